@@ -1,0 +1,248 @@
+"""What a deployment fixes: ports, paths, database, limits. `broker.toml` and `BROKER_…` variables.
+
+Order of precedence: environment, file, default. Unknown keys are errors that name the key.
+Relative paths count from the folder of the file, or from the working folder without a file.
+Nodes and rules are what admins change daily: they live in the database (see `broker.site`).
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import tzlocal
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from broker.errors import ConfigurationError
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _ae_title(value: str) -> str:
+    """An AE title: 1 to 16 printable ASCII characters, no backslash (PS3.5 6.2)."""
+    text = value.strip(" ")
+    if not 1 <= len(text) <= 16 or not all(" " <= c <= "~" and c != "\\" for c in text):
+        raise ValueError("an AE title is 1 to 16 printable ASCII characters without backslash")
+    return text
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServiceSection(_Section):
+    """`[service]`: where data lives and how many processes work."""
+
+    data_dir: Path = Path("broker-data")
+    site: Path = Path("site.toml")
+    timezone: str = ""
+    workers: Count = 1
+
+
+class DatabaseSection(_Section):
+    """`[database]`: empty URL means SQLite in the data directory."""
+
+    url: str = ""
+
+
+class DicomSection(_Section):
+    """`[dicom]`: the DICOM listener."""
+
+    ae_title: AETitle = "BROKER"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    accept: Literal["known", "any"] = "known"
+
+
+class Hl7Listener(_Section):
+    """`[hl7]` itself and each `[[hl7.listener]]`: one MLLP door."""
+
+    host: str = "127.0.0.1"
+    port: Port = 2575
+    accept: Literal["known", "any"] = "any"
+    on_transient: Literal["close", "AE", "AR"] = "close"
+
+
+class Hl7Section(Hl7Listener):
+    """`[hl7]`: the first MLLP listener, and more under `listener`."""
+
+    listener: tuple[Hl7Listener, ...] = ()
+
+    def listeners(self) -> tuple[Hl7Listener, ...]:
+        """All MLLP doors, the one of `[hl7]` first."""
+        return (self, *self.listener)
+
+
+class WorklistSection(_Section):
+    """`[worklist]`: answers to modalities."""
+
+    default_station: AETitle = "UNASSIGNED"
+    max_answers: Count = 10_000
+    charset: Literal[
+        "ISO_IR 6", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
+        "ISO_IR 138", "ISO_IR 148", "ISO_IR 192", "GB18030",
+    ] = "ISO_IR 192"  # fmt: skip
+
+
+class DeliverySection(_Section):
+    """`[delivery]`: retries in seconds, and how long delivered objects stay in the spool."""
+
+    retry_first: Seconds = 15
+    retry_last: Seconds = 1800
+    give_up: Seconds = 7 * 86_400
+    keep_days: Annotated[float, Field(ge=0)] = 7
+
+
+class LimitsSection(_Section):
+    """`[limits]`: sizes in bytes, times in seconds."""
+
+    hl7_message: Count = 10_485_760
+    hl7_connections: Count = 500
+    hl7_frame_timeout: Seconds = 60
+    hl7_idle_timeout: Seconds = 3600
+    half_open_per_address: Count = 20
+    associations_per_address: Count = 100
+    associations: Count = 1000
+    association_request_timeout: Seconds = 30
+    pdu_timeout: Seconds = 60
+    association_idle_timeout: Seconds = 600
+    dicom_object: Count = 64 * 1024**3
+
+
+class LogSection(_Section):
+    """`[log]`: never patient data at any level."""
+
+    level: Literal["debug", "info", "warning"] = "info"
+    format: Literal["console", "json"] = "console"
+    identifiers: bool = False
+
+
+class WebSection(_Section):
+    """`[web]`: health, metrics, REST and pages."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    admin_token: str = ""
+
+
+class Settings(BaseSettings):
+    """The whole of `broker.toml`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BROKER_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    service: ServiceSection = ServiceSection()
+    database: DatabaseSection = DatabaseSection()
+    dicom: DicomSection = DicomSection()
+    hl7: Hl7Section = Hl7Section()
+    worklist: WorklistSection = WorklistSection()
+    delivery: DeliverySection = DeliverySection()
+    limits: LimitsSection = LimitsSection()
+    log: LogSection = LogSection()
+    web: WebSection = WebSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file (which arrives as constructor arguments)."""
+        return env_settings, init_settings
+
+    def zone(self) -> ZoneInfo:
+        """Time zone of the site, the machine's when none is configured."""
+        return ZoneInfo(self.service.timezone or tzlocal.get_localzone_name() or "UTC")
+
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the database."""
+        return self.database.url or f"sqlite:///{self.service.data_dir / 'broker.db'}"
+
+    def is_sqlite(self) -> bool:
+        """True when the database is the embedded one."""
+        return self.database_url().startswith("sqlite")
+
+
+def load(config: Path | None = None) -> Settings:
+    """Read settings from `config` (optional) and the environment.
+
+    Raises ConfigurationError with one line that names the file and the key.
+    """
+    document: dict[str, Any] = {}
+    folder = Path.cwd()
+    if config is not None:
+        document = _read(config)
+        folder = config.resolve().parent
+    _check_environment()
+    try:
+        settings = Settings(**document)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, config)) from None
+    return _complete(settings, document, folder, config)
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{config}: {error.strerror or 'cannot be read'}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{config}: not valid TOML: {error}") from None
+
+
+def _check_environment() -> None:
+    """A misspelt variable must not be ignored: BROKER_DICOM__PROT is an error."""
+    for name in os.environ:
+        if not name.startswith("BROKER_") or "__" not in name:
+            continue
+        section, _, key = name[len("BROKER_") :].lower().partition("__")
+        field = Settings.model_fields.get(section)
+        known = field.annotation.model_fields if field and isinstance(field.annotation, type) else {}  # type: ignore[attr-defined]
+        if key not in known:
+            raise ConfigurationError(f"environment variable {name}: unknown key {section}.{key}")
+
+
+def _explain(error: ValidationError, config: Path | None) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    variable = "BROKER_" + key.replace(".", "__").upper()
+    place = f"environment variable {variable}: " if variable in os.environ else f"{config}: " if config else ""
+    text = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+    return f"{place}{key}: {text}"
+
+
+def _complete(settings: Settings, document: dict[str, Any], folder: Path, config: Path | None) -> Settings:
+    """Make paths absolute and check what needs more than one key."""
+    place = f"{config}: " if config else ""
+    data_dir = folder / settings.service.data_dir
+    site = folder / settings.service.site
+    named = "site" in document.get("service", {}) or "BROKER_SERVICE__SITE" in os.environ
+    if named and not site.is_file():
+        raise ConfigurationError(f"{place}service.site: no such file: {site}")
+    if settings.service.workers > 1:
+        raise ConfigurationError(f"{place}service.workers: this version runs one process (1)")
+    try:
+        settings.zone()
+    except (KeyError, ValueError, OSError):
+        raise ConfigurationError(f"{place}service.timezone: unknown time zone") from None
+    if not settings.database_url().startswith(("sqlite:", "postgresql+psycopg:")):
+        raise ConfigurationError(f"{place}database.url: use postgresql+psycopg://… or leave it empty")
+    section = settings.service.model_copy(update={"data_dir": data_dir, "site": site})
+    return settings.model_copy(update={"service": section})

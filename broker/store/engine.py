@@ -1,0 +1,89 @@
+"""Database connections with the durability that the acknowledgements promise.
+
+SQLite: WAL, `synchronous=FULL`, foreign keys, one writing connection; readers are `query_only` and never
+checkpoint. PostgreSQL: `fsync` and `synchronous_commit` must be on. Both are checked on every new
+connection, and a connection without them is refused.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from broker.errors import BrokerError, ConfigurationError, StoreUnavailable
+
+
+def open_engine(url: str, *, readers: int = 0) -> Engine:
+    """An engine for writing, or with `readers` > 0 for that many reading connections."""
+    if url.startswith("sqlite"):
+        return _sqlite(url, readers)
+    return _postgresql(url, readers)
+
+
+def _sqlite(url: str, readers: int) -> Engine:
+    Path(url.removeprefix("sqlite:///")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    pool: dict[str, Any] = (
+        {"poolclass": QueuePool, "pool_size": readers, "max_overflow": 0} if readers else {"poolclass": NullPool}
+    )
+    # AUTOCOMMIT: the driver begins nothing by itself; the writer says BEGIN IMMEDIATE, readers need no transaction
+    engine = create_engine(
+        url, isolation_level="AUTOCOMMIT", hide_parameters=True,
+        connect_args={"timeout": 10, "check_same_thread": False, "cached_statements": 512}, **pool,
+    )  # fmt: skip
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: object) -> None:
+        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+        for pragma, value in wanted.items():
+            connection.execute(f"PRAGMA {pragma}={value}")
+            if connection.execute(f"PRAGMA {pragma}").fetchone()[0] != value:
+                raise ConfigurationError(f"SQLite refuses {pragma}={value}: acknowledged data would not be durable")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        if readers:
+            connection.execute("PRAGMA query_only=ON")
+            connection.execute("PRAGMA wal_autocheckpoint=0")
+
+    return engine
+
+
+def _postgresql(url: str, readers: int) -> Engine:
+    engine = create_engine(
+        url, pool_size=readers or 8, max_overflow=0, pool_pre_ping=True, pool_timeout=10, hide_parameters=True,
+        isolation_level="AUTOCOMMIT" if readers else "READ COMMITTED",
+        connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000 -c lock_timeout=10000"},
+    )  # fmt: skip
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        with connection.cursor() as cursor:
+            for setting in ("fsync", "synchronous_commit"):
+                cursor.execute(f"SHOW {setting}")
+                if cursor.fetchone()[0] in {"off", "false"}:
+                    raise ConfigurationError(
+                        f"PostgreSQL runs with {setting}=off: acknowledged data would not be durable"
+                    )
+        connection.commit()
+
+    return engine
+
+
+def translate(error: BaseException) -> BaseException:
+    """Passing trouble of the database as StoreUnavailable; other errors as they are."""
+    if isinstance(error, BrokerError):
+        return error
+    # SQLAlchemy's OperationalError covers full, locked and lost databases on both dialects
+    if isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated):
+        return StoreUnavailable("the database is not available")
+    if isinstance(error, OSError | sqlite3.OperationalError | TimeoutError):
+        return StoreUnavailable("the database is not available")
+    return error
+
+
+def is_sqlite(connection: Connection) -> bool:
+    """True on SQLite, false on PostgreSQL."""
+    return connection.dialect.name == "sqlite"

@@ -1,0 +1,202 @@
+"""All writes go through `submit(unit, *args) -> Future`: the future is done when the commit is.
+
+On SQLite one thread takes all waiting units, runs each in a SAVEPOINT of one transaction and commits
+once, so one fsync serves many. On PostgreSQL each unit is a transaction of a pooled connection.
+A unit touches only the connection it is given and may be run again (PostgreSQL 40001, 40P01).
+
+A full disk inside a SAVEPOINT makes SQLite roll back the *whole* transaction and continue in autocommit.
+So after every error the writer looks whether the transaction still stands; if not, no unit of the batch succeeds.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from broker import faults, telemetry
+from broker.errors import StoreUnavailable
+from broker.store.engine import translate
+
+P = ParamSpec("P")
+T = TypeVar("T")
+MAX_BATCH = 256
+_SERIALIZATION = {"40001", "40P01"}
+
+
+class Writer(Protocol):
+    """The one way to change the database."""
+
+    def submit(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run `unit(connection, *args)` in a transaction; the future fails with StoreUnavailable on passing trouble."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was submitted, then stop."""
+        ...
+
+
+@dataclass(slots=True)
+class _Unit:
+    run: Callable[[Connection], Any]
+    future: Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+def _bind(unit: Callable[..., T], args: Any, kwargs: Any) -> Callable[[Connection], T]:
+    return lambda connection: unit(connection, *args, **kwargs)
+
+
+class SqliteWriter:
+    """One thread, one connection, group commit."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """See Writer."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                future.set_exception(StoreUnavailable("the broker is stopping"))
+            else:
+                self._queue.put(_Unit(_bind(unit, args, kwargs), future))
+        return future
+
+    def close(self) -> None:
+        """See Writer."""
+        with self._lock:
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._drop()
+
+    def _work(self) -> None:
+        while True:
+            unit = self._queue.get()
+            batch: list[_Unit] = []
+            while unit is not None:
+                batch.append(unit)
+                if len(batch) >= MAX_BATCH or self._queue.empty():
+                    break
+                unit = self._queue.get()
+            self._transact(batch)
+            if unit is None:
+                return
+
+    def _transact(self, batch: list[_Unit]) -> None:
+        """Run and commit units until all have an outcome; a lost transaction fails what it held."""
+        while batch:
+            count = self._attempt(batch)
+            done, batch = batch[:count], batch[count:]
+            for unit in done:
+                telemetry.WRITER_UNITS.labels("failed" if unit.error else "done").inc()
+                if not unit.future.set_running_or_notify_cancel():
+                    continue
+                if unit.error is None:
+                    unit.future.set_result(unit.result)
+                else:
+                    unit.future.set_exception(unit.error)
+
+    def _attempt(self, batch: list[_Unit]) -> int:
+        """One transaction over the head of `batch`; how many units now have an outcome."""
+        count = 0
+        try:
+            connection = self._connect()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            for unit in batch:
+                count += 1
+                if not self._run(connection, unit):
+                    raise StoreUnavailable("the database rolled the transaction back")
+            faults.point("store.commit")
+            connection.exec_driver_sql("COMMIT")
+            faults.point("store.committed")
+        except Exception as error:
+            telemetry.WRITER_COMMITS.labels("failed").inc()
+            telemetry.logger().warning("store.commit_failed", error=telemetry.describe(error), count=count)
+            self._drop()
+            reason = translate(error)
+            failure = reason if isinstance(reason, StoreUnavailable) else StoreUnavailable("commit failed")
+            for unit in batch[:count] if count else batch:
+                unit.error = unit.error or failure
+            return count or len(batch)
+        telemetry.WRITER_COMMITS.labels("done").inc()
+        return count
+
+    @staticmethod
+    def _run(connection: Connection, unit: _Unit) -> bool:
+        """Run one unit in its SAVEPOINT; False if the transaction around it is lost."""
+        connection.exec_driver_sql("SAVEPOINT unit")
+        try:
+            unit.result = unit.run(connection)
+        except Exception as error:
+            unit.error = translate(error)
+            if not connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
+                return False
+            connection.exec_driver_sql("ROLLBACK TO unit")
+        connection.exec_driver_sql("RELEASE unit")
+        return True
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _drop(self) -> None:
+        """Forget the connection; closing it rolls back whatever stood."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+
+class PostgresWriter:
+    """Pooled transactions; a unit that lost a serialisation race is run again."""
+
+    def __init__(self, engine: Engine, threads: int = 8) -> None:
+        self._engine = engine
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="store-writer")
+
+    def submit(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """See Writer."""
+        try:
+            return self._pool.submit(self._run, _bind(unit, args, kwargs))
+        except RuntimeError:  # the pool is shut down
+            future: Future[T] = Future()
+            future.set_exception(StoreUnavailable("the broker is stopping"))
+            return future
+
+    def close(self) -> None:
+        """See Writer."""
+        self._pool.shutdown(wait=True)
+
+    def _run(self, unit: Callable[[Connection], T]) -> T:
+        for attempt in range(4):
+            try:
+                with self._engine.begin() as connection:
+                    result = unit(connection)
+                    faults.point("store.commit")
+                faults.point("store.committed")
+            except Exception as error:
+                state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+                if state in _SERIALIZATION and attempt < 3:
+                    continue
+                telemetry.WRITER_UNITS.labels("failed").inc()
+                raise translate(error) from None
+            telemetry.WRITER_UNITS.labels("done").inc()
+            telemetry.WRITER_COMMITS.labels("done").inc()
+            return result
+        raise StoreUnavailable("too many serialisation conflicts")

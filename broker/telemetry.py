@@ -1,0 +1,139 @@
+"""Logs and metrics: structlog set-up, redaction, every metric declared once.
+
+No patient data at any level. Three mechanisms, so that one mistake is not enough:
+only the keys of `FIELDS` reach the log; identifiers go through `identifier()`, a keyed hash;
+exceptions are logged as type and place (`describe()`), never with their text, since texts of
+foreign libraries quote values. Records of foreign libraries lose their text for the same reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+FIELDS = frozenset(
+    {
+        "event", "level", "timestamp", "exc_info",
+        # places
+        "listener", "host", "port", "peer", "path", "url", "version", "where", "thread",
+        # DICOM
+        "calling_ae", "called_ae", "sop_class", "transfer_syntax", "status", "contexts", "command", "pdu",
+        # HL7
+        "message_type", "sender", "control_id", "answer", "findings",
+        # work
+        "kind", "lane", "node", "nodes", "rule", "rules", "state", "reason", "code", "count", "instances",
+        "orders", "bytes", "duration", "attempt", "delay", "error", "key", "mode", "revision", "message",
+        # identifiers, hashed
+        "accession", "order", "study", "instance", "job",
+    }
+)  # fmt: skip
+
+_hash_key = os.urandom(16)
+_show_identifiers = False
+
+
+def identifier(value: str | None) -> str:
+    """A short keyed hash of an accession number or UID; the value itself with `[log] identifiers = true`."""
+    if not value:
+        return "-"
+    if _show_identifiers:
+        return value
+    return hashlib.blake2s(value.encode("utf-8", "replace"), key=_hash_key, digest_size=5).hexdigest()
+
+
+def describe(error: BaseException) -> str:
+    """Type and innermost place of an exception of ours, without its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if f"{os.sep}broker{os.sep}" in f.filename] or list(frames)
+    code = getattr(error, "code", None)
+    name = type(error).__name__ + (f"[{code}]" if isinstance(code, str) and code else "")
+    if not ours:
+        return name
+    return f"{name} at {os.path.basename(ours[-1].filename)}:{ours[-1].lineno}"
+
+
+def _redact(_: Any, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep known keys only; escape control characters; bound the length of every value."""
+    clean: dict[str, Any] = {}
+    for key, value in record.items():
+        if key not in FIELDS:
+            clean["message"] = "field-withheld"
+        elif isinstance(value, str):
+            clean[key] = value[:300].encode("unicode_escape").decode("ascii")
+        elif value is None or isinstance(value, bool | int | float):
+            clean[key] = value
+        else:
+            clean[key] = str(value)[:300].encode("unicode_escape").decode("ascii")
+    return clean
+
+
+class _Foreign(logging.Handler):
+    """Records of libraries: logger, level and place. Their text may quote values and is left out."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = type(record.exc_info[1]).__name__ if record.exc_info and record.exc_info[1] else None
+        structlog.get_logger().warning(
+            "library.record",
+            kind=record.name,
+            state=record.levelname.lower(),
+            where=f"{os.path.basename(record.pathname)}:{record.lineno}",
+            error=error,
+        )
+
+
+def configure(level: str, style: str, identifiers: bool, *, key: bytes = b"", stream: TextIO | None = None) -> None:
+    """Set up logging of this process. `key` keeps identifier hashes stable over restarts."""
+    global _hash_key, _show_identifiers  # loggers are the one global state we allow
+    _hash_key = key[:32] or _hash_key
+    _show_identifiers = identifiers
+    out = stream or sys.stderr
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer(colors=out.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            _redact,
+            structlog.processors.TimeStamper(fmt="iso", utc=False),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    root.handlers = [_Foreign(level=logging.WARNING)]
+    root.setLevel(logging.WARNING)
+
+
+def logger() -> Any:
+    """The logger of all modules: `logger().info("noun.verb", key=value)` with keys of FIELDS."""
+    return structlog.get_logger()
+
+
+# --- metrics ---------------------------------------------------------------------------------------------
+
+HL7_MESSAGES = Counter("broker_hl7_messages", "HL7 messages by answer", ["answer"])
+HL7_CONNECTIONS = Gauge("broker_hl7_connections", "Open MLLP connections")
+ASSOCIATIONS = Gauge("broker_dicom_associations", "Open DICOM associations", ["role"])
+ASSOCIATIONS_REFUSED = Counter("broker_dicom_associations_refused", "Refused association requests", ["reason"])
+DIMSE_ANSWERS = Counter("broker_dimse_answers", "Final DIMSE answers", ["command", "status"])
+QUERIES = Histogram(
+    "broker_worklist_query_seconds", "Time of a worklist query",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)  # fmt: skip
+INSTANCES_RECEIVED = Counter("broker_instances_received", "Objects accepted", ["outcome"])
+BYTES_RECEIVED = Counter("broker_bytes_received", "Bytes of accepted data sets")
+DELIVERIES = Counter("broker_deliveries", "Finished attempts by node and outcome", ["node", "outcome"])
+LANES_BROKEN = Gauge("broker_lane_broken", "1 while a destination is not tried", ["node"])
+WRITER_UNITS = Counter("broker_store_units", "Units of work handed to the database writer", ["outcome"])
+WRITER_COMMITS = Counter("broker_store_commits", "Database commits", ["outcome"])

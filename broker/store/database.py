@@ -45,6 +45,11 @@ class Database:
         """`sqlite` or `postgresql`."""
         return "sqlite" if self._sqlite else "postgresql"
 
+    @property
+    def writable(self) -> bool:
+        """The last commit succeeded."""
+        return self._writer.writable
+
     def submit(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run `unit(connection, *args)` in a transaction; done when committed. See `store.writer`."""
         return self._writer.submit(unit, *args, **kwargs)

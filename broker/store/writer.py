@@ -41,6 +41,11 @@ class Writer(Protocol):
         """Finish what was submitted, then stop."""
         ...
 
+    @property
+    def writable(self) -> bool:
+        """The last commit succeeded."""
+        ...
+
 
 @dataclass(slots=True)
 class _Unit:
@@ -61,6 +66,7 @@ class SqliteWriter:
         self._engine = engine
         self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
         self._closed = False
+        self.writable = True
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
@@ -125,6 +131,7 @@ class SqliteWriter:
             connection.exec_driver_sql("COMMIT")
             faults.point("store.committed")
         except Exception as error:
+            self.writable = False
             telemetry.WRITER_COMMITS.labels("failed").inc()
             telemetry.logger().warning("store.commit_failed", error=telemetry.describe(error), count=count)
             self._drop()
@@ -133,6 +140,7 @@ class SqliteWriter:
             for unit in batch[:count] if count else batch:
                 unit.error = unit.error or failure
             return count or len(batch)
+        self.writable = True
         telemetry.WRITER_COMMITS.labels("done").inc()
         return count
 
@@ -168,6 +176,7 @@ class PostgresWriter:
 
     def __init__(self, engine: Engine, threads: int = 8) -> None:
         self._engine = engine
+        self.writable = True
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="store-writer")
 
     def submit(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -195,7 +204,10 @@ class PostgresWriter:
                 if state in _SERIALIZATION and attempt < 3:
                     continue
                 telemetry.WRITER_UNITS.labels("failed").inc()
-                raise translate(error) from None
+                reason = translate(error)
+                self.writable = self.writable and not isinstance(reason, StoreUnavailable)
+                raise reason from None
+            self.writable = True
             telemetry.WRITER_UNITS.labels("done").inc()
             telemetry.WRITER_COMMITS.labels("done").inc()
             return result

@@ -1,0 +1,1 @@
+"""The web: health, metrics, pages, REST. Gets what it shows by argument."""

@@ -1,0 +1,84 @@
+"""The HTTP application: `/health/live`, `/health/ready`, `/metrics`, `/api/v1/status`, the page `/`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from broker import __version__, telemetry
+from broker.admin.views import Overview, Sources
+from broker.errors import Unavailable
+
+_HERE = Path(__file__).parent
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(sources: Sources) -> FastAPI:
+    """Build the application. Shows no patient data: nobody has signed in."""
+    app = FastAPI(title="Worklist broker", version=__version__, openapi_url="/api/docs", docs_url=None, redoc_url=None)
+    templates = Environment(
+        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    templates.filters["duration"] = _duration
+    app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
+
+    @app.middleware("http")
+    async def harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.exception_handler(Unavailable)
+    async def unavailable(request: Request, error: Unavailable) -> Response:
+        telemetry.logger().warning("web.unavailable", error=telemetry.describe(error))
+        return JSONResponse({"detail": "passing trouble", "code": error.code}, status_code=503)
+
+    @app.get("/health/live", response_class=PlainTextResponse, tags=["health"])
+    async def live() -> str:
+        """The process runs."""
+        return "ok\n"
+
+    @app.get("/health/ready", tags=["health"])
+    async def ready() -> JSONResponse:
+        """200 when every listener accepts and the database can be read; `degraded` when writing fails."""
+        health, problems = await sources.readiness()
+        return JSONResponse({"status": health, "problems": problems}, status_code=503 if health == "down" else 200)
+
+    @app.get("/metrics", tags=["health"])
+    def metrics() -> Response:
+        """Prometheus metrics."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/api/v1/status", tags=["status"])
+    async def status() -> Overview:
+        """The broker at a glance."""
+        return await sources.overview()
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def page() -> str:
+        return templates.get_template("overview.html").render(view=await sources.overview())
+
+    return app
+
+
+def _duration(seconds: int) -> str:
+    """Uptime for people: the two largest units."""
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, seconds = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    first = next((i for i, (value, _) in enumerate(parts) if value), 3)
+    return " ".join(f"{value} {unit}" for value, unit in parts[first : first + 2])

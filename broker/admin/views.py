@@ -1,0 +1,61 @@
+"""What the web shows, as values that `service` fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel
+
+Health = Literal["ok", "degraded", "down"]
+
+
+class ListenerView(BaseModel):
+    """A door of the broker."""
+
+    name: str
+    address: str
+    state: Literal["listening", "closed"]
+
+
+class NodeView(BaseModel):
+    """A system of the site and the work waiting for it."""
+
+    name: str
+    kind: str
+    title: str
+    address: str
+    roles: list[str]
+    waiting: int
+    held: int
+    done: int
+    state: str
+    last_error: str
+
+
+class Overview(BaseModel):
+    """The broker at a glance; counts only, no patient data."""
+
+    version: str
+    uptime_seconds: int
+    health: Health
+    problems: list[str]
+    listeners: list[ListenerView]
+    nodes: list[NodeView]
+    worklist: dict[str, int]
+    messages: dict[str, int]
+    instances: dict[str, int]
+    queue: dict[str, int]
+    knocking: int
+    rules: list[str]
+    rules_version: int
+    default_action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the web gets its content."""
+
+    overview: Callable[[], Awaitable[Overview]]
+    readiness: Callable[[], Awaitable[tuple[Health, list[str]]]]

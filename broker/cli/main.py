@@ -1,0 +1,104 @@
+"""`broker`: all commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker import __version__
+from broker.errors import ConfigurationError
+
+app = typer.Typer(
+    name="broker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Modality worklist and RIS integration broker: HL7 orders in, DICOM worklist out, images routed by rules.",
+)  # fmt: skip
+site = typer.Typer(no_args_is_help=True, help="Nodes and rules.")
+app.add_typer(site, name="site")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Path of broker.toml; built-in defaults without it.", show_default=False),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"broker {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _configuration_error(error: ConfigurationError) -> typer.Exit:
+    typer.echo(f"configuration error: {error}", err=True)
+    return typer.Exit(2)
+
+
+@app.command()
+def serve(config: Config = None) -> None:
+    """Run the broker until it is stopped (SIGTERM, Ctrl-C)."""
+    from broker.service.serve import serve as run
+    from broker.settings import load
+
+    try:
+        code = run(load(config))
+    except ConfigurationError as error:
+        raise _configuration_error(error) from None
+    sys.exit(code)
+
+
+@site.command("check")
+def site_check(file: Annotated[Path, typer.Argument(help="A site.toml.")]) -> None:
+    """Check nodes and rules of a file and run the examples of its rules."""
+    from broker.service.site import read_file
+
+    try:
+        documents = read_file(file)
+    except ConfigurationError as error:
+        raise _configuration_error(error) from None
+    rules = documents["rules"].get("rule", [])
+    examples = sum(len(rule.get("example", [])) for rule in rules)
+    typer.echo(f"{file}: {len(documents['nodes'])} nodes, {len(rules)} rules, {examples} examples: all good")
+
+
+@site.command("import")
+def site_import(file: Annotated[Path, typer.Argument(help="A site.toml.")], config: Config = None) -> None:
+    """Put nodes and rules of a file in force as new versions. The broker must be stopped; the next start uses them."""
+    from broker.service.datadir import DataDirectory
+    from broker.service.site import import_document, read_file
+    from broker.settings import load
+    from broker.store.database import Database
+
+    try:
+        settings = load(config)
+        documents = read_file(file)
+        data = DataDirectory(settings.service.data_dir)
+        database = Database(settings.database_url())
+        for kind in ("nodes", "rules"):
+            number = import_document(database, kind, documents[kind], source="command line")
+            typer.echo(f"{kind}: version {number} in force")
+        database.close()
+        data.close()
+    except ConfigurationError as error:
+        raise _configuration_error(error) from None
+
+
+@app.command()
+def demo(
+    orders: Annotated[int, typer.Option(min=1, max=500, help="How many orders run through the loop.")] = 20,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the broker running afterwards (Ctrl-C ends it).")] = False,
+) -> None:
+    """Run orders through RIS, broker, modality and PACS in a temporary directory and account for every image."""
+    from broker.cli.demo import run
+
+    sys.exit(run(orders=orders, keep=keep))

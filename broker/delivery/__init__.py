@@ -1,0 +1,1 @@
+"""From plan to proof: senders per kind of destination."""

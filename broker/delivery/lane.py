@@ -1,0 +1,151 @@
+"""Sends objects to a DICOM node: many per association, bytes as they were received (PS3.4 annex B, SCU).
+
+Presentation contexts are chosen from what is queued. A destination that refuses a context holds the objects that
+need it, and only those. The association lingers shortly for more work, since modalities send one image at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from pathlib import Path
+
+from broker import faults, telemetry
+from broker.delivery.outcome import verdict
+from broker.dicom.association import Context
+from broker.dicom.user import Association, Remote
+from broker.errors import PeerFault
+from broker.queue.lane import Feed
+from broker.site.nodes import Node
+from broker.store import instances
+from broker.store.database import Database
+from broker.store.instances import StoredObject
+from broker.store.jobs import Job
+from broker.store.spool import Spool
+
+LINGER = 1.0  # seconds an association stays open for the next object
+CHUNK = 1024 * 1024
+BUSY_IN_A_ROW = 3  # so many A7xx in a row: the destination is in trouble, not the objects
+MAX_CONTEXTS = 128
+
+Pair = tuple[str, str]  # SOP class, transfer syntax
+
+
+class DicomDelivery:
+    """Handler of the queue for jobs of kind `deliver`."""
+
+    def __init__(self, database: Database, spool: Spool, node: Callable[[str], Node | None], calling_ae: str) -> None:
+        self._database = database
+        self._spool = spool
+        self._node = node
+        self._calling_ae = calling_ae
+
+    async def __call__(self, name: str, feed: Feed) -> None:
+        """Send what the lane of node `name` holds. Raises PeerFault when the destination is away."""
+        jobs = await feed.take()
+        node = self._node(name)
+        while jobs:
+            if node is None:
+                for job in jobs:
+                    feed.hold(job, "unknown-node")
+                jobs = await feed.take()
+                continue
+            jobs = await self._associate(node, feed, jobs)
+
+    async def _associate(self, node: Node, feed: Feed, jobs: list[Job]) -> list[Job]:
+        """One association; returns jobs that need contexts it did not propose."""
+        remote = Remote(node.host, node.port, node.ae_title, self._calling_ae)
+        objects = await self._objects(jobs)
+        proposed = _pairs(objects.values())
+        async with await Association.open(remote, [(c, (s,)) for c, s in proposed]) as association:
+            sending = _Sending(association, frozenset(proposed), self._spool, feed)
+            while jobs:
+                later = await sending.send(jobs, objects)
+                if later:
+                    return later
+                jobs = await feed.take(wait=LINGER)
+                objects = await self._objects(jobs) if jobs else {}
+        return []
+
+    async def _objects(self, jobs: Sequence[Job]) -> dict[int, StoredObject]:
+        return await asyncio.wrap_future(self._database.read(instances.stored, [job.subject for job in jobs]))
+
+
+class _Sending:
+    """The objects of one association."""
+
+    def __init__(self, association: Association, proposed: frozenset[Pair], spool: Spool, feed: Feed) -> None:
+        self._association = association
+        self._proposed = proposed
+        self._spool = spool
+        self._feed = feed
+        self._busy = 0
+
+    async def send(self, jobs: Sequence[Job], objects: dict[int, StoredObject]) -> list[Job]:
+        """Send these; returns those whose context was not proposed on this association."""
+        later: list[Job] = []
+        for job in jobs:
+            item = objects.get(job.subject)
+            if item is None:
+                self._feed.hold(job, "no-instance")
+                continue
+            pair = (item.sop_class_uid, item.transfer_syntax_uid)
+            context = self._association.context(*pair)
+            if context is None and pair not in self._proposed:
+                later.append(job)
+            elif context is None:
+                self._feed.hold(job, "no-presentation-context")
+            else:
+                await self._send_one(job, item, context)
+        return later
+
+    async def _send_one(self, job: Job, item: StoredObject, context: Context) -> None:
+        path = self._spool.locate(item.path)
+        try:
+            size = (await asyncio.to_thread(path.stat)).st_size
+        except FileNotFoundError:
+            size = -1
+        if size != item.data_offset + item.data_length:
+            self._feed.hold(job, "file-missing" if size < 0 else "file-damaged")
+            return
+        faults.point("delivery.send")
+        response = await self._association.store(
+            context, item.sop_instance_uid, _read(path, item.data_offset, item.data_length)
+        )
+        faults.point("delivery.sent")
+        status = response.status
+        code = f"status-{status:04X}"
+        match verdict(status, job.attempts):
+            case "done":
+                self._busy = 0
+                self._feed.done(job, "" if status == 0 else code)
+            case "refused":
+                self._feed.hold(job, code)
+            case "busy":
+                self._busy += 1
+                self._feed.retry(job, code, item_fault=False)
+                if self._busy >= BUSY_IN_A_ROW:
+                    raise PeerFault("the destination is out of resources", code=code)
+        telemetry.logger().debug(
+            "delivery.answered", instance=telemetry.identifier(item.sop_instance_uid), status=f"{status:04X}"
+        )
+
+
+def _pairs(objects: Iterable[StoredObject]) -> list[Pair]:
+    """Distinct SOP class and transfer syntax pairs, at most as many as an association has contexts."""
+    return list(dict.fromkeys((o.sop_class_uid, o.transfer_syntax_uid) for o in objects))[:MAX_CONTEXTS]
+
+
+async def _read(path: Path, offset: int, size: int) -> AsyncIterator[bytes]:
+    """The data set from its file, in pieces. A small one takes a single hop into a thread."""
+    if size <= CHUNK:
+        yield await asyncio.to_thread(_piece, path, offset, size)
+        return
+    for start in range(offset, offset + size, CHUNK):
+        yield await asyncio.to_thread(_piece, path, start, CHUNK)
+
+
+def _piece(path: Path, offset: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)

@@ -1,0 +1,24 @@
+"""What a destination's C-STORE status means for the job (PS3.4 B.2.3), pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from broker.dicom import status as st
+
+Verdict = Literal["done", "busy", "refused"]
+_DUPLICATE = 0x0111
+
+
+def verdict(status: int, attempts: int) -> Verdict:
+    """`busy` is worth another try; `refused` needs a person.
+
+    0111 (duplicate) after an earlier attempt of ours is our own object: the answer to that attempt was lost.
+    """
+    if st.is_success_or_warning(status):
+        return "done"
+    if status & 0xFF00 == st.OUT_OF_RESOURCES or status == st.PROCESSING_FAILURE:
+        return "busy"
+    if status == _DUPLICATE and attempts > 1:
+        return "done"
+    return "refused"

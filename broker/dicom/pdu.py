@@ -1,0 +1,93 @@
+"""Protocol data units but for association negotiation: header, P-DATA-TF, release, abort, reject (PS3.8 9.3)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from broker.errors import ProtocolViolation
+
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ = 0x01, 0x02, 0x03
+P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = 0x04, 0x05, 0x06, 0x07
+
+HEADER = 6
+MAX_ASSOCIATE = 256 * 1024
+_SHORT = frozenset({ASSOCIATE_RJ, RELEASE_RQ, RELEASE_RP, ABORT})
+_header = struct.Struct(">BxI")
+_pdv = struct.Struct(">IBB")
+
+# A-ABORT reasons of the service provider (PS3.8 table 9-26)
+NOT_SPECIFIED, UNRECOGNIZED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 0, 1, 2, 6
+
+
+class Fragment(NamedTuple):
+    """One presentation data value: a piece of a command set or data set."""
+
+    context_id: int
+    is_command: bool
+    is_last: bool
+    data: memoryview
+
+
+def read_header(header: bytes | memoryview, max_data: int) -> tuple[int, int]:
+    """PDU type and length, checked before a byte of the body is accepted. Raises ProtocolViolation."""
+    kind, length = _header.unpack_from(header)
+    if kind in _SHORT:
+        limit = 64
+    elif kind == P_DATA:
+        limit = max_data
+    elif kind in (ASSOCIATE_RQ, ASSOCIATE_AC):
+        limit = MAX_ASSOCIATE
+    else:
+        raise ProtocolViolation("unknown PDU type", code="unknown-pdu")
+    if length > limit:
+        raise ProtocolViolation("PDU longer than allowed", code="pdu-too-long")
+    return kind, length
+
+
+def fragments(body: memoryview) -> Iterator[Fragment]:
+    """The presentation data values of a P-DATA-TF body (PS3.8 9.3.5). Raises ProtocolViolation."""
+    position, end = 0, len(body)
+    if not end:
+        raise ProtocolViolation("empty P-DATA-TF", code="bad-pdv")
+    while position < end:
+        if end - position < 6:
+            raise ProtocolViolation("PDV shorter than its header", code="bad-pdv")
+        length, context_id, control = _pdv.unpack_from(body, position)
+        stop = position + 4 + length
+        if length < 2 or stop > end:
+            raise ProtocolViolation("PDV length does not fit its PDU", code="bad-pdv")
+        yield Fragment(context_id, bool(control & 1), bool(control & 2), body[position + 6 : stop])
+        position = stop
+
+
+def data_header(context_id: int, length: int, *, command: bool, last: bool) -> bytes:
+    """Header of a P-DATA-TF with one PDV that carries `length` bytes."""
+    control = (1 if command else 0) | (2 if last else 0)
+    return _header.pack(P_DATA, length + 6) + _pdv.pack(length + 2, context_id, control)
+
+
+def payload_per_pdu(peer_max: int) -> int:
+    """Bytes of a message that fit one P-DATA-TF of a peer with this maximum length (0: no limit)."""
+    return (min(peer_max, 1 << 20) if peer_max else 1 << 18) - 6
+
+
+def release_request() -> bytes:
+    """A-RELEASE-RQ (PS3.8 9.3.6)."""
+    return _header.pack(RELEASE_RQ, 4) + bytes(4)
+
+
+def release_response() -> bytes:
+    """A-RELEASE-RP (PS3.8 9.3.7)."""
+    return _header.pack(RELEASE_RP, 4) + bytes(4)
+
+
+def abort(*, by_user: bool, reason: int = NOT_SPECIFIED) -> bytes:
+    """A-ABORT; by the service user, or by the provider with a reason (PS3.8 9.3.8)."""
+    return _header.pack(ABORT, 4) + bytes((0, 0, 0 if by_user else 2, 0 if by_user else reason))
+
+
+def reject(result: int, source: int, reason: int) -> bytes:
+    """A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
+    return _header.pack(ASSOCIATE_RJ, 4) + bytes((0, result, source, reason))

@@ -1,0 +1,108 @@
+"""A data set on its way in: fragments are fed by the association, a handler reads them at its own pace.
+
+At most HIGH bytes wait here; then feeding stops, the wire stops reading and TCP slows the sender down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from broker.errors import BadContent
+
+HIGH = 2 * 1024 * 1024
+
+
+class DataStream:
+    """Bytes of one data set. Empty and at its end if the message has none."""
+
+    def __init__(self, *, limit: int, present: bool = True) -> None:
+        self._parts: deque[bytes] = deque()
+        self._held = 0
+        self._ended = not present
+        self._failed: BaseException | None = None
+        self._changed: asyncio.Future[None] | None = None
+        self._discarding = False
+        self._limit = limit
+        self.received = 0
+
+    # --- for the association -----------------------------------------------------------------------------
+
+    async def feed(self, data: memoryview, last: bool) -> None:
+        """Take a fragment; waits while the handler lags behind."""
+        self.received += len(data)
+        if self.received > self._limit:
+            self.fail(BadContent("data set over the configured limit", code="too-large"))
+            self._discarding = True
+        if not self._discarding:
+            self._parts.append(bytes(data))
+            self._held += len(data)
+        self._ended = self._ended or last
+        self._notify()
+        while self._held > HIGH and not self._discarding:
+            await self._change()
+
+    def fail(self, error: BaseException) -> None:
+        """No more data will come; the reader gets `error`."""
+        if not self._ended and self._failed is None:
+            self._failed = error
+            self._notify()
+
+    def discard(self) -> None:
+        """The handler is done: what still comes is thrown away."""
+        self._discarding = True
+        self._parts.clear()
+        self._held = 0
+        self._notify()
+
+    @property
+    def ended(self) -> bool:
+        """The last fragment has arrived."""
+        return self._ended
+
+    # --- for the handler ---------------------------------------------------------------------------------
+
+    async def read(self, size: int) -> bytes:
+        """At least `size` bytes, fewer only at the end, empty when nothing is left.
+
+        Raises what ended the stream early: ConnectionLost, DeadlinePassed, BadContent over the limit.
+        """
+        while self._held < min(size, HIGH) and not self._ended:
+            if self._failed is not None:
+                raise self._failed
+            await self._change()
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        self._held = 0
+        self._notify()
+        return data
+
+    async def read_all(self, limit: int) -> bytes:
+        """The whole data set. Raises BadContent if it is longer than `limit` bytes."""
+        data = bytearray()
+        while part := await self.read(1):
+            data += part
+            if len(data) > limit:
+                raise BadContent("data set over the limit of this service", code="too-large")
+        return bytes(data)
+
+    async def drain(self) -> None:
+        """Throw away what comes, up to the end: the peer is answered after its last byte, as it expects.
+
+        Raises what ended the stream early.
+        """
+        self.discard()
+        while not self._ended:
+            if self._failed is not None:
+                raise self._failed
+            await self._change()
+
+    def _notify(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+        self._changed = None
+
+    async def _change(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._changed)

@@ -1,0 +1,62 @@
+"""UIDs this wire speaks of: transfer syntaxes, storage SOP classes, our own implementation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from pydicom.uid import (
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pynetdicom import AllStoragePresentationContexts
+
+APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+IMPLEMENTATION_CLASS = "2.25.230479862418604178293851036541372196514"
+IMPLEMENTATION_VERSION = "WLBROKER_0_1"
+
+VERIFICATION = "1.2.840.10008.1.1"
+MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
+
+IMPLICIT_LE = str(ImplicitVRLittleEndian)
+EXPLICIT_LE = str(ExplicitVRLittleEndian)
+EXPLICIT_BE = str(ExplicitVRBigEndian)
+DEFLATED = str(DeflatedExplicitVRLittleEndian)
+UNCOMPRESSED = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED)
+
+TRANSFER_SYNTAXES = frozenset(str(uid) for uid in AllTransferSyntaxes)
+STORAGE_CLASSES = frozenset(str(context.abstract_syntax) for context in AllStoragePresentationContexts)
+
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+
+Choice = Callable[[Sequence[str]], "str | None"]
+
+
+def is_uid(text: str) -> bool:
+    """True for a UID of PS3.5 9.1: at most 64 characters, digits and dots, no component with a leading zero."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def first_of(*preferred: str) -> Choice:
+    """Chooses the transfer syntax of a context by our order of preference."""
+
+    def choose(proposed: Sequence[str]) -> str | None:
+        return next((syntax for syntax in preferred if syntax in proposed), None)
+
+    return choose
+
+
+def for_storage(proposed: Sequence[str]) -> str | None:
+    """The transfer syntax in which a storage context is accepted; objects are kept as they come.
+
+    Explicit VR LE keeps private VRs and loses nothing; a sender that offers compressed syntaxes without it most
+    likely holds compressed objects, so those come next, in the sender's order. Big endian is retired: last.
+    """
+    known = [syntax for syntax in proposed if syntax in TRANSFER_SYNTAXES]
+    if EXPLICIT_LE in known:
+        return EXPLICIT_LE
+    compressed = [syntax for syntax in known if syntax not in UNCOMPRESSED]
+    return next(iter(compressed or [s for s in UNCOMPRESSED if s in known]), None)

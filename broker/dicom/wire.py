@@ -1,0 +1,215 @@
+"""One TCP connection of the upper layer: whole PDUs in, bytes out, both with deadlines and bounded memory.
+
+Received bytes land directly in one buffer; `read_pdu` hands out a view of it that is valid until the next call.
+The header decides before the body is accepted: an announced length over the cap ends the connection with no memory
+spent. The deadline of a PDU is total, from its first byte, so that a peer that drips bytes is found too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Protocol, cast
+
+from broker.dicom import pdu
+from broker.errors import PeerFault
+
+SMALL, LARGE = 8 * 1024, 512 * 1024
+SHRINK_AFTER = 2.0  # seconds of silence after which an idle association gives its large buffer back
+WRITE_HIGH = 1024 * 1024
+
+
+class ConnectionLost(PeerFault):
+    """The peer closed or reset the connection."""
+
+    code = "connection-lost"
+
+
+class DeadlinePassed(PeerFault):
+    """The peer was silent, or slow inside one PDU, for too long."""
+
+    code = "deadline"
+
+
+class IdlePassed(DeadlinePassed):
+    """Not one byte came in the time allowed between PDUs; the connection is still in order."""
+
+
+class WireObserver(Protocol):
+    """Who wants to know of a new connection."""
+
+    def __call__(self, wire: Wire, /) -> None:
+        """Called once the connection stands."""
+        ...
+
+
+class Wire(asyncio.BufferedProtocol):
+    """See the module's text. `max_data` caps P-DATA bodies (bytes), `send_timeout` a peer that does not read (s)."""
+
+    def __init__(self, *, max_data: int, send_timeout: float, on_connect: WireObserver | None = None) -> None:
+        self._max_data = max_data
+        self._send_timeout = send_timeout
+        self._on_connect = on_connect
+        self._buffer = bytearray(SMALL)
+        self._start = self._end = self._handed = 0
+        self._wanted = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._paused_reading = False
+        self._lost = False
+        self._loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport | None = None
+        self.address = ""
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    # --- called by the event loop ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set TCP_NODELAY (an answer must not wait for the peer's delayed ACK) and tell the observer."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
+        if self._on_connect is not None:
+            self._on_connect(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Free space behind what was received; never empty, since reading pauses when the buffer is full."""
+        return memoryview(self._buffer)[self._end :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Wake the reader once it has what it waits for."""
+        self._end += nbytes
+        if self._end == len(self._buffer) and self.transport is not None:
+            self._paused_reading = True
+            self.transport.pause_reading()
+        if self._end - self._start >= self._wanted:
+            self._wake()
+
+    def eof_received(self) -> bool:
+        """A half-closed association is a closed one."""
+        self._lost = True
+        self._wake()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wake everybody who waits."""
+        self._lost = True
+        self._wake()
+        self.resume_writing()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        """The peer reads slower than we write."""
+        if self._drained is None:
+            self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """The peer caught up."""
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+
+    # --- used by the association -------------------------------------------------------------------------
+
+    async def read_pdu(self, idle: float, within: float) -> tuple[int, memoryview]:
+        """The next PDU as (type, body). Waits `idle` seconds for its first byte and `within` for the rest.
+
+        Raises ConnectionLost, IdlePassed, DeadlinePassed, or ProtocolViolation from the header.
+        The view dies at the next call.
+        """
+        self._start += self._handed
+        self._handed = 0
+        if self._end - self._start < pdu.HEADER:
+            if self._end == self._start:
+                await self._need(1, self._loop.time() + idle, idle_phase=True)
+            deadline = self._loop.time() + within
+            await self._need(pdu.HEADER, deadline)
+        else:
+            deadline = self._loop.time() + within
+        kind, length = pdu.read_header(memoryview(self._buffer)[self._start :], self._max_data)
+        total = pdu.HEADER + length
+        await self._need(total, deadline)
+        self._handed = total
+        start = self._start + pdu.HEADER
+        return kind, memoryview(self._buffer)[start : start + length]
+
+    async def write(self, *parts: bytes | memoryview) -> None:
+        """Send; returns when the peer has caught up. Raises ConnectionLost or DeadlinePassed."""
+        if self._lost or self.transport is None or self.transport.is_closing():
+            raise ConnectionLost("the connection is closed")
+        for part in parts:
+            self.transport.write(part)
+        if self._drained is not None:
+            try:
+                async with asyncio.timeout(self._send_timeout):
+                    await asyncio.shield(self._drained)
+            except TimeoutError:
+                self.kill()
+                raise DeadlinePassed("the peer does not read") from None
+            if self._lost:
+                raise ConnectionLost("the connection is closed")
+
+    def close(self) -> None:
+        """Close after what was written has left."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def kill(self) -> None:
+        """Close at once."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    # --- buffer ------------------------------------------------------------------------------------------
+
+    async def _need(self, count: int, deadline: float, *, idle_phase: bool = False) -> None:
+        """Wait until `count` bytes are there."""
+        if self._end - self._start >= count:
+            return
+        self._make_room(count)
+        while self._end - self._start < count:
+            if self._lost:
+                raise ConnectionLost("the peer closed the connection")
+            left = deadline - self._loop.time()
+            if left <= 0:
+                raise (IdlePassed if idle_phase else DeadlinePassed)("the peer is silent")
+            shrink = idle_phase and len(self._buffer) > SMALL and left > SHRINK_AFTER
+            await self._wait(count, SHRINK_AFTER if shrink else left)
+            if shrink and self._end == self._start:
+                self._replace(SMALL)
+
+    async def _wait(self, count: int, seconds: float) -> None:
+        self._wanted = count
+        waiter = self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self._wake)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _make_room(self, count: int) -> None:
+        """Have `count` bytes fit behind `_start`, with space to read ahead once data flows."""
+        if self._start + count > len(self._buffer) or self._end == len(self._buffer):
+            wanted = LARGE if count > pdu.HEADER else len(self._buffer)
+            self._replace(max(wanted, count))
+        if self._paused_reading and self.transport is not None and self._end < len(self._buffer):
+            self._paused_reading = False
+            self.transport.resume_reading()
+
+    def _replace(self, size: int) -> None:
+        """Move what is unread to the front, of a new buffer if the size changes. No view is alive here."""
+        kept = bytes(memoryview(self._buffer)[self._start : self._end])
+        size = max(size, len(kept) + 1)
+        if size != len(self._buffer):
+            self._buffer = bytearray(size)
+        self._buffer[: len(kept)] = kept
+        self._start, self._end = 0, len(kept)

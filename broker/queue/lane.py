@@ -1,0 +1,235 @@
+"""Lanes: one worker per destination, so that a dead or slow one never delays the others.
+
+The dispatcher looks for lanes with due work (woken by whoever commits a job, else once a second) and runs a handler
+on each. The handler takes jobs from its `Feed` and reports each one. What it raises decides about the rest:
+PeerFault means the destination is away: its jobs stay ready and the breaker keeps the lane closed for a while.
+Anything else counts as a fault of the jobs it held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from broker import telemetry
+from broker.errors import PeerFault, StoreUnavailable
+from broker.queue.policy import RetryPolicy
+from broker.store import jobs as store
+from broker.store.database import Database
+from broker.store.jobs import Job
+
+LEASE = 60.0
+BATCH = 64
+POLL = 1.0
+
+Handler = Callable[[str, "Feed"], Awaitable[None]]
+
+
+class Feed:
+    """A handler's view of its lane: take jobs, report their outcome."""
+
+    def __init__(self, dispatcher: Dispatcher, lane: str) -> None:
+        self._dispatcher = dispatcher
+        self._lane = lane
+        self._open: dict[int, Job] = {}
+        self._reports: list[Future[bool]] = []
+
+    async def take(self, wait: float = 0) -> list[Job]:
+        """Claim the next jobs, waiting up to `wait` seconds for some; empty when there are none or the broker stops."""
+        await self._flush()
+        deadline = time.monotonic() + wait
+        while not self._dispatcher.stopping:
+            woken = self._dispatcher.woken
+            jobs = await self._dispatcher.claim(self._lane)
+            left = deadline - time.monotonic()
+            if jobs or left <= 0:
+                self._open.update((job.id, job) for job in jobs)
+                return jobs
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await woken.wait()
+        return []
+
+    def done(self, job: Job, note: str = "") -> None:
+        """The work is done. Recorded in the background, at the latest with the next `take`."""
+        self._report(job, store.finish, store.DONE, time.time(), note)
+        telemetry.DELIVERIES.labels(self._lane, "done").inc()
+
+    def hold(self, job: Job, reason: str) -> None:
+        """A person must look; `reason` is a code without patient data."""
+        telemetry.logger().warning("job.held", lane=self._lane, kind=job.kind, job=job.id, reason=reason)
+        self._report(job, store.finish, store.HELD, time.time(), reason)
+        telemetry.DELIVERIES.labels(self._lane, "held").inc()
+
+    def retry(self, job: Job, reason: str, *, item_fault: bool) -> None:
+        """Try again later; a fault of the item itself counts, and the last one holds it."""
+        policy = self._dispatcher.policy
+        now = time.time()
+        if policy.expired(job.created_at, now) or (item_fault and policy.exhausted(job.failures + 1)):
+            self.hold(job, reason)
+            return
+        due = now + policy.delay(max(job.failures + 1, min(job.attempts, 8)), random.random())  # noqa: S311
+        self._report(job, store.put_back, due, reason, item_fault=item_fault)
+        telemetry.DELIVERIES.labels(self._lane, "retry").inc()
+
+    def _report(self, job: Job, unit: Callable[..., bool], *args: Any, **kwargs: Any) -> None:
+        del self._open[job.id]
+        self._reports.append(self._dispatcher.database.submit(unit, job, *args, **kwargs))
+
+    async def _flush(self) -> None:
+        """Wait until the reports are committed. A lost lease is no error: the new owner decides."""
+        reports, self._reports = self._reports, []
+        for report in reports:
+            await asyncio.wrap_future(report)
+
+    async def settle(self, error: BaseException | None) -> None:
+        """After the handler: put back what it did not report."""
+        now = time.time()
+        for job in list(self._open.values()):
+            if error is None or isinstance(error, PeerFault | asyncio.CancelledError):
+                code = getattr(error, "code", "") if error else ""
+                if self._dispatcher.policy.expired(job.created_at, now):
+                    self.hold(job, "gave-up")
+                else:
+                    self._report(job, store.put_back, now, code, item_fault=False)
+            else:
+                self.retry(job, "handler-defect", item_fault=True)
+        await self._flush()
+
+    def outstanding(self) -> list[int]:
+        """Ids of the jobs this feed holds a lease on."""
+        return list(self._open)
+
+
+class Dispatcher:
+    """Runs the handlers of all lanes of this process."""
+
+    def __init__(
+        self,
+        database: Database,
+        handlers: Mapping[str, Handler],
+        policy: RetryPolicy,
+        owner: str,
+        concurrency: Callable[[str], int] = lambda lane: 1,
+    ) -> None:
+        """`handlers` by kind of job; a lane carries one kind: `kind:name`. `owner` names this process in leases."""
+        self.database = database
+        self.policy = policy
+        self.stopping = False
+        self.woken = asyncio.Event()
+        self._handlers = handlers
+        self._owner = owner
+        self._concurrency = concurrency
+        self._running: dict[str, set[asyncio.Task[None]]] = {}
+        self._broken: set[str] = set()
+        self._swept = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    def wake(self) -> None:
+        """There may be new work. Callable from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the work waits for the next start
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self.woken.set()
+        self.woken = asyncio.Event()
+
+    async def run(self) -> None:
+        """Look for due lanes until `stop`."""
+        while not self.stopping:
+            woken = self.woken
+            try:
+                await self._start_lanes()
+            except StoreUnavailable as error:
+                telemetry.logger().warning("queue.unavailable", error=telemetry.describe(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL):
+                    await woken.wait()
+
+    async def stop(self, grace: float) -> None:
+        """Let running handlers end within `grace` seconds, then cancel them; their jobs are ready again."""
+        self.stopping = True
+        self._wake()
+        tasks = [task for running in self._running.values() for task in running]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _start_lanes(self) -> None:
+        now = time.time()
+        if now - self._swept > LEASE / 4:
+            self._swept = now
+            await asyncio.wrap_future(self.database.submit(store.free_leases, now))
+        for lane in await asyncio.wrap_future(self.database.read(store.due_lanes, now)):
+            running = self._running.setdefault(lane, set())
+            # one worker first; more only once the lane has proved to work
+            wanted = 1 if lane in self._broken else self._concurrency(lane)
+            while len(running) < wanted:
+                task = self._loop.create_task(self._run_lane(lane))
+                running.add(task)
+                task.add_done_callback(running.discard)
+
+    async def claim(self, lane: str) -> list[Job]:
+        """Lease the next jobs of a lane."""
+        now = time.time()
+        return await asyncio.wrap_future(self.database.submit(store.claim, lane, self._owner, now, LEASE, BATCH))
+
+    async def _run_lane(self, lane: str) -> None:
+        feed = Feed(self, lane)
+        heart = self._loop.create_task(self._beat(feed))
+        error: BaseException | None = None
+        try:
+            await self._handlers[lane.partition(":")[0]](lane.partition(":")[2], feed)
+        except (Exception, asyncio.CancelledError) as raised:
+            error = raised
+        finally:
+            heart.cancel()
+        try:
+            await feed.settle(error)
+            await self._judge(lane, error)
+        except StoreUnavailable as trouble:
+            telemetry.logger().warning("queue.unavailable", lane=lane, error=telemetry.describe(trouble))
+
+    async def _judge(self, lane: str, error: BaseException | None) -> None:
+        """Open or close the breaker."""
+        if isinstance(error, PeerFault):
+            now = time.time()
+            failures = 1 + await self._failures(lane)
+            delay = self.policy.delay(failures, random.random())  # noqa: S311 - spreading retries, not a secret
+            await asyncio.wrap_future(self.database.submit(store.open_breaker, lane, failures, now + delay, error.code))
+            self._broken.add(lane)
+            telemetry.LANES_BROKEN.labels(lane).set(1)
+            telemetry.logger().warning(
+                "lane.broken", lane=lane, reason=error.code, attempt=failures, delay=round(delay, 1)
+            )
+        elif error is not None and not isinstance(error, asyncio.CancelledError):
+            telemetry.logger().error("lane.defect", lane=lane, error=telemetry.describe(error))
+        elif error is None:
+            await self.mended(lane)
+
+    async def mended(self, lane: str) -> None:
+        """The destination works: close its breaker if it was open."""
+        if lane in self._broken or await self._failures(lane):
+            await asyncio.wrap_future(self.database.submit(store.close_breaker, lane))
+            self._broken.discard(lane)
+            telemetry.LANES_BROKEN.labels(lane).set(0)
+            telemetry.logger().info("lane.mended", lane=lane)
+
+    async def _failures(self, lane: str) -> int:
+        return await asyncio.wrap_future(self.database.read(store.breaker_failures, lane))
+
+    async def _beat(self, feed: Feed) -> None:
+        """Extend the leases of what a handler works on."""
+        while True:
+            await asyncio.sleep(LEASE / 4)
+            ids: Sequence[int] = feed.outstanding()
+            if ids:
+                with contextlib.suppress(StoreUnavailable):  # the next beat tries again, three fit into a lease
+                    await asyncio.wrap_future(self.database.submit(store.renew, ids, self._owner, time.time() + LEASE))

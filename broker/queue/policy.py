@@ -1,0 +1,29 @@
+"""Retry decisions, pure. Times in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ITEM_FAILURES = 5  # faults of one item before a person must look
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`first` doubles up to `last`; after `give_up` from its creation a job is held."""
+
+    first: float = 15
+    last: float = 1800
+    give_up: float = 7 * 86_400
+
+    def delay(self, failures: int, jitter: float = 0.5) -> float:
+        """Wait after the n-th failure in a row (n >= 1), spread by ±20 %; `jitter` is uniform in 0..1."""
+        exponent = min(max(failures, 1) - 1, 40)
+        return float(min(self.first * 2**exponent, self.last) * (0.8 + 0.4 * jitter))
+
+    def expired(self, created_at: float, now: float) -> bool:
+        """The job has waited long enough for its destination."""
+        return now - created_at > self.give_up
+
+    def exhausted(self, failures: int) -> bool:
+        """The item itself has failed often enough."""
+        return failures >= ITEM_FAILURES

@@ -1,0 +1,1 @@
+"""From instance to plan: reception, the facts rules may see, rules, decisions."""

@@ -1,0 +1,118 @@
+"""What reception reads from a data set: identity, and the facts rules may see. Decodes only what is asked for."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydicom.charset import python_encoding
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
+from broker.dicom.association import Peer
+from broker.dicom.elements import DataSetScan, Element
+from broker.dicom.uids import is_uid
+from broker.errors import BadContent
+from broker.routing.fields import tag_of
+
+# kept with every instance so that a draft of rules can be replayed over recent objects
+BASE_FIELDS = (
+    "tag.SOPClassUID", "tag.Modality", "tag.StudyInstanceUID", "tag.SeriesInstanceUID", "tag.AccessionNumber",
+    "tag.PatientID", "tag.StationName", "tag.InstitutionName", "tag.BodyPartExamined", "tag.StudyDescription",
+    "tag.SeriesDescription", "tag.ImageType", "tag.Manufacturer", "tag.StudyDate",
+)  # fmt: skip
+MAX_TEXT, MAX_VALUES = 1024, 64
+
+_CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_SINGLE_VALUED = frozenset({"LT", "ST", "UT", "UR"})
+_BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES, _CHARSET = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00080005
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The UIDs of an object, from its data set."""
+
+    sop_class: str
+    sop_instance: str
+    study: str
+    series: str
+
+
+def identity(scan: DataSetScan, command_class: str, command_instance: str) -> Identity:
+    """The object's UIDs. Raises BadContent when they disagree with the command or are missing (PS3.4 B.2.3, A900)."""
+    sop_class, sop_instance, study, series = (
+        _ascii(scan.elements.get(tag)) for tag in (_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES)
+    )
+    if sop_class != command_class or sop_instance != command_instance:
+        raise BadContent("UIDs of command and data set differ", code="uid-mismatch")
+    if not is_uid(study) or not is_uid(series):
+        raise BadContent("study or series UID missing or malformed", code="uid-invalid")
+    return Identity(sop_class, sop_instance, study, series)
+
+
+def facts(
+    scan: DataSetScan, peer: Peer, fields: Iterable[str], local_time: datetime
+) -> dict[str, tuple[str | float, ...]]:
+    """Facts of these fields; a missing, empty or unreadable value is not there."""
+    found: dict[str, tuple[str | float, ...]] = {
+        "assoc.calling_ae": (peer.calling_ae,),
+        "assoc.called_ae": (peer.called_ae,),
+        "assoc.address": (peer.address,),
+        "time.hour": (float(local_time.hour),),
+        "time.weekday": (float(local_time.isoweekday()),),
+    }
+    for field in fields:
+        tag = tag_of(field)
+        element = scan.elements.get(tag) if tag is not None else None
+        if element is not None and element.value:
+            values = _values(element, scan)
+            if values:
+                found[field] = values
+    return found
+
+
+def _ascii(element: Element | None) -> str:
+    return element.value.decode("latin-1").strip(" \0") if element else ""
+
+
+def _values(element: Element, scan: DataSetScan) -> tuple[str | float, ...]:
+    vr = element.vr
+    if not vr or vr == "UN":
+        vr = dictionary_VR(element.tag).split(" ")[0] if dictionary_has_tag(element.tag) else "UN"
+    if vr in _BINARY:
+        return _numbers(element.value, (">" if scan.big_endian else "<") + _BINARY[vr])
+    text = _decode(element.value, scan.elements, vr)
+    parts = [text] if vr in _SINGLE_VALUED else text.split("\\")[:MAX_VALUES]
+    clean = [part.strip(" \0")[:MAX_TEXT].replace("\0", "") for part in parts]
+    if vr in ("DS", "IS"):
+        return tuple(number for part in clean if (number := _decimal(part)) is not None)
+    return tuple(part for part in clean if part)
+
+
+def _numbers(value: bytes, code: str) -> tuple[float, ...]:
+    size = struct.calcsize(code)
+    count = min(len(value) // size, MAX_VALUES)
+    numbers = (float(struct.unpack_from(code, value, i * size)[0]) for i in range(count))
+    return tuple(number for number in numbers if math.isfinite(number))
+
+
+def _decimal(text: str) -> float | None:
+    if not text or len(text) > 24:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _decode(value: bytes, elements: Mapping[int, Element], vr: str) -> str:
+    """Text by Specific Character Set; undecodable bytes become replacement characters, never an error."""
+    if vr not in _CHARSET_VRS:
+        return value.decode("latin-1")
+    terms = _ascii(elements.get(_CHARSET)).split("\\")
+    codec = python_encoding.get(terms[-1].strip(), "latin-1")  # with ISO 2022 the last term holds the escapes
+    return value.decode(codec, "replace")

@@ -1,0 +1,208 @@
+"""The story of an arriving object: spool, check, decide, make durable, commit. Sync: it runs in a spool thread.
+
+Order of events, none of which may be swapped: bytes in the spool file; walk of the whole data set; decision of the
+rules; fsync of file and folder; one transaction with the instance and one job per destination; only then the caller
+answers 0x0000. Same SOP Instance UID again: same bytes are a success without new work but for destinations that lack
+them; other bytes are a new version, alarmed, delivered after its predecessor.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from broker import telemetry
+from broker.dicom import part10
+from broker.dicom.association import Peer
+from broker.dicom.elements import DataSetScan, scan
+from broker.dicom.uids import is_uid
+from broker.errors import BadContent, StoreUnavailable
+from broker.routing import header
+from broker.routing.evaluate import Decision, decide
+from broker.routing.rules import Group, RuleSet, Test
+from broker.store import instances, jobs
+from broker.store.database import Database
+from broker.store.instances import NewInstance
+from broker.store.spool import Spool, SpoolFile
+
+_STATE = {"send": "routed", "hold": "held", "discard": "discarded"}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is known before the data set: UIDs of the command, transfer syntax of the context, the peer."""
+
+    sop_class: str
+    sop_instance: str
+    transfer_syntax: str
+    peer: Peer
+
+    def check(self) -> None:
+        """Raises BadContent for UIDs that cannot be (they never become part of a path anyway)."""
+        if not is_uid(self.sop_class) or not is_uid(self.sop_instance):
+            raise BadContent("SOP Class or Instance UID malformed", code="uid-invalid")
+
+
+def lane_of(node: str) -> str:
+    """The queue lane of deliveries to a node."""
+    return f"deliver:{node}"
+
+
+def fields_of(rules: RuleSet) -> frozenset[str]:
+    """All fields that a rule set tests."""
+    found: set[str] = set()
+    waiting = [rule.when for rule in rules.rules]
+    while waiting:
+        condition = waiting.pop()
+        if isinstance(condition, Test):
+            found.add(condition.field)
+        elif isinstance(condition, Group):
+            waiting.extend(condition.members)
+    return frozenset(found)
+
+
+class Reception:
+    """Takes objects in. One per process; its methods may run in many threads."""
+
+    def __init__(
+        self, database: Database, spool: Spool, rules: RuleSet, zone: ZoneInfo, wake: Callable[[], None]
+    ) -> None:
+        """`wake` is called after each commit that made work for the queue."""
+        self._database = database
+        self._spool = spool
+        self._rules = rules
+        self._fields = fields_of(rules) | set(header.BASE_FIELDS)
+        self._zone = zone
+        self._wake = wake
+
+    def begin(self, arrival: Arrival, data: bytes) -> SpoolFile:
+        """Open a spool file and write the first bytes. Raises SpoolUnavailable."""
+        file = self._spool.create(
+            part10.header(arrival.sop_class, arrival.sop_instance, arrival.transfer_syntax, arrival.peer.calling_ae)
+        )
+        try:
+            file.write(data)
+        except BaseException:
+            file.abandon()
+            raise
+        return file
+
+    def whole(self, arrival: Arrival, data: bytes) -> str:
+        """Take an object that is in memory at once; see `complete`."""
+        return self.complete(arrival, self.begin(arrival, data))
+
+    def complete(self, arrival: Arrival, file: SpoolFile) -> str:
+        """Check, decide, make durable and commit; `new`, `version` or `duplicate`.
+
+        Raises BadContent (refuse for good), SpoolUnavailable or StoreUnavailable (the sender keeps its copy).
+        The file is gone after an error or for a duplicate.
+        """
+        kept = False
+        try:
+            new, decision = self._judge(arrival, file)
+            file.keep()
+            outcome = self._record(new, decision)
+            kept = outcome != "duplicate"
+        except StoreUnavailable:
+            # the commit may have happened although we were not told: the file must stay, the sweep decides
+            kept = True
+            raise
+        finally:
+            if not kept:
+                file.abandon()
+        self._tell(new, decision, outcome)
+        return outcome
+
+    def _judge(self, arrival: Arrival, file: SpoolFile) -> tuple[NewInstance, Decision]:
+        found = self._scan(arrival, file)
+        uids = header.identity(found, arrival.sop_class, arrival.sop_instance)
+        now = time.time()
+        facts = header.facts(found, arrival.peer, self._fields, datetime.fromtimestamp(now, self._zone))
+        decision = decide(self._rules, facts)
+        new = NewInstance(
+            sop_instance_uid=uids.sop_instance, sop_class_uid=uids.sop_class,
+            transfer_syntax_uid=arrival.transfer_syntax, study_instance_uid=uids.study,
+            series_instance_uid=uids.series, calling_ae=arrival.peer.calling_ae, called_ae=arrival.peer.called_ae,
+            peer=arrival.peer.address, path=file.name, data_offset=file.data_offset, data_length=file.data_length,
+            digest=file.digest, received_at=now, state=_STATE[decision.action], reason=decision.reason,
+            rules_version=self._rules.version, trace=json.dumps(decision.trace, ensure_ascii=False),
+            facts=json.dumps(facts, ensure_ascii=False),
+        )  # fmt: skip
+        return new, decision
+
+    @staticmethod
+    def _scan(arrival: Arrival, file: SpoolFile) -> DataSetScan:
+        if not file.data_length:
+            raise BadContent("no data set", code="truncated")
+        with mmap.mmap(file.descriptor, 0, prot=mmap.PROT_READ) as whole:
+            view = memoryview(whole)
+            data = view[file.data_offset :]
+            try:
+                return scan(data, arrival.transfer_syntax)
+            finally:
+                data.release()
+                view.release()
+
+    def _record(self, new: NewInstance, decision: Decision) -> str:
+        for _ in range(3):
+            try:
+                return self._database.submit(record, new, decision.destinations, decision.rules).result()
+            except IntegrityError:
+                continue  # the same UID was committed on another association at this moment: look again
+        raise StoreUnavailable("the same object arrives too often at once")
+
+    def _tell(self, new: NewInstance, decision: Decision, outcome: str) -> None:
+        telemetry.INSTANCES_RECEIVED.labels(outcome).inc()
+        telemetry.BYTES_RECEIVED.inc(new.data_length)
+        log = telemetry.logger()
+        if outcome == "version":
+            log.warning(
+                "instance.changed", instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae
+            )
+        if decision.action == "hold":
+            log.warning("instance.held", instance=telemetry.identifier(new.sop_instance_uid), reason=decision.reason)
+        log.debug(
+            "instance.received", instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae,
+            state=outcome, bytes=new.data_length, rules=",".join(decision.rules), nodes=len(decision.destinations),
+        )  # fmt: skip
+        if decision.destinations:
+            self._wake()
+
+
+def record(connection: Connection, new: NewInstance, destinations: Sequence[str], rules: Sequence[str]) -> str:
+    """The transaction: instance row and one delivery per destination; `new`, `version` or `duplicate`."""
+    known = instances.versions(connection, new.sop_instance_uid)
+    same = next((version for version in known if version.digest == new.digest and version.state != "purged"), None)
+    detail = {"rules": list(rules), "rules_version": new.rules_version}
+    if same is not None:
+        instances.reroute(connection, same.id, new)
+        _enqueue(connection, same.id, destinations, detail, new.received_at, None)
+        return "duplicate"
+    if known and known[0].digest == new.digest:  # sent and purged since: only destinations that never had it
+        had = jobs.lanes_done(connection, "deliver", [version.id for version in known])
+        destinations = [node for node in destinations if lane_of(node) not in had]
+        if not destinations:
+            return "duplicate"
+    subject = instances.add(connection, new, known[0].version + 1 if known else 1)
+    group = f"sop:{known[-1].id}" if known else None
+    if group is not None:
+        for node in destinations:
+            jobs.join_group(connection, lane_of(node), [version.id for version in known], group)
+    _enqueue(connection, subject, destinations, detail, new.received_at, group)
+    return "version" if known else "new"
+
+
+def _enqueue(
+    connection: Connection, subject: int, nodes: Sequence[str], detail: dict[str, object], now: float, group: str | None
+) -> None:
+    jobs.enqueue(
+        connection, [jobs.NewJob("deliver", lane_of(node), subject, detail, group_key=group) for node in nodes], now
+    )

@@ -1,0 +1,81 @@
+"""The storage door: C-STORE in (PS3.4 annex B). Streams into the spool; answers after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from broker import faults
+from broker.dicom import command as cmd
+from broker.dicom import status as st
+from broker.dicom import uids
+from broker.dicom.request import Request, Service
+from broker.errors import BadContent
+from broker.routing.reception import Arrival, Reception
+
+P = ParamSpec("P")
+T = TypeVar("T")
+CHUNK = 1024 * 1024  # bytes handed to a spool thread at once; smaller objects take one hop in all
+THREADS = 16
+_MISMATCH = frozenset({"uid-mismatch", "uid-invalid"})
+
+
+class StorageService:
+    """Serves all storage SOP classes in all transfer syntaxes."""
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="spool")
+
+    def service(self) -> Service:
+        """Registration with the provider."""
+        return Service(uids.STORAGE_CLASSES, uids.for_storage, {cmd.C_STORE_RQ: self.store})
+
+    def close(self) -> None:
+        """Wait for running spool work."""
+        self._threads.shutdown(wait=True)
+
+    async def store(self, request: Request) -> None:
+        """Handle a C-STORE-RQ."""
+        arrival = Arrival(
+            request.command.sop_class, request.command.sop_instance, request.context.transfer_syntax, request.peer
+        )
+        try:
+            arrival.check()
+            await self._receive(request, arrival)
+        except BadContent as error:
+            await request.data.drain()
+            status = st.DATASET_MISMATCH if error.code in _MISMATCH else st.CANNOT_UNDERSTAND
+            await request.respond(status, comment=error.code)
+            return
+        except Exception:
+            await request.data.drain()
+            raise
+        faults.point("dicom.answer")
+        await request.respond(st.SUCCESS)
+        faults.point("dicom.answered")
+
+    async def _receive(self, request: Request, arrival: Arrival) -> None:
+        data = await request.data.read(CHUNK)
+        if request.data.ended:
+            await self._hop(self._reception.whole, arrival, data)
+            return
+        file = await self._hop(self._reception.begin, arrival, data)
+        try:
+            while data := await request.data.read(CHUNK):
+                await self._hop(file.write, data)
+        except BaseException:
+            await self._hop(file.abandon)
+            raise
+        await self._hop(self._reception.complete, arrival, file)
+
+    async def _hop(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run in a spool thread; when cancelled, still wait for the thread, which uses the file."""
+        future = asyncio.wrap_future(self._threads.submit(work, *args, **kwargs))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait({future})
+            raise

@@ -1,0 +1,1 @@
+"""Puts the broker together: build, start, stop, signals, housekeeping, health."""

@@ -1,0 +1,127 @@
+"""What the broker knows of its own state, for health checks and the start page."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from broker import __version__
+from broker.admin.views import Health, ListenerView, NodeView, Overview
+from broker.dicom.provider import Provider
+from broker.errors import BrokerError
+from broker.hl7.server import MllpServer
+from broker.routing.reception import lane_of
+from broker.routing.rules import RuleSet
+from broker.settings import Settings
+from broker.site.directory import Directory
+from broker.site.nodes import Node
+from broker.store.database import Database
+from broker.store.overview import Counts, LaneState, counts
+
+if TYPE_CHECKING:
+    from broker.service.web import WebServer
+
+FRESH = 2.0  # seconds for which counts are served again: a page reload costs no query
+
+
+class Monitor:
+    """Looks at the parts and says how they are."""
+
+    def __init__(
+        self, settings: Settings, database: Database, directory: Directory, rules: RuleSet, provider: Provider,
+        mllp: Sequence[MllpServer],
+    ) -> None:  # fmt: skip
+        self.web: WebServer | None = None
+        self._settings = settings
+        self._database = database
+        self._directory = directory
+        self._rules = rules
+        self._provider = provider
+        self._mllp = mllp
+        self._started = time.monotonic()
+        self._counted: tuple[float, Counts] | None = None
+
+    def addresses(self) -> dict[str, Any]:
+        """Open doors: name to list of (host, port)."""
+        found: dict[str, Any] = {"dicom": [], "hl7": [], "web": []}
+        if self._provider.accepting:
+            found["dicom"].append((self._settings.dicom.host, self._provider.port))
+        for door, server in zip(self._settings.hl7.listeners(), self._mllp, strict=True):
+            if server.accepting:
+                found["hl7"].append((door.host, server.port))
+        if self.web is not None and self.web.listening is not None:
+            found["web"].append(self.web.listening)
+        return found
+
+    async def readiness(self) -> tuple[Health, list[str]]:
+        """`down` when a door is closed or the database cannot be read; `degraded` when the last write failed."""
+        open_doors = self.addresses()
+        problems = []
+        if not open_doors["dicom"]:
+            problems.append("the DICOM listener is closed")
+        if len(open_doors["hl7"]) < len(self._mllp):
+            problems.append("an HL7 listener is closed")
+        try:
+            async with asyncio.timeout(5):
+                await asyncio.wrap_future(self._database.ping())
+        except (BrokerError, TimeoutError):
+            problems.append("the database cannot be read")
+        if problems:
+            return "down", problems
+        if not self._database.writable:
+            return "degraded", ["the database cannot be written: orders and images are refused, the worklist answers"]
+        return "ok", []
+
+    async def overview(self) -> Overview:
+        """Counts of everything; raises StoreUnavailable while the database is away."""
+        health, problems = await self.readiness()
+        numbers = await self._counts()
+        lanes = {lane.name: lane for lane in numbers.lanes}
+        queue: dict[str, int] = {}
+        for lane in numbers.lanes:
+            for state, number in lane.jobs.items():
+                queue[state] = queue.get(state, 0) + number
+        rules = self._rules
+        action = rules.default_action
+        return Overview(
+            version=__version__, uptime_seconds=int(time.monotonic() - self._started), health=health,
+            problems=problems, listeners=self._listeners(),
+            nodes=[_node(node, lanes.get(lane_of(node.name))) for node in self._directory.nodes],
+            worklist=numbers.steps, messages=numbers.messages, instances=numbers.instances, queue=queue,
+            knocking=numbers.knocking, rules=[f"{rule.name} → {', '.join(rule.send)}" for rule in rules.rules],
+            rules_version=rules.version,
+            default_action=f"send to {', '.join(rules.default_send)}" if action == "send" else action,
+        )  # fmt: skip
+
+    async def _counts(self) -> Counts:
+        now = time.monotonic()
+        if self._counted is None or now - self._counted[0] > FRESH:
+            self._counted = (now, await asyncio.wrap_future(self._database.read(counts)))
+        return self._counted[1]
+
+    def _listeners(self) -> list[ListenerView]:
+        names = {"dicom": f"DICOM ({self._settings.dicom.ae_title})", "hl7": "HL7 (MLLP)", "web": "Web"}
+        return [
+            ListenerView(name=names[kind], address=f"{host}:{port}", state="listening")
+            for kind, doors in self.addresses().items()
+            for host, port in doors
+        ]
+
+
+def _node(node: Node, lane: LaneState | None) -> NodeView:
+    jobs = lane.jobs if lane else {}
+    waiting = jobs.get("ready", 0) + jobs.get("leased", 0)
+    broken = lane is not None and lane.failures > 0
+    state = (
+        "" if "destination" not in node.roles else "not reachable" if broken else "waiting" if waiting else "reachable"
+    )
+    if state == "reachable" and not jobs.get("done"):
+        state = "idle"
+    return NodeView(
+        name=node.name, kind=node.kind, title=node.ae_title or node.application,
+        address=f"{node.host}:{node.port}" if node.host and node.port else node.host, roles=sorted(node.roles),
+        waiting=waiting, held=jobs.get("held", 0), done=jobs.get("done", 0), state=state,
+        last_error=lane.last_error if lane is not None and broken else "",
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""Work that nobody waits for, on APScheduler threads: spool sweep, purge, address look-up, recovery probe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from broker import telemetry
+from broker.routing import sweep
+from broker.settings import Settings
+from broker.site.directory import Directory
+from broker.store import jobs
+from broker.store.database import Database
+from broker.store.spool import Spool
+
+
+class Housekeeping:
+    """Schedules in UTC: a daily job at a local hour would run twice on the day the clocks go back."""
+
+    def __init__(self, settings: Settings, database: Database, spool: Spool, directory: Directory) -> None:
+        self._database = database
+        self._scheduler = BackgroundScheduler(timezone=UTC)
+        started = time.time()
+        keep = settings.delivery.keep_days
+
+        def unclaimed() -> None:
+            sweep.set_aside_unclaimed(database, spool, before=max(started, time.time() - sweep.YOUNG))
+
+        def purge() -> None:
+            sweep.purge_delivered(database, spool, keep)
+
+        now = datetime.now(UTC)
+        self._add("sweep", unclaimed, 86_400, first=now)
+        self._add("purge", purge, 3600)
+        self._add("resolve", directory.resolve, 60)
+        self._add("probe", self._probe, 15)
+
+    def start(self) -> None:
+        """Begin."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """End; waits for a running job."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+    def _add(self, name: str, work: Callable[[], None], seconds: float, first: datetime | None = None) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:
+                telemetry.logger().warning("housekeeping.failed", kind=name, error=telemetry.describe(error))
+
+        when = {"next_run_time": first} if first else {}
+        self._scheduler.add_job(guarded, "interval", seconds=seconds, coalesce=True, misfire_grace_time=None, **when)
+
+    def _probe(self) -> None:
+        """After a failed write: does writing work again? So that health recovers without traffic."""
+        if not self._database.writable:
+            self._database.submit(jobs.probe_write, time.time()).result()

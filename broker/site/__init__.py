@@ -1,0 +1,1 @@
+"""The hospital around us: nodes, and devices that knock without being known."""

@@ -1,0 +1,216 @@
+"""Rows of the durable queue: enqueue, claim with lease and fence, finish, put back. Policy lives in `broker.queue`.
+
+`now` is passed in seconds since the epoch. On PostgreSQL several processes claim side by side
+(`FOR UPDATE SKIP LOCKED`); on SQLite the one writer is serial.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from broker.store import tables
+from broker.store.engine import is_sqlite
+
+_t = tables.job
+_lane = tables.lane
+READY, LEASED, DONE, HELD, DISCARDED = "ready", "leased", "done", "held", "discarded"
+UNFINISHED = (READY, LEASED, HELD)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """Work to enqueue: unique by kind, lane and subject."""
+
+    kind: str
+    lane: str
+    subject: int
+    detail: dict[str, Any]
+    group_key: str | None = None
+    priority: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job. `fence` proves that the claim is still ours."""
+
+    id: int
+    kind: str
+    lane: str
+    subject: int
+    detail: dict[str, Any]
+    attempts: int
+    failures: int
+    fence: int
+    created_at: float
+
+
+def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
+    """Insert jobs, skipping those that are there already; how many are new."""
+    rows = [
+        {
+            "kind": job.kind, "lane": job.lane, "subject": job.subject, "group_key": job.group_key,
+            "detail": json.dumps(job.detail, ensure_ascii=False), "state": READY, "priority": job.priority,
+            "due_at": now, "attempts": 0, "failures": 0, "lease_owner": "", "lease_until": 0.0, "fence": 0,
+            "last_error": "", "created_at": now, "done_at": None,
+        }
+        for job in jobs
+    ]  # fmt: skip
+    if not rows:
+        return 0
+    dialect = sqlite if is_sqlite(connection) else postgresql
+    statement = dialect.insert(_t).on_conflict_do_nothing()
+    return sum(connection.execute(statement.values(**row)).rowcount for row in rows)
+
+
+def join_group(connection: Connection, lane: str, subjects: Sequence[int], group_key: str) -> None:
+    """Make unfinished jobs of these subjects members of a group, so that a later job waits for them."""
+    connection.execute(
+        update(_t)
+        .where(_t.c.lane == lane, _t.c.subject.in_(subjects), _t.c.kind == "deliver", _t.c.state.in_(UNFINISHED))
+        .values(group_key=group_key)
+    )
+
+
+def due_lanes(connection: Connection, now: float) -> list[str]:
+    """Lanes with work that may be tried now. Hops along the index: a million jobs of a dead lane cost one step."""
+    closed = set(connection.execute(select(_lane.c.name).where(_lane.c.open_until > now)).scalars())
+    due: list[str] = []
+    lane = _next_lane(connection, "")
+    while lane is not None:
+        if lane not in closed:
+            ready = select(_t.c.id).where(_t.c.lane == lane, _t.c.state == READY, _t.c.due_at <= now).limit(1)
+            if connection.execute(ready).first() is not None:
+                due.append(lane)
+        lane = _next_lane(connection, lane)
+    return due
+
+
+def _next_lane(connection: Connection, after: str) -> str | None:
+    query = select(_t.c.lane).where(_t.c.state == READY, _t.c.lane > after).order_by(_t.c.lane).limit(1)
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def claim(connection: Connection, lane: str, owner: str, now: float, lease: float, limit: int) -> list[Job]:
+    """Lease up to `limit` due jobs of a lane for `lease` seconds. The attempt counts from here."""
+    earlier = _t.alias("earlier")
+    blocked = (
+        select(earlier.c.id)
+        .where(
+            earlier.c.lane == _t.c.lane, earlier.c.group_key == _t.c.group_key,
+            earlier.c.id < _t.c.id, earlier.c.state.in_(UNFINISHED),
+        )
+        .exists()
+    )  # fmt: skip
+    due = (
+        select(_t.c.id)
+        .where(_t.c.lane == lane, _t.c.state == READY, _t.c.due_at <= now, or_(_t.c.group_key.is_(None), ~blocked))
+        .order_by(_t.c.priority, _t.c.due_at, _t.c.id)
+        .limit(limit)
+    )
+    if not is_sqlite(connection):
+        due = due.with_for_update(skip_locked=True)
+    rows = connection.execute(
+        update(_t)
+        .where(_t.c.id.in_(due))
+        .values(
+            state=LEASED, lease_owner=owner, lease_until=now + lease, attempts=_t.c.attempts + 1, fence=_t.c.fence + 1
+        )
+        .returning(
+            _t.c.id, _t.c.kind, _t.c.lane, _t.c.subject, _t.c.detail, _t.c.attempts, _t.c.failures, _t.c.fence,
+            _t.c.created_at,
+        )
+    ).all()  # fmt: skip
+    jobs = [Job(r[0], r[1], r[2], r[3], json.loads(r[4]), *r[5:]) for r in rows]
+    return sorted(jobs, key=lambda job: job.id)
+
+
+def _ours(job: Job) -> Any:
+    return and_(_t.c.id == job.id, _t.c.fence == job.fence, _t.c.state == LEASED)
+
+
+def finish(connection: Connection, job: Job, state: str, now: float, error: str = "") -> bool:
+    """End a job as done, held or discarded; False if the claim was lost meanwhile."""
+    done = connection.execute(
+        update(_t)
+        .where(_ours(job))
+        .values(state=state, done_at=now if state == DONE else None, last_error=error, lease_owner="")
+    )
+    return bool(done.rowcount)
+
+
+def put_back(connection: Connection, job: Job, due_at: float, error: str, *, item_fault: bool) -> bool:
+    """Make a job ready again at `due_at`; False if the claim was lost meanwhile."""
+    done = connection.execute(
+        update(_t)
+        .where(_ours(job))
+        .values(state=READY, due_at=due_at, last_error=error, lease_owner="", failures=_t.c.failures + int(item_fault))
+    )
+    return bool(done.rowcount)
+
+
+def renew(connection: Connection, ids: Sequence[int], owner: str, until: float) -> int:
+    """Extend leases that are still ours; how many."""
+    done = connection.execute(
+        update(_t).where(_t.c.id.in_(ids), _t.c.lease_owner == owner, _t.c.state == LEASED).values(lease_until=until)
+    )
+    return int(done.rowcount)
+
+
+def free_leases(connection: Connection, now: float, *, owner_prefix: str | None = None) -> int:
+    """Put back jobs whose lease is over, or all of the owners with a prefix (after a restart); how many."""
+    over = _t.c.lease_until <= now
+    if owner_prefix is not None:
+        over = or_(over, _t.c.lease_owner.startswith(owner_prefix, autoescape=True))
+    done = connection.execute(
+        update(_t).where(_t.c.state == LEASED, over).values(state=READY, lease_owner="", due_at=now)
+    )
+    return int(done.rowcount)
+
+
+def open_breaker(connection: Connection, lane: str, failures: int, until: float, error: str) -> None:
+    """Do not try a lane before `until`."""
+    values = {"failures": failures, "open_until": until, "last_error": error}
+    if not connection.execute(update(_lane).where(_lane.c.name == lane).values(**values)).rowcount:
+        connection.execute(insert(_lane).values(name=lane, **values))
+
+
+def breaker_failures(connection: Connection, lane: str) -> int:
+    """Consecutive failures of a lane."""
+    return int(connection.execute(select(_lane.c.failures).where(_lane.c.name == lane)).scalar() or 0)
+
+
+def close_breaker(connection: Connection, lane: str) -> None:
+    """The lane works again."""
+    connection.execute(update(_lane).where(_lane.c.name == lane).values(failures=0, open_until=0.0, last_error=""))
+
+
+def counts(connection: Connection) -> dict[tuple[str, str], int]:
+    """Number of jobs by lane and state."""
+    rows = connection.execute(select(_t.c.lane, _t.c.state, func.count()).group_by(_t.c.lane, _t.c.state))
+    return {(lane, state): int(number) for lane, state, number in rows}
+
+
+def breakers(connection: Connection) -> dict[str, tuple[int, float, str]]:
+    """Failures, open-until and last error of every lane that ever failed."""
+    rows = connection.execute(select(_lane))
+    return {row.name: (row.failures, row.open_until, row.last_error) for row in rows}
+
+
+def lanes_done(connection: Connection, kind: str, subjects: Sequence[int]) -> set[str]:
+    """Lanes in which work on one of these subjects is done."""
+    query = select(_t.c.lane).where(_t.c.kind == kind, _t.c.subject.in_(subjects), _t.c.state == DONE)
+    return set(connection.execute(query).scalars())
+
+
+def probe_write(connection: Connection, now: float) -> None:
+    """The smallest real write: the breaker row of a lane that no work uses."""
+    open_breaker(connection, "probe", 0, 0.0, "")
+    connection.execute(update(_lane).where(_lane.c.name == "probe").values(open_until=now))
+    connection.execute(delete(_lane).where(_lane.c.name == "probe"))

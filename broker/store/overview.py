@@ -1,0 +1,53 @@
+"""Numbers of the whole database for pages and metrics; no identities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from broker.store import instances, jobs, knocks, tables
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """One lane: jobs by state, and its breaker (`open_until` in seconds since the epoch)."""
+
+    name: str
+    jobs: dict[str, int]
+    failures: int
+    open_until: float
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows by state."""
+
+    steps: dict[str, int]
+    instances: dict[str, int]
+    lanes: list[LaneState]
+    messages: dict[str, int]
+    knocking: int
+
+
+def counts(connection: Connection) -> Counts:
+    """Count everything the start page shows."""
+    step, message = tables.scheduled_step, tables.message
+    by_lane: dict[str, dict[str, int]] = {}
+    for (lane, state), number in jobs.counts(connection).items():
+        by_lane.setdefault(lane, {})[state] = number
+    breakers = jobs.breakers(connection)
+    lanes = [
+        LaneState(name, by_lane.get(name, {}), *breakers.get(name, (0, 0.0, "")))
+        for name in sorted(by_lane.keys() | breakers.keys())
+    ]
+    steps = connection.execute(select(step.c.status, func.count()).group_by(step.c.status))
+    answers = connection.execute(select(message.c.answer_code, func.count()).group_by(message.c.answer_code))
+    return Counts(
+        {status: int(number) for status, number in steps},
+        instances.counts(connection),
+        lanes,
+        {code: int(number) for code, number in answers},
+        knocks.count(connection),
+    )

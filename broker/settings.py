@@ -214,7 +214,7 @@ def _check_environment() -> None:
             continue
         section, _, key = name[len("BROKER_") :].lower().partition("__")
         field = Settings.model_fields.get(section)
-        known = field.annotation.model_fields if field and isinstance(field.annotation, type) else {}  # type: ignore[attr-defined]
+        known = field.annotation.model_fields if field and isinstance(field.annotation, type) else {}
         if key not in known:
             raise ConfigurationError(f"environment variable {name}: unknown key {section}.{key}")
 

@@ -45,9 +45,15 @@ def scan(data: Buffer, transfer_syntax: str) -> DataSetScan:
     if transfer_syntax == uids.DEFLATED:
         data = _inflate(data)
     big = transfer_syntax == uids.EXPLICIT_BE
-    walk = _Walk(data, explicit=transfer_syntax != uids.IMPLICIT_LE, big_endian=big)
+    explicit = transfer_syntax != uids.IMPLICIT_LE and not _is_implicit(data)
+    walk = _Walk(data, explicit=explicit, big_endian=big)
     walk.elements(0, len(data), 0, noted=True)
     return DataSetScan(walk.found, big)
+
+
+def _is_implicit(data: Buffer) -> bool:
+    """Some devices declare an explicit syntax and send implicit VR; where a VR should stand is then a short length."""
+    return len(data) >= 8 and not bytes(data[4:6]).isalpha()
 
 
 class _Walk:

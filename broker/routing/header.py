@@ -13,7 +13,6 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from broker.dicom.association import Peer
 from broker.dicom.elements import DataSetScan, Element
-from broker.dicom.uids import is_uid
 from broker.errors import BadContent
 from broker.routing.fields import tag_of
 
@@ -42,15 +41,16 @@ class Identity:
 
 
 def identity(scan: DataSetScan, command_class: str, command_instance: str) -> Identity:
-    """The object's UIDs. Raises BadContent when they disagree with the command or are missing (PS3.4 B.2.3, A900)."""
+    """The object's UIDs. Raises BadContent when SOP class or instance disagree with the command (PS3.4 B.2.3, A900).
+
+    Study and series UID may be missing: such an object is taken and routed, a refusal would lose it at the modality.
+    """
     sop_class, sop_instance, study, series = (
         _ascii(scan.elements.get(tag)) for tag in (_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES)
     )
     if sop_class != command_class or sop_instance != command_instance:
         raise BadContent("UIDs of command and data set differ", code="uid-mismatch")
-    if not is_uid(study) or not is_uid(series):
-        raise BadContent("study or series UID missing or malformed", code="uid-invalid")
-    return Identity(sop_class, sop_instance, study, series)
+    return Identity(sop_class, sop_instance, study[:64], series[:64])
 
 
 def facts(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from broker import faults
+from broker import faults, telemetry
 from broker.dicom import command as cmd
 from broker.dicom import status as st
 from broker.dicom import uids
@@ -47,6 +47,10 @@ class StorageService:
             await self._receive(request, arrival)
         except BadContent as error:
             await request.data.drain()
+            telemetry.logger().warning(
+                "instance.refused", reason=error.code, calling_ae=request.peer.calling_ae,
+                instance=telemetry.identifier(arrival.sop_instance), bytes=request.data.received,
+            )  # fmt: skip
             status = st.DATASET_MISMATCH if error.code in _MISMATCH else st.CANNOT_UNDERSTAND
             await request.respond(status, comment=error.code)
             return

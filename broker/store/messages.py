@@ -41,8 +41,8 @@ def record(
         "answer": answer,
         "note": note,
     }
-    statement = insert(tables.message).values(**values).returning(tables.message.c.id)
-    return int(connection.execute(statement).scalar_one())
+    statement = insert(tables.message).returning(tables.message.c.id)
+    return int(connection.execute(statement, values).scalar_one())
 
 
 def stored_answer(connection: Connection, message: Received) -> tuple[str, bytes] | None:

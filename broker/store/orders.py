@@ -18,7 +18,7 @@ def _text(document: Document) -> str:
 def _save(connection: Connection, table: Table, row: int | None, values: dict[str, Any], new: dict[str, Any]) -> int:
     """Update a row, or insert it with the values of `new` as well; its id."""
     if row is None:
-        return int(connection.execute(insert(table).values(**values, **new).returning(table.c.id)).scalar_one())
+        return int(connection.execute(insert(table).returning(table.c.id), {**values, **new}).scalar_one())
     connection.execute(update(table).where(table.c.id == row).values(**values))
     return row
 
@@ -114,8 +114,5 @@ def add_audit(
     connection: Connection, at: float, actor: str, action: str, kind: str, object_id: int, detail: Document
 ) -> None:
     """Append to the audit trail."""
-    connection.execute(
-        insert(tables.audit).values(
-            at=at, actor=actor, action=action, object_kind=kind, object_id=object_id, detail=_text(detail)
-        )
-    )
+    values = {"at": at, "actor": actor, "action": action, "object_kind": kind, "object_id": object_id}
+    connection.execute(insert(tables.audit), {**values, "detail": _text(detail)})

@@ -28,7 +28,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What narrows a search; None means any. Times are `YYYYMMDDHHMMSS`, both ends included."""
+    """What narrows a search; None means any. Times are `YYYYMMDDHHMMSS[.f]`, both ends included."""
 
     statuses: tuple[str, ...] | None = None
     stations: Words | None = None

@@ -1,0 +1,119 @@
+"""What the demonstration shows: progress while it runs, the account at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from broker.simulate.account import Account, Line
+from broker.simulate.hospital import Doors
+from broker.simulate.stations import transfer_syntax_name
+
+MIB = 1024**2
+SHOWN = 20  # findings listed
+_LABELS = {
+    "messages": "order messages written", "orders": "orders accepted by the broker",
+    "worklist": "found on the worklist", "images": "images stored", "delivered": "arrived at PACS",
+}  # fmt: skip
+
+
+class ProgressView:
+    """Live bars on a terminal, else one line for each stage that is complete. Use as a context manager."""
+
+    def __init__(self, console: Console, totals: Mapping[str, int]) -> None:
+        self._console = console
+        self._totals = totals
+        self._done: set[str] = set()
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        if console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                console=console,
+            )  # fmt: skip
+            self._tasks = {stage: self._bars.add_task(_LABELS[stage], total=total) for stage, total in totals.items()}
+
+    def __enter__(self) -> ProgressView:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def update(self, stage: str, done: int) -> None:
+        """So many of a stage are done."""
+        if self._bars is not None:
+            self._bars.update(self._tasks[stage], completed=done)
+        elif done >= self._totals[stage] and stage not in self._done:
+            self._done.add(stage)
+            self._console.print(f"{_LABELS[stage]}: {done}", highlight=False)
+
+
+def show_account(console: Console, account: Account) -> None:
+    """The table by modality, the totals and what is wrong."""
+    table = Table(title="From order to archive", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("modality")
+    for heading in ("orders", "worklist", "images", "MiB"):
+        table.add_column(heading, justify="right")
+    table.add_column("transfer syntax")
+    table.add_column("identical", justify="right")
+    table.add_column("at")
+    for line in account.lines:
+        table.add_row(*_cells(line))
+    console.print(table)
+    console.print(
+        f"{account.orders_per_second:.0f} orders/s; {account.to_worklist * 1000:.0f} ms from order to worklist answer "
+        f"(median); {account.images_per_second:.0f} images/s and {account.bytes_per_second / MIB:.1f} MiB/s from "
+        "modality to PACS, simulators included",
+        highlight=False,
+    )
+    if account.repeats:
+        console.print(f"{account.repeats} objects arrived more than once, with the same bytes", highlight=False)
+    for finding in account.findings[:SHOWN]:
+        console.print(f"  [red]✗[/red] {finding}", highlight=False)
+    if len(account.findings) > SHOWN:
+        console.print(f"  … and {len(account.findings) - SHOWN} more", highlight=False)
+    console.print(verdict(account), style="bold green" if account.good else "bold red", highlight=False)
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    first = (line.station.modality, str(line.orders), str(line.found)) if line.orders else ("", "", "")
+    return (
+        *first, str(line.sent), f"{line.bytes / MIB:.2f}", transfer_syntax_name(line.transfer_syntax),
+        str(line.identical), ", ".join(line.destinations).lower(),
+    )  # fmt: skip
+
+
+def verdict(account: Account) -> str:
+    """One line: good or not."""
+    if account.good:
+        return (
+            f"All {account.orders} orders were on the worklist of their modality; all {account.sent} images "
+            f"({account.bytes / MIB:.1f} MiB) arrived bit for bit identical exactly where the rules say "
+            f"({account.deliveries} deliveries)."
+        )
+    return (
+        f"Not everything arrived: {account.found} of {account.orders} orders on the worklist, {account.identical} of "
+        f"{account.sent} images right everywhere, {len(account.findings)} findings."
+    )
+
+
+def show_doors(console: Console, doors: Doors, web: str, data_dir: str, calling_ae: str) -> None:
+    """Addresses and commands to try."""
+    host, port = doors.dicom
+    console.print(f"The broker keeps running; Ctrl-C ends it.\n  web    {web}\n  data   {data_dir}", highlight=False)
+    console.print(f"  HL7    {doors.hl7[0]}:{doors.hl7[1]} (MLLP)", highlight=False)
+    console.print(f"  DICOM  {host}:{port}, AE title {doors.ae_title}", highlight=False)
+    call = f"-aet {calling_ae} -aec {doors.ae_title}"
+    keys = (
+        f"-k ScheduledProcedureStepSequence[0].ScheduledStationAETitle={calling_ae} -k PatientName -k AccessionNumber"
+    )
+    console.print("Try:", highlight=False)
+    console.print(f"  echoscu {call} {host} {port}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"  findscu -W {call} {keys} {host} {port}", highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,113 @@
+"""MLLP framing without I/O: bytes in, frames out (HL7 v2.5.1 appendix C, minimal lower layer protocol).
+
+A frame is VT, message, FS CR. Linear in the bytes fed, never holds more than `max_message`.
+Tolerated: noise before VT, doubled VT, FS without CR when VT or the end of the connection follows,
+LF instead of CR after FS. A single FS inside a message is content. An FS CR inside a message cannot be
+told from its end; what follows it then is no VT, and the frame is marked as `truncated`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VT, FS, CR, LF = 0x0B, 0x1C, 0x0D, 0x0A
+_NOISE = b"\r\n\0 \x1c"  # FS: a doubled end block is harmless
+OVERSIZE_HEAD = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message; `truncated` if bytes that are no frame came directly after its end block."""
+
+    payload: bytes
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Oversize:
+    """A frame over the limit: its first bytes, for the answer. The framer gives nothing more after it."""
+
+    head: bytes
+
+
+def wrap(message: bytes) -> bytes:
+    """The frame of a message."""
+    return b"\x0b" + message + b"\x1c\r"
+
+
+class Framer:
+    """State of one direction of one connection."""
+
+    def __init__(self, max_message: int) -> None:
+        self._max = max_message
+        self._buffer = bytearray()
+        self._dead = False
+        self.inside = False  # a VT has been seen, its end block not
+        self.ended = False  # the last byte of the open frame was FS
+        self.stray = 0  # bytes that are not noise since the last frame
+        self.dropped = 0  # bytes outside frames, all together
+
+    def feed(self, data: bytes) -> list[Frame | Oversize]:
+        """Frames completed by `data`, in order."""
+        out: list[Frame | Oversize] = []
+        position = 0
+        while position < len(data) and not self._dead:
+            position = self._content(data, position, out) if self.inside else self._between(data, position, out)
+        return out
+
+    def finish(self) -> list[Frame | Oversize]:
+        """The connection ended or fell silent: an FS without CR ends its frame."""
+        out: list[Frame | Oversize] = []
+        if self.inside and self.ended:
+            self._end(out)
+        return out
+
+    def _between(self, data: bytes, position: int, out: list[Frame | Oversize]) -> int:
+        start = data.find(VT, position)
+        end = len(data) if start < 0 else start
+        self.dropped += end - position
+        rest = data[position:end].strip(_NOISE)
+        if rest:
+            if not self.stray and out and isinstance(out[-1], Frame):
+                out[-1] = Frame(out[-1].payload, truncated=True)
+            self.stray += len(rest)
+        if start < 0:
+            return end
+        self.inside, self.ended, self.stray = True, False, 0
+        return start + 1
+
+    def _content(self, data: bytes, position: int, out: list[Frame | Oversize]) -> int:
+        if self.ended:
+            following = data[position]
+            if following in (CR, LF):
+                self._end(out)
+                return position + 1
+            if following == VT:
+                self._end(out)
+                return position
+            self.ended = False
+            self._append(b"\x1c", out)
+            if self._dead:
+                return len(data)
+        if not self._buffer and data[position] == VT:
+            return position + 1
+        end = data.find(FS, position)
+        self._append(data[position:] if end < 0 else data[position:end], out)
+        if end < 0:
+            return len(data)
+        self.ended = True
+        return end + 1
+
+    def _append(self, chunk: bytes, out: list[Frame | Oversize]) -> None:
+        if len(self._buffer) + len(chunk) > self._max:
+            head = bytes(self._buffer[:OVERSIZE_HEAD]) + chunk[: max(0, OVERSIZE_HEAD - len(self._buffer))]
+            self._buffer = bytearray()
+            self._dead, self.inside = True, False
+            out.append(Oversize(head))
+            return
+        self._buffer += chunk
+
+    def _end(self, out: list[Frame | Oversize]) -> None:
+        out.append(Frame(bytes(self._buffer)))
+        self._buffer = bytearray()
+        self.inside, self.ended, self.stray = False, False, 0

@@ -1,0 +1,97 @@
+"""The MSH segment alone: separators and what an answer needs, readable even if the rest is not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from broker.hl7 import charset
+from broker.hl7.findings import MalformedMessage
+
+_DEFAULTS = "^~\\&"
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))
+_VERSION = re.compile(r"(\d{1,2})\.(\d{1,2})(?:\.(\d{1,2}))?")
+
+
+def clean(text: str, keep: str = "") -> str:
+    """Text without control characters (NUL, C0, DEL, C1) other than those of `keep`."""
+    return text.translate({code: None for code in _CONTROLS if chr(code) not in keep} if keep else _CONTROLS)
+
+
+@dataclass(frozen=True, slots=True)
+class Separators:
+    """MSH-1 and MSH-2."""
+
+    field: str = "|"
+    component: str = "^"
+    repetition: str = "~"
+    escape: str = "\\"
+    subcomponent: str = "&"
+
+    def escaped(self, text: str) -> str:
+        """Text as a value of ours inside a message with these separators."""
+        codes = {self.escape: "E", self.field: "F", self.component: "S", self.repetition: "R", self.subcomponent: "T"}
+        return "".join(f"{self.escape}{codes[c]}{self.escape}" if c in codes else c for c in clean(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Fields of MSH as received (escaped), control characters removed. `fields[n]` is MSH-n."""
+
+    separators: Separators
+    fields: tuple[str, ...]
+    codec: str
+
+    @classmethod
+    def of(cls, text: str, codec: str) -> Header | None:
+        """The header of a decoded message, None if it has no usable MSH."""
+        line = clean(re.split(r"[\r\n]", text, maxsplit=1)[0])
+        if not line.startswith("MSH") or len(line) < 5:
+            return None
+        fields = line.split(line[3])
+        characters = fields[1][:4]
+        characters += _DEFAULTS[len(characters) :]  # a short MSH-2 leaves the usual ones
+        marks = line[3] + characters
+        if len(set(marks)) != 5 or any(mark.isalnum() or mark in ' "' for mark in marks):
+            return None
+        return cls(Separators(*marks), ("MSH", line[3], *fields[1:]), codec)
+
+    def get(self, number: int, component: int = 0) -> str:
+        """A field as received, or one component of its first repetition."""
+        text = self.fields[number] if number < len(self.fields) else ""
+        if not component:
+            return text
+        parts = text.split(self.separators.repetition)[0].split(self.separators.component)
+        return parts[component - 1].strip() if len(parts) >= component else ""
+
+    @property
+    def sender(self) -> str:
+        """Sending application and facility as received: `MSH-3|MSH-4`."""
+        return f"{self.get(3)}|{self.get(4)}"
+
+    @property
+    def control_id(self) -> str:
+        """MSH-10."""
+        return self.get(10)
+
+    @property
+    def message_type(self) -> str:
+        """`ORM^O01`: MSH-9.1 and 9.2, whatever the separators."""
+        return f"{self.get(9, 1)}^{self.get(9, 2)}"
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """MSH-12 as numbers, empty if it is not a version."""
+        found = _VERSION.fullmatch(self.get(12, 1))
+        return tuple(int(part) for part in found.groups() if part) if found else ()
+
+
+def read_header(raw: bytes) -> Header | None:
+    """The MSH of a message whose rest may be cut off or unreadable; None without a usable one."""
+    head = raw[: charset.OVERVIEW].lstrip(b"\xef\xbb\xbf\r\n\0 \t")
+    line = re.split(rb"[\r\n]", head, maxsplit=1)[0]
+    try:
+        text, codec = charset.decode(line)
+    except MalformedMessage:
+        text, codec = line.decode("latin_1"), "latin_1"
+    return Header.of(text, codec)

@@ -1,0 +1,244 @@
+r"""HL7 v2 messages: split by the separators of MSH, read by path (HL7 2.5.1 §2.5, §2.7).
+
+Decode, split, unescape, in that order. Nothing here knows segments other than MSH. A value is text;
+`""` (two quotes, "delete what you have") comes out as `DELETE`, an absent one as the empty string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from broker.hl7 import charset
+from broker.hl7.findings import Finding, MalformedMessage
+from broker.hl7.header import Header, Separators, clean
+
+DELETE = '""'
+MAX_SEGMENTS = 50_000
+MAX_REPETITIONS = 10_000
+_NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
+_PATH = re.compile(
+    r"(?:([A-Z][A-Z0-9]{2})/)?([A-Z][A-Z0-9]{2})-(\d{1,3})(?:\[(\d{1,4})\])?(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """`PID-3[2].4.1`: field, repetition (from 1), component, subcomponent; 0 means the whole.
+
+    `OBR/NTE-3`: only NTE segments that follow an OBR.
+    """
+
+    segment: str
+    field: int
+    repetition: int = 1
+    component: int = 0
+    subcomponent: int = 0
+    parent: str = ""
+
+
+@lru_cache(maxsize=2048)
+def path(text: str) -> Path:
+    """Parse a path. Raises ValueError."""
+    found = _PATH.fullmatch(text)
+    if not found:
+        raise ValueError("not a path of an HL7 field")
+    parent, segment, field, repetition, component, subcomponent = found.groups()
+    return Path(segment, int(field), int(repetition or 1), int(component or 0), int(subcomponent or 0), parent or "")
+
+
+@lru_cache(maxsize=64)
+def _escapes(escape: str) -> re.Pattern[str]:
+    mark = re.escape(escape)
+    return re.compile(mark + r"([FSTREHN]|X(?:[0-9A-Fa-f]{2})+|\.(?:br|sp|nf|fi|ce|in|ti|sk)[+-]?\d{0,4})" + mark)
+
+
+def unescape(text: str, separators: Separators, codec: str = "utf-8") -> str:
+    """Replace escape sequences once. Unknown ones and a single escape character stay as they are."""
+    if not separators.escape or separators.escape not in text:
+        return text
+    plain = {
+        "F": separators.field,
+        "S": separators.component,
+        "T": separators.subcomponent,
+        "R": separators.repetition,
+        "E": separators.escape,
+        "H": "",
+        "N": "",
+    }
+
+    def replace(found: re.Match[str]) -> str:
+        code = found[1]
+        if code in plain:
+            return plain[code]
+        if code[0] == "X":
+            return clean(charset.decode_escape(bytes.fromhex(code[1:]), codec), keep="\t\r\n")
+        return "\r\n" if code.startswith((".br", ".sp")) else ""
+
+    return _escapes(separators.escape).sub(replace, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """One repetition of a field, still escaped."""
+
+    text: str
+    separators: Separators
+    codec: str
+
+    def get(self, component: int = 0, subcomponent: int = 0) -> str:
+        """Unescaped value; the whole (with its separators) for 0."""
+        text = self.text
+        if component:
+            text = _part(text, self.separators.component, component)
+        if subcomponent:
+            text = _part(text, self.separators.subcomponent, subcomponent)
+        return unescape(text, self.separators, self.codec)
+
+    def components(self, component: int = 0) -> tuple[str, ...]:
+        """All components, or the subcomponents of one component, unescaped."""
+        text, separator = self.text, self.separators.component
+        if component:
+            text, separator = _part(text, separator, component), self.separators.subcomponent
+        return tuple(unescape(part, self.separators, self.codec) for part in text.split(separator))
+
+
+def _part(text: str, separator: str, number: int) -> str:
+    parts = text.split(separator, number)
+    return parts[number - 1] if len(parts) >= number else ""
+
+
+class Segment:
+    """One segment. `sequence` counts those of its name from 1; `parent` is set for NTE."""
+
+    __slots__ = ("_codec", "_fields", "_separators", "name", "parent", "sequence", "text")
+
+    def __init__(self, text: str, separators: Separators, codec: str, sequence: int, parent: str = "") -> None:
+        self.text, self.name, self.sequence, self.parent = text, text[:3], sequence, parent
+        self._separators, self._codec = separators, codec
+        self._fields: list[str] | None = None
+
+    def field(self, number: int) -> str:
+        """A field as received, escaped, with all its repetitions."""
+        if self._fields is None:
+            self._fields = self.text.split(self._separators.field)
+            if self.name == "MSH":
+                self._fields.insert(1, self._separators.field)
+        return self._fields[number] if number < len(self._fields) else ""
+
+    def repetitions(self, number: int) -> list[Repetition]:
+        """Repetitions of a field, empty ones included; none for an absent field."""
+        text = self.field(number)
+        if not text:
+            return []
+        return [Repetition(part, self._separators, self._codec) for part in text.split(self._separators.repetition)]
+
+    def get(self, number: int, component: int = 0, repetition: int = 1, subcomponent: int = 0) -> str:
+        """One unescaped value, empty if absent."""
+        text = self.field(number)
+        if not text or (self.name == "MSH" and number <= 2):  # the separators themselves
+            return text
+        text = _part(text, self._separators.repetition, repetition)
+        return Repetition(text, self._separators, self._codec).get(component, subcomponent)
+
+    def at(self, number: int) -> str:
+        """Location of a field for ERR-2: `PID^1^3`."""
+        return f"{self.name}^{self.sequence}^{number}"
+
+
+class Segments:
+    """Some segments of a message, in order: the message itself, an order group, one step."""
+
+    def __init__(self, segments: Iterable[Segment]) -> None:
+        self._segments = tuple(segments)
+        self._named: dict[str, list[Segment]] = {}
+        for segment in self._segments:
+            self._named.setdefault(segment.name, []).append(segment)
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self._segments)
+
+    def all(self, name: str, parent: str = "") -> list[Segment]:
+        """Segments of a name; with `parent` only those that belong to such a segment."""
+        found = self._named.get(name, [])
+        return [segment for segment in found if segment.parent == parent] if parent else found
+
+    def first(self, name: str) -> Segment | None:
+        """The first segment of a name."""
+        return self._named[name][0] if name in self._named else None
+
+    def get(self, where: str | Path) -> str:
+        """Value at a path in the first segment of its name; empty if absent, DELETE for two quotes."""
+        place = path(where) if isinstance(where, str) else where
+        for segment in self.all(place.segment, place.parent):
+            return segment.get(place.field, place.component, place.repetition, place.subcomponent)
+        return ""
+
+    def at(self, where: str | Path) -> str:
+        """Location of a path for ERR-2, whether the segment is there or not."""
+        place = path(where) if isinstance(where, str) else where
+        segment = self.first(place.segment)
+        return segment.at(place.field) if segment else f"{place.segment}^1^{place.field}"
+
+    def groups(self, start: str, alone: str = "") -> tuple[Segments, list[Segments]]:
+        """What stands before the first `start`, and runs that begin with one.
+
+        A second `alone` in a run begins a run of its own (OBR without an ORC in front).
+        """
+        head: list[Segment] = []
+        runs: list[list[Segment]] = []
+        for segment in self._segments:
+            again = segment.name == alone and (not runs or any(other.name == alone for other in runs[-1]))
+            if segment.name == start or again:
+                runs.append([])
+            (runs[-1] if runs else head).append(segment)
+        return Segments(head), [Segments(run) for run in runs]
+
+
+class Message(Segments):
+    """A whole message."""
+
+    def __init__(self, header: Header, segments: Iterable[Segment]) -> None:
+        super().__init__(segments)
+        self.header = header
+
+
+def parse(raw: bytes) -> Message:
+    """Decode and split a message. CR, LF and CRLF end segments, blank segments are skipped.
+
+    Raises MalformedMessage: no MSH, useless separators, wrong character set, a line that is no segment,
+    a second MSH, too many segments or repetitions.
+    """
+    text, codec = charset.decode(raw.lstrip(b"\r\n\0 \t"))
+    header = Header.of(text, codec)
+    if header is None:
+        raise MalformedMessage(Finding("MSH^1", "100", "Message does not begin with a usable MSH segment"))
+    lines = clean(text, keep="\t\r\n").replace("\n", "\r").split("\r")
+    segments: list[Segment] = []
+    counts: dict[str, int] = {}
+    parent = ""
+    for line in lines:
+        if not line.strip(" \t"):
+            continue
+        name = line[:3]
+        counts[name] = counts.get(name, 0) + 1
+        _check(line, header.separators, counts, segments)
+        segments.append(Segment(line, header.separators, codec, counts[name], parent if name == "NTE" else ""))
+        parent = parent if name == "NTE" else name
+    return Message(header, segments)
+
+
+def _check(line: str, separators: Separators, counts: dict[str, int], before: list[Segment]) -> None:
+    """Refuse what is no segment; `counts` holds the line already."""
+    name = line[:3]
+    previous = f"{before[-1].name}^{before[-1].sequence}" if before else "MSH^1"
+    if not _NAME.fullmatch(name) or line[3:4] not in ("", separators.field):
+        raise MalformedMessage(Finding(previous, "100", "A line after this segment is not a segment"))
+    if name == "MSH" and before:
+        raise MalformedMessage(Finding("MSH^2", "100", "More than one message in a frame"))
+    if len(before) >= MAX_SEGMENTS:
+        raise MalformedMessage(Finding(previous, "100", "Too many segments"))
+    if name != "MSH" and line.count(separators.repetition) > MAX_REPETITIONS:
+        raise MalformedMessage(Finding(f"{name}^{counts[name]}", "102", "Too many repetitions"))

@@ -1,0 +1,244 @@
+"""MLLP endpoint: long-lived connections, one message at a time on each, answers in order.
+
+Bounded in bytes (`max_message`), in time (a frame has one deadline from its VT on, however slowly its bytes
+come) and in connections. It never starts messages of its own. While a handler works nothing is read, so a
+sender that does not wait for answers is slowed by TCP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from broker import telemetry
+from broker.hl7.framing import Frame, Framer, Oversize, wrap
+
+CHUNK = 65536
+LATE_CR = 0.5  # seconds to wait for the CR of an end block before taking FS alone
+LATE_REST = 0.01  # seconds in which the rest of a message cut by an embedded end block may follow
+DRAIN_SECONDS, DRAIN_BYTES = 2.0, 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The remote end of a connection."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+Answer = bytes | None  # None closes the connection, empty stays silent
+Handler = Callable[[bytes, Peer], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes of a message, connections at once, seconds of a frame and of silence between frames."""
+
+    max_message: int = 10 * 1024 * 1024
+    max_connections: int = 500
+    frame_timeout: float = 60
+    idle_timeout: float = 3600
+
+
+class _Closed(Exception):
+    """The conversation is over; the reason is for the log."""
+
+
+class _Connection:
+    """One conversation."""
+
+    def __init__(self, server: MllpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._server, self._reader, self._writer = server, reader, writer
+        address = writer.get_extra_info("peername") or ("", 0)
+        self.peer = Peer(str(address[0]), int(address[1]))
+        self._framer = Framer(server.limits.max_message)
+        self._deadline: float | None = None  # of the open frame
+        self.busy = False
+
+    async def run(self) -> None:
+        try:
+            while not self._server.stopping:
+                await self._step()
+        except _Closed as end:
+            if end.args:
+                telemetry.logger().info("hl7.connection_closed", peer=str(self.peer), reason=end.args[0])
+        except (ConnectionError, TimeoutError, ssl.SSLError):
+            telemetry.logger().info("hl7.connection_closed", peer=str(self.peer), reason="peer-gone")
+        except Exception as error:
+            telemetry.logger().error("hl7.connection_failed", peer=str(self.peer), error=telemetry.describe(error))
+
+    def close(self) -> None:
+        self._writer.close()
+
+    async def _step(self) -> None:
+        data = await self._receive()
+        if data is None:
+            items = self._framer.finish()
+        elif data:
+            items = self._framer.feed(data)
+        else:
+            items = self._framer.finish()
+            for item in items:
+                await self._handle(item)
+            raise _Closed("incomplete-frame") if self._framer.inside else _Closed
+        if items and not self._framer.inside:
+            items = await self._look_behind(items)
+        for item in items:
+            if self._server.stopping:
+                raise _Closed
+            await self._handle(item)
+        if not self._framer.inside:
+            self._deadline = None
+        elif items or self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self._server.limits.frame_timeout
+
+    async def _receive(self) -> bytes | None:
+        """Bytes; empty at the end of the stream; None if an end block has waited long enough for its CR."""
+        limits = self._server.limits
+        timeout = limits.idle_timeout
+        if self._deadline is not None:
+            timeout = max(0.0, self._deadline - asyncio.get_running_loop().time())
+        ended = self._framer.ended
+        try:
+            async with asyncio.timeout(min(timeout, LATE_CR) if ended else timeout):
+                return await self._reader.read(CHUNK)
+        except TimeoutError:
+            if ended:
+                return None
+            raise _Closed("frame-timeout" if self._framer.inside else "idle") from None
+
+    async def _look_behind(self, items: list[Frame | Oversize]) -> list[Frame | Oversize]:
+        """A last segment without its CR may be a message cut by an embedded end block: see what follows."""
+        last = items[-1]
+        if not isinstance(last, Frame) or last.truncated or last.payload.endswith((b"\r", b"\n")):
+            return items
+        try:
+            async with asyncio.timeout(LATE_REST):
+                more = await self._reader.read(CHUNK)
+        except TimeoutError:
+            return items
+        following = self._framer.feed(more)
+        if self._framer.stray or (following and more.lstrip(b"\r\n\0 \x1c")[:1] != b"\x0b"):
+            items[-1] = Frame(last.payload, truncated=True)
+        return items + following
+
+    async def _handle(self, item: Frame | Oversize) -> None:
+        self.busy = True
+        try:
+            if isinstance(item, Oversize):
+                await self._refuse_oversize(item)
+            handler = self._server.on_truncated if item.truncated else self._server.handler  # type: ignore[union-attr]
+            answer = await handler(item.payload, self.peer)  # type: ignore[union-attr]
+            if answer is None:
+                raise _Closed("no-answer")
+            if answer:
+                await self._send(answer)
+        finally:
+            self.busy = False
+
+    async def _send(self, answer: bytes) -> None:
+        self._writer.write(wrap(answer))
+        async with asyncio.timeout(self._server.limits.frame_timeout):
+            await self._writer.drain()
+
+    async def _refuse_oversize(self, item: Oversize) -> None:
+        """Answer, half-close, and read on for a while: a reset would take the answer from the peer."""
+        answer = await self._server.on_oversize(item.head, self.peer)
+        if answer:
+            await self._send(answer)
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            left = DRAIN_BYTES
+            try:
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    while left > 0 and (data := await self._reader.read(CHUNK)):
+                        left -= len(data)
+            except TimeoutError:
+                pass
+        raise _Closed("oversize")
+
+
+class MllpServer:
+    """Listens on `host:port` and hands each message to `handler`.
+
+    `on_oversize` gets the first bytes of a message over the limit, `on_truncated` a message that an end block
+    in its middle has cut. All return the answer, empty for none, or None to close the connection.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        handler: Handler,
+        *,
+        on_oversize: Handler,
+        on_truncated: Handler,
+        limits: Limits = Limits(),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.handler, self.on_oversize, self.on_truncated = handler, on_oversize, on_truncated
+        self.limits = limits
+        self.stopping = False
+        self.port = port
+        self._host, self._tls = host, tls
+        self._server: asyncio.Server | None = None
+        self._open: dict[asyncio.Task[None], _Connection] = {}
+        self._full = False
+
+    @property
+    def accepting(self) -> bool:
+        """The listener is open."""
+        return self._server is not None and self._server.is_serving()
+
+    async def start(self) -> None:
+        """Bind; `port` then is the bound one. Raises OSError."""
+        self._server = await asyncio.start_server(self._accept, self._host, self.port, limit=CHUNK, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self, grace: float) -> None:
+        """Take no more connections, let running handlers answer for `grace` seconds, close everything."""
+        self.stopping = True
+        if self._server:
+            self._server.close()
+        for connection in self._open.values():
+            if not connection.busy:
+                connection.close()
+        tasks = list(self._open)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        if self._server:
+            await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if self.stopping or len(self._open) >= self.limits.max_connections:
+            if not self._full:
+                telemetry.logger().warning("hl7.connections_full", count=len(self._open))
+            self._full = True
+            writer.close()
+            return
+        self._full = False
+        connection = _Connection(self, reader, writer)
+        self._open[task] = connection
+        telemetry.HL7_CONNECTIONS.inc()
+        try:
+            raw = writer.get_extra_info("socket")
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await connection.run()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+        finally:
+            del self._open[task]
+            telemetry.HL7_CONNECTIONS.dec()
+            writer.close()

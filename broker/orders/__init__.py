@@ -1,0 +1,1 @@
+"""From message to order: mapping profiles, intake, life cycle, identifiers."""

@@ -1,0 +1,44 @@
+"""The whole worklist answer of a step: patient, visit, request, procedure at the root, the step in its sequence."""
+
+from __future__ import annotations
+
+from broker.orders.names import fold
+from broker.orders.values import Document, Order, Patient, Procedure, Step
+from broker.store.orders_rows import StepIndex
+
+
+def build(order: Order, procedure: Procedure, step: Step) -> Document:
+    """Attributes of PS3.4 table K.6-1 that are known; identifiers always."""
+    item: Document = {
+        **step.attributes,
+        "ScheduledProcedureStepID": step.step_id,
+        "ScheduledProcedureStepStatus": step.status,
+    }
+    return {
+        **patient_part(order.patient),
+        **order.attributes,
+        **procedure.attributes,
+        "AccessionNumber": order.accession,
+        "RequestedProcedureID": procedure.requested_procedure_id,
+        "StudyInstanceUID": procedure.study_instance_uid,
+        "ScheduledProcedureStepSequence": [item],
+    }
+
+
+def patient_part(patient: Patient) -> Document:
+    """The patient's attributes in an answer."""
+    part = {**patient.attributes, "PatientID": patient.patient_id}
+    if patient.issuer:
+        part["IssuerOfPatientID"] = patient.issuer
+    return part
+
+
+def with_patient(answer: Document, before: Patient, after: Patient) -> Document:
+    """An answer with other demographics."""
+    rest = {keyword: value for keyword, value in answer.items() if keyword not in patient_part(before)}
+    return {**patient_part(after), **rest}
+
+
+def index(patient: Patient, answer: Document) -> StepIndex:
+    """An answer with the columns it is searched by."""
+    return StepIndex(patient.patient_id, fold(patient.attributes.get("PatientName", "")), answer)

@@ -1,0 +1,172 @@
+"""The HL7 door: one message in, one answer out. Nothing positive leaves before the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from datetime import datetime
+from typing import Literal
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+from broker import faults, telemetry
+from broker.errors import StoreUnavailable
+from broker.hl7 import acknowledgement
+from broker.hl7.findings import Finding
+from broker.hl7.header import Header, read_header
+from broker.hl7.server import Answer, Peer
+from broker.orders import intake, reception
+from broker.orders.intake import Context, Outcome
+from broker.orders.profile import Profile, built_in
+from broker.orders.reception import Examined, KnownSender
+from broker.orders.values import Conversion
+from broker.store.database import Database
+from broker.store.messages import Received
+
+IN_THREAD = 64 * 1024  # bytes from which a message is read in a thread
+
+
+class OrderDoor:
+    """What one HL7 listener does with messages: `handle`, `on_oversize`, `on_truncated` for the MLLP server.
+
+    `accept` "known" refuses senders that `known_sender(application, facility)` does not know. `on_transient`
+    is what is done while the database is away: close the connection, or answer AE or AR.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        listener_name: str,
+        accept: Literal["known", "any"],
+        known_sender: KnownSender,
+        on_transient: Literal["close", "AE", "AR"],
+        zone: ZoneInfo,
+        default_station: str,
+        profile: Profile | None = None,
+    ) -> None:
+        self._database = database
+        self._listener = listener_name
+        self._known = known_sender if accept == "known" else None
+        self._on_transient = on_transient
+        self._zone = zone
+        self._default_station = default_station
+        self._profile = profile or built_in()
+
+    async def handle(self, raw: bytes, peer: Peer) -> Answer:
+        """Answer a message: bytes, empty for none (to an acknowledgement), None to close the connection."""
+        started, context = time.monotonic(), self._context()
+        header: Header | None = None
+        outcome: Outcome | None
+        try:
+            header = read_header(raw)
+            if header is None:
+                answer = acknowledgement.unreadable(raw, token=context.token, at=context.at)
+                outcome = await self._journal_unreadable(raw, answer, peer) if answer else None
+            elif header.get(9, 1) in {"ACK", "MCF"}:  # an answer is not answered
+                self._log(header, peer, "none", started)
+                return b""
+            else:
+                outcome = await self._take(raw, header, peer, context)
+        except Exception as error:
+            outcome = self._transient(header, context, error)
+        self._log(header, peer, outcome.code if outcome else "closed", started, outcome)
+        faults.point("hl7.answer")
+        return outcome.answer if outcome else None
+
+    async def on_oversize(self, head: bytes, peer: Peer) -> Answer:
+        """AE for a message over the limit, of which only the first bytes are there. It is not journaled."""
+        finding = Finding("MSH^1", "102", "message exceeds the limit")
+        return self._refuse_unstored(head, peer, finding)
+
+    async def on_truncated(self, raw: bytes, peer: Peer) -> Answer:
+        """AE for a message that an end block in its middle has cut: what is there is not acted on."""
+        started, context = time.monotonic(), self._context()
+        header = read_header(raw)
+        if header is None:
+            return None
+        finding = Finding("MSH^1", "100", "message is cut by an end block inside it")
+        examined = Examined(header, "AE", Conversion((), (finding,)))
+        outcome: Outcome | None
+        try:
+            outcome = await self._submit(raw, examined, peer, context)
+        except Exception as error:
+            outcome = self._transient(header, context, error)
+        self._log(header, peer, outcome.code if outcome else "closed", started, outcome)
+        return outcome.answer if outcome else None
+
+    def _context(self) -> Context:
+        return Context(uuid4(), datetime.now(self._zone), self._default_station)
+
+    async def _take(self, raw: bytes, header: Header, peer: Peer, context: Context) -> Outcome:
+        arguments = (raw, self._profile, self._zone, self._known)
+        if len(raw) > IN_THREAD:
+            examined = await asyncio.to_thread(reception.examine, *arguments)
+        else:
+            examined = reception.examine(*arguments)
+        return await self._submit(raw, examined or Examined(header, "AE", Conversion()), peer, context)
+
+    async def _submit(self, raw: bytes, examined: Examined, peer: Peer, context: Context) -> Outcome:
+        received, header = self._received(raw, examined.header, peer, context), examined.header
+        if examined.code:
+            findings = examined.conversion.findings
+            future = self._database.submit(intake.refuse, received, header, examined.code, findings, context)
+        else:
+            future = self._database.submit(intake.take, received, header, examined.conversion, context)
+        return await asyncio.wrap_future(future)
+
+    async def _journal_unreadable(self, raw: bytes, answer: bytes, peer: Peer) -> Outcome:
+        received = self._received(raw, None, peer, self._context())
+        future = self._database.submit(intake.keep_unreadable, received, answer)
+        return await asyncio.wrap_future(future)
+
+    def _received(self, raw: bytes, header: Header | None, peer: Peer, context: Context) -> Received:
+        return Received(
+            raw=raw,
+            digest=hashlib.sha256(raw).digest(),
+            listener=self._listener,
+            peer=str(peer),
+            sender=header.sender if header else "",
+            control_id=header.control_id if header else "",
+            message_type=header.message_type if header else "",
+            received_at=context.at.timestamp(),
+        )
+
+    def _transient(self, header: Header | None, context: Context, error: Exception) -> Outcome | None:
+        """Trouble of ours: never a positive answer, and the sender keeps its message."""
+        level = telemetry.logger().warning if isinstance(error, StoreUnavailable) else telemetry.logger().error
+        level("hl7.not_taken", listener=self._listener, error=telemetry.describe(error))
+        if self._on_transient == "close" or header is None:
+            return None
+        finding = Finding("MSH^1", "207", "The message could not be stored, send it again")
+        code = acknowledgement.codes_for(header)[self._on_transient]
+        answer = acknowledgement.build(header, code, [finding], token=context.token, at=context.at)
+        return Outcome(answer, code, 1)
+
+    def _refuse_unstored(self, head: bytes, peer: Peer, finding: Finding) -> Answer:
+        started, context = time.monotonic(), self._context()
+        header = read_header(head)
+        if header is None:
+            return None
+        code = acknowledgement.codes_for(header)["AE"]
+        answer = acknowledgement.build(header, code, [finding], token=context.token, at=context.at, text=finding.text)
+        self._log(header, peer, code, started, Outcome(answer, code, 1))
+        return answer
+
+    def _log(
+        self, header: Header | None, peer: Peer, answer: str, started: float, outcome: Outcome | None = None
+    ) -> None:
+        telemetry.HL7_MESSAGES.labels(answer).inc()
+        telemetry.logger().info(
+            "hl7.message",
+            listener=self._listener,
+            peer=str(peer),
+            sender=header.sender if header else "",
+            message_type=header.message_type if header else "",
+            answer=answer,
+            mode="repeat" if outcome and outcome.repeated else "first",
+            findings=outcome.findings if outcome else 0,
+            accession=telemetry.identifier(outcome.accession if outcome else None),
+            duration=round(time.monotonic() - started, 4),
+        )

@@ -1,0 +1,1 @@
+"""Built-in mapping profiles, as data."""

@@ -1,0 +1,210 @@
+"""Reads sections of a profile from some segments of a message: values, and findings for what is unusable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import tzinfo
+from typing import Any
+
+from broker.hl7.findings import Finding
+from broker.hl7.message import DELETE, Repetition, Segment, Segments
+from broker.orders import convert, names
+from broker.orders.profile import Attribute, Profile, Source
+from broker.orders.values import Document
+
+# what must be right for the order to be used; anything else unusable is left out with a warning
+_STRICT = convert.EXACT | {
+    "PatientBirthDate", "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime",
+}  # fmt: skip
+
+
+class Findings:
+    """Collects findings, each once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Finding, None] = {}
+
+    def add(self, location: str, code: str, text: str, severity: str = "E") -> None:
+        """Note a finding."""
+        self._found.setdefault(Finding(location, code, text, severity))
+
+    def all(self) -> tuple[Finding, ...]:
+        """All of them, in the order found."""
+        return tuple(self._found)
+
+
+class Reader:
+    """Evaluates attributes of a profile on one view of a message."""
+
+    def __init__(self, view: Segments, profile: Profile, zone: tzinfo, findings: Findings) -> None:
+        self._view, self._profile, self._zone, self._findings = view, profile, zone, findings
+        self._special: dict[str, Callable[[Attribute, Source, list[Segment]], Any]] = {
+            "XPN": self._names,
+            "XCN": self._names,
+            "CN": self._names,
+            "CE": self._codes,
+            "TEXT": self._texts,
+            "FT": self._notes,
+            "IDS": self._other_ids,
+            "EI": self._issuer,
+            "HD": self._issuer,
+            "CXQ": self._issuer,
+            "MEASURE": self._measure,
+            "": self._plain,
+        }
+
+    def section(self, name: str) -> Document:
+        """Attributes of a section; absent ones are left out, deleted ones are empty."""
+        result: Document = {}
+        for attribute in self._profile.sections[name]:
+            value = self.value(attribute)
+            if value is not None:
+                result[attribute.keyword] = value
+        return result
+
+    def value(self, attribute: Attribute) -> Any:
+        """Value of an attribute from the first source that holds something, None from none."""
+        gathered: list[Document] = []
+        for source in attribute.sources:
+            segments = self._view.all(source.path.segment, source.path.parent)
+            value = self._special[source.kind](attribute, source, segments) if segments else None
+            if source.kind == "IDS":
+                gathered += [item for item in value or [] if item not in gathered]
+            elif value is not None:
+                return value
+        return gathered or None
+
+    def where(self, section: str, keyword: str) -> str:
+        """Location at which an attribute would be expected: its first source whose segment is there."""
+        for attribute in self._profile.sections[section]:
+            if attribute.keyword == keyword:
+                paths = [source.path for source in attribute.sources]
+                here = next((path for path in paths if self._view.first(path.segment)), paths[-1])
+                return self._view.at(here)
+        return "MSH^1"
+
+    def _repetitions(self, attribute: Attribute, source: Source, segments: list[Segment]) -> list[Repetition]:
+        """What a source offers: the first segment, all of them for attributes with several values."""
+        chosen = segments if attribute.multiple else segments[:1]
+        found = [repetition for segment in chosen for repetition in segment.repetitions(source.path.field)]
+        return found[source.path.repetition - 1 :]
+
+    def _unusable(self, attribute: Attribute, source: Source) -> None:
+        severity = "E" if attribute.keyword in _STRICT else "W"
+        text = "Value cannot be used" if severity == "E" else "Value cannot be used and is left out"
+        self._findings.add(self._view.at(source.path), "102", text, severity)
+
+    def _plain(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+        path = source.path
+        found = [r.get(path.component, path.subcomponent) for r in self._repetitions(attribute, source, segments)]
+        return self._from_texts(attribute, source, found)
+
+    def _texts(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+        first = source.path.component or 1
+        found = [convert.coded_text(r, first) for r in self._repetitions(attribute, source, segments)]
+        return self._from_texts(attribute, source, found)
+
+    def _from_texts(self, attribute: Attribute, source: Source, found: list[str]) -> Any:
+        found = [text for text in found if text.strip()]
+        if not found:
+            return None
+        if found[0] == DELETE:
+            return [] if attribute.multiple else ""
+        try:
+            if attribute.vr == "DA":
+                return self._date(attribute, found[0])
+            if attribute.vr == "TM":
+                return convert.timestamp(found[0], self._zone)[1] or None
+            return self._text(attribute, found)
+        except convert.Unusable:
+            self._unusable(attribute, source)
+            return None
+
+    def _date(self, attribute: Attribute, text: str) -> str | None:
+        if attribute.keyword == "PatientBirthDate":
+            return convert.date(text) or None
+        return convert.timestamp(text, self._zone)[0] or None
+
+    def _text(self, attribute: Attribute, found: list[str]) -> Any:
+        keyword, vr = attribute.keyword, attribute.vr
+        exact = keyword in convert.EXACT
+        if keyword in self._profile.values:
+            mapped = [self._profile.mapped(keyword, text.strip()) for text in found]
+            value = next((entry for entry in mapped if entry != ""), "")
+            return value if isinstance(value, int) else convert.text(value, vr)
+        if not attribute.multiple:
+            return convert.text(found[0], vr, exact=exact) or None
+        if exact:
+            return list(dict.fromkeys(convert.text(text, vr, exact=True) for text in found)) or None
+        return [piece for text in found for piece in convert.pieces(text, vr)] or None
+
+    def _notes(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+        """Free text: a line for each repetition and segment."""
+        lines = [r.get() for segment in segments for r in segment.repetitions(source.path.field)]
+        if lines == [DELETE]:
+            return ""
+        return convert.text("\r\n".join(lines), attribute.vr) or None
+
+    def _names(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+        repetitions = [r for r in self._repetitions(attribute, source, segments) if r.text]
+        if repetitions and repetitions[0].text == DELETE:
+            return [] if attribute.multiple else ""
+        component = source.path.component or 1
+        if attribute.multiple:
+            found = [self._name(source.kind, [r], component) for r in repetitions]
+            return [name for name in found if name] or None
+        return self._name(source.kind, repetitions, component) or None
+
+    @staticmethod
+    def _name(kind: str, repetitions: list[Repetition], component: int) -> str:
+        if kind == "XPN":
+            return names.from_xpn(repetitions)
+        if kind == "XCN":
+            return names.from_xcn(repetitions)
+        return names.from_cn(repetitions[0].components(component)) if repetitions else ""
+
+    def _codes(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+        repetitions = segments[0].repetitions(source.path.field)
+        if repetitions and repetitions[0].text == DELETE:
+            return []
+        first = source.path.component or 1
+        items = [convert.code_item(r, first, self._profile) for r in repetitions]
+        return [item for item in items if item] or None
+
+    def _other_ids(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+        repetitions = segments[0].repetitions(source.path.field)
+        if source.path.field == 3:
+            repetitions = repetitions[1:]
+        primary = self._view.get("PID-3.1").strip()
+        items = [convert.other_id(r) for r in repetitions]
+        # old senders repeat PID-3 in PID-2
+        return [item for item in items if item and (item["PatientID"] != primary or "IssuerOfPatientID" in item)]
+
+    def _issuer(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+        repetitions = segments[0].repetitions(source.path.field)
+        if not repetitions:
+            return None
+        component = source.path.component or 1
+        if source.kind == "CXQ":
+            item = convert.issuer_qualifiers(repetitions[0])
+        elif source.kind == "HD":
+            item = convert.issuer(repetitions[0].components(component))
+        else:
+            item = convert.issuer(repetitions[0].components()[component - 1 :])
+        return [item] if item else None
+
+    def _measure(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+        measure = self._profile.measures.get(attribute.keyword)
+        for segment in segments if measure else ():
+            assert measure is not None
+            code, text = segment.get(3, 1).strip(), segment.get(3, 2).strip().lower()
+            factor = measure.units.get(segment.get(6, 1).strip().lower())
+            if factor is None or (code not in measure.codes and text not in measure.texts):
+                continue
+            try:
+                value = float(segment.get(5)) * factor
+            except ValueError:
+                continue
+            if 0 < value < 1000:
+                return convert.decimal(value)
+        return None

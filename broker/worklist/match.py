@@ -1,0 +1,80 @@
+"""The reference matcher: does a stored step fit a query? Every candidate that SQL yields passes here.
+
+A document maps DICOM keywords to values: text, list of texts, list of documents, or a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from broker.orders.names import fold
+from broker.worklist.attributes import START_DATE, START_TIME, STATUS, STEP_SEQUENCE, VISIBLE
+from broker.worklist.query import Key, NameKey, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
+from broker.worklist.times import stored_date, stored_time
+
+Document = Mapping[str, Any]
+
+
+def matches(document: Document, query: Query) -> bool:
+    """True when the step is visible to the query and all its keys match."""
+    return (query.asks_status or _visible(document)) and all(_fits(document, key) for key in query.keys)
+
+
+def _visible(document: Document) -> bool:
+    """A query that asks for no status sees open steps only."""
+    return any(status in VISIBLE for item in items(document, STEP_SEQUENCE) for status in values(item, STATUS))
+
+
+def items(document: Document, keyword: str) -> list[Document]:
+    """Items of a stored sequence."""
+    found = document.get(keyword)
+    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
+
+
+def values(document: Document, keyword: str) -> list[str]:
+    """Stored values of an attribute as text; none when it is absent or empty."""
+    found = document.get(keyword)
+    if found is None:
+        return []
+    return [str(value) for value in (found if isinstance(found, list) else [found]) if value != ""]
+
+
+def _fits(document: Document, key: Key) -> bool:
+    if isinstance(key, SequenceKey):
+        return any(all(_fits(item, inner) for inner in key.keys) for item in items(document, key.keyword))
+    if isinstance(key, StartKey):
+        return _starts(document, key)
+    return any(_value_fits(value, key) for value in values(document, key.keyword))
+
+
+def _starts(step: Document, key: StartKey) -> bool:
+    day = "".join(values(step, START_DATE)[:1])
+    clock = stored_time("".join(values(step, START_TIME)[:1]))
+    return bool(day and clock) and key.span.holds(stored_date(day) + clock)
+
+
+def _value_fits(value: str, key: TextKey | NameKey | SpanKey) -> bool:
+    if isinstance(key, NameKey):
+        return _name_fits(value, key)
+    if isinstance(key, SpanKey):
+        plain = stored_date(value) if key.vr == "DA" else stored_time(value)
+        return bool(plain) and any(span.holds(plain) for span in key.spans)
+    plain = normalise(key.vr, value)
+    return bool(plain) and (plain in key.exact or any(pattern.matches(plain) for pattern in key.patterns))
+
+
+def _name_fits(value: str, key: NameKey) -> bool:
+    """PS3.4 C.2.2.2.1: case, accents and the kind of component group do not count for names."""
+    groups = fold(value).split("=")
+    for name in key.names:
+        if len(name) == 1:
+            pattern = name[0]
+            if pattern is not None and any(group and pattern.matches(group) for group in groups):
+                return True
+        elif any(name) and all(
+            pattern is None or (i < len(groups) and groups[i] != "" and pattern.matches(groups[i]))
+            for i, pattern in enumerate(name)
+        ):
+            return True
+    return False

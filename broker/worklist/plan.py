@@ -1,0 +1,81 @@
+"""What SQL can narrow down of a query: a superset of its matches, never less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from broker.store.worklist import Criteria, Words
+from broker.worklist.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE, VISIBLE
+from broker.worklist.query import Key, NameKey, Query, SequenceKey, SpanKey, StartKey, TextKey
+from broker.worklist.times import Span
+
+MAX_WORDS = 64  # more values in one key are left to the matcher
+_LONGEST = 64  # characters of a prefix; SQLite bounds patterns, and a shorter prefix is still a superset
+_FRACTION = ".999999"
+
+
+def plan(query: Query) -> Criteria:
+    """The search criteria of a query."""
+    root = {key.keyword: key for key in query.keys if not isinstance(key, StartKey)}
+    sequence = root.get(STEP_SEQUENCE)
+    step_keys: tuple[Key, ...] = sequence.keys if isinstance(sequence, SequenceKey) else ()
+    step = {key.keyword: key for key in step_keys if not isinstance(key, StartKey)}
+    start_from, start_until = _start(step_keys)
+    return Criteria(
+        statuses=_statuses(step.get(STATUS)) if query.asks_status else VISIBLE,
+        stations=_words(step.get(STATIONS)),
+        start_from=start_from,
+        start_until=start_until,
+        modality=_words(step.get("Modality")),
+        patient_id=_words(root.get("PatientID")),
+        accession=_words(root.get("AccessionNumber")),
+        requested_procedure_id=_words(root.get("RequestedProcedureID")),
+        study_instance_uid=_words(root.get("StudyInstanceUID")),
+        name_groups=_names(root.get("PatientName")),
+    )
+
+
+def _statuses(key: Key | None) -> tuple[str, ...] | None:
+    words = _words(key)
+    return words.exact if words is not None and not words.prefixes else None
+
+
+def _words(key: Key | None) -> Words | None:
+    """Exact values and literal prefixes; None where a pattern may begin with anything."""
+    if not isinstance(key, TextKey) or len(key.exact) + len(key.patterns) > MAX_WORDS:
+        return None
+    prefixes = tuple(sorted(pattern.prefix[:_LONGEST] for pattern in key.patterns))
+    exact = tuple(sorted(key.exact))
+    return Words(exact, prefixes) if all(prefixes) and _storable((*exact, *prefixes)) else None
+
+
+def _names(key: Key | None) -> tuple[str, ...] | None:
+    """One folded beginning per name, of its first group that is given."""
+    if not isinstance(key, NameKey):
+        return None
+    groups = (next((pattern for pattern in name if pattern is not None), None) for name in key.names)
+    found = tuple(group.prefix[:_LONGEST] if group is not None else "" for group in groups)
+    return found if all(found) and _storable(found) else None
+
+
+def _storable(texts: Iterable[str]) -> bool:
+    """PostgreSQL takes no NUL characters, not even to compare with."""
+    return not any("\0" in text for text in texts)
+
+
+def _start(keys: Iterable[Key]) -> tuple[str | None, str | None]:
+    """Bounds of the start; the upper one takes in every fraction of its second, which is left to the matcher."""
+    for key in keys:
+        if isinstance(key, StartKey):
+            return key.span.low and key.span.low[:14], key.span.high and key.span.high[:14] + _FRACTION
+        if isinstance(key, SpanKey) and key.keyword == START_DATE:
+            return _bound(key.spans, "low", "000000"), _bound(key.spans, "high", "235959" + _FRACTION)
+    return None, None
+
+
+def _bound(spans: Iterable[Span], side: str, clock: str) -> str | None:
+    days = [span.low if side == "low" else span.high for span in spans]
+    known = [day for day in days if day is not None]
+    if len(known) < len(days):
+        return None
+    return (min(known) if side == "low" else max(known)) + clock

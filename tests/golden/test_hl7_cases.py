@@ -1,0 +1,91 @@
+"""Case files: messages in, acknowledgements and worklist answers out.
+
+A file has sections that begin with `== `. `message` (options `charset=` and `ends=`) is followed by its `answer`;
+the last section, `worklist`, holds the answer documents of all steps with their status.
+The times and ids that change (MSH-7, MSH-10 of the answer) are masked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Connection
+
+from broker.hl7.server import Peer
+from broker.orders.intake import Context
+from broker.orders.listener import OrderDoor
+from broker.store import orders_read
+from broker.store.database import Database
+
+CASES = sorted((Path(__file__).parent / "hl7").glob("*.case"))
+ZONE = ZoneInfo("Europe/Zurich")
+ENDS = {"cr": "\r", "lf": "\n", "crlf": "\r\n"}
+
+
+class FixedDoor(OrderDoor):
+    """A door with a known clock and known random numbers."""
+
+    count = 0
+
+    def _context(self) -> Context:
+        self.count += 1
+        return Context(UUID(int=self.count), datetime(2026, 3, 12, 8, 15, 44, tzinfo=ZONE), "UNASSIGNED")
+
+
+def sections(text: str) -> list[tuple[str, str]]:
+    """Headings with their text."""
+    parts = re.split(r"^== (.*)\n", text, flags=re.M)
+    return list(zip(parts[1::2], (part.rstrip("\n") for part in parts[2::2]), strict=True))
+
+
+def masked(answer: bytes | None, charset: str) -> str:
+    """An acknowledgement as lines, without what changes."""
+    if answer is None:
+        return "(closed)"
+    lines = answer.decode(charset).rstrip("\r").split("\r")
+    fields = lines[0].split("|")
+    fields[6], fields[9] = "TIME", "ID"
+    return "\n".join(["|".join(fields), *lines[1:]])
+
+
+def worklist(connection: Connection) -> str:
+    """All answers, as readable JSON."""
+    rows = orders_read.order_rows(connection)
+    found = [{"status": s, **answer} for row in rows for s, answer in orders_read.answers_of(connection, row)]
+    return json.dumps(found, ensure_ascii=False, indent=1)
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_case(path: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    text = path.read_text(encoding="utf-8")
+    database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
+    door = FixedDoor(
+        database, listener_name="test", accept="any", known_sender=lambda *_: False, on_transient="close",
+        zone=ZONE, default_station="UNASSIGNED",
+    )  # fmt: skip
+    expected = [body for name, body in sections(text) if not name.startswith("message")]
+    came: list[str] = []
+    out = text.split("== ", 1)[0]
+    try:
+        for name, body in sections(text):
+            if not name.startswith("message"):
+                continue
+            options = dict(option.split("=") for option in name.split()[1:])
+            charset, end = options.get("charset", "utf-8"), ENDS[options.get("ends", "cr")]
+            raw = "".join(line + end for line in body.split("\n")).encode(charset)
+            came.append(masked(asyncio.run(door.handle(raw, Peer("127.0.0.1", 1))), charset))
+            out += f"== {name}\n{body}\n\n== answer\n{came[-1]}\n\n"
+        came.append(database.read(worklist).result())
+    finally:
+        database.close()
+    if pytestconfig.getoption("--update-golden"):
+        path.write_text(out + f"== worklist\n{came[-1]}\n", encoding="utf-8")
+        return
+    assert came == expected

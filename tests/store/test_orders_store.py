@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from concurrent.futures import wait
+from datetime import datetime
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Connection, func, select, update
+
+from broker import faults
+from broker.hl7.server import Peer
+from broker.orders import intake, profile, reception
+from broker.orders.intake import Context, Outcome
+from broker.orders.listener import OrderDoor
+from broker.store import orders_read, tables
+from broker.store.database import Database
+from broker.store.messages import Received
+
+ZONE = ZoneInfo("Europe/Zurich")
+PEER = Peer("127.0.0.1", 5000)
+
+
+def orm(control_id: str, control: str = "NW", order: str = "P1", patient: str = "12345", **more: str) -> bytes:
+    obr = f"OBR|1|{order}||CHEST^Chest||||||||||||||{more.get('accession', '')}||||||{more.get('modality', 'CR')}"
+    lines = [
+        f"MSH|^~\\&|RIS|SITE|BROKER|RAD|202603120800||ORM^O01|{control_id}|P|2.5",
+        f"PID|||{patient}||{more.get('name', 'ROE^RICHARD')}",
+        f"ORC|{control}|{order}|{more.get('filler', '')}||||^^^20260312100000",
+        obr,
+    ]
+    if "uid" in more:
+        lines.append(f"ZDS|{more['uid']}")
+    return "".join(line + "\r" for line in lines).encode()
+
+
+def submit(database: Database, raw: bytes):  # type: ignore[no-untyped-def]
+    examined = reception.examine(raw, profile.built_in(), ZONE, None)
+    assert examined is not None
+    header = examined.header
+    received = Received(
+        raw, hashlib.sha256(raw).digest(), "test", str(PEER), header.sender, header.control_id, header.message_type, 1.0
+    )
+    context = Context(uuid4(), datetime(2026, 3, 12, 8, tzinfo=ZONE), "UNASSIGNED")
+    if examined.code:
+        return database.submit(intake.refuse, received, header, examined.code, examined.conversion.findings, context)
+    return database.submit(intake.take, received, header, examined.conversion, context)
+
+
+def take(database: Database, raw: bytes) -> Outcome:
+    outcome: Outcome = submit(database, raw).result()
+    return outcome
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    found = {}
+    for table in (
+        tables.message, tables.patient, tables.service_request, tables.requested_procedure, tables.scheduled_step,
+        tables.step_station, tables.audit,
+    ):  # fmt: skip
+        found[table.name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
+    return found
+
+
+def steps(connection: Connection) -> list[dict[str, object]]:
+    return [dict(row._mapping) for row in connection.execute(select(tables.scheduled_step).order_by("id"))]
+
+
+def set_status(connection: Connection, status: str) -> None:
+    connection.execute(update(tables.scheduled_step).values(status=status))
+
+
+def test_new_order_fills_every_table_and_search_column(database: Database) -> None:
+    assert take(database, orm("1", accession="A1", name="MÜLLER^Käthe")).code == "AA"
+    assert database.read(counts).result() == {
+        "message": 1, "patient": 1, "service_request": 1, "requested_procedure": 1, "scheduled_step": 1,
+        "step_station": 1, "audit": 1,
+    }  # fmt: skip
+    step = database.read(steps).result()[0]
+    assert (step["status"], step["start_at"], step["modality"]) == ("SCHEDULED", "20260312100000", "CR")
+    assert (step["patient_id"], step["patient_name"], step["accession"]) == ("12345", "muller^kathe", "A1")
+    assert step["revision"] == 1
+
+
+def test_repeat_has_one_effect_and_the_same_answer(database: Database) -> None:
+    first = take(database, orm("1"))
+    again = take(database, orm("1"))
+    assert (again.answer, again.repeated) == (first.answer, True)
+    assert database.read(counts).result()["message"] == 1
+
+
+def test_parallel_repeats_and_orders_make_one_order(database: Database) -> None:
+    futures = [submit(database, orm("1")) for _ in range(8)] + [submit(database, orm(f"n{i}")) for i in range(8)]
+    futures += [submit(database, orm(f"p{i}", order=f"P{i}", name=f"NAME{i}")) for i in range(2, 8)]
+    wait(futures)
+    assert {future.result().code for future in futures} == {"AA"}
+    assert len({future.result().answer for future in futures[:8]}) == 1
+    found = database.read(counts).result()
+    assert (found["service_request"], found["patient"], found["scheduled_step"]) == (7, 1, 7)
+    assert found["message"] == 1 + 8 + 6
+
+
+def test_same_control_id_with_other_bytes_is_processed(database: Database) -> None:
+    take(database, orm("1"))
+    assert not take(database, orm("1", order="P2")).repeated
+    notes = database.read(lambda c: list(c.execute(select(tables.message.c.note).order_by("id")).scalars())).result()
+    assert notes == ["", "control-id-reused"]
+
+
+def test_refused_message_changes_nothing_and_is_processed_again(database: Database) -> None:
+    cancel = orm("c", control="CA")
+    assert take(database, cancel).code == "AE"
+    assert database.read(counts).result() == {
+        "message": 1, "patient": 0, "service_request": 0, "requested_procedure": 0, "scheduled_step": 0,
+        "step_station": 0, "audit": 0,
+    }  # fmt: skip
+    take(database, orm("1"))
+    assert take(database, cancel).code == "AA"
+    assert database.read(steps).result()[0]["status"] == "CANCELED"
+
+
+def test_refused_update_leaves_demographics(database: Database) -> None:
+    take(database, orm("1", uid="2.999.1"))
+    assert take(database, orm("2", order="P2", uid="2.999.1", name="OTHER^NAME")).code == "AE"
+    assert database.read(steps).result()[0]["patient_name"] == "roe^richard"
+
+
+def test_cancel_of_a_started_step_is_refused(database: Database) -> None:
+    take(database, orm("1"))
+    database.submit(set_status, "STARTED").result()
+    outcome = take(database, orm("2", control="CA"))
+    assert outcome.code == "AE"
+    assert b"|204^" in outcome.answer
+    assert database.read(steps).result()[0]["status"] == "STARTED"
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "DISCONTINUED", "CANCELED"])
+@pytest.mark.parametrize("control", ["NW", "XO", "CA", "OC", "DC", "OD"])
+def test_late_messages_are_recorded_without_effect(database: Database, status: str, control: str) -> None:
+    take(database, orm("1"))
+    database.submit(set_status, status).result()
+    before = database.read(steps).result()
+    outcome = take(database, orm("2", control=control, name="NEW^NAME", modality="MR"))
+    assert outcome.code == "AA"
+    assert b"\rERR||ORC^1^1|0^Message accepted^HL70357|W|" in outcome.answer
+    assert database.read(steps).result() == before
+    assert database.read(counts).result()["audit"] == 2
+
+
+def test_update_keeps_identifiers_and_started_status(database: Database) -> None:
+    take(database, orm("1"))
+    database.submit(set_status, "STARTED").result()
+    before = database.read(steps).result()[0]
+    assert take(database, orm("2", control="XO", modality="MR")).code == "AA"
+    after = database.read(steps).result()[0]
+    for column in ("id", "step_id", "study_instance_uid", "requested_procedure_id", "status", "status_at"):
+        assert after[column] == before[column]
+    assert (after["modality"], after["revision"]) == ("MR", 2)
+
+
+def test_same_content_under_a_new_id_writes_no_step(database: Database) -> None:
+    take(database, orm("1"))
+    before = database.read(steps).result()
+    assert take(database, orm("2")).code == "AA"
+    assert database.read(steps).result() == before
+
+
+def test_demographics_reach_open_steps_of_other_orders_only(database: Database) -> None:
+    take(database, orm("1"))
+    database.submit(set_status, "COMPLETED").result()
+    take(database, orm("2", order="P2"))
+    take(database, orm("3", order="P3", name="ROE-DOE^RICHARD"))
+    assert [s["patient_name"] for s in database.read(steps).result()] == [
+        "roe^richard", "roe-doe^richard", "roe-doe^richard",
+    ]  # fmt: skip
+
+
+def test_orders_are_found_by_filler_placer_and_accession(database: Database) -> None:
+    take(database, orm("1", order="P1^KIS", filler="F1^RIS", accession="A1"))
+    for number, keys in enumerate(
+        [{"order": "", "filler": "F1^RIS"}, {"order": "P1"}, {"order": "P1^KIS"}, {"order": "", "filler": "F1"}]
+    ):
+        assert take(database, orm(f"x{number}", control="XO", **keys)).code == "AA"
+    assert database.read(counts).result()["service_request"] == 1
+    take(database, orm("y", order="P1^OTHER", patient="9"))
+    take(database, orm("z", order="P1^KIS", filler="F2^RIS", accession="A1"))
+    assert len(database.read(orders_read.order_rows).result()) == 3
+
+
+def door(database: Database, **changes: object) -> OrderDoor:
+    arguments: dict[str, object] = {
+        "listener_name": "test", "accept": "any", "known_sender": lambda *_: False, "on_transient": "close",
+        "zone": ZONE, "default_station": "UNASSIGNED",
+    }  # fmt: skip
+    return OrderDoor(database, **{**arguments, **changes})  # type: ignore[arg-type]
+
+
+def test_door_refuses_unknown_senders(database: Database) -> None:
+    closed = door(database, accept="known", known_sender=lambda a, f: (a, f) == ("RIS", "OTHER"))
+    answer = asyncio.run(closed.handle(orm("1"), PEER))
+    assert b"\rMSA|AR|1" in (answer or b"")
+    assert b"ERR||MSH^1^3|103^" in (answer or b"")
+    known = door(database, accept="known", known_sender=lambda a, f: (a, f) == ("RIS", "SITE"))
+    assert b"\rMSA|AA|1" in (asyncio.run(known.handle(orm("1"), PEER)) or b"")
+
+
+def test_door_large_message_in_a_thread_and_acknowledgements_in_silence(database: Database) -> None:
+    large = orm("1") + b"".join(b"NTE|%d||%s\r" % (i, b"x" * 60) for i in range(20_000))
+    assert b"\rMSA|AA|1" in (asyncio.run(door(database).handle(large, PEER)) or b"")
+    ack = b"MSH|^~\\&|RIS|S|B|R|2026||ACK^O01|9|P|2.5\rMSA|AA|1\r"
+    assert asyncio.run(door(database).handle(ack, PEER)) == b""
+    assert asyncio.run(door(database).handle(b"GET / HTTP/1.1", PEER)) is None
+    assert b"\rMSA|AR|" in (asyncio.run(door(database).handle(b"MSH?", PEER)) or b"")
+
+
+@pytest.mark.parametrize(("on_transient", "code"), [("close", None), ("AE", b"AE"), ("AR", b"AR")])
+def test_door_while_the_database_is_away(
+    tmp_path_factory: pytest.TempPathFactory, on_transient: str, code: bytes | None
+) -> None:
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('d') / 'broker.db'}")
+    database.close()
+    answer = asyncio.run(door(database, on_transient=on_transient).handle(orm("1"), PEER))
+    if code is None:
+        assert answer is None
+    else:
+        assert b"\rMSA|" + code + b"|1" in (answer or b"")
+        assert b"|207^" in (answer or b"")
+
+
+def test_no_answer_without_a_commit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(name: str) -> None:
+        if name == "store.commit":
+            raise OSError(28, "no space")
+
+    monkeypatch.setattr(faults, "point", full)
+    assert asyncio.run(door(database).handle(orm("1"), PEER)) is None
+    monkeypatch.undo()
+    assert database.read(counts).result()["message"] == 0
+    assert b"\rMSA|AA|1" in (asyncio.run(door(database).handle(orm("1"), PEER)) or b"")
+
+
+def test_oversize_and_truncated_are_refused(database: Database) -> None:
+    oversize = asyncio.run(door(database).on_oversize(orm("1")[:100], PEER))
+    assert b"\rMSA|AE|1" in (oversize or b"")
+    cut = asyncio.run(door(database).on_truncated(orm("1"), PEER))
+    assert b"\rMSA|AE|1" in (cut or b"")
+    assert database.read(counts).result()["service_request"] == 0

@@ -1,0 +1,120 @@
+"""The main job with foreign peers: raw MLLP order, DCMTK worklist query, sample files to DCMTK and Orthanc."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from support.objects import SAMPLES, Encoded, from_sample
+from support.peers import orthanc, received, send, storescp
+from support.site import Mllp, Site, order
+from support.tools import run, wait_until
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # the samples are odd on purpose
+DAMAGED = {"MR_truncated.dcm", "rtplan_truncated.dcm"}  # refused, see test_bad_input
+
+SITE = """
+[[node]]
+name = "archive"
+kind = "dicom"
+ae_title = "ARCHIVE"
+host = "127.0.0.1"
+port = {archive}
+roles = ["destination"]
+
+[[node]]
+name = "orthanc"
+kind = "dicom"
+ae_title = "ORTHANC"
+host = "127.0.0.1"
+port = {orthanc}
+roles = ["destination"]
+
+[[rule]]
+name = "everything to the archive"
+when = {{ field = "assoc.calling_ae", op = "is", value = "MODALITY" }}
+send = ["archive"]
+
+[[rule]]
+name = "everything of a device to Orthanc"
+when = {{ all = [
+  {{ field = "assoc.calling_ae", op = "glob", value = "MODAL*" }},
+  {{ not = {{ field = "tag.SOPInstanceUID", op = "is", value = "1.2.3" }} }},
+] }}
+send = ["orthanc"]
+"""
+
+
+def samples() -> list[Encoded]:
+    """pydicom's sample files, each with a SOP Instance UID of its own."""
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for path in sorted(SAMPLES.glob("*.dcm")):
+            item = None if path.name in DAMAGED else from_sample(path)
+            if item is not None:
+                found[item.sop_instance] = item
+    return list(found.values())
+
+
+def same_content(sent: Encoded, got: bytes) -> None:
+    """Every element of what was sent is in what Orthanc holds, pixel data included."""
+    one = pydicom.dcmread(io.BytesIO(sent.part10()), force=True)
+    other = pydicom.dcmread(io.BytesIO(got), force=True)
+    assert other.file_meta.TransferSyntaxUID == sent.transfer_syntax
+    for element in one:
+        if element.tag.element == 0:
+            continue  # group lengths are optional
+        assert element.tag in other, element.tag
+        if element.VR != "SQ":
+            assert _plain(one, element.tag) == _plain(other, element.tag), element.tag
+
+
+def _plain(ds: Dataset, tag: pydicom.tag.BaseTag) -> object:
+    value = ds.get_item(tag).value
+    return value.rstrip(b"\0 ") if isinstance(value, bytes) else value
+
+
+def test_order_reaches_the_worklist_and_images_reach_both_destinations(tmp_path: Path) -> None:
+    objects = samples()
+    assert len(objects) > 50
+    assert len({item.transfer_syntax for item in objects}) >= 10
+    with (
+        storescp(tmp_path / "archive") as archive,
+        orthanc(tmp_path / "orthanc") as pacs,
+        Site(tmp_path / "site", site=SITE.format(archive=archive, orthanc=pacs.dicom)) as site,
+    ):
+        with Mllp(site.hl7) as ris:
+            answer = ris.exchange(order(1))
+            assert answer["MSA"][0][1] == "AA"
+            assert ris.exchange(order(2, station="MR01", modality="MR"))["MSA"][0][1] == "AA"
+        found = run(
+            "findscu", "-W", "-aec", "BROKER", "-k", "0010,0010", "-k", "0008,0050", "-k", "0020,000D",
+            "-k", "0040,0100[0].0040,0001=CT01", "-k", "0040,0100[0].0040,0002=20300312",
+            "-k", "0040,0100[0].0008,0060=CT", "-k", "0040,0100[0].0040,0009", "127.0.0.1", str(site.dicom),
+        )  # fmt: skip
+        assert found.stdout.count("Find Response") == 1, found.stdout
+        assert "[A1]" in found.stdout
+        assert "[SPS1]" in found.stdout
+        assert "[2.999.7.1]" in found.stdout
+
+        statuses = send(site.dicom, objects, tmp_path)
+        assert {item.sop_instance: status for item, status in zip(objects, statuses, strict=True) if status} == {}
+        wait_until(lambda: len(received(tmp_path / "archive")) >= len(objects), 60, "the archive has all")
+        wait_until(lambda: pacs.count() >= len(objects), 60, "Orthanc has all")
+        wait_until(lambda: site.rows("select count(*) from job where state <> 'done'") == [(0,)], 30, "all are done")
+
+        kept = received(tmp_path / "archive")
+        assert {uid: kept[uid] for uid in kept} == {item.sop_instance: item.data for item in objects}
+        stored = {
+            pacs.get(f"/instances/{key}/metadata?expand")
+            and pacs.get(f"/instances/{key}/simplified-tags")["SOPInstanceUID"]: key
+            for key in pacs.get("/instances")
+        }
+        for item in objects:
+            same_content(item, pacs.get(f"/instances/{stored[item.sop_instance]}/file"))
+        assert site.rows("select count(*) from job") == [(2 * len(objects),)]

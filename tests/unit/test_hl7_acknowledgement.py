@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hl7apy.parser import parse_message
+
+from broker.hl7 import acknowledgement
+from broker.hl7.findings import Finding
+from broker.hl7.header import read_header
+
+AT = datetime(2026, 3, 12, 8, 15, 44, tzinfo=UTC)
+TOKEN = UUID(int=7)
+FINDINGS = [Finding("PID^1^3", "101", "Patient identifier is missing"), Finding("TQ1^1^7", "0", "Noted & kept", "W")]
+
+
+def answer(msh: bytes, code: str = "AE", findings: list[Finding] | None = None) -> bytes:
+    header = read_header(msh)
+    assert header is not None
+    return acknowledgement.build(header, code, FINDINGS if findings is None else findings, token=TOKEN, at=AT)
+
+
+def test_version_2_5_as_a_foreign_parser_reads_it() -> None:
+    raw = answer(b"MSH|^~\\&|RIS|SITE|BROKER|RAD|2026||OMI^O23^OMI_O23|c-1|P|2.5.1||||||UNICODE UTF-8\r")
+    message = parse_message(raw.decode(), find_groups=False)
+    assert message.msh.msh_3.value == "BROKER"
+    assert message.msh.msh_6.value == "SITE"
+    assert message.msh.msh_7.value == "20260312081544+0000"
+    assert message.msh.msh_9.value == "ACK^O23^ACK"
+    assert len(message.msh.msh_10.value) == 20
+    assert (message.msa.msa_1.value, message.msa.msa_2.value) == ("AE", "c-1")
+    first, second = message.err
+    assert first.err_2.value == "PID^1^3"
+    assert first.err_3.value == "101^Required field missing^HL70357"
+    assert first.err_4.value == "E"
+    assert second.err_4.value == "W"
+    assert second.err_8.value == "Noted \\T\\ kept"
+
+
+def test_version_2_3_as_a_foreign_parser_reads_it() -> None:
+    raw = answer(b"MSH|^~\\&|RIS|SITE|BROKER|RAD|2026||ORM^O01|c-1|P|2.3.1\r")
+    message = parse_message(raw.decode(), find_groups=False)
+    assert message.msh.msh_9.value == "ACK^O01"
+    assert message.msa.msa_3.value == "Patient identifier is missing"
+    assert [r.value for r in message.err.err_1] == [
+        "PID^1^3^101&Required field missing&HL70357",
+        "TQ1^1^7^0&Message accepted&HL70357",
+    ]
+
+
+def test_warnings_with_error_codes_are_no_errors_before_2_5() -> None:
+    raw = answer(b"MSH|^~\\&|RIS|||||| ORM^O01|c|P|2.3\r", "AA", [Finding("ORC^1^7", "101", "Start is missing", "W")])
+    assert b"\rMSA|AA|c|Start is missing\r" in raw
+    assert b"ERR" not in raw
+
+
+def test_control_id_and_separators_come_back_exactly() -> None:
+    assert b"MSA#AE#a^b\\x&" in answer(b"MSH#*!?$#RIS######ORM*O01#a^b\\x&#P#2.3\r")
+
+
+def test_many_findings_are_bounded() -> None:
+    many = [Finding(f"NTE^{n}^3", "102", "bad") for n in range(5000)]
+    assert answer(b"MSH|^~\\&|RIS||||||ORM^O01|c|P|2.5\r", findings=many).count(b"\rERR|") == 100
+
+
+@pytest.mark.parametrize(
+    ("accept", "application", "code"),
+    [("", "", "AA"), ("AL", "", "CA"), ("AL", "NE", "CA"), ("ER", "NE", "CA"), ("NE", "AL", "AA"), ("AL", "AL", "AA")],
+)
+def test_enhanced_mode(accept: str, application: str, code: str) -> None:
+    header = read_header(f"MSH|^~\\&|R||||||ORM^O01|1|P|2.5|||{accept}|{application}\r".encode())
+    assert header is not None
+    assert acknowledgement.codes_for(header)["AA"] == code
+
+
+def test_unreadable() -> None:
+    raw = acknowledgement.unreadable(b"MSHxxxx", token=TOKEN, at=AT)
+    assert raw is not None
+    assert b"\rMSA|AR|" in raw
+    assert acknowledgement.unreadable(b"GET / HTTP/1.1", token=TOKEN, at=AT) is None

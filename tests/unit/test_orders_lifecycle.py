@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from broker.orders import lifecycle
+from broker.orders.lifecycle import ENDED, STATUSES, Action, Effect
+
+S, A, R, T = "SCHEDULED", "ARRIVED", "READY", "STARTED"
+C, D, X = "COMPLETED", "DISCONTINUED", "CANCELED"
+# what each action makes of each status; "-" no effect, "!" refused
+TABLE = {
+    Action.WRITE: {S: S, A: A, R: R, T: T, C: "-", D: "-", X: "-"},
+    Action.CANCEL: {S: X, A: X, R: X, T: "!", C: "-", D: "-", X: "-"},
+    Action.DISCONTINUE: {S: D, A: D, R: D, T: "-", C: "-", D: "-", X: "-"},
+    Action.START: {S: T, A: T, R: T, T: "-", C: "-", D: "-", X: "-"},
+    Action.STOP: {S: D, A: D, R: D, T: D, C: "-", D: "-", X: "-"},
+    Action.COMPLETE: {S: C, A: C, R: C, T: C, C: "-", D: "-", X: "-"},
+    Action.NOTHING: {S: "-", A: "-", R: "-", T: "-", C: "-", D: "-", X: "-"},
+}
+
+
+@pytest.mark.parametrize("action", list(Action))
+@pytest.mark.parametrize("status", STATUSES)
+def test_table(action: Action, status: str) -> None:
+    effect, after = lifecycle.apply(action, status)
+    expected = TABLE[action][status]
+    if expected == "-":
+        assert (effect, after) == (Effect.NONE, status)
+    elif expected == "!":
+        assert (effect, after) == (Effect.REFUSE, status)
+    else:
+        assert (effect, after) == (Effect.APPLY, expected)
+
+
+@pytest.mark.parametrize("action", list(Action))
+@pytest.mark.parametrize("status", ENDED)
+def test_nothing_leaves_an_end(action: Action, status: str) -> None:
+    assert lifecycle.apply(action, status) == (Effect.NONE, status)
+
+
+@pytest.mark.parametrize(
+    ("control", "status", "action"),
+    [
+        ("NW", "", Action.WRITE), ("NW", "IP", Action.WRITE), ("XO", "SC", Action.WRITE), ("XX", "", Action.WRITE),
+        ("XO", "CM", Action.COMPLETE), ("CA", "", Action.CANCEL), ("OC", "CA", Action.CANCEL),
+        ("DC", "CA", Action.DISCONTINUE), ("OD", "", Action.DISCONTINUE), ("SC", "IP", Action.START),
+        ("SC", "CM", Action.COMPLETE), ("SC", "", Action.NOTHING), ("SN", "", Action.NOTHING),
+    ],
+)  # fmt: skip
+def test_order_control(control: str, status: str, action: Action) -> None:
+    assert lifecycle.action(control, status) is action
+    assert control in lifecycle.CONTROLS

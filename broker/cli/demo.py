@@ -107,8 +107,13 @@ def _directory(keep: bool) -> Iterator[Path]:
 @contextmanager
 def _terminable() -> Iterator[None]:
     """SIGTERM and SIGHUP end the demonstration like Ctrl-C, so that the broker is never left behind."""
-    numbers = [signal.SIGTERM, signal.SIGHUP] if hasattr(signal, "SIGHUP") else [signal.SIGTERM]
-    before = {number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT)) for number in numbers}
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {
+        number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        for number in (getattr(signal, name) for name in names)
+    }
+    # a shell starts background jobs with SIGINT ignored
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:

@@ -57,13 +57,19 @@ class ProgressView:
 
 def show_account(console: Console, account: Account) -> None:
     """The table by modality, the totals and what is wrong."""
-    table = Table(title="From order to archive", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("modality")
-    for heading in ("orders", "worklist", "images", "MiB"):
-        table.add_column(heading, justify="right")
-    table.add_column("transfer syntax")
-    table.add_column("identical", justify="right")
-    table.add_column("at")
+    table = Table(
+        title="Images from order to archive",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("modality", no_wrap=True)
+    table.add_column("on the worklist", justify="right", no_wrap=True)
+    table.add_column("MiB", justify="right", no_wrap=True)
+    table.add_column("transfer syntax", no_wrap=True)
+    table.add_column("identical", justify="right", no_wrap=True)
+    table.add_column("at", no_wrap=True)
     for line in account.lines:
         table.add_row(*_cells(line))
     console.print(table)
@@ -72,21 +78,22 @@ def show_account(console: Console, account: Account) -> None:
         f"(median); {account.images_per_second:.0f} images/s and {account.bytes_per_second / MIB:.1f} MiB/s from "
         "modality to PACS, simulators included",
         highlight=False,
+        soft_wrap=True,
     )
     if account.repeats:
         console.print(f"{account.repeats} objects arrived more than once, with the same bytes", highlight=False)
     for finding in account.findings[:SHOWN]:
-        console.print(f"  [red]✗[/red] {finding}", highlight=False)
+        console.print(f"  ✗ {finding}", style="red", markup=False, highlight=False, soft_wrap=True)
     if len(account.findings) > SHOWN:
         console.print(f"  … and {len(account.findings) - SHOWN} more", highlight=False)
-    console.print(verdict(account), style="bold green" if account.good else "bold red", highlight=False)
+    console.print(verdict(account), style="bold green" if account.good else "bold red", highlight=False, soft_wrap=True)
 
 
 def _cells(line: Line) -> tuple[str, ...]:
-    first = (line.station.modality, str(line.orders), str(line.found)) if line.orders else ("", "", "")
+    first = (line.station.modality, f"{line.found} of {line.orders}") if line.orders else ("", "")
     return (
-        *first, str(line.sent), f"{line.bytes / MIB:.2f}", transfer_syntax_name(line.transfer_syntax),
-        str(line.identical), ", ".join(line.destinations).lower(),
+        *first, f"{line.bytes / MIB:.2f}", transfer_syntax_name(line.transfer_syntax),
+        f"{line.identical} of {line.sent}", ", ".join(line.destinations).lower(),
     )  # fmt: skip
 
 
@@ -107,13 +114,16 @@ def verdict(account: Account) -> str:
 def show_doors(console: Console, doors: Doors, web: str, data_dir: str, calling_ae: str) -> None:
     """Addresses and commands to try."""
     host, port = doors.dicom
-    console.print(f"The broker keeps running; Ctrl-C ends it.\n  web    {web}\n  data   {data_dir}", highlight=False)
+    console.print(
+        f"The broker keeps running; Ctrl-C ends it.\n  web    {web}\n  data   {data_dir}",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(f"  HL7    {doors.hl7[0]}:{doors.hl7[1]} (MLLP)", highlight=False)
     console.print(f"  DICOM  {host}:{port}, AE title {doors.ae_title}", highlight=False)
     call = f"-aet {calling_ae} -aec {doors.ae_title}"
-    keys = (
-        f"-k ScheduledProcedureStepSequence[0].ScheduledStationAETitle={calling_ae} -k PatientName -k AccessionNumber"
-    )
+    station = f"ScheduledProcedureStepSequence[0].ScheduledStationAETitle={calling_ae}"
+    keys = f'-k "{station}" -k PatientName -k AccessionNumber'  # quoted: some shells expand the brackets
     console.print("Try:", highlight=False)
     console.print(f"  echoscu {call} {host} {port}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"  findscu -W {call} {keys} {host} {port}", highlight=False, soft_wrap=True, markup=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from broker import faults, telemetry
 from broker.delivery.outcome import verdict
+from broker.dicom import uids
 from broker.dicom.association import Context
 from broker.dicom.user import Association, Remote
 from broker.errors import PeerFault
@@ -109,9 +110,13 @@ class _Sending:
             self._feed.hold(job, "file-missing" if size < 0 else "file-damaged")
             return
         faults.point("delivery.send")
-        response = await self._association.store(
-            context, item.sop_instance_uid, _read(path, item.data_offset, item.data_length)
-        )
+        data = _read(path, item)
+        try:
+            response = await self._association.store(context, item.sop_instance_uid, data)
+        except PeerFault as error:
+            # it ended with this object in flight: perhaps because of it, so others go first next time
+            self._feed.retry(job, error.code, item_fault=True)
+            raise
         faults.point("delivery.sent")
         status = response.status
         code = f"status-{status:04X}"
@@ -136,13 +141,13 @@ def _pairs(objects: Iterable[StoredObject]) -> list[Pair]:
     return list(dict.fromkeys((o.sop_class_uid, o.transfer_syntax_uid) for o in objects))[:MAX_CONTEXTS]
 
 
-async def _read(path: Path, offset: int, size: int) -> AsyncIterator[bytes]:
+async def _read(path: Path, item: StoredObject) -> AsyncIterator[bytes]:
     """The data set from its file, in pieces. A small one takes a single hop into a thread."""
-    if size <= CHUNK:
-        yield await asyncio.to_thread(_piece, path, offset, size)
-        return
-    for start in range(offset, offset + size, CHUNK):
-        yield await asyncio.to_thread(_piece, path, start, CHUNK)
+    start, size = item.data_offset, item.data_length
+    for position in range(start, start + size, CHUNK):
+        yield await asyncio.to_thread(_piece, path, position, min(CHUNK, start + size - position))
+    if size % 2 and item.transfer_syntax_uid == uids.DEFLATED:
+        yield b"\0"  # PS3.5 A.5: a deflated data set is padded to even length, some senders forget
 
 
 def _piece(path: Path, offset: int, size: int) -> bytes:

@@ -70,7 +70,7 @@ def data_header(context_id: int, length: int, *, command: bool, last: bool) -> b
 
 def payload_per_pdu(peer_max: int) -> int:
     """Bytes of a message that fit one P-DATA-TF of a peer with this maximum length (0: no limit)."""
-    return (min(peer_max, 1 << 20) if peer_max else 1 << 18) - 6
+    return ((min(peer_max, 1 << 20) if peer_max else 1 << 18) - 6) & ~1  # fragments are of even length
 
 
 def release_request() -> bytes:

@@ -38,6 +38,7 @@ class Feed:
         self._lane = lane
         self._open: dict[int, Job] = {}
         self._reports: list[Future[bool]] = []
+        self.progressed = False  # something was done: the destination is not away
 
     async def take(self, wait: float = 0) -> list[Job]:
         """Claim the next jobs, waiting up to `wait` seconds for some; empty when there are none or the broker stops."""
@@ -57,6 +58,7 @@ class Feed:
 
     def done(self, job: Job, note: str = "") -> None:
         """The work is done. Recorded in the background, at the latest with the next `take`."""
+        self.progressed = True
         self._report(job, store.finish, store.DONE, time.time(), note)
         telemetry.DELIVERIES.labels(self._lane, "done").inc()
 
@@ -193,15 +195,15 @@ class Dispatcher:
             heart.cancel()
         try:
             await feed.settle(error)
-            await self._judge(lane, error)
+            await self._judge(lane, error, feed.progressed)
         except StoreUnavailable as trouble:
             telemetry.logger().warning("queue.unavailable", lane=lane, error=telemetry.describe(trouble))
 
-    async def _judge(self, lane: str, error: BaseException | None) -> None:
-        """Open or close the breaker."""
+    async def _judge(self, lane: str, error: BaseException | None, progressed: bool) -> None:
+        """Open or close the breaker; a lane that got something done waits as after a first failure."""
         if isinstance(error, PeerFault):
             now = time.time()
-            failures = 1 + await self._failures(lane)
+            failures = 1 if progressed else 1 + await self._failures(lane)
             delay = self.policy.delay(failures, random.random())  # noqa: S311 - spreading retries, not a secret
             await asyncio.wrap_future(self.database.submit(store.open_breaker, lane, failures, now + delay, error.code))
             self._broken.add(lane)

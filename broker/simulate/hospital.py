@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from broker.simulate.modality import VirtualModality
 from broker.simulate.orders import Order
 from broker.simulate.pacs import VirtualPacs
 from broker.simulate.ris import VirtualRis
+from broker.telemetry import describe
 
 STALL = 20.0  # seconds without an arrival after which what lacks counts as missing
 QUIET = 0.5  # seconds to listen for objects that should not come
@@ -44,6 +44,7 @@ class Hospital:
         self._expected = expected
         self._progress = progress
         self._arrival = asyncio.Event()
+        self._last_arrival = 0.0
 
     async def open(self) -> None:
         """Start the PACS. Raises OSError."""
@@ -67,11 +68,9 @@ class Hospital:
         """Run orders through the loop and account for everything. Never raises for what the broker does."""
         run = _Run(orders, day, doors, self._progress)
         await run.write_messages()
-        try:
-            await run.work()
-            await self._deliveries(run.course)
-        finally:
-            run.course.image_seconds = run.seconds_since_first_store(self._last_arrival)
+        await run.work()
+        await self._deliveries(run.course)
+        run.course.image_seconds = run.seconds_of_imaging(self._last_arrival)
         return settle(run.course, {name: pacs.kept for name, pacs in self.pacs.items()}, self._expected)
 
     def _arrived(self) -> None:
@@ -79,18 +78,16 @@ class Hospital:
         self._arrival.set()
         self._progress("delivered", sum(len(pacs.kept) for pacs in self.pacs.values()))
 
-    _last_arrival = 0.0
-
     async def _deliveries(self, course: Course) -> None:
         """Wait until everything is where it should be or nothing comes any more, then for what should not come."""
-        missing = {(item.sop_instance, name) for item in course.sent for name in self._expected(item)}
-        while missing := {(uid, name) for uid, name in missing if uid not in self.pacs[name].kept}:
+        wanted = {(item.sop_instance, name) for item in course.sent for name in self._expected(item)}
+        while any(uid not in self.pacs[name].kept for uid, name in wanted):
             self._arrival.clear()
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(STALL):
                     await self._arrival.wait()
-                continue
-            break
+            except TimeoutError:
+                break  # the account says what lacks
         await asyncio.sleep(QUIET)
 
 
@@ -107,8 +104,8 @@ class _Run:
         self._first_store = 0.0
         self._stations = {order.station.ae_title: order.station for order in orders}
 
-    def seconds_since_first_store(self, until: float) -> float:
-        """Duration of imaging up to `until` (monotonic)."""
+    def seconds_of_imaging(self, until: float) -> float:
+        """From the first C-STORE to `until` (monotonic)."""
         return max(until - self._first_store, 0.0) if self._first_store else 0.0
 
     async def write_messages(self) -> None:
@@ -152,11 +149,14 @@ class _Run:
         await ris.close()
 
     async def _noted(self, action: Awaitable[None], what: str) -> bool:
-        """Do it; what fails becomes a finding."""
+        """Do it; what fails, an answer that cannot be read included, becomes a finding and does not end the run."""
         try:
             await action
         except BrokerError as error:
             self.course.troubles.append(f"{what}: {error} ({error.code})")
+            return False
+        except Exception as error:
+            self.course.troubles.append(f"{what}: {describe(error)}")
             return False
         return True
 
@@ -178,6 +178,9 @@ class _Run:
     async def _query(self, device: VirtualModality, orders: list[Order], todo: asyncio.Queue[Dataset | None]) -> None:
         answers = {str(answer.get("AccessionNumber", "")): answer for answer in await device.worklist(self._day)}
         now = time.monotonic()
+        name = device.station.ae_title
+        strangers = answers.keys() - {order.accession for order in self.course.orders if order.station.ae_title == name}
+        self.course.troubles += [f"order {accession}: on the worklist of {name} as well" for accession in strangers]
         for order in orders:
             answer = answers.get(order.accession)
             if answer is None:

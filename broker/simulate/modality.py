@@ -33,7 +33,7 @@ _STEP_RETURNED = (
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An object that the archive side confirmed. `modality` is that of the object, `study` of the worklist answer."""
+    """An object that the peer confirmed. `modality` is that of the object, which may be a report."""
 
     sop_instance: str
     sop_class: str

@@ -53,7 +53,7 @@ def from_sample(path: Path) -> Encoded | None:
         return None
     old = str(header.SOPInstanceUID)
     if meta.TransferSyntaxUID.is_deflated:  # cannot be patched; its UID is unique among the samples
-        return Encoded(str(header.SOPClassUID), old, str(meta.TransferSyntaxUID), data)
+        return Encoded(str(header.SOPClassUID), old, str(meta.TransferSyntaxUID), data + bytes(len(data) % 2))
     if len(old) < 12:
         return None
     fresh = fresh_uid(len(old))

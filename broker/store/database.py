@@ -36,6 +36,8 @@ class Database:
         try:
             self.migrated = migrate.upgrade(self._write_engine)
         except Exception as error:
+            self._read_engine.dispose()
+            self._write_engine.dispose()
             raise translate(error) from None
         self._writer: Writer = SqliteWriter(self._write_engine) if self._sqlite else PostgresWriter(self._write_engine)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")

@@ -13,9 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, QueuePool
 
 from broker.errors import BrokerError, ConfigurationError, StoreUnavailable
+
+_READ_ONLY = "25006"  # a standby: we were moved to it, or it is about to be promoted
 
 
 def open_engine(url: str, *, readers: int = 0) -> Engine:
@@ -79,7 +82,9 @@ def translate(error: BaseException) -> BaseException:
     # SQLAlchemy's OperationalError covers full, locked and lost databases on both dialects
     if isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated):
         return StoreUnavailable("the database is not available")
-    if isinstance(error, OSError | sqlite3.OperationalError | TimeoutError):
+    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _READ_ONLY:
+        return StoreUnavailable("the database only reads at present")
+    if isinstance(error, OSError | sqlite3.OperationalError | TimeoutError | PoolTimeout):
         return StoreUnavailable("the database is not available")
     return error
 

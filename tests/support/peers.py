@@ -36,6 +36,9 @@ def association(
         if found.is_established:
             found.release()
         found.join(10)
+        wire = found.dul.socket  # left open by the library when the peer was killed
+        if wire is not None and wire.socket is not None:
+            wire.socket.close()
 
 
 def send(port: int, objects: Sequence[Encoded], folder: Path, **names: str) -> list[int]:

@@ -1,0 +1,473 @@
+"""Rows of the durable queue on both databases: who gets a job, in which order, and who may report it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, delete, event, select, update
+
+from broker.store import jobs, tables
+from broker.store.database import Database
+from broker.store.jobs import Job, NewJob
+
+_t = tables.job
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """One database per kind for the whole module; `queue` empties it."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('queue') / 'broker.db'}"
+    else:
+        server = request.getfixturevalue("postgresql")
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE queue_store")
+        url = server.get_uri(database="queue_store").replace("postgresql://", "postgresql+psycopg://", 1)
+    database = Database(url)
+    yield database
+    database.close()
+    if request.param == "postgresql":
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("DROP DATABASE queue_store WITH (FORCE)")
+
+
+class Queue:
+    """The functions of `broker.store.jobs` without their ceremony."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def do(self, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self.database.submit(unit, *args, **kwargs).result(20)
+
+    def put(self, *subjects: int, lane: str = "deliver:pacs", at: float = 0.0, **more: Any) -> int:
+        new = [NewJob(more.get("kind", "deliver"), lane, s, {"n": s}, more.get("group"), more.get("priority", 5))
+               for s in subjects]  # fmt: skip
+        return int(self.do(jobs.enqueue, new, at))
+
+    def claim(
+        self, *, lane: str = "deliver:pacs", owner: str = "host:1", now: float = 100.0, limit: int = 64
+    ) -> list[Job]:
+        found: list[Job] = self.do(jobs.claim, lane, owner, now, 60.0, limit)
+        return found
+
+    def subjects(self, **more: Any) -> list[int]:
+        return [job.subject for job in self.claim(**more)]
+
+    def due(self, now: float = 100.0) -> list[str]:
+        found: list[str] = self.database.read(jobs.due_lanes, now).result(10)
+        return found
+
+    def row(self, subject: int) -> Any:
+        def query(connection: Connection) -> Any:
+            return connection.execute(select(_t).where(_t.c.subject == subject)).mappings().one()
+
+        return self.database.read(query).result(10)
+
+
+@pytest.fixture
+def queue(opened: Database) -> Queue:
+    def empty(connection: Connection) -> None:
+        connection.execute(delete(_t))
+        connection.execute(delete(tables.lane))
+
+    opened.submit(empty).result(10)
+    return Queue(opened)
+
+
+# --- enqueue ---------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_there_once_by_kind_lane_and_subject(queue: Queue) -> None:
+    assert queue.put(1, 2, 2) == 2
+    assert queue.put(1, 2, 3) == 1
+    assert queue.put(1, kind="commit") == 1
+    assert queue.put(1, lane="deliver:other") == 1
+    assert queue.put() == 0
+
+
+def test_a_finished_job_is_not_done_again(queue: Queue) -> None:
+    queue.put(1)
+    (job,) = queue.claim()
+    assert queue.do(jobs.finish, job, jobs.DONE, 5.0)
+    assert queue.put(1) == 0
+    assert queue.claim() == []
+
+
+def test_what_was_put_in_comes_out(queue: Queue) -> None:
+    new = NewJob("deliver", "deliver:pacs", 7, {"rules": ["Ærøskøbing CT"], "rules_version": 3})
+    queue.do(jobs.enqueue, [new], 12.5)
+    (job,) = queue.claim()
+    assert (job.kind, job.lane, job.subject, job.detail) == (new.kind, new.lane, 7, new.detail)
+    assert (job.attempts, job.failures, job.fence, job.created_at) == (1, 0, 1, 12.5)
+
+
+def test_a_transaction_that_fails_leaves_no_job(queue: Queue) -> None:
+    def half(connection: Connection) -> None:
+        jobs.enqueue(connection, [NewJob("deliver", "deliver:pacs", 1, {})], 0.0)
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        queue.do(half)
+    assert queue.claim() == []
+
+
+# --- claim -----------------------------------------------------------------------------------------------
+
+
+def test_claims_follow_priority_then_due_time_then_number(queue: Queue) -> None:
+    queue.put(1, at=30)
+    queue.put(2, at=10)
+    queue.put(3, at=10)
+    queue.put(4, at=50, priority=1)
+    queue.put(5, at=200)
+    order = [queue.subjects(limit=1) for _ in range(5)]
+    assert order == [[4], [2], [3], [1], []]
+    assert queue.subjects(now=200.0) == [5]
+
+
+def test_a_limit_is_kept(queue: Queue) -> None:
+    queue.put(*range(10))
+    assert queue.subjects(limit=3) == [0, 1, 2]
+    assert queue.subjects(limit=64) == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_lanes_do_not_mix(queue: Queue) -> None:
+    queue.put(1, lane="deliver:a")
+    queue.put(1, lane="deliver:b")
+    assert queue.claim(lane="deliver:a")[0].lane == "deliver:a"
+    assert queue.claim(lane="deliver:") == []
+
+
+def test_a_leased_job_is_nobody_elses(queue: Queue) -> None:
+    queue.put(1)
+    assert queue.subjects(owner="host:1") == [1]
+    assert queue.subjects(owner="host:2", now=1e9) == []
+
+
+def test_attempts_count_from_the_claim(queue: Queue) -> None:
+    """So that a job which kills the process is counted."""
+    queue.put(1)
+    for attempt in range(1, 4):
+        (job,) = queue.claim()
+        assert (job.attempts, job.failures) == (attempt, 0)
+        queue.do(jobs.free_leases, 1000.0)
+        queue.do(lambda connection: connection.execute(update(_t).values(due_at=0.0)).rowcount)
+
+
+def test_two_claimers_never_get_the_same_job(queue: Queue) -> None:
+    queue.put(*range(300))
+    got: list[tuple[str, int]] = []
+
+    def work(owner: str) -> None:
+        while batch := queue.claim(owner=owner, limit=7):
+            assert len(batch) <= 7
+            got.extend((owner, job.subject) for job in batch)
+
+    threads = [threading.Thread(target=work, args=(f"host:{n}",)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert Counter(subject for _, subject in got) == Counter(range(300))
+
+
+def test_claimers_do_not_wait_for_each_other(queue: Queue) -> None:
+    """SKIP LOCKED: a claim that is not committed yet blocks nobody."""
+    if queue.database.dialect == "sqlite":
+        return  # one writer: nothing is ever uncommitted beside it
+    queue.put(*range(4))
+    claimed, go = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> list[int]:
+        found = jobs.claim(connection, "deliver:pacs", "host:1", 100.0, 60.0, 2)
+        claimed.set()
+        assert go.wait(10)
+        return [job.subject for job in found]
+
+    first = queue.database.submit(slow)
+    assert claimed.wait(10)
+    assert queue.subjects(owner="host:2") == [2, 3]
+    go.set()
+    assert first.result(10) == [0, 1]
+
+
+# --- reports and the fence -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [jobs.DONE, jobs.HELD, jobs.DISCARDED])
+def test_a_report_ends_a_job(queue: Queue, state: str) -> None:
+    queue.put(1)
+    (job,) = queue.claim()
+    assert queue.do(jobs.finish, job, state, 123.0, "status-0000")
+    row = queue.row(1)
+    assert (row["state"], row["last_error"], row["lease_owner"]) == (state, "status-0000", "")
+    assert row["done_at"] == (123.0 if state == jobs.DONE else None)
+    assert not queue.do(jobs.finish, job, jobs.HELD, 124.0)
+    assert not queue.do(jobs.put_back, job, 0.0, "x", item_fault=True)
+    assert queue.row(1)["state"] == state
+
+
+def test_a_stale_report_is_ignored(queue: Queue) -> None:
+    queue.put(1)
+    (old,) = queue.claim(owner="host:1")
+    assert queue.do(jobs.free_leases, 1000.0) == 1
+    (new,) = queue.claim(owner="host:2", now=1000.0)
+    assert new.fence == old.fence + 1
+    assert not queue.do(jobs.finish, old, jobs.DONE, 1001.0)
+    assert not queue.do(jobs.put_back, old, 0.0, "late", item_fault=True)
+    assert queue.row(1)["state"] == jobs.LEASED
+    assert queue.do(jobs.finish, new, jobs.DONE, 1002.0)
+
+
+def test_a_report_after_the_lease_was_freed_is_ignored(queue: Queue) -> None:
+    """Ready again and not claimed yet: the late done must not end it unseen."""
+    queue.put(1)
+    (old,) = queue.claim()
+    queue.do(jobs.free_leases, 1000.0)
+    assert not queue.do(jobs.finish, old, jobs.DONE, 1001.0)
+    assert queue.row(1)["state"] == jobs.READY
+
+
+def test_a_job_put_back_waits_and_counts_only_its_own_faults(queue: Queue) -> None:
+    queue.put(1)
+    (job,) = queue.claim()
+    assert queue.do(jobs.put_back, job, 500.0, "busy", item_fault=False)
+    assert queue.row(1)["failures"] == 0
+    assert queue.claim(now=499.0) == []
+    (job,) = queue.claim(now=500.0)
+    assert queue.do(jobs.put_back, job, 0.0, "damaged", item_fault=True)
+    (job,) = queue.claim()
+    assert (job.failures, job.attempts) == (1, 3)
+    assert queue.row(1)["last_error"] == "damaged"
+
+
+# --- leases ----------------------------------------------------------------------------------------------
+
+
+def test_a_lease_that_is_over_is_freed_and_no_other(queue: Queue) -> None:
+    queue.put(1, 2)
+    queue.claim(limit=1, now=100.0)  # until 160
+    queue.claim(limit=1, now=150.0)  # until 210
+    assert queue.do(jobs.free_leases, 159.9) == 0
+    assert queue.do(jobs.free_leases, 160.0) == 1
+    assert queue.row(1)["state"] == jobs.READY
+    assert queue.row(2)["state"] == jobs.LEASED
+
+
+def test_a_restart_frees_the_leases_of_its_own_host_only(queue: Queue) -> None:
+    queue.put(1, 2, 3, 4)
+    for owner in ("host:a", "host:b", "host_:a", "hostile:a"):
+        queue.claim(owner=owner, limit=1)
+    assert queue.do(jobs.free_leases, 101.0, owner_prefix="host:") == 2
+    assert [queue.row(n)["state"] for n in (1, 2, 3, 4)] == ["ready", "ready", "leased", "leased"]
+
+
+def test_a_prefix_is_no_pattern(queue: Queue) -> None:
+    queue.put(1, 2)
+    queue.claim(owner="h%:a", limit=1)
+    queue.claim(owner="hx:a", limit=1)
+    assert queue.do(jobs.free_leases, 101.0, owner_prefix="h%") == 1
+    assert queue.row(2)["state"] == jobs.LEASED
+
+
+def test_an_empty_prefix_frees_everything(queue: Queue) -> None:
+    queue.put(1, 2)
+    queue.claim()
+    assert queue.do(jobs.free_leases, 101.0, owner_prefix="") == 2
+
+
+def test_renewal_needs_ownership(queue: Queue) -> None:
+    queue.put(1, 2)
+    (first,) = queue.claim(owner="host:1", limit=1)
+    (second,) = queue.claim(owner="host:2", limit=1)
+    assert queue.do(jobs.renew, [first.id, second.id], "host:1", 900.0) == 1
+    assert queue.do(jobs.free_leases, 899.0) == 1
+    assert queue.row(1)["state"] == jobs.LEASED
+    assert queue.do(jobs.renew, [second.id], "host:2", 900.0) == 0
+
+
+# --- groups ----------------------------------------------------------------------------------------------
+
+
+def test_jobs_of_a_group_run_one_after_the_other(queue: Queue) -> None:
+    queue.put(1, 2, 3, group="sop:1")
+    queue.put(4)
+    first, free = queue.claim()
+    assert (first.subject, free.subject) == (1, 4)
+    assert queue.claim() == []
+    queue.do(jobs.put_back, first, 100.0, "busy", item_fault=False)
+    (first,) = queue.claim()
+    queue.do(jobs.finish, first, jobs.DONE, 100.0)
+    (second,) = queue.claim()
+    assert second.subject == 2
+    queue.do(jobs.finish, second, jobs.DISCARDED, 100.0)
+    assert queue.subjects() == [3]
+
+
+def test_a_held_member_holds_its_successors(queue: Queue) -> None:
+    queue.put(1, 2, group="sop:1")
+    (first,) = queue.claim()
+    queue.do(jobs.finish, first, jobs.HELD, 100.0, "refused")
+    assert queue.claim() == []
+
+
+def test_a_waiting_member_is_not_overtaken_by_a_due_one(queue: Queue) -> None:
+    queue.put(1, at=500, group="sop:1")
+    queue.put(2, at=0, priority=1, group="sop:1")
+    assert queue.claim() == []
+    assert queue.subjects(now=500.0) == [1]
+
+
+def test_groups_and_lanes_are_independent(queue: Queue) -> None:
+    queue.put(1, 2, group="sop:1")
+    queue.put(3, group="sop:2")
+    queue.put(1, 2, lane="deliver:other", group="sop:1")
+    assert queue.subjects() == [1, 3]
+    assert queue.subjects(lane="deliver:other") == [1]
+
+
+def test_joining_a_group_makes_a_later_job_wait(queue: Queue) -> None:
+    queue.put(1)
+    queue.put(1, lane="deliver:other")
+    queue.put(1, kind="commit")
+    queue.do(jobs.join_group, "deliver:pacs", [1], "sop:1")
+    queue.put(2, group="sop:1")
+    assert [(job.kind, job.subject) for job in queue.claim()] == [("deliver", 1), ("commit", 1)]
+    assert queue.subjects(lane="deliver:other") == [1]
+
+
+def test_a_leased_job_can_join_and_a_done_one_need_not(queue: Queue) -> None:
+    queue.put(1, 3)
+    one, three = queue.claim()
+    queue.do(jobs.finish, three, jobs.DONE, 100.0)
+    queue.do(jobs.join_group, "deliver:pacs", [1, 3], "sop:1")
+    queue.put(2, group="sop:1")
+    assert queue.claim() == []
+    queue.do(jobs.finish, one, jobs.DONE, 100.0)
+    assert queue.subjects() == [2]
+
+
+# --- lanes and breakers ----------------------------------------------------------------------------------
+
+
+def test_due_lanes_are_those_with_work_that_may_be_tried(queue: Queue) -> None:
+    queue.put(1, lane="a")
+    queue.put(1, lane="b", at=500)
+    queue.put(1, lane="c")
+    queue.put(1, lane="d")
+    queue.put(1, lane="Ä")
+    queue.claim(lane="d")
+    queue.do(jobs.open_breaker, "c", 3, 300.0, "connect-failed")
+    assert set(queue.due()) == {"a", "Ä"}
+    assert set(queue.due(300.0)) == {"a", "c", "Ä"}
+    assert set(queue.due(500.0)) == {"a", "b", "c", "Ä"}
+
+
+def test_every_one_of_many_lanes_is_found(queue: Queue) -> None:
+    """Names that a language's sort order would fold or reorder must not hide each other."""
+    lanes = ["deliver:A", "deliver:a", "deliver:a-b", "deliver:a b", "deliver:ab", "deliver:Å", "deliver:B", "z", "Z"]
+    for lane in lanes:
+        queue.put(1, lane=lane)
+    assert sorted(queue.due()) == sorted(lanes)
+
+
+def test_a_million_waiting_jobs_cost_one_step_each_lane(queue: Queue) -> None:
+    queue.put(*range(400), lane="dead")
+    queue.put(1, lane="live")
+    queue.do(jobs.open_breaker, "dead", 1, 1e9, "x")
+    statements = []
+
+    def count(*args: Any) -> None:
+        statements.append(args[2])
+
+    engine = queue.database._read_engine
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        assert queue.due() == ["live"]
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+    assert len(statements) <= 6
+
+
+def test_a_breaker_opens_counts_and_closes(queue: Queue) -> None:
+    assert queue.do(jobs.breaker_failures, "pacs") == 0
+    queue.do(jobs.open_breaker, "pacs", 1, 200.0, "aborted")
+    queue.do(jobs.open_breaker, "pacs", 2, 300.0, "deadline")
+    assert queue.do(jobs.breakers) == {"pacs": (2, 300.0, "deadline")}
+    assert queue.do(jobs.breaker_failures, "pacs") == 2
+    queue.do(jobs.close_breaker, "pacs")
+    assert queue.do(jobs.breakers) == {"pacs": (0, 0.0, "")}
+    queue.do(jobs.close_breaker, "never heard of")
+
+
+def test_workers_of_one_lane_may_open_its_breaker_at_once(queue: Queue) -> None:
+    meet = threading.Barrier(2)
+
+    def open_it(connection: Connection, failures: int) -> None:
+        if queue.database.dialect == "postgresql":
+            connection.execute(select(tables.lane)).all()
+            meet.wait(10)
+        jobs.open_breaker(connection, "pacs", failures, 200.0, "aborted")
+
+    futures = [queue.database.submit(open_it, n) for n in (1, 2)]
+    wait(futures, 20)
+    assert [future.exception() for future in futures] == [None, None]
+    assert set(queue.do(jobs.breakers)) == {"pacs"}
+
+
+# --- numbers ---------------------------------------------------------------------------------------------
+
+
+def test_counts_by_lane_and_state(queue: Queue) -> None:
+    queue.put(1, 2, 3, 4)
+    queue.put(1, lane="deliver:other")
+    one, two, _ = queue.claim(limit=3)
+    queue.do(jobs.finish, one, jobs.DONE, 1.0)
+    queue.do(jobs.finish, two, jobs.HELD, 1.0)
+    assert queue.do(jobs.counts) == {
+        ("deliver:pacs", "done"): 1, ("deliver:pacs", "held"): 1, ("deliver:pacs", "leased"): 1,
+        ("deliver:pacs", "ready"): 1, ("deliver:other", "ready"): 1,
+    }  # fmt: skip
+
+
+def test_lanes_done_asks_for_this_kind_and_these_subjects(queue: Queue) -> None:
+    for lane in ("a", "b", "c"):
+        queue.put(1, 2, lane=lane)
+    queue.put(1, lane="d", kind="commit")
+    for lane in ("a", "d"):
+        for job in queue.claim(lane=lane):
+            queue.do(jobs.finish, job, jobs.DONE, 1.0)
+    (job,) = queue.claim(lane="b", limit=1)
+    queue.do(jobs.finish, job, jobs.HELD, 1.0)
+    assert queue.do(jobs.lanes_done, "deliver", [1, 2]) == {"a"}
+    assert queue.do(jobs.lanes_done, "deliver", [3]) == set()
+    assert queue.do(jobs.lanes_done, "deliver", []) == set()
+
+
+def test_the_write_probe_leaves_nothing(queue: Queue) -> None:
+    queue.do(jobs.probe_write, 5.0)
+    assert queue.do(jobs.breakers) == {}
+
+
+def test_the_due_index_is_used(queue: Queue, tmp_path: Path) -> None:
+    """Claims on a long queue must not read it whole."""
+    if queue.database.dialect != "sqlite":
+        return  # the planner of PostgreSQL decides by statistics; the index is the same
+    queue.put(1)
+
+    def plan(connection: Connection) -> str:
+        rows = connection.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT id FROM job WHERE lane = 'x' AND state = 'ready' AND due_at <= 5"
+            " ORDER BY priority, due_at, id LIMIT 64"
+        )
+        return " ".join(str(row[-1]) for row in rows)
+
+    assert "ix_job_due" in queue.database.read(plan).result(10)

@@ -1,0 +1,127 @@
+"""A DICOM sender written from the byte tables of PS3.8 and PS3.7 alone, on a blocking socket.
+
+Independent of the broker's own codecs, and free to break every rule.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from support.objects import Encoded
+
+
+def item(kind: int, data: bytes) -> bytes:
+    """An item of an association PDU."""
+    return struct.pack(">BBH", kind, 0, len(data)) + data
+
+
+def associate_rq(
+    contexts: Sequence[tuple[str, str]], *, called: bytes = b"BROKER", calling: bytes = b"RAW", max_length: int = 131072
+) -> bytes:
+    """An A-ASSOCIATE-RQ proposing (abstract syntax, transfer syntax) pairs with ids 1, 3, 5 …"""
+    body = struct.pack(">HH", 1, 0) + called.ljust(16) + calling.ljust(16) + bytes(32)
+    body += item(0x10, b"1.2.840.10008.3.1.1.1")
+    for number, (abstract, transfer) in enumerate(contexts):
+        sub = bytes((2 * number + 1, 0, 0, 0)) + item(0x30, abstract.encode()) + item(0x40, transfer.encode())
+        body += item(0x20, sub)
+    body += item(0x50, item(0x51, struct.pack(">I", max_length)) + item(0x52, b"2.999.1") + item(0x55, b"RAW"))
+    return struct.pack(">BBI", 1, 0, len(body)) + body
+
+
+def element(tag: int, value: bytes) -> bytes:
+    """An element of a command set."""
+    value += b"\0" * (len(value) % 2)
+    return struct.pack("<HHI", 0, tag, len(value)) + value
+
+
+def command(*elements: bytes) -> bytes:
+    """A command set with its group length."""
+    body = b"".join(elements)
+    return element(0, struct.pack("<I", len(body))) + body
+
+
+def us(value: int) -> bytes:
+    """A US value."""
+    return struct.pack("<H", value)
+
+
+def c_store_rq(sop_class: str, sop_instance: str, message_id: int = 1) -> bytes:
+    """A C-STORE-RQ command set."""
+    return command(
+        element(0x0002, sop_class.encode()), element(0x0100, us(1)), element(0x0110, us(message_id)),
+        element(0x0700, us(0)), element(0x0800, us(1)), element(0x1000, sop_instance.encode()),
+    )  # fmt: skip
+
+
+def p_data(context_id: int, data: bytes, *, is_command: bool, last: bool = True) -> bytes:
+    """A P-DATA-TF with one PDV."""
+    control = (1 if is_command else 0) | (2 if last else 0)
+    return struct.pack(">BBI", 4, 0, len(data) + 6) + struct.pack(">IBB", len(data) + 2, context_id, control) + data
+
+
+class RawScu:
+    """A connection; speaks whole messages or any bytes."""
+
+    def __init__(self, port: int, timeout: float = 30) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def associate(self, contexts: Sequence[tuple[str, str]], **names: bytes) -> tuple[int, bytes]:
+        """Ask for an association; type and body of the answer."""
+        self.socket.sendall(associate_rq(contexts, **names))  # type: ignore[arg-type]
+        return self.pdu()
+
+    def pdu(self) -> tuple[int, bytes]:
+        """The next PDU; (0, b"") when the peer closed or reset the connection."""
+        header = self._exactly(6)
+        if not header:
+            return 0, b""
+        return header[0], self._exactly(int.from_bytes(header[2:], "big"))
+
+    def _exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            try:
+                piece = self.socket.recv(count - len(data))
+            except ConnectionResetError:
+                return b""
+            if not piece:
+                return b""
+            data += piece
+        return data
+
+    def store(self, thing: Encoded, *, context_id: int = 1, size: int = 16000) -> int | None:
+        """C-STORE; the status, None when the connection ended instead."""
+        try:
+            self.socket.sendall(p_data(context_id, c_store_rq(thing.sop_class, thing.sop_instance), is_command=True))
+            for start in range(0, len(thing.data), size):
+                piece = thing.data[start : start + size]
+                last = start + size >= len(thing.data)
+                self.socket.sendall(p_data(context_id, piece, is_command=False, last=last))
+        except (BrokenPipeError, ConnectionResetError):
+            return None
+        return self.status()
+
+    def status(self) -> int | None:
+        """Status of the next response, None when the connection ended instead."""
+        kind, body = self.pdu()
+        if kind != 4:
+            return None
+        mark = body.index(b"\x00\x00\x00\x09\x02\x00\x00\x00")
+        return int.from_bytes(body[mark + 8 : mark + 10], "little")
+
+    def close(self) -> None:
+        """Close without a word."""
+        self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.store import tables
@@ -64,8 +64,8 @@ def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
     if not rows:
         return 0
     dialect = sqlite if is_sqlite(connection) else postgresql
-    statement = dialect.insert(_t).on_conflict_do_nothing()
-    return sum(connection.execute(statement.values(**row)).rowcount for row in rows)
+    statement = dialect.insert(_t).on_conflict_do_nothing().returning(_t.c.id)
+    return sum(len(connection.execute(statement.values(**row)).all()) for row in rows)
 
 
 def join_group(connection: Connection, lane: str, subjects: Sequence[int], group_key: str) -> None:
@@ -116,9 +116,10 @@ def claim(connection: Connection, lane: str, owner: str, now: float, lease: floa
     )
     if not is_sqlite(connection):
         due = due.with_for_update(skip_locked=True)
+    # as a CTE: PostgreSQL may run a plain subquery again for each row of the table, and lock more than `limit`
     rows = connection.execute(
         update(_t)
-        .where(_t.c.id.in_(due))
+        .where(_t.c.id.in_(select(due.cte("due").c.id)))
         .values(
             state=LEASED, lease_owner=owner, lease_until=now + lease, attempts=_t.c.attempts + 1, fence=_t.c.fence + 1
         )
@@ -177,8 +178,9 @@ def free_leases(connection: Connection, now: float, *, owner_prefix: str | None 
 def open_breaker(connection: Connection, lane: str, failures: int, until: float, error: str) -> None:
     """Do not try a lane before `until`."""
     values = {"failures": failures, "open_until": until, "last_error": error}
-    if not connection.execute(update(_lane).where(_lane.c.name == lane).values(**values)).rowcount:
-        connection.execute(insert(_lane).values(name=lane, **values))
+    dialect = sqlite if is_sqlite(connection) else postgresql
+    statement = dialect.insert(_lane).values(name=lane, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=[_lane.c.name], set_=values))
 
 
 def breaker_failures(connection: Connection, lane: str) -> int:

@@ -27,6 +27,7 @@ def upgrade(engine: Engine) -> bool:
     with engine.connect() as connection:
         if _revision(connection) == script.get_current_head():
             return False
+        connection.rollback()
         _lock(connection)
         try:
             return _apply(connection, config, script)
@@ -38,7 +39,7 @@ def upgrade(engine: Engine) -> bool:
 
 
 def _apply(connection: Connection, config: Config, script: ScriptDirectory) -> bool:
-    current = _revision(connection)  # again: another process may have been faster
+    current = _revision(connection)  # again, under the lock: another process may have been faster
     known = {revision.revision for revision in script.walk_revisions()}
     if current is not None and current not in known:
         raise ConfigurationError("the database was made by a newer version of the broker")
@@ -51,10 +52,7 @@ def _apply(connection: Connection, config: Config, script: ScriptDirectory) -> b
 
 
 def _revision(connection: Connection) -> str | None:
-    revision = MigrationContext.configure(connection).get_current_revision()
-    if connection.dialect.name != "sqlite":
-        connection.rollback()
-    return revision
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _lock(connection: Connection) -> None:

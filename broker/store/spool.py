@@ -46,7 +46,11 @@ class SpoolFile:
             self._descriptor = os.open(self.path, flags, 0o600)
         except OSError as error:
             raise _unavailable(error) from None
-        self._write(head)
+        try:
+            self._write(head)
+        except SpoolUnavailable:
+            self.abandon()
+            raise
 
     @property
     def name(self) -> str:

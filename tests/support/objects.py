@@ -78,10 +78,9 @@ def ct_slice(size: int = 512 * 1024, **attributes: str) -> Encoded:
     ds.StudyInstanceUID = "2.999.7.1"
     ds.SeriesInstanceUID = "2.999.7.1.1"
     ds.AccessionNumber = "A1"
-    ds.Rows, ds.Columns, ds.BitsAllocated, ds.BitsStored, ds.HighBit = 1, max(size // 2, 1), 16, 16, 15
+    columns = 512 if size >= 1024 else max(size // 2, 1)
+    ds.Rows, ds.Columns, ds.BitsAllocated, ds.BitsStored, ds.HighBit = size // 2 // columns, columns, 16, 16, 15
     ds.SamplesPerPixel, ds.PixelRepresentation, ds.PhotometricInterpretation = 1, 0, "MONOCHROME2"
-    if ds.Columns > 65535:
-        ds.Rows, ds.Columns = size // 2 // 512, 512
     for keyword, value in attributes.items():
         setattr(ds, keyword, value)
     ds.PixelData = os.urandom(size // 2 * 2)

@@ -1,0 +1,148 @@
+"""The schema that migrations make is the schema that `store.tables` declares, on both databases."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from broker.errors import ConfigurationError
+from broker.store import migrate
+from broker.store.database import Database
+from broker.store.engine import open_engine
+from broker.store.tables import METADATA
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on an empty database."""
+    made = open_engine(database_url)
+    yield made
+    made.dispose()
+
+
+def revision(engine: Engine) -> Any:
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def test_an_empty_database_becomes_what_the_tables_say(engine: Engine) -> None:
+    assert migrate.upgrade(engine) is True
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, METADATA) == []
+
+
+def test_partial_indexes_carry_their_conditions(engine: Engine) -> None:
+    """compare_metadata does not look at them; without one every finished job would stay in the claim index."""
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        found = {index["name"]: index for table in METADATA.tables for index in inspect(connection).get_indexes(table)}
+        for table in METADATA.tables.values():
+            for index in table.indexes:
+                wanted = index.dialect_options[engine.dialect.name]["where"]
+                real = found[index.name].get("dialect_options", {}).get(f"{engine.dialect.name}_where")
+                assert (wanted is None) == (real is None), index.name
+                assert found[index.name]["unique"] == index.unique
+
+
+def test_a_second_upgrade_does_nothing(engine: Engine) -> None:
+    migrate.upgrade(engine)
+    before = revision(engine)
+    assert migrate.upgrade(engine) is False
+    assert revision(engine) == before == "0001"
+
+
+def test_opening_again_keeps_the_data(database_url: str) -> None:
+    first = Database(database_url)
+    assert first.migrated
+    first.submit(lambda connection: connection.execute(text("INSERT INTO lane VALUES ('x', 1, 2.0, 'y')")) and None)
+    first.close()
+    second = Database(database_url)
+    assert not second.migrated
+    rows = second.read(lambda connection: connection.execute(text("SELECT name FROM lane")).scalars().all())
+    assert rows.result(10) == ["x"]
+    second.close()
+
+
+def test_a_newer_database_is_refused_and_left_alone(database_url: str, engine: Engine) -> None:
+    migrate.upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="newer"):
+        Database(database_url)
+    assert revision(engine) == "9999"
+    with engine.begin() as connection:  # no lock is left behind
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    Database(database_url).close()
+
+
+def test_a_migration_that_fails_leaves_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(config: Any, target: str) -> None:
+        config.attributes["connection"].exec_driver_sql("CREATE TABLE half (id INTEGER)")
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(migrate.command, "upgrade", half)
+    with pytest.raises(RuntimeError):
+        migrate.upgrade(engine)
+    with engine.connect() as connection:
+        assert inspect(connection).get_table_names() == []
+    monkeypatch.undo()
+    assert migrate.upgrade(engine) is True
+
+
+_UPGRADE = """
+import sys
+from broker.store import migrate
+from broker.store.engine import open_engine
+engine = open_engine(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+print(migrate.upgrade(engine))
+"""
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # on SQLite the data directory is locked
+def test_two_processes_that_start_at_once_migrate_once(database_url: str) -> None:
+    command = [sys.executable, "-c", _UPGRADE, database_url]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    results = [process.communicate(timeout=30)[0].strip() for process in both]
+    assert sorted(results) == ["False", "True"]
+
+
+def test_a_path_with_a_percent_sign_is_no_template(tmp_path: Path) -> None:
+    folder = tmp_path / "100%(done)s"
+    database = Database(f"sqlite:///{folder / 'broker.db'}")
+    database.close()
+    assert (folder / "broker.db").is_file()
+
+
+def test_the_history_is_one_line() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    script = ScriptDirectory.from_config(config)
+    assert len(script.get_heads()) == 1
+    assert len(script.get_bases()) == 1
+
+
+def test_foreign_keys_are_enforced(database: Database) -> None:
+    def orphan(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO step_station (step, ae_title, start_at) VALUES (999, 'CT1', '')"))
+
+    assert database.submit(orphan).exception(10) is not None

@@ -51,6 +51,8 @@ class MessageAssembly:
             if fragment.is_last:
                 self.data_context = 0
             return None
+        if self.data_context:
+            raise ProtocolViolation("a command before the end of a data set", code="unexpected-fragment")
         if self._command and fragment.context_id != self._command_context:
             raise ProtocolViolation("command fragments of two contexts are mixed", code="unexpected-fragment")
         self._command_context = fragment.context_id
@@ -61,8 +63,6 @@ class MessageAssembly:
             return None
         command, self._command = cmd.decode(bytes(self._command)), bytearray()
         if command.has_data:
-            if self.data_context:
-                raise ProtocolViolation("a new message before the end of a data set", code="unexpected-fragment")
             self.data_context = fragment.context_id
         return command, self.contexts[fragment.context_id]
 

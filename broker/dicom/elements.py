@@ -1,14 +1,16 @@
 """Walks an encoded data set without decoding it: every length checked against what is there (PS3.5 7).
 
 pydicom reads a truncated Pixel Data element without a word; a C-STORE answered on that would store half an image.
-So the walk goes to the last byte. It notes the top-level elements that are short enough to be of interest.
+So the walk goes to the last byte. It notes the wanted top-level elements, where they are short enough.
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
+import threading
 import zlib
+from collections.abc import Container
 from typing import NamedTuple
 
 from broker.dicom import uids
@@ -18,11 +20,14 @@ MAX_DEPTH = 64
 MAX_NOTED = 16 * 1024  # longest value noted, bytes
 MAX_ELEMENTS = 5_000_000
 MAX_INFLATED = 256 * 1024**2
+MAX_RATIO = 1_000  # beyond, a deflated data set is a bomb and no image
 UNDEFINED = 0xFFFFFFFF
+_PIECE = 256 * 1024  # bytes inflated at once
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXEL_DATA = 0x7FE00010
-Buffer = bytes | memoryview | mmap.mmap
+Buffer = bytes | bytearray | memoryview | mmap.mmap
+_inflating = threading.Lock()  # one inflated data set in memory at a time
 
 
 class Element(NamedTuple):
@@ -34,20 +39,28 @@ class Element(NamedTuple):
 
 
 class DataSetScan(NamedTuple):
-    """What a walk found: short top-level elements by tag, and the byte order of their values."""
+    """What a walk found: wanted elements by tag, and the byte order of their values."""
 
     elements: dict[int, Element]
     big_endian: bool
 
 
-def scan(data: Buffer, transfer_syntax: str) -> DataSetScan:
-    """Walk the whole data set. Raises BadContent if lengths, nesting or delimiters are wrong."""
+def scan(data: Buffer, transfer_syntax: str, wanted: Container[int]) -> DataSetScan:
+    """Walk the whole data set and note the top-level elements whose tags are `wanted`, the first of each.
+
+    Raises BadContent if lengths, nesting or delimiters are wrong.
+    """
     if transfer_syntax == uids.DEFLATED:
-        data = _inflate(data)
+        with _inflating:
+            return _scan(_inflate(memoryview(data)), transfer_syntax, wanted)
+    return _scan(data, transfer_syntax, wanted)
+
+
+def _scan(data: Buffer, transfer_syntax: str, wanted: Container[int]) -> DataSetScan:
     big = transfer_syntax == uids.EXPLICIT_BE
     explicit = transfer_syntax != uids.IMPLICIT_LE and not _is_implicit(data)
-    walk = _Walk(data, explicit=explicit, big_endian=big)
-    walk.elements(0, len(data), 0, noted=True)
+    walk = _Walk(data, wanted, explicit=explicit, big_endian=big)
+    walk.elements(0, len(data), 0)
     return DataSetScan(walk.found, big)
 
 
@@ -57,8 +70,9 @@ def _is_implicit(data: Buffer) -> bool:
 
 
 class _Walk:
-    def __init__(self, data: Buffer, *, explicit: bool, big_endian: bool) -> None:
+    def __init__(self, data: Buffer, wanted: Container[int], *, explicit: bool, big_endian: bool) -> None:
         self._data = data
+        self._wanted = wanted
         self._explicit = explicit
         order = ">" if big_endian else "<"
         self._tag = struct.Struct(order + "HH")
@@ -67,14 +81,11 @@ class _Walk:
         self._count = 0
         self.found: dict[int, Element] = {}
 
-    def elements(
-        self, position: int, end: int, depth: int, *, noted: bool = False, explicit: bool | None = None
-    ) -> int:
+    def elements(self, position: int, end: int, depth: int, *, explicit: bool | None = None) -> int:
         """Walk elements up to `end`, or to an item delimiter at a nested level; where the walk stands then."""
         if depth > MAX_DEPTH:
             raise BadContent("sequences nested too deeply", code="too-deep")
         explicit = self._explicit if explicit is None else explicit
-        previous = -1
         while position < end:
             tag, vr, length, position = self._header(position, end, explicit)
             if tag == _ITEM_END and depth:
@@ -86,11 +97,10 @@ class _Walk:
             elif position + length > end:
                 raise BadContent("element longer than the data set", code="truncated")
             else:
-                if noted and length <= MAX_NOTED and tag > previous:
+                if not depth and tag in self._wanted and length <= MAX_NOTED and tag not in self.found:
                     value = bytes(self._data[position : position + length])
                     self.found[tag] = Element(tag, vr.decode("ascii", "replace"), value)
                 position += length
-            previous = tag
         return position
 
     def _header(self, position: int, end: int, explicit: bool) -> tuple[int, bytes, int, int]:
@@ -151,14 +161,21 @@ class _Walk:
             position += length
 
 
-def _inflate(data: Buffer) -> bytes:
-    """Inflate a deflated data set, bounded in size (PS3.5 A.5)."""
+def _inflate(data: memoryview) -> bytearray:
+    """Inflate a deflated data set, bounded in size and ratio (PS3.5 A.5)."""
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    limit = min(MAX_INFLATED, MAX_RATIO * len(data) + 65_536)
+    plain = bytearray()
     try:
-        # a ratio over 1,000:1 is the mark of a bomb, not of an image
-        plain = engine.decompress(bytes(data), min(MAX_INFLATED, 1_000 * len(data) + 65_536))
+        for start in range(0, len(data), _PIECE):
+            piece: bytes | memoryview = data[start : start + _PIECE]
+            while piece and not engine.eof:
+                plain += engine.decompress(piece, limit + 1 - len(plain))
+                if len(plain) > limit:
+                    raise BadContent("deflated data set too large", code="bad-deflate")
+                piece = engine.unconsumed_tail
     except zlib.error:
         raise BadContent("deflated data set cannot be inflated", code="bad-deflate") from None
-    if engine.unconsumed_tail or not engine.eof:
-        raise BadContent("deflated data set too large or cut", code="bad-deflate")
+    if not engine.eof:
+        raise BadContent("deflated data set is cut", code="bad-deflate")
     return plain

@@ -161,6 +161,8 @@ def _proposed(value: bytes) -> ProposedContext:
         raise ProtocolViolation("presentation context item too short", code="bad-item")
     abstract, syntaxes = "", []
     for kind, text in _items(value, 4):
+        if kind in (0x30, 0x40) and not text.isascii():
+            raise ProtocolViolation("a UID with characters that none has", code="bad-contexts")
         if kind == 0x30:
             abstract = _uid(text)
         elif kind == 0x40:

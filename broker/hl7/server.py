@@ -94,7 +94,7 @@ class _Connection:
             if self._server.stopping:
                 raise _Closed
             await self._handle(item)
-        if not self._framer.inside:
+        if not self._framer.inside and not self._framer.stray:  # what is no frame may not hold a connection either
             self._deadline = None
         elif items or self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + self._server.limits.frame_timeout
@@ -112,7 +112,7 @@ class _Connection:
         except TimeoutError:
             if ended:
                 return None
-            raise _Closed("frame-timeout" if self._framer.inside else "idle") from None
+            raise _Closed("idle" if self._deadline is None else "frame-timeout") from None
 
     async def _look_behind(self, items: list[Frame | Oversize]) -> list[Frame | Oversize]:
         """A last segment without its CR may be a message cut by an embedded end block: see what follows."""

@@ -61,7 +61,7 @@ def check(rules: RuleSet) -> None:
             got = frozenset(decide(rules, as_facts(example.facts)).destinations)
             if got != example.sends:
                 raise ConfigurationError(
-                    f"rule {rule.name}: example {number}: sends {sorted(got)}, expected {sorted(example.sends)}"
+                    f"rule {rule.name!r}: example {number}: sends {sorted(got)}, expected {sorted(example.sends)}"
                 )
 
 

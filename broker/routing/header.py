@@ -40,6 +40,12 @@ class Identity:
     series: str
 
 
+def tags_of(fields: Iterable[str]) -> frozenset[int]:
+    """Tags that identity and these fields need from a data set."""
+    tags = {tag for field in fields if (tag := tag_of(field)) is not None}
+    return frozenset(tags | {_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES, _CHARSET})
+
+
 def identity(scan: DataSetScan, command_class: str, command_instance: str) -> Identity:
     """The object's UIDs. Raises BadContent when SOP class or instance disagree with the command (PS3.4 B.2.3, A900).
 
@@ -75,7 +81,7 @@ def facts(
 
 
 def _ascii(element: Element | None) -> str:
-    return element.value.decode("latin-1").strip(" \0") if element else ""
+    return element.value.decode("latin-1").strip(" \0").replace("\0", "") if element else ""
 
 
 def _values(element: Element, scan: DataSetScan) -> tuple[str | float, ...]:

@@ -12,6 +12,7 @@ import json
 import mmap
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -33,6 +34,8 @@ from broker.store.database import Database
 from broker.store.instances import NewInstance
 from broker.store.spool import Spool, SpoolFile
 
+SYNC_THREADS = 16
+WARN_EVERY = 60.0  # seconds
 _STATE = {"send": "routed", "hold": "held", "discard": "discarded"}
 
 
@@ -80,8 +83,15 @@ class Reception:
         self._spool = spool
         self._rules = rules
         self._fields = fields_of(rules) | set(header.BASE_FIELDS)
+        self._tags = header.tags_of(self._fields)
         self._zone = zone
         self._wake = wake
+        self._sync = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="spool-sync")
+        self._warned: dict[tuple[str, str], float] = {}
+
+    def close(self) -> None:
+        """Give back the threads."""
+        self._sync.shutdown(wait=True)
 
     def begin(self, arrival: Arrival, data: bytes) -> SpoolFile:
         """Open a spool file and write the first bytes. Raises SpoolUnavailable."""
@@ -107,8 +117,12 @@ class Reception:
         """
         kept = False
         try:
-            new, decision = self._judge(arrival, file)
-            file.keep()
+            synced = self._sync.submit(file.keep)  # the disk works while the data set is read and judged
+            try:
+                new, decision = self._judge(arrival, file)
+            finally:
+                wait([synced])
+            synced.result()
             outcome = self._record(new, decision)
             kept = outcome != "duplicate"
         except StoreUnavailable:
@@ -116,7 +130,9 @@ class Reception:
             kept = True
             raise
         finally:
-            if not kept:
+            if kept:
+                file.close()
+            else:
                 file.abandon()
         self._tell(new, decision, outcome)
         return outcome
@@ -138,15 +154,15 @@ class Reception:
         )  # fmt: skip
         return new, decision
 
-    @staticmethod
-    def _scan(arrival: Arrival, file: SpoolFile) -> DataSetScan:
+    def _scan(self, arrival: Arrival, file: SpoolFile) -> DataSetScan:
         if not file.data_length:
             raise BadContent("no data set", code="truncated")
-        with mmap.mmap(file.descriptor, 0, prot=mmap.PROT_READ) as whole:
+        # opened anew: `keep` closes the other descriptor at any moment, and its number may then be another file's
+        with file.path.open("rb") as own, mmap.mmap(own.fileno(), 0, prot=mmap.PROT_READ) as whole:
             view = memoryview(whole)
             data = view[file.data_offset :]
             try:
-                return scan(data, arrival.transfer_syntax)
+                return scan(data, arrival.transfer_syntax, self._tags)
             finally:
                 data.release()
                 view.release()
@@ -164,11 +180,9 @@ class Reception:
         telemetry.BYTES_RECEIVED.inc(new.data_length)
         log = telemetry.logger()
         if outcome == "version":
-            log.warning(
-                "instance.changed", instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae
-            )
-        if decision.action == "hold":
-            log.warning("instance.held", instance=telemetry.identifier(new.sop_instance_uid), reason=decision.reason)
+            self._warn("instance.changed", new, "other bytes under a known UID")
+        if decision.action != "send":
+            self._warn(f"instance.{new.state}", new, decision.reason)
         log.debug(
             "instance.received", instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae,
             state=outcome, bytes=new.data_length, rules=",".join(decision.rules), nodes=len(decision.destinations),
@@ -176,18 +190,31 @@ class Reception:
         if decision.destinations:
             self._wake()
 
+    def _warn(self, event: str, new: NewInstance, reason: str) -> None:
+        """One line per device and minute: a study of 10,000 images without a rule shall not fill the log."""
+        now = time.monotonic()
+        if now - self._warned.get((event, new.calling_ae), -WARN_EVERY) < WARN_EVERY:
+            return
+        if len(self._warned) > 1000:
+            self._warned.clear()
+        self._warned[(event, new.calling_ae)] = now
+        telemetry.logger().warning(
+            event, instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae, reason=reason
+        )
+
 
 def record(connection: Connection, new: NewInstance, destinations: Sequence[str], rules: Sequence[str]) -> str:
     """The transaction: instance row and one delivery per destination; `new`, `version` or `duplicate`."""
     known = instances.versions(connection, new.sop_instance_uid)
-    same = next((version for version in known if version.digest == new.digest and version.state != "purged"), None)
+    twins = [version for version in known if version.digest == new.digest]
+    same = next((version for version in twins if version.state != "purged"), None)
     detail = {"rules": list(rules), "rules_version": new.rules_version}
     if same is not None:
         instances.reroute(connection, same.id, new)
         _enqueue(connection, same.id, destinations, detail, new.received_at, None)
         return "duplicate"
-    if known and known[0].digest == new.digest:  # sent and purged since: only destinations that never had it
-        had = jobs.lanes_done(connection, "deliver", [version.id for version in known])
+    if twins:  # sent and purged since: only destinations that never had these bytes
+        had = jobs.lanes_done(connection, "deliver", [version.id for version in twins])
         destinations = [node for node in destinations if lane_of(node) not in had]
         if not destinations:
             return "duplicate"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
+from pathlib import Path
 
 from broker import telemetry
 from broker.store import instances
@@ -21,17 +24,26 @@ def set_aside_unclaimed(database: Database, spool: Spool, *, before: float) -> i
     moved = 0
     for folder in spool.folders():
         prefix = folder.relative_to(spool.root).as_posix() + "/"
-        old = [path for path in folder.iterdir() if path.stat().st_mtime < before]
+        old = [path for path in folder.iterdir() if _modified(path) < before]
         if not old:
             continue
         known = database.read(instances.known_paths, prefix).result()
         for path in old:
             if prefix + path.name not in known:
-                spool.set_aside(path)
-                moved += 1
+                with contextlib.suppress(FileNotFoundError):  # its reception failed and removed it just now
+                    spool.set_aside(path)
+                    moved += 1
     if moved:
         telemetry.logger().warning("spool.unclaimed", count=moved)
     return moved
+
+
+def _modified(path: Path) -> float:
+    """Time of the last write; never, for a file that is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def purge_delivered(database: Database, spool: Spool, keep_days: float) -> int:
@@ -39,10 +51,12 @@ def purge_delivered(database: Database, spool: Spool, keep_days: float) -> int:
     before = time.time() - keep_days * 86_400
     total = 0
     while batch := database.read(instances.purgeable, before, BATCH).result():
-        database.submit(instances.mark_purged, [key for key, _ in batch]).result()
-        for _, path in batch:
+        gone = database.submit(instances.mark_purged, batch, before).result()
+        for path in gone:
             spool.remove(path)
-        total += len(batch)
+        total += len(gone)
+        if len(gone) < len(batch):
+            break  # some came again meanwhile; the next run looks once more
     if total:
         telemetry.logger().info("spool.purged", count=total)
     return total

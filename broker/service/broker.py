@@ -65,6 +65,7 @@ class Broker:
         self.rules = site.rules
         self.dispatcher = self._dispatcher()
         self.reception = Reception(self.database, self.spool, site.rules, settings.zone(), self.dispatcher.wake)
+        self._stack.callback(self.reception.close)
         self._storage = StorageService(self.reception)
         self._stack.callback(self._storage.close)
         self._provider = self._dicom_door()

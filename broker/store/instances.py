@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
 
 from broker.store import tables
 
 _t = tables.instance
+# built once: making a statement anew costs more than running it
+_VERSIONS = (
+    select(_t.c.id, _t.c.version, _t.c.digest, _t.c.state)
+    .where(_t.c.sop_instance_uid == bindparam("uid"))
+    .order_by(_t.c.version.desc())
+    .with_for_update()
+)
+_INSERT = insert(_t)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +67,15 @@ class StoredObject:
 
 
 def versions(connection: Connection, sop_instance_uid: str) -> list[KnownVersion]:
-    """All versions of an object, newest first."""
-    rows = connection.execute(
-        select(_t.c.id, _t.c.version, _t.c.digest, _t.c.state)
-        .where(_t.c.sop_instance_uid == sop_instance_uid)
-        .order_by(_t.c.version.desc())
-    )
+    """All versions of an object, newest first; on PostgreSQL a purge of them waits for this transaction."""
+    rows = connection.execute(_VERSIONS, {"uid": sop_instance_uid})
     return [KnownVersion(row.id, row.version, bytes(row.digest), row.state) for row in rows]
 
 
 def add(connection: Connection, new: NewInstance, version: int) -> int:
     """Insert a row; its id."""
     values = {name: getattr(new, name) for name in NewInstance.__slots__}
-    result = connection.execute(insert(_t).values(version=version, **values))
+    result = connection.execute(_INSERT, {"version": version, **values})
     key = result.inserted_primary_key
     assert key is not None
     return int(key[0])
@@ -96,22 +100,28 @@ def counts(connection: Connection) -> dict[str, int]:
     return {state: int(number) for state, number in rows}
 
 
-def purgeable(connection: Connection, before: float, limit: int) -> list[tuple[int, str]]:
-    """Ids and paths of routed objects received before `before` whose deliveries are all done."""
+def _delivered(before: float) -> ColumnElement[bool]:
+    """Routed, received before, and every delivery done before."""
     j = tables.job
-    open_jobs = select(j.c.id).where(j.c.kind == "deliver", j.c.subject == _t.c.id, j.c.state != "done").exists()
-    rows = connection.execute(
-        select(_t.c.id, _t.c.path)
-        .where(_t.c.state == "routed", _t.c.received_at < before, ~open_jobs)
-        .order_by(_t.c.received_at)
-        .limit(limit)
+    waiting = or_(j.c.state != "done", j.c.done_at >= before)
+    open_jobs = select(j.c.id).where(j.c.kind == "deliver", j.c.subject == _t.c.id, waiting).exists()
+    return and_(_t.c.state == "routed", _t.c.received_at < before, ~open_jobs)
+
+
+def purgeable(connection: Connection, before: float, limit: int) -> list[int]:
+    """Ids of objects that every destination has had since `before`, the oldest first."""
+    rows = connection.execute(select(_t.c.id).where(_delivered(before)).order_by(_t.c.received_at).limit(limit))
+    return list(rows.scalars())
+
+
+def mark_purged(connection: Connection, ids: list[int], before: float) -> list[str]:
+    """Record that the bytes of these objects go away; paths of those that still may. Commit before deleting a file."""
+    # an object that comes again at this moment either waits for us here, or its new deliveries are seen below
+    connection.execute(select(_t.c.id).where(_t.c.id.in_(ids)).order_by(_t.c.id).with_for_update()).all()
+    gone = connection.execute(
+        update(_t).where(_t.c.id.in_(ids), _delivered(before)).values(state="purged").returning(_t.c.path)
     )
-    return [(row.id, row.path) for row in rows]
-
-
-def mark_purged(connection: Connection, ids: list[int]) -> None:
-    """Record that the bytes of these objects go away; commit before deleting a file."""
-    connection.execute(update(_t).where(_t.c.id.in_(ids)).values(state="purged"))
+    return list(gone.scalars())
 
 
 def reroute(connection: Connection, key: int, new: NewInstance) -> None:

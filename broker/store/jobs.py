@@ -20,6 +20,10 @@ from broker.store.engine import is_sqlite
 _t = tables.job
 _lane = tables.lane
 READY, LEASED, DONE, HELD, DISCARDED = "ready", "leased", "done", "held", "discarded"
+_ENQUEUE = {
+    "sqlite": sqlite.insert(_t).on_conflict_do_nothing().returning(_t.c.id),
+    "postgresql": postgresql.insert(_t).on_conflict_do_nothing().returning(_t.c.id),
+}
 UNFINISHED = (READY, LEASED, HELD)
 
 
@@ -63,9 +67,8 @@ def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
     ]  # fmt: skip
     if not rows:
         return 0
-    dialect = sqlite if is_sqlite(connection) else postgresql
-    statement = dialect.insert(_t).on_conflict_do_nothing().returning(_t.c.id)
-    return sum(len(connection.execute(statement.values(**row)).all()) for row in rows)
+    statement = _ENQUEUE[connection.dialect.name]
+    return sum(len(connection.execute(statement, row).all()) for row in rows)
 
 
 def join_group(connection: Connection, lane: str, subjects: Sequence[int], group_key: str) -> None:

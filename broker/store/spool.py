@@ -62,11 +62,6 @@ class SpoolFile:
         """SHA-256 of the data set bytes written so far."""
         return self._digest.digest()
 
-    @property
-    def descriptor(self) -> int:
-        """Open file descriptor, for reading back what was written."""
-        return self._descriptor
-
     def write(self, data: bytes) -> None:
         """Append data set bytes. Raises SpoolUnavailable."""
         self._write(data)
@@ -74,22 +69,24 @@ class SpoolFile:
         self.data_length += len(data)
 
     def keep(self) -> None:
-        """Put file and folder on stable storage and close. Raises SpoolUnavailable; then call abandon."""
+        """Put file and folder on stable storage. Raises SpoolUnavailable; then call abandon. May run beside a reader."""
         try:
             faults.point("spool.sync")
             os.fsync(self._descriptor)
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
             _sync_folder(self.path.parent)
         except OSError as error:
             raise _unavailable(error) from None
         faults.point("spool.synced")
 
+    def close(self) -> None:
+        """Give back the descriptor; the file stays."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
     def abandon(self) -> None:
         """Close and remove; what was not acknowledged need not stay."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self.close()
         self.path.unlink(missing_ok=True)
 
     def _write(self, data: bytes) -> None:
@@ -118,7 +115,11 @@ class Spool:
             self._make(folder.parent)
             self._make(folder)
             self._known.add(folder)
-        return SpoolFile(self.root, folder, head)
+        try:
+            return SpoolFile(self.root, folder, head)
+        except SpoolUnavailable:
+            self._known.discard(folder)  # perhaps somebody tidied it away
+            raise
 
     def locate(self, name: str) -> Path:
         """The file of a stored name. Names come from our own database."""

@@ -11,11 +11,12 @@ So after every error the writer looks whether the transaction still stands; if n
 from __future__ import annotations
 
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -121,14 +122,14 @@ class SqliteWriter:
         """One transaction over the head of `batch`; how many units now have an outcome."""
         count = 0
         try:
-            connection = self._connect()
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection, raw = self._connect()
+            raw.execute("BEGIN IMMEDIATE")
             for unit in batch:
                 count += 1
-                if not self._run(connection, unit):
+                if not self._run(connection, raw, unit):
                     raise StoreUnavailable("the database rolled the transaction back")
             faults.point("store.commit")
-            connection.exec_driver_sql("COMMIT")
+            raw.execute("COMMIT")
             faults.point("store.committed")
         except Exception as error:
             self.writable = False
@@ -145,23 +146,24 @@ class SqliteWriter:
         return count
 
     @staticmethod
-    def _run(connection: Connection, unit: _Unit) -> bool:
+    def _run(connection: Connection, raw: sqlite3.Connection, unit: _Unit) -> bool:
         """Run one unit in its SAVEPOINT; False if the transaction around it is lost."""
-        connection.exec_driver_sql("SAVEPOINT unit")
+        raw.execute("SAVEPOINT unit")
         try:
             unit.result = unit.run(connection)
         except Exception as error:
             unit.error = translate(error)
-            if not connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
+            if not raw.in_transaction:
                 return False
-            connection.exec_driver_sql("ROLLBACK TO unit")
-        connection.exec_driver_sql("RELEASE unit")
+            raw.execute("ROLLBACK TO unit")
+        raw.execute("RELEASE unit")
         return True
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> tuple[Connection, sqlite3.Connection]:
+        """The connection for units, and the driver's own for what surrounds them."""
         if self._connection is None:
             self._connection = self._engine.connect()
-        return self._connection
+        return self._connection, cast(sqlite3.Connection, self._connection.connection.dbapi_connection)
 
     def _drop(self) -> None:
         """Forget the connection; closing it rolls back whatever stood."""

@@ -16,7 +16,17 @@ from typing import Any, Self
 from support.tools import ENVIRONMENT, wait_until
 
 # of the orders and objects that the tests send: none of it may ever stand in a log, at any level
-CANARIES = ("canary", "19010203", "müller", "käthe", "m\\xfcller", "k\\xe4the", "19760229", "qzpat")
+CANARIES = (
+    "canary",
+    "compressedsamples",
+    "19010203",
+    "müller",
+    "käthe",
+    "m\\xfcller",
+    "k\\xe4the",
+    "19760229",
+    "qzpat",
+)
 VT, FS, CR = b"\x0b", b"\x1c", b"\r"
 
 
@@ -47,13 +57,14 @@ class Site:
         for name, values in sections.items():
             text += f"[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items())
         (folder / "broker.toml").write_text(text, encoding="utf-8")
+        self.environment = {"BROKER_FAULTS": str(self.faults)}
         self.process: subprocess.Popen[bytes] | None = None
         self.listeners: dict[str, Any] = {}
 
     def start(self) -> Self:
         """Start and wait until every door is open."""
         (self.data / "listeners.json").unlink(missing_ok=True)
-        environment = {**ENVIRONMENT, "BROKER_FAULTS": str(self.faults), "PYTHONWARNINGS": "default"}
+        environment = {**ENVIRONMENT, "PYTHONWARNINGS": "default"} | self.environment
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "broker", "serve", "--config", str(self.folder / "broker.toml")],

@@ -117,7 +117,9 @@ def test_order_reaches_the_worklist_and_images_reach_both_destinations(tmp_path:
 
         kept = received(tmp_path / "archive")
         assert {uid: kept[uid] for uid in kept} == {item.sop_instance: item.data for item in objects}
-        stored = {pacs.get(f"/instances/{key}/simplified-tags")["SOPInstanceUID"]: key for key in pacs.get("/instances")}
+        stored = {
+            pacs.get(f"/instances/{key}/simplified-tags")["SOPInstanceUID"]: key for key in pacs.get("/instances")
+        }
         assert stored.keys() == {item.sop_instance for item in with_study}
         for item in with_study:
             same_content(item, pacs.get(f"/instances/{stored[item.sop_instance]}/file"))

@@ -136,4 +136,3 @@ def fill_and_recover(disk: Path, tmp_path: Path) -> None:
         assert site.rows("select count(*) from instance") == [(accepted + 1,)]
         with Mllp(site.hl7) as ris:
             assert ris.exchange(order(2))["MSA"][0][1] == "AA"
-

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from broker import __version__
+from broker import __version__, telemetry
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
@@ -47,11 +47,13 @@ def _configuration_error(error: ConfigurationError) -> typer.Exit:
 @app.command()
 def serve(config: Config = None) -> None:
     """Run the broker until it is stopped (SIGTERM, Ctrl-C)."""
-    from broker.service.serve import serve as run
     from broker.settings import load
 
     try:
-        code = run(load(config))
+        settings = load(config)  # a mistake shows before anything heavy is imported
+        from broker.service.serve import serve as run
+
+        code = run(settings)
     except ConfigurationError as error:
         raise _configuration_error(error) from None
     sys.exit(code)
@@ -81,6 +83,7 @@ def site_import(file: Annotated[Path, typer.Argument(help="A site.toml.")], conf
 
     try:
         settings = load(config)
+        telemetry.configure("warning", "console", settings.log.identifiers)
         documents = read_file(file)
         data = DataDirectory(settings.service.data_dir)
         database = Database(settings.database_url())

@@ -83,6 +83,16 @@ def _plain(ds: Dataset, tag: pydicom.tag.BaseTag) -> object:
     return value.rstrip(b"\0 ") if isinstance(value, bytes) else str(value).strip()
 
 
+def people(objects: list[Encoded]) -> set[str]:
+    """Words of patient names, and birth dates, that stand in the samples."""
+    found: set[str] = set()
+    for item in objects:
+        ds = pydicom.dcmread(io.BytesIO(item.part10()), force=True, stop_before_pixels=True)
+        words = str(ds.get("PatientName", "")).replace("=", "^").split("^")
+        found |= {word.casefold() for word in (*words, str(ds.get("PatientBirthDate", ""))) if len(word) >= 5}
+    return found - {"first"}  # a sample is called Last^First, and the log has words too
+
+
 def test_order_reaches_the_worklist_and_images_reach_both_destinations(tmp_path: Path) -> None:
     objects = samples()
     assert len(objects) > 50
@@ -124,3 +134,8 @@ def test_order_reaches_the_worklist_and_images_reach_both_destinations(tmp_path:
         for item in with_study:
             same_content(item, pacs.get(f"/instances/{stored[item.sop_instance]}/file"))
         assert site.rows("select count(*) from job") == [(len(objects) + len(with_study),)]
+    names = people(objects)
+    assert len(names) > 5
+    log = site.logged().casefold()
+    assert "delivery.answered" in log  # at debug level
+    assert [name for name in names if name in log] == []

@@ -27,6 +27,7 @@ from broker.errors import BrokerError, ProtocolViolation
 if TYPE_CHECKING:
     from broker.dicom.provider import Limits, Refusal
 
+_REASONS = {"unknown-pdu": pdu.UNRECOGNIZED_PDU, "unexpected-pdu": pdu.UNEXPECTED_PDU}
 Enter = Callable[[neg.AssociationRequest, Wire], "Refusal | None"]
 
 
@@ -61,7 +62,7 @@ class Session:
             return
         except ProtocolViolation as error:
             self.ended_by = error.code
-            reason = pdu.UNRECOGNIZED_PDU if error.code == "unknown-pdu" else pdu.INVALID_PARAMETER
+            reason = _REASONS.get(error.code, pdu.INVALID_PARAMETER)
             telemetry.logger().debug("dicom.violation", peer=self._wire.address, reason=error.code)
         except ConnectionLost:
             self.ended_by = "closed"
@@ -71,11 +72,13 @@ class Session:
         except asyncio.CancelledError:
             self.ended_by, by_user = "stopping", True
         finally:
-            await self._settle()
-            with contextlib.suppress(BrokerError):
+            try:
+                await self._settle()
                 if self.ended_by not in ("closed", "released", "refused"):
-                    await self._wire.write(pdu.abort(by_user=by_user, reason=reason))
-            self._wire.close()
+                    with contextlib.suppress(BrokerError):
+                        await self._wire.write(pdu.abort(by_user=by_user, reason=reason))
+            finally:
+                self._wire.close()
 
     # --- negotiation -------------------------------------------------------------------------------------
 
@@ -224,6 +227,7 @@ class Session:
         request.cancelled = True
         request.data.fail(ConnectionLost("the association ended inside a data set"))
         try:
-            await asyncio.wait({task}, timeout=self._limits.pdu_timeout)
-        finally:  # also when the provider's grace is over
+            if self.ended_by != "stopping":  # then the provider's grace is over already
+                await asyncio.wait({task}, timeout=self._limits.pdu_timeout)
+        finally:  # also when the grace ends during this wait
             task.cancel()

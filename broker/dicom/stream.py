@@ -21,6 +21,7 @@ class DataStream:
         self._held = 0
         self._ended = not present
         self._failed: BaseException | None = None
+        self._too_large = False
         self._changed: asyncio.Future[None] | None = None
         self._discarding = False
         self._limit = limit
@@ -32,8 +33,8 @@ class DataStream:
         """Take a fragment; waits while the handler lags behind."""
         self.received += len(data)
         if self.received > self._limit:
-            self.fail(BadContent("data set over the configured limit", code="too-large"))
-            self._discarding = True
+            self._too_large = True
+            self.discard()
         if not self._discarding:
             self._parts.append(bytes(data))
             self._held += len(data)
@@ -67,7 +68,11 @@ class DataStream:
 
         Raises what ended the stream early: ConnectionLost, DeadlinePassed, BadContent over the limit.
         """
-        while self._held < min(size, HIGH) and not self._ended:
+        while True:
+            if self._too_large:  # also after the end: what is here is not the whole
+                raise BadContent("data set over the configured limit", code="too-large")
+            if self._ended or self._held >= min(size, HIGH):
+                break
             if self._failed is not None:
                 raise self._failed
             await self._change()

@@ -155,9 +155,13 @@ class Wire(asyncio.BufferedProtocol):
                 raise ConnectionLost("the connection is closed")
 
     def close(self) -> None:
-        """Close after what was written has left."""
-        if self.transport is not None:
-            self.transport.close()
+        """Close after what was written has left; a peer that does not read it in time loses the rest."""
+        if self.transport is None:
+            return
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            timer = self._loop.call_later(self._send_timeout, self.transport.abort)
+            self.closed.add_done_callback(lambda _: timer.cancel())
 
     def kill(self) -> None:
         """Close at once."""

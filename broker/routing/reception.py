@@ -35,6 +35,7 @@ from broker.store.instances import NewInstance
 from broker.store.spool import Spool, SpoolFile
 
 SYNC_THREADS = 16
+OVERLAP = 64 * 1024  # bytes; below, handing the sync to another thread costs more than it gains
 WARN_EVERY = 60.0  # seconds
 _STATE = {"send": "routed", "hold": "held", "discard": "discarded"}
 
@@ -117,12 +118,7 @@ class Reception:
         """
         kept = False
         try:
-            synced = self._sync.submit(file.keep)  # the disk works while the data set is read and judged
-            try:
-                new, decision = self._judge(arrival, file)
-            finally:
-                wait([synced])
-            synced.result()
+            new, decision = self._judge_and_keep(arrival, file)
             outcome = self._record(new, decision)
             kept = outcome != "duplicate"
         except StoreUnavailable:
@@ -136,6 +132,19 @@ class Reception:
                 file.abandon()
         self._tell(new, decision, outcome)
         return outcome
+
+    def _judge_and_keep(self, arrival: Arrival, file: SpoolFile) -> tuple[NewInstance, Decision]:
+        """For an object of some size the disk syncs while we hash, walk and decide."""
+        if file.data_length < OVERLAP:
+            judged = self._judge(arrival, file)
+            file.keep()
+            return judged
+        synced = self._sync.submit(file.keep)
+        try:
+            return self._judge(arrival, file)
+        finally:
+            wait([synced])  # the file must not be closed under the sync
+            synced.result()
 
     def _judge(self, arrival: Arrival, file: SpoolFile) -> tuple[NewInstance, Decision]:
         found = self._scan(arrival, file)

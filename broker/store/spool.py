@@ -39,6 +39,7 @@ class SpoolFile:
         self._root = root
         self.path = folder / f"{uuid.uuid4().hex}.dcm"
         self._digest = sha256()
+        self._unhashed = b""
         self.data_offset = len(head)
         self.data_length = 0
         try:
@@ -60,12 +61,14 @@ class SpoolFile:
     @property
     def digest(self) -> bytes:
         """SHA-256 of the data set bytes written so far."""
+        self._hash()
         return self._digest.digest()
 
     def write(self, data: bytes) -> None:
         """Append data set bytes. Raises SpoolUnavailable."""
+        self._hash()
         self._write(data)
-        self._digest.update(data)
+        self._unhashed = data
         self.data_length += len(data)
 
     def keep(self) -> None:
@@ -88,6 +91,11 @@ class SpoolFile:
         """Close and remove; what was not acknowledged need not stay."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+    def _hash(self) -> None:
+        """Bytes are hashed one step late, so that the last and mostly only piece is hashed while the disk syncs."""
+        data, self._unhashed = self._unhashed, b""
+        self._digest.update(data)
 
     def _write(self, data: bytes) -> None:
         try:

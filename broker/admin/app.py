@@ -28,11 +28,15 @@ _HEADERS = {
 def create_app(sources: Sources) -> FastAPI:
     """Build the application. Shows no patient data: nobody has signed in."""
     app = FastAPI(title="Worklist broker", version=__version__, openapi_url="/api/docs", docs_url=None, redoc_url=None)
-    templates = Environment(
-        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    templates.filters["duration"] = _duration
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
+    _guard(app)
+    _health(app, sources)
+    _overview(app, sources)
+    return app
+
+
+def _guard(app: FastAPI) -> None:
+    """Headers on every answer, and passing trouble as 503 without a word about its cause."""
 
     @app.middleware("http")
     async def harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -46,6 +50,8 @@ def create_app(sources: Sources) -> FastAPI:
         telemetry.logger().warning("web.unavailable", error=telemetry.describe(error))
         return JSONResponse({"detail": "passing trouble", "code": error.code}, status_code=503)
 
+
+def _health(app: FastAPI, sources: Sources) -> None:
     @app.get("/health/live", response_class=PlainTextResponse, tags=["health"])
     async def live() -> str:
         """The process runs."""
@@ -62,6 +68,13 @@ def create_app(sources: Sources) -> FastAPI:
         """Prometheus metrics."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+
+def _overview(app: FastAPI, sources: Sources) -> None:
+    templates = Environment(
+        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    templates.filters["duration"] = _duration
+
     @app.get("/api/v1/status", tags=["status"])
     async def status() -> Overview:
         """The broker at a glance."""
@@ -70,8 +83,6 @@ def create_app(sources: Sources) -> FastAPI:
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> str:
         return templates.get_template("overview.html").render(view=await sources.overview())
-
-    return app
 
 
 def _duration(seconds: int) -> str:

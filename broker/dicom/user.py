@@ -23,6 +23,7 @@ from broker.dicom.association import Context, MessageAssembly, Sender
 from broker.dicom.wire import ConnectionLost, Wire
 from broker.errors import BrokerError, PeerFault, ProtocolViolation
 
+RELEASE_TIMEOUT = 5.0  # seconds
 MAX_RECEIVE = 262_144
 MAX_ANSWER = 16 * 1024 * 1024
 
@@ -69,7 +70,7 @@ class Association:
     async def open(cls, remote: Remote, contexts: Sequence[tuple[str, Sequence[str]]]) -> Association:
         """Connect and negotiate `contexts` (abstract syntax, transfer syntaxes), 128 at most.
 
-        Raises PeerFault: cannot connect, rejected, no answer, or not one context accepted.
+        Raises PeerFault: cannot connect, rejected, no answer. What the peer accepted, `context` tells.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -155,18 +156,26 @@ class Association:
     # --- end ---------------------------------------------------------------------------------------------
 
     async def release(self) -> None:
-        """End in order; a peer that does not answer is simply closed."""
-        with contextlib.suppress(BrokerError):
-            await self._wire.write(pdu.release_request())
-            kind = 0
-            while kind not in (pdu.RELEASE_RP, pdu.ABORT):
-                kind, _ = await self._wire.read_pdu(5, 5)
-        self._close()
+        """End in order; a peer that does not answer in time is simply closed."""
+        try:
+            with contextlib.suppress(BrokerError, TimeoutError):
+                async with asyncio.timeout(min(RELEASE_TIMEOUT, self._remote.response_timeout)):
+                    await self._wire.write(pdu.release_request())
+                    await self._released()
+        finally:
+            self._close()
 
-    async def abort(self) -> None:
-        """End at once."""
-        with contextlib.suppress(BrokerError):
-            await self._wire.write(pdu.abort(by_user=True))
+    async def _released(self) -> None:
+        """Wait for the answer to our release request; both sides may have asked at once (PS3.8 9.2.3, AR-8)."""
+        kind = 0
+        while kind not in (pdu.RELEASE_RP, pdu.ABORT):
+            kind, _ = await self._wire.read_pdu(RELEASE_TIMEOUT, RELEASE_TIMEOUT)
+            if kind == pdu.RELEASE_RQ:
+                await self._wire.write(pdu.release_response())
+
+    def abort(self) -> None:
+        """End at once, also when the peer does not read."""
+        self._wire.hang_up(pdu.abort(by_user=True))
         self._close()
 
     def _close(self) -> None:
@@ -179,7 +188,10 @@ class Association:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await (self.release() if error is None else self.abort())
+        if error is None:
+            await self.release()
+        else:
+            self.abort()
 
     # --- messages ----------------------------------------------------------------------------------------
 

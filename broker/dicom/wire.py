@@ -163,6 +163,16 @@ class Wire(asyncio.BufferedProtocol):
             timer = self._loop.call_later(self._send_timeout, self.transport.abort)
             self.closed.add_done_callback(lambda _: timer.cancel())
 
+    def hang_up(self, last_word: bytes) -> None:
+        """Close without waiting for anybody; `last_word` goes out if nothing is queued before it."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.write(last_word)
+            self.close()
+
     def kill(self) -> None:
         """Close at once."""
         if self.transport is not None:

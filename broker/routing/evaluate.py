@@ -108,8 +108,14 @@ def _leaf(test: Test, facts: Facts, leaves: list[dict[str, Any]]) -> Truth:
 
 
 def _compare(test: Test, value: str | float) -> bool:
-    if isinstance(value, str):
-        return _compare_text(test, value.casefold())
+    """Raises TypeError for a fact of another kind than the test's: neither a silent yes nor a silent no."""
+    sample = test.value[0] if isinstance(test.value, tuple) else test.value
+    if isinstance(sample, str) != isinstance(value, str):
+        raise TypeError("fact and test are of different kinds")
+    return _compare_text(test, value) if isinstance(value, str) else _compare_number(test, value)
+
+
+def _compare_number(test: Test, value: float) -> bool:
     if isinstance(test.value, tuple):
         return value in test.value
     wanted = float(test.value)
@@ -125,10 +131,11 @@ def _compare(test: Test, value: str | float) -> bool:
     return value == wanted
 
 
-def _compare_text(test: Test, value: str) -> bool:
+def _compare_text(test: Test, text: str) -> bool:
     """Text compares without regard to case."""
     if test.pattern is not None:
-        return test.pattern.search(value) is not None
+        return test.pattern.search(text) is not None
+    value = text.casefold()
     if isinstance(test.value, tuple):
         return any(value == str(wanted).casefold() for wanted in test.value)
     wanted = str(test.value).casefold()

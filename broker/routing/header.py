@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from broker.dicom.association import Peer
 from broker.dicom.elements import DataSetScan, Element
 from broker.errors import BadContent
-from broker.routing.fields import tag_of
+from broker.routing.fields import Kind, kind_of, tag_of
 
 # kept with every instance so that a draft of rules can be replayed over recent objects
 BASE_FIELDS = (
@@ -25,6 +26,8 @@ BASE_FIELDS = (
 MAX_TEXT, MAX_VALUES = 1024, 64
 
 _CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
+_ESCAPE = re.compile(r"\x1b[ -/]+[0-~]")  # ISO 2022 designations that a codec left in the text
 _SINGLE_VALUED = frozenset({"LT", "ST", "UT", "UR"})
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES, _CHARSET = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00080005
@@ -74,10 +77,18 @@ def facts(
         tag = tag_of(field)
         element = scan.elements.get(tag) if tag is not None else None
         if element is not None and element.value:
-            values = _values(element, scan)
+            values = _of_kind(kind_of(field), _values(element, scan))
             if values:
                 found[field] = values
     return found
+
+
+def _of_kind(kind: Kind | None, values: tuple[str | float, ...]) -> tuple[str | float, ...]:
+    """Values of the kind that the field has in the catalogue, whatever VR the device wrote."""
+    if kind == "text":
+        return tuple(value for value in values if isinstance(value, str))
+    numbers = (_decimal(value) if isinstance(value, str) else value for value in values)
+    return tuple(number for number in numbers if number is not None)
 
 
 def _ascii(element: Element | None) -> str:
@@ -93,8 +104,6 @@ def _values(element: Element, scan: DataSetScan) -> tuple[str | float, ...]:
     text = _decode(element.value, scan.elements, vr)
     parts = [text] if vr in _SINGLE_VALUED else text.split("\\")[:MAX_VALUES]
     clean = [part.strip(" \0")[:MAX_TEXT].replace("\0", "") for part in parts]
-    if vr in ("DS", "IS"):
-        return tuple(number for part in clean if (number := _decimal(part)) is not None)
     return tuple(part for part in clean if part)
 
 
@@ -106,12 +115,10 @@ def _numbers(value: bytes, code: str) -> tuple[float, ...]:
 
 
 def _decimal(text: str) -> float | None:
-    if not text or len(text) > 24:
+    """A DS or IS value (PS3.5 6.2); Python's own reading would also take `nan` and `1_000`."""
+    if len(text) > 24 or not _DECIMAL.fullmatch(text):
         return None
-    try:
-        number = float(text)
-    except ValueError:
-        return None
+    number = float(text)
     return number if math.isfinite(number) else None
 
 
@@ -121,4 +128,4 @@ def _decode(value: bytes, elements: Mapping[int, Element], vr: str) -> str:
         return value.decode("latin-1")
     terms = _ascii(elements.get(_CHARSET)).split("\\")
     codec = python_encoding.get(terms[-1].strip(), "latin-1")  # with ISO 2022 the last term holds the escapes
-    return value.decode(codec, "replace")
+    return _ESCAPE.sub("", value.decode(codec, "replace"))

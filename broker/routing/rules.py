@@ -6,6 +6,8 @@ and the examples attached to each rule.
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -76,12 +78,13 @@ def parse_rules(document: Mapping[str, Any], destinations: Collection[str], vers
 
     Raises ConfigurationError that names the rule and what is wrong. Examples are not run here (`evaluate.check`).
     """
-    tables = document.get("rule", [])
-    if not isinstance(tables, Sequence) or len(tables) > MAX_RULES:
+    tables = _list(document.get("rule", []), f"rule: a list of at most {MAX_RULES} tables")
+    if len(tables) > MAX_RULES:
         raise ConfigurationError(f"rule: a list of at most {MAX_RULES} tables")
     rules: list[Rule] = []
     for position, table in enumerate(tables, 1):
-        label = f"rule {table.get('name') or position!r}"
+        name = table.get("name") if isinstance(table, Mapping) else None
+        label = f"rule {name if isinstance(name, str) and name.strip() else position!r}"
         rule = _rule(table, label, destinations)
         if any(other.name == rule.name for other in rules):
             raise ConfigurationError(f"{label}: the name is used twice")
@@ -111,7 +114,8 @@ def _rule(table: Mapping[str, Any], label: str, destinations: Collection[str]) -
     then = table.get("then", "continue")
     if then not in ("continue", "stop"):
         raise ConfigurationError(f"{label}: then: continue or stop")
-    return Rule(name, when, send, then, tuple(_example(e, label) for e in table.get("example", [])))
+    examples = _list(table.get("example", []), f"{label}: example: a list of tables")
+    return Rule(name, when, send, then, tuple(_example(example, label, destinations) for example in examples))
 
 
 def _condition(node: Any, label: str, depth: int, leaves: list[int]) -> Condition:
@@ -127,9 +131,10 @@ def _condition(node: Any, label: str, depth: int, leaves: list[int]) -> Conditio
     for kind in ("all", "any", "not"):
         if kind in node:
             _keys(node, {kind}, f"{label}: when")
-            members = [node[kind]] if kind == "not" else node[kind]
-            if not isinstance(members, Sequence) or not members:
-                raise ConfigurationError(f"{label}: when: {kind}: a list of conditions")
+            text = f"{label}: when: {kind}: a list of conditions"
+            members = [node[kind]] if kind == "not" else _list(node[kind], text)
+            if not members:
+                raise ConfigurationError(text)
             parsed = tuple(_condition(member, label, depth + 1, leaves) for member in members)
             return Group(kind, parsed)
     raise ConfigurationError(f"{label}: when: a condition has all, any, not or field")
@@ -141,7 +146,7 @@ def _test(node: Mapping[str, Any], label: str) -> Test:
     kind = kind_of(field) if isinstance(field, str) else None
     if kind is None:
         raise ConfigurationError(f"{label}: unknown field {field!r}")
-    if op not in (TEXT_OPERATORS if kind == "text" else NUMBER_OPERATORS):
+    if not isinstance(op, str) or op not in (TEXT_OPERATORS if kind == "text" else NUMBER_OPERATORS):
         raise ConfigurationError(f"{label}: {field}: unknown operator {op!r} for a {kind} field")
     if op == "exists":
         _keys(node, {"field", "op"}, f"{label}: {field}")
@@ -150,9 +155,10 @@ def _test(node: Mapping[str, Any], label: str) -> Test:
         raise ConfigurationError(f"{label}: {field}: value: required")
     raw = node["value"]
     if op == "in":
-        if not isinstance(raw, Sequence) or isinstance(raw, str) or not raw:
-            raise ConfigurationError(f"{label}: {field}: value: a list")
-        return Test(field, op, tuple(_scalar(v, kind, label, field) for v in raw))  # type: ignore[arg-type]
+        values = _list(raw, f"{label}: {field}: value: a list")
+        if not values:
+            raise ConfigurationError(f"{label}: {field}: value: a list with something in it")
+        return Test(field, op, tuple(_scalar(v, kind, label, field) for v in values))  # type: ignore[arg-type]
     value = _scalar(raw, kind, label, field)
     if op == "glob":
         pattern = "".join(".*" if c == "*" else "." if c == "?" else re2.escape(c) for c in str(value))
@@ -162,7 +168,9 @@ def _test(node: Mapping[str, Any], label: str) -> Test:
 
 def _scalar(raw: Any, kind: Kind, label: str, field: str) -> str | float:
     if kind == "number" and isinstance(raw, int | float) and not isinstance(raw, bool):
-        return float(raw)
+        with contextlib.suppress(OverflowError):  # TOML has integers of any size
+            if math.isfinite(number := float(raw)):
+                return number
     if kind == "text" and isinstance(raw, str) and len(raw) <= MAX_PATTERN:
         return raw
     raise ConfigurationError(f"{label}: {field}: value: a {kind}" + (" of 500 characters" if kind == "text" else ""))
@@ -178,22 +186,32 @@ def _pattern(value: str | float, label: str, field: str) -> Any:
         raise ConfigurationError(f"{label}: {field}: value: not a regular expression of RE2") from None
 
 
-def _example(table: Mapping[str, Any], label: str) -> Example:
+def _example(table: Any, label: str, destinations: Collection[str]) -> Example:
     _keys(table, {"facts", "sends"}, f"{label}: example")
     facts = table.get("facts", {})
-    for field in facts:
-        if kind_of(field) is None:
+    if not isinstance(facts, Mapping):
+        raise ConfigurationError(f"{label}: example: facts: must be a table")
+    for field, value in facts.items():
+        kind = kind_of(field) if isinstance(field, str) else None
+        if kind is None:
             raise ConfigurationError(f"{label}: example: unknown field {field!r}")
-    return Example(facts, frozenset(table.get("sends", [])))
+        for one in value if isinstance(value, list) else [value]:
+            _scalar(one, kind, f"{label}: example", field)
+    return Example(facts, frozenset(_destinations(table.get("sends", []), destinations, f"{label}: example", "sends")))
 
 
-def _destinations(names: Any, known: Collection[str], label: str) -> tuple[str, ...]:
-    if not isinstance(names, Sequence) or isinstance(names, str):
-        raise ConfigurationError(f"{label}: send: a list of node names")
+def _destinations(names: Any, known: Collection[str], label: str, key: str = "send") -> tuple[str, ...]:
+    names = _list(names, f"{label}: {key}: a list of node names")
     for name in names:
-        if name not in known:
-            raise ConfigurationError(f"{label}: send: unknown node {name!r} (or not a destination)")
+        if not isinstance(name, str) or name not in known:
+            raise ConfigurationError(f"{label}: {key}: unknown node {name!r} (or not a destination)")
     return tuple(dict.fromkeys(names))
+
+
+def _list(value: Any, text: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise ConfigurationError(text)
+    return value
 
 
 def _keys(table: Any, allowed: set[str], label: str) -> None:

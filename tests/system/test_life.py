@@ -116,4 +116,7 @@ def test_site_file_that_differs_from_the_database_is_a_warning(tmp_path: Path) -
         [*command, "--config", str(site.folder / "broker.toml")],
         env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout.splitlines()) == (0, ["nodes: version 2 in force", "rules: version 1 in force"])
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        ["nodes: version 2 in force", "rules: version 1 in force"],
+    )

@@ -1,0 +1,121 @@
+"""Rules about the tree that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BROKER = ROOT / "broker"
+ASYNC_PACKAGES = {"dicom", "hl7", "service", "admin", "simulate"}
+ASYNC_FILES = {"scp.py", "listener.py", "lane.py"}
+MAX_MODULE, MAX_FUNCTION = 350, 60  # lines
+
+
+def modules() -> Iterator[Path]:
+    """All modules of the product but migrations, which only grow by new files."""
+    for path in sorted(BROKER.rglob("*.py")):
+        if "versions" not in path.parts:
+            yield path
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_codemap_names_every_module_and_no_other() -> None:
+    text = (BROKER / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^- `(broker/[\w/]+\.py)`", text.partition("## Modules")[2], re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {name(path) for path in modules() if path.name != "__init__.py"}
+    for mentioned in re.findall(r"`([\w/]+\.(?:py|toml))`", text):
+        assert (ROOT / mentioned).exists() or (BROKER / mentioned).exists() or "/" not in mentioned, mentioned
+
+
+def test_modules_and_functions_stay_small() -> None:
+    long_modules = [name(p) for p in modules() if len(p.read_text(encoding="utf-8").splitlines()) > MAX_MODULE]
+    assert long_modules == []
+    long_functions = [
+        f"{name(path)}:{f.lineno} {f.name}"
+        for path in modules()
+        for f in functions(path)
+        if (f.end_lineno or f.lineno) - f.lineno + 1 > MAX_FUNCTION
+    ]
+    assert long_functions == []
+
+
+def test_async_stays_at_the_edges() -> None:
+    inside = [
+        f"{name(path)}:{f.lineno}"
+        for path in modules()
+        for f in functions(path)
+        if isinstance(f, ast.AsyncFunctionDef)
+        and path.relative_to(BROKER).parts[0] not in ASYNC_PACKAGES
+        and path.name not in ASYNC_FILES
+    ]
+    assert inside == []
+
+
+def test_sql_stays_in_the_store() -> None:
+    outside = []
+    for path in modules():
+        if path.relative_to(BROKER).parts[0] == "store":
+            continue
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"\b(select|insert|update|delete|text)\(", text) and "from sqlalchemy import" in text:
+            outside.append(name(path))
+        if re.search(r"from broker\.store(\.tables)? import .*\btables\b", text):
+            outside.append(name(path))
+    assert outside == []
+
+
+def test_public_functions_have_docstrings() -> None:
+    bare = [
+        f"{name(path)}:{f.lineno} {f.name}"
+        for path in modules()
+        for f in _public(ast.parse(path.read_text(encoding="utf-8")))
+        if ast.get_docstring(f) is None
+    ]
+    assert bare == []
+
+
+def _public(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Public functions of the module and public methods of its public classes."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            yield node
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for member in node.body:
+                if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) and not member.name.startswith("_"):
+                    yield member
+
+
+def test_tests_wait_for_conditions_and_never_sleep() -> None:
+    sleeping = [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if path != Path(__file__) and re.search(r"\bsleep\((?!0\))", path.read_text(encoding="utf-8"))
+    ]
+    assert sleeping == []
+
+
+def test_no_path_of_a_machine_and_nothing_unfinished_in_the_tree() -> None:
+    found = []
+    for path in sorted(ROOT.rglob("*")):
+        inside = path.relative_to(ROOT).parts
+        if path.suffix not in {".py", ".md", ".toml", ".html", ".css"} or path == Path(__file__):
+            continue
+        if inside[0] in {".venv", "build", ".git"} or any(part.endswith(".egg-info") for part in inside):
+            continue
+        text = path.read_text(encoding="utf-8")
+        found += [f"{'/'.join(inside)}: {m}" for m in re.findall(r"(?<![\w.])/(?:root|work|home)/\w+", text)]
+        found += [f"{'/'.join(inside)}: {m}" for m in re.findall(r"\b(?:TODO|FIXME|XXX+)\b(?=[: ])", text)]
+    assert found == []

@@ -1,0 +1,117 @@
+"""Configuration: precedence, paths, and mistakes that name their key in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from broker import settings
+from broker.errors import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("BROKER_")]:
+        monkeypatch.delenv(name)
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "broker.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    found = settings.load()
+    assert (found.dicom.ae_title, found.dicom.host, found.dicom.port, found.dicom.accept) == (
+        "BROKER", "127.0.0.1", 11112, "known",
+    )  # fmt: skip
+    assert (found.hl7.port, found.hl7.accept, found.hl7.on_transient) == (2575, "any", "close")
+    assert (found.web.host, found.web.port) == ("127.0.0.1", 8080)
+    assert found.service.data_dir == Path.cwd() / "broker-data"
+    assert found.database_url() == f"sqlite:///{Path.cwd() / 'broker-data' / 'broker.db'}"
+    assert found.limits.hl7_message == 10_485_760
+
+
+def test_environment_wins_over_file_and_file_over_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path, "[dicom]\nport = 104\nae_title = 'FILE'\n")
+    monkeypatch.setenv("BROKER_DICOM__PORT", "4242")
+    found = settings.load(file)
+    assert (found.dicom.port, found.dicom.ae_title, found.dicom.host) == (4242, "FILE", "127.0.0.1")
+
+
+def test_paths_count_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    (tmp_path / "s.toml").write_text("")
+    found = settings.load(write(tmp_path, "[service]\ndata_dir = 'd'\nsite = 's.toml'\n"))
+    assert found.service.data_dir == tmp_path / "d"
+    assert found.service.site == tmp_path / "s.toml"
+    absolute = settings.load(write(tmp_path, f"[service]\ndata_dir = '{tmp_path}/x'\n"))
+    assert absolute.service.data_dir == tmp_path / "x"
+
+
+def test_more_hl7_listeners_have_the_same_keys(tmp_path: Path) -> None:
+    found = settings.load(write(tmp_path, "[hl7]\nport = 1\n[[hl7.listener]]\nport = 2\non_transient = 'AE'\n"))
+    assert [(door.port, door.on_transient) for door in found.hl7.listeners()] == [(1, "close"), (2, "AE")]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[dicom]\nprot = 1\n", "dicom.prot: unknown key"),
+        ("[nonsense]\nx = 1\n", "nonsense: unknown key"),
+        ("[dicom]\nport = 70000\n", "dicom.port"),
+        ("[dicom]\nport = 'many'\n", "dicom.port"),
+        ("[dicom]\nae_title = ''\n", "dicom.ae_title: an AE title is 1 to 16"),
+        ("[dicom]\nae_title = 'SEVENTEEN CHARS !'\n", "dicom.ae_title: an AE title is 1 to 16"),
+        ("[dicom]\nae_title = 'A\\\\B'\n", "dicom.ae_title"),
+        ("[dicom]\naccept = 'some'\n", "dicom.accept"),
+        ("[hl7]\non_transient = 'AA'\n", "hl7.on_transient"),
+        ("[[hl7.listener]]\nprot = 2\n", "hl7.listener.0.prot: unknown key"),
+        ("[service]\nworkers = 2\n", "service.workers"),
+        ("[service]\nworkers = 0\n", "service.workers"),
+        ("[service]\ntimezone = 'Europe/Atlantis'\n", "service.timezone: unknown time zone"),
+        ("[service]\ntimezone = '../../etc/passwd'\n", "service.timezone: unknown time zone"),
+        ("[service]\nsite = 'gone.toml'\n", "service.site: no such file"),
+        ("[database]\nurl = 'mysql://x'\n", "database.url"),
+        ("[delivery]\nretry_first = 0\n", "delivery.retry_first"),
+        ("[log]\nlevel = 'trace'\n", "log.level"),
+        ("dicom = 3\n", "dicom"),
+        ("[dicom\n", "not valid TOML"),
+    ],
+)
+def test_mistake_in_the_file_is_one_line_that_names_file_and_key(tmp_path: Path, text: str, named: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigurationError) as caught:
+        settings.load(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"gone\.toml: No such file"):
+        settings.load(tmp_path / "gone.toml")
+
+
+@pytest.mark.parametrize("name", ["BROKER_DICOM__PROT", "BROKER_NONSENSE__X", "BROKER_WEB__HOST__X"])
+def test_misspelt_environment_variable_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigurationError, match=name):
+        settings.load()
+
+
+def test_wrong_value_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_DICOM__PORT", "many")
+    with pytest.raises(ConfigurationError, match="BROKER_DICOM__PORT"):
+        settings.load()
+
+
+def test_secrets_do_not_stand_in_error_texts(tmp_path: Path) -> None:
+    file = write(tmp_path, "[database]\nurl = 'mysql://user:hunter2@host/x'\n[web]\nport = 'hunter2'\n")
+    with pytest.raises(ConfigurationError) as caught:
+        settings.load(file)
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,88 @@
+"""Nodes: what a site file may say, and who is let in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from broker.dicom.negotiation import AssociationRequest, ProposedContext
+from broker.dicom.provider import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, Refusal
+from broker.errors import ConfigurationError
+from broker.site.directory import Directory, NodeAdmission
+from broker.site.nodes import parse_nodes
+
+CT: dict[str, Any] = {"name": "ct1", "kind": "dicom", "ae_title": "CT01", "roles": ["modality"]}
+MR = {**CT, "name": "mr1", "ae_title": "MR01", "host": "10.0.0.7"}
+RIS = {"name": "ris", "kind": "hl7", "application": "RIS", "facility": "A", "roles": ["ris"]}
+
+
+def test_nodes_are_read() -> None:
+    ct, mr, ris = parse_nodes([CT, MR, RIS])
+    assert (ct.ae_title, ct.host, ct.roles) == ("CT01", "", frozenset({"modality"}))
+    assert (mr.host, ris.application, ris.facility) == ("10.0.0.7", "RIS", "A")
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({**CT, "colour": "red"}, "node 'ct1': colour: unknown key"),
+        ({**CT, "kind": "fax"}, "node 'ct1': kind"),
+        ({"kind": "dicom", "ae_title": "X"}, "node 1: name"),
+        ({**CT, "name": "../x"}, "name"),
+        ({**CT, "ae_title": "X" * 17}, "node 'ct1': ae_title"),
+        ({"name": "x", "kind": "dicom"}, "node 'x': ae_title: a dicom node needs one"),
+        ({"name": "x", "kind": "hl7"}, "node 'x': application"),
+        ({**CT, "port": 0}, "node 'ct1': port"),
+        ({**CT, "roles": ["boss"]}, "node 'ct1': roles"),
+        ({**CT, "roles": ["destination"]}, "a destination is a dicom node with host and port"),
+        ({**CT, "associations": 0}, "node 'ct1': associations"),
+    ],
+)
+def test_mistakes_name_node_and_key(table: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_nodes([table])
+    assert named in str(caught.value)
+
+
+def test_names_are_unique() -> None:
+    with pytest.raises(ConfigurationError, match="used twice"):
+        parse_nodes([CT, {**MR, "name": "ct1"}])
+
+
+def ask(accept: Any, called: str, calling: str, address: str) -> tuple[Refusal | None, list[tuple[str, str]]]:
+    knocked: list[tuple[str, str]] = []
+    admission = NodeAdmission(
+        Directory(parse_nodes([CT, MR])), "BROKER", accept, lambda title, where: knocked.append((title, where))
+    )
+    request = AssociationRequest(called, calling, (ProposedContext(1, "1.2.840.10008.1.1", ("1.2.840.10008.1.2",)),))
+    return admission.admit(request, address), knocked
+
+
+@pytest.mark.parametrize(
+    ("accept", "called", "calling", "address", "refusal", "knocks"),
+    [
+        ("known", "BROKER", "CT01", "192.0.2.1", None, 0),
+        ("known", "BROKER", "MR01", "10.0.0.7", None, 0),
+        ("known", "BROKER", "MR01", "10.0.0.8", CALLING_AE_UNKNOWN, 1),  # bound to its host
+        ("known", "BROKER", "ct01", "192.0.2.1", CALLING_AE_UNKNOWN, 1),
+        ("known", "BROKER", "", "192.0.2.1", CALLING_AE_UNKNOWN, 0),
+        ("known", "broker", "CT01", "192.0.2.1", CALLED_AE_UNKNOWN, 0),
+        ("any", "BROKER", "WHOEVER", "192.0.2.1", None, 0),
+        ("any", "BROKER", "A\x00B", "192.0.2.1", CALLING_AE_UNKNOWN, 0),
+        ("any", "BROKER", "caf\xe9", "192.0.2.1", CALLING_AE_UNKNOWN, 0),
+        ("any", "../x", "WHOEVER", "192.0.2.1", CALLED_AE_UNKNOWN, 0),
+    ],
+)
+def test_admission(accept: str, called: str, calling: str, address: str, refusal: Refusal | None, knocks: int) -> None:
+    answer, knocked = ask(accept, called, calling, address)
+    assert answer == refusal
+    assert len(knocked) == knocks
+
+
+def test_senders_of_orders() -> None:
+    directory = Directory(parse_nodes([CT, RIS, {**RIS, "name": "ris2", "application": "RIS2", "facility": None}]))
+    assert directory.knows_sender("RIS", "A")
+    assert not directory.knows_sender("RIS", "B")
+    assert directory.knows_sender("RIS2", "anything")
+    assert not directory.knows_sender("CT01", "A")

@@ -145,7 +145,7 @@ def _test(node: Mapping[str, Any], label: str) -> Test:
     field, op = node["field"], node.get("op", "is")
     kind = kind_of(field) if isinstance(field, str) else None
     if kind is None:
-        raise ConfigurationError(f"{label}: unknown field {field!r}")
+        raise ConfigurationError(f"{label}: when: unknown field {field!r}")
     if not isinstance(op, str) or op not in (TEXT_OPERATORS if kind == "text" else NUMBER_OPERATORS):
         raise ConfigurationError(f"{label}: {field}: unknown operator {op!r} for a {kind} field")
     if op == "exists":

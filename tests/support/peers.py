@@ -14,6 +14,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
+
 from support.objects import Encoded
 from support.tools import background, free_port, listens, tool
 

@@ -31,6 +31,15 @@ def error(one: Any = None, /, **document: Any) -> str:
     return text
 
 
+def complaint(document: Any) -> str:
+    """Text of the error, empty if the document is understood."""
+    try:
+        parse_rules(document, NODES)
+    except ConfigurationError as refused:
+        return str(refused)
+    return ""
+
+
 def test_the_example_of_the_design_is_understood() -> None:
     document = tomllib.loads("""
         [[rule]]
@@ -219,10 +228,8 @@ def test_patterns_beyond_re2_are_refused(pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["((a{1,100}){1,100}){1,100}", "(" * 240 + ")" * 240, "[^a]" * 120])
 def test_patterns_that_would_need_much_memory_are_refused_or_bounded(pattern: str) -> None:
-    try:
-        parse_rules({"rule": [GOOD | {"when": {"field": "tag.Modality", "op": "regex", "value": pattern}}]}, NODES)
-    except ConfigurationError as refused:
-        assert "regular expression" in str(refused)
+    text = complaint({"rule": [GOOD | {"when": {"field": "tag.Modality", "op": "regex", "value": pattern}}]})
+    assert not text or "regular expression" in text
 
 
 # --- fields ----------------------------------------------------------------------------------------------
@@ -264,16 +271,12 @@ _anything = some.recursive(
 
 @given(some.dictionaries(some.sampled_from(["rule", "default"]), _anything, max_size=2))
 def test_any_document_is_understood_or_refused_by_name(document: Any) -> None:
-    try:
-        parse_rules(document, NODES)
-    except ConfigurationError as refused:
-        assert str(refused).startswith(("rule", "default"))
+    text = complaint(document)
+    assert not text or text.startswith(("rule", "default"))
 
 
 @given(_anything)
 def test_any_rule_is_understood_or_refused_by_name(value: Any) -> None:
     for key in ("name", "when", "send", "then", "example"):
-        try:
-            parse_rules({"rule": [GOOD | {key: value}]}, NODES)
-        except ConfigurationError as refused:
-            assert str(refused).startswith("rule")
+        text = complaint({"rule": [GOOD | {key: value}]})
+        assert not text or text.startswith("rule")

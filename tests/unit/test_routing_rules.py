@@ -163,7 +163,7 @@ def rule(**changes: Any) -> dict[str, Any]:
         (rule(send=["nowhere"]), "rule 'r': send: unknown node 'nowhere'"),
         (rule(then="jump"), "rule 'r': then: continue or stop"),
         (rule(wenn=TRUE), "rule 'r': wenn: unknown key"),
-        (rule(when={"field": "tag.Modalty", "op": "is", "value": "CT"}), "rule 'r': when: unknown field 'tag.Modalty'"),
+        (rule(when={"field": "tag.Modalty", "op": "is", "value": "CT"}), "unknown field 'tag.Modalty'"),
         (rule(when={"field": "tag.PixelData", "op": "exists"}), "unknown field 'tag.PixelData'"),
         (rule(when={"field": "os.environ", "op": "exists"}), "unknown field 'os.environ'"),
         (rule(when={"field": "tag.Modality", "op": "eval", "value": "1"}), "tag.Modality: unknown operator 'eval'"),

@@ -75,7 +75,7 @@ def test_identity_comes_from_the_worklist_answer(station: Station) -> None:
 def test_the_broker_can_walk_them(station: Station) -> None:
     for item in _made(station):
         assert len(item.data) % 2 == 0
-        found = scan(item.data, item.transfer_syntax)
+        found = scan(item.data, item.transfer_syntax, {0x00080018})
         assert found.big_endian == (item.transfer_syntax == uids.EXPLICIT_BE)
         assert found.elements[0x00080018].value.rstrip(b"\0").decode() == item.sop_instance
 

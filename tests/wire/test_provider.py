@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from structlog.testing import capture_logs
 from support import raw as wire
+from support.loops import remains, run, standstill, takes, until
 from support.objects import Encoded, ct_slice
 from support.peers import association
 from support.tools import run as foreign
@@ -153,21 +154,6 @@ async def peer(provider: Provider, *, source: str = "127.0.0.1") -> AsyncIterato
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
-
-
-def run(work: Coroutine[Any, Any, None], seconds: float = 30) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(seconds):
-            await work
-
-    asyncio.run(bounded())
-
-
-async def until(condition: Callable[[], object], what: str, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        await asyncio.sleep(0.005)
 
 
 def echo_rq(message_id: int = 1, context: int = 1) -> bytes:
@@ -472,7 +458,7 @@ def test_ul08_dripping_bytes_does_not_extend_the_deadline(associated: bool) -> N
             async def drip() -> None:
                 for byte in bytes_to_drip:
                     await attacker.send(bytes((byte,)))
-                    await asyncio.sleep(0.02)
+                    await takes(0.02)
 
             dripping = asyncio.ensure_future(drip())
             await attacker.ended()
@@ -704,9 +690,10 @@ def test_a_release_waits_for_the_answer() -> None:
         async with serving(query(slow)) as provider, peer(provider) as modality:
             await modality.associate((WORKLIST, uids.IMPLICIT_LE))
             await modality.send(find_rq(), b"\x05\0\0\0\0\x04\0\0\0\0")
-            await asyncio.sleep(0.05)
+            answering = asyncio.ensure_future(modality.pdu())
+            await remains(lambda: not answering.done())
             go.set()
-            assert await modality.status() == st.SUCCESS
+            assert (await answering)[0] == DATA
             assert (await modality.pdu())[0] == RELEASE_RP
             assert (await modality.pdu())[0] == CLOSED
 
@@ -760,8 +747,7 @@ def test_work_whose_data_has_arrived_is_finished_though_the_peer_left() -> None:
             await modality.send(store_rq(), wire.p_data(1, bytes(5000), is_command=False))
             await until(lambda: any(s._current for s in provider._sessions), "the handler runs")
             modality.reset()
-            await asyncio.sleep(0.05)
-            assert not done.is_set()
+            await remains(lambda: provider._sessions and not done.is_set())
             go.set()
             await done.wait()
             await until(lambda: not provider._sessions, "the session has ended")
@@ -817,10 +803,7 @@ def test_a_slow_handler_slows_the_sender_down() -> None:
                 await modality.send(wire.p_data(1, b"", is_command=False))
 
             sending = asyncio.ensure_future(send())
-            last = -1
-            while last != sent:
-                last = sent
-                await asyncio.sleep(0.15)
+            await standstill(lambda: sent)
             assert sent < total // 2
             assert rss() - before < 16 << 20
             go.set()
@@ -898,7 +881,7 @@ def test_an_idle_association_is_ended() -> None:
 def test_a_busy_handler_may_take_longer_than_the_idle_timeout() -> None:
     async def slow(request: Request) -> None:
         await request.data.drain()
-        await asyncio.sleep(0.5)
+        await takes(0.5)
         await request.respond(st.SUCCESS)
 
     async def work() -> None:
@@ -952,7 +935,7 @@ def test_a_command_inside_a_data_set_ends_the_association() -> None:
 def test_stopping_lets_a_handler_finish(waits_for: str) -> None:
     async def slow(request: Request) -> None:
         await request.data.read_all(1 << 20)
-        await asyncio.sleep(0.2)
+        await takes(0.2)
         await request.respond(st.SUCCESS)
 
     async def work() -> None:
@@ -1264,8 +1247,7 @@ def test_an_object_over_the_limit_is_refused_after_its_last_byte(store: Store, o
             *most, last = pieces(item)
             await modality.send(store_rq(item.sop_instance), *most)
             answering = asyncio.ensure_future(modality.status())
-            await asyncio.sleep(0.05)
-            assert not answering.done()
+            await remains(lambda: not answering.done())
             await modality.send(last)
             assert await answering == (st.CANNOT_UNDERSTAND if over else st.SUCCESS)
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from support import loops
+from support.loops import standstill, takes, until
 from support.objects import ct_slice
 from support.tools import free_port
 
@@ -29,12 +31,8 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def run(work: Coroutine[Any, Any, None], seconds: float = 20) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(seconds):
-            await work
-
     open_before = telemetry.ASSOCIATIONS.labels("user")._value.get()
-    asyncio.run(bounded())
+    loops.run(work, seconds)
     assert telemetry.ASSOCIATIONS.labels("user")._value.get() == open_before
 
 
@@ -316,10 +314,8 @@ def test_cancelling_a_transfer_to_a_peer_that_never_reads_is_quick() -> None:
                     await association.store(context, "1.2.3", counting())
 
             task = asyncio.ensure_future(endless())
-            last = -1
-            while not sent or last != sent:
-                last = sent
-                await asyncio.sleep(0.1)
+            await until(lambda: sent, "the transfer has begun")
+            await standstill(lambda: sent)
             started = time.monotonic()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -345,7 +341,7 @@ def test_dm21_the_response_timer_starts_after_the_last_byte() -> None:
                 continue
             data += len(fragment.data)
             if data % (1 << 20) < 16_378:
-                await asyncio.sleep(0.04)
+                await takes(0.04)
             if fragment.is_last:
                 break
         assert request is not None
@@ -511,7 +507,7 @@ def test_a_release_ends_whatever_the_peer_does(how: str) -> None:
                 while True:
                     writer.write(pdu.data_header(1, 2, command=False, last=True) + b"ab")
                     await writer.drain()
-                    await asyncio.sleep(0.01)
+                    await takes(0.01)
             case "collision":
                 writer.write(pdu.release_request())
                 kind, _ = await read_pdu(reader)

@@ -1,0 +1,48 @@
+"""Waiting inside an event loop: for a condition, for a standstill, or to show that nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+def run(work: Coroutine[Any, Any, None], seconds: float = 30) -> None:
+    """Run a coroutine to its end, with a deadline."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(seconds):
+            await work
+
+    asyncio.run(bounded())
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 10) -> None:
+    """Wait for a condition with a deadline; fails naming `what`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.005)
+
+
+async def standstill(value: Callable[[], object], seconds: float = 0.15) -> None:
+    """Wait until a value has not changed for a while."""
+    since, last = time.monotonic(), value()
+    while time.monotonic() - since < seconds:
+        await asyncio.sleep(0.01)
+        if (now := value()) != last:
+            since, last = time.monotonic(), now
+
+
+async def remains(condition: Callable[[], object], seconds: float = 0.05) -> None:
+    """A condition holds for a while."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert condition()
+        await asyncio.sleep(0.005)
+
+
+async def takes(seconds: float) -> None:
+    """What a slow handler or peer does."""
+    await asyncio.sleep(seconds)

@@ -68,8 +68,10 @@ def _redact(_: Any, __: str, record: MutableMapping[str, Any]) -> MutableMapping
             clean["message"] = "field-withheld"
         elif isinstance(value, str):
             clean[key] = value[:300].encode("unicode_escape").decode("ascii")
-        elif value is None or isinstance(value, bool | int | float):
+        elif isinstance(value, bool | int | float):
             clean[key] = value
+        elif value is None:
+            continue
         else:
             clean[key] = str(value)[:300].encode("unicode_escape").decode("ascii")
     return clean

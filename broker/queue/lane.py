@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from broker import telemetry
-from broker.errors import PeerFault, StoreUnavailable
+from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.queue.policy import RetryPolicy
 from broker.store import jobs as store
 from broker.store.database import Database
@@ -93,7 +93,7 @@ class Feed:
         """After the handler: put back what it did not report."""
         now = time.time()
         for job in list(self._open.values()):
-            if error is None or isinstance(error, PeerFault | asyncio.CancelledError):
+            if error is None or isinstance(error, PeerFault | Unavailable | asyncio.CancelledError):
                 code = getattr(error, "code", "") if error else ""
                 if self._dispatcher.policy.expired(job.created_at, now):
                     self.hold(job, "gave-up")
@@ -211,6 +211,8 @@ class Dispatcher:
             telemetry.logger().warning(
                 "lane.broken", lane=lane, reason=error.code, attempt=failures, delay=round(delay, 1)
             )
+        elif isinstance(error, Unavailable):
+            telemetry.logger().warning("queue.unavailable", lane=lane, error=telemetry.describe(error))
         elif error is not None and not isinstance(error, asyncio.CancelledError):
             telemetry.logger().error("lane.defect", lane=lane, error=telemetry.describe(error))
         elif error is None:

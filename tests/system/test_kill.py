@@ -143,6 +143,7 @@ def soak(site: Site, rounds: int, archive: Path, query: Callable[[str], list[tup
     assert {number for number in orders if steps.get(f"A{number}") != 1} == set()
 
 
+@pytest.mark.timeout(900)
 def test_nothing_acknowledged_is_lost_sqlite(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     with storescp(archive) as port:
@@ -150,6 +151,7 @@ def test_nothing_acknowledged_is_lost_sqlite(tmp_path: Path) -> None:
         soak(site, 50, archive, site.rows)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_nothing_acknowledged_is_lost_postgresql(tmp_path: Path, database_url: str) -> None:
     archive = tmp_path / "archive"

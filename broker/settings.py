@@ -7,6 +7,7 @@ Nodes and rules are what admins change daily: they live in the database (see `br
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import tzlocal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from broker.errors import ConfigurationError
 
@@ -191,10 +192,15 @@ def load(config: Path | None = None) -> Settings:
         document = _read(config)
         folder = config.resolve().parent
     _check_environment()
+    for key in document:
+        if key not in Settings.model_fields:  # the library would take `_env_file` and the like for its own switches
+            raise ConfigurationError(f"{config}: {key}: unknown key")
     try:
         settings = Settings(**document)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, config)) from None
+    except SettingsError:
+        raise ConfigurationError(_explain_environment()) from None
     return _complete(settings, document, folder, config)
 
 
@@ -217,6 +223,20 @@ def _check_environment() -> None:
         known = field.annotation.model_fields if field and isinstance(field.annotation, type) else {}
         if key not in known:
             raise ConfigurationError(f"environment variable {name}: unknown key {section}.{key}")
+
+
+def _explain_environment() -> str:
+    """Which variable holds text where a section or a list is due, as JSON."""
+    for name in sorted(os.environ):
+        section, _, key = name.removeprefix("BROKER_").lower().partition("__")
+        if not name.startswith("BROKER_") or section not in Settings.model_fields:
+            continue
+        if not key or key == "listener":
+            try:
+                json.loads(os.environ[name])
+            except ValueError:
+                return f"environment variable {name}: {section}{'.' if key else ''}{key}: not valid JSON"
+    return "environment: a variable that holds JSON cannot be read"
 
 
 def _explain(error: ValidationError, config: Path | None) -> str:

@@ -54,10 +54,14 @@ class DicomDelivery:
             jobs = await self._associate(node, feed, jobs)
 
     async def _associate(self, node: Node, feed: Feed, jobs: list[Job]) -> list[Job]:
-        """One association; returns jobs that need contexts it did not propose."""
+        """One association; returns jobs that need contexts it did not propose, or the next ones if it needed none."""
         remote = Remote(node.host, node.port, node.ae_title, self._calling_ae)
         objects = await self._objects(jobs)
         proposed = _pairs(objects.values())
+        if not proposed:
+            for job in jobs:
+                feed.hold(job, "no-instance")
+            return await feed.take()
         async with await Association.open(remote, [(c, (s,)) for c, s in proposed]) as association:
             sending = _Sending(association, frozenset(proposed), self._spool, feed)
             while jobs:

@@ -169,7 +169,8 @@ class Dispatcher:
         if now - self._swept > LEASE / 4:
             self._swept = now
             await asyncio.wrap_future(self.database.submit(store.free_leases, now))
-        for lane in await asyncio.wrap_future(self.database.read(store.due_lanes, now)):
+        due = await asyncio.wrap_future(self.database.read(store.due_lanes, now))
+        for lane in [] if self.stopping else due:  # `stop` does not see what begins after it
             running = self._running.setdefault(lane, set())
             # one worker first; more only once the lane has proved to work
             wanted = 1 if lane in self._broken else self._concurrency(lane)

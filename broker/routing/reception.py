@@ -3,7 +3,7 @@
 Order of events, none of which may be swapped: bytes in the spool file; walk of the whole data set; decision of the
 rules; fsync of file and folder; one transaction with the instance and one job per destination; only then the caller
 answers 0x0000. Same SOP Instance UID again: same bytes are a success without new work but for destinations that lack
-them; other bytes are a new version, alarmed, delivered after its predecessor.
+them (and mend a file that was lost); other bytes are a new version, alarmed, delivered after its predecessor.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ from broker.routing.evaluate import Decision, decide
 from broker.routing.rules import Group, RuleSet, Test
 from broker.store import instances, jobs
 from broker.store.database import Database
-from broker.store.instances import NewInstance
+from broker.store.instances import KnownVersion, NewInstance
 from broker.store.spool import Spool, SpoolFile
 
 SYNC_THREADS = 16
 OVERLAP = 64 * 1024  # bytes; below, handing the sync to another thread costs more than it gains
 WARN_EVERY = 60.0  # seconds
+FILE_FAULTS = ("file-missing", "file-damaged")  # reasons for which deliveries are held until the object comes again
 _STATE = {"send": "routed", "hold": "held", "discard": "discarded"}
 
 
@@ -111,7 +112,7 @@ class Reception:
         return self.complete(arrival, self.begin(arrival, data))
 
     def complete(self, arrival: Arrival, file: SpoolFile) -> str:
-        """Check, decide, make durable and commit; `new`, `version` or `duplicate`.
+        """Check, decide, make durable and commit; `new`, `version`, `duplicate` or `repaired`.
 
         Raises BadContent (refuse for good), SpoolUnavailable or StoreUnavailable (the sender keeps its copy).
         The file is gone after an error or for a duplicate.
@@ -179,10 +180,18 @@ class Reception:
     def _record(self, new: NewInstance, decision: Decision) -> str:
         for _ in range(3):
             try:
-                return self._database.submit(record, new, decision.destinations, decision.rules).result()
+                return self._database.submit(record, new, decision.destinations, decision.rules, self._intact).result()
             except IntegrityError:
                 continue  # the same UID was committed on another association at this moment: look again
         raise StoreUnavailable("the same object arrives too often at once")
+
+    def _intact(self, version: KnownVersion) -> bool:
+        """The file of a known version is there in full length."""
+        try:
+            size = self._spool.locate(version.path).stat().st_size
+        except OSError:
+            return False
+        return size == version.data_offset + version.data_length
 
     def _tell(self, new: NewInstance, decision: Decision, outcome: str) -> None:
         telemetry.INSTANCES_RECEIVED.labels(outcome).inc()
@@ -190,13 +199,15 @@ class Reception:
         log = telemetry.logger()
         if outcome == "version":
             self._warn("instance.changed", new, "other bytes under a known UID")
+        if outcome == "repaired":
+            self._warn("instance.repaired", new, "its file was lost or damaged")
         if decision.action != "send":
             self._warn(f"instance.{new.state}", new, decision.reason)
         log.debug(
             "instance.received", instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae,
             state=outcome, bytes=new.data_length, rules=",".join(decision.rules), nodes=len(decision.destinations),
         )  # fmt: skip
-        if decision.destinations:
+        if decision.destinations or outcome == "repaired":
             self._wake()
 
     def _warn(self, event: str, new: NewInstance, reason: str) -> None:
@@ -212,8 +223,17 @@ class Reception:
         )
 
 
-def record(connection: Connection, new: NewInstance, destinations: Sequence[str], rules: Sequence[str]) -> str:
-    """The transaction: instance row and one delivery per destination; `new`, `version` or `duplicate`."""
+def record(
+    connection: Connection,
+    new: NewInstance,
+    destinations: Sequence[str],
+    rules: Sequence[str],
+    intact: Callable[[KnownVersion], bool],
+) -> str:
+    """The transaction: instance row and one delivery per destination; `new`, `version`, `duplicate` or `repaired`.
+
+    `intact` tells whether the file of a known version is still there: a positive answer must not rest on a lost one.
+    """
     known = instances.versions(connection, new.sop_instance_uid)
     twins = [version for version in known if version.digest == new.digest]
     same = next((version for version in twins if version.state != "purged"), None)
@@ -221,7 +241,11 @@ def record(connection: Connection, new: NewInstance, destinations: Sequence[str]
     if same is not None:
         instances.reroute(connection, same.id, new)
         _enqueue(connection, same.id, destinations, detail, new.received_at, None)
-        return "duplicate"
+        if intact(same):
+            return "duplicate"
+        instances.refile(connection, same.id, new)
+        jobs.release_held(connection, "deliver", same.id, FILE_FAULTS, new.received_at)
+        return "repaired"
     if twins:  # sent and purged since: only destinations that never had these bytes
         had = jobs.lanes_done(connection, "deliver", [version.id for version in twins])
         destinations = [node for node in destinations if lane_of(node) not in had]
@@ -233,7 +257,7 @@ def record(connection: Connection, new: NewInstance, destinations: Sequence[str]
         for node in destinations:
             jobs.join_group(connection, lane_of(node), [version.id for version in known], group)
     _enqueue(connection, subject, destinations, detail, new.received_at, group)
-    return "version" if known else "new"
+    return "version" if known and not twins else "new"
 
 
 def _enqueue(

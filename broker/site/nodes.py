@@ -59,7 +59,10 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
     """Nodes of `[[node]]` tables. Raises ConfigurationError that names the node and key."""
     nodes: list[Node] = []
     for position, table in enumerate(tables, 1):
-        label = f"node {table.get('name') or position!r}"
+        name = table.get("name") if isinstance(table, Mapping) else None
+        label = f"node {name if isinstance(name, str) and name else position!r}"
+        if not isinstance(table, Mapping):
+            raise ConfigurationError(f"{label}: must be a table")
         try:
             parsed = _NodeTable.model_validate(table)
         except ValidationError as error:

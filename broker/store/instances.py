@@ -11,7 +11,7 @@ from broker.store import tables
 _t = tables.instance
 # built once: making a statement anew costs more than running it
 _VERSIONS = (
-    select(_t.c.id, _t.c.version, _t.c.digest, _t.c.state)
+    select(_t.c.id, _t.c.version, _t.c.digest, _t.c.state, _t.c.path, _t.c.data_offset, _t.c.data_length)
     .where(_t.c.sop_instance_uid == bindparam("uid"))
     .order_by(_t.c.version.desc())
     .with_for_update()
@@ -45,12 +45,15 @@ class NewInstance:
 
 @dataclass(frozen=True, slots=True)
 class KnownVersion:
-    """A version of an object that is there already."""
+    """A version of an object that is there already. Offset and length in bytes."""
 
     id: int
     version: int
     digest: bytes
     state: str
+    path: str
+    data_offset: int
+    data_length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class StoredObject:
 def versions(connection: Connection, sop_instance_uid: str) -> list[KnownVersion]:
     """All versions of an object, newest first; on PostgreSQL a purge of them waits for this transaction."""
     rows = connection.execute(_VERSIONS, {"uid": sop_instance_uid})
-    return [KnownVersion(row.id, row.version, bytes(row.digest), row.state) for row in rows]
+    return [KnownVersion(row[0], row[1], bytes(row[2]), *row[3:]) for row in rows]
 
 
 def add(connection: Connection, new: NewInstance, version: int) -> int:
@@ -79,6 +82,11 @@ def add(connection: Connection, new: NewInstance, version: int) -> int:
     key = result.inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def refile(connection: Connection, key: int, new: NewInstance) -> None:
+    """The same bytes came again and take the place of a file that was lost or damaged."""
+    connection.execute(update(_t).where(_t.c.id == key).values(path=new.path, data_offset=new.data_offset))
 
 
 def stored(connection: Connection, ids: list[int]) -> dict[int, StoredObject]:

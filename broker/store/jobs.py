@@ -159,6 +159,16 @@ def put_back(connection: Connection, job: Job, due_at: float, error: str, *, ite
     return bool(done.rowcount)
 
 
+def release_held(connection: Connection, kind: str, subject: int, errors: Sequence[str], now: float) -> int:
+    """Make jobs ready that were held with one of these errors, which is mended; how many."""
+    done = connection.execute(
+        update(_t)
+        .where(_t.c.kind == kind, _t.c.subject == subject, _t.c.state == HELD, _t.c.last_error.in_(errors))
+        .values(state=READY, due_at=now)
+    )
+    return int(done.rowcount)
+
+
 def renew(connection: Connection, ids: Sequence[int], owner: str, until: float) -> int:
     """Extend leases that are still ours; how many."""
     done = connection.execute(

@@ -72,7 +72,10 @@ class SpoolFile:
         self.data_length += len(data)
 
     def keep(self) -> None:
-        """Put file and folder on stable storage. Raises SpoolUnavailable; then call abandon. May run beside a reader."""
+        """Put file and folder on stable storage; may run beside a reader.
+
+        Raises SpoolUnavailable; then call abandon.
+        """
         try:
             faults.point("spool.sync")
             os.fsync(self._descriptor)

@@ -5,8 +5,8 @@
     python tests/bench/receive.py --rounds 1 --count 20      the short variant of CI
 
 Each round makes fresh SOP Instance UIDs and sends the same files with DCMTK's storescu to every receiver in turn, in
-another order each time, after a sync of the disk. The time is that of the whole storescu process. Only the broker fsyncs each object (file,
-folder, database) before its answer.
+another order each time, after a sync of the disk. The time is that of the whole storescu process. The broker fsyncs
+each object (file, folder, database) before its answer; Orthanc syncs its files; DCMTK and pynetdicom sync nothing.
 """
 
 from __future__ import annotations

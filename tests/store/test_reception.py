@@ -167,6 +167,7 @@ def test_an_object_is_judged_by_its_own_bytes_even_when_its_file_is_closed_alrea
     reception = place.reception(TO_PACS)
     file = reception.begin(arrival(one), one.data)
     file.keep()
+    file.close()
     foreign = [reception.begin(arrival(other), other.data) for _ in range(3)]
     new, _ = reception._judge(arrival(one), file)
     assert new.sop_instance_uid == "2.999.1"
@@ -191,6 +192,40 @@ def test_the_same_bytes_reach_a_destination_that_lacks_them(place: Place) -> Non
     assert place.take(item, TO_BOTH) == "duplicate"
     (row,) = place.rows()
     assert place.jobs() == [("deliver:pacs", row["id"], "done"), ("deliver:cad", row["id"], "ready")]
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_the_same_bytes_repair_a_file_that_was_lost(place: Place, damage: str) -> None:
+    """A positive answer says that the bytes are here; and sending again is what a technologist can do."""
+    item = slice_of()
+    place.take(item)
+    (file,) = place.files()
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-2])
+    (job,) = place.database.submit(jobs.claim, "deliver:pacs", "t", time.time() + 1, 60.0, 64).result(10)
+    place.database.submit(jobs.finish, job, jobs.HELD, 1.0, f"file-{damage}".replace("cut", "damaged")).result(10)
+    place.woken = 0
+    assert place.take(item) == "repaired"
+    (row,) = place.rows()
+    raw = place.spool.locate(row["path"]).read_bytes()
+    assert raw[row["data_offset"] :] == item.data
+    assert place.jobs() == [("deliver:pacs", row["id"], "ready")]
+    assert place.woken == 1
+    assert place.take(item) == "duplicate"
+    left = sweep.set_aside_unclaimed(place.database, place.spool, before=time.time() + 1)
+    assert left == (0 if damage == "missing" else 1)
+
+
+def test_a_repair_frees_no_job_that_was_held_for_another_reason(place: Place) -> None:
+    item = slice_of()
+    place.take(item)
+    (job,) = place.database.submit(jobs.claim, "deliver:pacs", "t", time.time() + 1, 60.0, 64).result(10)
+    place.database.submit(jobs.finish, job, jobs.HELD, 1.0, "status-C000").result(10)
+    place.files()[0].unlink()
+    assert place.take(item) == "repaired"
+    assert [state for *_, state in place.jobs()] == ["held"]
 
 
 def test_other_bytes_are_a_new_version_after_the_old_one(place: Place) -> None:
@@ -439,7 +474,7 @@ def test_a_purged_object_reaches_a_destination_that_never_had_it(place: Place) -
     place.take(item)
     place.deliver()
     place.purge()
-    assert place.take(item, TO_BOTH) == "version"
+    assert place.take(item, TO_BOTH) == "new"  # known bytes: nothing to be alarmed about
     old, new = place.rows()
     assert (old["state"], new["state"]) == ("purged", "routed")
     assert place.jobs() == [("deliver:pacs", old["id"], "done"), ("deliver:cad", new["id"], "ready")]
@@ -455,7 +490,7 @@ def test_purged_other_bytes_do_not_count_as_had(place: Place) -> None:
     place.take(second, TO_PACS)
     place.deliver()
     assert place.purge() == 2
-    assert place.take(second, TO_BOTH) == "version"
+    assert place.take(second, TO_BOTH) == "new"
     newest = place.rows()[-1]
     assert [(lane, state) for lane, subject, state in place.jobs() if subject == newest["id"]] == [
         ("deliver:cad", "ready")
@@ -482,6 +517,7 @@ def test_files_without_a_row_are_set_aside_and_others_stay(place: Place) -> None
     place.take(slice_of())
     orphan = place.spool.create(b"never promised")
     orphan.keep()
+    orphan.close()
     assert sweep.set_aside_unclaimed(place.database, place.spool, before=time.time() - 3600) == 0  # too young
     assert sweep.set_aside_unclaimed(place.database, place.spool, before=time.time() + 1) == 1
     assert not orphan.path.exists()
@@ -498,7 +534,7 @@ def test_files_of_held_and_purged_objects_are_claimed(place: Place) -> None:
 def test_a_file_that_vanishes_under_the_sweep_harms_nobody(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reception that failed removes its file at the same moment."""
     for content in (b"a", b"b", b"c"):
-        place.spool.create(content).keep()
+        place.spool.create(content).close()
     real = instances.known_paths
 
     def and_vanish(connection: Connection, prefix: str) -> set[str]:
@@ -518,7 +554,7 @@ def test_a_file_that_vanishes_under_the_sweep_harms_nobody(place: Place, monkeyp
 
     monkeypatch.setattr(sweep.instances, "known_paths", real)
     for content in (b"d", b"e"):
-        place.spool.create(content).keep()
+        place.spool.create(content).close()
     monkeypatch.setattr(Path, "stat", stat)
     assert sweep.set_aside_unclaimed(place.database, place.spool, before=time.time() + 1) == 1
 

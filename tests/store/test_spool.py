@@ -13,7 +13,7 @@ import pytest
 from broker import faults
 from broker.errors import SpoolUnavailable
 from broker.store import spool as module
-from broker.store.spool import Spool
+from broker.store.spool import Spool, SpoolFile
 
 
 @pytest.fixture
@@ -33,6 +33,14 @@ def files(spool: Spool) -> list[Path]:
     return [path for path in spool.root.rglob("*") if path.is_file()]
 
 
+def kept(spool: Spool, data: bytes = b"x") -> SpoolFile:
+    """A file on stable storage, closed."""
+    file = spool.create(data)
+    file.keep()
+    file.close()
+    return file
+
+
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -42,6 +50,7 @@ def test_a_kept_file_holds_head_and_data(spool: Spool) -> None:
     file.write(b"abc")
     file.write(b"defg")
     file.keep()
+    file.close()
     path = spool.locate(file.name)
     assert path.read_bytes() == b"headabcdefg"
     assert (file.data_offset, file.data_length, file.digest) == (4, 7, sha256(b"abcdefg").digest())
@@ -52,9 +61,7 @@ def test_a_kept_file_holds_head_and_data(spool: Spool) -> None:
 def test_names_are_ours_unique_and_below_the_spool(spool: Spool) -> None:
     names = set()
     for _ in range(50):
-        file = spool.create(b"")
-        names.add(file.name)
-        file.keep()
+        names.add(kept(spool, b"").name)
     assert len(names) == 50
     for name in names:
         assert not name.startswith("/")
@@ -78,6 +85,7 @@ def test_everything_is_synced_before_it_counts(spool: Spool, monkeypatch: pytest
     synced.clear()
     file.keep()
     assert synced == [str(file.path), str(hour)]
+    file.close()
 
 
 def test_abandoning_removes_the_file(spool: Spool) -> None:
@@ -126,6 +134,7 @@ def test_short_writes_are_continued(spool: Spool, monkeypatch: pytest.MonkeyPatc
     file = spool.create(b"0123456789")
     file.write(b"abcdefghij")
     file.keep()
+    file.close()
     assert spool.locate(file.name).read_bytes() == b"0123456789abcdefghij"
 
 
@@ -143,13 +152,12 @@ def test_a_folder_removed_behind_our_back_is_made_again(spool: Spool) -> None:
     file.path.parent.parent.rmdir()
     with pytest.raises(SpoolUnavailable):
         spool.create(b"x")
-    spool.create(b"x").keep()
+    kept(spool)
     assert len(files(spool)) == 1
 
 
 def test_removing_twice_is_fine(spool: Spool) -> None:
-    file = spool.create(b"x")
-    file.keep()
+    file = kept(spool)
     spool.remove(file.name)
     spool.remove(file.name)
     assert files(spool) == []
@@ -165,8 +173,7 @@ def test_folders_are_those_of_hours_oldest_first(spool: Spool) -> None:
 
 
 def test_a_file_set_aside_is_moved_whole(spool: Spool) -> None:
-    file = spool.create(b"x")
-    file.keep()
+    file = kept(spool)
     spool.set_aside(file.path)
     assert [path.parent.name for path in files(spool)] == ["unclaimed"]
     assert files(spool)[0].read_bytes() == b"x"

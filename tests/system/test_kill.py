@@ -117,7 +117,7 @@ def soak(site: Site, rounds: int, archive: Path, query: Callable[[str], list[tup
         found: list[threading.Thread] = [Modality(running.dicom, debts, images) for debts in owed]
         return [*found, Ris(running.hl7, owed_orders, orders)]
 
-    deaths = {point: 0 for point in POINTS}
+    deaths = dict.fromkeys(POINTS, 0)
     for number in range(rounds):
         point = POINTS[number % len(POINTS)]
         deaths[point] += one_round(site, point, 1 + number // len(POINTS), senders)

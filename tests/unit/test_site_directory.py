@@ -1,0 +1,224 @@
+"""Nodes in depth: what site.toml may say, who is calling, which sender is known, who knocks."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from broker.dicom.negotiation import AssociationRequest
+from broker.dicom.provider import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN
+from broker.errors import ConfigurationError
+from broker.site import directory as module
+from broker.site import knocking
+from broker.site.directory import Directory, NodeAdmission
+from broker.site.knocking import KnockBook
+from broker.site.nodes import Node, parse_nodes
+
+PACS = {
+    "name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": 104, "roles": ["destination"],
+}  # fmt: skip
+CT = {"name": "ct", "kind": "dicom", "ae_title": "CT01", "host": "127.0.0.2", "roles": ["modality"]}
+RIS = {"name": "ris", "kind": "hl7", "application": "RIS", "facility": "HOSP", "roles": ["ris"]}
+
+
+def error(*tables: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_nodes(tables)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+# --- parsing ---------------------------------------------------------------------------------------------
+
+
+def test_nodes_become_values() -> None:
+    pacs, ct, ris = parse_nodes([PACS, CT, RIS])
+    assert pacs == Node("pacs", "dicom", "PACS", "", "", "127.0.0.1", 104, frozenset({"destination"}), 1)
+    assert (ct.port, ct.host) == (0, "127.0.0.2")
+    assert (ris.ae_title, ris.application, ris.facility) == ("", "RIS", "HOSP")
+    assert parse_nodes([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "fax"}, ["kind"]), ({"kind": None}, ["kind"]), ({"ae_title": None}, ["ae_title"]),
+        ({"ae_title": "X" * 17}, ["ae_title", "16"]), ({"ae_title": "Ä"}, ["ae_title"]),
+        ({"ae_title": "  "}, ["ae_title"]),
+        ({"host": ""}, ["host"]), ({"host": None}, ["roles", "host"]), ({"port": None}, ["roles", "port"]),
+        ({"port": 0}, ["port"]), ({"port": 65536}, ["port"]), ({"port": "many"}, ["port"]),
+        ({"roles": ["boss"]}, ["roles"]), ({"roles": "destination"}, ["roles"]),
+        ({"associations": 0}, ["associations"]), ({"associations": 17}, ["associations"]),
+        ({"prot": 104}, ["prot", "unknown key"]), ({"name": "../x"}, ["name"]),
+        ({"name": "x" * 65}, ["name"]), ({"name": "a:b"}, ["name"]), ({"name": "Größe"}, ["name"]),
+        ({"name": ["a"]}, ["name"]), ({"name": "a\nb"}, ["name"]), ({"name": "pacs\n"}, ["name"]),
+    ],
+)  # fmt: skip
+def test_errors_name_node_and_key(change: dict[str, Any], words: list[str]) -> None:
+    text = error({key: value for key, value in (PACS | change).items() if value is not None})
+    assert text.startswith("node ")
+    for word in words:
+        assert word in text, text
+
+
+def test_what_a_kind_needs() -> None:
+    assert "application" in error({"name": "ris", "kind": "hl7"})
+    assert "roles" in error(RIS | {"roles": ["destination"]})
+    assert "used twice" in error(PACS, CT, PACS)
+    assert error({"kind": "dicom"}).startswith("node 1")
+    assert error(PACS, {"kind": "dicom"}).startswith("node 2")
+
+
+@pytest.mark.parametrize("bad", ["x", 5, None, ["name"]])
+def test_a_node_that_is_no_table(bad: Any) -> None:
+    assert error(bad).startswith("node 1")
+
+
+_scalars = some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=8)
+_values = _scalars | some.lists(_scalars, max_size=2) | some.dictionaries(some.text(max_size=3), _scalars, max_size=2)
+
+
+@given(some.sampled_from([*PACS, "application", "facility", "associations", "other"]), _values)
+def test_any_value_is_understood_or_refused_by_name(key: str, value: Any) -> None:
+    try:
+        parse_nodes([PACS | {key: value}])
+    except ConfigurationError as refused:
+        text = str(refused)
+    else:
+        text = "node"
+    assert text.startswith("node")
+    assert "\n" not in text
+
+
+# --- directory -------------------------------------------------------------------------------------------
+
+
+def test_callers_are_bound_to_their_address_where_one_is_given() -> None:
+    anywhere = {"name": "mr", "kind": "dicom", "ae_title": "MR01"}
+    found = Directory(parse_nodes([PACS, CT, RIS, anywhere]))
+    assert found.caller("CT01", "127.0.0.2") is found.node("ct")
+    assert found.caller("CT01", "127.0.0.1") is None
+    assert found.caller("MR01", "10.9.8.7") is found.node("mr")
+    assert found.caller("ct01", "127.0.0.2") is None
+    assert found.caller("", "127.0.0.2") is None
+    assert found.node("nobody") is None
+
+
+def test_two_nodes_may_share_an_ae_title_at_different_addresses() -> None:
+    found = Directory(parse_nodes([CT, CT | {"name": "ct2", "host": "127.0.0.3"}]))
+    assert found.caller("CT01", "127.0.0.3") is found.node("ct2")
+
+
+def test_addresses_are_compared_by_meaning() -> None:
+    found = Directory(parse_nodes([CT | {"host": "0:0:0:0:0:0:0:1"}]))
+    assert found.caller("CT01", "::1") is not None
+
+
+def test_a_host_name_keeps_its_addresses_while_the_resolver_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Any] = [[(0, 0, 0, "", ("10.0.0.1", 0)), (0, 0, 0, "", ("10.0.0.2", 0))]]
+
+    def resolve(*_: Any, **__: Any) -> Any:
+        if not answers:
+            raise socket.gaierror("no network")
+        return answers.pop()
+
+    monkeypatch.setattr(module.socket, "getaddrinfo", resolve)
+    found = Directory(parse_nodes([CT | {"host": "ct.hospital"}]))
+    for _ in range(2):
+        assert found.caller("CT01", "10.0.0.1") is not None
+        assert found.caller("CT01", "10.0.0.2") is not None
+        found.resolve()
+    answers.append([(0, 0, 0, "", ("10.0.0.3", 0))])
+    found.resolve()
+    assert found.caller("CT01", "10.0.0.1") is None
+    assert found.caller("CT01", "10.0.0.3") is not None
+
+
+def test_a_host_name_that_never_resolved_admits_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror
+
+    monkeypatch.setattr(module.socket, "getaddrinfo", away)
+    found = Directory(parse_nodes([CT | {"host": "ct.hospital"}]))
+    assert found.caller("CT01", "10.0.0.1") is None
+
+
+def test_senders_are_known_by_application_and_facility() -> None:
+    found = Directory(parse_nodes([RIS, RIS | {"name": "any", "application": "HIS", "facility": ""},
+                                   RIS | {"name": "lab", "application": "LAB", "roles": []}]))  # fmt: skip
+    assert found.knows_sender("RIS", "HOSP")
+    assert not found.knows_sender("RIS", "OTHER")
+    assert found.knows_sender("HIS", "ANYTHING")
+    assert not found.knows_sender("LAB", "HOSP")
+    assert not found.knows_sender("", "")
+
+
+# --- admission -------------------------------------------------------------------------------------------
+
+
+def admit(called: str, calling: str, *, accept: Any = "known", address: str = "127.0.0.2") -> tuple[Any, list[Any]]:
+    knocks: list[Any] = []
+    admission = NodeAdmission(Directory(parse_nodes([CT])), "BROKER", accept, lambda *who: knocks.append(who))
+    return admission.admit(AssociationRequest(called, calling, ()), address), knocks
+
+
+def test_a_known_caller_enters() -> None:
+    assert admit("BROKER", "CT01") == (None, [])
+
+
+def test_an_unknown_caller_knocks() -> None:
+    assert admit("BROKER", "CT02") == (CALLING_AE_UNKNOWN, [("CT02", "127.0.0.2")])
+    assert admit("BROKER", "CT01", address="127.0.0.9") == (CALLING_AE_UNKNOWN, [("CT01", "127.0.0.9")])
+    assert admit("BROKER", "CT02", accept="any") == (None, [])
+
+
+@pytest.mark.parametrize("called", ["", "OTHER", "broker", "BROKER2", "../BROKER"])
+def test_ul14_a_wrong_called_title_is_refused_whoever_calls(called: str) -> None:
+    for accept in ("known", "any"):
+        assert admit(called, "CT01", accept=accept) == (CALLED_AE_UNKNOWN, [])
+
+
+@pytest.mark.parametrize("calling", ["", "A\x00B", "A\x1bB", "A\nB", "Ä", "A\\B", "\x7f"])
+def test_ul11_titles_that_cannot_be_are_refused_and_not_remembered(calling: str) -> None:
+    for accept in ("known", "any"):
+        assert admit("BROKER", calling, accept=accept) == (CALLING_AE_UNKNOWN, [])
+
+
+# --- knocking --------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Stands for the database: counts what is submitted."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+
+    def submit(self, unit: Any, calling: str, address: str, now: float) -> None:
+        self.calls.append((calling, address))
+
+
+def test_a_scanner_writes_once_a_minute_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(knocking.time, "time", lambda: now[0])
+    recorder = Recorder()
+    book = KnockBook(recorder)  # type: ignore[arg-type]
+    for _ in range(500):
+        book.knocked("CT09", "10.0.0.1")
+    book.knocked("CT09", "10.0.0.2")
+    assert recorder.calls == [("CT09", "10.0.0.1"), ("CT09", "10.0.0.2")]
+    now[0] += knocking.INTERVAL
+    book.knocked("CT09", "10.0.0.1")
+    assert len(recorder.calls) == 3
+
+
+def test_ever_new_titles_cost_bounded_memory() -> None:
+    recorder = Recorder()
+    book = KnockBook(recorder)  # type: ignore[arg-type]
+    for number in range(knocking.MAX_REMEMBERED * 2 + 10):
+        book.knocked(f"X{number}", "10.0.0.1")
+        assert len(book._seen) <= knocking.MAX_REMEMBERED

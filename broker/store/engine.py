@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -22,10 +22,15 @@ _READ_ONLY = "25006"  # a standby: we were moved to it, or it is about to be pro
 
 
 def open_engine(url: str, *, readers: int = 0) -> Engine:
-    """An engine for writing, or with `readers` > 0 for that many reading connections."""
+    """An engine for writing, or with `readers` > 0 for that many reading connections. Raises ConfigurationError."""
     if url.startswith("sqlite"):
         return _sqlite(url, readers)
-    return _postgresql(url, readers)
+    try:
+        return _postgresql(url, readers)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            "database.url: not a URL of the form postgresql+psycopg://user:password@host/name"
+        ) from None
 
 
 def _sqlite(url: str, readers: int) -> Engine:

@@ -423,3 +423,10 @@ def test_writer_recovers_after_the_connection_died(sqlite: Database) -> None:
     assert broken.exception(10) is not None
     wait_until(lambda: sqlite.submit(knock, "after").exception(10) is None, 10, "the writer writes again")
     assert names(sqlite) == {"after"}
+
+
+def test_a_malformed_url_is_a_configuration_error_without_the_password() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Database("postgresql+psycopg://user:hunter2@host:notaport/x")
+    assert "database.url" in str(caught.value)
+    assert "hunter2" not in str(caught.value)

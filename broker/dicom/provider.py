@@ -132,7 +132,8 @@ class Provider:
                 telemetry.ASSOCIATIONS.labels("provider").dec()
             else:
                 _decrease(self._half_open, address)
-                self._log_noise(address, session.ended_by)
+                if session.ended_by != "refused":  # that has a line of its own
+                    self._log_noise(address, session.ended_by)
 
     def _enter(self, request: AssociationRequest, wire: Wire) -> Refusal | None:
         """Admission and limits; from here on the connection counts as an association."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from typing import Any
@@ -18,6 +19,7 @@ GRACE = 8.0  # seconds for running work after a stop signal
 
 def serve(settings: Settings) -> int:
     """Run until told to stop; the exit code. Raises ConfigurationError."""
+    os.umask(0o077)  # orders and images are nobody else's business
     data = DataDirectory(settings.service.data_dir)
     try:
         log = settings.log

@@ -186,6 +186,14 @@ class Mllp:
         self.close()
 
 
+def destination(name: str, port: int) -> str:
+    """A `[[node]]` of site.toml that takes objects on a loopback port; its AE title is its name in capitals."""
+    return (
+        f'[[node]]\nname = "{name}"\nkind = "dicom"\nae_title = "{name.upper()}"\n'
+        f'host = "127.0.0.1"\nport = {port}\nroles = ["destination"]\n'
+    )
+
+
 def order(
     number: int, *, control: str = "NW", modality: str = "CT", station: str = "CT01", start: str = "20300312103000",
     patient: str = "QZPAT", name: str = "Müller^Käthe", control_id: str = "", status: str = "SC",

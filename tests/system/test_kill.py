@@ -14,7 +14,7 @@ import pytest
 from support.objects import Encoded, ct_slice
 from support.peers import received, storescp
 from support.raw import RawScu
-from support.site import Mllp, Site, order
+from support.site import Mllp, Site, destination, order
 from support.tools import wait_until
 
 POINTS = (
@@ -22,18 +22,10 @@ POINTS = (
     "hl7.answer", "delivery.send", "delivery.sent",
 )  # fmt: skip
 
-SITE = """
-[[node]]
-name = "archive"
-kind = "dicom"
-ae_title = "ARCHIVE"
-host = "127.0.0.1"
-port = {port}
-roles = ["destination"]
-
+RULE = """
 [[rule]]
 name = "all"
-when = {{ field = "tag.Modality", op = "is", value = "CT" }}
+when = { field = "tag.Modality", op = "is", value = "CT" }
 send = ["archive"]
 """
 
@@ -147,7 +139,7 @@ def soak(site: Site, rounds: int, archive: Path, query: Callable[[str], list[tup
 def test_nothing_acknowledged_is_lost_sqlite(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     with storescp(archive) as port:
-        site = Site(tmp_path / "site", site=SITE.format(port=port))
+        site = Site(tmp_path / "site", site=destination("archive", port) + RULE)
         soak(site, 50, archive, site.rows)
 
 
@@ -161,5 +153,5 @@ def test_nothing_acknowledged_is_lost_postgresql(tmp_path: Path, database_url: s
             return connection.execute(text).fetchall()
 
     with storescp(archive) as port:
-        site = Site(tmp_path / "site", site=SITE.format(port=port), database_url=database_url)
+        site = Site(tmp_path / "site", site=destination("archive", port) + RULE, database_url=database_url)
         soak(site, 20, archive, query)

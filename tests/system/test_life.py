@@ -47,6 +47,8 @@ def test_only_known_devices_enter_and_others_are_seen_knocking(tmp_path: Path) -
         wait_until(lambda: len(site.rows("select * from knock")) == 3, 10, "knocks are written")
         assert {row[0] for row in site.rows("select ae_title from knock")} == {"NOBODY", "MR01", "ct01"}
         assert run("echoscu", "-aet", "CT01", "-aec", "BROKER", "127.0.0.1", str(site.dicom)).returncode == 0
+        open_to_others = [p.name for p in (site.data, *site.data.rglob("*")) if p.stat().st_mode & 0o077]
+        assert open_to_others == []
 
 
 def test_stops_in_time_with_idle_peers(tmp_path: Path) -> None:

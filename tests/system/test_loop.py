@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from support.objects import SAMPLES, Encoded, from_sample
 from support.peers import orthanc, received, send, storescp
-from support.site import Mllp, Site, order
+from support.site import Mllp, Site, destination, order
 from support.tools import run, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # the samples are odd on purpose
@@ -20,35 +20,19 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # the sa
 DAMAGED = {"MR_truncated.dcm", "rtplan_truncated.dcm"}
 NOT_FOR_ORTHANC = {"SC_rgb_jpeg.dcm", "rtdose_rle.dcm", "rtdose_rle_1frame.dcm"}
 
-SITE = """
-[[node]]
-name = "archive"
-kind = "dicom"
-ae_title = "ARCHIVE"
-host = "127.0.0.1"
-port = {archive}
-roles = ["destination"]
-
-[[node]]
-name = "orthanc"
-kind = "dicom"
-ae_title = "ORTHANC"
-host = "127.0.0.1"
-port = {orthanc}
-roles = ["destination"]
-
+RULES = """
 [[rule]]
 name = "everything to the archive"
-when = {{ field = "assoc.calling_ae", op = "is", value = "MODALITY" }}
+when = { field = "assoc.calling_ae", op = "is", value = "MODALITY" }
 send = ["archive"]
 
 [[rule]]
 name = "what has a study to Orthanc"
-when = {{ all = [
-  {{ field = "assoc.calling_ae", op = "glob", value = "MODAL*" }},
-  {{ field = "tag.StudyInstanceUID", op = "regex", value = "^[0-9.]+$" }},
-  {{ not = {{ field = "tag.SOPInstanceUID", op = "is", value = "1.2.3" }} }},
-] }}
+when = { all = [
+  { field = "assoc.calling_ae", op = "glob", value = "MODAL*" },
+  { field = "tag.StudyInstanceUID", op = "regex", value = "^[0-9.]+$" },
+  { not = { field = "tag.SOPInstanceUID", op = "is", value = "1.2.3" } },
+] }
 send = ["orthanc"]
 """
 
@@ -100,7 +84,9 @@ def test_order_reaches_the_worklist_and_images_reach_both_destinations(tmp_path:
     with (
         storescp(tmp_path / "archive") as archive,
         orthanc(tmp_path / "orthanc") as pacs,
-        Site(tmp_path / "site", site=SITE.format(archive=archive, orthanc=pacs.dicom)) as site,
+        Site(
+            tmp_path / "site", site=destination("archive", archive) + destination("orthanc", pacs.dicom) + RULES
+        ) as site,
     ):
         with Mllp(site.hl7) as ris:
             answer = ris.exchange(order(1))

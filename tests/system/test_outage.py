@@ -13,21 +13,13 @@ import pytest
 from support.objects import Encoded, ct_slice
 from support.peers import received, storescp
 from support.raw import RawScu
-from support.site import Mllp, Site, order
+from support.site import Mllp, Site, destination, order
 from support.tools import free_port, run, wait_until
 
-SITE = """
-[[node]]
-name = "archive"
-kind = "dicom"
-ae_title = "ARCHIVE"
-host = "127.0.0.1"
-port = {port}
-roles = ["destination"]
-
+RULE = """
 [[rule]]
 name = "all"
-when = {{ field = "tag.Modality", op = "exists" }}
+when = { field = "tag.Modality", op = "exists" }
 send = ["archive"]
 """
 
@@ -41,7 +33,7 @@ def archive_port() -> int:
 def site(tmp_path: Path, database_url: str, archive_port: int) -> Iterator[Site]:
     """A broker on SQLite and on PostgreSQL."""
     url = database_url if database_url.startswith("postgresql") else ""
-    with Site(tmp_path / "site", site=SITE.format(port=archive_port), database_url=url) as running:
+    with Site(tmp_path / "site", site=destination("archive", archive_port) + RULE, database_url=url) as running:
         yield running
 
 

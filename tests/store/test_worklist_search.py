@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert
-from worklist_samples import DATE, DEVICES, SPS, STATION, TIME, document, query
+from support.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
 
 from broker.orders.names import fold
 from broker.store import tables

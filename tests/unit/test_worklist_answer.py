@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from worklist_samples import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, document, query, read
+from support.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, document, query, read
 
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.charset import lookup

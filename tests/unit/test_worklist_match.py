@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worklist_samples import DATE, DEVICES, SPS, STATION, TIME, document, query
+from support.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
 
 from broker.worklist.match import matches
 from broker.worklist.wildcard import compile_wildcard

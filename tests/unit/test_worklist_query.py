@@ -6,7 +6,7 @@ import struct
 import time
 
 import pytest
-from worklist_samples import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, TIME, encoded, query
+from support.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, TIME, encoded, query
 
 from broker.errors import BadContent
 from broker.worklist.identifier import MAX_BYTES, decode_identifier

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from worklist_samples import IMPLICIT, SPS, document, encoded, read
+from support.worklist import IMPLICIT, SPS, document, encoded, read
 
 from broker.dicom.wire import ConnectionLost
 from broker.errors import BadContent, StoreUnavailable

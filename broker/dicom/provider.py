@@ -35,7 +35,6 @@ CALLING_AE_UNKNOWN = Refusal(1, 1, 3, "calling-ae-unknown")
 CALLED_AE_UNKNOWN = Refusal(1, 1, 7, "called-ae-unknown")
 APPLICATION_CONTEXT_UNKNOWN = Refusal(1, 1, 2, "application-context")
 LOCAL_LIMIT = Refusal(2, 3, 2, "local-limit")
-CONGESTION = Refusal(2, 3, 1, "congestion")
 
 
 class Admission(Protocol):

@@ -101,11 +101,6 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     row: int | None = None  # the stored order, also when nothing is written
 
-    @property
-    def refused(self) -> bool:
-        """True if the message cannot be accepted."""
-        return any(finding.is_error for finding in self.findings)
-
 
 def merged(old: Document, change: Document) -> Document:
     """Attributes after a change: given ones replace, empty ones delete, absent ones stay."""

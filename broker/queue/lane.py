@@ -92,8 +92,9 @@ class Feed:
     async def settle(self, error: BaseException | None) -> None:
         """After the handler: put back what it did not report."""
         now = time.time()
+        passing = error is None or isinstance(error, asyncio.CancelledError) or getattr(error, "retryable", False)
         for job in list(self._open.values()):
-            if error is None or isinstance(error, PeerFault | Unavailable | asyncio.CancelledError):
+            if passing:
                 code = getattr(error, "code", "") if error else ""
                 if self._dispatcher.policy.expired(job.created_at, now):
                     self.hold(job, "gave-up")

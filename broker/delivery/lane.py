@@ -13,8 +13,9 @@ from pathlib import Path
 from broker import faults, telemetry
 from broker.delivery.outcome import verdict
 from broker.dicom import uids
-from broker.dicom.association import Context
-from broker.dicom.user import Association, Remote
+from broker.dicom.association import Association
+from broker.dicom.message import Context
+from broker.dicom.user import Proposal, Remote, associate
 from broker.errors import PeerFault
 from broker.queue.lane import Feed
 from broker.site.nodes import Node
@@ -62,7 +63,7 @@ class DicomDelivery:
             for job in jobs:
                 feed.hold(job, "no-instance")
             return await feed.take()
-        async with await Association.open(remote, [(c, (s,)) for c, s in proposed]) as association:
+        async with associate(remote, [Proposal(c, (s,)) for c, s in proposed]) as association:
             sending = _Sending(association, frozenset(proposed), self._spool, feed)
             while jobs:
                 later = await sending.send(jobs, objects)

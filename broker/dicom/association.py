@@ -1,101 +1,256 @@
-"""What both sides of an established association share: contexts, message assembly, sending messages (PS3.8 annex E)."""
+"""An established association, either side of it: one loop reads, handlers serve the peer, invocations await it.
+
+The loop waits for others at three points only, where TCP then slows the peer down: a data set that its handler does
+not read, a request beyond the negotiated window (1:1 unless asked), responses that nobody takes. So fragments,
+C-CANCEL, release and abort are seen while handlers work.
+
+States of PS3.8 table 9-10 here: Sta6 `_read`; Sta7 `release`; Sta8 to Sta12 `_release_asked`; Sta13 `Wire.part`.
+Sta1 to Sta5 are in `session` (acceptor) and `user` (requestor).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
 
+from broker import telemetry
 from broker.dicom import command as cmd
 from broker.dicom import pdu
-from broker.dicom.wire import Wire
-from broker.errors import ProtocolViolation
+from broker.dicom import status as st
+from broker.dicom.invocation import Invocation, Response
+from broker.dicom.limits import Limits
+from broker.dicom.message import Context, Data, MessageAssembly, Peer, Sender
+from broker.dicom.operations import Operations
+from broker.dicom.request import Service
+from broker.dicom.serving import Desk
+from broker.dicom.stream import DataStream
+from broker.dicom.wire import ConnectionLost, DeadlinePassed, IdlePassed, Wire
+from broker.errors import BrokerError, PeerFault, ProtocolViolation
+
+RELEASE_TIMEOUT = 5.0  # seconds
+_REASONS = {"unknown-pdu": pdu.UNRECOGNIZED_PDU, "unexpected-pdu": pdu.UNEXPECTED_PDU}
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """An accepted presentation context."""
+class Association(Operations):
+    """See the module's text. `run` must be running for anything to happen."""
 
-    id: int
-    abstract_syntax: str
-    transfer_syntax: str
+    def __init__(
+        self, wire: Wire, peer: Peer, contexts: Mapping[int, Context], *, max_length: int, limits: Limits,
+        services: Mapping[int, Service], window: tuple[int, int] = (1, 1), requestor: bool = False,
+    ) -> None:  # fmt: skip
+        """`services` by context id; `window`: requests that may be open to the peer, and of the peer to us."""
+        self.peer = peer
+        self.contexts = contexts
+        self.ended_by = ""  # why it ended, as a code; empty while it lives
+        self._wire = wire
+        self._limits = limits
+        self._requestor = requestor
+        self._assembly = MessageAssembly(contexts)
+        self._receiver: DataStream | Invocation | None = None  # where data set fragments go
+        self._sender = Sender(wire, pdu.payload_per_pdu(max_length))
+        self._desk = Desk(self, peer, self._sender, services, window=window[1], max_object=limits.max_object)
+        self._by_syntax = {(c.abstract_syntax, c.transfer_syntax): c for c in contexts.values() if c.uses}
+        self._by_class = {c.abstract_syntax: c for c in contexts.values() if c.uses}
+        self._slots = asyncio.Semaphore(window[0])
+        self._invocations: dict[int, Invocation] = {}
+        self._message_id = 0
+        self._cancelling: set[asyncio.Task[None]] = set()
+        self._releasing = self._collided = False
+        self._reader: asyncio.Task[None] | None = None
 
+    # --- life --------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end, as it says itself, and the address it comes from."""
+    def start(self, ended: Callable[[], None]) -> None:
+        """Run in the background, and call `ended` afterwards."""
+        self._reader = asyncio.get_running_loop().create_task(self.run())
+        self._reader.add_done_callback(lambda _: ended())
 
-    calling_ae: str
-    called_ae: str
-    address: str
+    async def run(self) -> None:
+        """Read until the association ends; never raises for what a peer does."""
+        self._reader = asyncio.current_task()
+        word = b""
+        try:
+            word = await self._read()
+        except ProtocolViolation as error:
+            self.ended_by = error.code
+            word = pdu.abort(by_user=False, reason=_REASONS.get(error.code, pdu.INVALID_PARAMETER))
+            telemetry.logger().debug("dicom.violation", peer=self.peer.address, reason=error.code)
+        except ConnectionLost:
+            self.ended_by = "closed"
+        except DeadlinePassed:
+            self.ended_by, word = "deadline", pdu.abort(by_user=False)
+        except asyncio.CancelledError:
+            if not self.ended_by:
+                self.ended_by, word = "stopping", pdu.abort(by_user=True)
+        finally:
+            self._wire.last_word(word)
+            self._fail_invocations()
+            # when we stop, the provider's grace is over already
+            await self._desk.close(0 if self.ended_by == "stopping" else self._limits.pdu_timeout)
 
+    def finish(self) -> None:
+        """The broker stops: end after the running requests."""
+        self._desk.finish(self._stop_reading)
 
-@dataclass(slots=True)
-class MessageAssembly:
-    """Collects command fragments; tells the association what each fragment means."""
+    def abort(self) -> None:
+        """End at once, also when the peer does not read (A-ABORT, PS3.8 7.3)."""
+        if not self.ended_by:
+            self.ended_by = "aborted"
+            self._wire.last_word(pdu.abort(by_user=True))
+        self._wire.close()
+        self._stop_reading()
 
-    contexts: Mapping[int, Context]
-    _command: bytearray = field(default_factory=bytearray)
-    _command_context: int = 0
-    data_context: int = 0  # context id of the data set that is due, 0 for none
+    async def release(self) -> None:
+        """End in order (A-RELEASE, PS3.8 7.2); a peer that does not answer in time is simply closed."""
+        if not self.ended_by and self._reader is not None:
+            self._releasing = True
+            with contextlib.suppress(BrokerError, TimeoutError):
+                async with asyncio.timeout(min(RELEASE_TIMEOUT, self._limits.response_timeout)):
+                    await self._wire.write(pdu.release_request())
+                    await asyncio.wait({self._reader})
+        self.ended_by = self.ended_by or "released"
+        self._wire.close()
+        self._stop_reading()
 
-    def take(self, fragment: pdu.Fragment) -> tuple[cmd.Command, Context] | None:
-        """A complete command, or None for a fragment that is not the last of a command or belongs to a data set.
+    def _stop_reading(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
 
-        Raises ProtocolViolation for fragments out of order, in unknown contexts, or a command that is too long.
-        """
-        if fragment.context_id not in self.contexts:
-            raise ProtocolViolation("fragment in a context that was not accepted", code="bad-context")
-        if not fragment.is_command:
-            if fragment.context_id != self.data_context or self._command:
-                raise ProtocolViolation("data set fragment out of place", code="unexpected-fragment")
-            if fragment.is_last:
-                self.data_context = 0
-            return None
-        if self.data_context:
-            raise ProtocolViolation("a command before the end of a data set", code="unexpected-fragment")
-        if self._command and fragment.context_id != self._command_context:
-            raise ProtocolViolation("command fragments of two contexts are mixed", code="unexpected-fragment")
-        self._command_context = fragment.context_id
-        self._command += fragment.data
-        if len(self._command) > cmd.MAX_COMMAND:
-            raise ProtocolViolation("command set too long", code="command-too-long")
-        if not fragment.is_last:
-            return None
-        command, self._command = cmd.decode(bytes(self._command)), bytearray()
-        if command.has_data:
-            self.data_context = fragment.context_id
-        return command, self.contexts[fragment.context_id]
+    # --- reading -----------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Sends messages over a wire in PDUs of the size that the peer allows."""
-
-    wire: Wire
-    payload: int  # bytes of a message per PDU
-
-    async def message(self, context_id: int, command: bytes, data: bytes | None = None) -> None:
-        """Send a command set and, if given, a data set."""
-        if data is not None and len(command) <= self.payload and len(data) <= self.payload:
-            await self.wire.write(  # one write for the usual small answer
-                pdu.data_header(context_id, len(command), command=True, last=True) + command
-                + pdu.data_header(context_id, len(data), command=False, last=True) + data
-            )  # fmt: skip
-            return
-        await self._send(context_id, memoryview(command), is_command=True, last=True)
-        if data is not None:
-            await self.data(context_id, data, last=True)
-
-    async def data(self, context_id: int, data: bytes, *, last: bool) -> None:
-        """Send a piece of a data set; `last` ends it."""
-        await self._send(context_id, memoryview(data), is_command=False, last=last)
-
-    async def _send(self, context_id: int, data: memoryview, *, is_command: bool, last: bool) -> None:
-        position, size = 0, len(data)
+    async def _read(self) -> bytes:
+        """Take PDUs until the end; the PDU to close with."""
+        limits = self._limits
         while True:
-            piece = data[position : position + self.payload]
-            position += len(piece)
-            header = pdu.data_header(context_id, len(piece), command=is_command, last=last and position >= size)
-            await self.wire.write(header, piece)
-            if position >= size:
-                return
+            inside = self._assembly.inside
+            try:
+                kind, body = await self._wire.read_pdu(
+                    limits.pdu_timeout if inside else limits.idle_timeout, limits.pdu_timeout
+                )
+            except IdlePassed:
+                if not inside and (self._desk.busy or self._invocations):
+                    continue  # the peer waits for our answer; for its answers there are timers of their own
+                raise
+            if kind == pdu.P_DATA:
+                for fragment in pdu.fragments(body):
+                    await self._take(fragment)
+            elif kind == pdu.RELEASE_RQ and not self._assembly.inside:
+                if await self._release_asked():
+                    return pdu.release_response()
+            elif kind == pdu.RELEASE_RP and self._releasing:
+                self.ended_by = "released"
+                return pdu.release_response() if self._collided and not self._requestor else b""
+            elif kind == pdu.ABORT:
+                self.ended_by = "aborted-by-peer"
+                return b""
+            else:
+                raise ProtocolViolation("PDU out of place", code="unexpected-pdu")
+
+    async def _take(self, fragment: pdu.Fragment) -> None:
+        complete = self._assembly.take(fragment)
+        if complete is None:
+            if not fragment.is_command and self._receiver is not None:
+                await self._receiver.feed(fragment.data, fragment.is_last)
+            return
+        command, context = complete
+        if command.is_response:
+            self._receiver = await self._responded(command)
+        elif command.field == cmd.C_CANCEL_RQ:
+            self._receiver = None
+            self._desk.cancel(command.responded_to)
+        else:
+            self._receiver = await self._desk.begin(command, context)
+
+    async def _release_asked(self) -> bool:
+        """A-RELEASE-RQ has come: once the running requests are answered the response may go; False in a collision.
+
+        When both sides have asked at once the requestor answers first and goes on waiting for its own answer, the
+        acceptor waits for that answer before it gives its own (PS3.8 9.2.3, AR-8 to AR-10).
+        """
+        if self._releasing:
+            self._collided = True
+            if self._requestor:
+                await self._wire.write(pdu.release_response())
+            return False
+        await self._desk.below(1)
+        self.ended_by = "released"
+        return True
+
+    # --- requests of ours --------------------------------------------------------------------------------
+
+    def context(self, abstract_syntax: str, transfer_syntax: str = "", *, as_scp: bool = False) -> Context | None:
+        """See Operations."""
+        if as_scp:
+            found = (c for c in self.contexts.values() if c.serves and c.abstract_syntax == abstract_syntax)
+            return next((c for c in found if transfer_syntax in ("", c.transfer_syntax)), None)
+        if transfer_syntax:
+            return self._by_syntax.get((abstract_syntax, transfer_syntax))
+        return self._by_class.get(abstract_syntax)
+
+    async def invoke(self, context: Context, values: Mapping[int, cmd.Value], data: Data = None) -> Invocation:
+        """See Operations."""
+        await self._slots.acquire()
+        if self.ended_by or self._releasing:
+            self._slots.release()
+            raise self._reason()
+        message_id = self._message_id = self._message_id % 0xFFFF + 1
+        invocation = self._invocations[message_id] = Invocation(message_id, context.id)
+        kind = cmd.NO_DATA if data is None else 1
+        command = cmd.encode({**values, cmd.MESSAGE_ID: message_id, cmd.DATA_SET_TYPE: kind})
+        try:
+            await self._sender.message(context.id, command, data)
+        except BaseException:
+            self.abort()  # half a message cannot be taken back
+            raise
+        return invocation
+
+    async def response(self, invocation: Invocation) -> Response:
+        """See Operations."""
+        try:
+            return await invocation.next(self._limits.response_timeout)
+        except DeadlinePassed:
+            self.abort()
+            raise
+
+    def abandon(self, invocation: Invocation) -> None:
+        """See Operations."""
+        invocation.abandon()
+        if not self.ended_by:
+            task = asyncio.get_running_loop().create_task(self._cancel(invocation))
+            self._cancelling.add(task)
+            task.add_done_callback(self._cancelling.discard)
+
+    async def _cancel(self, invocation: Invocation) -> None:
+        values: dict[int, cmd.Value] = {
+            cmd.COMMAND_FIELD: cmd.C_CANCEL_RQ, cmd.MESSAGE_ID_RESPONDED: invocation.message_id,
+            cmd.DATA_SET_TYPE: cmd.NO_DATA,
+        }  # fmt: skip
+        with contextlib.suppress(BrokerError):
+            await self._sender.message(invocation.context_id, cmd.encode(values))
+
+    async def _responded(self, command: cmd.Command) -> Invocation:
+        invocation = self._invocations.get(command.responded_to)
+        if invocation is None:
+            raise ProtocolViolation("a response to no request of ours", code="wrong-message-id")
+        if not st.is_pending(command.status):
+            del self._invocations[command.responded_to]
+            self._slots.release()
+        await invocation.begin(command)
+        return invocation
+
+    def _fail_invocations(self) -> None:
+        waiting, self._invocations = self._invocations, {}
+        for invocation in waiting.values():
+            invocation.fail(self._reason())
+            self._slots.release()
+
+    def _reason(self) -> PeerFault:
+        """What a caller is told of an association that has ended."""
+        if self.ended_by in ("", "closed", "released", "stopping"):
+            return ConnectionLost("the association has ended")
+        if self.ended_by == "deadline":
+            return DeadlinePassed("the peer was silent")
+        if self.ended_by.startswith("aborted"):
+            return PeerFault("association aborted", code="aborted")
+        return PeerFault("the peer broke the protocol", code=self.ended_by)

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from broker.errors import ProtocolViolation
 
 C_STORE_RQ, C_GET_RQ, C_FIND_RQ, C_MOVE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0FFF
+N_EVENT_REPORT_RQ, N_GET_RQ, N_SET_RQ, N_ACTION_RQ, N_CREATE_RQ, N_DELETE_RQ = range(0x0100, 0x0151, 0x0010)
 RESPONSE = 0x8000
 NO_DATA = 0x0101
 NAMES = {
     C_STORE_RQ: "C-STORE", C_GET_RQ: "C-GET", C_FIND_RQ: "C-FIND", C_MOVE_RQ: "C-MOVE", C_ECHO_RQ: "C-ECHO",
-    C_CANCEL_RQ: "C-CANCEL", 0x0100: "N-EVENT-REPORT", 0x0110: "N-GET", 0x0120: "N-SET", 0x0130: "N-ACTION",
-    0x0140: "N-CREATE", 0x0150: "N-DELETE",
+    C_CANCEL_RQ: "C-CANCEL", N_EVENT_REPORT_RQ: "N-EVENT-REPORT", N_GET_RQ: "N-GET", N_SET_RQ: "N-SET",
+    N_ACTION_RQ: "N-ACTION", N_CREATE_RQ: "N-CREATE", N_DELETE_RQ: "N-DELETE",
 }  # fmt: skip
 MAX_COMMAND = 64 * 1024
 
@@ -22,16 +23,21 @@ COMMAND_FIELD, MESSAGE_ID, MESSAGE_ID_RESPONDED = 0x0100, 0x0110, 0x0120
 MOVE_DESTINATION, PRIORITY, DATA_SET_TYPE = 0x0600, 0x0700, 0x0800
 STATUS, OFFENDING_ELEMENT, ERROR_COMMENT, ERROR_ID = 0x0900, 0x0901, 0x0902, 0x0903
 AFFECTED_SOP_INSTANCE, REQUESTED_SOP_INSTANCE = 0x1000, 0x1001
+EVENT_TYPE, ATTRIBUTES, ACTION_TYPE = 0x1002, 0x1005, 0x1008
+REMAINING, COMPLETED, FAILED, WARNING = 0x1020, 0x1021, 0x1022, 0x1023  # numbers of sub-operations
 MOVE_ORIGINATOR_AE, MOVE_ORIGINATOR_MESSAGE_ID = 0x1030, 0x1031
 
 _VR = {
     AFFECTED_SOP_CLASS: "UI", REQUESTED_SOP_CLASS: "UI", COMMAND_FIELD: "US", MESSAGE_ID: "US",
     MESSAGE_ID_RESPONDED: "US", MOVE_DESTINATION: "AE", PRIORITY: "US", DATA_SET_TYPE: "US", STATUS: "US",
     OFFENDING_ELEMENT: "AT", ERROR_COMMENT: "LO", ERROR_ID: "US", AFFECTED_SOP_INSTANCE: "UI",
-    REQUESTED_SOP_INSTANCE: "UI", 0x1002: "US", 0x1005: "AT", 0x1008: "US", 0x1020: "US", 0x1021: "US",
-    0x1022: "US", 0x1023: "US", MOVE_ORIGINATOR_AE: "AE", MOVE_ORIGINATOR_MESSAGE_ID: "US",
+    REQUESTED_SOP_INSTANCE: "UI", EVENT_TYPE: "US", ATTRIBUTES: "AT", ACTION_TYPE: "US", REMAINING: "US",
+    COMPLETED: "US", FAILED: "US", WARNING: "US", MOVE_ORIGINATOR_AE: "AE", MOVE_ORIGINATOR_MESSAGE_ID: "US",
 }  # fmt: skip
 _element = struct.Struct("<HHI")
+
+
+Value = int | str | tuple[int, ...]
 
 
 class Command:
@@ -39,7 +45,7 @@ class Command:
 
     __slots__ = ("_values",)
 
-    def __init__(self, values: Mapping[int, int | str]) -> None:
+    def __init__(self, values: Mapping[int, Value]) -> None:
         self._values = dict(values)
 
     def number(self, element: int, default: int = 0) -> int:
@@ -51,6 +57,11 @@ class Command:
         """Value of a UI, AE or LO element, empty if absent."""
         value = self._values.get(element, "")
         return value if isinstance(value, str) else ""
+
+    def tags(self, element: int) -> tuple[int, ...]:
+        """Values of an AT element, each tag as one number."""
+        value = self._values.get(element, ())
+        return value if isinstance(value, tuple) else ()
 
     @property
     def field(self) -> int:
@@ -93,13 +104,15 @@ class Command:
         return bool(self.field & RESPONSE)
 
 
-def encode(values: Mapping[int, int | str]) -> bytes:
-    """Encode a command set with its group length. Values: int for US and AT, str for UI, AE and LO."""
+def encode(values: Mapping[int, Value]) -> bytes:
+    """Encode a command set with its group length. Values: int for US, numbers for AT, str for UI, AE and LO."""
     parts = []
     for element in sorted(values):
         value, vr = values[element], _VR[element]
-        if isinstance(value, int):
-            data = struct.pack("<HH", value >> 16, value & 0xFFFF) if vr == "AT" else struct.pack("<H", value)
+        if isinstance(value, tuple):
+            data = b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in value)
+        elif isinstance(value, int):
+            data = struct.pack("<H", value)
         else:
             data = value.encode("ascii", "replace")
             if len(data) % 2:
@@ -111,7 +124,7 @@ def encode(values: Mapping[int, int | str]) -> bytes:
 
 def decode(data: bytes) -> Command:
     """Decode a command set. Raises ProtocolViolation for anything malformed or without a command field."""
-    values: dict[int, int | str] = {}
+    values: dict[int, Value] = {}
     position, end = 0, len(data)
     while position < end:
         if end - position < 8:
@@ -125,6 +138,9 @@ def decode(data: bytes) -> Command:
         vr = _VR.get(element)
         if vr == "US" and length >= 2:
             values[element] = int.from_bytes(raw[:2], "little")
+        elif vr == "AT":
+            numbers = struct.unpack(f"<{length // 4 * 2}H", raw[: length // 4 * 4])
+            values[element] = tuple(a << 16 | b for a, b in zip(numbers[::2], numbers[1::2], strict=True))
         elif vr in ("UI", "AE", "LO"):
             values[element] = raw.decode("latin-1").strip(" \0")
     if COMMAND_FIELD not in values:

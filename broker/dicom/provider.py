@@ -8,70 +8,43 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from broker import telemetry
 from broker.dicom import uids
+from broker.dicom.admission import APPLICATION_CONTEXT_UNKNOWN, LOCAL_LIMIT, Admission, Origin, Refusal
+from broker.dicom.limits import Limits
 from broker.dicom.negotiation import AssociationRequest
 from broker.dicom.request import Service
 from broker.dicom.session import Session
 from broker.dicom.wire import Wire
 
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A-ASSOCIATE-RJ parameters (PS3.8 table 9-21) and a word for log and metrics."""
-
-    result: int
-    source: int
-    reason: int
-    code: str
-
-
-CALLING_AE_UNKNOWN = Refusal(1, 1, 3, "calling-ae-unknown")
-CALLED_AE_UNKNOWN = Refusal(1, 1, 7, "called-ae-unknown")
-APPLICATION_CONTEXT_UNKNOWN = Refusal(1, 1, 2, "application-context")
-LOCAL_LIMIT = Refusal(2, 3, 2, "local-limit")
-
-
-class Admission(Protocol):
-    """Decides who may associate."""
-
-    def admit(self, request: AssociationRequest, address: str) -> Refusal | None:
-        """None to let the peer in."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Counts, bytes and seconds; see `[limits]` of the configuration."""
-
-    half_open_per_address: int = 20
-    associations_per_address: int = 100
-    associations: int = 1000
-    association_request_timeout: float = 30
-    pdu_timeout: float = 60
-    idle_timeout: float = 600
-    max_pdu: int = 262_144
-    max_object: int = 64 * 1024**3
+PATIENCE = {"released": 30.0, "refused": 30.0}  # seconds in Sta13 for a peer that behaved
 
 
 class Provider:
     """A DICOM listener."""
 
     def __init__(
-        self, host: str, port: int, *, admission: Admission, services: Sequence[Service], limits: Limits | None = None
-    ) -> None:
+        self, host: str, port: int, *, admission: Admission, services: Sequence[Service],
+        limits: Limits | None = None, tls: Callable[[], ssl.SSLContext] | None = None, reuse_port: bool = False,
+    ) -> None:  # fmt: skip
+        """`tls` gives the context for the next handshake, so that certificates can change while we run.
+
+        `reuse_port`: other processes listen on the same port (SO_REUSEPORT).
+        """
         self._host, self._port = host, port
         self._admission = admission
         self._services = {uid: service for service in services for uid in service.abstract_syntaxes}
         self._limits = limits or Limits()
+        self._tls = tls
+        self._reuse_port = reuse_port
         self._server: asyncio.Server | None = None
         self._half_open: Counter[str] = Counter()
         self._established: Counter[str] = Counter()
+        self._parting: Counter[str] = Counter()
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._noise_logged: dict[str, float] = {}
 
@@ -91,8 +64,12 @@ class Provider:
         loop = asyncio.get_running_loop()
         limits = self._limits
         self._server = await loop.create_server(
-            lambda: Wire(max_data=limits.max_pdu, send_timeout=limits.pdu_timeout, on_connect=self._connected),
+            lambda: Wire(
+                max_data=limits.max_pdu, send_timeout=limits.pdu_timeout, on_connect=self._connected,
+                hold=self._tls is not None,
+            ),
             self._host, self._port, backlog=512, family=socket.AF_INET if "." in self._host else 0,
+            reuse_port=self._reuse_port or None,
         )  # fmt: skip
 
     async def stop(self, grace: float) -> None:
@@ -114,40 +91,59 @@ class Provider:
             wire.kill()
             return
         self._half_open[wire.address] += 1
-        session = Session(wire, self._services, self._limits, self._enter)
+        session = Session(wire, self._services, self._limits, self._enter, self._tls() if self._tls else None)
         task = asyncio.get_running_loop().create_task(self._run(session, wire))
         self._sessions[session] = task
 
     async def _run(self, session: Session, wire: Wire) -> None:
         address = wire.address
         try:
-            await session.run()
-        except Exception as error:
-            telemetry.logger().error("dicom.defect", peer=address, error=telemetry.describe(error))
+            try:
+                await session.run()
+            except Exception as error:
+                telemetry.logger().error("dicom.defect", peer=address, error=telemetry.describe(error))
+            finally:
+                self._leave(session, address)
+            await self._part(session, wire)
         finally:
+            wire.close()
             del self._sessions[session]
-            if session.established:
-                _decrease(self._established, address)
-                telemetry.ASSOCIATIONS.labels("provider").dec()
-            else:
-                _decrease(self._half_open, address)
-                if session.ended_by != "refused":  # that has a line of its own
-                    self._log_noise(address, session.ended_by)
 
-    def _enter(self, request: AssociationRequest, wire: Wire) -> Refusal | None:
+    def _leave(self, session: Session, address: str) -> None:
+        """From here on the connection counts no more."""
+        if session.established:
+            _decrease(self._established, address)
+            telemetry.ASSOCIATIONS.labels("provider").dec()
+            return
+        _decrease(self._half_open, address)
+        if session.ended_by != "refused":  # that has a line of its own
+            self._log_noise(address, session.ended_by)
+
+    async def _part(self, session: Session, wire: Wire) -> None:
+        """Sta13: give the peer time to close first, as long as not too many of its connections wait for that."""
+        patience = PATIENCE.get(session.ended_by, 2.0)
+        if session.ended_by == "stopping" or self._parting[wire.address] >= self._limits.half_open_per_address:
+            return
+        self._parting[wire.address] += 1
+        try:
+            await wire.part(min(patience, self._limits.association_request_timeout))
+        finally:
+            _decrease(self._parting, wire.address)
+
+    def _enter(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
         """Admission and limits; from here on the connection counts as an association."""
         refusal = None
         if request.application_context != uids.APPLICATION_CONTEXT:
             refusal = APPLICATION_CONTEXT_UNKNOWN
-        elif self._full(wire.address):
+        elif self._full(origin.address):
             refusal = LOCAL_LIMIT
         if refusal is None:
-            refusal = self._admission.admit(request, wire.address)
+            refusal = self._admission.admit(request, origin)
         if refusal is not None:
             telemetry.ASSOCIATIONS_REFUSED.labels(refusal.code).inc()
             return refusal
-        _decrease(self._half_open, wire.address)
-        self._established[wire.address] += 1
+        _decrease(self._half_open, origin.address)
+        self._established[origin.address] += 1
         telemetry.ASSOCIATIONS.labels("provider").inc()
         return None
 

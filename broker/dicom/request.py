@@ -1,4 +1,4 @@
-"""What a feature registers with the provider, and what its handler is given."""
+"""What a feature registers with the wire, and what its handler is given."""
 
 from __future__ import annotations
 
@@ -8,32 +8,42 @@ from dataclasses import dataclass, field
 from broker import telemetry
 from broker.dicom import command as cmd
 from broker.dicom import status as st
-from broker.dicom.association import Context, Peer, Sender
 from broker.dicom.command import Command
+from broker.dicom.message import Context, Peer, Sender
+from broker.dicom.operations import Operations
 from broker.dicom.stream import DataStream
 from broker.dicom.uids import Choice
 from broker.errors import BadContent, Unavailable
 
+_QUERY = frozenset({cmd.C_FIND_RQ, cmd.C_MOVE_RQ, cmd.C_GET_RQ})
+
 
 @dataclass(slots=True)
 class Request:
-    """One DIMSE request. The handler reads `data`, and responds: pending answers first, then one final answer."""
+    """One DIMSE request. The handler reads `data`, and responds: pending answers first, then one final answer.
+
+    `association` is for requests of our own to the same peer: sub-operations of a C-GET, event reports.
+    """
 
     command: Command
     context: Context
     peer: Peer
     data: DataStream
+    association: Operations
     _sender: Sender
     cancelled: bool = False  # a C-CANCEL for this request has come
     answered: bool = field(default=False, init=False)  # the final answer has left
 
-    async def respond(self, status: int, data: bytes | None = None, *, comment: str = "", offending: int = 0) -> None:
+    async def respond(
+        self, status: int, data: bytes | None = None, *, comment: str = "", offending: int = 0,
+        more: Mapping[int, cmd.Value] | None = None,
+    ) -> None:  # fmt: skip
         """Send a response; waits while the peer reads slowly.
 
         `comment` (64 characters at most, no patient data) and `offending` (a tag) go with failures
-        (PS3.7 annex C). Raises ConnectionLost or DeadlinePassed.
+        (PS3.7 annex C), `more` are further command elements. Raises ConnectionLost or DeadlinePassed.
         """
-        values: dict[int, int | str] = {
+        values: dict[int, cmd.Value] = {
             cmd.COMMAND_FIELD: self.command.field | cmd.RESPONSE,
             cmd.MESSAGE_ID_RESPONDED: self.command.message_id,
             cmd.DATA_SET_TYPE: cmd.NO_DATA if data is None else 1,
@@ -46,7 +56,9 @@ class Request:
         if comment:
             values[cmd.ERROR_COMMENT] = comment[:64]
         if offending:
-            values[cmd.OFFENDING_ELEMENT] = offending
+            values[cmd.OFFENDING_ELEMENT] = (offending,)
+        if more:
+            values.update(more)
         if not st.is_pending(status):
             self.answered = True
             name = cmd.NAMES.get(self.command.field, "unknown")
@@ -56,13 +68,19 @@ class Request:
     def failure(self, error: BaseException) -> tuple[int, str]:
         """The failure status and comment of this request's service for an exception of its handler.
 
-        Passing trouble and defects of ours never get a permanent status: the peer shall keep its object.
+        Passing trouble and defects of ours never get a permanent status: the peer shall keep its object
+        (PS3.4 B.2.3, C.4.1.1.4, K.4.1.1.4; PS3.7 annex C.4, C.5).
         """
-        by_store = self.command.field in (cmd.C_STORE_RQ, cmd.C_FIND_RQ, cmd.C_MOVE_RQ, cmd.C_GET_RQ)
+        kind = self.command.field
+        composite = kind == cmd.C_STORE_RQ or kind in _QUERY
         if isinstance(error, BadContent):
-            return (st.CANNOT_UNDERSTAND if by_store else st.PROCESSING_FAILURE), error.code
+            return (st.CANNOT_UNDERSTAND if composite else st.PROCESSING_FAILURE), error.code
         code = error.code if isinstance(error, Unavailable) else "internal error"
-        return (st.OUT_OF_RESOURCES if by_store else st.PROCESSING_FAILURE), code
+        if composite:
+            return st.OUT_OF_RESOURCES, code
+        if kind == cmd.C_ECHO_RQ:
+            return st.PROCESSING_FAILURE, code
+        return st.RESOURCE_LIMITATION, code
 
 
 Handler = Callable[[Request], Awaitable[None]]
@@ -70,8 +88,18 @@ Handler = Callable[[Request], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a feature serves: abstract syntaxes, its choice of transfer syntax, handlers by command field."""
+    """What a feature serves: abstract syntaxes, its choice of transfer syntax, handlers by command field.
+
+    `also_user`: where the requestor asks for the role, we act as SCU of these classes too (C-GET, PS3.7 D.3.3.4).
+    `service_class`: SOP classes unknown to us are served if the requestor says they belong to it (PS3.7 D.3.3.6).
+    `members`: SOP classes that commands may name in a context of a meta SOP class.
+    `negotiate`: answer to the service class application information of extended negotiation (PS3.7 D.3.3.5).
+    """
 
     abstract_syntaxes: frozenset[str]
     choose: Choice
     handlers: Mapping[int, Handler]
+    also_user: bool = False
+    service_class: str = ""
+    members: frozenset[str] = frozenset()
+    negotiate: Callable[[str, bytes], bytes | None] = lambda sop_class, information: None

@@ -1,233 +1,107 @@
-"""One connection at the provider, from the A-ASSOCIATE-RQ to its end.
-
-A single loop reads PDUs. A complete command starts its handler as a task; the loop goes on reading, so that data set
-fragments, C-CANCEL, release and abort are seen while the handler works. One request at a time (asynchronous
-operations window 1:1): a second command waits for the first to be answered, and TCP makes its sender wait.
-"""
+"""One connection at the acceptor, from TCP (Sta2) to the end: handshake, A-ASSOCIATE-RQ, association."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from broker import telemetry
-from broker.dicom import command as cmd
 from broker.dicom import negotiation as neg
-from broker.dicom import pdu, uids
-from broker.dicom import status as st
-from broker.dicom.association import Context, MessageAssembly, Peer, Sender
-from broker.dicom.request import Request, Service
-from broker.dicom.stream import DataStream
-from broker.dicom.wire import ConnectionLost, DeadlinePassed, IdlePassed, Wire
-from broker.errors import BrokerError, ProtocolViolation
+from broker.dicom import pdu
+from broker.dicom.acceptance import agree
+from broker.dicom.admission import Origin, Refusal
+from broker.dicom.association import Association
+from broker.dicom.limits import Limits
+from broker.dicom.message import Peer
+from broker.dicom.request import Service
+from broker.dicom.wire import ConnectionLost, DeadlinePassed, Wire
+from broker.errors import ProtocolViolation
 
-if TYPE_CHECKING:
-    from broker.dicom.provider import Limits, Refusal
-
-_REASONS = {"unknown-pdu": pdu.UNRECOGNIZED_PDU, "unexpected-pdu": pdu.UNEXPECTED_PDU}
-Enter = Callable[[neg.AssociationRequest, Wire], "Refusal | None"]
+Enter = Callable[[neg.AssociationRequest, Origin], Refusal | None]
 
 
 class Session:
     """See the module's text."""
 
-    def __init__(self, wire: Wire, services: Mapping[str, Service], limits: Limits, enter: Enter) -> None:
+    def __init__(
+        self, wire: Wire, services: Mapping[str, Service], limits: Limits, enter: Enter, tls: ssl.SSLContext | None
+    ) -> None:
+        """`enter` decides about the association, and counts it if it may begin."""
         self._wire = wire
         self._services = services
         self._limits = limits
         self._enter = enter
-        self._current: tuple[Request, asyncio.Task[None]] | None = None
-        self._finishing = False
-        self._reader: asyncio.Task[None] | None = None
-        self.established = False
-        self.ended_by = "closed"
+        self._tls = tls
+        self._association: Association | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._ended_by = "closed"
+
+    @property
+    def established(self) -> bool:
+        """There is or was an association."""
+        return self._association is not None
+
+    @property
+    def ended_by(self) -> str:
+        """Why it ended, as a code."""
+        return self._association.ended_by if self._association is not None else self._ended_by
 
     def finish(self) -> None:
-        """The broker stops: end after the running request."""
-        self._finishing = True
-        if self._current is None and self._reader is not None:
-            self._reader.cancel()
+        """The broker stops: end after the running requests."""
+        if self._association is not None:
+            self._association.finish()
+        elif self._task is not None:
+            self._task.cancel()
 
     async def run(self) -> None:
-        """Serve the connection until it ends; never raises for what a peer does."""
-        self._reader = asyncio.current_task()
-        reason = pdu.NOT_SPECIFIED
-        by_user = False
+        """Serve the connection until its last word is said; never raises for what a peer does."""
+        self._task = asyncio.current_task()
         try:
-            if await self._negotiate():
-                await self._serve()
-            return
-        except ProtocolViolation as error:
-            self.ended_by = error.code
-            reason = _REASONS.get(error.code, pdu.INVALID_PARAMETER)
-            telemetry.logger().debug("dicom.violation", peer=self._wire.address, reason=error.code)
-        except ConnectionLost:
-            self.ended_by = "closed"
-            return
+            await self._negotiate()
+        except ProtocolViolation as error:  # AA-1: there is no association yet, so no provider's reason
+            self._ended_by = error.code
+            self._wire.last_word(pdu.abort(by_user=True))
         except DeadlinePassed:
-            self.ended_by = "deadline"
+            self._ended_by = "deadline"  # ARTIM: AA-2, close
+            self._wire.close()
+        except ConnectionLost as error:
+            self._ended_by = error.code if error.code.startswith("tls-") else "closed"
         except asyncio.CancelledError:
-            self.ended_by, by_user = "stopping", True
-        finally:
-            try:
-                await self._settle()
-                if self.ended_by not in ("closed", "released", "refused"):
-                    with contextlib.suppress(BrokerError):
-                        await self._wire.write(pdu.abort(by_user=by_user, reason=reason))
-            finally:
-                self._wire.close()
+            self._ended_by = "stopping"
+            self._wire.last_word(pdu.abort(by_user=True))
+        if self._association is not None:
+            await self._association.run()
 
-    # --- negotiation -------------------------------------------------------------------------------------
-
-    async def _negotiate(self) -> bool:
+    async def _negotiate(self) -> None:
+        if self._tls is not None:
+            await self._wire.secure(self._tls, self._limits.tls_handshake_timeout)
         timeout = self._limits.association_request_timeout
         started = time.monotonic()
         kind, body = await self._wire.read_pdu(timeout, timeout)
+        if kind == pdu.ABORT:
+            raise ConnectionLost("the peer gave up")
         if kind != pdu.ASSOCIATE_RQ:
             raise ProtocolViolation("the first PDU is not an association request", code="unexpected-pdu")
         request = neg.decode_request(bytes(body))
-        refusal = self._enter(request, self._wire)
+        refusal = self._enter(request, Origin(self._wire.address, self._wire.certificate))
         if refusal is not None:
-            self.ended_by = "refused"
+            self._ended_by = "refused"
             telemetry.logger().info(
                 "dicom.refused", peer=self._wire.address, calling_ae=request.calling_ae,
                 called_ae=request.called_ae, reason=refusal.code,
             )  # fmt: skip
             await self._wire.write(pdu.reject(refusal.result, refusal.source, refusal.reason))
-            return False
-        self.established = True
-        self._peer = Peer(request.calling_ae, request.called_ae, self._wire.address)
-        results = [self._answer(context) for context in request.contexts]
-        self._contexts = {
-            result.id: Context(result.id, context.abstract_syntax, result.transfer_syntax)
-            for result, context in zip(results, request.contexts, strict=True)
-            if result.result == neg.ACCEPTED
-        }
-        self._sender = Sender(self._wire, pdu.payload_per_pdu(request.user.max_length))
-        user = neg.UserInformation(self._limits.max_pdu, uids.IMPLEMENTATION_CLASS, uids.IMPLEMENTATION_VERSION)
-        await self._wire.write(
-            neg.encode_accept(neg.AssociationAccept(request.called_ae, request.calling_ae, tuple(results), user))
-        )
+            return
+        agreed = agree(request, self._services, self._limits)
+        peer = Peer(request.calling_ae, request.called_ae, self._wire.address, dict(request.user.extended))
+        self._association = Association(
+            self._wire, peer, agreed.contexts, max_length=request.user.max_length, limits=self._limits,
+            services=agreed.services, window=agreed.window,
+        )  # fmt: skip
+        await self._wire.write(neg.encode_accept(agreed.answer))
         telemetry.logger().debug(
             "dicom.associated", peer=self._wire.address, calling_ae=request.calling_ae,
-            contexts=len(self._contexts), duration=round(time.monotonic() - started, 4),
+            contexts=len(agreed.contexts), duration=round(time.monotonic() - started, 4),
         )  # fmt: skip
-        return True
-
-    def _answer(self, context: neg.ProposedContext) -> neg.ContextResult:
-        service = self._services.get(context.abstract_syntax)
-        if service is None:
-            return neg.ContextResult(context.id, neg.ABSTRACT_NOT_SUPPORTED, context.transfer_syntaxes[0])
-        chosen = service.choose(context.transfer_syntaxes)
-        if chosen is None:
-            return neg.ContextResult(context.id, neg.TRANSFER_NOT_SUPPORTED, context.transfer_syntaxes[0])
-        return neg.ContextResult(context.id, neg.ACCEPTED, chosen)
-
-    # --- requests ----------------------------------------------------------------------------------------
-
-    async def _serve(self) -> None:
-        assembly = MessageAssembly(self._contexts)
-        limits = self._limits
-        while True:
-            idle = limits.pdu_timeout if assembly.data_context else limits.idle_timeout
-            try:
-                kind, body = await self._wire.read_pdu(idle, limits.pdu_timeout)
-            except IdlePassed:
-                if self._current is not None and not assembly.data_context:
-                    continue  # the peer waits for our answer, not we for the peer
-                raise
-            if kind == pdu.P_DATA:
-                for fragment in pdu.fragments(body):
-                    await self._take(assembly, fragment)
-            elif kind == pdu.RELEASE_RQ:
-                await self._drain()
-                self.ended_by = "released"
-                await self._wire.write(pdu.release_response())
-                return
-            elif kind == pdu.ABORT:
-                self.ended_by = "closed"
-                return
-            else:
-                raise ProtocolViolation("PDU out of place", code="unexpected-pdu")
-
-    async def _take(self, assembly: MessageAssembly, fragment: pdu.Fragment) -> None:
-        complete = assembly.take(fragment)
-        if complete is not None:
-            await self._begin(*complete)
-        elif not fragment.is_command and self._current is not None:
-            await self._current[0].data.feed(fragment.data, fragment.is_last)
-
-    async def _begin(self, command: cmd.Command, context: Context) -> None:
-        if command.field == cmd.C_CANCEL_RQ:
-            if self._current is not None and self._current[0].command.message_id == command.responded_to:
-                self._current[0].cancelled = True
-            return
-        if command.is_response:
-            raise ProtocolViolation("a response to nothing", code="unexpected-response")
-        await self._drain()
-        if self._finishing:
-            raise asyncio.CancelledError
-        data = DataStream(limit=self._limits.max_object, present=command.has_data)
-        request = Request(command, context, self._peer, data, self._sender)
-        task = asyncio.get_running_loop().create_task(self._handle(request))
-        self._current = (request, task)
-        task.add_done_callback(self._handled)
-
-    async def _handle(self, request: Request) -> None:
-        """Run the handler; whatever happens the peer gets exactly one final answer."""
-        handler = self._services[request.context.abstract_syntax].handlers.get(request.command.field)
-        try:
-            if handler is None:
-                await request.respond(st.UNRECOGNIZED_OPERATION)
-            elif request.command.sop_class and request.command.sop_class != request.context.abstract_syntax:
-                await request.respond(st.SOP_CLASS_NOT_SUPPORTED)
-            else:
-                await handler(request)
-        except (ConnectionLost, DeadlinePassed):
-            return
-        except Exception as error:
-            await self._fail(request, error)
-        finally:
-            request.data.discard()
-        if not request.answered:
-            await self._fail(request, RuntimeError("handler ended without an answer"))
-
-    async def _fail(self, request: Request, error: BaseException) -> None:
-        status, comment = request.failure(error)
-        name = cmd.NAMES.get(request.command.field, "unknown")
-        telemetry.logger().warning(
-            "dicom.failed", command=name, status=f"{status:04X}", error=telemetry.describe(error),
-            calling_ae=self._peer.calling_ae, peer=self._peer.address,
-        )  # fmt: skip
-        if request.answered:
-            return
-        with contextlib.suppress(ConnectionLost, DeadlinePassed):
-            await request.respond(status, comment=comment)
-
-    def _handled(self, task: asyncio.Task[None]) -> None:
-        self._current = None
-        if not task.cancelled() and task.exception() is not None:
-            telemetry.logger().error("dicom.defect", error=telemetry.describe(task.exception() or Exception()))
-        if self._finishing and self._reader is not None:
-            self._reader.cancel()
-
-    async def _drain(self) -> None:
-        """Wait for the running request to be answered."""
-        if self._current is not None:
-            await asyncio.wait({self._current[1]})
-
-    async def _settle(self) -> None:
-        """The connection is over: end the running request. One whose data has arrived may finish its work."""
-        if self._current is None:
-            return
-        request, task = self._current
-        request.cancelled = True
-        request.data.fail(ConnectionLost("the association ended inside a data set"))
-        try:
-            if self.ended_by != "stopping":  # then the provider's grace is over already
-                await asyncio.wait({task}, timeout=self._limits.pdu_timeout)
-        finally:  # also when the grace ends during this wait
-            task.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import (
     AllTransferSyntaxes,
     DeflatedExplicitVRLittleEndian,
@@ -27,8 +28,22 @@ EXPLICIT_BE = str(ExplicitVRBigEndian)
 DEFLATED = str(DeflatedExplicitVRLittleEndian)
 UNCOMPRESSED = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED)
 
-TRANSFER_SYNTAXES = frozenset(str(uid) for uid in AllTransferSyntaxes)
-STORAGE_CLASSES = frozenset(str(context.abstract_syntax) for context in AllStoragePresentationContexts)
+# the data set itself is deflated (PS3.5 A.5, A.7, A.9)
+DEFLATED_SYNTAXES = frozenset({DEFLATED, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+_NO_SYNTAX_OF_OBJECTS = frozenset({"1.2.840.10008.1.2.6.1", "1.2.840.10008.1.2.6.2", "1.2.840.10008.1.20"})
+_NO_STORAGE = frozenset({"1.2.840.10008.1.3.10", "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.2"})
+
+
+def _registered(kind: str, word: str = "") -> frozenset[str]:
+    """UIDs of PS3.6 annex A, retired ones included: old devices live long."""
+    return frozenset(uid for uid, entry in UID_dictionary.items() if entry[1] == kind and word in entry[0])
+
+
+TRANSFER_SYNTAXES = (_registered("Transfer Syntax") | {str(uid) for uid in AllTransferSyntaxes}) - _NO_SYNTAX_OF_OBJECTS
+STORAGE_CLASSES = (
+    _registered("SOP Class", "Storage") | {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
+) - _NO_STORAGE
+STORAGE_SERVICE = "1.2.840.10008.4.2"  # the Storage Service Class, in common extended negotiation
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from typing import Protocol, cast
 
 from broker.dicom import pdu
@@ -17,6 +18,7 @@ from broker.errors import PeerFault
 SMALL, LARGE = 8 * 1024, 512 * 1024
 SHRINK_AFTER = 2.0  # seconds of silence after which an idle association gives its large buffer back
 WRITE_HIGH = 1024 * 1024
+PARTING = 1024 * 1024  # bytes thrown away at most after the last word
 
 
 class ConnectionLost(PeerFault):
@@ -46,16 +48,21 @@ class WireObserver(Protocol):
 class Wire(asyncio.BufferedProtocol):
     """See the module's text. `max_data` caps P-DATA bodies (bytes), `send_timeout` a peer that does not read (s)."""
 
-    def __init__(self, *, max_data: int, send_timeout: float, on_connect: WireObserver | None = None) -> None:
+    def __init__(
+        self, *, max_data: int, send_timeout: float, on_connect: WireObserver | None = None, hold: bool = False
+    ) -> None:
+        """`hold`: read nothing before `secure`."""
         self._max_data = max_data
         self._send_timeout = send_timeout
         self._on_connect = on_connect
+        self._hold = hold
         self._buffer = bytearray(SMALL)
         self._start = self._end = self._handed = 0
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._paused_reading = False
+        self._parting = 0
         self._lost = False
         self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
@@ -68,6 +75,8 @@ class Wire(asyncio.BufferedProtocol):
         """Set TCP_NODELAY (an answer must not wait for the peer's delayed ACK) and tell the observer."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
+        if self._hold:
+            self.transport.pause_reading()
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -78,10 +87,17 @@ class Wire(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Free space behind what was received; never empty, since reading pauses when the buffer is full."""
+        if self._parting:
+            return memoryview(self._buffer)
         return memoryview(self._buffer)[self._end :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Wake the reader once it has what it waits for."""
+        if self._parting:
+            self._parting -= nbytes
+            if self._parting <= 0:
+                self.kill()
+            return
         self._end += nbytes
         if self._end == len(self._buffer) and self.transport is not None:
             self._paused_reading = True
@@ -138,12 +154,34 @@ class Wire(asyncio.BufferedProtocol):
         start = self._start + pdu.HEADER
         return kind, memoryview(self._buffer)[start : start + length]
 
+    async def secure(self, context: ssl.SSLContext, within: float) -> None:
+        """TLS handshake as server, `within` seconds in all. Raises ConnectionLost; `reason` says which rule failed."""
+        assert self.transport is not None
+        try:
+            async with asyncio.timeout(within):
+                transport = await self._loop.start_tls(
+                    self.transport, self, context, server_side=True, ssl_handshake_timeout=within
+                )
+        except (OSError, TimeoutError) as error:  # an SSLError is an OSError
+            self.kill()
+            code = (getattr(error, "reason", None) or type(error).__name__).lower().replace("_", "-")
+            raise ConnectionLost("no TLS handshake", code=f"tls-{code}") from None
+        if transport is None:
+            raise ConnectionLost("the peer closed the connection")
+        self.transport = transport
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH)
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The peer's verified certificate (DER), None without TLS or without one."""
+        engine = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
+        return engine.getpeercert(binary_form=True) if engine is not None else None
+
     async def write(self, *parts: bytes | memoryview) -> None:
         """Send; returns when the peer has caught up. Raises ConnectionLost or DeadlinePassed."""
         if self._lost or self.transport is None or self.transport.is_closing():
             raise ConnectionLost("the connection is closed")
-        for part in parts:
-            self.transport.write(part)
+        self.transport.writelines(parts)
         if self._drained is not None:
             try:
                 async with asyncio.timeout(self._send_timeout):
@@ -163,15 +201,31 @@ class Wire(asyncio.BufferedProtocol):
             timer = self._loop.call_later(self._send_timeout, self.transport.abort)
             self.closed.add_done_callback(lambda _: timer.cancel())
 
-    def hang_up(self, last_word: bytes) -> None:
-        """Close without waiting for anybody; `last_word` goes out if nothing is queued before it."""
-        if self.transport is None or self.transport.is_closing():
+    def last_word(self, word: bytes) -> None:
+        """Say the last PDU without waiting; a peer that does not read what came before is cut off."""
+        if not word or self.transport is None or self._lost or self.transport.is_closing():
             return
-        if self.transport.get_write_buffer_size():
+        if self._drained is not None:
             self.transport.abort()
         else:
-            self.transport.write(last_word)
+            self.transport.write(word)
+
+    async def part(self, patience: float) -> None:
+        """After the last word: throw away what comes until the peer closes, `patience` seconds at most (Sta13).
+
+        Closing at once with bytes unread would reset the connection, and the peer might never see that word.
+        """
+        if self.transport is None or self._lost or self.transport.is_closing():
             self.close()
+            return
+        self._parting = PARTING
+        self._replace(SMALL)
+        if self._paused_reading:
+            self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        await asyncio.wait({self.closed}, timeout=patience)
+        self.kill()
 
     def kill(self) -> None:
         """Close at once."""

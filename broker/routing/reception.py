@@ -22,8 +22,8 @@ from sqlalchemy.exc import IntegrityError
 
 from broker import telemetry
 from broker.dicom import part10
-from broker.dicom.association import Peer
 from broker.dicom.elements import DataSetScan, scan
+from broker.dicom.message import Peer
 from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.routing import header

@@ -21,7 +21,7 @@ from broker.delivery.lane import DicomDelivery
 from broker.dicom import command as cmd
 from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.provider import Limits as DicomLimits
+from broker.dicom.limits import Limits as DicomLimits
 from broker.dicom.provider import Provider
 from broker.dicom.request import Request, Service
 from broker.errors import ConfigurationError

@@ -15,12 +15,11 @@ from pydicom.sequence import Sequence
 
 from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.user import Association, Remote
+from broker.dicom.user import Proposal, Remote, associate
 from broker.errors import PeerFault, Refused
 from broker.simulate.objects import Encoded, encode, examination
 from broker.simulate.stations import Station
 
-_PIECE = 256 * 1024
 _RETURNED = (
     "AccessionNumber", "ReferringPhysicianName", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate",
     "PatientSex", "StudyInstanceUID", "RequestedProcedureDescription", "RequestedProcedureID",
@@ -54,9 +53,9 @@ class VirtualModality:
 
     async def worklist(self, day: date) -> list[Dataset]:
         """The steps scheduled for this station on `day`. Raises PeerFault, or Refused for a failure status."""
-        contexts = [(uids.MODALITY_WORKLIST, (uids.EXPLICIT_LE, uids.IMPLICIT_LE))]
+        contexts = [Proposal(uids.MODALITY_WORKLIST, (uids.EXPLICIT_LE, uids.IMPLICIT_LE))]
         answers: list[Dataset] = []
-        async with await Association.open(self._remote, contexts) as association:
+        async with associate(self._remote, contexts) as association:
             context = association.context(uids.MODALITY_WORKLIST)
             if context is None:
                 raise PeerFault("the peer serves no worklist", code="no-context")
@@ -75,12 +74,12 @@ class VirtualModality:
         """
         objects = await asyncio.to_thread(lambda: list(examination(answer, self.station, now)))
         modalities = {(s.sop_class, s.transfer_syntax): s.modality for s in self.station.series}
-        async with await Association.open(self._remote, [(c, (s,)) for c, s in modalities]) as association:
+        async with associate(self._remote, [Proposal(c, (s,)) for c, s in modalities]) as association:
             for item in objects:
                 context = association.context(item.sop_class, item.transfer_syntax)
                 if context is None:
                     raise PeerFault("the peer does not take these objects", code="no-context")
-                response = await association.store(context, item.sop_instance, _pieces(item.data))
+                response = await association.store(context, item.sop_instance, item.data)
                 if response.status != st.SUCCESS:
                     raise Refused("the object was refused", code=f"status-{response.status:04X}")
                 yield self._sent(item, modalities[item.sop_class, item.transfer_syntax], answer)
@@ -112,8 +111,3 @@ def _decode(data: bytes, transfer_syntax: str) -> Dataset:
     return read_dataset(
         BytesIO(data), is_implicit_VR=transfer_syntax == uids.IMPLICIT_LE, is_little_endian=True, bytelength=len(data)
     )
-
-
-async def _pieces(data: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), _PIECE):
-        yield data[start : start + _PIECE]

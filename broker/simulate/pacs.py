@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from broker.dicom import command as cmd
 from broker.dicom import status as st
 from broker.dicom import uids
+from broker.dicom.admission import CALLED_AE_UNKNOWN, Origin, Refusal
 from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.provider import CALLED_AE_UNKNOWN, Provider, Refusal
+from broker.dicom.provider import Provider
 from broker.dicom.request import Request, Service
 
 _READ = 256 * 1024
@@ -54,7 +55,7 @@ class VirtualPacs:
         if provider is not None:
             await provider.stop(0)
 
-    def admit(self, request: AssociationRequest, address: str) -> Refusal | None:
+    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
         """Anyone who calls this PACS by its name."""
         return None if request.called_ae == self.ae_title else CALLED_AE_UNKNOWN
 

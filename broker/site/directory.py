@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from broker.dicom.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, Origin, Refusal
 from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.provider import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, Refusal
 from broker.site.nodes import Node
 
 
@@ -72,14 +72,14 @@ class NodeAdmission:
         self._accept = accept
         self._knocked = knocked
 
-    def admit(self, request: AssociationRequest, address: str) -> Refusal | None:
+    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
         """None to let the peer in."""
         if request.called_ae != self._ae_title:
             return CALLED_AE_UNKNOWN
         calling = request.calling_ae
         if not calling or not all(" " <= c <= "~" and c != "\\" for c in calling):
             return CALLING_AE_UNKNOWN
-        if self._accept == "known" and self._directory.caller(calling, address) is None:
-            self._knocked(calling, address)
+        if self._accept == "known" and self._directory.caller(calling, origin.address) is None:
+            self._knocked(calling, origin.address)
             return CALLING_AE_UNKNOWN
         return None

@@ -19,7 +19,7 @@ from support.objects import Encoded, ct_slice, encode
 
 from broker import faults
 from broker.dicom import uids
-from broker.dicom.association import Peer
+from broker.dicom.message import Peer
 from broker.errors import BadContent, SpoolUnavailable, StoreUnavailable
 from broker.routing import reception as module
 from broker.routing import sweep

@@ -18,7 +18,7 @@ import broker
 from broker.cli import demo
 from broker.dicom import uids
 from broker.dicom.request import Request
-from broker.dicom.user import Association, Remote
+from broker.dicom.user import Proposal, Remote, associate
 from broker.errors import PeerFault
 from broker.simulate import hospital
 from broker.simulate.pacs import VirtualPacs
@@ -139,14 +139,14 @@ def test_a_pacs_goes_away_and_comes_back_on_its_port() -> None:
         await pacs.start()
         remote = Remote("127.0.0.1", pacs.port, "ARCHIVE", "BROKER")
         for arrivals in (1, 2):
-            async with await Association.open(remote, [(CT_IMAGE, (uids.EXPLICIT_LE,))]) as association:
+            async with associate(remote, [Proposal(CT_IMAGE, (uids.EXPLICIT_LE,))]) as association:
                 context = association.context(CT_IMAGE)
                 assert context is not None
                 assert (await association.store(context, "2.999.1", _data())).status == 0
             assert pacs.kept["2.999.1"].arrivals == arrivals
             await pacs.stop()
             with pytest.raises(PeerFault):
-                await Association.open(remote, [(CT_IMAGE, (uids.EXPLICIT_LE,))])
+                associate(remote, [Proposal(CT_IMAGE, (uids.EXPLICIT_LE,))])
             await pacs.start()
             assert pacs.port == remote.port
         assert not pacs.kept["2.999.1"].changed

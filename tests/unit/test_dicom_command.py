@@ -69,7 +69,7 @@ def test_a_foreign_response_is_read() -> None:
 def test_what_we_write_pydicom_reads() -> None:
     values: dict[int, int | str] = {
         cmd.AFFECTED_SOP_CLASS: CT, cmd.COMMAND_FIELD: 0x8001, cmd.MESSAGE_ID_RESPONDED: 3,
-        cmd.DATA_SET_TYPE: cmd.NO_DATA, cmd.STATUS: 0xC000, cmd.OFFENDING_ELEMENT: 0x00100020,
+        cmd.DATA_SET_TYPE: cmd.NO_DATA, cmd.STATUS: 0xC000, cmd.OFFENDING_ELEMENT: (0x00100020,),
         cmd.ERROR_COMMENT: "odd", cmd.AFFECTED_SOP_INSTANCE: "1.2.3",
     }  # fmt: skip
     encoded = cmd.encode(values)

@@ -24,6 +24,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 from broker.dicom import negotiation as neg
 from broker.dicom import uids
+from broker.dicom.user_information import Role, UserIdentity
 from broker.errors import ProtocolViolation
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -62,7 +63,7 @@ def request(**changes: object) -> neg.AssociationRequest:
             neg.ProposedContext(1, CT, (uids.EXPLICIT_LE, uids.IMPLICIT_LE)),
             neg.ProposedContext(3, uids.VERIFICATION, (uids.IMPLICIT_LE,)),
         ),
-        "user": neg.UserInformation(32768, uids.IMPLEMENTATION_CLASS, "V1", ((CT, True, False),)),
+        "user": neg.UserInformation(32768, uids.IMPLEMENTATION_CLASS, "V1", roles=(Role(CT, True, False),)),
     }  # fmt: skip
     return neg.AssociationRequest(**(values | changes))  # type: ignore[arg-type]
 
@@ -99,7 +100,10 @@ def test_a_foreign_request_is_read_whole() -> None:
         neg.ProposedContext(1, CT, (uids.EXPLICIT_LE, uids.IMPLICIT_LE)),
         neg.ProposedContext(255, uids.VERIFICATION, (uids.IMPLICIT_LE,)),
     )
-    assert found.user == neg.UserInformation(16382, "1.2.3.4", "FOREIGN", ((CT, False, True),), True)
+    assert found.user == neg.UserInformation(
+        16382, "1.2.3.4", "FOREIGN", None, (Role(CT, False, True),), ((CT, b"\x01\x02"),),
+        identity=UserIdentity(1, b"someone"),
+    )  # fmt: skip
 
 
 def test_a_foreign_accept_is_read_whole() -> None:

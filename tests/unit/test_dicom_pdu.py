@@ -11,7 +11,7 @@ from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ, A_RELEASE_RP, A_RELEASE_R
 
 from broker.dicom import command as cmd
 from broker.dicom import pdu
-from broker.dicom.association import Context, MessageAssembly
+from broker.dicom.message import Context, MessageAssembly
 from broker.dicom.pdu import Fragment
 from broker.errors import ProtocolViolation
 

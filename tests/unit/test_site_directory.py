@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from broker.dicom.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, Origin
 from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.provider import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN
 from broker.errors import ConfigurationError
 from broker.site import directory as module
 from broker.site import knocking
@@ -164,7 +164,7 @@ def test_senders_are_known_by_application_and_facility() -> None:
 def admit(called: str, calling: str, *, accept: Any = "known", address: str = "127.0.0.2") -> tuple[Any, list[Any]]:
     knocks: list[Any] = []
     admission = NodeAdmission(Directory(parse_nodes([CT])), "BROKER", accept, lambda *who: knocks.append(who))
-    return admission.admit(AssociationRequest(called, calling, ()), address), knocks
+    return admission.admit(AssociationRequest(called, calling, ()), Origin(address)), knocks
 
 
 def test_a_known_caller_enters() -> None:

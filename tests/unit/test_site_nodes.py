@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from broker.dicom.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, Origin, Refusal
 from broker.dicom.negotiation import AssociationRequest, ProposedContext
-from broker.dicom.provider import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, Refusal
 from broker.errors import ConfigurationError
 from broker.site.directory import Directory, NodeAdmission
 from broker.site.nodes import parse_nodes
@@ -56,7 +56,7 @@ def ask(accept: Any, called: str, calling: str, address: str) -> tuple[Refusal |
         Directory(parse_nodes([CT, MR])), "BROKER", accept, lambda title, where: knocked.append((title, where))
     )
     request = AssociationRequest(called, calling, (ProposedContext(1, "1.2.840.10008.1.1", ("1.2.840.10008.1.2",)),))
-    return admission.admit(request, address), knocked
+    return admission.admit(request, Origin(address)), knocked
 
 
 @pytest.mark.parametrize(

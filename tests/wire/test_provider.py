@@ -29,8 +29,10 @@ from broker import faults
 from broker.dicom import command as cmd
 from broker.dicom import status as st
 from broker.dicom import uids
+from broker.dicom.admission import Origin, Refusal
+from broker.dicom.limits import Limits
 from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.provider import Limits, Provider, Refusal
+from broker.dicom.provider import Provider
 from broker.dicom.request import Request, Service
 from broker.dicom.wire import ConnectionLost, DeadlinePassed, Wire
 from broker.errors import BadContent, SpoolUnavailable
@@ -51,7 +53,7 @@ Handler = Callable[[Request], Awaitable[None]]
 
 
 class Anybody:
-    def admit(self, request: AssociationRequest, address: str) -> Refusal | None:
+    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
         return None
 
 
@@ -70,6 +72,11 @@ def storage(handler: Handler) -> Service:
 
 def query(handler: Handler) -> Service:
     return Service(frozenset({WORKLIST}), uids.first_of(uids.IMPLICIT_LE), {cmd.C_FIND_RQ: handler})
+
+
+def busy(provider: Provider) -> bool:
+    """A handler runs."""
+    return any(s._association is not None and s._association._desk.busy for s in provider._sessions)
 
 
 @asynccontextmanager
@@ -715,7 +722,7 @@ def test_ul17_a_connection_lost_during_a_data_set_reaches_the_handler(how: str) 
         async with serving(storage(keep)) as provider, peer(provider) as modality:
             await modality.associate((CT, uids.EXPLICIT_LE))
             await modality.send(store_rq(), wire.p_data(1, bytes(5000), is_command=False, last=False))
-            await until(lambda: any(s._current for s in provider._sessions), "the handler runs")
+            await until(lambda: busy(provider), "the handler runs")
             if how == "abort":
                 await modality.send(b"\x07\0\0\0\0\x04\0\0\0\0")
             elif how == "close":
@@ -745,7 +752,7 @@ def test_work_whose_data_has_arrived_is_finished_though_the_peer_left() -> None:
         async with serving(storage(keep)) as provider, peer(provider) as modality:
             await modality.associate((CT, uids.EXPLICIT_LE))
             await modality.send(store_rq(), wire.p_data(1, bytes(5000), is_command=False))
-            await until(lambda: any(s._current for s in provider._sessions), "the handler runs")
+            await until(lambda: busy(provider), "the handler runs")
             modality.reset()
             await remains(lambda: provider._sessions and not done.is_set())
             go.set()
@@ -943,7 +950,7 @@ def test_stopping_lets_a_handler_finish(waits_for: str) -> None:
             await modality.associate((CT, uids.EXPLICIT_LE))
             await idle.associate()
             await modality.send(store_rq(), wire.p_data(1, bytes(10), is_command=False, last=waits_for == "nothing"))
-            await until(lambda: any(s._current for s in provider._sessions), "the handler runs")
+            await until(lambda: busy(provider), "the handler runs")
             port = provider.port
             stopping = asyncio.ensure_future(provider.stop(5))
             assert (await idle.ended())[0] == ABORT
@@ -974,7 +981,7 @@ def test_stopping_does_not_wait_longer_than_its_grace() -> None:
         async with serving(query(hang), pdu_timeout=20) as provider, peer(provider) as modality:
             await modality.associate((WORKLIST, uids.IMPLICIT_LE))
             await modality.send(find_rq())
-            await until(lambda: any(s._current for s in provider._sessions), "the handler runs")
+            await until(lambda: busy(provider), "the handler runs")
             started = time.monotonic()
             await provider.stop(0.1)
             assert time.monotonic() - started < 2

@@ -21,7 +21,9 @@ from broker.dicom import command as cmd
 from broker.dicom import negotiation as neg
 from broker.dicom import pdu, uids
 from broker.dicom import status as st
-from broker.dicom.user import MAX_ANSWER, Association, Remote
+from broker.dicom.association import Association
+from broker.dicom.invocation import MAX_ANSWER
+from broker.dicom.user import Proposal, Remote, associate
 from broker.dicom.wire import DeadlinePassed
 from broker.errors import PeerFault
 
@@ -140,7 +142,7 @@ async def pieces(data: bytes, size: int = 100_000) -> AsyncIterator[bytes]:
 async def fault_of(remote: Remote, work: Callable[[Association], Awaitable[object]]) -> PeerFault:
     """What an association ends with."""
     with pytest.raises(PeerFault) as caught:
-        async with await Association.open(remote, [(uids.VERIFICATION, (uids.IMPLICIT_LE,))]) as association:
+        async with associate(remote, [Proposal(uids.VERIFICATION, (uids.IMPLICIT_LE,))]) as association:
             await work(association)
     return caught.value
 
@@ -158,7 +160,7 @@ def test_echo_and_release() -> None:
     with pynetdicom(handlers, (uids.VERIFICATION, [uids.IMPLICIT_LE])) as remote:
 
         async def work() -> None:
-            async with await Association.open(remote, [(uids.VERIFICATION, (uids.IMPLICIT_LE,))]) as association:
+            async with associate(remote, [Proposal(uids.VERIFICATION, (uids.IMPLICIT_LE,))]) as association:
                 for _ in range(3):
                     assert await association.echo() == 0
 
@@ -179,7 +181,7 @@ def test_objects_arrive_whole_at_every_maximum_length(max_length: int) -> None:
     with pynetdicom([(evt.EVT_C_STORE, keep)], (CT, [uids.EXPLICIT_LE]), maximum_pdu_size=max_length) as remote:
 
         async def work() -> None:
-            async with await Association.open(remote, [(CT, (uids.EXPLICIT_LE,))]) as association:
+            async with associate(remote, [Proposal(CT, (uids.EXPLICIT_LE,))]) as association:
                 context = association.context(CT, uids.EXPLICIT_LE)
                 assert context is not None
                 for size in sizes:
@@ -201,7 +203,7 @@ def test_a_query_gives_its_answers_one_by_one() -> None:
     with pynetdicom([(evt.EVT_C_FIND, find)], (WORKLIST, [uids.IMPLICIT_LE])) as remote:
 
         async def work() -> None:
-            async with await Association.open(remote, [(WORKLIST, (uids.IMPLICIT_LE,))]) as association:
+            async with associate(remote, [Proposal(WORKLIST, (uids.IMPLICIT_LE,))]) as association:
                 found = [r async for r in association.find(WORKLIST, b"\x10\0\x20\0\0\0\0\0")]
             assert [r.status for r in found] == [0xFF00] * 30 + [0]
             assert b"P29" in found[29].data
@@ -213,8 +215,9 @@ def test_contexts_that_were_refused_are_not_there() -> None:
     with pynetdicom([], (CT, [uids.IMPLICIT_LE]), (uids.VERIFICATION, [uids.IMPLICIT_LE])) as remote:
 
         async def work() -> None:
-            wanted = [(CT, (uids.EXPLICIT_LE,)), (CT, (uids.IMPLICIT_LE,)), (uids.VERIFICATION, (uids.IMPLICIT_LE,))]
-            async with await Association.open(remote, wanted) as association:
+            wanted = [Proposal(CT, (s,)) for s in (uids.EXPLICIT_LE, uids.IMPLICIT_LE)]
+            wanted.append(Proposal(uids.VERIFICATION, (uids.IMPLICIT_LE,)))
+            async with associate(remote, wanted) as association:
                 assert association.context(CT, uids.EXPLICIT_LE) is None
                 assert association.context(CT, uids.IMPLICIT_LE) is not None
                 assert association.context(WORKLIST) is None
@@ -308,7 +311,7 @@ def test_cancelling_a_transfer_to_a_peer_that_never_reads_is_quick() -> None:
                     yield bytes(1 << 20)
 
             async def endless() -> None:
-                async with await Association.open(remote, [(CT, (uids.EXPLICIT_LE,))]) as association:
+                async with associate(remote, [Proposal(CT, (uids.EXPLICIT_LE,))]) as association:
                     context = association.context(CT)
                     assert context is not None
                     await association.store(context, "1.2.3", counting())
@@ -351,7 +354,7 @@ def test_dm21_the_response_timer_starts_after_the_last_byte() -> None:
     async def work() -> None:
         async with (
             scripted(script, response_timeout=0.7) as remote,
-            await Association.open(remote, [(CT, (uids.EXPLICIT_LE,))]) as association,
+            associate(remote, [Proposal(CT, (uids.EXPLICIT_LE,))]) as association,
         ):
             context = association.context(CT)
             assert context is not None
@@ -371,11 +374,11 @@ def test_dm21_the_response_timer_starts_after_the_last_byte() -> None:
     [
         (b"\x07\0\0\0\0\x04\0\0\2\0", "aborted"),
         (b"\x03\0\0\0\0\x04\0\2\1\1", "rejected-2-1-1"),
-        (b"\x03\0\0\0\0\x02\0\2", "aborted"),
+        (b"\x03\0\0\0\0\x02\0\2", "unexpected-pdu"),
         (b"\x02\0\0\0\0\x04\0\0\0\0", "bad-item"),
         (b"\x02\0\xff\xff\xff\xff", "pdu-too-long"),
         (b"HTTP/1.1 400 Bad Request\r\n", "unknown-pdu"),
-        (b"\x04\0\0\0\0\x04\0\0\0\0", "aborted"),
+        (b"\x04\0\0\0\0\x04\0\0\0\0", "unexpected-pdu"),
         (b"", "connection-lost"),
     ],
 )
@@ -454,7 +457,7 @@ def test_an_answer_that_drips_in_is_read() -> None:
 
     async def work() -> None:
         async with scripted(script) as remote:
-            async with await Association.open(remote, [(WORKLIST, (uids.IMPLICIT_LE,))]) as association:
+            async with associate(remote, [Proposal(WORKLIST, (uids.IMPLICIT_LE,))]) as association:
                 found = [r async for r in association.find(WORKLIST, b"x")]
             assert [(r.status, r.data) for r in found] == [(0xFF00, b"abcdef"), (0, b"")]
 
@@ -520,7 +523,7 @@ def test_a_release_ends_whatever_the_peer_does(how: str) -> None:
     async def work() -> None:
         async with scripted(script, response_timeout=0.3) as remote:
             started = time.monotonic()
-            async with await Association.open(remote, [(uids.VERIFICATION, (uids.IMPLICIT_LE,))]):
+            async with associate(remote, [Proposal(uids.VERIFICATION, (uids.IMPLICIT_LE,))]):
                 pass
             assert time.monotonic() - started < (0.25 if how in ("collision", "abort", "close") else 2)
 
@@ -537,7 +540,7 @@ def test_an_error_of_ours_aborts_the_association() -> None:
     async def work() -> None:
         async with scripted(script) as remote:
             with pytest.raises(LookupError):
-                async with await Association.open(remote, [(uids.VERIFICATION, (uids.IMPLICIT_LE,))]):
+                async with associate(remote, [Proposal(uids.VERIFICATION, (uids.IMPLICIT_LE,))]):
                     raise LookupError
 
     run(work())
@@ -559,7 +562,7 @@ def test_message_ids_differ_and_wrap() -> None:
     async def work() -> None:
         async with (
             scripted(script) as remote,
-            await Association.open(remote, [(uids.VERIFICATION, (uids.IMPLICIT_LE,))]) as association,
+            associate(remote, [Proposal(uids.VERIFICATION, (uids.IMPLICIT_LE,))]) as association,
         ):
             association._message_id = 65533
             for _ in range(4):
@@ -578,7 +581,7 @@ def test_no_accepted_context_is_no_fault_of_the_association() -> None:
     async def work() -> None:
         async with (
             scripted(script) as remote,
-            await Association.open(remote, [(CT, (uids.EXPLICIT_LE,))]) as association,
+            associate(remote, [Proposal(CT, (uids.EXPLICIT_LE,))]) as association,
         ):
             assert association.context(CT) is None
 
@@ -596,7 +599,7 @@ def test_real_slices_go_through() -> None:
     with pynetdicom([(evt.EVT_C_STORE, keep)], (CT, [uids.EXPLICIT_LE])) as remote:
 
         async def work() -> None:
-            async with await Association.open(remote, [(CT, (uids.EXPLICIT_LE,))]) as association:
+            async with associate(remote, [Proposal(CT, (uids.EXPLICIT_LE,))]) as association:
                 context = association.context(CT)
                 assert context is not None
                 for _ in range(3):

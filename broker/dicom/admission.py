@@ -1,0 +1,41 @@
+"""Who may associate: the question the provider asks, and the answers of an A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from broker.dicom.negotiation import AssociationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A-ASSOCIATE-RJ parameters and a word for log and metrics."""
+
+    result: int
+    source: int
+    reason: int
+    code: str
+
+
+CALLING_AE_UNKNOWN = Refusal(1, 1, 3, "calling-ae-unknown")
+CALLED_AE_UNKNOWN = Refusal(1, 1, 7, "called-ae-unknown")
+APPLICATION_CONTEXT_UNKNOWN = Refusal(1, 1, 2, "application-context")
+TEMPORARY_CONGESTION = Refusal(2, 3, 1, "congestion")
+LOCAL_LIMIT = Refusal(2, 3, 2, "local-limit")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a connection comes from; the certificate (DER) is one that the TLS handshake has verified."""
+
+    address: str
+    certificate: bytes | None = field(default=None, repr=False)
+
+
+class Admission(Protocol):
+    """Decides who may associate."""
+
+    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
+        """None to let the peer in."""
+        ...

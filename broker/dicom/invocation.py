@@ -1,0 +1,107 @@
+"""A request of ours that waits for its responses (PS3.7 9, 10)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from broker.dicom import command as cmd
+from broker.dicom import status as st
+from broker.dicom.wire import DeadlinePassed
+from broker.errors import ProtocolViolation
+
+MAX_ANSWER = 16 * 1024 * 1024  # bytes of one response's data set
+WAITING = 64  # responses; beyond, the wire is not read and TCP makes the peer wait
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A DIMSE response and its data set, if any."""
+
+    command: cmd.Command
+    data: bytes
+
+    @property
+    def status(self) -> int:
+        """Status (0000,0900)."""
+        return self.command.status
+
+
+class Invocation:
+    """Responses of one request: the association puts them in, the caller takes them out."""
+
+    def __init__(self, message_id: int, context_id: int) -> None:
+        self.message_id = message_id
+        self.context_id = context_id
+        self.finished = False  # the final response has come, or none will
+        self.abandoned = False  # nobody waits any more
+        self._responses: deque[Response] = deque()
+        self._command: cmd.Command | None = None
+        self._data = bytearray()
+        self._error: Exception | None = None
+        self._changed: asyncio.Future[None] | None = None
+
+    # --- for the association -----------------------------------------------------------------------------
+
+    async def begin(self, command: cmd.Command) -> None:
+        """A response has come; its data set, if it has one, is fed next."""
+        if command.has_data:
+            self._command = command
+            self._data.clear()
+        else:
+            await self._put(Response(command, b""))
+
+    async def feed(self, data: memoryview, last: bool) -> None:
+        """A fragment of the response's data set. Raises ProtocolViolation for one that is too long."""
+        if len(self._data) + len(data) > MAX_ANSWER:
+            raise ProtocolViolation("answer too long", code="too-large")
+        self._data += data
+        if last and self._command is not None:
+            await self._put(Response(self._command, bytes(self._data)))
+            self._data.clear()
+
+    def fail(self, error: Exception) -> None:
+        """No further response will come."""
+        if not self.finished:
+            self.finished, self._error = True, error
+            self._notify()
+
+    async def _put(self, response: Response) -> None:
+        self.finished = not st.is_pending(response.status)
+        if not self.abandoned:
+            self._responses.append(response)
+            self._notify()
+        while len(self._responses) > WAITING and not self.abandoned:
+            await self._change()
+
+    # --- for the caller ----------------------------------------------------------------------------------
+
+    async def next(self, timeout: float) -> Response:
+        """The next response, at most `timeout` s from now. Raises DeadlinePassed or what ended the association."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._responses:
+                    if self._error is not None:
+                        raise self._error
+                    await self._change()
+        except TimeoutError:
+            raise DeadlinePassed("no response in time") from None
+        self._notify()
+        return self._responses.popleft()
+
+    def abandon(self) -> None:
+        """The caller does not wait any more; what still comes is thrown away."""
+        self.abandoned = True
+        self._responses.clear()
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+        self._changed = None
+
+    async def _change(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._changed)

@@ -1,0 +1,126 @@
+"""The requests of a peer that are being served: handlers as tasks, at most as many at once as negotiated."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+
+from broker import telemetry
+from broker.dicom import command as cmd
+from broker.dicom import status as st
+from broker.dicom.message import Context, Peer, Sender
+from broker.dicom.operations import Operations
+from broker.dicom.request import Request, Service
+from broker.dicom.stream import DataStream
+from broker.dicom.wire import ConnectionLost, DeadlinePassed
+from broker.errors import ProtocolViolation
+
+
+class Desk:
+    """See the module's text."""
+
+    def __init__(
+        self, association: Operations, peer: Peer, sender: Sender, services: Mapping[int, Service], *,
+        window: int, max_object: int,
+    ) -> None:  # fmt: skip
+        """`services` by context id; `window`: requests served at once; `max_object` in bytes."""
+        self._association = association
+        self._peer = peer
+        self._sender = sender
+        self._services = services
+        self._window = window
+        self._max_object = max_object
+        self._running: dict[int, tuple[Request, asyncio.Task[None]]] = {}
+        self._closing: Callable[[], None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """A request is being served."""
+        return bool(self._running)
+
+    def finish(self, then: Callable[[], None]) -> None:
+        """Begin nothing more; call `then` once nothing is being served."""
+        self._closing = then
+        if not self._running:
+            then()
+
+    async def begin(self, command: cmd.Command, context: Context) -> DataStream:
+        """Start the handler of a request as soon as the window allows; where its data set goes.
+
+        Raises ProtocolViolation for a message ID that is in use, CancelledError once `finish` was called.
+        """
+        await self.below(self._window)
+        if self._closing is not None:
+            raise asyncio.CancelledError
+        if command.message_id in self._running:
+            raise ProtocolViolation("message ID of a request that is not answered yet", code="repeated-message-id")
+        data = DataStream(limit=self._max_object, present=command.has_data)
+        request = Request(command, context, self._peer, data, self._association, self._sender)
+        task = asyncio.get_running_loop().create_task(self._handle(request))
+        self._running[command.message_id] = (request, task)
+        task.add_done_callback(lambda task: self._handled(command.message_id, task))
+        return data
+
+    def cancel(self, message_id: int) -> None:
+        """A C-CANCEL has come; one for a request that is answered already means nothing."""
+        if message_id in self._running:
+            self._running[message_id][0].cancelled = True
+
+    async def below(self, number: int) -> None:
+        """Wait until fewer than `number` requests are being served."""
+        while len(self._running) >= number:
+            await asyncio.wait({task for _, task in self._running.values()}, return_when=asyncio.FIRST_COMPLETED)
+
+    async def close(self, grace: float) -> None:
+        """The association is over: end what runs. A request whose data has arrived may finish within `grace` s."""
+        tasks = {task for _, task in self._running.values()}
+        for request, _ in self._running.values():
+            request.cancelled = True
+            request.data.fail(ConnectionLost("the association ended inside a data set"))
+        try:
+            if tasks and grace:
+                await asyncio.wait(tasks, timeout=grace)
+        finally:  # also when the broker's own grace ends during this wait
+            for task in tasks:
+                task.cancel()
+
+    async def _handle(self, request: Request) -> None:
+        """Run the handler; whatever happens the peer gets exactly one final answer."""
+        context, command = request.context, request.command
+        service = self._services.get(context.id)
+        handler = service.handlers.get(command.field) if service else None
+        by_scp = command.field == cmd.N_EVENT_REPORT_RQ  # the one request that an SCP sends (PS3.7 10.1.1)
+        try:
+            if service is None or handler is None or not (context.uses if by_scp else context.serves):
+                await request.respond(st.UNRECOGNIZED_OPERATION)
+            elif command.sop_class not in ("", context.abstract_syntax) and command.sop_class not in service.members:
+                await request.respond(st.SOP_CLASS_NOT_SUPPORTED)
+            else:
+                await handler(request)
+        except (ConnectionLost, DeadlinePassed):
+            return
+        except Exception as error:
+            await self._fail(request, error)
+        finally:
+            request.data.discard()
+        if not request.answered:
+            await self._fail(request, RuntimeError("handler ended without an answer"))
+
+    async def _fail(self, request: Request, error: BaseException) -> None:
+        status, comment = request.failure(error)
+        telemetry.logger().warning(
+            "dicom.failed", command=cmd.NAMES.get(request.command.field, "unknown"), status=f"{status:04X}",
+            error=telemetry.describe(error), calling_ae=self._peer.calling_ae, peer=self._peer.address,
+        )  # fmt: skip
+        if request.answered:
+            return
+        with contextlib.suppress(ConnectionLost, DeadlinePassed):
+            await request.respond(status, comment=comment)
+
+    def _handled(self, message_id: int, task: asyncio.Task[None]) -> None:
+        del self._running[message_id]
+        if not task.cancelled() and task.exception() is not None:
+            telemetry.logger().error("dicom.defect", error=telemetry.describe(task.exception() or Exception()))
+        if self._closing is not None and not self._running:
+            self._closing()

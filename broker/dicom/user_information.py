@@ -1,0 +1,150 @@
+"""The user information item: what both sides say of themselves (PS3.8 annex D.1, PS3.7 annex D.3.3)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+from broker.dicom import items
+from broker.errors import ProtocolViolation
+
+_MAX_LENGTH, _CLASS, _WINDOW, _ROLE, _VERSION, _EXTENDED, _COMMON, _IDENTITY, _IDENTITY_ANSWER = range(0x51, 0x5A)
+_window = struct.Struct(">HH")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """SCP/SCU role selection of the association requestor for one SOP class (PS3.7 D.3.3.4)."""
+
+    sop_class: str
+    scu: bool
+    scp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CommonExtended:
+    """SOP class common extended negotiation: what an unknown SOP class is akin to (PS3.7 D.3.3.6)."""
+
+    sop_class: str
+    service_class: str
+    related: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserIdentity:
+    """User identity (PS3.7 D.3.3.7): 1 user name, 2 with passcode, 3 Kerberos, 4 SAML, 5 JWT."""
+
+    kind: int
+    primary: bytes = field(repr=False)
+    secondary: bytes = field(default=b"", repr=False)
+    positive_response: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UserInformation:
+    """`window` is (operations invoked, performed) asynchronously, None if not spoken of: 1:1."""
+
+    max_length: int = 16384
+    implementation_class: str = ""
+    implementation_version: str = ""
+    window: tuple[int, int] | None = None
+    roles: tuple[Role, ...] = ()
+    extended: tuple[tuple[str, bytes], ...] = ()
+    common: tuple[CommonExtended, ...] = ()
+    identity: UserIdentity | None = None
+    identity_answer: bytes | None = field(default=None, repr=False)
+
+
+def decode(value: bytes) -> UserInformation:
+    """Read the value of a user information item. Raises ProtocolViolation for anything malformed."""
+    single: dict[int, bytes] = {}
+    roles: list[Role] = []
+    extended: list[tuple[str, bytes]] = []
+    common: list[CommonExtended] = []
+    for kind, data in items.split(value):
+        if kind == _ROLE:
+            roles.append(_role(data))
+        elif kind == _EXTENDED:
+            name, rest = items.counted(data, 0)
+            extended.append((items.uid(name), data[rest:]))
+        elif kind == _COMMON:
+            common.append(_common(data))
+        else:
+            single[kind] = data
+    identity, answer = single.get(_IDENTITY), single.get(_IDENTITY_ANSWER)
+    return UserInformation(
+        _max_length(single.get(_MAX_LENGTH)), items.uid(single.get(_CLASS, b"")),
+        single.get(_VERSION, b"").decode("latin-1").strip(" \0"), _operations(single.get(_WINDOW)),
+        tuple(roles), tuple(extended), tuple(common),
+        None if identity is None else _identity(identity), None if answer is None else items.counted(answer, 0)[0],
+    )  # fmt: skip
+
+
+def encode(user: UserInformation) -> bytes:
+    """The whole item."""
+    parts = [
+        items.pack(_MAX_LENGTH, struct.pack(">I", user.max_length)),
+        items.pack(_CLASS, user.implementation_class.encode("ascii")),
+    ]
+    if user.window is not None:
+        parts.append(items.pack(_WINDOW, _window.pack(*user.window)))
+    for role in user.roles:
+        parts.append(items.pack(_ROLE, items.count(role.sop_class.encode("ascii")) + bytes((role.scu, role.scp))))
+    parts.append(items.pack(_VERSION, user.implementation_version.encode("ascii")))
+    for sop_class, information in user.extended:
+        parts.append(items.pack(_EXTENDED, items.count(sop_class.encode("ascii")) + information))
+    for entry in user.common:
+        related = b"".join(items.count(uid.encode("ascii")) for uid in entry.related)
+        names = items.count(entry.sop_class.encode("ascii")) + items.count(entry.service_class.encode("ascii"))
+        parts.append(items.pack(_COMMON, names + items.count(related)))
+    if user.identity is not None:
+        who = user.identity
+        head = bytes((who.kind, who.positive_response))
+        parts.append(items.pack(_IDENTITY, head + items.count(who.primary) + items.count(who.secondary)))
+    if user.identity_answer is not None:
+        parts.append(items.pack(_IDENTITY_ANSWER, items.count(user.identity_answer)))
+    return items.pack(0x50, b"".join(parts))
+
+
+def _max_length(data: bytes | None) -> int:
+    if data is None:
+        return 16384
+    length = int.from_bytes(data, "big")
+    if len(data) != 4 or 0 < length < 1024:
+        raise ProtocolViolation("maximum PDU length below 1024", code="bad-max-length")
+    return length
+
+
+def _operations(data: bytes | None) -> tuple[int, int] | None:
+    if data is None:
+        return None
+    if len(data) != 4:
+        raise ProtocolViolation("asynchronous operations window of wrong length", code="bad-item")
+    invoked, performed = _window.unpack(data)
+    return invoked, performed
+
+
+def _role(data: bytes) -> Role:
+    name, rest = items.counted(data, 0)
+    if len(data) != rest + 2:
+        raise ProtocolViolation("role selection of wrong length", code="bad-item")
+    return Role(items.uid(name), bool(data[rest]), bool(data[rest + 1]))
+
+
+def _common(data: bytes) -> CommonExtended:
+    sop_class, position = items.counted(data, 0)
+    service_class, position = items.counted(data, position)
+    names, _ = items.counted(data, position)
+    related, position = [], 0
+    while position < len(names):
+        name, position = items.counted(names, position)
+        related.append(items.uid(name))
+    return CommonExtended(items.uid(sop_class), items.uid(service_class), tuple(related))
+
+
+def _identity(data: bytes) -> UserIdentity:
+    if len(data) < 2:
+        raise ProtocolViolation("user identity too short", code="bad-item")
+    primary, position = items.counted(data, 2)
+    secondary, _ = items.counted(data, position)
+    return UserIdentity(data[0], primary, secondary, bool(data[1]))

@@ -57,6 +57,7 @@ class Association(Operations):
         self._message_id = 0
         self._cancelling: set[asyncio.Task[None]] = set()
         self._releasing = self._collided = False
+        self._over = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
 
     # --- life --------------------------------------------------------------------------------------------
@@ -85,6 +86,7 @@ class Association(Operations):
                 self.ended_by, word = "stopping", pdu.abort(by_user=True)
         finally:
             self._wire.last_word(word)
+            self._over.set()
             self._fail_invocations()
             # when we stop, the provider's grace is over already
             await self._desk.close(0 if self.ended_by == "stopping" else self._limits.pdu_timeout)
@@ -108,7 +110,7 @@ class Association(Operations):
             with contextlib.suppress(BrokerError, TimeoutError):
                 async with asyncio.timeout(min(RELEASE_TIMEOUT, self._limits.response_timeout)):
                     await self._wire.write(pdu.release_request())
-                    await asyncio.wait({self._reader})
+                    await self._over.wait()
         self.ended_by = self.ended_by or "released"
         self._wire.close()
         self._stop_reading()

@@ -117,6 +117,7 @@ class LimitsSection(_Section):
     pdu_timeout: Seconds = 60
     association_idle_timeout: Seconds = 600
     dicom_object: Count = 64 * 1024**3
+    small_object: Annotated[int, Field(ge=0, le=1024**2)] = 32 * 1024
 
 
 class LogSection(_Section):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from pathlib import Path
 
 from broker import faults, telemetry
 from broker.delivery.outcome import verdict
@@ -106,16 +105,13 @@ class _Sending:
         return later
 
     async def _send_one(self, job: Job, item: StoredObject, context: Context) -> None:
-        path = self._spool.locate(item.path)
-        try:
-            size = (await asyncio.to_thread(path.stat)).st_size
-        except FileNotFoundError:
-            size = -1
-        if size != item.data_offset + item.data_length:
-            self._feed.hold(job, "file-missing" if size < 0 else "file-damaged")
-            return
+        if item.content is None:
+            size = await asyncio.to_thread(self._size, item.path)
+            if size != item.data_offset + item.data_length:
+                self._feed.hold(job, "file-missing" if size < 0 else "file-damaged")
+                return
         faults.point("delivery.send")
-        data = _read(path, item)
+        data = self._read(item) if item.content is None else item.content + _padding(item)
         try:
             response = await self._association.store(context, item.sop_instance_uid, data)
         except PeerFault as error:
@@ -140,22 +136,27 @@ class _Sending:
             "delivery.answered", instance=telemetry.identifier(item.sop_instance_uid), status=f"{status:04X}"
         )
 
+    def _size(self, name: str) -> int:
+        """Bytes of a spool file, -1 if it is gone."""
+        try:
+            return self._spool.locate(name).stat().st_size
+        except FileNotFoundError:
+            return -1
+
+    async def _read(self, item: StoredObject) -> AsyncIterator[bytes]:
+        """The data set from its file, in pieces."""
+        start, size = item.data_offset, item.data_length
+        for position in range(0, size, CHUNK):
+            yield await asyncio.to_thread(self._spool.read, item.path, start + position, min(CHUNK, size - position))
+        if padding := _padding(item):
+            yield padding
+
+
+def _padding(item: StoredObject) -> bytes:
+    """PS3.5 A.5: a deflated data set is padded to even length, some senders forget."""
+    return b"\0" if item.data_length % 2 and item.transfer_syntax_uid in uids.DEFLATED_SYNTAXES else b""
+
 
 def _pairs(objects: Iterable[StoredObject]) -> list[Pair]:
     """Distinct SOP class and transfer syntax pairs, at most as many as an association has contexts."""
     return list(dict.fromkeys((o.sop_class_uid, o.transfer_syntax_uid) for o in objects))[:MAX_CONTEXTS]
-
-
-async def _read(path: Path, item: StoredObject) -> AsyncIterator[bytes]:
-    """The data set from its file, in pieces. A small one takes a single hop into a thread."""
-    start, size = item.data_offset, item.data_length
-    for position in range(start, start + size, CHUNK):
-        yield await asyncio.to_thread(_piece, path, position, min(CHUNK, start + size - position))
-    if size % 2 and item.transfer_syntax_uid == uids.DEFLATED:
-        yield b"\0"  # PS3.5 A.5: a deflated data set is padded to even length, some senders forget
-
-
-def _piece(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)

@@ -50,7 +50,7 @@ def scan(data: Buffer, transfer_syntax: str, wanted: Container[int]) -> DataSetS
 
     Raises BadContent if lengths, nesting or delimiters are wrong.
     """
-    if transfer_syntax == uids.DEFLATED:
+    if transfer_syntax in uids.DEFLATED_SYNTAXES:
         with _inflating:
             return _scan(_inflate(memoryview(data)), transfer_syntax, wanted)
     return _scan(data, transfer_syntax, wanted)

@@ -2,8 +2,10 @@
 
 Order of events, none of which may be swapped: bytes in the spool file; walk of the whole data set; decision of the
 rules; fsync of file and folder; one transaction with the instance and one job per destination; only then the caller
-answers 0x0000. Same SOP Instance UID again: same bytes are a success without new work but for destinations that lack
-them (and mend a file that was lost); other bytes are a new version, alarmed, delivered after its predecessor.
+answers 0x0000. A small object needs no file: its bytes are part of that transaction.
+
+Same SOP Instance UID again: same bytes are a success without new work but for destinations that lack them (and mend a
+file that was lost); other bytes are a new version, alarmed, delivered after its predecessor.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ import json
 import mmap
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -22,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 
 from broker import telemetry
 from broker.dicom import part10
-from broker.dicom.elements import DataSetScan, scan
+from broker.dicom.elements import Buffer, scan
 from broker.dicom.message import Peer
 from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable
@@ -34,8 +36,7 @@ from broker.store.database import Database
 from broker.store.instances import KnownVersion, NewInstance
 from broker.store.spool import Spool, SpoolFile
 
-SYNC_THREADS = 16
-OVERLAP = 64 * 1024  # bytes; below, handing the sync to another thread costs more than it gains
+SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sync instead of three
 WARN_EVERY = 60.0  # seconds
 FILE_FAULTS = ("file-missing", "file-damaged")  # reasons for which deliveries are held until the object comes again
 _STATE = {"send": "routed", "hold": "held", "discard": "discarded"}
@@ -54,6 +55,17 @@ class Arrival:
         """Raises BadContent for UIDs that cannot be (they never become part of a path anyway)."""
         if not is_uid(self.sop_class) or not is_uid(self.sop_instance):
             raise BadContent("SOP Class or Instance UID malformed", code="uid-invalid")
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """Where the bytes of a data set are: below `path` in the spool, or in `content`. Offset and length in bytes."""
+
+    path: str
+    offset: int
+    length: int
+    digest: bytes
+    content: bytes | None
 
 
 def lane_of(node: str) -> str:
@@ -78,9 +90,11 @@ class Reception:
     """Takes objects in. One per process; its methods may run in many threads."""
 
     def __init__(
-        self, database: Database, spool: Spool, rules: RuleSet, zone: ZoneInfo, wake: Callable[[], None]
-    ) -> None:
-        """`wake` is called after each commit that made work for the queue."""
+        self, database: Database, spool: Spool, rules: RuleSet, zone: ZoneInfo, wake: Callable[[], None], *,
+        small: int = SMALL,
+    ) -> None:  # fmt: skip
+        """`wake` is called after each commit that made work for the queue; `small` bytes and less need no file."""
+        self.small = small
         self._database = database
         self._spool = spool
         self._rules = rules
@@ -88,12 +102,7 @@ class Reception:
         self._tags = header.tags_of(self._fields)
         self._zone = zone
         self._wake = wake
-        self._sync = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="spool-sync")
         self._warned: dict[tuple[str, str], float] = {}
-
-    def close(self) -> None:
-        """Give back the threads."""
-        self._sync.shutdown(wait=True)
 
     def begin(self, arrival: Arrival, data: bytes) -> SpoolFile:
         """Open a spool file and write the first bytes. Raises SpoolUnavailable."""
@@ -109,17 +118,25 @@ class Reception:
 
     def whole(self, arrival: Arrival, data: bytes) -> str:
         """Take an object that is in memory at once; see `complete`."""
-        return self.complete(arrival, self.begin(arrival, data))
+        if len(data) > self.small:
+            return self.complete(arrival, self.begin(arrival, data))
+        new, decision = self._judge(arrival, data, _Body("", 0, len(data), sha256(data).digest(), data))
+        outcome = self._record(new, decision)
+        self._tell(new, decision, outcome)
+        return outcome
 
-    def complete(self, arrival: Arrival, file: SpoolFile) -> str:
+    def complete(self, arrival: Arrival, file: SpoolFile, last: bytes = b"") -> str:
         """Check, decide, make durable and commit; `new`, `version`, `duplicate` or `repaired`.
 
-        Raises BadContent (refuse for good), SpoolUnavailable or StoreUnavailable (the sender keeps its copy).
-        The file is gone after an error or for a duplicate.
+        `last` are bytes that still have to be written. Raises BadContent (refuse for good), SpoolUnavailable or
+        StoreUnavailable (the sender keeps its copy). The file is gone after an error or for a duplicate.
         """
         kept = False
         try:
-            new, decision = self._judge_and_keep(arrival, file)
+            if last:
+                file.write(last)
+            new, decision = self._judge_file(arrival, file)
+            file.keep()
             outcome = self._record(new, decision)
             kept = outcome != "duplicate"
         except StoreUnavailable:
@@ -134,21 +151,23 @@ class Reception:
         self._tell(new, decision, outcome)
         return outcome
 
-    def _judge_and_keep(self, arrival: Arrival, file: SpoolFile) -> tuple[NewInstance, Decision]:
-        """For an object of some size the disk syncs while we hash, walk and decide."""
-        if file.data_length < OVERLAP:
-            judged = self._judge(arrival, file)
-            file.keep()
-            return judged
-        synced = self._sync.submit(file.keep)
-        try:
-            return self._judge(arrival, file)
-        finally:
-            wait([synced])  # the file must not be closed under the sync
-            synced.result()
+    def _judge_file(self, arrival: Arrival, file: SpoolFile) -> tuple[NewInstance, Decision]:
+        if not file.data_length:
+            raise BadContent("no data set", code="truncated")
+        body = _Body(file.name, file.data_offset, file.data_length, file.digest, None)
+        with mmap.mmap(file.descriptor, 0, prot=mmap.PROT_READ) as whole:
+            view = memoryview(whole)
+            data = view[file.data_offset :]
+            try:
+                return self._judge(arrival, data, body)
+            finally:
+                data.release()
+                view.release()
 
-    def _judge(self, arrival: Arrival, file: SpoolFile) -> tuple[NewInstance, Decision]:
-        found = self._scan(arrival, file)
+    def _judge(self, arrival: Arrival, data: Buffer, body: _Body) -> tuple[NewInstance, Decision]:
+        if not body.length:
+            raise BadContent("no data set", code="truncated")
+        found = scan(data, arrival.transfer_syntax, self._tags)
         uids = header.identity(found, arrival.sop_class, arrival.sop_instance)
         now = time.time()
         facts = header.facts(found, arrival.peer, self._fields, datetime.fromtimestamp(now, self._zone))
@@ -157,36 +176,25 @@ class Reception:
             sop_instance_uid=uids.sop_instance, sop_class_uid=uids.sop_class,
             transfer_syntax_uid=arrival.transfer_syntax, study_instance_uid=uids.study,
             series_instance_uid=uids.series, calling_ae=arrival.peer.calling_ae, called_ae=arrival.peer.called_ae,
-            peer=arrival.peer.address, path=file.name, data_offset=file.data_offset, data_length=file.data_length,
-            digest=file.digest, received_at=now, state=_STATE[decision.action], reason=decision.reason,
+            peer=arrival.peer.address, path=body.path, data_offset=body.offset, data_length=body.length,
+            digest=body.digest, received_at=now, state=_STATE[decision.action], reason=decision.reason,
             rules_version=self._rules.version, trace=json.dumps(decision.trace, ensure_ascii=False),
-            facts=json.dumps(facts, ensure_ascii=False),
+            facts=json.dumps(facts, ensure_ascii=False), content=body.content,
         )  # fmt: skip
         return new, decision
-
-    def _scan(self, arrival: Arrival, file: SpoolFile) -> DataSetScan:
-        if not file.data_length:
-            raise BadContent("no data set", code="truncated")
-        # opened anew: `keep` closes the other descriptor at any moment, and its number may then be another file's
-        with file.path.open("rb") as own, mmap.mmap(own.fileno(), 0, prot=mmap.PROT_READ) as whole:
-            view = memoryview(whole)
-            data = view[file.data_offset :]
-            try:
-                return scan(data, arrival.transfer_syntax, self._tags)
-            finally:
-                data.release()
-                view.release()
 
     def _record(self, new: NewInstance, decision: Decision) -> str:
         for _ in range(3):
             try:
-                return self._database.submit(record, new, decision.destinations, decision.rules, self._intact).result()
+                return self._database.execute(record, new, decision.destinations, decision.rules, self._intact)
             except IntegrityError:
                 continue  # the same UID was committed on another association at this moment: look again
         raise StoreUnavailable("the same object arrives too often at once")
 
     def _intact(self, version: KnownVersion) -> bool:
-        """The file of a known version is there in full length."""
+        """The bytes of a known version are there in full length."""
+        if not version.path:
+            return True
         try:
             size = self._spool.locate(version.path).stat().st_size
         except OSError:

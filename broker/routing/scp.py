@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from broker import faults, telemetry
@@ -14,10 +13,11 @@ from broker.dicom import uids
 from broker.dicom.request import Request, Service
 from broker.errors import BadContent
 from broker.routing.reception import Arrival, Reception
+from broker.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
-CHUNK = 1024 * 1024  # bytes handed to a spool thread at once; smaller objects take one hop in all
+CHUNK = 128 * 1024  # bytes handed to a spool thread at once, while the rest is still on its way
 THREADS = 16
 _MISMATCH = frozenset({"uid-mismatch", "uid-invalid"})
 
@@ -27,15 +27,17 @@ class StorageService:
 
     def __init__(self, reception: Reception) -> None:
         self._reception = reception
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="spool")
+        self._threads = Threads(THREADS, "spool")
 
     def service(self) -> Service:
         """Registration with the provider."""
-        return Service(uids.STORAGE_CLASSES, uids.for_storage, {cmd.C_STORE_RQ: self.store})
+        return Service(
+            uids.STORAGE_CLASSES, uids.for_storage, {cmd.C_STORE_RQ: self.store}, service_class=uids.STORAGE_SERVICE
+        )  # fmt: skip
 
     def close(self) -> None:
         """Wait for running spool work."""
-        self._threads.shutdown(wait=True)
+        self._threads.close()
 
     async def store(self, request: Request) -> None:
         """Handle a C-STORE-RQ."""
@@ -62,22 +64,24 @@ class StorageService:
         faults.point("dicom.answered")
 
     async def _receive(self, request: Request, arrival: Arrival) -> None:
-        data = await request.data.read(CHUNK)
+        data = await request.data.read(self._reception.small + 1)
         if request.data.ended:
             await self._hop(self._reception.whole, arrival, data)
             return
         file = await self._hop(self._reception.begin, arrival, data)
         try:
-            while data := await request.data.read(CHUNK):
+            data = await request.data.read(CHUNK)
+            while not request.data.ended:
                 await self._hop(file.write, data)
+                data = await request.data.read(CHUNK)
         except BaseException:
             await self._hop(file.abandon)
             raise
-        await self._hop(self._reception.complete, arrival, file)
+        await self._hop(self._reception.complete, arrival, file, data)
 
     async def _hop(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in a spool thread; when cancelled, still wait for the thread, which uses the file."""
-        future = asyncio.wrap_future(self._threads.submit(work, *args, **kwargs))
+        future = self._threads.call(work, *args, **kwargs)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

@@ -31,6 +31,9 @@ def set_aside_unclaimed(database: Database, spool: Spool, *, before: float) -> i
         for path in old:
             if prefix + path.name not in known:
                 with contextlib.suppress(FileNotFoundError):  # its reception failed and removed it just now
+                    if not path.stat().st_size:  # made ahead and never used
+                        path.unlink()
+                        continue
                     spool.set_aside(path)
                     moved += 1
     if moved:
@@ -52,7 +55,7 @@ def purge_delivered(database: Database, spool: Spool, keep_days: float) -> int:
     total = 0
     while batch := database.read(instances.purgeable, before, BATCH).result():
         gone = database.submit(instances.mark_purged, batch, before).result()
-        for path in gone:
+        for path in filter(None, gone):
             spool.remove(path)
         total += len(gone)
         if len(gone) < len(batch):

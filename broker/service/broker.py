@@ -60,12 +60,15 @@ class Broker:
         self.database = Database(settings.database_url())
         self._stack.callback(self.database.close)
         self.spool = Spool(settings.service.data_dir / "spool")
+        self._stack.callback(self.spool.close)
         site = load(self.database, settings.service.site)
         self.directory = Directory(site.nodes)
         self.rules = site.rules
         self.dispatcher = self._dispatcher()
-        self.reception = Reception(self.database, self.spool, site.rules, settings.zone(), self.dispatcher.wake)
-        self._stack.callback(self.reception.close)
+        self.reception = Reception(
+            self.database, self.spool, site.rules, settings.zone(), self.dispatcher.wake,
+            small=settings.limits.small_object,
+        )  # fmt: skip
         self._storage = StorageService(self.reception)
         self._stack.callback(self._storage.close)
         self._provider = self._dicom_door()

@@ -56,6 +56,13 @@ class Database:
         """Run `unit(connection, *args)` in a transaction; done when committed. See `store.writer`."""
         return self._writer.submit(unit, *args, **kwargs)
 
+    def execute(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `unit` in a transaction from a thread that may block; what it returns, once committed.
+
+        Raises what the unit raises, and StoreUnavailable on passing trouble.
+        """
+        return self._writer.execute(unit, *args, **kwargs)
+
     def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run `query(connection, *args)` on a read-only connection in a thread.
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
 
 from broker.store import tables
+from broker.store.prepared import Prepared
 
-_t = tables.instance
-# built once: making a statement anew costs more than running it
-_VERSIONS = (
-    select(_t.c.id, _t.c.version, _t.c.digest, _t.c.state, _t.c.path, _t.c.data_offset, _t.c.data_length)
+_t, _content = tables.instance, tables.content
+_VERSIONS = Prepared(
+    any=select(_t.c.id, _t.c.version, _t.c.digest, _t.c.state, _t.c.path, _t.c.data_offset, _t.c.data_length)
     .where(_t.c.sop_instance_uid == bindparam("uid"))
     .order_by(_t.c.version.desc())
     .with_for_update()
 )
-_INSERT = insert(_t)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,12 @@ class NewInstance:
     rules_version: int
     trace: str
     facts: str
+    content: bytes | None = None  # the data set itself, if it has no file
+
+
+_COLUMNS = [field.name for field in fields(NewInstance) if field.name != "content"]
+_ADD = Prepared(any=insert(_t).values({name: bindparam(name) for name in ("version", *_COLUMNS)}).returning(_t.c.id))
+_ADD_CONTENT = Prepared(any=insert(_content).values(instance=bindparam("instance"), data=bindparam("data")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class KnownVersion:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What a sender needs: identity, encoding, and where the data set lies in its file (bytes)."""
+    """What a sender needs: identity, encoding, and the data set or where it lies in its file (bytes)."""
 
     id: int
     sop_instance_uid: str
@@ -67,33 +72,42 @@ class StoredObject:
     path: str
     data_offset: int
     data_length: int
+    content: bytes | None
 
 
 def versions(connection: Connection, sop_instance_uid: str) -> list[KnownVersion]:
     """All versions of an object, newest first; on PostgreSQL a purge of them waits for this transaction."""
-    rows = connection.execute(_VERSIONS, {"uid": sop_instance_uid})
-    return [KnownVersion(row[0], row[1], bytes(row[2]), *row[3:]) for row in rows]
+    rows = _VERSIONS.run(connection, {"uid": sop_instance_uid})
+    return [KnownVersion(**{**row, "digest": bytes(row["digest"])}) for row in rows.mappings()]
 
 
 def add(connection: Connection, new: NewInstance, version: int) -> int:
     """Insert a row; its id."""
-    values = {name: getattr(new, name) for name in NewInstance.__slots__}
-    result = connection.execute(_INSERT, {"version": version, **values})
-    key = result.inserted_primary_key
-    assert key is not None
-    return int(key[0])
+    values = {name: getattr(new, name) for name in _COLUMNS}
+    key = int(_ADD.run(connection, {"version": version, **values}).scalar_one())
+    _keep_content(connection, key, new)
+    return key
 
 
 def refile(connection: Connection, key: int, new: NewInstance) -> None:
     """The same bytes came again and take the place of a file that was lost or damaged."""
     connection.execute(update(_t).where(_t.c.id == key).values(path=new.path, data_offset=new.data_offset))
+    _keep_content(connection, key, new)
+
+
+def _keep_content(connection: Connection, key: int, new: NewInstance) -> None:
+    if new.content is not None:
+        _ADD_CONTENT.run(connection, {"instance": key, "data": new.content})
 
 
 def stored(connection: Connection, ids: list[int]) -> dict[int, StoredObject]:
     """Objects by id."""
-    columns = [_t.c[name] for name in StoredObject.__slots__]
-    rows = connection.execute(select(*columns).where(_t.c.id.in_(ids)))
-    return {row.id: StoredObject(*row) for row in rows}
+    columns = [_t.c[name] for name in StoredObject.__slots__ if name != "content"]
+    query = select(*columns, _content.c.data.label("content")).join(
+        _content, _content.c.instance == _t.c.id, isouter=True
+    )
+    rows = connection.execute(query.where(_t.c.id.in_(ids)))
+    return {row["id"]: StoredObject(**row) for row in rows.mappings()}
 
 
 def known_paths(connection: Connection, folder: str) -> set[str]:
@@ -123,13 +137,17 @@ def purgeable(connection: Connection, before: float, limit: int) -> list[int]:
 
 
 def mark_purged(connection: Connection, ids: list[int], before: float) -> list[str]:
-    """Record that the bytes of these objects go away; paths of those that still may. Commit before deleting a file."""
+    """Record that the bytes of these objects go away; paths of those that still may, empty for one without a file.
+
+    Commit before deleting a file.
+    """
     # an object that comes again at this moment either waits for us here, or its new deliveries are seen below
     connection.execute(select(_t.c.id).where(_t.c.id.in_(ids)).order_by(_t.c.id).with_for_update()).all()
     gone = connection.execute(
-        update(_t).where(_t.c.id.in_(ids), _delivered(before)).values(state="purged").returning(_t.c.path)
-    )
-    return list(gone.scalars())
+        update(_t).where(_t.c.id.in_(ids), _delivered(before)).values(state="purged").returning(_t.c.id, _t.c.path)
+    ).all()
+    connection.execute(delete(_content).where(_content.c.instance.in_([row.id for row in gone])))
+    return [row.path for row in gone]
 
 
 def reroute(connection: Connection, key: int, new: NewInstance) -> None:

@@ -1,21 +1,30 @@
 """Files of received objects. Names are ours, never from the network; folders are made by time.
 
-`keep` means: file fsynced, its folder fsynced, and for a new folder its parents too. After any error the file is
-abandoned and fsync is never tried on it again, since the kernel may have dropped the dirty pages. A file without a
-database row is no object: the row is the marker that it was acknowledged.
+`keep` means: file fsynced, its folder fsynced, and for a new folder its parents too. Making a file and syncing its
+folder takes as long as writing a slice, so once objects flow some empty files are made and synced ahead. After any
+error the file is abandoned and fsync is never tried on it again, since the kernel may have dropped the dirty pages.
+A file without a database row is no object: the row is the marker that it was acknowledged.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 import uuid
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from broker import faults
 from broker.errors import SpoolUnavailable
+
+AHEAD = 16  # empty files made ahead
+AHEAD_AGE = 600.0  # seconds after which they are not used any more
+FLOWING = 1.0  # seconds between two objects of a stream of them, at most
 
 
 def _unavailable(error: OSError) -> SpoolUnavailable:
@@ -32,21 +41,37 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@dataclass(frozen=True, slots=True)
+class _Blank:
+    """An empty file, open for writing. `born`: monotonic seconds."""
+
+    path: Path
+    descriptor: int
+    folder_synced: bool
+    born: float
+
+    @classmethod
+    def make(cls, folder: Path) -> _Blank:
+        path = folder / f"{uuid.uuid4().hex}.dcm"
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        return cls(path, os.open(path, flags, 0o600), False, time.monotonic())
+
+    def discard(self) -> None:
+        os.close(self.descriptor)
+        self.path.unlink(missing_ok=True)
+
+
 class SpoolFile:
     """One file being written. Not thread-safe; one writer uses it from one thread at a time."""
 
-    def __init__(self, root: Path, folder: Path, head: bytes) -> None:
+    def __init__(self, root: Path, blank: _Blank, head: bytes) -> None:
         self._root = root
-        self.path = folder / f"{uuid.uuid4().hex}.dcm"
+        self.path = blank.path
+        self._descriptor = blank.descriptor
+        self._folder_synced = blank.folder_synced
         self._digest = sha256()
-        self._unhashed = b""
         self.data_offset = len(head)
         self.data_length = 0
-        try:
-            flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self.path, flags, 0o600)
-        except OSError as error:
-            raise _unavailable(error) from None
         try:
             self._write(head)
         except SpoolUnavailable:
@@ -59,27 +84,30 @@ class SpoolFile:
         return self.path.relative_to(self._root).as_posix()
 
     @property
+    def descriptor(self) -> int:
+        """The open file."""
+        return self._descriptor
+
+    @property
     def digest(self) -> bytes:
         """SHA-256 of the data set bytes written so far."""
-        self._hash()
         return self._digest.digest()
 
     def write(self, data: bytes) -> None:
         """Append data set bytes. Raises SpoolUnavailable."""
-        self._hash()
         self._write(data)
-        self._unhashed = data
+        self._digest.update(data)
         self.data_length += len(data)
 
     def keep(self) -> None:
-        """Put file and folder on stable storage; may run beside a reader.
-
-        Raises SpoolUnavailable; then call abandon.
-        """
+        """Put file and folder on stable storage. Raises SpoolUnavailable; then call abandon."""
         try:
             faults.point("spool.sync")
             os.fsync(self._descriptor)
-            _sync_folder(self.path.parent)
+            if not os.fstat(self._descriptor).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "somebody removed the file")
+            if not self._folder_synced:
+                _sync_folder(self.path.parent)
         except OSError as error:
             raise _unavailable(error) from None
         faults.point("spool.synced")
@@ -95,11 +123,6 @@ class SpoolFile:
         self.close()
         self.path.unlink(missing_ok=True)
 
-    def _hash(self) -> None:
-        """Bytes are hashed one step late, so that the last and mostly only piece is hashed while the disk syncs."""
-        data, self._unhashed = self._unhashed, b""
-        self._digest.update(data)
-
     def _write(self, data: bytes) -> None:
         try:
             faults.point("spool.write")
@@ -113,24 +136,82 @@ class SpoolFile:
 class Spool:
     """The folder of all received objects."""
 
-    def __init__(self, root: Path) -> None:
-        """Create the folder if needed. Raises SpoolUnavailable."""
+    def __init__(self, root: Path, *, ahead: int = AHEAD) -> None:
+        """Create the folder if needed; `ahead`: empty files kept ready. Raises SpoolUnavailable."""
         self.root = root
+        self._wanted = ahead
         self._known: set[Path] = set()
+        self._ahead: deque[_Blank] = deque()
+        self._created = 0.0
+        self._making = threading.Lock()
+        self._maker = ThreadPoolExecutor(1, thread_name_prefix="spool-ahead")
+        self._closed = False
         self._make(root)
 
     def create(self, head: bytes) -> SpoolFile:
         """A new file that begins with `head`. Raises SpoolUnavailable."""
+        blank = self._take()
+        before, self._created = self._created, time.monotonic()
+        flowing = self._created - before < FLOWING
+        if flowing and len(self._ahead) < self._wanted // 2 and not self._making.locked() and not self._closed:
+            self._maker.submit(self._make_ahead)
+        if blank is None:
+            folder = self._folder()
+            try:
+                blank = _Blank.make(folder)
+            except OSError as error:
+                self._known.discard(folder)  # perhaps somebody tidied it away
+                raise _unavailable(error) from None
+        return SpoolFile(self.root, blank, head)
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """Bytes of a file, fewer at its end. Raises OSError."""
+        with self.locate(name).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def close(self) -> None:
+        """Remove the files that were made ahead."""
+        self._closed = True
+        self._maker.shutdown(wait=True)
+        while self._ahead:
+            self._ahead.popleft().discard()
+
+    def _take(self) -> _Blank | None:
+        """A file made ahead. An old one is left out, since the sweep may take it for a forgotten one."""
+        while True:
+            try:
+                blank = self._ahead.popleft()
+            except IndexError:
+                return None
+            if time.monotonic() - blank.born < AHEAD_AGE:
+                return blank
+            blank.discard()
+
+    def _make_ahead(self) -> None:
+        """Make empty files and sync their folder once for all of them. Failing costs nothing but the advantage."""
+        if not self._making.acquire(blocking=False):
+            return
+        made: list[_Blank] = []
+        try:
+            folder = self._folder()
+            made = [_Blank.make(folder) for _ in range(self._wanted - len(self._ahead))]
+            _sync_folder(folder)
+            self._ahead.extend(replace(blank, folder_synced=True) for blank in made)
+        except (OSError, SpoolUnavailable):
+            self._known.clear()
+            for blank in made:
+                blank.discard()
+        finally:
+            self._making.release()
+
+    def _folder(self) -> Path:
         folder = self.root / time.strftime("%Y%m%d/%H", time.gmtime())
         if folder not in self._known:
             self._make(folder.parent)
             self._make(folder)
             self._known.add(folder)
-        try:
-            return SpoolFile(self.root, folder, head)
-        except SpoolUnavailable:
-            self._known.discard(folder)  # perhaps somebody tidied it away
-            raise
+        return folder
 
     def locate(self, name: str) -> Path:
         """The file of a stored name. Names come from our own database."""

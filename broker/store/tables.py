@@ -171,7 +171,7 @@ class Instance(_Base, table=True):
     calling_ae: str
     called_ae: str
     peer: str
-    path: str  # below the spool, made of our own names
+    path: str  # below the spool, made of our own names; empty: the data set is in `content`
     data_offset: int  # where the data set starts in the file
     data_length: int = Field(sa_type=BIG)
     digest: bytes  # SHA-256 of the data set bytes
@@ -181,6 +181,13 @@ class Instance(_Base, table=True):
     rules_version: int
     trace: str  # per rule and leaf: what was seen, why it matched or not
     facts: str
+
+
+class Content(_Base, table=True):
+    """The data set of a small object: one commit makes it durable, where a file would need three syncs."""
+
+    instance: int = Field(foreign_key="instance.id", primary_key=True, sa_type=BIG)
+    data: bytes
 
 
 class Job(_Base, table=True):
@@ -248,5 +255,6 @@ requested_procedure = _table(RequestedProcedure)
 scheduled_step = _table(ScheduledStep)
 step_station = _table(StepStation)
 instance = _table(Instance)
+content = _table(Content)
 job = _table(Job)
 lane = _table(Lane)

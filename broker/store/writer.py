@@ -1,7 +1,8 @@
-"""All writes go through `submit(unit, *args) -> Future`: the future is done when the commit is.
+"""All writes go through `submit(unit, *args) -> Future`, or `execute` from a thread that waits: done when committed.
 
-On SQLite one thread takes all waiting units, runs each in a SAVEPOINT of one transaction and commits
-once, so one fsync serves many. On PostgreSQL each unit is a transaction of a pooled connection.
+On SQLite whoever waits takes all waiting units, runs each in a SAVEPOINT of one transaction and commits once, so one
+fsync serves many: a thread that executes commits itself, without a hop; a thread of the writer does it for futures.
+On PostgreSQL each unit is a transaction of a pooled connection.
 A unit touches only the connection it is given and may be run again (PostgreSQL 40001, 40P01).
 
 A full disk inside a SAVEPOINT makes SQLite roll back the *whole* transaction and continue in autocommit.
@@ -10,9 +11,9 @@ So after every error the writer looks whether the transaction still stands; if n
 
 from __future__ import annotations
 
-import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ class Writer(Protocol):
         """Run `unit(connection, *args)` in a transaction; the future fails with StoreUnavailable on passing trouble."""
         ...
 
+    def execute(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for a thread that may block: what the unit returns, once it is committed."""
+        ...
+
     def close(self) -> None:
         """Finish what was submitted, then stop."""
         ...
@@ -61,48 +66,65 @@ def _bind(unit: Callable[..., T], args: Any, kwargs: Any) -> Callable[[Connectio
 
 
 class SqliteWriter:
-    """One thread, one connection, group commit."""
+    """One connection, group commit."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._waiting: deque[_Unit] = deque()
+        self._lead = threading.Lock()  # held by whoever runs a transaction
         self._closed = False
+        self._lock = threading.Lock()  # nothing may be added after the last batch
         self.writable = True
-        self._lock = threading.Lock()
         self._connection: Connection | None = None
+        self._bell = threading.Semaphore(0)
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
     def submit(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """See Writer."""
         future: Future[T] = Future()
-        with self._lock:
-            if self._closed:
-                future.set_exception(StoreUnavailable("the broker is stopping"))
-            else:
-                self._queue.put(_Unit(_bind(unit, args, kwargs), future))
+        try:
+            self._add(_Unit(_bind(unit, args, kwargs), future))
+        except StoreUnavailable as error:
+            future.set_exception(error)
+        self._bell.release()
         return future
+
+    def execute(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See Writer."""
+        future: Future[T] = Future()
+        self._add(_Unit(_bind(unit, args, kwargs), future))
+        with self._lead:
+            while not future.done():  # if it is done, another one has committed it meanwhile
+                self._transact(self._batch())
+        return future.result()
 
     def close(self) -> None:
         """See Writer."""
         with self._lock:
             self._closed = True
-            self._queue.put(None)
+        self._bell.release()
         self._thread.join()
-        self._drop()
+        with self._lead:
+            while batch := self._batch():
+                self._transact(batch)
+            self._drop()
 
     def _work(self) -> None:
-        while True:
-            unit = self._queue.get()
-            batch: list[_Unit] = []
-            while unit is not None:
-                batch.append(unit)
-                if len(batch) >= MAX_BATCH or self._queue.empty():
-                    break
-                unit = self._queue.get()
-            self._transact(batch)
-            if unit is None:
-                return
+        while not self._closed:
+            self._bell.acquire()
+            with self._lead:
+                self._transact(self._batch())
+
+    def _add(self, unit: _Unit) -> None:
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable("the broker is stopping")
+            self._waiting.append(unit)
+
+    def _batch(self) -> list[_Unit]:
+        """The next units; only the leader takes."""
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
 
     def _transact(self, batch: list[_Unit]) -> None:
         """Run and commit units until all have an outcome; a lost transaction fails what it held."""
@@ -179,6 +201,7 @@ class PostgresWriter:
     def __init__(self, engine: Engine, threads: int = 8) -> None:
         self._engine = engine
         self.writable = True
+        self._closed = False
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="store-writer")
 
     def submit(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -190,8 +213,15 @@ class PostgresWriter:
             future.set_exception(StoreUnavailable("the broker is stopping"))
             return future
 
+    def execute(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See Writer."""
+        if self._closed:
+            raise StoreUnavailable("the broker is stopping")
+        return self._run(_bind(unit, args, kwargs))
+
     def close(self) -> None:
         """See Writer."""
+        self._closed = True
         self._pool.shutdown(wait=True)
 
     def _run(self, unit: Callable[[Connection], T]) -> T:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from support.spool import spool_files
+from support.tools import wait_until
 
 from broker import faults
 from broker.errors import SpoolUnavailable
@@ -18,7 +21,7 @@ from broker.store.spool import Spool, SpoolFile
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "data" / "spool")
+    return Spool(tmp_path / "data" / "spool", ahead=0)
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def files(spool: Spool) -> list[Path]:
-    return [path for path in spool.root.rglob("*") if path.is_file()]
+    return spool_files(spool.root)
 
 
 def kept(spool: Spool, data: bytes = b"x") -> SpoolFile:
@@ -178,3 +181,70 @@ def test_a_file_set_aside_is_moved_whole(spool: Spool) -> None:
     assert [path.parent.name for path in files(spool)] == ["unclaimed"]
     assert files(spool)[0].read_bytes() == b"x"
     assert spool.folders() == [file.path.parent]
+
+
+# --- files made ahead ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[Spool]:
+    made = Spool(tmp_path / "stream", ahead=4)
+    yield made
+    made.close()
+
+
+def empty_files(spool: Spool) -> list[Path]:
+    return [path for path in spool.root.rglob("*.dcm") if not path.stat().st_size]
+
+
+def test_one_object_alone_makes_nothing_ahead(stream: Spool) -> None:
+    stream.create(b"head").close()
+    assert not empty_files(stream)
+
+
+def test_a_stream_of_objects_finds_its_files_made_and_their_folder_synced(
+    stream: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        stream.create(b"head").close()
+    wait_until(lambda: len(stream._ahead) == 4, 10, "files are made ahead")
+    waiting = set(empty_files(stream))
+    monkeypatch.setattr(module, "_sync_folder", lambda folder: pytest.fail("the folder is synced already"))
+    monkeypatch.setattr(stream, "_make_ahead", lambda: None)
+    for _ in range(4):
+        file = stream.create(b"head")
+        assert file.path in waiting
+        file.write(b"data")
+        file.keep()
+        file.close()
+        assert file.path.read_bytes() == b"headdata"
+
+
+def test_files_made_ahead_long_ago_are_not_used(stream: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep may have taken them for forgotten ones."""
+    for _ in range(2):
+        stream.create(b"head").close()
+    wait_until(lambda: len(stream._ahead) == 4, 10, "files are made ahead")
+    old = set(empty_files(stream))
+    monkeypatch.setattr(module, "AHEAD_AGE", -1.0)
+    file = stream.create(b"head")
+    assert file.path not in old
+    file.close()
+    assert not old & set(empty_files(stream))
+
+
+def test_closing_leaves_no_empty_files(stream: Spool) -> None:
+    for _ in range(2):
+        stream.create(b"head").close()
+    wait_until(lambda: len(stream._ahead) == 4, 10, "files are made ahead")
+    stream.close()
+    assert not empty_files(stream)
+    assert len(spool_files(stream.root)) == 2
+
+
+def test_a_file_that_somebody_removed_is_not_kept(stream: Spool) -> None:
+    file = stream.create(b"head")
+    file.path.unlink()
+    with pytest.raises(SpoolUnavailable):
+        file.keep()
+    file.abandon()

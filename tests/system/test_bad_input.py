@@ -13,6 +13,7 @@ import pytest
 from support.objects import SAMPLES, Encoded, ct_slice, from_sample
 from support.raw import RawScu, associate_rq, c_store_rq, p_data
 from support.site import FS, VT, Mllp, Site, order
+from support.spool import spool_files
 from support.tools import ENVIRONMENT, run, wait_until
 
 TIMEOUT = 1.0  # seconds, for stalls; scaled down from a minute
@@ -175,7 +176,7 @@ def test_nothing_refused_stays_in_the_spool(site: Site) -> None:
     known = {row[0] for row in site.rows("select path from instance")}
     spool = site.data / "spool"
     wait_until(
-        lambda: {p.relative_to(spool).as_posix() for p in spool.rglob("*.dcm") if "unclaimed" not in p.parts} == known,
+        lambda: {p.relative_to(spool).as_posix() for p in spool_files(spool) if "unclaimed" not in p.parts} == known,
         5, "the spool holds what the database knows",
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from support.objects import Encoded, ct_slice
 from support.peers import received, storescp
 from support.raw import RawScu
 from support.site import Mllp, Site, destination, order
+from support.spool import spool_files
 from support.tools import free_port, run, wait_until
 
 RULE = """
@@ -91,7 +92,7 @@ def test_full_disk_refuses_images_and_orders_while_the_worklist_answers(site: Si
     assert store(site, [ct_slice(4096)]) == [0]
     assert "[A2]" in worklist(site)
     assert health(site) == (200, "ok")
-    spool = [path for path in (site.data / "spool").rglob("*.dcm") if "unclaimed" not in path.parts]
+    spool = [path for path in spool_files(site.data / "spool") if "unclaimed" not in path.parts]
     assert len(spool) <= 3  # at most the objects whose commit failed after they were safe, for the sweep
 
 
@@ -122,7 +123,7 @@ def fill_and_recover(disk: Path, tmp_path: Path) -> None:
             assert set(statuses) == {0, 0xA700}
         assert "[A1]" in worklist(site)
         accepted = statuses.count(0)
-        freed = next(iter(sorted((disk / "data" / "spool").rglob("*.dcm"))))
+        freed = next(iter(spool_files(disk / "data" / "spool")))
         freed.unlink()  # an operator makes room
         assert store(site, [ct_slice(1024)]) == [0]
         assert site.rows("select count(*) from instance") == [(accepted + 1,)]

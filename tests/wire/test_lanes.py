@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from support.loops import remains, run, takes, until
 from support.objects import Encoded, ct_slice
 from support.peers import received, storescp
+from support.spool import spool_files
 
 from broker.delivery import lane as delivery
 from broker.delivery.lane import DicomDelivery
@@ -600,7 +601,7 @@ class Hospital:
         self.queue = Queue(database)
         self.spool = Spool(folder / "spool")
         rules = parse_rules({"default": {"action": "send", "send": ["pacs"]}}, {"pacs"})
-        self.reception = Reception(database, self.spool, rules, ZoneInfo("UTC"), lambda: None)
+        self.reception = Reception(database, self.spool, rules, ZoneInfo("UTC"), lambda: None, small=0)
         self.nodes: dict[str, Node] = {}
 
     def take(self, item: Encoded) -> Encoded:
@@ -636,7 +637,7 @@ class Hospital:
 def hospital(database: Database, tmp_path: Path) -> Iterator[Hospital]:
     made = Hospital(database, tmp_path)
     yield made
-    made.reception.close()
+    made.spool.close()
 
 
 @contextmanager
@@ -819,9 +820,9 @@ def test_dm20_a_destination_that_never_reads_meets_a_deadline(
 def test_a_file_that_is_gone_or_damaged_is_held(hospital: Hospital) -> None:
     files = []
     for _ in range(3):
-        before = set(hospital.spool.root.rglob("*.dcm"))
+        before = set(spool_files(hospital.spool.root))
         hospital.slices(1)
-        files += set(hospital.spool.root.rglob("*.dcm")) - before
+        files += set(spool_files(hospital.spool.root)) - before
     files[0].unlink()
     files[1].write_bytes(files[1].read_bytes()[:-2])
     with pacs(hospital, lambda event: 0):

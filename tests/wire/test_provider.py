@@ -23,6 +23,7 @@ from support import raw as wire
 from support.loops import remains, run, standstill, takes, until
 from support.objects import Encoded, ct_slice
 from support.peers import association
+from support.spool import spool_files
 from support.tools import run as foreign
 
 from broker import faults
@@ -1116,7 +1117,7 @@ class Store:
     spool: Spool
 
     def files(self) -> list[Path]:
-        return [path for path in self.spool.root.rglob("*") if path.is_file()]
+        return spool_files(self.spool.root)
 
     def states(self) -> dict[str, int]:
         return self.database.read(instances.counts).result(10)
@@ -1125,12 +1126,11 @@ class Store:
 @pytest.fixture
 def store(tmp_path: Path) -> Any:
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
-    spool = Spool(tmp_path / "spool")
-    reception = Reception(database, spool, parse_rules({}, set()), ZoneInfo("UTC"), lambda: None)
+    spool = Spool(tmp_path / "spool", ahead=0)
+    reception = Reception(database, spool, parse_rules({}, set()), ZoneInfo("UTC"), lambda: None, small=0)
     made = Store(StorageService(reception), reception, database, spool)
     yield made
     made.service.close()
-    reception.close()
     database.close()
 
 

@@ -18,7 +18,7 @@ import broker
 from broker.cli import demo
 from broker.dicom import uids
 from broker.dicom.request import Request
-from broker.dicom.user import Proposal, Remote, associate
+from broker.dicom.user import Proposal, Remote, associate, open_association
 from broker.errors import PeerFault
 from broker.simulate import hospital
 from broker.simulate.pacs import VirtualPacs
@@ -146,7 +146,7 @@ def test_a_pacs_goes_away_and_comes_back_on_its_port() -> None:
             assert pacs.kept["2.999.1"].arrivals == arrivals
             await pacs.stop()
             with pytest.raises(PeerFault):
-                associate(remote, [Proposal(CT_IMAGE, (uids.EXPLICIT_LE,))])
+                await open_association(remote, [Proposal(CT_IMAGE, (uids.EXPLICIT_LE,))])
             await pacs.start()
             assert pacs.port == remote.port
         assert not pacs.kept["2.999.1"].changed

@@ -99,12 +99,13 @@ def soak(site: Site, rounds: int, archive: Path, query: Callable[[str], list[tup
     images: dict[str, bytes] = {}
     orders: set[int] = set()
     numbers = itertools.count(1)
-    owed = [[ct_slice(2048) for _ in range(6)] for _ in range(2)]
+    sizes = itertools.cycle((2048, 40_000))  # in the database, in a file
+    owed = [[ct_slice(next(sizes)) for _ in range(6)] for _ in range(2)]
     owed_orders = [next(numbers) for _ in range(6)]
 
     def senders(running: Site) -> list[threading.Thread]:
         for debts in owed:
-            debts.extend(ct_slice(2048) for _ in range(8 - len(debts)))
+            debts.extend(ct_slice(next(sizes)) for _ in range(8 - len(debts)))
         owed_orders.extend(next(numbers) for _ in range(8 - len(owed_orders)))
         found: list[threading.Thread] = [Modality(running.dicom, debts, images) for debts in owed]
         return [*found, Ris(running.hl7, owed_orders, orders)]

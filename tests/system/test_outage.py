@@ -78,7 +78,7 @@ def test_full_disk_refuses_images_and_orders_while_the_worklist_answers(site: Si
         assert ris.exchange(order(1))["MSA"][0][1] == "AA"
     for point in ("spool.write", "spool.sync", "store.commit"):
         site.faults.write_text(f"{point} ENOSPC\n", encoding="ascii")
-        assert store(site, [ct_slice(4096), ct_slice(4096)]) == [0xA700, 0xA700], point
+        assert store(site, [ct_slice(40_000), ct_slice(40_000)]) == [0xA700, 0xA700], point
     # the database's disk is still full: no answer at all is given, so that the RIS keeps its message
     with Mllp(site.hl7) as ris:
         assert ris.exchange(order(2)) == {}
@@ -89,7 +89,7 @@ def test_full_disk_refuses_images_and_orders_while_the_worklist_answers(site: Si
     site.faults.write_text("", encoding="ascii")
     with Mllp(site.hl7) as ris:
         assert ris.exchange(order(2))["MSA"][0][1] == "AA"
-    assert store(site, [ct_slice(4096)]) == [0]
+    assert store(site, [ct_slice(4096), ct_slice(40_000)]) == [0, 0]
     assert "[A2]" in worklist(site)
     assert health(site) == (200, "ok")
     spool = [path for path in spool_files(site.data / "spool") if "unclaimed" not in path.parts]

@@ -1,0 +1,53 @@
+"""Setting up and releasing associations: the broker beside DCMTK and pynetdicom, with the same small client.
+
+    python tests/bench/associate.py                      300 associations each, median of 5
+    python tests/bench/associate.py --rounds 1 --count 50         the short variant of CI
+
+The client is a blocking socket that sends prepared bytes: connect, A-ASSOCIATE, A-RELEASE, close, one after the other.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.bench import Receiver, Target, dcmtk_scp, options, pynetdicom_scp, quiet_site, report, rotated
+from support.raw import RawScu
+
+VERIFICATION, IMPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2"
+RELEASE = bytes((5, 0, 0, 0, 0, 4, 0, 0, 0, 0))
+
+
+def rate(peer: Receiver, count: int) -> float:
+    """Seconds for `count` associations one after the other."""
+    began = time.perf_counter()
+    for _ in range(count):
+        scu = RawScu(peer.port)
+        kind, _ = scu.associate([(VERIFICATION, IMPLICIT)], called=peer.called.encode())
+        assert kind == 2, kind
+        scu.socket.sendall(RELEASE)
+        assert scu.pdu()[0] == 6
+        scu.socket.close()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Run and print."""
+    chosen = options(__doc__, count=300).parse_args()
+    times: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        with quiet_site(folder / "broker") as site, dcmtk_scp(folder) as dcmtk, pynetdicom_scp(folder) as pynetdicom:
+            peers = {"broker": Receiver(site.dicom, "BROKER", int), "dcmtk": dcmtk, "pynetdicom": pynetdicom}
+            for number in range(chosen.rounds):
+                for peer in rotated(list(peers), number):
+                    times.setdefault(peer, []).append(rate(peers[peer], chosen.count))
+    report(f"associate: {chosen.count} associations", times, "broker", [Target("pynetdicom", least=3)], chosen.count)
+
+
+if __name__ == "__main__":
+    main()

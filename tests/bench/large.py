@@ -1,0 +1,99 @@
+"""One large multi-frame object in and out: how much memory the broker takes meanwhile.
+
+    python tests/bench/large.py                     2 GiB
+    python tests/bench/large.py --mib 64            the short variant of CI
+
+DCMTK's storescu sends, the broker receives, commits, and delivers to DCMTK's storescp; the bytes are compared. The
+peak of resident memory is the kernel's own (VmHWM), reset before; the page cache does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.bench import options, quiet_site, storescu, write_files
+from support.objects import Encoded, ct_slice, fresh_uid
+from support.peers import storescp
+from support.tools import free_port, wait_until
+
+SITE = """
+[default]
+action = "send"
+send = ["archive"]
+[[node]]
+name = "archive"
+kind = "dicom"
+ae_title = "ARCHIVE"
+host = "127.0.0.1"
+port = {port}
+roles = ["destination"]
+"""
+ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+BLOCK = 1024 * 1024
+
+
+def write_large(path: Path, mib: int) -> None:
+    """A multi-frame object with `mib` MiB of pixel data, written in pieces."""
+    model = ct_slice(0)
+    uid = fresh_uid(len(model.sop_instance))
+    head = model.data[: model.data.rindex(b"\xe0\x7f\x10\x00")].replace(model.sop_instance.encode(), uid.encode())
+    head += b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<I", mib * BLOCK)
+    with path.open("wb") as file:
+        file.write(Encoded(model.sop_class, uid, model.transfer_syntax, head).part10())
+        for number in range(mib):
+            file.write(struct.pack("<I", number) * (BLOCK // 4))
+
+
+def peak(pid: int) -> int:
+    """Peak of resident memory in bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmHWM")
+
+
+def tail_digest(path: Path, size: int) -> str:
+    """SHA-256 of the last `size` bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(-size, 2)
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def main() -> None:
+    """Run and print."""
+    chosen = options(__doc__, mib=2048).parse_args()
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        with quiet_site(folder / "broker", None, SITE.format(port=port)) as site, storescp(folder / "out", port=port):
+            storescu(write_files(folder / "warm", 20, 512 * 1024), site.dicom, "BROKER")
+            wait_until(lambda: len(list((folder / "out").iterdir())) == 20, 60, "warmed up")
+            assert site.process is not None
+            pid = site.process.pid
+            large = folder / "large.dcm"
+            write_large(large, chosen.mib)
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+            before = peak(pid)
+            seconds = storescu([str(large)], site.dicom, "BROKER")
+            received = peak(pid) - before
+            done = "select count(*) from job where state = 'done'"
+            wait_until(lambda: site.rows(done)[0][0] == 21, 600, "delivered")
+            whole = peak(pid) - before
+            arrived = max((folder / "out").iterdir(), key=lambda path: path.stat().st_size)
+            assert tail_digest(arrived, chosen.mib * BLOCK) == tail_digest(large, chosen.mib * BLOCK)
+    print(f"\nlarge: {chosen.mib} MiB in {seconds:.1f} s ({chosen.mib / seconds:.0f} MiB/s), delivered bit by bit")
+    print(f"  peak memory grew by {received / BLOCK:.1f} MiB receiving, {whole / BLOCK:.1f} MiB with delivery")
+    print(f"  asked: under 64 MiB; seen: {whole / BLOCK:.1f}  {'met' if whole < 64 * BLOCK else 'MISSED'}")
+
+
+if __name__ == "__main__":
+    main()

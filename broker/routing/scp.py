@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
 from broker import faults, telemetry
@@ -25,14 +25,16 @@ _MISMATCH = frozenset({"uid-mismatch", "uid-invalid"})
 class StorageService:
     """Serves all storage SOP classes in all transfer syntaxes."""
 
-    def __init__(self, reception: Reception) -> None:
+    def __init__(self, reception: Reception, private_classes: Iterable[str] = ()) -> None:
+        """`private_classes`: SOP classes beyond those of the standard that are taken in like them."""
         self._reception = reception
+        self._classes = uids.STORAGE_CLASSES | frozenset(private_classes)
         self._threads = Threads(THREADS, "spool")
 
     def service(self) -> Service:
         """Registration with the provider."""
         return Service(
-            uids.STORAGE_CLASSES, uids.for_storage, {cmd.C_STORE_RQ: self.store}, service_class=uids.STORAGE_SERVICE
+            self._classes, uids.for_storage, {cmd.C_STORE_RQ: self.store}, service_class=uids.STORAGE_SERVICE
         )  # fmt: skip
 
     def close(self) -> None:

@@ -137,5 +137,11 @@ INSTANCES_RECEIVED = Counter("broker_instances_received", "Objects accepted", ["
 BYTES_RECEIVED = Counter("broker_bytes_received", "Bytes of accepted data sets")
 DELIVERIES = Counter("broker_deliveries", "Finished attempts by node and outcome", ["node", "outcome"])
 LANES_BROKEN = Gauge("broker_lane_broken", "1 while a destination is not tried", ["node"])
+NODE_AUTHENTICATION_FAILURES = Counter(
+    "broker_dicom_node_authentication_failures", "Callers that did not prove to be who they say", ["reason"]
+)
+TLS_CERTIFICATE_END = Gauge(
+    "broker_tls_certificate_end_timestamp_seconds", "When a certificate of ours ends (Unix time)", ["key"]
+)
 WRITER_UNITS = Counter("broker_store_units", "Units of work handed to the database writer", ["outcome"])
 WRITER_COMMITS = Counter("broker_store_commits", "Database commits", ["outcome"])

@@ -20,6 +20,9 @@ class Refusal:
 
 CALLING_AE_UNKNOWN = Refusal(1, 1, 3, "calling-ae-unknown")
 CALLED_AE_UNKNOWN = Refusal(1, 1, 7, "called-ae-unknown")
+NOT_AUTHENTIC = Refusal(1, 1, 3, "node-authentication")  # a known AE title from elsewhere, or with another certificate
+# D.3.3.7 of PS3.7: a failed authorization is permanent and of the ACSE provider, which knows no better reason
+IDENTITY_REFUSED = Refusal(1, 2, 1, "user-identity")
 APPLICATION_CONTEXT_UNKNOWN = Refusal(1, 1, 2, "application-context")
 TEMPORARY_CONGESTION = Refusal(2, 3, 1, "congestion")
 LOCAL_LIMIT = Refusal(2, 3, 2, "local-limit")

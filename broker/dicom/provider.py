@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from broker import telemetry
-from broker.dicom import uids
+from broker.dicom import tls, uids
 from broker.dicom.admission import APPLICATION_CONTEXT_UNKNOWN, LOCAL_LIMIT, Admission, Origin, Refusal
 from broker.dicom.limits import Limits
 from broker.dicom.negotiation import AssociationRequest
@@ -35,7 +35,7 @@ class Provider:
 
         `reuse_port`: other processes listen on the same port (SO_REUSEPORT).
         """
-        self._host, self._port = host, port
+        self.host, self._port = host, port
         self._admission = admission
         self._services = {uid: service for service in services for uid in service.abstract_syntaxes}
         self._limits = limits or Limits()
@@ -46,7 +46,7 @@ class Provider:
         self._established: Counter[str] = Counter()
         self._parting: Counter[str] = Counter()
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._noise_logged: dict[str, float] = {}
+        self._logged: dict[tuple[str, str], float] = {}
 
     @property
     def port(self) -> int:
@@ -68,7 +68,7 @@ class Provider:
                 max_data=limits.max_pdu, send_timeout=limits.pdu_timeout, on_connect=self._connected,
                 hold=self._tls is not None,
             ),
-            self._host, self._port, backlog=512, family=socket.AF_INET if "." in self._host else 0,
+            self.host, self._port, backlog=512, family=socket.AF_INET if "." in self.host else 0,
             reuse_port=self._reuse_port or None,
         )  # fmt: skip
 
@@ -116,8 +116,12 @@ class Provider:
             telemetry.ASSOCIATIONS.labels("provider").dec()
             return
         _decrease(self._half_open, address)
-        if session.ended_by != "refused":  # that has a line of its own
-            self._log_noise(address, session.ended_by)
+        reason = session.ended_by
+        if reason.startswith("tls-") and reason not in (tls.DEADLINE, tls.CLOSED):
+            telemetry.NODE_AUTHENTICATION_FAILURES.labels("handshake").inc()
+            self._log(telemetry.logger().warning, "node.authentication_failed", address, reason)
+        elif reason != "refused":  # that has a line of its own
+            self._log(telemetry.logger().info, "dicom.no_association", address, reason)
 
     async def _part(self, session: Session, wire: Wire) -> None:
         """Sta13: give the peer time to close first, as long as not too many of its connections wait for that."""
@@ -153,15 +157,15 @@ class Provider:
             or self._established[address] >= self._limits.associations_per_address
         )
 
-    def _log_noise(self, address: str, reason: str) -> None:
-        """Port scans and health checks must not flood the log: one line per address and minute."""
+    def _log(self, log: Callable[..., None], event: str, address: str, reason: str) -> None:
+        """Port scans and health checks must not flood the log: one line per address, event and minute."""
         now = asyncio.get_running_loop().time()
-        if now - self._noise_logged.get(address, -60.0) < 60:
+        if now - self._logged.get((address, event), -60.0) < 60:
             return
-        if len(self._noise_logged) > 1000:
-            self._noise_logged.clear()
-        self._noise_logged[address] = now
-        telemetry.logger().info("dicom.no_association", peer=address, reason=reason)
+        if len(self._logged) > 1000:
+            self._logged.clear()
+        self._logged[address, event] = now
+        log(event, peer=address, reason=reason)
 
 
 def _decrease(counter: Counter[str], key: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from broker import telemetry
 from broker.dicom import negotiation as neg
-from broker.dicom import pdu, uids
+from broker.dicom import pdu, tls, uids
 from broker.dicom.association import Association
 from broker.dicom.limits import Limits
 from broker.dicom.message import Context, Peer
@@ -104,8 +104,7 @@ async def _connect(remote: Remote) -> Wire:
             )  # fmt: skip
             return wire
     except ssl.SSLError as error:
-        code = (error.reason or "failed").lower().replace("_", "-")
-        raise PeerFault("no TLS handshake", code=f"tls-{code}") from None
+        raise PeerFault("no TLS handshake", code=tls.failure(error)) from None
     except (OSError, TimeoutError):
         raise PeerFault("cannot connect", code="connect-failed") from None
 

@@ -12,7 +12,7 @@ import socket
 import ssl
 from typing import Protocol, cast
 
-from broker.dicom import pdu
+from broker.dicom import pdu, tls
 from broker.errors import PeerFault
 
 SMALL, LARGE = 8 * 1024, 512 * 1024
@@ -164,8 +164,7 @@ class Wire(asyncio.BufferedProtocol):
                 )
         except (OSError, TimeoutError) as error:  # an SSLError is an OSError
             self.kill()
-            code = (getattr(error, "reason", None) or type(error).__name__).lower().replace("_", "-")
-            raise ConnectionLost("no TLS handshake", code=f"tls-{code}") from None
+            raise ConnectionLost("no TLS handshake", code=tls.failure(error)) from None
         if transport is None:
             raise ConnectionLost("the peer closed the connection")
         self.transport = transport

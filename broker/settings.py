@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import tzlocal
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from broker.errors import ConfigurationError
@@ -34,6 +36,18 @@ def _ae_title(value: str) -> str:
 
 
 AETitle = Annotated[str, AfterValidator(_ae_title)]
+
+
+def _storage_uid(value: str) -> str:
+    """A UID (PS3.5 9.1) that can name a storage SOP class: private, or under the arc of the standard's own."""
+    if not 3 <= len(value) <= 64 or not re.fullmatch(r"[0-2](\.(0|[1-9][0-9]*))+", value):
+        raise ValueError("a UID is numbers without leading zeros, joined by dots, 64 characters at most")
+    if value.startswith("1.2.840.10008.") and not value.startswith("1.2.840.10008.5.1.4.1.1."):
+        raise ValueError("not a storage SOP class")
+    return value
+
+
+StorageUID = Annotated[str, AfterValidator(_storage_uid)]
 
 
 class _Section(BaseModel):
@@ -55,13 +69,34 @@ class DatabaseSection(_Section):
     url: str = ""
 
 
+class DicomTlsSection(_Section):
+    """`[dicom.tls]`: the DICOM listener for TLS, and the files that connections of ours use too. PEM files."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+    crl: Path | None = None
+    host: str = ""
+    port: Port = 2762
+
+
 class DicomSection(_Section):
-    """`[dicom]`: the DICOM listener."""
+    """`[dicom]`: the DICOM listeners. `plain = false` leaves only that of `[dicom.tls]`."""
 
     ae_title: AETitle = "BROKER"
     host: str = "127.0.0.1"
     port: Port = 11112
+    plain: bool = True
     accept: Literal["known", "any"] = "known"
+    user_identity: Literal["node", "required"] = "node"
+    private_sop_classes: tuple[StorageUID, ...] = ()
+    tls: DicomTlsSection | None = None
+
+    @model_validator(mode="after")
+    def _reachable(self) -> DicomSection:
+        if not self.plain and self.tls is None:
+            raise ValueError("plain: false needs [dicom.tls], or nothing listens")
+        return self
 
 
 class Hl7Listener(_Section):
@@ -114,6 +149,7 @@ class LimitsSection(_Section):
     associations_per_address: Count = 100
     associations: Count = 1000
     association_request_timeout: Seconds = 30
+    tls_handshake_timeout: Seconds = 5
     pdu_timeout: Seconds = 60
     association_idle_timeout: Seconds = 600
     dicom_object: Count = 64 * 1024**3
@@ -219,24 +255,33 @@ def _check_environment() -> None:
     for name in os.environ:
         if not name.startswith("BROKER_") or "__" not in name:
             continue
-        section, _, key = name[len("BROKER_") :].lower().partition("__")
-        field = Settings.model_fields.get(section)
-        known = field.annotation.model_fields if field and isinstance(field.annotation, type) else {}
-        if key not in known:
-            raise ConfigurationError(f"environment variable {name}: unknown key {section}.{key}")
+        path = name[len("BROKER_") :].lower().split("__")
+        section: type[BaseModel] | None = Settings
+        for key in path:
+            if section is None or key not in section.model_fields:
+                raise ConfigurationError(f"environment variable {name}: unknown key {'.'.join(path)}")
+            section = _table(section.model_fields[key].annotation)
+
+
+def _table(annotation: Any) -> type[BaseModel] | None:
+    """The section that a key holds, also where it may be left out; None for a plain value."""
+    for kind in get_args(annotation) if isinstance(annotation, UnionType) else (annotation,):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
 
 
 def _explain_environment() -> str:
     """Which variable holds text where a section or a list is due, as JSON."""
     for name in sorted(os.environ):
-        section, _, key = name.removeprefix("BROKER_").lower().partition("__")
-        if not name.startswith("BROKER_") or section not in Settings.model_fields:
+        key = name.removeprefix("BROKER_").lower().replace("__", ".")
+        if not name.startswith("BROKER_") or key.partition(".")[0] not in Settings.model_fields:
             continue
-        if not key or key == "listener":
+        if key in Settings.model_fields or key in ("hl7.listener", "dicom.tls", "dicom.private_sop_classes"):
             try:
                 json.loads(os.environ[name])
             except ValueError:
-                return f"environment variable {name}: {section}{'.' if key else ''}{key}: not valid JSON"
+                return f"environment variable {name}: {key}: not valid JSON"
     return "environment: a variable that holds JSON cannot be read"
 
 
@@ -266,4 +311,8 @@ def _complete(settings: Settings, document: dict[str, Any], folder: Path, config
     if not settings.database_url().startswith(("sqlite:", "postgresql+psycopg:")):
         raise ConfigurationError(f"{place}database.url: use postgresql+psycopg://… or leave it empty")
     section = settings.service.model_copy(update={"data_dir": data_dir, "site": site})
-    return settings.model_copy(update={"service": section})
+    dicom = settings.dicom
+    if dicom.tls is not None:
+        files = {key: folder / path for key in ("certificate", "key", "ca", "crl") if (path := getattr(dicom.tls, key))}
+        dicom = dicom.model_copy(update={"tls": dicom.tls.model_copy(update=files)})
+    return settings.model_copy(update={"service": section, "dicom": dicom})

@@ -35,11 +35,13 @@ Pair = tuple[str, str]  # SOP class, transfer syntax
 class DicomDelivery:
     """Handler of the queue for jobs of kind `deliver`."""
 
-    def __init__(self, database: Database, spool: Spool, node: Callable[[str], Node | None], calling_ae: str) -> None:
+    def __init__(
+        self, database: Database, spool: Spool, node: Callable[[str], Node | None], remote: Callable[[Node], Remote]
+    ) -> None:
         self._database = database
         self._spool = spool
         self._node = node
-        self._calling_ae = calling_ae
+        self._remote = remote
 
     async def __call__(self, name: str, feed: Feed) -> None:
         """Send what the lane of node `name` holds. Raises PeerFault when the destination is away."""
@@ -55,14 +57,13 @@ class DicomDelivery:
 
     async def _associate(self, node: Node, feed: Feed, jobs: list[Job]) -> list[Job]:
         """One association; returns jobs that need contexts it did not propose, or the next ones if it needed none."""
-        remote = Remote(node.host, node.port, node.ae_title, self._calling_ae)
         objects = await self._objects(jobs)
         proposed = _pairs(objects.values())
         if not proposed:
             for job in jobs:
                 feed.hold(job, "no-instance")
             return await feed.take()
-        async with associate(remote, [Proposal(c, (s,)) for c, s in proposed]) as association:
+        async with associate(self._remote(node), [Proposal(c, (s,)) for c, s in proposed]) as association:
             sending = _Sending(association, frozenset(proposed), self._spool, feed)
             while jobs:
                 later = await sending.send(jobs, objects)

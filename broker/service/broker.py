@@ -24,6 +24,7 @@ from broker.dicom import uids
 from broker.dicom.limits import Limits as DicomLimits
 from broker.dicom.provider import Provider
 from broker.dicom.request import Request, Service
+from broker.dicom.tls import TlsContexts, TlsFiles
 from broker.errors import ConfigurationError
 from broker.hl7.server import Limits as Hl7Limits
 from broker.hl7.server import MllpServer
@@ -40,6 +41,7 @@ from broker.service.web import WebServer
 from broker.settings import Hl7Listener, Settings
 from broker.site.directory import Directory, NodeAdmission
 from broker.site.knocking import KnockBook
+from broker.site.remotes import Remotes
 from broker.store import jobs
 from broker.store.database import Database
 from broker.store.spool import Spool
@@ -63,17 +65,19 @@ class Broker:
         self._stack.callback(self.spool.close)
         site = load(self.database, settings.service.site)
         self.directory = Directory(site.nodes)
+        door = settings.dicom.tls
+        self._tls_files = TlsFiles(door.certificate, door.key, door.ca, door.crl) if door else None
         self.rules = site.rules
         self.dispatcher = self._dispatcher()
         self.reception = Reception(
             self.database, self.spool, site.rules, settings.zone(), self.dispatcher.wake,
             small=settings.limits.small_object,
         )  # fmt: skip
-        self._storage = StorageService(self.reception)
+        self._storage = StorageService(self.reception, settings.dicom.private_sop_classes)
         self._stack.callback(self._storage.close)
-        self._provider = self._dicom_door()
+        self._doors = self._dicom_doors()
         self._mllp = [self._hl7_door(n, door) for n, door in enumerate(settings.hl7.listeners(), 1)]
-        self.monitor = Monitor(settings, self.database, self.directory, self.rules, self._provider, self._mllp)
+        self.monitor = Monitor(settings, self.database, self.directory, self.rules, self._doors, self._mllp)
         self._web = WebServer(
             create_app(Sources(self.monitor.overview, self.monitor.readiness)), settings.web.host, settings.web.port
         )
@@ -85,7 +89,10 @@ class Broker:
 
     def _dispatcher(self) -> Dispatcher:
         delivery = self._settings.delivery
-        send = DicomDelivery(self.database, self.spool, self.directory.node, self._settings.dicom.ae_title)
+        remotes = Remotes(
+            self._settings.dicom.ae_title, self.directory.nodes, self._tls_files, self._settings.service.site.parent
+        )
+        send = DicomDelivery(self.database, self.spool, self.directory.node, remotes)
 
         def concurrency(lane: str) -> int:
             node = self.directory.node(lane.partition(":")[2])
@@ -96,7 +103,18 @@ class Broker:
             f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}", concurrency,
         )  # fmt: skip
 
-    def _dicom_door(self) -> Provider:
+    def _dicom_doors(self) -> dict[str, Provider]:
+        """Listeners by name. The same is served at each; limits count per listener."""
+        settings = self._settings.dicom
+        doors = {}
+        if settings.plain:
+            doors["dicom"] = self._dicom_door(settings.host, settings.port)
+        if settings.tls is not None and self._tls_files is not None:
+            contexts = TlsContexts(self._tls_files, server=True, place="dicom.tls")
+            doors["dicom-tls"] = self._dicom_door(settings.tls.host or settings.host, settings.tls.port, contexts)
+        return doors
+
+    def _dicom_door(self, host: str, port: int, tls: TlsContexts | None = None) -> Provider:
         settings, limits = self._settings, self._settings.limits
         worklist = WorklistService(
             self.database, max_answers=settings.worklist.max_answers, charset=settings.worklist.charset
@@ -111,15 +129,15 @@ class Broker:
             {cmd.C_ECHO_RQ: self._echo},
         )
         admission = NodeAdmission(
-            self.directory, settings.dicom.ae_title, settings.dicom.accept, KnockBook(self.database).knocked
-        )
+            self.directory, settings.dicom.ae_title, settings.dicom.accept, KnockBook(self.database).knocked,
+            identity_required=settings.dicom.user_identity == "required",
+        )  # fmt: skip
         return Provider(
-            settings.dicom.host, settings.dicom.port, admission=admission,
-            services=[verification, queries, self._storage.service()],
+            host, port, admission=admission, services=[verification, queries, self._storage.service()], tls=tls,
             limits=DicomLimits(
                 limits.half_open_per_address, limits.associations_per_address, limits.associations,
                 limits.association_request_timeout, limits.pdu_timeout, limits.association_idle_timeout,
-                max_object=limits.dicom_object,
+                limits.tls_handshake_timeout, max_object=limits.dicom_object,
             ),
         )  # fmt: skip
 
@@ -150,7 +168,8 @@ class Broker:
         freed = await asyncio.wrap_future(self.database.submit(jobs.free_leases, time.time(), owner_prefix=prefix))
         if freed:
             telemetry.logger().info("queue.leases_freed", count=freed)
-        await self._open("dicom", self._provider.start)
+        for name, door in self._doors.items():
+            await self._open(name, door.start)
         for server in self._mllp:
             await self._open("hl7", server.start)
         await self._open("web", self._web.start)
@@ -165,14 +184,17 @@ class Broker:
         try:
             await start()  # type: ignore[misc]
         except OSError as error:
-            raise ConfigurationError(f"{name}.port: cannot listen: {error.strerror or error}") from None
+            raise ConfigurationError(
+                f"{name.replace('-', '.')}.port: cannot listen: {error.strerror or error}"
+            ) from None
         for address in self.monitor.addresses().get(name, []):
             telemetry.logger().info("listener.open", listener=name, host=address[0], port=address[1])
 
     async def stop(self, grace: float) -> None:
         """End within about `grace` seconds: doors, lanes, housekeeping, writer."""
         telemetry.logger().info("service.stopping")
-        await asyncio.gather(self._provider.stop(grace), *(server.stop(grace) for server in self._mllp))
+        dicom = (door.stop(grace) for door in self._doors.values())
+        await asyncio.gather(*dicom, *(server.stop(grace) for server in self._mllp))
         await self.dispatcher.stop(grace)
         if self._running is not None:
             await self._running

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from broker import __version__
@@ -30,15 +30,15 @@ class Monitor:
     """Looks at the parts and says how they are."""
 
     def __init__(
-        self, settings: Settings, database: Database, directory: Directory, rules: RuleSet, provider: Provider,
-        mllp: Sequence[MllpServer],
+        self, settings: Settings, database: Database, directory: Directory, rules: RuleSet,
+        dicom: Mapping[str, Provider], mllp: Sequence[MllpServer],
     ) -> None:  # fmt: skip
         self.web: WebServer | None = None
         self._settings = settings
         self._database = database
         self._directory = directory
         self._rules = rules
-        self._provider = provider
+        self._dicom = dicom
         self._mllp = mllp
         self._started = time.monotonic()
         self._counted: tuple[float, Counts] | None = None
@@ -46,8 +46,9 @@ class Monitor:
     def addresses(self) -> dict[str, Any]:
         """Open doors: name to list of (host, port)."""
         found: dict[str, Any] = {"dicom": [], "hl7": [], "web": []}
-        if self._provider.accepting:
-            found["dicom"].append((self._settings.dicom.host, self._provider.port))
+        for name, provider in self._dicom.items():
+            if provider.accepting:
+                found[name] = [(provider.host, provider.port)]
         for door, server in zip(self._settings.hl7.listeners(), self._mllp, strict=True):
             if server.accepting:
                 found["hl7"].append((door.host, server.port))
@@ -59,8 +60,8 @@ class Monitor:
         """`down` when a door is closed or the database cannot be read; `degraded` when the last write failed."""
         open_doors = self.addresses()
         problems = []
-        if not open_doors["dicom"]:
-            problems.append("the DICOM listener is closed")
+        if not all(provider.accepting for provider in self._dicom.values()):
+            problems.append("a DICOM listener is closed")
         if len(open_doors["hl7"]) < len(self._mllp):
             problems.append("an HL7 listener is closed")
         try:
@@ -102,7 +103,8 @@ class Monitor:
         return self._counted[1]
 
     def _listeners(self) -> list[ListenerView]:
-        names = {"dicom": f"DICOM ({self._settings.dicom.ae_title})", "hl7": "HL7 (MLLP)", "web": "Web"}
+        title = self._settings.dicom.ae_title
+        names = {"dicom": f"DICOM ({title})", "dicom-tls": f"DICOM TLS ({title})", "hl7": "HL7 (MLLP)", "web": "Web"}
         return [
             ListenerView(name=names[kind], address=f"{host}:{port}", state="listening")
             for kind, doors in self.addresses().items()

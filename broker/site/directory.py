@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from broker.dicom.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, Origin, Refusal
+from broker import telemetry
+from broker.dicom import tls
+from broker.dicom.admission import (
+    CALLED_AE_UNKNOWN,
+    CALLING_AE_UNKNOWN,
+    IDENTITY_REFUSED,
+    NOT_AUTHENTIC,
+    Origin,
+    Refusal,
+)
 from broker.dicom.negotiation import AssociationRequest
 from broker.site.nodes import Node
+from broker.site.proof import identifies, is_bound, presents
 
 
 class Directory:
@@ -39,14 +49,17 @@ class Directory:
             except OSError:
                 self._addresses.setdefault(host, frozenset())
 
-    def caller(self, calling_ae: str, address: str) -> Node | None:
-        """The dicom node that calls itself so from this address."""
-        for node in self.nodes:
-            if node.kind == "dicom" and node.ae_title == calling_ae:
-                if node.host and address not in self._addresses.get(node.host, frozenset()):
-                    continue
-                return node
-        return None
+    def titled(self, ae_title: str) -> tuple[Node, ...]:
+        """The dicom nodes that call themselves so."""
+        return tuple(node for node in self.nodes if node.kind == "dicom" and node.ae_title == ae_title)
+
+    def at(self, nodes: Iterable[Node], address: str) -> tuple[Node, ...]:
+        """Those of the nodes that may call from this address."""
+        return tuple(n for n in nodes if not n.host or address in self._addresses.get(n.host, frozenset()))
+
+    def owners(self, certificate: tls.Identity | None) -> tuple[Node, ...]:
+        """The nodes that a verified certificate is bound to."""
+        return tuple(node for node in self.nodes if is_bound(node) and presents(node, certificate))
 
     def knows_sender(self, application: str, facility: str) -> bool:
         """A node with role `ris` sends under this application (and facility, where the node names one)."""
@@ -57,7 +70,11 @@ class Directory:
 
 
 class NodeAdmission:
-    """Admission of the DICOM door: our AE title called, and a known caller unless `accept` is `any`."""
+    """Admission of the DICOM door: our AE title called, a caller the site knows, and who proves to be that node.
+
+    With `accept` `any` unknown callers enter too, and known ones from any address; certificate and user identity
+    bind a node always.
+    """
 
     def __init__(
         self,
@@ -65,21 +82,54 @@ class NodeAdmission:
         ae_title: str,
         accept: Literal["known", "any"],
         knocked: Callable[[str, str], None],
+        *,
+        identity_required: bool = False,
     ) -> None:
-        """`knocked(calling AE title, address)` is told of callers that were not let in for being unknown."""
+        """`knocked(calling AE title, address)` is told of callers that were not let in for being unknown.
+
+        `identity_required`: nobody enters without the user identity of a node.
+        """
         self._directory = directory
         self._ae_title = ae_title
         self._accept = accept
         self._knocked = knocked
+        self._identity_required = identity_required
 
     def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
-        """None to let the peer in."""
+        """None to let the peer in. A node that fails to prove itself is logged and counted (UL-12, UL-13)."""
         if request.called_ae != self._ae_title:
             return CALLED_AE_UNKNOWN
         calling = request.calling_ae
         if not calling or not all(" " <= c <= "~" and c != "\\" for c in calling):
             return CALLING_AE_UNKNOWN
-        if self._accept == "known" and self._directory.caller(calling, origin.address) is None:
-            self._knocked(calling, origin.address)
+        named = self._directory.titled(calling)
+        if not named and ("<" in calling or ">" in calling):  # markup is no name of a device
             return CALLING_AE_UNKNOWN
-        return None
+        if self._accept == "known" and not self._directory.at(named, origin.address):
+            self._knocked(calling, origin.address)
+        reason = self._doubt(named, request, origin)
+        if reason == "unknown":
+            return CALLING_AE_UNKNOWN
+        if reason:
+            telemetry.NODE_AUTHENTICATION_FAILURES.labels(reason).inc()
+            telemetry.logger().warning(
+                "node.authentication_failed", peer=origin.address, calling_ae=calling, reason=reason
+            )
+        return IDENTITY_REFUSED if reason == "identity" else NOT_AUTHENTIC if reason else None
+
+    def _doubt(self, named: tuple[Node, ...], request: AssociationRequest, origin: Origin) -> str:
+        """Why the caller is not one of the nodes of its AE title, empty if it is (or need not be one)."""
+        nodes = self._directory.at(named, origin.address)
+        if self._accept == "any":
+            nodes = nodes or named
+        elif not nodes:
+            return "address" if named else "unknown"
+        certificate = tls.identity(origin.certificate) if origin.certificate else None
+        proven = [node for node in nodes if presents(node, certificate)]
+        owners = self._directory.owners(certificate)
+        if (nodes and not proven) or (owners and not any(node in owners for node in proven)):
+            return "certificate"
+        identity = request.user.identity
+        if proven and any(identifies(node, identity, required=self._identity_required) for node in proven):
+            return ""
+        return "identity" if proven or self._identity_required else ""

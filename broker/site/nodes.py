@@ -2,16 +2,69 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from broker.errors import ConfigurationError
 from broker.settings import AETitle
 
 Role = Literal["modality", "destination", "ris", "mpps", "worklist"]
+
+
+def _sha256(value: str) -> str:
+    """A fingerprint as OpenSSL and browsers print it, with or without colons."""
+    digits = value.replace(":", "").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError("a SHA-256 fingerprint is 64 hexadecimal digits")
+    return digits
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _certificate_name(value: str) -> str:
+    """What a TLS library takes for a name in a certificate: printable ASCII, labels of 63 characters at most."""
+    labels = value.rstrip(".").split(".")
+    if not re.fullmatch(r"[!-~]( ?[!-~])*", value) or not all(1 <= len(label) <= 63 for label in labels):
+        raise ValueError("a name is printable ASCII with 1 to 63 characters between two dots")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_certificate_name)]
+File = Annotated[str, Field(min_length=1, max_length=4096)]
+Fingerprints = Annotated[tuple[Annotated[str, AfterValidator(_sha256)], ...], BeforeValidator(_one_or_more)]
+
+
+class NodeTls(BaseModel):
+    """`tls` of a node we connect to: PEM files, each empty for that of `[dicom.tls]`, and the name to expect."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    certificate: File | None = None
+    key: File | None = None
+    ca: File | None = None
+    crl: File | None = None
+    server_name: Name | None = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> NodeTls:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key come together")
+        return self
 
 
 class _NodeTable(BaseModel):
@@ -28,6 +81,19 @@ class _NodeTable(BaseModel):
     port: int | None = Field(default=None, ge=1, le=65535)
     roles: tuple[Role, ...] = ()
     associations: int = Field(default=1, ge=1, le=16)
+    tls: NodeTls | None = None
+    certificate_name: Name | None = None
+    certificate_sha256: Fingerprints = ()
+    username: str | None = Field(default=None, min_length=1, max_length=1024)
+    passcode: str | None = Field(default=None, min_length=1, max_length=1024, repr=False)
+
+    @field_validator("tls", mode="before")
+    @classmethod
+    def _own_files(cls, value: Any) -> Any:
+        """`tls = true`: with the files of `[dicom.tls]`."""
+        if isinstance(value, bool):
+            return {} if value else None
+        return value
 
     @model_validator(mode="after")
     def _complete(self) -> _NodeTable:
@@ -37,12 +103,33 @@ class _NodeTable(BaseModel):
             raise ValueError("application: an hl7 node needs one")
         if "destination" in self.roles and (self.kind != "dicom" or not self.host or not self.port):
             raise ValueError("roles: a destination is a dicom node with host and port")
+        if self.kind != "dicom" and self.model_fields_set & _DICOM_ONLY:
+            raise ValueError(f"{min(self.model_fields_set & _DICOM_ONLY)}: only a dicom node has one")
+        if self.tls is not None and (not self.host or not self.port):
+            raise ValueError("tls: for a node with host and port; a caller is bound by certificate_name")
+        if self.tls is not None and self.host and not self.tls.server_name:
+            _host_name(self.host)
+        if self.passcode is not None and self.username is None:
+            raise ValueError("passcode: needs a username")
         return self
+
+
+_DICOM_ONLY = {"tls", "certificate_name", "certificate_sha256", "username", "passcode"}
+
+
+def _host_name(host: str) -> None:
+    try:
+        _certificate_name(host)
+    except ValueError as error:
+        raise ValueError(f"host: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A system of the site. `host` binds a caller to its address when given."""
+    """A system of the site. What is given binds a caller: `host` to its address, the certificate, the user name.
+
+    `username` and `passcode` are also what we identify ourselves with to this node (PS3.7 D.3.3.7).
+    """
 
     name: str
     kind: str
@@ -53,6 +140,11 @@ class Node:
     port: int
     roles: frozenset[str]
     associations: int
+    tls: NodeTls | None = None
+    certificate_name: str = ""
+    certificate_sha256: frozenset[str] = frozenset()
+    username: str = ""
+    passcode: str = field(default="", repr=False)
 
 
 def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
@@ -76,6 +168,8 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
             Node(
                 parsed.name, parsed.kind, parsed.ae_title or "", parsed.application or "", parsed.facility or "",
                 parsed.host or "", parsed.port or 0, frozenset(parsed.roles), parsed.associations,
+                parsed.tls, parsed.certificate_name or "", frozenset(parsed.certificate_sha256),
+                parsed.username or "", parsed.passcode or "",
             )
         )  # fmt: skip
     return tuple(nodes)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from broker.dicom.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, Origin
+from broker.dicom.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, Origin
 from broker.dicom.negotiation import AssociationRequest
 from broker.errors import ConfigurationError
 from broker.site import directory as module
@@ -98,25 +98,29 @@ def test_any_value_is_understood_or_refused_by_name(key: str, value: Any) -> Non
 # --- directory -------------------------------------------------------------------------------------------
 
 
+def caller(found: Directory, ae_title: str, address: str) -> Node | None:
+    return next(iter(found.at(found.titled(ae_title), address)), None)
+
+
 def test_callers_are_bound_to_their_address_where_one_is_given() -> None:
     anywhere = {"name": "mr", "kind": "dicom", "ae_title": "MR01"}
     found = Directory(parse_nodes([PACS, CT, RIS, anywhere]))
-    assert found.caller("CT01", "127.0.0.2") is found.node("ct")
-    assert found.caller("CT01", "127.0.0.1") is None
-    assert found.caller("MR01", "10.9.8.7") is found.node("mr")
-    assert found.caller("ct01", "127.0.0.2") is None
-    assert found.caller("", "127.0.0.2") is None
+    assert caller(found, "CT01", "127.0.0.2") is found.node("ct")
+    assert caller(found, "CT01", "127.0.0.1") is None
+    assert caller(found, "MR01", "10.9.8.7") is found.node("mr")
+    assert caller(found, "ct01", "127.0.0.2") is None
+    assert caller(found, "", "127.0.0.2") is None
     assert found.node("nobody") is None
 
 
 def test_two_nodes_may_share_an_ae_title_at_different_addresses() -> None:
     found = Directory(parse_nodes([CT, CT | {"name": "ct2", "host": "127.0.0.3"}]))
-    assert found.caller("CT01", "127.0.0.3") is found.node("ct2")
+    assert caller(found, "CT01", "127.0.0.3") is found.node("ct2")
 
 
 def test_addresses_are_compared_by_meaning() -> None:
     found = Directory(parse_nodes([CT | {"host": "0:0:0:0:0:0:0:1"}]))
-    assert found.caller("CT01", "::1") is not None
+    assert caller(found, "CT01", "::1") is not None
 
 
 def test_a_host_name_keeps_its_addresses_while_the_resolver_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,13 +134,13 @@ def test_a_host_name_keeps_its_addresses_while_the_resolver_is_away(monkeypatch:
     monkeypatch.setattr(module.socket, "getaddrinfo", resolve)
     found = Directory(parse_nodes([CT | {"host": "ct.hospital"}]))
     for _ in range(2):
-        assert found.caller("CT01", "10.0.0.1") is not None
-        assert found.caller("CT01", "10.0.0.2") is not None
+        assert caller(found, "CT01", "10.0.0.1") is not None
+        assert caller(found, "CT01", "10.0.0.2") is not None
         found.resolve()
     answers.append([(0, 0, 0, "", ("10.0.0.3", 0))])
     found.resolve()
-    assert found.caller("CT01", "10.0.0.1") is None
-    assert found.caller("CT01", "10.0.0.3") is not None
+    assert caller(found, "CT01", "10.0.0.1") is None
+    assert caller(found, "CT01", "10.0.0.3") is not None
 
 
 def test_a_host_name_that_never_resolved_admits_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +149,7 @@ def test_a_host_name_that_never_resolved_admits_nobody(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(module.socket, "getaddrinfo", away)
     found = Directory(parse_nodes([CT | {"host": "ct.hospital"}]))
-    assert found.caller("CT01", "10.0.0.1") is None
+    assert caller(found, "CT01", "10.0.0.1") is None
 
 
 def test_senders_are_known_by_application_and_facility() -> None:
@@ -173,7 +177,7 @@ def test_a_known_caller_enters() -> None:
 
 def test_an_unknown_caller_knocks() -> None:
     assert admit("BROKER", "CT02") == (CALLING_AE_UNKNOWN, [("CT02", "127.0.0.2")])
-    assert admit("BROKER", "CT01", address="127.0.0.9") == (CALLING_AE_UNKNOWN, [("CT01", "127.0.0.9")])
+    assert admit("BROKER", "CT01", address="127.0.0.9") == (NOT_AUTHENTIC, [("CT01", "127.0.0.9")])
     assert admit("BROKER", "CT02", accept="any") == (None, [])
 
 
@@ -183,7 +187,7 @@ def test_ul14_a_wrong_called_title_is_refused_whoever_calls(called: str) -> None
         assert admit(called, "CT01", accept=accept) == (CALLED_AE_UNKNOWN, [])
 
 
-@pytest.mark.parametrize("calling", ["", "A\x00B", "A\x1bB", "A\nB", "Ä", "A\\B", "\x7f"])
+@pytest.mark.parametrize("calling", ["", "A\x00B", "A\x1bB", "A\nB", "Ä", "A\\B", "\x7f", "<b>CT01</b>"])
 def test_ul11_titles_that_cannot_be_are_refused_and_not_remembered(calling: str) -> None:
     for accept in ("known", "any"):
         assert admit("BROKER", calling, accept=accept) == (CALLING_AE_UNKNOWN, [])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.dicom.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, Origin, Refusal
+from broker.dicom.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, Origin, Refusal
 from broker.dicom.negotiation import AssociationRequest, ProposedContext
 from broker.errors import ConfigurationError
 from broker.site.directory import Directory, NodeAdmission
@@ -64,7 +64,7 @@ def ask(accept: Any, called: str, calling: str, address: str) -> tuple[Refusal |
     [
         ("known", "BROKER", "CT01", "192.0.2.1", None, 0),
         ("known", "BROKER", "MR01", "10.0.0.7", None, 0),
-        ("known", "BROKER", "MR01", "10.0.0.8", CALLING_AE_UNKNOWN, 1),  # bound to its host
+        ("known", "BROKER", "MR01", "10.0.0.8", NOT_AUTHENTIC, 1),  # bound to its host
         ("known", "BROKER", "ct01", "192.0.2.1", CALLING_AE_UNKNOWN, 1),
         ("known", "BROKER", "", "192.0.2.1", CALLING_AE_UNKNOWN, 0),
         ("known", "broker", "CT01", "192.0.2.1", CALLED_AE_UNKNOWN, 0),

@@ -32,7 +32,9 @@ from broker.queue.lane import Dispatcher, Feed
 from broker.queue.policy import RetryPolicy
 from broker.routing.reception import Arrival, Reception
 from broker.routing.rules import parse_rules
+from broker.site import remotes
 from broker.site.nodes import Node, parse_nodes
+from broker.site.remotes import Remotes
 from broker.store import jobs, tables
 from broker.store.database import Database
 from broker.store.jobs import NewJob
@@ -618,7 +620,7 @@ class Hospital:
         self.nodes = {node.name: node for node in parse_nodes([table])}
 
     def delivery(self) -> DicomDelivery:
-        return DicomDelivery(self.database, self.spool, self.nodes.get, "BROKER")
+        return DicomDelivery(self.database, self.spool, self.nodes.get, Remotes("BROKER", (), None, Path()))
 
     def states(self) -> list[str]:
         return self.queue.states()
@@ -801,7 +803,7 @@ def test_dm20_a_destination_that_never_reads_meets_a_deadline(
     hospital: Hospital, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hospital.take(ct_slice(30_000_000))
-    monkeypatch.setattr(delivery, "Remote", functools.partial(delivery.Remote, response_timeout=0.3))
+    monkeypatch.setattr(remotes, "Remote", functools.partial(remotes.Remote, response_timeout=0.3))
     over = asyncio.Event()
 
     async def work() -> None:

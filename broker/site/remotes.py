@@ -1,0 +1,49 @@
+"""How we connect to a node: address, AE titles, TLS, user identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from broker.dicom.tls import TlsContexts, TlsFiles
+from broker.dicom.user import Remote
+from broker.errors import ConfigurationError
+from broker.site.nodes import Node
+from broker.site.proof import identity_of
+
+
+class Remotes:
+    """Makes a `Remote` of a node, with certificates that may change while the broker runs."""
+
+    def __init__(self, calling_ae: str, nodes: Iterable[Node], own: TlsFiles | None, folder: Path) -> None:
+        """`own`: the files of `[dicom.tls]`; relative paths of a node count from `folder`.
+
+        Raises ConfigurationError that names node, key and file.
+        """
+        self._calling_ae = calling_ae
+        self._contexts = {
+            node.name: TlsContexts(_files(node, own, folder), server=False, place=f"node {node.name!r}: tls")
+            for node in nodes
+            if node.tls is not None
+        }
+
+    def __call__(self, node: Node) -> Remote:
+        """Where the next association to this node goes."""
+        contexts = self._contexts.get(node.name)
+        return Remote(
+            node.host, node.port, node.ae_title, self._calling_ae, tls=contexts() if contexts else None,
+            server_name=(node.tls.server_name or "") if node.tls else "", identity=identity_of(node),
+        )  # fmt: skip
+
+
+def _files(node: Node, own: TlsFiles | None, folder: Path) -> TlsFiles:
+    """The files the node names, ours where it names none. One with a CA of its own has its own revocation list too."""
+    wanted = node.tls
+    assert wanted is not None
+    ours = (own.certificate, own.key, own.ca) if own else (None, None, None)
+    named = (folder / path if path else None for path in (wanted.certificate, wanted.key, wanted.ca))
+    certificate, key, ca = (theirs or our for theirs, our in zip(named, ours, strict=True))
+    if certificate is None or key is None or ca is None:
+        raise ConfigurationError(f"node {node.name!r}: tls: needs certificate, key and ca without [dicom.tls]")
+    crl = folder / wanted.crl if wanted.crl else own.crl if own and wanted.ca is None else None
+    return TlsFiles(certificate, key, ca, crl)

@@ -24,6 +24,12 @@ MAX_RATIO = 1_000  # beyond, a deflated data set is a bomb and no image
 UNDEFINED = 0xFFFFFFFF
 _PIECE = 256 * 1024  # bytes inflated at once
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+_SHORT = frozenset(
+    {
+        b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
+        b"ST", b"TM", b"UI", b"UL", b"US",
+    }
+)  # fmt: skip
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXEL_DATA = 0x7FE00010
 Buffer = bytes | bytearray | memoryview | mmap.mmap
@@ -76,7 +82,8 @@ class _Walk:
         self._explicit = explicit
         order = ">" if big_endian else "<"
         self._tag = struct.Struct(order + "HH")
-        self._short = struct.Struct(order + "H")
+        self._explicit_head = struct.Struct(order + "HH2sH")
+        self._implicit_head = struct.Struct(order + "HHI")
         self._length = struct.Struct(order + "I")
         self._count = 0
         self.found: dict[int, Element] = {}
@@ -110,18 +117,21 @@ class _Walk:
             raise BadContent("too many elements", code="too-many-elements")
         if end - position < 8:
             raise BadContent("element shorter than its header", code="truncated")
-        group, element = self._tag.unpack_from(self._data, position)
-        tag = group << 16 | element
-        if not explicit or group == 0xFFFE:
-            return tag, b"", self._length.unpack_from(self._data, position + 4)[0], position + 8
-        vr = bytes(self._data[position + 4 : position + 6])
-        if vr not in _LONG:
-            if not vr.isalpha() or not vr.isupper():
-                raise BadContent("element without a valid VR", code="bad-vr")
-            return tag, vr, self._short.unpack_from(self._data, position + 6)[0], position + 8
-        if end - position < 12:
-            raise BadContent("element shorter than its header", code="truncated")
-        return tag, vr, self._length.unpack_from(self._data, position + 8)[0], position + 12
+        if explicit:
+            group, element, vr, length = self._explicit_head.unpack_from(self._data, position)
+            if group != 0xFFFE:
+                tag = group << 16 | element
+                if vr in _SHORT:
+                    return tag, vr, length, position + 8
+                if vr in _LONG:
+                    if end - position < 12:
+                        raise BadContent("element shorter than its header", code="truncated")
+                    return tag, vr, self._length.unpack_from(self._data, position + 8)[0], position + 12
+                if not vr.isalpha() or not vr.isupper():
+                    raise BadContent("element without a valid VR", code="bad-vr")
+                return tag, vr, length, position + 8
+        group, element, length = self._implicit_head.unpack_from(self._data, position)
+        return group << 16 | element, b"", length, position + 8
 
     def _undefined(self, tag: int, vr: bytes, position: int, end: int, depth: int, explicit: bool) -> int:
         """A sequence or encapsulated pixel data up to its delimiter."""

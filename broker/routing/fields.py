@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -22,6 +23,7 @@ _NUMBERS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"
 _NO_VALUES = frozenset({"SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW"})
 
 
+@cache  # asked for each object; as many as there are fields
 def kind_of(field: str) -> Kind | None:
     """Type of a field, None if rules cannot test it."""
     if field in _FIXED:
@@ -35,6 +37,7 @@ def kind_of(field: str) -> Kind | None:
     return "number" if vr.split(" ")[0] in _NUMBERS else "text"
 
 
+@cache
 def tag_of(field: str) -> int | None:
     """The tag of a `tag.Keyword` field."""
     namespace, _, keyword = field.partition(".")

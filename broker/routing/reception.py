@@ -242,10 +242,14 @@ def record(
 
     `intact` tells whether the file of a known version is still there: a positive answer must not rest on a lost one.
     """
+    detail = {"rules": list(rules), "rules_version": new.rules_version}
+    first = instances.add_first(connection, new)
+    if first is not None:
+        _enqueue(connection, first, destinations, detail, new.received_at, None)
+        return "new"
     known = instances.versions(connection, new.sop_instance_uid)
     twins = [version for version in known if version.digest == new.digest]
     same = next((version for version in twins if version.state != "purged"), None)
-    detail = {"rules": list(rules), "rules_version": new.rules_version}
     if same is not None:
         instances.reroute(connection, same.id, new)
         _enqueue(connection, same.id, destinations, detail, new.received_at, None)
@@ -259,13 +263,12 @@ def record(
         destinations = [node for node in destinations if lane_of(node) not in had]
         if not destinations:
             return "duplicate"
-    subject = instances.add(connection, new, known[0].version + 1 if known else 1)
-    group = f"sop:{known[-1].id}" if known else None
-    if group is not None:
-        for node in destinations:
-            jobs.join_group(connection, lane_of(node), [version.id for version in known], group)
+    subject = instances.add(connection, new, known[0].version + 1)
+    group = f"sop:{known[-1].id}"
+    for node in destinations:
+        jobs.join_group(connection, lane_of(node), [version.id for version in known], group)
     _enqueue(connection, subject, destinations, detail, new.received_at, group)
-    return "version" if known and not twins else "new"
+    return "new" if twins else "version"
 
 
 def _enqueue(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, literal, or_, select, update
 
 from broker.store import tables
 from broker.store.prepared import Prepared
@@ -45,6 +45,17 @@ class NewInstance:
 
 _COLUMNS = [field.name for field in fields(NewInstance) if field.name != "content"]
 _ADD = Prepared(any=insert(_t).values({name: bindparam(name) for name in ("version", *_COLUMNS)}).returning(_t.c.id))
+# the usual case, that nobody has seen the UID, in one statement
+_ADD_FIRST = Prepared(
+    any=insert(_t)
+    .from_select(
+        ["version", *_COLUMNS],
+        select(literal(1), *(bindparam(name, type_=_t.c[name].type) for name in _COLUMNS)).where(
+            ~select(_t.c.id).where(_t.c.sop_instance_uid == bindparam("sop_instance_uid")).exists()
+        ),
+    )
+    .returning(_t.c.id)
+)
 _ADD_CONTENT = Prepared(any=insert(_content).values(instance=bindparam("instance"), data=bindparam("data")))
 
 
@@ -77,16 +88,32 @@ class StoredObject:
 
 def versions(connection: Connection, sop_instance_uid: str) -> list[KnownVersion]:
     """All versions of an object, newest first; on PostgreSQL a purge of them waits for this transaction."""
-    rows = _VERSIONS.run(connection, {"uid": sop_instance_uid})
-    return [KnownVersion(**{**row, "digest": bytes(row["digest"])}) for row in rows.mappings()]
+    rows = _VERSIONS.rows(connection, {"uid": sop_instance_uid})
+    return [KnownVersion(row[0], row[1], bytes(row[2]), *row[3:]) for row in rows]
+
+
+def add_first(connection: Connection, new: NewInstance) -> int | None:
+    """Insert the row of an object that has none yet; its id, None if there is one.
+
+    Raises IntegrityError if another transaction was faster (PostgreSQL).
+    """
+    added = _ADD_FIRST.rows(connection, _values(new))
+    if not added:
+        return None
+    key = int(added[0][0])
+    _keep_content(connection, key, new)
+    return key
 
 
 def add(connection: Connection, new: NewInstance, version: int) -> int:
     """Insert a row; its id."""
-    values = {name: getattr(new, name) for name in _COLUMNS}
-    key = int(_ADD.run(connection, {"version": version, **values}).scalar_one())
+    key = int(_ADD.rows(connection, {"version": version, **_values(new)})[0][0])
     _keep_content(connection, key, new)
     return key
+
+
+def _values(new: NewInstance) -> dict[str, object]:
+    return {name: getattr(new, name) for name in _COLUMNS}
 
 
 def refile(connection: Connection, key: int, new: NewInstance) -> None:
@@ -97,7 +124,7 @@ def refile(connection: Connection, key: int, new: NewInstance) -> None:
 
 def _keep_content(connection: Connection, key: int, new: NewInstance) -> None:
     if new.content is not None:
-        _ADD_CONTENT.run(connection, {"instance": key, "data": new.content})
+        _ADD_CONTENT.rows(connection, {"instance": key, "data": new.content})
 
 
 def stored(connection: Connection, ids: list[int]) -> dict[int, StoredObject]:

@@ -11,19 +11,36 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.store import tables
 from broker.store.engine import is_sqlite
+from broker.store.prepared import Prepared
 
 _t = tables.job
 _lane = tables.lane
 READY, LEASED, DONE, HELD, DISCARDED = "ready", "leased", "done", "held", "discarded"
-_ENQUEUE = {
-    "sqlite": sqlite.insert(_t).on_conflict_do_nothing().returning(_t.c.id),
-    "postgresql": postgresql.insert(_t).on_conflict_do_nothing().returning(_t.c.id),
-}
+_NEW: dict[str, Any] = {column.name: bindparam(column.name) for column in _t.c if column.name != "id"}
+_ENQUEUE = Prepared(
+    sqlite=sqlite.insert(_t).values(_NEW).on_conflict_do_nothing().returning(_t.c.id),
+    postgresql=postgresql.insert(_t).values(_NEW).on_conflict_do_nothing().returning(_t.c.id),
+)
+# the claim is still ours
+_OURS = and_(_t.c.id == bindparam("job"), _t.c.fence == bindparam("claim"), _t.c.state == LEASED)
+_FINISH = Prepared(
+    any=update(_t)
+    .where(_OURS)
+    .values(state=bindparam("new"), done_at=bindparam("done"), last_error=bindparam("error"), lease_owner="")
+)
+_PUT_BACK = Prepared(
+    any=update(_t)
+    .where(_OURS)
+    .values(
+        state=READY, due_at=bindparam("due"), last_error=bindparam("error"), lease_owner="",
+        failures=_t.c.failures + bindparam("faults"),
+    )
+)  # fmt: skip
 UNFINISHED = (READY, LEASED, HELD)
 
 
@@ -65,10 +82,7 @@ def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
         }
         for job in jobs
     ]  # fmt: skip
-    if not rows:
-        return 0
-    statement = _ENQUEUE[connection.dialect.name]
-    return sum(len(connection.execute(statement, row).all()) for row in rows)
+    return sum(len(_ENQUEUE.rows(connection, row)) for row in rows)
 
 
 def join_group(connection: Connection, lane: str, subjects: Sequence[int], group_key: str) -> None:
@@ -135,28 +149,17 @@ def claim(connection: Connection, lane: str, owner: str, now: float, lease: floa
     return sorted(jobs, key=lambda job: job.id)
 
 
-def _ours(job: Job) -> Any:
-    return and_(_t.c.id == job.id, _t.c.fence == job.fence, _t.c.state == LEASED)
-
-
 def finish(connection: Connection, job: Job, state: str, now: float, error: str = "") -> bool:
     """End a job as done, held or discarded; False if the claim was lost meanwhile."""
-    done = connection.execute(
-        update(_t)
-        .where(_ours(job))
-        .values(state=state, done_at=now if state == DONE else None, last_error=error, lease_owner="")
-    )
-    return bool(done.rowcount)
+    done_at = now if state == DONE else None
+    values = {"job": job.id, "claim": job.fence, "new": state, "done": done_at, "error": error}
+    return bool(_FINISH.count(connection, values))
 
 
 def put_back(connection: Connection, job: Job, due_at: float, error: str, *, item_fault: bool) -> bool:
     """Make a job ready again at `due_at`; False if the claim was lost meanwhile."""
-    done = connection.execute(
-        update(_t)
-        .where(_ours(job))
-        .values(state=READY, due_at=due_at, last_error=error, lease_owner="", failures=_t.c.failures + int(item_fault))
-    )
-    return bool(done.rowcount)
+    values = {"job": job.id, "claim": job.fence, "due": due_at, "error": error, "faults": int(item_fault)}
+    return bool(_PUT_BACK.count(connection, values))
 
 
 def release_held(connection: Connection, kind: str, subject: int, errors: Sequence[str], now: float) -> int:

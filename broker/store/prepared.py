@@ -1,11 +1,19 @@
-"""Statements of the hot paths, compiled once: SQLAlchemy's way through each execution costs more than running it."""
+"""Statements of the hot paths, compiled once and handed to the driver: SQLAlchemy's way through each execution costs
+more than SQLite's work (measured: 12 us beside 2; with cold caches twice that).
+
+Errors are those of SQLAlchemy, on SQLite those of the driver but for IntegrityError; `engine.translate` knows both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
-from sqlalchemy import Connection, CursorResult, Executable
+from sqlalchemy import Connection, Executable
+from sqlalchemy.exc import IntegrityError
+
+_Compiled = tuple[str, list[str] | None, dict[str, Any]]  # text, names by position (SQLite), values in the statement
 
 
 class Prepared:
@@ -14,18 +22,40 @@ class Prepared:
     def __init__(self, **by_dialect: Executable) -> None:
         """One statement for all dialects as `any=`, or one for each by its name."""
         self._statements = by_dialect
-        self._compiled: dict[str, tuple[str, list[str] | None, dict[str, Any]]] = {}
+        self._compiled: dict[str, _Compiled] = {}
 
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
-        """Execute with `values` by bind name."""
-        dialect = connection.dialect
-        if dialect.name not in self._compiled:
-            statement: Any = self._statements.get(dialect.name) or self._statements["any"]
-            made = statement.compile(dialect=dialect)
-            fixed = {name: value for name, value in made.params.items() if value is not None}
-            self._compiled[dialect.name] = (str(made), made.positiontup, fixed)
-        text, names, fixed = self._compiled[dialect.name]
+    def rows(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Execute with `values` by bind name; the rows it returns, as tuples. Raises IntegrityError."""
+        text, bound = self._bind(connection, values)
+        if isinstance(bound, dict):
+            result = connection.exec_driver_sql(text, bound)
+            return result.all() if result.returns_rows else ()
+        return _sqlite(connection, text, bound).fetchall()
+
+    def count(self, connection: Connection, values: Mapping[str, Any]) -> int:
+        """Execute with `values` by bind name; how many rows it changed. Raises IntegrityError."""
+        text, bound = self._bind(connection, values)
+        if isinstance(bound, dict):
+            return connection.exec_driver_sql(text, bound).rowcount
+        return _sqlite(connection, text, bound).rowcount
+
+    def _bind(self, connection: Connection, values: Mapping[str, Any]) -> tuple[str, dict[str, Any] | list[Any]]:
+        text, names, fixed = self._compiled.get(connection.dialect.name) or self._compile(connection)
         every = {**fixed, **values}
-        if names is None:
-            return connection.exec_driver_sql(text, every)
-        return connection.exec_driver_sql(text, tuple([every[name] for name in names]))
+        return text, every if names is None else [every[name] for name in names]
+
+    def _compile(self, connection: Connection) -> _Compiled:
+        dialect = connection.dialect
+        statement: Any = self._statements[dialect.name if dialect.name in self._statements else "any"]
+        made = statement.compile(dialect=dialect)
+        fixed = {name: value for name, value in made.params.items() if value is not None}
+        self._compiled[dialect.name] = (str(made), made.positiontup, fixed)
+        return self._compiled[dialect.name]
+
+
+def _sqlite(connection: Connection, text: str, values: list[Any]) -> sqlite3.Cursor:
+    driver = cast(sqlite3.Connection, connection.connection.dbapi_connection)
+    try:
+        return driver.execute(text, values)
+    except sqlite3.IntegrityError as error:
+        raise IntegrityError(text, None, error) from None

@@ -552,17 +552,18 @@ def test_a_lost_race_is_looked_at_again(place: Place, monkeypatch: pytest.Monkey
     """Two processes on PostgreSQL: the other one inserted the same version a moment ago."""
     item = slice_of()
     place.take(item)
-    real = instances.versions
+    real = instances.add_first
     blind = [True]
 
-    def first_look_sees_nothing(connection: Connection, uid: str) -> list[Any]:
+    def first_look_sees_nothing(connection: Connection, new: NewInstance) -> int | None:
         if blind:
             blind.clear()
-            return []
-        return real(connection, uid)
+            return instances.add(connection, new, 1)
+        return real(connection, new)
 
-    monkeypatch.setattr(module.instances, "versions", first_look_sees_nothing)
+    monkeypatch.setattr(module.instances, "add_first", first_look_sees_nothing)
     assert place.take(item) == "duplicate"
+    assert not blind
     assert len(place.files()) == 1
 
 

@@ -148,6 +148,7 @@ class LimitsSection(_Section):
     half_open_per_address: Count = 20
     associations_per_address: Count = 100
     associations: Count = 1000
+    associations_per_second: Annotated[float, Field(gt=0)] = 50
     association_request_timeout: Seconds = 30
     tls_handshake_timeout: Seconds = 5
     pdu_timeout: Seconds = 60

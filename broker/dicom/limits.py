@@ -19,4 +19,5 @@ class Limits:
     response_timeout: float = 60
     max_pdu: int = 262_144
     max_object: int = 64 * 1024**3
+    associations_per_second: float = 50  # that one address asks for; see `pace`
     operations: int = 1  # requests of one association served at the same time (PS3.7 D.3.3.3)

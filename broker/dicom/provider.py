@@ -1,6 +1,7 @@
 """The listening side (SCP): accepts connections, negotiates, hands requests to the services that registered.
 
-Limits stand at the door: connections without an association per address, associations per address and in all.
+Limits stand at the door: connections without an association per address, associations per address and in all,
+and how often one address may ask. An address that asks too often hears of a temporary congestion; others do not notice.
 Who may associate, and under which called AE title, an `Admission` from above decides.
 """
 
@@ -9,14 +10,23 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from broker import telemetry
 from broker.dicom import tls, uids
-from broker.dicom.admission import APPLICATION_CONTEXT_UNKNOWN, LOCAL_LIMIT, Admission, Origin, Refusal
+from broker.dicom.admission import (
+    APPLICATION_CONTEXT_UNKNOWN,
+    LOCAL_LIMIT,
+    TEMPORARY_CONGESTION,
+    Admission,
+    Origin,
+    Refusal,
+)
 from broker.dicom.limits import Limits
 from broker.dicom.negotiation import AssociationRequest
+from broker.dicom.pace import Pace
 from broker.dicom.request import Service
 from broker.dicom.session import Session
 from broker.dicom.wire import Wire
@@ -46,6 +56,7 @@ class Provider:
         self._established: Counter[str] = Counter()
         self._parting: Counter[str] = Counter()
         self._sessions: dict[Session, asyncio.Task[None]] = {}
+        self._pace = Pace(self._limits.associations_per_second, time.monotonic)
         self._logged: dict[tuple[str, str], float] = {}
 
     @property
@@ -91,7 +102,10 @@ class Provider:
             wire.kill()
             return
         self._half_open[wire.address] += 1
-        session = Session(wire, self._services, self._limits, self._enter, self._tls() if self._tls else None)
+        session = Session(
+            wire, self._services, self._limits, allow=self._allow, enter=self._enter,
+            tls=self._tls() if self._tls else None,
+        )  # fmt: skip
         task = asyncio.get_running_loop().create_task(self._run(session, wire))
         self._sessions[session] = task
 
@@ -134,6 +148,15 @@ class Provider:
         finally:
             _decrease(self._parting, wire.address)
 
+    def _allow(self, address: str) -> Refusal | None:
+        """No address may ask too often."""
+        return None if self._pace.take(address) else self._refused(address, TEMPORARY_CONGESTION)
+
+    def _refused(self, address: str, refusal: Refusal, **names: str) -> Refusal:
+        telemetry.ASSOCIATIONS_REFUSED.labels(refusal.code).inc()
+        self._log(telemetry.logger().info, "dicom.refused", address, refusal.code, **names)
+        return refusal
+
     def _enter(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
         """Admission and limits; from here on the connection counts as an association."""
         refusal = None
@@ -144,8 +167,8 @@ class Provider:
         if refusal is None:
             refusal = self._admission.admit(request, origin)
         if refusal is not None:
-            telemetry.ASSOCIATIONS_REFUSED.labels(refusal.code).inc()
-            return refusal
+            names = {"calling_ae": request.calling_ae, "called_ae": request.called_ae}
+            return self._refused(origin.address, refusal, **names)
         _decrease(self._half_open, origin.address)
         self._established[origin.address] += 1
         telemetry.ASSOCIATIONS.labels("provider").inc()
@@ -157,15 +180,15 @@ class Provider:
             or self._established[address] >= self._limits.associations_per_address
         )
 
-    def _log(self, log: Callable[..., None], event: str, address: str, reason: str) -> None:
-        """Port scans and health checks must not flood the log: one line per address, event and minute."""
-        now = asyncio.get_running_loop().time()
-        if now - self._logged.get((address, event), -60.0) < 60:
+    def _log(self, log: Callable[..., None], event: str, address: str, reason: str, **names: str) -> None:
+        """Port scans and health checks must not flood the log: one line per address, event, reason and minute."""
+        now, key = asyncio.get_running_loop().time(), (address, f"{event} {reason}")
+        if now - self._logged.get(key, -60.0) < 60:
             return
         if len(self._logged) > 1000:
             self._logged.clear()
-        self._logged[address, event] = now
-        log(event, peer=address, reason=reason)
+        self._logged[key] = now
+        log(event, peer=address, reason=reason, **names)
 
 
 def _decrease(counter: Counter[str], key: str) -> None:

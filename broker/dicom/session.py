@@ -20,18 +20,21 @@ from broker.dicom.wire import ConnectionLost, DeadlinePassed, Wire
 from broker.errors import ProtocolViolation
 
 Enter = Callable[[neg.AssociationRequest, Origin], Refusal | None]
+Allow = Callable[[str], Refusal | None]
 
 
 class Session:
     """See the module's text."""
 
     def __init__(
-        self, wire: Wire, services: Mapping[str, Service], limits: Limits, enter: Enter, tls: ssl.SSLContext | None
-    ) -> None:
-        """`enter` decides about the association, and counts it if it may begin."""
+        self, wire: Wire, services: Mapping[str, Service], limits: Limits, *, allow: Allow, enter: Enter,
+        tls: ssl.SSLContext | None,
+    ) -> None:  # fmt: skip
+        """`allow` refuses an address that asks too often; `enter` decides, and counts what may begin."""
         self._wire = wire
         self._services = services
         self._limits = limits
+        self._allow = allow
         self._enter = enter
         self._tls = tls
         self._association: Association | None = None
@@ -84,15 +87,10 @@ class Session:
             raise ConnectionLost("the peer gave up")
         if kind != pdu.ASSOCIATE_RQ:
             raise ProtocolViolation("the first PDU is not an association request", code="unexpected-pdu")
-        request = neg.decode_request(bytes(body))
-        refusal = self._enter(request, Origin(self._wire.address, self._wire.certificate))
-        if refusal is not None:
+        request = self._judge(bytes(body))
+        if isinstance(request, Refusal):
             self._ended_by = "refused"
-            telemetry.logger().info(
-                "dicom.refused", peer=self._wire.address, calling_ae=request.calling_ae,
-                called_ae=request.called_ae, reason=refusal.code,
-            )  # fmt: skip
-            await self._wire.write(pdu.reject(refusal.result, refusal.source, refusal.reason))
+            await self._wire.write(pdu.reject(request.result, request.source, request.reason))
             return
         agreed = agree(request, self._services, self._limits)
         peer = Peer(request.calling_ae, request.called_ae, self._wire.address, dict(request.user.extended))
@@ -105,3 +103,11 @@ class Session:
             "dicom.associated", peer=self._wire.address, calling_ae=request.calling_ae,
             contexts=len(agreed.contexts), duration=round(time.monotonic() - started, 4),
         )  # fmt: skip
+
+    def _judge(self, body: bytes) -> neg.AssociationRequest | Refusal:
+        """The request, if it may begin. One that comes too soon is not even decoded. Raises ProtocolViolation."""
+        refusal = self._allow(self._wire.address)
+        if refusal is not None:
+            return refusal
+        request = neg.decode_request(body)
+        return self._enter(request, Origin(self._wire.address, self._wire.certificate)) or request

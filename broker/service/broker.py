@@ -138,6 +138,7 @@ class Broker:
                 limits.half_open_per_address, limits.associations_per_address, limits.associations,
                 limits.association_request_timeout, limits.pdu_timeout, limits.association_idle_timeout,
                 limits.tls_handshake_timeout, max_object=limits.dicom_object,
+                associations_per_second=limits.associations_per_second,
             ),
         )  # fmt: skip
 

@@ -13,6 +13,11 @@ from typing import Self
 
 from support.objects import Encoded
 
+VERIFICATION, CT = "1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.1.2"
+WORKLIST = "1.2.840.10008.5.1.4.31"
+IMPLICIT, EXPLICIT, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"
+RELEASE, ABORTED = b"\x05\0\0\0\0\x04\0\0\0\0", b"\x07\0\0\0\0\x04\0\0\0\0"
+
 
 def item(kind: int, data: bytes) -> bytes:
     """An item of an association PDU."""
@@ -63,17 +68,62 @@ def p_data(context_id: int, data: bytes, *, is_command: bool, last: bool = True)
     return struct.pack(">BBI", 4, 0, len(data) + 6) + struct.pack(">IBB", len(data) + 2, context_id, control) + data
 
 
+def echo_rq(message_id: int = 1, context: int = 1) -> bytes:
+    """A C-ECHO-RQ."""
+    return p_data(context, message(0x0030, message_id, VERIFICATION), is_command=True)
+
+
+def message(kind: int, message_id: int, sop_class: str, *, data: bool = False) -> bytes:
+    """A command set of any request."""
+    return command(
+        element(0x0002, sop_class.encode()), element(0x0100, us(kind)),
+        element(0x0110, us(message_id)), element(0x0800, us(1 if data else 0x0101)),
+    )  # fmt: skip
+
+
+def find_rq(message_id: int = 1, identifier: bytes = b"") -> bytes:
+    """A C-FIND-RQ with its identifier."""
+    return p_data(1, message(0x0020, message_id, WORKLIST, data=True), is_command=True) + p_data(
+        1, identifier, is_command=False
+    )
+
+
+def cancel_rq(message_id: int = 1) -> bytes:
+    """A C-CANCEL-RQ."""
+    return p_data(
+        1,
+        command(
+            element(0x0100, us(0x0FFF)), element(0x0120, us(message_id)),
+            element(0x0800, us(0x0101)),
+        ),
+        is_command=True,
+    )  # fmt: skip
+
+
+def store_rq(uid: str = "1.2.3", message_id: int = 1, sop_class: str = CT) -> bytes:
+    """A C-STORE-RQ without its data set."""
+    return p_data(1, c_store_rq(sop_class, uid, message_id), is_command=True)
+
+
 class RawScu:
     """A connection; speaks whole messages or any bytes."""
 
-    def __init__(self, port: int, timeout: float = 30) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port: int, timeout: float = 30, source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout, source_address=(source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def associate(self, contexts: Sequence[tuple[str, str]], **names: bytes) -> tuple[int, bytes]:
         """Ask for an association; type and body of the answer."""
         self.socket.sendall(associate_rq(contexts, **names))  # type: ignore[arg-type]
         return self.pdu()
+
+    def send(self, *parts: bytes) -> bool:
+        """Send; False when the connection has ended."""
+        try:
+            self.socket.sendall(b"".join(parts))
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
 
     def pdu(self) -> tuple[int, bytes]:
         """The next PDU; (0, b"") when the peer closed or reset the connection."""
@@ -94,6 +144,15 @@ class RawScu:
             data += piece
         return data
 
+    def ended(self) -> tuple[int, bytes]:
+        """What ends the connection: type and body of the last PDU but P-DATA; it must be closed afterwards."""
+        kind, body = self.pdu()
+        while kind == 4:
+            kind, body = self.pdu()
+        if kind:
+            assert self.pdu() == (0, b"")
+        return kind, body
+
     def store(self, thing: Encoded, *, context_id: int = 1, size: int = 16000) -> int | None:
         """C-STORE; the status, None when the connection ended instead."""
         try:
@@ -108,11 +167,30 @@ class RawScu:
 
     def status(self) -> int | None:
         """Status of the next response, None when the connection ended instead."""
+        found = self.answer()
+        return None if found is None else found[1]
+
+    def answer(self) -> tuple[int, int] | None:
+        """Message ID and status of the next response, None when the connection ended instead."""
         kind, body = self.pdu()
         if kind != 4:
             return None
-        mark = body.index(b"\x00\x00\x00\x09\x02\x00\x00\x00")
-        return int.from_bytes(body[mark + 8 : mark + 10], "little")
+        return _us(body, 0x0120), _us(body, 0x0900)
+
+    def echo(self) -> int | None:
+        """C-ECHO; the status."""
+        self.send(echo_rq())
+        return self.status()
+
+    def release(self) -> int:
+        """Ask for release; type of the answer."""
+        self.send(RELEASE)
+        return self.pdu()[0]
+
+    def reset(self) -> None:
+        """RST."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
 
     def close(self) -> None:
         """Close without a word."""
@@ -125,3 +203,9 @@ class RawScu:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _us(body: bytes, tag: int) -> int:
+    """Value of a US element of the command set in a P-DATA-TF body."""
+    mark = body.index(struct.pack("<HHI", 0, tag, 2))
+    return int.from_bytes(body[mark + 8 : mark + 10], "little")

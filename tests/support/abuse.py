@@ -1,0 +1,69 @@
+"""Measures of a running broker before and after somebody misbehaved at its doors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Self
+
+import psutil
+
+from support.raw import IMPLICIT, VERIFICATION, RawScu
+from support.site import CANARIES, Site
+from support.spool import spool_files
+from support.tools import wait_until
+
+MIB = 1024**2
+
+
+def echo_time(port: int, *, source: str = "127.0.0.1", calling: bytes = b"GOOD") -> float:
+    """Seconds that a whole C-ECHO takes, from the connection to the release; it must succeed."""
+    started = time.monotonic()
+    with RawScu(port, source=source) as modality:
+        assert modality.associate([(VERIFICATION, IMPLICIT)], calling=calling)[0] == 2
+        assert modality.echo() == 0
+        assert modality.release() == 6
+    return time.monotonic() - started
+
+
+@dataclass
+class State:
+    """What a broker process holds."""
+
+    process: psutil.Process
+    rss: int  # bytes
+    files: int
+    threads: int
+    log: int  # characters
+
+    @classmethod
+    def of(cls, site: Site) -> Self:
+        """Measure now."""
+        assert site.process is not None
+        process = psutil.Process(site.process.pid)
+        return cls(
+            process, process.memory_info().rss, process.num_fds(), process.num_threads(), len(site.logged())
+        )  # fmt: skip
+
+    def growth(self) -> int:
+        """Bytes of resident memory more than at this state."""
+        return int(self.process.memory_info().rss) - self.rss
+
+    def assert_unharmed(self, site: Site, *, growth: int = 48 * MIB) -> None:
+        """The broker is the same process, answers at once, has forgotten the peers, kept no orphan, told no secret."""
+        assert site.alive(), site.logged()[-3000:]
+        assert min(echo_time(site.dicom, source=f"127.0.0.{n}") for n in (1, 9)) < 2
+        wait_until(lambda: self.process.num_fds() <= self.files + 4, 10, "descriptors are given back")
+        assert self.process.num_threads() <= self.threads + 16  # the spool's threads start when first needed
+        assert self.growth() < growth
+        wait_until(lambda: orphans(site) == [], 5, "the spool holds what the database knows")
+        said = site.logged()[self.log :]
+        assert [word for word in ("Traceback", "defect", "never awaited") if word in said] == []
+        assert [canary for canary in CANARIES if canary in said.casefold()] == []
+
+
+def orphans(site: Site) -> list[str]:
+    """Files of the spool that no row names."""
+    spool = site.data / "spool"
+    found = {path.relative_to(spool).as_posix() for path in spool_files(spool)}
+    return sorted(found - {str(row[0]) for row in site.rows("select path from instance")})

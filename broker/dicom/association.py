@@ -145,6 +145,7 @@ class Association(Operations):
                 return pdu.release_response() if self._collided and not self._requestor else b""
             elif kind == pdu.ABORT:
                 self.ended_by = "aborted-by-peer"
+                self._wire.kill()  # AA-3
                 return b""
             else:
                 raise ProtocolViolation("PDU out of place", code="unexpected-pdu")

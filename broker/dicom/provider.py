@@ -133,9 +133,9 @@ class Provider:
         reason = session.ended_by
         if reason.startswith("tls-") and reason not in (tls.DEADLINE, tls.CLOSED):
             telemetry.NODE_AUTHENTICATION_FAILURES.labels("handshake").inc()
-            self._log(telemetry.logger().warning, "node.authentication_failed", address, reason)
+            self._log("tls", "node.authentication_failed", address, reason)
         elif reason != "refused":  # that has a line of its own
-            self._log(telemetry.logger().info, "dicom.no_association", address, reason)
+            self._log("noise", "dicom.no_association", address, reason)
 
     async def _part(self, session: Session, wire: Wire) -> None:
         """Sta13: give the peer time to close first, as long as not too many of its connections wait for that."""
@@ -154,7 +154,7 @@ class Provider:
 
     def _refused(self, address: str, refusal: Refusal, **names: str) -> Refusal:
         telemetry.ASSOCIATIONS_REFUSED.labels(refusal.code).inc()
-        self._log(telemetry.logger().info, "dicom.refused", address, refusal.code, **names)
+        self._log(refusal.code, "dicom.refused", address, refusal.code, **names)
         return refusal
 
     def _enter(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
@@ -180,14 +180,18 @@ class Provider:
             or self._established[address] >= self._limits.associations_per_address
         )
 
-    def _log(self, log: Callable[..., None], event: str, address: str, reason: str, **names: str) -> None:
-        """Port scans and health checks must not flood the log: one line per address, event, reason and minute."""
-        now, key = asyncio.get_running_loop().time(), (address, f"{event} {reason}")
+    def _log(self, kind: str, event: str, address: str, reason: str, **names: str) -> None:
+        """Port scans and health checks must not flood the log: one line per address and minute.
+
+        Each `kind` has its own: somebody has to find out what to change.
+        """
+        now, key = asyncio.get_running_loop().time(), (address, kind)
         if now - self._logged.get(key, -60.0) < 60:
             return
         if len(self._logged) > 1000:
             self._logged.clear()
         self._logged[key] = now
+        log = telemetry.logger().warning if kind == "tls" else telemetry.logger().info
         log(event, peer=address, reason=reason, **names)
 
 

@@ -63,7 +63,7 @@ class Wire(asyncio.BufferedProtocol):
         self._drained: asyncio.Future[None] | None = None
         self._paused_reading = False
         self._parting = 0
-        self._lost = False
+        self._lost = self._done = False
         self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
         self.address = ""
@@ -187,7 +187,7 @@ class Wire(asyncio.BufferedProtocol):
 
     async def write(self, *parts: bytes | memoryview) -> None:
         """Send; returns when the peer has caught up. Raises ConnectionLost or DeadlinePassed."""
-        if self._lost or self.transport is None or self.transport.is_closing():
+        if self._lost or self._done or self.transport is None or self.transport.is_closing():
             raise ConnectionLost("the connection is closed")
         self.transport.writelines(parts)
         if self._drained is not None:
@@ -210,8 +210,12 @@ class Wire(asyncio.BufferedProtocol):
             self.closed.add_done_callback(lambda _: timer.cancel())
 
     def last_word(self, word: bytes) -> None:
-        """Say the last PDU without waiting; a peer that does not read what came before is cut off."""
-        if not word or self.transport is None or self._lost or self.transport.is_closing():
+        """Say the last PDU, if any, without waiting; a peer that does not read what came before is cut off.
+
+        Nothing follows it: a handler that is still at work finds the connection closed.
+        """
+        done, self._done = self._done, True
+        if not word or done or self.transport is None or self._lost or self.transport.is_closing():
             return
         if self._drained is not None:
             self.transport.abort()

@@ -42,7 +42,7 @@ def warm(site: Site) -> Iterator[Site]:
             echo_time(site.dicom, source=source)
         thing = ct_slice(3 * 1024**2)
         with RawScu(site.dicom) as modality:
-            assert modality.associate([(thing.sop_class, thing.transfer_syntax)])[0] == 2
+            assert modality.associate([(thing.sop_class, thing.transfer_syntax)], calling=b"GOOD")[0] == 2
             assert modality.store(thing) == 0
         yield site
 
@@ -64,11 +64,12 @@ def site(broker: Site) -> Iterator[Site]:
 
 @pytest.fixture
 def own_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """Starts a broker with limits of the test's own, unharmed after the test."""
+    """Starts a broker of the test's own, unharmed after the test: site.toml, `[dicom]`, keys of `[limits]`."""
     running: list[tuple[Any, Site, State]] = []
 
-    def start(site: str = "", **limits: Any) -> Site:
-        made = warm(Site(tmp_path / f"site{len(running)}", site=site, config={"limits": LIMITS | limits}))
+    def start(site: str = "", *, dicom: dict[str, Any] | None = None, **limits: Any) -> Site:
+        sections = {"limits": LIMITS | limits, "dicom": dicom or {}}
+        made = warm(Site(tmp_path / f"site{len(running)}", site=site, config=sections))
         started = made.__enter__()
         running.append((made, started, State.of(started)))
         return started

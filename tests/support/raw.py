@@ -37,6 +37,26 @@ def associate_rq(
     return struct.pack(">BBI", 1, 0, len(body)) + body
 
 
+def associate_ac(request: bytes, *, max_length: int = 131072, answers: Sequence[tuple[int, str]] = ()) -> bytes:
+    """An A-ASSOCIATE-AC to the body of a request: contexts 1, 3 … as (result, transfer syntax), all proposed ones
+    with the first syntax of the request if none are given."""
+    found = list(answers)
+    position = 68
+    while not answers and position < len(request):
+        kind, _, length = struct.unpack_from(">BBH", request, position)
+        if kind == 0x20:
+            context = request[position + 8 : position + 4 + length]
+            (size,) = struct.unpack_from(">H", context, 2)
+            (length_of,) = struct.unpack_from(">H", context, 4 + size + 2)
+            found.append((0, context[4 + size + 4 : 4 + size + 4 + length_of].decode()))
+        position += 4 + length
+    body = request[:4] + request[4:68] + item(0x10, b"1.2.840.10008.3.1.1.1")
+    for number, (result, transfer) in enumerate(found):
+        body += item(0x21, bytes((2 * number + 1, 0, result, 0)) + item(0x40, transfer.encode()))
+    body += item(0x50, item(0x51, struct.pack(">I", max_length)) + item(0x52, b"2.999.1"))
+    return struct.pack(">BBI", 2, 0, len(body)) + body
+
+
 def element(tag: int, value: bytes) -> bytes:
     """An element of a command set."""
     value += b"\0" * (len(value) % 2)

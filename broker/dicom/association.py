@@ -29,7 +29,6 @@ from broker.dicom.wire import ConnectionLost, DeadlinePassed, IdlePassed, Wire
 from broker.errors import BrokerError, PeerFault, ProtocolViolation
 
 RELEASE_TIMEOUT = 5.0  # seconds
-_REASONS = {"unknown-pdu": pdu.UNRECOGNIZED_PDU, "unexpected-pdu": pdu.UNEXPECTED_PDU}
 
 
 class Association(Operations):
@@ -56,7 +55,8 @@ class Association(Operations):
         self._invocations: dict[int, Invocation] = {}
         self._message_id = 0
         self._cancelling: set[asyncio.Task[None]] = set()
-        self._releasing = self._collided = False
+        self._releasing = False  # A-RELEASE-RQ is sent
+        self._parting = False  # A-RELEASE-RQ has come: nothing but the end of the release may follow
         self._over = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
 
@@ -74,15 +74,16 @@ class Association(Operations):
         try:
             word = await self._read()
         except ProtocolViolation as error:
-            self.ended_by = error.code
-            word = pdu.abort(by_user=False, reason=_REASONS.get(error.code, pdu.INVALID_PARAMETER))
+            self.ended_by, word = error.code, pdu.complaint(error)
             telemetry.logger().debug("dicom.violation", peer=self.peer.address, reason=error.code)
         except ConnectionLost:
             self.ended_by = "closed"
         except DeadlinePassed:
             self.ended_by, word = "deadline", pdu.abort(by_user=False)
         except asyncio.CancelledError:
-            if not self.ended_by:
+            if self._parting and not self._releasing and not self._desk.busy:
+                self.ended_by, word = "released", pdu.release_response()
+            elif not self.ended_by:
                 self.ended_by, word = "stopping", pdu.abort(by_user=True)
         finally:
             self._wire.last_word(word)
@@ -134,19 +135,19 @@ class Association(Operations):
                 if not inside and (self._desk.busy or self._invocations):
                     continue  # the peer waits for our answer; for its answers there are timers of their own
                 raise
-            if kind == pdu.P_DATA:
-                for fragment in pdu.fragments(body):
-                    await self._take(fragment)
-            elif kind == pdu.RELEASE_RQ and not self._assembly.inside:
-                if await self._release_asked():
-                    return pdu.release_response()
-            elif kind == pdu.RELEASE_RP and self._releasing:
-                self.ended_by = "released"
-                return pdu.release_response() if self._collided and not self._requestor else b""
-            elif kind == pdu.ABORT:
+            if kind == pdu.ABORT:
                 self.ended_by = "aborted-by-peer"
                 self._wire.kill()  # AA-3
                 return b""
+            if kind == pdu.RELEASE_RP and self._releasing:
+                self.ended_by = "released"
+                return pdu.release_response() if self._parting and not self._requestor else b""
+            if kind == pdu.P_DATA and not self._parting:
+                for fragment in pdu.fragments(body):
+                    await self._take(fragment)
+            elif kind == pdu.RELEASE_RQ and not self._parting and not self._assembly.inside:
+                if await self._release_asked():
+                    return pdu.release_response()
             else:
                 raise ProtocolViolation("PDU out of place", code="unexpected-pdu")
 
@@ -166,17 +167,19 @@ class Association(Operations):
             self._receiver = await self._desk.begin(command, context)
 
     async def _release_asked(self) -> bool:
-        """A-RELEASE-RQ has come: once the running requests are answered the response may go; False in a collision.
+        """A-RELEASE-RQ has come: the response may go now; if not, reading ends once the running requests are answered.
 
         When both sides have asked at once the requestor answers first and goes on waiting for its own answer, the
         acceptor waits for that answer before it gives its own (PS3.8 9.2.3, AR-8 to AR-10).
         """
+        self._parting = True
         if self._releasing:
-            self._collided = True
             if self._requestor:
                 await self._wire.write(pdu.release_response())
             return False
-        await self._desk.below(1)
+        if self._desk.busy:
+            self._desk.finish(lambda: None if self._over.is_set() else self._stop_reading())
+            return False
         self.ended_by = "released"
         return True
 

@@ -19,6 +19,7 @@ _pdv = struct.Struct(">IBB")
 
 # A-ABORT reasons of the service provider (PS3.8 table 9-26)
 NOT_SPECIFIED, UNRECOGNIZED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 0, 1, 2, 6
+_REASONS = {"unknown-pdu": UNRECOGNIZED_PDU, "unexpected-pdu": UNEXPECTED_PDU}
 
 
 class Fragment(NamedTuple):
@@ -86,6 +87,11 @@ def release_response() -> bytes:
 def abort(*, by_user: bool, reason: int = NOT_SPECIFIED) -> bytes:
     """A-ABORT; by the service user, or by the provider with a reason (PS3.8 9.3.8)."""
     return _header.pack(ABORT, 4) + bytes((0, 0, 0 if by_user else 2, 0 if by_user else reason))
+
+
+def complaint(error: ProtocolViolation) -> bytes:
+    """The A-ABORT of the service provider for what a peer did (PS3.8 9.2.2, AA-8)."""
+    return abort(by_user=False, reason=_REASONS.get(error.code, INVALID_PARAMETER))
 
 
 def reject(result: int, source: int, reason: int) -> bytes:

@@ -78,10 +78,12 @@ async def open_association(
     wire = await _connect(remote)
     try:
         association = await _negotiate(wire, remote, proposals, services)
-    except BaseException as error:
+    except ProtocolViolation as error:
+        wire.last_word(pdu.complaint(error))
+        wire.close()
+        raise PeerFault("the peer broke the protocol", code=error.code) from None
+    except BaseException:
         wire.kill()
-        if isinstance(error, ProtocolViolation):
-            raise PeerFault("the peer broke the protocol", code=error.code) from None
         raise
     telemetry.ASSOCIATIONS.labels("user").inc()
     association.start(lambda: _ended(wire))
@@ -130,7 +132,6 @@ async def _negotiate(
     if kind == pdu.ABORT:
         raise PeerFault("association aborted", code="aborted")
     if kind != pdu.ASSOCIATE_AC:
-        wire.last_word(pdu.abort(by_user=False, reason=pdu.UNEXPECTED_PDU))
         raise ProtocolViolation("an answer to no association request", code="unexpected-pdu")
     accept = neg.decode_accept(bytes(body))
     if remote.identity is not None and remote.identity.positive_response and accept.user.identity_answer is None:

@@ -14,6 +14,7 @@ from support.loops import remains, run, until
 from support.objects import Encoded, ct_slice
 from support.provider import peer, serving
 from support.raw import ABORTED, CT
+from support.spool import spool_files
 
 from broker import faults
 from broker.dicom import status as st
@@ -36,7 +37,7 @@ class Store:
     spool: Spool
 
     def files(self) -> list[Path]:
-        return [path for path in self.spool.root.rglob("*") if path.is_file()]
+        return spool_files(self.spool.root)
 
     def states(self) -> dict[str, int]:
         return self.database.read(instances.counts).result(10)
@@ -50,7 +51,6 @@ def store(tmp_path: Path) -> Any:
     made = Store(StorageService(reception), reception, database, spool)
     yield made
     made.service.close()
-    reception.close()
     database.close()
 
 

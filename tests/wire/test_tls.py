@@ -315,8 +315,9 @@ def test_ul15_the_right_identity_is_accepted_and_answered(broker: Site) -> None:
 
 
 def test_ul11_titles_that_are_none_are_refused_and_logged_escaped(broker: Site) -> None:
-    for calling in (b" " * 16, b"\0" * 16, b"A\0B", b"\x1b[31mRED", b"A\nB", b"\xc4\xd6", b"A\\B", b"<b>CT01</b>"):
-        with RawScu(broker.dicom) as peer:
+    titles = (b" " * 16, b"\0" * 16, b"A\0B", b"\x1b[31mRED", b"A\nB", b"\xc4\xd6", b"A\\B", b"<b>CT01</b>")
+    for number, calling in enumerate(titles):  # each from an address of its own: one line a minute for each
+        with RawScu(broker.dicom, source=f"127.0.1.{number + 1}") as peer:
             assert peer.associate([(VERIFICATION, IMPLICIT)], calling=calling) == (RJ, b"\0\1\1\3")
     text = broker.logged()
     assert "\x1b[31mRED" not in text

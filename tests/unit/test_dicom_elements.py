@@ -256,6 +256,13 @@ def test_deflated_data_in_many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scan(deflated(ds), uids.DEFLATED, EVERYTHING).elements[0x00100020].value == b"12345 "
 
 
+@pytest.mark.parametrize("syntax", sorted(uids.DEFLATED_SYNTAXES))
+def test_ds14_every_deflated_syntax_is_inflated(syntax: str) -> None:
+    """PS3.5 A.5, A.7, A.9: those of JPIP are deflated too; a whole object was refused in them."""
+    assert scan(deflated(ID), syntax, EVERYTHING).elements[0x00100020].value == b"12345 "
+    assert refused(ID, syntax) == "bad-deflate"
+
+
 def test_deflated_data_padded_or_cut() -> None:
     whole = deflated(ID * 50)
     assert 0x00100020 in scan(whole + b"\0", uids.DEFLATED, EVERYTHING).elements

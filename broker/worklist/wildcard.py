@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from broker.errors import BadContent
+
+MAX_BITS = 1 << 20  # of a pattern's table: each distinct character costs as many as the pattern is long
+
 
 @dataclass(frozen=True, slots=True)
 class Wildcard:
@@ -39,7 +43,9 @@ def has_wildcard(text: str) -> bool:
 
 
 def compile_wildcard(text: str) -> Wildcard:
-    """Compile a pattern; a text without wild cards matches itself."""
+    """Compile a pattern; a text without wild cards matches itself. Raises BadContent for one beyond all reason."""
+    if len(set(text)) * len(text) > MAX_BITS:
+        raise BadContent("pattern too long", code="pattern-too-long")
     accepts: dict[str, int] = {}
     loops = any_character = length = 0
     for char in text:

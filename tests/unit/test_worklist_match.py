@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
 
+from broker.errors import BadContent
 from broker.worklist.match import matches
 from broker.worklist.wildcard import compile_wildcard
 
@@ -220,3 +222,17 @@ def test_wild_card_bomb_is_bounded() -> None:
     for pattern in ("*" * 10_000 + "b", "a*" * 2_000 + "b", "*?" * 2_000 + "b", "?" * 3_000 + "*b"):
         assert not compile_wildcard(pattern).matches("a" * 5_000)
     assert time.perf_counter() - started < 2
+
+
+def test_ds14_a_pattern_of_many_characters_costs_no_memory() -> None:
+    """Every distinct character costs bits up to its place: 184 KB of query took 487 MiB."""
+    text = "".join(map(chr, range(0x800, 0xD800))) + "*"
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadContent) as refused:
+            compile_wildcard(text)
+        assert refused.value.code == "pattern-too-long"
+        assert compile_wildcard(text[:1000] + "*").matches(text[:1100])
+        assert tracemalloc.get_traced_memory()[1] < 16 * 1024**2
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,107 @@
+"""Data sets straight into what reads them: the walk, identity and facts of an object, the reader of a query."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import astuple
+from datetime import datetime
+from random import Random
+from typing import Any
+
+from support.worklist import document
+
+from broker.dicom.elements import scan
+from broker.dicom.message import Peer
+from broker.errors import BadContent
+from broker.routing.header import BASE_FIELDS, facts, identity, tags_of
+from broker.worklist.answer import AnswerEncoder
+from broker.worklist.identifier import decode_identifier
+from broker.worklist.match import matches
+from broker.worklist.plan import plan
+from broker.worklist.query import Query, parse
+from fuzz.datasets import CT, Sample, query, sample
+
+PEER = Peer("FUZZ", "BROKER", "127.0.0.1")
+FIELDS = frozenset(BASE_FIELDS) | {
+    "tag.PatientName", "tag.SliceThickness", "tag.InstanceNumber", "tag.Rows", "tag.WindowCenter",
+    "tag.PatientComments",
+}  # fmt: skip
+DOCUMENT = document(PatientName="Doe^Jane=ドウ^ジェーン")
+TAGS = tags_of(FIELDS)
+NOON = datetime(2030, 3, 12, 12)  # noqa: DTZ001 - the caller's local time
+
+
+def verdict(thing: Sample) -> str:
+    """What reception must answer to this object: empty for taken, else the code of the refusal."""
+    try:
+        if not thing.data:
+            return "truncated"
+        identity(scan(thing.data, thing.transfer_syntax, TAGS), CT, thing.sop_instance)
+    except BadContent as error:
+        return error.code
+    return ""
+
+
+def read_object(thing: Sample) -> dict[str, tuple[str | float, ...]]:
+    """Walk an object and read its facts. Raises BadContent."""
+    found = scan(memoryview(thing.data), thing.transfer_syntax, TAGS)
+    try:
+        identity(found, CT, thing.sop_instance)
+    except BadContent:
+        if thing.whole:
+            raise
+    return facts(found, PEER, FIELDS, NOON)
+
+
+def read_query(thing: Sample) -> Query:
+    """Read an identifier and make a query of it. Raises BadContent."""
+    return parse(decode_identifier(thing.data, thing.transfer_syntax))
+
+
+def storable(value: Any) -> bool:
+    """A database and JSON can hold it: no NUL, no half of a surrogate pair, no infinity."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
+
+
+def texts(value: Any) -> Iterator[str]:
+    """All texts in a value of a search."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from texts(part)
+
+
+def generate(rng: Random, number: int) -> tuple[str, Sample]:
+    """A case: what it is for, and the bytes."""
+    if rng.randrange(3):
+        return "object", sample(rng, number)
+    return "identifier", query(rng)
+
+
+def check(kind: str, thing: Sample) -> None:
+    """Run a case. Raises AssertionError for a wrong answer, anything but BadContent for a defect."""
+    if kind == "identifier":
+        with suppress(BadContent):
+            asked = read_query(thing)
+            matches(DOCUMENT, asked)
+            AnswerEncoder(asked, thing.transfer_syntax, "ISO_IR 192").encode(DOCUMENT)
+            assert all(map(storable, texts(astuple(plan(asked))))), "a search that the database cannot take"
+        return
+    try:
+        found = read_object(thing)
+    except BadContent:
+        if thing.whole:
+            raise
+        return
+    assert not thing.cut, "an object cut inside an element was taken"
+    for name, values in found.items():
+        assert all(storable(value) for value in values), f"a fact that cannot be stored: {name}"

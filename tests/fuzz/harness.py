@@ -1,0 +1,170 @@
+"""Runs cases in one process without sockets, and looks after each: errors, time, tasks; after many: memory and files.
+
+A case is a kind, a seed and a number; the same three make the same case again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import signal
+import time
+import traceback
+from collections import Counter
+from collections.abc import MutableMapping
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import Any
+
+import psutil
+import structlog
+
+from broker import telemetry
+from fuzz import acceptor_cases, command_cases, conversations, dataset_cases, requestor_cases
+from fuzz.conversations import Case
+from fuzz.datasets import Sample
+from fuzz.virtual import VirtualLoop
+
+KINDS = ("pdu", "command", "dataset")
+SLOW = 1.0  # seconds of processor time that a case may take
+GROWTH = 30 * 1024 * 1024  # bytes that memory may grow by once warm
+Payload = tuple[str, Any]  # what reads it, and what it reads
+
+
+class Failure(Exception):
+    """A case that went wrong."""
+
+
+def kind_of(seed: int, number: int) -> str:
+    """The kind of a case in a run of all kinds."""
+    return Random(f"{seed}:{number}").choices(KINDS, (30, 25, 45))[0]
+
+
+def generate(kind: str, seed: int, number: int, rng: Random | None = None) -> Payload:
+    """Make a case; `rng` from elsewhere makes another one."""
+    rng = rng or Random(f"{seed}:{kind}:{number}")
+    if kind == "dataset":
+        return dataset_cases.generate(rng, number)
+    if kind == "command":
+        if rng.randrange(2):
+            return "acceptor", conversations.command_case(rng, number)
+        return "command", command_cases.generate(rng)
+    if rng.randrange(3):
+        return "acceptor", conversations.acceptor_case(rng, number)
+    return "requestor", conversations.requestor_case(rng, number)
+
+
+class Harness:
+    """See the module's text. One per process, since it takes the log and a timer."""
+
+    def __init__(self) -> None:
+        self._before = structlog.get_config()
+        self.events: list[str] = []
+        self.ended: Counter[str] = Counter()
+        structlog.configure(
+            processors=[self._keep],
+            wrapper_class=structlog.make_filtering_bound_logger(10),
+            cache_logger_on_first_use=False,
+        )
+        self.loop = VirtualLoop()
+        self.loop.set_exception_handler(self._unhandled)
+        self._target = acceptor_cases.provider()
+        self._process = psutil.Process()
+        self.slowest = (0.0, "")
+        self._timer = signal.signal(signal.SIGVTALRM, self._hangs)
+        self.descriptors = self._process.num_fds()
+
+    def close(self) -> None:
+        """Give back what was taken."""
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, self._timer)
+        self.loop.close()
+        structlog.configure(**self._before)
+
+    def _keep(self, _: Any, level: str, event: MutableMapping[str, Any]) -> Any:
+        name, error = str(event["event"]), str(event.get("error", ""))
+        self.ended[f"{name} {event.get('reason') or error.partition(' ')[0]}"] += 1
+        if level in ("error", "critical") or (name == "dicom.failed" and "[" not in error):
+            self.events.append(f"{level} {name} {error}")  # no BrokerError: those have a code
+        raise structlog.DropEvent
+
+    def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.events.append(f"loop {context.get('message')} {context.get('exception')!r}")
+
+    def _hangs(self, _: int, frame: FrameType | None) -> None:
+        raise Failure(f"over {5 * SLOW} s: " + "".join(traceback.format_stack(frame, 3)))
+
+    def run(self, payload: Payload, name: str = "") -> None:
+        """Run one case. Raises Failure, with the traceback of what went wrong as its cause."""
+        self.events.clear()
+        signal.setitimer(signal.ITIMER_VIRTUAL, 5 * SLOW)
+        started = time.thread_time()
+        try:
+            self._check(*payload)
+        except Exception as error:
+            raise Failure(f"{type(error).__name__}: {error}") from error
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        took = time.thread_time() - started
+        self.slowest = max(self.slowest, (took, name))
+        self._look()
+        if took > SLOW:
+            raise Failure(f"took {took:.2f} s")
+
+    def _check(self, reader: str, thing: Any) -> None:
+        if reader == "acceptor":
+            self.loop.run_until_complete(acceptor_cases.check(self._target, thing))
+        elif reader == "requestor":
+            self.loop.run_until_complete(requestor_cases.check(self.loop, thing))
+        elif reader == "command":
+            command_cases.check(*thing)
+        else:
+            dataset_cases.check(reader, thing)
+
+    def _look(self) -> None:
+        if self.events:
+            raise Failure("; ".join(self.events))
+        if left := asyncio.all_tasks(self.loop):
+            raise Failure(f"{len(left)} tasks are left: {left}")
+
+    def settle(self) -> int:
+        """After many cases: the provider answers, nothing is open; bytes of memory in use. Raises Failure."""
+        self.events.clear()
+        said = self.loop.run_until_complete(acceptor_cases.converse(self._target, acceptor_cases.ECHO))
+        if acceptor_cases.answers(said) != [0]:
+            raise Failure("no answer to C-ECHO any more")
+        gc.collect()
+        self._look()
+        for role in ("provider", "user"):
+            if telemetry.ASSOCIATIONS.labels(role)._value.get():
+                raise Failure(f"the gauge counts associations that are gone ({role})")
+        if self._process.num_fds() != self.descriptors:
+            raise Failure(f"{self._process.num_fds()} descriptors, {self.descriptors} before")
+        return int(self._process.memory_info().rss)
+
+
+def dump(path: Path, payload: Payload, failure: Failure, name: str) -> None:
+    """Write a case to a file that `load` reads."""
+    reader, thing = payload
+    fields = asdict(thing) if isinstance(thing, Case | Sample) else {"data": thing[0], "field": thing[1]}
+    text = "".join(traceback.format_exception(failure.__cause__ or failure))
+    content = {"case": name, "failure": str(failure), "trace": text, "reader": reader, "fields": fields}
+    path.write_text(json.dumps(content, default=lambda value: {"hex": value.hex()}, indent=1), encoding="utf-8")
+
+
+def load(path: Path) -> Payload:
+    """A case from a file."""
+    content = json.loads(path.read_text(encoding="utf-8"), object_hook=_bytes)
+    reader, fields = content["reader"], content["fields"]
+    if reader == "command":
+        return reader, (fields["data"], fields["field"])
+    if "says" in fields:
+        return reader, Case(**{**fields, "says": tuple(tuple(turn) for turn in fields["says"])})
+    return reader, Sample(**fields)
+
+
+def _bytes(value: dict[str, Any]) -> Any:
+    return bytes.fromhex(value["hex"]) if list(value) == ["hex"] else value

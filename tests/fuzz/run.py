@@ -1,0 +1,144 @@
+"""The fuzzer as a command: python tests/fuzz/run.py --cases 1000000 --seed 1 [--only pdu|command|dataset|socket]
+
+Prints progress and rate. A case that goes wrong is named as KIND:SEED:NUMBER, which `--case` runs again, and written to
+a file, which `--replay` runs again also after the generators have changed. Exit code 1 if anything went wrong.
+One case in 500 goes over real sockets, to a provider and to a broker in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fuzz import harness
+
+BATCH = 500
+SOCKETS = 500  # cases in memory for one over a socket
+WARM = 0.2  # of the cases, after which memory must not grow
+MOST = 20  # failures of a process that end it
+
+
+def work(part: int, options: argparse.Namespace, results: Any) -> None:
+    """Run every `jobs`-th case; puts (part, done, rss, slowest, reasons) after each batch, None at the end."""
+    mine = harness.Harness()
+    warm, failures, numbers = 0, 0, range(part, options.cases, options.jobs)
+    try:
+        for place, number in enumerate(numbers):
+            if failures >= MOST:
+                break
+            kind = options.only or harness.kind_of(options.seed, number)
+            failures += not attempt(mine, f"{kind}:{options.seed}:{number}", options.dumps)
+            if place % BATCH == BATCH - 1 or place == len(numbers) - 1:
+                memory = mine.settle()
+                warm = memory if place < WARM * len(numbers) else warm or memory
+                results.put((part, place + 1, memory, warm, mine.slowest, failures, mine.ended))
+                if memory - warm > harness.GROWTH:
+                    raise harness.Failure(f"memory grew by {(memory - warm) >> 20} MiB")
+    except harness.Failure as failure:
+        print(f"FAILED near {number}: {failure}", flush=True)
+        results.put((part, place, 0, 0, mine.slowest, failures + 1, mine.ended))
+    finally:
+        mine.close()
+        results.put(None)
+
+
+def attempt(mine: harness.Harness, name: str, folder: Path) -> bool:
+    """Run the case of this name; a failure is printed and written down."""
+    kind, seed, number = name.split(":")
+    payload = harness.generate(kind, int(seed), int(number))
+    try:
+        mine.run(payload, name)
+    except harness.Failure as failure:
+        path = folder / f"fuzz-{name.replace(':', '-')}.json"
+        harness.dump(path, payload, failure, name)
+        print(f"FAILED {name}: {failure}\n  again: --case {name} or --replay {path}", flush=True)
+        return False
+    return True
+
+
+def memory_cases(options: argparse.Namespace) -> int:
+    """All cases that need no socket, in `jobs` processes; number of failures."""
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    workers = [context.Process(target=work, args=(part, options, results)) for part in range(options.jobs)]
+    for worker in workers:
+        worker.start()
+    started = shown = time.monotonic()
+    last: dict[int, Any] = {}
+    running = len(workers)
+    while running:
+        result = results.get()
+        running -= result is None
+        if result is not None:
+            last[result[0]] = result
+        if time.monotonic() - shown > 10 or not running:
+            shown = time.monotonic()
+            show(list(last.values()), shown - started, options.cases)
+    for worker in workers:
+        worker.join()
+    failures = sum(result[5] for result in last.values())
+    return failures + sum(worker.exitcode != 0 for worker in workers)
+
+
+def show(results: list[Any], seconds: float, cases: int) -> None:
+    """One line of progress."""
+    done = sum(result[1] for result in results)
+    memory = max((result[2] for result in results), default=0) >> 20
+    grown = max((result[2] - result[3] for result in results), default=0) >> 20
+    slowest = max((result[4] for result in results), default=(0.0, ""))
+    failures = sum(result[5] for result in results)
+    print(
+        f"{done:>9} of {cases}  {done / seconds:7.0f}/s  slowest {1000 * slowest[0]:.0f} ms ({slowest[1]})"
+        f"  memory {memory} MiB, {grown:+d} since warm  failures {failures}",
+        flush=True,
+    )
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=(*harness.KINDS, "socket"))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--dumps", type=Path, default=Path("."), help="folder for failed cases")
+    parser.add_argument("--case", help="run one case: KIND:SEED:NUMBER")
+    parser.add_argument("--replay", type=Path, help="run the case in a file")
+    parser.add_argument("--why", action="store_true", help="show at the end how the broker's side ended cases")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run what was asked for; the exit code."""
+    options = arguments()
+    if options.case or options.replay:
+        mine = harness.Harness()
+        try:
+            if options.case:
+                return int(not attempt(mine, options.case, options.dumps))
+            mine.run(harness.load(options.replay))
+        finally:
+            mine.close()
+        print("nothing wrong")
+        return 0
+    print(f"seed {options.seed}, {options.cases} cases, {options.jobs} processes", flush=True)
+    failures = 0
+    if options.only != "socket":
+        failures += memory_cases(options)
+    if options.only in (None, "socket"):
+        from fuzz import sockets
+
+        failures += sockets.run(options.seed, options.cases if options.only else options.cases // SOCKETS)
+    print("nothing wrong" if not failures else f"{failures} failures")
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

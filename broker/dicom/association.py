@@ -201,7 +201,8 @@ class Association(Operations):
             self._slots.release()
             raise self._reason()
         message_id = self._message_id = self._message_id % 0xFFFF + 1
-        invocation = self._invocations[message_id] = Invocation(message_id, context.id)
+        several = values[cmd.COMMAND_FIELD] in cmd.QUERIES
+        invocation = self._invocations[message_id] = Invocation(message_id, context.id, several=several)
         kind = cmd.NO_DATA if data is None else 1
         command = cmd.encode({**values, cmd.MESSAGE_ID: message_id, cmd.DATA_SET_TYPE: kind})
         try:
@@ -232,13 +233,20 @@ class Association(Operations):
             cmd.COMMAND_FIELD: cmd.C_CANCEL_RQ, cmd.MESSAGE_ID_RESPONDED: invocation.message_id,
             cmd.DATA_SET_TYPE: cmd.NO_DATA,
         }  # fmt: skip
-        with contextlib.suppress(BrokerError):
+        try:
             await self._sender.message(invocation.context_id, cmd.encode(values))
+            await invocation.ended(self._limits.response_timeout)
+        except DeadlinePassed:
+            self.abort()  # its place in the window would never be free again
+        except BrokerError:
+            return
 
     async def _responded(self, command: cmd.Command) -> Invocation:
         invocation = self._invocations.get(command.responded_to)
         if invocation is None:
             raise ProtocolViolation("a response to no request of ours", code="wrong-message-id")
+        if st.is_pending(command.status) and not invocation.several:
+            raise ProtocolViolation("a pending response of a service that has none", code="unexpected-pending")
         if not st.is_pending(command.status):
             del self._invocations[command.responded_to]
             self._slots.release()
@@ -250,6 +258,8 @@ class Association(Operations):
         for invocation in waiting.values():
             invocation.fail(self._reason())
             self._slots.release()
+        if isinstance(self._receiver, Invocation):  # ended inside the data set of its last response
+            self._receiver.fail(self._reason())
 
     def _reason(self) -> PeerFault:
         """What a caller is told of an association that has ended."""

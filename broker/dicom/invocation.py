@@ -31,8 +31,10 @@ class Response:
 class Invocation:
     """Responses of one request: the association puts them in, the caller takes them out."""
 
-    def __init__(self, message_id: int, context_id: int) -> None:
+    def __init__(self, message_id: int, context_id: int, *, several: bool) -> None:
+        """`several`: pending responses may come before the final one."""
         self.message_id = message_id
+        self.several = several
         self.context_id = context_id
         self.finished = False  # the final response has come, or none will
         self.abandoned = False  # nobody waits any more
@@ -71,7 +73,7 @@ class Invocation:
         self.finished = not st.is_pending(response.status)
         if not self.abandoned:
             self._responses.append(response)
-            self._notify()
+        self._notify()
         while len(self._responses) > WAITING and not self.abandoned:
             await self._change()
 
@@ -95,6 +97,15 @@ class Invocation:
         self.abandoned = True
         self._responses.clear()
         self._notify()
+
+    async def ended(self, timeout: float) -> None:
+        """Wait for the final response of an abandoned request. Raises DeadlinePassed `timeout` s after the last one."""
+        while not self.finished:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._change()
+            except TimeoutError:
+                raise DeadlinePassed("no response in time") from None
 
     def _notify(self) -> None:
         if self._changed is not None and not self._changed.done():

@@ -15,8 +15,6 @@ from broker.dicom.stream import DataStream
 from broker.dicom.uids import Choice
 from broker.errors import BadContent, Unavailable
 
-_QUERY = frozenset({cmd.C_FIND_RQ, cmd.C_MOVE_RQ, cmd.C_GET_RQ})
-
 
 @dataclass(slots=True)
 class Request:
@@ -72,7 +70,7 @@ class Request:
         (PS3.4 B.2.3, C.4.1.1.4, K.4.1.1.4; PS3.7 annex C.4, C.5).
         """
         kind = self.command.field
-        composite = kind == cmd.C_STORE_RQ or kind in _QUERY
+        composite = kind == cmd.C_STORE_RQ or kind in cmd.QUERIES
         if isinstance(error, BadContent):
             return (st.CANNOT_UNDERSTAND if composite else st.PROCESSING_FAILURE), error.code
         code = error.code if isinstance(error, Unavailable) else "internal error"

@@ -432,7 +432,7 @@ def test_dm18_answers_that_are_no_answer(reply: Callable[[cmd.Command], bytes], 
 
 def test_an_endless_answer_is_given_up() -> None:
     def huge(request: cmd.Command) -> bytes:
-        head = answer(request, 0xFF00, b"")
+        head = answer(request, 0, b"")
         head = head[: -len(pdu.data_header(1, 0, command=False, last=True))]
         piece = pdu.data_header(1, 100_000, command=False, last=False) + bytes(100_000)
         return head + piece * (MAX_ANSWER // 100_000 + 2)

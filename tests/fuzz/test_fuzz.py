@@ -1,0 +1,97 @@
+"""DS-14, the short run, with one seed. The long one: `python tests/fuzz/run.py --cases 1000000 --seed N`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from fuzz import harness, sockets
+
+SEED = 20260101
+BUDGET = {"pdu": (3000, 10.0), "command": (3000, 6.0), "dataset": (8000, 6.0)}  # cases, seconds at most
+FEWEST = 300
+
+
+@pytest.fixture
+def mine() -> Iterator[harness.Harness]:
+    made = harness.Harness()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("kind", harness.KINDS)
+def test_ds14_a_short_run(kind: str, mine: harness.Harness, tmp_path: Path) -> None:
+    """No crash, no hang, no task or descriptor left, no growth."""
+    cases, seconds = BUDGET[kind]
+    print(f"seed {SEED}")
+    mine.settle()
+    until = time.monotonic() + seconds
+    warm = number = 0
+    while number < cases and (time.monotonic() < until or number < FEWEST):
+        payload = harness.generate(kind, SEED, number)
+        try:
+            mine.run(payload)
+        except harness.Failure as failure:
+            name = f"{kind}:{SEED}:{number}"
+            harness.dump(tmp_path / "case.json", payload, failure, name)
+            pytest.fail(f"run.py --case {name}: {failure}\n{(tmp_path / 'case.json').read_text()[:4000]}")
+        number += 1
+        if number % 500 == 0:
+            memory = mine.settle()
+            warm = warm or memory
+            assert memory - warm < harness.GROWTH
+    mine.settle()
+    print(f"{number} cases, slowest {1000 * mine.slowest[0]:.0f} ms")
+
+
+def test_ds14_over_sockets() -> None:
+    """A provider and a real broker: what the walk refuses is not answered 0000, and both live on."""
+    assert sockets.run(SEED, 400) == 0
+
+
+@settings(
+    max_examples=200, deadline=None, database=None, derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(kind=some.sampled_from(harness.KINDS), rng=some.randoms(use_true_random=False))
+def test_ds14_cases_that_shrink(mine: harness.Harness, kind: str, rng: Random) -> None:
+    """Hypothesis makes the choices, so that what it finds comes out small."""
+    mine.run(harness.generate(kind, 0, 0, rng))
+
+
+@pytest.mark.parametrize("kind", harness.KINDS)
+def test_a_case_comes_again_from_its_name_and_from_its_file(kind: str, tmp_path: Path) -> None:
+    for number in range(20):
+        payload = harness.generate(kind, 5, number)
+        assert harness.generate(kind, 5, number) == payload
+        harness.dump(tmp_path / "case.json", payload, harness.Failure("none"), "")
+        assert harness.load(tmp_path / "case.json") == payload
+
+
+def test_the_harness_sees_what_goes_wrong(mine: harness.Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash in a decoder, a handler's defect that was answered politely, a hang that a jumping clock would hide."""
+    from broker.dicom import command, wire
+    from fuzz import command_cases
+    from fuzz.acceptor_cases import ECHO
+
+    def broken(data: bytes) -> command.Command:
+        raise IndexError("of the test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "decode", broken)
+        with pytest.raises(harness.Failure, match="IndexError"):
+            mine.run(("command", command_cases.generate(Random(1))))
+        with pytest.raises(harness.Failure, match="final answers"):
+            mine.run(("acceptor", ECHO))
+    with monkeypatch.context() as patch:
+        patch.setattr(wire.Wire, "connection_lost", lambda self, error: None)
+        with pytest.raises(harness.Failure, match="TimeoutError"):
+            mine.run(("acceptor", ECHO))

@@ -23,17 +23,20 @@ from broker.routing.header import facts, identity
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.identifier import decode_identifier
 from broker.worklist.query import parse
-from fuzz import commands
-from fuzz.conversations import ABORT, AC, DATA, RELEASE_RP, RELEASE_RQ, RJ, VERIFICATION, Case
+from fuzz import commands, reference
+from fuzz.conversations import ABORT, AC, DATA, MR, RELEASE_RP, RELEASE_RQ, RJ, VERIFICATION, Case
 from fuzz.dataset_cases import FIELDS, TAGS
 from fuzz.tree import encode
 from fuzz.virtual import Connection
 
 LIMITS = Limits(
-    association_request_timeout=5, pdu_timeout=5, idle_timeout=20, response_timeout=5, max_object=1 << 20, operations=2
+    association_request_timeout=5, pdu_timeout=5, idle_timeout=20, response_timeout=5, max_object=4 << 20, operations=2
 )
 NOON = datetime(2030, 3, 12, 12)  # noqa: DTZ001 - the caller's local time
+ASKS_BACK = 2  # the type of an N-ACTION that is followed by an N-EVENT-REPORT on the same association
+NEVER = 2  # the priority of a C-MOVE that takes longer than anybody waits
 SETTLED = 1e-3  # virtual seconds: everything that can run has run
+PROMPT = 0.5  # virtual seconds
 GIVES_UP = 500.0  # virtual seconds, beyond all deadlines together
 
 
@@ -53,7 +56,7 @@ async def echo(request: Request) -> None:
 async def store(request: Request) -> None:
     """C-STORE: the checks of reception, without its files."""
     try:
-        data = await request.data.read_all(1 << 19)
+        data = await request.data.read_all(1 << 20)
         found = scan(data, request.context.transfer_syntax, TAGS)
         identity(found, request.command.sop_class, request.command.sop_instance)
         facts(found, request.peer, FIELDS, NOON)
@@ -62,6 +65,15 @@ async def store(request: Request) -> None:
         await request.respond(st.CANNOT_UNDERSTAND, comment=error.code)
         return
     await request.respond(st.SUCCESS)
+
+
+async def slow(request: Request) -> None:
+    """C-STORE at a pace that makes the wire wait."""
+    size = 0
+    while part := await request.data.read(1 << 16):
+        size += len(part)
+        await asyncio.sleep(0.1)
+    await request.respond(st.SUCCESS if size else st.CANNOT_UNDERSTAND)
 
 
 async def find(request: Request) -> None:
@@ -77,8 +89,10 @@ async def find(request: Request) -> None:
 
 
 async def retrieve(request: Request) -> None:
-    """C-GET and C-MOVE: one sub-operation on the same association where the peer takes it."""
+    """C-GET and C-MOVE: one sub-operation on the same association where the peer takes it; or no end."""
     await request.data.read_all(1 << 18)
+    if request.command.number(cmd.PRIORITY) == NEVER:
+        await asyncio.sleep(60)
     context = request.association.context("1.2.840.10008.5.1.4.1.1.2")
     if context is not None and request.command.field == cmd.C_GET_RQ:
         await request.association.store(context, "2.999.14.7", b"\x08\x00\x05\x00CS\x00\x00")
@@ -89,6 +103,8 @@ async def retrieve(request: Request) -> None:
 async def normalized(request: Request) -> None:
     """An N-service that hands back what it got."""
     data = await request.data.read_all(1 << 18)
+    if request.command.number(cmd.ACTION_TYPE) == ASKS_BACK:
+        await request.association.event_report(request.context.abstract_syntax, "2.999.14.8", 1, data or None)
     await request.respond(st.SUCCESS, data or None, more={cmd.ERROR_ID: 0})
 
 
@@ -105,6 +121,7 @@ SERVICES = (
     Service(
         frozenset({uids.MODALITY_WORKLIST}), uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE), {cmd.C_FIND_RQ: find}
     ),
+    Service(frozenset({MR}), uids.for_storage, {cmd.C_STORE_RQ: slow}),
     Service(
         frozenset({"1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"}), _any,
         {cmd.C_MOVE_RQ: retrieve, cmd.C_GET_RQ: retrieve},
@@ -132,11 +149,20 @@ async def converse(target: Provider, case: Case) -> bytes:
         await asyncio.sleep(SETTLED)
         if connection.gone:
             break
-    if case.end != "silence":
+    if case.requests:  # a peer that keeps the rules waits for its answers
+        async with asyncio.timeout(GIVES_UP):
+            await connection.over.wait()
+    if case.end == "stop":
+        for session in target._sessions:
+            session.finish()
+    elif case.end != "silence":
         connection.end(reset=case.end == "reset")
+    ended = asyncio.get_running_loop().time()
     async with asyncio.timeout(GIVES_UP):
         await wire.closed
     await asyncio.gather(*target._sessions.values(), return_exceptions=True)
+    if case.prompt and (case.end == "reset" or (case.end == "close" and not case.reads)):
+        assert asyncio.get_running_loop().time() - ended < PROMPT, "the end of the connection was not noticed at once"
     assert not target._half_open, "a connection is counted that is gone"
     assert not target._established, "an association is counted that is gone"
     assert not target._parting, "a parting connection is counted that is gone"
@@ -145,7 +171,14 @@ async def converse(target: Provider, case: Case) -> bytes:
 
 async def check(target: Provider, case: Case) -> None:
     """Run a case. Raises AssertionError, or what a defect raises."""
-    finals = answers(await converse(target, case))
+    said = await converse(target, case)
+    finals = answers(said)
+    fault = reference.faulty(b"".join(map(b"".join, case.says)))
+    if fault == "first":
+        assert said[:1] in (b"", bytes((ABORT,))), "a malformed association request was answered"
+    elif fault and case.end == "silence" and not case.reads and said[:1] == bytes((AC,)):
+        assert said[-10] == ABORT, "a PDU that is malformed or out of place was passed over"
+        assert said[-2:] != b"\2\0", "it was passed over until the time was up"
     if case.requests:
         assert len(finals) == case.requests, f"{len(finals)} final answers to {case.requests} whole requests"
 

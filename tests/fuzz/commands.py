@@ -60,8 +60,10 @@ def command(*elements: Node) -> list[Node]:
     return [Node(IMPLICIT, 0, struct.pack("<I", length)), *ordered]
 
 
-def request(field: int, sop_class: str, sop_instance: str, message_id: int, *, data: bool) -> list[Node]:
-    """A valid request of any service."""
+def request(
+    field: int, sop_class: str, sop_instance: str, message_id: int, *, data: bool, type_id: int = 1, priority: int = 0
+) -> list[Node]:
+    """A valid request of any service; `type_id` of an event or action, `priority` of a C-service."""
     requested = field in (N_GET, N_SET, ACTION, DELETE)
     elements = [
         text(0x0003 if requested else 0x0002, sop_class), us(0x0100, field), us(0x0110, message_id),
@@ -72,13 +74,13 @@ def request(field: int, sop_class: str, sop_instance: str, message_id: int, *, d
     elif field in (STORE, EVENT, CREATE):
         elements.append(text(0x1000, sop_instance))
     if field in (STORE, GET, FIND, MOVE):
-        elements.append(us(0x0700, 0))
+        elements.append(us(0x0700, priority))
     if field == MOVE:
         elements.append(text(0x0600, "STORESCP"))
     if field == EVENT:
-        elements.append(us(0x1002, 1))
+        elements.append(us(0x1002, type_id))
     if field == ACTION:
-        elements.append(us(0x1008, 1))
+        elements.append(us(0x1008, type_id))
     if field == N_GET:
         elements.append(Node(IMPLICIT, 0x1005, struct.pack("<HHHH", 0x10, 0x10, 0x10, 0x20)))
     return command(*elements)

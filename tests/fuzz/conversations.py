@@ -13,9 +13,10 @@ from fuzz.tree import ITEM, PDU, PDV, Node, bare, counted, encode, havoc, mutate
 
 RQ, AC, RJ, DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 VERIFICATION, WORKLIST, CT = "1.2.840.10008.1.1", "1.2.840.10008.5.1.4.31", datasets.CT
+MR = "1.2.840.10008.5.1.4.1.1.4"  # served slowly
 STUDY_MOVE, STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"
 MPPS, COMMITMENT, UNKNOWN = "1.2.840.10008.3.1.2.3.3", "1.2.840.10008.1.20.1", "2.999.14.9"
-CLASSES = (VERIFICATION, WORKLIST, CT, STUDY_MOVE, STUDY_GET, MPPS, COMMITMENT, UNKNOWN)
+CLASSES = (VERIFICATION, WORKLIST, CT, STUDY_MOVE, STUDY_GET, MPPS, COMMITMENT, MR, UNKNOWN)
 HOME = {
     c.ECHO: VERIFICATION, c.FIND: WORKLIST, c.STORE: CT, c.MOVE: STUDY_MOVE, c.GET: STUDY_GET, c.CREATE: MPPS,
     c.N_SET: MPPS, c.N_GET: MPPS, c.ACTION: COMMITMENT, c.EVENT: COMMITMENT, c.DELETE: MPPS,
@@ -23,6 +24,7 @@ HOME = {
 STORAGE_SERVICE = "1.2.840.10008.4.2"
 MIXED = (datasets.IMPLICIT_LE, datasets.EXPLICIT_LE, datasets.EXPLICIT_BE, datasets.DEFLATED[0])
 ENDS = ("close", "reset", "silence")
+BIG = 5 << 20  # bytes of a data set that must be held back, and is too long in the end
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Case:
     end: str  # what comes after the last turn
     reads: int  # bytes the peer reads before it stops; 0: all of them
     requests: int = 0  # how many answers a whole conversation must bring; 0: any number
+    prompt: bool = False  # no handler works on when the connection is gone
     asks: str = ""  # what our user side does, if the peer is the acceptor
 
     @property
@@ -100,8 +103,8 @@ def association_request(rng: Random, plan: Plan, *, whole: bool = False) -> Node
     """An A-ASSOCIATE-RQ; what it proposes goes into the plan. `whole`: nothing that is refused here."""
     contexts = []
     for place in range(rng.choice((1, 2, 4, 8))):
-        sop_class = rng.choice(CLASSES[:7])
-        usual = sop_class != CT and (whole or rng.randrange(8) > 0)
+        sop_class = rng.choice(CLASSES[:8])
+        usual = sop_class not in (CT, MR) and (whole or rng.randrange(8) > 0)
         syntaxes = rng.sample(MIXED[:2] if usual else MIXED, rng.choice((1, 1, 2)))
         plan.contexts[2 * place + 1] = (sop_class, syntaxes[0])
         names = [name(0x30, sop_class), *(name(0x40, syntax) for syntax in syntaxes)]
@@ -140,6 +143,8 @@ def payload(rng: Random, kind: int, syntax: str, number: int) -> tuple[bytes, st
     """The data set of a request, and the SOP Instance UID in it."""
     if kind == c.STORE:
         thing = datasets.sample(rng, number, (syntax,))
+        if rng.randrange(40) == 0:
+            return thing.data + bytes(rng.choice((BIG // 2, BIG))), thing.sop_instance
         return thing.data, thing.sop_instance
     if kind == c.FIND:
         return datasets.query(rng, (syntax,)).data, ""
@@ -148,16 +153,26 @@ def payload(rng: Random, kind: int, syntax: str, number: int) -> tuple[bytes, st
 
 def message(rng: Random, plan: Plan, number: int, kind: int, *, whole: bool) -> list[Node]:
     """A request in its context, as P-DATA-TF PDUs."""
-    context, syntax = plan.place(rng, HOME[kind])
+    context, syntax = plan.place(rng, MR if kind == c.STORE and rng.randrange(4) == 0 else HOME[kind])
     sop_class = plan.contexts[context][0] if rng.randrange(8) or whole else rng.choice(CLASSES)
     with_data = kind in c.WITH_DATA
     data, instance = payload(rng, kind, syntax, number) if with_data else (b"", "2.999.14.5")
-    elements = c.request(kind, sop_class, instance, plan.next_id(), data=with_data)
+    asks_back = not whole and kind in (c.GET, c.ACTION) and rng.randrange(2) == 0
+    message_id = plan.next_id() if whole or rng.randrange(6) else plan.number
+    never = 2 if kind == c.MOVE and not whole and rng.randrange(2) else 0
+    elements = c.request(
+        kind, sop_class, instance, message_id, data=with_data, type_id=2 if asks_back else 1, priority=never
+    )
     if not whole:
         break_command(rng, elements)
     values = fragments(rng, context, encode(elements), is_command=True)
     if with_data:
         values += fragments(rng, context, data, is_command=False)
+    if asks_back:  # and this is what it gets
+        answer = c.response(
+            c.STORE if kind == c.GET else c.EVENT, 1, rng.choice(c.STATUSES), data=rng.randrange(4) == 0
+        )
+        values += fragments(rng, context, encode(answer), is_command=True)
     return packed(rng, values)
 
 
@@ -179,7 +194,10 @@ def word(kind: int, body: bytes = bytes(4)) -> Node:
 def stray(rng: Random, plan: Plan) -> list[Node]:
     """Something out of place, or at least unasked for."""
     context = rng.choice(list(plan.contexts))
-    way = rng.randrange(7)
+    way = rng.randrange(8)
+    if way == 7:  # a command without an end
+        pieces_ = [Node(PDV, context, bytes(16_000), 1) for _ in range(rng.choice((2, 4, 5)))]
+        return [Node(PDU, DATA, [piece]) for piece in pieces_]
     if way == 0:
         return packed(rng, fragments(rng, context, encode(c.cancel(rng.randint(0, plan.number + 1))), is_command=True))
     if way == 1:
@@ -219,7 +237,8 @@ def acceptor_case(rng: Random, number: int) -> Case:
     whole = rng.randrange(10) == 0
     plan = Plan()
     pdus = [association_request(rng, plan, whole=whole)]
-    kinds = [kind for kind in c.SERVICES if HOME[kind] in {name for name, _ in plan.contexts.values()}]
+    classes = {name for name, _ in plan.contexts.values()}
+    kinds = [kind for kind in c.SERVICES if HOME[kind] in classes] or [c.STORE]
     asked = [rng.choice(kinds) for _ in range(rng.choice((1, 1, 2, 3)))]
     for kind in asked:
         pdus += message(rng, plan, number, kind, whole=whole)
@@ -238,7 +257,11 @@ def acceptor_case(rng: Random, number: int) -> Case:
     if parts and rng.randrange(6) == 0:  # the rest never comes
         del parts[rng.randrange(1, len(parts) + 1) :]
         parts[-1] = parts[-1][: rng.randrange(len(parts[-1]) + 1)]
-    return Case(turns(rng, parts), rng.choice(ENDS), rng.choice((0, 0, 0, 0, 1, 400)))
+    return Case(turns(rng, parts), rng.choice((*ENDS, "stop")), rng.choice((0, 0, 0, 0, 1, 400)), prompt=_prompt(plan))
+
+
+def _prompt(plan: Plan) -> bool:
+    return not {MR, STUDY_MOVE, STUDY_GET} & {name for name, _ in plan.contexts.values()}
 
 
 def turns(rng: Random, parts: list[bytes]) -> tuple[tuple[bytes, ...], ...]:
@@ -246,43 +269,6 @@ def turns(rng: Random, parts: list[bytes]) -> tuple[tuple[bytes, ...], ...]:
     if rng.randrange(2):
         parts = [b"".join(parts)]
     return tuple(tuple(pieces(rng, part)) for part in parts)
-
-
-def reply(rng: Random, kind: int, message_id: int, context: int, number: int) -> bytes:
-    """What an acceptor answers to one request of ours, more or less."""
-    parts: list[Node] = []
-    if kind == c.GET and rng.randrange(2):
-        thing = datasets.sample(rng, number, (datasets.IMPLICIT_LE, datasets.EXPLICIT_LE))
-        elements = c.request(c.STORE, CT, thing.sop_instance, rng.randint(1, 3), data=True)
-        parts += packed(rng, fragments(rng, rng.choice((3, 3, 3, 1)), encode(elements), is_command=True))
-        parts += packed(rng, fragments(rng, 3, thing.data, is_command=False))
-    data = datasets.query(rng).data
-    pending = rng.choice(((0xFF00,), (0xFF00,) * 3, (0xFF01,), (0xFF00,) * 80)) if kind in (c.FIND, c.GET) else ()
-    broken = rng.randrange(len(pending) + 1) if rng.randrange(2) else -1
-    for place, status in enumerate([*pending, rng.choice(c.STATUSES)]):
-        with_data = status in (0xFF00, 0xFF01) or rng.randrange(6) == 0
-        field, responded = kind, message_id
-        if place == broken and rng.randrange(2):
-            field, responded = rng.choice(c.SERVICES), rng.choice((0, message_id + 1, 0xFFFF, message_id))
-        elements = c.response(field, responded, status, data=with_data)
-        if place == broken:
-            break_command(rng, elements)
-        values = fragments(rng, context, encode(elements), is_command=True)
-        if with_data:
-            values += fragments(rng, context, data, is_command=False)
-        parts += packed(rng, values)
-    if rng.randrange(8) == 0:
-        parts += stray(rng, Plan({context: (CT, datasets.IMPLICIT_LE)}))
-    if rng.randrange(4) == 0 and parts:
-        shuffled(rng, parts)
-    return encode(parts)
-
-
-ASKS = {"echo": c.ECHO, "store": c.STORE, "find": c.FIND, "get": c.GET, "create": c.CREATE, "action": c.ACTION}
-PROPOSED = (
-    (VERIFICATION, datasets.IMPLICIT_LE), (CT, datasets.EXPLICIT_LE), (WORKLIST, datasets.IMPLICIT_LE),
-    (STUDY_GET, datasets.IMPLICIT_LE), (MPPS, datasets.EXPLICIT_LE), (COMMITMENT, datasets.IMPLICIT_LE),
-)  # fmt: skip
 
 
 def command_case(rng: Random, number: int) -> Case:
@@ -297,21 +283,3 @@ def command_case(rng: Random, number: int) -> Case:
         pdus += packed(rng, fragments(rng, context, encode(elements), is_command=True))
     pdus.append(word(RELEASE_RQ))
     return Case(turns(rng, [pdu.encode() for pdu in pdus]), rng.choice(ENDS[:2]), 0)
-
-
-def requestor_case(rng: Random, number: int) -> Case:
-    """What an acceptor answers to our user side: one turn to the association request, one to each message."""
-    asks = rng.choice(sorted(ASKS))
-    kind = ASKS[asks]
-    context = 2 * [name for name, _ in PROPOSED].index(HOME[kind]) + 1
-    first = [association_accept(rng, PROPOSED)] if rng.randrange(10) else [word(rng.choice((RJ, ABORT, RELEASE_RQ, 9)))]
-    if rng.randrange(3) == 0:
-        shuffled(rng, first)
-    turns_ = [encode(first)]
-    turns_ += [reply(rng, kind, message_id, context, number) for message_id in range(1, rng.choice((1, 2, 4)))]
-    turns_.append(word(rng.choice((RELEASE_RP, RELEASE_RP, RELEASE_RP, RELEASE_RQ, ABORT))).encode())
-    if rng.randrange(8) == 0:
-        at = rng.randrange(len(turns_))
-        turns_[at] = havoc(rng, turns_[at])
-    says = tuple(tuple(pieces(rng, turn)) for turn in turns_)
-    return Case(says, rng.choice(ENDS), rng.choice((0, 0, 0, 0, 1, 400)), asks=asks)

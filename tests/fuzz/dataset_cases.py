@@ -22,6 +22,7 @@ from broker.worklist.match import matches
 from broker.worklist.plan import plan
 from broker.worklist.query import Query, parse
 from fuzz.datasets import CT, Sample, query, sample
+from fuzz.reference import well_formed
 
 PEER = Peer("FUZZ", "BROKER", "127.0.0.1")
 FIELDS = frozenset(BASE_FIELDS) | {
@@ -92,16 +93,19 @@ def check(kind: str, thing: Sample) -> None:
     if kind == "identifier":
         with suppress(BadContent):
             asked = read_query(thing)
+            assert not thing.cut, "a query that is cut or too deep was taken"
             matches(DOCUMENT, asked)
             AnswerEncoder(asked, thing.transfer_syntax, "ISO_IR 192").encode(DOCUMENT)
             assert all(map(storable, texts(astuple(plan(asked))))), "a search that the database cannot take"
         return
+    whole = well_formed(thing.data, thing.transfer_syntax)
     try:
         found = read_object(thing)
-    except BadContent:
-        if thing.whole:
+    except BadContent as error:
+        if thing.whole or (whole and error.code != "uid-mismatch"):
             raise
         return
-    assert not thing.cut, "an object cut inside an element was taken"
+    assert whole, "an object whose lengths do not fit was taken"
+    assert not thing.cut, "an object that is cut or too deep was taken"
     for name, values in found.items():
         assert all(storable(value) for value in values), f"a fact that cannot be stored: {name}"

@@ -64,7 +64,7 @@ STEP_KEYS = (
 
 @dataclass(frozen=True)
 class Sample:
-    """A data set for the wire. `whole`: not broken; `cut`: a beginning that ends inside an element."""
+    """A data set for the wire. `whole`: not broken; `cut`: ends inside an element, or is too deep."""
 
     transfer_syntax: str
     sop_instance: str
@@ -181,9 +181,21 @@ def _deflate(data: bytes) -> bytes:
     return packed + b"\0" * (len(packed) % 2)
 
 
-def _broken(rng: Random, nodes: list[Node]) -> tuple[bytes, bool]:
-    """The bytes of a tree that was broken, and whether they are a beginning of it that ends inside an element."""
+def _deep(encoding: Encoding, levels: int) -> Node:
+    """Sequences inside each other."""
+    node = encoding.element(0x00080050, "SH", b"1 ")
+    for _ in range(levels):
+        node = encoding.sequence(0x00081110, [[node]], True)
+    return node
+
+
+def _broken(rng: Random, nodes: list[Node], encoding: Encoding, deepest: int) -> tuple[bytes, bool]:
+    """The bytes of a tree that was broken, and whether they are cut inside an element or nested too deeply."""
     way = rng.randrange(10)
+    if way == 3 and rng.randrange(5) == 0:
+        levels = rng.choice((deepest, deepest + 1, deepest + 2, 120))
+        nodes.insert(0, _deep(encoding, levels))
+        return encode(nodes), levels > deepest
     if way == 0:
         ends, whole = {0}, b""
         for node in nodes:
@@ -212,7 +224,7 @@ def query(rng: Random, syntaxes: tuple[str, ...] = (IMPLICIT_LE, EXPLICIT_LE)) -
 def _sample(rng: Random, syntax: str, uid: str, tree: Tree) -> Sample:
     nodes = tree(rng, syntax)
     whole = rng.randrange(8) == 0
-    data, cut = (encode(nodes), False) if whole else _broken(rng, nodes)
+    data, cut = (encode(nodes), False) if whole else _broken(rng, nodes, Encoding(syntax), 64 if uid else 8)
     if syntax in DEFLATED:
         data = _deflate(data)
         if not whole and rng.randrange(4) == 0:

@@ -23,7 +23,7 @@ import psutil
 import structlog
 
 from broker import telemetry
-from fuzz import acceptor_cases, command_cases, conversations, dataset_cases, requestor_cases
+from fuzz import acceptor_cases, command_cases, conversations, dataset_cases, replies, requestor_cases
 from fuzz.conversations import Case
 from fuzz.datasets import Sample
 from fuzz.virtual import VirtualLoop
@@ -54,7 +54,7 @@ def generate(kind: str, seed: int, number: int, rng: Random | None = None) -> Pa
         return "command", command_cases.generate(rng)
     if rng.randrange(3):
         return "acceptor", conversations.acceptor_case(rng, number)
-    return "requestor", conversations.requestor_case(rng, number)
+    return "requestor", replies.requestor_case(rng, number)
 
 
 class Harness:

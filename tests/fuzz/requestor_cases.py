@@ -10,8 +10,9 @@ from typing import Any
 from broker.dicom.association import Association
 from broker.dicom.user import Proposal, Remote, open_association
 from broker.errors import BrokerError
-from fuzz.acceptor_cases import SERVICES, SETTLED
-from fuzz.conversations import COMMITMENT, CT, MPPS, PROPOSED, STUDY_GET, WORKLIST, Case
+from fuzz.acceptor_cases import PROMPT, SERVICES, SETTLED
+from fuzz.conversations import COMMITMENT, CT, MPPS, STUDY_GET, WORKLIST, Case
+from fuzz.replies import PROPOSED
 from fuzz.virtual import Connection, VirtualLoop
 
 REMOTE = Remote("127.0.0.1", 104, "FUZZ", "BROKER", connect_timeout=5, response_timeout=5, operations=2)
@@ -77,6 +78,7 @@ class Acceptor:
         self._turns = iter(case.says)
         self._heard = 0
         self._over = False
+        self.ended = float("inf")  # virtual time at which the other side closed or reset
 
     def dial(self, protocol: Any) -> Connection:
         """Answer the call."""
@@ -96,7 +98,7 @@ class Acceptor:
                 if not connection.gone:
                     connection.arrive(piece)
         elif not self._over and self.case.end != "silence":
-            self._over = True
+            self._over, self.ended = True, asyncio.get_running_loop().time()
             connection.end(reset=self.case.end == "reset")
 
 
@@ -112,6 +114,8 @@ async def check(loop: VirtualLoop, case: Case) -> None:
     except BrokerError:
         pass  # what a caller must reckon with
     finally:
+        if case.end == "reset" or not case.reads:
+            assert loop.time() - acceptor.ended < PROMPT, "the end of the connection was not noticed at once"
         if association is not None:
             if case.reads == 1:
                 association.abort()

@@ -12,13 +12,14 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import Self
+from typing import Any, Self
 
 import psutil
+import structlog
 import uvloop
 from support import raw
 from support.site import Site
@@ -94,7 +95,11 @@ class InProcess:
     """A provider of all eleven services on a real socket, in a thread with its own loop."""
 
     def __enter__(self) -> Self:
+        self.wrong: list[str] = []
+        self._before = structlog.get_config()
+        structlog.configure(processors=[self._keep])
         self._loop = uvloop.new_event_loop()
+        self._loop.set_exception_handler(lambda _, context: self.wrong.append(repr(context)))
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         limits = Limits(association_request_timeout=1, pdu_timeout=1, idle_timeout=2, response_timeout=1, operations=2)
@@ -109,12 +114,19 @@ class InProcess:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        structlog.configure(**self._before)
+
+    def _keep(self, _: Any, level: str, event: MutableMapping[str, Any]) -> Any:
+        if level in ("error", "critical"):
+            self.wrong.append(f"{event['event']} {event.get('error')}")
+        raise structlog.DropEvent
 
     def _call(self, work: Callable[[], object]) -> None:
         asyncio.run_coroutine_threadsafe(work(), self._loop).result(HANG)  # type: ignore[arg-type]
 
     def settled(self) -> None:
-        """Nothing is open any more, and it answers. Raises AssertionError."""
+        """Nothing is open any more, nothing went wrong, and it answers. Raises AssertionError."""
+        assert not self.wrong, self.wrong
         wait_until(lambda: not self._provider._sessions, HANG, "all sessions have ended")
         wait_until(lambda: psutil.Process().num_fds() == self._descriptors, HANG, "all descriptors are closed")
         assert answers(say(self.port, ECHO)) == [0]

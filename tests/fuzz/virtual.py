@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-WRITE_HIGH = 64 * 1024
+WRITE_HIGH = 256  # bytes; a transport may say stop at any time
 
 
 class Stuck(Exception):
@@ -72,6 +72,7 @@ class Connection(asyncio.Transport):
         self._unread = 0
         self.said = bytearray()
         self.finished = False  # our side has closed its direction
+        self.over = asyncio.Event()  # finished, or the connection is gone
         self.heard: Callable[[], None] = lambda: None
         protocol.connection_made(self)
 
@@ -114,6 +115,7 @@ class Connection(asyncio.Transport):
     def _lose(self, error: Exception | None) -> None:
         if not self._gone:
             self._gone = self._closing = True
+            self.over.set()
             self._waiting.clear()
             self._loop.call_soon(self._protocol.connection_lost, error)
 
@@ -170,6 +172,7 @@ class Connection(asyncio.Transport):
     def write_eof(self) -> None:
         """Our side has said all."""
         self.finished = True
+        self.over.set()
         self._loop.call_soon(self.heard)
 
     def close(self) -> None:

@@ -133,7 +133,7 @@ def fragments(rng: Random, context: int, data: bytes, *, is_command: bool) -> li
 
 def packed(rng: Random, values: list[Node]) -> list[Node]:
     """Data values in PDUs: one each, or some in one."""
-    if rng.randrange(3) or len(values) < 2:
+    if rng.randrange(3) or not 1 < len(values) < 12:  # so that the PDU keeps to what we allow
         return [Node(PDU, DATA, [value]) for value in values]
     cut = rng.randrange(1, len(values))
     return [Node(PDU, DATA, values[:cut]), Node(PDU, DATA, values[cut:])]

@@ -70,6 +70,7 @@ class Association(Operations):
     async def run(self) -> None:
         """Read until the association ends; never raises for what a peer does."""
         self._reader = asyncio.current_task()
+        self._wire.closed.add_done_callback(lambda _: self._fail_invocations())  # also while the loop waits for others
         word = b""
         try:
             word = await self._read()
@@ -177,6 +178,7 @@ class Association(Operations):
             if self._requestor:
                 await self._wire.write(pdu.release_response())
             return False
+        self._fail_invocations()  # the peer answers no more, and a handler may wait for that
         if self._desk.busy:
             self._desk.finish(lambda: None if self._over.is_set() else self._stop_reading())
             return False

@@ -17,7 +17,7 @@ from broker.dicom.wire import ConnectionLost, DeadlinePassed, Wire
 from broker.errors import PeerFault
 from fuzz import acceptor_cases, requestor_cases
 from fuzz import commands as c
-from fuzz.conversations import ABORT, AC, CT, RELEASE_RP, WORKLIST
+from fuzz.conversations import ABORT, AC, COMMITMENT, CT, RELEASE_RP, RELEASE_RQ, WORKLIST
 from fuzz.tree import encode
 from fuzz.virtual import Connection, VirtualLoop
 
@@ -151,3 +151,30 @@ def test_ds14_the_end_inside_the_last_response_is_told_at_once() -> None:
         assert not isinstance(fault.value, DeadlinePassed)
 
     assert user(CT, [accept(CT), answered(c.STORE, 0, data=True) + short(ABORT)], store) < 1
+
+
+@pytest.mark.parametrize("after", ["release", "reset"])
+def test_ds14_a_handler_that_waits_for_the_peer_is_told_of_its_end(after: str) -> None:
+    """A peer that has asked for release answers no more; loop and handler waited for each other."""
+    loop = VirtualLoop()
+    action = encode(c.request(c.ACTION, COMMITMENT, "2.999.1", 1, data=False, type_id=acceptor_cases.ASKS_BACK))
+
+    async def talk() -> float:
+        provider = acceptor_cases.provider()
+        connection = Connection(Wire(max_data=16384, send_timeout=5, on_connect=provider._connected))
+        connection.arrive(raw.associate_rq([(COMMITMENT, IMPLICIT)]) + raw.p_data(1, action, is_command=True))
+        await asyncio.sleep(0.1)
+        connection.arrive(short(RELEASE_RQ))
+        await asyncio.sleep(0.1)
+        if after == "reset":
+            connection.end(reset=True)
+        await connection.over.wait()
+        took = loop.time()
+        connection.end()
+        await asyncio.gather(*provider._sessions.values())
+        return took if after == "release" else loop.time()
+
+    try:
+        assert loop.run_until_complete(talk()) < 1
+    finally:
+        loop.close()

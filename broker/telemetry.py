@@ -128,6 +128,7 @@ HL7_MESSAGES = Counter("broker_hl7_messages", "HL7 messages by answer", ["answer
 HL7_CONNECTIONS = Gauge("broker_hl7_connections", "Open MLLP connections")
 ASSOCIATIONS = Gauge("broker_dicom_associations", "Open DICOM associations", ["role"])
 ASSOCIATIONS_REFUSED = Counter("broker_dicom_associations_refused", "Refused association requests", ["reason"])
+POOL_LEASES = Counter("broker_dicom_pool_leases", "Associations used to send, by how they were had", ["how"])
 DIMSE_ANSWERS = Counter("broker_dimse_answers", "Final DIMSE answers", ["command", "status"])
 QUERIES = Histogram(
     "broker_worklist_query_seconds", "Time of a worklist query",

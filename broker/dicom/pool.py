@@ -1,0 +1,195 @@
+"""Associations to one destination, kept warm: opened when needed, used again, released after a while.
+
+A peer may end an idle association at any time. One that is seen to have ended is never handed out; when it ends in
+the very moment we send on it, `Lease.store` sends the object once more on a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from broker import telemetry
+from broker.dicom.association import Association
+from broker.dicom.invocation import Response
+from broker.dicom.message import Data
+from broker.dicom.negotiation import MAX_CONTEXTS
+from broker.dicom.user import Proposal, Remote, open_association
+from broker.errors import PeerFault, Unavailable
+
+KEEP = 20.0  # seconds; some archives end what was idle for 30
+MAX_AGE = 600.0  # seconds; then a new one: peers commit at its end, certificates and what is accepted change
+_GONE = frozenset({"connection-lost", "aborted"})
+
+Pair = tuple[str, str]  # abstract syntax, transfer syntax
+
+
+@dataclass(eq=False, slots=True)
+class _Line:
+    """An open association and what was asked for in it."""
+
+    association: Association
+    proposed: frozenset[Pair]
+    opened: float
+    timer: asyncio.TimerHandle | None = None
+
+
+class Lease:
+    """An association on loan, to be used by one task."""
+
+    def __init__(self, line: _Line, renew: Callable[[], asyncio.Future[_Line]] | None) -> None:
+        """`renew` opens a new association in place of one that had been idle."""
+        self._line = line
+        self._renew = renew
+
+    @property
+    def association(self) -> Association:
+        """The association; `store` may exchange it."""
+        return self._line.association
+
+    @property
+    def proposed(self) -> frozenset[Pair]:
+        """What was proposed in it, accepted or not."""
+        return self._line.proposed
+
+    def accepts(self, pair: Pair) -> bool:
+        """The peer takes objects of this SOP class in this transfer syntax."""
+        return self.association.context(*pair) is not None
+
+    async def store(self, pair: Pair, sop_instance: str, source: Callable[[], Data]) -> Response | None:
+        """C-STORE; None if the peer did not accept the pair. `source` gives the data set, from the start each time.
+
+        Raises PeerFault when the association ends, Unavailable when the pool was closed meanwhile, and what the
+        source raises.
+        """
+        while True:
+            context = self.association.context(*pair)
+            if context is None:
+                return None
+            try:
+                response = await self.association.store(context, sop_instance, source())
+            except PeerFault as error:
+                if self._renew is None or error.code not in _GONE:
+                    raise
+                # it ended while it was idle, or in the moment in which we sent; to store an object twice is harmless
+                renew, self._renew = self._renew, None
+                self._line = await renew()
+                continue
+            self._renew = None
+            return response
+
+
+class Pool:
+    """Up to `limit` associations at once to the same destination, idle ones included. Belongs to one event loop."""
+
+    def __init__(self, remote: Callable[[], Remote], *, limit: int = 1, keep: float = KEEP) -> None:
+        """`remote` is asked for each new association; `keep`: seconds that an idle one stays open."""
+        self._remote = remote
+        self._limit = limit
+        self._keep = keep
+        self._turns = asyncio.Semaphore(limit)
+        self._leased = 0
+        self._idle: list[_Line] = []
+        self._seen: dict[Pair, None] = {}  # pairs the peer accepted, the latest last
+        self._parting: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @contextlib.asynccontextmanager
+    async def lease(self, pairs: Sequence[Pair]) -> AsyncIterator[Lease]:
+        """An association in which `pairs` (the first 128) were proposed; waits while `limit` are on loan.
+
+        A block that raises aborts it. Raises PeerFault: cannot connect, rejected; Unavailable after `close`.
+        """
+        needed = tuple(dict.fromkeys(pairs))[:MAX_CONTEXTS]
+        async with self._turns:
+            self._leased += 1
+            lease: Lease | None = None
+            try:
+                line = self._take_idle(needed)
+                if line is not None:
+                    telemetry.POOL_LEASES.labels("reused").inc()
+                    lease = Lease(line, lambda: asyncio.ensure_future(self._open(needed, "renewed")))
+                else:
+                    lease = Lease(await self._open(needed, "opened"), None)
+                yield lease
+            except BaseException:
+                if lease is not None:
+                    lease.association.abort()
+                raise
+            finally:
+                self._leased -= 1
+                if lease is not None:
+                    self._give_back(lease._line)
+
+    async def close(self) -> None:
+        """Release the idle ones; those on loan are released when they come back."""
+        self._closed = True
+        for line in list(self._idle):
+            self._part(line)
+        if self._parting:
+            await asyncio.wait(self._parting)
+
+    def _take_idle(self, needed: Sequence[Pair]) -> _Line | None:
+        now = asyncio.get_running_loop().time()
+        for line in reversed(self._idle):  # the one used last is the likeliest to live
+            if not line.association.ended_by and self._covers(line, needed, now):
+                self._forget(line)
+                return line
+        return None
+
+    def _covers(self, line: _Line, needed: Sequence[Pair], now: float) -> bool:
+        """All pairs were proposed; that one was refused is believed for a while only."""
+        age = now - line.opened
+        if age > MAX_AGE or not line.proposed.issuperset(needed):
+            return False
+        return age < self._keep or all(line.association.context(*pair) for pair in needed)
+
+    async def _open(self, needed: Sequence[Pair], how: str) -> _Line:
+        """A new association for what is needed now and, as far as there is room, what the peer took before."""
+        await self._make_room()
+        if self._closed:
+            raise Unavailable("no new associations: stopping")
+        earlier = [pair for pair in reversed(self._seen) if pair not in needed]
+        proposed = [*needed, *earlier][:MAX_CONTEXTS]
+        proposals = [Proposal(abstract, (transfer,)) for abstract, transfer in proposed]
+        association = await open_association(self._remote(), proposals)
+        telemetry.POOL_LEASES.labels(how).inc()
+        for pair in reversed(proposed):
+            self._seen.pop(pair, None)
+            if association.context(*pair) is not None:
+                self._seen[pair] = None
+        for pair in list(self._seen)[:-MAX_CONTEXTS]:
+            del self._seen[pair]
+        return _Line(association, frozenset(proposed), asyncio.get_running_loop().time())
+
+    async def _make_room(self) -> None:
+        """Release idle ones that stand in the way of a new one, and wait until they are gone for the peer too."""
+        for line in list(self._idle):
+            if line.association.ended_by or self._leased + len(self._idle) > self._limit:
+                self._part(line)
+        if self._parting and self._leased + len(self._idle) + len(self._parting) > self._limit:
+            await asyncio.wait(set(self._parting))
+
+    def _give_back(self, line: _Line) -> None:
+        if self._closed or self._keep <= 0 or line.association.ended_by:
+            self._part(line)
+            return
+        line.timer = asyncio.get_running_loop().call_later(self._keep, self._part, line)
+        self._idle.append(line)
+
+    def _forget(self, line: _Line) -> None:
+        if line.timer is not None:
+            line.timer.cancel()
+            line.timer = None
+        if line in self._idle:
+            self._idle.remove(line)
+
+    def _part(self, line: _Line) -> None:
+        self._forget(line)
+        if line.association.ended_by:
+            return
+        task = asyncio.get_running_loop().create_task(line.association.release())
+        self._parting.add(task)
+        task.add_done_callback(self._parting.discard)

@@ -1,0 +1,67 @@
+"""What the wire says in codes, in words for people: rejections (PS3.8 9.3.4), failures, statuses (PS3.7 annex C)."""
+
+from __future__ import annotations
+
+from broker.dicom import status as st
+from broker.errors import BrokerError
+
+_REJECTIONS = {
+    (1, 1): "no reason given",
+    (1, 2): "application context not supported",
+    (1, 3): "calling AE title not recognized",
+    (1, 7): "called AE title not recognized",
+    (2, 1): "no reason given",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}  # by source and reason
+_FAILURES = {
+    "connect-failed": "cannot connect",
+    "connection-lost": "the peer closed the connection",
+    "aborted": "the peer aborted the association",
+    "deadline": "no answer in time",
+    "no-context": "the peer does not accept this SOP class",
+    "identity-unanswered": "the peer did not check our identity",
+}
+_STATUSES = {
+    st.SUCCESS: "success",
+    0x0107: "attribute list error",
+    0x0111: "duplicate SOP instance",
+    0x0116: "attribute value out of range",
+    0x0117: "invalid SOP instance",
+    0x0124: "not authorized",
+    0x0212: "mistyped argument",
+    st.PROCESSING_FAILURE: "processing failure",
+    st.NO_SUCH_SOP_INSTANCE: "no such SOP instance",
+    st.SOP_CLASS_NOT_SUPPORTED: "SOP class not supported",
+    st.DUPLICATE_INVOCATION: "duplicate invocation",
+    st.UNRECOGNIZED_OPERATION: "unrecognized operation",
+    st.RESOURCE_LIMITATION: "resource limitation",
+    0xB000: "coercion of data elements",
+    0xB006: "elements discarded",
+    0xB007: "data set does not match SOP class",
+}
+_CLASSES = (
+    (0xFF00, st.OUT_OF_RESOURCES, "out of resources"),
+    (0xFF00, st.DATASET_MISMATCH, "data set does not match SOP class"),
+    (0xF000, st.CANNOT_UNDERSTAND, "cannot understand"),
+    (0xF000, 0xB000, "warning"),
+)  # mask and value
+
+
+def failure(error: BrokerError) -> str:
+    """Why an association came to nothing, for instance `rejected: local limit exceeded (2,3,2)`."""
+    code = error.code
+    if code.startswith("rejected-"):
+        result, source, reason = (int(part) for part in code.split("-")[1:])
+        word = "rejected for now" if result == 2 else "rejected"
+        return f"{word}: {_REJECTIONS.get((source, reason), 'unknown reason')} ({result},{source},{reason})"
+    if code.startswith("tls-"):
+        return f"no TLS handshake: {code.removeprefix('tls-').replace('-', ' ')}"
+    return _FAILURES.get(code) or f"{error} ({code})"
+
+
+def status(code: int) -> str:
+    """A status with its number, for instance `out of resources (A700)`."""
+    word = _STATUSES.get(code) or next((text for mask, value, text in _CLASSES if code & mask == value), "failure")
+    return f"{word} ({code:04X})"

@@ -96,6 +96,45 @@ def site_import(file: Annotated[Path, typer.Argument(help="A site.toml.")], conf
         raise _configuration_error(error) from None
 
 
+Name = Annotated[str, typer.Argument(metavar="NODE", help="A node of the site by its name, or AE@host:port.")]
+Calling = Annotated[str | None, typer.Option(help="Our AE title; that of [dicom] without it.", show_default=False)]
+Timeout = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds to connect, and for each answer.")]
+
+
+@app.command()
+def echo(
+    node: Name, config: Config = None, calling: Calling = None, timeout: Timeout = 10,
+    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many C-ECHO on the association.")] = 1,
+) -> None:  # fmt: skip
+    """Ask a node whether it answers. Works beside a running broker."""
+    from broker.cli.node import echo as run
+
+    try:
+        code = run(node, config=config, calling=calling, timeout=timeout, count=count)
+    except ConfigurationError as error:
+        raise _configuration_error(error) from None
+    sys.exit(code)
+
+
+@app.command()
+def send(
+    node: Name, paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files and folders.")],
+    config: Config = None, calling: Calling = None, timeout: Timeout = 60,
+    associations: Annotated[int, typer.Option("--associations", "-n", min=1, max=64, help="At once.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as one line of JSON.")] = False,
+) -> None:  # fmt: skip
+    """Send DICOM files to a node, each as it is. Works beside a running broker."""
+    from broker.cli.node import send as run
+
+    try:
+        code = run(
+            node, paths, config=config, calling=calling, timeout=timeout, associations=associations, as_json=as_json
+        )
+    except ConfigurationError as error:
+        raise _configuration_error(error) from None
+    sys.exit(code)
+
+
 @app.command()
 def demo(
     orders: Annotated[int, typer.Option(min=1, max=500, help="How many orders run through the loop.")] = 20,

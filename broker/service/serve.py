@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from typing import Any
 
 from broker import telemetry
 from broker.errors import BrokerError, ConfigurationError
 from broker.service.broker import Broker
 from broker.service.datadir import DataDirectory
+from broker.service.loop import loop_factory
 from broker.settings import Settings
 
 GRACE = 8.0  # seconds for running work after a stop signal
@@ -24,18 +24,10 @@ def serve(settings: Settings) -> int:
     try:
         log = settings.log
         telemetry.configure(log.level, log.format, log.identifiers, key=data.log_key())
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_run(settings, data))
     finally:
         data.close()
-
-
-def _loop_factory() -> Any:
-    if sys.platform == "win32":
-        return asyncio.new_event_loop
-    import uvloop  # not available on Windows
-
-    return uvloop.new_event_loop
 
 
 async def _run(settings: Settings, data: DataDirectory) -> int:

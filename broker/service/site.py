@@ -79,6 +79,17 @@ def load(database: Database, path: Path) -> Site:
     return compile_site(stored["nodes"].document, stored["rules"].document, stored["rules"].version)
 
 
+def nodes_in_force(url: str, path: Path) -> tuple[Node, ...]:
+    """Nodes of the database, else of the site file. Changes nothing: a broker may be running on that database.
+
+    Raises ConfigurationError, StoreUnavailable.
+    """
+    version = configurations.peek(url, "nodes")
+    if version is not None:
+        return parse_nodes(version.document)
+    return parse_nodes(read_file(path)["nodes"]) if path.is_file() else ()
+
+
 def import_document(database: Database, kind: str, document: Any, *, source: str) -> int:
     """Put a checked document in force as a new version; its number."""
     number = database.submit(configurations.add, kind, document, source=source, at=time.time()).result()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, inspect, select
 
 from broker.store import tables
+from broker.store.engine import open_engine, translate
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,23 @@ def current(connection: Connection, kind: str) -> Version | None:
         select(t.c.version, t.c.document).where(t.c.kind == kind).order_by(t.c.version.desc()).limit(1)
     ).first()
     return None if row is None else Version(kind, row.version, json.loads(row.document))
+
+
+def peek(url: str, kind: str) -> Version | None:
+    """The version in force in a database that another process may hold; None also if there is no database yet.
+
+    Raises StoreUnavailable when it cannot be reached, ConfigurationError for a URL that is none.
+    """
+    if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).is_file():
+        return None  # to connect would create it
+    engine = open_engine(url, readers=1)
+    try:
+        with engine.connect() as connection:
+            return current(connection, kind) if inspect(connection).has_table(tables.configuration.name) else None
+    except Exception as error:
+        raise translate(error) from None
+    finally:
+        engine.dispose()
 
 
 def add(connection: Connection, kind: str, document: Any, *, source: str, at: float) -> int:

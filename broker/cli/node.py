@@ -1,0 +1,61 @@
+"""`broker echo` and `broker send`: try a node by hand, beside a running broker. Exit codes as in `cli.main`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from broker import telemetry
+from broker.cli import target
+from broker.dicom import words
+from broker.errors import PeerFault
+from broker.service.loop import loop_factory
+
+INTERRUPTED = 130
+
+
+def echo(name: str, *, config: Path | None, calling: str | None, timeout: float, count: int) -> int:
+    """Exit code of `broker echo`: 0 if the node answers every time. Raises ConfigurationError."""
+    from broker.service.echo import echo as ask
+
+    peer = target.find(name, config, calling, timeout)
+    telemetry.configure("warning", "console", False)
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            good = runner.run(ask(peer.remote, count, lambda line: typer.echo(f"{peer.label}: {line}")))
+    except PeerFault as error:
+        typer.echo(f"{peer.label}: {words.failure(error)}", err=True)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0 if good else 1
+
+
+def send(
+    name: str, paths: Sequence[Path], *, config: Path | None, calling: str | None, timeout: float, associations: int,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Exit code of `broker send`: 0 if there were DICOM files and all arrived. Raises ConfigurationError."""
+    from broker.cli.send_view import SendView, summary
+    from broker.service.account import Account
+    from broker.service.files import find
+    from broker.service.send import send as deliver
+
+    peer = target.find(name, config, calling, timeout)
+    telemetry.configure("warning", "console", False)
+    account = Account()
+    try:
+        with SendView(account, peer.label) as view:
+            files = find(paths, account, view.looking)
+            if files:
+                work = deliver(peer.remote, files, account, associations=associations, progress=view.sending)
+                with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                    runner.run(work)
+    except KeyboardInterrupt:
+        account.interrupted = True
+    typer.echo(json.dumps(account.as_json()) if as_json else summary(account, peer.label))
+    return INTERRUPTED if account.interrupted else 0 if account.good else 1

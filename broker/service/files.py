@@ -1,0 +1,136 @@
+"""DICOM files of folders: found, and handed out in order with their bytes read ahead."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.dicom import part10, reading
+from broker.errors import BadContent
+from broker.service.account import Account
+
+SMALL = reading.PIECE  # bytes; longer ones are streamed
+BATCH_FILES, BATCH_BYTES = 64, 4 * 1024 * 1024  # read at once; two batches are in memory at most
+DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: DICOMDIR is no object to send
+
+
+@dataclass(frozen=True, slots=True)
+class DicomFile:
+    """A file to send."""
+
+    path: str
+    header: part10.FileHeader
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """SOP class and transfer syntax."""
+        return self.header.sop_class, self.header.transfer_syntax
+
+
+Loaded = tuple[DicomFile, "bytes | Exception | None"]  # None: to be streamed
+
+
+def find(paths: Iterable[Path], account: Account, progress: Callable[[], None]) -> list[DicomFile]:
+    """DICOM files of these paths, folders with all that is in them, in order of their names; the rest is counted."""
+    found: list[DicomFile] = []
+    for path in _files(paths):
+        progress()
+        try:
+            header = part10.read(path)
+        except (BadContent, OSError) as error:
+            account.files += 1
+            account.fail(path, reason(error))
+            continue
+        if header is None or header.sop_class == DIRECTORY:
+            account.not_dicom += 1
+            continue
+        account.files += 1
+        account.bytes += header.length
+        found.append(DicomFile(path, header))
+    return found
+
+
+def _files(paths: Iterable[Path]) -> Iterator[str]:
+    for path in paths:
+        if not path.is_dir():
+            yield str(path)
+            continue
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            for name in sorted(names):
+                yield os.path.join(folder, name)
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be read."""
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or type(error).__name__}"
+    return str(error)
+
+
+class Supply:
+    """Hands out files to those who send; reads small ones ahead, many in one hop into a thread."""
+
+    def __init__(self, files: Sequence[DicomFile]) -> None:
+        self._files = deque(files)
+        self._ready: deque[Loaded] = deque()
+        self._coming: asyncio.Future[list[Loaded]] | None = None
+
+    @property
+    def left(self) -> int:
+        """Files not handed out."""
+        return len(self._files) + len(self._ready)
+
+    async def take(self) -> Loaded | None:
+        """The next file, None at the end."""
+        while not self._ready:
+            if not self._files:
+                return None
+            await asyncio.shield(self._fetch())
+        loaded = self._ready.popleft()
+        if self._files and self._coming is None and len(self._ready) < BATCH_FILES // 2:
+            self._fetch()
+        return loaded
+
+    def _fetch(self) -> asyncio.Future[list[Loaded]]:
+        if self._coming is None:
+            batch: list[DicomFile] = []
+            size = 0
+            for file in self._files:
+                if batch and (len(batch) == BATCH_FILES or size + _memory(file) > BATCH_BYTES):
+                    break
+                batch.append(file)
+                size += _memory(file)
+            self._coming = asyncio.get_running_loop().run_in_executor(None, _load, batch)
+            self._coming.add_done_callback(self._arrived)
+        return self._coming
+
+    def _arrived(self, coming: asyncio.Future[list[Loaded]]) -> None:
+        self._coming = None
+        if not coming.cancelled() and coming.exception() is None:  # `take` sees that
+            for loaded in coming.result():
+                self._files.popleft()
+                self._ready.append(loaded)
+
+
+def _memory(file: DicomFile) -> int:
+    return file.header.length if file.header.length <= SMALL else 0
+
+
+def _load(batch: Sequence[DicomFile]) -> list[Loaded]:
+    loaded: list[Loaded] = []
+    for file in batch:
+        header = file.header
+        data: bytes | Exception | None = None
+        if header.length <= SMALL:
+            try:
+                data = reading.piece(file.path, header.offset, header.length)
+                data += reading.padding(header.length, header.transfer_syntax)
+            except (BadContent, OSError) as error:
+                data = error
+        loaded.append((file, data))
+    return loaded

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
+import psutil
 import pytest
 
 # DCMTK waits 40 ms for the peer's delayed acknowledgement unless told otherwise
@@ -21,9 +23,7 @@ def tool(name: str) -> str:
     """Path of a foreign program."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{name} is missing")
-        pytest.skip(f"needs {name}")
+        _missing(name)
     return found
 
 
@@ -82,3 +82,32 @@ def listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def waits(port: int) -> bool:
+    """Something listens on this port; found out without connecting, for programs that serve one peer at a time."""
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in psutil.net_connections("tcp"))
+
+
+def node_modules(package: str) -> str:
+    """The folder that holds an npm package for Node's NODE_PATH: `$BROKER_TEST_NODE_MODULES`, or where .ci/run puts it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(os.environ.get("BROKER_TEST_NODE_MODULES") or cache / "worklist-broker-tests" / "node_modules")
+    if not (folder / package).is_dir():
+        _missing(f"the npm package {package}")
+    return str(folder)
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing")
+    pytest.skip(f"needs {what}")
+
+
+def java_classes(*libraries: str) -> str:
+    """The class path of Debian's Java libraries."""
+    paths = [Path("/usr/share/java") / f"{name}.jar" for name in libraries]
+    for path in paths:
+        if not path.exists():
+            _missing(str(path))
+    return os.pathsep.join(map(str, paths))

@@ -1,0 +1,45 @@
+"""The two sides of ours: the broker as it is run, and an archive on its wire library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from interop.running import Running
+from support.archive import Archive, archive
+from support.site import Mllp, Site, destination, order
+
+pytest.register_assert_rewrite("interop.cells")
+
+
+@pytest.fixture
+def ours() -> Iterator[Archive]:
+    """An empty archive."""
+    with archive() as made:
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder for files to send."""
+    made = tmp_path / "sending"
+    made.mkdir()
+    return made
+
+
+RULE = '[[rule]]\nname = "all"\nwhen = { field = "assoc.calling_ae", op = "regex", value = "." }\nsend = ["archive"]\n'
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The broker as it is run, with one order on the worklist of CT01."""
+    folder = tmp_path_factory.mktemp("broker")
+    with (
+        archive() as destination_archive,
+        Site(folder, site=destination("archive", destination_archive.port) + RULE) as site,
+    ):
+        with Mllp(site.hl7) as ris:
+            assert ris.exchange(order(1))["MSA"][0][1] == "AA"
+            assert ris.exchange(order(2, station="MR01", modality="MR"))["MSA"][0][1] == "AA"
+        yield Running(site, destination_archive)

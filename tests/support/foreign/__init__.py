@@ -1,0 +1,1 @@
+"""Scripts that other languages and interpreters run: peers of the interoperability matrix."""

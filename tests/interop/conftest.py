@@ -9,15 +9,17 @@ import pytest
 from interop.running import Running
 from support.archive import Archive, archive
 from support.site import Mllp, Site, destination, order
+from support.tools import wait_until
 
 pytest.register_assert_rewrite("interop.cells")
 
 
 @pytest.fixture
 def ours() -> Iterator[Archive]:
-    """An empty archive."""
+    """An empty archive. All that was asked of it came on associations that were released in order."""
     with archive() as made:
         yield made
+        wait_until(lambda: made.ends() == {"released"}, 5, f"all associations are released: {made.ends()}")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from interop.cells import BROKER, PROVIDER, USER
 from interop.running import Running
 from pydicom.dataset import Dataset
-from support.archive import MPPS, Archive
+from support.archive import MPPS, Archive, archive
 from support.asking import Asking
 from support.objects import fresh_uid
 from support.talker import Talker, talker
@@ -44,13 +44,14 @@ def test_odil_provider(service: str, peer: Talker, folder: Path) -> None:
     PROVIDER[service](peer, Asking(peer.port, "ODIL", before=listen), folder)
 
 
-def test_odil_user_set(peer: Talker, ours: Archive) -> None:
+def test_odil_user_set(peer: Talker) -> None:
     """The instance is set, but odil looks for Requested SOP Class UID in the response.
 
     PS3.7 table 10.3-5 has Affected SOP Class UID there, so its user can be content with no conforming provider.
     """
     uid = fresh_uid()
-    ours.instances[uid] = Dataset()
-    answer = peer.ask("set", ours.port, "ARCHIVE", MPPS, uid, "PerformedProcedureStepStatus=COMPLETED")
+    with archive() as ours:
+        ours.instances[uid] = Dataset()
+        answer = peer.ask("set", ours.port, "ARCHIVE", MPPS, uid, "PerformedProcedureStepStatus=COMPLETED")
     assert answer == [["error", "Exception: No such element 00000003"]]
     assert ours.instances[uid].PerformedProcedureStepStatus == "COMPLETED"

@@ -11,6 +11,7 @@ import io
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -22,9 +23,10 @@ from broker.dicom import command as cmd
 from broker.dicom import status as st
 from broker.dicom import uids
 from broker.dicom.admission import Origin, Refusal
+from broker.dicom.association import Association
 from broker.dicom.negotiation import AssociationRequest
 from broker.dicom.provider import Provider
-from broker.dicom.request import Request, Service
+from broker.dicom.request import Handler, Request, Service
 from broker.dicom.user import Proposal, Remote, associate
 from broker.errors import PeerFault
 from support.objects import Encoded, fresh_uid
@@ -80,6 +82,7 @@ class Archive:
         self.reports: list[tuple[int, Dataset]] = []  # N-EVENT-REPORTs to us
         self.originators: list[tuple[str, int]] = []  # of stores that a C-MOVE caused
         self.nodes: dict[str, int] = {}
+        self.associations: list[Association] = []  # those that brought a request
         self.port = 0
         self._reporting: set[asyncio.Task[None]] = set()
 
@@ -281,6 +284,24 @@ class Archive:
 
     # --- life --------------------------------------------------------------------------------------------
 
+    def ends(self) -> set[str]:
+        """How its associations ended, as codes; empty for one that has not."""
+        return {association.ended_by for association in self.associations}
+
+    def _noting(self, service: Service) -> Service:
+        """The same service, whose requests leave their association behind."""
+
+        def noting(handler: Handler) -> Handler:
+            async def handle(request: Request) -> None:
+                assert isinstance(request.association, Association)
+                if request.association not in self.associations:
+                    self.associations.append(request.association)
+                await handler(request)
+
+            return handle
+
+        return replace(service, handlers={field: noting(handler) for field, handler in service.handlers.items()})
+
     def services(self) -> list[Service]:
         """What it registers with the wire."""
         storage = {cmd.C_STORE_RQ: self.store}
@@ -288,7 +309,7 @@ class Archive:
         printing = performed | {cmd.N_GET_RQ: self.n_get, cmd.N_ACTION_RQ: self.action}
         commitment = {cmd.N_ACTION_RQ: self.action, cmd.N_EVENT_REPORT_RQ: self.event}
         members = frozenset({FILM_SESSION, FILM_BOX, IMAGE_BOX, PRINTER})
-        return [
+        services = [
             Service(frozenset({uids.VERIFICATION}), NATIVE, {cmd.C_ECHO_RQ: self.echo}),
             Service(uids.STORAGE_CLASSES, uids.for_storage, storage, True, uids.STORAGE_SERVICE),
             Service(frozenset(FIND.values()), NATIVE, {cmd.C_FIND_RQ: self.find}),
@@ -299,6 +320,7 @@ class Archive:
             Service(frozenset({COMMITMENT}), NATIVE, commitment, also_user=True),
             Service(frozenset({PRINT}), NATIVE, printing, members=members),
         ]
+        return [self._noting(service) for service in services]
 
     async def _serve(self, ready: threading.Event, stop: list[Callable[[], object]]) -> None:
         over = asyncio.Event()

@@ -185,6 +185,8 @@ const work = {
     const request = requests.CFindRequest.createWorklistFindRequest({
       PatientID: '', AccessionNumber: '', ScheduledProcedureStepSequence: [{ ScheduledStationAETitle: station }],
     });
+    // by default it asks for Pregnancy Status 0 (not pregnant), as it writes an empty US as a zero
+    delete request.getDataset().getElements().PregnancyStatus;
     send(target, called, [statuses(request, answer, (r) => (r.hasDataset()
       ? `\t${r.getDataset().getElement('AccessionNumber')}\t${r.getDataset().getElement('PatientID')}` : ''))], answer);
   },

@@ -57,18 +57,22 @@ def dcmrecv(folder: Path) -> Iterator[int]:
         yield port
 
 
-@contextmanager
-def wlmscpfs(folder: Path, *items: Dataset) -> Iterator[int]:
-    """A worklist of the AE title WORKLIST; its port."""
-    entries = folder / "WORKLIST"
-    entries.mkdir(parents=True)
-    (entries / "lockfile").touch()
+def worklist_files(folder: Path, *items: Dataset) -> None:
+    """Worklist items as files, which Orthanc reads too."""
+    folder.mkdir(parents=True)
+    (folder / "lockfile").touch()
     for number, item in enumerate(items):
         item.file_meta = FileMetaDataset()
         item.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
         item.file_meta.MediaStorageSOPClassUID = "1.2.276.0.7230010.3.1.0.1"
         item.file_meta.MediaStorageSOPInstanceUID = f"2.999.{number + 1}"
-        item.save_as(entries / f"{number}.wl", enforce_file_format=True)
+        item.save_as(folder / f"{number}.wl", enforce_file_format=True)
+
+
+@contextmanager
+def wlmscpfs(folder: Path, *items: Dataset) -> Iterator[int]:
+    """A worklist of the AE title WORKLIST; its port."""
+    worklist_files(folder / "WORKLIST", *items)
     port = free_port()
     words = ("--single-process", "-dfp", folder, str(port))
     with background("wlmscpfs", *words, ready=lambda: waits(port), cwd=folder):

@@ -95,6 +95,20 @@ class Orthanc:
             body = answer.read()
             return json.loads(body) if "json" in answer.headers.get("Content-Type", "") else body
 
+    def post(self, path: str, body: Any) -> Any:
+        """POST of JSON, or of bytes, to its REST API; the JSON it answers."""
+        return self._send("POST", path, body)
+
+    def put(self, path: str, body: Any) -> None:
+        """PUT of JSON to its REST API."""
+        self._send("PUT", path, body)
+
+    def _send(self, method: str, path: str, body: Any) -> Any:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", data, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
     def count(self) -> int:
         """Number of instances it holds."""
         return int(self.get("/statistics")["CountInstances"])

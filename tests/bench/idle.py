@@ -50,6 +50,7 @@ def main() -> None:
     chosen = options(__doc__, count=1000, seconds=20.0).parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     limits = {"associations": 5000, "associations_per_address": 5000, "half_open_per_address": 500}
+    limits["associations_per_second"] = 10_000
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         with quiet_site(Path(name) / "broker", {"limits": limits}) as site:
             assert site.process is not None

@@ -19,7 +19,18 @@ VERIFY = [(VERIFICATION, IMPLICIT)]
 NODE = '[[node]]\nname = "good"\nkind = "dicom"\nae_title = "GOOD"\n'
 ABORT, CLOSED = 7, 0
 
-NEVER = [b" " * 16, b"\0" * 16, b"A\x1b[31mB", b"A\nB", b"A\r\nfake line", b"M\xfcnchen", b"A\\B", b"A\0B", b"\x7f", b"<b>CT1</b>"]
+NEVER = [
+    b" " * 16,
+    b"\0" * 16,
+    b"A\x1b[31mB",
+    b"A\nB",
+    b"A\r\nfake line",
+    b"M\xfcnchen",
+    b"A\\B",
+    b"A\0B",
+    b"\x7f",
+    b"<b>CT1</b>",
+]
 UNKNOWN = [b"'; drop table x;", b"%s%s%n", b"{{7*7}}", b"../../etc/passwd"]
 
 

@@ -102,7 +102,10 @@ class InProcess:
         self._loop.set_exception_handler(lambda _, context: self.wrong.append(repr(context)))
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        limits = Limits(association_request_timeout=1, pdu_timeout=1, idle_timeout=2, response_timeout=1, operations=2)
+        limits = Limits(
+            association_request_timeout=1, pdu_timeout=1, idle_timeout=2, response_timeout=1, operations=2,
+            associations_per_second=1e9,
+        )  # fmt: skip
         self._provider = Provider("127.0.0.1", 0, admission=Anybody(), services=SERVICES, limits=limits)
         self._call(self._provider.start)
         self.port = self._provider.port

@@ -30,6 +30,7 @@ BUSY_IN_A_ROW = 3  # so many A7xx in a row: the destination is in trouble, not t
 MAX_CONTEXTS = 128
 
 Pair = tuple[str, str]  # SOP class, transfer syntax
+_Item = tuple[Job, StoredObject, Context]
 
 
 class DicomDelivery:
@@ -90,6 +91,7 @@ class _Sending:
     async def send(self, jobs: Sequence[Job], objects: dict[int, StoredObject]) -> list[Job]:
         """Send these; returns those whose context was not proposed on this association."""
         later: list[Job] = []
+        ready: list[_Item] = []
         for job in jobs:
             item = objects.get(job.subject)
             if item is None:
@@ -97,22 +99,46 @@ class _Sending:
                 continue
             pair = (item.sop_class_uid, item.transfer_syntax_uid)
             context = self._association.context(*pair)
-            if context is None and pair not in self._proposed:
-                later.append(job)
-            elif context is None:
+            if context is not None:
+                ready.append((job, item, context))
+            elif pair in self._proposed:
                 self._feed.hold(job, "no-presentation-context")
             else:
-                await self._send_one(job, item, context)
+                later.append(job)
+        await self._send_all(ready)
         return later
 
-    async def _send_one(self, job: Job, item: StoredObject, context: Context) -> None:
-        if item.content is None:
-            size = await asyncio.to_thread(self._size, item.path)
-            if size != item.data_offset + item.data_length:
-                self._feed.hold(job, "file-missing" if size < 0 else "file-damaged")
-                return
+    async def _send_all(self, ready: Sequence[_Item]) -> None:
+        """One after the other; the next is read while the destination stores the one before."""
+        loading = self._load(ready[:1])
+        try:
+            for number, (job, item, context) in enumerate(ready):
+                head, damage = await loading[0]
+                loading = self._load(ready[number + 1 : number + 2])
+                if damage:
+                    self._feed.hold(job, damage)
+                else:
+                    await self._send_one(job, item, context, head)
+        finally:
+            for future in loading:
+                future.cancel()
+
+    def _load(self, items: Sequence[_Item]) -> list[asyncio.Future[tuple[bytes, str]]]:
+        """For each the first piece of its data set, mostly all of it; or why it cannot be sent."""
+        loop = asyncio.get_running_loop()
+        found: list[asyncio.Future[tuple[bytes, str]]] = []
+        for _, item, _ in items:
+            if item.content is None:
+                found.append(loop.run_in_executor(None, self._begin, item))
+            else:
+                found.append(loop.create_future())
+                found[-1].set_result((item.content, ""))
+        return found
+
+    async def _send_one(self, job: Job, item: StoredObject, context: Context, head: bytes) -> None:
         faults.point("delivery.send")
-        data = self._read(item) if item.content is None else item.content + _padding(item)
+        whole = len(head) == item.data_length
+        data = head + _padding(item) if whole else self._read(item, head)
         try:
             response = await self._association.store(context, item.sop_instance_uid, data)
         except PeerFault as error:
@@ -137,18 +163,24 @@ class _Sending:
             "delivery.answered", instance=telemetry.identifier(item.sop_instance_uid), status=f"{status:04X}"
         )
 
-    def _size(self, name: str) -> int:
-        """Bytes of a spool file, -1 if it is gone."""
+    def _begin(self, item: StoredObject) -> tuple[bytes, str]:
+        """The first piece of a file of the right size; otherwise the reason to hold the object."""
         try:
-            return self._spool.locate(name).stat().st_size
+            if self._spool.locate(item.path).stat().st_size != item.data_offset + item.data_length:
+                return b"", "file-damaged"
+            return self._spool.read(item.path, item.data_offset, min(CHUNK, item.data_length)), ""
         except FileNotFoundError:
-            return -1
+            return b"", "file-missing"
 
-    async def _read(self, item: StoredObject) -> AsyncIterator[bytes]:
-        """The data set from its file, in pieces."""
-        start, size = item.data_offset, item.data_length
-        for position in range(0, size, CHUNK):
-            yield await asyncio.to_thread(self._spool.read, item.path, start + position, min(CHUNK, size - position))
+    async def _read(self, item: StoredObject, head: bytes) -> AsyncIterator[bytes]:
+        """The data set from its file, in pieces of which `head` is the first."""
+        yield head
+        for position in range(len(head), item.data_length, CHUNK):
+            size = min(CHUNK, item.data_length - position)
+            piece = await asyncio.to_thread(self._spool.read, item.path, item.data_offset + position, size)
+            if len(piece) != size:
+                raise OSError("the file became shorter while it was sent")  # never a shorter object at the peer
+            yield piece
         if padding := _padding(item):
             yield padding
 

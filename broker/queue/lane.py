@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from sqlalchemy import Connection
+
 from broker import telemetry
 from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.queue.policy import RetryPolicy
@@ -26,6 +28,7 @@ from broker.store.jobs import Job
 LEASE = 60.0
 BATCH = 64
 POLL = 1.0
+REPORT_WITHIN = 0.05  # seconds; what was sent in them and not recorded is sent again after a crash
 
 Handler = Callable[[str, "Feed"], Awaitable[None]]
 
@@ -37,7 +40,9 @@ class Feed:
         self._dispatcher = dispatcher
         self._lane = lane
         self._open: dict[int, Job] = {}
-        self._reports: list[Future[bool]] = []
+        self._reports: list[Callable[[Connection], bool]] = []
+        self._submitted: list[Future[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
         self.progressed = False  # something was done: the destination is not away
 
     async def take(self, wait: float = 0) -> list[Job]:
@@ -57,7 +62,7 @@ class Feed:
         return []
 
     def done(self, job: Job, note: str = "") -> None:
-        """The work is done. Recorded in the background, at the latest with the next `take`."""
+        """The work is done. Recorded in the background within REPORT_WITHIN, at the latest with the next `take`."""
         self.progressed = True
         self._report(job, store.finish, store.DONE, time.time(), note)
         telemetry.DELIVERIES.labels(self._lane, "done").inc()
@@ -81,13 +86,25 @@ class Feed:
 
     def _report(self, job: Job, unit: Callable[..., bool], *args: Any, **kwargs: Any) -> None:
         del self._open[job.id]
-        self._reports.append(self._dispatcher.database.submit(unit, job, *args, **kwargs))
+        self._reports.append(lambda connection: unit(connection, job, *args, **kwargs))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(REPORT_WITHIN, self._submit)
+
+    def _submit(self) -> None:
+        """Many reports are one transaction: a commit for each would slow down what arrives meanwhile."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._reports:
+            reports, self._reports = self._reports, []
+            self._submitted.append(self._dispatcher.database.submit(_record, reports))
 
     async def _flush(self) -> None:
         """Wait until the reports are committed. A lost lease is no error: the new owner decides."""
-        reports, self._reports = self._reports, []
-        for report in reports:
-            await asyncio.wrap_future(report)
+        self._submit()
+        submitted, self._submitted = self._submitted, []
+        for future in submitted:
+            await asyncio.wrap_future(future)
 
     async def settle(self, error: BaseException | None) -> None:
         """After the handler: put back what it did not report."""
@@ -107,6 +124,11 @@ class Feed:
     def outstanding(self) -> list[int]:
         """Ids of the jobs this feed holds a lease on."""
         return list(self._open)
+
+
+def _record(connection: Connection, reports: Sequence[Callable[[Connection], bool]]) -> None:
+    for report in reports:
+        report(connection)
 
 
 class Dispatcher:

@@ -88,6 +88,12 @@ def p_data(context_id: int, data: bytes, *, is_command: bool, last: bool = True)
     return struct.pack(">BBI", 4, 0, len(data) + 6) + struct.pack(">IBB", len(data) + 2, context_id, control) + data
 
 
+def pieces(data: bytes, size: int = 16_000, *, context_id: int = 1) -> list[bytes]:
+    """A whole data set as P-DATA-TF PDUs."""
+    starts = range(0, len(data), size)
+    return [p_data(context_id, data[n : n + size], is_command=False, last=n == starts[-1]) for n in starts]
+
+
 def echo_rq(message_id: int = 1, context: int = 1) -> bytes:
     """A C-ECHO-RQ."""
     return p_data(context, message(0x0030, message_id, VERIFICATION), is_command=True)
@@ -177,10 +183,8 @@ class RawScu:
         """C-STORE; the status, None when the connection ended instead."""
         try:
             self.socket.sendall(p_data(context_id, c_store_rq(thing.sop_class, thing.sop_instance), is_command=True))
-            for start in range(0, len(thing.data), size):
-                piece = thing.data[start : start + size]
-                last = start + size >= len(thing.data)
-                self.socket.sendall(p_data(context_id, piece, is_command=False, last=last))
+            for part in pieces(thing.data, size, context_id=context_id):
+                self.socket.sendall(part)
         except (BrokenPipeError, ConnectionResetError):
             return None
         return self.status()
@@ -195,7 +199,7 @@ class RawScu:
         kind, body = self.pdu()
         if kind != 4:
             return None
-        return _us(body, 0x0120), _us(body, 0x0900)
+        return _us(body, 0x0120), status_of(body)
 
     def echo(self) -> int | None:
         """C-ECHO; the status."""
@@ -223,6 +227,11 @@ class RawScu:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def status_of(body: bytes) -> int:
+    """Status in a P-DATA-TF body that holds a response."""
+    return _us(body, 0x0900)
 
 
 def _us(body: bytes, tag: int) -> int:

@@ -193,9 +193,11 @@ async def acts(action: str, scene: Scene) -> None:
     if action == "AA-1":
         assert await other.ended() == (7, bytes(4))  # by the service user
     elif action == "AA-8":
-        kind, body = await other.ended()
+        kind, body = await other.pdu()
         assert (kind, body[:3]) == (7, b"\0\0\2")  # by the service provider, which gives its reason
         assert body[3] in (1, 2)
+        scene.go.set()
+        assert (await other.pdu())[0] == CLOSED
     elif action in ("AA-2", "AA-3"):
         assert (await other.pdu())[0] == CLOSED
     elif action == "AA-6":

@@ -138,6 +138,13 @@ class RawScu:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout, source_address=(source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    @classmethod
+    def over(cls, connection: socket.socket) -> Self:
+        """Speak over a connection that stands."""
+        made = cls.__new__(cls)
+        made.socket = connection
+        return made
+
     def associate(self, contexts: Sequence[tuple[str, str]], **names: bytes) -> tuple[int, bytes]:
         """Ask for an association; type and body of the answer."""
         self.socket.sendall(associate_rq(contexts, **names))  # type: ignore[arg-type]
@@ -199,7 +206,7 @@ class RawScu:
         kind, body = self.pdu()
         if kind != 4:
             return None
-        return _us(body, 0x0120), status_of(body)
+        return us_of(body, 0x0120), status_of(body)
 
     def echo(self) -> int | None:
         """C-ECHO; the status."""
@@ -231,10 +238,10 @@ class RawScu:
 
 def status_of(body: bytes) -> int:
     """Status in a P-DATA-TF body that holds a response."""
-    return _us(body, 0x0900)
+    return us_of(body, 0x0900)
 
 
-def _us(body: bytes, tag: int) -> int:
+def us_of(body: bytes, tag: int) -> int:
     """Value of a US element of the command set in a P-DATA-TF body."""
     mark = body.index(struct.pack("<HHI", 0, tag, 2))
     return int.from_bytes(body[mark + 8 : mark + 10], "little")

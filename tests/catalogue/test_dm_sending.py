@@ -1,0 +1,169 @@
+"""DM-19 to DM-21: destinations that do not take what we have, do not read, or are slow.
+
+DM-20 and DM-21 need the timers of the product and run with `BROKER_FULL=1`; scaled down they are in
+`tests/wire/test_lanes.py` (DM-20) and `tests/wire/test_user.py` (DM-20, DM-21).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from support import raw as wire
+from support.abuse import MIB, State, echo_time
+from support.objects import SAMPLES, Encoded, ct_slice, from_sample
+from support.raw import CT, EXPLICIT, IMPLICIT, RawScu
+from support.raw_scp import ASSOCIATE_RQ, RawScp, proposed, receive, store_rsp
+from support.scale import FULL
+from support.site import Site, destination
+from support.tools import wait_until
+
+MR = "1.2.840.10008.5.1.4.1.1.4"
+RULE = """
+[[rule]]
+name = "all"
+when = { field = "tag.Modality", op = "exists" }
+send = [%s]
+"""
+full_only = pytest.mark.skipif(not FULL, reason="waits for timers of the product; see the module's text")
+
+
+def to(*ports: int) -> str:
+    """site.toml that sends everything everywhere."""
+    names = [f"pacs{n}" for n in range(len(ports))]
+    nodes = "\n".join(destination(name, port) for name, port in zip(names, ports, strict=True))
+    return nodes + RULE % ", ".join(f'"{name}"' for name in names)
+
+
+def store(site: Site, *things: Encoded) -> list[int | None]:
+    """Send over one association; the statuses."""
+    pairs = list(dict.fromkeys((thing.sop_class, thing.transfer_syntax) for thing in things))
+    with RawScu(site.dicom) as modality:
+        assert modality.associate(pairs)[0] == 2
+        return [
+            modality.store(thing, context_id=2 * pairs.index((thing.sop_class, thing.transfer_syntax)) + 1)
+            for thing in things
+        ]
+
+
+def jobs(site: Site) -> list[tuple[str, str, str]]:
+    """Lane, state and last error of each delivery."""
+    rows = site.rows("select lane, state, last_error from job order by id")
+    return [(str(lane), str(state), str(error or "")) for lane, state, error in rows]
+
+
+def keep(peer: RawScu, taken: list[int], pause: Callable[[int], None] = lambda size: None) -> None:
+    """Take objects until the end."""
+    while (found := receive(peer, pause)) is not None:
+        context, message_id, size = found
+        taken.append(size)
+        peer.send(wire.p_data(context, store_rsp(message_id), is_command=True))
+
+
+def test_dm19_a_context_that_is_refused_holds_its_objects_and_no_others(own_site: Callable[..., Site]) -> None:
+    """Refused is the SOP class, or the only transfer syntax that the object exists in: nothing is transcoded."""
+    taken: list[int] = []
+    offers: list[list[tuple[str, str]]] = []
+
+    def pacs(peer: RawScu) -> None:
+        kind, body = peer.pdu()
+        assert kind == ASSOCIATE_RQ
+        offers.append(proposed(body))
+        results = {
+            (CT, EXPLICIT): 0,
+            (MR, EXPLICIT): 3,
+        }  # accepted, SOP class refused, the rest: transfer syntax refused
+        peer.send(wire.associate_ac(body, answers=[(results.get(pair, 4), pair[1]) for pair in offers[-1]]))
+        keep(peer, taken)
+
+    jpeg = from_sample(SAMPLES / "JPEG-lossy.dcm")
+    assert jpeg is not None
+    with RawScp(pacs) as scp:
+        site = own_site(to(scp.port))
+        assert store(site, ct_slice(1000), ct_slice(1000, SOPClassUID=MR), jpeg, ct_slice(1000)) == [0] * 4
+        # the first stands for the object that warmed the broker up
+        states = ["done", "done", "held", "held", "done"]
+        wait_until(lambda: [job[1] for job in jobs(site)] == states, 15, "all is decided")
+        assert {error for _, state, error in jobs(site) if state == "held"} == {"no-presentation-context"}
+    assert len(taken) == 3
+    offered = {pair for offer in offers for pair in offer}
+    assert offered == {(CT, EXPLICIT), (MR, EXPLICIT), (jpeg.sop_class, jpeg.transfer_syntax)}
+
+
+def test_dm19_a_transfer_syntax_that_was_not_proposed_gets_nothing(own_site: Callable[..., Site]) -> None:
+    """It would have to be transcoded. The association ends before a byte of the object, and the object waits."""
+    said: list[tuple[int, bytes]] = []
+
+    def pacs(peer: RawScu) -> None:
+        kind, body = peer.pdu()
+        assert kind == ASSOCIATE_RQ
+        peer.send(wire.associate_ac(body, answers=[(0, IMPLICIT) for _ in proposed(body)]))
+        said.append(peer.pdu())
+
+    with RawScp(pacs) as scp:
+        site = own_site(to(scp.port))
+        assert store(site, ct_slice(1000)) == [0]
+        wait_until(lambda: len(said) >= 3, 15, "it is tried again")
+        assert {kind for kind, _ in said} == {7}
+        assert {state for _, state, _ in jobs(site)} <= {"ready", "leased"}
+
+
+@full_only
+def test_dm20_a_destination_that_never_reads_delays_no_other(own_site: Callable[..., Site]) -> None:
+    over, taken = threading.Event(), [0]
+
+    def deaf(peer: RawScu) -> None:
+        _, body = peer.pdu()
+        peer.send(wire.associate_ac(body))
+        over.wait(900)
+
+    def pacs(peer: RawScu) -> None:
+        _, body = peer.pdu()
+        peer.send(wire.associate_ac(body))
+        keep(peer, taken)
+
+    with RawScp(deaf) as lazy, RawScp(pacs) as scp:
+        site = own_site(to(lazy.port, scp.port))
+        before = State.of(site)
+        started = time.monotonic()
+        assert store(site, *(ct_slice(20 * MIB) for _ in range(3))) == [0] * 3
+        wait_until(lambda: len(taken) == 5, 30, "the other destination has it all")
+        wait_until(lambda: len(lazy.connections) >= 2, 120, "the deadline passes, and it is tried again")
+        assert time.monotonic() - started > 55
+        assert [job[1] for job in jobs(site) if job[0].endswith("pacs0")].count("done") == 0
+        assert before.growth() < 32 * MIB
+        over.set()
+
+
+@full_only
+def test_dm21_500_mb_over_a_slow_line(own_site: Callable[..., Site]) -> None:
+    """At 2 MB/s the transfer takes over four times as long as a response may take."""
+    taken: list[int] = []
+    started = time.monotonic()
+    due = [0.0]
+
+    def slow(size: int) -> None:
+        due[0] += size / 2e6
+        pause = started_sending[0] + due[0] - time.monotonic()
+        if pause > 0:
+            threading.Event().wait(pause)
+
+    started_sending = [0.0]
+
+    def pacs(peer: RawScu) -> None:
+        _, body = peer.pdu()
+        peer.send(wire.associate_ac(body, max_length=65536))
+        started_sending[0], due[0] = time.monotonic(), 0.0
+        keep(peer, taken, slow)
+
+    with RawScp(pacs) as scp:
+        site = own_site(to(scp.port))
+        thing = ct_slice(500_000_000)
+        assert store(site, thing) == [0]
+        wait_until(lambda: all(state == "done" for _, state, _ in jobs(site)), 600, "it is delivered")
+        assert len(thing.data) in taken
+        assert len(scp.connections) <= 2  # at the first try
+        assert time.monotonic() - started > 240
+        assert echo_time(site.dicom) < 1

@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 from support.abuse import State, echo_time
+from support.forwarding import Archive
 from support.objects import ct_slice
-from support.raw import RawScu
+from support.raw import RawScu, associate_ac, p_data
+from support.raw_scp import RawScp, receive, store_rsp
 from support.scale import FULL, scaled
-from support.site import Site
+from support.site import Site, destination
 
 HERE = Path(__file__).parent
 LIMITS: dict[str, Any] = {
@@ -60,6 +62,59 @@ def site(broker: Site) -> Iterator[Site]:
     before = State.of(broker)
     yield broker
     before.assert_unharmed(broker)
+
+
+# the tests of the first rule make the broker read values of every kind
+RULES = """
+[[rule]]
+name = "odd values"
+when = { any = [
+  { field = "tag.PatientName", op = "is", value = "Nobody" },
+  { field = "tag.StudyDate", op = "is", value = "19000101" },
+  { field = "tag.InstanceNumber", op = "gt", value = 1000000 },
+  { field = "tag.SliceThickness", op = "gt", value = 1000000 },
+  { field = "tag.StudyTime", op = "is", value = "000000" },
+  { field = "tag.PatientComments", op = "is", value = "x" },
+] }
+send = ["wrong"]
+
+[[rule]]
+name = "all"
+when = { field = "tag.Modality", op = "exists" }
+send = ["archive"]
+"""
+
+
+@pytest.fixture(scope="session")
+def forwarding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """One such broker for all data sets."""
+    received: set[bytes] = set()
+
+    def serve(peer: RawScu) -> None:
+        _, body = peer.pdu()
+        peer.send(associate_ac(body))
+        parts: list[bytes] = []
+        while (found := receive(peer, parts.append)) is not None:
+            received.add(b"".join(parts))
+            parts.clear()
+            peer.send(p_data(found[0], store_rsp(found[1]), is_command=True))
+
+    with RawScp(serve) as scp:
+        made = Site(
+            tmp_path_factory.mktemp("archive"),
+            site=destination("archive", scp.port) + destination("wrong", 9) + RULES,
+            config={"limits": LIMITS},
+        )
+        with warm(made) as running:
+            yield Archive(running, received)
+
+
+@pytest.fixture
+def archive(forwarding: Archive) -> Iterator[Archive]:
+    """That broker, unharmed after the test."""
+    before = State.of(forwarding.site)
+    yield forwarding
+    before.assert_unharmed(forwarding.site)
 
 
 @pytest.fixture

@@ -54,9 +54,9 @@ def jobs(site: Site) -> list[tuple[str, str, str]]:
     return [(str(lane), str(state), str(error or "")) for lane, state, error in rows]
 
 
-def keep(peer: RawScu, taken: list[int], pause: Callable[[int], None] = lambda size: None) -> None:
+def keep(peer: RawScu, taken: list[int], take: Callable[[bytes], None] = lambda part: None) -> None:
     """Take objects until the end."""
-    while (found := receive(peer, pause)) is not None:
+    while (found := receive(peer, take)) is not None:
         context, message_id, size = found
         taken.append(size)
         peer.send(wire.p_data(context, store_rsp(message_id), is_command=True))
@@ -144,8 +144,8 @@ def test_dm21_500_mb_over_a_slow_line(own_site: Callable[..., Site]) -> None:
     started = time.monotonic()
     due = [0.0]
 
-    def slow(size: int) -> None:
-        due[0] += size / 2e6
+    def slow(part: bytes) -> None:
+        due[0] += len(part) / 2e6
         pause = started_sending[0] + due[0] - time.monotonic()
         if pause > 0:
             threading.Event().wait(pause)

@@ -92,10 +92,10 @@ def store_rsp(message_id: int, status: int = 0) -> bytes:
     )  # fmt: skip
 
 
-def receive(peer: RawScu, pause: Callable[[int], None] = lambda size: None) -> tuple[int, int, int] | None:
+def receive(peer: RawScu, take: Callable[[bytes], None] = lambda part: None) -> tuple[int, int, int] | None:
     """One C-STORE-RQ with its data set: context, message ID, bytes; None if something else came.
 
-    `pause` is called with the size of each fragment, to be slow.
+    `take` gets each fragment of the data set, and may be slow.
     """
     total, message_id, context = 0, 0, 0
     while True:
@@ -114,6 +114,6 @@ def receive(peer: RawScu, pause: Callable[[int], None] = lambda size: None) -> t
                 message_id = wire.us_of(part, 0x0110)
                 continue
             total += len(part)
-            pause(len(part))
+            take(part)
             if control & 2:
                 return context, message_id, total

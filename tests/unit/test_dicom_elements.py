@@ -16,6 +16,16 @@ from hypothesis import strategies as some
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.sequence import Sequence
+from support.elements import (
+    ITEM_END,
+    SEQUENCE_END,
+    UNDEFINED,
+    explicit,
+    implicit,
+    item,
+    nested,
+    sequence,
+)
 from support.objects import SAMPLES, encode
 
 from broker.dicom import elements, uids
@@ -33,47 +43,13 @@ class Everything(Container[int]):
 EVERYTHING = Everything()
 
 
-def explicit(tag: int, vr: bytes, value: bytes, length: int | None = None, order: str = "<") -> bytes:
-    """An element in explicit VR."""
-    size = len(value) if length is None else length
-    head = struct.pack(order + "HH2s", tag >> 16, tag & 0xFFFF, vr)
-    if vr in (b"OB", b"OW", b"SQ", b"UN", b"UT", b"UC", b"UR", b"OD", b"OF", b"OL", b"OV", b"SV", b"UV"):
-        return head + struct.pack(order + "HI", 0, size) + value
-    return head + struct.pack(order + "H", size) + value
-
-
-def implicit(tag: int, value: bytes, length: int | None = None) -> bytes:
-    return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(value) if length is None else length) + value
-
-
-UNDEFINED = 0xFFFFFFFF
-ITEM_END, SEQUENCE_END = implicit(0xFFFEE00D, b""), implicit(0xFFFEE0DD, b"")
 ID = explicit(0x00100020, b"LO", b"12345 ")
-
-
-def item(content: bytes) -> bytes:
-    """An item of undefined length."""
-    return implicit(0xFFFEE000, b"", UNDEFINED) + content + ITEM_END
-
-
-def sequence(content: bytes) -> bytes:
-    """A sequence of undefined length."""
-    return explicit(0x00400275, b"SQ", b"", UNDEFINED) + content + SEQUENCE_END
 
 
 def refused(data: bytes, syntax: str = uids.EXPLICIT_LE) -> str:
     with pytest.raises(BadContent) as caught:
         scan(data, syntax, EVERYTHING)
     return caught.value.code
-
-
-def nested(levels: int, *, vr: bool = True) -> bytes:
-    """Sequences inside sequences, all of undefined length."""
-    if vr:
-        opening = explicit(0x00400275, b"SQ", b"", UNDEFINED) + implicit(0xFFFEE000, b"", UNDEFINED)
-    else:
-        opening = implicit(0x00400275, b"", UNDEFINED) + implicit(0xFFFEE000, b"", UNDEFINED)
-    return opening * levels + (ITEM_END + SEQUENCE_END) * levels
 
 
 # --- what is whole ---------------------------------------------------------------------------------------

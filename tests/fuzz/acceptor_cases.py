@@ -30,13 +30,13 @@ from fuzz.tree import encode
 from fuzz.virtual import Connection
 
 LIMITS = Limits(
-    associations_per_second=1e9,
     association_request_timeout=5,
     pdu_timeout=5,
     idle_timeout=20,
     response_timeout=5,
     max_object=4 << 20,
     operations=2,
+    associations_per_second=1e9,
 )
 NOON = datetime(2030, 3, 12, 12)  # noqa: DTZ001 - the caller's local time
 ASKS_BACK = 2  # the type of an N-ACTION that is followed by an N-EVENT-REPORT on the same association

@@ -103,9 +103,13 @@ class InProcess:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         limits = Limits(
-            association_request_timeout=1, pdu_timeout=1, idle_timeout=2, response_timeout=1, operations=2,
+            association_request_timeout=1,
+            pdu_timeout=1,
+            idle_timeout=2,
+            response_timeout=1,
+            operations=2,
             associations_per_second=1e9,
-        )  # fmt: skip
+        )
         self._provider = Provider("127.0.0.1", 0, admission=Anybody(), services=SERVICES, limits=limits)
         self._call(self._provider.start)
         self.port = self._provider.port
@@ -139,7 +143,7 @@ class Broker:
     """The real one, on SQLite."""
 
     def __init__(self, folder: Path) -> None:
-        limits = {"associations_per_address": 200, "half_open_per_address": 200}
+        limits = {"associations_per_address": 200, "half_open_per_address": 200, "associations_per_second": 1e6}
         self._site = Site(folder, config={"log": {"level": "info"}, "limits": limits})
         self._warm = self._read = 0
         self.stored = 0

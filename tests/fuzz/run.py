@@ -121,9 +121,10 @@ def main() -> int:
     if options.case or options.replay:
         mine = harness.Harness()
         try:
-            if options.case:
-                return int(not attempt(mine, options.case, options.dumps))
-            mine.run(harness.load(options.replay))
+            if options.replay:
+                mine.run(harness.load(options.replay))
+            elif not attempt(mine, options.case, options.dumps):
+                return 1
         finally:
             mine.close()
         print("nothing wrong")

@@ -7,13 +7,17 @@
 Each round makes fresh SOP Instance UIDs and sends the same files with DCMTK's storescu to every receiver in turn, in
 another order each time, after a sync of the disk. The time is that of the whole storescu process. The broker answers
 each object after it is on stable storage; Orthanc syncs its files; DCMTK and pynetdicom sync nothing. DCMTK's
-storescp runs with --fork, so that it serves several associations at once.
+storescp runs with --fork, so that it serves several associations at once. `(disk)` is what a durable receiver pays
+at least on one association, without any network: each object appended to one file and synced before the next.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -29,6 +33,17 @@ def targets(size: int, associations: int) -> list[Target]:
     return [Target("dcmtk", most=1.3), *found] if associations == 1 else found
 
 
+def disk_alone(target: Path, files: Sequence[str]) -> float:
+    """Seconds to read all files and to append them to one, each on the disk before the next."""
+    os.sync()
+    began = time.perf_counter()
+    with target.open("wb", buffering=0) as out:
+        for path in files:
+            out.write(Path(path).read_bytes())
+            os.fdatasync(out.fileno())
+    return time.perf_counter() - began
+
+
 def cell(folder: Path, peers: dict[str, Receiver], size: int, count: int, associations: int, rounds: int) -> None:
     """Measure and print one cell."""
     times: dict[str, list[float]] = {}
@@ -39,6 +54,8 @@ def cell(folder: Path, peers: dict[str, Receiver], size: int, count: int, associ
             before = peer.held()
             times.setdefault(name, []).append(storescu(files, peer.port, peer.called, associations))
             assert peer.held() == before + count, (name, before, peer.held())
+        if associations == 1:
+            times.setdefault("(disk)", []).append(disk_alone(folder / f"{size}-{number}.disk", files))
     title = f"receive: {count} objects of {size} bytes, {associations} association(s)"
     report(title, times, "broker", targets(size, associations), count)
 

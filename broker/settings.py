@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import tomllib
 from pathlib import Path
 from types import UnionType
@@ -60,7 +61,7 @@ class ServiceSection(_Section):
     data_dir: Path = Path("broker-data")
     site: Path = Path("site.toml")
     timezone: str = ""
-    workers: Count = 1
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class DatabaseSection(_Section):
@@ -303,8 +304,10 @@ def _complete(settings: Settings, document: dict[str, Any], folder: Path, config
     named = "site" in document.get("service", {}) or "BROKER_SERVICE__SITE" in os.environ
     if named and not site.is_file():
         raise ConfigurationError(f"{place}service.site: no such file: {site}")
-    if settings.service.workers > 1:
-        raise ConfigurationError(f"{place}service.workers: this version runs one process (1)")
+    if settings.service.workers > 1 and settings.is_sqlite():
+        raise ConfigurationError(f"{place}service.workers: more than 1 needs PostgreSQL (database.url)")
+    if settings.service.workers > 1 and sys.platform != "linux":
+        raise ConfigurationError(f"{place}service.workers: more than 1 needs Linux, which spreads the connections")
     try:
         settings.zone()
     except (KeyError, ValueError, OSError):

@@ -23,7 +23,7 @@ FIELDS = frozenset(
     {
         "event", "level", "timestamp", "exc_info",
         # places
-        "listener", "host", "port", "peer", "path", "url", "version", "where", "thread",
+        "listener", "host", "port", "peer", "path", "url", "version", "where", "thread", "worker",
         # DICOM
         "calling_ae", "called_ae", "sop_class", "transfer_syntax", "status", "contexts", "command", "pdu",
         # HL7
@@ -91,8 +91,14 @@ class _Foreign(logging.Handler):
         )
 
 
-def configure(level: str, style: str, identifiers: bool, *, key: bytes = b"", stream: TextIO | None = None) -> None:
-    """Set up logging of this process. `key` keeps identifier hashes stable over restarts."""
+def configure(
+    level: str, style: str, identifiers: bool, *, key: bytes = b"", stream: TextIO | None = None,
+    worker: int | None = None,
+) -> None:  # fmt: skip
+    """Set up logging of this process. `key` keeps identifier hashes stable over restarts.
+
+    `worker`: number of this process among several that write to the same place, for each of its lines.
+    """
     global _hash_key, _show_identifiers  # loggers are the one global state we allow
     _hash_key = key[:32] or _hash_key
     _show_identifiers = identifiers
@@ -100,15 +106,20 @@ def configure(level: str, style: str, identifiers: bool, *, key: bytes = b"", st
     renderer: Any = (
         structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer(colors=out.isatty())
     )
+
+    def numbered(_: Any, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return record if worker is None else {**record, "worker": worker}
+
     structlog.configure(
         processors=[
+            numbered,
             structlog.processors.add_log_level,
             _redact,
             structlog.processors.TimeStamper(fmt="iso", utc=False),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
     logging.captureWarnings(True)

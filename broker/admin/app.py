@@ -59,14 +59,14 @@ def _health(app: FastAPI, sources: Sources) -> None:
 
     @app.get("/health/ready", tags=["health"])
     async def ready() -> JSONResponse:
-        """200 when every listener accepts and the database can be read; `degraded` when writing fails."""
+        """200 when every listener accepts and the database can be read; `degraded` when writing or a worker fails."""
         health, problems = await sources.readiness()
         return JSONResponse({"status": health, "problems": problems}, status_code=503 if health == "down" else 200)
 
     @app.get("/metrics", tags=["health"])
     def metrics() -> Response:
         """Prometheus metrics."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(sources.metrics), media_type=CONTENT_TYPE_LATEST)
 
 
 def _overview(app: FastAPI, sources: Sources) -> None:

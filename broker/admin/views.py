@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from prometheus_client.registry import Collector
 from pydantic import BaseModel
 
 Health = Literal["ok", "degraded", "down"]
@@ -59,3 +60,4 @@ class Sources:
 
     overview: Callable[[], Awaitable[Overview]]
     readiness: Callable[[], Awaitable[tuple[Health, list[str]]]]
+    metrics: Collector

@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from broker.errors import ConfigurationError
+
+PATIENCE = 3.0  # seconds for what is left of a broker that was killed: its workers may hang in the disk for a moment
 
 
 class DataDirectory:
@@ -22,11 +25,17 @@ class DataDirectory:
             self._lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigurationError(f"service.data_dir: {path}: {error.strerror}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise ConfigurationError(f"service.data_dir: {path}: in use by another broker") from None
+        deadline = time.monotonic() + PATIENCE
+        while not _locked(self._lock):
+            if time.monotonic() > deadline:
+                os.close(self._lock)
+                raise ConfigurationError(f"service.data_dir: {path}: in use by another broker")
+            time.sleep(0.05)
+
+    @property
+    def lock(self) -> int:
+        """The descriptor that holds the lock; whoever inherits it holds it too, until the last of them is gone."""
+        return self._lock
 
     def log_key(self) -> bytes:
         """Secret for the hashes of identifiers in logs, made at first use; stable over restarts."""
@@ -49,3 +58,11 @@ class DataDirectory:
         """Withdraw the announcement and the lock."""
         (self.path / "listeners.json").unlink(missing_ok=True)
         os.close(self._lock)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

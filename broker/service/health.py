@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from broker import __version__
 from broker.admin.views import Health, ListenerView, NodeView, Overview
-from broker.dicom.provider import Provider
 from broker.errors import BrokerError
 from broker.hl7.server import MllpServer
 from broker.routing.reception import lane_of
@@ -21,7 +20,9 @@ from broker.store.database import Database
 from broker.store.overview import Counts, LaneState, counts
 
 if TYPE_CHECKING:
+    from broker.service.imaging import Imaging
     from broker.service.web import WebServer
+    from broker.service.workers import Workers
 
 FRESH = 2.0  # seconds for which counts are served again: a page reload costs no query
 
@@ -30,25 +31,25 @@ class Monitor:
     """Looks at the parts and says how they are."""
 
     def __init__(
-        self, settings: Settings, database: Database, directory: Directory, rules: RuleSet,
-        dicom: Mapping[str, Provider], mllp: Sequence[MllpServer],
+        self, settings: Settings, database: Database, directory: Directory, rules: RuleSet, imaging: Imaging,
+        mllp: Sequence[MllpServer], workers: Workers,
     ) -> None:  # fmt: skip
         self.web: WebServer | None = None
         self._settings = settings
         self._database = database
         self._directory = directory
         self._rules = rules
-        self._dicom = dicom
+        self._imaging = imaging
         self._mllp = mllp
+        self._workers = workers
         self._started = time.monotonic()
         self._counted: tuple[float, Counts] | None = None
 
     def addresses(self) -> dict[str, Any]:
         """Open doors: name to list of (host, port)."""
         found: dict[str, Any] = {"dicom": [], "hl7": [], "web": []}
-        for name, provider in self._dicom.items():
-            if provider.accepting:
-                found[name] = [(provider.host, provider.port)]
+        for name, address in self._imaging.listening().items():
+            found[name] = [address]
         for door, server in zip(self._settings.hl7.listeners(), self._mllp, strict=True):
             if server.accepting:
                 found["hl7"].append((door.host, server.port))
@@ -57,10 +58,13 @@ class Monitor:
         return found
 
     async def readiness(self) -> tuple[Health, list[str]]:
-        """`down` when a door is closed or the database cannot be read; `degraded` when the last write failed."""
+        """`down` when a door is closed or the database cannot be read.
+
+        `degraded` when the last write failed, or a worker is away: its connections go to the others.
+        """
         open_doors = self.addresses()
         problems = []
-        if not all(provider.accepting for provider in self._dicom.values()):
+        if not self._imaging.accepting:
             problems.append("a DICOM listener is closed")
         if len(open_doors["hl7"]) < len(self._mllp):
             problems.append("an HL7 listener is closed")
@@ -71,9 +75,10 @@ class Monitor:
             problems.append("the database cannot be read")
         if problems:
             return "down", problems
+        problems = self._workers.problems()
         if not self._database.writable:
-            return "degraded", ["the database cannot be written: orders and images are refused, the worklist answers"]
-        return "ok", []
+            problems.append("the database cannot be written: orders and images are refused, the worklist answers")
+        return ("degraded" if problems else "ok"), problems
 
     async def overview(self) -> Overview:
         """Counts of everything; raises StoreUnavailable while the database is away."""

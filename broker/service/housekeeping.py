@@ -10,7 +10,6 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from broker import telemetry
 from broker.routing import sweep
-from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.store import jobs
 from broker.store.database import Database
@@ -20,23 +19,25 @@ from broker.store.spool import Spool
 class Housekeeping:
     """Schedules in UTC: a daily job at a local hour would run twice on the day the clocks go back."""
 
-    def __init__(self, settings: Settings, database: Database, spool: Spool, directory: Directory) -> None:
+    def __init__(self, database: Database, directory: Directory) -> None:
+        """What every process needs for itself."""
         self._database = database
         self._scheduler = BackgroundScheduler(timezone=UTC)
-        started = time.time()
-        keep = settings.delivery.keep_days
-
-        def unclaimed() -> None:
-            sweep.set_aside_unclaimed(database, spool, before=max(started, time.time() - sweep.YOUNG))
-
-        def purge() -> None:
-            sweep.purge_delivered(database, spool, keep)
-
-        now = datetime.now(UTC)
-        self._add("sweep", unclaimed, 86_400, first=now)
-        self._add("purge", purge, 3600)
         self._add("resolve", directory.resolve, 60)
         self._add("probe", self._probe, 15)
+
+    def keep_spool(self, spool: Spool, keep_days: float) -> None:
+        """What one process does for all; to be called before others write into the spool."""
+        started = time.time()
+
+        def unclaimed() -> None:
+            sweep.set_aside_unclaimed(self._database, spool, before=max(started, time.time() - sweep.YOUNG))
+
+        def purge() -> None:
+            sweep.purge_delivered(self._database, spool, keep_days)
+
+        self._add("sweep", unclaimed, 86_400, first=datetime.now(UTC))
+        self._add("purge", purge, 3600)
 
     def start(self) -> None:
         """Begin."""

@@ -1,17 +1,41 @@
-"""The event loop of all commands."""
+"""The event loop of all commands; running a service process on it, and its signals."""
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+from broker import telemetry
+
+GRACE = 8.0  # seconds for running work after a stop signal
+
+
+def run(main: Coroutine[Any, Any, int]) -> int:
+    """Run `main` to its end on the fastest loop there is; its exit code."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.get_loop().set_exception_handler(_report)
+        return runner.run(main)
+
+
+def on_signals(stop: Callable[[], object]) -> None:
+    """SIGTERM and SIGINT call `stop` inside the running loop."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 def loop_factory() -> Any:
     """uvloop's where there is one."""
     if sys.platform == "win32":
-        import asyncio
-
         return asyncio.new_event_loop
     import uvloop  # not available on Windows
 
     return uvloop.new_event_loop
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Errors nobody awaited: type and place only, the default handler would print values."""
+    error = context.get("exception")
+    telemetry.logger().error("loop.error", error=telemetry.describe(error) if error else "unknown")

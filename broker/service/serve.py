@@ -1,20 +1,17 @@
-"""Runs a broker until SIGTERM or SIGINT. Exit codes: 0 stopped, 1 trouble at start, 2 configuration error."""
+"""Runs a broker until SIGTERM or SIGINT. Exit codes: 0 stopped, 1 trouble, 2 configuration error."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from typing import Any
+from functools import partial
 
 from broker import telemetry
 from broker.errors import BrokerError, ConfigurationError
+from broker.service import loop
 from broker.service.broker import Broker
 from broker.service.datadir import DataDirectory
-from broker.service.loop import loop_factory
 from broker.settings import Settings
-
-GRACE = 8.0  # seconds for running work after a stop signal
 
 
 def serve(settings: Settings) -> int:
@@ -23,37 +20,33 @@ def serve(settings: Settings) -> int:
     data = DataDirectory(settings.service.data_dir)
     try:
         log = settings.log
-        telemetry.configure(log.level, log.format, log.identifiers, key=data.log_key())
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(_run(settings, data))
+        number = 1 if settings.service.workers > 1 else None
+        telemetry.configure(log.level, log.format, log.identifiers, key=data.log_key(), worker=number)
+        return loop.run(_run(settings, data))
     finally:
         data.close()
 
 
 async def _run(settings: Settings, data: DataDirectory) -> int:
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_report)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def end(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
+    loop.on_signals(partial(end, 0))
     try:
-        broker = Broker(settings, data)
+        broker = Broker(settings, data, partial(end, 1))
+        try:
+            await broker.start()
+        except BaseException:
+            await broker.stop(0)
+            raise
     except ConfigurationError:
         raise
     except BrokerError as error:
         telemetry.logger().error("service.failed", error=telemetry.describe(error))
         return 1
-    try:
-        await broker.start()
-    except BaseException:
-        await broker.stop(0)
-        raise
-    await stop.wait()
-    await broker.stop(GRACE)
-    return 0
-
-
-def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Errors nobody awaited: type and place only, the default handler would print values."""
-    error = context.get("exception")
-    telemetry.logger().error("loop.error", error=telemetry.describe(error) if error else "unknown")
+    code = await ended
+    await broker.stop(loop.GRACE)
+    return code

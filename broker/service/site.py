@@ -64,8 +64,8 @@ def compile_site(nodes: Any, rules: Any, version: int) -> Site:
     return Site(parsed, ruleset)
 
 
-def load(database: Database, path: Path) -> Site:
-    """The site in force. Each document that the database does not hold yet comes from `path`, if that exists."""
+def in_force(database: Database, path: Path) -> tuple[Any, Any, int]:
+    """Nodes, rules and the version of the rules. What the database lacks yet comes from `path`, if that exists."""
     documents = read_file(path) if path.is_file() else {}
     stored: dict[str, configurations.Version] = {}
     for kind in ("nodes", "rules"):
@@ -76,7 +76,7 @@ def load(database: Database, path: Path) -> Site:
         elif version is not None and documents and _differs(version.document, documents[kind]):
             telemetry.logger().warning("site.differs", kind=kind, version=version.version, path=str(path))
         stored[kind] = version or configurations.Version(kind, 0, [] if kind == "nodes" else {})
-    return compile_site(stored["nodes"].document, stored["rules"].document, stored["rules"].version)
+    return stored["nodes"].document, stored["rules"].document, stored["rules"].version
 
 
 def nodes_in_force(url: str, path: Path) -> tuple[Node, ...]:

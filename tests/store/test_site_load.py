@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from broker.errors import ConfigurationError
-from broker.service.site import Site, import_document, load, read_file
+from broker.service.site import Site, compile_site, import_document, in_force, read_file
 from broker.store import configurations
 from broker.store.database import Database
 
@@ -21,6 +21,11 @@ port = 104
 roles = ["destination"]
 """
 RULE = '[[rule]]\nname = "all"\nwhen = { field = "assoc.calling_ae", op = "exists" }\nsend = ["pacs"]\n'
+
+
+def load(database: Database, path: Path) -> Site:
+    """The site in force, as a start makes it."""
+    return compile_site(*in_force(database, path))
 
 
 @pytest.fixture

@@ -1,0 +1,140 @@
+"""The DICOM side of one process: who may call, what is served, the listeners. Every worker has one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+
+from broker import telemetry
+from broker.dicom import command as cmd
+from broker.dicom import status as st
+from broker.dicom import uids
+from broker.dicom.limits import Limits as DicomLimits
+from broker.dicom.provider import Provider
+from broker.dicom.request import Request, Service
+from broker.dicom.tls import TlsContexts, TlsFiles
+from broker.errors import ConfigurationError
+from broker.routing.reception import Reception
+from broker.routing.rules import RuleSet
+from broker.routing.scp import StorageService
+from broker.settings import Settings
+from broker.site.directory import Directory, NodeAdmission
+from broker.site.knocking import KnockBook
+from broker.store.database import Database
+from broker.store.spool import Spool
+from broker.worklist.scp import WorklistService
+
+
+class Imaging:
+    """Storage, worklist and verification behind the DICOM listeners of this process."""
+
+    def __init__(
+        self, settings: Settings, database: Database, directory: Directory, rules: RuleSet, spool: Spool,
+        wake: Callable[[], None], ports: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
+        """`wake` is called, from any thread, after each commit that made work for the queue.
+
+        `ports`: by listener, what the first process has bound; this one joins it there.
+        """
+        self._settings = settings
+        self._database = database
+        self._directory = directory
+        self._ports = ports
+        reception = Reception(database, spool, rules, settings.zone(), wake, small=settings.limits.small_object)
+        self._storage = StorageService(reception, settings.dicom.private_sop_classes)
+        self._wanted: dict[str, int] = {}  # configured port of each listener
+        self.doors: dict[str, Provider] = {}
+        if settings.dicom.plain:
+            self._add("dicom", settings.dicom.host, settings.dicom.port)
+        tls, files = settings.dicom.tls, tls_files(settings)
+        if tls is not None and files is not None:
+            contexts = TlsContexts(files, server=True, place="dicom.tls")
+            self._add("dicom-tls", tls.host or settings.dicom.host, tls.port, contexts)
+
+    def _add(self, name: str, host: str, port: int, tls: TlsContexts | None = None) -> None:
+        """A listener. The same is served at each; limits count per listener and process."""
+        self._wanted[name] = port
+        self.doors[name] = self._door(host, self._ports[name] if self._ports else port, tls)
+
+    def _door(self, host: str, port: int, tls: TlsContexts | None) -> Provider:
+        settings, limits = self._settings, self._settings.limits
+        worklist = WorklistService(
+            self._database, max_answers=settings.worklist.max_answers, charset=settings.worklist.charset
+        )
+        queries = Service(
+            frozenset({uids.MODALITY_WORKLIST}), uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
+            {cmd.C_FIND_RQ: worklist.find},
+        )  # fmt: skip
+        verification = Service(
+            frozenset({uids.VERIFICATION}),
+            uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
+            {cmd.C_ECHO_RQ: self._echo},
+        )
+        admission = NodeAdmission(
+            self._directory, settings.dicom.ae_title, settings.dicom.accept, KnockBook(self._database).knocked,
+            identity_required=settings.dicom.user_identity == "required",
+        )  # fmt: skip
+        return Provider(
+            host, port, admission=admission, services=[verification, queries, self._storage.service()],
+            tls=tls, reuse_port=settings.service.workers > 1,
+            limits=DicomLimits(
+                limits.half_open_per_address, limits.associations_per_address, limits.associations,
+                limits.association_request_timeout, limits.pdu_timeout, limits.association_idle_timeout,
+                limits.tls_handshake_timeout, max_object=limits.dicom_object,
+                associations_per_second=limits.associations_per_second,
+            ),
+        )  # fmt: skip
+
+    async def _echo(self, request: Request) -> None:
+        """C-ECHO answers success only while the database can be read: a modality's test button must not lie."""
+        await asyncio.wrap_future(self._database.ping())
+        await request.respond(st.SUCCESS)
+
+    @property
+    def accepting(self) -> bool:
+        """Every listener is open."""
+        return all(door.accepting for door in self.doors.values())
+
+    def listening(self) -> dict[str, tuple[str, int]]:
+        """Host and bound port of each open listener, by its name."""
+        return {name: (door.host, door.port) for name, door in self.doors.items() if door.accepting}
+
+    async def start(self) -> None:
+        """Open the listeners. Raises ConfigurationError when a port cannot be bound."""
+        first_of_many = self._settings.service.workers > 1 and self._ports is None
+        for name, door in self.doors.items():
+            try:
+                if first_of_many:
+                    _claim(door.host, self._wanted[name])
+                await door.start()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{name.replace('-', '.')}.port: cannot listen: {error.strerror or error}"
+                ) from None
+            telemetry.logger().info("listener.open", listener=name, host=door.host, port=door.port)
+
+    async def stop(self, grace: float) -> None:
+        """Close the listeners; let running requests end within `grace` seconds."""
+        await asyncio.gather(*(door.stop(grace) for door in self.doors.values()))
+
+    def close(self) -> None:
+        """Wait for the threads that receive."""
+        self._storage.close()
+
+
+def tls_files(settings: Settings) -> TlsFiles | None:
+    """Files of `[dicom.tls]`, ours for both sides of an association."""
+    tls = settings.dicom.tls
+    return TlsFiles(tls.certificate, tls.key, tls.ca, tls.crl) if tls else None
+
+
+def _claim(host: str, port: int) -> None:
+    """See that nobody listens there: SO_REUSEPORT would share the port with another broker without a word.
+
+    Raises OSError.
+    """
+    for family, kind, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)

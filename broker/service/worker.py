@@ -1,0 +1,130 @@
+"""A further process on the same DICOM port: receives and answers; the first process does all the rest.
+
+Run by `service.workers` as `python -m broker.service.worker FD`, FD being an inherited socket (`service.channel`).
+When that closes, the first process is gone and this one ends at once: what it acknowledged is on stable storage, and
+a broker that is gone must not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from broker import telemetry
+from broker.errors import BrokerError, ConfigurationError
+from broker.service import loop
+from broker.service.channel import EVERY, Report, Task, snapshot
+from broker.service.housekeeping import Housekeeping
+from broker.service.imaging import Imaging
+from broker.service.site import compile_site
+from broker.site.directory import Directory
+from broker.store.database import Database
+from broker.store.spool import Spool
+
+
+def _end_with_parent(descriptor: int) -> None:
+    """A thread, so that not even a busy event loop outlives the first process."""
+    watch = select.poll()
+    watch.register(descriptor, 0)  # no events but the hang-up, which is always told
+    watch.poll()
+    os._exit(1)
+
+
+class _Worker:
+    def __init__(self, task: Task, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._task = task
+        self._reader = reader
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._woken = False
+
+    async def run(self) -> int:
+        """Serve until told to stop. Raises BrokerError when it cannot start."""
+        loop.on_signals(self._stopping.set)
+        with ExitStack() as stack:
+            settings = self._task.settings
+            site = compile_site(*self._task.documents)
+            database = Database(settings.database_url())
+            stack.callback(database.close)
+            directory = Directory(site.nodes)
+            spool = Spool(settings.service.data_dir / "spool")
+            stack.callback(spool.close)
+            imaging = Imaging(settings, database, directory, site.rules, spool, self._wake, self._task.ports)
+            stack.callback(imaging.close)
+            housekeeping = Housekeeping(database, directory)
+            stack.callback(housekeeping.stop)
+            await imaging.start()
+            housekeeping.start()
+            helpers = [
+                asyncio.create_task(self._listen()),
+                asyncio.create_task(self._report(
+                    lambda: Report(imaging.accepting, database.writable, snapshot())
+                )),
+            ]  # fmt: skip
+            telemetry.logger().info("worker.ready")
+            await self._stopping.wait()
+            await imaging.stop(loop.GRACE)
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+        return 0
+
+    async def _listen(self) -> None:
+        while line := await self._reader.readline():
+            if line == b"stop\n":
+                self._stopping.set()
+
+    async def _report(self, report: Callable[[], Report]) -> None:
+        while True:
+            self._say(f"report {report().encode()}\n")
+            await asyncio.sleep(EVERY)
+
+    def _wake(self) -> None:
+        """From any thread; many commits between two turns of the loop are one line."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._pass_on)
+
+    def _pass_on(self) -> None:
+        self._woken = False
+        self._say("wake\n")
+
+    def _say(self, line: str) -> None:
+        """Unless earlier lines wait still: the first process looks for work by itself, and reports grow old."""
+        if self._writer.transport.get_write_buffer_size() == 0:
+            self._writer.write(line.encode())
+
+
+async def _serve(task: Task, channel: socket.socket) -> int:
+    reader, writer = await asyncio.open_unix_connection(sock=channel)
+    try:
+        return await _Worker(task, reader, writer).run()
+    except BrokerError as error:
+        text = str(error) if isinstance(error, ConfigurationError) else telemetry.describe(error)
+        telemetry.logger().error("worker.failed", error=text)
+        return 1
+    finally:
+        writer.close()
+
+
+def main(descriptor: int) -> int:
+    """Be the worker at the other end of an inherited socket; the exit code."""
+    channel = socket.socket(fileno=descriptor)
+    task = Task.receive(channel)
+    if task is None:
+        return 1
+    threading.Thread(target=_end_with_parent, args=(descriptor,), name="parent", daemon=True).start()
+    log = task.settings.log
+    telemetry.configure(log.level, log.format, log.identifiers, key=task.log_key, worker=task.number)
+    return loop.run(_serve(task, channel))
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

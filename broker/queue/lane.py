@@ -16,8 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from sqlalchemy import Connection
-
 from broker import telemetry
 from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.queue.policy import RetryPolicy
@@ -40,7 +38,7 @@ class Feed:
         self._dispatcher = dispatcher
         self._lane = lane
         self._open: dict[int, Job] = {}
-        self._reports: list[Callable[[Connection], bool]] = []
+        self._reports: list[store.Report] = []
         self._submitted: list[Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self.progressed = False  # something was done: the destination is not away
@@ -97,7 +95,7 @@ class Feed:
             self._timer = None
         if self._reports:
             reports, self._reports = self._reports, []
-            self._submitted.append(self._dispatcher.database.submit(_record, reports))
+            self._submitted.append(self._dispatcher.database.submit(store.report, reports))
 
     async def _flush(self) -> None:
         """Wait until the reports are committed. A lost lease is no error: the new owner decides."""
@@ -124,11 +122,6 @@ class Feed:
     def outstanding(self) -> list[int]:
         """Ids of the jobs this feed holds a lease on."""
         return list(self._open)
-
-
-def _record(connection: Connection, reports: Sequence[Callable[[Connection], bool]]) -> None:
-    for report in reports:
-        report(connection)
 
 
 class Dispatcher:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ _PUT_BACK = Prepared(
         failures=_t.c.failures + bindparam("faults"),
     )
 )  # fmt: skip
+Report = Callable[[Connection], bool]  # `finish` or `put_back` with its arguments
 UNFINISHED = (READY, LEASED, HELD)
 
 
@@ -160,6 +161,12 @@ def put_back(connection: Connection, job: Job, due_at: float, error: str, *, ite
     """Make a job ready again at `due_at`; False if the claim was lost meanwhile."""
     values = {"job": job.id, "claim": job.fence, "due": due_at, "error": error, "faults": int(item_fault)}
     return bool(_PUT_BACK.count(connection, values))
+
+
+def report(connection: Connection, reports: Iterable[Report]) -> None:
+    """Many outcomes in one transaction. A claim that was lost is no error: the new owner decides."""
+    for record in reports:
+        record(connection)
 
 
 def release_held(connection: Connection, kind: str, subject: int, errors: Sequence[str], now: float) -> int:

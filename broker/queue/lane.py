@@ -144,6 +144,7 @@ class Dispatcher:
         self._owner = owner
         self._concurrency = concurrency
         self._running: dict[str, set[asyncio.Task[None]]] = {}
+        self._passed_over: set[str] = set()  # lanes with work that had their workers already
         self._broken: set[str] = set()
         self._swept = 0.0
         self._loop = asyncio.get_running_loop()
@@ -190,10 +191,19 @@ class Dispatcher:
             running = self._running.setdefault(lane, set())
             # one worker first; more only once the lane has proved to work
             wanted = 1 if lane in self._broken else self._concurrency(lane)
+            if len(running) >= wanted:
+                self._passed_over.add(lane)
             while len(running) < wanted:
                 task = self._loop.create_task(self._run_lane(lane))
                 running.add(task)
-                task.add_done_callback(running.discard)
+                task.add_done_callback(lambda task, lane=lane: self._ended(lane, task))
+
+    def _ended(self, lane: str, task: asyncio.Task[None]) -> None:
+        """Work that came after a worker's last look, when it still counted as one, is looked for again."""
+        self._running[lane].discard(task)
+        if lane in self._passed_over:
+            self._passed_over.discard(lane)
+            self._wake()
 
     async def claim(self, lane: str) -> list[Job]:
         """Lease the next jobs of a lane."""

@@ -144,6 +144,77 @@ def test_new_work_is_seen_at_once_when_woken(database: Database, queue: Queue, m
     run(work())
 
 
+def test_work_that_comes_while_a_worker_ends_is_not_left_lying(
+    database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has taken its last look and still counts as running when the wake comes."""
+    monkeypatch.setattr(module, "POLL", 30)
+
+    async def work() -> None:
+        leaving = asyncio.Event()
+
+        async def handler(name: str, feed: Feed) -> None:
+            for job in await feed.take():
+                feed.done(job)
+            await leaving.wait()
+
+        async with dispatching(database, handler) as dispatcher:
+            queue.put(0)
+            await asyncio.to_thread(dispatcher.wake)
+            await until(lambda: queue.states() == ["done"], "the first is done")
+            queue.put(1)
+            await asyncio.to_thread(dispatcher.wake)
+            await remains(lambda: queue.states() == ["done", "ready"], 0.2)
+            leaving.set()
+            await until(lambda: queue.states() == ["done", "done"], "the second is done")
+
+    run(work())
+
+
+def test_many_reports_are_few_commits(database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit for each delivery would slow down what arrives meanwhile."""
+    for number in range(40):
+        queue.put(number)
+    units: list[str] = []
+    real = database.submit
+
+    def counted(unit: Any, *args: Any, **kwargs: Any) -> Any:
+        units.append(unit.__name__)
+        return real(unit, *args, **kwargs)
+
+    monkeypatch.setattr(database, "submit", counted)
+
+    async def handler(name: str, feed: Feed) -> None:
+        while batch := await feed.take():
+            for job in batch:
+                feed.done(job)
+
+    async def work() -> None:
+        async with dispatching(database, handler):
+            await until(lambda: queue.states() == ["done"] * 40, "all are done")
+
+    run(work())
+    assert units.count("report") == 1
+
+
+def test_a_report_does_not_wait_for_the_next_take(database: Database, queue: Queue) -> None:
+    queue.put(0)
+
+    async def work() -> None:
+        sent = asyncio.Event()
+
+        async def handler(name: str, feed: Feed) -> None:
+            for job in await feed.take():
+                feed.done(job)
+            await sent.wait()
+
+        async with dispatching(database, handler):
+            await until(lambda: queue.states() == ["done"], "it is recorded while the worker works on")
+            sent.set()
+
+    run(work())
+
+
 def test_a_handler_that_waits_is_woken_too(database: Database, queue: Queue) -> None:
     took: list[float] = []
 

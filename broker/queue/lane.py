@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from broker import telemetry
@@ -196,7 +197,7 @@ class Dispatcher:
             while len(running) < wanted:
                 task = self._loop.create_task(self._run_lane(lane))
                 running.add(task)
-                task.add_done_callback(lambda task, lane=lane: self._ended(lane, task))
+                task.add_done_callback(partial(self._ended, lane))
 
     def _ended(self, lane: str, task: asyncio.Task[None]) -> None:
         """Work that came after a worker's last look, when it still counted as one, is looked for again."""

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, insert, inspect, text
 
 from broker.errors import ConfigurationError
-from broker.store import migrate
+from broker.store import instances, migrate, tables
 from broker.store.database import Database
 from broker.store.engine import open_engine
 from broker.store.tables import METADATA
@@ -74,6 +75,24 @@ def test_opening_again_keeps_the_data(database_url: str) -> None:
     second.close()
 
 
+def test_objects_of_the_first_schema_stay_as_they_are(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their data set is in a file, so they have no content; small ones that come after the upgrade have."""
+    real = command.upgrade
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate.command, "upgrade", lambda config, _: real(config, "0001"))
+        migrate.upgrade(engine)
+    assert revision(engine) == "0001"
+    values: dict[str, Any] = {name: "1.2" for name in instances.NewInstance.__slots__ if name != "content"}
+    values |= {"version": 1, "path": "20260312/10/a.dcm", "data_offset": 330, "data_length": 4}
+    values |= {"digest": b"x", "received_at": 1.0, "rules_version": 1}
+    with engine.begin() as connection:
+        connection.execute(insert(tables.instance).values(values))
+    assert migrate.upgrade(engine) is True
+    with engine.connect() as connection:
+        (old,) = instances.stored(connection, [1]).values()
+        assert (old.path, old.data_offset, old.data_length, old.content) == ("20260312/10/a.dcm", 330, 4, None)
+
+
 def test_a_newer_database_is_refused_and_left_alone(database_url: str, engine: Engine) -> None:
     migrate.upgrade(engine)
     with engine.begin() as connection:
@@ -102,7 +121,7 @@ def test_a_migration_that_fails_leaves_nothing(engine: Engine, monkeypatch: pyte
 
 _UPGRADE = """
 import sys
-from broker.store import migrate
+from broker.store import instances, migrate, tables
 from broker.store.engine import open_engine
 engine = open_engine(sys.argv[1])
 print("ready", flush=True)

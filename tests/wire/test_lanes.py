@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import os
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -901,6 +903,59 @@ def test_a_file_that_is_gone_or_damaged_is_held(hospital: Hospital) -> None:
     with pacs(hospital, lambda event: 0):
         hospital.until_settled("held", "held", "done")
     assert hospital.queue.errors()[:2] == ["file-missing", "file-damaged"]
+
+
+def test_a_file_that_becomes_shorter_while_it_is_sent_never_arrives_cut(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "CHUNK", 400)
+    hospital.take(ct_slice(1000))
+    real = hospital.spool.read
+
+    def read(name: str, offset: int, size: int) -> bytes:
+        data = real(name, offset, size)
+        os.truncate(hospital.spool.locate(name), offset + size)
+        return data
+
+    monkeypatch.setattr(hospital.spool, "read", read)
+    arrived: list[Any] = []
+
+    def answer(event: Any) -> int:
+        arrived.append(event)
+        return 0
+
+    with pacs(hospital, answer) as associations:
+        hospital.until_settled("held")
+    assert arrived == []
+    assert len(associations) >= 1
+    assert hospital.queue.errors() == ["file-damaged"]
+
+
+def test_the_next_object_is_read_while_the_one_before_is_stored(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = hospital.slices(2)
+    ahead = threading.Event()
+    real = hospital.spool.read
+    count = [0]
+
+    def read(name: str, offset: int, size: int) -> bytes:
+        count[0] += 1
+        if count[0] == 2:
+            ahead.set()
+        return real(name, offset, size)
+
+    monkeypatch.setattr(hospital.spool, "read", read)
+    waited: list[bool] = []
+
+    def answer(event: Any) -> int:
+        waited.append(ahead.wait(10))
+        return 0
+
+    with pacs(hospital, answer):
+        hospital.until_settled("done", "done")
+    assert waited == [True, True]
+    assert first.sop_instance != second.sop_instance
 
 
 def test_a_job_without_an_object_is_held_though_nothing_else_is_there(hospital: Hospital) -> None:

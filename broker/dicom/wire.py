@@ -89,6 +89,8 @@ class Wire(asyncio.BufferedProtocol):
         """Free space behind what was received; never empty, since reading pauses when the buffer is full."""
         if self._parting:
             return memoryview(self._buffer)
+        if self._end == len(self._buffer):  # only until `secure` is done, so by a few turns of the loop at most
+            self._replace(2 * len(self._buffer))
         return memoryview(self._buffer)[self._end :]
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -99,9 +101,8 @@ class Wire(asyncio.BufferedProtocol):
                 self.kill()
             return
         self._end += nbytes
-        if self._end == len(self._buffer) and self.transport is not None:
-            self._paused_reading = True
-            self.transport.pause_reading()
+        if not self._hold:
+            self._pause_when_full()
         if self._end - self._start >= self._wanted:
             self._wake()
 
@@ -161,7 +162,7 @@ class Wire(asyncio.BufferedProtocol):
         # uvloop begins to read after connection_made in spite of a pause there: the first bytes may be here already
         self.transport.pause_reading()
         early = bytes(memoryview(self._buffer)[: self._end])
-        self._end, self._paused_reading = 0, False
+        self._end = 0
         try:
             async with asyncio.timeout(within):
                 starting = self._loop.create_task(
@@ -178,6 +179,8 @@ class Wire(asyncio.BufferedProtocol):
             raise ConnectionLost("the peer closed the connection")
         self.transport = transport
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
+        self._hold = False  # the peer's first data may be here before this transport is
+        self._pause_when_full()
 
     @property
     def certificate(self) -> bytes | None:
@@ -202,7 +205,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Close after what was written has left; a peer that does not read it in time loses the rest."""
-        if self.transport is None:
+        if self.transport is None or self.transport.is_closing():
             return
         self.transport.close()
         if self.transport.get_write_buffer_size():
@@ -275,6 +278,11 @@ class Wire(asyncio.BufferedProtocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _pause_when_full(self) -> None:
+        if self._end == len(self._buffer) and self.transport is not None:
+            self._paused_reading = True
+            self.transport.pause_reading()
 
     def _make_room(self, count: int) -> None:
         """Have `count` bytes fit behind `_start`, with space to read ahead once data flows."""

@@ -22,7 +22,7 @@ MAX_ELEMENTS = 5_000_000
 MAX_INFLATED = 256 * 1024**2
 MAX_RATIO = 1_000  # beyond, a deflated data set is a bomb and no image
 UNDEFINED = 0xFFFFFFFF
-_PIECE = 256 * 1024  # bytes inflated at once
+_PIECE = 256 * 1024  # bytes that go in or come out at once; more would stand in memory three times
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _SHORT = frozenset(
     {
@@ -58,7 +58,11 @@ def scan(data: Buffer, transfer_syntax: str, wanted: Container[int]) -> DataSetS
     """
     if transfer_syntax in uids.DEFLATED_SYNTAXES:
         with _inflating:
-            return _scan(_inflate(memoryview(data)), transfer_syntax, wanted)
+            plain = _inflate(data)
+            try:
+                return _scan(plain, transfer_syntax, wanted)
+            finally:
+                plain.clear()  # an error would keep it for as long as its traceback lives
     return _scan(data, transfer_syntax, wanted)
 
 
@@ -171,17 +175,21 @@ class _Walk:
             position += length
 
 
-def _inflate(data: memoryview) -> bytearray:
-    """Inflate a deflated data set, bounded in size and ratio (PS3.5 A.5)."""
+def _inflate(data: Buffer) -> bytearray:
+    """Inflate a deflated data set, bounded in size and ratio (PS3.5 A.5).
+
+    Pieces are copies: a view that an error keeps alive would not let a mapped file be closed.
+    """
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     limit = min(MAX_INFLATED, MAX_RATIO * len(data) + 65_536)
     plain = bytearray()
     try:
         for start in range(0, len(data), _PIECE):
-            piece: bytes | memoryview = data[start : start + _PIECE]
+            piece = bytes(data[start : start + _PIECE])
             while piece and not engine.eof:
-                plain += engine.decompress(piece, limit + 1 - len(plain))
+                plain += engine.decompress(piece, min(_PIECE, limit + 1 - len(plain)))
                 if len(plain) > limit:
+                    plain.clear()
                     raise BadContent("deflated data set too large", code="bad-deflate")
                 piece = engine.unconsumed_tail
     except zlib.error:

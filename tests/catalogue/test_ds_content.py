@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from support import raw as wire
 from support.abuse import MIB, State, echo_time
-from support.forwarding import Archive
 from support.elements import SEQUENCE_END, UNDEFINED, explicit, implicit, item, thing
+from support.forwarding import Archive
 from support.objects import Encoded
 from support.raw import CT, RawScu
 from support.scale import scaled

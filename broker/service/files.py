@@ -90,13 +90,20 @@ class Supply:
         while not self._ready:
             if not self._files:
                 return None
-            await asyncio.shield(self._fetch())
-        loaded = self._ready.popleft()
-        if self._files and self._coming is None and len(self._ready) < BATCH_FILES // 2:
+            coming = self._fetch()
+            loaded = await asyncio.shield(coming)
+            if coming is self._coming:  # nobody else who waited has taken it over
+                self._coming = None
+                self._ready.extend(loaded)
+                for _ in loaded:
+                    self._files.popleft()
+        first = self._ready.popleft()
+        if self._files and len(self._ready) < BATCH_FILES // 2:
             self._fetch()
-        return loaded
+        return first
 
     def _fetch(self) -> asyncio.Future[list[Loaded]]:
+        """What is read now; begins to read the next files if that is nothing."""
         if self._coming is None:
             batch: list[DicomFile] = []
             size = 0
@@ -106,15 +113,7 @@ class Supply:
                 batch.append(file)
                 size += _memory(file)
             self._coming = asyncio.get_running_loop().run_in_executor(None, _load, batch)
-            self._coming.add_done_callback(self._arrived)
         return self._coming
-
-    def _arrived(self, coming: asyncio.Future[list[Loaded]]) -> None:
-        self._coming = None
-        if not coming.cancelled() and coming.exception() is None:  # `take` sees that
-            for loaded in coming.result():
-                self._files.popleft()
-                self._ready.append(loaded)
 
 
 def _memory(file: DicomFile) -> int:

@@ -1,20 +1,21 @@
 """Sends objects to a DICOM node: many per association, bytes as they were received (PS3.4 annex B, SCU).
 
 Presentation contexts are chosen from what is queued. A destination that refuses a context holds the objects that
-need it, and only those. The association lingers shortly for more work, since modalities send one image at a time.
+need it, and only those. Associations come from a pool: modalities send one image at a time, and each is passed on
+at once without the cost of a new association.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from broker import faults, telemetry
 from broker.delivery.outcome import verdict
-from broker.dicom import uids
-from broker.dicom.association import Association
-from broker.dicom.message import Context
-from broker.dicom.user import Proposal, Remote, associate
+from broker.dicom import reading
+from broker.dicom.message import Data
+from broker.dicom.pool import Lease, Pair, Pool
+from broker.dicom.user import Remote
 from broker.errors import PeerFault
 from broker.queue.lane import Feed
 from broker.site.nodes import Node
@@ -24,13 +25,10 @@ from broker.store.instances import StoredObject
 from broker.store.jobs import Job
 from broker.store.spool import Spool
 
-LINGER = 1.0  # seconds an association stays open for the next object
 CHUNK = 1024 * 1024
 BUSY_IN_A_ROW = 3  # so many A7xx in a row: the destination is in trouble, not the objects
-MAX_CONTEXTS = 128
 
-Pair = tuple[str, str]  # SOP class, transfer syntax
-_Item = tuple[Job, StoredObject, Context]
+_Item = tuple[Job, StoredObject]
 
 
 class DicomDelivery:
@@ -43,6 +41,7 @@ class DicomDelivery:
         self._spool = spool
         self._node = node
         self._remote = remote
+        self._pools: dict[str, Pool] = {}
 
     async def __call__(self, name: str, feed: Feed) -> None:
         """Send what the lane of node `name` holds. Raises PeerFault when the destination is away."""
@@ -54,25 +53,36 @@ class DicomDelivery:
                     feed.hold(job, "unknown-node")
                 jobs = await feed.take()
                 continue
-            jobs = await self._associate(node, feed, jobs)
+            jobs = await self._send(node, feed, jobs)
 
-    async def _associate(self, node: Node, feed: Feed, jobs: list[Job]) -> list[Job]:
-        """One association; returns jobs that need contexts it did not propose, or the next ones if it needed none."""
+    async def close(self) -> None:
+        """Release the associations that wait for more."""
+        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+
+    async def _send(self, node: Node, feed: Feed, jobs: list[Job]) -> list[Job]:
+        """Send on one association; returns jobs that need contexts it did not propose, or the next ones."""
         objects = await self._objects(jobs)
-        proposed = _pairs(objects.values())
-        if not proposed:
+        pairs = list(dict.fromkeys(_pair(item) for item in objects.values()))
+        if not pairs:
             for job in jobs:
                 feed.hold(job, "no-instance")
             return await feed.take()
-        async with associate(self._remote(node), [Proposal(c, (s,)) for c, s in proposed]) as association:
-            sending = _Sending(association, frozenset(proposed), self._spool, feed)
+        async with self._pool(node).lease(pairs) as lease:
+            sending = _Sending(lease, self._spool, feed)
             while jobs:
                 later = await sending.send(jobs, objects)
                 if later:
                     return later
-                jobs = await feed.take(wait=LINGER)
+                jobs = await feed.take()
                 objects = await self._objects(jobs) if jobs else {}
         return []
+
+    def _pool(self, node: Node) -> Pool:
+        pool = self._pools.get(node.name)
+        if pool is None:
+            pool = Pool(lambda: self._remote(self._node(node.name) or node), limit=node.associations)
+            self._pools[node.name] = pool
+        return pool
 
     async def _objects(self, jobs: Sequence[Job]) -> dict[int, StoredObject]:
         return await asyncio.wrap_future(self._database.read(instances.stored, [job.subject for job in jobs]))
@@ -81,44 +91,45 @@ class DicomDelivery:
 class _Sending:
     """The objects of one association."""
 
-    def __init__(self, association: Association, proposed: frozenset[Pair], spool: Spool, feed: Feed) -> None:
-        self._association = association
-        self._proposed = proposed
+    def __init__(self, lease: Lease, spool: Spool, feed: Feed) -> None:
+        self._lease = lease
         self._spool = spool
         self._feed = feed
         self._busy = 0
+        self._later: list[Job] = []
 
     async def send(self, jobs: Sequence[Job], objects: dict[int, StoredObject]) -> list[Job]:
         """Send these; returns those whose context was not proposed on this association."""
-        later: list[Job] = []
         ready: list[_Item] = []
+        self._later = []
         for job in jobs:
             item = objects.get(job.subject)
             if item is None:
                 self._feed.hold(job, "no-instance")
-                continue
-            pair = (item.sop_class_uid, item.transfer_syntax_uid)
-            context = self._association.context(*pair)
-            if context is not None:
-                ready.append((job, item, context))
-            elif pair in self._proposed:
-                self._feed.hold(job, "no-presentation-context")
+            elif self._lease.accepts(_pair(item)):
+                ready.append((job, item))
             else:
-                later.append(job)
+                self._not_accepted(job, item)
         await self._send_all(ready)
-        return later
+        return self._later
+
+    def _not_accepted(self, job: Job, item: StoredObject) -> None:
+        if _pair(item) in self._lease.proposed:
+            self._feed.hold(job, "no-presentation-context")
+        else:
+            self._later.append(job)
 
     async def _send_all(self, ready: Sequence[_Item]) -> None:
         """One after the other; the next is read while the destination stores the one before."""
         loading = self._load(ready[:1])
         try:
-            for number, (job, item, context) in enumerate(ready):
+            for number, (job, item) in enumerate(ready):
                 head, damage = await loading[0]
                 loading = self._load(ready[number + 1 : number + 2])
                 if damage:
                     self._feed.hold(job, damage)
                 else:
-                    await self._send_one(job, item, context, head)
+                    await self._send_one(job, item, head)
         finally:
             for future in loading:
                 future.cancel()
@@ -127,7 +138,7 @@ class _Sending:
         """For each the first piece of its data set, mostly all of it; or why it cannot be sent."""
         loop = asyncio.get_running_loop()
         found: list[asyncio.Future[tuple[bytes, str]]] = []
-        for _, item, _ in items:
+        for _, item in items:
             if item.content is None:
                 found.append(loop.run_in_executor(None, self._begin, item))
             else:
@@ -135,16 +146,23 @@ class _Sending:
                 found[-1].set_result((item.content, ""))
         return found
 
-    async def _send_one(self, job: Job, item: StoredObject, context: Context, head: bytes) -> None:
+    async def _send_one(self, job: Job, item: StoredObject, head: bytes) -> None:
         faults.point("delivery.send")
-        whole = len(head) == item.data_length
-        data = head + _padding(item) if whole else self._read(item, head)
+
+        def source() -> Data:
+            if len(head) == item.data_length:
+                return head + reading.padding(item.data_length, item.transfer_syntax_uid)
+            return self._read(item, head)
+
         try:
-            response = await self._association.store(context, item.sop_instance_uid, data)
+            response = await self._lease.store(_pair(item), item.sop_instance_uid, source)
         except PeerFault as error:
             # it ended with this object in flight: perhaps because of it, so others go first next time
-            self._feed.retry(job, error.code, item_fault=True)
+            self._feed.retry(job, error.code, item_fault=self._lease.in_flight)
             raise
+        if response is None:  # an association that had ended was replaced, and now the destination does not want it
+            self._not_accepted(job, item)
+            return
         faults.point("delivery.sent")
         status = response.status
         code = f"status-{status:04X}"
@@ -181,15 +199,9 @@ class _Sending:
             if len(piece) != size:
                 raise OSError("the file became shorter while it was sent")  # never a shorter object at the peer
             yield piece
-        if padding := _padding(item):
+        if padding := reading.padding(item.data_length, item.transfer_syntax_uid):
             yield padding
 
 
-def _padding(item: StoredObject) -> bytes:
-    """PS3.5 A.5: a deflated data set is padded to even length, some senders forget."""
-    return b"\0" if item.data_length % 2 and item.transfer_syntax_uid in uids.DEFLATED_SYNTAXES else b""
-
-
-def _pairs(objects: Iterable[StoredObject]) -> list[Pair]:
-    """Distinct SOP class and transfer syntax pairs, at most as many as an association has contexts."""
-    return list(dict.fromkeys((o.sop_class_uid, o.transfer_syntax_uid) for o in objects))[:MAX_CONTEXTS]
+def _pair(item: StoredObject) -> Pair:
+    return item.sop_class_uid, item.transfer_syntax_uid

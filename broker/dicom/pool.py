@@ -31,6 +31,7 @@ class _Line:
     """An open association and what was asked for in it."""
 
     association: Association
+    remote: Remote
     proposed: frozenset[Pair]
     opened: float
     timer: asyncio.TimerHandle | None = None
@@ -43,6 +44,7 @@ class Lease:
         """`renew` opens a new association in place of one that had been idle."""
         self._line = line
         self._renew = renew
+        self.in_flight = False  # an object is on its way: if the association ends now, it may be the reason
 
     @property
     def association(self) -> Association:
@@ -68,16 +70,17 @@ class Lease:
             context = self.association.context(*pair)
             if context is None:
                 return None
+            self.in_flight = True
             try:
                 response = await self.association.store(context, sop_instance, source())
             except PeerFault as error:
                 if self._renew is None or error.code not in _GONE:
                     raise
                 # it ended while it was idle, or in the moment in which we sent; to store an object twice is harmless
-                renew, self._renew = self._renew, None
+                renew, self._renew, self.in_flight = self._renew, None, False
                 self._line = await renew()
                 continue
-            self._renew = None
+            self._renew, self.in_flight = None, False
             return response
 
 
@@ -132,9 +135,11 @@ class Pool:
             await asyncio.wait(self._parting)
 
     def _take_idle(self, needed: Sequence[Pair]) -> _Line | None:
-        now = asyncio.get_running_loop().time()
-        for line in reversed(self._idle):  # the one used last is the likeliest to live
-            if not line.association.ended_by and self._covers(line, needed, now):
+        remote, now = self._remote(), asyncio.get_running_loop().time()
+        for line in self._idle[::-1]:  # the one used last is the likeliest to live
+            if line.association.ended_by or line.remote != remote:  # another address or certificate by now
+                self._part(line)
+            elif self._covers(line, needed, now):
                 self._forget(line)
                 return line
         return None
@@ -154,7 +159,8 @@ class Pool:
         earlier = [pair for pair in reversed(self._seen) if pair not in needed]
         proposed = [*needed, *earlier][:MAX_CONTEXTS]
         proposals = [Proposal(abstract, (transfer,)) for abstract, transfer in proposed]
-        association = await open_association(self._remote(), proposals)
+        remote = self._remote()
+        association = await open_association(remote, proposals)
         telemetry.POOL_LEASES.labels(how).inc()
         for pair in reversed(proposed):
             self._seen.pop(pair, None)
@@ -162,7 +168,7 @@ class Pool:
                 self._seen[pair] = None
         for pair in list(self._seen)[:-MAX_CONTEXTS]:
             del self._seen[pair]
-        return _Line(association, frozenset(proposed), asyncio.get_running_loop().time())
+        return _Line(association, remote, frozenset(proposed), asyncio.get_running_loop().time())
 
     async def _make_room(self) -> None:
         """Release idle ones that stand in the way of a new one, and wait until they are gone for the peer too."""

@@ -224,6 +224,8 @@ class Dispatcher:
         try:
             await feed.settle(error)
             await self._judge(lane, error, feed.progressed)
+            if error is None and feed.progressed:
+                self._wake()  # work that came after the last `take` found this lane still busy
         except StoreUnavailable as trouble:
             telemetry.logger().warning("queue.unavailable", lane=lane, error=telemetry.describe(trouble))
 

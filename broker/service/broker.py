@@ -59,6 +59,10 @@ class Broker:
         self._documents = in_force(self.database, settings.service.site)
         site = compile_site(*self._documents)
         self.directory = Directory(site.nodes)
+        remotes = Remotes(
+            settings.dicom.ae_title, self.directory.nodes, tls_files(settings), settings.service.site.parent
+        )
+        self._delivery = DicomDelivery(self.database, self.spool, self.directory.node, remotes)
         self.dispatcher = self._dispatcher()
         self._imaging = Imaging(settings, self.database, self.directory, site.rules, self.spool, self.dispatcher.wake)
         self._stack.callback(self._imaging.close)
@@ -77,19 +81,14 @@ class Broker:
     # --- parts -------------------------------------------------------------------------------------------
 
     def _dispatcher(self) -> Dispatcher:
-        delivery = self._settings.delivery
-        remotes = Remotes(
-            self._settings.dicom.ae_title, self.directory.nodes, tls_files(self._settings),
-            self._settings.service.site.parent,
-        )  # fmt: skip
-        send = DicomDelivery(self.database, self.spool, self.directory.node, remotes)
+        times = self._settings.delivery
 
         def concurrency(lane: str) -> int:
             node = self.directory.node(lane.partition(":")[2])
             return node.associations if node else 1
 
         return Dispatcher(
-            self.database, {"deliver": send}, RetryPolicy(delivery.retry_first, delivery.retry_last, delivery.give_up),
+            self.database, {"deliver": self._delivery}, RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}", concurrency,
         )  # fmt: skip
 
@@ -145,6 +144,7 @@ class Broker:
             self._imaging.stop(grace), self._workers.stop(grace), *(server.stop(grace) for server in self._mllp)
         )
         await self.dispatcher.stop(grace)
+        await self._delivery.close()
         if self._running is not None:
             await self._running
         await self._web.stop()

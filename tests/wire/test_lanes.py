@@ -23,7 +23,6 @@ from support.objects import Encoded, ct_slice
 from support.peers import received, storescp
 from support.spool import spool_files
 
-from broker.delivery import lane as delivery
 from broker.delivery.lane import DicomDelivery
 from broker.dicom import negotiation as neg
 from broker.dicom import uids
@@ -58,7 +57,6 @@ def database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL", 0.03)
-    monkeypatch.setattr(delivery, "LINGER", 0.1)
 
 
 class Queue:
@@ -702,8 +700,10 @@ class Hospital:
         """Run the lane until the jobs, by subject, are in these states."""
 
         async def work() -> None:
-            async with dispatching(self.database, self.delivery(), policy=policy):
+            delivery = self.delivery()
+            async with dispatching(self.database, delivery, policy=policy):
                 await until(lambda: self.states() == list(states), f"{states}, at last {self.states()}", 15)
+            await delivery.close()
 
         run(work())
 
@@ -716,13 +716,16 @@ def hospital(database: Database, tmp_path: Path) -> Iterator[Hospital]:
 
 
 @contextmanager
-def pacs(hospital: Hospital, answer: Callable[[Any], int], *classes: str) -> Iterator[list[Any]]:
+def pacs(
+    hospital: Hospital, answer: Callable[[Any], int], *classes: str,
+    released: Callable[[Any], None] = lambda event: None,
+) -> Iterator[list[Any]]:  # fmt: skip
     """A pynetdicom destination; the list fills with its associations."""
     accepted: list[Any] = []
     ae = AE(ae_title="PACS")
     for abstract in classes or (CT,):
         ae.add_supported_context(abstract, [uids.EXPLICIT_LE])
-    events = [(evt.EVT_C_STORE, answer), (evt.EVT_ACCEPTED, accepted.append)]
+    events = [(evt.EVT_C_STORE, answer), (evt.EVT_ACCEPTED, accepted.append), (evt.EVT_RELEASED, released)]
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=events)
     hospital.destination(server.server_address[1])
     try:
@@ -746,20 +749,81 @@ def test_many_objects_share_one_association(hospital: Hospital) -> None:
         assert len(associations) == 1
 
 
-def test_an_association_lingers_for_the_next_object(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "LINGER", 3)
+def test_an_association_stays_for_the_next_object_and_is_released_at_the_end(hospital: Hospital) -> None:
     hospital.slices(1)
-    with pacs(hospital, lambda event: 0) as associations:
+    released: list[Any] = []
+    with pacs(hospital, lambda event: 0, released=released.append) as associations:
 
         async def work() -> None:
-            async with dispatching(hospital.database, hospital.delivery()) as dispatcher:
-                for count in range(1, 4):
+            delivery = hospital.delivery()
+            async with dispatching(hospital.database, delivery) as dispatcher:
+                for count in range(1, 6):
                     await until(lambda n=count: hospital.states() == ["done"] * n, "it is done")
+                    await until(lambda: not any(dispatcher._running.values()), "the lane has ended")
                     await asyncio.to_thread(hospital.slices, 1)
                     dispatcher.wake()
+                await until(lambda: hospital.states() == ["done"] * 6, "all are done")
+                assert released == []
+            await delivery.close()
+            await until(lambda: len(released) == 1, "it is released")
 
         run(work())
         assert len(associations) == 1
+
+
+@pytest.mark.parametrize("how", ["while it is idle", "when it is used again"])
+def test_an_association_that_the_destination_ended_is_no_fault_of_the_object(hospital: Hospital, how: str) -> None:
+    hospital.slices(1)
+    stored: list[Any] = []
+
+    def answer(event: Any) -> int:
+        first = all(event.assoc is not assoc for assoc in stored)
+        stored.append(event.assoc)
+        if how == "when it is used again" and not first and len(set(stored)) == 1:
+            event.assoc.abort()
+        return 0
+
+    with pacs(hospital, answer) as associations:
+
+        async def work() -> None:
+            delivery = hospital.delivery()
+            async with dispatching(hospital.database, delivery) as dispatcher:
+                await until(lambda: hospital.states() == ["done"], "the first is done")
+                if how == "while it is idle":
+                    await asyncio.to_thread(stored[0].abort)
+                await asyncio.to_thread(hospital.slices, 1)
+                dispatcher.wake()
+                await until(lambda: hospital.states() == ["done", "done"], "the second is done")
+            await delivery.close()
+
+        run(work())
+        assert len(associations) == 2
+    assert [(row["attempts"], row["failures"]) for row in hospital.queue.rows()] == [(1, 0), (1, 0)]
+    assert hospital.queue.breaker()[0] == 0
+
+
+def test_a_destination_that_moves_is_found_at_its_new_address(hospital: Hospital) -> None:
+    hospital.slices(1)
+    with pacs(hospital, lambda event: 0) as old:
+        before = hospital.nodes
+        with pacs(hospital, lambda event: 0) as new:
+            after, hospital.nodes = hospital.nodes, before
+
+            async def work() -> None:
+                delivery = DicomDelivery(
+                    hospital.database, hospital.spool, lambda name: hospital.nodes.get(name),
+                    Remotes("BROKER", (), None, Path()),
+                )  # fmt: skip
+                async with dispatching(hospital.database, delivery) as dispatcher:
+                    await until(lambda: hospital.states() == ["done"], "the first is done")
+                    hospital.nodes = after
+                    await asyncio.to_thread(hospital.slices, 1)
+                    dispatcher.wake()
+                    await until(lambda: hospital.states() == ["done", "done"], "the second is done")
+                await delivery.close()
+
+            run(work())
+            assert (len(old), len(new)) == (1, 1)
 
 
 def test_dm19_a_refused_context_holds_only_the_objects_that_need_it(hospital: Hospital) -> None:

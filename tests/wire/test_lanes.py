@@ -23,6 +23,7 @@ from support.objects import Encoded, ct_slice
 from support.peers import received, storescp
 from support.spool import spool_files
 
+from broker.delivery import lane as delivery
 from broker.delivery.lane import DicomDelivery
 from broker.dicom import negotiation as neg
 from broker.dicom import uids

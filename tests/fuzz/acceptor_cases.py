@@ -98,7 +98,7 @@ async def retrieve(request: Request) -> None:
     """C-GET and C-MOVE: one sub-operation on the same association where the peer takes it; or no end."""
     await request.data.read_all(1 << 18)
     if request.command.number(cmd.PRIORITY) == NEVER:
-        await asyncio.sleep(60)
+        await asyncio.sleep(LIMITS.pdu_timeout + 1)
     context = request.association.context("1.2.840.10008.5.1.4.1.1.2")
     if context is not None and request.command.field == cmd.C_GET_RQ:
         await request.association.store(context, "2.999.14.7", b"\x08\x00\x05\x00CS\x00\x00")

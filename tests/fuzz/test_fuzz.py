@@ -54,7 +54,7 @@ def test_ds14_a_short_run(kind: str, mine: harness.Harness, tmp_path: Path) -> N
 
 def test_ds14_over_sockets() -> None:
     """A provider and a real broker: what the walk refuses is not answered 0000, and both live on."""
-    assert sockets.run(SEED, 400) == 0
+    assert sockets.run(SEED, 250) == 0
 
 
 @settings(

@@ -18,9 +18,11 @@ import psutil
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.certificates import Authority, client
 from support.objects import ct_slice
 from support.peers import received, storescp
 from support.raw import RawScu
+from support.secure import AC, associates, door, node, tls_port
 from support.site import Mllp, Site, destination, order
 from support.tools import ENVIRONMENT, run, wait_until
 
@@ -175,6 +177,17 @@ def test_both_processes_serve_one_port_and_count_as_one(tmp_path: Path, database
         assert "worker=2" in site.logged()
         assert "worker=1" in site.logged()
     assert "worker.died" not in site.logged()
+
+
+def test_the_tls_listener_is_shared_as_well(tmp_path: Path, database_url: str) -> None:
+    hospital = Authority(tmp_path / "ca", kind="ec")
+    context = client(hospital.issue("ct01"), hospital.ca)
+    config = {"dicom": {"port": 0, "plain": False}, "dicom.tls": door(hospital, hospital.issue("broker"))}
+    with running(make(tmp_path / "site", database_url, site=node("ct01"), config=config)) as site:
+        for _ in range(20):
+            assert associates(tls_port(site), context, "CT01")[0] == AC
+        wait_until(lambda: sum(metrics(site, "broker_dimse_answers_total").values()) == 20, 10, "reports")
+        assert metrics(site, "broker_dimse_answers_total").keys() == {"1", "2"}
 
 
 def test_work_from_a_worker_is_delivered_at_once(tmp_path: Path, database_url: str) -> None:

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from interop.running import Running
 from support.archive import Archive, archive
+from support.peers import sink
 from support.site import Mllp, Site, destination, order
 from support.tools import wait_until
 
+from broker.dicom import uids
+from interop.running import Running
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
 pytest.register_assert_rewrite("interop.cells")
 
 
@@ -38,10 +42,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The broker as it is run, with one order on the worklist of CT01."""
     folder = tmp_path_factory.mktemp("broker")
     with (
-        archive() as destination_archive,
-        Site(folder, site=destination("archive", destination_archive.port) + RULE) as site,
+        sink(CT, sorted(uids.TRANSFER_SYNTAXES)) as (port, received),
+        Site(folder, site=destination("archive", port) + RULE) as site,
     ):
         with Mllp(site.hl7) as ris:
             assert ris.exchange(order(1))["MSA"][0][1] == "AA"
             assert ris.exchange(order(2, station="MR01", modality="MR"))["MSA"][0][1] == "AA"
-        yield Running(site, destination_archive)
+        yield Running(site, received)

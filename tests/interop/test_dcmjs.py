@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from interop.cells import BROKER, PROVIDER, USER
-from interop.running import Running
 from support.archive import Archive
 from support.asking import Asking
 from support.talker import Talker, talker
 from support.tools import node_modules
+
+from interop.cells import BROKER, PROVIDER, USER
+from interop.running import Running
 
 SCRIPT = Path(__file__).parents[1] / "support" / "foreign" / "dcmjs_peer.js"
 

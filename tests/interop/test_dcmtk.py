@@ -1,4 +1,4 @@
-"""DCMTK: its users echoscu, findscu, storescu, dcmsend, movescu, getscu and dcmprscu, its providers in `support.dcmtk`."""
+"""DCMTK: users echoscu, findscu, storescu, dcmsend, movescu, getscu, dcmprscu; providers storescp, dcmqrscp, others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import re
 from pathlib import Path
 
 import pytest
-from interop.cells import CT, same, study, study_uid, write
-from interop.running import Running
 from pydicom.dataset import Dataset
 from support.archive import (
-    FILM_BOX, FILM_SESSION, IMAGE_BOX, PRINT, PRINTER, PRINTER_INSTANCE, Archive, archive, from_bytes, to_bytes,
+    FILM_BOX,
+    FILM_SESSION,
+    IMAGE_BOX,
+    PRINT,
+    PRINTER,
+    PRINTER_INSTANCE,
+    Archive,
+    archive,
+    from_bytes,
+    to_bytes,
 )  # fmt: skip
 from support.asking import Asking, keys
 from support.dcmtk import dcmprscp, dcmqrscp, dcmrecv, print_configuration, wlmscpfs
@@ -21,6 +28,8 @@ from support.worklist import dataset, document
 
 from broker.dicom import uids
 from broker.dicom.association import Association
+from interop.cells import CT, same, study, study_uid, write
+from interop.running import Running
 
 STUDY_ROOT = ("-S", "-k", "QueryRetrieveLevel=STUDY")
 
@@ -193,5 +202,3 @@ def pixels() -> Dataset:
     box = Dataset()
     box.ImageBoxPosition, box.BasicGrayscaleImageSequence = 1, [image]
     return box
-
-

@@ -11,10 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from interop.cells import same, study, study_uid, write
-from interop.running import Running
 from support.archive import Archive
 from support.tools import free_port, run, wait_until
+
+from interop.cells import same, study, study_uid, write
+from interop.running import Running
 
 
 def gdcmscu(called: str, port: int, *words: str | Path, files: list[Path] | None = None) -> None:

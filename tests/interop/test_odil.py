@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from interop.cells import BROKER, PROVIDER, USER
-from interop.running import Running
 from pydicom.dataset import Dataset
 from support.archive import MPPS, Archive, archive
 from support.asking import Asking
 from support.objects import fresh_uid
 from support.talker import Talker, talker
 from support.tools import wait_until, waits
+
+from interop.cells import BROKER, PROVIDER, USER
+from interop.running import Running
 
 SCRIPT = Path(__file__).parents[1] / "support" / "foreign" / "odil_peer.py"
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from interop.cells import CT, same, study, study_uid
-from interop.running import Running
 from pydicom.dataset import Dataset
 from support.archive import COMMITMENT, COMMITMENT_INSTANCE, Archive, archive, to_bytes
 from support.asking import Asking, keys
@@ -21,6 +19,8 @@ from support.worklist import dataset, document
 
 from broker.dicom import uids
 from broker.dicom.association import Association
+from interop.cells import CT, same, study, study_uid
+from interop.running import Running
 
 PLUGIN = "/usr/share/orthanc/plugins/libModalityWorklists.so"
 

@@ -8,16 +8,25 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from interop.cells import CT, same, study, study_uid
-from interop.running import Running
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association as Foreign
 from pynetdicom.presentation import PresentationContext
 from support.archive import (
-    COMMITMENT, COMMITMENT_INSTANCE, FILM_SESSION, FIND, GET, MOVE, MPPS, MPPS_RETRIEVE, PRINT, Archive, archive,
-    from_bytes, to_bytes,
+    COMMITMENT,
+    COMMITMENT_INSTANCE,
+    FILM_SESSION,
+    FIND,
+    GET,
+    MOVE,
+    MPPS,
+    MPPS_RETRIEVE,
+    PRINT,
+    Archive,
+    archive,
+    from_bytes,
+    to_bytes,
 )  # fmt: skip
 from support.asking import Asking, keys
 from support.objects import Encoded, fresh_uid
@@ -27,6 +36,8 @@ from support.tools import wait_until
 from broker.dicom import uids
 from broker.dicom.association import Association
 from broker.dicom.user import Proposal
+from interop.cells import CT, same, study, study_uid
+from interop.running import Running
 
 EXPLICIT, IMPLICIT = uids.EXPLICIT_LE, uids.IMPLICIT_LE
 

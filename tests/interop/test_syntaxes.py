@@ -9,27 +9,26 @@ import zlib
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
-from interop.cells import CT, write
-from interop.running import Running
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import AllTransferSyntaxes
-from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
+from pynetdicom import AE, AllStoragePresentationContexts, build_context
+from support.archive import Archive
 from support.asking import Asking
 from support.objects import Encoded, fresh_uid
-from support.archive import Archive
-from support.peers import association, orthanc, received, send, storescp
+from support.peers import association, orthanc, received, send, sink, storescp
 from support.tools import run, wait_until
 
 from broker.dicom import uids
 from broker.dicom.association import Association
 from broker.dicom.user import Proposal
 from broker.errors import PeerFault
+from interop.cells import CT, write
+from interop.running import Running
 
 SYNTAXES = sorted(uids.TRANSFER_SYNTAXES)
 PAIRS = list(product(sorted(uids.STORAGE_CLASSES), SYNTAXES))
@@ -65,28 +64,6 @@ def test_pynetdicom_broker_negotiates_everything(broker: Running) -> None:
             assert accepted == set(pairs)
 
 
-@pytest.fixture(scope="module")
-def peer() -> Iterator[tuple[Any, dict[str, tuple[str, bytes]]]]:
-    """A pynetdicom provider of CT in every syntax, and syntax and bytes by SOP Instance UID of what it has taken."""
-    kept: dict[str, tuple[str, bytes]] = {}
-
-    def keep(event: evt.Event) -> int:
-        data = event.request.DataSet.getvalue()
-        kept[str(event.request.AffectedSOPInstanceUID)] = (str(event.context.transfer_syntax), data)
-        return 0
-
-    ae = AE("PYNET")
-    ae.add_supported_context(CT, SYNTAXES)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)])
-    yield server, kept
-    server.shutdown()
-
-
-def port(server: Any) -> int:
-    """Of a pynetdicom provider."""
-    return int(server.socket.getsockname()[1])
-
-
 def test_pynetdicom_provider_negotiates_everything() -> None:
     ae = AE("PYNET")
     ae.add_supported_context(CT, SYNTAXES)
@@ -99,7 +76,7 @@ def test_pynetdicom_provider_negotiates_everything() -> None:
             return {(c.abstract_syntax, c.transfer_syntax) for c in made.contexts.values()}
 
         proposals = [Proposal(sop_class, (syntax,)) for sop_class, syntax in pairs]
-        assert Asking(port(running), "PYNET").on(proposals, accepted) == set(pairs)
+        assert Asking(running.socket.getsockname()[1], "PYNET").on(proposals, accepted) == set(pairs)
     running.shutdown()
 
 
@@ -134,12 +111,11 @@ def test_pynetdicom_broker_objects_of_every_syntax_pass_unchanged(broker: Runnin
         assert (got.transfer_syntax, got.data) == (item.transfer_syntax, item.data)
 
 
-def test_pynetdicom_provider_takes_objects_of_every_syntax(peer: tuple[Any, Any]) -> None:
+def test_pynetdicom_provider_takes_objects_of_every_syntax() -> None:
     objects = [encoded(syntax) for syntax in SYNTAXES]
-    assert Asking(port(peer[0]), "PYNET").store(*objects) == [0] * len(objects)
-    assert [peer[1][o.sop_instance] for o in objects] == [(o.transfer_syntax, o.data) for o in objects]
-
-
+    with sink(CT, SYNTAXES) as (port, received):
+        assert Asking(port, "SINK").store(*objects) == [0] * len(objects)
+    assert list(received.values()) == objects
 
 
 def test_dcmtk_user_sends_every_syntax_that_it_knows(ours: Archive, folder: Path) -> None:

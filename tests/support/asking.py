@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from pydicom.dataset import Dataset
-from support.archive import FIND, GET, MOVE, Archive, from_bytes, to_bytes
-from support.objects import Encoded
 
 from broker.dicom import status as st
 from broker.dicom import uids
@@ -16,6 +14,8 @@ from broker.dicom.association import Association
 from broker.dicom.invocation import Response
 from broker.dicom.request import Service
 from broker.dicom.user import Proposal, Remote, associate
+from support.archive import FIND, GET, MOVE, Archive, from_bytes, to_bytes
+from support.objects import Encoded
 
 Result = TypeVar("Result")
 NATIVE = (uids.EXPLICIT_LE, uids.IMPLICIT_LE)

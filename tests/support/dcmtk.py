@@ -81,15 +81,16 @@ def wlmscpfs(folder: Path, *items: Dataset) -> Iterator[int]:
 
 def print_configuration(folder: Path, port: int, title: str) -> Path:
     """A configuration file of DCMTK's print programs, for one printer."""
-    places = {name: folder / name for name in ("spool", "database", "lut", "reports", "log")}
-    for place in places.values():
-        place.mkdir(parents=True)
+    names = ("spool", "database", "lut", "reports", "log")
+    spool, database, lut, reports, log = (folder / name for name in names)
+    for name in names:
+        (folder / name).mkdir(parents=True)
     path = folder / "dcmpstat.cfg"
     path.write_text(
-        f"[[GENERAL]]\n[APPLICATION]\nLogDirectory = {places['log']}\n[PRINT]\nDirectory = {places['spool']}\nDetailedLog = false\n"
-        f"BinaryLog = false\nSleep = 1\nMinPrintResolution = 64\\64\nMaxPrintResolution = 8192\\8192\n"
-        f"[DATABASE]\nDirectory = {places['database']}\n[LUT]\nDirectory = {places['lut']}\n[REPORT]\nDirectory = {places['reports']}\n"
-        "[NETWORK]\naetitle = DCMTK\n"
+        f"[[GENERAL]]\n[APPLICATION]\nLogDirectory = {log}\n[DATABASE]\nDirectory = {database}\n"
+        f"[LUT]\nDirectory = {lut}\n[REPORT]\nDirectory = {reports}\n[NETWORK]\naetitle = DCMTK\n"
+        f"[PRINT]\nDirectory = {spool}\nDetailedLog = false\nBinaryLog = false\nSleep = 1\n"
+        "MinPrintResolution = 64\\64\nMaxPrintResolution = 8192\\8192\n"
         f"[[COMMUNICATION]]\n[{title}]\nAetitle = {title}\nPort = {port}{PRINTER}"
     )
     return path

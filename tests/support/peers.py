@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.uid import UID
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
@@ -53,6 +53,26 @@ def send(port: int, objects: Sequence[Encoded], folder: Path, **names: str) -> l
             response = assoc.send_c_store(path)
             statuses.append(response.Status if "Status" in response else -1)
     return statuses
+
+
+@contextmanager
+def sink(sop_class: str, syntaxes: Sequence[str]) -> Iterator[tuple[int, dict[str, Encoded]]]:
+    """A pynetdicom provider of one storage class: its port, and what it has taken, by SOP Instance UID."""
+    kept: dict[str, Encoded] = {}
+
+    def keep(event: evt.Event) -> int:
+        request, syntax = event.request, str(event.context.transfer_syntax)
+        uid = str(request.AffectedSOPInstanceUID)
+        kept[uid] = Encoded(str(request.AffectedSOPClassUID), uid, syntax, request.DataSet.getvalue())
+        return 0
+
+    ae = AE("SINK")
+    ae.add_supported_context(sop_class, list(syntaxes))
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)])
+    try:
+        yield server.socket.getsockname()[1], kept
+    finally:
+        server.shutdown()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -69,10 +70,18 @@ def wait_until(condition: Callable[[], object], seconds: float, what: str) -> No
 
 
 def free_port() -> int:
-    """A port that was free a moment ago, for foreign programs that cannot bind at 0 and tell."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that was free a moment ago, for foreign programs that cannot bind at 0 and tell.
+
+    Below the range from which Linux takes ports at 0 and for outgoing connections, so that none of these takes it.
+    """
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def listens(port: int) -> bool:
@@ -90,7 +99,7 @@ def waits(port: int) -> bool:
 
 
 def node_modules(package: str) -> str:
-    """The folder that holds an npm package for Node's NODE_PATH: `$BROKER_TEST_NODE_MODULES`, or where .ci/run puts it."""
+    """What NODE_PATH must be for an npm package: `$BROKER_TEST_NODE_MODULES`, or where .ci/run installs it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(os.environ.get("BROKER_TEST_NODE_MODULES") or cache / "worklist-broker-tests" / "node_modules")
     if not (folder / package).is_dir():

@@ -11,7 +11,9 @@ import odil
 
 PORT, FOLDER = int(sys.argv[1]), sys.argv[2]
 NATIVE = [odil.registry.ExplicitVRLittleEndian, odil.registry.ImplicitVRLittleEndian]
-FIND, MOVE, GET = (getattr(odil.registry, f"StudyRootQueryRetrieveInformationModel{name}") for name in ("Find", "Move", "Get"))
+FIND, MOVE, GET = (
+    getattr(odil.registry, f"StudyRootQueryRetrieveInformationModel{name}") for name in ("Find", "Move", "Get")
+)
 WORKLIST = odil.registry.ModalityWorklistInformationModelFind
 MPPS = odil.registry.ModalityPerformedProcedureStep
 Role = odil.AssociationParameters.PresentationContext.Role
@@ -88,7 +90,7 @@ def answers(base, project):
 def only(keys, data_set):
     """What a C-FIND asked for."""
     found = odil.DataSet()
-    for tag in keys.keys():
+    for tag in keys.keys():  # noqa: SIM118 - a data set iterates over elements
         if tag in data_set:
             found.add(tag, data_set[tag])
     return found
@@ -113,12 +115,17 @@ def serve_one(association):
     store.set_callback(stored)
     create.set_callback(lambda message: 0)
     change.set_callback(lambda message: 0)
-    for scp, generator in zip((find, get, move), generators):
+    for scp, generator in zip((find, get, move), generators, strict=True):
         scp.set_generator(generator)
     command = odil.messages.Message.Command
     served = {
-        command.C_ECHO_RQ: echo, command.C_STORE_RQ: store, command.C_FIND_RQ: find, command.C_GET_RQ: get,
-        command.C_MOVE_RQ: move, command.N_CREATE_RQ: create, command.N_SET_RQ: change,
+        command.C_ECHO_RQ: echo,
+        command.C_STORE_RQ: store,
+        command.C_FIND_RQ: find,
+        command.C_GET_RQ: get,
+        command.C_MOVE_RQ: move,
+        command.N_CREATE_RQ: create,
+        command.N_SET_RQ: change,
     }
     try:
         while True:
@@ -264,8 +271,17 @@ def kept():
 
 
 WORK = {
-    "echo": echo, "store": store, "find": find, "worklist": worklist, "move": move, "get": get, "set": change,
-    "node": node, "hold": hold, "kept": kept, "serve": serve,
+    "echo": echo,
+    "store": store,
+    "find": find,
+    "worklist": worklist,
+    "move": move,
+    "get": get,
+    "set": change,
+    "node": node,
+    "hold": hold,
+    "kept": kept,
+    "serve": serve,
 }
 if __name__ == "__main__":
     for line in sys.stdin:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -60,6 +61,9 @@ def test_dcmtk_comes_and_is_sent_to_by_tls(tmp_path: Path, hospital: Authority) 
                 sent = run("storescu", *call, tmp_path / "one.dcm", timeout=10)
                 assert sent.returncode == 0, sent.stdout
             wait_until(lambda: received(tmp_path / "pacs"), 20, "the image is delivered by TLS")
+            config_file = str(tmp_path / "site" / "broker.toml")
+            asked = run(sys.executable, "-m", "broker", "echo", "pacs", "--config", config_file)
+            assert asked.returncode == 0, asked.stdout
             wait_until(lambda: site.rows("select state from job") in ([], [("done",)]), 10, "the job is done")
             with urllib.request.urlopen(f"{site.web}/health/ready", timeout=10) as answer:
                 assert answer.status == 200

@@ -85,9 +85,9 @@ send = ["archive"]
 """
 
 
-@pytest.fixture(scope="session")
-def forwarding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    """One such broker for all data sets."""
+@pytest.fixture(scope="session", params=[32_768, 1], ids=["small objects in the database", "all in files"])
+def forwarding(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """One such broker for all data sets, and one that keeps small objects in files too."""
     received: set[bytes] = set()
 
     def serve(peer: RawScu) -> None:
@@ -103,7 +103,7 @@ def forwarding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
         made = Site(
             tmp_path_factory.mktemp("archive"),
             site=destination("archive", scp.port) + destination("wrong", 9) + RULES,
-            config={"limits": LIMITS},
+            config={"limits": LIMITS | {"small_object": request.param}},
         )
         with warm(made) as running:
             yield Archive(running, received)

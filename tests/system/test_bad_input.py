@@ -10,11 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.objects import SAMPLES, Encoded, ct_slice, from_sample
-from support.raw import RawScu, associate_rq, c_store_rq, p_data
+from support.objects import Encoded, ct_slice
+from support.raw import RawScu
 from support.site import FS, VT, Mllp, Site, order
-from support.spool import spool_files
-from support.tools import ENVIRONMENT, run, wait_until
+from support.tools import ENVIRONMENT, run
 
 TIMEOUT = 1.0  # seconds, for stalls; scaled down from a minute
 
@@ -111,74 +110,13 @@ def test_garbage_on_the_hl7_port_gets_no_positive_answer(site: Site) -> None:
             assert b"MSA|AA" not in ris.receive()
 
 
-# --- DICOM -----------------------------------------------------------------------------------------------
+# --- DICOM: the rest is in tests/catalogue ---------------------------------------------------------------
 
 
 def test_wrong_called_ae_title_is_rejected(site: Site) -> None:
     found = run("echoscu", "-aec", "SOMEBODY", "127.0.0.1", str(site.dicom))
     assert found.returncode != 0
     assert "Called AE Title Not Recognized" in found.stdout
-    with RawScu(site.dicom) as peer:
-        kind, body = peer.associate([("1.2.840.10008.1.1", "1.2.840.10008.1.2")], called=b"../other")
-        assert (kind, body[1:]) == (3, bytes((1, 1, 7)))
-
-
-def test_pdu_of_4_gib_is_cut_at_its_header(site: Site) -> None:
-    with RawScu(site.dicom) as peer:
-        peer.socket.sendall(b"\x01\x00\xff\xff\xff\xff" + bytes(1000))
-        assert peer.pdu()[0] in (7, 0)  # abort, or gone already
-    with RawScu(site.dicom) as peer:
-        assert peer.associate([("1.2.840.10008.1.1", "1.2.840.10008.1.2")])[0] == 2
-        peer.socket.sendall(b"\x04\x00\xff\xff\xff\xff" + bytes(1000))
-        assert peer.pdu()[0] in (7, 0)
-
-
-def test_half_a_pdu_then_silence_ends_in_time(site: Site) -> None:
-    item = ct_slice(8192)
-    with RawScu(site.dicom, timeout=TIMEOUT * 10) as peer, RawScu(site.dicom, timeout=TIMEOUT * 10) as other:
-        other.socket.sendall(associate_rq([("1.2.840.10008.1.1", "1.2.840.10008.1.2")])[:50])
-        assert peer.associate([(item.sop_class, item.transfer_syntax)])[0] == 2
-        peer.socket.sendall(p_data(1, c_store_rq(item.sop_class, item.sop_instance), is_command=True))
-        peer.socket.sendall(p_data(1, item.data, is_command=False)[:3000])
-        assert peer.pdu()[0] == 7
-        assert other.pdu()[0] in (7, 0)
-    assert site.rows("select count(*) from instance where sop_instance_uid = ?", item.sop_instance) == [(0,)]
-
-
-def test_uid_that_is_a_path_is_refused_and_no_file_appears(site: Site) -> None:
-    item = ct_slice(1024)
-    folder = {path for path in site.folder.rglob("*") if path.suffix != ".dcm"}
-    for uid in ("../../etc/x", "/etc/x", "1.2.840." + "9" * 60, "1.02.3", "", "1.2.3\\..\\x"):
-        hostile = Encoded(item.sop_class, uid, item.transfer_syntax, item.data)
-        assert store(site, hostile) == 0xA900, uid
-    assert {path for path in site.folder.rglob("*") if path.suffix != ".dcm"} == folder
-    assert not Path(site.folder.parent / "etc").exists()
-
-
-def test_uid_in_command_and_data_set_differ(site: Site) -> None:
-    item = ct_slice(1024)
-    assert store(site, Encoded(item.sop_class, "2.999.1.2.3", item.transfer_syntax, item.data)) == 0xA900
-    assert site.rows("select count(*) from instance where sop_instance_uid = '2.999.1.2.3'") == [(0,)]
-
-
-def test_truncated_pixel_data_is_not_stored_as_good(site: Site) -> None:
-    item = ct_slice(40_000)
-    cut = Encoded(item.sop_class, item.sop_instance, item.transfer_syntax, item.data[:-100])
-    assert store(site, cut) == 0xC000
-    damaged = from_sample(SAMPLES / "MR_truncated.dcm")
-    assert damaged is not None
-    assert store(site, damaged) == 0xC000
-    assert site.rows("select count(*) from instance where sop_instance_uid = ?", item.sop_instance) == [(0,)]
-    assert store(site, item) == 0  # the whole object is welcome afterwards
-
-
-def test_nothing_refused_stays_in_the_spool(site: Site) -> None:
-    known = {row[0] for row in site.rows("select path from instance where path <> ''")}
-    spool = site.data / "spool"
-    wait_until(
-        lambda: {p.relative_to(spool).as_posix() for p in spool_files(spool) if "unclaimed" not in p.parts} == known,
-        5, "the spool holds what the database knows",
-    )  # fmt: skip
 
 
 # --- configuration ---------------------------------------------------------------------------------------

@@ -206,7 +206,7 @@ class RawScu:
         kind, body = self.pdu()
         if kind != 4:
             return None
-        return us_of(body, 0x0120), status_of(body)
+        return us_of(body[6:], 0x0120), status_of(body)
 
     def echo(self) -> int | None:
         """C-ECHO; the status."""
@@ -237,11 +237,16 @@ class RawScu:
 
 
 def status_of(body: bytes) -> int:
-    """Status in a P-DATA-TF body that holds a response."""
-    return us_of(body, 0x0900)
+    """Status in a P-DATA-TF body that begins with a response."""
+    return us_of(body[6:], 0x0900)
 
 
-def us_of(body: bytes, tag: int) -> int:
-    """Value of a US element of the command set in a P-DATA-TF body."""
-    mark = body.index(struct.pack("<HHI", 0, tag, 2))
-    return int.from_bytes(body[mark + 8 : mark + 10], "little")
+def us_of(command: bytes, tag: int) -> int:
+    """Value of a US element of a command set."""
+    position = 0
+    while position < len(command):
+        _, found, length = struct.unpack_from("<HHI", command, position)
+        if found == tag:
+            return int.from_bytes(command[position + 8 : position + 8 + length], "little")
+        position += 8 + length
+    raise LookupError(f"no (0000,{tag:04x})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import urllib.request
 from dataclasses import dataclass
 from typing import Self
 
@@ -60,9 +61,15 @@ class State:
         assert self.process.num_fds() <= self.files + 80  # and have a database connection of their own
         assert self.growth() < growth
         wait_until(lambda: orphans(site) == [], 5, "the spool holds what the database knows")
-        said = site.logged()[self.log :]
+        said = site.logged()[self.log :] + fetched(site, "/metrics") + fetched(site, "/health/ready")
         assert [word for word in ("Traceback", "defect", "never awaited") if word in said] == []
         assert [canary for canary in CANARIES if canary in said.casefold()] == []
+
+
+def fetched(site: Site, path: str) -> str:
+    """What the web answers, soon and without an error."""
+    with urllib.request.urlopen(site.web + path, timeout=2) as answer:
+        return str(answer.read(), "utf-8")
 
 
 def sockets(process: psutil.Process) -> int:

@@ -2,6 +2,8 @@
 
 python tests/bench/idle.py
 python tests/bench/idle.py --count 100 --seconds 3        the short variant of CI
+
+At the end each of them answers a C-ECHO: they were alive all the time.
 """
 
 from __future__ import annotations
@@ -17,10 +19,19 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import psutil
 from support.bench import options, pynetdicom_scp, quiet_site
-from support.raw import RawScu
+from support.raw import RawScu, command, element, p_data, us
 from support.tools import wait_until
 
 VERIFICATION, IMPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2"
+
+ECHO = p_data(
+    1,
+    command(
+        element(0x0002, VERIFICATION.encode()), element(0x0100, us(0x30)), element(0x0110, us(1)),
+        element(0x0800, us(0x0101)),
+    ),
+    is_command=True,
+)  # fmt: skip
 
 
 def cost(pid: int, port: int, called: bytes, count: int, seconds: float) -> tuple[float, float]:
@@ -40,8 +51,10 @@ def cost(pid: int, port: int, called: bytes, count: int, seconds: float) -> tupl
     wait_until(lambda: time.monotonic() - began > seconds, seconds + 10, "time passes")
     percent = (sum(process.cpu_times()[:2]) - spent) / (time.monotonic() - began) * 100
     grown = (process.memory_info().rss - before) / 2**20
-    for peer in peers:
-        peer.socket.close()
+    for number, peer in enumerate(peers):
+        peer.socket.sendall(ECHO)
+        assert peer.status() == 0, f"association {number} is gone"
+        peer.close()
     return percent, grown
 
 

@@ -17,35 +17,29 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.bench import options, quiet_site, storescu, write_files
-from support.objects import Encoded, ct_slice, fresh_uid
+from pydicom.dataset import Dataset
+from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid
+from support.bench import forwarder, options, storescu, write_files
+from support.objects import Encoded, encode
 from support.peers import storescp
-from support.tools import free_port, wait_until
+from support.tools import wait_until
 
-SITE = """
-[default]
-action = "send"
-send = ["archive"]
-[[node]]
-name = "archive"
-kind = "dicom"
-ae_title = "ARCHIVE"
-host = "127.0.0.1"
-port = {port}
-roles = ["destination"]
-"""
-ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 BLOCK = 1024 * 1024
 
 
 def write_large(path: Path, mib: int) -> None:
-    """A multi-frame object with `mib` MiB of pixel data, written in pieces."""
-    model = ct_slice(0)
-    uid = fresh_uid(len(model.sop_instance))
-    head = model.data[: model.data.rindex(b"\xe0\x7f\x10\x00")].replace(model.sop_instance.encode(), uid.encode())
-    head += b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<I", mib * BLOCK)
+    """A Multi-frame Grayscale Word Secondary Capture, two frames a MiB, written in pieces; each MiB has its number."""
+    ds = Dataset()
+    ds.SOPClassUID, ds.SOPInstanceUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid()
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = "2.999.7.1", "2.999.7.1.1"
+    ds.Modality, ds.ConversionType, ds.PatientID, ds.PatientName = "OT", "SYN", "CANARY1", "Canary^Carl"
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 0
+    ds.NumberOfFrames, ds.Rows, ds.Columns = 2 * mib, 512, 512
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 16, 15
+    model = encode(ds)
+    head = model.data + b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<I", mib * BLOCK)
     with path.open("wb") as file:
-        file.write(Encoded(model.sop_class, uid, model.transfer_syntax, head).part10())
+        file.write(Encoded(model.sop_class, model.sop_instance, model.transfer_syntax, head).part10())
         for number in range(mib):
             file.write(struct.pack("<I", number) * (BLOCK // 4))
 
@@ -71,10 +65,9 @@ def tail_digest(path: Path, size: int) -> str:
 def main() -> None:
     """Run and print."""
     chosen = options(__doc__, mib=2048).parse_args()
-    port = free_port()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        with quiet_site(folder / "broker", None, SITE.format(port=port)) as site, storescp(folder / "out", port=port):
+        with forwarder(folder / "broker") as (site, port), storescp(folder / "out", port=port):
             storescu(write_files(folder / "warm", 20, 512 * 1024), site.dicom, "BROKER")
             wait_until(lambda: len(list((folder / "out").iterdir())) == 20, 60, "warmed up")
             assert site.process is not None

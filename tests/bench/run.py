@@ -1,6 +1,6 @@
 """All benchmarks of the wire, one after the other.
 
-python tests/bench/run.py            full size, half an hour
+python tests/bench/run.py            full size, about six minutes
 python tests/bench/run.py --short    a sign of life for CI, under a minute
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 from support.objects import Encoded, ct_slice, fresh_uid
 from support.peers import orthanc
-from support.site import Site
+from support.site import Site, destination
 from support.tools import ENVIRONMENT, background, free_port, listens, tool, wait_until
 
 PYNETDICOM = """
@@ -100,10 +101,10 @@ def pynetdicom_scp(folder: Path) -> Iterator[Receiver]:
 
 @contextmanager
 def dcmtk_scp(folder: Path, name: str = "dcmtk", *options: str) -> Iterator[Receiver]:
-    """DCMTK's storescp, one process for each association so that several are served at once."""
+    """DCMTK's storescp: one association after the other; with the option `--fork` several at once."""
     store, port = folder / name, free_port()
     store.mkdir()
-    arguments = ["--fork", "--bit-preserving", "-od", str(store), "+uf", *options, str(port)]
+    arguments = ["--bit-preserving", "-od", str(store), "+uf", *options, str(port)]
     with background("storescp", *arguments, ready=lambda: listens(port), cwd=folder):
         yield Receiver(port, "DCMTK", lambda: len(list(store.iterdir())))
 
@@ -116,10 +117,28 @@ def receivers(folder: Path) -> Iterator[dict[str, Receiver]]:
         peer = stack.enter_context(orthanc(folder / "orthanc"))
         yield {
             "broker": Receiver(site.dicom, "BROKER", lambda: int(site.rows("select count(*) from instance")[0][0])),
-            "dcmtk": stack.enter_context(dcmtk_scp(folder)),
+            "dcmtk": stack.enter_context(dcmtk_scp(folder, "dcmtk", "--fork")),
             "orthanc": Receiver(peer.dicom, "ORTHANC", peer.count),
             "pynetdicom": stack.enter_context(pynetdicom_scp(folder)),
         }
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A loopback port that nobody listens on and nobody else gets; who sets SO_REUSEADDR may listen on it."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
+
+
+@contextmanager
+def forwarder(folder: Path) -> Iterator[tuple[Site, int]]:
+    """A broker that sends all it gets to the node ARCHIVE, and the port where a storescp may be that node."""
+    with closed_port() as port:
+        text = '[default]\naction = "send"\nsend = ["archive"]\n' + destination("archive", port)
+        with quiet_site(folder, {"delivery": {"retry_first": 0.1, "retry_last": 0.2}}, text) as site:
+            yield site, port
 
 
 def write_files(folder: Path, count: int, size: int) -> list[str]:
@@ -153,23 +172,34 @@ def rotated(names: Sequence[str], number: int) -> list[str]:
 
 
 def report(title: str, times: Mapping[str, Sequence[float]], ours: str, targets: Sequence[Target], count: int) -> None:
-    """Medians, spread, rates, ratios to `ours`, and each target beside what was seen."""
-    print(f"\n{title}, median of {len(times[ours])}")
-    own = statistics.median(times[ours])
+    """The table with ratios to `ours`, and each target beside what was seen."""
+    table(title, times, ours, count)
+    asked(times, ours, targets)
+
+
+def table(title: str, times: Mapping[str, Sequence[float]], base: str, count: int) -> None:
+    """Medians, spread, rates, ratios to `base`."""
+    print(f"\n{title}, median of {len(times[base])}")
+    reference = statistics.median(times[base])
     for peer, values in sorted(times.items(), key=lambda pair: statistics.median(pair[1])):
         median = statistics.median(values)
         print(
             f"  {peer:24} {median:8.3f} s   min {min(values):.3f}  max {max(values):.3f}   "
-            f"{count / median:8.0f} /s   {median / own:5.2f} x the time of {ours}"
+            f"{count / median:8.0f} /s   {median / reference:5.2f} x the time of {base}"
         )
+
+
+def asked(times: Mapping[str, Sequence[float]], ours: str, targets: Sequence[Target]) -> None:
+    """Each target beside what was seen."""
+    own = statistics.median(times[ours])
     for target in targets:
         peer = statistics.median(times[target.peer])
         if target.most:
             met = "met" if own <= target.most * peer else "MISSED"
-            print(f"  asked: at most {target.most} x {target.peer}'s time; seen: {own / peer:.2f} x  {met}")
+            print(f"  {ours}: asked: at most {target.most} x {target.peer}'s time; seen: {own / peer:.2f} x  {met}")
         else:
             met = "met" if peer >= target.least * own else "MISSED"
-            print(f"  asked: at least {target.least} x {target.peer}'s rate; seen: {peer / own:.2f} x  {met}")
+            print(f"  {ours}: asked: at least {target.least} x {target.peer}'s rate; seen: {peer / own:.2f} x  {met}")
 
 
 def options(text: str | None, **more: Any) -> argparse.ArgumentParser:

@@ -57,6 +57,10 @@ def test_dcmtk_comes_and_is_sent_to_by_tls(tmp_path: Path, hospital: Authority) 
                 assert echo.returncode == 0, echo.stdout
             found = run("findscu", "-W", "-k", "PatientName", *call)
             assert found.returncode == 0, found.stdout
+            # before anything is delivered: storescp serves one association at a time
+            config_file = str(tmp_path / "site" / "broker.toml")
+            asked = run(sys.executable, "-m", "broker", "echo", "pacs", "--config", config_file)
+            assert asked.returncode == 0, asked.stdout
             for _ in range(5):
                 sent = run("storescu", *call, tmp_path / "one.dcm", timeout=10)
                 assert sent.returncode == 0, sent.stdout

@@ -23,8 +23,11 @@ class Agreement:
     window: tuple[int, int]
 
 
-def agree(request: neg.AssociationRequest, services: Mapping[str, Service], limits: Limits) -> Agreement:
+def agree(
+    request: neg.AssociationRequest, services: Mapping[str, Service], limits: Limits, *, identity_checked: bool = False
+) -> Agreement:
     """Answer a request by what is served here, `services` by abstract syntax."""
+    identity = request.user.identity if identity_checked else None
     proposed_roles = {role.sop_class: role for role in request.user.roles}
     akin = _akin(request.user, services)
     results, contexts, chosen = [], {}, {}
@@ -50,7 +53,7 @@ def agree(request: neg.AssociationRequest, services: Mapping[str, Service], limi
         limits.max_pdu, uids.IMPLEMENTATION_CLASS, uids.IMPLEMENTATION_VERSION,
         None if request.user.window is None else (window[1], window[0]), tuple(roles.values()),
         _extended(request.user, services, contexts),
-        identity_answer=b"" if request.user.identity and request.user.identity.positive_response else None,
+        identity_answer=b"" if identity and identity.positive_response else None,
     )  # fmt: skip
     answer = neg.AssociationAccept(request.called_ae, request.calling_ae, tuple(results), user)
     return Agreement(answer, contexts, chosen, window)

@@ -29,6 +29,13 @@ LOCAL_LIMIT = Refusal(2, 3, 2, "local-limit")
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """The peer may come in. A positive response is given only to a user identity that was checked (PS3.7 D.3.3.7)."""
+
+    identity_checked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where a connection comes from; the certificate (DER) is one that the TLS handshake has verified."""
 
@@ -39,6 +46,6 @@ class Origin:
 class Admission(Protocol):
     """Decides who may associate."""
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
-        """None to let the peer in."""
+    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | Grant | None:
+        """A refusal, or a grant; None is a plain one."""
         ...

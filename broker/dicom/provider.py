@@ -21,6 +21,7 @@ from broker.dicom.admission import (
     LOCAL_LIMIT,
     TEMPORARY_CONGESTION,
     Admission,
+    Grant,
     Origin,
     Refusal,
 )
@@ -157,22 +158,22 @@ class Provider:
         self._log(refusal.code, "dicom.refused", address, refusal.code, **names)
         return refusal
 
-    def _enter(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
+    def _enter(self, request: AssociationRequest, origin: Origin) -> Refusal | Grant:
         """Admission and limits; from here on the connection counts as an association."""
-        refusal = None
+        answer: Refusal | Grant | None = None
         if request.application_context != uids.APPLICATION_CONTEXT:
-            refusal = APPLICATION_CONTEXT_UNKNOWN
+            answer = APPLICATION_CONTEXT_UNKNOWN
         elif self._full(origin.address):
-            refusal = LOCAL_LIMIT
-        if refusal is None:
-            refusal = self._admission.admit(request, origin)
-        if refusal is not None:
+            answer = LOCAL_LIMIT
+        if answer is None:
+            answer = self._admission.admit(request, origin)
+        if isinstance(answer, Refusal):
             names = {"calling_ae": request.calling_ae, "called_ae": request.called_ae}
-            return self._refused(origin.address, refusal, **names)
+            return self._refused(origin.address, answer, **names)
         _decrease(self._half_open, origin.address)
         self._established[origin.address] += 1
         telemetry.ASSOCIATIONS.labels("provider").inc()
-        return None
+        return answer or Grant()
 
     def _full(self, address: str) -> bool:
         return (

@@ -11,7 +11,7 @@ from broker import telemetry
 from broker.dicom import negotiation as neg
 from broker.dicom import pdu
 from broker.dicom.acceptance import agree
-from broker.dicom.admission import Origin, Refusal
+from broker.dicom.admission import Grant, Origin, Refusal
 from broker.dicom.association import Association
 from broker.dicom.limits import Limits
 from broker.dicom.message import Peer
@@ -19,7 +19,7 @@ from broker.dicom.request import Service
 from broker.dicom.wire import ConnectionLost, DeadlinePassed, Wire
 from broker.errors import ProtocolViolation
 
-Enter = Callable[[neg.AssociationRequest, Origin], Refusal | None]
+Enter = Callable[[neg.AssociationRequest, Origin], Refusal | Grant]
 Allow = Callable[[str], Refusal | None]
 
 
@@ -87,12 +87,14 @@ class Session:
             raise ConnectionLost("the peer gave up")
         if kind != pdu.ASSOCIATE_RQ:
             raise ProtocolViolation("the first PDU is not an association request", code="unexpected-pdu")
-        request = self._judge(bytes(body))
-        if isinstance(request, Refusal):
-            self._ended_by = "refused"
-            await self._wire.write(pdu.reject(request.result, request.source, request.reason))
-            return
-        agreed = agree(request, self._services, self._limits)
+        refusal = self._allow(self._wire.address)
+        if refusal is not None:  # too soon: not even decoded
+            return await self._refuse(refusal)
+        request = neg.decode_request(bytes(body))
+        entry = self._enter(request, Origin(self._wire.address, self._wire.certificate))
+        if isinstance(entry, Refusal):
+            return await self._refuse(entry)
+        agreed = agree(request, self._services, self._limits, identity_checked=entry.identity_checked)
         peer = Peer(request.calling_ae, request.called_ae, self._wire.address, dict(request.user.extended))
         self._association = Association(
             self._wire, peer, agreed.contexts, max_length=request.user.max_length, limits=self._limits,
@@ -104,10 +106,6 @@ class Session:
             contexts=len(agreed.contexts), duration=round(time.monotonic() - started, 4),
         )  # fmt: skip
 
-    def _judge(self, body: bytes) -> neg.AssociationRequest | Refusal:
-        """The request, if it may begin. One that comes too soon is not even decoded. Raises ProtocolViolation."""
-        refusal = self._allow(self._wire.address)
-        if refusal is not None:
-            return refusal
-        request = neg.decode_request(body)
-        return self._enter(request, Origin(self._wire.address, self._wire.certificate)) or request
+    async def _refuse(self, refusal: Refusal) -> None:
+        self._ended_by = "refused"
+        await self._wire.write(pdu.reject(refusal.result, refusal.source, refusal.reason))

@@ -14,6 +14,7 @@ from broker.dicom.admission import (
     CALLING_AE_UNKNOWN,
     IDENTITY_REFUSED,
     NOT_AUTHENTIC,
+    Grant,
     Origin,
     Refusal,
 )
@@ -95,8 +96,8 @@ class NodeAdmission:
         self._knocked = knocked
         self._identity_required = identity_required
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
-        """None to let the peer in. A node that fails to prove itself is logged and counted (UL-12, UL-13)."""
+    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | Grant | None:
+        """Refuse, or let the peer in. A node that fails to prove itself is logged and counted (UL-12, UL-13)."""
         if request.called_ae != self._ae_title:
             return CALLED_AE_UNKNOWN
         calling = request.calling_ae
@@ -115,7 +116,9 @@ class NodeAdmission:
             telemetry.logger().warning(
                 "node.authentication_failed", peer=origin.address, calling_ae=calling, reason=reason
             )
-        return IDENTITY_REFUSED if reason == "identity" else NOT_AUTHENTIC if reason else None
+            return IDENTITY_REFUSED if reason == "identity" else NOT_AUTHENTIC
+        checked = request.user.identity is not None and any(node.username for node in named)
+        return Grant(identity_checked=True) if checked else None
 
     def _doubt(self, named: tuple[Node, ...], request: AssociationRequest, origin: Origin) -> str:
         """Why the caller is not one of the nodes of its AE title, empty if it is (or need not be one)."""

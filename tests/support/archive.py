@@ -22,7 +22,7 @@ from pydicom.filewriter import write_dataset
 from broker.dicom import command as cmd
 from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.admission import Origin, Refusal
+from broker.dicom.admission import Grant, Origin, Refusal
 from broker.dicom.association import Association
 from broker.dicom.negotiation import AssociationRequest
 from broker.dicom.provider import Provider
@@ -90,9 +90,9 @@ class Archive:
         """Hold these."""
         self.objects.update({item.sop_instance: item for item in objects})
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
-        """Everybody may come in."""
-        return None
+    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | Grant:
+        """Everybody may come in, and is believed to be who it says."""
+        return Grant(identity_checked=True)
 
     # --- composite services ------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from support.certificates import Authority, Files
 
 from broker import telemetry
 from broker.dicom import tls
-from broker.dicom.admission import CALLING_AE_UNKNOWN, IDENTITY_REFUSED, NOT_AUTHENTIC, Origin, Refusal
+from broker.dicom.admission import CALLING_AE_UNKNOWN, IDENTITY_REFUSED, NOT_AUTHENTIC, Grant, Origin, Refusal
 from broker.dicom.negotiation import AssociationRequest
 from broker.dicom.user_information import UserIdentity, UserInformation
 from broker.errors import ConfigurationError
@@ -40,6 +40,9 @@ def ct(hospital: Authority) -> Files:
 @pytest.fixture(scope="module")
 def mr(hospital: Authority) -> Files:
     return hospital.issue("mr01")
+
+
+CHECKED = Grant(identity_checked=True)
 
 
 def admit(
@@ -147,8 +150,8 @@ def test_ul15_required_means_required(identity: UserIdentity | None) -> None:
 
 
 def test_ul15_the_right_identity_enters() -> None:
-    assert admit([IDENTIFIED], identity=GOOD) is None
-    assert admit([CT | {"username": "ct01"}], identity=UserIdentity(1, b"ct01")) is None
+    assert admit([IDENTIFIED], identity=GOOD) == CHECKED
+    assert admit([CT | {"username": "ct01"}], identity=UserIdentity(1, b"ct01")) == CHECKED
     assert admit([CT], identity=UserIdentity(1, b"anything")) is None
     assert admit([CT], identity=None) is None
 
@@ -161,7 +164,7 @@ def test_ul15_nothing_but_kind_name_and_passcode_opens(primary: bytes, secondary
 
 
 def test_identity_required_of_everybody_closes_the_door_for_those_without() -> None:
-    assert admit([IDENTIFIED], identity=GOOD, required=True) is None
+    assert admit([IDENTIFIED], identity=GOOD, required=True) == CHECKED
     for accept in ("known", "any"):
         assert admit([CT], identity=GOOD, required=True, accept=accept) == IDENTITY_REFUSED
     assert admit([CT], identity=GOOD, required=True, accept="any", calling="NEW") == IDENTITY_REFUSED

@@ -13,7 +13,7 @@ from support.loops import run, until
 from broker.dicom import command as cmd
 from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.admission import Origin, Refusal
+from broker.dicom.admission import Grant, Origin, Refusal
 from broker.dicom.association import Association
 from broker.dicom.limits import Limits
 from broker.dicom.negotiation import AssociationRequest
@@ -38,10 +38,11 @@ class Everybody:
 
     def __init__(self) -> None:
         self.requests: list[AssociationRequest] = []
+        self.grant: Grant | None = Grant(identity_checked=True)
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
+    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | Grant | None:
         self.requests.append(request)
-        return None
+        return self.grant
 
 
 async def done(request: Request) -> None:
@@ -403,10 +404,14 @@ def test_identity_is_handed_to_admission_and_answered() -> None:
     identity = UserIdentity(2, b"ct1", b"secret", positive_response=True)
 
     async def work() -> None:
-        async with pair(
-            [service(CT, {cmd.C_STORE_RQ: done})], propose(CT), admission=admission, identity=identity
-        ) as association:
+        provided = [service(CT, {cmd.C_STORE_RQ: done})]
+        async with pair(provided, propose(CT), admission=admission, identity=identity) as association:
             assert association.context(CT) is not None
+        admission.grant = None  # lets the peer in, and has checked nothing
+        with pytest.raises(PeerFault) as caught:
+            async with pair(provided, propose(CT), admission=admission, identity=identity):
+                pass
+        assert caught.value.code == "identity-unanswered"
 
     run(work())
     assert admission.requests[0].user.identity == identity

@@ -44,7 +44,7 @@ class State:
         assert site.process is not None
         process = psutil.Process(site.process.pid)
         return cls(
-            process, process.memory_info().rss, sockets(process), process.num_fds(), process.num_threads(),
+            process, process.memory_info().rss, sockets(process, site), process.num_fds(), process.num_threads(),
             len(site.logged()),
         )  # fmt: skip
 
@@ -56,7 +56,7 @@ class State:
         """The broker is the same process, answers at once, has forgotten the peers, kept no orphan, told no secret."""
         assert site.alive(), site.logged()[-3000:]
         assert min(echo_time(site.dicom, source=f"127.0.0.{n}") for n in (1, 9)) < 2
-        wait_until(lambda: sockets(self.process) <= self.sockets, 10, "connections are given back")
+        wait_until(lambda: sockets(self.process, site) <= self.sockets, 10, "connections are given back")
         assert self.process.num_threads() <= self.threads + 16  # the spool's threads start when first needed
         assert self.process.num_fds() <= self.files + 80  # and have a database connection of their own
         assert self.growth() < growth
@@ -72,9 +72,10 @@ def fetched(site: Site, path: str) -> str:
         return str(answer.read(), "utf-8")
 
 
-def sockets(process: psutil.Process) -> int:
-    """Network connections, also half-closed ones."""
-    return len(process.net_connections())
+def sockets(process: psutil.Process, site: Site) -> int:
+    """Network connections at our doors, also half-closed ones; those to destinations are kept warm for a while."""
+    doors = {port for name in ("dicom", "hl7", "web") for _, port in site.listeners[name]}
+    return sum(connection.laddr.port in doors for connection in process.net_connections())
 
 
 def orphans(site: Site) -> list[str]:

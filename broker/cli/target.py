@@ -41,12 +41,9 @@ def find(name: str, config: Path | None, calling: str | None, timeout: float) ->
 
 def remote_of(settings: Settings, node: Node) -> Remote:
     """How we connect to a node of the site, as deliveries do. Raises ConfigurationError for its TLS files."""
-    from broker.dicom.tls import TlsFiles  # loads a library that an address does not need
-    from broker.site.remotes import Remotes
+    from broker.site.remotes import Remotes, tls_files  # loads a library that an address does not need
 
-    tls = settings.dicom.tls
-    own = TlsFiles(tls.certificate, tls.key, tls.ca, tls.crl) if tls else None
-    return Remotes(settings.dicom.ae_title, (node,), own, settings.service.site.parent)(node)
+    return Remotes(settings.dicom.ae_title, (node,), tls_files(settings), settings.service.site.parent)(node)
 
 
 def _address(text: str, calling: str) -> Remote:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from broker.dicom import command as cmd
 from broker.dicom import status as st
+from broker.dicom.signal import Change
 from broker.dicom.wire import DeadlinePassed
 from broker.errors import ProtocolViolation
 
@@ -42,7 +43,7 @@ class Invocation:
         self._command: cmd.Command | None = None
         self._data = bytearray()
         self._error: Exception | None = None
-        self._changed: asyncio.Future[None] | None = None
+        self._change = Change()
 
     # --- for the association -----------------------------------------------------------------------------
 
@@ -67,15 +68,15 @@ class Invocation:
         """No further response will come."""
         if not self.finished:
             self.finished, self._error = True, error
-            self._notify()
+            self._change.notify()
 
     async def _put(self, response: Response) -> None:
         self.finished = not st.is_pending(response.status)
         if not self.abandoned:
             self._responses.append(response)
-        self._notify()
+        self._change.notify()
         while len(self._responses) > WAITING and not self.abandoned:
-            await self._change()
+            await self._change.wait()
 
     # --- for the caller ----------------------------------------------------------------------------------
 
@@ -86,33 +87,23 @@ class Invocation:
                 while not self._responses:
                     if self._error is not None:
                         raise self._error
-                    await self._change()
+                    await self._change.wait()
         except TimeoutError:
             raise DeadlinePassed("no response in time") from None
-        self._notify()
+        self._change.notify()
         return self._responses.popleft()
 
     def abandon(self) -> None:
         """The caller does not wait any more; what still comes is thrown away."""
         self.abandoned = True
         self._responses.clear()
-        self._notify()
+        self._change.notify()
 
     async def ended(self, timeout: float) -> None:
         """Wait for the final response of an abandoned request. Raises DeadlinePassed `timeout` s after the last one."""
         while not self.finished:
             try:
                 async with asyncio.timeout(timeout):
-                    await self._change()
+                    await self._change.wait()
             except TimeoutError:
                 raise DeadlinePassed("no response in time") from None
-
-    def _notify(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
-        self._changed = None
-
-    async def _change(self) -> None:
-        if self._changed is None:
-            self._changed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._changed)

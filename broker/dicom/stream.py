@@ -5,9 +5,9 @@ At most HIGH bytes wait here; then feeding stops, the wire stops reading and TCP
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 
+from broker.dicom.signal import Change
 from broker.errors import BadContent
 
 HIGH = 2 * 1024 * 1024
@@ -22,7 +22,7 @@ class DataStream:
         self._ended = not present
         self._failed: BaseException | None = None
         self._too_large = False
-        self._changed: asyncio.Future[None] | None = None
+        self._change = Change()
         self._discarding = False
         self._limit = limit
         self.received = 0
@@ -39,22 +39,22 @@ class DataStream:
             self._parts.append(bytes(data))
             self._held += len(data)
         self._ended = self._ended or last
-        self._notify()
+        self._change.notify()
         while self._held > HIGH and not self._discarding:
-            await self._change()
+            await self._change.wait()
 
     def fail(self, error: BaseException) -> None:
         """No more data will come; the reader gets `error`."""
         if not self._ended and self._failed is None:
             self._failed = error
-            self._notify()
+            self._change.notify()
 
     def discard(self) -> None:
         """The handler is done: what still comes is thrown away."""
         self._discarding = True
         self._parts.clear()
         self._held = 0
-        self._notify()
+        self._change.notify()
 
     @property
     def ended(self) -> bool:
@@ -75,11 +75,11 @@ class DataStream:
                 break
             if self._failed is not None:
                 raise self._failed
-            await self._change()
+            await self._change.wait()
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         self._held = 0
-        self._notify()
+        self._change.notify()
         return data
 
     async def read_all(self, limit: int) -> bytes:
@@ -100,14 +100,4 @@ class DataStream:
         while not self._ended:
             if self._failed is not None:
                 raise self._failed
-            await self._change()
-
-    def _notify(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
-        self._changed = None
-
-    async def _change(self) -> None:
-        if self._changed is None:
-            self._changed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._changed)
+            await self._change.wait()

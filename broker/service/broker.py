@@ -28,13 +28,13 @@ from broker.service.channel import Task
 from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
 from broker.service.housekeeping import Housekeeping
-from broker.service.imaging import Imaging, tls_files
+from broker.service.imaging import Imaging
 from broker.service.site import compile_site, in_force
 from broker.service.web import WebServer
 from broker.service.workers import Workers
 from broker.settings import Hl7Listener, Settings
 from broker.site.directory import Directory
-from broker.site.remotes import Remotes
+from broker.site.remotes import Remotes, tls_files
 from broker.store import jobs
 from broker.store.database import Database
 from broker.store.spool import Spool

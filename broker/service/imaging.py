@@ -13,7 +13,7 @@ from broker.dicom import uids
 from broker.dicom.limits import Limits as DicomLimits
 from broker.dicom.provider import Provider
 from broker.dicom.request import Request, Service
-from broker.dicom.tls import TlsContexts, TlsFiles
+from broker.dicom.tls import TlsContexts
 from broker.errors import ConfigurationError
 from broker.routing.reception import Reception
 from broker.routing.rules import RuleSet
@@ -21,6 +21,7 @@ from broker.routing.scp import StorageService
 from broker.settings import Settings
 from broker.site.directory import Directory, NodeAdmission
 from broker.site.knocking import KnockBook
+from broker.site.remotes import tls_files
 from broker.store.database import Database
 from broker.store.spool import Spool
 from broker.worklist.scp import WorklistService
@@ -121,12 +122,6 @@ class Imaging:
     def close(self) -> None:
         """Wait for the threads that receive."""
         self._storage.close()
-
-
-def tls_files(settings: Settings) -> TlsFiles | None:
-    """Files of `[dicom.tls]`, ours for both sides of an association."""
-    tls = settings.dicom.tls
-    return TlsFiles(tls.certificate, tls.key, tls.ca, tls.crl) if tls else None
 
 
 def _claim(host: str, port: int) -> None:

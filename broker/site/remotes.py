@@ -8,6 +8,7 @@ from pathlib import Path
 from broker.dicom.tls import TlsContexts, TlsFiles
 from broker.dicom.user import Remote
 from broker.errors import ConfigurationError
+from broker.settings import Settings
 from broker.site.nodes import Node
 from broker.site.proof import identity_of
 
@@ -47,3 +48,9 @@ def _files(node: Node, own: TlsFiles | None, folder: Path) -> TlsFiles:
         raise ConfigurationError(f"node {node.name!r}: tls: needs certificate, key and ca without [dicom.tls]")
     crl = folder / wanted.crl if wanted.crl else own.crl if own and wanted.ca is None else None
     return TlsFiles(certificate, key, ca, crl)
+
+
+def tls_files(settings: Settings) -> TlsFiles | None:
+    """Files of `[dicom.tls]`, ours for both sides of an association."""
+    tls = settings.dicom.tls
+    return TlsFiles(tls.certificate, tls.key, tls.ca, tls.crl) if tls else None

@@ -63,6 +63,7 @@ class Wire(asyncio.BufferedProtocol):
         self._drained: asyncio.Future[None] | None = None
         self._paused_reading = False
         self._parting = 0
+        self._cut: asyncio.TimerHandle | None = None  # aborts a closing connection whose peer does not read
         self._lost = self._done = False
         self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
@@ -205,11 +206,12 @@ class Wire(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Close after what was written has left; a peer that does not read it in time loses the rest."""
-        if self.transport is None or self.transport.is_closing():
+        if self.transport is None or self.closed.done():
             return
-        self.transport.close()
-        if self.transport.get_write_buffer_size():
-            timer = self._loop.call_later(self._send_timeout, self.transport.abort)
+        if not self.transport.is_closing():  # it closes by itself when the peer does
+            self.transport.close()
+        if self._cut is None and self.transport.get_write_buffer_size():
+            timer = self._cut = self._loop.call_later(self._send_timeout, self.transport.abort)
             self.closed.add_done_callback(lambda _: timer.cancel())
 
     def last_word(self, word: bytes) -> None:

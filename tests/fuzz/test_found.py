@@ -178,3 +178,22 @@ def test_ds14_a_handler_that_waits_for_the_peer_is_told_of_its_end(after: str) -
         assert loop.run_until_complete(talk()) < 1
     finally:
         loop.close()
+
+
+def test_a_peer_that_closes_its_side_and_reads_nothing_is_cut_off() -> None:
+    """The transport closes by itself then, with our answer unsent: somebody must end that wait."""
+
+    async def work() -> None:
+        target = acceptor_cases.provider()
+        limits = acceptor_cases.LIMITS
+        wire = Wire(max_data=limits.max_pdu, send_timeout=limits.pdu_timeout, on_connect=target._connected)
+        connection = Connection(wire, reads=10)
+        connection.arrive(raw.associate_rq([(uids.VERIFICATION, IMPLICIT)]))
+        await asyncio.sleep(acceptor_cases.SETTLED)
+        connection.end()
+        async with asyncio.timeout(acceptor_cases.GIVES_UP):
+            await wire.closed
+        await asyncio.gather(*target._sessions.values())
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(work())

@@ -80,7 +80,9 @@ class DicomDelivery:
     def _pool(self, node: Node) -> Pool:
         pool = self._pools.get(node.name)
         if pool is None:
-            pool = Pool(lambda: self._remote(self._node(node.name) or node), limit=node.associations)
+            pool = Pool(
+                lambda: self._remote(self._node(node.name) or node), limit=node.associations, keep=node.association_idle
+            )
             self._pools[node.name] = pool
         return pool
 

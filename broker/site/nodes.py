@@ -81,6 +81,7 @@ class _NodeTable(BaseModel):
     port: int | None = Field(default=None, ge=1, le=65535)
     roles: tuple[Role, ...] = ()
     associations: int = Field(default=1, ge=1, le=16)
+    association_idle: float = Field(default=20, ge=0, le=600)
     tls: NodeTls | None = None
     certificate_name: Name | None = None
     certificate_sha256: Fingerprints = ()
@@ -128,6 +129,7 @@ def _host_name(host: str) -> None:
 class Node:
     """A system of the site. What is given binds a caller: `host` to its address, the certificate, the user name.
 
+    `association_idle`: seconds that an association to it waits for more to send.
     `username` and `passcode` are also what we identify ourselves with to this node (PS3.7 D.3.3.7).
     """
 
@@ -145,6 +147,7 @@ class Node:
     certificate_sha256: frozenset[str] = frozenset()
     username: str = ""
     passcode: str = field(default="", repr=False)
+    association_idle: float = 20
 
 
 def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
@@ -169,7 +172,7 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
                 parsed.name, parsed.kind, parsed.ae_title or "", parsed.application or "", parsed.facility or "",
                 parsed.host or "", parsed.port or 0, frozenset(parsed.roles), parsed.associations,
                 parsed.tls, parsed.certificate_name or "", frozenset(parsed.certificate_sha256),
-                parsed.username or "", parsed.passcode or "",
+                parsed.username or "", parsed.passcode or "", parsed.association_idle,
             )
         )  # fmt: skip
     return tuple(nodes)

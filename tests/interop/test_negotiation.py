@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -170,10 +171,12 @@ def leaves_early(identifier: bytes, model: str) -> Any:
 
 def test_pynetdicom_provider_is_cancelled() -> None:
     cancelled = []
+    pause = threading.Event()
 
     def find(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         answer = keys("STUDY", StudyInstanceUID="1.2")
-        for _ in range(100_000):
+        for _ in range(5_000):
+            pause.wait(0.002)  # its reading thread comes too late for a C-CANCEL while the other one only writes
             if event.is_cancelled:
                 cancelled.append(True)
                 yield 0xFE00, None

@@ -37,6 +37,7 @@ def test_nodes_are_read() -> None:
         ({**CT, "roles": ["boss"]}, "node 'ct1': roles"),
         ({**CT, "roles": ["destination"]}, "a destination is a dicom node with host and port"),
         ({**CT, "associations": 0}, "node 'ct1': associations"),
+        ({**CT, "association_idle": -1}, "node 'ct1': association_idle"),
     ],
 )
 def test_mistakes_name_node_and_key(table: dict[str, Any], named: str) -> None:

@@ -46,7 +46,7 @@ def test_dcmtk_comes_and_is_sent_to_by_tls(tmp_path: Path, hospital: Authority) 
     (tmp_path / "one.dcm").write_bytes(thing.part10())
     with storescp(tmp_path / "pacs", *map(str, options(pacs, hospital))) as port:
         nodes = node("ct01", certificate_name="ct01") + node(
-            "pacs", host="127.0.0.1", port=port, roles=["destination"], tls={"ca": str(hospital.ca)}
+            "pacs", host="127.0.0.1", port=port, roles=["destination"], tls={"ca": str(hospital.ca)}, association_idle=0
         )
         config = {"dicom": {"port": 0, "plain": False, "accept": "known"}, "dicom.tls": door(hospital, own)}
         with Site(tmp_path / "site", site=nodes + RULE, config=config) as site:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _Call = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
+_Inbox = queue.SimpleQueue["_Call | None"]
 
 
 class Threads:
-    """A fixed number of threads that take calls in order."""
+    """A fixed number of threads. The one that became idle last goes first: its caches are warm."""
 
     def __init__(self, count: int, name: str) -> None:
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(count)]
+        self._lock = threading.Lock()
+        self._waiting: deque[_Call] = deque()
+        self._idle: list[_Inbox] = []
+        self._inboxes: list[_Inbox] = [queue.SimpleQueue() for _ in range(count)]
+        self._idle += self._inboxes
+        self._threads = [
+            threading.Thread(target=self._work, args=(inbox,), name=f"{name}-{n}", daemon=True)
+            for n, inbox in enumerate(self._inboxes)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -26,27 +36,40 @@ class Threads:
         """Run in a thread; the future gets what it returns or raises."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._calls.put((loop, future, lambda: work(*args, **kwargs)))
+        call: _Call = (loop, future, lambda: work(*args, **kwargs))
+        with self._lock:
+            inbox = self._idle.pop() if self._idle else None
+            if inbox is None:
+                self._waiting.append(call)
+        if inbox is not None:
+            inbox.put(call)
         return future
 
     def close(self) -> None:
         """Wait for what was called."""
-        for _ in self._threads:
-            self._calls.put(None)
+        for inbox in self._inboxes:
+            inbox.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
+    def _work(self, inbox: _Inbox) -> None:
+        call = inbox.get()
+        while call is not None:
             loop, future, work = call
             try:
                 result, error = work(), None
             except BaseException as raised:
                 result, error = None, raised
-            try:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(_settle, future, result, error)
-            except RuntimeError:  # the loop is closed: nobody waits
-                return
+            call = self._next(inbox)
+
+    def _next(self, inbox: _Inbox) -> _Call | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._idle.append(inbox)
+        return inbox.get()
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,10 @@ def forwarding(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     def serve(peer: RawScu) -> None:
         _, body = peer.pdu()
         peer.send(associate_ac(body))
-        parts: list[bytes] = []
-        while (found := receive(peer, parts.append)) is not None:
-            received.add(b"".join(parts))
-            parts.clear()
+        digest = sha256()
+        while (found := receive(peer, digest.update)) is not None:
+            received.add(digest.digest())
+            digest = sha256()
             peer.send(p_data(found[0], store_rsp(found[1]), is_command=True))
 
     with RawScp(serve) as scp:

@@ -152,13 +152,13 @@ def test_ul19_connect_and_close_by_a_health_check_costs_nothing(site: Site) -> N
     count = scaled(3000, 100_000)
     lines, started = len(site.logged().splitlines()), time.monotonic()
     for number in range(count):
-        RawScu(site.dicom, source="127.0.0.77").close()
+        RawScu(site.dicom, source=f"127.0.0.{70 + number % 10}").close()  # or the ports of one would be used up
         if number % (count // 10) == 0:
             assert echo_time(site.dicom) < 1
     minutes = (time.monotonic() - started) / 60
     assert told(site, "Traceback") == 0
     fresh = site.logged().splitlines()[lines:]
-    assert sum("127.0.0.77" in line for line in fresh) <= 1 + minutes
+    assert sum("127.0.0.7" in line for line in fresh) <= 10 * (1 + minutes)
 
 
 @pytest.mark.parametrize("then", ["wait", "close", "reset"])

@@ -10,7 +10,7 @@ import mmap
 import struct
 import threading
 import zlib
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import NamedTuple
 
 from broker.dicom import uids
@@ -19,6 +19,7 @@ from broker.errors import BadContent
 MAX_DEPTH = 64
 MAX_NOTED = 16 * 1024  # longest value noted, bytes
 MAX_ELEMENTS = 5_000_000
+REST = 512  # elements between two calls of `relax`
 MAX_INFLATED = 256 * 1024**2
 MAX_RATIO = 1_000  # beyond, a deflated data set is a bomb and no image
 UNDEFINED = 0xFFFFFFFF
@@ -51,25 +52,28 @@ class DataSetScan(NamedTuple):
     big_endian: bool
 
 
-def scan(data: Buffer, transfer_syntax: str, wanted: Container[int]) -> DataSetScan:
+def scan(
+    data: Buffer, transfer_syntax: str, wanted: Container[int], relax: Callable[[], object] = lambda: None
+) -> DataSetScan:
     """Walk the whole data set and note the top-level elements whose tags are `wanted`, the first of each.
 
+    `relax` is called now and then, so that a mapped file can let go of the pages that were looked at.
     Raises BadContent if lengths, nesting or delimiters are wrong.
     """
     if transfer_syntax in uids.DEFLATED_SYNTAXES:
         with _inflating:
             plain = _inflate(data)
             try:
-                return _scan(plain, transfer_syntax, wanted)
+                return _scan(plain, transfer_syntax, wanted, relax)
             finally:
                 plain.clear()  # an error would keep it for as long as its traceback lives
-    return _scan(data, transfer_syntax, wanted)
+    return _scan(data, transfer_syntax, wanted, relax)
 
 
-def _scan(data: Buffer, transfer_syntax: str, wanted: Container[int]) -> DataSetScan:
+def _scan(data: Buffer, transfer_syntax: str, wanted: Container[int], relax: Callable[[], object]) -> DataSetScan:
     big = transfer_syntax == uids.EXPLICIT_BE
     explicit = transfer_syntax != uids.IMPLICIT_LE and not _is_implicit(data)
-    walk = _Walk(data, wanted, explicit=explicit, big_endian=big)
+    walk = _Walk(data, wanted, relax, explicit=explicit, big_endian=big)
     walk.elements(0, len(data), 0)
     return DataSetScan(walk.found, big)
 
@@ -80,9 +84,12 @@ def _is_implicit(data: Buffer) -> bool:
 
 
 class _Walk:
-    def __init__(self, data: Buffer, wanted: Container[int], *, explicit: bool, big_endian: bool) -> None:
+    def __init__(
+        self, data: Buffer, wanted: Container[int], relax: Callable[[], object], *, explicit: bool, big_endian: bool
+    ) -> None:
         self._data = data
         self._wanted = wanted
+        self._relax = relax
         self._explicit = explicit
         order = ">" if big_endian else "<"
         self._tag = struct.Struct(order + "HH")
@@ -90,6 +97,7 @@ class _Walk:
         self._implicit_head = struct.Struct(order + "HHI")
         self._length = struct.Struct(order + "I")
         self._count = 0
+        self._pause_at = min(REST, MAX_ELEMENTS)
         self.found: dict[int, Element] = {}
 
     def elements(self, position: int, end: int, depth: int, *, explicit: bool | None = None) -> int:
@@ -117,8 +125,8 @@ class _Walk:
     def _header(self, position: int, end: int, explicit: bool) -> tuple[int, bytes, int, int]:
         """Tag, VR (empty if implicit), value length, position of the value."""
         self._count += 1
-        if self._count > MAX_ELEMENTS:
-            raise BadContent("too many elements", code="too-many-elements")
+        if self._count > self._pause_at:
+            self._pause()
         if end - position < 8:
             raise BadContent("element shorter than its header", code="truncated")
         if explicit:
@@ -136,6 +144,12 @@ class _Walk:
                 return tag, vr, length, position + 8
         group, element, length = self._implicit_head.unpack_from(self._data, position)
         return group << 16 | element, b"", length, position + 8
+
+    def _pause(self) -> None:
+        if self._count > MAX_ELEMENTS:
+            raise BadContent("too many elements", code="too-many-elements")
+        self._relax()
+        self._pause_at = min(self._count + REST, MAX_ELEMENTS)
 
     def _undefined(self, tag: int, vr: bytes, position: int, end: int, depth: int, explicit: bool) -> int:
         """A sequence or encapsulated pixel data up to its delimiter."""

@@ -159,15 +159,17 @@ class Reception:
             view = memoryview(whole)
             data = view[file.data_offset :]
             try:
-                return self._judge(arrival, data, body)
+                return self._judge(arrival, data, body, lambda: whole.madvise(mmap.MADV_DONTNEED))
             finally:
                 data.release()
                 view.release()
 
-    def _judge(self, arrival: Arrival, data: Buffer, body: _Body) -> tuple[NewInstance, Decision]:
+    def _judge(
+        self, arrival: Arrival, data: Buffer, body: _Body, relax: Callable[[], object] = lambda: None
+    ) -> tuple[NewInstance, Decision]:
         if not body.length:
             raise BadContent("no data set", code="truncated")
-        found = scan(data, arrival.transfer_syntax, self._tags)
+        found = scan(data, arrival.transfer_syntax, self._tags, relax)
         uids = header.identity(found, arrival.sop_class, arrival.sop_instance)
         now = time.time()
         facts = header.facts(found, arrival.peer, self._fields, datetime.fromtimestamp(now, self._zone))

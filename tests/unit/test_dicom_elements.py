@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import time
 import tracemalloc
@@ -286,6 +287,14 @@ def test_ds10_too_many_elements_are_refused_in_time(monkeypatch: pytest.MonkeyPa
     pixel = explicit(0x7FE00010, b"OB", b"", UNDEFINED)
     assert refused(pixel + implicit(0xFFFEE000, b"") * 2000 + SEQUENCE_END) == "too-many-elements"
     scan(ID * 1000, uids.EXPLICIT_LE, EVERYTHING)
+
+
+def test_a_long_walk_lets_go_of_what_it_has_seen() -> None:
+    """A file of 4 GB in 50,000 fragments would stand in memory page by page otherwise."""
+    for data in (ID * 2000, sequence(item(b"") * 1000), b""):
+        rests: list[int] = []
+        scan(data, uids.EXPLICIT_LE, EVERYTHING, functools.partial(rests.append, 1))
+        assert len(rests) == (3 if data else 0)
 
 
 def test_a_walk_is_linear() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import time
 from datetime import datetime
-from typing import Literal
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -17,9 +16,10 @@ from broker.hl7.findings import Finding
 from broker.hl7.header import Header, read_header
 from broker.hl7.server import Answer, Peer
 from broker.orders import intake, reception
-from broker.orders.intake import Context, Outcome
-from broker.orders.profile import Profile, built_in
-from broker.orders.reception import Examined, KnownSender
+from broker.orders.intake import Outcome
+from broker.orders.interface import Interface, Profiles
+from broker.orders.reception import Examined
+from broker.orders.story import Context
 from broker.orders.values import Conversion
 from broker.store.database import Database
 from broker.store.messages import Received
@@ -28,31 +28,16 @@ IN_THREAD = 64 * 1024  # bytes from which a message is read in a thread
 
 
 class OrderDoor:
-    """What one HL7 listener does with messages: `handle`, `on_oversize`, `on_truncated` for the MLLP server.
-
-    `accept` "known" refuses senders that `known_sender(application, facility)` does not know. `on_transient`
-    is what is done while the database is away: close the connection, or answer AE or AR.
-    """
+    """What one HL7 listener does with messages: `handle`, `on_oversize`, `on_truncated` for the MLLP server."""
 
     def __init__(
-        self,
-        database: Database,
-        *,
-        listener_name: str,
-        accept: Literal["known", "any"],
-        known_sender: KnownSender,
-        on_transient: Literal["close", "AE", "AR"],
-        zone: ZoneInfo,
-        default_station: str,
-        profile: Profile | None = None,
+        self, database: Database, interface: Interface, profiles: Profiles, *, zone: ZoneInfo, default_station: str
     ) -> None:
         self._database = database
-        self._listener = listener_name
-        self._known = known_sender if accept == "known" else None
-        self._on_transient = on_transient
+        self._interface = interface
+        self._profiles = profiles
         self._zone = zone
         self._default_station = default_station
-        self._profile = profile or built_in()
 
     async def handle(self, raw: bytes, peer: Peer) -> Answer:
         """Answer a message: bytes, empty for none (to an acknowledgement), None to close the connection."""
@@ -100,7 +85,7 @@ class OrderDoor:
         return Context(uuid4(), datetime.now(self._zone), self._default_station)
 
     async def _take(self, raw: bytes, header: Header, peer: Peer, context: Context) -> Outcome:
-        arguments = (raw, self._profile, self._zone, self._known)
+        arguments = (raw, self._interface, self._profiles, self._zone)
         if len(raw) > IN_THREAD:
             examined = await asyncio.to_thread(reception.examine, *arguments)
         else:
@@ -125,7 +110,7 @@ class OrderDoor:
         return Received(
             raw=raw,
             digest=hashlib.sha256(raw).digest(),
-            listener=self._listener,
+            listener=self._interface.name,
             peer=str(peer),
             sender=header.sender if header else "",
             control_id=header.control_id if header else "",
@@ -136,11 +121,11 @@ class OrderDoor:
     def _transient(self, header: Header | None, context: Context, error: Exception) -> Outcome | None:
         """Trouble of ours: never a positive answer, and the sender keeps its message."""
         level = telemetry.logger().warning if isinstance(error, StoreUnavailable) else telemetry.logger().error
-        level("hl7.not_taken", listener=self._listener, error=telemetry.describe(error))
-        if self._on_transient == "close" or header is None:
+        level("hl7.not_taken", listener=self._interface.name, error=telemetry.describe(error))
+        if self._interface.on_transient == "close" or header is None:
             return None
         finding = Finding("MSH^1", "207", "The message could not be stored, send it again")
-        code = acknowledgement.codes_for(header)[self._on_transient]
+        code = acknowledgement.codes_for(header)[self._interface.on_transient]
         answer = acknowledgement.build(header, code, [finding], token=context.token, at=context.at)
         return Outcome(answer, code, 1)
 
@@ -160,7 +145,7 @@ class OrderDoor:
         telemetry.HL7_MESSAGES.labels(answer).inc()
         telemetry.logger().info(
             "hl7.message",
-            listener=self._listener,
+            listener=self._interface.name,
             peer=str(peer),
             sender=header.sender if header else "",
             message_type=header.message_type if header else "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -10,12 +10,18 @@ from broker.hl7 import header as headers
 from broker.hl7 import message as hl7
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header
+from broker.hl7.message import Message
 from broker.orders import mapping
+from broker.orders.interface import Interface, Profiles
 from broker.orders.profile import Profile
 from broker.orders.values import Conversion
 
-KnownSender = Callable[[str, str], bool]
-ACCEPTED = {"ORM": frozenset({"O01"}), "OMI": frozenset({"O23"})}
+Converter = Callable[[Message, Profile, tzinfo], Conversion]
+# what we act on: by MSH-9.1 and MSH-9.2 how it is read; each kind of change has its story in `orders.intake`
+CONVERTERS: Mapping[str, Mapping[str, Converter]] = {
+    "ORM": {"O01": mapping.convert},
+    "OMI": {"O23": mapping.convert},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,35 +33,35 @@ class Examined:
     conversion: Conversion
 
 
-def examine(raw: bytes, profile: Profile, zone: tzinfo, known: KnownSender | None) -> Examined | None:
-    """Read and convert a message; None if it has no usable MSH. `known` None admits every sender."""
+def examine(raw: bytes, interface: Interface, profiles: Profiles, zone: tzinfo) -> Examined | None:
+    """Read and convert a message; None if it has no usable MSH."""
     header = headers.read_header(raw)
     if header is None:
         return None
-    code, finding = check(header, known)
+    code, finding = check(header, interface)
     if finding is not None:
         return Examined(header, code, Conversion((), (finding,)))
     try:
         message = hl7.parse(raw)
     except MalformedMessage as error:
         return Examined(header, "AE", Conversion((), (error.finding,)))
-    conversion = mapping.convert(message, profile, zone)
+    conversion = CONVERTERS[header.get(9, 1)][header.get(9, 2)](message, profiles(header), zone)
     return Examined(message.header, "" if conversion.usable else "AE", conversion)
 
 
-def check(header: Header, known: KnownSender | None) -> tuple[str, Finding | None]:
+def check(header: Header, interface: Interface) -> tuple[str, Finding | None]:
     """What is wrong with MSH: AE or AR and the finding, or nothing."""
     kind, event = header.get(9, 1), header.get(9, 2)
     if not header.control_id.strip():
         return "AE", Finding("MSH^1^10", "101", "Message control id is missing")
-    if kind not in ACCEPTED:
+    if kind not in CONVERTERS:
         return "AR", Finding("MSH^1^9", "200", "Message type is not supported")
-    if event not in ACCEPTED[kind]:
+    if event not in CONVERTERS[kind]:
         return "AR", Finding("MSH^1^9", "201", "Event is not supported")
-    if header.get(11, 1) != "P":
-        return "AR", Finding("MSH^1^11", "202", "Processing id is not P")
+    if header.get(11, 1) not in interface.processing_ids:
+        return "AR", Finding("MSH^1^11", "202", "Processing id is not taken here")
     if header.version[:1] != (2,):
         return "AR", Finding("MSH^1^12", "203", "Version is not 2.x")
-    if known is not None and not known(header.get(3, 1), header.get(4, 1)):
+    if interface.known is not None and not interface.known(header.get(3, 1), header.get(4, 1)):
         return "AR", Finding("MSH^1^3", "103", "Sending application is not known")
     return "", None

@@ -8,14 +8,23 @@ keyword means "as before", an empty value (`""` or `[]`) means "delete".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from broker.hl7.findings import Finding
 from broker.store.orders_rows import Document, EntityId, Order, Patient, Procedure, Step
 
 __all__ = [
-    "Conversion", "Document", "EntityId", "Order", "OrderChange", "Patient", "PatientChange", "Plan", "Procedure",
-    "ProcedureChange", "Step", "StepChange", "merged",
+    "Change", "Conversion", "Document", "EntityId", "Order", "OrderChange", "Patient", "PatientChange", "Plan",
+    "Procedure", "ProcedureChange", "Step", "StepChange", "merged",
 ]  # fmt: skip
+
+
+class Change(Protocol):
+    """One thing that a message asks for; each kind has its story (`orders.intake`)."""
+
+    def names(self) -> tuple[str, ...]:
+        """Texts that name what it touches, for locks."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +90,9 @@ class OrderChange:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The orders of a message and everything found wrong with it; with an error the orders are not to be used."""
+    """What a message asks for and everything found wrong with it; with an error it is not to be used."""
 
-    orders: tuple[OrderChange, ...] = ()
+    changes: tuple[Change, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property

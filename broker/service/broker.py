@@ -21,7 +21,9 @@ from broker.delivery.lane import DicomDelivery
 from broker.errors import ConfigurationError
 from broker.hl7.server import Limits as Hl7Limits
 from broker.hl7.server import MllpServer
+from broker.orders.interface import Interface
 from broker.orders.listener import OrderDoor
+from broker.orders.profile import built_in
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
 from broker.service.channel import Task
@@ -94,9 +96,10 @@ class Broker:
 
     def _hl7_door(self, number: int, door: Hl7Listener) -> MllpServer:
         limits = self._settings.limits
+        known = self.directory.knows_sender if door.accept == "known" else None
+        interface = Interface(f"hl7-{number}", known, door.on_transient)
         orders = OrderDoor(
-            self.database, listener_name=f"hl7-{number}", accept=door.accept,
-            known_sender=self.directory.knows_sender, on_transient=door.on_transient, zone=self._settings.zone(),
+            self.database, interface, lambda header: built_in(), zone=self._settings.zone(),
             default_station=self._settings.worklist.default_station,
         )  # fmt: skip
         return MllpServer(

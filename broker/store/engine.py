@@ -8,6 +8,8 @@ connection, and a connection without them is refused.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +99,11 @@ def translate(error: BaseException) -> BaseException:
 def is_sqlite(connection: Connection) -> bool:
     """True on SQLite, false on PostgreSQL."""
     return connection.dialect.name == "sqlite"
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[Callable[[], object]]:
+    """A part of a transaction that can be undone alone, by calling what this gives. Errors are left to the whole."""
+    connection.exec_driver_sql("SAVEPOINT part")
+    yield lambda: connection.exec_driver_sql("ROLLBACK TO SAVEPOINT part")
+    connection.exec_driver_sql("RELEASE SAVEPOINT part")

@@ -157,6 +157,19 @@ class StepStation(_Base, table=True):
     start_at: str
 
 
+class StepEvent(_Base, table=True):
+    """Event log of steps: each change of status with its cause. Append only."""
+
+    __tablename__ = "step_event"
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    step: int = Field(foreign_key="scheduled_step.id", index=True, sa_type=BIG)
+    at: float
+    before: str  # status, empty for a new step
+    after: str
+    cause: str  # `order:CA`
+    actor: str
+
+
 class Instance(_Base, table=True):
     """A received SOP Instance. Same UID with other bytes is a new version, never an overwrite."""
 
@@ -254,6 +267,7 @@ service_request = _table(ServiceRequest)
 requested_procedure = _table(RequestedProcedure)
 scheduled_step = _table(ScheduledStep)
 step_station = _table(StepStation)
+step_event = _table(StepEvent)
 instance = _table(Instance)
 content = _table(Content)
 job = _table(Job)

@@ -19,8 +19,10 @@ import pytest
 from sqlalchemy import Connection
 
 from broker.hl7.server import Peer
-from broker.orders.intake import Context
+from broker.orders.interface import Interface
 from broker.orders.listener import OrderDoor
+from broker.orders.profile import built_in
+from broker.orders.story import Context
 from broker.store import orders_read
 from broker.store.database import Database
 
@@ -67,8 +69,7 @@ def test_case(path: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     text = path.read_text(encoding="utf-8")
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
     door = FixedDoor(
-        database, listener_name="test", accept="any", known_sender=lambda *_: False, on_transient="close",
-        zone=ZONE, default_station="UNASSIGNED",
+        database, Interface("test"), lambda header: built_in(), zone=ZONE, default_station="UNASSIGNED"
     )  # fmt: skip
     expected = [body for name, body in sections(text) if not name.startswith("message")]
     came: list[str] = []

@@ -13,9 +13,11 @@ from sqlalchemy import Connection, func, select, update
 from broker import faults
 from broker.hl7.server import Peer
 from broker.orders import intake, profile, reception
-from broker.orders.intake import Context, Outcome
+from broker.orders.intake import Outcome
+from broker.orders.interface import Interface
 from broker.orders.listener import OrderDoor
-from broker.store import orders_read, tables
+from broker.orders.story import Context
+from broker.store import events, orders_read, tables
 from broker.store.database import Database
 from broker.store.messages import Received
 
@@ -37,7 +39,7 @@ def orm(control_id: str, control: str = "NW", order: str = "P1", patient: str = 
 
 
 def submit(database: Database, raw: bytes):  # type: ignore[no-untyped-def]
-    examined = reception.examine(raw, profile.built_in(), ZONE, None)
+    examined = reception.examine(raw, Interface("test"), lambda _: profile.built_in(), ZONE)
     assert examined is not None
     header = examined.header
     received = Received(
@@ -190,19 +192,16 @@ def test_orders_are_found_by_filler_placer_and_accession(database: Database) -> 
 
 
 def door(database: Database, **changes: object) -> OrderDoor:
-    arguments: dict[str, object] = {
-        "listener_name": "test", "accept": "any", "known_sender": lambda *_: False, "on_transient": "close",
-        "zone": ZONE, "default_station": "UNASSIGNED",
-    }  # fmt: skip
-    return OrderDoor(database, **{**arguments, **changes})  # type: ignore[arg-type]
+    interface = Interface("test", **changes)  # type: ignore[arg-type]
+    return OrderDoor(database, interface, lambda _: profile.built_in(), zone=ZONE, default_station="UNASSIGNED")
 
 
 def test_door_refuses_unknown_senders(database: Database) -> None:
-    closed = door(database, accept="known", known_sender=lambda a, f: (a, f) == ("RIS", "OTHER"))
+    closed = door(database, known=lambda a, f: (a, f) == ("RIS", "OTHER"))
     answer = asyncio.run(closed.handle(orm("1"), PEER))
     assert b"\rMSA|AR|1" in (answer or b"")
     assert b"ERR||MSH^1^3|103^" in (answer or b"")
-    known = door(database, accept="known", known_sender=lambda a, f: (a, f) == ("RIS", "SITE"))
+    known = door(database, known=lambda a, f: (a, f) == ("RIS", "SITE"))
     assert b"\rMSA|AA|1" in (asyncio.run(known.handle(orm("1"), PEER)) or b"")
 
 
@@ -247,3 +246,22 @@ def test_oversize_and_truncated_are_refused(database: Database) -> None:
     cut = asyncio.run(door(database).on_truncated(orm("1"), PEER))
     assert b"\rMSA|AE|1" in (cut or b"")
     assert database.read(counts).result()["service_request"] == 0
+
+
+def test_each_change_of_a_status_is_in_the_event_log_with_its_cause(database: Database) -> None:
+    take(database, orm("1"))
+    take(database, orm("2", control="XO"))
+    take(database, orm("3", control="CA"))
+    (row,) = [int(str(step["id"])) for step in database.read(steps).result()]
+    found = database.read(events.of_step, row).result()
+    assert [(e.before, e.after, e.cause, e.actor) for e in found] == [
+        ("", "SCHEDULED", "order:NW", "hl7:RIS|SITE"), ("SCHEDULED", "CANCELED", "order:CA", "hl7:RIS|SITE"),
+    ]  # fmt: skip
+
+
+def test_a_refused_group_undoes_the_groups_before_it(database: Database) -> None:
+    take(database, orm("1", order="P2", patient="999"))
+    before = database.read(counts).result()
+    refused = orm("2") + b"ORC|NW|P2|||||^^^20260312100000\rOBR|2|P2||CHEST^Chest||||||||||||||||||||CR\r"
+    assert take(database, refused).code == "AE"
+    assert database.read(counts).result() == {**before, "message": before["message"] + 1}

@@ -145,7 +145,7 @@ def test_validation(segments: tuple[str, ...], expected: set[tuple[str, str]]) -
 
 
 def test_repeated_obr_belongs_to_its_orc() -> None:
-    found = converted(PID, ORC, obr(step="S1"), obr(step="S2")).orders
+    found = converted(PID, ORC, obr(step="S1"), obr(step="S2")).changes
     assert [[step.step_id for p in order.procedures for step in p.steps] for order in found] == [["S1", "S2"]]
 
 
@@ -164,7 +164,7 @@ def test_several_values_and_notes() -> None:
         "NTE|1||one~two",
         "NTE|2||three",
     )
-    order = converted(*segments).orders[0]
+    order = converted(*segments).changes[0]
     assert order.visit["Allergies"] == ["Iodine", "Nuts"]
     assert order.patient.attributes["PatientComments"] == "of patient"
     assert order.procedures[0].attributes["RequestedProcedureComments"] == "one\r\ntwo\r\nthree"
@@ -172,13 +172,13 @@ def test_several_values_and_notes() -> None:
 
 def test_measurements_in_other_units() -> None:
     weight, height = "OBX|1|NM|3141-9^Weight^LN||7200|g", "OBX|2|NM|8302-2^Height^LN||172|cm"
-    attributes = converted(PID, ORC, obr(), weight, height).orders[0].patient.attributes
+    attributes = converted(PID, ORC, obr(), weight, height).changes[0].patient.attributes
     assert (attributes["PatientWeight"], attributes["PatientSize"]) == ("7.2", "1.72")
 
 
 def test_coded_values() -> None:
     segments = (PID.replace("DOE^J", "DOE^J|||H"), "ORC|NW|P1|||||^^^20260312^^A", obr(modality="irm"))
-    order = converted(*segments).orders[0]
+    order = converted(*segments).changes[0]
     assert order.patient.attributes["PatientSex"] == "M"
     assert order.procedures[0].attributes["RequestedProcedurePriority"] == "HIGH"
     assert order.procedures[0].steps[0].attributes["Modality"] == "MR"

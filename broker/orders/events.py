@@ -1,0 +1,28 @@
+"""The event log of Scheduled Procedure Steps: each change of status with its cause, in the transaction that makes it.
+
+Whatever must follow from a change of status (telling the RIS) begins here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from broker.orders.story import Context
+from broker.store import events as store
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A step (row) whose status was `before` (empty for a new one) and is `after`."""
+
+    step: int
+    before: str
+    after: str
+
+
+def record(connection: Connection, order: int, changed: Changed, cause: str, context: Context) -> None:
+    """Append to the log of a step of an order (row)."""
+    at = context.at.timestamp()
+    store.add(connection, changed.step, at, changed.before, changed.after, cause, context.actor)

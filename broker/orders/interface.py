@@ -1,0 +1,27 @@
+"""What one HL7 listener takes, from whom, and how it answers when it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from broker.hl7.header import Header
+from broker.orders.profile import Profile
+
+KnownSender = Callable[[str, str], bool]  # sending application, sending facility
+Profiles = Callable[[Header], Profile]  # the mapping profile for the sender of a message
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One listener, by its name in logs and journal.
+
+    `known` None admits every sender. `on_transient` is what is done while the database is away: close the
+    connection, or answer AE or AR. Messages with another MSH-11 than `processing_ids` are refused.
+    """
+
+    name: str
+    known: KnownSender | None = None
+    on_transient: Literal["close", "AE", "AR"] = "close"
+    processing_ids: frozenset[str] = frozenset({"P"})

@@ -1,0 +1,35 @@
+"""Event log of Scheduled Procedure Steps: append only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select
+
+from broker.store import tables
+
+_t = tables.step_event
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvent:
+    """One change of status; `at` in seconds since the epoch, `before` empty for a new step."""
+
+    step: int
+    at: float
+    before: str
+    after: str
+    cause: str
+    actor: str
+
+
+def add(connection: Connection, step: int, at: float, before: str, after: str, cause: str, actor: str) -> None:
+    """Append an event of a step (row)."""
+    values = {"step": step, "at": at, "before": before, "after": after, "cause": cause, "actor": actor}
+    connection.execute(insert(_t), values)
+
+
+def of_step(connection: Connection, step: int) -> list[StepEvent]:
+    """Events of a step (row), oldest first."""
+    query = select(_t.c.step, _t.c.at, _t.c.before, _t.c.after, _t.c.cause, _t.c.actor).where(_t.c.step == step)
+    return [StepEvent(*row) for row in connection.execute(query.order_by(_t.c.id))]

@@ -60,7 +60,7 @@ def test_a_second_upgrade_does_nothing(engine: Engine) -> None:
     migrate.upgrade(engine)
     before = revision(engine)
     assert migrate.upgrade(engine) is False
-    assert revision(engine) == before == "0002"
+    assert revision(engine) == before == "0003"
 
 
 def test_opening_again_keeps_the_data(database_url: str) -> None:
@@ -101,7 +101,7 @@ def test_a_newer_database_is_refused_and_left_alone(database_url: str, engine: E
         Database(database_url)
     assert revision(engine) == "9999"
     with engine.begin() as connection:  # no lock is left behind
-        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
     Database(database_url).close()
 
 

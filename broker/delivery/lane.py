@@ -26,9 +26,11 @@ from broker.store.jobs import Job
 from broker.store.spool import Spool
 
 CHUNK = 1024 * 1024
+AHEAD = 32  # objects left to send when the next are claimed: time for two commits and a read
 BUSY_IN_A_ROW = 3  # so many A7xx in a row: the destination is in trouble, not the objects
 
 _Item = tuple[Job, StoredObject]
+_Batch = list[tuple[Job, StoredObject | None]]
 
 
 class DicomDelivery:
@@ -45,36 +47,38 @@ class DicomDelivery:
 
     async def __call__(self, name: str, feed: Feed) -> None:
         """Send what the lane of node `name` holds. Raises PeerFault when the destination is away."""
-        jobs = await feed.take()
         node = self._node(name)
-        while jobs:
-            if node is None:
-                for job in jobs:
-                    feed.hold(job, "unknown-node")
-                jobs = await feed.take()
-                continue
-            jobs = await self._send(node, feed, jobs)
+        supply = _Supply(self._database, feed)
+        try:
+            batch = await supply.take()
+            while batch:
+                if node is None:
+                    for job, _ in batch:
+                        feed.hold(job, "unknown-node")
+                    batch = await supply.take()
+                else:
+                    batch = await self._send(node, feed, supply, batch)
+        finally:
+            await supply.close()
 
     async def close(self) -> None:
         """Release the associations that wait for more."""
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
-    async def _send(self, node: Node, feed: Feed, jobs: list[Job]) -> list[Job]:
+    async def _send(self, node: Node, feed: Feed, supply: _Supply, batch: _Batch) -> _Batch:
         """Send on one association; returns jobs that need contexts it did not propose, or the next ones."""
-        objects = await self._objects(jobs)
-        pairs = list(dict.fromkeys(_pair(item) for item in objects.values()))
+        pairs = list(dict.fromkeys(_pair(item) for _, item in batch if item is not None))
         if not pairs:
-            for job in jobs:
+            for job, _ in batch:
                 feed.hold(job, "no-instance")
-            return await feed.take()
+            return await supply.take()
         async with self._pool(node).lease(pairs) as lease:
-            sending = _Sending(lease, self._spool, feed)
-            while jobs:
-                later = await sending.send(jobs, objects)
+            sending = _Sending(lease, self._spool, feed, supply.ahead)
+            while batch:
+                later = await sending.send(batch)
                 if later:
                     return later
-                jobs = await feed.take()
-                objects = await self._objects(jobs) if jobs else {}
+                batch = await supply.take()
         return []
 
     def _pool(self, node: Node) -> Pool:
@@ -86,26 +90,61 @@ class DicomDelivery:
             self._pools[node.name] = pool
         return pool
 
-    async def _objects(self, jobs: Sequence[Job]) -> dict[int, StoredObject]:
-        return await asyncio.wrap_future(self._database.read(instances.stored, [job.subject for job in jobs]))
+
+class _Supply:
+    """Jobs with their objects. The next ones are claimed and read while the last ones of a full batch are sent."""
+
+    def __init__(self, database: Database, feed: Feed) -> None:
+        self._database = database
+        self._feed = feed
+        self._coming: asyncio.Task[_Batch] | None = None
+
+    def ahead(self) -> None:
+        """Few are left of what was taken: begin to take more, if there is more."""
+        if self._coming is None and self._feed.more:
+            self._coming = asyncio.get_running_loop().create_task(self._take())
+
+    async def take(self) -> _Batch:
+        """The next jobs; empty when there are none or the broker stops. Those before are reported."""
+        coming, self._coming = self._coming, None
+        batch = await coming if coming is not None else []
+        if self._feed.stopping:
+            return []
+        # nothing came ahead: perhaps because jobs waited for one of their group that is done by now
+        return batch or await self._take()
+
+    async def _take(self) -> _Batch:
+        jobs = await self._feed.take()
+        if not jobs:
+            return []
+        ids = [job.subject for job in jobs]
+        objects = await asyncio.wrap_future(self._database.read(instances.stored, ids))
+        return [(job, objects.get(job.subject)) for job in jobs]
+
+    async def close(self) -> None:
+        """Nobody takes any more; the feed gives back what came ahead."""
+        if self._coming is not None:
+            self._coming.cancel()
+            await asyncio.gather(self._coming, return_exceptions=True)
 
 
 class _Sending:
     """The objects of one association."""
 
-    def __init__(self, lease: Lease, spool: Spool, feed: Feed) -> None:
+    def __init__(self, lease: Lease, spool: Spool, feed: Feed, ahead: Callable[[], None]) -> None:
+        """`ahead` is called when few are left to send."""
         self._lease = lease
         self._spool = spool
         self._feed = feed
+        self._ahead = ahead
         self._busy = 0
-        self._later: list[Job] = []
+        self._later: _Batch = []
 
-    async def send(self, jobs: Sequence[Job], objects: dict[int, StoredObject]) -> list[Job]:
+    async def send(self, batch: _Batch) -> _Batch:
         """Send these; returns those whose context was not proposed on this association."""
         ready: list[_Item] = []
         self._later = []
-        for job in jobs:
-            item = objects.get(job.subject)
+        for job, item in batch:
             if item is None:
                 self._feed.hold(job, "no-instance")
             elif self._lease.accepts(_pair(item)):
@@ -119,13 +158,15 @@ class _Sending:
         if _pair(item) in self._lease.proposed:
             self._feed.hold(job, "no-presentation-context")
         else:
-            self._later.append(job)
+            self._later.append((job, item))
 
     async def _send_all(self, ready: Sequence[_Item]) -> None:
         """One after the other; the next is read while the destination stores the one before."""
         loading = self._load(ready[:1])
         try:
             for number, (job, item) in enumerate(ready):
+                if len(ready) - number == AHEAD:
+                    self._ahead()
                 head, damage = await loading[0]
                 loading = self._load(ready[number + 1 : number + 2])
                 if damage:

@@ -42,6 +42,8 @@ class Feed:
         self._reports: list[store.Report] = []
         self._submitted: list[Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._claim: asyncio.Future[list[Job]] | None = None
+        self.more = False  # the last `take` got as many as there may be
         self.progressed = False  # something was done: the destination is not away
 
     async def take(self, wait: float = 0) -> list[Job]:
@@ -50,15 +52,24 @@ class Feed:
         deadline = time.monotonic() + wait
         while not self._dispatcher.stopping:
             woken = self._dispatcher.woken
-            jobs = await self._dispatcher.claim(self._lane)
+            # who asked may be cancelled while it waits: the leases are ours all the same, and `settle` gives them back
+            self._claim = asyncio.ensure_future(self._dispatcher.claim(self._lane))
+            jobs = await asyncio.shield(self._claim)
+            self._claim = None
             left = deadline - time.monotonic()
             if jobs or left <= 0:
                 self._open.update((job.id, job) for job in jobs)
+                self.more = len(jobs) == BATCH
                 return jobs
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await woken.wait()
         return []
+
+    @property
+    def stopping(self) -> bool:
+        """No work is to be begun any more; what is left goes back by itself."""
+        return self._dispatcher.stopping
 
     def done(self, job: Job, note: str = "") -> None:
         """The work is done. Recorded in the background within REPORT_WITHIN, at the latest with the next `take`."""
@@ -101,12 +112,17 @@ class Feed:
     async def _flush(self) -> None:
         """Wait until the reports are committed. A lost lease is no error: the new owner decides."""
         self._submit()
-        submitted, self._submitted = self._submitted, []
-        for future in submitted:
-            await asyncio.wrap_future(future)
+        while self._submitted:
+            recorded = asyncio.wrap_future(self._submitted[0])
+            await asyncio.wait({recorded})  # if we are cancelled here it goes on, and `settle` waits for it
+            self._submitted.pop(0)
+            recorded.result()
 
     async def settle(self, error: BaseException | None) -> None:
         """After the handler: put back what it did not report."""
+        if self._claim is not None:
+            with contextlib.suppress(StoreUnavailable):
+                self._open.update((job.id, job) for job in await self._claim)
         now = time.time()
         passing = error is None or isinstance(error, asyncio.CancelledError) or getattr(error, "retryable", False)
         for job in list(self._open.values()):

@@ -129,12 +129,9 @@ def _keep_content(connection: Connection, key: int, new: NewInstance) -> None:
 
 def stored(connection: Connection, ids: list[int]) -> dict[int, StoredObject]:
     """Objects by id."""
-    columns = [_t.c[name] for name in StoredObject.__slots__ if name != "content"]
-    query = select(*columns, _content.c.data.label("content")).join(
-        _content, _content.c.instance == _t.c.id, isouter=True
-    )
-    rows = connection.execute(query.where(_t.c.id.in_(ids)))
-    return {row["id"]: StoredObject(**row) for row in rows.mappings()}
+    columns = [*(_t.c[name] for name in StoredObject.__slots__ if name != "content"), _content.c.data]
+    query = select(*columns).join(_content, _content.c.instance == _t.c.id, isouter=True)
+    return {row[0]: StoredObject(*row) for row in connection.execute(query.where(_t.c.id.in_(ids)))}
 
 
 def known_paths(connection: Connection, folder: str) -> set[str]:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from broker.store import tables
 from broker.store.engine import is_sqlite
@@ -21,6 +22,7 @@ from broker.store.prepared import Prepared
 _t = tables.job
 _lane = tables.lane
 READY, LEASED, DONE, HELD, DISCARDED = "ready", "leased", "done", "held", "discarded"
+UNFINISHED = (READY, LEASED, HELD)
 _NEW: dict[str, Any] = {column.name: bindparam(column.name) for column in _t.c if column.name != "id"}
 _ENQUEUE = Prepared(
     sqlite=sqlite.insert(_t).values(_NEW).on_conflict_do_nothing().returning(_t.c.id),
@@ -41,8 +43,47 @@ _PUT_BACK = Prepared(
         failures=_t.c.failures + bindparam("faults"),
     )
 )  # fmt: skip
+
+
+def _claim(*, lock: bool) -> ReturningUpdate[Any]:
+    """Takes due jobs in the order of `ix_job_due`; jobs of a group wait for the unfinished ones before them."""
+    earlier = _t.alias("earlier")
+    blocked = (
+        select(earlier.c.id)
+        .where(
+            earlier.c.lane == _t.c.lane, earlier.c.group_key == _t.c.group_key, earlier.c.id < _t.c.id,
+            or_(*(earlier.c.state == state for state in UNFINISHED)),
+        )
+        .exists()
+    )  # fmt: skip
+    due = (
+        select(_t.c.id)
+        .where(
+            _t.c.lane == bindparam("wanted"), _t.c.state == READY, _t.c.due_at <= bindparam("now"),
+            or_(_t.c.group_key.is_(None), ~blocked),
+        )
+        .order_by(_t.c.priority, _t.c.due_at, _t.c.id)
+        .limit(bindparam("limit", type_=Integer))
+    )  # fmt: skip
+    if lock:
+        due = due.with_for_update(skip_locked=True)
+    # as a CTE: PostgreSQL may run a plain subquery again for each row of the table, and lock more than `limit`
+    return (
+        update(_t)
+        .where(_t.c.id.in_(select(due.cte("due").c.id)))
+        .values(
+            state=LEASED, lease_owner=bindparam("owner"), lease_until=bindparam("until"),
+            attempts=_t.c.attempts + 1, fence=_t.c.fence + 1,
+        )
+        .returning(
+            _t.c.id, _t.c.kind, _t.c.lane, _t.c.subject, _t.c.detail, _t.c.attempts, _t.c.failures, _t.c.fence,
+            _t.c.created_at,
+        )
+    )  # fmt: skip
+
+
+_CLAIM = Prepared(sqlite=_claim(lock=False), postgresql=_claim(lock=True))
 Report = Callable[[Connection], bool]  # `finish` or `put_back` with its arguments
-UNFINISHED = (READY, LEASED, HELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,35 +158,8 @@ def _next_lane(connection: Connection, after: str) -> str | None:
 
 def claim(connection: Connection, lane: str, owner: str, now: float, lease: float, limit: int) -> list[Job]:
     """Lease up to `limit` due jobs of a lane for `lease` seconds. The attempt counts from here."""
-    earlier = _t.alias("earlier")
-    blocked = (
-        select(earlier.c.id)
-        .where(
-            earlier.c.lane == _t.c.lane, earlier.c.group_key == _t.c.group_key,
-            earlier.c.id < _t.c.id, earlier.c.state.in_(UNFINISHED),
-        )
-        .exists()
-    )  # fmt: skip
-    due = (
-        select(_t.c.id)
-        .where(_t.c.lane == lane, _t.c.state == READY, _t.c.due_at <= now, or_(_t.c.group_key.is_(None), ~blocked))
-        .order_by(_t.c.priority, _t.c.due_at, _t.c.id)
-        .limit(limit)
-    )
-    if not is_sqlite(connection):
-        due = due.with_for_update(skip_locked=True)
-    # as a CTE: PostgreSQL may run a plain subquery again for each row of the table, and lock more than `limit`
-    rows = connection.execute(
-        update(_t)
-        .where(_t.c.id.in_(select(due.cte("due").c.id)))
-        .values(
-            state=LEASED, lease_owner=owner, lease_until=now + lease, attempts=_t.c.attempts + 1, fence=_t.c.fence + 1
-        )
-        .returning(
-            _t.c.id, _t.c.kind, _t.c.lane, _t.c.subject, _t.c.detail, _t.c.attempts, _t.c.failures, _t.c.fence,
-            _t.c.created_at,
-        )
-    ).all()  # fmt: skip
+    values = {"wanted": lane, "owner": owner, "now": now, "until": now + lease, "limit": limit}
+    rows = _CLAIM.rows(connection, values)
     jobs = [Job(r[0], r[1], r[2], r[3], json.loads(r[4]), *r[5:]) for r in rows]
     return sorted(jobs, key=lambda job: job.id)
 

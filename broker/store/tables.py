@@ -209,7 +209,7 @@ class Job(_Base, table=True):
     __table_args__ = (
         UniqueConstraint("kind", "lane", "subject"),
         Index(
-            "ix_job_due", "lane", "due_at", "id",
+            "ix_job_due", "lane", "priority", "due_at", "id",  # the order of claims: none of them sorts a backlog
             sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'"),
         ),
         Index(

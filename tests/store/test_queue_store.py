@@ -133,6 +133,22 @@ def test_claims_follow_priority_then_due_time_then_number(queue: Queue) -> None:
     assert queue.subjects(now=200.0) == [5]
 
 
+def test_a_claim_does_not_sort_the_backlog(tmp_path: Path) -> None:
+    """Else 100,000 waiting jobs cost 60 ms of the one writer for every 64 that are sent."""
+
+    def explain(connection: Connection) -> list[str]:
+        claim: Any = jobs._claim(lock=False).compile(connection)
+        values = [claim.params[name] or 0 for name in claim.positiontup]
+        found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {claim}", tuple(values))
+        return [row[3] for row in found]
+
+    database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
+    steps = database.submit(explain).result(10)
+    database.close()
+    assert "SEARCH job USING INDEX ix_job_due (lane=?)" in steps
+    assert "USE TEMP B-TREE FOR ORDER BY" not in steps
+
+
 def test_a_limit_is_kept(queue: Queue) -> None:
     queue.put(*range(10))
     assert queue.subjects(limit=3) == [0, 1, 2]

@@ -22,6 +22,7 @@ from support.loops import remains, run, takes, until
 from support.objects import Encoded, ct_slice
 from support.peers import received, storescp
 from support.spool import spool_files
+from support.tools import wait_until
 
 from broker.delivery import lane as delivery
 from broker.delivery.lane import DicomDelivery
@@ -610,6 +611,36 @@ def test_stopping_returns_the_leases(database: Database, queue: Queue) -> None:
     assert queue.breaker()[0] == 0
 
 
+def test_stopping_returns_what_is_just_being_claimed(
+    database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim is committed, and the handler that asked for it is cancelled before it has it."""
+    claimed, go = asyncio.Event(), asyncio.Event()
+    real = Dispatcher.claim
+
+    async def claim(self: Dispatcher, lane: str) -> list[jobs.Job]:
+        found = await real(self, lane)
+        claimed.set()
+        await go.wait()
+        return found
+
+    monkeypatch.setattr(Dispatcher, "claim", claim)
+
+    async def handler(name: str, feed: Feed) -> None:
+        try:
+            await feed.take()
+        finally:
+            go.set()
+
+    async def work() -> None:
+        queue.put(1, 2)
+        async with dispatching(database, handler, grace=0.1):
+            await claimed.wait()
+
+    run(work())
+    assert queue.states() == ["ready", "ready"]
+
+
 def test_stopping_lets_a_handler_finish_its_job_and_gives_it_no_new_one(database: Database, queue: Queue) -> None:
     go, entered = asyncio.Event(), asyncio.Event()
 
@@ -1021,6 +1052,44 @@ def test_the_next_object_is_read_while_the_one_before_is_stored(
         hospital.until_settled("done", "done")
     assert waited == [True, True]
     assert first.sop_instance != second.sop_instance
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_the_next_jobs_are_claimed_while_the_last_ones_are_sent(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    """A broker that stops meanwhile sends what it had begun with, and gives back what was claimed ahead."""
+    monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(delivery, "AHEAD", 2)
+    hospital.slices(6)
+    received: list[Any] = []
+    stopping = threading.Event()
+
+    def answer(event: Any) -> int:
+        received.append(event)
+        if len(received) == 3:
+            wait_until(lambda: hospital.states()[4:] == ["leased"] * 2, 10, "the next ones are claimed")
+            assert not stops or stopping.wait(10)
+        return 0
+
+    async def work() -> None:
+        sender = hospital.delivery()
+        async with dispatching(hospital.database, sender) as dispatcher:
+            if stops:
+                await until(lambda: hospital.states()[4:] == ["leased"] * 2, "the next ones are claimed")
+                ended = asyncio.ensure_future(dispatcher.stop(10))
+                await until(lambda: dispatcher.stopping, "it stops")
+                stopping.set()
+                await ended
+            else:
+                await until(lambda: hospital.states() == ["done"] * 6, "all are sent")
+        await sender.close()
+
+    with pacs(hospital, answer) as associations:
+        run(work())
+    assert hospital.states() == ["done"] * 4 + ["ready" if stops else "done"] * 2
+    assert len(received) == (4 if stops else 6)
+    assert len(associations) == 1
 
 
 def test_a_job_without_an_object_is_held_though_nothing_else_is_there(hospital: Hospital) -> None:

@@ -12,8 +12,19 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_Call = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
 _Inbox = queue.SimpleQueue["_Call | None"]
+
+
+class _Outcome(asyncio.Future[T]):
+    """Of work in a thread. A task that waits and is cancelled learns it when the thread is done: both use the same
+    things. Cheaper than a shield, and one turn of the loop less.
+    """
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        return False
+
+
+_Call = tuple[asyncio.AbstractEventLoop, _Outcome[Any], Callable[[], Any]]
 
 
 class Threads:
@@ -33,9 +44,9 @@ class Threads:
             thread.start()
 
     def call(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """Run in a thread; the future gets what it returns or raises."""
+        """Run in a thread; the future gets what it returns or raises, and cannot be cancelled."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        future: _Outcome[T] = _Outcome(loop=loop)
         call: _Call = (loop, future, lambda: work(*args, **kwargs))
         with self._lock:
             inbox = self._idle.pop() if self._idle else None
@@ -73,8 +84,6 @@ class Threads:
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():  # cancelled meanwhile
-        return
     if error is not None:
         future.set_exception(error)
     else:

@@ -9,16 +9,18 @@ class Change:
     """See the module's text. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._next: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
 
     def notify(self) -> None:
         """Wake all who wait now."""
-        if self._next is not None and not self._next.done():
-            self._next.set_result(None)
-        self._next = None
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:
+                if not waiter.done():  # cancelled
+                    waiter.set_result(None)
 
     async def wait(self) -> None:
         """Return at the next `notify`."""
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._next)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter

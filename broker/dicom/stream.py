@@ -5,19 +5,18 @@ At most HIGH bytes wait here; then feeding stops, the wire stops reading and TCP
 
 from __future__ import annotations
 
-from collections import deque
-
 from broker.dicom.signal import Change
 from broker.errors import BadContent
 
 HIGH = 2 * 1024 * 1024
+FEW = 16
 
 
 class DataStream:
     """Bytes of one data set. Empty and at its end if the message has none."""
 
     def __init__(self, *, limit: int, present: bool = True) -> None:
-        self._parts: deque[bytes] = deque()
+        self._parts: list[bytes] = []
         self._held = 0
         self._ended = not present
         self._failed: BaseException | None = None
@@ -64,7 +63,12 @@ class DataStream:
     # --- for the handler ---------------------------------------------------------------------------------
 
     async def read(self, size: int) -> bytes:
-        """At least `size` bytes, fewer only at the end, empty when nothing is left.
+        """At least `size` bytes, fewer only at the end, empty when nothing is left. Raises as `take` does."""
+        parts = await self.take(size)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def take(self, size: int) -> list[bytes]:
+        """The same in FEW pieces at most, as they came if those are few, which spares a copy.
 
         Raises what ended the stream early: ConnectionLost, DeadlinePassed, BadContent over the limit.
         """
@@ -76,11 +80,10 @@ class DataStream:
             if self._failed is not None:
                 raise self._failed
             await self._change.wait()
-        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts.clear()
+        parts, self._parts = self._parts, []
         self._held = 0
         self._change.notify()
-        return data
+        return parts if len(parts) <= FEW else [b"".join(parts)]
 
     async def read_all(self, limit: int) -> bytes:
         """The whole data set. Raises BadContent if it is longer than `limit` bytes."""

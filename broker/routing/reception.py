@@ -104,13 +104,13 @@ class Reception:
         self._wake = wake
         self._warned: dict[tuple[str, str], float] = {}
 
-    def begin(self, arrival: Arrival, data: bytes) -> SpoolFile:
+    def begin(self, arrival: Arrival, *parts: bytes) -> SpoolFile:
         """Open a spool file and write the first bytes. Raises SpoolUnavailable."""
         file = self._spool.create(
             part10.header(arrival.sop_class, arrival.sop_instance, arrival.transfer_syntax, arrival.peer.calling_ae)
         )
         try:
-            file.write(data)
+            file.write(*parts)
         except BaseException:
             file.abandon()
             raise
@@ -125,7 +125,7 @@ class Reception:
         self._tell(new, decision, outcome)
         return outcome
 
-    def complete(self, arrival: Arrival, file: SpoolFile, last: bytes = b"") -> str:
+    def complete(self, arrival: Arrival, file: SpoolFile, *last: bytes) -> str:
         """Check, decide, make durable and commit; `new`, `version`, `duplicate` or `repaired`.
 
         `last` are bytes that still have to be written. Raises BadContent (refuse for good), SpoolUnavailable or
@@ -133,8 +133,7 @@ class Reception:
         """
         kept = False
         try:
-            if last:
-                file.write(last)
+            file.write(*last)
             new, decision = self._judge_file(arrival, file)
             file.keep()
             outcome = self._record(new, decision)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
+from collections.abc import Iterable
 
 from broker import faults, telemetry
 from broker.dicom import command as cmd
@@ -15,8 +13,6 @@ from broker.errors import BadContent
 from broker.routing.reception import Arrival, Reception
 from broker.threads import Threads
 
-P = ParamSpec("P")
-T = TypeVar("T")
 CHUNK = 128 * 1024  # bytes handed to a spool thread at once, while the rest is still on its way
 THREADS = 16
 _MISMATCH = frozenset({"uid-mismatch", "uid-invalid"})
@@ -66,26 +62,17 @@ class StorageService:
         faults.point("dicom.answered")
 
     async def _receive(self, request: Request, arrival: Arrival) -> None:
-        data = await request.data.read(self._reception.small + 1)
+        parts = await request.data.take(self._reception.small + 1)
         if request.data.ended:
-            await self._hop(self._reception.whole, arrival, data)
+            await self._threads.call(self._reception.whole, arrival, b"".join(parts))
             return
-        file = await self._hop(self._reception.begin, arrival, data)
+        file = await self._threads.call(self._reception.begin, arrival, *parts)
         try:
-            data = await request.data.read(CHUNK)
+            parts = await request.data.take(CHUNK)
             while not request.data.ended:
-                await self._hop(file.write, data)
-                data = await request.data.read(CHUNK)
+                await self._threads.call(file.write, *parts)
+                parts = await request.data.take(CHUNK)
         except BaseException:
-            await self._hop(file.abandon)
+            await self._threads.call(file.abandon)
             raise
-        await self._hop(self._reception.complete, arrival, file, data)
-
-    async def _hop(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run in a spool thread; when cancelled, still wait for the thread, which uses the file."""
-        future = self._threads.call(work, *args, **kwargs)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait({future})
-            raise
+        await self._threads.call(self._reception.complete, arrival, file, *parts)

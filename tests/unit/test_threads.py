@@ -1,0 +1,38 @@
+"""Work in threads, called from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from broker.threads import Threads
+
+
+def test_who_is_cancelled_goes_on_only_when_the_thread_is_done() -> None:
+    threads = Threads(1, "test")
+    started, go = threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        assert go.wait(10)
+
+    async def caller() -> None:
+        await threads.call(work)
+
+    async def main() -> None:
+        task = asyncio.create_task(caller())
+        await asyncio.to_thread(started.wait, 10)
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.05)
+        assert not task.done()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    try:
+        asyncio.run(main())
+    finally:
+        go.set()
+        threads.close()

@@ -203,9 +203,15 @@ class Dispatcher:
         if now - self._swept > LEASE / 4:
             self._swept = now
             await asyncio.wrap_future(self.database.submit(store.free_leases, now))
+        before = {lane: frozenset(running) for lane, running in self._running.items()}
         due = await asyncio.wrap_future(self.database.read(store.due_lanes, now))
         for lane in [] if self.stopping else due:  # `stop` does not see what begins after it
             running = self._running.setdefault(lane, set())
+            if (
+                before.get(lane, frozenset()) - running
+            ):  # a worker ended meanwhile, perhaps to close its lane: look again
+                self._wake()
+                continue
             # one worker first; more only once the lane has proved to work
             wanted = 1 if lane in self._broken else self._concurrency(lane)
             if len(running) >= wanted:

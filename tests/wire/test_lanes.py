@@ -306,6 +306,39 @@ def test_a_breaker_keeps_the_lane_closed_and_no_other(database: Database, queue:
     run(work())
 
 
+def test_a_look_at_the_queue_from_before_a_breaker_opened_starts_nothing(
+    database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+    looked, broken = threading.Event(), threading.Event()
+    real = jobs.due_lanes
+
+    def slow(connection: Connection, now: float) -> list[str]:
+        found = real(connection, now)
+        if tries and found and not looked.is_set():  # the lane is at work, its jobs are ready again
+            looked.set()
+            broken.wait(20)
+        return found
+
+    async def handler(name: str, feed: Feed) -> None:
+        tries.append(name)
+        await until(lambda: looked.is_set(), "the dispatcher looks while the lane works")
+        raise PeerFault("away")
+
+    async def work() -> None:
+        queue.put(1)
+        async with dispatching(database, handler, policy=RetryPolicy(30, 60, 1000)) as dispatcher:
+            await until(lambda: tries, "the lane is tried")
+            dispatcher.wake()
+            await until(lambda: queue.breaker()[0] == 1, "the breaker is open")
+            await until(lambda: not any(dispatcher._running.values()), "the worker has ended")
+            broken.set()
+            await remains(lambda: len(tries) == 1, 0.2)
+
+    monkeypatch.setattr(jobs, "due_lanes", slow)
+    run(work())
+
+
 def test_a_lane_that_got_something_done_waits_as_after_a_first_failure(database: Database, queue: Queue) -> None:
     async def handler(name: str, feed: Feed) -> None:
         taken = await feed.take()

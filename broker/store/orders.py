@@ -45,6 +45,9 @@ def save_request(connection: Connection, order: Order, patient: int, at: float) 
         "accession": order.accession,
         "attributes": _text(order.attributes),
         "updated_at": at,
+        "changed_by": order.written.by,
+        "ordered_from": order.written.ordered_from,
+        "sent_from": order.written.sent_from,
     }
     return _save(connection, tables.service_request, order.row, values, {"created_at": at})
 
@@ -70,6 +73,7 @@ def save_step(
         "step_id": step.step_id,
         "position": step.position,
         "status": step.status,
+        "held": step.held,
         "start_at": step.start_at,
         "modality": step.attributes.get("Modality", ""),
         "patient_id": index.patient_id,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select, text
 
 from broker.store import tables
 from broker.store.engine import is_sqlite
-from broker.store.orders_rows import Document, EntityId, OpenAnswer, Order, Patient, Procedure, Step
+from broker.store.orders_rows import Document, EntityId, OpenAnswer, Order, Patient, Procedure, Step, Written
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 
@@ -82,6 +82,7 @@ def load_order(connection: Connection, row: int) -> Order:
     query = select(
         request.placer_number, request.placer_issuer, request.filler_number, request.filler_issuer,
         request.accession, request.attributes, patient.id, patient.patient_id, patient.issuer, patient.attributes,
+        request.changed_by, request.ordered_from, request.sent_from,
     ).join_from(tables.service_request, tables.patient).where(request.id == row)  # fmt: skip
     found = connection.execute(query).one()
     return Order(
@@ -92,6 +93,7 @@ def load_order(connection: Connection, row: int) -> Order:
         accession=found[4],
         attributes=json.loads(found[5]),
         procedures=_procedures(connection, row),
+        written=Written(found[10], found[11], found[12]),
     )
 
 
@@ -102,13 +104,13 @@ def _procedures(connection: Connection, request: int) -> tuple[Procedure, ...]:
             procedure.id, procedure.requested_procedure_id, procedure.study_instance_uid, procedure.attributes
         ).where(procedure.request == request).order_by(procedure.id)
     ).all()  # fmt: skip
-    columns = (step.id, step.procedure, step.step_id, step.position, step.status, step.attributes)
+    columns = (step.id, step.procedure, step.step_id, step.position, step.status, step.attributes, step.held)
     steps = connection.execute(
         select(*columns).where(step.procedure.in_([row[0] for row in found])).order_by(step.position, step.id)
     ).all()
     below: dict[int, list[Step]] = {}
     for row in steps:
-        below.setdefault(row[1], []).append(Step(row[0], row[2], row[3], row[4], json.loads(row[5])))
+        below.setdefault(row[1], []).append(Step(row[0], row[2], row[3], row[4], json.loads(row[5]), row[6]))
     return tuple(Procedure(row[0], row[1], row[2], json.loads(row[3]), tuple(below.get(row[0], ()))) for row in found)
 
 

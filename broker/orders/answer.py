@@ -6,7 +6,6 @@ from broker.orders.names import fold
 from broker.orders.values import Document, Order, Patient, Procedure, Step
 from broker.store.orders_rows import StepIndex
 
-
 HELD = "Held"  # no DICOM keyword: the step of this answer is held, nobody is shown it
 
 

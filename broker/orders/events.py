@@ -26,3 +26,8 @@ def record(connection: Connection, order: int, changed: Changed, cause: str, con
     """Append to the log of a step of an order (row)."""
     at = context.at.timestamp()
     store.add(connection, changed.step, at, changed.before, changed.after, cause, context.actor)
+
+
+def note(connection: Connection, step: int, status: str, cause: str, context: Context) -> None:
+    """Append what left the status of a step as it was (held, released, came too late): nothing follows from it."""
+    store.add(connection, step, context.at.timestamp(), status, status, cause, context.actor)

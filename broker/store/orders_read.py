@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select, text
 
-from broker.store import tables
+from broker.store import order_links, tables
 from broker.store.engine import is_sqlite
 from broker.store.orders_rows import Document, EntityId, OpenAnswer, Order, Patient, Procedure, Step, Written
 
@@ -29,7 +29,8 @@ def find_order(connection: Connection, filler: EntityId, placer: EntityId, acces
     """Row of the order these keys name: filler number, placer number, accession, in this sequence.
 
     A later key counts only if the stored order has no other number of an earlier kind. A number
-    without an issuer, stored or asked for, matches if it is the only one.
+    without an issuer, stored or asked for, matches if it is the only one. A number that replaced orders or children
+    share means the order in force, or the parent.
     """
     request = tables.service_request.c
     for kind, wanted, number in (
@@ -47,6 +48,9 @@ def find_order(connection: Connection, filler: EntityId, placer: EntityId, acces
         if kind < 2:
             exact = [keys for keys in fit if keys.issuers[kind] == wanted.issuer]
             fit = exact or [keys for keys in fit if not keys.issuers[kind] or not wanted.issuer]
+        if len(fit) > 1:
+            others = order_links.secondary(connection, [keys.row for keys in fit])
+            fit = [keys for keys in fit if keys.row not in others]
         if len(fit) == 1:
             return fit[0].row
     return None

@@ -112,15 +112,15 @@ def test_same_control_id_with_other_bytes_is_processed(database: Database) -> No
 
 
 def test_refused_message_changes_nothing_and_is_processed_again(database: Database) -> None:
-    cancel = orm("c", control="CA")
-    assert take(database, cancel).code == "AE"
+    hold = orm("c", control="HD")
+    assert take(database, hold).code == "AE"
     assert database.read(counts).result() == {
         "message": 1, "patient": 0, "service_request": 0, "requested_procedure": 0, "scheduled_step": 0,
         "step_station": 0, "audit": 0,
     }  # fmt: skip
     take(database, orm("1"))
-    assert take(database, cancel).code == "AA"
-    assert database.read(steps).result()[0]["status"] == "CANCELED"
+    assert take(database, hold).code == "AA"
+    assert database.read(steps).result()[0]["held"]
 
 
 def test_refused_update_leaves_demographics(database: Database) -> None:

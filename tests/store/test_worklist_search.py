@@ -93,7 +93,11 @@ MODALITIES = ["CT", "MR", "US", "MG"]
 
 documents = st.builds(
     lambda name, patient, accession, uid, held, **step: document(
-        PatientName=name, PatientID=patient, AccessionNumber=accession, StudyInstanceUID=uid, step=step,
+        PatientName=name,
+        PatientID=patient,
+        AccessionNumber=accession,
+        StudyInstanceUID=uid,
+        step=step,
         **({HELD: 1} if held else {}),
     ),
     name=st.sampled_from(NAMES),

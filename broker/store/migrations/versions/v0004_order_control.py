@@ -12,13 +12,10 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    held = sa.Column("held", sa.Boolean(), server_default=sa.false(), nullable=False)
-    op.add_column("scheduled_step", held)
-    changed_by = sa.Column("changed_by", sa.String(), server_default=sa.text("''"), nullable=False)
-    op.add_column("service_request", changed_by)
+    op.add_column("scheduled_step", sa.Column("held", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("service_request", sa.Column("changed_by", sa.String(), server_default=sa.text("''"), nullable=False))
     for name in ("ordered_from", "sent_from"):
-        moment = sa.Column(name, sa.Float(), server_default=sa.text("0"), nullable=False)
-        op.add_column("service_request", moment)
+        op.add_column("service_request", sa.Column(name, sa.Float(), server_default=sa.text("0"), nullable=False))
     op.create_table(
         "order_link",
         sa.Column("request", BIG, nullable=False),

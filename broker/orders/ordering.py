@@ -12,7 +12,7 @@ from broker.orders import answer as answers
 from broker.orders import events, lifecycle, plan
 from broker.orders.identifiers import Minter
 from broker.orders.story import AuditEntry, Context
-from broker.orders.values import EntityId, Order, OrderChange, Patient, Plan
+from broker.orders.values import Document, EntityId, Order, OrderChange, Patient, Plan
 from broker.store import order_links, orders, orders_read
 from broker.store.order_links import Tombstone
 
@@ -43,10 +43,21 @@ class PlannedOrder:
         """Accession number of what is written."""
         return self.made.order.accession if self.made.order else ""
 
+    @property
+    def refused(self) -> AuditEntry | None:
+        """What to record in the audit trail of a known order that refuses this."""
+        if self.made.action != "refused" or self.before is None or self.before.row is None:
+            return None
+        codes = [finding.code for finding in self.findings if finding.is_error]
+        return AuditEntry("order.refused", "order", self.before.row, {**self._asked(), "findings": codes})
+
+    def _asked(self) -> Document:
+        return {"control": self.change.control, "status": self.change.order_status}
+
     def write(self, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
         """Write the order; its audit entries."""
         made, change = self.made, self.change
-        detail = {"control": change.control, "status": change.order_status}
+        detail = self._asked()
         if made.action == "parked":
             return (AuditEntry("order.parked", "tombstone", self._park(connection, context), detail),)
         row, cause = made.row, f"order:{change.control}"
@@ -158,6 +169,7 @@ def write(connection: Connection, order: Order, stored: Order | None, cause: str
     else:
         patient_row = before.row or 0
     request = orders.save_request(connection, order, patient_row, at)
+    changed: list[events.Changed] = []
     old = {step.row: step for step in stored.steps()} if stored else {}
     for procedure in order.procedures:
         owner = orders.save_procedure(connection, procedure, request)
@@ -168,10 +180,10 @@ def write(connection: Connection, order: Order, stored: Order | None, cause: str
             index = answers.index(patient, answers.build(order, procedure, step))
             row = orders.save_step(connection, step, procedure, owner, order.accession, index, at)
             if known is None or known.status != step.status:
-                changed = events.Changed(row, known.status if known else "", step.status)
-                events.record(connection, request, changed, cause, context)
+                changed.append(events.Changed(row, known.status if known else "", step.status))
             elif known.held != step.held:
                 events.note(connection, row, step.status, cause, context)
+    events.record(connection, request, changed, cause, context)
     if before is not None and before.attributes != patient.attributes:
         propagate(connection, before, replace(patient, row=before.row), request, at)
     return request

@@ -25,6 +25,13 @@ def lock(connection: Connection, names: Iterable[str]) -> None:
         connection.execute(_LOCK, {"key": key})
 
 
+def lock_names(connection: Connection, order: int) -> tuple[str, ...]:
+    """Names to lock for work on an order (row): its patient, whom every message about it names. None: no such order."""
+    query = select(tables.patient.c.patient_id).join_from(tables.service_request, tables.patient)
+    found = connection.execute(query.where(tables.service_request.c.id == order)).scalar_one_or_none()
+    return () if found is None else (f"patient|{found}",)
+
+
 def find_order(connection: Connection, filler: EntityId, placer: EntityId, accession: str) -> int | None:
     """Row of the order these keys name: filler number, placer number, accession, in this sequence.
 

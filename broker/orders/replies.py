@@ -123,7 +123,7 @@ class _Lines:
         if not sequence:
             return ""
         item = sequence[0]
-        code = item.get("CodeValue", item.get("LongCodeValue", ""))
+        code = item.get("CodeValue") or item.get("LongCodeValue", "")
         return self._parts(code, item.get("CodeMeaning", ""), item.get("CodingSchemeDesignator", ""))
 
     def _step(self, accession: str, procedure: Procedure, step: Step) -> str:

@@ -282,9 +282,10 @@ def _with_step(before: tuple[StepChange, ...], added: StepChange) -> tuple[StepC
 
 
 def _check_uids(orders: list[OrderChange], findings: Findings) -> None:
-    """One Study Instance UID is one requested procedure."""
+    """One Study Instance UID is one requested procedure, of those that are written: a ZDS belongs to RO, not to RP."""
     seen: set[str] = set()
-    for procedure in (procedure for order in orders for procedure in order.procedures):
+    written = (one for one in orders if lifecycle.action(one.control, one.order_status) is Action.WRITE)
+    for procedure in (procedure for order in written for procedure in order.procedures):
         uid = procedure.study_instance_uid
         if uid in seen:
             findings.add(procedure.uid_location, "102", "One Study Instance UID for several requested procedures")

@@ -123,8 +123,9 @@ def refuse(
     note = " ".join(f"{finding.location}:{finding.code}" for finding in findings[:10] if finding.is_error)
     row = messages.record(connection, received, accepted=False, answer_code=code, answer=answer, note=note)
     for made in plans:
-        if isinstance(made, ordering.PlannedOrder) and made.refused is not None:
-            add_audit(connection, made.refused, context, message=row)
+        entry = made.refused if isinstance(made, ordering.PlannedOrder) else None
+        if entry is not None and orders_read.lock_names(connection, entry.row):  # not one of the message, undone again
+            add_audit(connection, entry, context, message=row)
     return Outcome(answer, code, len(findings))
 
 

@@ -162,6 +162,17 @@ def test_hl_15_a_change_after_completion_is_recorded_without_effect(both: Both) 
     assert causes == ["order:NW", "order:SC", "late:XO", "late:CA"]
 
 
+def test_hl_15_told_by_an_application_answer(tmp_path: Path) -> None:
+    """What an interface with `answers = "order"` says of orders that are not known and of one that is."""
+    with Site(tmp_path / "site", config={"hl7": {"answers": "order"}}) as site, Mllp(site.hl7) as connection:
+        unknown = connection.exchange(message(group("HD", "QZ15O")))
+        assert (unknown["MSH"][0][8], unknown["MSA"][0][1], unknown["ORC"][0][1]) == ("ORR^O02^ORR_O02", "AE", "UH")
+        known = connection.exchange(message(group("SN", "QZ15O")))
+        assert (known["MSA"][0][1], known["ORC"][0][1]) == ("AA", "NA")
+        (row,) = rows(site, "", "SELECT filler_number FROM service_request")
+        assert known["ORC"][0][3] == row[0]
+
+
 # --- CC-03: cancel against begin -------------------------------------------------------------------------------------
 
 

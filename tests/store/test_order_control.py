@@ -13,12 +13,15 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, select, update
 from support.intake import AT, audit, counts, log, steps, submit, take
+from support.worklist import SPS, query
 
 from broker.orders import profile, reopening
 from broker.orders.reopening import NotReopened
 from broker.orders.story import Context
 from broker.store import order_links, tables
 from broker.store.database import Database
+from broker.store.worklist import search
+from broker.worklist.plan import plan
 
 REFUSING = replace(profile.built_in(), unknown_order_cancel="refuse")
 
@@ -182,6 +185,18 @@ def test_hold_and_release(database: Database, hold: str, release: str) -> None:
     assert database.read(audit).result() == [
         "order.created", "order.held", "order.updated", "order.unchanged", "order.released",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [None, "", "SCHEDULED", "S*", "*"])
+def test_a_held_step_is_in_no_worklist(database: Database, status: str | None) -> None:
+    take(database, message(group("NW", "P1"), group("NW", "P2")))
+    take(database, one("HD", "P1"))
+    item = {"Modality": ""} if status is None else {"Modality": "", "ScheduledProcedureStepStatus": status}
+    for keys in ({}, {"PatientID": "12345"}, {"AccessionNumber": "P1"}, {"AccessionNumber": "P2"}):
+        asked = query({**keys, SPS: [item]})
+        rows = database.read(search, plan(asked), None, 10).result()
+        found = [json.loads(row.answer)["AccessionNumber"] for row in rows]
+        assert found == ([] if keys.get("AccessionNumber") == "P1" else ["P2"])
 
 
 def test_what_is_held_ends_or_starts_unheld(database: Database) -> None:

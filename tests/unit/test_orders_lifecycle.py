@@ -63,3 +63,33 @@ def test_nothing_leaves_an_end(action: Action, status: str) -> None:
 def test_order_control(control: str, status: str, action: Action) -> None:
     assert lifecycle.action(control, status) is action
     assert control in lifecycle.CONTROLS
+
+
+@pytest.mark.parametrize(
+    ("steps", "code"),
+    [
+        ([], ""), ([S], "SC"), ([A, R], "SC"), ([S, T], "IP"), ([C, T], "IP"), ([C, S], "A"), ([C, X], "CM"),
+        ([D, X], "DC"), ([X, X], "CA"), ([X, S], "SC"),
+    ],
+)  # fmt: skip
+def test_order_status(steps: list[str], code: str) -> None:
+    assert lifecycle.order_status((status, False) for status in steps) == code
+
+
+def test_order_status_of_what_is_held() -> None:
+    assert lifecycle.order_status([(S, True), (X, False)]) == "HD"
+    assert lifecycle.order_status([(S, True), (S, False)]) == "SC"
+    assert lifecycle.order_status([(S, True), (T, False)]) == "IP"
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_only_what_waits_is_held(status: str) -> None:
+    assert lifecycle.held(Action.WRITE, status, True) == (status in {S, A, R})
+    assert lifecycle.held(Action.HOLD, status, False)
+    assert not lifecycle.held(Action.RELEASE, status, True)
+
+
+@pytest.mark.parametrize("control", sorted(lifecycle.CONTROLS))
+def test_replies_are_in_the_table_too(control: str) -> None:
+    for done in (True, False):
+        assert lifecycle.reply(control, done) in lifecycle.CONTROLS | {""}

@@ -62,7 +62,7 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
         findings.add("OBR^1", "100", "Too many procedure steps in one message")
         groups = []
     orders: list[OrderChange] = []
-    sent = span(message.header.get(7), zone)
+    sent = span(message.header.get(7, 1), zone)
     for group in groups:
         change = replace(_order(group, patient, profile, zone, findings), sent=sent)
         same = next((i for i, other in enumerate(orders) if _same_order(other, change)), None)
@@ -141,7 +141,7 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         request=request if group.writes else numbers if group.action is Action.NUMBER else {},
         procedures=(),
         parent=_parent(view),
-        ordered=span(view.get("ORC-9"), zone),
+        ordered=span(view.get("ORC-9.1"), zone),
         parks=profile.unknown_order_cancel == "park",
     )
     for step in group.steps:

@@ -66,6 +66,8 @@ class PlannedOrder:
             cause = f"overtaken:{next(iter(used.values())).control}" if used else cause
             row = write(connection, made.order, self.before, cause, context)
             order_links.drop(connection, used)
+        elif made.written is not None and row is not None:
+            orders.save_written(connection, row, made.written)
         elif made.action == "late" and self.before is not None:
             for step in self.before.steps():
                 events.note(connection, step.row or 0, step.status, f"late:{change.control}", context)
@@ -114,6 +116,9 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
     overtakers = {}
     if stored is None:
         overtakers = order_links.find(connection, change.filler, change.placer, change.accession, asked.patient_id)
+        # the end of the old order may share its accession number with the new one
+        ends = lifecycle.REPLACED if change.replaces else ()
+        overtakers = {number: stone for number, stone in overtakers.items() if stone.control not in ends}
     uids = [procedure.study_instance_uid for procedure in change.procedures if procedure.study_instance_uid]
     situation = plan.Situation(
         stored=stored,

@@ -138,7 +138,8 @@ class _Writing:
         if any(finding.is_error for finding in findings):
             return Plan("refused", findings=findings, row=order.row, done=False)
         if order == stored:
-            return Plan("unchanged", findings=findings, row=order.row)
+            # it was asked for again, later: what was asked for in between must not overwrite it
+            return Plan("unchanged", findings=findings, row=order.row, written=order.written)
         return Plan("updated" if stored else "created", order, findings, order.row)
 
     def _written(self) -> Written:

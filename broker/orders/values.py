@@ -143,6 +143,7 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     row: int | None = None  # the stored order, also when nothing is written
     done: bool = True  # what was asked for is so now
+    written: Written | None = None  # to be noted of an order that has these values already
 
 
 def merged(old: Document, change: Document) -> Document:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, case, delete, insert, update
 
 from broker.store import tables
-from broker.store.orders_rows import Document, Order, Patient, Procedure, Step, StepIndex
+from broker.store.orders_rows import Document, Order, Patient, Procedure, Step, StepIndex, Written
 
 
 def _text(document: Document) -> str:
@@ -34,6 +34,16 @@ def save_patient(connection: Connection, patient: Patient, at: float) -> int:
     return _save(connection, tables.patient, patient.row, values, {})
 
 
+def _written(written: Written) -> dict[str, Any]:
+    return {"changed_by": written.by, "ordered_from": written.ordered_from, "sent_from": written.sent_from}
+
+
+def save_written(connection: Connection, order: int, written: Written) -> None:
+    """Note by whom and when an order (row) was last asked for as it is."""
+    table = tables.service_request
+    connection.execute(update(table).where(table.c.id == order).values(**_written(written)))
+
+
 def save_request(connection: Connection, order: Order, patient: int, at: float) -> int:
     """Insert or update the Imaging Service Request of an order, without what is below it; the row."""
     values = {
@@ -45,9 +55,7 @@ def save_request(connection: Connection, order: Order, patient: int, at: float) 
         "accession": order.accession,
         "attributes": _text(order.attributes),
         "updated_at": at,
-        "changed_by": order.written.by,
-        "ordered_from": order.written.ordered_from,
-        "sent_from": order.written.sent_from,
+        **_written(order.written),
     }
     return _save(connection, tables.service_request, order.row, values, {"created_at": at})
 

@@ -283,6 +283,14 @@ def test_replacement(database: Database, old: str) -> None:
     assert statuses(database) == ["CANCELED", "SCHEDULED"]
 
 
+def test_the_old_order_comes_after_its_replacement(database: Database) -> None:
+    early = take(database, message(group("RP", "", "F1", accession="A1"), group("RO", "P2", accession="A1")))
+    assert (early.code, warnings(early.answer)) == ("AA", ["ORC^1^2:204"])
+    assert statuses(database) == ["SCHEDULED"]
+    take(database, one("NW", "P1", "F1", accession="A1"))
+    assert statuses(database) == ["SCHEDULED", "CANCELED"]
+
+
 def test_a_started_order_is_not_replaced_and_the_new_one_not_created(database: Database) -> None:
     take(database, one("NW", "P1", "F1"))
     database.submit(set_status, "STARTED").result()
@@ -365,6 +373,13 @@ def test_an_older_change_of_the_same_sender_does_not_overwrite(database: Databas
     assert [step["modality"] for step in database.read(steps).result()] == ["MR"]
     assert log(database)[-1].cause == "late:XO"
     assert database.read(audit).result()[-1] == "order.late"
+
+
+def test_a_change_to_what_it_was_makes_those_in_between_late(database: Database) -> None:
+    take(database, one("NW", ordered="20260312100000"))
+    assert take(database, one("XO", ordered="20260312101000")).code == "AA"
+    assert warnings(take(database, one("XO", ordered="20260312100500", modality="MR")).answer) == ["ORC^1^1:0"]
+    assert [step["modality"] for step in database.read(steps).result()] == ["CR"]
 
 
 @pytest.mark.parametrize(

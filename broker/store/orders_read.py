@@ -121,7 +121,7 @@ def _procedures(connection: Connection, request: int) -> tuple[Procedure, ...]:
     ).all()
     below: dict[int, list[Step]] = {}
     for row in steps:
-        below.setdefault(row[1], []).append(Step(row[0], row[2], row[3], row[4], json.loads(row[5]), row[6]))
+        below.setdefault(row[1], []).append(Step(row[0], row[2], row[3], row[4], json.loads(row[5]), bool(row[6])))
     return tuple(Procedure(row[0], row[1], row[2], json.loads(row[3]), tuple(below.get(row[0], ()))) for row in found)
 
 

@@ -6,13 +6,27 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select
 
 from broker.store import tables
 from broker.store.orders_rows import EntityId
+from broker.store.prepared import Prepared
 
 REPLACES, PARENT = "replaces", "parent"
 _t = tables.tombstone
+# a key that is not there is NULL and equals nothing
+_STONES = Prepared(
+    any=select(
+        _t.c.id, _t.c.control, _t.c.order_status, _t.c.placer_number, _t.c.placer_issuer, _t.c.filler_number,
+        _t.c.filler_issuer, _t.c.accession, _t.c.patient_id, _t.c.issuer, _t.c.steps,
+    ).where(
+        _t.c.patient_id == bindparam("patient_id"),
+        or_(
+            _t.c.filler_number == bindparam("filler"), _t.c.placer_number == bindparam("placer"),
+            _t.c.accession == bindparam("accession"),
+        ),
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +69,16 @@ def find(
 
     One key must be the same and no number another. Issuers count where both sides have one.
     """
-    same = [
-        _t.c[f"{kind}_number"] == wanted.number
-        for kind, wanted in (("filler", filler), ("placer", placer))
-        if wanted.number
-    ]
-    if accession:
-        same.append(_t.c.accession == accession)
-    if not same:
-        return {}
-    query = select(_t).where(_t.c.patient_id == patient_id, or_(*same)).order_by(_t.c.id)
+    keys = {"filler": filler.number or None, "placer": placer.number or None, "accession": accession or None}
+    rows = _STONES.rows(connection, {"patient_id": patient_id, **keys})
     found = {}
-    for row in connection.execute(query):
+    for row in sorted(rows):
         stone = Tombstone(
-            row.control, row.order_status, EntityId(row.placer_number, row.placer_issuer),
-            EntityId(row.filler_number, row.filler_issuer), row.accession, row.patient_id, row.issuer,
-            tuple(json.loads(row.steps)),
+            row[1], row[2], EntityId(row[3], row[4]), EntityId(row[5], row[6]), row[7], row[8], row[9],
+            tuple(json.loads(row[10])),
         )  # fmt: skip
         if not (_contradict(stone.filler, filler) or _contradict(stone.placer, placer)):
-            found[int(row.id)] = stone
+            found[int(row[0])] = stone
     return found
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import wait
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sqlalchemy import Connection, select, update
@@ -11,8 +13,9 @@ from broker import faults
 from broker.orders import profile
 from broker.orders.interface import Interface
 from broker.orders.listener import OrderDoor
-from broker.store import events, orders_read, tables
+from broker.store import events, messages, order_links, orders, orders_read, tables
 from broker.store.database import Database
+from broker.store.prepared import Prepared
 
 
 def orm(control_id: str, control: str = "NW", order: str = "P1", patient: str = "12345", **more: str) -> bytes:
@@ -226,3 +229,24 @@ def test_a_refused_group_undoes_the_groups_before_it(database: Database) -> None
     assert database.read(counts).result() == {
         **before, "message": before["message"] + 1, "audit": before["audit"] + 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("module", [messages, order_links, orders, orders_read, events])
+def test_no_statement_of_intake_scans_a_table(module: ModuleType, tmp_path: Path) -> None:
+    """With a million orders a scan of one table is a minute; SQLite says beforehand how it will look things up."""
+    database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
+
+    def plans(connection: Connection) -> list[str]:
+        found: list[str] = []
+        for value in vars(module).values():
+            for statement in value if isinstance(value, list) else [value]:
+                if isinstance(statement, Prepared):
+                    text, names, _ = statement.compiled(connection)
+                    explained = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (None,) * len(names or ()))
+                    found += [row[3] for row in explained]
+        return found
+
+    found = database.submit(plans).result()
+    database.close()
+    assert not [plan for plan in found if plan.startswith("SCAN")]
+    assert found or module is events

@@ -107,6 +107,7 @@ class Hl7Listener(_Section):
     port: Port = 2575
     accept: Literal["known", "any"] = "any"
     on_transient: Literal["close", "AE", "AR"] = "close"
+    answers: Literal["ack", "order"] = "ack"
 
 
 class Hl7Section(Hl7Listener):
@@ -117,6 +118,12 @@ class Hl7Section(Hl7Listener):
     def listeners(self) -> tuple[Hl7Listener, ...]:
         """All MLLP doors, the one of `[hl7]` first."""
         return (self, *self.listener)
+
+
+class OrdersSection(_Section):
+    """`[orders]`: how long a cancel waits for its order, in days."""
+
+    keep_cancels_days: Annotated[float, Field(gt=0, le=3650)] = 30
 
 
 class WorklistSection(_Section):
@@ -189,6 +196,7 @@ class Settings(BaseSettings):
     database: DatabaseSection = DatabaseSection()
     dicom: DicomSection = DicomSection()
     hl7: Hl7Section = Hl7Section()
+    orders: OrdersSection = OrdersSection()
     worklist: WorklistSection = WorklistSection()
     delivery: DeliverySection = DeliverySection()
     limits: LimitsSection = LimitsSection()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -10,10 +11,19 @@ from broker.hl7 import charset
 from broker.hl7.findings import CODES, Finding, MalformedMessage
 from broker.hl7.header import Header, Separators
 
-__all__ = ["Finding", "MalformedMessage", "build", "codes_for", "control_id", "unreadable"]
+__all__ = ["Finding", "MalformedMessage", "Reply", "build", "codes_for", "control_id", "unreadable"]
 
 MAX_FINDINGS = 100
 _UNREADABLE = Header(Separators(), ("MSH", "|", "^~\\&"), "ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An application answer: its type (`ORR`, `O02`) and the segments after MSA and ERR, ready and escaped."""
+
+    kind: str
+    event: str
+    segments: tuple[str, ...]
 
 
 def control_id(token: UUID) -> str:
@@ -31,20 +41,28 @@ def codes_for(header: Header) -> dict[str, str]:
 
 
 def build(
-    header: Header, code: str, findings: Sequence[Finding] = (), *, token: UUID, at: datetime, text: str = ""
+    header: Header,
+    code: str,
+    findings: Sequence[Finding] = (),
+    *,
+    token: UUID,
+    at: datetime,
+    text: str = "",
+    reply: Reply | None = None,
 ) -> bytes:
-    """The answer to the message of `header` in its separators, version and character set.
+    """The answer to the message of `header` in its separators, version and character set: ACK, or what `reply` says.
 
     `token` makes MSH-10, `at` is aware and makes MSH-7, `text` is the MSA-3 of senders before 2.5.
     """
     mark = header.separators
     shown = list(findings[:MAX_FINDINGS])
-    segments = [_msh(header, token, at), _msa(header, code, shown, text)]
+    segments = [_msh(header, token, at, reply), _msa(header, code, shown, text)]
     if header.version >= (2, 5):
         segments += [_err(finding, mark) for finding in shown]
     elif told := [finding for finding in shown if finding.is_error or finding.code == "0"]:
         # ERR-1 has no severity: a warning with an error code would look like an error
         segments.append("ERR" + mark.field + mark.repetition.join(_err_1(finding, mark) for finding in told))
+    segments += reply.segments if reply else ()
     return charset.encode("".join(segment + "\r" for segment in segments), header.codec)
 
 
@@ -56,11 +74,12 @@ def unreadable(raw: bytes, *, token: UUID, at: datetime) -> bytes | None:
     return build(_UNREADABLE, "AR", [finding], token=token, at=at)
 
 
-def _msh(header: Header, token: UUID, at: datetime) -> str:
+def _msh(header: Header, token: UUID, at: datetime, reply: Reply | None) -> str:
     mark = header.separators
-    event = header.get(9, 2)
+    event = reply.event if reply else header.get(9, 2)
     event = event if event.isascii() and event.isalnum() else ""
-    kind = ["ACK", event, "ACK"] if header.version >= (2, 4) else ["ACK", event]
+    kind = [reply.kind, event, f"{reply.kind}_{event}"] if reply else ["ACK", event, "ACK"]
+    kind = kind if header.version >= (2, 4) else kind[:2]
     fields = {
         3: header.get(5), 4: header.get(6), 5: header.get(3), 6: header.get(4),
         7: at.strftime("%Y%m%d%H%M%S%z"),

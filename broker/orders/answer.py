@@ -6,15 +6,19 @@ from broker.orders.names import fold
 from broker.orders.values import Document, Order, Patient, Procedure, Step
 from broker.store.orders_rows import StepIndex
 
+HELD = "Held"  # no DICOM keyword: the step of this answer is held, nobody is shown it
+
 
 def build(order: Order, procedure: Procedure, step: Step) -> Document:
-    """Attributes of PS3.4 table K.6-1 that are known; identifiers always."""
+    """Attributes of PS3.4 table K.6-1 that are known; identifiers always. A held step has the mark `HELD`."""
     item: Document = {
         **step.attributes,
         "ScheduledProcedureStepID": step.step_id,
         "ScheduledProcedureStepStatus": step.status,
     }
+    held: Document = {HELD: 1} if step.held else {}
     return {
+        **held,
         **patient_part(order.patient),
         **order.attributes,
         **procedure.attributes,

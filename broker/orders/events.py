@@ -5,6 +5,7 @@ Whatever must follow from a change of status (telling the RIS) begins here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -22,7 +23,16 @@ class Changed:
     after: str
 
 
-def record(connection: Connection, order: int, changed: Changed, cause: str, context: Context) -> None:
-    """Append to the log of a step of an order (row)."""
+def record(connection: Connection, order: int, changes: Sequence[Changed], cause: str, context: Context) -> None:
+    """Append changes of steps of one order (row) to the log.
+
+    To be called once for all that changes together, after it was written.
+    """
     at = context.at.timestamp()
-    store.add(connection, changed.step, at, changed.before, changed.after, cause, context.actor)
+    for change in changes:
+        store.add(connection, change.step, at, change.before, change.after, cause, context.actor)
+
+
+def note(connection: Connection, step: int, status: str, cause: str, context: Context) -> None:
+    """Append what left the status of a step as it was (held, released, came too late): nothing follows from it."""
+    store.add(connection, step, context.at.timestamp(), status, status, cause, context.actor)

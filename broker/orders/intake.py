@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.hl7 import acknowledgement
+from broker.hl7.acknowledgement import Reply
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
-from broker.orders import ordering
+from broker.orders import ordering, replies
 from broker.orders.identifiers import Minter
 from broker.orders.story import AuditEntry, Context, Planned, Story
 from broker.orders.values import Change, Conversion, OrderChange
@@ -37,9 +38,18 @@ class Outcome:
 
 
 def take(
-    connection: Connection, received: Received, header: Header, conversion: Conversion, context: Context
+    connection: Connection,
+    received: Received,
+    header: Header,
+    conversion: Conversion,
+    context: Context,
+    *,
+    order_answers: bool = False,
 ) -> Outcome:
-    """Apply the changes of a message. A refused message changes nothing but is journaled."""
+    """Apply the changes of a message. A refused message changes nothing but is journaled.
+
+    With `order_answers` the answer tells of the orders too (`orders.replies`), else it is an acknowledgement.
+    """
     names = [f"message|{received.sender}|{received.control_id}"]
     orders_read.lock(connection, names + [name for change in conversion.changes for name in change.names()])
     stored = messages.stored_answer(connection, received)
@@ -50,11 +60,13 @@ def take(
     context = replace(context, actor=f"hl7:{received.sender}")
     plans, audit = apply(connection, conversion.changes, context)
     findings = conversion.findings + tuple(finding for made in plans for finding in made.findings)
-    if audit is None:
-        return refuse(connection, received, header, "AE", findings, context)
-    note = "control-id-reused" if messages.control_id_used(connection, received) else ""
     code = acknowledgement.codes_for(header)["AA"]
-    answer = acknowledgement.build(header, code, findings, token=context.token, at=context.at)
+    # an accept acknowledgement says nothing of orders
+    reply = replies.make(header, plans, applied=audit is not None) if order_answers and code == "AA" else None
+    if audit is None:
+        return refuse(connection, received, header, "AE", findings, context, plans=plans, reply=reply)
+    note = "control-id-reused" if messages.control_id_used(connection, received) else ""
+    answer = acknowledgement.build(header, code, findings, token=context.token, at=context.at, reply=reply)
     row = messages.record(connection, received, accepted=True, answer_code=code, answer=answer, note=note)
     for entry in audit:
         add_audit(connection, entry, context, message=row)
@@ -98,12 +110,22 @@ def refuse(
     code: str,
     findings: tuple[Finding, ...],
     context: Context,
+    *,
+    plans: Sequence[Planned] = (),
+    reply: Reply | None = None,
 ) -> Outcome:
-    """Journal a message that is not accepted, with its answer (`code` is AE or AR)."""
+    """Journal a message that is not accepted, with its answer (`code` is AE or AR).
+
+    That a known order refused it stands in the audit trail too.
+    """
     code = acknowledgement.codes_for(header)[code]
-    answer = acknowledgement.build(header, code, findings, token=context.token, at=context.at)
+    answer = acknowledgement.build(header, code, findings, token=context.token, at=context.at, reply=reply)
     note = " ".join(f"{finding.location}:{finding.code}" for finding in findings[:10] if finding.is_error)
-    messages.record(connection, received, accepted=False, answer_code=code, answer=answer, note=note)
+    row = messages.record(connection, received, accepted=False, answer_code=code, answer=answer, note=note)
+    for made in plans:
+        entry = made.refused if isinstance(made, ordering.PlannedOrder) else None
+        if entry is not None and orders_read.lock_names(connection, entry.row):  # not one of the message, undone again
+            add_audit(connection, entry, context, message=row)
     return Outcome(answer, code, len(findings))
 
 

@@ -18,10 +18,12 @@ class Interface:
     """One listener, by its name in logs and journal.
 
     `known` None admits every sender. `on_transient` is what is done while the database is away: close the
-    connection, or answer AE or AR. Messages with another MSH-11 than `processing_ids` are refused.
+    connection, or answer AE or AR. Messages with another MSH-11 than `processing_ids` are refused. `answers` is what
+    orders are answered with: an acknowledgement, or an application answer that tells of the order.
     """
 
     name: str
     known: KnownSender | None = None
     on_transient: Literal["close", "AE", "AR"] = "close"
     processing_ids: frozenset[str] = frozenset({"P"})
+    answers: Literal["ack", "order"] = "ack"

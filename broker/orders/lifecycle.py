@@ -1,10 +1,12 @@
 """Status of a Scheduled Procedure Step and what an order message may do to it (HL7 table 0119, 0038).
 
-No message moves a status backwards: what comes after the end is recorded without effect.
+No message moves a status backwards: what comes after the end is recorded without effect. A held step keeps its status
+and is in no worklist until it is released or its examination begins.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 SCHEDULED, ARRIVED, READY, STARTED = "SCHEDULED", "ARRIVED", "READY", "STARTED"
@@ -22,6 +24,8 @@ CONTROLS = frozenset(
         "SN", "SR", "SS", "UA", "UC", "UD", "UF", "UH", "UM", "UN", "UR", "UX", "XO", "XR", "XX",
     }
 )  # fmt: skip
+NEW = frozenset({"NW", "SN", "RO"})  # a sender that says these believes the order to be unknown to us
+REPLACED = frozenset({"RP", "RU"})  # the order that RO of the same message replaces
 
 
 class Action(StrEnum):
@@ -33,6 +37,11 @@ class Action(StrEnum):
     START = "start"
     STOP = "stop"  # discontinue, started steps too
     COMPLETE = "complete"
+    HOLD = "hold"
+    RELEASE = "release"
+    NUMBER = "number"  # the filler number of a known order
+    ASK = "ask"  # for the order's status
+    LINK = "link"  # known as the parent of others
     NOTHING = "nothing"  # known, not acted on
 
 
@@ -45,13 +54,17 @@ class Effect(StrEnum):
 
 
 _BY_CONTROL = {
-    "NW": Action.WRITE, "RO": Action.WRITE, "XO": Action.WRITE, "XX": Action.WRITE,
+    "NW": Action.WRITE, "SN": Action.WRITE, "RO": Action.WRITE, "XO": Action.WRITE, "XX": Action.WRITE,
+    "CH": Action.WRITE, "PA": Action.LINK, "NA": Action.NUMBER, "SS": Action.ASK,
     "CA": Action.CANCEL, "OC": Action.CANCEL, "RP": Action.CANCEL, "RU": Action.CANCEL,
     "DC": Action.DISCONTINUE, "OD": Action.DISCONTINUE,
+    "HD": Action.HOLD, "OH": Action.HOLD, "RL": Action.RELEASE, "OE": Action.RELEASE,
 }  # fmt: skip
 _BY_STATUS = {
-    "IP": Action.START, "CM": Action.COMPLETE, "A": Action.COMPLETE, "DC": Action.STOP, "CA": Action.CANCEL,
+    "IP": Action.START, "CM": Action.COMPLETE, "A": Action.COMPLETE, "DC": Action.STOP,
+    "CA": Action.CANCEL, "RP": Action.CANCEL, "HD": Action.HOLD, "SC": Action.RELEASE,
 }  # fmt: skip
+_CHANGED = {"CM": Action.COMPLETE, "CA": Action.CANCEL, "DC": Action.STOP}  # ORC-5 of a change request that ends it
 _TO = {
     Action.CANCEL: CANCELED,
     Action.DISCONTINUE: DISCONTINUED,
@@ -59,26 +72,69 @@ _TO = {
     Action.STOP: DISCONTINUED,
     Action.COMPLETE: COMPLETED,
 }
+# reply to an order control code (ORC-1 of ORR, ORI, ORG): done, not done
+_REPLIES = {
+    "NW": ("OK", "UA"), "SN": ("NA", "UA"), "XO": ("XR", "UX"), "CA": ("CR", "UC"), "DC": ("DR", "UD"),
+    "HD": ("HR", "UH"), "RL": ("OR", "UR"), "RP": ("RQ", "UM"), "RO": ("RQ", "UM"), "RU": ("RQ", "UM"),
+    "SS": ("SR", "SR"),
+}  # fmt: skip
 
 
 def action(control: str, order_status: str) -> Action:
-    """What ORC-1 with ORC-5 asks for. ORC-5 counts only for SC (status changed) and XO_CM."""
+    """What ORC-1 with ORC-5 asks for; ORC-5 may be empty. It counts only for SC (status changed), XO and XX."""
     if control == "SC":
         return _BY_STATUS.get(order_status, Action.NOTHING)
-    if control in {"XO", "XX"} and order_status == "CM":
-        return Action.COMPLETE
+    if control in {"XO", "XX"} and order_status in _CHANGED:
+        return _CHANGED[order_status]
     return _BY_CONTROL.get(control, Action.NOTHING)
 
 
 def apply(wanted: Action, status: str) -> tuple[Effect, str]:
-    """Effect on a step in `status` and the status after it."""
-    if wanted is Action.NOTHING or status in ENDED:
+    """Effect on a step in `status` and the status after it. For holding see `held`."""
+    if status in ENDED or wanted in {Action.NUMBER, Action.ASK, Action.LINK, Action.NOTHING}:
         return Effect.NONE, status
     if wanted is Action.WRITE:
         return Effect.APPLY, status
     if status == STARTED:
-        if wanted is Action.CANCEL:
+        if wanted in {Action.CANCEL, Action.HOLD}:
             return Effect.REFUSE, status
-        if wanted in {Action.DISCONTINUE, Action.START}:
+        if wanted in {Action.DISCONTINUE, Action.START, Action.RELEASE}:
             return Effect.NONE, status
-    return Effect.APPLY, _TO[wanted]
+    return Effect.APPLY, _TO.get(wanted, status)
+
+
+def held(wanted: Action, status: str, before: bool) -> bool:
+    """Whether a step to which this applies is held after it; `status` is the one after it."""
+    if wanted in {Action.HOLD, Action.RELEASE}:
+        return wanted is Action.HOLD
+    return before and status in WAITING
+
+
+def reached(wanted: Action, status: str, is_held: bool) -> bool:
+    """Whether a step is already as `wanted` would have it."""
+    if wanted in {Action.HOLD, Action.RELEASE}:
+        return status in OPEN and is_held == (wanted is Action.HOLD)
+    if wanted in {Action.DISCONTINUE, Action.STOP}:
+        return status in {DISCONTINUED, CANCELED}
+    return status == _TO.get(wanted, status)
+
+
+def reply(control: str, done: bool) -> str:
+    """ORC-1 of the application answer to an order control code; empty for one that has none."""
+    return _REPLIES.get(control, ("", ""))[0 if done else 1]
+
+
+def order_status(steps: Iterable[tuple[str, bool]]) -> str:
+    """ORC-5 (table 0038) of an order with steps of these statuses, held or not; empty for no steps."""
+    found = tuple(steps)
+    statuses = {status for status, _ in found}
+    if not statuses:
+        return ""
+    waiting = [is_held for status, is_held in found if status in WAITING]
+    if statuses <= set(ENDED):
+        return "CM" if COMPLETED in statuses else "DC" if DISCONTINUED in statuses else "CA"
+    if STARTED in statuses:
+        return "IP"
+    if COMPLETED in statuses:
+        return "A"
+    return "HD" if all(waiting) else "SC"

@@ -98,7 +98,10 @@ class OrderDoor:
             findings = examined.conversion.findings
             future = self._database.submit(intake.refuse, received, header, examined.code, findings, context)
         else:
-            future = self._database.submit(intake.take, received, header, examined.conversion, context)
+            future = self._database.submit(
+                intake.take, received, header, examined.conversion, context,
+                order_answers=self._interface.answers == "order",
+            )  # fmt: skip
         return await asyncio.wrap_future(future)
 
     async def _journal_unreadable(self, raw: bytes, answer: bytes, peer: Peer) -> Outcome:

@@ -13,6 +13,8 @@ from datetime import tzinfo
 
 from broker.hl7.message import DELETE, Message, Segments
 from broker.orders import lifecycle
+from broker.orders.lifecycle import Action
+from broker.orders.moments import oddity, span
 from broker.orders.profile import Profile
 from broker.orders.reader import Findings, Reader
 from broker.orders.values import (
@@ -20,42 +22,72 @@ from broker.orders.values import (
     Document,
     EntityId,
     OrderChange,
+    OrderKeys,
     PatientChange,
     ProcedureChange,
     StepChange,
 )
 
 MAX_STEPS = 256
+_NUMBERS = ("FillerOrderNumberImagingServiceRequest", "OrderFillerIdentifierSequence")
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """One ORC/OBR group with the segments it shares: `steps` holds one view per IPC."""
+    """One ORC/OBR group with the segments it shares: `steps` holds one view per IPC. `action` None: unknown."""
 
     view: Segments
     steps: tuple[Segments, ...]
-    writes: bool
-    new: bool
+    control: str
+    action: Action | None
+
+    @property
+    def writes(self) -> bool:
+        """Its values are read."""
+        return self.action is None or self.action is Action.WRITE
+
+    @property
+    def acts(self) -> bool:
+        """It asks for something, so that it must say of which order and patient."""
+        return self.action is not Action.NOTHING
 
 
 def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     """The order changes of a message, times on the site's wall clock."""
     findings = Findings()
-    patient = _patient(message, profile, zone, findings)
     groups = list(_groups(message, findings))
+    required = not groups or any(group.acts for group in groups)
+    patient = _patient(message, profile, zone, findings if required else Findings())
     if sum(len(group.steps) for group in groups) > MAX_STEPS:
         findings.add("OBR^1", "100", "Too many procedure steps in one message")
         groups = []
     orders: list[OrderChange] = []
+    sent = span(message.header.get(7, 1), zone)
     for group in groups:
-        change = _order(group, patient, profile, zone, findings)
+        change = replace(_order(group, patient, profile, zone, findings), sent=sent)
         same = next((i for i, other in enumerate(orders) if _same_order(other, change)), None)
         if same is None:
             orders.append(change)
         else:
             orders[same] = _joined(orders[same], change, findings)
     _check_uids(orders, findings)
-    return Conversion(tuple(orders), findings.all())
+    return Conversion(tuple(_replacing(orders, findings)), findings.all())
+
+
+def _replacing(orders: list[OrderChange], findings: Findings) -> list[OrderChange]:
+    """RO takes the place of all that RP or RU of the same message end. Each must have a number of its own."""
+    old = tuple(OrderKeys(one.placer, one.filler) for one in orders if one.control in lifecycle.REPLACED)
+    for one in orders:
+        others = old if one.control == "RO" else (one.parent,) if one.control == "CH" and one.parent else ()
+        if any(_same_keys(one, keys) for keys in others):
+            findings.add(one.control_location, "205", "The order has no number of its own")
+    return [replace(one, replaces=old) if one.control == "RO" else one for one in orders]
+
+
+def _same_keys(one: OrderChange, other: OrderKeys) -> bool:
+    if one.filler.number and other.filler.number:
+        return one.filler == other.filler
+    return one.placer == other.placer
 
 
 def _patient(message: Message, profile: Profile, zone: tzinfo, findings: Findings) -> PatientChange:
@@ -86,10 +118,9 @@ def _groups(message: Message, findings: Findings) -> Iterator[_Group]:
             before = [run]
         base = [*head, *segments, *(run.all("ZDS") or shared)]
         views = tuple(Segments([*base, ipc]) for ipc in run.all("IPC")) or (Segments(base),)
-        control = Segments(segments).get("ORC-1").strip()
-        action = lifecycle.action(control, Segments(segments).get("ORC-5").strip())
-        unknown = control not in lifecycle.CONTROLS
-        yield _Group(views[0], views, action is lifecycle.Action.WRITE or unknown, control in {"NW", "RO"})
+        control = views[0].get("ORC-1").strip()
+        action = lifecycle.action(control, views[0].get("ORC-5").strip())
+        yield _Group(views[0], views, control, action if control in lifecycle.CONTROLS else None)
 
 
 def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo, findings: Findings) -> OrderChange:
@@ -97,8 +128,9 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
     _check(group, findings)
     reader = Reader(view, profile, zone, findings)
     request = reader.section("request")
+    numbers = {keyword: request[keyword] for keyword in _NUMBERS if keyword in request}
     change = OrderChange(
-        control=view.get("ORC-1").strip(),
+        control=group.control,
         order_status=view.get("ORC-5").strip(),
         control_location=view.at("ORC-1"),
         placer=_entity(view, 2),
@@ -106,8 +138,11 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         accession=request.pop("AccessionNumber", ""),
         patient=patient,
         visit=reader.section("visit") if group.writes else {},
-        request=request if group.writes else {},
+        request=request if group.writes else numbers if group.action is Action.NUMBER else {},
         procedures=(),
+        parent=_parent(view),
+        ordered=span(view.get("ORC-9.1"), zone),
+        parks=profile.unknown_order_cancel == "park",
     )
     for step in group.steps:
         procedure = _procedure(step, group, profile, zone, findings)
@@ -117,13 +152,18 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
 
 def _check(group: _Group, findings: Findings) -> None:
     view = group.view
-    control = view.get("ORC-1").strip()
-    if not control:
+    if not group.control:
         findings.add(view.at("ORC-1"), "101", "Order control is missing")
-    elif control not in lifecycle.CONTROLS:
+    elif group.action is None:
         findings.add(view.at("ORC-1"), "103", "Order control is not in table 0119")
-    if not _entity(view, 2).number and not _entity(view, 3).number:
+    if group.acts and not _entity(view, 2).number and not _entity(view, 3).number:
         findings.add(view.at("ORC-2"), "101", "Placer and filler order number are missing")
+    if group.action is Action.NUMBER:
+        for number in (2, 3):
+            if not _entity(view, number).number:
+                findings.add(view.at(f"ORC-{number}"), "101", "A number is assigned: both order numbers are needed")
+    if len(view.all("TQ1")) > 1:
+        findings.add("TQ1^2", "0", "Only the first timing of an order is used", "W")
     if group.writes and not any(view.get(path).strip() for path in ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2")):
         findings.add(view.at("OBR-4"), "101", "Requested procedure is missing")
 
@@ -137,6 +177,17 @@ def _entity(view: Segments, field: int) -> EntityId:
     return EntityId()
 
 
+def _parent(view: Segments) -> OrderKeys | None:
+    """The order that ORC-8 (EIP) names: placer and filler number with their namespaces."""
+    orc = view.first("ORC")
+    if orc is None:
+        return None
+    placer, filler = (
+        EntityId(orc.get(8, part, subcomponent=1).strip(), orc.get(8, part, subcomponent=2).strip()) for part in (1, 2)
+    )
+    return OrderKeys(placer, filler) if placer.number or filler.number else None
+
+
 def _procedure(view: Segments, group: _Group, profile: Profile, zone: tzinfo, findings: Findings) -> ProcedureChange:
     reader = Reader(view, profile, zone, findings)
     attributes = reader.section("procedure")
@@ -144,11 +195,12 @@ def _procedure(view: Segments, group: _Group, profile: Profile, zone: tzinfo, fi
     modality = step.get("Modality", "")
     if modality and profile.modalities and modality not in profile.modalities:
         findings.add(reader.where("step", "Modality"), "103", "Modality is not known")
-    elif group.new and not modality:
+    elif group.control in lifecycle.NEW and not modality:
         findings.add(reader.where("step", "Modality"), "101", "Modality is missing")
     if step.get("ScheduledProcedureStepStartDate"):
         # a date alone is a start at midnight: the time is type 1 in an answer
         step.setdefault("ScheduledProcedureStepStartTime", "000000")
+        _check_start(step, reader.where("step", "ScheduledProcedureStepStartDate"), zone, findings)
     else:
         step.pop("ScheduledProcedureStepStartDate", None)
         step.pop("ScheduledProcedureStepStartTime", None)
@@ -168,6 +220,15 @@ def _procedure(view: Segments, group: _Group, profile: Profile, zone: tzinfo, fi
     )
 
 
+def _check_start(step: Document, where: str, zone: tzinfo, findings: Findings) -> None:
+    """A start in the hour that a change of summer time removes or repeats is kept as sent, with a warning."""
+    kind = oddity(step["ScheduledProcedureStepStartDate"], step["ScheduledProcedureStepStartTime"], zone)
+    if kind == "skipped":
+        findings.add(where, "102", "Start does not exist that day, clocks go forward: kept as sent", "W")
+    elif kind == "repeated":
+        findings.add(where, "102", "Start comes twice that day, clocks go back: kept as sent", "W")
+
+
 def _identified(reader: Reader, profile: Profile) -> Document:
     """Of a step that is only to be found, its identifier."""
     for attribute in profile.sections["step"]:
@@ -177,6 +238,9 @@ def _identified(reader: Reader, profile: Profile) -> Document:
 
 
 def _same_order(one: OrderChange, other: OrderChange) -> bool:
+    # parent and child, old and new one may share the placer order number
+    if one.control != other.control and {one.control, other.control} & {"PA", "CH", "RO"}:
+        return False
     for mine, its in ((one.filler, other.filler), (one.placer, other.placer)):
         if mine.number and its.number:
             return mine == its
@@ -218,9 +282,10 @@ def _with_step(before: tuple[StepChange, ...], added: StepChange) -> tuple[StepC
 
 
 def _check_uids(orders: list[OrderChange], findings: Findings) -> None:
-    """One Study Instance UID is one requested procedure."""
+    """One Study Instance UID is one requested procedure, of those that are written: a ZDS belongs to RO, not to RP."""
     seen: set[str] = set()
-    for procedure in (procedure for order in orders for procedure in order.procedures):
+    written = (one for one in orders if lifecycle.action(one.control, one.order_status) is Action.WRITE)
+    for procedure in (procedure for order in written for procedure in order.procedures):
         uid = procedure.study_instance_uid
         if uid in seen:
             findings.add(procedure.uid_location, "102", "One Study Instance UID for several requested procedures")

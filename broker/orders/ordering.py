@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
@@ -11,17 +12,26 @@ from broker.orders import answer as answers
 from broker.orders import events, lifecycle, plan
 from broker.orders.identifiers import Minter
 from broker.orders.story import AuditEntry, Context
-from broker.orders.values import Order, OrderChange, Patient, Plan
-from broker.store import orders, orders_read
+from broker.orders.values import Document, EntityId, Order, OrderChange, Patient, Plan
+from broker.store import order_links, orders, orders_read
+from broker.store.order_links import Tombstone
+
+Findings = tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedOrder:
-    """What an order change comes to; see `story.Planned`."""
+    """What an order change comes to; see `story.Planned`.
+
+    `overtakers` are rows of cancels kept for this order, `parent` and `replaced` rows of orders.
+    """
 
     change: OrderChange
     made: Plan
     before: Order | None
+    overtakers: Mapping[int, Tombstone] = field(default_factory=dict)
+    parent: int | None = None
+    replaced: tuple[int, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -33,31 +43,123 @@ class PlannedOrder:
         """Accession number of what is written."""
         return self.made.order.accession if self.made.order else ""
 
+    @property
+    def refused(self) -> AuditEntry | None:
+        """What to record in the audit trail of a known order that refuses this."""
+        if self.made.action != "refused" or self.before is None or self.before.row is None:
+            return None
+        codes = [finding.code for finding in self.findings if finding.is_error]
+        return AuditEntry("order.refused", "order", self.before.row, {**self._asked(), "findings": codes})
+
+    def _asked(self) -> Document:
+        return {"control": self.change.control, "status": self.change.order_status}
+
     def write(self, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
-        """Write the order; its audit entry."""
-        row = self.made.row
-        if self.made.order is not None:
-            row = write(connection, self.made.order, self.before, f"order:{self.change.control}", context)
+        """Write the order; its audit entries."""
+        made, change = self.made, self.change
+        detail = self._asked()
+        if made.action == "parked":
+            return (AuditEntry("order.parked", "tombstone", self._park(connection, context), detail),)
+        row, cause = made.row, f"order:{change.control}"
+        if made.order is not None:
+            used = self._used()
+            cause = f"overtaken:{next(iter(used.values())).control}" if used else cause
+            row = write(connection, made.order, self.before, cause, context)
+            order_links.drop(connection, used)
+        elif made.written is not None and row is not None:
+            orders.save_written(connection, row, made.written)
+        elif made.action == "late" and self.before is not None:
+            for step in self.before.steps():
+                events.note(connection, step.row or 0, step.status, f"late:{change.control}", context)
         if row is None:
             return ()
-        detail = {"control": self.change.control, "status": self.change.order_status}
-        return (AuditEntry(f"order.{self.made.action}", "order", row, detail),)
+        entries = [AuditEntry(f"order.{made.action}", "order", row, detail)]
+        return (*entries, *self._link(connection, row))
+
+    def _used(self) -> dict[int, Tombstone]:
+        """Cancels that this order, now that it is here, needs no more."""
+        return dict(self.overtakers) if self.before is None else {}
+
+    def _park(self, connection: Connection, context: Context) -> int:
+        """Keep this cancel for its order; the row."""
+        change = self.change
+        stone = Tombstone(
+            change.control, change.order_status, change.placer, change.filler, change.accession,
+            change.patient.patient_id, change.patient.issuer, tuple(sorted(change.step_names())),
+        )  # fmt: skip
+        for row, other in self.overtakers.items():
+            if other == stone:
+                return row
+        return order_links.add(connection, stone, context.actor, context.at.timestamp())
+
+    def _link(self, connection: Connection, row: int) -> list[AuditEntry]:
+        others = [(order_links.PARENT, self.parent)] if self.parent is not None else []
+        others += [(order_links.REPLACES, other) for other in self.replaced]
+        return [
+            AuditEntry(f"order.{kind}", "order", row, {"order": other})
+            for kind, other in others
+            if other is not None and other != row and order_links.link(connection, row, kind, other)
+        ]
 
 
 def story(connection: Connection, change: OrderChange, context: Context, mint: Minter) -> PlannedOrder:
     """Plan one order change."""
-    row = orders_read.find_order(connection, change.filler, change.placer, change.accession)
-    uids = [procedure.study_instance_uid for procedure in change.procedures if procedure.study_instance_uid]
+    parent, extra = None, Findings()
+    if change.parent is not None:
+        parent = orders_read.find_order(connection, change.parent.filler, change.parent.placer, "")
+        extra = () if parent is not None else (_no_parent(change),)
+    found = (orders_read.find_order(connection, keys.filler, keys.placer, "") for keys in change.replaces)
+    replaced = tuple(row for row in found if row is not None)
+    row, clash = _find(connection, change, {parent} if change.control == "CH" else set(replaced))
     stored = orders_read.load_order(connection, row) if row is not None else None
+    asked = change.patient
+    overtakers = {}
+    if stored is None:
+        overtakers = order_links.find(connection, change.filler, change.placer, change.accession, asked.patient_id)
+        # the end of the old order may share its accession number with the new one
+        ends = lifecycle.REPLACED if change.replaces else ()
+        overtakers = {number: stone for number, stone in overtakers.items() if stone.control not in ends}
+    uids = [procedure.study_instance_uid for procedure in change.procedures if procedure.study_instance_uid]
     situation = plan.Situation(
         stored=stored,
-        patient=orders_read.find_patient(connection, change.patient.patient_id, change.patient.issuer),
+        patient=orders_read.find_patient(connection, asked.patient_id, asked.issuer),
         owners=orders_read.study_owners(connection, uids),
         received=context.received,
         default_station=context.default_station,
         mint=mint,
+        at=context.at.timestamp(),
+        sender=context.actor,
+        overtakers=[plan.Overtaker(s.control, s.order_status, frozenset(s.steps)) for s in overtakers.values()],
     )
-    return PlannedOrder(change, plan.make(change, situation), stored)
+    made = plan.make(change, situation)
+    made = replace(made, findings=(*made.findings, *extra, *clash))
+    return PlannedOrder(change, made, stored, overtakers, parent, replaced)
+
+
+def _find(
+    connection: Connection, change: OrderChange, not_these: Collection[int | None]
+) -> tuple[int | None, Findings]:
+    """Row of the order that a change means, and what is wrong with its numbers.
+
+    A child may have its parent's placer number, a new order that of the one it replaces.
+    """
+    row = orders_read.find_order(connection, change.filler, change.placer, change.accession)
+    if lifecycle.action(change.control, change.order_status) is not lifecycle.Action.NUMBER:
+        return (None if row in not_these else row), ()
+    # the filler number is what the order does not have yet
+    holder = orders_read.find_order(connection, change.filler, EntityId(), "")
+    row = orders_read.find_order(connection, EntityId(), change.placer, "")
+    if holder in (None, row):
+        return row, ()
+    return row, (_at(change, "3", "205", "The filler order number belongs to another order", "E"),)
+
+
+def _no_parent(change: OrderChange) -> Finding:
+    return _at(change, "8", "204", "The parent order is not known: recorded without a link", "W")
+
+
+def _at(change: OrderChange, field_number: str, code: str, text: str, severity: str) -> Finding:
+    return Finding(f"{change.control_location.rsplit('^', 1)[0]}^{field_number}", code, text, severity)
 
 
 def write(connection: Connection, order: Order, stored: Order | None, cause: str, context: Context) -> int:
@@ -72,6 +174,7 @@ def write(connection: Connection, order: Order, stored: Order | None, cause: str
     else:
         patient_row = before.row or 0
     request = orders.save_request(connection, order, patient_row, at)
+    changed: list[events.Changed] = []
     old = {step.row: step for step in stored.steps()} if stored else {}
     for procedure in order.procedures:
         owner = orders.save_procedure(connection, procedure, request)
@@ -82,8 +185,10 @@ def write(connection: Connection, order: Order, stored: Order | None, cause: str
             index = answers.index(patient, answers.build(order, procedure, step))
             row = orders.save_step(connection, step, procedure, owner, order.accession, index, at)
             if known is None or known.status != step.status:
-                changed = events.Changed(row, known.status if known else "", step.status)
-                events.record(connection, request, changed, cause, context)
+                changed.append(events.Changed(row, known.status if known else "", step.status))
+            elif known.held != step.held:
+                events.note(connection, row, step.status, cause, context)
+    events.record(connection, request, changed, cause, context)
     if before is not None and before.attributes != patient.attributes:
         propagate(connection, before, replace(patient, row=before.row), request, at)
     return request

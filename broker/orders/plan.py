@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from broker.hl7.findings import Finding
-from broker.orders import identifiers, lifecycle
-from broker.orders.lifecycle import Action, Effect
+from broker.orders import identifiers, lifecycle, progress
+from broker.orders.lifecycle import Action
 from broker.orders.values import (
+    Document,
+    EntityId,
     Order,
     OrderChange,
     Patient,
@@ -17,16 +19,30 @@ from broker.orders.values import (
     ProcedureChange,
     Step,
     StepChange,
+    StepNames,
+    Written,
     merged,
 )
+
+_AHEAD = 86_400  # seconds: a time of a message further in our future is a mistake and must not make others look old
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaker:
+    """A cancel that came before its order."""
+
+    control: str
+    order_status: str
+    steps: StepNames
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
     """What a plan depends on besides the change.
 
-    `received` is the site's wall clock `YYYYMMDDHHMMSS`; `owners` maps each Study Instance UID of the
-    message to the row of the order that has it; `patient` is the stored one of the message's identifier.
+    `received` is the site's wall clock `YYYYMMDDHHMMSS`, `at` the same in seconds since the epoch; `owners` maps each
+    Study Instance UID of the message to the row of the order that has it; `patient` is the stored one of the message's
+    identifier; `overtakers` are cancels that came before the order.
     """
 
     stored: Order | None
@@ -35,23 +51,38 @@ class Situation:
     received: str
     default_station: str
     mint: identifiers.Minter
+    at: float = 0
+    sender: str = ""
+    overtakers: Sequence[Overtaker] = ()
 
 
 def make(change: OrderChange, now: Situation) -> Plan:
     """Plan one order change."""
     wanted = lifecycle.action(change.control, change.order_status)
     stored = now.stored
-    if wanted is Action.NOTHING:
-        text = "Order control is not acted on: recorded without effect"
-        finding = Finding(change.control_location, "0", text, "W")
-        return Plan("unchanged", findings=(finding,), row=stored.row if stored else None)
-    if stored is not None and not _same_patient(stored.patient, change):
-        return Plan("refused", findings=(Finding("PID^1^3", "205", "The order belongs to another patient"),))
+    if stored is not None and wanted is not Action.NOTHING and not _same_patient(stored.patient, change):
+        finding = Finding("PID^1^3", "205", "The order belongs to another patient")
+        return Plan("refused", findings=(finding,), row=stored.row, done=False)
     if wanted is not Action.WRITE:
-        return _set_status(change, wanted, stored)
+        return progress.make(change, wanted, stored)
     if stored is not None and stored.steps() and all(step.status in lifecycle.ENDED for step in stored.steps()):
-        return _late(change, stored)
-    return _Writing(change, now).plan()
+        return progress.late(change, stored)
+    if stored is not None and _older(change, stored.written, now.sender):
+        return progress.late(change, stored, "The order was changed by a newer message: recorded without effect")
+    made = _Writing(change, now).plan()
+    return _overtaken(change, made, now.overtakers) if made.order and stored is None else made
+
+
+def _overtaken(change: OrderChange, made: Plan, overtakers: Sequence[Overtaker]) -> Plan:
+    """A new order to which the cancels that came before it are applied."""
+    assert made.order is not None
+    order = made.order
+    for one in overtakers:
+        order, _ = progress.moved(order, lifecycle.action(one.control, one.order_status), one.steps)
+    if order == made.order:
+        return made
+    text = "The order was cancelled before it came: stored as cancelled"
+    return replace(made, order=order, findings=(*made.findings, Finding(change.control_location, "204", text, "W")))
 
 
 def _same_patient(stored: Patient, change: OrderChange) -> bool:
@@ -60,35 +91,17 @@ def _same_patient(stored: Patient, change: OrderChange) -> bool:
     return stored.patient_id == asked.patient_id and same_issuer
 
 
-def _late(change: OrderChange, stored: Order) -> Plan:
-    text = "The order has ended: recorded without effect"
-    return Plan("late", findings=(Finding(change.control_location, "0", text, "W"),), row=stored.row)
+def _older(change: OrderChange, written: Written, sender: str) -> bool:
+    """Whether the same sender asked for this before what was written last.
 
-
-def _set_status(change: OrderChange, wanted: Action, stored: Order | None) -> Plan:
-    if stored is None:
-        location = change.control_location.rsplit("^", 1)[0] + "^2"
-        return Plan("refused", findings=(Finding(location, "204", "The order is not known"),))
-    named = {step.step_id for procedure in change.procedures for step in procedure.steps if step.step_id}
-    known = {step.step_id for step in stored.steps()}
-    targets = named if named and named <= known else known
-    changed = False
-    procedures: list[Procedure] = []
-    for procedure in stored.procedures:
-        steps: list[Step] = []
-        for step in procedure.steps:
-            effect, status = lifecycle.apply(wanted, step.status)
-            if step.step_id in targets and effect is Effect.REFUSE:
-                finding = Finding(change.control_location, "204", "The examination has started: it is not cancelled")
-                return Plan("refused", findings=(finding,))
-            applies = step.step_id in targets and effect is Effect.APPLY and status != step.status
-            changed = changed or applies
-            steps.append(replace(step, status=status) if applies else step)
-        procedures.append(replace(procedure, steps=tuple(steps)))
-    if not changed:
-        return _late(change, stored)
-    action = {Action.CANCEL: "canceled", Action.DISCONTINUE: "discontinued"}.get(wanted, "status")
-    return Plan(action, replace(stored, procedures=tuple(procedures)), row=stored.row)
+    By ORC-9 if both have it, else by MSH-7, and only if no reading of the two times (without seconds, in an hour
+    that comes twice) lets them be equal. Times of other senders cannot be compared: their clocks differ.
+    """
+    if not sender or written.by != sender:
+        return False
+    if change.ordered and written.ordered_from:
+        return change.ordered.end <= written.ordered_from
+    return change.sent is not None and bool(written.sent_from) and change.sent.end <= written.sent_from
 
 
 class _Writing:
@@ -102,6 +115,10 @@ class _Writing:
         change, stored = self._change, self._now.stored
         placer = change.placer if change.placer.number else (stored.placer if stored else change.placer)
         filler = change.filler if change.filler.number else (stored.filler if stored else change.filler)
+        given: Document = {}
+        if change.control == "SN" and not filler.number:
+            filler = EntityId(self._now.mint.short("F"))
+            given = {"FillerOrderNumberImagingServiceRequest": filler.number}
         accession = identifiers.accession(
             change.accession, stored.accession if stored else "", filler.number, placer.number
         )
@@ -111,15 +128,24 @@ class _Writing:
             placer=placer,
             filler=filler,
             accession=accession,
-            attributes=merged(stored.attributes if stored else {}, {**change.visit, **change.request}),
+            attributes=merged(stored.attributes if stored else {}, {**change.visit, **change.request, **given}),
             procedures=self._procedures(accession),
+            written=self._written(),
         )
+        if stored is not None and order != stored and change.control in lifecycle.NEW:
+            self._findings.append(Finding(change.control_location, "205", "Known order: treated as a change", "W"))
         findings = tuple(self._findings)
         if any(finding.is_error for finding in findings):
-            return Plan("refused", findings=findings)
+            return Plan("refused", findings=findings, row=order.row, done=False)
         if order == stored:
-            return Plan("unchanged", findings=findings, row=order.row)
+            # it was asked for again, later: what was asked for in between must not overwrite it
+            return Plan("unchanged", findings=findings, row=order.row, written=order.written)
         return Plan("updated" if stored else "created", order, findings, order.row)
+
+    def _written(self) -> Written:
+        change, limit = self._change, self._now.at + _AHEAD
+        starts = [span.start if span and span.start < limit else 0 for span in (change.ordered, change.sent)]
+        return Written(self._now.sender, *starts)
 
     def _patient(self) -> Patient:
         asked = self._change.patient
@@ -224,4 +250,5 @@ class _Writing:
         attributes["ScheduledStationAETitle"] = list(stations)
         step_id = identifiers.step_id(change.step_id, old.step_id if old else "", now.mint)
         status = old.status if old else lifecycle.SCHEDULED
-        return Step(old.row if old else None, step_id, position, status, attributes)
+        held = old.held if old else self._change.order_status == "HD"
+        return Step(old.row if old else None, step_id, position, status, attributes, held)

@@ -58,6 +58,7 @@ class Profile:
     values: Mapping[str, Mapping[str, str | int]]
     measures: Mapping[str, Measure]
     modalities: frozenset[str]
+    unknown_order_cancel: str = "park"  # what becomes of a cancel of an unknown order: park | refuse
 
     def mapped(self, keyword: str, text: str) -> str | int:
         """A value by the table of its keyword; the value itself without a table or entry."""
@@ -94,7 +95,7 @@ def _measure(table: Mapping[str, Any]) -> Measure:
 
 def parse(document: Mapping[str, Any]) -> Profile:
     """Validate a profile. Raises ConfigurationError that names the key."""
-    unknown = set(document) - {"name", "values", "measures", "check", *SECTIONS}
+    unknown = set(document) - {"name", "values", "measures", "check", "policy", *SECTIONS}
     if unknown:
         raise ConfigurationError(f"mapping profile: unknown key {min(unknown)}")
     sections: dict[str, tuple[Attribute, ...]] = {}
@@ -118,7 +119,17 @@ def parse(document: Mapping[str, Any]) -> Profile:
         modalities = frozenset(str(term) for term in document.get("check", {}).get("modalities", ()))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigurationError(f"mapping profile: {key}: {error}") from None
-    return Profile(name, sections, values, measures, modalities)
+    return Profile(name, sections, values, measures, modalities, _unknown_order_cancel(document.get("policy", {})))
+
+
+def _unknown_order_cancel(policy: Any) -> str:
+    """The one key of `[policy]`."""
+    if not isinstance(policy, Mapping) or set(policy) - {"unknown_order_cancel"}:
+        raise ConfigurationError("mapping profile: policy: unknown_order_cancel is its only key")
+    choice = policy.get("unknown_order_cancel", "park")
+    if choice not in ("park", "refuse"):
+        raise ConfigurationError("mapping profile: policy.unknown_order_cancel: park or refuse")
+    return str(choice)
 
 
 @lru_cache(maxsize=8)

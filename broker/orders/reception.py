@@ -21,6 +21,7 @@ Converter = Callable[[Message, Profile, tzinfo], Conversion]
 CONVERTERS: Mapping[str, Mapping[str, Converter]] = {
     "ORM": {"O01": mapping.convert},
     "OMI": {"O23": mapping.convert},
+    "OMG": {"O19": mapping.convert},
 }
 
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from broker.hl7.findings import Finding
-from broker.store.orders_rows import Document, EntityId, Order, Patient, Procedure, Step
+from broker.store.orders_rows import Document, EntityId, Order, Patient, Procedure, Step, Written
 
 __all__ = [
-    "Change", "Conversion", "Document", "EntityId", "Order", "OrderChange", "Patient", "PatientChange", "Plan",
-    "Procedure", "ProcedureChange", "Step", "StepChange", "merged",
+    "Change", "Conversion", "Document", "EntityId", "Order", "OrderChange", "OrderKeys", "Patient", "PatientChange",
+    "Plan", "Procedure", "ProcedureChange", "Span", "Step", "StepChange", "StepNames", "Written", "merged",
 ]  # fmt: skip
+
+StepNames = frozenset[str]  # Scheduled Procedure Step IDs; none means all
 
 
 class Change(Protocol):
@@ -62,8 +64,28 @@ class ProcedureChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """What a time can mean: from `start` until before `end`, seconds since the epoch."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKeys:
+    """Another order by its numbers, one of which may be empty."""
+
+    placer: EntityId
+    filler: EntityId
+
+
+@dataclass(frozen=True, slots=True)
 class OrderChange:
-    """What one message wants done to one order."""
+    """What one message wants done to one order.
+
+    `parent` is the order that ORC-8 names, `replaces` are those whose place RO takes. `ordered` and `sent` are when
+    ORC-9 and MSH-7 say it was asked for. With `parks` a cancel of an unknown order is kept for it, else refused.
+    """
 
     control: str  # ORC-1
     order_status: str  # ORC-5
@@ -75,6 +97,15 @@ class OrderChange:
     visit: Document
     request: Document
     procedures: tuple[ProcedureChange, ...]
+    parent: OrderKeys | None = None
+    replaces: tuple[OrderKeys, ...] = ()
+    ordered: Span | None = None
+    sent: Span | None = None
+    parks: bool = False
+
+    def step_names(self) -> StepNames:
+        """The steps it names."""
+        return frozenset(step.step_id for procedure in self.procedures for step in procedure.steps if step.step_id)
 
     def names(self) -> tuple[str, ...]:
         """Texts that name this order and its patient, for locks."""
@@ -105,10 +136,14 @@ class Conversion:
 class Plan:
     """What is to be written for one order change: nothing without `order`."""
 
-    action: str  # created | updated | canceled | discontinued | status | unchanged | late | refused
+    # created | updated | canceled | discontinued | held | released | status | numbered | parked | unchanged | late |
+    # refused
+    action: str
     order: Order | None = None
     findings: tuple[Finding, ...] = ()
     row: int | None = None  # the stored order, also when nothing is written
+    done: bool = True  # what was asked for is so now
+    written: Written | None = None  # to be noted of an order that has these values already
 
 
 def merged(old: Document, change: Document) -> Document:

@@ -78,6 +78,7 @@ class Broker:
         self.monitor.web = self._web
         self._housekeeping = Housekeeping(self.database, self.directory)
         self._housekeeping.keep_spool(self.spool, settings.delivery.keep_days)
+        self._housekeeping.forget_cancels(settings.orders.keep_cancels_days)
         self._running: asyncio.Task[None] | None = None
 
     # --- parts -------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ class Broker:
     def _hl7_door(self, number: int, door: Hl7Listener) -> MllpServer:
         limits = self._settings.limits
         known = self.directory.knows_sender if door.accept == "known" else None
-        interface = Interface(f"hl7-{number}", known, door.on_transient)
+        interface = Interface(f"hl7-{number}", known, door.on_transient, answers=door.answers)
         orders = OrderDoor(
             self.database, interface, lambda header: built_in(), zone=self._settings.zone(),
             default_station=self._settings.worklist.default_station,

@@ -11,7 +11,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from broker import telemetry
 from broker.routing import sweep
 from broker.site.directory import Directory
-from broker.store import jobs
+from broker.store import jobs, order_links
 from broker.store.database import Database
 from broker.store.spool import Spool
 
@@ -38,6 +38,15 @@ class Housekeeping:
 
         self._add("sweep", unclaimed, 86_400, first=datetime.now(UTC))
         self._add("purge", purge, 3600)
+
+    def forget_cancels(self, keep_days: float) -> None:
+        """What one process does for all: cancels whose orders never came are not kept for ever."""
+
+        def expire() -> None:
+            before = time.time() - keep_days * 86_400
+            self._database.submit(order_links.expire, before).result()
+
+        self._add("cancels", expire, 86_400, first=datetime.now(UTC))
 
     def start(self) -> None:
         """Begin."""

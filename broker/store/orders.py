@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, case, delete, insert, literal, update
 
 from broker.store import tables
-from broker.store.orders_rows import Document, Order, Patient, Procedure, Step, StepIndex
+from broker.store.orders_rows import Document, Order, Patient, Procedure, Step, StepIndex, Written
 from broker.store.prepared import Prepared
 
 
@@ -42,6 +42,7 @@ _REQUEST = _Saved(
     tables.service_request,
     (
         "patient", "placer_number", "placer_issuer", "filler_number", "filler_issuer", "accession", "attributes",
+        "changed_by", "ordered_from", "sent_from",
     ),
     {"created_at": _AT, "updated_at": _AT}, {"updated_at": _AT},
 )  # fmt: skip
@@ -53,7 +54,7 @@ _STEP = _Saved(
     _step,
     (
         "procedure", "step_id", "position", "status", "start_at", "modality", "patient_id", "patient_name", "accession",
-        "requested_procedure_id", "study_instance_uid", "attributes", "answer",
+        "requested_procedure_id", "study_instance_uid", "attributes", "answer", "held",
     ),
     {"status_at": _AT, "updated_at": _AT, "revision": literal(1)},
     {
@@ -79,6 +80,16 @@ def save_patient(connection: Connection, patient: Patient, at: float) -> int:
     return _PATIENT.save(connection, patient.row, at, values)
 
 
+def _written(written: Written) -> dict[str, Any]:
+    return {"changed_by": written.by, "ordered_from": written.ordered_from, "sent_from": written.sent_from}
+
+
+def save_written(connection: Connection, order: int, written: Written) -> None:
+    """Note by whom and when an order (row) was last asked for as it is."""
+    table = tables.service_request
+    connection.execute(update(table).where(table.c.id == order).values(**_written(written)))
+
+
 def save_request(connection: Connection, order: Order, patient: int, at: float) -> int:
     """Insert or update the Imaging Service Request of an order, without what is below it; the row."""
     values = {
@@ -89,6 +100,7 @@ def save_request(connection: Connection, order: Order, patient: int, at: float) 
         "filler_issuer": order.filler.issuer,
         "accession": order.accession,
         "attributes": _text(order.attributes),
+        **_written(order.written),
     }
     return _REQUEST.save(connection, order.row, at, values)
 
@@ -113,6 +125,7 @@ def save_step(
         "step_id": step.step_id,
         "position": step.position,
         "status": step.status,
+        "held": step.held,
         "start_at": step.start_at,
         "modality": step.attributes.get("Modality", ""),
         "patient_id": index.patient_id,

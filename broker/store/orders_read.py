@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select, text
 
-from broker.store import tables
+from broker.store import order_links, tables
 from broker.store.engine import is_sqlite
-from broker.store.orders_rows import Document, EntityId, OpenAnswer, Order, Patient, Procedure, Step
+from broker.store.orders_rows import Document, EntityId, OpenAnswer, Order, Patient, Procedure, Step, Written
 from broker.store.prepared import Prepared
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
@@ -33,6 +33,7 @@ _ORDER = Prepared(
     any=select(
         _request.placer_number, _request.placer_issuer, _request.filler_number, _request.filler_issuer,
         _request.accession, _request.attributes, _patient.id, _patient.patient_id, _patient.issuer, _patient.attributes,
+        _request.changed_by, _request.ordered_from, _request.sent_from,
     ).join_from(tables.service_request, tables.patient).where(_request.id == bindparam("row"))
 )  # fmt: skip
 _PROCEDURES = Prepared(
@@ -41,7 +42,7 @@ _PROCEDURES = Prepared(
     ).where(_procedure.request == bindparam("row")).order_by(_procedure.id)
 )  # fmt: skip
 _STEPS = Prepared(
-    any=select(_step.id, _step.procedure, _step.step_id, _step.position, _step.status, _step.attributes)
+    any=select(_step.id, _step.procedure, _step.step_id, _step.position, _step.status, _step.attributes, _step.held)
     .join_from(tables.scheduled_step, tables.requested_procedure)
     .where(_procedure.request == bindparam("row"))
     .order_by(_step.position, _step.id)
@@ -58,11 +59,19 @@ def lock(connection: Connection, names: Iterable[str]) -> None:
         connection.execute(_LOCK, {"key": key})
 
 
+def lock_names(connection: Connection, order: int) -> tuple[str, ...]:
+    """Names to lock for work on an order (row): its patient, whom every message about it names. None: no such order."""
+    query = select(tables.patient.c.patient_id).join_from(tables.service_request, tables.patient)
+    found = connection.execute(query.where(tables.service_request.c.id == order)).scalar_one_or_none()
+    return () if found is None else (f"patient|{found}",)
+
+
 def find_order(connection: Connection, filler: EntityId, placer: EntityId, accession: str) -> int | None:
     """Row of the order these keys name: filler number, placer number, accession, in this sequence.
 
     A later key counts only if the stored order has no other number of an earlier kind. A number
-    without an issuer, stored or asked for, matches if it is the only one.
+    without an issuer, stored or asked for, matches if it is the only one. A number that replaced orders or children
+    share means the order in force, or the parent.
     """
     for kind, wanted in enumerate((filler, placer, EntityId(accession))):
         if not wanted.number:
@@ -73,6 +82,9 @@ def find_order(connection: Connection, filler: EntityId, placer: EntityId, acces
         if kind < 2:
             exact = [keys for keys in fit if keys.issuers[kind] == wanted.issuer]
             fit = exact or [keys for keys in fit if not keys.issuers[kind] or not wanted.issuer]
+        if len(fit) > 1:
+            others = order_links.secondary(connection, [keys.row for keys in fit])
+            fit = [keys for keys in fit if keys.row not in others]
         if len(fit) == 1:
             return fit[0].row
     return None
@@ -109,6 +121,7 @@ def load_order(connection: Connection, row: int) -> Order:
         accession=found[4],
         attributes=json.loads(found[5]),
         procedures=_procedures(connection, row),
+        written=Written(found[10], found[11], found[12]),
     )
 
 
@@ -117,7 +130,7 @@ def _procedures(connection: Connection, request: int) -> tuple[Procedure, ...]:
     steps = _STEPS.rows(connection, {"row": request})
     below: dict[int, list[Step]] = {}
     for row in steps:
-        below.setdefault(row[1], []).append(Step(row[0], row[2], row[3], row[4], json.loads(row[5])))
+        below.setdefault(row[1], []).append(Step(row[0], row[2], row[3], row[4], json.loads(row[5]), bool(row[6])))
     return tuple(Procedure(row[0], row[1], row[2], json.loads(row[3]), tuple(below.get(row[0], ()))) for row in found)
 
 

@@ -5,7 +5,7 @@ A `Document` maps DICOM keywords to text, lists of text, integers, or lists of d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Document = dict[str, Any]
@@ -38,6 +38,7 @@ class Step:
     position: int
     status: str
     attributes: Document
+    held: bool = False  # by the RIS: in no worklist until it is released
 
     @property
     def stations(self) -> tuple[str, ...]:
@@ -64,6 +65,18 @@ class Procedure:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """When an order was last written: by whom, and the earliest moments that its ORC-9 and MSH-7 can mean.
+
+    Seconds since the epoch, 0 for unknown.
+    """
+
+    by: str = ""
+    ordered_from: float = 0
+    sent_from: float = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """An Imaging Service Request with everything below it; `attributes` hold those of the visit too."""
 
@@ -74,6 +87,7 @@ class Order:
     accession: str
     attributes: Document
     procedures: tuple[Procedure, ...] = ()
+    written: Written = field(default=Written(), compare=False)
 
     def steps(self) -> tuple[Step, ...]:
         """All steps of all procedures."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, Integer, MetaData, Table, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, Integer, MetaData, Table, UniqueConstraint, false, text
 from sqlmodel import Field, SQLModel
 
 NAMING = {
@@ -19,6 +19,8 @@ NAMING = {
 }
 
 BIG: Any = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows only in an INTEGER key
+ZERO: Any = {"server_default": text("0")}
+EMPTY: Any = {"server_default": text("''")}
 
 
 class _Base(SQLModel):
@@ -106,6 +108,37 @@ class ServiceRequest(_Base, table=True):
     attributes: str
     created_at: float
     updated_at: float
+    # of the message that wrote last: who sent it, and the earliest moments that ORC-9 and MSH-7 can mean; 0: unknown
+    changed_by: str = Field(default="", sa_column_kwargs=EMPTY)
+    ordered_from: float = Field(default=0, sa_column_kwargs=ZERO)
+    sent_from: float = Field(default=0, sa_column_kwargs=ZERO)
+
+
+class OrderLink(_Base, table=True):
+    """One order stands for another: `request` replaces `other`, or has it as its parent."""
+
+    __tablename__ = "order_link"
+    request: int = Field(foreign_key="service_request.id", primary_key=True, sa_type=BIG)
+    kind: str = Field(primary_key=True)  # replaces | parent
+    other: int = Field(foreign_key="service_request.id", primary_key=True, index=True, sa_type=BIG)
+
+
+class Tombstone(_Base, table=True):
+    """A cancel that came before its order: the order is stored as cancelled when it comes."""
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    at: float = Field(index=True)
+    actor: str
+    control: str
+    order_status: str
+    placer_number: str = Field(index=True)
+    placer_issuer: str
+    filler_number: str = Field(index=True)
+    filler_issuer: str
+    accession: str = Field(index=True)
+    patient_id: str
+    issuer: str
+    steps: str  # identifiers of the steps it names, JSON; an empty list: all
 
 
 class RequestedProcedure(_Base, table=True):
@@ -141,6 +174,7 @@ class ScheduledStep(_Base, table=True):
     accession: str = Field(index=True)
     requested_procedure_id: str = Field(index=True)
     study_instance_uid: str = Field(index=True)
+    held: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # by the RIS: in no worklist
     attributes: str  # of the step alone
     answer: str  # merged document: patient, visit, request, procedure, step
     revision: int
@@ -268,6 +302,8 @@ requested_procedure = _table(RequestedProcedure)
 scheduled_step = _table(ScheduledStep)
 step_station = _table(StepStation)
 step_event = _table(StepEvent)
+order_link = _table(OrderLink)
+tombstone = _table(Tombstone)
 instance = _table(Instance)
 content = _table(Content)
 job = _table(Job)

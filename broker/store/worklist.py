@@ -103,7 +103,7 @@ def _page(
 ) -> Select[tuple[int, str, int, str]]:
     start = _station.c.start_at if by_station else _step.c.start_at
     found = select(_step.c.id, _step.c.start_at, _step.c.revision, _step.c.answer)
-    where = [*conditions, *_filters(criteria)]
+    where = [*conditions, _step.c.held.is_(False), *_filters(criteria)]
     if criteria.stations is not None:
         called = _matches(_station.c.ae_title, criteria.stations)
         if by_station:

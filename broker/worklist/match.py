@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from broker.orders.answer import HELD
 from broker.orders.names import fold
 from broker.worklist.attributes import START_DATE, START_TIME, STATUS, STEP_SEQUENCE, VISIBLE
 from broker.worklist.query import Key, NameKey, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
@@ -17,7 +18,9 @@ Document = Mapping[str, Any]
 
 
 def matches(document: Document, query: Query) -> bool:
-    """True when the step is visible to the query and all its keys match."""
+    """True when the step is visible to the query and all its keys match. A held one is visible to none."""
+    if HELD in document:
+        return False
     return (query.asks_status or _visible(document)) and all(_fits(document, key) for key in query.keys)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, insert
 from support.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
 
+from broker.orders.answer import HELD
 from broker.orders.names import fold
 from broker.store import tables
 from broker.store import worklist as store
@@ -53,7 +54,7 @@ def _insert(connection: Connection, documents: Documents) -> None:
                 status=item["ScheduledProcedureStepStatus"], status_at=0, start_at=start, modality=item["Modality"],
                 patient_id=one["PatientID"], patient_name=fold(one["PatientName"]), accession=one["AccessionNumber"],
                 requested_procedure_id=one["RequestedProcedureID"], study_instance_uid=one["StudyInstanceUID"],
-                attributes="{}", answer=json.dumps(one), revision=1, updated_at=0,
+                attributes="{}", answer=json.dumps(one), revision=1, updated_at=0, held=HELD in one,
             )
         )  # fmt: skip
         for title in item[STATION]:
@@ -91,13 +92,19 @@ TIMES = ["000000", "080000", "100000", "1000", "235959", "100000.5"]
 MODALITIES = ["CT", "MR", "US", "MG"]
 
 documents = st.builds(
-    lambda name, patient, accession, uid, **step: document(
-        PatientName=name, PatientID=patient, AccessionNumber=accession, StudyInstanceUID=uid, step=step
+    lambda name, patient, accession, uid, held, **step: document(
+        PatientName=name,
+        PatientID=patient,
+        AccessionNumber=accession,
+        StudyInstanceUID=uid,
+        step=step,
+        **({HELD: 1} if held else {}),
     ),
     name=st.sampled_from(NAMES),
     patient=st.sampled_from(["P1", "P_1", "P%"]),
     accession=st.sampled_from(ACCESSIONS),
     uid=st.sampled_from(["1.2", "1.2.3"]),
+    held=st.booleans(),
     **{
         STATION: st.sampled_from(STATIONS),
         DATE: st.sampled_from(DATES),

@@ -30,6 +30,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "BROKER", "127.0.0.1", 11112, "known",
     )  # fmt: skip
     assert (found.hl7.port, found.hl7.accept, found.hl7.on_transient) == (2575, "any", "close")
+    assert (found.hl7.answers, found.orders.keep_cancels_days) == ("ack", 30)
     assert (found.web.host, found.web.port) == ("127.0.0.1", 8080)
     assert found.service.data_dir == Path.cwd() / "broker-data"
     assert found.database_url() == f"sqlite:///{Path.cwd() / 'broker-data' / 'broker.db'}"

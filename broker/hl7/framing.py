@@ -8,10 +8,12 @@ told from its end; what follows it then is no VT, and the frame is marked as `tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 VT, FS, CR, LF = 0x0B, 0x1C, 0x0D, 0x0A
 _NOISE = b"\r\n\0 \x1c"  # FS: a doubled end block is harmless
+_BETWEEN = b"\x1c\r\x0b"
 OVERSIZE_HEAD = 4096
 
 
@@ -33,6 +35,16 @@ class Oversize:
 def wrap(message: bytes) -> bytes:
     """The frame of a message."""
     return b"\x0b" + message + b"\x1c\r"
+
+
+def join(messages: Sequence[bytes]) -> bytes:
+    """Messages as `wrap` takes them to make one frame of each."""
+    return _BETWEEN.join(messages)
+
+
+def parts(joined: bytes) -> list[bytes]:
+    """The messages of `join`."""
+    return joined.split(_BETWEEN) if joined else []
 
 
 class Framer:

@@ -24,10 +24,12 @@ from broker.store.messages import Received
 
 STORIES: Mapping[type[Change], Story] = {OrderChange: ordering.story}
 
+_REUSED = Finding("MSH^1^10", "205", "Message control id was used before for another message", "W")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer to send, its code, and what to log."""
+    """The answer to send (empty for none), its code, and what to log."""
 
     answer: bytes
     code: str
@@ -37,9 +39,13 @@ class Outcome:
 
 
 def take(
-    connection: Connection, received: Received, header: Header, conversion: Conversion, context: Context
-) -> Outcome:
-    """Apply the changes of a message. A refused message changes nothing but is journaled."""
+    connection: Connection, received: Received, header: Header, conversion: Conversion, context: Context, *,
+    refuse_reused: bool = False,
+) -> Outcome:  # fmt: skip
+    """Apply the changes of a message. A refused message changes nothing but is journaled.
+
+    `refuse_reused`: a control id that the sender used for other bytes is an error instead of a warning.
+    """
     names = [f"message|{received.sender}|{received.control_id}"]
     orders_read.lock(connection, names + [name for change in conversion.changes for name in change.names()])
     stored = messages.stored_answer(connection, received)
@@ -47,14 +53,16 @@ def take(
         return Outcome(stored[1], stored[0], repeated=True)
     if not conversion.usable:
         return refuse(connection, received, header, "AE", conversion.findings, context)
+    reused = (_REUSED,) if messages.control_id_used(connection, received) else ()
+    if reused and refuse_reused:
+        return refuse(connection, received, header, "AE", (replace(_REUSED, severity="E"),), context)
     context = replace(context, actor=f"hl7:{received.sender}")
     plans, audit = apply(connection, conversion.changes, context)
-    findings = conversion.findings + tuple(finding for made in plans for finding in made.findings)
+    findings = conversion.findings + reused + tuple(finding for made in plans for finding in made.findings)
     if audit is None:
         return refuse(connection, received, header, "AE", findings, context)
-    note = "control-id-reused" if messages.control_id_used(connection, received) else ""
-    code = acknowledgement.codes_for(header)["AA"]
-    answer = acknowledgement.build(header, code, findings, token=context.token, at=context.at)
+    note = "control-id-reused" if reused else ""
+    code, answer = acknowledgement.reply(header, "AA", findings, token=context.token, at=context.at)
     row = messages.record(connection, received, accepted=True, answer_code=code, answer=answer, note=note)
     for entry in audit:
         add_audit(connection, entry, context, message=row)
@@ -100,8 +108,7 @@ def refuse(
     context: Context,
 ) -> Outcome:
     """Journal a message that is not accepted, with its answer (`code` is AE or AR)."""
-    code = acknowledgement.codes_for(header)[code]
-    answer = acknowledgement.build(header, code, findings, token=context.token, at=context.at)
+    code, answer = acknowledgement.reply(header, code, findings, token=context.token, at=context.at)
     note = " ".join(f"{finding.location}:{finding.code}" for finding in findings[:10] if finding.is_error)
     messages.record(connection, received, accepted=False, answer_code=code, answer=answer, note=note)
     return Outcome(answer, code, len(findings))

@@ -45,7 +45,7 @@ class OrderDoor:
         header: Header | None = None
         outcome: Outcome | None
         try:
-            header = read_header(raw)
+            header = read_header(raw, self._interface.tolerance)
             if header is None:
                 answer = acknowledgement.unreadable(raw, token=context.token, at=context.at)
                 outcome = await self._journal_unreadable(raw, answer, peer) if answer else None
@@ -68,7 +68,7 @@ class OrderDoor:
     async def on_truncated(self, raw: bytes, peer: Peer) -> Answer:
         """AE for a message that an end block in its middle has cut: what is there is not acted on."""
         started, context = time.monotonic(), self._context()
-        header = read_header(raw)
+        header = read_header(raw, self._interface.tolerance)
         if header is None:
             return None
         finding = Finding("MSH^1", "100", "message is cut by an end block inside it")
@@ -98,7 +98,9 @@ class OrderDoor:
             findings = examined.conversion.findings
             future = self._database.submit(intake.refuse, received, header, examined.code, findings, context)
         else:
-            future = self._database.submit(intake.take, received, header, examined.conversion, context)
+            future = self._database.submit(
+                intake.take, received, header, examined.conversion, context, refuse_reused=self._interface.refuse_reused
+            )
         return await asyncio.wrap_future(future)
 
     async def _journal_unreadable(self, raw: bytes, answer: bytes, peer: Peer) -> Outcome:
@@ -125,17 +127,19 @@ class OrderDoor:
         if self._interface.on_transient == "close" or header is None:
             return None
         finding = Finding("MSH^1", "207", "The message could not be stored, send it again")
-        code = acknowledgement.codes_for(header)[self._interface.on_transient]
-        answer = acknowledgement.build(header, code, [finding], token=context.token, at=context.at)
-        return Outcome(answer, code, 1)
+        code, answer = acknowledgement.reply(
+            header, self._interface.on_transient, [finding], token=context.token, at=context.at, stored=False
+        )
+        return Outcome(answer, code, 1) if answer else None  # silence would look like success
 
     def _refuse_unstored(self, head: bytes, peer: Peer, finding: Finding) -> Answer:
         started, context = time.monotonic(), self._context()
-        header = read_header(head)
+        header = read_header(head, self._interface.tolerance)
         if header is None:
             return None
-        code = acknowledgement.codes_for(header)["AE"]
-        answer = acknowledgement.build(header, code, [finding], token=context.token, at=context.at, text=finding.text)
+        code, answer = acknowledgement.reply(
+            header, "AE", [finding], token=context.token, at=context.at, text=finding.text, stored=False
+        )
         self._log(header, peer, code, started, Outcome(answer, code, 1))
         return answer
 

@@ -15,7 +15,7 @@ from broker.hl7.header import Header, Separators
 __all__ = ["Finding", "MalformedMessage", "Reply", "build", "control_id", "phases", "reply", "unreadable"]
 
 MAX_FINDINGS = 100
-_UNREADABLE = Header(Separators(), ("MSH", "|", "^~\\&"), "ascii")
+NO_HEADER = Header(Separators(), ("MSH", "|", "^~\\&"), "ascii")
 
 
 def control_id(token: UUID) -> str:
@@ -104,7 +104,7 @@ def unreadable(raw: bytes, *, token: UUID, at: datetime) -> bytes | None:
         finding = Finding("MSH^1^18", "103", "Character set is not supported")
     else:
         return None
-    return build(_UNREADABLE, "AR", [finding], token=token, at=at)
+    return build(NO_HEADER, "AR", [finding], token=token, at=at)
 
 
 def _msh(header: Header, token: UUID, at: datetime) -> str:

@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 
 from broker import faults, telemetry
 from broker.errors import StoreUnavailable
-from broker.hl7 import acknowledgement
+from broker.hl7 import acknowledgement, batch
+from broker.hl7.batch import File
 from broker.hl7.findings import Finding
+from broker.hl7.framing import parts
 from broker.hl7.header import Header, read_header
 from broker.hl7.server import Answer, Peer
 from broker.orders import intake, reception
@@ -40,7 +42,34 @@ class OrderDoor:
         self._default_station = default_station
 
     async def handle(self, raw: bytes, peer: Peer) -> Answer:
-        """Answer a message: bytes, empty for none (to an acknowledgement), None to close the connection."""
+        """Answer a message or a batch: bytes, empty for none (to an acknowledgement), None to close the connection."""
+        file = batch.read(raw)
+        return await self._message(raw, peer) if file is None else await self._batch(raw, file, peer)
+
+    async def _batch(self, raw: bytes, file: File, peer: Peer) -> Answer:
+        """Each message on its own. Trouble of ours ends it: what was taken before is a repeat when it comes again."""
+        context = self._context()
+        if file.messages > batch.MAX_MESSAGES:
+            answer = batch.refuse(file, token=context.token, at=context.at)
+            try:
+                return (await self._journal_unreadable(raw, answer, peer)).answer
+            except Exception as error:
+                self._transient(None, context, error)
+                return None
+        acknowledgements: list[list[bytes]] = []
+        for part in file.batches:
+            acknowledgements.append([])
+            for message in part.messages:
+                reply = await self._message(message, peer)
+                if reply is None:
+                    return None
+                acknowledgements[-1] += parts(reply)
+        incomplete = sum(not part.complete for part in file.batches)
+        log = telemetry.logger().warning if incomplete else telemetry.logger().info
+        log("hl7.batch", listener=self._interface.name, peer=str(peer), count=file.messages, findings=incomplete)
+        return batch.answer(file, acknowledgements, token=context.token, at=context.at)
+
+    async def _message(self, raw: bytes, peer: Peer) -> Answer:
         started, context = time.monotonic(), self._context()
         header: Header | None = None
         outcome: Outcome | None

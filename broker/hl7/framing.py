@@ -57,7 +57,7 @@ class Framer:
         self.inside = False  # a VT has been seen, its end block not
         self.ended = False  # the last byte of the open frame was FS
         self.stray = 0  # bytes that are not noise since the last frame
-        self.dropped = 0  # bytes outside frames, all together
+        self.tolerated: set[str] = set()  # what no sender should do, by a code
 
     def feed(self, data: bytes) -> list[Frame | Oversize]:
         """Frames completed by `data`, in order."""
@@ -71,13 +71,15 @@ class Framer:
         """The connection ended or fell silent: an FS without CR ends its frame."""
         out: list[Frame | Oversize] = []
         if self.inside and self.ended:
+            self.tolerated.add("end-without-cr")
             self._end(out)
         return out
 
     def _between(self, data: bytes, position: int, out: list[Frame | Oversize]) -> int:
         start = data.find(VT, position)
         end = len(data) if start < 0 else start
-        self.dropped += end - position
+        if end > position:
+            self.tolerated.add("noise")
         rest = data[position:end].strip(_NOISE)
         if rest:
             if not self.stray and out and isinstance(out[-1], Frame):
@@ -92,9 +94,12 @@ class Framer:
         if self.ended:
             following = data[position]
             if following in (CR, LF):
+                if following == LF:
+                    self.tolerated.add("lf-after-end")
                 self._end(out)
                 return position + 1
             if following == VT:
+                self.tolerated.add("end-without-cr")
                 self._end(out)
                 return position
             self.ended = False
@@ -102,6 +107,7 @@ class Framer:
             if self._dead:
                 return len(data)
         if not self._buffer and data[position] == VT:
+            self.tolerated.add("doubled-start")
             return position + 1
         end = data.find(FS, position)
         self._append(data[position:] if end < 0 else data[position:end], out)

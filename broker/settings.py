@@ -7,14 +7,12 @@ Nodes and rules are what admins change daily: they live in the database (see `br
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 import tomllib
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import tzlocal
@@ -22,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from broker.errors import ConfigurationError
+from broker.mistakes import check_environment, explain, explain_environment
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
@@ -100,14 +99,50 @@ class DicomSection(_Section):
         return self
 
 
-class Hl7Listener(_Section):
-    """`[hl7]` itself and each `[[hl7.listener]]`: one MLLP door."""
+class Hl7TlsSection(_Section):
+    """`[hl7.tls]`, or `tls` of a further listener: its door for TLS. PEM files; `client_names` of certificates."""
 
+    certificate: Path
+    key: Path
+    ca: Path
+    crl: Path | None = None
+    host: str = ""
+    port: Port = 2576
+    client_names: tuple[str, ...] = ()
+
+
+class Hl7Listener(_Section):
+    """`[hl7]` itself and each `[[hl7.listener]]`: one interface with its MLLP doors, plain and TLS."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,40}$")] = ""
     host: str = "127.0.0.1"
     port: Port = 2575
+    plain: bool = True
+    tls: Hl7TlsSection | None = None
     accept: Literal["known", "any"] = "any"
     on_transient: Literal["close", "AE", "AR"] = "close"
     answers: Literal["ack", "order"] = "ack"
+    profile: str = ""
+    processing_ids: Annotated[tuple[Literal["P", "T", "D"], ...], Field(min_length=1)] = ("P",)
+    receiving: tuple[str, ...] = ()
+    optional_fields: tuple[Literal["MSH-3", "MSH-4", "MSH-5", "MSH-6", "MSH-7", "MSH-11", "MSH-12"], ...] = (
+        "MSH-3", "MSH-4", "MSH-5", "MSH-6", "MSH-7",
+    )  # fmt: skip
+    default_version: Annotated[str, Field(pattern=r"^2\.\d(\.\d)?$")] = "2.3.1"
+    charset: str = ""
+    charset_errors: Literal["refuse", "replace"] = "refuse"
+    segment_ends: Literal["any", "cr"] = "any"
+    strict: bool = False
+    duplicates: Literal["same-body", "refuse"] = "same-body"
+
+    @model_validator(mode="after")
+    def _usable(self) -> Hl7Listener:
+        if not self.plain and self.tls is None:
+            raise ValueError("plain: false needs a table tls, or nothing listens")
+        for entry in self.receiving:
+            if not entry.partition("|")[0] or entry.count("|") > 1:
+                raise ValueError("receiving: each entry is APPLICATION or APPLICATION|FACILITY")
+        return self
 
 
 class Hl7Section(Hl7Listener):
@@ -115,9 +150,23 @@ class Hl7Section(Hl7Listener):
 
     listener: tuple[Hl7Listener, ...] = ()
 
+    @model_validator(mode="after")
+    def _distinct(self) -> Hl7Section:
+        names = [door.name for door in self.listeners()]
+        for number, name in enumerate(names[1:]):
+            if name in names[: number + 1]:
+                raise ValueError(f"listener.{number}.name: {name!r} is the name of another listener")
+        return self
+
     def listeners(self) -> tuple[Hl7Listener, ...]:
-        """All MLLP doors, the one of `[hl7]` first."""
-        return (self, *self.listener)
+        """All interfaces, the one of `[hl7]` first; those without a name are called hl7-1, hl7-2 …"""
+        return tuple(
+            door if door.name else door.model_copy(update={"name": f"hl7-{number}"})
+            for number, door in enumerate((self, *self.listener), 1)
+        )
+
+
+Door = TypeVar("Door", DicomSection, Hl7Listener, Hl7Section)
 
 
 class OrdersSection(_Section):
@@ -238,16 +287,16 @@ def load(config: Path | None = None) -> Settings:
     if config is not None:
         document = _read(config)
         folder = config.resolve().parent
-    _check_environment()
+    check_environment(Settings)
     for key in document:
         if key not in Settings.model_fields:  # the library would take `_env_file` and the like for its own switches
             raise ConfigurationError(f"{config}: {key}: unknown key")
     try:
         settings = Settings(**document)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, config)) from None
+        raise ConfigurationError(explain(error, config)) from None
     except SettingsError:
-        raise ConfigurationError(_explain_environment()) from None
+        raise ConfigurationError(explain_environment(Settings)) from None
     return _complete(settings, document, folder, config)
 
 
@@ -258,50 +307,6 @@ def _read(config: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{config}: {error.strerror or 'cannot be read'}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{config}: not valid TOML: {error}") from None
-
-
-def _check_environment() -> None:
-    """A misspelt variable must not be ignored: BROKER_DICOM__PROT is an error."""
-    for name in os.environ:
-        if not name.startswith("BROKER_") or "__" not in name:
-            continue
-        path = name[len("BROKER_") :].lower().split("__")
-        section: type[BaseModel] | None = Settings
-        for key in path:
-            if section is None or key not in section.model_fields:
-                raise ConfigurationError(f"environment variable {name}: unknown key {'.'.join(path)}")
-            section = _table(section.model_fields[key].annotation)
-
-
-def _table(annotation: Any) -> type[BaseModel] | None:
-    """The section that a key holds, also where it may be left out; None for a plain value."""
-    for kind in get_args(annotation) if isinstance(annotation, UnionType) else (annotation,):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
-
-
-def _explain_environment() -> str:
-    """Which variable holds text where a section or a list is due, as JSON."""
-    for name in sorted(os.environ):
-        key = name.removeprefix("BROKER_").lower().replace("__", ".")
-        if not name.startswith("BROKER_") or key.partition(".")[0] not in Settings.model_fields:
-            continue
-        if key in Settings.model_fields or key in ("hl7.listener", "dicom.tls", "dicom.private_sop_classes"):
-            try:
-                json.loads(os.environ[name])
-            except ValueError:
-                return f"environment variable {name}: {key}: not valid JSON"
-    return "environment: a variable that holds JSON cannot be read"
-
-
-def _explain(error: ValidationError, config: Path | None) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    variable = "BROKER_" + key.replace(".", "__").upper()
-    place = f"environment variable {variable}: " if variable in os.environ else f"{config}: " if config else ""
-    text = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-    return f"{place}{key}: {text}"
 
 
 def _complete(settings: Settings, document: dict[str, Any], folder: Path, config: Path | None) -> Settings:
@@ -323,8 +328,14 @@ def _complete(settings: Settings, document: dict[str, Any], folder: Path, config
     if not settings.database_url().startswith(("sqlite:", "postgresql+psycopg:")):
         raise ConfigurationError(f"{place}database.url: use postgresql+psycopg://… or leave it empty")
     section = settings.service.model_copy(update={"data_dir": data_dir, "site": site})
-    dicom = settings.dicom
-    if dicom.tls is not None:
-        files = {key: folder / path for key in ("certificate", "key", "ca", "crl") if (path := getattr(dicom.tls, key))}
-        dicom = dicom.model_copy(update={"tls": dicom.tls.model_copy(update=files)})
-    return settings.model_copy(update={"service": section, "dicom": dicom})
+    doors = tuple(_absolute(door, folder) for door in settings.hl7.listener)
+    hl7 = _absolute(settings.hl7, folder).model_copy(update={"listener": doors})
+    return settings.model_copy(update={"service": section, "dicom": _absolute(settings.dicom, folder), "hl7": hl7})
+
+
+def _absolute(section: Door, folder: Path) -> Door:
+    """A section with the files of its table `tls` counted from a folder."""
+    if section.tls is None:
+        return section
+    files = {key: folder / path for key in ("certificate", "key", "ca", "crl") if (path := getattr(section.tls, key))}
+    return section.model_copy(update={"tls": section.tls.model_copy(update=files)})

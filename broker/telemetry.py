@@ -137,6 +137,9 @@ def logger() -> Any:
 
 HL7_MESSAGES = Counter("broker_hl7_messages", "HL7 messages by answer", ["answer"])
 HL7_CONNECTIONS = Gauge("broker_hl7_connections", "Open MLLP connections")
+HL7_CLOSED = Counter("broker_hl7_connections_closed", "MLLP connections that did not end in order", ["reason"])
+HL7_TOLERATED = Counter("broker_hl7_tolerated", "Connections with a fault of framing that was forgiven", ["what"])
+HL7_TLS_FAILURES = Counter("broker_hl7_tls_failures", "Senders that TLS did not let in", ["reason"])
 ASSOCIATIONS = Gauge("broker_dicom_associations", "Open DICOM associations", ["role"])
 ASSOCIATIONS_REFUSED = Counter("broker_dicom_associations_refused", "Refused association requests", ["reason"])
 POOL_LEASES = Counter("broker_dicom_pool_leases", "Associations used to send, by how they were had", ["how"])

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from broker.hl7 import charset
 from broker.hl7.findings import CODES, Finding, MalformedMessage
+from broker.hl7.framing import join
 from broker.hl7.header import Header, Separators
 
-__all__ = ["Finding", "MalformedMessage", "Reply", "build", "codes_for", "control_id", "unreadable"]
+__all__ = ["Body", "Finding", "MalformedMessage", "Reply", "build", "control_id", "phases", "reply", "unreadable"]
 
 MAX_FINDINGS = 100
-_UNREADABLE = Header(Separators(), ("MSH", "|", "^~\\&"), "ascii")
+NO_HEADER = Header(Separators(), ("MSH", "|", "^~\\&"), "ascii")
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Body:
     """An application answer: its type (`ORR`, `O02`) and the segments after MSA and ERR, ready and escaped."""
 
     kind: str
@@ -31,13 +33,55 @@ def control_id(token: UUID) -> str:
     return "BRK" + token.hex[:17].upper()
 
 
-def codes_for(header: Header) -> dict[str, str]:
-    """Codes for accepted, error and reject: AA AE AR, or CA CE CR for a sender that wants only accept answers.
+def phases(header: Header, code: str, *, stored: bool = True) -> tuple[str, str]:
+    """Codes of the accept and the application acknowledgement, each empty for none (HL7 2.5.1 §2.9.2, §2.9.3).
 
-    Processing is synchronous, so in enhanced mode one answer serves (HL7 2.5.1 §2.9.3).
+    `code` is AA, AE or AR. Original mode knows only the second. In enhanced mode the first says CA for a message that
+    is stored, whatever became of it, as long as the second tells that; else it has to tell it itself, by CE or CR.
+    An AR, or a message that is not `stored`, ends with the accept phase where the sender listens to that.
     """
-    enhanced = header.get(15) in {"AL", "SU", "ER"} and header.get(16) in {"", "NE"}
-    return {code: ("C" if enhanced else "A") + code[1] for code in ("AA", "AE", "AR")}
+    accept, application = header.get(15), header.get(16)
+    if not accept and not application:
+        return "", code
+    good = code == "AA"
+    second = code if _wanted(application, good) else ""
+    if good or (stored and code == "AE" and second):
+        return ("CA" if _wanted(accept, True) else ""), second
+    first = "C" + code[1] if _wanted(accept, False) else ""
+    return first, "" if first else second
+
+
+def _wanted(condition: str, good: bool) -> bool:
+    """HL7 table 0155. Who writes something else there listens for an answer."""
+    return {"": False, "NE": False, "SU": good, "ER": not good}.get(condition.strip().upper(), True)
+
+
+class Reply(NamedTuple):
+    """What is sent for a message: the code it ends with (`none` for silence), and no, one or two acknowledgements.
+
+    Two are joined by what stands between two frames (`framing.join`).
+    """
+
+    code: str
+    data: bytes
+
+
+def reply(
+    header: Header, code: str, findings: Sequence[Finding] = (), *, token: UUID, at: datetime, text: str = "",
+    stored: bool = True, body: Body | None = None,
+) -> Reply:  # fmt: skip
+    """The answer to a message in the mode that its MSH-15 and MSH-16 ask for; the arguments are those of `build`.
+
+    `body` is what an application acknowledgement holds more than an ACK.
+    """
+    first, second = phases(header, code, stored=stored)
+    told = () if second else findings  # once is enough
+    parts = []
+    if first:
+        parts.append(build(header, first, told, token=UUID(int=token.int ^ 1 << 127), at=at, text=text))
+    if second:
+        parts.append(build(header, second, findings, token=token, at=at, text=text, body=body))
+    return Reply(second or first or "none", join(parts))
 
 
 def build(
@@ -48,37 +92,44 @@ def build(
     token: UUID,
     at: datetime,
     text: str = "",
-    reply: Reply | None = None,
+    body: Body | None = None,
 ) -> bytes:
-    """The answer to the message of `header` in its separators, version and character set: ACK, or what `reply` says.
+    """The answer to the message of `header` in its separators, version and character set: ACK, or what `body` says.
 
     `token` makes MSH-10, `at` is aware and makes MSH-7, `text` is the MSA-3 of senders before 2.5.
     """
     mark = header.separators
     shown = list(findings[:MAX_FINDINGS])
-    segments = [_msh(header, token, at, reply), _msa(header, code, shown, text)]
+    segments = [_msh(header, token, at, body), _msa(header, code, shown, text)]
     if header.version >= (2, 5):
         segments += [_err(finding, mark) for finding in shown]
     elif told := [finding for finding in shown if finding.is_error or finding.code == "0"]:
         # ERR-1 has no severity: a warning with an error code would look like an error
         segments.append("ERR" + mark.field + mark.repetition.join(_err_1(finding, mark) for finding in told))
-    segments += reply.segments if reply else ()
+    segments += body.segments if body else ()
     return charset.encode("".join(segment + "\r" for segment in segments), header.codec)
 
 
 def unreadable(raw: bytes, *, token: UUID, at: datetime) -> bytes | None:
-    """AR with an empty MSA-2 for a frame that begins with MSH but cannot be read; None for anything else."""
-    if not raw.lstrip(b"\xef\xbb\xbf\r\n\0 \t").startswith(b"MSH"):
+    """AR with an empty MSA-2 for a frame that begins with MSH but cannot be read; None for anything else.
+
+    UTF-16 and UTF-32 hold bytes of the framing: they are refused, but told from noise.
+    """
+    head = raw[:64].lstrip(b"\xef\xbb\xbf\xff\xfe\r\n\0 \t")
+    if head.startswith(b"MSH"):
+        finding = Finding("MSH^1", "100", "Message does not begin with a usable MSH segment")
+    elif head.replace(b"\0", b"").startswith(b"MSH"):
+        finding = Finding("MSH^1^18", "103", "Character set is not supported")
+    else:
         return None
-    finding = Finding("MSH^1", "100", "Message does not begin with a usable MSH segment")
-    return build(_UNREADABLE, "AR", [finding], token=token, at=at)
+    return build(NO_HEADER, "AR", [finding], token=token, at=at)
 
 
-def _msh(header: Header, token: UUID, at: datetime, reply: Reply | None) -> str:
+def _msh(header: Header, token: UUID, at: datetime, body: Body | None) -> str:
     mark = header.separators
-    event = reply.event if reply else header.get(9, 2)
+    event = body.event if body else header.get(9, 2)
     event = event if event.isascii() and event.isalnum() else ""
-    kind = [reply.kind, event, f"{reply.kind}_{event}"] if reply else ["ACK", event, "ACK"]
+    kind = [body.kind, event, f"{body.kind}_{event}"] if body else ["ACK", event, "ACK"]
     kind = kind if header.version >= (2, 4) else kind[:2]
     fields = {
         3: header.get(5), 4: header.get(6), 5: header.get(3), 6: header.get(4),

@@ -1,23 +1,27 @@
-"""Character sets of HL7 v2 messages: MSH-18 (table 0211) to Python codecs (HL7 2.5.1 §2.16.9.18).
+r"""Character sets of HL7 v2 messages: MSH-18 (table 0211) to text and back (HL7 2.5.1 §2.16.9.18, §2.16.9.20).
 
 The whole message is decoded before it is split: trail bytes of Shift-JIS, Big5 and GB18030 and the
-7-bit bytes of JIS X 0208 may equal separators.
+7-bit bytes of JIS X 0208 may equal separators. A set goes by the name of a Python codec; a default set with others
+that ISO 2022 escapes reach (`\Cxxyy\` and `\Mxxyyzz\` stand for them, §2.7) by several, joined by `+`.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from typing import NamedTuple
 
+from broker.hl7 import iso2022
 from broker.hl7.findings import Finding, MalformedMessage
+from broker.hl7.tolerance import USUAL, Tolerance
 
 _LATIN = re.compile(r"(?:ISO[ _-]?)?8859[-/](\d{1,2})")
 _NAMED = {
     "ASCII": "ascii",
     "ISO IR6": "ascii",
     "ISO IR14": "shift_jis",
-    "ISO IR87": "iso2022_jp_2",
-    "ISO IR159": "iso2022_jp_2",
+    "ISO IR87": "jis",
+    "ISO IR159": "jis",
     "KS X 1001": "euc_kr",
     "GB 18030-2000": "gb18030",
     "GB 18030": "gb18030",
@@ -29,9 +33,21 @@ _NAMED = {
     "UTF8": "utf-8",
 }
 _PARTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)
+_ALONE = {"gb18030", "big5hkscs", "utf-8"}  # sets without code extension
 _ERRORS = "broker-latin-1"
-_ESCAPE = re.compile(rb"(\x1b(?:\$\(D|\$B|\$@|\(B|\(J|\(I))")
 _WHERE = "MSH^1^18"
+_STRANGE = Finding(_WHERE, "102", "Text is not in the declared character set")
+_UNKNOWN = Finding(_WHERE, "103", "Character set is not supported")
+_LOOKS_UTF_8 = Finding(_WHERE, "102", "Text looks like UTF-8, which is not the declared character set", "W")
+OVERVIEW = 65536  # bytes of a message that may hold its MSH
+
+
+class Decoded(NamedTuple):
+    """Text of a message, the character set to answer in, and warnings about it."""
+
+    text: str
+    codec: str
+    findings: tuple[Finding, ...] = ()
 
 
 def _as_latin_1(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -56,18 +72,20 @@ def declared(raw: bytes) -> tuple[str, ...]:
     return tuple(part.decode("ascii", "replace").strip() for part in fields[17].split(repetition))
 
 
-OVERVIEW = 65536  # bytes of a message that may hold its MSH
-
-
 def codec_of(names: tuple[str, ...]) -> str:
-    """Python codec for a declaration, empty for none. Raises MalformedMessage for sets we do not read."""
-    found = [_codec(name) for name in names if name]
-    if not found:
+    """The set for a declaration, empty for none. Raises MalformedMessage for sets we do not read."""
+    found = [_codec(name) if name else "" for name in names]
+    if not any(found):
         return ""
-    if found[0] == "shift_jis" and len(found) > 1:
-        return "jis"  # half-width katakana as the default set, kanji by escapes: see _decode_jis
-    # without a default set the first extension decodes alone: all of those contain ASCII
-    return next((codec for codec in found[1:] if codec == "iso2022_jp_2"), found[0])
+    first, *rest = (found[0] or "ascii", *found[1:])
+    if first == "ascii" and (alone := next((codec for codec in rest if codec in _ALONE), "")):
+        return alone
+    if first in _ALONE:
+        return first
+    if first == "jis":
+        first, rest = "ascii", ["jis", *rest]
+    others = dict.fromkeys(codec for codec in rest if codec and codec != first and codec not in _ALONE | {"ascii"})
+    return "+".join((_answering(first), *others)) if others else first
 
 
 def _codec(name: str) -> str:
@@ -76,67 +94,93 @@ def _codec(name: str) -> str:
     if part and int(part[1]) in _PARTS:
         return f"iso8859_{int(part[1])}"
     if name not in _NAMED:
-        raise MalformedMessage(Finding(_WHERE, "103", "Character set is not supported"))
+        raise MalformedMessage(_UNKNOWN)
     return _NAMED[name]
 
 
-def decode(raw: bytes) -> tuple[str, str]:
-    """Text of a whole message and the codec to answer in.
+def decode(raw: bytes, tolerance: Tolerance = USUAL) -> Decoded:
+    """Text of a whole message and the set to answer in.
 
-    Without MSH-18: ASCII, else UTF-8 if valid, else Windows-1252. Raises MalformedMessage
-    (103 or 102 at MSH-18) for an unknown set or bytes that contradict the declaration.
+    Without MSH-18, and nothing assumed: ASCII, else UTF-8 if valid, else Windows-1252. Raises MalformedMessage
+    (103 or 102 at MSH-18) for an unknown set or bytes that contradict the declaration; where `tolerance` replaces,
+    both are warnings.
     """
+    marked = raw.startswith(codecs.BOM_UTF8)
     raw = raw.removeprefix(codecs.BOM_UTF8)
-    codec = codec_of(declared(raw))
+    try:
+        codec = codec_of(declared(raw)) or codec_of((tolerance.charset,)) or ("utf-8" if marked else "")
+    except MalformedMessage:
+        if not tolerance.replace:
+            raise
+        return Decoded(*_guess(raw)[:2], (_warning(_UNKNOWN),))
+    if marked and codec != "utf-8" and not tolerance.replace:
+        raise MalformedMessage(_STRANGE)
     if not codec:
         return _guess(raw)
     try:
-        if codec == "jis":
-            return _decode_jis(raw), codec
-        if codec == "euc_kr":
-            raw = raw.replace(b"\x1b$)C", b"")  # the ISO 2022 designation in front of KS X 1001
-        if codec == "iso8859_1":
-            # 80-9F are controls in ISO 8859-1; a sender that has them means Windows-1252
-            return raw.decode("cp1252", _ERRORS), "cp1252"
-        return raw.decode(codec), codec
+        if marked and codec != "utf-8":
+            return Decoded(raw.decode("utf-8"), "utf-8", (_warning(_STRANGE),))
+        return _declared(raw, codec)
     except UnicodeDecodeError:
-        raise MalformedMessage(Finding(_WHERE, "102", "Text is not in the declared character set")) from None
+        if not tolerance.replace:
+            raise MalformedMessage(_STRANGE) from None
+        return Decoded(_decode(raw, codec, "replace"), _answering(codec), (_warning(_STRANGE),))
 
 
-def _guess(raw: bytes) -> tuple[str, str]:
+def _warning(finding: Finding) -> Finding:
+    return Finding(finding.location, finding.code, finding.text, "W")
+
+
+def _declared(raw: bytes, codec: str) -> Decoded:
+    text = _decode(iso2022.with_escapes(raw) if codec not in _ALONE else raw, codec)
+    lying = codec.startswith("iso8859") and not raw.isascii() and _is_utf_8(raw)
+    return Decoded(text, _answering(codec), (_LOOKS_UTF_8,) if lying else ())
+
+
+def _is_utf_8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _answering(codec: str) -> str:
+    """The set of an answer: 80-9F are controls in ISO 8859-1, a sender that has them means Windows-1252."""
+    return "cp1252" if codec == "iso8859_1" else codec
+
+
+def _guess(raw: bytes) -> Decoded:
+    extended = iso2022.with_escapes(raw)
+    if iso2022.designates(extended):
+        try:
+            return Decoded(iso2022.decode(extended, "ascii"), "ascii+jis+euc_kr")
+        except UnicodeDecodeError:
+            pass  # escape characters without that meaning: what follows takes them as any others
     for codec in ("ascii", "utf-8"):
         try:
-            return raw.decode(codec), codec
+            return Decoded(raw.decode(codec), codec)
         except UnicodeDecodeError:
             continue
-    return raw.decode("cp1252", _ERRORS), "cp1252"
+    return Decoded(raw.decode("cp1252", _ERRORS), "cp1252")
 
 
-def _decode_jis(raw: bytes) -> str:
-    """JIS X 0201 (8 bit) as the default set, JIS X 0208 and 0212 reached by escapes."""
-    text: list[str] = []
-    escape = b""
-    for part in _ESCAPE.split(raw):
-        if part.startswith(b"\x1b") and _ESCAPE.fullmatch(part):
-            escape = part
-        elif escape.startswith(b"\x1b$"):
-            text.append((escape + part).decode("iso2022_jp_2"))
-        elif escape == b"\x1b(I":
-            text.append(bytes(byte | 0x80 for byte in part).decode("shift_jis"))
-        else:
-            text.append(part.decode("shift_jis"))
-    return "".join(text)
+def _decode(data: bytes, codec: str, errors: str = "strict") -> str:
+    codec = _answering(codec)
+    if codec == "cp1252" and not iso2022.designates(data):
+        return data.decode(codec, _ERRORS)
+    if codec in _ALONE:
+        return data.decode(codec, errors)
+    return iso2022.decode(data, codec, errors)
 
 
 def encode(text: str, codec: str) -> bytes:
     """Bytes of an answer in the sender's character set; what it cannot hold becomes `?`."""
     if codec == "cp1252":
         return text.encode(codec, _ERRORS)
-    return text.encode("iso2022_jp_2" if codec == "jis" else codec or "ascii", "replace")
+    return iso2022.encode(text, codec) if "+" in codec else text.encode(codec or "ascii", "replace")
 
 
 def decode_escape(data: bytes, codec: str) -> str:
     r"""Text of the bytes of a `\Xhh..\` escape."""
-    if codec == "cp1252":
-        return data.decode(codec, _ERRORS)
-    return data.decode("shift_jis" if codec == "jis" else codec or "ascii", "replace")
+    return _decode(data, codec or "ascii", "replace")

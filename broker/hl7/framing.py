@@ -8,10 +8,12 @@ told from its end; what follows it then is no VT, and the frame is marked as `tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 VT, FS, CR, LF = 0x0B, 0x1C, 0x0D, 0x0A
 _NOISE = b"\r\n\0 \x1c"  # FS: a doubled end block is harmless
+_BETWEEN = b"\x1c\r\x0b"
 OVERSIZE_HEAD = 4096
 
 
@@ -35,6 +37,16 @@ def wrap(message: bytes) -> bytes:
     return b"\x0b" + message + b"\x1c\r"
 
 
+def join(messages: Sequence[bytes]) -> bytes:
+    """Messages as `wrap` takes them to make one frame of each."""
+    return _BETWEEN.join(messages)
+
+
+def parts(joined: bytes) -> list[bytes]:
+    """The messages of `join`."""
+    return joined.split(_BETWEEN) if joined else []
+
+
 class Framer:
     """State of one direction of one connection."""
 
@@ -45,7 +57,7 @@ class Framer:
         self.inside = False  # a VT has been seen, its end block not
         self.ended = False  # the last byte of the open frame was FS
         self.stray = 0  # bytes that are not noise since the last frame
-        self.dropped = 0  # bytes outside frames, all together
+        self.tolerated: set[str] = set()  # what no sender should do, by a code
 
     def feed(self, data: bytes) -> list[Frame | Oversize]:
         """Frames completed by `data`, in order."""
@@ -59,13 +71,15 @@ class Framer:
         """The connection ended or fell silent: an FS without CR ends its frame."""
         out: list[Frame | Oversize] = []
         if self.inside and self.ended:
+            self.tolerated.add("end-without-cr")
             self._end(out)
         return out
 
     def _between(self, data: bytes, position: int, out: list[Frame | Oversize]) -> int:
         start = data.find(VT, position)
         end = len(data) if start < 0 else start
-        self.dropped += end - position
+        if end > position:
+            self.tolerated.add("noise")
         rest = data[position:end].strip(_NOISE)
         if rest:
             if not self.stray and out and isinstance(out[-1], Frame):
@@ -80,9 +94,12 @@ class Framer:
         if self.ended:
             following = data[position]
             if following in (CR, LF):
+                if following == LF:
+                    self.tolerated.add("lf-after-end")
                 self._end(out)
                 return position + 1
             if following == VT:
+                self.tolerated.add("end-without-cr")
                 self._end(out)
                 return position
             self.ended = False
@@ -90,6 +107,7 @@ class Framer:
             if self._dead:
                 return len(data)
         if not self._buffer and data[position] == VT:
+            self.tolerated.add("doubled-start")
             return position + 1
         end = data.find(FS, position)
         self._append(data[position:] if end < 0 else data[position:end], out)

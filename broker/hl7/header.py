@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from broker.hl7 import charset
 from broker.hl7.findings import MalformedMessage
+from broker.hl7.tolerance import USUAL, Tolerance
 
 _DEFAULTS = "^~\\&"
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))
@@ -43,8 +44,8 @@ class Header:
     codec: str
 
     @classmethod
-    def of(cls, text: str, codec: str) -> Header | None:
-        """The header of a decoded message, None if it has no usable MSH."""
+    def of(cls, text: str, codec: str, version: str = "") -> Header | None:
+        """The header of a decoded message, None if it has no usable MSH. `version` fills an empty MSH-12."""
         line = clean(re.split(r"[\r\n]", text, maxsplit=1)[0])
         if not line.startswith("MSH") or len(line) < 5:
             return None
@@ -54,6 +55,9 @@ class Header:
         marks = line[3] + characters
         if len(set(marks)) != 5 or any(mark.isalnum() or mark in ' "' for mark in marks):
             return None
+        if version and not "".join(fields[11:12]).strip():
+            fields += [""] * (12 - len(fields))
+            fields[11] = version
         return cls(Separators(*marks), ("MSH", line[3], *fields[1:]), codec)
 
     def get(self, number: int, component: int = 0) -> str:
@@ -86,12 +90,12 @@ class Header:
         return tuple(int(part) for part in found.groups() if part) if found else ()
 
 
-def read_header(raw: bytes) -> Header | None:
+def read_header(raw: bytes, tolerance: Tolerance = USUAL) -> Header | None:
     """The MSH of a message whose rest may be cut off or unreadable; None without a usable one."""
     head = raw[: charset.OVERVIEW].lstrip(b"\xef\xbb\xbf\r\n\0 \t")
     line = re.split(rb"[\r\n]", head, maxsplit=1)[0]
     try:
-        text, codec = charset.decode(line)
+        text, codec, _ = charset.decode(line, tolerance)
     except MalformedMessage:
         text, codec = line.decode("latin_1"), "latin_1"
-    return Header.of(text, codec)
+    return Header.of(text, codec, tolerance.version)

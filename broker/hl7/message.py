@@ -14,6 +14,7 @@ from functools import lru_cache
 from broker.hl7 import charset
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header, Separators, clean
+from broker.hl7.tolerance import USUAL, Tolerance
 
 DELETE = '""'
 MAX_SEGMENTS = 50_000
@@ -198,23 +199,26 @@ class Segments:
 
 
 class Message(Segments):
-    """A whole message."""
+    """A whole message; `findings` are warnings from reading it."""
 
-    def __init__(self, header: Header, segments: Iterable[Segment]) -> None:
+    def __init__(self, header: Header, segments: Iterable[Segment], findings: tuple[Finding, ...] = ()) -> None:
         super().__init__(segments)
         self.header = header
+        self.findings = findings
 
 
-def parse(raw: bytes) -> Message:
+def parse(raw: bytes, tolerance: Tolerance = USUAL) -> Message:
     """Decode and split a message. CR, LF and CRLF end segments, blank segments are skipped.
 
     Raises MalformedMessage: no MSH, useless separators, wrong character set, a line that is no segment,
-    a second MSH, too many segments or repetitions.
+    a second MSH, too many segments or repetitions, what `tolerance` does not forgive.
     """
-    text, codec = charset.decode(raw.lstrip(b"\r\n\0 \t"))
-    header = Header.of(text, codec)
+    inner = raw.lstrip(b"\r\n\0 \t")
+    text, codec, findings = charset.decode(inner, tolerance)
+    header = Header.of(text, codec, tolerance.version)
     if header is None:
         raise MalformedMessage(Finding("MSH^1", "100", "Message does not begin with a usable MSH segment"))
+    _check_ends(text, len(inner) < len(raw), tolerance)
     lines = clean(text, keep="\t\r\n").replace("\n", "\r").split("\r")
     segments: list[Segment] = []
     counts: dict[str, int] = {}
@@ -227,7 +231,18 @@ def parse(raw: bytes) -> Message:
         _check(line, header.separators, counts, segments)
         segments.append(Segment(line, header.separators, codec, counts[name], parent if name == "NTE" else ""))
         parent = parent if name == "NTE" else name
-    return Message(header, segments)
+    return Message(header, segments, findings)
+
+
+def _check_ends(text: str, noise: bool, tolerance: Tolerance) -> None:
+    """Refuse what a listener does not want to forgive; `noise` stood before the message."""
+    fault = ""
+    if (tolerance.cr_only or tolerance.strict) and "\n" in text:
+        fault = "A segment must end with CR alone"
+    elif tolerance.strict and (noise or "\r\r" in text):
+        fault = "Bytes before the message, or a blank segment"
+    if fault:
+        raise MalformedMessage(Finding("MSH^1", "100", fault))
 
 
 def _check(line: str, separators: Separators, counts: dict[str, int], before: list[Segment]) -> None:

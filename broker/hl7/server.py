@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from broker import telemetry
 from broker.hl7.framing import Frame, Framer, Oversize, wrap
+from broker.hl7.secure import Gate, Secure
 
 CHUNK = 65536
 LATE_CR = 0.5  # seconds to wait for the CR of an end block before taking FS alone
@@ -60,6 +61,7 @@ class _Connection:
         self.peer = Peer(str(address[0]), int(address[1]))
         self._framer = Framer(server.limits.max_message)
         self._deadline: float | None = None  # of the open frame
+        self._forgiven: set[str] = set()
         self.busy = False
 
     async def run(self) -> None:
@@ -68,11 +70,15 @@ class _Connection:
                 await self._step()
         except _Closed as end:
             if end.args:
-                telemetry.logger().info("hl7.connection_closed", peer=str(self.peer), reason=end.args[0])
+                self._ended(end.args[0])
         except (ConnectionError, TimeoutError, ssl.SSLError):
-            telemetry.logger().info("hl7.connection_closed", peer=str(self.peer), reason="peer-gone")
+            self._ended("peer-gone")
         except Exception as error:
             telemetry.logger().error("hl7.connection_failed", peer=str(self.peer), error=telemetry.describe(error))
+
+    def _ended(self, reason: str) -> None:
+        telemetry.HL7_CLOSED.labels(reason.partition(":")[0]).inc()
+        telemetry.logger().info("hl7.connection_closed", peer=str(self.peer), reason=reason)
 
     def close(self) -> None:
         self._writer.close()
@@ -85,9 +91,11 @@ class _Connection:
             items = self._framer.feed(data)
         else:
             items = self._framer.finish()
+            self._forgive()
             for item in items:
                 await self._handle(item)
             raise _Closed("incomplete-frame") if self._framer.inside else _Closed
+        self._forgive()
         if items and not self._framer.inside:
             items = await self._look_behind(items)
         for item in items:
@@ -98,6 +106,18 @@ class _Connection:
             self._deadline = None
         elif items or self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + self._server.limits.frame_timeout
+
+    def _forgive(self) -> None:
+        """Note what the peer should not do, once for each connection; strict listeners close it instead."""
+        fresh = self._framer.tolerated - self._forgiven
+        if not fresh:
+            return
+        if self._server.strict:
+            raise _Closed(f"strict: {' '.join(sorted(fresh))}")
+        self._forgiven |= fresh
+        for what in fresh:
+            telemetry.HL7_TOLERATED.labels(what).inc()
+        telemetry.logger().info("hl7.tolerated", peer=str(self.peer), reason=" ".join(sorted(fresh)))
 
     async def _receive(self) -> bytes | None:
         """Bytes; empty at the end of the stream; None if an end block has waited long enough for its CR."""
@@ -169,7 +189,8 @@ class MllpServer:
     """Listens on `host:port` and hands each message to `handler`.
 
     `on_oversize` gets the first bytes of a message over the limit, `on_truncated` a message that an end block
-    in its middle has cut. All return the answer, empty for none, or None to close the connection.
+    in its middle has cut. All return the answer (two of them joined by `framing.join`), empty for none, or None to
+    close the connection. `strict`: a connection with a fault of framing is closed. `secure`: TLS only.
     """
 
     def __init__(
@@ -181,13 +202,15 @@ class MllpServer:
         on_oversize: Handler,
         on_truncated: Handler,
         limits: Limits = Limits(),
-        tls: ssl.SSLContext | None = None,
+        strict: bool = False,
+        secure: Secure | None = None,
     ) -> None:
         self.handler, self.on_oversize, self.on_truncated = handler, on_oversize, on_truncated
-        self.limits = limits
+        self.limits, self.strict = limits, strict
         self.stopping = False
         self.port = port
-        self._host, self._tls = host, tls
+        self.host = host
+        self._gate = Gate(secure, self._accept, CHUNK) if secure else None
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], _Connection] = {}
         self._full = False
@@ -199,7 +222,10 @@ class MllpServer:
 
     async def start(self) -> None:
         """Bind; `port` then is the bound one. Raises OSError."""
-        self._server = await asyncio.start_server(self._accept, self._host, self.port, limit=CHUNK, ssl=self._tls)
+        if self._gate is not None:
+            self._server = await asyncio.get_running_loop().create_server(self._gate, self.host, self.port)
+        else:
+            self._server = await asyncio.start_server(self._accept, self.host, self.port, limit=CHUNK)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self, grace: float) -> None:
@@ -207,6 +233,9 @@ class MllpServer:
         self.stopping = True
         if self._server:
             self._server.close()
+        for task in self._gate.tasks if self._gate else ():
+            if task not in self._open:  # still in its handshake
+                task.cancel()
         for connection in self._open.values():
             if not connection.busy:
                 connection.close()

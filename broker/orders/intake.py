@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.hl7 import acknowledgement
-from broker.hl7.acknowledgement import Reply
+from broker.hl7.acknowledgement import Body
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
 from broker.orders import ordering, replies
@@ -25,10 +25,12 @@ from broker.store.messages import Received
 
 STORIES: Mapping[type[Change], Story] = {OrderChange: ordering.story}
 
+_REUSED = Finding("MSH^1^10", "205", "Message control id was used before for another message", "W")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer to send, its code, and what to log."""
+    """The answer to send (empty for none), its code, and what to log."""
 
     answer: bytes
     code: str
@@ -45,10 +47,12 @@ def take(
     context: Context,
     *,
     order_answers: bool = False,
+    refuse_reused: bool = False,
 ) -> Outcome:
     """Apply the changes of a message. A refused message changes nothing but is journaled.
 
     With `order_answers` the answer tells of the orders too (`orders.replies`), else it is an acknowledgement.
+    `refuse_reused`: a control id that the sender used for other bytes is an error instead of a warning.
     """
     names = [f"message|{received.sender}|{received.control_id}"]
     orders_read.lock(connection, names + [name for change in conversion.changes for name in change.names()])
@@ -57,16 +61,17 @@ def take(
         return Outcome(stored[1], stored[0], repeated=True)
     if not conversion.usable:
         return refuse(connection, received, header, "AE", conversion.findings, context)
+    reused = (_REUSED,) if messages.control_id_used(connection, received) else ()
+    if reused and refuse_reused:
+        return refuse(connection, received, header, "AE", (replace(_REUSED, severity="E"),), context)
     context = replace(context, actor=f"hl7:{received.sender}")
     plans, audit = apply(connection, conversion.changes, context)
-    findings = conversion.findings + tuple(finding for made in plans for finding in made.findings)
-    code = acknowledgement.codes_for(header)["AA"]
-    # an accept acknowledgement says nothing of orders
-    reply = replies.make(header, plans, applied=audit is not None) if order_answers and code == "AA" else None
+    findings = conversion.findings + reused + tuple(finding for made in plans for finding in made.findings)
+    body = replies.make(header, plans, applied=audit is not None) if order_answers else None
     if audit is None:
-        return refuse(connection, received, header, "AE", findings, context, plans=plans, reply=reply)
-    note = "control-id-reused" if messages.control_id_used(connection, received) else ""
-    answer = acknowledgement.build(header, code, findings, token=context.token, at=context.at, reply=reply)
+        return refuse(connection, received, header, "AE", findings, context, plans=plans, body=body)
+    note = "control-id-reused" if reused else ""
+    code, answer = acknowledgement.reply(header, "AA", findings, token=context.token, at=context.at, body=body)
     row = messages.record(connection, received, accepted=True, answer_code=code, answer=answer, note=note)
     for entry in audit:
         add_audit(connection, entry, context, message=row)
@@ -112,14 +117,13 @@ def refuse(
     context: Context,
     *,
     plans: Sequence[Planned] = (),
-    reply: Reply | None = None,
+    body: Body | None = None,
 ) -> Outcome:
     """Journal a message that is not accepted, with its answer (`code` is AE or AR).
 
     That a known order refused it stands in the audit trail too.
     """
-    code = acknowledgement.codes_for(header)[code]
-    answer = acknowledgement.build(header, code, findings, token=context.token, at=context.at, reply=reply)
+    code, answer = acknowledgement.reply(header, code, findings, token=context.token, at=context.at, body=body)
     note = " ".join(f"{finding.location}:{finding.code}" for finding in findings[:10] if finding.is_error)
     row = messages.record(connection, received, accepted=False, answer_code=code, answer=answer, note=note)
     for made in plans:

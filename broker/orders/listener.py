@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 
 from broker import faults, telemetry
 from broker.errors import StoreUnavailable
-from broker.hl7 import acknowledgement
+from broker.hl7 import acknowledgement, batch
+from broker.hl7.batch import File
 from broker.hl7.findings import Finding
+from broker.hl7.framing import parts
 from broker.hl7.header import Header, read_header
 from broker.hl7.server import Answer, Peer
 from broker.orders import intake, reception
@@ -40,12 +42,39 @@ class OrderDoor:
         self._default_station = default_station
 
     async def handle(self, raw: bytes, peer: Peer) -> Answer:
-        """Answer a message: bytes, empty for none (to an acknowledgement), None to close the connection."""
+        """Answer a message or a batch: bytes, empty for none (to an acknowledgement), None to close the connection."""
+        file = batch.read(raw)
+        return await self._message(raw, peer) if file is None else await self._batch(raw, file, peer)
+
+    async def _batch(self, raw: bytes, file: File, peer: Peer) -> Answer:
+        """Each message on its own. Trouble of ours ends it: what was taken before is a repeat when it comes again."""
+        context = self._context()
+        if file.messages > batch.MAX_MESSAGES:
+            answer = batch.refuse(file, token=context.token, at=context.at)
+            try:
+                return (await self._journal_unreadable(raw, answer, peer)).answer
+            except Exception as error:
+                self._transient(None, context, error)
+                return None
+        acknowledgements: list[list[bytes]] = []
+        for part in file.batches:
+            acknowledgements.append([])
+            for message in part.messages:
+                reply = await self._message(message, peer)
+                if reply is None:
+                    return None
+                acknowledgements[-1] += parts(reply)
+        incomplete = sum(not part.complete for part in file.batches)
+        log = telemetry.logger().warning if incomplete else telemetry.logger().info
+        log("hl7.batch", listener=self._interface.name, peer=str(peer), count=file.messages, findings=incomplete)
+        return batch.answer(file, acknowledgements, token=context.token, at=context.at)
+
+    async def _message(self, raw: bytes, peer: Peer) -> Answer:
         started, context = time.monotonic(), self._context()
         header: Header | None = None
         outcome: Outcome | None
         try:
-            header = read_header(raw)
+            header = read_header(raw, self._interface.tolerance)
             if header is None:
                 answer = acknowledgement.unreadable(raw, token=context.token, at=context.at)
                 outcome = await self._journal_unreadable(raw, answer, peer) if answer else None
@@ -68,7 +97,7 @@ class OrderDoor:
     async def on_truncated(self, raw: bytes, peer: Peer) -> Answer:
         """AE for a message that an end block in its middle has cut: what is there is not acted on."""
         started, context = time.monotonic(), self._context()
-        header = read_header(raw)
+        header = read_header(raw, self._interface.tolerance)
         if header is None:
             return None
         finding = Finding("MSH^1", "100", "message is cut by an end block inside it")
@@ -100,7 +129,7 @@ class OrderDoor:
         else:
             future = self._database.submit(
                 intake.take, received, header, examined.conversion, context,
-                order_answers=self._interface.answers == "order",
+                order_answers=self._interface.answers == "order", refuse_reused=self._interface.refuse_reused,
             )  # fmt: skip
         return await asyncio.wrap_future(future)
 
@@ -128,17 +157,19 @@ class OrderDoor:
         if self._interface.on_transient == "close" or header is None:
             return None
         finding = Finding("MSH^1", "207", "The message could not be stored, send it again")
-        code = acknowledgement.codes_for(header)[self._interface.on_transient]
-        answer = acknowledgement.build(header, code, [finding], token=context.token, at=context.at)
-        return Outcome(answer, code, 1)
+        code, answer = acknowledgement.reply(
+            header, self._interface.on_transient, [finding], token=context.token, at=context.at, stored=False
+        )
+        return Outcome(answer, code, 1) if answer else None  # silence would look like success
 
     def _refuse_unstored(self, head: bytes, peer: Peer, finding: Finding) -> Answer:
         started, context = time.monotonic(), self._context()
-        header = read_header(head)
+        header = read_header(head, self._interface.tolerance)
         if header is None:
             return None
-        code = acknowledgement.codes_for(header)["AE"]
-        answer = acknowledgement.build(header, code, [finding], token=context.token, at=context.at, text=finding.text)
+        code, answer = acknowledgement.reply(
+            header, "AE", [finding], token=context.token, at=context.at, text=finding.text, stored=False
+        )
         self._log(header, peer, code, started, Outcome(answer, code, 1))
         return answer
 

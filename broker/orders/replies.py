@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from broker.hl7.acknowledgement import Reply
+from broker.hl7.acknowledgement import Body
 from broker.hl7.header import Header, Separators
 from broker.orders import lifecycle
 from broker.orders.names import to_xpn
@@ -18,7 +18,7 @@ from broker.orders.values import Document, EntityId, Order, OrderChange, Patient
 _KINDS = {"ORM": ("ORR", "O02"), "OMI": ("ORI", "O24"), "OMG": ("ORG", "O20")}
 
 
-def make(header: Header, plans: Sequence[object], *, applied: bool) -> Reply | None:
+def make(header: Header, plans: Sequence[object], *, applied: bool) -> Body | None:
     """The application answer to a message with these plans, all written or (`applied` false) none.
 
     None for messages that have no such answer.
@@ -32,7 +32,7 @@ def make(header: Header, plans: Sequence[object], *, applied: bool) -> Reply | N
     if segments:
         known = next((order.patient for order in map(_order, orders) if order), None)
         segments.insert(0, lines.patient(known or _asked(orders[0].change)))
-    return Reply(*kind, tuple(segments))
+    return Body(*kind, tuple(segments))
 
 
 def _order(made: PlannedOrder) -> Order | None:

@@ -19,10 +19,6 @@ from broker.admin.app import create_app
 from broker.admin.views import Sources
 from broker.delivery.lane import DicomDelivery
 from broker.errors import ConfigurationError
-from broker.hl7.server import Limits as Hl7Limits
-from broker.hl7.server import MllpServer
-from broker.orders.interface import Interface
-from broker.orders.listener import OrderDoor
 from broker.orders.profile import built_in
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
@@ -31,10 +27,11 @@ from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
+from broker.service.messaging import Messaging
 from broker.service.site import compile_site, in_force
 from broker.service.web import WebServer
 from broker.service.workers import Workers
-from broker.settings import Hl7Listener, Settings
+from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.remotes import Remotes, tls_files
 from broker.store import jobs
@@ -68,10 +65,10 @@ class Broker:
         self.dispatcher = self._dispatcher()
         self._imaging = Imaging(settings, self.database, self.directory, site.rules, self.spool, self.dispatcher.wake)
         self._stack.callback(self._imaging.close)
-        self._mllp = [self._hl7_door(n, door) for n, door in enumerate(settings.hl7.listeners(), 1)]
+        self._messaging = Messaging(settings, self.database, self.directory, lambda header: built_in())
         self._workers = Workers(data.lock, self.dispatcher.wake, fail)
         self.monitor = Monitor(
-            settings, self.database, self.directory, site.rules, self._imaging, self._mllp, self._workers
+            settings, self.database, self.directory, site.rules, self._imaging, self._messaging, self._workers
         )
         sources = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
         self._web = WebServer(create_app(sources), settings.web.host, settings.web.port)
@@ -95,21 +92,6 @@ class Broker:
             f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}", concurrency,
         )  # fmt: skip
 
-    def _hl7_door(self, number: int, door: Hl7Listener) -> MllpServer:
-        limits = self._settings.limits
-        known = self.directory.knows_sender if door.accept == "known" else None
-        interface = Interface(f"hl7-{number}", known, door.on_transient, answers=door.answers)
-        orders = OrderDoor(
-            self.database, interface, lambda header: built_in(), zone=self._settings.zone(),
-            default_station=self._settings.worklist.default_station,
-        )  # fmt: skip
-        return MllpServer(
-            door.host, door.port, orders.handle, on_oversize=orders.on_oversize, on_truncated=orders.on_truncated,
-            limits=Hl7Limits(
-                limits.hl7_message, limits.hl7_connections, limits.hl7_frame_timeout, limits.hl7_idle_timeout
-            ),
-        )  # fmt: skip
-
     # --- life --------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -123,8 +105,7 @@ class Broker:
             telemetry.logger().info("queue.leases_freed", count=freed)
         await self._imaging.start()
         await self._workers.start(self._tasks())
-        for server in self._mllp:
-            await self._open("hl7", server.start)
+        await self._messaging.start()
         await self._open("web", self._web.start)
         self._running = asyncio.get_running_loop().create_task(self.dispatcher.run())
         self._running.add_done_callback(self._died)
@@ -144,9 +125,7 @@ class Broker:
     async def stop(self, grace: float) -> None:
         """End within about `grace` seconds: doors, lanes, housekeeping, writer."""
         telemetry.logger().info("service.stopping")
-        await asyncio.gather(
-            self._imaging.stop(grace), self._workers.stop(grace), *(server.stop(grace) for server in self._mllp)
-        )
+        await asyncio.gather(self._imaging.stop(grace), self._workers.stop(grace), self._messaging.stop(grace))
         await self.dispatcher.stop(grace)
         await self._delivery.close()
         if self._running is not None:

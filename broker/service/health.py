@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from broker import __version__
 from broker.admin.views import Health, ListenerView, NodeView, Overview
 from broker.errors import BrokerError
-from broker.hl7.server import MllpServer
 from broker.routing.reception import lane_of
 from broker.routing.rules import RuleSet
 from broker.settings import Settings
@@ -21,6 +19,7 @@ from broker.store.overview import Counts, LaneState, counts
 
 if TYPE_CHECKING:
     from broker.service.imaging import Imaging
+    from broker.service.messaging import Messaging
     from broker.service.web import WebServer
     from broker.service.workers import Workers
 
@@ -32,7 +31,7 @@ class Monitor:
 
     def __init__(
         self, settings: Settings, database: Database, directory: Directory, rules: RuleSet, imaging: Imaging,
-        mllp: Sequence[MllpServer], workers: Workers,
+        messaging: Messaging, workers: Workers,
     ) -> None:  # fmt: skip
         self.web: WebServer | None = None
         self._settings = settings
@@ -40,7 +39,7 @@ class Monitor:
         self._directory = directory
         self._rules = rules
         self._imaging = imaging
-        self._mllp = mllp
+        self._messaging = messaging
         self._workers = workers
         self._started = time.monotonic()
         self._counted: tuple[float, Counts] | None = None
@@ -50,9 +49,8 @@ class Monitor:
         found: dict[str, Any] = {"dicom": [], "hl7": [], "web": []}
         for name, address in self._imaging.listening().items():
             found[name] = [address]
-        for door, server in zip(self._settings.hl7.listeners(), self._mllp, strict=True):
-            if server.accepting:
-                found["hl7"].append((door.host, server.port))
+        for name, address in self._messaging.listening():
+            found.setdefault(name, []).append(address)
         if self.web is not None and self.web.listening is not None:
             found["web"].append(self.web.listening)
         return found
@@ -62,11 +60,10 @@ class Monitor:
 
         `degraded` when the last write failed, or a worker is away: its connections go to the others.
         """
-        open_doors = self.addresses()
         problems = []
         if not self._imaging.accepting:
             problems.append("a DICOM listener is closed")
-        if len(open_doors["hl7"]) < len(self._mllp):
+        if not self._messaging.accepting:
             problems.append("an HL7 listener is closed")
         try:
             async with asyncio.timeout(5):
@@ -109,7 +106,10 @@ class Monitor:
 
     def _listeners(self) -> list[ListenerView]:
         title = self._settings.dicom.ae_title
-        names = {"dicom": f"DICOM ({title})", "dicom-tls": f"DICOM TLS ({title})", "hl7": "HL7 (MLLP)", "web": "Web"}
+        names = {
+            "dicom": f"DICOM ({title})", "dicom-tls": f"DICOM TLS ({title})", "hl7": "HL7 (MLLP)",
+            "hl7-tls": "HL7 TLS (MLLP)", "web": "Web",
+        }  # fmt: skip
         return [
             ListenerView(name=names[kind], address=f"{host}:{port}", state="listening")
             for kind, doors in self.addresses().items()

@@ -4,7 +4,8 @@ Each test carries the id of its row: UL upper layer, DM DIMSE messages, DS data 
 Timers and counts are scaled down; `BROKER_FULL=1 pytest tests/catalogue` runs them as the catalogue has them (about an
 hour, 10 GB of temporary disk). Some rows stand beside what they are about: UL-02, UL-03, UL-12, UL-13, UL-15 and UL-21
 in `tests/wire/test_tls.py`, DM-18 to DM-21 also in `tests/wire/test_user.py` and `test_lanes.py`, DS-01 to DS-14 in
-`tests/unit/test_dicom_elements.py` and `tests/unit/test_routing_header.py`.
+`tests/unit/test_dicom_elements.py` and `tests/unit/test_routing_header.py`, HL-01 to HL-10 also in
+`tests/wire/test_mllp.py` and `tests/unit/test_hl7_*.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from support.site import Site, destination
 HERE = Path(__file__).parent
 LIMITS: dict[str, Any] = {
     "pdu_timeout": scaled(1, 60), "association_request_timeout": scaled(1, 30), "associations_per_second": 100_000,
+    "hl7_frame_timeout": scaled(1, 60),
 }  # fmt: skip
 
 
@@ -120,11 +122,13 @@ def archive(forwarding: Archive) -> Iterator[Archive]:
 
 @pytest.fixture
 def own_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """Starts a broker of the test's own, unharmed after the test: site.toml, `[dicom]`, keys of `[limits]`."""
+    """Starts a broker of the test's own, unharmed after the test: site.toml, `[dicom]`, `[hl7]`, keys of `[limits]`."""
     running: list[tuple[Any, Site, State]] = []
 
-    def start(site: str = "", *, dicom: dict[str, Any] | None = None, **limits: Any) -> Site:
-        sections = {"limits": LIMITS | limits, "dicom": dicom or {}}
+    def start(
+        site: str = "", *, dicom: dict[str, Any] | None = None, hl7: dict[str, Any] | None = None, **limits: Any
+    ) -> Site:
+        sections = {"limits": LIMITS | limits, "dicom": dicom or {}, "hl7": hl7 or {}}
         made = warm(Site(tmp_path / f"site{len(running)}", site=site, config=sections))
         started = made.__enter__()
         running.append((made, started, State.of(started)))

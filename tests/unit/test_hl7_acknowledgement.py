@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from hl7apy.parser import parse_message
 
-from broker.hl7 import acknowledgement
+from broker.hl7 import acknowledgement, framing
 from broker.hl7.findings import Finding
 from broker.hl7.header import read_header
 
@@ -64,14 +64,50 @@ def test_many_findings_are_bounded() -> None:
     assert answer(b"MSH|^~\\&|RIS||||||ORM^O01|c|P|2.5\r", findings=many).count(b"\rERR|") == 100
 
 
-@pytest.mark.parametrize(
-    ("accept", "application", "code"),
-    [("", "", "AA"), ("AL", "", "CA"), ("AL", "NE", "CA"), ("ER", "NE", "CA"), ("NE", "AL", "AA"), ("AL", "AL", "AA")],
-)
-def test_enhanced_mode(accept: str, application: str, code: str) -> None:
+# by accept and application condition: the codes sent for a message taken, one with an error in it, one refused for its
+# header, one that could not be stored (HL7 2.5.1 table 0155)
+MODES = {
+    ("", ""): ("AA", "AE", "AR", "AE"),
+    ("AL", ""): ("CA", "CE", "CR", "CE"), ("NE", ""): ("", "", "", ""), ("ER", ""): ("", "CE", "CR", "CE"),
+    ("SU", ""): ("CA", "", "", ""), ("", "AL"): ("AA", "AE", "AR", "AE"), ("", "NE"): ("", "", "", ""),
+    ("", "ER"): ("", "AE", "AR", "AE"), ("", "SU"): ("AA", "", "", ""),
+    ("AL", "AL"): ("CA AA", "CA AE", "CR", "CE"), ("AL", "NE"): ("CA", "CE", "CR", "CE"),
+    ("AL", "ER"): ("CA", "CA AE", "CR", "CE"), ("AL", "SU"): ("CA AA", "CE", "CR", "CE"),
+    ("NE", "AL"): ("AA", "AE", "AR", "AE"), ("NE", "NE"): ("", "", "", ""), ("NE", "ER"): ("", "AE", "AR", "AE"),
+    ("NE", "SU"): ("AA", "", "", ""),
+    ("ER", "AL"): ("AA", "AE", "CR", "CE"), ("ER", "NE"): ("", "CE", "CR", "CE"), ("ER", "ER"): ("", "AE", "CR", "CE"),
+    ("ER", "SU"): ("AA", "CE", "CR", "CE"),
+    ("SU", "AL"): ("CA AA", "CA AE", "AR", "AE"), ("SU", "NE"): ("CA", "", "", ""),
+    ("SU", "ER"): ("CA", "CA AE", "AR", "AE"), ("SU", "SU"): ("CA AA", "", "", ""),
+}  # fmt: skip
+CASES = [("AA", True), ("AE", True), ("AR", True), ("AE", False)]
+
+
+@pytest.mark.parametrize(("accept", "application"), MODES)
+def test_modes(accept: str, application: str) -> None:
     header = read_header(f"MSH|^~\\&|R||||||ORM^O01|1|P|2.5|||{accept}|{application}\r".encode())
     assert header is not None
-    assert acknowledgement.codes_for(header)["AA"] == code
+    for (code, stored), expected in zip(CASES, MODES[accept, application], strict=True):
+        found = acknowledgement.reply(header, code, FINDINGS, token=TOKEN, at=AT, stored=stored)
+        sent = [part.split(b"\rMSA|")[1][:2].decode() for part in framing.parts(found.data)]
+        assert " ".join(sent) == expected, code
+        assert found.code == (sent[-1] if sent else "none")
+        ids = [part.split(b"|")[9] for part in framing.parts(found.data)]
+        assert len(set(ids)) == len(ids)
+        assert sum(b"\rERR|" in part for part in framing.parts(found.data)) == (1 if sent else 0)
+
+
+def test_an_unknown_condition_wants_an_answer() -> None:
+    header = read_header(b"MSH|^~\\&|R||||||ORM^O01|1|P|2.5|||al|Y\r")
+    assert header is not None
+    assert acknowledgement.phases(header, "AA") == ("CA", "AA")
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-be"])
+def test_utf_16_is_refused_in_words(codec: str) -> None:
+    raw = acknowledgement.unreadable("MSH|^~\\&|R|".encode(codec), token=TOKEN, at=AT)
+    assert raw is not None
+    assert b"MSH^1^18" in raw.replace(b"\\S\\", b"^")
 
 
 def test_unreadable() -> None:

@@ -65,12 +65,28 @@ def test_embedded_end_block_marks_the_frame() -> None:
     assert run(wrap(b"MSH|a\x1c\rrest|b\r"))[0] == Frame(b"MSH|a", truncated=True)
 
 
-def test_dropped_and_stray_bytes_are_counted() -> None:
+def test_stray_bytes_are_counted() -> None:
     framer = Framer(1000)
     framer.feed(b"\r\njunk")
-    assert (framer.dropped, framer.stray) == (6, 4)
+    assert (framer.tolerated, framer.stray) == ({"noise"}, 4)
     framer.feed(wrap(A))
     assert framer.stray == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "faults"),
+    [
+        (wrap(A) + wrap(B), set()), (b"\0" + wrap(A), {"noise"}), (wrap(A) + b"\n", {"noise"}),
+        (b"\x0b" + wrap(A), {"doubled-start"}), (b"\x0b" + A + b"\x1c" + wrap(B), {"end-without-cr"}),
+        (b"\x0b" + A + b"\x1c", {"end-without-cr"}), (b"\x0b" + A + b"\x1c\n", {"lf-after-end"}),
+        (b"\x0bcut", set()),
+    ],
+)  # fmt: skip
+def test_what_no_sender_should_do_is_known(data: bytes, faults: set[str]) -> None:
+    framer = Framer(1000)
+    framer.feed(data)
+    framer.finish()
+    assert framer.tolerated == faults
 
 
 def test_oversize_gives_its_head_once() -> None:

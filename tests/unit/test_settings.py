@@ -57,6 +57,24 @@ def test_paths_count_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: py
 def test_more_hl7_listeners_have_the_same_keys(tmp_path: Path) -> None:
     found = settings.load(write(tmp_path, "[hl7]\nport = 1\n[[hl7.listener]]\nport = 2\non_transient = 'AE'\n"))
     assert [(door.port, door.on_transient) for door in found.hl7.listeners()] == [(1, "close"), (2, "AE")]
+    assert [door.name for door in found.hl7.listeners()] == ["hl7-1", "hl7-2"]
+
+
+def test_files_of_tls_of_hl7_count_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    tls = "certificate = 'c.pem'\nkey = '/k.pem'\nca = 'ca/ca.pem'\n"
+    text = (
+        f"[hl7.tls]\n{tls}client_names = ['a']\n[[hl7.listener]]\nname = 'b'\nplain = false\n[hl7.listener.tls]\n{tls}"
+    )
+    first, second = settings.load(write(tmp_path, text)).hl7.listeners()
+    for door in (first, second):
+        assert door.tls is not None
+        assert (door.tls.certificate, door.tls.key) == (tmp_path / "c.pem", Path("/k.pem"))
+    assert (first.plain, second.plain, second.name) == (True, False, "b")
+
+
+def test_the_example_holds_every_key_with_its_default() -> None:
+    found = settings.load(Path(__file__).parents[2] / "config" / "broker.toml")
+    assert found.hl7 == settings.Hl7Section()
 
 
 @pytest.mark.parametrize(
@@ -72,6 +90,22 @@ def test_more_hl7_listeners_have_the_same_keys(tmp_path: Path) -> None:
         ("[dicom]\naccept = 'some'\n", "dicom.accept"),
         ("[hl7]\non_transient = 'AA'\n", "hl7.on_transient"),
         ("[[hl7.listener]]\nprot = 2\n", "hl7.listener.0.prot: unknown key"),
+        ("[hl7]\nname = 'a b'\n", "hl7.name"),
+        ("[hl7]\nplain = false\n", "hl7: plain: false needs a table tls"),
+        ("[hl7]\nname='a'\n[[hl7.listener]]\nname = 'a'\n", "hl7: listener.0.name: 'a' is the name of another"),
+        ("[[hl7.listener]]\nname = 'hl7-1'\n", "hl7: listener.0.name: 'hl7-1' is the name of another"),
+        ("[hl7]\nprocessing_ids = []\n", "hl7.processing_ids"),
+        ("[hl7]\nprocessing_ids = ['X']\n", "hl7.processing_ids.0"),
+        ("[hl7]\noptional_fields = ['MSH-10']\n", "hl7.optional_fields.0"),
+        ("[hl7]\nstrict = 'x'\n", "hl7.strict"),
+        ("[hl7]\nreceiving = ['|F']\n", "hl7: receiving: each entry is APPLICATION or"),
+        ("[[hl7.listener]]\nreceiving = ['A|B|C']\n", "hl7.listener.0: receiving: each entry is APPLICATION or"),
+        ("[hl7]\ndefault_version = '3'\n", "hl7.default_version"),
+        ("[hl7]\nduplicates = 'x'\n", "hl7.duplicates"),
+        ("[hl7]\ncharset_errors = 'x'\n", "hl7.charset_errors"),
+        ("[hl7]\nsegment_ends = 'lf'\n", "hl7.segment_ends"),
+        ("[hl7.tls]\ncertificate = 'c'\n", "hl7.tls.key: Field required"),
+        ("[[hl7.listener]]\n[hl7.listener.tls]\nprot = 1\n", "hl7.listener.0.tls"),
         ("[service]\nworkers = 2\n", "service.workers"),
         ("[service]\nworkers = 0\n", "service.workers"),
         ("[service]\ntimezone = 'Europe/Atlantis'\n", "service.timezone: unknown time zone"),

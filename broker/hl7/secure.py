@@ -1,0 +1,118 @@
+"""The TLS side of the MLLP endpoint: a bounded handshake in its own task, then the streams of a plain connection."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+
+from broker import telemetry, tls
+
+Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+QUIET = 60.0  # seconds between two lines of the log about one address and reason
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """`context` gives that of the next handshake. `names`: a client certificate must have one of them, if any.
+
+    A handshake may take `within` seconds; one address may have `per_address` of them at once.
+    """
+
+    context: Callable[[], ssl.SSLContext]
+    names: frozenset[str] = frozenset()
+    within: float = 5
+    per_address: int = 20
+
+
+class Gate:
+    """Makes the protocols of one TLS listener and counts its handshakes."""
+
+    def __init__(self, secure: Secure, accept: Accept, chunk: int) -> None:
+        """`accept` serves a connection, with streams that buffer about `chunk` bytes."""
+        self.secure, self.accept, self.chunk = secure, accept, chunk
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._running: Counter[str] = Counter()
+        self._told: dict[tuple[str, str], float] = {}
+
+    def __call__(self) -> asyncio.Protocol:
+        """A protocol for `loop.create_server`."""
+        return _Threshold(self)
+
+    def enter(self, transport: asyncio.Transport, early: bytearray) -> None:
+        """Begin with a new connection; `early` fills with what comes before the handshake begins."""
+        task = asyncio.get_running_loop().create_task(self._serve(transport, early))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _serve(self, transport: asyncio.Transport, early: bytearray) -> None:
+        address = str((transport.get_extra_info("peername") or ("",))[0])
+        if self._running[address] >= self.secure.per_address:
+            self._refuse(address, "handshakes")
+            transport.abort()
+            return
+        self._running[address] += 1
+        try:
+            streams = await self._handshake(transport, early, address)
+        finally:
+            self._running[address] -= 1
+            if not self._running[address]:
+                del self._running[address]
+        if streams is not None:
+            await self.accept(*streams)
+
+    async def _handshake(
+        self, transport: asyncio.Transport, early: bytearray, address: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        reader = asyncio.StreamReader(self.chunk)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport.pause_reading()
+        try:
+            async with asyncio.timeout(self.secure.within):
+                made = await tls.begin(transport, protocol, self.secure.context(), bytes(early), self.secure.within)
+        except (OSError, TimeoutError) as error:  # an SSLError is an OSError
+            transport.abort()
+            self._refuse(address, tls.failure(error))
+            return None
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
+        if made is None:
+            return None
+        protocol.connection_made(made)
+        engine = made.get_extra_info("ssl_object")
+        certificate = engine.getpeercert(binary_form=True) if engine is not None else None
+        if self.secure.names and not (certificate and tls.identity(certificate).names & self.secure.names):
+            made.abort()
+            self._refuse(address, "certificate")
+            return None
+        return reader, asyncio.StreamWriter(made, protocol, reader, asyncio.get_running_loop())
+
+    def _refuse(self, address: str, reason: str) -> None:
+        """Count it; a scanner must not flood the log."""
+        telemetry.HL7_TLS_FAILURES.labels("handshake" if reason.startswith("tls-") else reason).inc()
+        now, key = asyncio.get_running_loop().time(), (address, reason)
+        if now - self._told.get(key, -QUIET) >= QUIET:
+            if len(self._told) > 1000:
+                self._told.clear()
+            self._told[key] = now
+            telemetry.logger().warning("hl7.tls_refused", peer=address, reason=reason)
+
+
+class _Threshold(asyncio.Protocol):
+    """A new connection before its handshake: nothing is read, and what comes in spite of that is kept."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._early = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        plain = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
+        plain.pause_reading()
+        self._gate.enter(plain, self._early)
+
+    def data_received(self, data: bytes) -> None:
+        self._early += data

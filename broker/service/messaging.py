@@ -1,0 +1,103 @@
+"""The HL7 side of the broker: its interfaces, and the MLLP listeners of each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from broker import telemetry
+from broker.errors import ConfigurationError
+from broker.hl7 import charset
+from broker.hl7.findings import MalformedMessage
+from broker.hl7.secure import Secure
+from broker.hl7.server import Limits, MllpServer
+from broker.hl7.tolerance import Tolerance
+from broker.orders.interface import Interface, KnownSender, Profiles
+from broker.orders.listener import OrderDoor
+from broker.settings import Hl7Listener, Settings
+from broker.site.directory import Directory
+from broker.store.database import Database
+from broker.tls import TlsContexts, TlsFiles
+
+
+class Messaging:
+    """All listeners: a plain one and one for TLS for each interface, as configured."""
+
+    def __init__(self, settings: Settings, database: Database, directory: Directory, profiles: Profiles) -> None:
+        """Nothing is open yet. Raises ConfigurationError that names the key."""
+        self._settings = settings
+        self._database = database
+        self._profiles = profiles
+        self.doors: list[tuple[str, str, MllpServer]] = []  # kind, place in the configuration, listener
+        for number, listener in enumerate(settings.hl7.listeners()):
+            place = f"hl7.listener.{number - 1}" if number else "hl7"
+            known = directory.knows_sender if listener.accept == "known" else None
+            self._add(listener, interface_of(listener, place, known), place)
+
+    def _add(self, listener: Hl7Listener, interface: Interface, place: str) -> None:
+        orders = OrderDoor(
+            self._database, interface, self._profiles, zone=self._settings.zone(),
+            default_station=self._settings.worklist.default_station,
+        )  # fmt: skip
+        if listener.plain:
+            self.doors.append(("hl7", place, self._door(listener.host, listener.port, orders, listener.strict)))
+        if (tls := listener.tls) is not None:
+            limits = self._settings.limits
+            files = TlsFiles(tls.certificate, tls.key, tls.ca, tls.crl)
+            secure = Secure(
+                TlsContexts(files, server=True, place=f"{place}.tls"),
+                frozenset(name.lower() for name in tls.client_names),
+                limits.tls_handshake_timeout, limits.half_open_per_address,
+            )  # fmt: skip
+            door = self._door(tls.host or listener.host, tls.port, orders, listener.strict, secure)
+            self.doors.append(("hl7-tls", f"{place}.tls", door))
+
+    def _door(self, host: str, port: int, orders: OrderDoor, strict: bool, secure: Secure | None = None) -> MllpServer:
+        limits = self._settings.limits
+        return MllpServer(
+            host, port, orders.handle, on_oversize=orders.on_oversize, on_truncated=orders.on_truncated,
+            limits=Limits(
+                limits.hl7_message, limits.hl7_connections, limits.hl7_frame_timeout, limits.hl7_idle_timeout
+            ),
+            strict=strict, secure=secure,
+        )  # fmt: skip
+
+    @property
+    def accepting(self) -> bool:
+        """Every listener is open."""
+        return all(door.accepting for _, _, door in self.doors)
+
+    def listening(self) -> Iterator[tuple[str, tuple[str, int]]]:
+        """Kind (`hl7`, `hl7-tls`), host and bound port of each open listener, in the order of the configuration."""
+        return ((kind, (door.host, door.port)) for kind, _, door in self.doors if door.accepting)
+
+    async def start(self) -> None:
+        """Open the listeners. Raises ConfigurationError when a port cannot be bound."""
+        for kind, place, door in self.doors:
+            try:
+                await door.start()
+            except OSError as error:
+                raise ConfigurationError(f"{place}.port: cannot listen: {error.strerror or error}") from None
+            telemetry.logger().info("listener.open", listener=kind, host=door.host, port=door.port)
+
+    async def stop(self, grace: float) -> None:
+        """Close the listeners; let running messages be answered within `grace` seconds."""
+        await asyncio.gather(*(door.stop(grace) for _, _, door in self.doors))
+
+
+def interface_of(listener: Hl7Listener, place: str, known: KnownSender | None) -> Interface:
+    """What the keys of a listener mean. Raises ConfigurationError."""
+    if listener.charset:
+        try:
+            charset.codec_of((listener.charset,))
+        except MalformedMessage:
+            raise ConfigurationError(f"{place}.charset: not a character set of HL7 table 0211 that is read") from None
+    optional = frozenset[str](listener.optional_fields)
+    tolerance = Tolerance(
+        listener.charset, listener.charset_errors == "replace", listener.segment_ends == "cr", listener.strict,
+        listener.default_version if "MSH-12" in optional else "",
+    )  # fmt: skip
+    return Interface(
+        listener.name, known, listener.on_transient, frozenset(listener.processing_ids), listener.answers,
+        listener.profile, frozenset(listener.receiving), optional, tolerance, listener.duplicates == "refuse",
+    )  # fmt: skip

@@ -29,6 +29,7 @@ def save_patient(connection: Connection, patient: Patient, at: float) -> int:
         "patient_id": patient.patient_id,
         "issuer": patient.issuer,
         "attributes": _text(patient.attributes),
+        "aliases": json.dumps([[alias.number, alias.issuer] for alias in patient.aliases], ensure_ascii=False),
         "updated_at": at,
     }
     return _save(connection, tables.patient, patient.row, values, {})

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text
 
@@ -14,12 +15,37 @@ from broker.store.engine import is_sqlite
 from broker.store.orders_rows import Document, EntityId, OpenAnswer, Order, Patient, Procedure, Step
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_PATIENT = "patient|"
 
 
 def lock(connection: Connection, names: Iterable[str]) -> None:
-    """Hold these names until the transaction ends. SQLite has one writer and needs none."""
+    """Hold these names until the transaction ends, and those of the patients that retired identifiers lead to.
+
+    `patient|` and a patient's identifier is the name of whoever has or had it. SQLite has one writer and needs no
+    locks. A merge may commit while we wait for a lock: what the identifiers lead to is read again under it.
+    """
     if is_sqlite(connection):
         return
+    held: set[str] = set()
+    wanted = set(names)
+    while wanted:
+        _hold(connection, wanted)
+        held |= wanted
+        wanted = _led_to(connection, held) - held
+
+
+def _led_to(connection: Connection, names: Iterable[str]) -> set[str]:
+    """Names of the patients that retired identifiers among these names lead to."""
+    retired = [name.removeprefix(_PATIENT) for name in names if name.startswith(_PATIENT)]
+    query = (
+        select(tables.patient.c.patient_id)
+        .join(tables.patient_alias, tables.patient_alias.c.patient == tables.patient.c.id)
+        .where(tables.patient_alias.c.patient_id.in_(retired))
+    )
+    return {_PATIENT + patient_id for patient_id in connection.execute(query).scalars()} if retired else set()
+
+
+def _hold(connection: Connection, names: Iterable[str]) -> None:
     digests = {hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names}
     for key in sorted(int.from_bytes(digest, "big", signed=True) for digest in digests):
         connection.execute(_LOCK, {"key": key})
@@ -67,13 +93,20 @@ class _Keys:
 
 
 def find_patient(connection: Connection, patient_id: str, issuer: str) -> Patient | None:
-    """The patient under an identifier and issuer."""
-    table = tables.patient.c
-    query = select(table.id, table.patient_id, table.issuer, table.attributes).where(
-        table.patient_id == patient_id, table.issuer == issuer
-    )
-    row = connection.execute(query).one_or_none()
-    return Patient(row[0], row[1], row[2], json.loads(row[3])) if row else None
+    """The patient under an identifier and issuer, also under a retired one."""
+    table, alias = tables.patient.c, tables.patient_alias
+    query = select(table.id, table.patient_id, table.issuer, table.attributes, table.aliases)
+    row = connection.execute(query.where(table.patient_id == patient_id, table.issuer == issuer)).one_or_none()
+    if row is None:
+        query = query.join(alias, alias.c.patient == table.id)
+        row = connection.execute(query.where(alias.c.patient_id == patient_id, alias.c.issuer == issuer)).one_or_none()
+    return _patient(row) if row else None
+
+
+def _patient(found: Sequence[Any]) -> Patient:
+    """A patient of row, identifier, issuer, attributes, aliases."""
+    aliases = tuple(EntityId(number, issuer) for number, issuer in json.loads(found[4]))
+    return Patient(found[0], found[1], found[2], json.loads(found[3]), aliases)
 
 
 def load_order(connection: Connection, row: int) -> Order:
@@ -82,11 +115,12 @@ def load_order(connection: Connection, row: int) -> Order:
     query = select(
         request.placer_number, request.placer_issuer, request.filler_number, request.filler_issuer,
         request.accession, request.attributes, patient.id, patient.patient_id, patient.issuer, patient.attributes,
+        patient.aliases,
     ).join_from(tables.service_request, tables.patient).where(request.id == row)  # fmt: skip
     found = connection.execute(query).one()
     return Order(
         row=row,
-        patient=Patient(found[6], found[7], found[8], json.loads(found[9])),
+        patient=_patient(found[6:]),
         placer=EntityId(found[0], found[1]),
         filler=EntityId(found[2], found[3]),
         accession=found[4],

@@ -41,7 +41,11 @@ class _Group:
 def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     """The order changes of a message, times on the site's wall clock."""
     findings = Findings()
-    patient = _patient(message, profile, zone, findings)
+    patient = read_patient(message, profile, zone, findings)
+    if len(message.all("PID")) > 1:
+        findings.add("PID^2", "100", "More than one patient in a message")
+    if not patient.attributes.get("PatientName"):
+        findings.add("PID^1^5", "101", "Patient name is missing")
     groups = list(_groups(message, findings))
     if sum(len(group.steps) for group in groups) > MAX_STEPS:
         findings.add("OBR^1", "100", "Too many procedure steps in one message")
@@ -58,15 +62,11 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     return Conversion(tuple(orders), findings.all())
 
 
-def _patient(message: Message, profile: Profile, zone: tzinfo, findings: Findings) -> PatientChange:
-    pid = message.first("PID")
-    if len(message.all("PID")) > 1:
-        findings.add("PID^2", "100", "More than one patient in a message")
-    if pid is None or not pid.get(3, 1).strip() or pid.get(3, 1) == DELETE:
-        findings.add("PID^1^3", "101", "Patient identifier is missing")
-    attributes = Reader(message, profile, zone, findings).section("patient")
-    if not attributes.get("PatientName"):
-        findings.add("PID^1^5", "101", "Patient name is missing")
+def read_patient(view: Segments, profile: Profile, zone: tzinfo, findings: Findings) -> PatientChange:
+    """The patient of a PID segment; the name may be missing, an identifier may not (HL7 2.5.1 §3.4.2)."""
+    if view.get("PID-3.1").strip() in {"", DELETE}:
+        findings.add(view.at("PID-3"), "101", "Patient identifier is missing")
+    attributes = Reader(view, profile, zone, findings).section("patient")
     issuer = attributes.get("IssuerOfPatientID", "")
     return PatientChange(attributes.get("PatientID", ""), issuer, attributes)
 

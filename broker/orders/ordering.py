@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
 from broker.orders import answer as answers
-from broker.orders import events, lifecycle, plan
+from broker.orders import events, lifecycle, patients, plan
 from broker.orders.identifiers import Minter
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Order, OrderChange, Patient, Plan
@@ -49,15 +49,19 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
     row = orders_read.find_order(connection, change.filler, change.placer, change.accession)
     uids = [procedure.study_instance_uid for procedure in change.procedures if procedure.study_instance_uid]
     stored = orders_read.load_order(connection, row) if row is not None else None
+    known = orders_read.find_patient(connection, change.patient.patient_id, change.patient.issuer)
+    asked, redirected = patients.redirected(change.patient, stored.patient if stored else known)
+    change = replace(change, patient=asked)
     situation = plan.Situation(
         stored=stored,
-        patient=orders_read.find_patient(connection, change.patient.patient_id, change.patient.issuer),
+        patient=known,
         owners=orders_read.study_owners(connection, uids),
         received=context.received,
         default_station=context.default_station,
         mint=mint,
     )
-    return PlannedOrder(change, plan.make(change, situation), stored)
+    made = plan.make(change, situation)
+    return PlannedOrder(change, replace(made, findings=redirected + made.findings), stored)
 
 
 def write(connection: Connection, order: Order, stored: Order | None, cause: str, context: Context) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from broker.store import tables
+from broker.store.prepared import Prepared
 
 _t = tables.step_event
+_ADD = Prepared(any=insert(_t).values({c.name: bindparam(c.name) for c in _t.c if c.name != "id"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class StepEvent:
 def add(connection: Connection, step: int, at: float, before: str, after: str, cause: str, actor: str) -> None:
     """Append an event of a step (row)."""
     values = {"step": step, "at": at, "before": before, "after": after, "cause": cause, "actor": actor}
-    connection.execute(insert(_t), values)
+    _ADD.rows(connection, values)
 
 
 def of_step(connection: Connection, step: int) -> list[StepEvent]:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select, text
 
 from broker.store import tables
+from broker.store.prepared import Prepared
+
+_t = tables.message
+_RECORD = Prepared(
+    any=insert(_t).values({c.name: bindparam(c.name) for c in _t.c if c.name != "id"}).returning(_t.c.id)
+)
+# bare, as the partial index says it: `accepted = 1` would be another condition for SQLite, and a scan of the journal
+_SAME_ID = (text("accepted"), _t.c.sender == bindparam("sender"), _t.c.control_id == bindparam("control_id"))
+_ANSWER = Prepared(any=select(_t.c.answer_code, _t.c.answer).where(*_SAME_ID, _t.c.digest == bindparam("digest")))
+_USED = Prepared(any=select(_t.c.id).where(*_SAME_ID).limit(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +51,19 @@ def record(
         "answer": answer,
         "note": note,
     }
-    statement = insert(tables.message).returning(tables.message.c.id)
-    return int(connection.execute(statement, values).scalar_one())
+    return int(_RECORD.rows(connection, values)[0][0])
 
 
 def stored_answer(connection: Connection, message: Received) -> tuple[str, bytes] | None:
     """Code and bytes of the answer if the same sender had this control id with the same bytes accepted."""
-    table = tables.message.c
-    query = select(table.answer_code, table.answer).where(
-        table.accepted,
-        table.sender == message.sender,
-        table.control_id == message.control_id,
-        table.digest == message.digest,
-    )
-    found = connection.execute(query).first()
-    return (found[0], bytes(found[1])) if found else None
+    found = _ANSWER.rows(connection, {**_named(message), "digest": message.digest})
+    return (found[0][0], bytes(found[0][1])) if found else None
 
 
 def control_id_used(connection: Connection, message: Received) -> bool:
     """True if the sender had another message accepted under this control id."""
-    table = tables.message.c
-    query = select(table.id).where(
-        table.accepted, table.sender == message.sender, table.control_id == message.control_id
-    )
-    return connection.execute(query.limit(1)).first() is not None
+    return bool(_USED.rows(connection, _named(message)))
+
+
+def _named(message: Received) -> dict[str, str]:
+    return {"sender": message.sender, "control_id": message.control_id}

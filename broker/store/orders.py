@@ -3,24 +3,72 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, case, delete, insert, update
+from sqlalchemy import Connection, Table, bindparam, case, delete, insert, literal, update
 
 from broker.store import tables
 from broker.store.orders_rows import Document, Order, Patient, Procedure, Step, StepIndex
+from broker.store.prepared import Prepared
 
 
 def _text(document: Document) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
-def _save(connection: Connection, table: Table, row: int | None, values: dict[str, Any], new: dict[str, Any]) -> int:
-    """Update a row, or insert it with the values of `new` as well; its id."""
-    if row is None:
-        return int(connection.execute(insert(table).returning(table.c.id), {**values, **new}).scalar_one())
-    connection.execute(update(table).where(table.c.id == row).values(**values))
-    return row
+class _Saved:
+    """Inserts rows of a table or updates them, with statements that are compiled once."""
+
+    def __init__(self, table: Table, columns: Sequence[str], new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+        """`columns` are given; `new` and `old` are what a row gets besides when it is inserted or updated."""
+        values: dict[str, Any] = {name: bindparam(name) for name in columns}
+        self._insert = Prepared(any=insert(table).values({**values, **new}).returning(table.c.id))
+        # a column's own name is not for a parameter of an update
+        values = {name: bindparam(f"to_{name}") for name in columns}
+        self._update = Prepared(any=update(table).where(table.c.id == bindparam("row")).values({**values, **old}))
+
+    def save(self, connection: Connection, row: int | None, at: float, values: Mapping[str, Any]) -> int:
+        """Insert (without `row`) or update; the row. `at` is for the expressions of `new` and `old`."""
+        if row is None:
+            return int(self._insert.rows(connection, {**values, "at": at})[0][0])
+        self._update.count(connection, {**{f"to_{name}": values[name] for name in values}, "row": row, "at": at})
+        return row
+
+
+_AT: Any = bindparam("at")
+_PATIENT = _Saved(
+    tables.patient, ("patient_id", "issuer", "attributes", "aliases"), {"updated_at": _AT}, {"updated_at": _AT}
+)
+_REQUEST = _Saved(
+    tables.service_request,
+    (
+        "patient", "placer_number", "placer_issuer", "filler_number", "filler_issuer", "accession", "attributes",
+    ),
+    {"created_at": _AT, "updated_at": _AT}, {"updated_at": _AT},
+)  # fmt: skip
+_PROCEDURE = _Saved(
+    tables.requested_procedure, ("request", "requested_procedure_id", "study_instance_uid", "attributes"), {}, {}
+)
+_step = tables.scheduled_step
+_STEP = _Saved(
+    _step,
+    (
+        "procedure", "step_id", "position", "status", "start_at", "modality", "patient_id", "patient_name", "accession",
+        "requested_procedure_id", "study_instance_uid", "attributes", "answer",
+    ),
+    {"status_at": _AT, "updated_at": _AT, "revision": literal(1)},
+    {
+        "status_at": case((_step.c.status == bindparam("to_status"), _step.c.status_at), else_=_AT),
+        "updated_at": _AT, "revision": _step.c.revision + 1,
+    },
+)  # fmt: skip
+_station = tables.step_station
+_NO_STATION = Prepared(any=delete(_station).where(_station.c.step == bindparam("row")))
+_STATION = Prepared(any=insert(_station).values({name: bindparam(name) for name in ("step", "ae_title", "start_at")}))
+_AUDIT = Prepared(
+    any=insert(tables.audit).values({c.name: bindparam(c.name) for c in tables.audit.c if c.name != "id"})
+)
 
 
 def save_patient(connection: Connection, patient: Patient, at: float) -> int:
@@ -30,9 +78,8 @@ def save_patient(connection: Connection, patient: Patient, at: float) -> int:
         "issuer": patient.issuer,
         "attributes": _text(patient.attributes),
         "aliases": json.dumps([[alias.number, alias.issuer] for alias in patient.aliases], ensure_ascii=False),
-        "updated_at": at,
     }
-    return _save(connection, tables.patient, patient.row, values, {})
+    return _PATIENT.save(connection, patient.row, at, values)
 
 
 def save_request(connection: Connection, order: Order, patient: int, at: float) -> int:
@@ -45,9 +92,8 @@ def save_request(connection: Connection, order: Order, patient: int, at: float) 
         "filler_issuer": order.filler.issuer,
         "accession": order.accession,
         "attributes": _text(order.attributes),
-        "updated_at": at,
     }
-    return _save(connection, tables.service_request, order.row, values, {"created_at": at})
+    return _REQUEST.save(connection, order.row, at, values)
 
 
 def save_procedure(connection: Connection, procedure: Procedure, request: int) -> int:
@@ -58,15 +104,14 @@ def save_procedure(connection: Connection, procedure: Procedure, request: int) -
         "study_instance_uid": procedure.study_instance_uid,
         "attributes": _text(procedure.attributes),
     }
-    return _save(connection, tables.requested_procedure, procedure.row, values, {})
+    return _PROCEDURE.save(connection, procedure.row, 0, values)
 
 
 def save_step(
     connection: Connection, step: Step, procedure: Procedure, owner: int, accession: str, index: StepIndex, at: float
 ) -> int:
     """Insert or update a step of the procedure in row `owner`, with its stations; the row."""
-    table = tables.scheduled_step
-    values: dict[str, Any] = {
+    values = {
         "procedure": owner,
         "step_id": step.step_id,
         "position": step.position,
@@ -80,18 +125,12 @@ def save_step(
         "study_instance_uid": procedure.study_instance_uid,
         "attributes": _text(step.attributes),
         "answer": _text(index.answer),
-        "updated_at": at,
     }
+    row = _STEP.save(connection, step.row, at, values)
     if step.row is not None:
-        values["revision"] = table.c.revision + 1
-        values["status_at"] = case((table.c.status == step.status, table.c.status_at), else_=at)
-    row = _save(connection, table, step.row, values, {"status_at": at, "revision": 1})
-    station = tables.step_station
-    if step.row is not None:
-        connection.execute(delete(station).where(station.c.step == row))
-    rows = [{"step": row, "ae_title": title, "start_at": step.start_at} for title in dict.fromkeys(step.stations)]
-    if rows:
-        connection.execute(insert(station), rows)
+        _NO_STATION.count(connection, {"row": row})
+    for title in dict.fromkeys(step.stations):
+        _STATION.rows(connection, {"step": row, "ae_title": title, "start_at": step.start_at})
     return row
 
 
@@ -116,4 +155,4 @@ def add_audit(
 ) -> None:
     """Append to the audit trail."""
     values = {"at": at, "actor": actor, "action": action, "object_kind": kind, "object_id": object_id}
-    connection.execute(insert(tables.audit), {**values, "detail": _text(detail)})
+    _AUDIT.rows(connection, {**values, "detail": _text(detail)})

@@ -13,9 +13,48 @@ from sqlalchemy import Connection, bindparam, select, text
 from broker.store import tables
 from broker.store.engine import is_sqlite
 from broker.store.orders_rows import Document, EntityId, OpenAnswer, Order, Patient, Procedure, Step
+from broker.store.prepared import Prepared
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
-_PATIENT = "patient|"
+_NAMED = "patient|"  # how names of patients begin
+_request, _patient = tables.service_request.c, tables.patient.c
+_procedure, _step = tables.requested_procedure.c, tables.scheduled_step.c
+_KEYS = select(
+    _request.id, _request.filler_number, _request.filler_issuer, _request.placer_number, _request.placer_issuer
+)
+_BY_NUMBER = [
+    Prepared(any=_KEYS.where(number == bindparam("number")))
+    for number in (_request.filler_number, _request.placer_number, _request.accession)
+]
+_alias = tables.patient_alias.c
+_WHOLE = select(_patient.id, _patient.patient_id, _patient.issuer, _patient.attributes, _patient.aliases)
+_PATIENT = Prepared(
+    any=_WHOLE.where(_patient.patient_id == bindparam("patient_id"), _patient.issuer == bindparam("issuer"))
+)
+_RETIRED = Prepared(
+    any=_WHOLE.join(tables.patient_alias, _alias.patient == _patient.id).where(
+        _alias.patient_id == bindparam("patient_id"), _alias.issuer == bindparam("issuer")
+    )
+)
+_ORDER = Prepared(
+    any=select(
+        _request.placer_number, _request.placer_issuer, _request.filler_number, _request.filler_issuer,
+        _request.accession, _request.attributes, _patient.id, _patient.patient_id, _patient.issuer, _patient.attributes,
+        _patient.aliases,
+    ).join_from(tables.service_request, tables.patient).where(_request.id == bindparam("row"))
+)  # fmt: skip
+_PROCEDURES = Prepared(
+    any=select(
+        _procedure.id, _procedure.requested_procedure_id, _procedure.study_instance_uid, _procedure.attributes
+    ).where(_procedure.request == bindparam("row")).order_by(_procedure.id)
+)  # fmt: skip
+_STEPS = Prepared(
+    any=select(_step.id, _step.procedure, _step.step_id, _step.position, _step.status, _step.attributes)
+    .join_from(tables.scheduled_step, tables.requested_procedure)
+    .where(_procedure.request == bindparam("row"))
+    .order_by(_step.position, _step.id)
+)
+_OWNER = Prepared(any=select(_procedure.request).where(_procedure.study_instance_uid == bindparam("uid")))
 
 
 def lock(connection: Connection, names: Iterable[str]) -> None:
@@ -36,13 +75,13 @@ def lock(connection: Connection, names: Iterable[str]) -> None:
 
 def _led_to(connection: Connection, names: Iterable[str]) -> set[str]:
     """Names of the patients that retired identifiers among these names lead to."""
-    retired = [name.removeprefix(_PATIENT) for name in names if name.startswith(_PATIENT)]
+    retired = [name.removeprefix(_NAMED) for name in names if name.startswith(_NAMED)]
     query = (
         select(tables.patient.c.patient_id)
         .join(tables.patient_alias, tables.patient_alias.c.patient == tables.patient.c.id)
         .where(tables.patient_alias.c.patient_id.in_(retired))
     )
-    return {_PATIENT + patient_id for patient_id in connection.execute(query).scalars()} if retired else set()
+    return {_NAMED + patient_id for patient_id in connection.execute(query).scalars()} if retired else set()
 
 
 def _hold(connection: Connection, names: Iterable[str]) -> None:
@@ -57,18 +96,11 @@ def find_order(connection: Connection, filler: EntityId, placer: EntityId, acces
     A later key counts only if the stored order has no other number of an earlier kind. A number
     without an issuer, stored or asked for, matches if it is the only one.
     """
-    request = tables.service_request.c
-    for kind, wanted, number in (
-        (0, filler, request.filler_number),
-        (1, placer, request.placer_number),
-        (2, EntityId(accession), request.accession),
-    ):
+    for kind, wanted in enumerate((filler, placer, EntityId(accession))):
         if not wanted.number:
             continue
-        query = select(
-            request.id, request.filler_number, request.filler_issuer, request.placer_number, request.placer_issuer
-        ).where(number == wanted.number)
-        found = [_Keys(row[0], (row[1], row[3]), (row[2], row[4])) for row in connection.execute(query)]
+        rows = _BY_NUMBER[kind].rows(connection, {"number": wanted.number})
+        found = [_Keys(row[0], (row[1], row[3]), (row[2], row[4])) for row in rows]
         fit = [keys for keys in found if keys.compatible(filler, placer, kind)]
         if kind < 2:
             exact = [keys for keys in fit if keys.issuers[kind] == wanted.issuer]
@@ -94,16 +126,12 @@ class _Keys:
 
 def find_patient(connection: Connection, patient_id: str, issuer: str) -> Patient | None:
     """The patient under an identifier and issuer, also under a retired one."""
-    table, alias = tables.patient.c, tables.patient_alias
-    query = select(table.id, table.patient_id, table.issuer, table.attributes, table.aliases)
-    row = connection.execute(query.where(table.patient_id == patient_id, table.issuer == issuer)).one_or_none()
-    if row is None:
-        query = query.join(alias, alias.c.patient == table.id)
-        row = connection.execute(query.where(alias.c.patient_id == patient_id, alias.c.issuer == issuer)).one_or_none()
-    return _patient(row) if row else None
+    wanted = {"patient_id": patient_id, "issuer": issuer}
+    rows = _PATIENT.rows(connection, wanted) or _RETIRED.rows(connection, wanted)
+    return _patient_of(rows[0]) if rows else None
 
 
-def _patient(found: Sequence[Any]) -> Patient:
+def _patient_of(found: Sequence[Any]) -> Patient:
     """A patient of row, identifier, issuer, attributes, aliases."""
     aliases = tuple(EntityId(number, issuer) for number, issuer in json.loads(found[4]))
     return Patient(found[0], found[1], found[2], json.loads(found[3]), aliases)
@@ -111,16 +139,10 @@ def _patient(found: Sequence[Any]) -> Patient:
 
 def load_order(connection: Connection, row: int) -> Order:
     """An order with its patient, procedures and steps."""
-    request, patient = tables.service_request.c, tables.patient.c
-    query = select(
-        request.placer_number, request.placer_issuer, request.filler_number, request.filler_issuer,
-        request.accession, request.attributes, patient.id, patient.patient_id, patient.issuer, patient.attributes,
-        patient.aliases,
-    ).join_from(tables.service_request, tables.patient).where(request.id == row)  # fmt: skip
-    found = connection.execute(query).one()
+    (found,) = _ORDER.rows(connection, {"row": row})
     return Order(
         row=row,
-        patient=_patient(found[6:]),
+        patient=_patient_of(found[6:]),
         placer=EntityId(found[0], found[1]),
         filler=EntityId(found[2], found[3]),
         accession=found[4],
@@ -130,16 +152,8 @@ def load_order(connection: Connection, row: int) -> Order:
 
 
 def _procedures(connection: Connection, request: int) -> tuple[Procedure, ...]:
-    procedure, step = tables.requested_procedure.c, tables.scheduled_step.c
-    found = connection.execute(
-        select(
-            procedure.id, procedure.requested_procedure_id, procedure.study_instance_uid, procedure.attributes
-        ).where(procedure.request == request).order_by(procedure.id)
-    ).all()  # fmt: skip
-    columns = (step.id, step.procedure, step.step_id, step.position, step.status, step.attributes)
-    steps = connection.execute(
-        select(*columns).where(step.procedure.in_([row[0] for row in found])).order_by(step.position, step.id)
-    ).all()
+    found = _PROCEDURES.rows(connection, {"row": request})
+    steps = _STEPS.rows(connection, {"row": request})
     below: dict[int, list[Step]] = {}
     for row in steps:
         below.setdefault(row[1], []).append(Step(row[0], row[2], row[3], row[4], json.loads(row[5])))
@@ -148,11 +162,8 @@ def _procedures(connection: Connection, request: int) -> tuple[Procedure, ...]:
 
 def study_owners(connection: Connection, uids: Sequence[str]) -> dict[str, int]:
     """Row of the order that each Study Instance UID belongs to; unknown ones are left out."""
-    if not uids:
-        return {}
-    procedure = tables.requested_procedure.c
-    query = select(procedure.study_instance_uid, procedure.request).where(procedure.study_instance_uid.in_(uids))
-    return {uid: int(request) for uid, request in connection.execute(query)}
+    found = {uid: _OWNER.rows(connection, {"uid": uid}) for uid in uids}
+    return {uid: int(rows[0][0]) for uid, rows in found.items() if rows}
 
 
 def open_answers(

@@ -40,9 +40,13 @@ class Prepared:
         return _sqlite(connection, text, bound).rowcount
 
     def _bind(self, connection: Connection, values: Mapping[str, Any]) -> tuple[str, dict[str, Any] | list[Any]]:
-        text, names, fixed = self._compiled.get(connection.dialect.name) or self._compile(connection)
+        text, names, fixed = self.compiled(connection)
         every = {**fixed, **values}
         return text, every if names is None else [every[name] for name in names]
+
+    def compiled(self, connection: Connection) -> _Compiled:
+        """Text for the dialect of a connection, names of its values by position (SQLite), values it has already."""
+        return self._compiled.get(connection.dialect.name) or self._compile(connection)
 
     def _compile(self, connection: Connection) -> _Compiled:
         dialect = connection.dialect

@@ -1,7 +1,7 @@
-"""All benchmarks of the wire, one after the other.
+"""All benchmarks, one after the other.
 
-python tests/bench/run.py            full size, about six minutes
-python tests/bench/run.py --short    a sign of life for CI, under a minute
+python tests/bench/run.py            full size, about ten minutes
+python tests/bench/run.py --short    a sign of life for CI, about a minute
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ SHORT = {
     "large.py": ["--mib", "64"],
     "idle.py": ["--count", "100", "--seconds", "2"],
     "associate.py": ["--rounds", "1", "--count", "50"],
+    "orders.py": ["--rounds", "1", "--count", "50", "--stored", "2000"],
 }
 
 

@@ -1,31 +1,21 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from concurrent.futures import wait
-from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from uuid import uuid4
-from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Connection, func, select, update
+from support.intake import PEER, ZONE, submit, take
 
 from broker import faults
-from broker.hl7.server import Peer
-from broker.orders import intake, profile, reception
-from broker.orders.intake import Outcome
+from broker.orders import profile
 from broker.orders.interface import Interface
 from broker.orders.listener import OrderDoor
-from broker.orders.story import Context
 from broker.store import events, messages, orders, orders_read, tables
 from broker.store.database import Database
-from broker.store.messages import Received
 from broker.store.prepared import Prepared
-
-ZONE = ZoneInfo("Europe/Zurich")
-PEER = Peer("127.0.0.1", 5000)
 
 
 def orm(control_id: str, control: str = "NW", order: str = "P1", patient: str = "12345", **more: str) -> bytes:
@@ -39,24 +29,6 @@ def orm(control_id: str, control: str = "NW", order: str = "P1", patient: str = 
     if "uid" in more:
         lines.append(f"ZDS|{more['uid']}")
     return "".join(line + "\r" for line in lines).encode()
-
-
-def submit(database: Database, raw: bytes):  # type: ignore[no-untyped-def]
-    examined = reception.examine(raw, Interface("test"), lambda _: profile.built_in(), ZONE)
-    assert examined is not None
-    header = examined.header
-    received = Received(
-        raw, hashlib.sha256(raw).digest(), "test", str(PEER), header.sender, header.control_id, header.message_type, 1.0
-    )
-    context = Context(uuid4(), datetime(2026, 3, 12, 8, tzinfo=ZONE), "UNASSIGNED")
-    if examined.code:
-        return database.submit(intake.refuse, received, header, examined.code, examined.conversion.findings, context)
-    return database.submit(intake.take, received, header, examined.conversion, context)
-
-
-def take(database: Database, raw: bytes) -> Outcome:
-    outcome: Outcome = submit(database, raw).result()
-    return outcome
 
 
 def counts(connection: Connection) -> dict[str, int]:

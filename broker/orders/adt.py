@@ -58,9 +58,9 @@ class _Reading:
         change.attributes.update(self._visit_section(Segments(self.message.all("AL1"))))
         return PatientUpdate(self.event, change, self.message.at("PID-5"))
 
-    def visit(self) -> Document:
+    def visit(self, view: Segments) -> Document:
         """The visit section without allergies. A pregnancy is told but never taken back: PV1-15 is rarely complete."""
-        found = self._visit_section(Segments(segment for segment in self.message if segment.name != "AL1"))
+        found = self._visit_section(Segments(segment for segment in view if segment.name != "AL1"))
         return {keyword: value for keyword, value in found.items() if keyword != "PregnancyStatus" or value}
 
     def _visit_section(self, view: Segments) -> Document:
@@ -95,7 +95,7 @@ def _patient_and_visit(reading: _Reading) -> list[Change]:
     """A01-A08, A11-A13, A28: demographics, then the visit."""
     trigger, view = reading.event.trigger, reading.message
     update = reading.update()
-    attributes = reading.visit()
+    attributes = reading.visit(view)
     number = _visit_number(attributes)
     if view.first("PV1") is None and trigger in _NEEDS_VISIT:
         reading.findings.add("PV1^1", "101", "Visit is missing")
@@ -119,7 +119,7 @@ def _patient_alone(reading: _Reading) -> list[Change]:
 def _arrival(reading: _Reading) -> list[Change]:
     """A10: of its location nobody knows whether it is the one left or the one reached, so it is not taken."""
     update = reading.update()
-    number = _visit_number(reading.visit())
+    number = _visit_number(reading.visit(reading.message))
     return [update, Arrival(reading.event, _identified(update.patient), number)]
 
 
@@ -166,15 +166,16 @@ def _visit_moves(reading: _Reading) -> list[Change]:
     _, runs = reading.message.groups("MRG")
     changes: list[Change] = [update]
     for run in runs:
-        prior = reading.number(next(iter(run.all("MRG")[0].repetitions(1)), None), run.at("MRG-1"))
-        visit = reading.number(next(iter(run.all("MRG")[0].repetitions(5)), None), run.at("MRG-5"))
-        pv1 = run.first("PV1")
-        number = reading.number(next(iter(pv1.repetitions(19)), None), pv1.at(19)) if pv1 else EntityId()
-        for found, path in ((prior, "MRG-1"), (visit, "MRG-5")):
+        merge = run.all("MRG")[0]
+        prior, visit = (reading.number(next(iter(merge.repetitions(field)), None), merge.at(field)) for field in (1, 5))
+        for found, field in ((prior, 1), (visit, 5)):
             if not found.number:
-                reading.findings.add(run.at(path), "101", "Prior patient and visit are both needed")
+                reading.findings.add(merge.at(field), "101", "Prior patient and visit are both needed")
         prior = EntityId(prior.number, prior.issuer or update.patient.issuer)
-        changes.append(VisitMove(reading.event, _identified(update.patient), prior, visit, number))
+        attributes = reading.visit(run)
+        changes.append(
+            VisitMove(reading.event, _identified(update.patient), prior, visit, _visit_number(attributes), attributes)
+        )
     if not runs:
         reading.findings.add("MRG^1", "101", "Merge segment is missing")
     return changes

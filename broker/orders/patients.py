@@ -92,13 +92,17 @@ class IdentifierChange(Replacement):
 
 @dataclass(frozen=True, slots=True)
 class VisitMove:
-    """A visit of the patient `prior` becomes one of `patient`, under `number` if that is given (A45)."""
+    """A visit of the patient `prior` becomes one of `patient`, under `number` if that is given (A45).
+
+    `attributes` are what its orders are to show of it.
+    """
 
     event: Event
     patient: EntityId
     prior: EntityId
     prior_number: EntityId
     number: EntityId
+    attributes: Document
 
     def names(self) -> tuple[str, ...]:
         """Texts that name both patients, for locks."""

@@ -136,8 +136,8 @@ def _move(
 ) -> tuple[AuditEntry, ...]:  # fmt: skip
     event, row, number = change.event, patient.row or 0, change.number if change.number.number else change.prior_number
     for order in moved:
-        attributes = {**order.attributes, "AdmissionID": number.number}
-        _write(connection, order, replace(order, patient=patient, attributes=attributes), event, context)
+        shown = _shown(order, change.attributes)
+        _write(connection, order, replace(order, patient=patient, attributes=shown), event, context)
     entries = [AuditEntry("order.moved", "order", order.row or 0, {"event": event.trigger}) for order in moved]
     if visit is not None:
         kept = store.move_visit(connection, visit, row, number, context.at.timestamp())

@@ -140,9 +140,10 @@ def test_the_move_of_a_visit() -> None:
     made = converted("A45", EVN, PID, "MRG|P9||||V9^^^SITE", PV1, "MRG|P8^^^SITE||||V8")
     update, first, second = made.changes
     assert isinstance(update, PatientUpdate)
-    assert first == VisitMove(
-        first.event, EntityId("P1", "SITE"), EntityId("P9", "SITE"), EntityId("V9", "SITE"), EntityId("V1", "SITE")
-    )
+    assert isinstance(first, VisitMove)
+    assert (first.patient, first.prior) == (EntityId("P1", "SITE"), EntityId("P9", "SITE"))
+    assert (first.prior_number, first.number) == (EntityId("V9", "SITE"), EntityId("V1", "SITE"))
+    assert first.attributes["CurrentPatientLocation"] == "CARD^204^A"
     assert isinstance(second, VisitMove)
     assert (second.prior_number, second.number) == (EntityId("V8"), EntityId())
     assert second.names() == ("patient|P1", "patient|P8")

@@ -178,7 +178,7 @@ def open_answers(
         .where(
             request.c.patient == bindparam("patient"),
             request.c.id != bindparam("other"),
-            step.c.status.in_(statuses),
+            (step.c.status + "").in_(statuses),  # an expression: SQLite would take the index of all open steps
         )
         .order_by(step.c.id)
     )

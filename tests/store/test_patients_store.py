@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
-from support.intake import submit, take
+from sqlalchemy import Connection, event, insert, select, update
+from support.intake import ZONE, submit, take
 
+from broker.orders import intake, profile, reception
 from broker.orders.intake import Outcome
+from broker.orders.interface import Interface
+from broker.orders.story import Context
 from broker.store import events, orders_read, tables
 from broker.store.database import Database
 
@@ -507,3 +512,26 @@ def test_received_studies_are_counted(database: Database) -> None:
     (entry,) = [entry for entry in rows(database, "audit") if entry["action"] == "patient.merged"]
     assert json.loads(entry["detail"])["studies"] == 1
     assert len(rows(database, "instance")) == 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_statement_about_a_patient_goes_through_the_orders_of_all(database: Database) -> None:
+    """SQLite says beforehand how it looks things up; the index of open steps by start holds those of the whole site."""
+    good(database, order("1", "TMP^^^SITE"), order("2"), adt("A01", PV1))
+    plans: list[str] = []
+
+    def explained(connection: Connection) -> None:
+        def note(_: Any, cursor: Any, statement: str, values: Any, *more: Any) -> None:
+            plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            plans.extend(row[3] for row in plan if statement.startswith(("SELECT", "UPDATE", "DELETE")))
+
+        event.listen(connection, "before_cursor_execute", note)
+        for message in (adt("A08", PV1, name="X^Y"), adt("A10"), adt("A45", "MRG|TMP^^^SITE||||V1"), adt("A40", MERGE)):
+            examined = reception.examine(message, Interface("test"), lambda _: profile.built_in(), ZONE)
+            assert examined is not None
+            context = Context(uuid4(), datetime(2026, 3, 12, 8, tzinfo=ZONE), "UNASSIGNED")
+            assert intake.apply(connection, examined.conversion.changes, context)[1]
+
+    database.submit(explained).result()
+    assert len(plans) > 50
+    assert [plan for plan in plans if plan.startswith("SCAN") or "ix_scheduled_step_start" in plan] == []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from broker.orders.names import fold
-from broker.orders.values import Document, Order, Patient, Procedure, Step
+from broker.orders.values import Document, EntityId, Order, Patient, Procedure, Step
 from broker.store.orders_rows import StepIndex
 
 HELD = "Held"  # no DICOM keyword: the step of this answer is held, nobody is shown it
+_OTHER_IDS = "OtherPatientIDsSequence"
 
 
 def build(order: Order, procedure: Procedure, step: Step) -> Document:
@@ -30,11 +31,19 @@ def build(order: Order, procedure: Procedure, step: Step) -> Document:
 
 
 def patient_part(patient: Patient) -> Document:
-    """The patient's attributes in an answer."""
+    """The patient's attributes in an answer; retired identifiers are among the other ones (PS3.3 C.2.3)."""
     part = {**patient.attributes, "PatientID": patient.patient_id}
     if patient.issuer:
         part["IssuerOfPatientID"] = patient.issuer
-    return part
+    others = part.get(_OTHER_IDS, [])
+    said = {(item.get("PatientID"), item.get("IssuerOfPatientID", "")) for item in others}
+    retired = [_other_id(alias) for alias in patient.aliases if (alias.number, alias.issuer) not in said]
+    return {**part, _OTHER_IDS: [*others, *retired]} if retired else part
+
+
+def _other_id(identifier: EntityId) -> Document:
+    item = {"PatientID": identifier.number, "TypeOfPatientID": "TEXT"}
+    return {**item, "IssuerOfPatientID": identifier.issuer} if identifier.issuer else item
 
 
 def with_patient(answer: Document, before: Patient, after: Patient) -> Document:

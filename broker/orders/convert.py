@@ -49,6 +49,26 @@ def timestamp(text: str, zone: tzinfo) -> tuple[str, str]:
     return date, f"{moment.hour:02}{moment.minute:02}{moment.second:02}" if hour else ""
 
 
+def instant(text: str, zone: tzinfo) -> str:
+    """A TS/DTM as digits in UTC, as precise as it is written (minutes or seconds), to compare with others.
+
+    Empty for what cannot be compared: less than minutes, a wall clock that shows this time twice or never, nonsense.
+    """
+    found = DTM.fullmatch(text.strip())
+    if not found or not found[5]:
+        return ""
+    try:
+        moment = datetime.strptime("".join(timestamp(text, UTC)), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        if not found[7]:
+            moment = moment.replace(tzinfo=zone)
+            if moment.utcoffset() != moment.replace(fold=1).utcoffset():
+                return ""
+            moment = moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return ""
+    return f"{moment.year:04}{moment:%m%d%H%M}{found[6] or ''}"
+
+
 def date(text: str) -> str:
     """DA of the calendar date written in a TS/DTM, whatever its offset; empty for less than a date."""
     found = DTM.fullmatch(text.strip())

@@ -15,15 +15,24 @@ from broker.hl7 import acknowledgement
 from broker.hl7.acknowledgement import Body
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
-from broker.orders import ordering, replies
+from broker.orders import merge, ordering, registering, replies, visiting
 from broker.orders.identifiers import Minter
+from broker.orders.patients import Arrival, IdentifierChange, Merge, PatientUpdate, VisitChange, VisitMove
 from broker.orders.story import AuditEntry, Context, Planned, Story
 from broker.orders.values import Change, Conversion, OrderChange
 from broker.store import messages, orders, orders_read
 from broker.store.engine import savepoint
 from broker.store.messages import Received
 
-STORIES: Mapping[type[Change], Story] = {OrderChange: ordering.story}
+STORIES: Mapping[type[Change], Story] = {
+    OrderChange: ordering.story,
+    PatientUpdate: registering.story,
+    VisitChange: visiting.story,
+    Arrival: visiting.arrival,
+    VisitMove: visiting.move,
+    Merge: merge.story,
+    IdentifierChange: merge.change_identifier,
+}
 
 _REUSED = Finding("MSH^1^10", "205", "Message control id was used before for another message", "W")
 

@@ -91,14 +91,20 @@ def _same_keys(one: OrderChange, other: OrderKeys) -> bool:
 
 
 def _patient(message: Message, profile: Profile, zone: tzinfo, findings: Findings) -> PatientChange:
-    pid = message.first("PID")
+    """The one patient of an order message, who has a name."""
+    patient = read_patient(message, profile, zone, findings)
     if len(message.all("PID")) > 1:
         findings.add("PID^2", "100", "More than one patient in a message")
-    if pid is None or not pid.get(3, 1).strip() or pid.get(3, 1) == DELETE:
-        findings.add("PID^1^3", "101", "Patient identifier is missing")
-    attributes = Reader(message, profile, zone, findings).section("patient")
-    if not attributes.get("PatientName"):
+    if not patient.attributes.get("PatientName"):
         findings.add("PID^1^5", "101", "Patient name is missing")
+    return patient
+
+
+def read_patient(view: Segments, profile: Profile, zone: tzinfo, findings: Findings) -> PatientChange:
+    """The patient of a PID segment; the name may be missing, an identifier may not (HL7 2.5.1 §3.4.2)."""
+    if view.get("PID-3.1").strip() in {"", DELETE}:
+        findings.add(view.at("PID-3"), "101", "Patient identifier is missing")
+    attributes = Reader(view, profile, zone, findings).section("patient")
     issuer = attributes.get("IssuerOfPatientID", "")
     return PatientChange(attributes.get("PatientID", ""), issuer, attributes)
 

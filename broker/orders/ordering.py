@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
 from broker.orders import answer as answers
-from broker.orders import events, lifecycle, plan
+from broker.orders import events, lifecycle, patients, plan
 from broker.orders.identifiers import Minter
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Document, EntityId, Order, OrderChange, Patient, Plan
@@ -112,7 +112,9 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
     replaced = tuple(row for row in found if row is not None)
     row, clash = _find(connection, change, {parent} if change.control == "CH" else set(replaced))
     stored = orders_read.load_order(connection, row) if row is not None else None
-    asked = change.patient
+    known = orders_read.find_patient(connection, change.patient.patient_id, change.patient.issuer)
+    asked, redirected = patients.redirected(change.patient, stored.patient if stored else known)
+    change = replace(change, patient=asked)
     overtakers = {}
     if stored is None:
         overtakers = order_links.find(connection, change.filler, change.placer, change.accession, asked.patient_id)
@@ -122,7 +124,7 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
     uids = [procedure.study_instance_uid for procedure in change.procedures if procedure.study_instance_uid]
     situation = plan.Situation(
         stored=stored,
-        patient=orders_read.find_patient(connection, asked.patient_id, asked.issuer),
+        patient=known,
         owners=orders_read.study_owners(connection, uids),
         received=context.received,
         default_station=context.default_station,
@@ -132,7 +134,7 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
         overtakers=[plan.Overtaker(s.control, s.order_status, frozenset(s.steps)) for s in overtakers.values()],
     )
     made = plan.make(change, situation)
-    made = replace(made, findings=(*made.findings, *extra, *clash))
+    made = replace(made, findings=(*redirected, *made.findings, *extra, *clash))
     return PlannedOrder(change, made, stored, overtakers, parent, replaced)
 
 

@@ -11,7 +11,7 @@ from broker.hl7 import message as hl7
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header
 from broker.hl7.message import Message
-from broker.orders import mapping
+from broker.orders import adt, mapping
 from broker.orders.interface import Interface, Profiles
 from broker.orders.profile import Profile
 from broker.orders.values import Conversion
@@ -22,6 +22,7 @@ CONVERTERS: Mapping[str, Mapping[str, Converter]] = {
     "ORM": {"O01": mapping.convert},
     "OMI": {"O23": mapping.convert},
     "OMG": {"O19": mapping.convert},
+    "ADT": dict.fromkeys(adt.EVENTS, adt.convert),
 }
 
 _NAMES = {

@@ -37,7 +37,9 @@ class _Saved:
 
 
 _AT: Any = bindparam("at")
-_PATIENT = _Saved(tables.patient, ("patient_id", "issuer", "attributes"), {"updated_at": _AT}, {"updated_at": _AT})
+_PATIENT = _Saved(
+    tables.patient, ("patient_id", "issuer", "attributes", "aliases"), {"updated_at": _AT}, {"updated_at": _AT}
+)
 _REQUEST = _Saved(
     tables.service_request,
     (
@@ -76,6 +78,7 @@ def save_patient(connection: Connection, patient: Patient, at: float) -> int:
         "patient_id": patient.patient_id,
         "issuer": patient.issuer,
         "attributes": _text(patient.attributes),
+        "aliases": json.dumps([[alias.number, alias.issuer] for alias in patient.aliases], ensure_ascii=False),
     }
     return _PATIENT.save(connection, patient.row, at, values)
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text
 
@@ -15,6 +16,7 @@ from broker.store.orders_rows import Document, EntityId, OpenAnswer, Order, Pati
 from broker.store.prepared import Prepared
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_NAMED = "patient|"  # how names of patients begin
 _request, _patient = tables.service_request.c, tables.patient.c
 _procedure, _step = tables.requested_procedure.c, tables.scheduled_step.c
 _KEYS = select(
@@ -24,9 +26,14 @@ _BY_NUMBER = [
     Prepared(any=_KEYS.where(number == bindparam("number")))
     for number in (_request.filler_number, _request.placer_number, _request.accession)
 ]
+_alias = tables.patient_alias.c
+_WHOLE = select(_patient.id, _patient.patient_id, _patient.issuer, _patient.attributes, _patient.aliases)
 _PATIENT = Prepared(
-    any=select(_patient.id, _patient.patient_id, _patient.issuer, _patient.attributes).where(
-        _patient.patient_id == bindparam("patient_id"), _patient.issuer == bindparam("issuer")
+    any=_WHOLE.where(_patient.patient_id == bindparam("patient_id"), _patient.issuer == bindparam("issuer"))
+)
+_RETIRED = Prepared(
+    any=_WHOLE.join(tables.patient_alias, _alias.patient == _patient.id).where(
+        _alias.patient_id == bindparam("patient_id"), _alias.issuer == bindparam("issuer")
     )
 )
 _ORDER = Prepared(
@@ -34,6 +41,7 @@ _ORDER = Prepared(
         _request.placer_number, _request.placer_issuer, _request.filler_number, _request.filler_issuer,
         _request.accession, _request.attributes, _patient.id, _patient.patient_id, _patient.issuer, _patient.attributes,
         _request.changed_by, _request.ordered_from, _request.sent_from,
+        _patient.aliases,
     ).join_from(tables.service_request, tables.patient).where(_request.id == bindparam("row"))
 )  # fmt: skip
 _PROCEDURES = Prepared(
@@ -51,9 +59,33 @@ _OWNER = Prepared(any=select(_procedure.request).where(_procedure.study_instance
 
 
 def lock(connection: Connection, names: Iterable[str]) -> None:
-    """Hold these names until the transaction ends. SQLite has one writer and needs none."""
+    """Hold these names until the transaction ends, and those of the patients that retired identifiers lead to.
+
+    `patient|` and a patient's identifier is the name of whoever has or had it. SQLite has one writer and needs no
+    locks. A merge may commit while we wait for a lock: what the identifiers lead to is read again under it.
+    """
     if is_sqlite(connection):
         return
+    held: set[str] = set()
+    wanted = set(names)
+    while wanted:
+        _hold(connection, wanted)
+        held |= wanted
+        wanted = _led_to(connection, held) - held
+
+
+def _led_to(connection: Connection, names: Iterable[str]) -> set[str]:
+    """Names of the patients that retired identifiers among these names lead to."""
+    retired = [name.removeprefix(_NAMED) for name in names if name.startswith(_NAMED)]
+    query = (
+        select(tables.patient.c.patient_id)
+        .join(tables.patient_alias, tables.patient_alias.c.patient == tables.patient.c.id)
+        .where(tables.patient_alias.c.patient_id.in_(retired))
+    )
+    return {_NAMED + patient_id for patient_id in connection.execute(query).scalars()} if retired else set()
+
+
+def _hold(connection: Connection, names: Iterable[str]) -> None:
     digests = {hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names}
     for key in sorted(int.from_bytes(digest, "big", signed=True) for digest in digests):
         connection.execute(_LOCK, {"key": key})
@@ -105,9 +137,16 @@ class _Keys:
 
 
 def find_patient(connection: Connection, patient_id: str, issuer: str) -> Patient | None:
-    """The patient under an identifier and issuer."""
-    rows = _PATIENT.rows(connection, {"patient_id": patient_id, "issuer": issuer})
-    return Patient(rows[0][0], rows[0][1], rows[0][2], json.loads(rows[0][3])) if rows else None
+    """The patient under an identifier and issuer, also under a retired one."""
+    wanted = {"patient_id": patient_id, "issuer": issuer}
+    rows = _PATIENT.rows(connection, wanted) or _RETIRED.rows(connection, wanted)
+    return _patient_of(rows[0]) if rows else None
+
+
+def _patient_of(found: Sequence[Any]) -> Patient:
+    """A patient of row, identifier, issuer, attributes, aliases."""
+    aliases = tuple(EntityId(number, issuer) for number, issuer in json.loads(found[4]))
+    return Patient(found[0], found[1], found[2], json.loads(found[3]), aliases)
 
 
 def load_order(connection: Connection, row: int) -> Order:
@@ -115,7 +154,7 @@ def load_order(connection: Connection, row: int) -> Order:
     (found,) = _ORDER.rows(connection, {"row": row})
     return Order(
         row=row,
-        patient=Patient(found[6], found[7], found[8], json.loads(found[9])),
+        patient=_patient_of((*found[6:10], found[13])),
         placer=EntityId(found[0], found[1]),
         filler=EntityId(found[2], found[3]),
         accession=found[4],
@@ -152,7 +191,7 @@ def open_answers(
         .where(
             request.c.patient == bindparam("patient"),
             request.c.id != bindparam("other"),
-            step.c.status.in_(statuses),
+            (step.c.status + "").in_(statuses),  # an expression: SQLite would take the index of all open steps
         )
         .order_by(step.c.id)
     )

@@ -21,12 +21,13 @@ class EntityId:
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """A patient under one identifier and issuer; `row` None for a new one."""
+    """A patient under one identifier and issuer; `row` None for a new one, `aliases` are retired identifiers."""
 
     row: int | None
     patient_id: str
     issuer: str
     attributes: Document
+    aliases: tuple[EntityId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

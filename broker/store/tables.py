@@ -91,7 +91,46 @@ class Patient(_Base, table=True):
     patient_id: str
     issuer: str
     attributes: str
+    # retired identifiers as a list of [id, issuer], the same as in `patient_alias`: read with every order
+    aliases: str = Field(sa_column_kwargs={"server_default": "[]"})
     updated_at: float
+
+
+class PatientAlias(_Base, table=True):
+    """A retired identifier and the patient it leads to, after a merge or a change of the identifier."""
+
+    __tablename__ = "patient_alias"
+    __table_args__ = (UniqueConstraint("patient_id", "issuer"),)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    patient_id: str
+    issuer: str
+    patient: int = Field(foreign_key="patient.id", index=True, sa_type=BIG)
+    retired_at: float
+
+
+class Visit(_Base, table=True):
+    """A visit of a patient; the admission number may be empty. Times are 0 where nothing was said."""
+
+    __table_args__ = (UniqueConstraint("patient", "admission_id", "issuer"),)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    patient: int = Field(foreign_key="patient.id", sa_type=BIG)
+    admission_id: str
+    issuer: str
+    location: str
+    patient_class: str  # PV1-2
+    state: str  # open | closed | canceled
+    opened_at: float
+    closed_at: float
+    updated_at: float
+
+
+class Heard(_Base, table=True):
+    """The newest message of a sender that was applied to a patient or visit: an older one does not overwrite."""
+
+    kind: str = Field(primary_key=True)  # patient | visit
+    subject: int = Field(primary_key=True, sa_type=BIG)
+    sender: str = Field(primary_key=True)
+    event_at: str  # digits in UTC, as precise as the message
 
 
 class ServiceRequest(_Base, table=True):
@@ -136,7 +175,7 @@ class Tombstone(_Base, table=True):
     filler_number: str = Field(index=True)
     filler_issuer: str
     accession: str = Field(index=True)
-    patient_id: str
+    patient_id: str = Field(index=True)
     issuer: str
     steps: str  # identifiers of the steps it names, JSON; an empty list: all
 
@@ -297,6 +336,9 @@ knock = _table(Knock)
 message = _table(Message)
 audit = _table(Audit)
 patient = _table(Patient)
+patient_alias = _table(PatientAlias)
+visit = _table(Visit)
+heard = _table(Heard)
 service_request = _table(ServiceRequest)
 requested_procedure = _table(RequestedProcedure)
 scheduled_step = _table(ScheduledStep)

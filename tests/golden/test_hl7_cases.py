@@ -52,9 +52,10 @@ def masked(answer: bytes | None, charset: str) -> str:
     if answer is None:
         return "(closed)"
     lines = answer.decode(charset).rstrip("\r").split("\r")
-    fields = lines[0].split("|")
+    mark = lines[0][3]
+    fields = lines[0].split(mark)
     fields[6], fields[9] = "TIME", "ID"
-    return "\n".join(["|".join(fields), *lines[1:]])
+    return "\n".join([mark.join(fields), *lines[1:]])
 
 
 def worklist(connection: Connection) -> str:

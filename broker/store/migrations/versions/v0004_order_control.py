@@ -37,5 +37,5 @@ def upgrade() -> None:
         *(sa.Column(name, sa.String(), nullable=False) for name in texts),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tombstone")),
     )
-    for name in ("at", "placer_number", "filler_number", "accession"):
+    for name in ("at", "patient_id", "placer_number", "filler_number", "accession"):
         op.create_index(op.f(f"ix_tombstone_{name}"), "tombstone", [name])

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 from broker.hl7.message import DELETE, Message, Segments
-from broker.orders import lifecycle
+from broker.orders import lifecycle, stations
+from broker.orders.identifiers import by_authority
 from broker.orders.profile import Profile
+from broker.orders.provenance import Origin
 from broker.orders.reader import Findings, Reader
 from broker.orders.values import (
     Conversion,
@@ -40,6 +42,7 @@ class _Group:
 
 def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     """The order changes of a message, times on the site's wall clock."""
+    message = by_authority(message, profile.identifiers.patient_authorities)
     findings = Findings()
     patient = _patient(message, profile, zone, findings)
     groups = list(_groups(message, findings))
@@ -68,7 +71,7 @@ def _patient(message: Message, profile: Profile, zone: tzinfo, findings: Finding
     if not attributes.get("PatientName"):
         findings.add("PID^1^5", "101", "Patient name is missing")
     issuer = attributes.get("IssuerOfPatientID", "")
-    return PatientChange(attributes.get("PatientID", ""), issuer, attributes)
+    return PatientChange(attributes.get("PatientID", ""), issuer, attributes, profile.defaults.get("patient", {}))
 
 
 def _groups(message: Message, findings: Findings) -> Iterator[_Group]:
@@ -108,9 +111,16 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         visit=reader.section("visit") if group.writes else {},
         request=request if group.writes else {},
         procedures=(),
+        accession_location=reader.where("request", "AccessionNumber"),
+        defaults={**profile.defaults.get("visit", {}), **profile.defaults.get("request", {})},
+        identifiers=profile.identifiers,
+        start_required=profile.policy.start_missing == "refuse",
     )
+    around = {**patient.attributes, **change.visit, **request, "AccessionNumber": change.accession}
+    if group.new:
+        around = {**patient.defaults, **change.defaults, **around}
     for step in group.steps:
-        procedure = _procedure(step, group, profile, zone, findings)
+        procedure = _procedure(step, group, around, profile, zone, findings)
         change = replace(change, procedures=_with_procedure(change.procedures, procedure, findings))
     return change
 
@@ -137,11 +147,16 @@ def _entity(view: Segments, field: int) -> EntityId:
     return EntityId()
 
 
-def _procedure(view: Segments, group: _Group, profile: Profile, zone: tzinfo, findings: Findings) -> ProcedureChange:
+def _procedure(
+    view: Segments, group: _Group, around: Document, profile: Profile, zone: tzinfo, findings: Findings
+) -> ProcedureChange:
     reader = Reader(view, profile, zone, findings)
     attributes = reader.section("procedure")
     step = reader.section("step") if group.writes else _identified(reader, profile)
-    modality = step.get("Modality", "")
+    if group.writes:
+        step = _placed(step, {**around, **attributes}, view, group, profile)
+    defaults = profile.defaults.get("step", {})
+    modality = step.get("Modality", defaults.get("Modality", "") if group.new else "")
     if modality and profile.modalities and modality not in profile.modalities:
         findings.add(reader.where("step", "Modality"), "103", "Modality is not known")
     elif group.new and not modality:
@@ -158,6 +173,8 @@ def _procedure(view: Segments, group: _Group, profile: Profile, zone: tzinfo, fi
         attributes=step,
         start_location=reader.where("step", "ScheduledProcedureStepStartDate"),
         modality_location=reader.where("step", "Modality"),
+        step_location=reader.where("step", "ScheduledProcedureStepID"),
+        defaults=defaults,
     )
     return ProcedureChange(
         requested_procedure_id=attributes.get("RequestedProcedureID", ""),
@@ -165,7 +182,28 @@ def _procedure(view: Segments, group: _Group, profile: Profile, zone: tzinfo, fi
         attributes=attributes if group.writes else {},
         steps=(change,),
         uid_location=reader.where("procedure", "StudyInstanceUID"),
+        id_location=reader.where("procedure", "RequestedProcedureID"),
+        defaults=profile.defaults.get("procedure", {}),
     )
+
+
+def _placed(step: Document, around: Document, view: Segments, group: _Group, profile: Profile) -> Document:
+    """Attributes of a step with the station that the rules of the profile give it."""
+    if not profile.stations:
+        return step
+    known = {**around, **step}
+    if group.new:
+        known = {**profile.defaults.get("procedure", {}), **profile.defaults.get("step", {}), **known}
+    rule = stations.choose(profile.stations, known, view, complete=group.new)
+    if rule is None:
+        return step
+    placed = stations.assigned(step, rule)
+    if profile.trace is not None:
+        for keyword in (stations.STATION, stations.NAME, stations.LOCATION):
+            if placed.get(keyword) != step.get(keyword):
+                origin = Origin("step", keyword, placed.get(keyword, ""), "station", note=f"rule {rule.number}")
+                profile.trace.note(view, origin)
+    return placed
 
 
 def _identified(reader: Reader, profile: Profile) -> Document:

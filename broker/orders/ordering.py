@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
 from broker.orders import answer as answers
-from broker.orders import events, lifecycle, plan
+from broker.orders import events, identifiers, lifecycle, plan
 from broker.orders.identifiers import Minter
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Order, OrderChange, Patient, Plan
@@ -49,6 +49,12 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
     row = orders_read.find_order(connection, change.filler, change.placer, change.accession)
     uids = [procedure.study_instance_uid for procedure in change.procedures if procedure.study_instance_uid]
     stored = orders_read.load_order(connection, row) if row is not None else None
+    if change.identifiers.study_instance_uid == "from-accession":
+        before = stored.accession if stored else ""
+        order = change.identifiers.accession
+        accession = identifiers.accession(change.accession, before, change.filler.number, change.placer.number, order)
+        for procedure in change.procedures:
+            uids += plan.study_candidates(change, procedure, accession)
     situation = plan.Situation(
         stored=stored,
         patient=orders_read.find_patient(connection, change.patient.patient_id, change.patient.issuer),

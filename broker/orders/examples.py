@@ -134,17 +134,18 @@ def _same(expected: Any, got: Any) -> bool:
 
 
 def _value(documents: list[Document], found: Preview, name: str) -> Any:
-    """What an example may ask for: `step[2].Keyword`, `Sequence[2].Keyword`, and `control` of the first order."""
-    parts = [(match[1], int(match[2] or 1)) for part in name.split(".") if (match := _PART.fullmatch(part))]
-    position = parts.pop(0)[1] if parts[0][0] == "step" and len(parts) > 1 else 1
-    document = documents[position - 1] if position <= len(documents) else {}
-    if parts == [("control", 1)]:
+    """What an example asks for: `step[2].Keyword`, `Sequence[2].Keyword`, and `control` of the first order."""
+    if name == "control":
         return getattr(found.ordered[0].change, "control", None) if found.ordered else None
-    here: Any = preview.value(document, parts[0][0])
-    for before, (keyword, _) in zip(parts, parts[1:], strict=False):
+    parts = [(match[1], int(match[2] or 0)) for part in name.split(".") if (match := _PART.fullmatch(part))]
+    position = (parts.pop(0)[1] or 1) if parts[0][0] == "step" and len(parts) > 1 else 1
+    here: Any = documents[position - 1] if position <= len(documents) else {}
+    for number, (keyword, index) in enumerate(parts, 1):
+        here = preview.value(here, keyword) if number == 1 else here.get(keyword)
+        if number == len(parts) and not index:
+            return here
         items = here if isinstance(here, list) else []
-        here = items[before[1] - 1].get(keyword) if before[1] <= len(items) and isinstance(items[0], dict) else None
-    last, index = parts[-1]
-    if index > 1 or f"{last}[1]" in name:
-        return here[index - 1] if isinstance(here, list) and index <= len(here) else None
+        here = items[(index or 1) - 1] if (index or 1) <= len(items) else None
+        if number < len(parts) and not isinstance(here, dict):
+            return None
     return here

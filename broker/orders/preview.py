@@ -21,7 +21,7 @@ from broker.orders.values import Change, Document, OrderChange, PatientChange
 
 _OFFSET = re.compile(r"(\d{8})(\d{4})?(\d{2})?(?:\.\d+)?([+-])(\d{2})(\d{2})")
 _BENCH = Interface("test", processing_ids=frozenset({"P", "T", "D"}))
-MESSAGE_END = re.compile(r"[\x0b\x1c]")
+_FRAME = re.compile(r"[\x0b\x1c]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Ordered:
     answers: tuple[Document, ...]
 
     def documents(self) -> tuple[Document, ...]:
-        """The answers, without any the attributes of the patient."""
+        """The answers; without any, the attributes of the patient."""
         asked = self.change if isinstance(self.change, PatientChange) else getattr(self.change, "patient", None)
         return self.answers or ((dict(asked.attributes),) if isinstance(asked, PatientChange) else ())
 
@@ -48,7 +48,7 @@ class Preview:
 
 def as_bytes(text: str) -> bytes:
     """A message pasted as text, one segment per line, in the character set that its MSH-18 declares."""
-    lines = [line.strip() for line in MESSAGE_END.sub("", text).replace("\r", "\n").split("\n")]
+    lines = [line.strip() for line in _FRAME.sub("", text).replace("\r", "\n").split("\n")]
     joined = "".join(line + "\r" for line in lines if line)
     try:
         codec = charset.codec_of(charset.declared(joined.encode("utf-8")))

@@ -166,7 +166,9 @@ def _choices(kind: type, table: Any) -> Any:
         allowed = _LITERALS[key]
         several = isinstance(known[key], tuple)
         chosen = value if several and isinstance(value, list) else [value]
-        if not all(isinstance(c, str) and c and (not allowed or c in allowed) for c in chosen) or not chosen:
+        if not all(isinstance(c, str) and c and (not allowed or c in allowed) for c in chosen) or (
+            allowed and not chosen
+        ):
             one = " | ".join(allowed) or "texts"
             raise ValueError(f"{key}: {'a list of ' if several else ''}{one} is needed")
         if any(c in ("generate", "refuse") for c in chosen[:-1]) or len(set(chosen)) != len(chosen):

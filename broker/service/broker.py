@@ -27,6 +27,7 @@ from broker.orders.profile import built_in
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
 from broker.service.channel import Task
+from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
 from broker.service.housekeeping import Housekeeping
@@ -74,7 +75,9 @@ class Broker:
             settings, self.database, self.directory, site.rules, self._imaging, self._mllp, self._workers
         )
         sources = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
-        self._web = WebServer(create_app(sources), settings.web.host, settings.web.port)
+        app = create_app(sources, token=settings.web.admin_token, body_limit=settings.limits.web_body)
+        self._web = WebServer(app, settings.web.host, settings.web.port)
+        self._control = ControlServer(app, settings.service.data_dir)
         self.monitor.web = self._web
         self._housekeeping = Housekeeping(self.database, self.directory)
         self._housekeeping.keep_spool(self.spool, settings.delivery.keep_days)
@@ -125,6 +128,7 @@ class Broker:
         for server in self._mllp:
             await self._open("hl7", server.start)
         await self._open("web", self._web.start)
+        await self._open_control()
         self._running = asyncio.get_running_loop().create_task(self.dispatcher.run())
         self._running.add_done_callback(self._died)
         self._housekeeping.start()
@@ -140,6 +144,12 @@ class Broker:
         for address in self.monitor.addresses().get(name, []):
             telemetry.logger().info("listener.open", listener=name, host=address[0], port=address[1])
 
+    async def _open_control(self) -> None:
+        try:
+            await self._control.start()
+        except OSError as error:
+            raise ConfigurationError(f"service.data_dir: no control socket: {error.strerror or error}") from None
+
     async def stop(self, grace: float) -> None:
         """End within about `grace` seconds: doors, lanes, housekeeping, writer."""
         telemetry.logger().info("service.stopping")
@@ -150,7 +160,7 @@ class Broker:
         await self._delivery.close()
         if self._running is not None:
             await self._running
-        await self._web.stop()
+        await asyncio.gather(self._web.stop(), self._control.stop())
         await asyncio.to_thread(self._housekeeping.stop)
         await asyncio.to_thread(self.close)
         telemetry.logger().info("service.stopped")

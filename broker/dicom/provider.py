@@ -14,8 +14,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from broker import telemetry
-from broker.dicom import tls, uids
+from broker import telemetry, tls
+from broker.dicom import uids
 from broker.dicom.admission import (
     APPLICATION_CONTEXT_UNKNOWN,
     LOCAL_LIMIT,

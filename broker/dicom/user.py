@@ -8,9 +8,9 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from broker import telemetry
+from broker import telemetry, tls
 from broker.dicom import negotiation as neg
-from broker.dicom import pdu, tls, uids
+from broker.dicom import pdu, uids
 from broker.dicom.association import Association
 from broker.dicom.limits import Limits
 from broker.dicom.message import Context, Peer

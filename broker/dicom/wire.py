@@ -12,7 +12,8 @@ import socket
 import ssl
 from typing import Protocol, cast
 
-from broker.dicom import pdu, tls
+from broker import tls
+from broker.dicom import pdu
 from broker.errors import PeerFault
 
 SMALL, LARGE = 8 * 1024, 512 * 1024
@@ -160,19 +161,12 @@ class Wire(asyncio.BufferedProtocol):
         """TLS handshake as server, `within` seconds in all. Raises ConnectionLost; `reason` says which rule failed."""
         if self._lost or self.transport is None:
             raise ConnectionLost("the peer closed the connection")
-        # uvloop begins to read after connection_made in spite of a pause there: the first bytes may be here already
         self.transport.pause_reading()
         early = bytes(memoryview(self._buffer)[: self._end])
         self._end = 0
         try:
             async with asyncio.timeout(within):
-                starting = self._loop.create_task(
-                    self._loop.start_tls(self.transport, self, context, server_side=True, ssl_handshake_timeout=within)
-                )
-                await asyncio.sleep(0)  # now its protocol stands in our place, and reading has not gone on yet
-                if early and not self.transport.is_closing():
-                    _feed(cast(asyncio.BufferedProtocol, self.transport.get_protocol()), early)
-                transport = await starting
+                transport = await tls.begin(self.transport, self, context, early, within)
         except (OSError, TimeoutError) as error:  # an SSLError is an OSError
             self.kill()
             raise ConnectionLost("no TLS handshake", code=tls.failure(error)) from None
@@ -303,13 +297,3 @@ class Wire(asyncio.BufferedProtocol):
             self._buffer = bytearray(size)
         self._buffer[: len(kept)] = kept
         self._start, self._end = 0, len(kept)
-
-
-def _feed(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
-    """Hand over bytes as a transport does."""
-    while data:
-        room = memoryview(protocol.get_buffer(len(data)))
-        count = min(len(room), len(data))
-        room[:count] = data[:count]
-        protocol.buffer_updated(count)
-        data = data[count:]

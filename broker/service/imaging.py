@@ -13,7 +13,6 @@ from broker.dicom import uids
 from broker.dicom.limits import Limits as DicomLimits
 from broker.dicom.provider import Provider
 from broker.dicom.request import Request, Service
-from broker.dicom.tls import TlsContexts
 from broker.errors import ConfigurationError
 from broker.routing.reception import Reception
 from broker.routing.rules import RuleSet
@@ -24,6 +23,7 @@ from broker.site.knocking import KnockBook
 from broker.site.remotes import tls_files
 from broker.store.database import Database
 from broker.store.spool import Spool
+from broker.tls import TlsContexts
 from broker.worklist.scp import WorklistService
 
 

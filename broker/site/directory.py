@@ -7,8 +7,7 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from broker import telemetry
-from broker.dicom import tls
+from broker import telemetry, tls
 from broker.dicom.admission import (
     CALLED_AE_UNKNOWN,
     CALLING_AE_UNKNOWN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 
-from broker.dicom import tls
+from broker import tls
 from broker.dicom.user_information import UserIdentity
 from broker.site.nodes import Node
 

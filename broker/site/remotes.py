@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from broker.dicom.tls import TlsContexts, TlsFiles
 from broker.dicom.user import Remote
 from broker.errors import ConfigurationError
 from broker.settings import Settings
 from broker.site.nodes import Node
 from broker.site.proof import identity_of
+from broker.tls import TlsContexts, TlsFiles
 
 
 class Remotes:

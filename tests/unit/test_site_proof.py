@@ -11,8 +11,7 @@ from hypothesis import strategies as some
 from structlog.testing import capture_logs
 from support.certificates import Authority, Files
 
-from broker import telemetry
-from broker.dicom import tls
+from broker import telemetry, tls
 from broker.dicom.admission import CALLING_AE_UNKNOWN, IDENTITY_REFUSED, NOT_AUTHENTIC, Grant, Origin, Refusal
 from broker.dicom.negotiation import AssociationRequest
 from broker.dicom.user_information import UserIdentity, UserInformation

@@ -19,7 +19,7 @@ from broker.dicom.limits import Limits
 from broker.dicom.negotiation import AssociationRequest
 from broker.dicom.provider import Provider
 from broker.dicom.request import Service
-from broker.dicom.tls import TlsContexts, TlsFiles
+from broker.tls import TlsContexts, TlsFiles
 
 
 class Recorder:

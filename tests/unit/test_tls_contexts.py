@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import serialization as pem
 from structlog.testing import capture_logs
 from support.certificates import CLIENT, DAY, NOW, Authority, Files, client
 
-from broker.dicom import tls
-from broker.dicom.tls import TlsContexts, TlsFiles
+from broker import tls
 from broker.errors import ConfigurationError
+from broker.tls import TlsContexts, TlsFiles
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 

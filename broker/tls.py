@@ -1,4 +1,4 @@
-"""TLS for the wire: contexts from files, read again when those change; what a verified certificate says of its owner.
+"""TLS for both wires: contexts from files, read again when those change; what a verified certificate says of its owner.
 
 The profile is that of PS3.15 B.12 (BCP 195: RFC 8996 and RFC 9325), which has no way down: TLS 1.2 and 1.3, ephemeral
 key exchange and authenticated encryption only, both sides with a certificate. Validity, chain, purpose (extended key
@@ -7,6 +7,7 @@ usage) and revocation are checked by OpenSSL inside the handshake.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import ssl
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -126,6 +128,34 @@ def _load(context: ssl.SSLContext, files: TlsFiles, place: str) -> datetime:
         _trust(context, files.crl, f"{place}.crl")
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return certificate.not_valid_after_utc
+
+
+def begin(
+    transport: asyncio.Transport, protocol: asyncio.BaseProtocol, context: ssl.SSLContext, early: bytes, within: float
+) -> asyncio.Task[asyncio.Transport | None]:
+    """Start a handshake as server on a connection of the running loop, `within` seconds long at most.
+
+    `early` is what came before: uvloop begins to read after `connection_made` in spite of a pause there. The task
+    gives the new transport, None when the peer went meanwhile, or raises an OSError: see `failure`.
+    """
+    loop = asyncio.get_running_loop()
+    starting = loop.create_task(
+        loop.start_tls(transport, protocol, context, server_side=True, ssl_handshake_timeout=within)
+    )
+    if early:  # at the next turn its protocol stands in the place of the first, and reading has not gone on yet
+        loop.call_soon(_feed, transport, early)
+    return starting
+
+
+def _feed(transport: asyncio.Transport, data: bytes) -> None:
+    """Hand over bytes as a transport does."""
+    protocol = cast(asyncio.BufferedProtocol, transport.get_protocol())
+    while data and not transport.is_closing():
+        room = memoryview(protocol.get_buffer(len(data)))
+        count = min(len(room), len(data))
+        room[:count] = data[:count]
+        protocol.buffer_updated(count)
+        data = data[count:]
 
 
 def failure(error: BaseException) -> str:

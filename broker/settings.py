@@ -107,6 +107,7 @@ class Hl7Listener(_Section):
     port: Port = 2575
     accept: Literal["known", "any"] = "any"
     on_transient: Literal["close", "AE", "AR"] = "close"
+    profile: str = "ihe"
 
 
 class Hl7Section(Hl7Listener):

@@ -23,7 +23,6 @@ from broker.hl7.server import Limits as Hl7Limits
 from broker.hl7.server import MllpServer
 from broker.orders.interface import Interface
 from broker.orders.listener import OrderDoor
-from broker.orders.profile import built_in
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
 from broker.service.channel import Task
@@ -32,6 +31,7 @@ from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
+from broker.service.mappings import Mappings
 from broker.service.site import compile_site, in_force
 from broker.service.web import WebServer
 from broker.service.workers import Workers
@@ -62,6 +62,8 @@ class Broker:
         self._documents = in_force(self.database, settings.service.site)
         site = compile_site(*self._documents)
         self.directory = Directory(site.nodes)
+        self.mappings = Mappings(self.database)
+        self.mappings.first_import(settings.service.site.parent / "mapping")
         remotes = Remotes(
             settings.dicom.ae_title, self.directory.nodes, tls_files(settings), settings.service.site.parent
         )
@@ -81,6 +83,7 @@ class Broker:
         self.monitor.web = self._web
         self._housekeeping = Housekeeping(self.database, self.directory)
         self._housekeeping.keep_spool(self.spool, settings.delivery.keep_days)
+        self._housekeeping.keep_mappings(self.mappings.refresh)
         self._running: asyncio.Task[None] | None = None
 
     # --- parts -------------------------------------------------------------------------------------------
@@ -102,7 +105,7 @@ class Broker:
         known = self.directory.knows_sender if door.accept == "known" else None
         interface = Interface(f"hl7-{number}", known, door.on_transient)
         orders = OrderDoor(
-            self.database, interface, lambda header: built_in(), zone=self._settings.zone(),
+            self.database, interface, self.mappings.profiles(door.profile), zone=self._settings.zone(),
             default_station=self._settings.worklist.default_station,
         )  # fmt: skip
         return MllpServer(

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 
 from broker import __version__, telemetry
 from broker.admin.app import create_app
+from broker.admin.mappings import router as mapping_routes
 from broker.admin.views import Sources
 from broker.delivery.lane import DicomDelivery
 from broker.errors import ConfigurationError
@@ -31,6 +32,7 @@ from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
+from broker.service.mapping_desk import MappingDesk
 from broker.service.mappings import Mappings
 from broker.service.site import compile_site, in_force
 from broker.service.web import WebServer
@@ -77,7 +79,10 @@ class Broker:
             settings, self.database, self.directory, site.rules, self._imaging, self._mllp, self._workers
         )
         sources = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
-        app = create_app(sources, token=settings.web.admin_token, body_limit=settings.limits.web_body)
+        desk = MappingDesk(self.database, self.mappings, settings.zone(), settings.worklist.default_station)
+        app = create_app(
+            sources, [mapping_routes(desk)], token=settings.web.admin_token, body_limit=settings.limits.web_body
+        )
         self._web = WebServer(app, settings.web.host, settings.web.port)
         self._control = ControlServer(app, settings.service.data_dir)
         self.monitor.web = self._web

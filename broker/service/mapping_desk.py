@@ -93,8 +93,12 @@ class MappingDesk:
         return lambda header: profile
 
 
-def chosen(raw: bytes, book: ProfileBook, texts: Texts, name: str = "", toml: str = "") -> Profile:
+def chosen(
+    raw: bytes, book: ProfileBook, texts: Texts, name: str = "", toml: str = "", fallback: str = DEFAULT
+) -> Profile:
     """The profile to try a message by: a TOML text beside `texts`, one in force by name, else that of its sender.
+
+    `fallback` serves senders that no profile claims.
 
     Raises ConfigurationError.
     """
@@ -105,7 +109,7 @@ def chosen(raw: bytes, book: ProfileBook, texts: Texts, name: str = "", toml: st
     if name:
         return book.named(name)
     header = read_header(raw)
-    return book.choose(header) if header else book.named(DEFAULT)
+    return book.choose(header, fallback) if header else book.named(fallback)
 
 
 def tested(found: Explanation) -> views.TestView:

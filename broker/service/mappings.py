@@ -129,13 +129,16 @@ class Mappings:
     """The profiles in force in this process, and their publication."""
 
     def __init__(self, database: Database) -> None:
-        """Load what is in force. Raises ConfigurationError for a stored profile that cannot be used."""
+        """Nothing is read before somebody asks: a profile that cannot be used any more must not stop a roll-back."""
         self._database = database
-        self._book, self._numbers = self._read()
+        self._book: ProfileBook | None = None
+        self._numbers: Mapping[str, int] = {}
 
     @property
     def book(self) -> ProfileBook:
-        """The profiles in force."""
+        """The profiles in force. Raises ConfigurationError for a stored profile that cannot be used."""
+        if self._book is None:
+            self._book, self._numbers = self._read()
         return self._book
 
     def profiles(self, fallback: str) -> Profiles:
@@ -143,17 +146,19 @@ class Mappings:
 
         Raises ConfigurationError if there is no such profile.
         """
-        self._book.named(fallback)
-        return lambda header: self._book.choose(header, fallback)
+        self.book.named(fallback)
+        return lambda header: self.book.choose(header, fallback)
 
     def _read(self) -> tuple[ProfileBook, Mapping[str, int]]:
         texts = self._database.read(stored).result()
         return book_of(texts), {PREFIX + name: version for name, (version, _) in texts.items()}
 
     def refresh(self) -> bool:
-        """Take over what another process has published; True if there was something. An unusable profile changes
-        nothing here: the process that published it has checked it, so this one is too old for it."""
-        if self._database.read(configurations.numbers, PREFIX).result() == self._numbers:
+        """Take over what another process has published; True if there was something.
+
+        An unusable profile changes nothing here: who published it has checked it, so this program is too old for it.
+        """
+        if self._book is None or self._database.read(configurations.numbers, PREFIX).result() == self._numbers:
             return False
         try:
             self._book, self._numbers = self._read()
@@ -281,8 +286,11 @@ def text_of(connection: Connection, name: str, version: int | None) -> str:
         found = configurations.current(connection, PREFIX + name)
     else:
         found = configurations.at_version(connection, PREFIX + name, version)
-    if found is not None:
-        return str(found.document["toml"])
+    return str(found.document["toml"]) if found is not None else built_in_text(name, version)
+
+
+def built_in_text(name: str, version: int | None = None) -> str:
+    """The text of a built-in profile, which has no other version than 0. Raises ConfigurationError."""
     text = profile_document.built_in_texts().get(name) if not version else None
     if text is None:
         raise ConfigurationError(f"mapping profile {name!r}: no such profile" + (" or version" if version else ""))

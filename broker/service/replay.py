@@ -27,7 +27,6 @@ from broker.store.database import Database
 from broker.store.engine import savepoint
 from broker.store.messages import Selection, Stored
 
-MAX_MESSAGES = 500  # of one dry run, which holds the database for a few milliseconds each
 _ANY = Interface("replay", processing_ids=frozenset({"P", "T", "D"}))
 
 
@@ -109,8 +108,10 @@ def _again(connection: Connection, stored: Stored, bench: Bench, at: datetime, *
     differences: tuple[Difference, ...] = ()
     new_steps = 0
     if examined is not None and not code:
-        context = Context(uuid4(), at.astimezone(bench.zone), bench.default_station, bench.actor)
-        more, applied, differences, new_steps = _apply(connection, examined, context, stored, keep=keep)
+        context = Context(uuid4(), at.astimezone(bench.zone), bench.default_station, f"hl7:{stored.sender}")
+        more, applied, differences, new_steps = _apply(
+            connection, examined, context, stored, bench.actor if keep else ""
+        )
         findings += more
         code = "AA" if applied else "AE"
     return Replayed(
@@ -120,9 +121,12 @@ def _again(connection: Connection, stored: Stored, bench: Bench, at: datetime, *
 
 
 def _apply(
-    connection: Connection, examined: Examined, context: Context, stored: Stored, *, keep: bool
+    connection: Connection, examined: Examined, context: Context, stored: Stored, by: str
 ) -> tuple[tuple[Finding, ...], bool, tuple[Difference, ...], int]:
-    """Apply a conversion; findings, whether it was applied, differences and the number of new steps."""
+    """Apply a conversion; findings, whether it was applied, differences and the number of new steps.
+
+    It acts as the sender did, so that a newer message of that sender still wins; the audit trail says who ran it again.
+    """
     changes = examined.conversion.changes
     orders_read.lock(connection, [name for change in changes for name in change.names()])
     at = context.at.timestamp()
@@ -137,8 +141,8 @@ def _apply(
     before = orders_read.answers_by_step(connection, list(after))
     _, audit = intake.apply(connection, changes, context)
     for entry in audit or ():
-        intake.add_audit(connection, entry, context, message=stored.row, replayed=True)
-    if keep and not stored.accepted:
+        intake.add_audit(connection, entry, context, message=stored.row, replayed_by=by)
+    if by and not stored.accepted:
         messages.add_note(connection, stored.row, "replayed")
     found = [d for step, answer in after.items() if step in before for d in _compare(step, before[step], answer)]
     fresh = [step for step in after if step not in before]

@@ -26,7 +26,7 @@ def show_test(found: dict[str, Any]) -> None:
     for part in found["parts"]:
         table = Table(box=None, pad_edge=False, title=Text(part["title"]), title_justify="left", title_style="bold")
         for title in ("attribute", "value", "from", "how"):
-            table.add_column(title, overflow="fold")
+            table.add_column(title, overflow="fold", no_wrap=title == "attribute")
         for row in part["rows"]:
             place = f"{row['path']} ({row['location']})" if row["path"] else ""
             table.add_row(Text(row["keyword"]), Text(_text(row["value"])), Text(place), Text(_how(row)))

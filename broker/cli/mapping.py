@@ -33,7 +33,7 @@ def list_(config: Config = None) -> None:
         found = mappings.listed(mappings.peek(url), configurations.look(url, mappings.dates) or {})
     table = Table(box=None, pad_edge=False)
     for title in ("name", "version", "extends", "senders", "stations", "examples", "published", "description"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title in ("name", "version", "extends"))
     for one in found:
         published = f"{_when(one.at)} {one.source}" if one.version else one.source
         table.add_row(

@@ -47,8 +47,13 @@ def explain(
     found = preview.preview(raw, replace(profile, trace=trace), zone, default_station=default_station)
     answers = tuple(answer for ordered in found.ordered for answer in ordered.answers)
     parts = _mapped(trace)
-    known = {(row.keyword, _text(row.value)) for part in parts for row in part.rows}
-    added = [_added(number, answer, known, profile) for number, answer in enumerate(answers, 1)]
+    steps = [part for part in parts if part.title.startswith("step ")]
+    added = []
+    for number, answer in enumerate(answers, 1):
+        # groups that were joined to one step cannot be told apart any more
+        others = [part for part in steps if part is not steps[number - 1]] if len(steps) == len(answers) else []
+        known = {(row.keyword, _text(row.value)) for part in parts if part not in others for row in part.rows}
+        added.append(_added(number, answer, known, profile))
     return Explanation(
         profile.name, found.code, found.findings, (*parts, *(part for part in added if part.rows)), answers
     )

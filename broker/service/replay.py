@@ -6,8 +6,9 @@ transaction that is rolled back at its end; else each message is a transaction o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -21,12 +22,13 @@ from broker.orders.interface import Interface, Profiles
 from broker.orders.profile import Profile
 from broker.orders.reception import Examined
 from broker.orders.story import Context
-from broker.orders.values import Document
+from broker.orders.values import Change, Document, OrderChange
 from broker.store import messages, orders_read
 from broker.store.database import Database
 from broker.store.engine import savepoint
 from broker.store.messages import Selection, Stored
 
+_IDENTITY = ("PatientID", "IssuerOfPatientID")
 _ANY = Interface("replay", processing_ids=frozenset({"P", "T", "D"}))
 
 
@@ -64,6 +66,7 @@ class Bench:
     zone: ZoneInfo
     default_station: str
     actor: str
+    started: float = field(default_factory=time.time)  # s since the epoch
 
 
 def replay(
@@ -109,9 +112,7 @@ def _again(connection: Connection, stored: Stored, bench: Bench, at: datetime, *
     new_steps = 0
     if examined is not None and not code:
         context = Context(uuid4(), at.astimezone(bench.zone), bench.default_station, f"hl7:{stored.sender}")
-        more, applied, differences, new_steps = _apply(
-            connection, examined, context, stored, bench.actor if keep else ""
-        )
+        more, applied, differences, new_steps = _apply(connection, examined, context, stored, bench, keep=keep)
         findings += more
         code = "AA" if applied else "AE"
     return Replayed(
@@ -121,13 +122,13 @@ def _again(connection: Connection, stored: Stored, bench: Bench, at: datetime, *
 
 
 def _apply(
-    connection: Connection, examined: Examined, context: Context, stored: Stored, by: str
+    connection: Connection, examined: Examined, context: Context, stored: Stored, bench: Bench, *, keep: bool
 ) -> tuple[tuple[Finding, ...], bool, tuple[Difference, ...], int]:
     """Apply a conversion; findings, whether it was applied, differences and the number of new steps.
 
     It acts as the sender did, so that a newer message of that sender still wins; the audit trail says who ran it again.
     """
-    changes = examined.conversion.changes
+    changes = tuple(_current(connection, change, stored, bench) for change in examined.conversion.changes)
     orders_read.lock(connection, [name for change in changes for name in change.names()])
     at = context.at.timestamp()
     with savepoint(connection) as undo:
@@ -141,13 +142,25 @@ def _apply(
     before = orders_read.answers_by_step(connection, list(after))
     _, audit = intake.apply(connection, changes, context)
     for entry in audit or ():
-        intake.add_audit(connection, entry, context, message=stored.row, replayed_by=by)
-    if by and not stored.accepted:
+        intake.add_audit(connection, entry, context, message=stored.row, replayed_by=bench.actor)
+    if keep and not stored.accepted:
         messages.add_note(connection, stored.row, "replayed")
     found = [d for step, answer in after.items() if step in before for d in _compare(step, before[step], answer)]
     fresh = [step for step in after if step not in before]
     found += [d for step in fresh for d in _compare(step, {}, after[step])]
     return findings, True, tuple(replace(d, step=0) if d.step in fresh else d for d in found), len(fresh)
+
+
+def _current(connection: Connection, change: Change, stored: Stored, bench: Bench) -> Change:
+    """An order without the demographics of its message, if the patient was changed after that came, before this run."""
+    if not isinstance(change, OrderChange):
+        return change
+    asked = change.patient
+    span = (stored.received_at, bench.started)
+    if not orders_read.patient_changed(connection, asked.patient_id, asked.issuer, *span):
+        return change
+    named = {keyword: value for keyword, value in asked.attributes.items() if keyword in _IDENTITY}
+    return replace(change, patient=replace(asked, attributes=named))
 
 
 def _compare(step: int, before: Document, after: Document) -> list[Difference]:

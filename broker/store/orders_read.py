@@ -76,6 +76,15 @@ def find_patient(connection: Connection, patient_id: str, issuer: str) -> Patien
     return Patient(row[0], row[1], row[2], json.loads(row[3])) if row else None
 
 
+def patient_changed(connection: Connection, patient_id: str, issuer: str, after: float, before: float) -> bool:
+    """True if the patient was written last between two times (s since the epoch, both excluded)."""
+    table = tables.patient.c
+    query = select(table.id).where(
+        table.patient_id == patient_id, table.issuer == issuer, table.updated_at > after, table.updated_at < before
+    )
+    return connection.execute(query).first() is not None
+
+
 def load_order(connection: Connection, row: int) -> Order:
     """An order with its patient, procedures and steps."""
     request, patient = tables.service_request.c, tables.patient.c

@@ -62,10 +62,10 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
 
 
 def _patient(message: Message, profile: Profile, zone: tzinfo, findings: Findings) -> PatientChange:
-    pid = message.first("PID")
     if len(message.all("PID")) > 1:
         findings.add("PID^2", "100", "More than one patient in a message")
-    if pid is None or not pid.get(3, 1).strip() or pid.get(3, 1) == DELETE:
+    sources = [source for a in profile.sections["patient"] if a.keyword == "PatientID" for source in a.sources]
+    if all(message.get(source.path).strip() in ("", DELETE) for source in sources):
         findings.add("PID^1^3", "101", "Patient identifier is missing")
     attributes = Reader(message, profile, zone, findings).section("patient")
     if not attributes.get("PatientName"):
@@ -197,10 +197,10 @@ def _placed(step: Document, around: Document, view: Segments, group: _Group, pro
     rule = stations.choose(profile.stations, known, view, complete=group.new)
     if rule is None:
         return step
-    placed = stations.assigned(step, rule)
+    placed = stations.assigned(step, rule, profile.defaults.get("step", {}))
     if profile.trace is not None:
         for keyword in (stations.STATION, stations.NAME, stations.LOCATION):
-            if placed.get(keyword) != step.get(keyword):
+            if placed.get(keyword, "") != step.get(keyword, ""):
                 origin = Origin("step", keyword, placed.get(keyword, ""), "station", note=f"rule {rule.number}")
                 profile.trace.note(view, origin)
     return placed

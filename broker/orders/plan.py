@@ -216,7 +216,9 @@ class _Writing:
         return identifiers.study_instance_uid(uid, old.study_instance_uid if old else "", self._now.mint)
 
     def _missing(self, location: str, text: str) -> None:
-        self._findings.append(Finding(location, "101", text))
+        finding = Finding(location, "101", text)
+        if finding not in self._findings:
+            self._findings.append(finding)
 
     def _steps(self, changes: tuple[StepChange, ...], stored: tuple[Step, ...]) -> tuple[Step, ...]:
         result = list(stored)

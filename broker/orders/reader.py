@@ -111,10 +111,15 @@ class Reader:
         return "MSH^1"
 
     def _repetitions(self, attribute: Attribute, source: Source, segments: list[Segment]) -> list[Repetition]:
-        """What a source offers: the first segment, all of them for attributes with several values."""
+        """What a source offers: the first segment, all of them for attributes with several values.
+
+        Of a field alone all repetitions, of a part of it only one for attributes with one value: a part that is empty
+        there must not come from another repetition (the issuer of another identifier).
+        """
         chosen = segments if attribute.multiple else segments[:1]
         found = [repetition for segment in chosen for repetition in segment.repetitions(source.path.field)]
-        return found[source.path.repetition - 1 :]
+        first = source.path.repetition - 1
+        return found[first : first + 1] if source.path.component and not attribute.multiple else found[first:]
 
     def _unusable(self, attribute: Attribute, source: Source) -> None:
         severity = "E" if attribute.keyword in _STRICT else "W"

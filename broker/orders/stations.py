@@ -65,9 +65,9 @@ class StationRule:
     trust_message: bool
 
     def values(self) -> Document:
-        """What it gives, by keyword."""
+        """What it gives, by keyword. With a station its name and place are empty, not those of the one before."""
         given = {STATION: list(self.ae_titles), NAME: self.station_name, LOCATION: self.location}
-        return {keyword: value for keyword, value in given.items() if value}
+        return {keyword: value for keyword, value in given.items() if value or (self.ae_titles and keyword != STATION)}
 
 
 def choose(rules: Sequence[StationRule], known: Document, view: Segments, *, complete: bool) -> StationRule | None:
@@ -81,14 +81,15 @@ def choose(rules: Sequence[StationRule], known: Document, view: Segments, *, com
     return None
 
 
-def assigned(step: Document, rule: StationRule) -> Document:
+def assigned(step: Document, rule: StationRule, defaults: Document) -> Document:
     """Attributes of a step under a rule: as they are where the message is trusted and names a station."""
     if rule.trust_message and step.get(STATION):
         return step
-    given = rule.values()
+    given = {keyword: value for keyword, value in rule.values().items() if value or keyword not in defaults}
     if rule.trust_message:
         return {**given, **{keyword: value for keyword, value in step.items() if value not in ("", [])}}
-    return {**{keyword: value for keyword, value in step.items() if keyword != STATION}, **given}
+    kept = {keyword: value for keyword, value in step.items() if keyword != STATION}
+    return {**given, **kept, **{keyword: value for keyword, value in given.items() if value}}
 
 
 def parse_rules(tables: Any) -> tuple[StationRule, ...]:

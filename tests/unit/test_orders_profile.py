@@ -294,6 +294,14 @@ def test_a_rule_gives_name_and_location_too_unless_the_message_names_its_station
     assert "ScheduledProcedureStepLocation" not in named
 
 
+def test_a_step_that_moves_takes_no_name_and_location_along() -> None:
+    moved = change(site(RULES), PID, "PV1|1|I|CARD", "ORC|XO|P1", obr("CR")).procedures[0].steps[0]
+    assert moved.stations == ("DX1",)
+    assert (moved.attributes["ScheduledStationName"], moved.attributes["ScheduledProcedureStepLocation"]) == ("", "")
+    own = '[[station]]\nae_title = "A"\ntrust_message = false\n[defaults]\nScheduledProcedureStepLocation = "HALL"'
+    assert step(site(own), PID, ORC, obr("CR"))["ScheduledProcedureStepLocation"] == "HALL"
+
+
 def test_the_sender_may_decide() -> None:
     raw = "\r".join((MSH.replace("|SITE|", "|OTHER7|"), PID, ORC, obr("NM"))).encode()
     (ordered,) = preview(raw, site(RULES), ZONE).ordered
@@ -330,6 +338,18 @@ def test_the_patient_identifier_of_the_preferred_authority() -> None:
         assert shown["PatientID"] == wanted
         others = [item["PatientID"] for item in shown["OtherPatientIDsSequence"]]
         assert others == [number for number in ("N1", "L1") if number != wanted]
+
+
+def test_the_issuer_is_that_of_the_same_identifier() -> None:
+    shown = step(site(""), "PID|||N1~L1^^^HOME||DOE^J", ORC, obr())
+    assert "IssuerOfPatientID" not in shown
+    assert shown["OtherPatientIDsSequence"][0]["IssuerOfPatientID"] == "HOME"
+
+
+def test_the_patient_identifier_is_looked_for_where_the_profile_says() -> None:
+    assert step(site("", "legacy-23"), "PID||7|||DOE^J", ORC, obr())["PatientID"] == "7"
+    assert "PID^1^3 101" in errors(site("", "legacy-23"), "PID|||||DOE^J", ORC, obr())
+    assert "PID^1^3 101" in errors(site(""), "PID||7|||DOE^J", ORC, obr())
 
 
 @pytest.mark.parametrize(

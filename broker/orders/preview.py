@@ -58,9 +58,9 @@ def as_bytes(text: str) -> bytes:
 
 
 def split(text: str) -> list[str]:
-    """Messages of a text that may hold several: each begins with a line that begins with MSH."""
+    """Messages of a text: each begins with a line that begins with MSH, what stands before the first is none."""
     parts = re.split(r"(?m)^[\s\x0b\x1c]*(?=MSH)", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return [part for part in parts if part.strip(" \n\t\x0b\x1c")]
+    return [part for part in parts if part.startswith("MSH")]
 
 
 def clock(header: Header | None, zone: tzinfo | None = None) -> datetime:

@@ -125,7 +125,8 @@ def test_pasted_text_gets_the_declared_character_set(declared: str, codec: str) 
 
 def test_a_text_may_hold_several_messages() -> None:
     assert split("\x0bMSH|1\nPID\n\x1c\n\n  MSH|2\r\nPID\r") == ["MSH|1\nPID\n", "MSH|2\nPID\n"]
-    assert split(" \n") == []
+    assert split("from the log:\nMSH|1\rPID") == ["MSH|1\nPID"]
+    assert split(" \nPID|MSH") == []
 
 
 @pytest.mark.parametrize(

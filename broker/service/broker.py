@@ -109,8 +109,12 @@ class Broker:
         limits = self._settings.limits
         known = self.directory.knows_sender if door.accept == "known" else None
         interface = Interface(f"hl7-{number}", known, door.on_transient)
+        try:
+            profiles = self.mappings.profiles(door.profile)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"hl7.profile: {error}") from None
         orders = OrderDoor(
-            self.database, interface, self.mappings.profiles(door.profile), zone=self._settings.zone(),
+            self.database, interface, profiles, zone=self._settings.zone(),
             default_station=self._settings.worklist.default_station,
         )  # fmt: skip
         return MllpServer(

@@ -122,7 +122,7 @@ class Hl7Listener(_Section):
     accept: Literal["known", "any"] = "any"
     on_transient: Literal["close", "AE", "AR"] = "close"
     answers: Literal["ack", "order"] = "ack"
-    profile: str = ""
+    profile: str = "ihe"
     processing_ids: Annotated[tuple[Literal["P", "T", "D"], ...], Field(min_length=1)] = ("P",)
     receiving: tuple[str, ...] = ()
     optional_fields: tuple[Literal["MSH-3", "MSH-4", "MSH-5", "MSH-6", "MSH-7", "MSH-11", "MSH-12"], ...] = (
@@ -212,6 +212,7 @@ class LimitsSection(_Section):
     association_idle_timeout: Seconds = 600
     dicom_object: Count = 64 * 1024**3
     small_object: Annotated[int, Field(ge=0, le=1024**2)] = 32 * 1024
+    web_body: Count = 1024**2
 
 
 class LogSection(_Section):
@@ -222,12 +223,19 @@ class LogSection(_Section):
     identifiers: bool = False
 
 
+def _token(value: str) -> str:
+    """A bearer token (RFC 6750 2.1) that cannot be guessed."""
+    if value and not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,}=*", value):
+        raise ValueError("at least 16 letters, digits and ._~+/-, or empty")
+    return value
+
+
 class WebSection(_Section):
     """`[web]`: health, metrics, REST and pages."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    admin_token: str = ""
+    admin_token: Annotated[str, AfterValidator(_token)] = ""
 
 
 class Settings(BaseSettings):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from broker import __version__, telemetry
+from broker import __version__
+from broker.admin import problems
+from broker.admin.access import Access
 from broker.admin.views import Overview, Sources
-from broker.errors import Unavailable
 
 _HERE = Path(__file__).parent
 _HEADERS = {
@@ -25,18 +26,27 @@ _HEADERS = {
 }
 
 
-def create_app(sources: Sources) -> FastAPI:
-    """Build the application. Shows no patient data: nobody has signed in."""
+def create_app(
+    sources: Sources, routers: Sequence[APIRouter] = (), *, token: str = "", body_limit: int = 1_048_576
+) -> FastAPI:
+    """Build the application; what `routers` serve is for admins alone (`admin.access`).
+
+    `token`: bearer token with the admin role, empty for none. `body_limit`: bytes of a request's body.
+    """
     app = FastAPI(title="Worklist broker", version=__version__, openapi_url="/api/docs", docs_url=None, redoc_url=None)
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
-    _guard(app)
+    problems.handle(app)
+    app.add_middleware(Access, token=token, limit=body_limit)
+    _harden(app)
     _health(app, sources)
     _overview(app, sources)
+    for router in routers:
+        app.include_router(router)
     return app
 
 
-def _guard(app: FastAPI) -> None:
-    """Headers on every answer, and passing trouble as 503 without a word about its cause."""
+def _harden(app: FastAPI) -> None:
+    """Headers on every answer."""
 
     @app.middleware("http")
     async def harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -44,11 +54,6 @@ def _guard(app: FastAPI) -> None:
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         return response
-
-    @app.exception_handler(Unavailable)
-    async def unavailable(request: Request, error: Unavailable) -> Response:
-        telemetry.logger().warning("web.unavailable", error=telemetry.describe(error))
-        return JSONResponse({"detail": "passing trouble", "code": error.code}, status_code=503)
 
 
 def _health(app: FastAPI, sources: Sources) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from broker import __version__, telemetry
+from broker.cli import hl7, mapping
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
 )  # fmt: skip
 site = typer.Typer(no_args_is_help=True, help="Nodes and rules.")
 app.add_typer(site, name="site")
+app.add_typer(mapping.app, name="mapping")
+app.add_typer(hl7.app, name="hl7")
 
 Config = Annotated[
     Path | None,

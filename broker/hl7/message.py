@@ -144,6 +144,14 @@ class Segment:
         text = _part(text, self._separators.repetition, repetition)
         return Repetition(text, self._separators, self._codec).get(component, subcomponent)
 
+    def with_first(self, number: int, repetition: int) -> Segment:
+        """This segment with one repetition (from 0) of a field in front of the others."""
+        mark = self._separators
+        parts = self.field(number).split(mark.repetition)
+        fields = list(self._fields or ())
+        fields[number] = mark.repetition.join([parts[repetition], *parts[:repetition], *parts[repetition + 1 :]])
+        return Segment(mark.field.join(fields), mark, self._codec, self.sequence, self.parent)
+
     def at(self, number: int) -> str:
         """Location of a field for ERR-2: `PID^1^3`."""
         return f"{self.name}^{self.sequence}^{number}"

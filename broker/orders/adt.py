@@ -11,6 +11,7 @@ from datetime import tzinfo
 from broker.hl7.message import DELETE, Message, Repetition, Segments
 from broker.orders import patients
 from broker.orders.convert import Unusable, instant, text
+from broker.orders.identifiers import by_authority
 from broker.orders.mapping import read_patient
 from broker.orders.patients import (
     Arrival,
@@ -192,6 +193,6 @@ EVENTS: Mapping[str, Callable[[_Reading], list[Change]]] = {
 
 def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     """The changes an ADT message asks for, times on the site's wall clock."""
-    reading = _Reading(message, profile, zone)
+    reading = _Reading(by_authority(message, profile.identifiers.patient_authorities), profile, zone)
     changes = EVENTS[reading.event.trigger](reading)
     return Conversion(tuple(changes), reading.findings.all())

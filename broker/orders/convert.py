@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import TYPE_CHECKING
 
 from broker.hl7.message import DELETE, Repetition
-from broker.orders.profile import Profile
 from broker.orders.values import Document
+
+if TYPE_CHECKING:
+    from broker.orders.profile import Profile  # which checks its default values with these functions
 
 _LENGTH = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240, "AE": 16, "UI": 64, "UC": 4096, "UT": 65536}
 _LINES = frozenset({"LT", "ST", "UT"})  # VRs that may hold line breaks and backslashes

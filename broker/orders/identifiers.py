@@ -9,10 +9,34 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection
-from uuid import UUID
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID, uuid5
+
+from broker.hl7.message import Message, Segment
 
 SHORT = 16  # characters of an SH value
+_STUDIES = UUID("6f1b1d0e-56a0-5d0b-9a5e-1f0b8f5a7c11")  # name space of study UIDs made from accession numbers
+
+AccessionSource = Literal["message", "filler", "placer", "generate", "refuse"]
+ProcedureSource = Literal["message", "accession", "generate", "refuse"]
+StepSource = Literal["message", "generate", "refuse"]
+UidPolicy = Literal["generate", "from-accession", "require"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identifiers:
+    """Policies of a mapping. Each sequence is tried in its order; `generate` and `refuse` end it."""
+
+    patient_authorities: tuple[str, ...] = ()
+    accession: tuple[AccessionSource, ...] = ("message", "filler", "placer")
+    study_instance_uid: UidPolicy = "generate"
+    requested_procedure_id: tuple[ProcedureSource, ...] = ("message", "accession", "generate")
+    step_id: tuple[StepSource, ...] = ("message", "generate")
+
+
+DEFAULT = Identifiers()
 
 
 class Minter:
@@ -39,9 +63,25 @@ def _fits(number: str) -> str:
     return number if 0 < len(number) <= SHORT and "\\" not in number else ""
 
 
-def accession(message: str, stored: str, filler: str, placer: str) -> str:
-    """Accession number: message, stored, filler or placer order number if it fits, else empty."""
-    return message or stored or _fits(filler) or _fits(placer)
+def _first(order: Sequence[str], message: str, stored: str, others: dict[str, str], made: str) -> str:
+    """Value of the first source that has one. A stored value gives way only to one of the message, if that leads."""
+    if message and order[:1] == ("message",):
+        return message
+    if stored:
+        return stored
+    for source in order:
+        if value := made if source == "generate" else {"message": message, **others}.get(source, ""):
+            return value
+    return ""
+
+
+def accession(
+    message: str, stored: str, filler: str, placer: str,
+    order: Sequence[AccessionSource] = DEFAULT.accession, mint: Minter | None = None,
+) -> str:  # fmt: skip
+    """Accession number by the sources of `order`; empty if none has one. Order numbers count only if they fit."""
+    made = mint.short("A") if mint is not None and "generate" in order else ""
+    return _first(order, message, stored, {"filler": _fits(filler), "placer": _fits(placer)}, made)
 
 
 def study_instance_uid(message: str, stored: str, mint: Minter) -> str:
@@ -49,17 +89,52 @@ def study_instance_uid(message: str, stored: str, mint: Minter) -> str:
     return message or stored or mint.uid()
 
 
-def requested_procedure_id(message: str, stored: str, accession: str, used: Collection[str], mint: Minter) -> str:
-    """Requested Procedure ID: message, stored, the accession number if no other procedure has it, generated."""
+def study_from_accession(accession: str, issuer: str, procedure: str, number: str) -> tuple[str, ...]:
+    """Study Instance UIDs made from an accession number, the first that is free is to be used (PS3.5 B.2).
+
+    The same number of the same issuer always makes the same: `2.25.` and the integer of a version 5 UUID. Further
+    procedures of one number differ by their identifier, further orders with one number by their order number.
+    """
+    named = (f"{issuer}^{accession}", f"{issuer}^{accession}^{procedure}", f"{issuer}^{accession}^{procedure}^{number}")
+    return tuple(f"2.25.{uuid5(_STUDIES, name).int}" for name in named) if accession else ()
+
+
+def requested_procedure_id(
+    message: str, stored: str, accession: str, used: Collection[str], mint: Minter,
+    order: Sequence[ProcedureSource] = DEFAULT.requested_procedure_id,
+) -> str:  # fmt: skip
+    """Requested Procedure ID by the sources of `order`; the accession number only if no other procedure has it."""
     derived = _fits(accession)
-    return message or stored or (derived if derived not in used else "") or mint.short("RP")
+    value = _first(order, message, stored, {"accession": derived if derived not in used else ""}, "")
+    return value or (mint.short("RP") if "generate" in order else "")
 
 
-def step_id(message: str, stored: str, mint: Minter) -> str:
-    """Scheduled Procedure Step ID: message, stored, generated; two steps never share one."""
-    return message or stored or mint.short("SPS")
+def step_id(message: str, stored: str, mint: Minter, order: Sequence[StepSource] = DEFAULT.step_id) -> str:
+    """Scheduled Procedure Step ID: message, stored, generated if `order` says so; two steps never share one."""
+    return _first(order, message, stored, {}, "") or (mint.short("SPS") if "generate" in order else "")
 
 
 def stations(message: tuple[str, ...], stored: tuple[str, ...], default: str) -> tuple[str, ...]:
     """Scheduled Station AE Titles: message, stored, the default."""
     return message or stored or (default,)
+
+
+def by_authority(message: Message, authorities: Sequence[str]) -> Message:
+    """The message with the PID-3 of the first authority in front that has one there; unchanged if none has.
+
+    An authority is named by its namespace or universal identifier (PID-3.4.1, PID-3.4.2).
+    """
+    if not authorities:
+        return message
+    changed = [_promoted(segment, authorities) if segment.name == "PID" else segment for segment in message]
+    return Message(message.header, changed)
+
+
+def _promoted(pid: Segment, authorities: Sequence[str]) -> Segment:
+    repetitions = pid.repetitions(3)
+    for authority in authorities:
+        for number, repetition in enumerate(repetitions):
+            named = (repetition.get(4, 1).strip(), repetition.get(4, 2).strip())
+            if repetition.get(1).strip() and authority in named:
+                return pid.with_first(3, number)
+    return pid

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 from broker.hl7.message import DELETE, Message, Segments
-from broker.orders import lifecycle
+from broker.orders import lifecycle, stations
+from broker.orders.identifiers import by_authority
 from broker.orders.lifecycle import Action
 from broker.orders.moments import oddity, span
 from broker.orders.profile import Profile
+from broker.orders.provenance import Origin
 from broker.orders.reader import Findings, Reader
 from broker.orders.values import (
     Conversion,
@@ -54,6 +56,7 @@ class _Group:
 
 def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     """The order changes of a message, times on the site's wall clock."""
+    message = by_authority(message, profile.identifiers.patient_authorities)
     findings = Findings()
     groups = list(_groups(message, findings))
     required = not groups or any(group.acts for group in groups)
@@ -102,11 +105,12 @@ def _patient(message: Message, profile: Profile, zone: tzinfo, findings: Finding
 
 def read_patient(view: Segments, profile: Profile, zone: tzinfo, findings: Findings) -> PatientChange:
     """The patient of a PID segment; the name may be missing, an identifier may not (HL7 2.5.1 §3.4.2)."""
-    if view.get("PID-3.1").strip() in {"", DELETE}:
+    sources = [source for a in profile.sections["patient"] if a.keyword == "PatientID" for source in a.sources]
+    if all(view.get(source.path).strip() in {"", DELETE} for source in sources):
         findings.add(view.at("PID-3"), "101", "Patient identifier is missing")
     attributes = Reader(view, profile, zone, findings).section("patient")
     issuer = attributes.get("IssuerOfPatientID", "")
-    return PatientChange(attributes.get("PatientID", ""), issuer, attributes)
+    return PatientChange(attributes.get("PatientID", ""), issuer, attributes, profile.defaults.get("patient", {}))
 
 
 def _groups(message: Message, findings: Findings) -> Iterator[_Group]:
@@ -148,10 +152,17 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         procedures=(),
         parent=_parent(view),
         ordered=span(view.get("ORC-9.1"), zone),
-        parks=profile.unknown_order_cancel == "park",
+        parks=profile.policy.unknown_order_cancel == "park",
+        accession_location=reader.where("request", "AccessionNumber"),
+        defaults={**profile.defaults.get("visit", {}), **profile.defaults.get("request", {})},
+        identifiers=profile.identifiers,
+        start_required=profile.policy.start_missing == "refuse",
     )
+    around = {**patient.attributes, **change.visit, **request, "AccessionNumber": change.accession}
+    if group.control in lifecycle.NEW:
+        around = {**patient.defaults, **change.defaults, **around}
     for step in group.steps:
-        procedure = _procedure(step, group, profile, zone, findings)
+        procedure = _procedure(step, group, around, profile, zone, findings)
         change = replace(change, procedures=_with_procedure(change.procedures, procedure, findings))
     return change
 
@@ -194,11 +205,16 @@ def _parent(view: Segments) -> OrderKeys | None:
     return OrderKeys(placer, filler) if placer.number or filler.number else None
 
 
-def _procedure(view: Segments, group: _Group, profile: Profile, zone: tzinfo, findings: Findings) -> ProcedureChange:
+def _procedure(
+    view: Segments, group: _Group, around: Document, profile: Profile, zone: tzinfo, findings: Findings
+) -> ProcedureChange:
     reader = Reader(view, profile, zone, findings)
     attributes = reader.section("procedure")
     step = reader.section("step") if group.writes else _identified(reader, profile)
-    modality = step.get("Modality", "")
+    if group.writes:
+        step = _placed(step, {**around, **attributes}, view, group, profile)
+    defaults = profile.defaults.get("step", {})
+    modality = step.get("Modality", defaults.get("Modality", "") if group.control in lifecycle.NEW else "")
     if modality and profile.modalities and modality not in profile.modalities:
         findings.add(reader.where("step", "Modality"), "103", "Modality is not known")
     elif group.control in lifecycle.NEW and not modality:
@@ -216,6 +232,8 @@ def _procedure(view: Segments, group: _Group, profile: Profile, zone: tzinfo, fi
         attributes=step,
         start_location=reader.where("step", "ScheduledProcedureStepStartDate"),
         modality_location=reader.where("step", "Modality"),
+        step_location=reader.where("step", "ScheduledProcedureStepID"),
+        defaults=defaults,
     )
     return ProcedureChange(
         requested_procedure_id=attributes.get("RequestedProcedureID", ""),
@@ -223,6 +241,8 @@ def _procedure(view: Segments, group: _Group, profile: Profile, zone: tzinfo, fi
         attributes=attributes if group.writes else {},
         steps=(change,),
         uid_location=reader.where("procedure", "StudyInstanceUID"),
+        id_location=reader.where("procedure", "RequestedProcedureID"),
+        defaults=profile.defaults.get("procedure", {}),
     )
 
 
@@ -233,6 +253,25 @@ def _check_start(step: Document, where: str, zone: tzinfo, findings: Findings) -
         findings.add(where, "102", "Start does not exist that day, clocks go forward: kept as sent", "W")
     elif kind == "repeated":
         findings.add(where, "102", "Start comes twice that day, clocks go back: kept as sent", "W")
+
+
+def _placed(step: Document, around: Document, view: Segments, group: _Group, profile: Profile) -> Document:
+    """Attributes of a step with the station that the rules of the profile give it."""
+    if not profile.stations:
+        return step
+    known = {**around, **step}
+    if group.control in lifecycle.NEW:
+        known = {**profile.defaults.get("procedure", {}), **profile.defaults.get("step", {}), **known}
+    rule = stations.choose(profile.stations, known, view, complete=group.control in lifecycle.NEW)
+    if rule is None:
+        return step
+    placed = stations.assigned(step, rule, profile.defaults.get("step", {}))
+    if profile.trace is not None:
+        for keyword in (stations.STATION, stations.NAME, stations.LOCATION):
+            if placed.get(keyword, "") != step.get(keyword, ""):
+                origin = Origin("step", keyword, placed.get(keyword, ""), "station", note=f"rule {rule.number}")
+                profile.trace.note(view, origin)
+    return placed
 
 
 def _identified(reader: Reader, profile: Profile) -> Document:

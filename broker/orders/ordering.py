@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
 from broker.orders import answer as answers
-from broker.orders import events, lifecycle, patients, plan
+from broker.orders import events, identifiers, lifecycle, patients, plan
 from broker.orders.identifiers import Minter
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Document, EntityId, Order, OrderChange, Patient, Plan
@@ -122,6 +122,12 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
         ends = lifecycle.REPLACED if change.replaces else ()
         overtakers = {number: stone for number, stone in overtakers.items() if stone.control not in ends}
     uids = [procedure.study_instance_uid for procedure in change.procedures if procedure.study_instance_uid]
+    if change.identifiers.study_instance_uid == "from-accession":
+        before = stored.accession if stored else ""
+        order = change.identifiers.accession
+        accession = identifiers.accession(change.accession, before, change.filler.number, change.placer.number, order)
+        for procedure in change.procedures:
+            uids += plan.study_candidates(change, procedure, accession)
     situation = plan.Situation(
         stored=stored,
         patient=known,

@@ -104,12 +104,23 @@ def _older(change: OrderChange, written: Written, sender: str) -> bool:
     return change.sent is not None and bool(written.sent_from) and change.sent.end <= written.sent_from
 
 
+def study_candidates(change: OrderChange, procedure: ProcedureChange, accession: str) -> tuple[str, ...]:
+    """Study Instance UIDs for a procedure that could be made of its accession number, the best first."""
+    if change.identifiers.study_instance_uid != "from-accession":
+        return ()
+    issuers = [*change.request.get("IssuerOfAccessionNumberSequence", []), {}]
+    issuer = issuers[0].get("UniversalEntityID") or issuers[0].get("LocalNamespaceEntityID", "")
+    number = change.filler.number or change.placer.number
+    return identifiers.study_from_accession(accession, issuer, procedure.requested_procedure_id, number)
+
+
 class _Writing:
     """Creates or updates an order; collects findings on the way."""
 
     def __init__(self, change: OrderChange, now: Situation) -> None:
         self._change, self._now = change, now
         self._findings: list[Finding] = []
+        self._made: set[str] = set()  # Study Instance UIDs made of the accession number
 
     def plan(self) -> Plan:
         change, stored = self._change, self._now.stored
@@ -120,15 +131,20 @@ class _Writing:
             filler = EntityId(self._now.mint.short("F"))
             given = {"FillerOrderNumberImagingServiceRequest": filler.number}
         accession = identifiers.accession(
-            change.accession, stored.accession if stored else "", filler.number, placer.number
-        )
+            change.accession, stored.accession if stored else "", filler.number, placer.number,
+            change.identifiers.accession, self._now.mint,
+        )  # fmt: skip
+        if not accession and "refuse" in change.identifiers.accession:
+            self._missing(change.accession_location, "Accession number is missing")
         order = Order(
             row=stored.row if stored else None,
             patient=self._patient(),
             placer=placer,
             filler=filler,
             accession=accession,
-            attributes=merged(stored.attributes if stored else {}, {**change.visit, **change.request, **given}),
+            attributes=merged(
+                stored.attributes if stored else change.defaults, {**change.visit, **change.request, **given}
+            ),
             procedures=self._procedures(accession),
             written=self._written(),
         )
@@ -151,7 +167,7 @@ class _Writing:
         asked = self._change.patient
         known = self._now.stored.patient if self._now.stored else self._now.patient
         if known is None:
-            return Patient(None, asked.patient_id, asked.issuer, merged({}, asked.attributes))
+            return Patient(None, asked.patient_id, asked.issuer, merged(asked.defaults, asked.attributes))
         return replace(known, attributes=merged(known.attributes, asked.attributes))
 
     def _procedures(self, accession: str) -> tuple[Procedure, ...]:
@@ -196,15 +212,41 @@ class _Writing:
             text = "Examination has begun: its Study Instance UID is kept"
             self._findings.append(Finding(change.uid_location, "0", text, "W"))
             uid = old.study_instance_uid
+        procedure_id = identifiers.requested_procedure_id(
+            change.requested_procedure_id, old.requested_procedure_id if old else "", accession, used, now.mint,
+            self._change.identifiers.requested_procedure_id,
+        )  # fmt: skip
+        if not procedure_id:
+            self._missing(change.id_location, "Requested procedure id is missing")
         return Procedure(
             row=old.row if old else None,
-            requested_procedure_id=identifiers.requested_procedure_id(
-                change.requested_procedure_id, old.requested_procedure_id if old else "", accession, used, now.mint
-            ),
-            study_instance_uid=identifiers.study_instance_uid(uid, old.study_instance_uid if old else "", now.mint),
-            attributes=merged(old.attributes if old else {}, change.attributes),
+            requested_procedure_id=procedure_id,
+            study_instance_uid=self._study(change, uid, old, accession),
+            attributes=merged(old.attributes if old else change.defaults, change.attributes),
             steps=self._steps(change.steps, old.steps if old else ()),
         )
+
+    def _study(self, change: ProcedureChange, uid: str, old: Procedure | None, accession: str) -> str:
+        """Study Instance UID by the policy of the mapping."""
+        policy = self._change.identifiers.study_instance_uid
+        if not uid and old is None and policy == "require":
+            self._missing(change.uid_location, "Study Instance UID is missing")
+        if not uid and old is None and policy == "from-accession":
+            made = study_candidates(self._change, change, accession)
+            free = [made_uid for made_uid in made if made_uid not in {*self._now.owners, *self._made}]
+            if not made:
+                self._missing(self._change.accession_location, "Accession number is missing")
+            elif not free:
+                text = "Study Instance UID made from the accession number belongs to another procedure"
+                self._findings.append(Finding(self._change.accession_location, "205", text))
+            uid = free[0] if free else ""
+            self._made.add(uid)
+        return identifiers.study_instance_uid(uid, old.study_instance_uid if old else "", self._now.mint)
+
+    def _missing(self, location: str, text: str) -> None:
+        finding = Finding(location, "101", text)
+        if finding not in self._findings:
+            self._findings.append(finding)
 
     def _steps(self, changes: tuple[StepChange, ...], stored: tuple[Step, ...]) -> tuple[Step, ...]:
         result = list(stored)
@@ -238,17 +280,23 @@ class _Writing:
 
     def _step(self, change: StepChange, old: Step | None, position: int) -> Step:
         now = self._now
-        attributes = merged(old.attributes if old else {}, change.attributes)
-        if not attributes.get("ScheduledProcedureStepStartDate"):
+        attributes = merged(old.attributes if old else change.defaults, change.attributes)
+        if not attributes.get("ScheduledProcedureStepStartDate") and self._change.start_required:
+            self._missing(change.start_location, "Start is missing")
+        elif not attributes.get("ScheduledProcedureStepStartDate"):
             attributes["ScheduledProcedureStepStartDate"] = now.received[:8]
             attributes["ScheduledProcedureStepStartTime"] = now.received[8:]
             text = "Start is missing: the time of receipt is used"
             self._findings.append(Finding(change.start_location, "101", text, "W"))
         if not attributes.get("Modality"):
             self._findings.append(Finding(change.modality_location, "101", "Modality is missing"))
-        stations = identifiers.stations(change.stations, old.stations if old else (), now.default_station)
-        attributes["ScheduledStationAETitle"] = list(stations)
-        step_id = identifiers.step_id(change.step_id, old.step_id if old else "", now.mint)
+        before = old.attributes if old else change.defaults
+        known = tuple(before.get("ScheduledStationAETitle", ()))
+        attributes["ScheduledStationAETitle"] = list(identifiers.stations(change.stations, known, now.default_station))
+        order = self._change.identifiers.step_id
+        step_id = identifiers.step_id(change.step_id, old.step_id if old else "", now.mint, order)
+        if not step_id:
+            self._missing(change.step_location, "Scheduled procedure step id is missing")
         status = old.status if old else lifecycle.SCHEDULED
         held = old.held if old else self._change.order_status == "HD"
         return Step(old.row if old else None, step_id, position, status, attributes, held)

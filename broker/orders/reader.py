@@ -10,12 +10,16 @@ from broker.hl7.findings import Finding
 from broker.hl7.message import DELETE, Repetition, Segment, Segments
 from broker.orders import convert, names
 from broker.orders.profile import Attribute, Profile, Source
+from broker.orders.provenance import How, Origin
 from broker.orders.values import Document
 
 # what must be right for the order to be used; anything else unusable is left out with a warning
 _STRICT = convert.EXACT | {
     "PatientBirthDate", "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime",
 }  # fmt: skip
+
+
+_ISSUER = "IssuerOfPatientID"
 
 
 class Findings:
@@ -54,25 +58,48 @@ class Reader:
         }
 
     def section(self, name: str) -> Document:
-        """Attributes of a section; absent ones are left out, deleted ones are empty."""
+        """Attributes of a section; absent ones are left out, deleted ones are empty.
+
+        An issuer of patient identifiers that is left out has its default value at once: it is part of the identifier.
+        """
         result: Document = {}
         for attribute in self._profile.sections[name]:
-            value = self.value(attribute)
+            value, source = self._found(attribute)
+            if value is None and attribute.keyword == _ISSUER:
+                value = self._profile.defaults.get(name, {}).get(_ISSUER)
             if value is not None:
                 result[attribute.keyword] = value
+                self._note(name, attribute.keyword, value, source)
         return result
 
     def value(self, attribute: Attribute) -> Any:
         """Value of an attribute from the first source that holds something, None from none."""
+        return self._found(attribute)[0]
+
+    def _found(self, attribute: Attribute) -> tuple[Any, Source | None]:
         gathered: list[Document] = []
+        first = None
         for source in attribute.sources:
             segments = self._view.all(source.path.segment, source.path.parent)
             value = self._special[source.kind](attribute, source, segments) if segments else None
             if source.kind == "IDS":
+                first = first or (source if value else None)
                 gathered += [item for item in value or [] if item not in gathered]
             elif value is not None:
-                return value
-        return gathered or None
+                return value, source
+        return gathered or None, first
+
+    def _note(self, section: str, keyword: str, value: Any, source: Source | None) -> None:
+        """Leave a note of where a value comes from, if somebody asked."""
+        if self._profile.trace is None:
+            return
+        origin = Origin(section, keyword, value, "default")
+        if source is not None:
+            place = source.path
+            how: How = "table" if keyword in self._profile.values and value != "" else "message"
+            raw = self._view.get(place).strip() if how == "table" else ""
+            origin = Origin(section, keyword, value, how, source.text, self._view.at(place), raw)
+        self._profile.trace.note(self._view, origin)
 
     def where(self, section: str, keyword: str) -> str:
         """Location at which an attribute would be expected: its first source whose segment is there."""
@@ -84,10 +111,15 @@ class Reader:
         return "MSH^1"
 
     def _repetitions(self, attribute: Attribute, source: Source, segments: list[Segment]) -> list[Repetition]:
-        """What a source offers: the first segment, all of them for attributes with several values."""
+        """What a source offers: the first segment, all of them for attributes with several values.
+
+        Of a field alone all repetitions, of a part of it only one for attributes with one value: a part that is empty
+        there must not come from another repetition (the issuer of another identifier).
+        """
         chosen = segments if attribute.multiple else segments[:1]
         found = [repetition for segment in chosen for repetition in segment.repetitions(source.path.field)]
-        return found[source.path.repetition - 1 :]
+        first = source.path.repetition - 1
+        return found[first : first + 1] if source.path.component and not attribute.multiple else found[first:]
 
     def _unusable(self, attribute: Attribute, source: Source) -> None:
         severity = "E" if attribute.keyword in _STRICT else "W"

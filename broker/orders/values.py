@@ -7,10 +7,11 @@ keyword means "as before", an empty value (`""` or `[]`) means "delete".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker.hl7.findings import Finding
+from broker.orders.identifiers import DEFAULT, Identifiers
 from broker.store.orders_rows import Document, EntityId, Order, Patient, Procedure, Step, Written
 
 __all__ = [
@@ -31,11 +32,15 @@ class Change(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PatientChange:
-    """A patient under an identifier; `attributes` include PatientID and IssuerOfPatientID."""
+    """A patient under an identifier; `attributes` include PatientID and IssuerOfPatientID.
+
+    `defaults`, here and below, are attributes of one that is not stored yet, under those of the message.
+    """
 
     patient_id: str
     issuer: str
     attributes: Document
+    defaults: Document = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class StepChange:
     attributes: Document
     start_location: str = "ORC^1^7"
     modality_location: str = "OBR^1^24"
+    step_location: str = "OBR^1^20"
+    defaults: Document = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,8 @@ class ProcedureChange:
     attributes: Document
     steps: tuple[StepChange, ...]
     uid_location: str = "ZDS^1^1"
+    id_location: str = "OBR^1^19"
+    defaults: Document = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,10 @@ class OrderChange:
     ordered: Span | None = None
     sent: Span | None = None
     parks: bool = False
+    accession_location: str = "OBR^1^18"
+    defaults: Document = field(default_factory=dict)
+    identifiers: Identifiers = DEFAULT
+    start_required: bool = False  # an order without a start is refused
 
     def step_names(self) -> StepNames:
         """The steps it names."""

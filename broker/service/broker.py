@@ -16,17 +16,20 @@ from contextlib import ExitStack
 
 from broker import __version__, telemetry
 from broker.admin.app import create_app
+from broker.admin.mappings import router as mapping_routes
 from broker.admin.views import Sources
 from broker.delivery.lane import DicomDelivery
 from broker.errors import ConfigurationError
-from broker.orders.profile import built_in
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
 from broker.service.channel import Task
+from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
+from broker.service.mapping_desk import MappingDesk
+from broker.service.mappings import Mappings
 from broker.service.messaging import Messaging
 from broker.service.site import compile_site, in_force
 from broker.service.web import WebServer
@@ -58,6 +61,8 @@ class Broker:
         self._documents = in_force(self.database, settings.service.site)
         site = compile_site(*self._documents)
         self.directory = Directory(site.nodes)
+        self.mappings = Mappings(self.database)
+        self.mappings.first_import(settings.service.site.parent / "mapping")
         remotes = Remotes(
             settings.dicom.ae_title, self.directory.nodes, tls_files(settings), settings.service.site.parent
         )
@@ -65,17 +70,23 @@ class Broker:
         self.dispatcher = self._dispatcher()
         self._imaging = Imaging(settings, self.database, self.directory, site.rules, self.spool, self.dispatcher.wake)
         self._stack.callback(self._imaging.close)
-        self._messaging = Messaging(settings, self.database, self.directory, lambda header: built_in())
+        self._messaging = Messaging(settings, self.database, self.directory, self.mappings.profiles)
         self._workers = Workers(data.lock, self.dispatcher.wake, fail)
         self.monitor = Monitor(
             settings, self.database, self.directory, site.rules, self._imaging, self._messaging, self._workers
         )
         sources = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
-        self._web = WebServer(create_app(sources), settings.web.host, settings.web.port)
+        desk = MappingDesk(self.database, self.mappings, settings.zone(), settings.worklist.default_station)
+        app = create_app(
+            sources, [mapping_routes(desk)], token=settings.web.admin_token, body_limit=settings.limits.web_body
+        )
+        self._web = WebServer(app, settings.web.host, settings.web.port)
+        self._control = ControlServer(app, settings.service.data_dir)
         self.monitor.web = self._web
         self._housekeeping = Housekeeping(self.database, self.directory)
         self._housekeeping.keep_spool(self.spool, settings.delivery.keep_days)
         self._housekeeping.forget_cancels(settings.orders.keep_cancels_days)
+        self._housekeeping.keep_mappings(self.mappings.refresh)
         self._running: asyncio.Task[None] | None = None
 
     # --- parts -------------------------------------------------------------------------------------------
@@ -107,6 +118,7 @@ class Broker:
         await self._workers.start(self._tasks())
         await self._messaging.start()
         await self._open("web", self._web.start)
+        await self._open_control()
         self._running = asyncio.get_running_loop().create_task(self.dispatcher.run())
         self._running.add_done_callback(self._died)
         self._housekeeping.start()
@@ -122,6 +134,12 @@ class Broker:
         for address in self.monitor.addresses().get(name, []):
             telemetry.logger().info("listener.open", listener=name, host=address[0], port=address[1])
 
+    async def _open_control(self) -> None:
+        try:
+            await self._control.start()
+        except OSError as error:
+            raise ConfigurationError(f"service.data_dir: no control socket: {error.strerror or error}") from None
+
     async def stop(self, grace: float) -> None:
         """End within about `grace` seconds: doors, lanes, housekeeping, writer."""
         telemetry.logger().info("service.stopping")
@@ -130,7 +148,7 @@ class Broker:
         await self._delivery.close()
         if self._running is not None:
             await self._running
-        await self._web.stop()
+        await asyncio.gather(self._web.stop(), self._control.stop())
         await asyncio.to_thread(self._housekeeping.stop)
         await asyncio.to_thread(self.close)
         telemetry.logger().info("service.stopped")

@@ -48,6 +48,14 @@ class Housekeeping:
 
         self._add("cancels", expire, 86_400, first=datetime.now(UTC))
 
+    def keep_mappings(self, refresh: Callable[[], object]) -> None:
+        """Look for mapping profiles that other processes have published."""
+
+        def look() -> None:
+            refresh()
+
+        self._add("mappings", look, 5)
+
     def start(self) -> None:
         """Begin."""
         self._scheduler.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from broker import telemetry
 from broker.errors import ConfigurationError
@@ -23,8 +23,13 @@ from broker.tls import TlsContexts, TlsFiles
 class Messaging:
     """All listeners: a plain one and one for TLS for each interface, as configured."""
 
-    def __init__(self, settings: Settings, database: Database, directory: Directory, profiles: Profiles) -> None:
-        """Nothing is open yet. Raises ConfigurationError that names the key."""
+    def __init__(
+        self, settings: Settings, database: Database, directory: Directory, profiles: Callable[[str], Profiles]
+    ) -> None:
+        """Nothing is open yet. `profiles` by the name of the one for senders that no profile claims.
+
+        Raises ConfigurationError that names the key.
+        """
         self._settings = settings
         self._database = database
         self._profiles = profiles
@@ -35,8 +40,12 @@ class Messaging:
             self._add(listener, interface_of(listener, place, known), place)
 
     def _add(self, listener: Hl7Listener, interface: Interface, place: str) -> None:
+        try:
+            profiles = self._profiles(listener.profile)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{place}.profile: {error}") from None
         orders = OrderDoor(
-            self._database, interface, self._profiles, zone=self._settings.zone(),
+            self._database, interface, profiles, zone=self._settings.zone(),
             default_station=self._settings.worklist.default_station,
         )  # fmt: skip
         if listener.plain:

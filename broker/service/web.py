@@ -1,4 +1,4 @@
-"""uvicorn inside the broker's event loop, on a socket of ours."""
+"""uvicorn inside the broker's event loop, on sockets of ours."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from broker import telemetry
 
@@ -29,32 +31,32 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-class WebServer:
-    """Serves the application on `host:port`."""
+class Server:
+    """Serves an application on one listening socket."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        self._address = (host, port)
+    def __init__(self, app: ASGIApp, *, http: Any = "auto") -> None:
+        """`http`: uvicorn's protocol class."""
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_keep_alive=30,
             limit_concurrency=200, timeout_graceful_shutdown=2, h11_max_incomplete_event_size=65536, ws="none",
+            proxy_headers=False, http=http,
         )  # fmt: skip
         self._server = _Quiet(config)
 
+    def _bind(self) -> socket.socket:
+        """A listening socket. Raises OSError."""
+        raise NotImplementedError
+
     @property
-    def listening(self) -> tuple[str, int] | None:
-        """The bound address, None before start and after stop."""
-        if self._socket is None or self._task is None or self._task.done():
-            return None
-        host, port = self._socket.getsockname()[:2]
-        return str(host), int(port)
+    def bound(self) -> socket.socket | None:
+        """The listening socket, None before start and after stop."""
+        return None if self._task is None or self._task.done() else self._socket
 
     async def start(self) -> None:
         """Bind and serve. Raises OSError."""
-        host, port = self._address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=128)
+        self._socket = self._bind()
         self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[self._socket]))
         await self._server.up.wait()
 
@@ -69,3 +71,23 @@ class WebServer:
             telemetry.logger().warning("web.stop_late")
         if self._socket is not None:
             self._socket.close()
+
+
+class WebServer(Server):
+    """Serves the application on `host:port`."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        super().__init__(app)
+        self._address = (host, port)
+
+    @property
+    def listening(self) -> tuple[str, int] | None:
+        """The bound address, None before start and after stop."""
+        if self.bound is None:
+            return None
+        host, port = self.bound.getsockname()[:2]
+        return str(host), int(port)
+
+    def _bind(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        return socket.create_server(self._address, family=family, backlog=128)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, insert, select, text
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from broker.store import tables
 from broker.store.prepared import Prepared
@@ -67,3 +67,56 @@ def control_id_used(connection: Connection, message: Received) -> bool:
 
 def _named(message: Received) -> dict[str, str]:
     return {"sender": message.sender, "control_id": message.control_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which messages of the journal: by their rows, else by time (s since the epoch), sender and type."""
+
+    rows: tuple[int, ...] = ()
+    since: float = 0
+    until: float | None = None
+    sender: str = ""  # MSH-3|MSH-4, or MSH-3 alone
+    message_type: str = ""  # `ORM^O01`, or `ORM` alone
+    answer_code: str = ""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message of the journal with the code it was answered."""
+
+    row: int
+    received_at: float
+    sender: str
+    message_type: str
+    raw: bytes
+    accepted: bool
+    answer_code: str
+
+
+def select_messages(connection: Connection, selection: Selection) -> list[Stored]:
+    """The selected messages, oldest first; of more than `limit` the newest ones."""
+    t = tables.message.c
+    query = select(t.id, t.received_at, t.sender, t.message_type, t.raw, t.accepted, t.answer_code)
+    if selection.rows:
+        query = query.where(t.id.in_(selection.rows))
+    if selection.since:
+        query = query.where(t.received_at >= selection.since)
+    if selection.until is not None:
+        query = query.where(t.received_at < selection.until)
+    for column, wanted, mark in ((t.sender, selection.sender, "|"), (t.message_type, selection.message_type, "^")):
+        if wanted:
+            parts = (column == wanted) if mark in wanted else column.startswith(wanted + mark, autoescape=True)
+            query = query.where(parts)
+    if selection.answer_code:
+        query = query.where(t.answer_code == selection.answer_code)
+    rows = connection.execute(query.order_by(t.id.desc()).limit(selection.limit)).all()
+    return [Stored(r[0], r[1], r[2], r[3], bytes(r[4]), bool(r[5]), r[6]) for r in reversed(rows)]
+
+
+def add_note(connection: Connection, row: int, note: str) -> None:
+    """Append to the note of a message."""
+    t = tables.message
+    before = connection.execute(select(t.c.note).where(t.c.id == row)).scalar_one()
+    connection.execute(update(t).where(t.c.id == row).values(note=f"{before} {note}".strip()))

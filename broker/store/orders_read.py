@@ -149,6 +149,15 @@ def _patient_of(found: Sequence[Any]) -> Patient:
     return Patient(found[0], found[1], found[2], json.loads(found[3]), aliases)
 
 
+def patient_changed(connection: Connection, patient_id: str, issuer: str, after: float, before: float) -> bool:
+    """True if the patient was written last between two times (s since the epoch, both excluded)."""
+    table = tables.patient.c
+    query = select(table.id).where(
+        table.patient_id == patient_id, table.issuer == issuer, table.updated_at > after, table.updated_at < before
+    )
+    return connection.execute(query).first() is not None
+
+
 def load_order(connection: Connection, row: int) -> Order:
     """An order with its patient, procedures and steps."""
     (found,) = _ORDER.rows(connection, {"row": row})
@@ -215,3 +224,29 @@ def order_rows(connection: Connection) -> list[int]:
     """Rows of all orders, oldest first."""
     request = tables.service_request.c
     return list(connection.execute(select(request.id).order_by(request.id)).scalars())
+
+
+def answers_written(
+    connection: Connection, orders: Sequence[int], patients: Sequence[int], at: float
+) -> dict[int, Document]:
+    """Answers by step of those written at a time (s since the epoch), among the steps of all orders of some patients.
+
+    The patients of `orders` count too: what is told of one order may change what is shown in the others.
+    """
+    step, procedure, request = tables.scheduled_step, tables.requested_procedure, tables.service_request
+    owners = connection.execute(select(request.c.patient).where(request.c.id.in_(orders))).scalars()
+    query = (
+        select(step.c.id, step.c.answer)
+        .join_from(step, procedure)
+        .join(request)
+        .where(request.c.patient.in_({*patients, *owners}), step.c.updated_at == at)
+        .order_by(step.c.id)
+    )
+    return {row: json.loads(answer) for row, answer in connection.execute(query)}
+
+
+def answers_by_step(connection: Connection, steps: Sequence[int]) -> dict[int, Document]:
+    """Answers of some steps, by their rows."""
+    step = tables.scheduled_step.c
+    query = select(step.id, step.answer).where(step.id.in_(steps))
+    return {row: json.loads(answer) for row, answer in connection.execute(query)}

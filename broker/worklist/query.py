@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from broker.errors import BadContent
 from broker.orders.names import fold
+from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
 from broker.worklist.attributes import IGNORED, START_DATE, START_TIME, STATUS, STEP_SEQUENCE, WORKLIST, Attribute
 from broker.worklist.identifier import Element, Identifier
 from broker.worklist.times import Span, date_span, time_span
 from broker.worklist.wanted import Wanted, everything
-from broker.worklist.wildcard import Wildcard, compile_wildcard, has_wildcard
 
 MAX_CHOICES = 64  # patterns, names or ranges in one key; lists of plain values are not limited
 _WILD = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})

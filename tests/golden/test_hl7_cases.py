@@ -2,6 +2,7 @@
 
 A file has sections that begin with `== `. `message` (options `charset=` and `ends=`) is followed by its `answer`;
 the last section, `worklist`, holds the answer documents of all steps with their status.
+A line `mapping: NAME` before them chooses the profile of unclaimed senders beside the example mappings of `config`.
 The times and ids that change (MSH-7, MSH-10 of the answer) are masked.
 """
 
@@ -19,9 +20,11 @@ import pytest
 from sqlalchemy import Connection
 
 from broker.hl7.server import Peer
-from broker.orders.interface import Interface
+from broker.orders.interface import Interface, Profiles
 from broker.orders.listener import OrderDoor
 from broker.orders.profile import built_in
+from broker.orders.profile_book import ProfileBook
+from broker.orders.profile_document import read
 from broker.orders.story import Context
 from broker.store import orders_read
 from broker.store.database import Database
@@ -47,6 +50,17 @@ def sections(text: str) -> list[tuple[str, str]]:
     return list(zip(parts[1::2], (part.rstrip("\n") for part in parts[2::2]), strict=True))
 
 
+def mapping_of(title: str) -> Profiles:
+    """How the profile of a message is chosen in a case."""
+    named = re.search(r"^mapping: (\S+)$", title, flags=re.M)
+    if named is None:
+        return lambda header: built_in()
+    files = sorted((Path(__file__).parents[2] / "config" / "mapping").glob("*.toml"))
+    documents = [read(file.read_text(encoding="utf-8"), file.name) for file in files]
+    book = ProfileBook({document["name"]: document for document in documents})
+    return lambda header: book.choose(header, named[1])
+
+
 def masked(answer: bytes | None, charset: str) -> str:
     """An acknowledgement as lines, without what changes."""
     if answer is None:
@@ -69,9 +83,8 @@ def worklist(connection: Connection) -> str:
 def test_case(path: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     text = path.read_text(encoding="utf-8")
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
-    door = FixedDoor(
-        database, Interface("test"), lambda header: built_in(), zone=ZONE, default_station="UNASSIGNED"
-    )  # fmt: skip
+    profiles = mapping_of(text.split("== ", 1)[0])
+    door = FixedDoor(database, Interface("test"), profiles, zone=ZONE, default_station="UNASSIGNED")
     expected = [body for name, body in sections(text) if not name.startswith("message")]
     came: list[str] = []
     out = text.split("== ", 1)[0]

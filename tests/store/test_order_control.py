@@ -23,7 +23,7 @@ from broker.store.database import Database
 from broker.store.worklist import search
 from broker.worklist.plan import plan
 
-REFUSING = replace(profile.built_in(), unknown_order_cancel="refuse")
+REFUSING = replace(profile.built_in(), policy=profile.Policy(unknown_order_cancel="refuse"))
 
 
 def group(control: str, placer: str = "P1", filler: str = "", status: str = "", **more: str) -> list[str]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
 
 from broker.errors import BadContent
+from broker.wildcard import compile_wildcard
 from broker.worklist.match import matches
-from broker.worklist.wildcard import compile_wildcard
 
 
 def _step(**values: Any) -> dict[str, Any]:

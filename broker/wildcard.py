@@ -1,4 +1,4 @@
-"""DICOM wild cards: `*` any run of characters, `?` exactly one; no escape (PS3.4 C.2.2.2.4).
+"""Wild cards: `*` any run of characters, `?` exactly one; no escape (PS3.4 C.2.2.2.4). In queries and in mappings.
 
 All positions of the pattern are followed at once as bits of one integer, so the time is bounded by
 value length times pattern length / 64, whatever the pattern.

@@ -1,0 +1,91 @@
+"""Refusals of the web as `application/problem+json` (RFC 9457). Texts name fields, never their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from broker import telemetry
+from broker.errors import Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+PATH_LENGTH = 200  # characters of a field path: keys are the caller's own words
+# texts of these kinds of pydantic's errors hold nothing of the input
+_PLAIN = frozenset(
+    {
+        "missing", "extra_forbidden", "literal_error", "string_type", "int_type", "bool_type", "list_type", "dict_type",
+        "string_too_short", "string_too_long", "greater_than", "greater_than_equal", "less_than", "less_than_equal",
+        "too_long", "too_short", "model_attributes_type", "json_invalid",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong at one place of the body: a path like `patient/PatientID`, and why."""
+
+    path: str
+    text: str
+
+
+class Problem(Exception):
+    """A refusal with its HTTP status. `detail` and the errors go to the caller: no patient data."""
+
+    def __init__(
+        self, status: int, detail: str, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+
+def document(problem: Problem) -> dict[str, Any]:
+    """The members of a problem document."""
+    body: dict[str, Any] = {"title": HTTPStatus(problem.status).phrase, "status": problem.status}
+    if problem.detail:
+        body["detail"] = problem.detail
+    if problem.errors:
+        body["errors"] = [{"path": error.path[:PATH_LENGTH], "text": error.text} for error in problem.errors]
+    return body
+
+
+def answer(problem: Problem) -> JSONResponse:
+    """A problem as an HTTP answer."""
+    return JSONResponse(document(problem), problem.status, problem.headers, media_type=MEDIA_TYPE)
+
+
+def handle(app: FastAPI) -> None:
+    """Answer refusals, bad requests and passing trouble (503, without a word about its cause) as problems."""
+
+    @app.exception_handler(Problem)
+    async def refused(request: Request, problem: Problem) -> Response:
+        return answer(problem)
+
+    @app.exception_handler(HTTPException)
+    async def no_such(request: Request, error: HTTPException) -> Response:
+        return answer(Problem(error.status_code, "", headers=error.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        errors = [
+            FieldError(
+                "/".join(str(part) for part in one["loc"]),
+                one["msg"] if one["type"] in _PLAIN else str(one["type"]).replace("_", " "),
+            )
+            for one in error.errors()
+        ]
+        return answer(Problem(422, "The request cannot be used as it is", errors))
+
+    @app.exception_handler(Unavailable)
+    async def unavailable(request: Request, error: Unavailable) -> Response:
+        telemetry.logger().warning("web.unavailable", error=telemetry.describe(error))
+        return answer(Problem(503, "passing trouble", headers={"Retry-After": "15"}))

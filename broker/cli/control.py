@@ -1,0 +1,97 @@
+"""How a command reaches the broker of its data directory: by the control socket, or its database while none runs."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from broker.errors import BadContent, PeerFault
+from broker.service.control import address
+from broker.service.datadir import DataDirectory
+from broker.settings import Settings
+from broker.store.database import Database
+
+TIMEOUT = 120.0  # seconds for an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said: HTTP status, and the body (decoded JSON, or text)."""
+
+    status: int
+    body: Any
+
+    @property
+    def good(self) -> bool:
+        """A status of 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def problem(self) -> str:
+        """Why it was refused, for people: one line for each field."""
+        if not isinstance(self.body, dict):
+            return f"HTTP {self.status}"
+        lines = [str(self.body.get("detail") or self.body.get("title") or f"HTTP {self.status}")]
+        lines += [f"{error['path']}: {error['text']}" for error in self.body.get("errors", ())]
+        return "\n".join(lines)
+
+
+def call(
+    settings: Settings, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+) -> Answer | None:
+    """Ask the running broker, with the admin role; None if none runs. `body` is sent as JSON.
+
+    Raises PeerFault when it does not answer, BadContent for an answer that is no JSON.
+    """
+    import httpx  # takes a while to load
+
+    folder = settings.service.data_dir
+    try:
+        with address(folder) as short:
+            if not _served(short):
+                return None
+            with httpx.Client(transport=httpx.HTTPTransport(uds=short), timeout=TIMEOUT) as http:
+                response = http.request(method, f"http://broker{path}", json=body, headers=headers)
+    except httpx.HTTPError as error:
+        raise PeerFault(f"the broker does not answer: {type(error).__name__}") from None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PeerFault(f"the control socket cannot be used: {error.strerror or type(error).__name__}") from None
+    kind = response.headers.get("content-type", "")
+    try:
+        return Answer(response.status_code, json.loads(response.text) if "json" in kind else response.text)
+    except ValueError:
+        raise BadContent("the broker's answer is no JSON") from None
+
+
+def _served(path: str) -> bool:
+    """Somebody listens; a socket that a killed broker left behind refuses. Raises other OSErrors (not our user)."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(TIMEOUT)
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        return True
+
+
+@contextmanager
+def alone(settings: Settings) -> Iterator[Database]:
+    """The database under the lock of the data directory, for a command while no broker runs.
+
+    Raises ConfigurationError when a broker runs or the database cannot be used, StoreUnavailable.
+    """
+    data = DataDirectory(settings.service.data_dir)
+    try:
+        database = Database(settings.database_url())
+        try:
+            yield database
+        finally:
+            database.close()
+    finally:
+        data.close()

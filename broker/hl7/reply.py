@@ -1,0 +1,67 @@
+"""An acknowledgement as its receiver reads it: MSA and ERR in words (HL7 2.5.1 §2.9, §2.15.5, §2.15.8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.hl7.findings import CODES, MalformedMessage
+from broker.hl7.message import Message, Segment, parse
+
+POSITIVE = frozenset({"AA", "CA"})
+_WORDS = {
+    "AA": "accepted", "CA": "received and stored", "AE": "refused: content", "CE": "refused: content",
+    "AR": "rejected", "CR": "rejected",
+}  # fmt: skip
+_SEVERITIES = {"E": "error", "W": "warning", "I": "information"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Code (MSA-1, empty for no acknowledgement), the message it answers (MSA-2), and the findings as lines."""
+
+    code: str
+    control_id: str
+    lines: tuple[str, ...]
+
+    @property
+    def positive(self) -> bool:
+        """The message was accepted."""
+        return self.code in POSITIVE
+
+    @property
+    def words(self) -> str:
+        """The code in words."""
+        return _WORDS.get(self.code, "no acknowledgement")
+
+
+def read_reply(raw: bytes) -> Reply:
+    """Read an answer; one that is no acknowledgement has an empty code."""
+    try:
+        message = parse(raw)
+    except MalformedMessage as error:
+        return Reply("", "", (error.finding.text,))
+    lines = [line for segment in message.all("ERR") for line in _findings(segment)]
+    text = message.get("MSA-3").strip()
+    if text and not any(text in line for line in lines):
+        lines.insert(0, text)
+    return Reply(_code(message), message.get("MSA-2"), tuple(lines))
+
+
+def _code(message: Message) -> str:
+    code = message.get("MSA-1").strip().upper()
+    return code if code in _WORDS else ""
+
+
+def _findings(segment: Segment) -> list[str]:
+    """Lines of an ERR: ERR-2 to ERR-8 from v2.5 on, repetitions of ERR-1 before."""
+    if code := segment.get(3, 1).strip():
+        severity = _SEVERITIES.get(segment.get(4).strip(), "error")
+        text = segment.get(8).strip() or segment.get(7).strip() or segment.get(3, 2) or CODES.get(code, "")
+        return [f"{severity} {code} at {segment.get(2) or 'the message'}: {text}"]
+    found = []
+    for repetition in segment.repetitions(1):
+        place = "^".join(part for part in repetition.components()[:3] if part)
+        code = repetition.get(4, 1).strip()
+        text = repetition.get(4, 2) or CODES.get(code, "")
+        found.append(f"error {code or '?'} at {place or 'the message'}: {text}")
+    return found

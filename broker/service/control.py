@@ -1,0 +1,108 @@
+"""The control socket: commands speak REST over `data_dir/control.sock` while a broker runs there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from broker import telemetry
+from broker.admin.access import LOCAL_USER
+from broker.errors import ConfigurationError
+from broker.service.web import Server
+
+NAME = "control.sock"
+LONGEST = 103  # bytes of a path that every system takes for a socket (104 with its NUL on BSD, 108 on Linux)
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
+
+
+@contextmanager
+def address(folder: Path) -> Iterator[str]:
+    """A path of the socket in `folder` that is short enough for bind and connect, for as long as the context lasts.
+
+    Raises ConfigurationError where a long path cannot be shortened, OSError without the folder.
+    """
+    path = str(folder / NAME)
+    if len(os.fsencode(path)) <= LONGEST:
+        yield path
+        return
+    if not sys.platform.startswith("linux"):
+        raise ConfigurationError(f"service.data_dir: the path is too long for a socket: at most {LONGEST} bytes")
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{NAME}"
+    finally:
+        os.close(descriptor)
+
+
+class ControlServer(Server):
+    """Serves the application on the socket, to the owner of the data directory alone. Hold the directory's lock."""
+
+    def __init__(self, app: FastAPI, folder: Path) -> None:
+        async def local(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, LOCAL_USER: scope["client"][0]}, receive, send)
+
+        super().__init__(local, http=_Local)
+        self._folder = folder
+
+    def _bind(self) -> socket.socket:
+        """Listen, in place of what a broker left behind that was killed. Raises OSError."""
+        path = self._folder / NAME
+        _close_to_others(self._folder)
+        path.unlink(missing_ok=True)
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with address(self._folder) as short:
+                server.bind(short)  # the process's umask lets nobody else in before the next line
+            path.chmod(0o600)
+            server.listen(32)
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    async def stop(self) -> None:
+        """Stop serving and remove the socket."""
+        if self.bound is not None:
+            (self._folder / NAME).unlink(missing_ok=True)
+        await super().stop()
+
+
+def _close_to_others(folder: Path) -> None:
+    """Who may write the folder could put another socket there: orders are nobody else's business."""
+    if folder.stat().st_mode & 0o077:
+        try:
+            folder.chmod(0o700)
+        except OSError:
+            telemetry.logger().warning("control.folder_open", path=str(folder))
+
+
+class _Local(H11Protocol):
+    """Says in `client` which user of this machine calls."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.client = (_user(transport), 0)
+
+
+def _user(transport: asyncio.Transport) -> str:
+    """Name of the user at the other end, `local` where the system does not say."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return "local"
+    end = transport.get_extra_info("socket")
+    with socket.socket(fileno=os.dup(end.fileno())) as copy:
+        _, uid, _ = _CREDENTIALS.unpack(copy.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,164 @@
+"""Stored messages run again by another mapping: what would change, and what does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Connection, select
+
+from broker.hl7.server import Peer
+from broker.orders import profile_document
+from broker.orders.interface import Interface
+from broker.orders.listener import OrderDoor
+from broker.orders.profile import built_in
+from broker.orders.profile_book import ProfileBook
+from broker.service.replay import Bench, Difference, Replayed, replay
+from broker.store import orders_read, tables
+from broker.store.database import Database
+from broker.store.messages import Selection
+from broker.store.orders_rows import Document
+
+ZONE = ZoneInfo("Europe/Zurich")
+
+
+def order(
+    number: str, control: str = "NW", modality: str = "SPIRAL", sender: str = "RIS", name: str = "DOE^J"
+) -> bytes:  # fmt: skip
+    lines = [
+        f"MSH|^~\\&|{sender}|SITE|BROKER|RAD|202603120800||ORM^O01|{control}{number}|P|2.5",
+        f"PID|||1||{name}", f"ORC|{control}|{number}|||||^^^20260312100000",
+        f"OBR|1|{number}||CHEST^Chest||||||||||||||A{number}||||||{modality}",
+    ]  # fmt: skip
+    return "".join(line + "\r" for line in lines).encode()
+
+
+def receive(database: Database, *messages: bytes) -> None:
+    door = OrderDoor(database, Interface("test"), lambda _: built_in(), zone=ZONE, default_station="NONE")
+    for message in messages:
+        asyncio.run(door.handle(message, Peer("127.0.0.1", 1)))
+
+
+def bench(text: str = "") -> Bench:
+    document = profile_document.read(f'name = "x"\nextends = "ihe"\n{text}', "test")
+    wanted = ProfileBook({"x": document}).named("x")
+    return Bench(lambda _: wanted, ZONE, "NONE", "replay:cli:ann")
+
+
+def run(database: Database, text: str = "", *, write: bool = False, **selection: object) -> list[Replayed]:
+    return replay(database, Selection(**selection), bench(text), write=write)  # type: ignore[arg-type]
+
+
+def everything(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
+    found = {}
+    for table in tables.METADATA.sorted_tables:
+        key = list(table.primary_key.columns)
+        found[table.name] = [tuple(row) for row in connection.execute(select(table).order_by(*key))]
+    return found
+
+
+def answers(connection: Connection) -> list[Document]:
+    rows = orders_read.order_rows(connection)
+    return [answer for row in rows for _, answer in orders_read.answers_of(connection, row)]
+
+
+SPIRAL = '[values.Modality]\nSPIRAL = "CT"\n'
+
+
+def test_a_dry_run_shows_what_would_come_and_keeps_nothing(database: Database) -> None:
+    receive(database, order("1"), order("2", modality="CR"))
+    before = database.read(everything).result()
+    refused, accepted = run(database, SPIRAL + '[[station]]\nae_title = "S1"')
+    assert (refused.answered, refused.code, refused.new_steps, refused.profile) == ("AE", "AA", 1, "x")
+    values = {d.keyword: (d.step, d.before, d.after) for d in refused.differences}
+    assert values["Modality"] == (0, None, "CT")
+    assert values["AccessionNumber"] == (0, None, "A1")
+    assert (accepted.answered, accepted.code, accepted.new_steps) == ("AA", "AA", 0)
+    (station,) = accepted.differences
+    assert (station.keyword, station.before, station.after) == ("ScheduledStationAETitle", ["NONE"], ["S1"])
+    assert station.step > 0
+    assert database.read(everything).result() == before
+
+
+def test_messages_of_a_dry_run_see_those_before_them(database: Database) -> None:
+    receive(database, order("1"), order("1", "CA"))
+    assert [answer["StudyInstanceUID"] for answer in database.read(answers).result()] == []
+    first, second = run(database, SPIRAL)
+    assert (first.code, second.code) == ("AA", "AA")
+    assert [(d.keyword, d.before, d.after) for d in second.differences] == [
+        ("ScheduledProcedureStepStatus", "SCHEDULED", "CANCELED")
+    ]
+
+
+def test_with_write_it_is_done_and_told_by_whom(database: Database) -> None:
+    receive(database, order("1"), order("2", modality="CR"))
+    assert [one.code for one in run(database, SPIRAL, write=True)] == ["AA", "AA"]
+    by_accession = {answer["AccessionNumber"]: answer for answer in database.read(answers).result()}
+    assert by_accession["A1"]["ScheduledProcedureStepSequence"][0]["Modality"] == "CT"
+    rows = database.read(everything).result()
+    t = tables.audit.c
+    found = database.read(lambda c: [(r[0], json.loads(r[1])) for r in c.execute(select(t.action, t.detail))]).result()
+    assert [(action, d["message"]) for action, d in found if d.get("replayed_by") == "replay:cli:ann"] == [
+        ("order.created", 1), ("order.unchanged", 2)
+    ]  # fmt: skip
+    notes = [str(row[-1]) for row in rows["message"]]
+    assert notes == ["OBR^1^24:103 replayed", ""]
+    assert run(database, SPIRAL, write=True)[0].differences == ()
+
+
+def test_the_same_mapping_changes_nothing(database: Database) -> None:
+    receive(database, order("1", modality="CT"), order("2", modality="CR"))
+    assert [(one.code, one.differences) for one in run(database)] == [("AA", ()), ("AA", ())]
+
+
+def test_demographics_show_in_the_other_orders_of_the_patient(database: Database) -> None:
+    receive(database, order("1", modality="CT"), order("2", modality="CT"))
+    found = run(database, '[values.Modality]\nSPIRAL = "CT"\n[patient]\nPatientComments = ["ORC-2.1"]', rows=(2,))
+    assert [{d.keyword for d in one.differences} for one in found] == [{"PatientComments"}]
+    assert len({d.step for d in found[0].differences}) == 2
+
+
+def test_older_demographics_do_not_come_back(database: Database) -> None:
+    receive(database, order("1", modality="CT", name="OLD^NAME"), order("2", modality="CT", name="NEW^NAME"))
+    assert [one.differences for one in run(database, write=True)] == [(), ()]
+    assert {answer["PatientName"] for answer in database.read(answers).result()} == {"NEW^NAME"}
+    # of a patient who is known only by this run, the newest message tells
+    receive(database, *(order(n, name=f"N^{n}").replace(b"PID|||1|", b"PID|||7|") for n in ("3", "4")))
+    found = run(database, SPIRAL, rows=(3, 4))
+    assert [(d.before, d.after) for d in found[1].differences if d.keyword == "PatientName"] == [
+        ("N^3", "N^4"), (None, "N^4")
+    ]  # fmt: skip
+
+
+def test_what_is_still_refused_says_why(database: Database) -> None:
+    receive(database, order("1"))
+    (found,) = run(database, write=True)
+    assert (found.code, found.differences, found.new_steps) == ("AE", (), 0)
+    assert [(finding.location, finding.code) for finding in found.findings] == [("OBR^1^24", "103")]
+    assert database.read(answers).result() == []
+
+
+@pytest.mark.parametrize(
+    ("selection", "numbers"),
+    [
+        ({"rows": (1, 3)}, ["1", "3"]), ({"sender": "RIS"}, ["1", "2"]), ({"sender": "OTHER|SITE"}, ["3"]),
+        ({"sender": "OTHER|S"}, []), ({"message_type": "ORM"}, ["1", "2", "3"]), ({"message_type": "ORM^O02"}, []),
+        ({"answer_code": "AE"}, ["1"]), ({"limit": 2}, ["2", "3"]), ({"since": 4e9}, []), ({"until": 1.0}, []),
+        ({"sender": "R%"}, []),
+    ],
+)  # fmt: skip
+def test_messages_are_selected(selection: dict[str, object], numbers: list[str], database: Database) -> None:
+    receive(database, order("1"), order("2", modality="CT"), order("3", modality="CT", sender="OTHER"))
+    assert [str(one.message) for one in run(database, SPIRAL, **selection)] == numbers
+
+
+def test_differences_are_told_of_a_known_clock(database: Database) -> None:
+    receive(database, order("1"))
+    at = datetime(2026, 3, 13, 7, 30, tzinfo=ZONE)
+    (found,) = replay(database, Selection(), bench(SPIRAL), write=True, clock=lambda: at)
+    assert Difference(0, "Modality", None, "CT") in found.differences
+    step = database.read(lambda c: c.execute(select(tables.scheduled_step.c.updated_at)).scalar_one()).result()
+    assert step == at.timestamp()

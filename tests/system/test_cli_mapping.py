@@ -1,0 +1,223 @@
+"""`broker mapping` and `broker hl7` as programs: beside a running broker, and on its database while none runs."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from support.certificates import SERVER, Authority
+from support.site import Site
+from support.tools import ENVIRONMENT, free_port
+
+TOKEN = "a-token-of-the-tests-0123456789"
+MESSAGE = """MSH|^~\\&|RIS|SITE|BROKER|RAD|202603120800||ORM^O01|{0}|P|2.5
+PID|||1||LEFÈVRE^ZOÉ
+ORC|NW|P{0}|||||^^^20260312100000
+OBR|1|P{0}||CHEST^Chest||||||||||||||A{0}||||||SPIRAL
+"""
+PROFILE = """# ours
+name = "site"
+extends = "ihe"
+[senders]
+match = [{{ application = "RIS" }}]
+[values.Modality]
+SPIRAL = "{0}"
+[[station]]
+when = {{ Modality = "CT" }}
+ae_title = "CT1"
+[[example]]
+message = '''
+{1}'''
+[example.expect]
+Modality = "{2}"
+"""
+
+
+def broker(site: Site, *args: str | Path, code: int = 0, text: str = "") -> str:
+    """Output of a command; its exit code must be `code`."""
+    config = [] if args[:2] == ("hl7", "send") else ["--config", str(site.folder / "broker.toml")]
+    done = subprocess.run(
+        [sys.executable, "-m", "broker", *map(str, args), *config], cwd=site.folder, input=text, text=True,
+        capture_output=True, timeout=120, env={**ENVIRONMENT, "PYTHONWARNINGS": "error", "COLUMNS": "200"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path / "site", config={"web": {"port": 0, "admin_token": TOKEN}})
+    yield made
+    if made.alive():
+        made.kill()
+
+
+def profile(site: Site, modality: str = "CT", expected: str = "") -> Path:
+    file = site.folder / "own.toml"
+    file.write_text(PROFILE.format(modality, MESSAGE.format(0), expected or modality), encoding="utf-8")
+    return file
+
+
+def message(site: Site, *numbers: int) -> Path:
+    file = site.folder / "message.hl7"
+    file.write_text("\n".join(MESSAGE.format(number) for number in numbers), encoding="utf-8")
+    return file
+
+
+def test_without_a_broker_commands_work_on_the_database(site: Site) -> None:
+    assert "built-in" in broker(site, "mapping", "list")
+    assert not (site.data / "broker.db").exists()  # looking changes nothing
+    file = profile(site)
+    assert broker(site, "mapping", "check", file) == f"{file}: profile site, 1 examples: all good\n"
+    assert "expected 'MR', got 'CT'" in broker(site, "mapping", "check", profile(site, expected="MR"), code=1)
+    assert "expected 'MR', got 'CT'" in broker(site, "mapping", "import", profile(site, expected="MR"), code=1)
+    assert broker(site, "mapping", "import", profile(site)) == "site: version 1 in force\n"
+    assert broker(site, "mapping", "import", profile(site, "MR")) == "site: version 2 in force\n"
+    assert broker(site, "mapping", "rollback", "site", "1") == "site: version 3 in force\n"
+    assert broker(site, "mapping", "export", "site") == profile(site).read_text(encoding="utf-8")
+    history = broker(site, "mapping", "history", "site").splitlines()
+    assert [line.split()[0] for line in history] == ["3", "2", "1"]
+    assert "cli:" in history[0]
+    assert "RIS|*" in broker(site, "mapping", "list")
+    assert "no such profile" in broker(site, "mapping", "export", "nobody", code=2)
+    assert "no such profile" in broker(site, "mapping", "rollback", "site", "9", code=1)
+    file.write_text('name = "site"\noddity = 1', encoding="utf-8")
+    assert "oddity: unknown key" in broker(site, "mapping", "check", file, code=2)
+
+
+def test_a_running_broker_reads_the_next_message_by_what_is_published(site: Site) -> None:
+    site.start()
+    address = f"127.0.0.1:{site.hl7}"
+    refused = broker(site, "hl7", "send", address, message(site, 1), code=1)
+    assert "1: AE refused: content" in refused
+    assert "error 103 at OBR^1^24: Modality is not known" in refused
+    assert broker(site, "mapping", "import", profile(site)) == "site: version 1 in force\n"
+    sent = broker(site, "hl7", "send", address, message(site, 1, 2), "--count", "2")
+    assert [line.split()[:2] for line in sent.splitlines()] == [["1:", "AA"], ["2:", "AA"]] * 2
+    assert broker(site, "mapping", "import", profile(site, "MR")) == "site: version 2 in force\n"
+    assert "in use" not in broker(site, "mapping", "rollback", "site", "1")
+    assert [line.split()[0] for line in broker(site, "mapping", "history", "site").splitlines()] == ["3", "2", "1"]
+
+
+def test_a_pasted_message_is_explained(site: Site) -> None:
+    pasted = MESSAGE.format(1).replace("|P|2.5", "|P|2.3.1||||||8859/1")
+    refused = broker(site, "hl7", "test", "-", text=pasted, code=1)
+    assert "answer AE  profile ihe" in refused
+    shown = broker(site, "hl7", "test", "--profile", profile(site), text=pasted)
+    assert "answer AA  profile site" in shown
+    rows = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
+    assert "LEFÈVRE^ZOÉ" in rows["PatientName"]
+    assert "PID-5:XPN (PID^1^5)" in rows["PatientName"]
+    assert "value table: 'SPIRAL'" in rows["Modality"]
+    assert "station rule: rule 1" in rows["ScheduledStationAETitle"]
+    assert "answer AA  profile legacy-23" in broker(
+        site, "hl7", "test", "--profile", "legacy-23", text=pasted.replace("SPIRAL", "NMR")
+    )
+    assert "no message" in broker(site, "hl7", "test", "-", text="nothing", code=2)
+    assert "no such profile" in broker(site, "hl7", "test", "--profile", "nobody", text=pasted, code=2)
+    assert not (site.data / "broker.db").exists()
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_stored_messages_are_run_again(running: bool, site: Site) -> None:
+    site.start()
+    broker(site, "hl7", "send", f"127.0.0.1:{site.hl7}", message(site, 1, 2), code=1)
+    if not running:
+        site.stop()
+    shown = broker(site, "hl7", "replay", "--id", "1", "--profile", profile(site))
+    assert "message 1 ORM^O01 from RIS|SITE: AE -> AA by site" in shown
+    assert "new step Modality: (nothing) -> CT" in shown
+    assert "1 messages, 1 would change the worklist" in shown
+    assert "AE -> AE by ihe" in broker(site, "hl7", "replay", code=1)
+    broker(site, "mapping", "import", profile(site))
+    kept = broker(site, "hl7", "replay", "--since", "2020-01-01", "--sender", "RIS", "--answer", "AE", "--write")
+    assert "2 messages, 2 changed the worklist" in kept
+    assert "2 messages, 0 would change" in broker(site, "hl7", "replay", "--type", "ORM")
+    assert "not a date" in broker(site, "hl7", "replay", "--since", "soon", code=2)
+
+
+def test_mappings_by_rest(site: Site) -> None:
+    with site, httpx.Client(base_url=site.web, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30) as http:
+        assert httpx.get(f"{site.web}/api/v1/mappings", timeout=30).status_code == 401
+        assert {one["name"] for one in http.get("/api/v1/mappings").json()} == {"ihe", "ihe-fr", "legacy-23"}
+        text = profile(site).read_text(encoding="utf-8")
+        assert http.post("/api/v1/mappings/check", json={"toml": text}).json() == {
+            "name": "site", "examples": 1, "unchanged": False
+        }  # fmt: skip
+        made = http.post("/api/v1/mappings", json={"toml": text})
+        assert (made.status_code, made.json()) == (201, {"name": "site", "version": 1})
+        assert http.get("/api/v1/mappings/site").text == text
+        bad = http.post("/api/v1/mappings", json={"toml": profile(site, expected="MR").read_text(encoding="utf-8")})
+        assert bad.status_code == 422
+        assert bad.json()["errors"][0]["text"] == "example '1': Modality: expected 'MR', got 'CT'"
+        assert http.post("/api/v1/mappings", json={"toml": "x"}).status_code == 422
+        assert http.get("/api/v1/mappings/nobody").status_code == 404
+        assert http.post("/api/v1/mappings/site/rollback", json={"version": 7}).status_code == 404
+        assert http.post("/api/v1/mappings/site/rollback", json={"version": 1}).json()["version"] == 1
+        assert [one["source"] for one in http.get("/api/v1/mappings/site/history").json()] == ["api"]
+        tested = http.post("/api/v1/messages/test", json={"message": MESSAGE.format(1)}).json()
+        assert (tested["code"], tested["profile"]) == ("AA", "site")
+        assert http.post("/api/v1/messages/test", json={"message": "MSH", "mapping": "nobody"}).status_code == 422
+        assert http.post("/api/v1/messages/replay", json={}).json() == []
+        assert http.post("/api/v1/messages/replay", json={"limit": 501}).status_code == 422
+        assert "/api/v1/messages/replay" in http.get("/api/docs").json()["paths"]
+
+
+def test_the_folder_beside_the_site_file_and_the_profile_of_the_listener(tmp_path: Path) -> None:
+    made = Site(tmp_path / "site", config={"hl7": {"port": 0, "profile": "site"}})
+    (made.folder / "mapping").mkdir()
+    profile(made).rename(made.folder / "mapping" / "own.toml")
+    with made:
+        file = made.folder / "message.hl7"
+        file.write_text(MESSAGE.format(1).replace("|RIS|", "|ELSE|"), encoding="utf-8")
+        assert "1: AA" in broker(made, "hl7", "send", f"127.0.0.1:{made.hl7}", file)
+        assert "mapping folder" in broker(made, "mapping", "list")
+    (made.folder / "mapping" / "own.toml").write_text("name = 1", encoding="utf-8")
+    assert "own.toml: name" in broker(made, "serve", code=2)
+    other = Site(tmp_path / "other", config={"hl7": {"port": 0, "profile": "nobody"}})
+    assert "'nobody': no such profile" in broker(other, "serve", code=2)
+
+
+def test_sending_says_what_goes_wrong(site: Site) -> None:
+    port = free_port()
+    assert "cannot be reached" in broker(site, "hl7", "send", f"127.0.0.1:{port}", message(site, 1), code=1)
+    assert "host:port" in broker(site, "hl7", "send", "nowhere", message(site, 1), code=2)
+    assert "no message" in broker(site, "hl7", "send", f"127.0.0.1:{port}", "-", text="nothing", code=2)
+    assert "--tls-key" in broker(site, "hl7", "send", f"127.0.0.1:{port}", message(site, 1), "--tls-ca", "x", code=2)
+
+
+def test_sending_over_tls(site: Site) -> None:
+    """A receiver behind TLS that wants our certificate, as a RIS has it."""
+    authority = Authority(site.folder / "ca")
+    server = authority.issue("ris", usage=(SERVER,))
+    client = authority.issue("sender")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server.certificate, server.key)
+    context.load_verify_locations(authority.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    got: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            plain, _ = listener.accept()
+            with context.wrap_socket(plain, server_side=True) as peer:
+                got.append(peer.recv(65536))
+                peer.sendall(b"\x0bMSH|^~\\&|A|B|C|D|T||ACK|1|P|2.5\rMSA|AA|1\r\x1c\r")
+                peer.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        options = ["--tls-ca", authority.ca, "--tls-certificate", client.certificate, "--tls-key", client.key]
+        sent = broker(site, "hl7", "send", f"127.0.0.1:{listener.getsockname()[1]}", message(site, 1), *options)
+        thread.join(20)
+    assert sent.startswith("1: AA accepted")
+    assert got[0].startswith(b"\x0bMSH|")
+    assert got[0].endswith(b"SPIRAL\r\x1c\r")

@@ -170,9 +170,10 @@ Door = TypeVar("Door", DicomSection, Hl7Listener, Hl7Section)
 
 
 class OrdersSection(_Section):
-    """`[orders]`: how long a cancel waits for its order, in days."""
+    """`[orders]`: days that a cancel waits for its order; issuer of temporary patients, empty: our AE title."""
 
     keep_cancels_days: Annotated[float, Field(gt=0, le=3650)] = 30
+    temporary_issuer: Annotated[str, AfterValidator(_local_entity)] = ""
 
 
 class WorklistSection(_Section):
@@ -184,6 +185,13 @@ class WorklistSection(_Section):
         "ISO_IR 6", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
         "ISO_IR 138", "ISO_IR 148", "ISO_IR 192", "GB18030",
     ] = "ISO_IR 192"  # fmt: skip
+
+
+def _local_entity(value: str) -> str:
+    """An Issuer of Patient ID (LO)."""
+    if len(value) > 64 or "\\" in value or not value.isprintable():
+        raise ValueError("at most 64 printable characters without backslash")
+    return value.strip(" ")
 
 
 class DeliverySection(_Section):

@@ -54,8 +54,13 @@ def document(problem: Problem) -> dict[str, Any]:
     if problem.detail:
         body["detail"] = problem.detail
     if problem.errors:
-        body["errors"] = [{"path": error.path[:PATH_LENGTH], "text": error.text} for error in problem.errors]
+        body["errors"] = [{"path": _printable(error.path), "text": error.text} for error in problem.errors]
     return body
+
+
+def _printable(path: str) -> str:
+    """A path of bounded length without halves of surrogate pairs, which JSON can name and no encoding holds."""
+    return path[:PATH_LENGTH].encode("utf-8", "replace").decode("utf-8")
 
 
 def answer(problem: Problem) -> JSONResponse:

@@ -13,7 +13,7 @@ from broker.orders.values import Document
 if TYPE_CHECKING:
     from broker.orders.profile import Profile  # which checks its default values with these functions
 
-_LENGTH = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240, "AE": 16, "UI": 64, "UC": 4096, "UT": 65536}
+LENGTH = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240, "AE": 16, "UI": 64, "UC": 4096, "UT": 65536}
 _LINES = frozenset({"LT", "ST", "UT"})  # VRs that may hold line breaks and backslashes
 DTM = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:\.\d{1,6})?([+-]\d{4})?", re.ASCII)
 _UID = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+", re.ASCII)
@@ -88,7 +88,7 @@ def text(value: str, vr: str, *, exact: bool = False) -> str:
         raise Unusable
     else:
         value = value.translate(_BREAK).strip(" ")
-    limit = _LENGTH.get(vr, 64)
+    limit = LENGTH.get(vr, 64)
     if exact and len(value) > limit:
         raise Unusable
     if vr == "UI" and value and not _UID.fullmatch(value):
@@ -100,7 +100,7 @@ def text(value: str, vr: str, *, exact: bool = False) -> str:
 
 def pieces(value: str, vr: str) -> list[str]:
     """A text split into values of the length its VR allows, for attributes that take several."""
-    limit = _LENGTH.get(vr, 64)
+    limit = LENGTH.get(vr, 64)
     whole = value.translate(_BREAK).strip(" ")
     return [part.strip(" ") for part in (whole[i : i + limit] for i in range(0, len(whole), limit)) if part.strip(" ")]
 

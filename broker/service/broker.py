@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from broker import __version__, telemetry
+from broker.admin import orders
 from broker.admin.app import create_app
 from broker.admin.mappings import router as mapping_routes
 from broker.admin.views import Sources
@@ -31,6 +32,7 @@ from broker.service.imaging import Imaging
 from broker.service.mapping_desk import MappingDesk
 from broker.service.mappings import Mappings
 from broker.service.messaging import Messaging
+from broker.service.orders import OrderDesk
 from broker.service.site import compile_site, in_force
 from broker.service.web import WebServer
 from broker.service.workers import Workers
@@ -77,9 +79,8 @@ class Broker:
         )
         sources = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
         desk = MappingDesk(self.database, self.mappings, settings.zone(), settings.worklist.default_station)
-        app = create_app(
-            sources, [mapping_routes(desk)], token=settings.web.admin_token, body_limit=settings.limits.web_body
-        )
+        routers = [mapping_routes(desk), orders.router(OrderDesk(self.database, settings))]
+        app = create_app(sources, routers, token=settings.web.admin_token, body_limit=settings.limits.web_body)
         self._web = WebServer(app, settings.web.host, settings.web.port)
         self._control = ControlServer(app, settings.service.data_dir)
         self.monitor.web = self._web

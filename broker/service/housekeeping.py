@@ -1,4 +1,4 @@
-"""Work that nobody waits for, on APScheduler threads: spool sweep, purge, address look-up, recovery probe."""
+"""Work that nobody waits for, on APScheduler threads: spool sweep, purges, address look-up, recovery probe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from broker import telemetry
 from broker.routing import sweep
 from broker.site.directory import Directory
-from broker.store import jobs, order_links
+from broker.store import idempotency, jobs, order_links
 from broker.store.database import Database
 from broker.store.spool import Spool
 
@@ -38,6 +38,7 @@ class Housekeeping:
 
         self._add("sweep", unclaimed, 86_400, first=datetime.now(UTC))
         self._add("purge", purge, 3600)
+        self._add("idempotency", self._forget, 3600)
 
     def forget_cancels(self, keep_days: float) -> None:
         """What one process does for all: cancels whose orders never came are not kept for ever."""
@@ -74,6 +75,9 @@ class Housekeeping:
 
         when = {"next_run_time": first} if first else {}
         self._scheduler.add_job(guarded, "interval", seconds=seconds, coalesce=True, misfire_grace_time=None, **when)
+
+    def _forget(self) -> None:
+        self._database.submit(idempotency.forget, time.time()).result()
 
     def _probe(self) -> None:
         """After a failed write: does writing work again? So that health recovers without traffic."""

@@ -243,6 +243,18 @@ class StepEvent(_Base, table=True):
     actor: str
 
 
+class Idempotency(_Base, table=True):
+    """Outcomes of requests that were sent with an idempotency key."""
+
+    actor: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    digest: bytes  # SHA-256 of what was asked
+    request: int = Field(foreign_key="service_request.id", sa_type=BIG)
+    action: str
+    answer: str
+    at: float = Field(index=True)
+
+
 class Instance(_Base, table=True):
     """A received SOP Instance. Same UID with other bytes is a new version, never an overwrite."""
 
@@ -346,6 +358,7 @@ step_station = _table(StepStation)
 step_event = _table(StepEvent)
 order_link = _table(OrderLink)
 tombstone = _table(Tombstone)
+idempotency = _table(Idempotency)
 instance = _table(Instance)
 content = _table(Content)
 job = _table(Job)

@@ -1,0 +1,272 @@
+"""REST for orders: `/api/v1/orders`. No identifier of a patient stands in a URL; nothing positive before the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from broker.admin.problems import FieldError, Problem
+from broker.hl7.findings import Finding
+from broker.orders import schema
+from broker.orders.emergency import Emergency
+from broker.orders.placing import OrderRefused, Placed
+from broker.orders.profile import built_in
+from broker.orders.values import Conversion, Document, OrderChange
+from broker.store.idempotency import Key
+
+STATUS = {"missing": 404, "conflict": 409, "changed": 412, "invalid": 422, "key-reused": 422}
+BATCH = 500  # orders in one import
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No admin token"}, 409: {"description": "What is stored does not allow it"},
+    413: {"description": "Too large"}, 422: {"description": "Fields that cannot be used, by their paths"},
+    503: {"description": "Passing trouble: send it again"},
+}  # fmt: skip
+
+
+class Desk(Protocol):
+    """Where orders are placed. Futures fail with OrderRefused, or Unavailable."""
+
+    def convert(self, given: Any) -> Conversion:
+        """The order change of a document as it came."""
+        ...
+
+    def emergency(self, known: Emergency) -> Document:
+        """The document of an emergency order."""
+        ...
+
+    def place(self, change: OrderChange, actor: str, key: Key | None = None, *, dry: bool = False) -> Future[Placed]:
+        """Create or update an order."""
+        ...
+
+    def amend(self, row: int, change: OrderChange, revision: str, actor: str) -> Future[Placed]:
+        """Make an order what a document says."""
+        ...
+
+    def cancel(self, row: int, revision: str | None, actor: str) -> Future[Placed]:
+        """Cancel an order."""
+        ...
+
+    def read(self, row: int) -> Future[Document | None]:
+        """An order with the events of its steps."""
+        ...
+
+    def find(self, wanted: Mapping[str, str], after: int, limit: int) -> Future[Sequence[Document]]:
+        """Orders with these values."""
+        ...
+
+
+def _as_order(found: dict[str, Any]) -> None:
+    found.clear()
+    found.update(schema.order(built_in().modalities))
+
+
+class OrderBody(RootModel[Any]):
+    """An order; its attributes are checked by `orders.document`."""
+
+    model_config = ConfigDict(json_schema_extra=_as_order)
+
+
+class EmergencyBody(BaseModel):
+    """What is known of somebody nobody knows yet: what is to be done, and perhaps sex, age and parts of a name."""
+
+    model_config = ConfigDict(extra="forbid")
+    Modality: str = Field(examples=["CT"])
+    RequestedProcedureDescription: str = Field(min_length=1, max_length=64, examples=["CT polytrauma"])
+    ScheduledStationAETitle: str = Field("", max_length=16, examples=["CT01"])
+    PatientSex: str = ""
+    PatientAge: str = Field("", description="About, as DICOM AS: 040Y, 006M")
+    FamilyName: str = Field("", max_length=32)
+    GivenName: str = Field("", max_length=30)
+
+
+Key64 = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class SearchBody(BaseModel):
+    """Values that orders must have, exactly; all of them. Pages begin behind the order `after`."""
+
+    model_config = ConfigDict(extra="forbid")
+    AccessionNumber: Key64 | None = None
+    PlacerOrderNumberImagingServiceRequest: Key64 | None = None
+    FillerOrderNumberImagingServiceRequest: Key64 | None = None
+    PatientID: Key64 | None = None
+    IssuerOfPatientID: Key64 | None = None
+    RequestedProcedureID: Key64 | None = None
+    StudyInstanceUID: Key64 | None = None
+    after: int = Field(0, ge=0, le=2**63 - 1)
+    limit: int = Field(50, ge=1, le=200)
+
+
+class BatchBody(BaseModel):
+    """Orders of an import, each for itself; with `dry_run` nothing is written."""
+
+    model_config = ConfigDict(extra="forbid")
+    orders: list[OrderBody] = Field(min_length=1, max_length=BATCH)
+    dry_run: bool = False
+
+
+Row = Annotated[int, Path(ge=1, le=2**63 - 1, description="Our own number of the order")]
+IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1, max_length=128, description="The same key with the same body within 24 h has no second effect"
+    ),
+]
+
+
+def router(desk: Desk) -> APIRouter:
+    """Routes of orders."""
+    routes = APIRouter(prefix="/api/v1/orders", tags=["orders"], responses=_PROBLEMS)
+    _placing(routes, desk)
+    _reading(routes, desk)
+    _changing(routes, desk)
+    return routes
+
+
+def _placing(routes: APIRouter, desk: Desk) -> None:
+    async def place(
+        given: Any, asked: Any, request: Request, key: str | None, rename: Callable[[str], str] = str
+    ) -> Response:
+        change = _usable(await asyncio.to_thread(desk.convert, given), rename)
+        keyed = Key(request.state.actor, key, _digest(request, asked)) if key else None
+        placed = await _outcome(desk.place(change, request.state.actor, keyed))
+        return _placed(placed, 201 if placed.action == "created" else 200)
+
+    @routes.post("", status_code=201, responses={200: {"description": "Known: updated, or unchanged"}})
+    async def create(request: Request, order: OrderBody, idempotency_key: IdempotencyKey = None) -> Response:
+        """Place an order: created (201), or known by its numbers and then updated or unchanged (200).
+
+        An accession number, UIDs and identifiers that are not given are generated, once for ever.
+        """
+        return await place(order.root, order.root, request, idempotency_key)
+
+    @routes.post("/emergency", status_code=201)
+    async def emergency(request: Request, body: EmergencyBody, idempotency_key: IdempotencyKey = None) -> Response:
+        """Place an emergency order for a new temporary patient: begins now, priority STAT."""
+        known = Emergency(
+            body.Modality, body.RequestedProcedureDescription, body.ScheduledStationAETitle, body.PatientSex,
+            body.PatientAge, body.FamilyName, body.GivenName,
+        )  # fmt: skip
+        return await place(desk.emergency(known), body.model_dump(), request, idempotency_key, _last)
+
+    @routes.post("/batch", responses={200: {"description": "What became of each order, in their sequence"}})
+    async def batch(request: Request, body: BatchBody) -> Response:
+        """Place many orders, each in its own transaction: `broker import`."""
+        given = [one.root for one in body.orders]
+        conversions = await asyncio.to_thread(lambda: [desk.convert(one) for one in given])
+        results = await asyncio.gather(
+            *(_result(desk, conversion, request.state.actor, body.dry_run) for conversion in conversions)
+        )
+        return JSONResponse({"results": results})
+
+
+async def _result(desk: Desk, conversion: Conversion, actor: str, dry: bool) -> dict[str, Any]:
+    try:
+        placed = await _outcome(desk.place(_usable(conversion), actor, dry=dry))
+    except Problem as problem:
+        errors = [{"path": error.path, "text": error.text} for error in problem.errors]
+        return {"outcome": "refused", "detail": problem.detail, "errors": errors}
+    return {"outcome": placed.action, "id": placed.row, "warnings": _shown(placed.warnings)}
+
+
+def _reading(routes: APIRouter, desk: Desk) -> None:
+    @routes.post("/search", responses={200: {"description": "`orders`, and `after` for the next page"}})
+    async def search(body: SearchBody) -> Response:
+        """Search orders: values stand in the body, for URLs end up in logs."""
+        wanted = body.model_dump(exclude={"after", "limit"}, exclude_none=True)
+        found = await asyncio.wrap_future(desk.find(wanted, body.after, body.limit))
+        after = found[-1]["id"] if len(found) == body.limit else None
+        return JSONResponse({"orders": list(found), "after": after})
+
+    @routes.get("/{row}", responses={404: {"description": "No such order"}})
+    async def read(row: Row) -> Response:
+        """An order with the events of its steps; the ETag is what a change must be based on."""
+        found = await asyncio.wrap_future(desk.read(row))
+        if found is None:
+            raise Problem(404, "No such order")
+        return JSONResponse(found, headers={"ETag": _etag(found)})
+
+
+def _changing(routes: APIRouter, desk: Desk) -> None:
+    changed = {404: {"description": "No such order"}, 412: {"description": "Changed meanwhile"}}
+
+    @routes.put("/{row}", responses={**changed, 428: {"description": "If-Match is missing"}})  # type: ignore[dict-item]
+    async def amend(request: Request, row: Row, order: OrderBody, if_match: IfMatch = None) -> Response:
+        """Make an order what the document says: steps it leaves out are cancelled, attributes of the order deleted.
+
+        Those of the patient stay if they are left out: they belong to the patient's other orders too.
+        """
+        revision = _revision(if_match)
+        if revision is None:
+            raise Problem(428, "If-Match is needed: the ETag of what the change is based on")
+        change = _usable(await asyncio.to_thread(desk.convert, order.root))
+        return _placed(await _outcome(desk.amend(row, change, revision, request.state.actor)), 200)
+
+    @routes.delete("/{row}", responses=changed)  # type: ignore[arg-type]
+    async def cancel(request: Request, row: Row, if_match: IfMatch = None) -> Response:
+        """Cancel an order: 409 if it has started or ended. Again is no error."""
+        return _placed(await _outcome(desk.cancel(row, _revision(if_match), request.state.actor)), 200)
+
+
+def _usable(conversion: Conversion, rename: Callable[[str], str] = str) -> OrderChange:
+    """The order change of a document; raises Problem 422."""
+    if not conversion.usable:
+        errors = [FieldError(rename(finding.location), finding.text) for finding in conversion.findings]
+        raise Problem(422, "The order cannot be used as it is", errors)
+    change = conversion.changes[0]
+    assert isinstance(change, OrderChange)
+    return change
+
+
+def _last(path: str) -> str:
+    """The field of an emergency order that a path of its document stands for."""
+    return next((part for part in reversed(path.split("/")) if not part.isdigit()), path)
+
+
+async def _outcome(future: Future[Placed]) -> Placed:
+    """What became of it, once committed; raises Problem."""
+    try:
+        return await asyncio.wrap_future(future)
+    except OrderRefused as error:
+        errors = [FieldError(_path(finding), finding.text) for finding in error.findings]
+        raise Problem(STATUS[error.kind], str(error), errors) from None
+
+
+def _placed(placed: Placed, status: int) -> Response:
+    body = {"outcome": placed.action, "warnings": _shown(placed.warnings), "order": placed.document}
+    headers = {"Location": f"/api/v1/orders/{placed.row}", "ETag": _etag(placed.document)}
+    return JSONResponse(body, status, headers)
+
+
+def _shown(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    return [{"path": _path(finding), "text": finding.text} for finding in findings]
+
+
+def _path(finding: Finding) -> str:
+    """The field of a finding; stories that know only HL7 locations name the patient by PID-3."""
+    if "^" in finding.location:
+        return "patient/PatientID" if finding.location.startswith("PID^1^3") else ""
+    return finding.location
+
+
+def _digest(request: Request, given: Any) -> bytes:
+    text = json.dumps(given, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(f"{request.url.path}\n{text}".encode()).digest()
+
+
+def _etag(document: Document) -> str:
+    return f'"{document["revision"]}"'
+
+
+def _revision(if_match: str | None) -> str | None:
+    """The revision of an If-Match header; weak tags and lists match nothing of ours (RFC 9110 13.1.1)."""
+    return None if if_match is None else if_match.strip().strip('"')

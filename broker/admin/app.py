@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response, Security
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -40,8 +41,9 @@ def create_app(
     _harden(app)
     _health(app, sources)
     _overview(app, sources)
+    bearer = HTTPBearer(auto_error=False, description="`[web] admin_token`; `admin.access` asks for it")
     for router in routers:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Security(bearer)])
     return app
 
 

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from broker import telemetry
 from broker.admin.problems import FieldError, Problem
-from broker.hl7.findings import Finding
-from broker.orders import schema
+from broker.orders import placing, report, schema
 from broker.orders.emergency import Emergency
 from broker.orders.placing import OrderRefused, Placed
 from broker.orders.profile import built_in
@@ -113,7 +113,7 @@ class BatchBody(BaseModel):
     dry_run: bool = False
 
 
-Row = Annotated[int, Path(ge=1, le=2**63 - 1, description="Our own number of the order")]
+Row = Annotated[int, Path(alias="id", ge=1, le=2**63 - 1, description="Our own number of the order")]
 IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on")]
 IdempotencyKey = Annotated[
     str | None,
@@ -136,9 +136,9 @@ def _placing(routes: APIRouter, desk: Desk) -> None:
     async def place(
         given: Any, asked: Any, request: Request, key: str | None, rename: Callable[[str], str] = str
     ) -> Response:
-        change = _usable(await asyncio.to_thread(desk.convert, given), rename)
+        conversion = await asyncio.to_thread(desk.convert, given)
         keyed = Key(request.state.actor, key, _digest(request, asked)) if key else None
-        placed = await _outcome(desk.place(change, request.state.actor, keyed))
+        placed = await _outcome(lambda: desk.place(placing.usable(conversion), request.state.actor, keyed), rename)
         return _placed(placed, 201 if placed.action == "created" else 200)
 
     @routes.post("", status_code=201, responses={200: {"description": "Known: updated, or unchanged"}})
@@ -171,11 +171,10 @@ def _placing(routes: APIRouter, desk: Desk) -> None:
 
 async def _result(desk: Desk, conversion: Conversion, actor: str, dry: bool) -> dict[str, Any]:
     try:
-        placed = await _outcome(desk.place(_usable(conversion), actor, dry=dry))
-    except Problem as problem:
-        errors = [{"path": error.path, "text": error.text} for error in problem.errors]
-        return {"outcome": "refused", "detail": problem.detail, "errors": errors}
-    return {"outcome": placed.action, "id": placed.row, "warnings": _shown(placed.warnings)}
+        placed = await asyncio.wrap_future(desk.place(placing.usable(conversion), actor, dry=dry))
+    except OrderRefused as error:
+        return report.refused(error)
+    return report.result(placed, dry=dry)
 
 
 def _reading(routes: APIRouter, desk: Desk) -> None:
@@ -187,7 +186,7 @@ def _reading(routes: APIRouter, desk: Desk) -> None:
         after = found[-1]["id"] if len(found) == body.limit else None
         return JSONResponse({"orders": list(found), "after": after})
 
-    @routes.get("/{row}", responses={404: {"description": "No such order"}})
+    @routes.get("/{id}", responses={404: {"description": "No such order"}})
     async def read(row: Row) -> Response:
         """An order with the events of its steps; the ETag is what a change must be based on."""
         found = await asyncio.wrap_future(desk.read(row))
@@ -199,7 +198,7 @@ def _reading(routes: APIRouter, desk: Desk) -> None:
 def _changing(routes: APIRouter, desk: Desk) -> None:
     changed = {404: {"description": "No such order"}, 412: {"description": "Changed meanwhile"}}
 
-    @routes.put("/{row}", responses={**changed, 428: {"description": "If-Match is missing"}})  # type: ignore[dict-item]
+    @routes.put("/{id}", responses={**changed, 428: {"description": "If-Match is missing"}})  # type: ignore[dict-item]
     async def amend(request: Request, row: Row, order: OrderBody, if_match: IfMatch = None) -> Response:
         """Make an order what the document says: steps it leaves out are cancelled, attributes of the order deleted.
 
@@ -208,23 +207,14 @@ def _changing(routes: APIRouter, desk: Desk) -> None:
         revision = _revision(if_match)
         if revision is None:
             raise Problem(428, "If-Match is needed: the ETag of what the change is based on")
-        change = _usable(await asyncio.to_thread(desk.convert, order.root))
-        return _placed(await _outcome(desk.amend(row, change, revision, request.state.actor)), 200)
+        conversion = await asyncio.to_thread(desk.convert, order.root)
+        actor = request.state.actor
+        return _placed(await _outcome(lambda: desk.amend(row, placing.usable(conversion), revision, actor)), 200)
 
-    @routes.delete("/{row}", responses=changed)  # type: ignore[arg-type]
+    @routes.delete("/{id}", responses=changed)  # type: ignore[arg-type]
     async def cancel(request: Request, row: Row, if_match: IfMatch = None) -> Response:
         """Cancel an order: 409 if it has started or ended. Again is no error."""
-        return _placed(await _outcome(desk.cancel(row, _revision(if_match), request.state.actor)), 200)
-
-
-def _usable(conversion: Conversion, rename: Callable[[str], str] = str) -> OrderChange:
-    """The order change of a document; raises Problem 422."""
-    if not conversion.usable:
-        errors = [FieldError(rename(finding.location), finding.text) for finding in conversion.findings]
-        raise Problem(422, "The order cannot be used as it is", errors)
-    change = conversion.changes[0]
-    assert isinstance(change, OrderChange)
-    return change
+        return _placed(await _outcome(lambda: desk.cancel(row, _revision(if_match), request.state.actor)), 200)
 
 
 def _last(path: str) -> str:
@@ -232,30 +222,22 @@ def _last(path: str) -> str:
     return next((part for part in reversed(path.split("/")) if not part.isdigit()), path)
 
 
-async def _outcome(future: Future[Placed]) -> Placed:
+async def _outcome(begin: Callable[[], Future[Placed]], rename: Callable[[str], str] = str) -> Placed:
     """What became of it, once committed; raises Problem."""
     try:
-        return await asyncio.wrap_future(future)
+        placed = await asyncio.wrap_future(begin())
     except OrderRefused as error:
-        errors = [FieldError(_path(finding), finding.text) for finding in error.findings]
+        errors = [FieldError(rename(report.path(finding)), finding.text) for finding in error.findings]
         raise Problem(STATUS[error.kind], str(error), errors) from None
+    accession = placed.document["request"].get("AccessionNumber")
+    telemetry.logger().info("order.placed", state=placed.action, accession=telemetry.identifier(accession))
+    return placed
 
 
 def _placed(placed: Placed, status: int) -> Response:
-    body = {"outcome": placed.action, "warnings": _shown(placed.warnings), "order": placed.document}
+    body = {"outcome": placed.action, "warnings": report.fields(placed.warnings), "order": placed.document}
     headers = {"Location": f"/api/v1/orders/{placed.row}", "ETag": _etag(placed.document)}
     return JSONResponse(body, status, headers)
-
-
-def _shown(findings: Sequence[Finding]) -> list[dict[str, str]]:
-    return [{"path": _path(finding), "text": finding.text} for finding in findings]
-
-
-def _path(finding: Finding) -> str:
-    """The field of a finding; stories that know only HL7 locations name the patient by PID-3."""
-    if "^" in finding.location:
-        return "patient/PatientID" if finding.location.startswith("PID^1^3") else ""
-    return finding.location
 
 
 def _digest(request: Request, given: Any) -> bytes:

@@ -83,7 +83,7 @@ def handle(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [
             FieldError(
-                "/".join(str(part) for part in one["loc"]),
+                "/".join(str(part) for part in one["loc"] if part != "body"),
                 one["msg"] if one["type"] in _PLAIN else str(one["type"]).replace("_", " "),
             )
             for one in error.errors()

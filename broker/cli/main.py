@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,14 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Path of broker.toml; built-in defaults without it.", show_default=False),
 ]
+
+
+class Encoding(StrEnum):
+    """Of text files."""
+
+    UTF_8 = "utf-8"
+    UTF_8_SIG = "utf-8-sig"
+    LATIN_1 = "latin-1"
 
 
 def _version(wanted: bool) -> None:
@@ -133,6 +142,25 @@ def send(
         code = run(
             node, paths, config=config, calling=calling, timeout=timeout, associations=associations, as_json=as_json
         )
+    except ConfigurationError as error:
+        raise _configuration_error(error) from None
+    sys.exit(code)
+
+
+@app.command("import")
+def import_(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="CSV, .wl and dump files, and folders of them.")],
+    config: Config = None,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would become of each order.")] = False,
+    encoding: Annotated[Encoding, typer.Option(help="Of CSV files.")] = Encoding.UTF_8,
+    skip_unknown: Annotated[bool, typer.Option("--skip-unknown", help="Leave out columns we do not know.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as one line of JSON.")] = False,
+) -> None:
+    """Place orders from files, into a running broker or its database. Again changes nothing."""
+    from broker.cli.importing import run
+
+    try:
+        code = run(paths, config=config, dry=dry, encoding=encoding, skip_unknown=skip_unknown, as_json=as_json)
     except ConfigurationError as error:
         raise _configuration_error(error) from None
     sys.exit(code)

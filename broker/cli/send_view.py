@@ -79,7 +79,7 @@ def summary(account: Account, label: str) -> str:
             lines.append(f"  {count} {what}")
     if account.unsent:
         lines.append(f"  {account.unsent} not sent: {account.trouble}")
-    lines += [f"  {_printable(path)}: {reason}" for path, reason in account.failures]
+    lines += [f"  {printable(path)}: {reason}" for path, reason in account.failures]
     listed = account.failed + account.no_context + account.refused.total()
     if listed > len(account.failures):
         lines.append(f"  … and {listed - len(account.failures)} more")
@@ -94,6 +94,6 @@ def _statuses(what: str, counts: Counter[int]) -> list[str]:
     return [f"  {count} {what}: {words.status(status)}" for status, count in sorted(counts.items())]
 
 
-def _printable(path: str) -> str:
+def printable(path: str) -> str:
     """A file name may hold anything, also what moves the cursor of a terminal or is no text at all."""
     return "".join(c if c.isprintable() else "?" for c in path)

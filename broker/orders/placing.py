@@ -16,7 +16,7 @@ from broker.hl7.findings import Finding
 from broker.orders import identifiers, intake, lifecycle, outline, replacing
 from broker.orders.identifiers import Minter
 from broker.orders.story import Context
-from broker.orders.values import Document, Order, OrderChange
+from broker.orders.values import Conversion, Document, Order, OrderChange
 from broker.store import idempotency, orders_find, orders_read
 from broker.store.engine import savepoint
 from broker.store.idempotency import Key
@@ -44,6 +44,15 @@ class Placed:
     action: str
     warnings: tuple[Finding, ...]
     document: Document
+
+
+def usable(conversion: Conversion) -> OrderChange:
+    """The order change of a document. Raises OrderRefused."""
+    if not conversion.usable:
+        raise OrderRefused("invalid", "The order cannot be used as it is", conversion.findings)
+    change = conversion.changes[0]
+    assert isinstance(change, OrderChange)
+    return change
 
 
 def place(

@@ -102,6 +102,11 @@ def _user(transport: asyncio.Transport) -> str:
     end = transport.get_extra_info("socket")
     with socket.socket(fileno=os.dup(end.fileno())) as copy:
         _, uid, _ = _CREDENTIALS.unpack(copy.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return user_name(uid)
+
+
+def user_name(uid: int) -> str:
+    """Name of a user of this machine; the number of one without a name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -1,0 +1,35 @@
+"""`broker import`: orders from CSV, worklist files and dumps. Exit: 0 all in place, 1 not all, 2 configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from broker import telemetry
+from broker.cli.imports import run as work
+from broker.cli.imports import view
+from broker.errors import BrokerError, ConfigurationError
+from broker.settings import load
+
+
+def run(
+    paths: Sequence[Path], *, config: Path | None, dry: bool, encoding: str, skip_unknown: bool, as_json: bool
+) -> int:
+    """Exit code of `broker import`. Raises ConfigurationError."""
+    settings = load(config)
+    telemetry.configure("warning", "console", settings.log.identifiers)
+    account = work.Account()
+    items = work.gather(paths, account, encoding, skip_unknown=skip_unknown)
+    try:
+        with view.bar(account) as advance:
+            for _ in work.place(settings, items, account, dry):
+                advance()
+    except ConfigurationError:
+        raise
+    except BrokerError as error:
+        account.trouble = str(error)
+    typer.echo(json.dumps(view.as_json(account, dry=dry)) if as_json else view.summary(account, dry=dry))
+    return 0 if account.good else 1

@@ -1,0 +1,1 @@
+"""`broker import`: orders from files."""

@@ -1,0 +1,16 @@
+"""What is read from files: orders as documents with the place they come from, or why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.orders.values import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An order of a file. `place` names file and rows for people; without a document `error` says why."""
+
+    place: str
+    document: Document | None = None
+    error: str = ""

@@ -1,0 +1,158 @@
+"""`broker import`: orders of files go to the running broker in chunks, or into its database while none runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from broker.cli import control
+from broker.cli.imports import dataset, dump, sheet
+from broker.cli.imports.items import Item
+from broker.dicom import part10
+from broker.errors import BadContent, PeerFault
+from broker.orders import placing, report
+from broker.orders.placing import OrderRefused, Placed
+from broker.service.control import user_name
+from broker.service.orders import OrderDesk
+from broker.settings import Settings
+
+CHUNK = 200  # orders asked for at once
+CHUNK_BYTES = 512 * 1024
+IN_FOLDERS = frozenset({".csv", ".tsv", ".wl", ".dcm", ".dump"})  # what is taken from folders
+
+
+@dataclass(slots=True)
+class Account:
+    """What became of the orders of all files; `trouble` ended it."""
+
+    total: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[str, str]] = field(default_factory=list)  # place, reason
+    warnings: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    trouble: str = ""
+
+    @property
+    def done(self) -> int:
+        """Orders that have an outcome."""
+        return self.counts.total()
+
+    @property
+    def good(self) -> bool:
+        """There were orders and all of them are in the database now."""
+        return self.done > 0 and not self.failures and not self.trouble
+
+    def fail(self, place: str, reason: str) -> None:
+        """Note a file or an order that cannot be used."""
+        self.counts["refused"] += 1
+        self.failures.append((place, reason))
+
+    def note(self, item: Item, result: dict[str, Any]) -> None:
+        """Note the outcome of one order."""
+        if result["outcome"] == "refused":
+            details = [": ".join(filter(None, (one["path"], one["text"]))) for one in result["errors"]]
+            self.fail(item.place, "; ".join(details[:5]) or result["detail"])
+            return
+        self.counts[result["outcome"]] += 1
+        self.warnings.update(warning["text"] for warning in result["warnings"])
+
+
+def gather(paths: Iterable[Path], account: Account, encoding: str, *, skip_unknown: bool) -> list[Item]:
+    """Orders of files; of folders, with all below, those whose names say that they hold some."""
+    items: list[Item] = []
+    for path in _files(paths):
+        try:
+            items += _read(path, account, encoding, skip_unknown)
+        except (BadContent, OSError) as error:
+            text = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
+            account.fail(path.name, f"cannot be read: {text}")
+    account.total = len(items) + account.done
+    return items
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            yield from (Path(folder, name) for name in sorted(names) if Path(name).suffix.lower() in IN_FOLDERS)
+
+
+def _read(path: Path, account: Account, encoding: str, skip_unknown: bool) -> Iterable[Item]:
+    if part10.read(path) is not None or path.suffix.lower() == ".wl":
+        return [Item(path.name, dataset.order(dataset.read(path), account.left_out))]
+    if not path.is_file() or path.stat().st_size > sheet.MAX_FILE:
+        raise BadContent(f"no file of at most {sheet.MAX_FILE} bytes", code="too-large")
+    data = path.read_bytes()
+    if dump.looks_like(data):
+        return [Item(path.name, dataset.order(dump.read(data), account.left_out))]
+    return sheet.read(path.name, data, encoding, skip_unknown=skip_unknown)
+
+
+def place(settings: Settings, items: Sequence[Item], account: Account, dry: bool) -> Iterator[None]:
+    """Place orders; gives after each chunk. Raises ConfigurationError, BrokerError when it cannot go on."""
+    with ExitStack() as stack:
+        desk: OrderDesk | None = None
+        for chunk in _chunks(items, account):
+            body = {"orders": [item.document for item in chunk], "dry_run": dry}
+            answer = control.call(settings, "POST", "/api/v1/orders/batch", body) if desk is None else None
+            if answer is None:
+                desk = desk or OrderDesk(stack.enter_context(control.alone(settings)), settings)
+                results = _alone(desk, chunk, dry)
+            elif answer.good:
+                results = answer.body["results"]
+            else:
+                raise PeerFault(f"the broker does not take orders: {answer.problem}")
+            for item, result in zip(chunk, results, strict=True):
+                account.note(item, result)
+            yield
+
+
+def _chunks(items: Sequence[Item], account: Account) -> Iterator[list[Item]]:
+    chunk: list[Item] = []
+    size = 0
+    for item in items:
+        if item.document is None:
+            account.fail(item.place, item.error)
+            continue
+        length = len(json.dumps(item.document))
+        if length > CHUNK_BYTES:
+            account.fail(item.place, f"more than {CHUNK_BYTES} bytes in one order")
+            continue
+        if chunk and (len(chunk) == CHUNK or size + length > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(item)
+        size += length
+    if chunk:
+        yield chunk
+
+
+def _alone(desk: OrderDesk, chunk: Sequence[Item], dry: bool) -> list[dict[str, Any]]:
+    """The same as the running broker does with a chunk."""
+    actor = f"cli:{user_name(os.getuid())}"
+    begun: list[Future[Placed] | OrderRefused] = []
+    for item in chunk:
+        try:
+            begun.append(desk.place(placing.usable(desk.convert(item.document)), actor, dry=dry))
+        except OrderRefused as error:
+            begun.append(error)
+    return [_result(one, dry) for one in begun]
+
+
+def _result(begun: Future[Placed] | OrderRefused, dry: bool) -> dict[str, Any]:
+    if isinstance(begun, OrderRefused):
+        return report.refused(begun)
+    try:
+        return report.result(begun.result(), dry=dry)
+    except OrderRefused as error:
+        return report.refused(error)

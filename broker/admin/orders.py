@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Header, Path, Request, Response
@@ -52,6 +53,10 @@ class Desk(Protocol):
 
     def cancel(self, row: int, revision: str | None, actor: str) -> Future[Placed]:
         """Cancel an order."""
+        ...
+
+    def reopen(self, row: int, step_id: str, reason: str, actor: str) -> Future[Placed]:
+        """Let an ended step begin again."""
         ...
 
     def read(self, row: int) -> Future[Document | None]:
@@ -103,6 +108,14 @@ class SearchBody(BaseModel):
     StudyInstanceUID: Key64 | None = None
     after: int = Field(0, ge=0, le=2**63 - 1)
     limit: int = Field(50, ge=1, le=200)
+
+
+class ReopenBody(BaseModel):
+    """Which ended step begins again, and why: the reason stands in the audit trail."""
+
+    model_config = ConfigDict(extra="forbid")
+    ScheduledProcedureStepID: Key64
+    reason: str = Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*\S[^\x00]*$")
 
 
 class BatchBody(BaseModel):
@@ -215,6 +228,13 @@ def _changing(routes: APIRouter, desk: Desk) -> None:
     async def cancel(request: Request, row: Row, if_match: IfMatch = None) -> Response:
         """Cancel an order: 409 if it has started or ended. Again is no error."""
         return _placed(await _outcome(lambda: desk.cancel(row, _revision(if_match), request.state.actor)), 200)
+
+    @routes.post("/{id}/reopen", responses={404: {"description": "No such order or step"}})
+    async def reopen(request: Request, row: Row, body: ReopenBody) -> Response:
+        """Let an ended step begin again: it is SCHEDULED. 409 if it has not ended. No message can do this."""
+        actor = request.state.actor
+        begin = partial(desk.reopen, row, body.ScheduledProcedureStepID, body.reason, actor)
+        return _placed(await _outcome(begin), 200)
 
 
 def _last(path: str) -> str:

@@ -25,7 +25,7 @@ from broker.orders.values import (
 FIELDS = {name: validity.fields(table) for name, table in attributes.SECTIONS.items()}
 STATUS = "ScheduledProcedureStepStatus"
 # what an answer shows and nobody sets: ignored, so that an answer can be sent back changed
-READ_ONLY = {"order": frozenset({"id", "revision"}), "step": frozenset({STATUS, "events"})}
+READ_ONLY = {"order": frozenset({"id", "revision"}), "step": frozenset({STATUS, "held", "events"})}
 
 
 def convert(document: Any, modalities: Collection[str]) -> Conversion:

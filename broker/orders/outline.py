@@ -37,7 +37,8 @@ def _procedure(procedure: Procedure) -> Document:
 
 
 def _step(step: Step) -> Document:
-    return {**step.attributes, "ScheduledProcedureStepID": step.step_id, STATUS: step.status}
+    shown = {**step.attributes, "ScheduledProcedureStepID": step.step_id, STATUS: step.status}
+    return shown | ({"held": True} if step.held else {})
 
 
 def with_events(

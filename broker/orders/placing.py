@@ -13,11 +13,11 @@ from sqlalchemy import Connection
 
 from broker.errors import BrokerError
 from broker.hl7.findings import Finding
-from broker.orders import identifiers, intake, lifecycle, outline, replacing
+from broker.orders import identifiers, intake, lifecycle, outline, reopening, replacing
 from broker.orders.identifiers import Minter
 from broker.orders.story import Context
 from broker.orders.values import Conversion, Document, Order, OrderChange
-from broker.store import idempotency, orders_find, orders_read
+from broker.store import idempotency, orders_read
 from broker.store.engine import savepoint
 from broker.store.idempotency import Key
 
@@ -100,11 +100,24 @@ def cancel(connection: Connection, row: int, revision: str | None, context: Cont
     return _applied(connection, [replacing.canceling(stored)], context)
 
 
+def reopen(connection: Connection, row: int, step_id: str, reason: str, context: Context) -> Placed:
+    """A person lets an ended step (Scheduled Procedure Step ID) begin again. Raises OrderRefused."""
+    stored = _locked(connection, row)
+    steps = [step.row or 0 for step in stored.steps() if step.step_id == step_id]
+    if len(steps) != 1:
+        raise OrderRefused("missing", "The order has no such step")
+    try:
+        reopening.reopen(connection, row, steps[0], reason, context)
+    except reopening.NotReopened as error:
+        raise OrderRefused("conflict", str(error)) from None
+    return Placed(row, "reopened", (), outline.document(orders_read.load_order(connection, row)))
+
+
 def _locked(connection: Connection, row: int, change: OrderChange | None = None) -> Order:
     """A stored order, nobody else changing it until the transaction ends."""
-    if not orders_find.exists(connection, row):
+    names = orders_read.lock_names(connection, row)
+    if not names:
         raise OrderRefused("missing", "No such order")
-    names = replacing.canceling(orders_read.load_order(connection, row)).names()
     orders_read.lock(connection, [*names, *(change.names() if change else ())])
     return orders_read.load_order(connection, row)
 

@@ -23,6 +23,8 @@ def order(modalities: Collection[str]) -> Schema:
     """Schema of an order."""
     step = _object("step", ["Modality"], modalities)
     step["properties"][STATUS] = {"type": "string", "enum": list(lifecycle.STATUSES), "readOnly": True}
+    held = "By the RIS: in no worklist until it is released."
+    step["properties"]["held"] = {"type": "boolean", "readOnly": True, "description": held}
     step["properties"]["events"] = {"type": "array", "items": _EVENT, "readOnly": True}
     procedure = _object("procedure", ["steps"])
     procedure["properties"]["steps"] = {"type": "array", "minItems": 1, "maxItems": MAX_STEPS, "items": step}

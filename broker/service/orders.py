@@ -53,6 +53,10 @@ class OrderDesk:
         """Cancel an order."""
         return self._database.submit(placing.cancel, row, revision, self._context(actor))
 
+    def reopen(self, row: int, step_id: str, reason: str, actor: str) -> Future[Placed]:
+        """Let an ended step begin again."""
+        return self._database.submit(placing.reopen, row, step_id, reason, self._context(actor))
+
     def read(self, row: int) -> Future[Document | None]:
         """An order with the events of its steps, None if there is none."""
         return self._database.read(self._read, row)

@@ -135,6 +135,26 @@ def encode(text: str, codec: str) -> bytes:
     return text.encode("iso2022_jp_2" if codec == "jis" else codec or "ascii", "replace")
 
 
+def strict_codec_of(names: tuple[str, ...]) -> str:
+    """Codec to write a declared set with. Raises MalformedMessage.
+
+    What is read as ISO 2022 may hold escapes to other sets, what we write holds those of the declaration only.
+    """
+    codec = codec_of(names)
+    if codec in {"iso2022_jp_2", "jis"}:
+        return "iso2022_jp_1" if any("159" in name for name in names) else "iso2022_jp"
+    return codec
+
+
+def fits(text: str, codec: str) -> bool:
+    """A message in this codec can hold the text: `encode` replaces nothing."""
+    try:
+        text.encode(codec or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def decode_escape(data: bytes, codec: str) -> str:
     r"""Text of the bytes of a `\Xhh..\` escape."""
     if codec == "cp1252":

@@ -5,10 +5,12 @@ Whatever must follow from a change of status (telling the RIS) begins here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from broker.orders import lifecycle, notices
 from broker.orders.story import Context
 from broker.store import events as store
 
@@ -22,7 +24,13 @@ class Changed:
     after: str
 
 
-def record(connection: Connection, order: int, changed: Changed, cause: str, context: Context) -> None:
-    """Append to the log of a step of an order (row)."""
-    at = context.at.timestamp()
-    store.add(connection, changed.step, at, changed.before, changed.after, cause, context.actor)
+def record(connection: Connection, order: int, changes: Sequence[Changed], cause: str, context: Context) -> None:
+    """Append changes of steps of one order (row) to the log, and tell the RIS what they make of the order.
+
+    To be called once for all that changes together, after it was written: what is told is the state of the order.
+    """
+    at, last = context.at.timestamp(), 0
+    for change in changes:
+        last = store.add(connection, change.step, at, change.before, change.after, cause, context.actor)
+    if any(change.before or change.after != lifecycle.SCHEDULED for change in changes):
+        notices.changed(connection, order, {change.step: change.before for change in changes}, last, context)

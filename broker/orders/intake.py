@@ -47,7 +47,8 @@ def take(
         return Outcome(stored[1], stored[0], repeated=True)
     if not conversion.usable:
         return refuse(connection, received, header, "AE", conversion.findings, context)
-    context = replace(context, actor=f"hl7:{received.sender}")
+    sender = (header.get(3, 1), header.get(4, 1))
+    context = replace(context, actor=f"hl7:{received.sender}", sender=sender)
     plans, audit = apply(connection, conversion.changes, context)
     findings = conversion.findings + tuple(finding for made in plans for finding in made.findings)
     if audit is None:

@@ -54,6 +54,19 @@ def _grouped(repetitions: Sequence[Repetition], first: int, kind: int, form: int
     return "=".join(groups.get(letter, "") for letter in _GROUPS).rstrip("=")
 
 
+def to_xpn(name: str) -> list[tuple[str, list[str]]]:
+    """The writings of a PN as XPN, by their type A, I or P: family, given, middle, suffix, prefix (HL7 2.5.1 §2.A.88).
+
+    DICOM has prefix before suffix; empty writings are left out.
+    """
+    found: list[tuple[str, list[str]]] = []
+    for letter, group in zip(_GROUPS, name.split("="), strict=False):
+        family, given, middle, prefix, suffix = (*group.split("^")[:5], *[""] * (5 - len(group.split("^")[:5])))
+        if group.strip("^ "):
+            found.append((letter, [family, given, middle, suffix, prefix]))
+    return found
+
+
 def from_xpn(repetitions: Sequence[Repetition]) -> str:
     """PN of a repeated XPN: repetitions of type A, I and P become the three groups (HL7 2.5.1 §2.A.88)."""
     return _grouped(repetitions, first=1, kind=7, form=8)

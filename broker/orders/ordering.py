@@ -71,7 +71,9 @@ def write(connection: Connection, order: Order, stored: Order | None, cause: str
         patient_row = orders.save_patient(connection, patient, at)
     else:
         patient_row = before.row or 0
-    request = orders.save_request(connection, order, patient_row, at)
+    source = "|".join(context.sender) if context.sender else ""
+    request = orders.save_request(connection, order, patient_row, at, source)
+    changed: list[events.Changed] = []
     old = {step.row: step for step in stored.steps()} if stored else {}
     for procedure in order.procedures:
         owner = orders.save_procedure(connection, procedure, request)
@@ -82,8 +84,8 @@ def write(connection: Connection, order: Order, stored: Order | None, cause: str
             index = answers.index(patient, answers.build(order, procedure, step))
             row = orders.save_step(connection, step, procedure, owner, order.accession, index, at)
             if known is None or known.status != step.status:
-                changed = events.Changed(row, known.status if known else "", step.status)
-                events.record(connection, request, changed, cause, context)
+                changed.append(events.Changed(row, known.status if known else "", step.status))
+    events.record(connection, request, changed, cause, context)
     if before is not None and before.attributes != patient.attributes:
         propagate(connection, before, replace(patient, row=before.row), request, at)
     return request

@@ -23,10 +23,10 @@ class StepEvent:
     actor: str
 
 
-def add(connection: Connection, step: int, at: float, before: str, after: str, cause: str, actor: str) -> None:
-    """Append an event of a step (row)."""
+def add(connection: Connection, step: int, at: float, before: str, after: str, cause: str, actor: str) -> int:
+    """Append an event of a step (row); the row of the event."""
     values = {"step": step, "at": at, "before": before, "after": after, "cause": cause, "actor": actor}
-    connection.execute(insert(_t), values)
+    return int(connection.execute(insert(_t).returning(_t.c.id), values).scalar_one())
 
 
 def of_step(connection: Connection, step: int) -> list[StepEvent]:

@@ -34,8 +34,11 @@ def save_patient(connection: Connection, patient: Patient, at: float) -> int:
     return _save(connection, tables.patient, patient.row, values, {})
 
 
-def save_request(connection: Connection, order: Order, patient: int, at: float) -> int:
-    """Insert or update the Imaging Service Request of an order, without what is below it; the row."""
+def save_request(connection: Connection, order: Order, patient: int, at: float, source: str = "") -> int:
+    """Insert or update the Imaging Service Request of an order, without what is below it; the row.
+
+    `source`: application and facility (`MSH-3|MSH-4`) that a new order comes from.
+    """
     values = {
         "patient": patient,
         "placer_number": order.placer.number,
@@ -46,7 +49,7 @@ def save_request(connection: Connection, order: Order, patient: int, at: float) 
         "attributes": _text(order.attributes),
         "updated_at": at,
     }
-    return _save(connection, tables.service_request, order.row, values, {"created_at": at})
+    return _save(connection, tables.service_request, order.row, values, {"created_at": at, "source": source})
 
 
 def save_procedure(connection: Connection, procedure: Procedure, request: int) -> int:

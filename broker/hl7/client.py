@@ -71,7 +71,7 @@ class MllpClient:
             raise PeerFault("no answer", code="no-answer" if timed_out else "connection-lost") from None
         finally:
             if answer is None:
-                self._writer.transport.abort()
+                self.abort()
         return answer
 
     async def _answer(self, answers: Callable[[bytes], bool] | None) -> bytes:
@@ -89,6 +89,10 @@ class MllpClient:
                 stray += 1
             if not data:
                 raise PeerFault("the receiver closed the connection without an answer", code="connection-lost")
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._writer.transport.abort()
 
     async def close(self) -> None:
         """Close the connection."""

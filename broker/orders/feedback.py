@@ -34,7 +34,7 @@ _CODES = {
     Event.PARTIAL: ("A", "A"), Event.COMPLETED: ("CM", "R"), Event.DISCONTINUED: ("DC", "X"),
     Event.CANCELLED: ("CA", "X"),
 }  # fmt: skip
-ENDS = (Event.COMPLETED, Event.DISCONTINUED, Event.CANCELLED)
+ENDS = (Event.COMPLETED, Event.DISCONTINUED)  # of work
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ def build(order: Order, notice: Notice, node: Node, ours: Ours, zone: tzinfo) ->
     message = Message(structure, version=wanted.version)
     text = _Text(charset.strict_codec_of(tuple(wanted.charset.split("~"))))
     _Writing(message, structure, order, notice, node, text, zone).write(ours, wanted)
-    return charset.encode(str(message.to_er7()), text.codec)
+    # hl7apy separates segments, but each of them is to end (HL7 2.5.1 §2.5.2)
+    return charset.encode(f"{message.to_er7()}\r", text.codec)
 
 
 class _Text:
@@ -199,7 +200,7 @@ class _Writing:
         tq1.tq1_1 = "1"
         planned = min((step.start_at for step in procedure.steps if step.start_at), default="")
         tq1.tq1_7 = self._time(self._notice.began) or planned
-        tq1.tq1_8 = self._time(self._notice.ended)
+        tq1.tq1_8 = self._time(self._notice.ended) if self._notice.began is not None else ""
         priority = _PRIORITIES.get(procedure.attributes.get("RequestedProcedurePriority", ""))
         if priority:
             tq1.tq1_9 = self._text.plain(*priority, "HL70485")

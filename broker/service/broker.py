@@ -17,12 +17,14 @@ from contextlib import ExitStack
 from broker import __version__, telemetry
 from broker.admin.app import create_app
 from broker.admin.views import Sources
+from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
 from broker.errors import ConfigurationError
 from broker.hl7.server import Limits as Hl7Limits
 from broker.hl7.server import MllpServer
 from broker.orders.interface import Interface
 from broker.orders.listener import OrderDoor
+from broker.orders.outbound import Ours
 from broker.orders.profile import built_in
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
@@ -36,7 +38,7 @@ from broker.service.web import WebServer
 from broker.service.workers import Workers
 from broker.settings import Hl7Listener, Settings
 from broker.site.directory import Directory
-from broker.site.remotes import Remotes, tls_files
+from broker.site.remotes import Receivers, Remotes, tls_files
 from broker.store import jobs
 from broker.store.database import Database
 from broker.store.spool import Spool
@@ -65,6 +67,10 @@ class Broker:
             settings.dicom.ae_title, self.directory.nodes, tls_files(settings), settings.service.site.parent
         )
         self._delivery = DicomDelivery(self.database, self.spool, self.directory.node, remotes)
+        self._feedback = FeedbackDelivery(
+            self.database, self.directory.node, Receivers(self.directory.nodes, None, settings.service.site.parent),
+            Ours(settings.hl7.application, settings.hl7.facility), settings.zone(),
+        )  # fmt: skip
         self.dispatcher = self._dispatcher()
         self._imaging = Imaging(settings, self.database, self.directory, site.rules, self.spool, self.dispatcher.wake)
         self._stack.callback(self._imaging.close)
@@ -86,11 +92,13 @@ class Broker:
         times = self._settings.delivery
 
         def concurrency(lane: str) -> int:
-            node = self.directory.node(lane.partition(":")[2])
-            return node.associations if node else 1
+            kind, _, name = lane.partition(":")
+            node = self.directory.node(name)
+            return node.associations if node and kind == "deliver" else 1
 
         return Dispatcher(
-            self.database, {"deliver": self._delivery}, RetryPolicy(times.retry_first, times.retry_last, times.give_up),
+            self.database, {"deliver": self._delivery, "feedback": self._feedback},
+            RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}", concurrency,
         )  # fmt: skip
 
@@ -100,7 +108,7 @@ class Broker:
         interface = Interface(f"hl7-{number}", known, door.on_transient)
         orders = OrderDoor(
             self.database, interface, lambda header: built_in(), zone=self._settings.zone(),
-            default_station=self._settings.worklist.default_station,
+            default_station=self._settings.worklist.default_station, subscribers=self.directory.subscribers(),
         )  # fmt: skip
         return MllpServer(
             door.host, door.port, orders.handle, on_oversize=orders.on_oversize, on_truncated=orders.on_truncated,
@@ -148,6 +156,7 @@ class Broker:
         )
         await self.dispatcher.stop(grace)
         await self._delivery.close()
+        await self._feedback.close()
         if self._running is not None:
             await self._running
         await self._web.stop()

@@ -42,7 +42,10 @@ class Imaging:
         self._database = database
         self._directory = directory
         self._ports = ports
-        reception = Reception(database, spool, rules, settings.zone(), wake, small=settings.limits.small_object)
+        reception = Reception(
+            database, spool, rules, settings.zone(), wake, small=settings.limits.small_object,
+            subscribers=directory.subscribers(),
+        )  # fmt: skip
         self._storage = StorageService(reception, settings.dicom.private_sop_classes)
         self._wanted: dict[str, int] = {}  # configured port of each listener
         self.doors: dict[str, Provider] = {}

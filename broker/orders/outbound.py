@@ -234,6 +234,8 @@ class _Writing:
         obx.obx_1 = "1"
         obx.obx_2 = "ST"
         obx.obx_3 = "113014^DICOM Study^DCM"
+        if obx.version == "2.3.1":
+            obx.obx_4 = "1"  # required there (HL7 2.3.1 §7.3.2)
         obx.obx_5 = self._text.exact(procedure.study_instance_uid)
         obx.obx_11 = "O"
 

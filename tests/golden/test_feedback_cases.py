@@ -1,7 +1,8 @@
 """Case files: messages in, what a RIS is told of the orders out.
 
-Sections: `node` (its keys, with a table `feedback`), any number of `message` (option `charset=`), then `told`, one per message to
-the RIS in the order of the queue (option `charset=`, in which its bytes are read). MSH-10 is masked, the clock stands.
+Sections: `node` (its keys, with a table `feedback`), any number of `message` (option `charset=`), then `told`, one per
+message to the RIS in the order of the queue (option `charset=`, in which its bytes are read). MSH-10 is masked, the
+clock stands still.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from broker.store.database import Database
 from broker.store.jobs import Job
 
 CONNECT = 10.0  # seconds
+UNSENT = ("unreachable", "tls-failed")
 KEEP = 60.0  # seconds that a connection stays open for the next message
 
 
@@ -110,8 +111,8 @@ class FeedbackDelivery:
         try:
             raw = await link.exchange(self._receiver(node), message, notice.control_id, node.feedback.timeout)
         except PeerFault as error:
-            # not counted against the message, but others go first next time
-            feed.retry(job, error.code, item_fault=False)
+            if error.code not in UNSENT:  # not counted against the message, but others go first next time
+                feed.retry(job, error.code, item_fault=False)
             raise
         faults.point("feedback.sent")
         answer = answers.read(raw)

@@ -8,6 +8,7 @@ control id comes again; meanwhile messages on other orders go first, so that non
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from datetime import tzinfo
 
@@ -84,12 +85,13 @@ class FeedbackDelivery:
         self._ours = ours
         self._zone = zone
         self._links: dict[str, _Link] = {}
+        self._unanswered: Counter[int] = Counter()  # tries of messages that got no answer, by job
 
     async def __call__(self, name: str, feed: Feed) -> None:
         """Send what the lane of node `name` holds. Raises PeerFault when the RIS is away."""
         node = self._node(name)
         while jobs := await feed.take():
-            for job in jobs:
+            for job in sorted(jobs, key=lambda job: (self._unanswered[job.id], job.id)):
                 if node is None or not node.told:
                     feed.hold(job, "unknown-node")
                 else:
@@ -111,9 +113,11 @@ class FeedbackDelivery:
         try:
             raw = await link.exchange(self._receiver(node), message, notice.control_id, node.feedback.timeout)
         except PeerFault as error:
-            if error.code not in UNSENT:  # not counted against the message, but others go first next time
+            if error.code not in UNSENT:  # no fault of the message as far as we know, but others go first next time
+                self._unanswered[job.id] += 1
                 feed.retry(job, error.code, item_fault=False)
             raise
+        self._unanswered.pop(job.id, None)
         faults.point("feedback.sent")
         answer = answers.read(raw)
         match answers.verdict(answer, node.feedback, job.failures + 1):

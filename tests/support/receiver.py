@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -68,8 +69,8 @@ def accept(peer: socket.socket, told: Told) -> None:
 class Ris:
     """Listens until the end of the block. `script(connection, message)` answers; False closes the connection."""
 
-    def __init__(self, script: Script = accept, port: int = 0) -> None:
-        self.script = script
+    def __init__(self, script: Script = accept, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self.script, self._tls = script, tls
         self.told: list[Told] = []
         self.connections = 0
         self._open: list[socket.socket] = []
@@ -114,6 +115,8 @@ class Ris:
     def _talk(self, peer: socket.socket, number: int) -> None:
         data = b""
         try:
+            if self._tls is not None:
+                peer = self._tls.wrap_socket(peer, server_side=True)
             while piece := peer.recv(65536):
                 data += piece
                 while FS + CR in data:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hl7apy.mllp import AbstractHandler, MLLPServer
+from support.certificates import Authority
 from support.objects import ct_slice
 from support.raw import RawScu
 from support.receiver import Ris, ris_node
@@ -103,8 +106,6 @@ def test_the_first_image_of_an_order_is_told(tmp_path: Path) -> None:
 
 
 def test_the_state_of_the_node_is_shown(tmp_path: Path) -> None:
-    import httpx
-
     with Ris() as ris, Site(tmp_path, site=ris_node(ris.port)) as site:
         say(site, order(1))
         happens(site, 1, "IP")
@@ -116,6 +117,27 @@ def test_the_state_of_the_node_is_shown(tmp_path: Path) -> None:
 
         wait_until(lambda: node()["state"] == "reachable", 10, "the page knows it")
         assert (node()["done"], node()["held"], node()["kind"]) == (1, 0, "hl7")
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_over_tls_both_sides_prove_who_they_are(tmp_path: Path, trusted: bool) -> None:
+    ours = Authority(tmp_path / "ours")
+    theirs = ours if trusted else Authority(tmp_path / "theirs", "Somebody")
+    files, served = ours.issue("broker"), theirs.issue("ris")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(served.certificate, served.key)
+    context.load_verify_locations(ours.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with Ris(tls=context) as ris:
+        tls = f'[node.tls]\ncertificate = "{files.certificate}"\nkey = "{files.key}"\nca = "{ours.ca}"\n'
+        with Site(tmp_path / "site", site=ris_node(ris.port) + tls) as site:
+            say(site, order(1))
+            happens(site, 1, "IP")
+            if trusted:
+                wait_until(lambda: done(site, 1), 20, "the RIS has heard of it")
+            else:
+                wait_until(lambda: "reason=tls-failed" in site.logged(), 20, "the handshake fails")
+        assert ris.statuses() == (["IP"] if trusted else [])
 
 
 class _Reply(AbstractHandler):  # type: ignore[misc]

@@ -105,7 +105,7 @@ class ServiceRequest(_Base, table=True):
     accession: str = Field(index=True)
     attributes: str
     # `MSH-3|MSH-4` of the message that made it, empty for orders that came another way
-    source: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    source: str = Field(default="", sa_column_kwargs={"server_default": text("''")})
     created_at: float
     updated_at: float
 

@@ -10,4 +10,4 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("service_request", sa.Column("source", sa.String(), nullable=False, server_default=""))
+    op.add_column("service_request", sa.Column("source", sa.String(), nullable=False, server_default=sa.text("''")))

@@ -146,8 +146,10 @@ class Hl7Listener(_Section):
 
 
 class Hl7Section(Hl7Listener):
-    """`[hl7]`: the first MLLP listener, and more under `listener`."""
+    """`[hl7]`: the first MLLP listener, and more under `listener`; our names in messages that we send."""
 
+    application: Annotated[str, Field(min_length=1, max_length=180)] = "BROKER"
+    facility: Annotated[str, Field(max_length=180)] = ""
     listener: tuple[Hl7Listener, ...] = ()
 
     @model_validator(mode="after")

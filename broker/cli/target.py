@@ -43,7 +43,7 @@ def remote_of(settings: Settings, node: Node) -> Remote:
     """How we connect to a node of the site, as deliveries do. Raises ConfigurationError for its TLS files."""
     from broker.site.remotes import Remotes, tls_files  # loads a library that an address does not need
 
-    return Remotes(settings.dicom.ae_title, (node,), tls_files(settings), settings.service.site.parent)(node)
+    return Remotes(settings.dicom.ae_title, (node,), tls_files(settings.dicom.tls), settings.service.site.parent)(node)
 
 
 def _address(text: str, calling: str) -> Remote:

@@ -181,6 +181,27 @@ def encode(text: str, codec: str) -> bytes:
     return iso2022.encode(text, codec) if "+" in codec else text.encode(codec or "ascii", "replace")
 
 
+def limited(text: str, names: tuple[str, ...]) -> str:
+    """Text for a message of ours that declares `names`: characters of no set among them become `?`.
+
+    What is read as JIS may hold JIS X 0212 too; what we write holds it only where it is declared.
+    """
+    codec = codec_of(names)
+    parts = [part for part in codec.split("+") if part]
+    if "jis" in parts and not any("159" in name for name in names):
+        parts[parts.index("jis")] = "iso2022_jp"
+        return "".join(c if any(_holds(part, c) for part in parts) else "?" for c in text)
+    return _decode(encode(text, codec), codec or "ascii", "replace")
+
+
+def _holds(codec: str, character: str) -> bool:
+    try:
+        character.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def decode_escape(data: bytes, codec: str) -> str:
     r"""Text of the bytes of a `\Xhh..\` escape."""
     return _decode(data, codec or "ascii", "replace")

@@ -5,12 +5,25 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
 from broker.errors import PeerFault
 from broker.hl7.framing import Frame, Framer, wrap
 
 MAX_ANSWER = 1024 * 1024
+MAX_STRAY = 100  # frames that are no answer to our message, before we have enough of the peer
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Where a connection goes; `server_name` is the name to expect in its certificate, empty for `host`."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    server_name: str = ""
 
 
 class MllpClient:
@@ -21,45 +34,65 @@ class MllpClient:
         self._framer = Framer(MAX_ANSWER)
 
     @classmethod
-    async def connect(cls, host: str, port: int, timeout: float = 10, tls: ssl.SSLContext | None = None) -> MllpClient:
+    async def connect(
+        cls, host: str, port: int, timeout: float = 10, tls: ssl.SSLContext | None = None, server_name: str = ""
+    ) -> MllpClient:
         """Open a connection within `timeout` seconds. Raises PeerFault."""
+        name = (server_name or host) if tls else None
         try:
             async with asyncio.timeout(timeout):
-                reader, writer = await asyncio.open_connection(host, port, ssl=tls)
-        except (OSError, TimeoutError):
-            raise PeerFault("the receiver cannot be reached", code="unreachable") from None
+                reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=name)
+        except (OSError, TimeoutError) as error:
+            code = "tls-failed" if isinstance(error, ssl.SSLError) else "unreachable"
+            raise PeerFault("the receiver cannot be reached", code=code) from None
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(reader, writer)
 
-    async def exchange(self, message: bytes, timeout: float) -> bytes:
+    @property
+    def usable(self) -> bool:
+        """Neither side has closed the connection, as far as we know."""
+        return not self._writer.is_closing() and not self._reader.at_eof()
+
+    async def exchange(self, message: bytes, timeout: float, answers: Callable[[bytes], bool] | None = None) -> bytes:
         """Send a message and return its answer (without framing).
 
-        Raises PeerFault if none came within `timeout` seconds; the message may have been processed.
+        `answers` tells whether a frame is the answer to this message; others (late answers to earlier ones) are
+        passed over. Without it exactly one frame must come. Raises PeerFault if none came within `timeout` seconds;
+        the message may have been processed. After any error, and when the caller is cancelled, the connection ends.
         """
+        answer: bytes | None = None
         try:
             async with asyncio.timeout(timeout):
                 self._writer.write(wrap(message))
                 await self._writer.drain()
-                return await self._answer()
+                answer = await self._answer(answers)
         except (OSError, TimeoutError) as error:
-            await self.close()
             timed_out = isinstance(error, TimeoutError)
             raise PeerFault("no answer", code="no-answer" if timed_out else "connection-lost") from None
-        except PeerFault:
-            await self.close()
-            raise
+        finally:
+            if answer is None:
+                self.abort()
+        return answer
 
-    async def _answer(self) -> bytes:
-        while data := await self._reader.read(65536):
-            items = self._framer.feed(data) or (self._framer.finish() if self._framer.ended else [])
+    async def _answer(self, answers: Callable[[bytes], bool] | None) -> bytes:
+        stray = 0
+        while True:
+            data = await self._reader.read(65536)
+            items = self._framer.feed(data)
+            if not data or (not items and self._framer.ended):
+                items += self._framer.finish()
             for item in items:
-                if isinstance(item, Frame) and len(items) == 1:
+                if not isinstance(item, Frame) or (answers is None and len(items) > 1) or stray >= MAX_STRAY:
+                    raise PeerFault("the receiver does not answer one message with one answer", code="bad-answer")
+                if answers is None or answers(item.payload):
                     return item.payload
-                raise PeerFault("the receiver does not answer one message with one answer", code="bad-answer")
-        for item in self._framer.finish():
-            if isinstance(item, Frame):
-                return item.payload
-        raise PeerFault("the receiver closed the connection without an answer", code="no-answer")
+                stray += 1
+            if not data:
+                raise PeerFault("the receiver closed the connection without an answer", code="connection-lost")
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._writer.transport.abort()
 
     async def close(self) -> None:
         """Close the connection."""

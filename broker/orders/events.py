@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from broker.orders import lifecycle, notices
 from broker.orders.story import Context
 from broker.store import events as store
 
@@ -24,13 +25,15 @@ class Changed:
 
 
 def record(connection: Connection, order: int, changes: Sequence[Changed], cause: str, context: Context) -> None:
-    """Append changes of steps of one order (row) to the log.
+    """Append changes of steps of one order (row) to the log, and tell the RIS what they make of the order.
 
-    To be called once for all that changes together, after it was written.
+    To be called once for all that changes together, after it was written: what is told is the state of the order.
     """
-    at = context.at.timestamp()
+    at, last = context.at.timestamp(), 0
     for change in changes:
-        store.add(connection, change.step, at, change.before, change.after, cause, context.actor)
+        last = store.add(connection, change.step, at, change.before, change.after, cause, context.actor)
+    if any(change.before or change.after != lifecycle.SCHEDULED for change in changes):
+        notices.changed(connection, order, {change.step: change.before for change in changes}, last, context)
 
 
 def note(connection: Connection, step: int, status: str, cause: str, context: Context) -> None:

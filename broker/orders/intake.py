@@ -73,7 +73,8 @@ def take(
     reused = (_REUSED,) if messages.control_id_used(connection, received) else ()
     if reused and refuse_reused:
         return refuse(connection, received, header, "AE", (replace(_REUSED, severity="E"),), context)
-    context = replace(context, actor=f"hl7:{received.sender}")
+    sender = (header.get(3, 1), header.get(4, 1))
+    context = replace(context, actor=f"hl7:{received.sender}", sender=sender)
     plans, audit = apply(connection, conversion.changes, context)
     findings = conversion.findings + reused + tuple(finding for made in plans for finding in made.findings)
     body = replies.make(header, plans, applied=audit is not None) if order_answers else None

@@ -23,6 +23,7 @@ from broker.orders.interface import Interface, Profiles
 from broker.orders.reception import Examined
 from broker.orders.story import Context
 from broker.orders.values import Conversion
+from broker.site.nodes import Node
 from broker.store.database import Database
 from broker.store.messages import Received
 
@@ -33,13 +34,16 @@ class OrderDoor:
     """What one HL7 listener does with messages: `handle`, `on_oversize`, `on_truncated` for the MLLP server."""
 
     def __init__(
-        self, database: Database, interface: Interface, profiles: Profiles, *, zone: ZoneInfo, default_station: str
-    ) -> None:
+        self, database: Database, interface: Interface, profiles: Profiles, *, zone: ZoneInfo, default_station: str,
+        subscribers: tuple[Node, ...] = (),
+    ) -> None:  # fmt: skip
+        """`subscribers` are the nodes that may want to hear of changes of status."""
         self._database = database
         self._interface = interface
         self._profiles = profiles
         self._zone = zone
         self._default_station = default_station
+        self._subscribers = subscribers
 
     async def handle(self, raw: bytes, peer: Peer) -> Answer:
         """Answer a message or a batch: bytes, empty for none (to an acknowledgement), None to close the connection."""
@@ -111,7 +115,7 @@ class OrderDoor:
         return outcome.answer if outcome else None
 
     def _context(self) -> Context:
-        return Context(uuid4(), datetime.now(self._zone), self._default_station)
+        return Context(uuid4(), datetime.now(self._zone), self._default_station, subscribers=self._subscribers)
 
     async def _take(self, raw: bytes, header: Header, peer: Peer, context: Context) -> Outcome:
         arguments = (raw, self._interface, self._profiles, self._zone)

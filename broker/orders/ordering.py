@@ -181,7 +181,8 @@ def write(connection: Connection, order: Order, stored: Order | None, cause: str
         patient_row = orders.save_patient(connection, patient, at)
     else:
         patient_row = before.row or 0
-    request = orders.save_request(connection, order, patient_row, at)
+    source = "|".join(context.sender) if context.sender else ""
+    request = orders.save_request(connection, order, patient_row, at, source)
     changed: list[events.Changed] = []
     old = {step.row: step for step in stored.steps()} if stored else {}
     for procedure in order.procedures:

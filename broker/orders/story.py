@@ -17,16 +17,22 @@ from sqlalchemy import Connection
 from broker.hl7.findings import Finding
 from broker.orders.identifiers import Minter
 from broker.orders.values import Document
+from broker.site.nodes import Node
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a story needs besides the change: a random token, the aware time of receipt on the site's clock."""
+    """What a story needs besides the change: a random token, the aware time of receipt on the site's clock.
+
+    `subscribers` are the nodes that may want to hear of changes of status.
+    """
 
     token: UUID
     at: datetime
     default_station: str
     actor: str = ""  # who asks, for the records: `hl7:MSH-3|MSH-4`, `api:…`
+    sender: tuple[str, str] | None = None  # application and facility of the message, if one asks
+    subscribers: tuple[Node, ...] = ()
 
     @property
     def received(self) -> str:

@@ -152,7 +152,7 @@ class Dispatcher:
         owner: str,
         concurrency: Callable[[str], int] = lambda lane: 1,
     ) -> None:
-        """`handlers` by kind of job; a lane carries one kind: `kind:name`. `owner` names this process in leases."""
+        """`handlers` by what the name of a lane begins with: `deliver:pacs`. `owner` names this process in leases."""
         self.database = database
         self.policy = policy
         self.stopping = False

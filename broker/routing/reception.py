@@ -30,7 +30,9 @@ from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.routing import header
 from broker.routing.evaluate import Decision, decide
+from broker.routing.news import News, Telling
 from broker.routing.rules import Group, RuleSet, Test
+from broker.site.nodes import Node
 from broker.store import instances, jobs
 from broker.store.database import Database
 from broker.store.instances import KnownVersion, NewInstance
@@ -91,10 +93,14 @@ class Reception:
 
     def __init__(
         self, database: Database, spool: Spool, rules: RuleSet, zone: ZoneInfo, wake: Callable[[], None], *,
-        small: int = SMALL,
+        small: int = SMALL, subscribers: Sequence[Node] = (),
     ) -> None:  # fmt: skip
-        """`wake` is called after each commit that made work for the queue; `small` bytes and less need no file."""
+        """`wake` is called after each commit that made work for the queue; `small` bytes and less need no file.
+
+        `subscribers` are the nodes that may want to hear of images of an order.
+        """
         self.small = small
+        self._news = News(subscribers)
         self._database = database
         self._spool = spool
         self._rules = rules
@@ -187,7 +193,12 @@ class Reception:
     def _record(self, new: NewInstance, decision: Decision) -> str:
         for _ in range(3):
             try:
-                return self._database.execute(record, new, decision.destinations, decision.rules, self._intact)
+                telling = self._news.of(new.study_instance_uid, new.received_at)
+                outcome = self._database.execute(
+                    record, new, decision.destinations, decision.rules, self._intact, telling
+                )
+                self._news.committed(telling)
+                return outcome
             except IntegrityError:
                 continue  # the same UID was committed on another association at this moment: look again
         raise StoreUnavailable("the same object arrives too often at once")
@@ -238,11 +249,15 @@ def record(
     destinations: Sequence[str],
     rules: Sequence[str],
     intact: Callable[[KnownVersion], bool],
+    telling: Telling | None = None,
 ) -> str:
     """The transaction: instance row and one delivery per destination; `new`, `version`, `duplicate` or `repaired`.
 
     `intact` tells whether the file of a known version is still there: a positive answer must not rest on a lost one.
+    `telling` is what the RIS is told of it.
     """
+    if telling is not None:
+        telling.write(connection)
     detail = {"rules": list(rules), "rules_version": new.rules_version}
     first = instances.add_first(connection, new)
     if first is not None:

@@ -19,8 +19,10 @@ from broker.admin import orders
 from broker.admin.app import create_app
 from broker.admin.mappings import router as mapping_routes
 from broker.admin.views import Sources
+from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
 from broker.errors import ConfigurationError
+from broker.orders.outbound import Ours
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
 from broker.service.channel import Task
@@ -38,7 +40,7 @@ from broker.service.web import WebServer
 from broker.service.workers import Workers
 from broker.settings import Settings
 from broker.site.directory import Directory
-from broker.site.remotes import Remotes, tls_files
+from broker.site.remotes import Receivers, Remotes, tls_files
 from broker.store import jobs
 from broker.store.database import Database
 from broker.store.spool import Spool
@@ -66,9 +68,14 @@ class Broker:
         self.mappings = Mappings(self.database)
         self.mappings.first_import(settings.service.site.parent / "mapping")
         remotes = Remotes(
-            settings.dicom.ae_title, self.directory.nodes, tls_files(settings), settings.service.site.parent
+            settings.dicom.ae_title, self.directory.nodes, tls_files(settings.dicom.tls), settings.service.site.parent
         )
         self._delivery = DicomDelivery(self.database, self.spool, self.directory.node, remotes)
+        self._feedback = FeedbackDelivery(
+            self.database, self.directory.node,
+            Receivers(self.directory.nodes, tls_files(settings.hl7.tls), settings.service.site.parent),
+            Ours(settings.hl7.application, settings.hl7.facility), settings.zone(),
+        )  # fmt: skip
         self.dispatcher = self._dispatcher()
         self._imaging = Imaging(settings, self.database, self.directory, site.rules, self.spool, self.dispatcher.wake)
         self._stack.callback(self._imaging.close)
@@ -79,7 +86,10 @@ class Broker:
         )
         sources = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
         desk = MappingDesk(self.database, self.mappings, settings.zone(), settings.worklist.default_station)
-        routers = [mapping_routes(desk), orders.router(OrderDesk(self.database, settings))]
+        routers = [
+            mapping_routes(desk),
+            orders.router(OrderDesk(self.database, settings, self.directory.subscribers())),
+        ]
         app = create_app(sources, routers, token=settings.web.admin_token, body_limit=settings.limits.web_body)
         self._web = WebServer(app, settings.web.host, settings.web.port)
         self._control = ControlServer(app, settings.service.data_dir)
@@ -96,11 +106,13 @@ class Broker:
         times = self._settings.delivery
 
         def concurrency(lane: str) -> int:
-            node = self.directory.node(lane.partition(":")[2])
-            return node.associations if node else 1
+            kind, _, name = lane.partition(":")
+            node = self.directory.node(name)
+            return node.associations if node and kind == "deliver" else 1
 
         return Dispatcher(
-            self.database, {"deliver": self._delivery}, RetryPolicy(times.retry_first, times.retry_last, times.give_up),
+            self.database, {"deliver": self._delivery, "feedback": self._feedback},
+            RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}", concurrency,
         )  # fmt: skip
 
@@ -147,6 +159,7 @@ class Broker:
         await asyncio.gather(self._imaging.stop(grace), self._workers.stop(grace), self._messaging.stop(grace))
         await self.dispatcher.stop(grace)
         await self._delivery.close()
+        await self._feedback.close()
         if self._running is not None:
             await self._running
         await asyncio.gather(self._web.stop(), self._control.stop())

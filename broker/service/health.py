@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from broker import __version__
 from broker.admin.views import Health, ListenerView, NodeView, Overview
 from broker.errors import BrokerError
+from broker.orders import notices
 from broker.routing.reception import lane_of
 from broker.routing.rules import RuleSet
 from broker.settings import Settings
@@ -91,7 +92,7 @@ class Monitor:
         return Overview(
             version=__version__, uptime_seconds=int(time.monotonic() - self._started), health=health,
             problems=problems, listeners=self._listeners(),
-            nodes=[_node(node, lanes.get(lane_of(node.name))) for node in self._directory.nodes],
+            nodes=[_node(node, lanes.get(_lane(node))) for node in self._directory.nodes],
             worklist=numbers.steps, messages=numbers.messages, instances=numbers.instances, queue=queue,
             knocking=numbers.knocking, rules=[f"{rule.name} → {', '.join(rule.send)}" for rule in rules.rules],
             rules_version=rules.version,
@@ -117,13 +118,16 @@ class Monitor:
         ]
 
 
+def _lane(node: Node) -> str:
+    return notices.lane_of(node.name) if node.kind == "hl7" else lane_of(node.name)
+
+
 def _node(node: Node, lane: LaneState | None) -> NodeView:
     jobs = lane.jobs if lane else {}
     waiting = jobs.get("ready", 0) + jobs.get("leased", 0)
     broken = lane is not None and lane.failures > 0
-    state = (
-        "" if "destination" not in node.roles else "not reachable" if broken else "waiting" if waiting else "reachable"
-    )
+    served = "destination" in node.roles or node.told
+    state = "" if not served else "not reachable" if broken else "waiting" if waiting else "reachable"
     if state == "reachable" and not jobs.get("done"):
         state = "idle"
     return NodeView(

@@ -42,13 +42,16 @@ class Imaging:
         self._database = database
         self._directory = directory
         self._ports = ports
-        reception = Reception(database, spool, rules, settings.zone(), wake, small=settings.limits.small_object)
+        reception = Reception(
+            database, spool, rules, settings.zone(), wake, small=settings.limits.small_object,
+            subscribers=directory.subscribers(),
+        )  # fmt: skip
         self._storage = StorageService(reception, settings.dicom.private_sop_classes)
         self._wanted: dict[str, int] = {}  # configured port of each listener
         self.doors: dict[str, Provider] = {}
         if settings.dicom.plain:
             self._add("dicom", settings.dicom.host, settings.dicom.port)
-        tls, files = settings.dicom.tls, tls_files(settings)
+        tls, files = settings.dicom.tls, tls_files(settings.dicom.tls)
         if tls is not None and files is not None:
             contexts = TlsContexts(files, server=True, place="dicom.tls")
             self._add("dicom-tls", tls.host or settings.dicom.host, tls.port, contexts)

@@ -33,6 +33,7 @@ class Messaging:
         self._settings = settings
         self._database = database
         self._profiles = profiles
+        self._subscribers = directory.subscribers()
         self.doors: list[tuple[str, str, MllpServer]] = []  # kind, place in the configuration, listener
         for number, listener in enumerate(settings.hl7.listeners()):
             place = f"hl7.listener.{number - 1}" if number else "hl7"
@@ -46,7 +47,7 @@ class Messaging:
             raise ConfigurationError(f"{place}.profile: {error}") from None
         orders = OrderDoor(
             self._database, interface, profiles, zone=self._settings.zone(),
-            default_station=self._settings.worklist.default_station,
+            default_station=self._settings.worklist.default_station, subscribers=self._subscribers,
         )  # fmt: skip
         if listener.plain:
             self.doors.append(("hl7", place, self._door(listener.host, listener.port, orders, listener.strict)))

@@ -18,6 +18,7 @@ from broker.orders.profile import built_in
 from broker.orders.story import Context
 from broker.orders.values import Conversion, Document, OrderChange
 from broker.settings import Settings
+from broker.site.nodes import Node
 from broker.store import orders_find, orders_read
 from broker.store.database import Database
 from broker.store.idempotency import Key
@@ -26,7 +27,9 @@ from broker.store.idempotency import Key
 class OrderDesk:
     """What a caller may do with orders. Futures fail with OrderRefused or StoreUnavailable."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, subscribers: tuple[Node, ...] = ()) -> None:
+        """`subscribers` are the nodes that may want to hear of changes of status."""
+        self._subscribers = subscribers
         self._database = database
         self._zone = settings.zone()
         self._default_station = settings.worklist.default_station
@@ -76,4 +79,4 @@ class OrderDesk:
         return [outline.document(orders_read.load_order(connection, row)) for row in rows]
 
     def _context(self, actor: str) -> Context:
-        return Context(uuid4(), datetime.now(self._zone), self._default_station, actor)
+        return Context(uuid4(), datetime.now(self._zone), self._default_station, actor, subscribers=self._subscribers)

@@ -63,10 +63,11 @@ class Directory:
 
     def knows_sender(self, application: str, facility: str) -> bool:
         """A node with role `ris` sends under this application (and facility, where the node names one)."""
-        return any(
-            "ris" in node.roles and node.application == application and node.facility in ("", facility)
-            for node in self.nodes
-        )
+        return any("ris" in node.roles and node.sends_as(application, facility) for node in self.nodes)
+
+    def subscribers(self) -> tuple[Node, ...]:
+        """The nodes that are sent feedback on orders."""
+        return tuple(node for node in self.nodes if node.told)
 
 
 class NodeAdmission:

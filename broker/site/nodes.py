@@ -20,6 +20,7 @@ from pydantic import (
 
 from broker.errors import ConfigurationError
 from broker.settings import AETitle
+from broker.site.feedback import Feedback
 
 Role = Literal["modality", "destination", "ris", "mpps", "worklist"]
 
@@ -50,7 +51,7 @@ Fingerprints = Annotated[tuple[Annotated[str, AfterValidator(_sha256)], ...], Be
 
 
 class NodeTls(BaseModel):
-    """`tls` of a node we connect to: PEM files, each empty for that of `[dicom.tls]`, and the name to expect."""
+    """`tls` of a node we connect to: PEM files, each empty for ours of its wire, and the name to expect."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,6 +84,7 @@ class _NodeTable(BaseModel):
     associations: int = Field(default=1, ge=1, le=16)
     association_idle: float = Field(default=20, ge=0, le=600)
     tls: NodeTls | None = None
+    feedback: Feedback | None = None
     certificate_name: Name | None = None
     certificate_sha256: Fingerprints = ()
     username: str | None = Field(default=None, min_length=1, max_length=1024)
@@ -91,7 +93,7 @@ class _NodeTable(BaseModel):
     @field_validator("tls", mode="before")
     @classmethod
     def _own_files(cls, value: Any) -> Any:
-        """`tls = true`: with the files of `[dicom.tls]`."""
+        """`tls = true`: with our own files for its wire, as in `[dicom.tls]`."""
         if isinstance(value, bool):
             return {} if value else None
         return value
@@ -106,6 +108,8 @@ class _NodeTable(BaseModel):
             raise ValueError("roles: a destination is a dicom node with host and port")
         if self.kind != "dicom" and self.model_fields_set & _DICOM_ONLY:
             raise ValueError(f"{min(self.model_fields_set & _DICOM_ONLY)}: only a dicom node has one")
+        if self.feedback is not None and (self.kind != "hl7" or "ris" not in self.roles):
+            raise ValueError("feedback: for an hl7 node with role ris")
         if self.tls is not None and (not self.host or not self.port):
             raise ValueError("tls: for a node with host and port; a caller is bound by certificate_name")
         if self.tls is not None and self.host and not self.tls.server_name:
@@ -115,7 +119,7 @@ class _NodeTable(BaseModel):
         return self
 
 
-_DICOM_ONLY = {"tls", "certificate_name", "certificate_sha256", "username", "passcode"}
+_DICOM_ONLY = {"certificate_name", "certificate_sha256", "username", "passcode"}
 
 
 def _host_name(host: str) -> None:
@@ -148,6 +152,16 @@ class Node:
     username: str = ""
     passcode: str = field(default="", repr=False)
     association_idle: float = 20
+    feedback: Feedback | None = None
+
+    def sends_as(self, application: str, facility: str) -> bool:
+        """Messages with this MSH-3 and MSH-4 are its own."""
+        return self.application == application and self.facility in ("", facility)
+
+    @property
+    def told(self) -> bool:
+        """It is sent feedback on orders: it wants some and says where it listens."""
+        return self.feedback is not None and bool(self.host and self.port)
 
 
 def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
@@ -172,7 +186,7 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
                 parsed.name, parsed.kind, parsed.ae_title or "", parsed.application or "", parsed.facility or "",
                 parsed.host or "", parsed.port or 0, frozenset(parsed.roles), parsed.associations,
                 parsed.tls, parsed.certificate_name or "", frozenset(parsed.certificate_sha256),
-                parsed.username or "", parsed.passcode or "", parsed.association_idle,
+                parsed.username or "", parsed.passcode or "", parsed.association_idle, parsed.feedback,
             )
         )  # fmt: skip
     return tuple(nodes)

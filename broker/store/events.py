@@ -10,7 +10,7 @@ from broker.store import tables
 from broker.store.prepared import Prepared
 
 _t = tables.step_event
-_ADD = Prepared(any=insert(_t).values({c.name: bindparam(c.name) for c in _t.c if c.name != "id"}))
+_ADD = Prepared(any=insert(_t).values({c.name: bindparam(c.name) for c in _t.c if c.name != "id"}).returning(_t.c.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class StepEvent:
     actor: str
 
 
-def add(connection: Connection, step: int, at: float, before: str, after: str, cause: str, actor: str) -> None:
-    """Append an event of a step (row)."""
+def add(connection: Connection, step: int, at: float, before: str, after: str, cause: str, actor: str) -> int:
+    """Append an event of a step (row); the row of the event."""
     values = {"step": step, "at": at, "before": before, "after": after, "cause": cause, "actor": actor}
-    _ADD.rows(connection, values)
+    return int(_ADD.rows(connection, values)[0][0])
 
 
 def of_step(connection: Connection, step: int) -> list[StepEvent]:

@@ -193,6 +193,37 @@ def release_held(connection: Connection, kind: str, subject: int, errors: Sequen
     return int(done.rowcount)
 
 
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """A job that waits for a person, and why. Times in seconds since the epoch."""
+
+    id: int
+    kind: str
+    lane: str
+    subject: int
+    detail: dict[str, Any]
+    failures: int
+    error: str
+    created_at: float
+
+
+def held(connection: Connection, lane: str = "", limit: int = 1000) -> list[HeldJob]:
+    """Held jobs, of one lane or of all, oldest first."""
+    columns = (_t.c.id, _t.c.kind, _t.c.lane, _t.c.subject, _t.c.detail, _t.c.failures, _t.c.last_error)
+    query = select(*columns, _t.c.created_at).where(_t.c.state == HELD).order_by(_t.c.id).limit(limit)
+    rows = connection.execute(query.where(_t.c.lane == lane) if lane else query)
+    return [HeldJob(*row[:4], json.loads(row[4]), *row[5:]) for row in rows]
+
+
+def end_hold(connection: Connection, job: int, state: str, now: float) -> bool:
+    """Make a held job READY, with all its tries before it, or DISCARDED; False if it is not held."""
+    values: dict[str, Any] = {"state": state, "due_at": now}
+    if state == READY:
+        values |= {"failures": 0, "created_at": now}  # giving up counts from here
+    done = connection.execute(update(_t).where(_t.c.id == job, _t.c.state == HELD).values(**values))
+    return bool(done.rowcount)
+
+
 def renew(connection: Connection, ids: Sequence[int], owner: str, until: float) -> int:
     """Extend leases that are still ours; how many."""
     done = connection.execute(

@@ -28,10 +28,10 @@ class _Saved:
         values = {name: bindparam(f"to_{name}") for name in columns}
         self._update = Prepared(any=update(table).where(table.c.id == bindparam("row")).values({**values, **old}))
 
-    def save(self, connection: Connection, row: int | None, at: float, values: Mapping[str, Any]) -> int:
-        """Insert (without `row`) or update; the row. `at` is for the expressions of `new` and `old`."""
+    def save(self, connection: Connection, row: int | None, at: float, values: Mapping[str, Any], **new: Any) -> int:
+        """Insert (without `row`) or update; the row. `at` is for the expressions of `new` and `old`, as is `**new`."""
         if row is None:
-            return int(self._insert.rows(connection, {**values, "at": at})[0][0])
+            return int(self._insert.rows(connection, {**values, **new, "at": at})[0][0])
         self._update.count(connection, {**{f"to_{name}": values[name] for name in values}, "row": row, "at": at})
         return row
 
@@ -46,7 +46,7 @@ _REQUEST = _Saved(
         "patient", "placer_number", "placer_issuer", "filler_number", "filler_issuer", "accession", "attributes",
         "changed_by", "ordered_from", "sent_from",
     ),
-    {"created_at": _AT, "updated_at": _AT}, {"updated_at": _AT},
+    {"created_at": _AT, "updated_at": _AT, "source": bindparam("source")}, {"updated_at": _AT},
 )  # fmt: skip
 _PROCEDURE = _Saved(
     tables.requested_procedure, ("request", "requested_procedure_id", "study_instance_uid", "attributes"), {}, {}
@@ -93,8 +93,11 @@ def save_written(connection: Connection, order: int, written: Written) -> None:
     connection.execute(update(table).where(table.c.id == order).values(**_written(written)))
 
 
-def save_request(connection: Connection, order: Order, patient: int, at: float) -> int:
-    """Insert or update the Imaging Service Request of an order, without what is below it; the row."""
+def save_request(connection: Connection, order: Order, patient: int, at: float, source: str = "") -> int:
+    """Insert or update the Imaging Service Request of an order, without what is below it; the row.
+
+    `source`: application and facility (`MSH-3|MSH-4`) that a new order comes from.
+    """
     values = {
         "patient": patient,
         "placer_number": order.placer.number,
@@ -105,7 +108,7 @@ def save_request(connection: Connection, order: Order, patient: int, at: float) 
         "attributes": _text(order.attributes),
         **_written(order.written),
     }
-    return _REQUEST.save(connection, order.row, at, values)
+    return _REQUEST.save(connection, order.row, at, values, source=source)
 
 
 def save_procedure(connection: Connection, procedure: Procedure, request: int) -> int:

@@ -145,6 +145,8 @@ class ServiceRequest(_Base, table=True):
     filler_issuer: str
     accession: str = Field(index=True)
     attributes: str
+    # `MSH-3|MSH-4` of the message that made it, empty for orders that came another way
+    source: str = Field(default="", sa_column_kwargs={"server_default": text("''")})
     created_at: float
     updated_at: float
     # of the message that wrote last: who sent it, and the earliest moments that ORC-9 and MSH-7 can mean; 0: unknown

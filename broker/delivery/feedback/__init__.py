@@ -1,0 +1,1 @@
+"""Feedback to a RIS: HL7 messages on orders, one at a time, each until it is answered."""

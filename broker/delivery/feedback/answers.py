@@ -1,0 +1,54 @@
+"""What a RIS answers to a message of ours, and what that means for the job (HL7 2.5.1 §2.9.2, table 0008). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from broker.hl7.findings import MalformedMessage
+from broker.hl7.message import Message, parse
+from broker.site.feedback import Feedback
+
+Verdict = Literal["done", "hold", "retry"]
+_ACCEPTED, _ERROR, _REJECTED = {"AA", "CA"}, {"AE", "CE"}, {"AR", "CR"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """MSA-1 and the first error code of table 0357, empty if none is told."""
+
+    code: str
+    error: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code}-{self.error}" if self.error else self.code
+
+
+def answers(raw: bytes, control_id: str) -> bool:
+    """A frame is the answer to the message of this control id: by MSA-2, never by its place in a row."""
+    try:
+        return parse(raw).get("MSA-2").strip() == control_id
+    except MalformedMessage:
+        return False
+
+
+def read(raw: bytes) -> Answer:
+    """What an answer says. Texts of the peer are left out: they may quote the message."""
+    message = parse(raw)
+    code = message.get("MSA-1").strip().upper()
+    known = code in _ACCEPTED | _ERROR | _REJECTED
+    return Answer(code if known else "unknown-code", _error(message))
+
+
+def _error(message: Message) -> str:
+    """ERR-3.1, before 2.5 ERR-1.4.1, or MSA-6.1; only if it is a number as those of the table are."""
+    found = (message.get(path).strip() for path in ("ERR-3.1", "ERR-1.4.1", "MSA-6.1"))
+    return next((code for code in found if code.isascii() and code.isdigit() and len(code) <= 4), "")
+
+
+def verdict(answer: Answer, wanted: Feedback, tries: int) -> Verdict:
+    """What becomes of the job after `tries` negative answers, this one included. A code of no table is an error."""
+    if answer.code in _ACCEPTED:
+        return "done"
+    policy = wanted.on_reject if answer.code in _REJECTED else wanted.on_error
+    return "retry" if policy == "retry" and tries < wanted.attempts else "hold"

@@ -1,0 +1,147 @@
+"""Sends feedback on orders to a RIS: one connection per node that stays open, one message at a time on it.
+
+Each message is built when its turn comes, from the order as it is stored then. A message is done when the answer with
+its control id says so. Without an answer the connection ends, the RIS counts as away (the breaker waits) and the same
+control id comes again; meanwhile messages on other orders go first, so that none the RIS chokes on blocks the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from datetime import tzinfo
+
+from broker import faults, telemetry
+from broker.delivery.feedback import answers
+from broker.errors import PeerFault, Unavailable
+from broker.hl7.client import MllpClient, Receiver
+from broker.orders import outbound
+from broker.orders.feedback import Notice
+from broker.orders.outbound import Ours, Unfit
+from broker.queue.lane import Feed
+from broker.site.nodes import Node
+from broker.store import orders_read
+from broker.store.database import Database
+from broker.store.jobs import Job
+
+CONNECT = 10.0  # seconds
+UNSENT = ("unreachable", "tls-failed")
+KEEP = 60.0  # seconds that a connection stays open for the next message
+
+
+class _Link:
+    """The connection to one node, opened when needed."""
+
+    def __init__(self) -> None:
+        self._client: MllpClient | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def exchange(self, receiver: Receiver, message: bytes, control_id: str, timeout: float) -> bytes:
+        """The answer to a message. Raises PeerFault.
+
+        A connection that the RIS gave up between two messages is no fault: the message goes over a new one.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        client, self._client = self._client, None
+        if client is not None and client.usable:
+            try:
+                return await self._over(client, message, control_id, timeout)
+            except PeerFault as error:
+                if error.code != "connection-lost":
+                    raise
+        elif client is not None:
+            client.abort()
+        client = await MllpClient.connect(receiver.host, receiver.port, CONNECT, receiver.tls, receiver.server_name)
+        return await self._over(client, message, control_id, timeout)
+
+    async def _over(self, client: MllpClient, message: bytes, control_id: str, timeout: float) -> bytes:
+        answer = await client.exchange(message, timeout, lambda raw: answers.answers(raw, control_id))
+        self._client = client
+        self._timer = asyncio.get_running_loop().call_later(KEEP, self.close)
+        return answer
+
+    def close(self) -> None:
+        """Close the connection, if one is open."""
+        client, self._client = self._client, None
+        if self._timer is not None:
+            self._timer.cancel()
+        if client is not None:
+            client.abort()
+
+
+class FeedbackDelivery:
+    """Handler of the queue for lanes `feedback:<node>`."""
+
+    def __init__(
+        self, database: Database, node: Callable[[str], Node | None], receiver: Callable[[Node], Receiver], ours: Ours,
+        zone: tzinfo,
+    ) -> None:  # fmt: skip
+        """`ours` and `zone`: our names and the site's clock in the messages."""
+        self._database = database
+        self._node = node
+        self._receiver = receiver
+        self._ours = ours
+        self._zone = zone
+        self._links: dict[str, _Link] = {}
+        self._unanswered: Counter[int] = Counter()  # tries of messages that got no answer, by job
+
+    async def __call__(self, name: str, feed: Feed) -> None:
+        """Send what the lane of node `name` holds. Raises PeerFault when the RIS is away."""
+        node = self._node(name)
+        while jobs := await feed.take():
+            for job in sorted(jobs, key=lambda job: (self._unanswered[job.id], job.id)):
+                if node is None or not node.told:
+                    feed.hold(job, "unknown-node")
+                else:
+                    await self._tell(node, feed, job)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for link in self._links.values():
+            link.close()
+
+    async def _tell(self, node: Node, feed: Feed, job: Job) -> None:
+        notice = Notice.of(job.detail)
+        message = await self._message(node, notice, feed, job)
+        if message is None:
+            return
+        assert node.feedback is not None
+        link = self._links.setdefault(node.name, _Link())
+        faults.point("feedback.send")
+        try:
+            raw = await link.exchange(self._receiver(node), message, notice.control_id, node.feedback.timeout)
+        except PeerFault as error:
+            if error.code not in UNSENT:  # no fault of the message as far as we know, but others go first next time
+                self._unanswered[job.id] += 1
+                feed.retry(job, error.code, item_fault=False)
+            raise
+        self._unanswered.pop(job.id, None)
+        faults.point("feedback.sent")
+        answer = answers.read(raw)
+        match answers.verdict(answer, node.feedback, job.failures + 1):
+            case "done":
+                feed.done(job)
+            case "retry":
+                feed.retry(job, str(answer), item_fault=True)
+            case "hold":
+                feed.hold(job, str(answer))
+        telemetry.logger().info(
+            "feedback.answered", node=node.name, kind=notice.event.value, job=job.id, answer=str(answer),
+            control_id=notice.control_id,
+        )  # fmt: skip
+
+    async def _message(self, node: Node, notice: Notice, feed: Feed, job: Job) -> bytes | None:
+        """The bytes to send; None if there are none and the job is reported."""
+        try:
+            order = await asyncio.wrap_future(self._database.read(orders_read.load_order, notice.order))
+            return await asyncio.to_thread(outbound.build, order, notice, node, self._ours, self._zone)
+        except Unavailable:
+            raise
+        except Unfit as error:
+            feed.hold(job, error.code)
+        except Exception as error:  # an order that we cannot put into words must not stop the others
+            telemetry.logger().error("feedback.not_built", node=node.name, job=job.id, error=telemetry.describe(error))
+            feed.retry(job, "not-built", item_fault=True)
+        return None

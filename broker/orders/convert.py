@@ -12,7 +12,7 @@ from broker.orders.values import Document
 
 _LENGTH = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240, "AE": 16, "UI": 64, "UC": 4096, "UT": 65536}
 _LINES = frozenset({"LT", "ST", "UT"})  # VRs that may hold line breaks and backslashes
-_DTM = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:\.\d{1,6})?([+-]\d{4})?", re.ASCII)
+DTM = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:\.\d{1,6})?([+-]\d{4})?", re.ASCII)
 _UID = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+", re.ASCII)
 _BREAK = str.maketrans({"\\": " ", "\t": " ", "\r": " ", "\n": " "})
 # identifiers are never cut: a shorter one would be another one
@@ -30,7 +30,7 @@ class Unusable(ValueError):
 
 def timestamp(text: str, zone: tzinfo) -> tuple[str, str]:
     """DA and TM of a TS/DTM, on the site's wall clock if it has an offset; empty where it is not precise enough."""
-    found = _DTM.fullmatch(text.strip())
+    found = DTM.fullmatch(text.strip())
     if not found:
         raise Unusable
     year, month, day, hour, minute, second, offset = found.groups()
@@ -51,7 +51,7 @@ def timestamp(text: str, zone: tzinfo) -> tuple[str, str]:
 
 def date(text: str) -> str:
     """DA of the calendar date written in a TS/DTM, whatever its offset; empty for less than a date."""
-    found = _DTM.fullmatch(text.strip())
+    found = DTM.fullmatch(text.strip())
     if not found:
         raise Unusable
     return timestamp("".join(part or "" for part in found.groups()[:3]), UTC)[0]

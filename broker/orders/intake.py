@@ -14,15 +14,21 @@ from sqlalchemy import Connection
 from broker.hl7 import acknowledgement
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
-from broker.orders import ordering
+from broker.orders import appointing, ordering, resulting
+from broker.orders.appointments import AppointmentChange
 from broker.orders.identifiers import Minter
+from broker.orders.results import ResultChange
 from broker.orders.story import AuditEntry, Context, Planned, Story
 from broker.orders.values import Change, Conversion, OrderChange
 from broker.store import messages, orders, orders_read
 from broker.store.engine import savepoint
 from broker.store.messages import Received
 
-STORIES: Mapping[type[Change], Story] = {OrderChange: ordering.story}
+STORIES: Mapping[type[Change], Story] = {
+    OrderChange: ordering.story,
+    AppointmentChange: appointing.story,
+    ResultChange: resulting.story,
+}
 
 
 @dataclass(frozen=True, slots=True)

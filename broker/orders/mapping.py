@@ -101,8 +101,8 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         control=view.get("ORC-1").strip(),
         order_status=view.get("ORC-5").strip(),
         control_location=view.at("ORC-1"),
-        placer=_entity(view, 2),
-        filler=_entity(view, 3),
+        placer=entity(view, 2),
+        filler=entity(view, 3),
         accession=request.pop("AccessionNumber", ""),
         patient=patient,
         visit=reader.section("visit") if group.writes else {},
@@ -122,13 +122,14 @@ def _check(group: _Group, findings: Findings) -> None:
         findings.add(view.at("ORC-1"), "101", "Order control is missing")
     elif control not in lifecycle.CONTROLS:
         findings.add(view.at("ORC-1"), "103", "Order control is not in table 0119")
-    if not _entity(view, 2).number and not _entity(view, 3).number:
+    if not entity(view, 2).number and not entity(view, 3).number:
         findings.add(view.at("ORC-2"), "101", "Placer and filler order number are missing")
     if group.writes and not any(view.get(path).strip() for path in ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2")):
         findings.add(view.at("OBR-4"), "101", "Requested procedure is missing")
 
 
-def _entity(view: Segments, field: int) -> EntityId:
+def entity(view: Segments, field: int) -> EntityId:
+    """An order number and its issuer: field 2 (placer) or 3 (filler) of ORC, else of OBR."""
     for segment in ("ORC", "OBR"):
         number = view.get(f"{segment}-{field}.1").strip()
         if number and number != DELETE:

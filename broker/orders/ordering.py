@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
 from broker.orders import answer as answers
-from broker.orders import events, lifecycle, plan
+from broker.orders import events, lifecycle, plan, waiting
 from broker.orders.identifiers import Minter
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Order, OrderChange, Patient, Plan
@@ -41,7 +42,14 @@ class PlannedOrder:
         if row is None:
             return ()
         detail = {"control": self.change.control, "status": self.change.order_status}
-        return (AuditEntry(f"order.{self.made.action}", "order", row, detail),)
+        entry = AuditEntry(f"order.{self.made.action}", "order", row, detail)
+        if self.made.order is None or _same_numbers(self.made.order, self.before):
+            return (entry,)
+        return (entry, *waiting.settle(connection, row, write, context))
+
+
+def _same_numbers(one: Order, other: Order | None) -> bool:
+    return other is not None and (one.placer, one.filler) == (other.placer, other.filler)
 
 
 def story(connection: Connection, change: OrderChange, context: Context, mint: Minter) -> PlannedOrder:
@@ -60,10 +68,18 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
     return PlannedOrder(change, plan.make(change, situation), stored)
 
 
-def write(connection: Connection, order: Order, stored: Order | None, cause: str, context: Context) -> int:
-    """Write an order as planned, `stored` being what was there; its row. Steps that have ended keep their answers.
+def write(
+    connection: Connection,
+    order: Order,
+    stored: Order | None,
+    cause: str,
+    context: Context,
+    reopened: Collection[int] = (),
+) -> int:
+    """Write an order as planned, `stored` being what was there; its row.
 
-    `cause` says in the event log why steps changed their status: `order:CA`, `appointment:S15`.
+    Steps that have ended keep their answers, but for the `reopened` ones (rows). `cause` says in the event log why
+    steps changed their status: `order:CA`, `appointment:S15`.
     """
     at, patient = context.at.timestamp(), order.patient
     before = orders_read.find_patient(connection, patient.patient_id, patient.issuer)
@@ -77,7 +93,7 @@ def write(connection: Connection, order: Order, stored: Order | None, cause: str
         owner = orders.save_procedure(connection, procedure, request)
         for step in procedure.steps:
             known = old.get(step.row)
-            if known is not None and known.status in lifecycle.ENDED:
+            if known is not None and known.status in lifecycle.ENDED and step.row not in reopened:
                 continue
             index = answers.index(patient, answers.build(order, procedure, step))
             row = orders.save_step(connection, step, procedure, owner, order.accession, index, at)

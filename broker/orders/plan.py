@@ -12,6 +12,7 @@ from broker.orders.values import (
     Order,
     OrderChange,
     Patient,
+    PatientChange,
     Plan,
     Procedure,
     ProcedureChange,
@@ -45,7 +46,7 @@ def make(change: OrderChange, now: Situation) -> Plan:
         text = "Order control is not acted on: recorded without effect"
         finding = Finding(change.control_location, "0", text, "W")
         return Plan("unchanged", findings=(finding,), row=stored.row if stored else None)
-    if stored is not None and not _same_patient(stored.patient, change):
+    if stored is not None and not same_patient(stored.patient, change.patient):
         return Plan("refused", findings=(Finding("PID^1^3", "205", "The order belongs to another patient"),))
     if wanted is not Action.WRITE:
         return _set_status(change, wanted, stored)
@@ -54,8 +55,8 @@ def make(change: OrderChange, now: Situation) -> Plan:
     return _Writing(change, now).plan()
 
 
-def _same_patient(stored: Patient, change: OrderChange) -> bool:
-    asked = change.patient
+def same_patient(stored: Patient, asked: PatientChange) -> bool:
+    """Whether a message means the stored patient; an issuer counts where both have one."""
     same_issuer = stored.issuer == asked.issuer or not stored.issuer or not asked.issuer
     return stored.patient_id == asked.patient_id and same_issuer
 
@@ -213,7 +214,8 @@ class _Writing:
     def _step(self, change: StepChange, old: Step | None, position: int) -> Step:
         now = self._now
         attributes = merged(old.attributes if old else {}, change.attributes)
-        if not attributes.get("ScheduledProcedureStepStartDate"):
+        # a known step without a start has lost its appointment: it waits for another one
+        if old is None and not attributes.get("ScheduledProcedureStepStartDate"):
             attributes["ScheduledProcedureStepStartDate"] = now.received[:8]
             attributes["ScheduledProcedureStepStartTime"] = now.received[8:]
             text = "Start is missing: the time of receipt is used"

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 
 from broker.errors import ConfigurationError
 from broker.hl7.message import Path, path
 
-SECTIONS = ("patient", "visit", "request", "procedure", "step")
+SECTIONS = ("patient", "visit", "request", "procedure", "step", "appointment")
 TYPES = frozenset({"", "XPN", "XCN", "CN", "CE", "TEXT", "FT", "IDS", "EI", "HD", "CXQ", "MEASURE"})
 SEQUENCES = frozenset({"CE", "IDS", "EI", "HD", "CXQ"})
 
@@ -50,6 +50,18 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """What is done about a cancelled appointment, an appointment of an unknown order, and results.
+
+    `result_completes` are the values of OBR-25 (table 0123) whose results complete the open steps of their order.
+    """
+
+    appointment_cancel: Literal["unschedule", "cancel"] = "unschedule"
+    unknown_appointment: Literal["keep", "create"] = "keep"
+    result_completes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """A validated mapping profile."""
 
@@ -58,6 +70,7 @@ class Profile:
     values: Mapping[str, Mapping[str, str | int]]
     measures: Mapping[str, Measure]
     modalities: frozenset[str]
+    policy: Policy = Policy()
 
     def mapped(self, keyword: str, text: str) -> str | int:
         """A value by the table of its keyword; the value itself without a table or entry."""
@@ -92,9 +105,22 @@ def _measure(table: Mapping[str, Any]) -> Measure:
     return Measure(frozenset(table["codes"]), frozenset(text.lower() for text in table["texts"]), units)
 
 
+def _policy(table: Mapping[str, Any]) -> Policy:
+    allowed = {"appointment_cancel": ("unschedule", "cancel"), "unknown_appointment": ("keep", "create")}
+    given: dict[str, Any] = {}
+    for key, value in table.items():
+        if key == "result_completes" and isinstance(value, list) and all(isinstance(code, str) for code in value):
+            given[key] = tuple(value)
+        elif value in allowed.get(key, ()):
+            given[key] = value
+        else:
+            raise ValueError(f"{key}: unknown key or value")
+    return Policy(**given)
+
+
 def parse(document: Mapping[str, Any]) -> Profile:
     """Validate a profile. Raises ConfigurationError that names the key."""
-    unknown = set(document) - {"name", "values", "measures", "check", *SECTIONS}
+    unknown = set(document) - {"name", "values", "measures", "check", "policy", *SECTIONS}
     if unknown:
         raise ConfigurationError(f"mapping profile: unknown key {min(unknown)}")
     sections: dict[str, tuple[Attribute, ...]] = {}
@@ -116,9 +142,11 @@ def parse(document: Mapping[str, Any]) -> Profile:
         measures = {keyword: _measure(table) for keyword, table in document.get("measures", {}).items()}
         key = "check.modalities"
         modalities = frozenset(str(term) for term in document.get("check", {}).get("modalities", ()))
+        key = "policy"
+        policy = _policy(document.get("policy", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigurationError(f"mapping profile: {key}: {error}") from None
-    return Profile(name, sections, values, measures, modalities)
+    return Profile(name, sections, values, measures, modalities, policy)
 
 
 @lru_cache(maxsize=8)

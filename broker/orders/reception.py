@@ -11,7 +11,7 @@ from broker.hl7 import message as hl7
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header
 from broker.hl7.message import Message
-from broker.orders import mapping
+from broker.orders import mapping, results, siu
 from broker.orders.interface import Interface, Profiles
 from broker.orders.profile import Profile
 from broker.orders.values import Conversion
@@ -21,6 +21,8 @@ Converter = Callable[[Message, Profile, tzinfo], Conversion]
 CONVERTERS: Mapping[str, Mapping[str, Converter]] = {
     "ORM": {"O01": mapping.convert},
     "OMI": {"O23": mapping.convert},
+    "ORU": {"R01": results.convert},
+    "SIU": dict.fromkeys(siu.EVENTS, siu.convert),
 }
 
 

@@ -14,8 +14,8 @@ from broker.hl7.findings import Finding
 from broker.store.orders_rows import Document, EntityId, Order, Patient, Procedure, Step
 
 __all__ = [
-    "Change", "Conversion", "Document", "EntityId", "Order", "OrderChange", "Patient", "PatientChange", "Plan",
-    "Procedure", "ProcedureChange", "Step", "StepChange", "merged",
+    "Change", "Conversion", "Document", "EntityId", "Order", "OrderChange", "OrderKeys", "Patient", "PatientChange",
+    "Plan", "Procedure", "ProcedureChange", "Span", "Step", "StepChange", "merged",
 ]  # fmt: skip
 
 
@@ -59,6 +59,22 @@ class ProcedureChange:
     attributes: Document
     steps: tuple[StepChange, ...]
     uid_location: str = "ZDS^1^1"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a time can mean: from `start` until before `end`, seconds since the epoch."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKeys:
+    """Another order by its numbers, one of which may be empty."""
+
+    placer: EntityId
+    filler: EntityId
 
 
 @dataclass(frozen=True, slots=True)

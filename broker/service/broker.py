@@ -78,6 +78,7 @@ class Broker:
         self.monitor.web = self._web
         self._housekeeping = Housekeeping(self.database, self.directory)
         self._housekeeping.keep_spool(self.spool, settings.delivery.keep_days)
+        self._housekeeping.forget_appointments(settings.zone())
         self._running: asyncio.Task[None] | None = None
 
     # --- parts -------------------------------------------------------------------------------------------

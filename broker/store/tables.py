@@ -170,6 +170,28 @@ class StepEvent(_Base, table=True):
     actor: str
 
 
+class Appointment(_Base, table=True):
+    """An appointment of one order: which steps it has booked, or what is to be booked when the order comes."""
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    at: float = Field(index=True)  # of the last message
+    sender: str
+    number: str
+    request: int | None = Field(default=None, foreign_key="service_request.id", index=True, sa_type=BIG)
+    state: str  # booked | off
+    event: str  # S12
+    filler_number: str = Field(index=True)
+    filler_issuer: str
+    placer_number: str = Field(index=True)
+    placer_issuer: str
+    patient_id: str
+    issuer: str
+    start_at: str  # local wall clock YYYYMMDDHHMMSS
+    steps: str  # rows of steps, JSON
+    slots: str  # services with their attributes, JSON
+    sent_from: float  # the earliest moment that MSH-7 of the last message can mean; 0: unknown
+
+
 class Instance(_Base, table=True):
     """A received SOP Instance. Same UID with other bytes is a new version, never an overwrite."""
 
@@ -268,6 +290,7 @@ requested_procedure = _table(RequestedProcedure)
 scheduled_step = _table(ScheduledStep)
 step_station = _table(StepStation)
 step_event = _table(StepEvent)
+appointment = _table(Appointment)
 instance = _table(Instance)
 content = _table(Content)
 job = _table(Job)

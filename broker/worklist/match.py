@@ -17,7 +17,9 @@ Document = Mapping[str, Any]
 
 
 def matches(document: Document, query: Query) -> bool:
-    """True when the step is visible to the query and all its keys match."""
+    """True when the step is visible to the query and all its keys match. One to be scheduled is visible to none."""
+    if not any(values(item, START_DATE) for item in items(document, STEP_SEQUENCE)):
+        return False
     return (query.asks_status or _visible(document)) and all(_fits(document, key) for key in query.keys)
 
 

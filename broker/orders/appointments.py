@@ -61,13 +61,8 @@ class AppointmentChange:
 
     def names(self) -> tuple[str, ...]:
         """Texts that name the order and its patient, for locks; the same as those of an order message."""
-        filler, placer = self.keys.filler, self.keys.placer
-        named = [
-            f"filler|{filler.number}|{filler.issuer}" if filler.number else "",
-            f"placer|{placer.number}|{placer.issuer}" if placer.number else "",
-            f"patient|{self.patient.patient_id}" if self.patient else "",
-        ]
-        return (*(name for name in named if name), *(self.create.names() if self.create else ()))
+        patient = (f"patient|{self.patient.patient_id}",) if self.patient else ()
+        return (*self.keys.names(), *patient, *(self.create.names() if self.create else ()))
 
 
 def slots_document(slots: Iterable[Slot]) -> list[Document]:

@@ -34,15 +34,9 @@ class ResultChange:
 
     def names(self) -> tuple[str, ...]:
         """Texts that name the order and its patient, for locks."""
-        filler, placer = self.keys.filler, self.keys.placer
-        named = [
-            f"filler|{filler.number}|{filler.issuer}" if filler.number else "",
-            f"placer|{placer.number}|{placer.issuer}" if placer.number else "",
-            f"accession|{self.accession}" if self.accession else "",
-            f"study|{self.study_instance_uid}" if self.study_instance_uid else "",
-            f"patient|{self.patient.patient_id}" if self.patient else "",
-        ]
-        return tuple(name for name in named if name)
+        named = (("accession", self.accession), ("study", self.study_instance_uid))
+        patient = (f"patient|{self.patient.patient_id}",) if self.patient else ()
+        return (*self.keys.names(), *(f"{kind}|{text}" for kind, text in named if text), *patient)
 
 
 def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:

@@ -1,0 +1,71 @@
+"""Messages taken into a database as a listener does, without a listener; and what is there then."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, func, select
+
+from broker.hl7.server import Peer
+from broker.orders import intake, profile, reception
+from broker.orders.intake import Outcome
+from broker.orders.interface import Interface
+from broker.orders.profile import Profile
+from broker.orders.story import Context
+from broker.store import events, tables
+from broker.store.database import Database
+from broker.store.events import StepEvent
+from broker.store.messages import Received
+
+ZONE = ZoneInfo("Europe/Zurich")
+PEER = Peer("127.0.0.1", 5000)
+AT = datetime(2026, 3, 12, 8, tzinfo=ZONE)
+
+
+def submit(database: Database, raw: bytes, used: Profile | None = None):  # type: ignore[no-untyped-def]
+    """Take a message as a listener does; the future of its outcome."""
+    examined = reception.examine(raw, Interface("test"), lambda _: used or profile.built_in(), ZONE)
+    assert examined is not None
+    header = examined.header
+    received = Received(
+        raw, hashlib.sha256(raw).digest(), "test", str(PEER), header.sender, header.control_id, header.message_type, 1.0
+    )
+    context = Context(uuid4(), AT, "UNASSIGNED")
+    if examined.code:
+        return database.submit(intake.refuse, received, header, examined.code, examined.conversion.findings, context)
+    return database.submit(intake.take, received, header, examined.conversion, context)
+
+
+def take(database: Database, raw: bytes, used: Profile | None = None) -> Outcome:
+    """Take a message; its outcome."""
+    outcome: Outcome = submit(database, raw, used).result()
+    return outcome
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Rows by table."""
+    found = {}
+    for table in (
+        tables.message, tables.patient, tables.service_request, tables.requested_procedure, tables.scheduled_step,
+        tables.step_station, tables.audit,
+    ):  # fmt: skip
+        found[table.name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
+    return found
+
+
+def steps(connection: Connection) -> list[dict[str, object]]:
+    """All steps, oldest first."""
+    return [dict(row._mapping) for row in connection.execute(select(tables.scheduled_step).order_by("id"))]
+
+
+def audit(connection: Connection) -> list[str]:
+    """Actions in the audit trail, oldest first."""
+    return list(connection.execute(select(tables.audit.c.action).order_by(tables.audit.c.id)).scalars())
+
+
+def log(database: Database, step: int = 1) -> list[StepEvent]:
+    """Events of a step (row)."""
+    return database.read(events.of_step, step).result()

@@ -67,7 +67,8 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     source = _Source(message, profile, zone, findings)
     if message.first("SCH") is None:
         findings.add("SCH^1", "100", "Schedule activity segment is missing")
-    elif len(message.all("SCH")) > 1:
+        return Conversion((), findings.all())
+    if len(message.all("SCH")) > 1:
         findings.add("SCH^2", "100", "More than one appointment in a message")
     asked = _asked(source, event)
     views = _views(message)
@@ -75,7 +76,8 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
         findings.add("AIS^1", "100", "Too many services in one message")
         views = []
     slots = [_slot(source, view, asked) for view in views]
-    if asked is Asked.BOOK and event in {"S12", "S13"} and not all(_has_start(slot) for slot in slots):
+    wrong = any(finding.is_error for finding in findings.all())
+    if not wrong and asked is Asked.BOOK and event in {"S12", "S13"} and not all(_has_start(slot) for slot in slots):
         findings.add("SCH^1^11", "101", "Start of the appointment is missing")
     changes = _changes(source, event, asked, slots, views)
     return Conversion(tuple(changes), findings.all())

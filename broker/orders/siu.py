@@ -71,10 +71,7 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     if len(message.all("SCH")) > 1:
         findings.add("SCH^2", "100", "More than one appointment in a message")
     asked = _asked(source, event)
-    views = _views(message)
-    if len(views) > mapping.MAX_STEPS:
-        findings.add("AIS^1", "100", "Too many services in one message")
-        views = []
+    views = _views(message, findings)
     slots = [_slot(source, view, asked) for view in views]
     wrong = any(finding.is_error for finding in findings.all())
     if not wrong and asked is Asked.BOOK and event in {"S12", "S13"} and not all(_has_start(slot) for slot in slots):
@@ -114,9 +111,13 @@ def _changes(
     creates = profile.policy.unknown_appointment == "create" and asked is Asked.BOOK
     patient = _patient(source, source.findings if creates else Findings())
     orders, guessed = _orders(source)
+    each = len(orders) == len(slots)
+    if len(orders) * (1 if each else len(slots)) > mapping.MAX_STEPS:
+        source.findings.add("SCH^1^26", "100", "Too many orders and services in one message")
+        return
     for index, keys in enumerate(orders):
         # as many services as orders: one each; else each order takes from all what fits its codes
-        one = slice(index, index + 1) if len(orders) == len(slots) else slice(None)
+        one = slice(index, index + 1) if each else slice(None)
         yield AppointmentChange(
             event=event,
             asked=asked,
@@ -145,7 +146,7 @@ def _orders(source: _Source) -> tuple[list[OrderKeys], bool]:
         ]
         found = [keys for keys in dict.fromkeys(pairs) if keys.placer.number or keys.filler.number]
         if found:
-            return found[: mapping.MAX_STEPS], guessed
+            return found, guessed
     source.findings.add("SCH^1^26", "101", "Placer and filler order number are missing")
     return [], False
 
@@ -168,21 +169,25 @@ def _patient(source: _Source, findings: Findings) -> PatientChange | None:
     return PatientChange(attributes.get("PatientID", ""), attributes.get("IssuerOfPatientID", ""), attributes)
 
 
-def _views(message: Message) -> list[Segments]:
+def _views(message: Message, findings: Findings) -> list[Segments]:
     """One view for each service: its AIS with the resources of its group. An appointment without any is one service.
 
     A group with several services may have as many resources of a kind: then each service has its own.
     """
+    services, resources = len(message.all("AIS")), sum(len(message.all(name)) for name in _GIVEN_BY)
+    if max(services, len(message.all("RGS"))) > mapping.MAX_STEPS or resources > 4 * mapping.MAX_STEPS:
+        findings.add("AIS^1", "100", "Too many services or resources in one message")
+        return []
     _, groups = message.groups("RGS")
     shared = [segment for name in ("MSH", "SCH", "TQ1") for segment in message.all(name)]
     views = []
     for group in groups:
-        services = group.all("AIS")
-        for index in range(max(len(services), 1)):
-            own = services[index : index + 1]
-            for name in ("AIG", "AIL", "AIP"):
+        wanted = group.all("AIS")
+        for index in range(max(len(wanted), 1)):
+            own = wanted[index : index + 1]
+            for name in _GIVEN_BY:
                 found = group.all(name)
-                own += found[index : index + 1] if len(found) == len(services) else found
+                own += found[index : index + 1] if len(found) == len(wanted) else found
             views.append(Segments([*shared, *own]))
     return views or [Segments(shared)]
 

@@ -68,7 +68,8 @@ def _appointment(row: Sequence[Any]) -> Appointment:
 def of_order(connection: Connection, request: int) -> list[Appointment]:
     """All appointments of an order (row), oldest first."""
     return [
-        _appointment(row) for row in connection.execute(select(*_COLUMNS).where(_t.c.request == request).order_by("id"))
+        _appointment(row)
+        for row in connection.execute(select(*_COLUMNS).where(_t.c.request == request).order_by(_t.c.id))
     ]
 
 

@@ -221,4 +221,8 @@ def test_structure() -> None:
     lone = siu().split(b"\r", 1)[0] + b"\r"
     assert ("SCH^1", "100", "E") in findings(lone)
     assert ("SCH^2", "100", "E") in findings(siu() + b"SCH|2\r")
-    assert ("AIS^1", "100", "E") in findings(siu(groups=[f"AIS|{n}||A" for n in range(300)]))
+    assert findings(siu(groups=[f"AIS|{n}||A" for n in range(300)])) == [("AIS^1", "100", "E")]
+    assert findings(siu(groups=["\r".join(["AIS|1||A", *["AIG|1||E"] * 1100])])) == [("AIS^1", "100", "E")]
+    many = "~".join(f"P{n}" for n in range(200))
+    assert findings(siu(placer=many, groups=["AIS|1||A", "AIS|2||B"])) == [("SCH^1^26", "100", "E")]
+    assert len(convert(siu(placer=many)).changes) == 200

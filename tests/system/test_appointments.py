@@ -70,3 +70,4 @@ def test_an_appointment_moves_the_worklist(site: Site) -> None:
         accepted(siu("S13", 5, "20300315090000"))
         assert asked(site, other)[0] == 1
     assert site.rows("select count(*) from message where not accepted") == [(0,)]
+    assert "housekeeping.failed" not in site.logged()

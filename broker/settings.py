@@ -8,7 +8,6 @@ Nodes and rules are what admins change daily: they live in the database (see `br
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tomllib
 from pathlib import Path
@@ -16,38 +15,12 @@ from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import tzlocal
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from broker.errors import ConfigurationError
 from broker.mistakes import check_environment, explain, explain_environment
-
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
-Count = Annotated[int, Field(ge=1)]
-
-
-def _ae_title(value: str) -> str:
-    """An AE title: 1 to 16 printable ASCII characters, no backslash (PS3.5 6.2)."""
-    text = value.strip(" ")
-    if not 1 <= len(text) <= 16 or not all(" " <= c <= "~" and c != "\\" for c in text):
-        raise ValueError("an AE title is 1 to 16 printable ASCII characters without backslash")
-    return text
-
-
-AETitle = Annotated[str, AfterValidator(_ae_title)]
-
-
-def _storage_uid(value: str) -> str:
-    """A UID (PS3.5 9.1) that can name a storage SOP class: private, or under the arc of the standard's own."""
-    if not 3 <= len(value) <= 64 or not re.fullmatch(r"[0-2](\.(0|[1-9][0-9]*))+", value):
-        raise ValueError("a UID is numbers without leading zeros, joined by dots, 64 characters at most")
-    if value.startswith("1.2.840.10008.") and not value.startswith("1.2.840.10008.5.1.4.1.1."):
-        raise ValueError("not a storage SOP class")
-    return value
-
-
-StorageUID = Annotated[str, AfterValidator(_storage_uid)]
+from broker.setting_types import AETitle, Count, LocalEntity, Port, Seconds, StorageUID, Token
 
 
 class _Section(BaseModel):
@@ -175,7 +148,7 @@ class OrdersSection(_Section):
     """`[orders]`: days that a cancel waits for its order; issuer of temporary patients, empty: our AE title."""
 
     keep_cancels_days: Annotated[float, Field(gt=0, le=3650)] = 30
-    temporary_issuer: Annotated[str, AfterValidator(_local_entity)] = ""
+    temporary_issuer: LocalEntity = ""
 
 
 class WorklistSection(_Section):
@@ -187,13 +160,6 @@ class WorklistSection(_Section):
         "ISO_IR 6", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
         "ISO_IR 138", "ISO_IR 148", "ISO_IR 192", "GB18030",
     ] = "ISO_IR 192"  # fmt: skip
-
-
-def _local_entity(value: str) -> str:
-    """An Issuer of Patient ID (LO)."""
-    if len(value) > 64 or "\\" in value or not value.isprintable():
-        raise ValueError("at most 64 printable characters without backslash")
-    return value.strip(" ")
 
 
 class DeliverySection(_Section):
@@ -233,19 +199,12 @@ class LogSection(_Section):
     identifiers: bool = False
 
 
-def _token(value: str) -> str:
-    """A bearer token (RFC 6750 2.1) that cannot be guessed."""
-    if value and not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,}=*", value):
-        raise ValueError("at least 16 letters, digits and ._~+/-, or empty")
-    return value
-
-
 class WebSection(_Section):
     """`[web]`: health, metrics, REST and pages."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    admin_token: Annotated[str, AfterValidator(_token)] = ""
+    admin_token: Token = ""
 
 
 class Settings(BaseSettings):

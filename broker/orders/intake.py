@@ -15,9 +15,11 @@ from broker.hl7 import acknowledgement
 from broker.hl7.acknowledgement import Body
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
-from broker.orders import merge, ordering, registering, replies, visiting
+from broker.orders import appointing, merge, ordering, registering, replies, resulting, visiting
+from broker.orders.appointments import AppointmentChange
 from broker.orders.identifiers import Minter
 from broker.orders.patients import Arrival, IdentifierChange, Merge, PatientUpdate, VisitChange, VisitMove
+from broker.orders.results import ResultChange
 from broker.orders.story import AuditEntry, Context, Planned, Story
 from broker.orders.values import Change, Conversion, OrderChange
 from broker.store import messages, orders, orders_read
@@ -26,6 +28,8 @@ from broker.store.messages import Received
 
 STORIES: Mapping[type[Change], Story] = {
     OrderChange: ordering.story,
+    AppointmentChange: appointing.story,
+    ResultChange: resulting.story,
     PatientUpdate: registering.story,
     VisitChange: visiting.story,
     Arrival: visiting.arrival,

@@ -143,8 +143,8 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         control=group.control,
         order_status=view.get("ORC-5").strip(),
         control_location=view.at("ORC-1"),
-        placer=_entity(view, 2),
-        filler=_entity(view, 3),
+        placer=entity(view, 2),
+        filler=entity(view, 3),
         accession=request.pop("AccessionNumber", ""),
         patient=patient,
         visit=reader.section("visit") if group.writes else {},
@@ -173,11 +173,11 @@ def _check(group: _Group, findings: Findings) -> None:
         findings.add(view.at("ORC-1"), "101", "Order control is missing")
     elif group.action is None:
         findings.add(view.at("ORC-1"), "103", "Order control is not in table 0119")
-    if group.acts and not _entity(view, 2).number and not _entity(view, 3).number:
+    if group.acts and not entity(view, 2).number and not entity(view, 3).number:
         findings.add(view.at("ORC-2"), "101", "Placer and filler order number are missing")
     if group.action is Action.NUMBER:
         for number in (2, 3):
-            if not _entity(view, number).number:
+            if not entity(view, number).number:
                 findings.add(view.at(f"ORC-{number}"), "101", "A number is assigned: both order numbers are needed")
     if len(view.all("TQ1")) > 1:
         findings.add("TQ1^2", "0", "Only the first timing of an order is used", "W")
@@ -185,7 +185,8 @@ def _check(group: _Group, findings: Findings) -> None:
         findings.add(view.at("OBR-4"), "101", "Requested procedure is missing")
 
 
-def _entity(view: Segments, field: int) -> EntityId:
+def entity(view: Segments, field: int) -> EntityId:
+    """An order number and its issuer: field 2 (placer) or 3 (filler) of ORC, else of OBR."""
     for segment in ("ORC", "OBR"):
         number = view.get(f"{segment}-{field}.1").strip()
         if number and number != DELETE:

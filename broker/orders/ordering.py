@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
 from broker.orders import answer as answers
-from broker.orders import events, identifiers, lifecycle, patients, plan
+from broker.orders import events, identifiers, lifecycle, patients, plan, waiting
 from broker.orders.identifiers import Minter
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Document, EntityId, Order, OrderChange, Patient, Plan
@@ -74,7 +74,10 @@ class PlannedOrder:
         if row is None:
             return ()
         entries = [AuditEntry(f"order.{made.action}", "order", row, detail)]
-        return (*entries, *self._link(connection, row))
+        entries += self._link(connection, row)
+        if made.order is None or _same_numbers(made.order, self.before):
+            return tuple(entries)
+        return (*entries, *waiting.settle(connection, row, write, context))
 
     def _used(self) -> dict[int, Tombstone]:
         """Cancels that this order, now that it is here, needs no more."""
@@ -100,6 +103,10 @@ class PlannedOrder:
             for kind, other in others
             if other is not None and other != row and order_links.link(connection, row, kind, other)
         ]
+
+
+def _same_numbers(one: Order, other: Order | None) -> bool:
+    return other is not None and (one.placer, one.filler) == (other.placer, other.filler)
 
 
 def story(connection: Connection, change: OrderChange, context: Context, mint: Minter) -> PlannedOrder:
@@ -170,10 +177,18 @@ def _at(change: OrderChange, field_number: str, code: str, text: str, severity: 
     return Finding(f"{change.control_location.rsplit('^', 1)[0]}^{field_number}", code, text, severity)
 
 
-def write(connection: Connection, order: Order, stored: Order | None, cause: str, context: Context) -> int:
-    """Write an order as planned, `stored` being what was there; its row. Steps that have ended keep their answers.
+def write(
+    connection: Connection,
+    order: Order,
+    stored: Order | None,
+    cause: str,
+    context: Context,
+    reopened: Collection[int] = (),
+) -> int:
+    """Write an order as planned, `stored` being what was there; its row.
 
-    `cause` says in the event log why steps changed their status: `order:CA`, `appointment:S15`.
+    Steps that have ended keep their answers, but for the `reopened` ones (rows). `cause` says in the event log why
+    steps changed their status: `order:CA`, `appointment:S15`.
     """
     at, patient = context.at.timestamp(), order.patient
     before = orders_read.find_patient(connection, patient.patient_id, patient.issuer)
@@ -189,7 +204,7 @@ def write(connection: Connection, order: Order, stored: Order | None, cause: str
         owner = orders.save_procedure(connection, procedure, request)
         for step in procedure.steps:
             known = old.get(step.row)
-            if known is not None and known.status in lifecycle.ENDED:
+            if known is not None and known.status in lifecycle.ENDED and step.row not in reopened:
                 continue
             index = answers.index(patient, answers.build(order, procedure, step))
             row = orders.save_step(connection, step, procedure, owner, order.accession, index, at)

@@ -14,6 +14,7 @@ from broker.orders.values import (
     Order,
     OrderChange,
     Patient,
+    PatientChange,
     Plan,
     Procedure,
     ProcedureChange,
@@ -60,7 +61,7 @@ def make(change: OrderChange, now: Situation) -> Plan:
     """Plan one order change."""
     wanted = lifecycle.action(change.control, change.order_status)
     stored = now.stored
-    if stored is not None and wanted is not Action.NOTHING and not _same_patient(stored.patient, change):
+    if stored is not None and wanted is not Action.NOTHING and not same_patient(stored.patient, change.patient):
         finding = Finding("PID^1^3", "205", "The order belongs to another patient")
         return Plan("refused", findings=(finding,), row=stored.row, done=False)
     if wanted is not Action.WRITE:
@@ -85,10 +86,13 @@ def _overtaken(change: OrderChange, made: Plan, overtakers: Sequence[Overtaker])
     return replace(made, order=order, findings=(*made.findings, Finding(change.control_location, "204", text, "W")))
 
 
-def _same_patient(stored: Patient, change: OrderChange) -> bool:
-    asked = change.patient
-    same_issuer = stored.issuer == asked.issuer or not stored.issuer or not asked.issuer
-    return stored.patient_id == asked.patient_id and same_issuer
+def same_patient(stored: Patient, asked: PatientChange) -> bool:
+    """Whether a message means the stored patient, by a retired identifier too; an issuer counts where both have one."""
+    known = (EntityId(stored.patient_id, stored.issuer), *stored.aliases)
+    return any(
+        one.number == asked.patient_id and (one.issuer == asked.issuer or not one.issuer or not asked.issuer)
+        for one in known
+    )
 
 
 def _older(change: OrderChange, written: Written, sender: str) -> bool:
@@ -281,9 +285,11 @@ class _Writing:
     def _step(self, change: StepChange, old: Step | None, position: int) -> Step:
         now = self._now
         attributes = merged(old.attributes if old else change.defaults, change.attributes)
-        if not attributes.get("ScheduledProcedureStepStartDate") and self._change.start_required:
+        # a known step without a start has lost its appointment: it waits for another one
+        unscheduled = old is None and not attributes.get("ScheduledProcedureStepStartDate")
+        if unscheduled and self._change.start_required:
             self._missing(change.start_location, "Start is missing")
-        elif not attributes.get("ScheduledProcedureStepStartDate"):
+        elif unscheduled:
             attributes["ScheduledProcedureStepStartDate"] = now.received[:8]
             attributes["ScheduledProcedureStepStartTime"] = now.received[8:]
             text = "Start is missing: the time of receipt is used"

@@ -23,7 +23,7 @@ from broker.orders.stations import StationRule
 from broker.orders.values import Document
 
 DEFAULT = "ihe"
-SECTIONS = ("patient", "visit", "request", "procedure", "step")
+SECTIONS = ("patient", "visit", "request", "procedure", "step", "appointment")
 TYPES = frozenset({"", "XPN", "XCN", "CN", "CE", "TEXT", "FT", "IDS", "EI", "HD", "CXQ", "MEASURE"})
 SEQUENCES = frozenset({"CE", "IDS", "EI", "HD", "CXQ"})
 KEYS = frozenset(
@@ -64,10 +64,15 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is done about a cancel of an unknown order, and about an order without a start."""
+    """What is done about a cancel or an appointment of an unknown order, an order without a start, a cancelled
+    appointment, and results: those with a value of OBR-25 (table 0123) among `result_completes` complete their order.
+    """
 
     unknown_order_cancel: Literal["park", "refuse"] = "park"
     start_missing: Literal["received", "refuse"] = "received"
+    appointment_cancel: Literal["unschedule", "cancel"] = "unschedule"
+    unknown_appointment: Literal["keep", "create"] = "keep"
+    result_completes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +190,9 @@ _LITERALS: Mapping[str, tuple[str, ...]] = {
     "step_id": get_args(identifiers.StepSource),
     "unknown_order_cancel": ("park", "refuse"),
     "start_missing": ("received", "refuse"),
+    "appointment_cancel": ("unschedule", "cancel"),
+    "unknown_appointment": ("keep", "create"),
+    "result_completes": (),
 }
 
 

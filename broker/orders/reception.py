@@ -11,7 +11,7 @@ from broker.hl7 import message as hl7
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header
 from broker.hl7.message import Message
-from broker.orders import adt, mapping
+from broker.orders import adt, mapping, results, siu
 from broker.orders.interface import Interface, Profiles
 from broker.orders.profile import Profile
 from broker.orders.values import Conversion
@@ -23,6 +23,8 @@ CONVERTERS: Mapping[str, Mapping[str, Converter]] = {
     "OMI": {"O23": mapping.convert},
     "OMG": {"O19": mapping.convert},
     "ADT": dict.fromkeys(adt.EVENTS, adt.convert),
+    "ORU": {"R01": results.convert},
+    "SIU": dict.fromkeys(siu.EVENTS, siu.convert),
 }
 
 _NAMES = {

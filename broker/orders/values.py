@@ -87,6 +87,11 @@ class OrderKeys:
     placer: EntityId
     filler: EntityId
 
+    def names(self) -> tuple[str, ...]:
+        """Texts that name the order, for locks."""
+        kinds = (("filler", self.filler), ("placer", self.placer))
+        return tuple(f"{kind}|{key.number}|{key.issuer}" for kind, key in kinds if key.number)
+
 
 @dataclass(frozen=True, slots=True)
 class OrderChange:

@@ -98,6 +98,7 @@ class Broker:
         self._housekeeping.keep_spool(self.spool, settings.delivery.keep_days)
         self._housekeeping.forget_cancels(settings.orders.keep_cancels_days)
         self._housekeeping.keep_mappings(self.mappings.refresh)
+        self._housekeeping.forget_appointments(settings.zone())
         self._running: asyncio.Task[None] | None = None
 
     # --- parts -------------------------------------------------------------------------------------------

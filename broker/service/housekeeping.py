@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from broker import telemetry
 from broker.routing import sweep
 from broker.site.directory import Directory
-from broker.store import idempotency, jobs, order_links
+from broker.store import appointments, idempotency, jobs, order_links
 from broker.store.database import Database
 from broker.store.spool import Spool
+
+KEEP_APPOINTMENTS = 30  # days
 
 
 class Housekeeping:
@@ -56,6 +58,16 @@ class Housekeeping:
             refresh()
 
         self._add("mappings", look, 5)
+
+    def forget_appointments(self, zone: tzinfo) -> None:
+        """What one process does for all: appointments whose orders never came, and those long over."""
+
+        def expire() -> None:
+            now = datetime.now(zone)
+            before = now - timedelta(days=KEEP_APPOINTMENTS)
+            self._database.submit(appointments.expire, before.timestamp(), now.strftime("%Y%m%d%H%M%S")).result()
+
+        self._add("appointments", expire, 86_400, first=datetime.now(UTC))
 
     def start(self) -> None:
         """Begin."""

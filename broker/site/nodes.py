@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from broker.errors import ConfigurationError
-from broker.settings import AETitle
+from broker.setting_types import AETitle
 from broker.site.feedback import Feedback
 
 Role = Literal["modality", "destination", "ris", "mpps", "worklist"]

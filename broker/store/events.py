@@ -35,3 +35,8 @@ def of_step(connection: Connection, step: int) -> list[StepEvent]:
     """Events of a step (row), oldest first."""
     query = select(_t.c.step, _t.c.at, _t.c.before, _t.c.after, _t.c.cause, _t.c.actor).where(_t.c.step == step)
     return [StepEvent(*row) for row in connection.execute(query.order_by(_t.c.id))]
+
+
+def last_cause(connection: Connection, step: int) -> str:
+    """Cause of the last change of status of a step (row), empty for none."""
+    return next((event.cause for event in reversed(of_step(connection, step)) if event.before != event.after), "")

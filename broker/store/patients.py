@@ -109,9 +109,9 @@ def absorb(connection: Connection, retired: int, survivor: int, at: float) -> No
 
 def rekey(connection: Connection, before: EntityId, after: EntityId) -> None:
     """What waits for an order of a patient by identifier waits for it by another one."""
-    table = tables.tombstone
-    same = table.c.patient_id == before.number, table.c.issuer.in_((before.issuer, ""))
-    connection.execute(update(table).where(*same).values(patient_id=after.number, issuer=after.issuer))
+    for table in (tables.tombstone, tables.appointment):
+        same = table.c.patient_id == before.number, table.c.issuer.in_((before.issuer, ""))
+        connection.execute(update(table).where(*same).values(patient_id=after.number, issuer=after.issuer))
 
 
 def add_alias(connection: Connection, retired: EntityId, patient: int, at: float) -> None:

@@ -6,28 +6,14 @@ Order documents (`attributes`) map DICOM keywords to Unicode values; nested sequ
 
 from __future__ import annotations
 
-from typing import Any
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlmodel import Field
 
-from sqlalchemy import BigInteger, Index, Integer, MetaData, Table, UniqueConstraint, false, text
-from sqlmodel import Field, SQLModel
-
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-BIG: Any = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows only in an INTEGER key
-ZERO: Any = {"server_default": text("0")}
-EMPTY: Any = {"server_default": text("''")}
+from broker.store import tables_orders as orders
+from broker.store.table_base import BIG, Base, table_of
 
 
-class _Base(SQLModel):
-    metadata = MetaData(naming_convention=NAMING)
-
-
-class Configuration(_Base, table=True):
+class Configuration(Base, table=True):
     """Nodes and rules as immutable versions; the newest version of a kind is in force."""
 
     kind: str = Field(primary_key=True)
@@ -37,7 +23,7 @@ class Configuration(_Base, table=True):
     document: str
 
 
-class Knock(_Base, table=True):
+class Knock(Base, table=True):
     """Devices that called and are not known, for an admin to admit."""
 
     ae_title: str = Field(primary_key=True)
@@ -47,7 +33,7 @@ class Knock(_Base, table=True):
     count: int
 
 
-class Message(_Base, table=True):
+class Message(Base, table=True):
     """Journal of received HL7 messages: raw bytes and the answer given."""
 
     __table_args__ = (
@@ -71,7 +57,7 @@ class Message(_Base, table=True):
     note: str
 
 
-class Audit(_Base, table=True):
+class Audit(Base, table=True):
     """Who did what to which object, and when. Append only."""
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
@@ -83,181 +69,7 @@ class Audit(_Base, table=True):
     detail: str
 
 
-class Patient(_Base, table=True):
-    """A patient under one identifier and issuer."""
-
-    __table_args__ = (UniqueConstraint("patient_id", "issuer"),)
-    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
-    patient_id: str
-    issuer: str
-    attributes: str
-    # retired identifiers as a list of [id, issuer], the same as in `patient_alias`: read with every order
-    aliases: str = Field(sa_column_kwargs={"server_default": "[]"})
-    updated_at: float
-
-
-class PatientAlias(_Base, table=True):
-    """A retired identifier and the patient it leads to, after a merge or a change of the identifier."""
-
-    __tablename__ = "patient_alias"
-    __table_args__ = (UniqueConstraint("patient_id", "issuer"),)
-    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
-    patient_id: str
-    issuer: str
-    patient: int = Field(foreign_key="patient.id", index=True, sa_type=BIG)
-    retired_at: float
-
-
-class Visit(_Base, table=True):
-    """A visit of a patient; the admission number may be empty. Times are 0 where nothing was said."""
-
-    __table_args__ = (UniqueConstraint("patient", "admission_id", "issuer"),)
-    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
-    patient: int = Field(foreign_key="patient.id", sa_type=BIG)
-    admission_id: str
-    issuer: str
-    location: str
-    patient_class: str  # PV1-2
-    state: str  # open | closed | canceled
-    opened_at: float
-    closed_at: float
-    updated_at: float
-
-
-class Heard(_Base, table=True):
-    """The newest message of a sender that was applied to a patient or visit: an older one does not overwrite."""
-
-    kind: str = Field(primary_key=True)  # patient | visit
-    subject: int = Field(primary_key=True, sa_type=BIG)
-    sender: str = Field(primary_key=True)
-    event_at: str  # digits in UTC, as precise as the message
-
-
-class ServiceRequest(_Base, table=True):
-    """Imaging Service Request: one order as the RIS knows it."""
-
-    __tablename__ = "service_request"
-    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
-    patient: int = Field(foreign_key="patient.id", index=True, sa_type=BIG)
-    placer_number: str = Field(index=True)
-    placer_issuer: str
-    filler_number: str = Field(index=True)
-    filler_issuer: str
-    accession: str = Field(index=True)
-    attributes: str
-    # `MSH-3|MSH-4` of the message that made it, empty for orders that came another way
-    source: str = Field(default="", sa_column_kwargs={"server_default": text("''")})
-    created_at: float
-    updated_at: float
-    # of the message that wrote last: who sent it, and the earliest moments that ORC-9 and MSH-7 can mean; 0: unknown
-    changed_by: str = Field(default="", sa_column_kwargs=EMPTY)
-    ordered_from: float = Field(default=0, sa_column_kwargs=ZERO)
-    sent_from: float = Field(default=0, sa_column_kwargs=ZERO)
-
-
-class OrderLink(_Base, table=True):
-    """One order stands for another: `request` replaces `other`, or has it as its parent."""
-
-    __tablename__ = "order_link"
-    request: int = Field(foreign_key="service_request.id", primary_key=True, sa_type=BIG)
-    kind: str = Field(primary_key=True)  # replaces | parent
-    other: int = Field(foreign_key="service_request.id", primary_key=True, index=True, sa_type=BIG)
-
-
-class Tombstone(_Base, table=True):
-    """A cancel that came before its order: the order is stored as cancelled when it comes."""
-
-    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
-    at: float = Field(index=True)
-    actor: str
-    control: str
-    order_status: str
-    placer_number: str = Field(index=True)
-    placer_issuer: str
-    filler_number: str = Field(index=True)
-    filler_issuer: str
-    accession: str = Field(index=True)
-    patient_id: str = Field(index=True)
-    issuer: str
-    steps: str  # identifiers of the steps it names, JSON; an empty list: all
-
-
-class RequestedProcedure(_Base, table=True):
-    """Requested Procedure: owner of one Study Instance UID."""
-
-    __tablename__ = "requested_procedure"
-    __table_args__ = (UniqueConstraint("request", "requested_procedure_id"),)
-    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
-    request: int = Field(foreign_key="service_request.id", sa_type=BIG)
-    requested_procedure_id: str
-    study_instance_uid: str = Field(unique=True)
-    attributes: str
-
-
-class ScheduledStep(_Base, table=True):
-    """Scheduled Procedure Step with the keys that modalities search by and the whole answer as a document."""
-
-    __tablename__ = "scheduled_step"
-    __table_args__ = (
-        UniqueConstraint("procedure", "step_id"),
-        Index("ix_scheduled_step_start", "status", "start_at"),
-    )
-    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
-    procedure: int = Field(foreign_key="requested_procedure.id", sa_type=BIG)
-    step_id: str
-    position: int
-    status: str
-    status_at: float
-    start_at: str  # local wall clock YYYYMMDDHHMMSS
-    modality: str
-    patient_id: str = Field(index=True)
-    patient_name: str = Field(index=True)  # folded, see worklist.match
-    accession: str = Field(index=True)
-    requested_procedure_id: str = Field(index=True)
-    study_instance_uid: str = Field(index=True)
-    held: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # by the RIS: in no worklist
-    attributes: str  # of the step alone
-    answer: str  # merged document: patient, visit, request, procedure, step
-    revision: int
-    updated_at: float
-
-
-class StepStation(_Base, table=True):
-    """Scheduled Station AE Titles of a step (VM 1-n), with the start for one indexed search."""
-
-    __tablename__ = "step_station"
-    __table_args__ = (Index("ix_step_station_search", "ae_title", "start_at"),)
-    step: int = Field(foreign_key="scheduled_step.id", primary_key=True, sa_type=BIG)
-    ae_title: str = Field(primary_key=True)
-    start_at: str
-
-
-class StepEvent(_Base, table=True):
-    """Event log of steps: each change of status with its cause. Append only."""
-
-    __tablename__ = "step_event"
-    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
-    step: int = Field(foreign_key="scheduled_step.id", index=True, sa_type=BIG)
-    at: float
-    before: str  # status, empty for a new step
-    after: str
-    cause: str  # `order:CA`
-    actor: str
-
-
-class Idempotency(_Base, table=True):
-    """Outcomes of requests that were sent with an idempotency key."""
-
-    actor: str = Field(primary_key=True)
-    key: str = Field(primary_key=True)
-    digest: bytes  # SHA-256 of what was asked
-    request: int = Field(foreign_key="service_request.id", sa_type=BIG)
-    action: str
-    answer: str
-    at: float = Field(index=True)
-
-
-class Instance(_Base, table=True):
+class Instance(Base, table=True):
     """A received SOP Instance. Same UID with other bytes is a new version, never an overwrite."""
 
     __table_args__ = (UniqueConstraint("sop_instance_uid", "version"),)
@@ -283,14 +95,14 @@ class Instance(_Base, table=True):
     facts: str
 
 
-class Content(_Base, table=True):
+class Content(Base, table=True):
     """The data set of a small object: one commit makes it durable, where a file would need three syncs."""
 
     instance: int = Field(foreign_key="instance.id", primary_key=True, sa_type=BIG)
     data: bytes
 
 
-class Job(_Base, table=True):
+class Job(Base, table=True):
     """One piece of work for one lane. Delivery has one row per instance and destination."""
 
     __table_args__ = (
@@ -328,7 +140,7 @@ class Job(_Base, table=True):
     done_at: float | None
 
 
-class Lane(_Base, table=True):
+class Lane(Base, table=True):
     """Circuit breaker of one lane: not tried before `open_until`."""
 
     name: str = Field(primary_key=True)
@@ -337,31 +149,26 @@ class Lane(_Base, table=True):
     last_error: str
 
 
-METADATA = _Base.metadata
+METADATA = Base.metadata
 
-
-def _table(model: type[SQLModel]) -> Table:
-    found: Table = model.__table__  # type: ignore[attr-defined]
-    return found
-
-
-configuration = _table(Configuration)
-knock = _table(Knock)
-message = _table(Message)
-audit = _table(Audit)
-patient = _table(Patient)
-patient_alias = _table(PatientAlias)
-visit = _table(Visit)
-heard = _table(Heard)
-service_request = _table(ServiceRequest)
-requested_procedure = _table(RequestedProcedure)
-scheduled_step = _table(ScheduledStep)
-step_station = _table(StepStation)
-step_event = _table(StepEvent)
-order_link = _table(OrderLink)
-tombstone = _table(Tombstone)
-idempotency = _table(Idempotency)
-instance = _table(Instance)
-content = _table(Content)
-job = _table(Job)
-lane = _table(Lane)
+configuration = table_of(Configuration)
+knock = table_of(Knock)
+message = table_of(Message)
+audit = table_of(Audit)
+patient = table_of(orders.Patient)
+patient_alias = table_of(orders.PatientAlias)
+visit = table_of(orders.Visit)
+heard = table_of(orders.Heard)
+service_request = table_of(orders.ServiceRequest)
+requested_procedure = table_of(orders.RequestedProcedure)
+scheduled_step = table_of(orders.ScheduledStep)
+step_station = table_of(orders.StepStation)
+step_event = table_of(orders.StepEvent)
+order_link = table_of(orders.OrderLink)
+tombstone = table_of(orders.Tombstone)
+idempotency = table_of(orders.Idempotency)
+appointment = table_of(orders.Appointment)
+instance = table_of(Instance)
+content = table_of(Content)
+job = table_of(Job)
+lane = table_of(Lane)

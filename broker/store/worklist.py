@@ -111,8 +111,8 @@ def _page(
             where.append(called)
         else:
             where.append(exists().where(and_(_station.c.step == _step.c.id, called)))
-    if criteria.start_from is not None:
-        where.append(start >= criteria.start_from)
+    # what is still to be scheduled has an empty start and is in no worklist
+    where.append(start >= criteria.start_from if criteria.start_from is not None else start > "")
     if criteria.start_until is not None:
         where.append(start <= criteria.start_until)
     if after is not None:

@@ -18,8 +18,8 @@ Document = Mapping[str, Any]
 
 
 def matches(document: Document, query: Query) -> bool:
-    """True when the step is visible to the query and all its keys match. A held one is visible to none."""
-    if HELD in document:
+    """True when the step is visible to the query and all its keys match: none that is held or to be scheduled."""
+    if HELD in document or not any(values(item, START_DATE) for item in items(document, STEP_SEQUENCE)):
         return False
     return (query.asks_status or _visible(document)) and all(_fits(document, key) for key in query.keys)
 

@@ -47,7 +47,7 @@ def _insert(connection: Connection, documents: Documents) -> None:
     ).scalar_one()
     for number, one in enumerate(documents, 1):
         item = one[SPS][0]
-        start = f"{item[DATE]}{item[TIME]:0<6}"
+        start = f"{item[DATE]}{item[TIME]:0<6}" if item[DATE] else ""
         connection.execute(
             insert(tables.scheduled_step).values(
                 id=number, procedure=procedure, step_id=str(number), position=number,
@@ -87,7 +87,7 @@ NAMES = ["DOE^JOHN", "LEFÈVRE^ANNE", "YAMADA^TARO=山田^太郎=ヤマダ^タ�
 ACCESSIONS = ["A26031200451", "A1", "a1", "A%", "A_1", "50%_OFF", "", "A'1"]
 STATIONS: list[list[str]] = [["CT01"], ["CT01", "CT02"], ["MR1"], ["ct01"], ["C%1"]]
 STATUSES = ["SCHEDULED", "ARRIVED", "READY", "STARTED", "COMPLETED", "CANCELED"]
-DATES = ["20260311", "20260312", "20260313"]
+DATES = ["20260311", "20260312", "20260313", ""]  # without a date: to be scheduled
 TIMES = ["000000", "080000", "100000", "1000", "235959", "100000.5"]
 MODALITIES = ["CT", "MR", "US", "MG"]
 
@@ -136,7 +136,7 @@ step_keys = st.fixed_dictionaries(
     {},
     optional={
         STATION: _key(["CT01", "CT02", "ct01", "C%1", ["CT01", "CT02"]]),
-        DATE: st.sampled_from(["", *DATES, "20260312-", "-20260312", "20260311-20260312", ["20260311", "20260313"]]),
+        DATE: st.sampled_from([*DATES, "20260312-", "-20260312", "20260311-20260312", ["20260311", "20260313"]]),
         TIME: st.sampled_from(["", "10", "1000-", "-1000", "0900-1200", "2200-0600", "100000", "-100000"]),
         "Modality": _key([*MODALITIES, ["MG", "US"]]),
         "ScheduledProcedureStepStatus": st.sampled_from(["", *STATUSES, "S*", ["STARTED", "READY"]]),

@@ -1,0 +1,87 @@
+"""The story of a result: it ends the examinations of its order if the mapping says so, and begins nothing again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from broker.hl7.findings import Finding
+from broker.orders import lifecycle, ordering, plan
+from broker.orders.booking import codes_of
+from broker.orders.identifiers import Minter
+from broker.orders.lifecycle import Action
+from broker.orders.results import ResultChange
+from broker.orders.story import AuditEntry, Context
+from broker.orders.values import Order
+from broker.store import orders_read
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedResult:
+    """What a result comes to; see `story.Planned`. Without `order` nothing is written."""
+
+    change: ResultChange
+    action: str  # completed | recorded | refused
+    findings: tuple[Finding, ...] = ()
+    stored: Order | None = None
+    order: Order | None = None
+
+    @property
+    def accession(self) -> str:
+        """Accession number of the order."""
+        return self.stored.accession if self.stored else ""
+
+    def write(self, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
+        """Write the order's steps; its audit entry."""
+        if self.stored is None or self.stored.row is None:
+            return ()
+        if self.order is not None:
+            ordering.write(connection, self.order, self.stored, f"result:{self.change.status}", context)
+        detail = {"status": self.change.status}
+        return (AuditEntry(f"result.{self.action}", "order", self.stored.row, detail),)
+
+
+def story(connection: Connection, change: ResultChange, context: Context, mint: Minter) -> PlannedResult:
+    """Plan one result."""
+    row = orders_read.find_order(connection, change.keys.filler, change.keys.placer, change.accession)
+    if row is None and change.study_instance_uid:
+        uid = change.study_instance_uid
+        row = orders_read.study_owners(connection, [uid]).get(uid)
+    stored = orders_read.load_order(connection, row) if row is not None else None
+    if not change.completes:
+        return PlannedResult(change, "recorded", stored=stored)
+    if stored is None:
+        text = "The order of the result is not known: recorded without effect"
+        return PlannedResult(change, "recorded", (Finding(change.location, "204", text, "W"),))
+    if change.patient is not None and not plan.same_patient(stored.patient, change.patient):
+        return PlannedResult(change, "refused", (Finding("PID^1^3", "205", "The order belongs to another patient"),))
+    order = completed(stored, change)
+    if order == stored:
+        text = "The examination has ended: recorded without effect"
+        return PlannedResult(change, "recorded", (Finding(change.location, "0", text, "W"),), stored)
+    return PlannedResult(change, "completed", (), stored, order)
+
+
+def completed(order: Order, change: ResultChange) -> Order:
+    """An order whose open steps are done: those of the procedure that the result names, else all."""
+    meant = _meant(order, change)
+    procedures = []
+    for procedure in order.procedures:
+        steps = procedure.steps
+        if procedure.row in meant:
+            steps = tuple(replace(s, status=lifecycle.apply(Action.COMPLETE, s.status)[1]) for s in steps)
+        procedures.append(replace(procedure, steps=steps))
+    return replace(order, procedures=tuple(procedures))
+
+
+def _meant(order: Order, change: ResultChange) -> set[int | None]:
+    """Rows of the procedures that a result is about: by study, by their identifier, by code, else all."""
+    tests = (
+        lambda p: bool(change.study_instance_uid) and change.study_instance_uid == p.study_instance_uid,
+        lambda p: bool(change.procedure_id) and change.procedure_id == p.requested_procedure_id,
+        lambda p: change.code in codes_of(p.attributes, "RequestedProcedureCodeSequence"),
+        lambda p: True,
+    )
+    found = ({procedure.row for procedure in order.procedures if test(procedure)} for test in tests)
+    return next((rows for rows in found if rows), set())

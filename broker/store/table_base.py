@@ -1,0 +1,29 @@
+"""What all tables are made of: one metadata, names of constraints, row numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, MetaData, Table, text
+from sqlmodel import SQLModel
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+BIG: Any = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows only in an INTEGER key
+ZERO: Any = {"server_default": text("0")}
+EMPTY: Any = {"server_default": text("''")}
+
+
+class Base(SQLModel):
+    metadata = MetaData(naming_convention=NAMING)
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """The Core table of a model."""
+    found: Table = model.__table__  # type: ignore[attr-defined]
+    return found

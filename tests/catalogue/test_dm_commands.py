@@ -1,4 +1,4 @@
-"""DM-01 to DM-04 and DM-06: commands that are endless, senseless, too many, or in the wrong place."""
+"""DM-01 to DM-06: commands that are endless, senseless, too many, or in the wrong place."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from support.scale import scaled
 from support.site import Mllp, Site, order
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
+COMMITMENT = "1.2.840.10008.1.20.1"
 PDU = scaled(1.0, 60.0)  # seconds, as `conftest.LIMITS` has it
 ABORT, CLOSED = 7, 0
 UNRECOGNIZED, NOT_SUPPORTED = 0x0211, 0x0122
@@ -206,6 +207,33 @@ def test_dm04_a_flood_of_event_reports_starts_nothing(site: Site) -> None:
                 assert echo_time(site.dicom) < 1
         sending.join()
     assert threads <= before.threads + 2
+
+
+# --- DM-05 -----------------------------------------------------------------------------------------------
+
+
+def test_dm05_a_storage_commitment_report_that_nobody_asked_for_changes_nothing(site: Site) -> None:
+    """We have opened no transaction, so the SOP class is not accepted, and a report over another context is refused.
+
+    Where we ask for storage commitment the row's own status (0110, 0112) comes with it; nothing positive does here.
+    """
+    before = [site.rows(f"select count(*) from {table}") for table in ("instance", "job", "scheduled_step", "audit")]
+    data = b"\x08\0\x95\x11\x0a\0\0\x002.999.5.1\0"  # a Transaction UID
+    report = wire.command(
+        wire.element(0x0002, COMMITMENT.encode()), wire.element(0x0100, wire.us(0x0100)),
+        wire.element(0x0110, wire.us(5)), wire.element(0x0800, wire.us(1)),
+        wire.element(0x1000, b"1.2.840.10008.1.20.1.1"), wire.element(0x1002, wire.us(1)),
+    )  # fmt: skip
+    with associated(site, (COMMITMENT, IMPLICIT), (VERIFICATION, IMPLICIT)) as attacker:
+        attacker.send(wire.p_data(3, report, is_command=True), wire.p_data(3, data, is_command=False))
+        answer = attacker.answer()
+        assert answer is not None
+        assert answer[0] == 5
+        assert answer[1] in (UNRECOGNIZED, NOT_SUPPORTED, 0x0110, 0x0112, 0x0118)
+        attacker.send(wire.p_data(1, report, is_command=True))  # over the context that was not accepted
+        assert attacker.ended()[0] == ABORT
+    after = [site.rows(f"select count(*) from {table}") for table in ("instance", "job", "scheduled_step", "audit")]
+    assert after == before
 
 
 # --- DM-06 -----------------------------------------------------------------------------------------------

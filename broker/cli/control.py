@@ -64,7 +64,8 @@ def call(
         raise PeerFault(f"the control socket cannot be used: {error.strerror or type(error).__name__}") from None
     kind = response.headers.get("content-type", "")
     try:
-        return Answer(response.status_code, json.loads(response.text) if "json" in kind else response.text)
+        text = response.text
+        return Answer(response.status_code, json.loads(text) if "json" in kind and text else text)
     except ValueError:
         raise BadContent("the broker's answer is no JSON") from None
 

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from broker import __version__, telemetry
 from broker.admin import orders
 from broker.admin.app import create_app
+from broker.admin.holds import router as hold_routes
 from broker.admin.mappings import router as mapping_routes
 from broker.admin.views import Sources
 from broker.delivery.feedback.lane import FeedbackDelivery
@@ -29,6 +30,7 @@ from broker.service.channel import Task
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
+from broker.service.holds import HoldDesk
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
 from broker.service.mapping_desk import MappingDesk
@@ -88,6 +90,7 @@ class Broker:
         desk = MappingDesk(self.database, self.mappings, settings.zone(), settings.worklist.default_station)
         routers = [
             mapping_routes(desk),
+            hold_routes(HoldDesk(self.database, self.dispatcher.wake)),
             orders.router(OrderDesk(self.database, settings, self.directory.subscribers())),
         ]
         app = create_app(sources, routers, token=settings.web.admin_token, body_limit=settings.limits.web_body)

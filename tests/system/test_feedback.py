@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +18,9 @@ from hl7apy.mllp import AbstractHandler, MLLPServer
 from support.certificates import Authority
 from support.objects import ct_slice
 from support.raw import RawScu
-from support.receiver import Ris, ris_node
+from support.receiver import Ris, Told, acknowledgement, framed, ris_node
 from support.site import Mllp, Site, order
-from support.tools import free_port, wait_until
+from support.tools import ENVIRONMENT, free_port, wait_until
 
 EVENTS = ["started", "completed", "images"]
 
@@ -177,3 +180,34 @@ def test_a_foreign_receiver_that_closes_after_each_message(tmp_path: Path) -> No
         wait_until(lambda: done(site, 10), 30, "everything is told")
         assert len(heard) == 10
         assert "lane.broken" not in site.logged()
+
+
+def test_a_held_message_is_released_or_discarded_by_a_command(tmp_path: Path) -> None:
+    code = "AR"
+
+    def script(peer: socket.socket, told: Told) -> None:
+        peer.sendall(framed(acknowledgement(told, code)))
+
+    with Ris(script) as ris, Site(tmp_path, site=ris_node(ris.port)) as site:
+        for number in (1, 2):
+            say(site, order(number))
+            happens(site, number, "IP")
+        wait_until(lambda: site.rows("SELECT count(*) FROM job WHERE state = 'held'") == [(2,)], 20, "both are held")
+        shown = queue(site, "held")
+        (first,), (second,) = site.rows("SELECT id FROM job ORDER BY id")
+        assert shown.returncode == 0
+        assert shown.stdout.count("feedback:ris") == 2
+        code = "AA"
+        assert queue(site, "release", str(first)).returncode == 0
+        assert queue(site, "discard", str(second), "--reason", "told by phone").returncode == 0
+        again = queue(site, "discard", str(second), "--reason", "told by phone")
+        assert (again.returncode, again.stderr.strip()) == (1, "This job is not held")
+        wait_until(lambda: done(site, 1), 20, "what was released is accepted")
+        assert site.rows("SELECT action, detail FROM audit WHERE object_kind = 'job' ORDER BY id") == [
+            ("job.released", "{}"), ("job.discarded", '{"reason":"told by phone"}'),
+        ]  # fmt: skip
+
+
+def queue(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "broker", "queue", *arguments, "--config", str(site.folder / "broker.toml")]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)

@@ -75,6 +75,7 @@ class Harness:
         self._process = psutil.Process()
         self.slowest = (0.0, "")
         self._timer = signal.signal(signal.SIGVTALRM, self._hangs)
+        gc.collect()  # what tests before this one have left open is not ours
         self.descriptors = self._process.num_fds()
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ is never answered 0000, one that it takes always is, and exactly those are in th
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
 import tempfile
@@ -115,6 +116,7 @@ class InProcess:
         self._provider = Provider("127.0.0.1", 0, admission=Anybody(), services=SERVICES, limits=limits)
         self._call(self._provider.start)
         self.port = self._provider.port
+        gc.collect()
         self._descriptors = psutil.Process().num_fds()
         return self
 

@@ -14,6 +14,7 @@ import os
 import sys
 import traceback
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -38,6 +39,7 @@ FIELDS = frozenset(
 
 _hash_key = os.urandom(16)
 _show_identifiers = False
+_debugging = False
 
 
 def identifier(value: str | None) -> str:
@@ -99,9 +101,10 @@ def configure(
 
     `worker`: number of this process among several that write to the same place, for each of its lines.
     """
-    global _hash_key, _show_identifiers  # loggers are the one global state we allow
+    global _debugging, _hash_key, _show_identifiers  # loggers are the one global state we allow
     _hash_key = key[:32] or _hash_key
     _show_identifiers = identifiers
+    _debugging = level == "debug"
     out = stream or sys.stderr
     renderer: Any = (
         structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer(colors=out.isatty())
@@ -126,6 +129,17 @@ def configure(
     root = logging.getLogger()
     root.handlers = [_Foreign(level=logging.WARNING)]
     root.setLevel(logging.WARNING)
+
+
+def debugging() -> bool:
+    """Lines of level debug are written. Asked where each object would pay for a line that nobody sees."""
+    return _debugging
+
+
+@lru_cache(maxsize=4096)
+def child(metric: Counter, *labels: str) -> Counter:
+    """What a counter counts under these labels: found once, `metric.labels` costs more than counting."""
+    return metric.labels(*labels)
 
 
 def logger() -> Any:

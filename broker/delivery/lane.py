@@ -220,9 +220,10 @@ class _Sending:
                 self._feed.retry(job, code, item_fault=False)
                 if self._busy >= BUSY_IN_A_ROW:
                     raise PeerFault("the destination is out of resources", code=code)
-        telemetry.logger().debug(
-            "delivery.answered", instance=telemetry.identifier(item.sop_instance_uid), status=f"{status:04X}"
-        )
+        if telemetry.debugging():
+            telemetry.logger().debug(
+                "delivery.answered", instance=telemetry.identifier(item.sop_instance_uid), status=f"{status:04X}"
+            )
 
     def _begin(self, item: StoredObject) -> tuple[bytes, str]:
         """The first piece of a file of the right size; otherwise the reason to hold the object."""

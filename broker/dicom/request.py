@@ -60,7 +60,7 @@ class Request:
         if not st.is_pending(status):
             self.answered = True
             name = cmd.NAMES.get(self.command.field, "unknown")
-            telemetry.DIMSE_ANSWERS.labels(name, f"{status:04X}").inc()
+            telemetry.child(telemetry.DIMSE_ANSWERS, name, f"{status:04X}").inc()
         await self._sender.message(self.context.id, cmd.encode(values), data)
 
     def failure(self, error: BaseException) -> tuple[int, str]:

@@ -180,7 +180,7 @@ class OrderDoor:
     def _log(
         self, header: Header | None, peer: Peer, answer: str, started: float, outcome: Outcome | None = None
     ) -> None:
-        telemetry.HL7_MESSAGES.labels(answer).inc()
+        telemetry.child(telemetry.HL7_MESSAGES, answer).inc()
         telemetry.logger().info(
             "hl7.message",
             listener=self._interface.name,

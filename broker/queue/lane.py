@@ -75,13 +75,13 @@ class Feed:
         """The work is done. Recorded in the background within REPORT_WITHIN, at the latest with the next `take`."""
         self.progressed = True
         self._report(job, store.finish, store.DONE, time.time(), note)
-        telemetry.DELIVERIES.labels(self._lane, "done").inc()
+        telemetry.child(telemetry.DELIVERIES, self._lane, "done").inc()
 
     def hold(self, job: Job, reason: str) -> None:
         """A person must look; `reason` is a code without patient data."""
         telemetry.logger().warning("job.held", lane=self._lane, kind=job.kind, job=job.id, reason=reason)
         self._report(job, store.finish, store.HELD, time.time(), reason)
-        telemetry.DELIVERIES.labels(self._lane, "held").inc()
+        telemetry.child(telemetry.DELIVERIES, self._lane, "held").inc()
 
     def retry(self, job: Job, reason: str, *, item_fault: bool) -> None:
         """Try again later; a fault of the item itself counts, and the last one holds it."""
@@ -92,7 +92,7 @@ class Feed:
             return
         due = now + policy.delay(max(job.failures + 1, min(job.attempts, 8)), random.random())  # noqa: S311
         self._report(job, store.put_back, due, reason, item_fault=item_fault)
-        telemetry.DELIVERIES.labels(self._lane, "retry").inc()
+        telemetry.child(telemetry.DELIVERIES, self._lane, "retry").inc()
 
     def _report(self, job: Job, unit: Callable[..., bool], *args: Any, **kwargs: Any) -> None:
         del self._open[job.id]

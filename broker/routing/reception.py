@@ -214,19 +214,19 @@ class Reception:
         return size == version.data_offset + version.data_length
 
     def _tell(self, new: NewInstance, decision: Decision, outcome: str) -> None:
-        telemetry.INSTANCES_RECEIVED.labels(outcome).inc()
+        telemetry.child(telemetry.INSTANCES_RECEIVED, outcome).inc()
         telemetry.BYTES_RECEIVED.inc(new.data_length)
-        log = telemetry.logger()
         if outcome == "version":
             self._warn("instance.changed", new, "other bytes under a known UID")
         if outcome == "repaired":
             self._warn("instance.repaired", new, "its file was lost or damaged")
         if decision.action != "send":
             self._warn(f"instance.{new.state}", new, decision.reason)
-        log.debug(
-            "instance.received", instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae,
-            state=outcome, bytes=new.data_length, rules=",".join(decision.rules), nodes=len(decision.destinations),
-        )  # fmt: skip
+        if telemetry.debugging():
+            telemetry.logger().debug(
+                "instance.received", instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae,
+                state=outcome, bytes=new.data_length, rules=",".join(decision.rules), nodes=len(decision.destinations),
+            )  # fmt: skip
         if decision.destinations or outcome == "repaired":
             self._wake()
 

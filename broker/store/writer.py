@@ -132,7 +132,7 @@ class SqliteWriter:
             count = self._attempt(batch)
             done, batch = batch[:count], batch[count:]
             for unit in done:
-                telemetry.WRITER_UNITS.labels("failed" if unit.error else "done").inc()
+                telemetry.child(telemetry.WRITER_UNITS, "failed" if unit.error else "done").inc()
                 if not unit.future.set_running_or_notify_cancel():
                     continue
                 if unit.error is None:
@@ -164,7 +164,7 @@ class SqliteWriter:
                 unit.error = unit.error or failure
             return count or len(batch)
         self.writable = True
-        telemetry.WRITER_COMMITS.labels("done").inc()
+        telemetry.child(telemetry.WRITER_COMMITS, "done").inc()
         return count
 
     @staticmethod
@@ -240,7 +240,7 @@ class PostgresWriter:
                 self.writable = self.writable and not isinstance(reason, StoreUnavailable)
                 raise reason from None
             self.writable = True
-            telemetry.WRITER_UNITS.labels("done").inc()
-            telemetry.WRITER_COMMITS.labels("done").inc()
+            telemetry.child(telemetry.WRITER_UNITS, "done").inc()
+            telemetry.child(telemetry.WRITER_COMMITS, "done").inc()
             return result
         raise StoreUnavailable("too many serialisation conflicts")

@@ -69,12 +69,12 @@ def take(
     """
     names = [f"message|{received.sender}|{received.control_id}"]
     orders_read.lock(connection, names + [name for change in conversion.changes for name in change.names()])
-    stored = messages.stored_answer(connection, received)
-    if stored is not None:
-        return Outcome(stored[1], stored[0], repeated=True)
+    answered, used = messages.earlier(connection, received)
+    if answered is not None:
+        return Outcome(answered[1], answered[0], repeated=True)
     if not conversion.usable:
         return refuse(connection, received, header, "AE", conversion.findings, context)
-    reused = (_REUSED,) if messages.control_id_used(connection, received) else ()
+    reused = (_REUSED,) if used else ()
     if reused and refuse_reused:
         return refuse(connection, received, header, "AE", (replace(_REUSED, severity="E"),), context)
     sender = (header.get(3, 1), header.get(4, 1))

@@ -77,7 +77,7 @@ class PlannedOrder:
         entries += self._link(connection, row)
         if made.order is None or _same_numbers(made.order, self.before):
             return tuple(entries)
-        return (*entries, *waiting.settle(connection, row, write, context))
+        return (*entries, *waiting.settle(connection, row, made.order, write, context))
 
     def _used(self) -> dict[int, Tombstone]:
         """Cancels that this order, now that it is here, needs no more."""
@@ -191,7 +191,8 @@ def write(
     steps changed their status: `order:CA`, `appointment:S15`.
     """
     at, patient = context.at.timestamp(), order.patient
-    before = orders_read.find_patient(connection, patient.patient_id, patient.issuer)
+    # a patient without a row was looked for when this was planned
+    before = orders_read.find_patient(connection, patient.patient_id, patient.issuer) if patient.row else None
     if before is None or before.attributes != patient.attributes:
         patient_row = orders.save_patient(connection, patient, at)
     else:

@@ -19,14 +19,19 @@ from broker.store.appointments import Appointment
 Write = Callable[[Connection, Order, Order, str, Context], int]
 
 
-def settle(connection: Connection, request: int, write: Write, context: Context) -> tuple[AuditEntry, ...]:
+def settle(
+    connection: Connection, request: int, written: Order, write: Write, context: Context
+) -> tuple[AuditEntry, ...]:
     """Apply what waits for an order (row) that has just been written; what to record in the audit trail.
 
     `write` is `ordering.write`, whose module calls this.
     """
-    order = orders_read.load_order(connection, request)
+    found = store.waiting(connection, written.filler, written.placer)
+    if not found:
+        return ()
+    order = orders_read.load_order(connection, request)  # with the rows of what is new
     entries = []
-    for one in store.waiting(connection, order.filler, order.placer):
+    for one in found:
         if one.patient_id and not plan.same_patient(order.patient, PatientChange(one.patient_id, one.issuer, {})):
             continue
         kept = replace(one, request=request)

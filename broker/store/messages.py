@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, insert, select, text, update
+from sqlalchemy import Connection, bindparam, insert, null, select, text, union_all, update
 
 from broker.store import tables
 from broker.store.prepared import Prepared
@@ -15,8 +15,12 @@ _RECORD = Prepared(
 )
 # bare, as the partial index says it: `accepted = 1` would be another condition for SQLite, and a scan of the journal
 _SAME_ID = (text("accepted"), _t.c.sender == bindparam("sender"), _t.c.control_id == bindparam("control_id"))
-_ANSWER = Prepared(any=select(_t.c.answer_code, _t.c.answer).where(*_SAME_ID, _t.c.digest == bindparam("digest")))
-_USED = Prepared(any=select(_t.c.id).where(*_SAME_ID).limit(1))
+_EARLIER = Prepared(
+    any=union_all(
+        select(_t.c.answer_code, _t.c.answer).where(*_SAME_ID, _t.c.digest == bindparam("digest")),
+        select(null(), null()).where(select(_t.c.id).where(*_SAME_ID).exists()),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +58,14 @@ def record(
     return int(_RECORD.rows(connection, values)[0][0])
 
 
-def stored_answer(connection: Connection, message: Received) -> tuple[str, bytes] | None:
-    """Code and bytes of the answer if the same sender had this control id with the same bytes accepted."""
-    found = _ANSWER.rows(connection, {**_named(message), "digest": message.digest})
-    return (found[0][0], bytes(found[0][1])) if found else None
-
-
-def control_id_used(connection: Connection, message: Received) -> bool:
-    """True if the sender had another message accepted under this control id."""
-    return bool(_USED.rows(connection, _named(message)))
-
-
-def _named(message: Received) -> dict[str, str]:
-    return {"sender": message.sender, "control_id": message.control_id}
+def earlier(connection: Connection, message: Received) -> tuple[tuple[str, bytes] | None, bool]:
+    """What the same sender had accepted under this control id: code and bytes of the answer to the same message, and
+    whether there was any message.
+    """
+    named = {"sender": message.sender, "control_id": message.control_id, "digest": message.digest}
+    found = _EARLIER.rows(connection, named)
+    answered = next(((code, bytes(answer)) for code, answer in found if code is not None), None)
+    return answered, bool(found)
 
 
 @dataclass(frozen=True, slots=True)

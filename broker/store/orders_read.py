@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, or_, select, text, union_all
 
 from broker.store import order_links, tables
 from broker.store.engine import is_sqlite
@@ -19,21 +19,26 @@ _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _NAMED = "patient|"  # how names of patients begin
 _request, _patient = tables.service_request.c, tables.patient.c
 _procedure, _step = tables.requested_procedure.c, tables.scheduled_step.c
-_KEYS = select(
-    _request.id, _request.filler_number, _request.filler_issuer, _request.placer_number, _request.placer_issuer
-)
-_BY_NUMBER = [
-    Prepared(any=_KEYS.where(number == bindparam("number")))
-    for number in (_request.filler_number, _request.placer_number, _request.accession)
-]
+# one statement for all keys, as most orders are new. A key that is not asked is NULL and equals nothing
+_BY_NUMBER = Prepared(
+    any=select(
+        _request.id, _request.filler_number, _request.filler_issuer, _request.placer_number, _request.placer_issuer,
+        _request.accession,
+    ).where(
+        or_(
+            _request.filler_number == bindparam("filler"), _request.placer_number == bindparam("placer"),
+            _request.accession == bindparam("accession"),
+        )
+    ).order_by(_request.id)
+)  # fmt: skip
 _alias = tables.patient_alias.c
 _WHOLE = select(_patient.id, _patient.patient_id, _patient.issuer, _patient.attributes, _patient.aliases)
 _PATIENT = Prepared(
-    any=_WHOLE.where(_patient.patient_id == bindparam("patient_id"), _patient.issuer == bindparam("issuer"))
-)
-_RETIRED = Prepared(
-    any=_WHOLE.join(tables.patient_alias, _alias.patient == _patient.id).where(
-        _alias.patient_id == bindparam("patient_id"), _alias.issuer == bindparam("issuer")
+    any=union_all(
+        _WHOLE.where(_patient.patient_id == bindparam("patient_id"), _patient.issuer == bindparam("issuer")),
+        _WHOLE.join(tables.patient_alias, _alias.patient == _patient.id).where(
+            _alias.patient_id == bindparam("patient_id"), _alias.issuer == bindparam("issuer")
+        ),
     )
 )
 _ORDER = Prepared(
@@ -105,12 +110,13 @@ def find_order(connection: Connection, filler: EntityId, placer: EntityId, acces
     without an issuer, stored or asked for, matches if it is the only one. A number that replaced orders or children
     share means the order in force, or the parent.
     """
-    for kind, wanted in enumerate((filler, placer, EntityId(accession))):
+    asked = {"filler": filler.number or None, "placer": placer.number or None, "accession": accession or None}
+    rows = _BY_NUMBER.rows(connection, asked)
+    found = [_Keys(row[0], (row[1], row[3], row[5]), (row[2], row[4])) for row in rows]
+    for kind, wanted in enumerate((filler, placer, EntityId(accession)) if found else ()):
         if not wanted.number:
             continue
-        rows = _BY_NUMBER[kind].rows(connection, {"number": wanted.number})
-        found = [_Keys(row[0], (row[1], row[3]), (row[2], row[4])) for row in rows]
-        fit = [keys for keys in found if keys.compatible(filler, placer, kind)]
+        fit = [keys for keys in found if keys.numbers[kind] == wanted.number and keys.compatible(filler, placer, kind)]
         if kind < 2:
             exact = [keys for keys in fit if keys.issuers[kind] == wanted.issuer]
             fit = exact or [keys for keys in fit if not keys.issuers[kind] or not wanted.issuer]
@@ -124,10 +130,10 @@ def find_order(connection: Connection, filler: EntityId, placer: EntityId, acces
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """Filler and placer number of a stored order, and their issuers."""
+    """Filler number, placer number and accession number of a stored order, and the issuers of the first two."""
 
     row: int
-    numbers: tuple[str, str]
+    numbers: tuple[str, str, str]
     issuers: tuple[str, str]
 
     def compatible(self, filler: EntityId, placer: EntityId, kind: int) -> bool:
@@ -139,8 +145,9 @@ class _Keys:
 def find_patient(connection: Connection, patient_id: str, issuer: str) -> Patient | None:
     """The patient under an identifier and issuer, also under a retired one."""
     wanted = {"patient_id": patient_id, "issuer": issuer}
-    rows = _PATIENT.rows(connection, wanted) or _RETIRED.rows(connection, wanted)
-    return _patient_of(rows[0]) if rows else None
+    rows = _PATIENT.rows(connection, wanted)
+    has_it = next((row for row in rows if (row[1], row[2]) == (patient_id, issuer)), None)
+    return _patient_of(has_it or rows[0]) if rows else None
 
 
 def _patient_of(found: Sequence[Any]) -> Patient:

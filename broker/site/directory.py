@@ -65,6 +65,10 @@ class Directory:
         """A node with role `ris` sends under this application (and facility, where the node names one)."""
         return any("ris" in node.roles and node.sends_as(application, facility) for node in self.nodes)
 
+    def device(self, ae_title: str, address: str) -> Node | None:
+        """The node that calls from there under this AE title; None for a device without a node."""
+        return next(iter(self.at(self.titled(ae_title), address)), None)
+
     def subscribers(self) -> tuple[Node, ...]:
         """The nodes that are sent feedback on orders."""
         return tuple(node for node in self.nodes if node.told)

@@ -20,6 +20,7 @@ from pydantic import (
 
 from broker.errors import ConfigurationError
 from broker.setting_types import AETitle
+from broker.site.device import Device
 from broker.site.feedback import Feedback
 
 Role = Literal["modality", "destination", "ris", "mpps", "worklist"]
@@ -85,6 +86,7 @@ class _NodeTable(BaseModel):
     association_idle: float = Field(default=20, ge=0, le=600)
     tls: NodeTls | None = None
     feedback: Feedback | None = None
+    device: Device | None = None
     certificate_name: Name | None = None
     certificate_sha256: Fingerprints = ()
     username: str | None = Field(default=None, min_length=1, max_length=1024)
@@ -110,6 +112,8 @@ class _NodeTable(BaseModel):
             raise ValueError(f"{min(self.model_fields_set & _DICOM_ONLY)}: only a dicom node has one")
         if self.feedback is not None and (self.kind != "hl7" or "ris" not in self.roles):
             raise ValueError("feedback: for an hl7 node with role ris")
+        if self.device is not None and (self.kind != "dicom" or "modality" not in self.roles):
+            raise ValueError("device: for a dicom node with role modality")
         if self.tls is not None and (not self.host or not self.port):
             raise ValueError("tls: for a node with host and port; a caller is bound by certificate_name")
         if self.tls is not None and self.host and not self.tls.server_name:
@@ -153,6 +157,7 @@ class Node:
     passcode: str = field(default="", repr=False)
     association_idle: float = 20
     feedback: Feedback | None = None
+    device: Device | None = None
 
     def sends_as(self, application: str, facility: str) -> bool:
         """Messages with this MSH-3 and MSH-4 are its own."""
@@ -187,6 +192,7 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
                 parsed.host or "", parsed.port or 0, frozenset(parsed.roles), parsed.associations,
                 parsed.tls, parsed.certificate_name or "", frozenset(parsed.certificate_sha256),
                 parsed.username or "", parsed.passcode or "", parsed.association_idle, parsed.feedback,
+                parsed.device,
             )
         )  # fmt: skip
     return tuple(nodes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field
 
+from broker.store import tables_mpps
 from broker.store import tables_orders as orders
 from broker.store.table_base import BIG, Base, table_of
 
@@ -168,6 +169,9 @@ order_link = table_of(orders.OrderLink)
 tombstone = table_of(orders.Tombstone)
 idempotency = table_of(orders.Idempotency)
 appointment = table_of(orders.Appointment)
+mpps = table_of(tables_mpps.Mpps)
+mpps_message = table_of(tables_mpps.MppsMessage)
+mpps_link = table_of(tables_mpps.MppsLink)
 instance = table_of(Instance)
 content = table_of(Content)
 job = table_of(Job)

@@ -1,0 +1,50 @@
+"""The tables of Modality Performed Procedure Steps. `store.tables` has them all."""
+
+from __future__ import annotations
+
+from sqlmodel import Field
+
+from broker.store.table_base import BIG, Base
+
+
+class Mpps(Base, table=True):
+    """Modality Performed Procedure Step: the state that its messages have made (PS3.4 annex F)."""
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    sop_instance_uid: str = Field(unique=True)
+    status: str = Field(index=True)  # IN PROGRESS | COMPLETED | DISCONTINUED
+    linking: str = Field(index=True)  # linked | partly | unscheduled | ambiguous | mismatch | set-aside
+    calling_ae: str  # who sent the N-CREATE
+    station: str  # Performed Station AE Title
+    modality: str
+    started_at: float
+    ended_at: float | None
+    document: str  # all attributes as set by now, JSON by keyword
+    findings: str  # what was wrong and forgiven, JSON list of codes
+    revision: int
+    created_at: float
+    updated_at: float
+
+
+class MppsMessage(Base, table=True):
+    """An N-CREATE or N-SET as it came, for those it is passed on to and for the repeat of one."""
+
+    __tablename__ = "mpps_message"
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    mpps: int = Field(foreign_key="mpps.id", index=True, sa_type=BIG)
+    at: float
+    kind: str  # create | set
+    calling_ae: str
+    transfer_syntax_uid: str
+    data: bytes  # the data set
+    digest: bytes  # SHA-256 of it
+
+
+class MppsLink(Base, table=True):
+    """One item of the Scheduled Step Attributes Sequence of an MPPS and the step it means."""
+
+    __tablename__ = "mpps_link"
+    mpps: int = Field(foreign_key="mpps.id", primary_key=True, sa_type=BIG)
+    position: int = Field(primary_key=True)
+    step: int | None = Field(default=None, foreign_key="scheduled_step.id", index=True, sa_type=BIG)
+    reason: str  # by which keys it was found, or why it was not

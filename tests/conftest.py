@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import shutil
@@ -18,6 +19,17 @@ from broker.store.database import Database
 _numbers = itertools.count(1)
 
 
+def _memory() -> str | None:
+    """Where files are kept in memory, if there is room: what a test writes need not survive the machine."""
+    shared = Path("/dev/shm")
+    usable = shared.is_dir() and os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 4 << 30
+    return str(shared) if usable else None
+
+
+if (memory := _memory()) is not None:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)  # the folder of `tmp_path`
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what came out into the case files")
 
@@ -25,7 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Any]:
     """A PostgreSQL server of this session, on a Unix socket (its path must be short)."""
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    folder = Path(tempfile.mkdtemp(prefix="pg", dir=_memory()))
+    # once more at the very end (the first registered runs last): the wheel locks a file there when the process exits
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     before = os.environ.get("XDG_RUNTIME_DIR")
     runtime = folder / "run"
     runtime.mkdir(mode=0o700)
@@ -48,17 +62,43 @@ def postgresql() -> Iterator[Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _url(server: Any, name: str) -> str:
+    return str(server.get_uri(database=name)).replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with the schema: to copy it takes less than to migrate an empty one."""
+    file = tmp_path_factory.mktemp("template") / "broker.db"
+    Database(f"sqlite:///{file}").close()
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: Any) -> str:
+    """Name of a database with the schema."""
+    with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template_broker")
+    Database(_url(postgresql, "template_broker")).close()
+    return "template_broker"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of a fresh, empty database, on each of the two kinds."""
+    """URL of a fresh database, on each of the two kinds: empty, or with the schema for tests that use `database`."""
+    ready = "database" in request.fixturenames
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'broker.db'}"
+        file = tmp_path / "broker.db"
+        if ready:
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
+        yield f"sqlite:///{file}"
         return
     server = request.getfixturevalue("postgresql")
     name = f"test_{next(_numbers)}"
+    template = f" TEMPLATE {request.getfixturevalue('postgresql_template')}" if ready else ""
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield server.get_uri(database=name).replace("postgresql://", "postgresql+psycopg://", 1)
+        connection.execute(f"CREATE DATABASE {name}{template}")
+    yield _url(server, name)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

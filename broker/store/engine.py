@@ -22,6 +22,8 @@ from broker.errors import BrokerError, ConfigurationError, StoreUnavailable
 
 _READ_ONLY = "25006"  # a standby: we were moved to it, or it is about to be promoted
 
+CHECKPOINT = 4000  # pages of the WAL
+
 
 def open_engine(url: str, *, readers: int = 0) -> Engine:
     """An engine for writing, or with `readers` > 0 for that many reading connections. Raises ConfigurationError."""
@@ -54,9 +56,10 @@ def _sqlite(url: str, readers: int) -> Engine:
             if connection.execute(f"PRAGMA {pragma}").fetchone()[0] != value:
                 raise ConfigurationError(f"SQLite refuses {pragma}={value}: acknowledged data would not be durable")
         connection.execute("PRAGMA temp_store=MEMORY")
+        # an order writes 32 pages: at SQLite's default of 1000 each 31st commit would wait for a checkpoint
+        connection.execute(f"PRAGMA wal_autocheckpoint={0 if readers else CHECKPOINT}")
         if readers:
             connection.execute("PRAGMA query_only=ON")
-            connection.execute("PRAGMA wal_autocheckpoint=0")
 
     return engine
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlmodel import Field
 
-from broker.store.table_base import BIG, Base
+from broker.store.table_base import BIG, EMPTY, Base
 
 
 class Mpps(Base, table=True):
@@ -24,6 +24,9 @@ class Mpps(Base, table=True):
     revision: int
     created_at: float
     updated_at: float
+    # what its scheduled steps are if nothing else is known: STARTED | COMPLETED | SCHEDULED | CANCELED | DISCONTINUED
+    outcome: str = Field(default="", sa_column_kwargs=EMPTY)
+    attention: str = Field(default="", index=True, sa_column_kwargs=EMPTY)  # why a person must look; empty: no need
 
 
 class MppsMessage(Base, table=True):
@@ -48,3 +51,7 @@ class MppsLink(Base, table=True):
     position: int = Field(primary_key=True)
     step: int | None = Field(default=None, foreign_key="scheduled_step.id", index=True, sa_type=BIG)
     reason: str  # by which keys it was found, or why it was not
+    # of the item, for an order that comes later
+    study_instance_uid: str = Field(default="", index=True, sa_column_kwargs=EMPTY)
+    accession: str = Field(default="", index=True, sa_column_kwargs=EMPTY)
+    requested_procedure_id: str = Field(default="", index=True, sa_column_kwargs=EMPTY)

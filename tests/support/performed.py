@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, build_role
+from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
 
 from support.objects import fresh_uid
+from support.raw import command, element, p_data, us
 from support.worklist import IMPLICIT, dataset, encoded
 
 MPPS, RETRIEVE, NOTIFICATION = (f"1.2.840.10008.3.1.2.3.{number}" for number in (3, 4, 5))
@@ -83,31 +84,47 @@ def bytes_of(values: dict[str, Any]) -> bytes:
     return encoded(rest, charset=[charset] if charset else None)
 
 
+def create_rq(uid: str, data: bytes, message_id: int = 1) -> tuple[bytes, ...]:
+    """An N-CREATE in PDUs, for those who speak raw."""
+    head = command(
+        element(0x0002, MPPS.encode()), element(0x0100, us(0x0140)), element(0x0110, us(message_id)),
+        element(0x0800, us(1)), element(0x1000, uid.encode()),
+    )  # fmt: skip
+    return (p_data(1, head, is_command=True), p_data(1, data, is_command=False))
+
+
+def set_rq(uid: str, data: bytes, message_id: int = 1) -> tuple[bytes, ...]:
+    """An N-SET in PDUs."""
+    head = command(
+        element(0x0003, MPPS.encode()), element(0x0100, us(0x0120)), element(0x0110, us(message_id)),
+        element(0x0800, us(1)), element(0x1001, uid.encode()),
+    )  # fmt: skip
+    return (p_data(1, head, is_command=True), p_data(1, data, is_command=False))
+
+
 class Modality:
     """A pynetdicom association that performs."""
 
-    def __init__(self, association: Association) -> None:
+    def __init__(self, association: Association, heard: list[Dataset]) -> None:
+        """`heard`: command sets of answers, as they come; pynetdicom gives out only parts of them."""
         self.association = association
+        self.heard = heard
 
     def create(self, values: dict[str, Any], uid: str | None = None) -> Dataset:
-        """N-CREATE; the status data set. The UID is made if none is given, empty: left out."""
+        """N-CREATE; the command set of the answer. The UID is made if none is given, empty: left out."""
         wanted = fresh_uid() if uid is None else uid
-        status, _ = self.association.send_n_create(_given(values), MPPS, wanted or None)
-        return status
+        self.association.send_n_create(dataset(values), MPPS, wanted or None)
+        return self.heard[-1]
 
     def change(self, values: dict[str, Any], uid: str) -> Dataset:
-        """N-SET; the status data set."""
-        status, _ = self.association.send_n_set(_given(values), MPPS, uid)
-        return status
+        """N-SET; the command set of the answer."""
+        self.association.send_n_set(dataset(values), MPPS, uid)
+        return self.heard[-1]
 
     def get(self, uid: str, *tags: int) -> tuple[int, Dataset | None]:
         """N-GET by the Retrieve class."""
         status, found = self.association.send_n_get(list(tags), RETRIEVE, uid)
         return int(status.Status), found
-
-
-def _given(values: dict[str, Any]) -> Dataset:
-    return dataset(values)
 
 
 @contextmanager
@@ -118,10 +135,12 @@ def modality(port: int, calling: str = "CT01", syntax: str = IMPLICIT) -> Iterat
     for uid in (MPPS, RETRIEVE):
         ae.add_requested_context(uid, syntax)
     roles = [build_role(uid, scu_role=True, scp_role=False) for uid in (MPPS, RETRIEVE)]
-    made = ae.associate("127.0.0.1", port, ae_title="BROKER", ext_neg=roles)
+    heard: list[Dataset] = []
+    handlers = [(evt.EVT_DIMSE_RECV, lambda event: heard.append(event.message.command_set))]
+    made = ae.associate("127.0.0.1", port, ae_title="BROKER", ext_neg=roles, evt_handlers=handlers)
     try:
         assert made.is_established
-        yield Modality(made)
+        yield Modality(made, heard)
     finally:
         if made.is_established:
             made.release()

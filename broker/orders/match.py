@@ -21,6 +21,7 @@ from broker.store.matching import Candidate
 UNKNOWN, AMBIGUOUS, MISMATCH = "unknown", "ambiguous", "mismatch"
 # what all items together come to
 LINKED, PARTLY, UNSCHEDULED, SET_ASIDE = "linked", "partly", "unscheduled", "set-aside"
+_FIRST = ("step+study", "step+accession")  # rungs
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,12 @@ def patient_of(document: Document) -> PatientChange | None:
 
 def find(connection: Connection, keys: Keys, patient: PatientChange | None) -> Match:
     """Find the step of an item about `patient`."""
-    found = matching.candidates(connection, keys.study_instance_uid, keys.accession, keys.requested_procedure_id)
-    return choose(keys, patient, found)
+    found = choose(keys, patient, matching.candidates(connection, keys.study_instance_uid, keys.accession, ""))
+    if found.reason in _FIRST or not keys.step_id or not keys.requested_procedure_id:
+        return found
+    # many steps may share a Requested Procedure ID: asked for only where it can still decide
+    whole = matching.candidates(connection, keys.study_instance_uid, keys.accession, keys.requested_procedure_id)
+    return choose(keys, patient, whole)
 
 
 def choose(keys: Keys, patient: PatientChange | None, candidates: Sequence[Candidate]) -> Match:
@@ -114,8 +119,8 @@ def _ladder(keys: Keys, candidates: Sequence[Candidate]) -> Iterable[Rung]:
     def step(also: Callable[[Candidate], bool]) -> Callable[[Candidate], bool]:
         return lambda one: bool(keys.step_id) and one.step_id == keys.step_id and also(one)
 
-    yield "step+study", step(study), False
-    yield "step+accession", step(accession), False
+    yield _FIRST[0], step(study), False
+    yield _FIRST[1], step(accession), False
     yield "step+procedure", step(procedure), False
     yield "step+swapped", step(swapped), False
     yield "study", study, True

@@ -9,6 +9,7 @@ branch_labels = None
 depends_on = None
 
 EMPTY = sa.text("''")
+WAITS = sa.text("step IS NULL")  # only what an order that comes later may find
 
 
 def upgrade() -> None:
@@ -20,4 +21,4 @@ def upgrade() -> None:
             op.add_column(table, sa.Column(name, sa.String(), nullable=False, server_default=EMPTY))
     op.create_index("ix_mpps_attention", "mpps", ["attention"])
     for name in ("study_instance_uid", "accession", "requested_procedure_id"):
-        op.create_index(f"ix_mpps_link_{name}", "mpps_link", [name])
+        op.create_index(f"ix_mpps_link_{name}", "mpps_link", [name], sqlite_where=WAITS, postgresql_where=WAITS)

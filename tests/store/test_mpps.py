@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -15,19 +16,24 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 from sqlalchemy import Connection, func, select, text
+from support.objects import ct_slice
 from support.performed import bytes_of, creation, final, item, unscheduled
 from support.site import order
 from support.worklist import IMPLICIT
 
+from broker.dicom.message import Peer
 from broker.orders import intake, profile, reception
 from broker.orders.interface import Interface
 from broker.orders.story import Context
+from broker.routing.reception import Arrival, Reception
+from broker.routing.rules import parse_rules
 from broker.site.nodes import parse_nodes
 from broker.store import jobs, tables
 from broker.store import mpps as store
 from broker.store.database import Database
 from broker.store.messages import Received
 from broker.store.mpps import Message
+from broker.store.spool import Spool
 from broker.worklist.mpps import checks, deciding, recording
 from broker.worklist.mpps.checks import Answer
 from broker.worklist.mpps.dataset import decode
@@ -85,10 +91,15 @@ class House:
         done = self.database.submit(recording.create, uid, message, found, answer, self.context(), [OTHER])
         return done.result(20).answer
 
-    def change(self, uid: str, values: dict[str, Any], *, calling: str = "CT01", strict: bool = False) -> Answer:
+    def change(
+        self, uid: str, values: dict[str, Any], *, calling: str = "CT01", strict: bool = False,
+        lanes: Sequence[str] = (),
+    ) -> Answer:  # fmt: skip
         message = self.message("set", values, calling)
         found = decode(message.data, IMPLICIT)
-        done = self.database.submit(recording.change, uid, message, found, self.context(), [OTHER], strict=strict)
+        done = self.database.submit(
+            recording.change, uid, message, found, self.context(), [OTHER], strict=strict, lanes=lanes
+        )
         return done.result(20).answer
 
     def statuses(self) -> list[str]:
@@ -352,6 +363,25 @@ def test_discontinued(house: House, reason: str, images: tuple[str, ...], status
     house.change("1.2.1", final("DISCONTINUED", reason=reason, images=images))
     assert (house.statuses(), house.shown()) == ([status], [status])
     assert house.one("1.2.1").attention == attention
+
+
+def test_images_of_a_wrong_entry_that_have_not_left_are_held(house: House, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    rules = parse_rules({"default": {"action": "send", "send": ["pacs", "cad"]}}, {"pacs", "cad"}, 1)
+    door = Reception(house.database, spool, rules, ZONE, lambda: None)
+    wrong, right = ct_slice(64), ct_slice(64)
+    for one in (wrong, right):
+        peer = Peer("CT01", "BROKER", "10.0.0.9")
+        assert door.whole(Arrival(one.sop_class, one.sop_instance, one.transfer_syntax, peer), one.data) == "new"
+    begun = house.database.submit(jobs.claim, "deliver:cad", "h:1", NOW.timestamp() * 2, 60.0, 64).result(20)
+    assert len(begun) == 2
+    house.order(1)
+    house.create("1.2.1")
+    values = final("DISCONTINUED", reason="110514", images=(wrong.sop_instance,))
+    assert house.change("1.2.1", values, lanes=("deliver:pacs", "deliver:cad")) == Answer()
+    (held,) = house.database.read(jobs.held).result(20)
+    assert (held.lane, held.subject, held.error) == ("deliver:pacs", 1, "wrong-entry")
+    spool.close()
 
 
 def test_one_acquisition_for_several_procedures(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
 from broker.orders import lifecycle
@@ -43,6 +44,13 @@ def reason(document: Document) -> str:
 def made_something(document: Document) -> bool:
     """Whether a series of it references an object."""
     return any(series.get(keyword) for series in document.get(SERIES, []) for keyword in IMAGES)
+
+
+def objects(document: Document) -> Iterator[str]:
+    """SOP Instance UIDs of what it has made."""
+    for series in document.get(SERIES, []):
+        for keyword in IMAGES:
+            yield from (uid for one in series.get(keyword, []) if (uid := one.get("ReferencedSOPInstanceUID")))
 
 
 def moment(document: Document, edge: str, zone: tzinfo) -> float | None:

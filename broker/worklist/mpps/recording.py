@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -21,6 +21,7 @@ from broker.worklist.mpps.attributes import ITEMS, STATUS
 from broker.worklist.mpps.checks import FINAL, FINISHED, Answer, changed
 from broker.worklist.mpps.dataset import DataSet
 
+WRONG_ENTRY = "wrong-entry"  # attention, and the code of deliveries that are held for it
 RETRY = 600.0  # seconds in which the same bytes of the same AE are a repeat
 
 
@@ -83,9 +84,12 @@ def _new(
 
 def change(
     connection: Connection, uid: str, message: Message, found: DataSet, context: Context, nodes: Iterable[Node], *,
-    strict: bool,
+    strict: bool, lanes: Sequence[str] = (),
 ) -> Outcome:  # fmt: skip
-    """Change a performed procedure step that is IN PROGRESS."""
+    """Change a performed procedure step that is IN PROGRESS.
+
+    What it made by a wrong worklist entry and has not left yet by `lanes` of the queue is held there.
+    """
     one = locked(connection, uid)
     if one is None:
         return Outcome(Answer(st.NO_SUCH_SOP_INSTANCE, findings=("orphan",)))
@@ -102,6 +106,8 @@ def change(
     if made.status in FINAL:
         steps = [link.step for link in store.links(connection, one.row) if link.step is not None]
         told(connection, made, steps, made.status.lower(), context)
+    if made.attention == WRONG_ENTRY:
+        store.hold_images(connection, performed.objects(document), lanes, WRONG_ENTRY)
     _keep(connection, one.row, message, nodes, context)
     return Outcome(answer, made.linking)
 

@@ -145,7 +145,7 @@ class PerformedStepService:
         found = decode(asked.message.data, asked.message.transfer_syntax_uid)
         outcome = self._database.execute(
             recording.change, asked.uid, asked.message, found, self._context(asked), self._directory.having("mpps"),
-            strict=asked.strict,
+            strict=asked.strict, lanes=[f"deliver:{node.name}" for node in self._directory.having("destination")],
         )  # fmt: skip
         self._wake()
         return outcome

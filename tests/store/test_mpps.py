@@ -350,19 +350,23 @@ def test_abandoned(house: House) -> None:
     assert house.statuses() == ["STARTED"]
 
 
-@pytest.mark.parametrize(("reason", "images", "status", "attention"), [
+DISCONTINUED = [
     ("110501", ("2.999.9.1.1",), "SCHEDULED", ""), ("110515", (), "SCHEDULED", ""), ("110516", (), "SCHEDULED", ""),
     ("110514", ("2.999.9.1.1",), "SCHEDULED", "wrong-entry"), ("110514", (), "SCHEDULED", ""),
     ("110500", (), "CANCELED", ""), ("110502", (), "CANCELED", ""), ("110510", (), "CANCELED", ""),
     ("110512", ("2.999.9.1.1",), "CANCELED", ""),
     ("110505", (), "DISCONTINUED", "discontinued"), ("", ("2.999.9.1.1",), "DISCONTINUED", "discontinued"),
-])  # fmt: skip
-def test_discontinued(house: House, reason: str, images: tuple[str, ...], status: str, attention: str) -> None:
-    house.order(1)
-    house.create("1.2.1")
-    house.change("1.2.1", final("DISCONTINUED", reason=reason, images=images))
-    assert (house.statuses(), house.shown()) == ([status], [status])
-    assert house.one("1.2.1").attention == attention
+]  # fmt: skip
+
+
+def test_discontinued(house: House) -> None:
+    for number, (reason, images, status, attention) in enumerate(DISCONTINUED, 1):
+        house.order(number)
+        house.create(f"1.2.{number}", item(number), patient=f"QZPAT{number}")
+        house.change(f"1.2.{number}", final("DISCONTINUED", reason=reason, images=images))
+        assert house.one(f"1.2.{number}").attention == attention
+        assert house.statuses()[-1] == status, reason
+    assert house.shown() == house.statuses()
 
 
 def test_images_of_a_wrong_entry_that_have_not_left_are_held(house: House, tmp_path: Path) -> None:

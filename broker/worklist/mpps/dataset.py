@@ -16,8 +16,8 @@ from broker.worklist.mpps.attributes import ENUMERATED, MPPS, Attribute
 from broker.worklist.query import Query
 from broker.worklist.wanted import Wanted
 
-MAX_BYTES = 8 * 1024 * 1024
-MAX_ELEMENTS = 250_000  # elements and items: about 80 000 images in one step
+MAX_BYTES = 4 * 1024 * 1024
+MAX_ELEMENTS = 120_000  # elements and items: about 39 000 images in one step
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from broker import __version__, telemetry
-from broker.cli import hl7, mapping, queue
+from broker.cli import hl7, mapping, mpps, queue
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ site = typer.Typer(no_args_is_help=True, help="Nodes and rules.")
 app.add_typer(site, name="site")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(queue.app, name="queue")
+app.add_typer(mpps.app, name="mpps")
 app.add_typer(hl7.app, name="hl7")
 
 Config = Annotated[

@@ -6,7 +6,7 @@ and is in no worklist until it is released or its examination begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 SCHEDULED, ARRIVED, READY, STARTED = "SCHEDULED", "ARRIVED", "READY", "STARTED"
@@ -101,6 +101,18 @@ def apply(wanted: Action, status: str) -> tuple[Effect, str]:
         if wanted in {Action.DISCONTINUE, Action.START, Action.RELEASE}:
             return Effect.NONE, status
     return Effect.APPLY, _TO.get(wanted, status)
+
+
+def performed(status: str, outcomes: Sequence[str], *, append: bool) -> str:
+    """Status of a step after a message of a performed procedure step.
+
+    `outcomes` is what each MPPS that is linked to it makes of it, oldest first. `append`: the modality begins a
+    further MPPS where an earlier one is final, which alone opens an ended step again; a cancelled one stays.
+    """
+    told = next((one for one in (STARTED, COMPLETED) if one in outcomes), outcomes[-1] if outcomes else status)
+    if status in ENDED:
+        return told if append and told == STARTED and status != CANCELED else status
+    return told
 
 
 def held(wanted: Action, status: str, before: bool) -> bool:

@@ -67,8 +67,9 @@ def _enqueue(
 ) -> None:  # fmt: skip
     """One job per node, each with a control id of its own."""
     status, result = feedback.codes(said)
-    began = store.began_at(connection, order, lifecycle.WAITING)
-    ended = at if found in feedback.ENDS else None
+    began, ended = store.performed(connection, order, lifecycle.WAITING)  # the modality knows better than our clock
+    began = began if began is not None else store.began_at(connection, order, lifecycle.WAITING)
+    ended = (at if ended is None else ended) if found in feedback.ENDS else None
     new = [
         jobs.NewJob(
             kind, lane_of(node.name), subject,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
 from broker.orders import answer as answers
-from broker.orders import events, identifiers, lifecycle, patients, plan, waiting
+from broker.orders import belated, events, identifiers, lifecycle, patients, plan, waiting
 from broker.orders.identifiers import Minter
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Document, EntityId, Order, OrderChange, Patient, Plan
@@ -75,6 +75,8 @@ class PlannedOrder:
             return ()
         entries = [AuditEntry(f"order.{made.action}", "order", row, detail)]
         entries += self._link(connection, row)
+        if made.order is not None:
+            entries += belated.settle(connection, row, made.order, self.before, write, context)
         if made.order is None or _same_numbers(made.order, self.before):
             return tuple(entries)
         return (*entries, *waiting.settle(connection, row, made.order, write, context))

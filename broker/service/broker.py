@@ -19,6 +19,7 @@ from broker.admin import orders
 from broker.admin.app import create_app
 from broker.admin.holds import router as hold_routes
 from broker.admin.mappings import router as mapping_routes
+from broker.admin.mpps import router as mpps_routes
 from broker.admin.views import Sources
 from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
@@ -37,6 +38,7 @@ from broker.service.mapping_desk import MappingDesk
 from broker.service.mappings import Mappings
 from broker.service.messaging import Messaging
 from broker.service.orders import OrderDesk
+from broker.service.performed import PerformedStepDesk
 from broker.service.site import compile_site, in_force
 from broker.service.web import WebServer
 from broker.service.workers import Workers
@@ -91,6 +93,7 @@ class Broker:
         routers = [
             mapping_routes(desk),
             hold_routes(HoldDesk(self.database, self.dispatcher.wake)),
+            mpps_routes(PerformedStepDesk(self.database, settings, self.directory.subscribers(), self.dispatcher.wake)),
             orders.router(OrderDesk(self.database, settings, self.directory.subscribers())),
         ]
         app = create_app(sources, routers, token=settings.web.admin_token, body_limit=settings.limits.web_body)

@@ -24,11 +24,12 @@ from broker.site.remotes import tls_files
 from broker.store.database import Database
 from broker.store.spool import Spool
 from broker.tls import TlsContexts
+from broker.worklist.mpps.scp import PerformedStepService
 from broker.worklist.scp import WorklistService
 
 
 class Imaging:
-    """Storage, worklist and verification behind the DICOM listeners of this process."""
+    """Storage, worklist, performed procedure steps and verification behind the DICOM listeners of this process."""
 
     def __init__(
         self, settings: Settings, database: Database, directory: Directory, rules: RuleSet, spool: Spool,
@@ -47,6 +48,9 @@ class Imaging:
             subscribers=directory.subscribers(),
         )  # fmt: skip
         self._storage = StorageService(reception, settings.dicom.private_sop_classes)
+        self._performed = PerformedStepService(
+            database, directory, settings.zone(), settings.worklist.charset, wake
+        )  # fmt: skip
         self._wanted: dict[str, int] = {}  # configured port of each listener
         self.doors: dict[str, Provider] = {}
         if settings.dicom.plain:
@@ -80,7 +84,8 @@ class Imaging:
             identity_required=settings.dicom.user_identity == "required",
         )  # fmt: skip
         return Provider(
-            host, port, admission=admission, services=[verification, queries, self._storage.service()],
+            host, port, admission=admission,
+            services=[verification, queries, self._storage.service(), *self._performed.services()],
             tls=tls, reuse_port=settings.service.workers > 1,
             limits=DicomLimits(
                 limits.half_open_per_address, limits.associations_per_address, limits.associations,
@@ -125,6 +130,7 @@ class Imaging:
     def close(self) -> None:
         """Wait for the threads that receive."""
         self._storage.close()
+        self._performed.close()
 
 
 def _claim(host: str, port: int) -> None:

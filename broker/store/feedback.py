@@ -45,6 +45,22 @@ def began_at(connection: Connection, order: int, waiting: Sequence[str]) -> floa
     return found
 
 
+def performed(connection: Connection, order: int, waiting: Sequence[str]) -> tuple[float | None, float | None]:
+    """When the work on an order began and ended by what modalities say (MPPS), in seconds; None for what none says.
+
+    Of steps that are in none of the `waiting` statuses.
+    """
+    query = (
+        select(func.min(tables.mpps.c.started_at), func.max(tables.mpps.c.ended_at))
+        .join_from(tables.requested_procedure, tables.scheduled_step)
+        .join(tables.mpps_link, tables.mpps_link.c.step == _step.id)
+        .join(tables.mpps)
+        .where(_procedure.request == order, _step.status.not_in(waiting))
+    )
+    began, ended = connection.execute(query).one()
+    return began, ended
+
+
 def procedure_of(connection: Connection, study_instance_uid: str) -> tuple[int, int] | None:
     """Rows of the requested procedure and the order that a study belongs to; None for an unknown one."""
     for procedure, order in _STUDY.rows(connection, {"uid": study_instance_uid}):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from sqlalchemy import Index, text
 from sqlmodel import Field
 
-from broker.store.table_base import BIG, Base
+from broker.store.table_base import BIG, EMPTY, Base
+
+_WAITS = text("step IS NULL")
 
 
 class Mpps(Base, table=True):
@@ -24,6 +27,9 @@ class Mpps(Base, table=True):
     revision: int
     created_at: float
     updated_at: float
+    # what its scheduled steps are if nothing else is known: STARTED | COMPLETED | SCHEDULED | CANCELED | DISCONTINUED
+    outcome: str = Field(default="", sa_column_kwargs=EMPTY)
+    attention: str = Field(default="", index=True, sa_column_kwargs=EMPTY)  # why a person must look; empty: no need
 
 
 class MppsMessage(Base, table=True):
@@ -44,7 +50,16 @@ class MppsLink(Base, table=True):
     """One item of the Scheduled Step Attributes Sequence of an MPPS and the step it means."""
 
     __tablename__ = "mpps_link"
+    # only of what waits: every new order asks, and what is linked is the most by far
+    __table_args__ = tuple(
+        Index(f"ix_mpps_link_{name}", name, sqlite_where=_WAITS, postgresql_where=_WAITS)
+        for name in ("study_instance_uid", "accession", "requested_procedure_id")
+    )
     mpps: int = Field(foreign_key="mpps.id", primary_key=True, sa_type=BIG)
     position: int = Field(primary_key=True)
     step: int | None = Field(default=None, foreign_key="scheduled_step.id", index=True, sa_type=BIG)
     reason: str  # by which keys it was found, or why it was not
+    # of the item, for an order that comes later
+    study_instance_uid: str = Field(default="", sa_column_kwargs=EMPTY)
+    accession: str = Field(default="", sa_column_kwargs=EMPTY)
+    requested_procedure_id: str = Field(default="", sa_column_kwargs=EMPTY)

@@ -52,14 +52,16 @@ class Identifier:
     charset: tuple[str, ...] = field(default=())
 
 
-def decode_identifier(data: bytes, transfer_syntax: str) -> Identifier:
-    """Read the identifier of a C-FIND request, little endian.
+def decode_identifier(
+    data: bytes, transfer_syntax: str, *, max_bytes: int = MAX_BYTES, max_elements: int = MAX_ELEMENTS
+) -> Identifier:
+    """Read the identifier of a C-FIND request (or another data set of text within these limits), little endian.
 
     Raises BadContent, whose text holds no values, for anything that cannot be read.
     """
-    if len(data) > MAX_BYTES:
+    if len(data) > max_bytes:
         raise BadContent("identifier too large", code="identifier-too-large")
-    reader = _Reader(data)
+    reader = _Reader(data, max_elements)
     implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
     try:
         if implicit == _looks_explicit(data, implicit):  # the peer sends the other encoding than agreed
@@ -102,8 +104,9 @@ def _terms(text: str) -> tuple[str, ...]:
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, limit: int) -> None:
         self._data = data
+        self._limit = limit
         self._count = 0
 
     def elements(
@@ -141,7 +144,7 @@ class _Reader:
 
     def _header(self, position: int, implicit: bool) -> tuple[int, str, int, int]:
         self._count += 1
-        if self._count > MAX_ELEMENTS:
+        if self._count > self._limit:
             raise BadContent("identifier with too many elements", code="identifier-too-large")
         group, number, length = _HEADER.unpack_from(self._data, position)
         tag = group << 16 | number

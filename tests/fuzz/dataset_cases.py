@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,19 +10,24 @@ from dataclasses import astuple
 from datetime import datetime
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from support.worklist import document
 
 from broker.dicom.elements import scan
 from broker.dicom.message import Peer
 from broker.errors import BadContent
+from broker.orders import match
 from broker.routing.header import BASE_FIELDS, facts, identity, tags_of
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.identifier import decode_identifier
 from broker.worklist.match import matches
+from broker.worklist.mpps import checks, dataset
+from broker.worklist.mpps import performed as steps
+from broker.worklist.mpps.attributes import ITEMS, MPPS
 from broker.worklist.plan import plan
 from broker.worklist.query import Query, parse
-from fuzz.datasets import CT, Sample, query, sample
+from fuzz.datasets import CT, Sample, performed, query, sample
 from fuzz.reference import well_formed
 
 PEER = Peer("FUZZ", "BROKER", "127.0.0.1")
@@ -85,11 +91,33 @@ def generate(rng: Random, number: int) -> tuple[str, Sample]:
     """A case: what it is for, and the bytes."""
     if rng.randrange(3):
         return "object", sample(rng, number)
-    return "identifier", query(rng)
+    return ("identifier", query(rng)) if rng.randrange(2) else ("performed", performed(rng))
+
+
+def perform(thing: Sample) -> None:
+    """An N-CREATE and an N-SET of these bytes: decoded, judged both ways, matched, kept and given back."""
+    try:
+        found = dataset.decode(thing.data, thing.transfer_syntax)
+    except BadContent:
+        return
+    assert not thing.cut, "a data set that is cut or too deep was taken"
+    assert storable(json.dumps(found.document, ensure_ascii=False)), "a document that the database cannot take"
+    for strict in (False, True):
+        checks.created(found, strict=strict, first_completed=not strict)
+        _, document = checks.changed(found, found.document, strict=strict)
+        steps.outcome(document)
+        steps.moment(document, "Start", ZoneInfo("Europe/Zurich"))
+    for item in found.document.get(ITEMS, []):
+        keys = match.keys_of(item)
+        assert all(map(storable, texts(astuple(keys)))), "a key that the database cannot take"
+    dataset.encode(found.document, MPPS, thing.transfer_syntax, "ISO_IR 192")
 
 
 def check(kind: str, thing: Sample) -> None:
     """Run a case. Raises AssertionError for a wrong answer, anything but BadContent for a defect."""
+    if kind == "performed":
+        perform(thing)
+        return
     if kind == "identifier":
         with suppress(BadContent):
             asked = read_query(thing)

@@ -172,6 +172,26 @@ def identifier_tree(rng: Random, transfer_syntax: str) -> list[Node]:
     return nodes
 
 
+PERFORMED = (
+    (0x00080005, "CS"), (0x00080060, "CS"), (0x00100010, "PN"), (0x00100020, "LO"), (0x00100040, "CS"),
+    (0x00400241, "AE"), (0x00400244, "DA"), (0x00400245, "TM"), (0x00400250, "DA"), (0x00400252, "CS"),
+    (0x00400253, "SH"), (0x00400254, "LO"), (0x00400280, "ST"),
+)  # fmt: skip
+
+
+def performed_tree(rng: Random, transfer_syntax: str) -> list[Node]:
+    """An N-CREATE or N-SET of a performed procedure step."""
+    encoding = Encoding(transfer_syntax)
+    nodes = _some(rng, encoding, PERFORMED, 12)
+    if rng.random() < 0.8:
+        items = [_some(rng, encoding, (*KEYS, *STEP_KEYS), 8) for _ in range(rng.choice((0, 1, 2)))]
+        nodes.append(encoding.sequence(0x00400270, items, rng.random() < 0.5))
+    for tag in rng.sample((0x00400281, 0x00400340, 0x00081032), rng.choice((0, 1, 2))):
+        nodes.append(_nested(rng, encoding, tag, (*PERFORMED, *FILLING), 3))
+    nodes.sort(key=lambda node: node.kind)
+    return nodes
+
+
 Tree = Callable[[Random, str], list[Node]]
 
 
@@ -219,6 +239,11 @@ def sample(rng: Random, number: int, syntaxes: tuple[str, ...] = SYNTAXES) -> Sa
 def query(rng: Random, syntaxes: tuple[str, ...] = (IMPLICIT_LE, EXPLICIT_LE)) -> Sample:
     """A worklist identifier; one in eight is whole."""
     return _sample(rng, rng.choice(syntaxes), "", identifier_tree)
+
+
+def performed(rng: Random, syntaxes: tuple[str, ...] = (IMPLICIT_LE, EXPLICIT_LE)) -> Sample:
+    """A data set of a performed procedure step; one in eight is whole."""
+    return _sample(rng, rng.choice(syntaxes), "", performed_tree)
 
 
 def _sample(rng: Random, syntax: str, uid: str, tree: Tree) -> Sample:

@@ -1,0 +1,103 @@
+"""Data sets of performed procedure steps: bytes to documents of keywords and back, by the codec of the worklist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from broker.orders.validity import Invalid, checked
+from broker.orders.values import Document
+from broker.worklist.answer import AnswerEncoder
+from broker.worklist.attributes import SPECIFIC_CHARACTER_SET
+from broker.worklist.charset import lookup
+from broker.worklist.identifier import Element, decode_identifier
+from broker.worklist.mpps.attributes import ENUMERATED, MPPS, Attribute
+from broker.worklist.query import Query
+from broker.worklist.wanted import Wanted
+
+MAX_BYTES = 4 * 1024 * 1024
+MAX_ELEMENTS = 120_000  # elements and items: about 39 000 images in one step
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """What a data set holds of what we support. An attribute without a value is `""` or `[]`, an absent one absent.
+
+    `odd` are tags of values that do not fit their VR, `other` those that we do not support; `charset_known`: its
+    Specific Character Set is one we read.
+    """
+
+    document: Document
+    odd: tuple[int, ...] = ()
+    other: tuple[int, ...] = ()
+    charset_known: bool = True
+
+
+def decode(data: bytes, transfer_syntax: str) -> DataSet:
+    """Read a data set, little endian. Raises BadContent, whose text holds no values."""
+    found = decode_identifier(data, transfer_syntax, max_bytes=MAX_BYTES, max_elements=MAX_ELEMENTS)
+    odd: dict[int, None] = {}
+    document = _document(found.elements, MPPS, odd)
+    other = tuple(tag for tag in found.elements if tag not in MPPS and not tag >> 16 & 1)
+    known = not found.charset or lookup(found.charset) is not None
+    if not known:
+        odd[SPECIFIC_CHARACTER_SET] = None
+    return DataSet(document, tuple(odd), other, known)
+
+
+def _document(elements: Mapping[int, Element], table: Mapping[int, Attribute], odd: dict[int, None]) -> Document:
+    found: Document = {}
+    for tag, element in elements.items():
+        attribute = table.get(tag)
+        if attribute is None:
+            continue
+        if attribute.vr == "SQ":
+            found[attribute.keyword] = [_document(item, attribute.items, odd) for item in element.items]
+            continue
+        values = [_clean(value) for value in _values(attribute, element.text)]
+        if not all(_fits(attribute, value) for value in values):
+            odd[tag] = None
+        found[attribute.keyword] = values if attribute.many else "\\".join(values)
+    return found
+
+
+def _values(attribute: Attribute, text: str) -> Iterator[str]:
+    yield from text.split("\\") if attribute.many and text.strip(" \0") else [text] if not attribute.many else []
+
+
+def _clean(value: str) -> str:
+    """Without padding, and without what no database and no JSON text holds."""
+    return value.strip(" \0").replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def _fits(attribute: Attribute, value: str) -> bool:
+    allowed = ENUMERATED.get(attribute.keyword)
+    if not value:
+        return True
+    if attribute.tag == SPECIFIC_CHARACTER_SET:
+        return True  # judged as a whole
+    try:
+        checked(attribute.keyword, attribute.vr, value)
+    except Invalid:
+        return False
+    return allowed is None or value in allowed
+
+
+def wanted(tags: Iterable[int]) -> tuple[Wanted, ...]:
+    """Top-level attributes to return; sequences whole."""
+    return tuple(_wanted(MPPS[tag], optional=False) for tag in sorted(tags) if tag != SPECIFIC_CHARACTER_SET)
+
+
+def _wanted(attribute: Attribute, *, optional: bool) -> Wanted:
+    children = tuple(_wanted(child, optional=child.type not in "12") for child in attribute.items.values())
+    return Wanted(attribute.tag, attribute.vr, attribute.keyword, tuple(sorted(children, key=_tag)), optional=optional)
+
+
+def _tag(one: Wanted) -> int:
+    return one.tag
+
+
+def encode(document: Mapping[str, Any], tags: Iterable[int], transfer_syntax: str, charset: str) -> bytes:
+    """The attributes with these tags as a data set, in `charset` where plain ASCII does not do."""
+    return AnswerEncoder(Query((), wanted(tags)), transfer_syntax, charset).encode(document)

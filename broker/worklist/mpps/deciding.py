@@ -1,0 +1,88 @@
+"""What a person decides about a performed procedure step: which scheduled step it means, or none, and its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from broker.errors import BrokerError
+from broker.orders import match, performing
+from broker.orders.story import Context
+from broker.orders.values import Document
+from broker.store import mpps as store
+from broker.store import orders, orders_read
+from broker.store.mpps import Performed
+from broker.worklist.mpps.attributes import STATUS
+from broker.worklist.mpps.checks import FINAL
+from broker.worklist.mpps.recording import advanced, locked, told
+
+
+class Undecided(BrokerError):
+    """The decision cannot be carried out; the text says why, without values."""
+
+    code = "mpps-undecided"
+
+    def __init__(self, kind: Literal["missing", "conflict"], text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+def link(connection: Connection, row: int, step: int, position: int | None, context: Context) -> None:
+    """Link an item (the first that has none, or the one at `position` from 0) of an MPPS (row) to a step (row).
+
+    The patient may differ: a person has looked. Raises Undecided.
+    """
+    one = _locked(connection, row)
+    items = store.links(connection, row)
+    chosen = [
+        item for item in items if item.step is None if position is None or item.position == position
+    ]  # fmt: skip
+    if not chosen:
+        raise Undecided("conflict", "No such item without a step")
+    if store.order_of(connection, step) is None:
+        raise Undecided("missing", "No such scheduled step")
+    orders_read.lock(connection, performing.lock_names(connection, [step]))
+    store.set_link(connection, row, chosen[0].position, step, "person")
+    linking = match.summary((item.step, item.reason) for item in store.links(connection, row))
+    made = replace(one, linking=linking, attention=match.waits(linking), **_next(one, context))
+    store.save(connection, made)
+    told(connection, made, [step], "linked", context)
+    _audit(connection, row, "linked", {"step": step, "item": chosen[0].position}, context)
+
+
+def set_aside(connection: Connection, row: int, reason: str, context: Context) -> None:
+    """Nobody needs to look at an MPPS (row) any more; what is linked stays so. Raises Undecided."""
+    one = _locked(connection, row)
+    linking = one.linking if one.linking == match.LINKED else match.SET_ASIDE
+    store.save(connection, replace(one, linking=linking, attention="", **_next(one, context)))
+    _audit(connection, row, "set-aside", {"reason": reason}, context)
+
+
+def end(connection: Connection, row: int, status: str, reason: str, context: Context) -> None:
+    """End an MPPS (row) that is IN PROGRESS as COMPLETED or DISCONTINUED in place of its modality. Raises Undecided."""
+    one = _locked(connection, row)
+    if one.status in FINAL:
+        raise Undecided("conflict", "The performed procedure step has ended")
+    made = replace(advanced(one, {**one.document, STATUS: status}, ["ended-by-person"], context))
+    store.save(connection, made)
+    steps = [item.step for item in store.links(connection, row) if item.step is not None]
+    told(connection, made, steps, status.lower(), context)
+    _audit(connection, row, "ended", {"status": status, "reason": reason}, context)
+
+
+def _locked(connection: Connection, row: int) -> Performed:
+    known = store.load(connection, row)
+    one = locked(connection, known.sop_instance_uid) if known else None
+    if one is None:
+        raise Undecided("missing", "No such performed procedure step")
+    return one
+
+
+def _next(one: Performed, context: Context) -> Document:
+    return {"revision": one.revision + 1, "updated_at": context.at.timestamp()}
+
+
+def _audit(connection: Connection, row: int, action: str, detail: Document, context: Context) -> None:
+    orders.add_audit(connection, context.at.timestamp(), context.actor, f"mpps.{action}", "mpps", row, detail)

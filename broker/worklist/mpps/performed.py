@@ -1,0 +1,65 @@
+"""What a performed procedure step says of the scheduled ones: when it was, what becomes of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+
+from broker.orders import lifecycle
+from broker.orders.values import Document
+from broker.store.mpps import COMPLETED, IN_PROGRESS
+from broker.worklist.mpps.attributes import IMAGES, REASON, SERIES, STATUS
+
+WRONG_ENTRY = "110514"  # incorrect worklist entry selected
+# reasons of discontinuation (CID 9300) that leave the examination to be done, and those that call it off
+_TO_BE_DONE = frozenset({"110501", WRONG_ENTRY, "110515", "110516"})
+_CALLED_OFF = frozenset({"110500", "110502", "110510", "110512"})
+
+
+def outcome(document: Document) -> tuple[str, str]:
+    """Status of its scheduled steps if nothing else were known, and why a person must look (empty: no need)."""
+    status = document.get(STATUS, "")
+    if status in {IN_PROGRESS, ""}:
+        return lifecycle.STARTED, ""
+    if status == COMPLETED:
+        return lifecycle.COMPLETED, ""
+    code = reason(document)
+    if code in _CALLED_OFF:
+        return lifecycle.CANCELED, ""
+    if code == WRONG_ENTRY:
+        return lifecycle.SCHEDULED, "wrong-entry" if made_something(document) else ""
+    if code in _TO_BE_DONE or (not code and not made_something(document)):
+        return lifecycle.SCHEDULED, ""
+    return lifecycle.DISCONTINUED, "discontinued"
+
+
+def reason(document: Document) -> str:
+    """Code of the reason of discontinuation (CID 9300); empty for none, and `other` for one of another scheme."""
+    for item in document.get(REASON, []):
+        if item.get("CodeValue"):
+            return str(item["CodeValue"]) if item.get("CodingSchemeDesignator") in {"DCM", "", None} else "other"
+    return ""
+
+
+def made_something(document: Document) -> bool:
+    """Whether a series of it references an object."""
+    return any(series.get(keyword) for series in document.get(SERIES, []) for keyword in IMAGES)
+
+
+def objects(document: Document) -> Iterator[str]:
+    """SOP Instance UIDs of what it has made."""
+    for series in document.get(SERIES, []):
+        for keyword in IMAGES:
+            yield from (uid for one in series.get(keyword, []) if (uid := one.get("ReferencedSOPInstanceUID")))
+
+
+def moment(document: Document, edge: str, zone: tzinfo) -> float | None:
+    """`Start` or `End` of it in seconds since the epoch; None without a usable date. A time may be shortened."""
+    date = str(document.get(f"PerformedProcedureStep{edge}Date", "")).replace(".", "")
+    time = str(document.get(f"PerformedProcedureStep{edge}Time", "")).replace(":", "").partition(".")[0]
+    try:
+        # of the clock of the site: MPPS have no time zone (PS3.4 F.7.2-1)
+        wall = datetime.strptime(f"{date}{time[:6]:0<6}", "%Y%m%d%H%M%S").replace(tzinfo=zone)
+        return wall.timestamp()
+    except (ValueError, OverflowError):
+        return None

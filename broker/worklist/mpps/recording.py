@@ -1,0 +1,168 @@
+"""The stories of N-CREATE and N-SET: keep what came, link it, let scheduled steps follow; each is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from broker.dicom import status as st
+from broker.orders import match, ordering, performing
+from broker.orders.match import Match
+from broker.orders.story import Context
+from broker.orders.values import Document
+from broker.site.nodes import Node
+from broker.store import mpps as store
+from broker.store import orders, orders_read
+from broker.store.mpps import Link, Message, Performed
+from broker.worklist.mpps import passing_on, performed
+from broker.worklist.mpps.attributes import ITEMS, STATUS
+from broker.worklist.mpps.checks import FINAL, FINISHED, Answer, changed
+from broker.worklist.mpps.dataset import DataSet
+
+WRONG_ENTRY = "wrong-entry"  # attention, and the code of deliveries that are held for it
+RETRY = 600.0  # seconds in which the same bytes of the same AE are a repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a message: the answer, and the linking for the log."""
+
+    answer: Answer
+    linking: str = ""
+
+
+def create(
+    connection: Connection, uid: str, message: Message, found: DataSet, answer: Answer, context: Context,
+    nodes: Iterable[Node],
+) -> Outcome:  # fmt: skip
+    """Keep a new performed procedure step; `answer` is what its checks say, `nodes` those it is passed on to."""
+    document = {keyword: value for keyword, value in found.document.items() if keyword != "SpecificCharacterSet"}
+    lock(connection, uid, document)
+    known = store.find(connection, uid)
+    if known is not None:
+        if store.repeats(connection, known.row or 0, message, RETRY):
+            return Outcome(Answer(findings=("repeated",)), known.linking)
+        other = "duplicate" if known.calling_ae == message.calling_ae else "duplicate-of-other-ae"
+        return Outcome(Answer(st.DUPLICATE_SOP_INSTANCE, comment="the instance exists", findings=(other,)))
+    if not answer.good:
+        return Outcome(answer)
+    patient = match.patient_of(document)
+    keys = [match.keys_of(item) for item in document[ITEMS]]
+    matches = [match.find(connection, one, patient) for one in keys]
+    orders_read.lock(connection, performing.lock_names(connection, _steps(matches)))
+    one = _new(uid, message, document, matches, answer, context)
+    row = store.save(connection, one)
+    store.add_links(
+        connection, row,
+        [
+            Link(n, m.step, m.reason, k.study_instance_uid, k.accession, k.requested_procedure_id)
+            for n, (m, k) in enumerate(zip(matches, keys, strict=True))
+        ],
+    )  # fmt: skip
+    told(connection, replace(one, row=row), _steps(matches), "created", context)
+    _keep(connection, row, message, nodes, context)
+    return Outcome(answer, one.linking)
+
+
+def _new(
+    uid: str, message: Message, document: Document, matches: list[Match], answer: Answer, context: Context
+) -> Performed:
+    at, zone = context.at.timestamp(), context.at.tzinfo
+    assert zone is not None
+    outcome, attention = performed.outcome(document)
+    linking = match.summary((one.step, one.reason) for one in matches)
+    status = document[STATUS]
+    ended = (performed.moment(document, "End", zone) or at) if status in FINAL else None
+    return Performed(
+        None, uid, status, linking, message.calling_ae, document["PerformedStationAETitle"][:64],
+        document["Modality"][:64], performed.moment(document, "Start", zone) or at, ended, document, answer.findings,
+        1, at, at, outcome, attention or match.waits(linking),
+    )  # fmt: skip
+
+
+def change(
+    connection: Connection, uid: str, message: Message, found: DataSet, context: Context, nodes: Iterable[Node], *,
+    strict: bool, lanes: Sequence[str] = (),
+) -> Outcome:  # fmt: skip
+    """Change a performed procedure step that is IN PROGRESS.
+
+    What it made by a wrong worklist entry and has not left yet by `lanes` of the queue is held there.
+    """
+    one = locked(connection, uid)
+    if one is None:
+        return Outcome(Answer(st.NO_SUCH_SOP_INSTANCE, findings=("orphan",)))
+    assert one.row is not None
+    if store.repeats(connection, one.row, message, RETRY):
+        return Outcome(Answer(findings=("repeated",)), one.linking)
+    if one.status in FINAL:
+        return Outcome(FINISHED, one.linking)
+    answer, document = changed(found, one.document, strict=strict)
+    if not answer.good:
+        return Outcome(answer, one.linking)
+    made = advanced(one, document, answer.findings, context)
+    store.save(connection, made)
+    if made.status in FINAL:
+        steps = [link.step for link in store.links(connection, one.row) if link.step is not None]
+        told(connection, made, steps, made.status.lower(), context)
+    if made.attention == WRONG_ENTRY:
+        store.hold_images(connection, performed.objects(document), lanes, WRONG_ENTRY)
+    _keep(connection, one.row, message, nodes, context)
+    return Outcome(answer, made.linking)
+
+
+def advanced(one: Performed, document: Document, findings: Iterable[str], context: Context) -> Performed:
+    """A performed procedure step with other attributes, and what follows from these."""
+    at, zone = context.at.timestamp(), context.at.tzinfo
+    assert zone is not None
+    outcome, attention = performed.outcome(document)
+    ended = (performed.moment(document, "End", zone) or at) if document[STATUS] in FINAL else None
+    return replace(
+        one, status=document[STATUS], document=document, ended_at=ended, outcome=outcome,
+        attention=attention or one.attention, revision=one.revision + 1, updated_at=at,
+        findings=tuple(dict.fromkeys((*one.findings, *findings))),
+    )  # fmt: skip
+
+
+def told(connection: Connection, one: Performed, steps: Iterable[int], event: str, context: Context) -> None:
+    """Let the linked steps follow; what they could not follow is for a person."""
+    codes = performing.follow(connection, dict.fromkeys(steps), one.row or 0, event, ordering.write, context)
+    if codes:
+        findings = tuple(dict.fromkeys((*one.findings, *sorted(codes))))
+        store.save(connection, replace(one, attention=min(codes), findings=findings))
+
+
+def locked(connection: Connection, uid: str) -> Performed | None:
+    """A performed procedure step, nobody else changing it, its patient or orders until the transaction ends."""
+    known = store.find(connection, uid)
+    if known is None:
+        return None
+    lock(connection, uid, known.document, _linked(connection, known))
+    again = store.find(connection, uid)  # as it is now that we hold it
+    if again is not None:
+        orders_read.lock(connection, performing.lock_names(connection, _linked(connection, again)))
+    return again
+
+
+def _linked(connection: Connection, one: Performed) -> list[int]:
+    return [link.step for link in store.links(connection, one.row or 0) if link.step is not None]
+
+
+def lock(connection: Connection, uid: str, document: Document, steps: Iterable[int] = ()) -> None:
+    """Hold an instance and the patient it names, and those of the steps."""
+    patient = match.patient_of(document)
+    names = {f"mpps|{uid}"} | ({f"patient|{patient.patient_id}"} if patient else set())
+    orders_read.lock(connection, names | performing.lock_names(connection, steps))
+
+
+def _steps(matches: Iterable[Match]) -> list[int]:
+    return [one.step for one in matches if one.step is not None]
+
+
+def _keep(connection: Connection, row: int, message: Message, nodes: Iterable[Node], context: Context) -> None:
+    """Keep the message, and pass it on."""
+    kept = store.add_message(connection, row, message)
+    at = context.at.timestamp()
+    passing_on.enqueue(connection, nodes, kept, row, at)
+    orders.add_audit(connection, at, context.actor, f"mpps.{message.kind}", "mpps", row, {"message": kept})

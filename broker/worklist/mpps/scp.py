@@ -1,0 +1,202 @@
+"""The door of performed procedure steps: N-CREATE, N-SET and N-GET (PS3.4 F.7, F.8). Answers after the commit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from uuid import UUID, uuid4
+
+from broker import faults, telemetry
+from broker.dicom import command as cmd
+from broker.dicom import status as st
+from broker.dicom import uids
+from broker.dicom.request import Request, Service
+from broker.errors import BadContent, Unavailable
+from broker.orders.story import Context
+from broker.site.device import DEFAULT, Device
+from broker.site.directory import Directory
+from broker.store import mpps as store
+from broker.store.database import Database
+from broker.store.mpps import CREATE, SET, Message
+from broker.threads import Threads
+from broker.worklist.attributes import SPECIFIC_CHARACTER_SET
+from broker.worklist.mpps import recording
+from broker.worklist.mpps.attributes import MPPS
+from broker.worklist.mpps.checks import Answer, created
+from broker.worklist.mpps.dataset import MAX_BYTES, decode, encode
+from broker.worklist.mpps.recording import Outcome
+
+THREADS = 8
+_LOUD = {"duplicate", "duplicate-of-other-ae", "orphan"}  # findings that are worth a warning
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A message and the profile of the device that sent it."""
+
+    uid: str
+    message: Message
+    device: Device
+    findings: tuple[str, ...] = ()
+
+    @property
+    def strict(self) -> bool:
+        return self.device.mpps == "strict"
+
+
+class PerformedStepService:
+    """Serves the SOP classes Modality Performed Procedure Step and its Retrieve."""
+
+    def __init__(
+        self, database: Database, directory: Directory, zone: tzinfo, charset: str, wake: Callable[[], None]
+    ) -> None:
+        """`zone` is that of the modalities' clocks, `charset` that of what is retrieved.
+
+        `wake` is called, from any thread, after each commit that made work for the queue.
+        """
+        self._database = database
+        self._directory = directory
+        self._zone = zone
+        self._charset = charset
+        self._wake = wake
+        self._threads = Threads(THREADS, "mpps")
+
+    def services(self) -> tuple[Service, ...]:
+        """Registrations with the provider. Either class may be named in commands of a Retrieve context."""
+        choose = uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE)
+        return (
+            Service(
+                frozenset({uids.PERFORMED_STEP}), choose, {cmd.N_CREATE_RQ: self.create, cmd.N_SET_RQ: self.change}
+            ),
+            Service(
+                frozenset({uids.PERFORMED_STEP_RETRIEVE}), choose, {cmd.N_GET_RQ: self.get},
+                members=frozenset({uids.PERFORMED_STEP}),
+            ),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Wait for running work."""
+        self._threads.close()
+
+    async def create(self, request: Request) -> None:
+        """Handle an N-CREATE."""
+        await self._handle(request, CREATE, self._create)
+
+    async def change(self, request: Request) -> None:
+        """Handle an N-SET."""
+        await self._handle(request, SET, self._change)
+
+    async def get(self, request: Request) -> None:
+        """Handle an N-GET: the attributes that the Attribute Identifier List names, all of them without one."""
+        await request.data.drain()
+        asked = request.command.tags(cmd.ATTRIBUTES)
+        try:
+            uid = request.command.sop_instance
+            status, data = await self._threads.call(self._retrieve, uid, asked, request.context.transfer_syntax)
+        except Unavailable as error:
+            telemetry.logger().warning("mpps.unavailable", error=telemetry.describe(error))
+            await request.respond(st.PROCESSING_FAILURE, comment=error.code)
+            return
+        await request.respond(status, data)
+
+    async def _handle(self, request: Request, kind: str, work: Callable[[_Asked], Outcome]) -> None:
+        peer, uid = request.peer, request.command.sop_instance
+        try:
+            data = await request.data.read_all(MAX_BYTES)
+            message = Message(
+                datetime.now(self._zone).timestamp(), kind, peer.calling_ae, request.context.transfer_syntax, data,
+                hashlib.sha256(data).digest(),
+            )  # fmt: skip
+            node = self._directory.device(peer.calling_ae, peer.address)
+            device = (node.device if node else None) or DEFAULT
+            asked = _identified(uid, message, device)
+            uid = asked.uid
+            outcome = Outcome(_INVALID) if not uid else await self._threads.call(work, asked)
+        except BadContent as error:
+            await request.data.drain()
+            outcome = Outcome(Answer(st.PROCESSING_FAILURE, comment=error.code, findings=(error.code,)))
+        except Unavailable as error:
+            telemetry.logger().warning("mpps.unavailable", error=telemetry.describe(error))
+            outcome = Outcome(Answer(st.PROCESSING_FAILURE, comment=error.code))
+        answer = outcome.answer
+        _log(kind, uid, peer.calling_ae, outcome)
+        if answer.good:
+            faults.point("dicom.answer")
+        await _respond(request, uid, answer)
+
+    def _create(self, asked: _Asked) -> Outcome:
+        found = decode(asked.message.data, asked.message.transfer_syntax_uid)
+        answer = created(found, strict=asked.strict, first_completed=asked.device.first_completed)
+        if asked.findings and asked.strict:
+            answer = _INVALID
+        answer = Answer(
+            answer.status, answer.tags, answer.comment, answer.error_id, (*asked.findings, *answer.findings)
+        )
+        outcome = self._database.execute(
+            recording.create, asked.uid, asked.message, found, answer, self._context(asked),
+            self._directory.having("mpps"),
+        )  # fmt: skip
+        self._wake()
+        return outcome
+
+    def _change(self, asked: _Asked) -> Outcome:
+        found = decode(asked.message.data, asked.message.transfer_syntax_uid)
+        outcome = self._database.execute(
+            recording.change, asked.uid, asked.message, found, self._context(asked), self._directory.having("mpps"),
+            strict=asked.strict, lanes=[f"deliver:{node.name}" for node in self._directory.having("destination")],
+        )  # fmt: skip
+        self._wake()
+        return outcome
+
+    def _context(self, asked: _Asked) -> Context:
+        at = datetime.fromtimestamp(asked.message.at, self._zone)
+        subscribers = self._directory.subscribers()
+        return Context(uuid4(), at, "", f"dicom:{asked.message.calling_ae}", subscribers=subscribers)
+
+    def _retrieve(self, uid: str, asked: Sequence[int], transfer_syntax: str) -> tuple[int, bytes | None]:
+        known = self._database.read(store.find, uid).result()
+        if known is None:
+            return st.NO_SUCH_SOP_INSTANCE, None
+        tags = set(asked) & set(MPPS) if asked else {tag for tag, a in MPPS.items() if a.keyword in known.document}
+        status = st.NOT_ALL_SUPPORTED if set(asked) - set(MPPS) else st.SUCCESS
+        return status, encode(known.document, tags - {SPECIFIC_CHARACTER_SET}, transfer_syntax, self._charset)
+
+
+_INVALID = Answer(st.INVALID_SOP_INSTANCE, comment="invalid SOP Instance UID", findings=("uid-invalid",))
+
+
+def _identified(uid: str, message: Message, device: Device) -> _Asked:
+    """The message under its instance. Without one an N-CREATE gets one, the same for the same bytes of the same AE.
+
+    Empty for what can be no UID at all.
+    """
+    if not uid and message.kind == CREATE:
+        named = hashlib.sha256(message.calling_ae.encode() + b"\0" + message.digest).digest()
+        return _Asked(f"2.25.{UUID(bytes=named[:16], version=4).int}", message, device, ("uid-missing",))
+    if uids.is_uid(uid):
+        return _Asked(uid, message, device)
+    plausible = 0 < len(uid) <= 64 and uid.replace(".", "").isdigit() and uid.isascii()  # leading zeros are common
+    return _Asked(uid if plausible else "", message, device, ("uid-invalid",))
+
+
+async def _respond(request: Request, uid: str, answer: Answer) -> None:
+    more: dict[int, cmd.Value] = {}
+    if answer.tags:
+        more[cmd.ATTRIBUTES] = answer.tags[:256]
+    if answer.error_id:
+        more[cmd.ERROR_ID] = answer.error_id
+    if uid and answer.good:
+        more[cmd.AFFECTED_SOP_INSTANCE] = uid
+    await request.respond(answer.status, comment=answer.comment, more=more)
+
+
+def _log(kind: str, uid: str, calling_ae: str, outcome: Outcome) -> None:
+    """What became of a message; a refusal is worth a warning, as is an instance of another AE."""
+    answer = outcome.answer
+    loud = not answer.good or _LOUD & set(answer.findings)
+    (telemetry.logger().warning if loud else telemetry.logger().info)(
+        f"mpps.{kind}", calling_ae=calling_ae, instance=telemetry.identifier(uid), status=f"{answer.status:04X}",
+        state=outcome.linking or None, findings=",".join(answer.findings) or None,
+    )  # fmt: skip

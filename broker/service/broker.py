@@ -22,6 +22,7 @@ from broker.admin.mappings import router as mapping_routes
 from broker.admin.views import Sources
 from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
+from broker.delivery.mpps.lane import MppsDelivery
 from broker.errors import ConfigurationError
 from broker.orders.outbound import Ours
 from broker.queue.lane import Dispatcher
@@ -73,6 +74,7 @@ class Broker:
             settings.dicom.ae_title, self.directory.nodes, tls_files(settings.dicom.tls), settings.service.site.parent
         )
         self._delivery = DicomDelivery(self.database, self.spool, self.directory.node, remotes)
+        self._mpps = MppsDelivery(self.database, self.directory.node, remotes)
         self._feedback = FeedbackDelivery(
             self.database, self.directory.node,
             Receivers(self.directory.nodes, tls_files(settings.hl7.tls), settings.service.site.parent),
@@ -115,7 +117,11 @@ class Broker:
             return node.associations if node and kind == "deliver" else 1
 
         return Dispatcher(
-            self.database, {"deliver": self._delivery, "feedback": self._feedback},
+            self.database,
+            {
+                "deliver": self._delivery, "feedback": self._feedback, "mpps": self._mpps.forward,
+                "mpps-event": self._mpps.notify,
+            },
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}", concurrency,
         )  # fmt: skip
@@ -163,6 +169,7 @@ class Broker:
         await asyncio.gather(self._imaging.stop(grace), self._workers.stop(grace), self._messaging.stop(grace))
         await self.dispatcher.stop(grace)
         await self._delivery.close()
+        await self._mpps.close()
         await self._feedback.close()
         if self._running is not None:
             await self._running

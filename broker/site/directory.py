@@ -69,6 +69,10 @@ class Directory:
         """The node that calls from there under this AE title; None for a device without a node."""
         return next(iter(self.at(self.titled(ae_title), address)), None)
 
+    def having(self, role: str) -> tuple[Node, ...]:
+        """The nodes with a role."""
+        return tuple(node for node in self.nodes if role in node.roles)
+
     def subscribers(self) -> tuple[Node, ...]:
         """The nodes that are sent feedback on orders."""
         return tuple(node for node in self.nodes if node.told)

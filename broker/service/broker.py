@@ -28,6 +28,7 @@ from broker.orders.outbound import Ours
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
 from broker.service.channel import Task
+from broker.service.closing import Closer
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
@@ -104,6 +105,8 @@ class Broker:
         self._housekeeping.forget_cancels(settings.orders.keep_cancels_days)
         self._housekeeping.keep_mappings(self.mappings.refresh)
         self._housekeeping.forget_appointments(settings.zone())
+        self._closer = Closer(self.database, settings, self.directory, self.dispatcher.wake)
+        self._housekeeping.close_steps(self._closer.run, settings.worklist.closing_every)
         self._running: asyncio.Task[None] | None = None
 
     # --- parts -------------------------------------------------------------------------------------------
@@ -174,6 +177,7 @@ class Broker:
         if self._running is not None:
             await self._running
         await asyncio.gather(self._web.stop(), self._control.stop())
+        self._closer.stop()
         await asyncio.to_thread(self._housekeeping.stop)
         await asyncio.to_thread(self.close)
         telemetry.logger().info("service.stopped")

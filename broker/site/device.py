@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.setting_types import AETitle
+from broker.site.closing import Closing
 
 
 class Device(BaseModel):
@@ -17,6 +18,7 @@ class Device(BaseModel):
 
     stations: tuple[AETitle, ...] = Field(default=(), max_length=64)
     max_answers: int | None = Field(default=None, ge=1, le=1_000_000)
+    closing: Closing | None = None
 
 
 DEFAULT = Device()

@@ -45,10 +45,10 @@ def of_message(
 
 
 def of_change(
-    connection: Connection, subscribers: Sequence[Node], mpps: int, audit: int, event: Event, at: float
+    connection: Connection, subscribers: Sequence[Node], mpps: int, revision: int, event: Event, at: float
 ) -> None:
-    """The broker or a person has changed an MPPS (row); `audit` is the row of the audit trail that says so."""
-    _enqueue(connection, "mpps-change", audit, subscribers, mpps, event, at)
+    """The broker or a person has changed an MPPS (row), which has this revision now."""
+    _enqueue(connection, f"mpps-change-{revision}", mpps, subscribers, mpps, event, at)
 
 
 def _enqueue(

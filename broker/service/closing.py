@@ -101,10 +101,12 @@ class Closer:
         now, changed = self._now(), 0
         until = closing.before(min(hours), now)
         timed = any(rules.over_after for rules in self._closings.devices())
+        # without hours of the site's own, all that is on other devices stays for ever: never looked at
+        titles = None if self._closings.default.hours else self._titles()
         for status in lifecycle.OPEN if timed else lifecycle.WAITING:
 
             def look(after: Place, status: str = status) -> list[Candidate]:
-                return self._database.read(store.by_start, status, until, after, PAGE).result()
+                return self._database.read(store.by_start, status, until, titles, after, PAGE).result()
 
             late = (one for one in self._pages(look, ("", 0)) if self._late(one, now))
             changed += self._close(late)
@@ -139,6 +141,10 @@ class Closer:
             telemetry.logger().warning("mpps.overdue", calling_ae=one.calling_ae, state=rules.mpps_overdue)
             self._wake()
         return int(done)
+
+    def _titles(self) -> list[str]:
+        """Of the devices to whose steps something may happen by time."""
+        return sorted({title for rules in self._closings.devices() if rules.hours for title in rules.titles})
 
     def _late(self, one: Candidate, now: datetime) -> bool:
         hours = self._closings.of(one.stations).hours

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select
 
 from broker.store import tables
 
@@ -39,10 +39,17 @@ class Traces:
     performed: dict[int, list[str]]
 
 
-def by_start(connection: Connection, status: str, until: str, after: Place, limit: int) -> list[Candidate]:
-    """The next steps in a status that start until then, behind `after` in the order of start and row."""
+def by_start(
+    connection: Connection, status: str, until: str, stations: Collection[str] | None, after: Place, limit: int
+) -> list[Candidate]:
+    """The next steps in a status that start until then, behind `after` in the order of start and row.
+
+    `stations`: only those on one of these.
+    """
     start = _step.c.start_at
     query = _candidates().where(_step.c.status == status, start > "", start >= after[0], start <= until)
+    if stations is not None:
+        query = query.where(exists().where(_station.c.step == _step.c.id, _station.c.ae_title.in_(stations)))
     return _page(connection, query, start, after, limit)
 
 

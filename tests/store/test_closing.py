@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, event, select
 from structlog.testing import capture_logs
 from support.appointments import siu
 from support.closing import House, device
@@ -18,7 +19,8 @@ from broker.orders import ending, reopening, resulting
 from broker.orders.results import ResultChange
 from broker.orders.story import Context
 from broker.orders.values import EntityId, OrderKeys
-from broker.store import tables
+from broker.store import closing as store
+from broker.store import mpps_overdue, mpps_passing, tables
 from broker.store.database import Database
 from broker.worklist.mpps import overdue
 
@@ -34,7 +36,7 @@ def starts(house: House) -> list[str]:
 
 
 def causes(house: House, step: int = 1) -> list[tuple[str, str]]:
-    return [(event.after, event.cause) for event in log(house.database, step)][1:]
+    return [(one.after, one.cause) for one in log(house.database, step)][1:]
 
 
 def told(house: House) -> list[str]:
@@ -299,3 +301,30 @@ def test_an_mpps_that_was_heard_of_meanwhile_is_left_alone(database: Database) -
     assert database.submit(overdue.discontinue, 1, before, (), context).result() is False
     assert performed(house) == [("IN PROGRESS", "[]", 1, None)]
     assert statuses(house) == ["STARTED"]
+
+
+def test_no_look_reads_a_whole_table(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
+    seen: list[tuple[str, Any]] = []
+
+    def look(connection: Connection) -> list[str]:
+        def note(_: Any, __: Any, text: str, values: Any, *___: Any) -> None:
+            seen.append((text, values))
+
+        event.listen(connection, "before_cursor_execute", note)
+        store.by_start(connection, "SCHEDULED", "2030", ["CT01", "CT02"], ("", 0), 5)
+        store.by_start(connection, "SCHEDULED", "2030", None, ("", 0), 5)
+        store.with_images(connection, "CT01", ("SCHEDULED", "STARTED"), "2030", ("", 0), 5)
+        store.traces(connection, 1, ("SCHEDULED",))
+        mpps_overdue.silent(connection, 1.0, 0, 5)
+        mpps_overdue.steps_of(connection, 1)
+        mpps_passing.messages(connection, [1, 2])
+        mpps_passing.creation(connection, 1)
+        event.remove(connection, "before_cursor_execute", note)
+        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all() for text, values in seen]
+        return [row[3] for plan in plans for row in plan]
+
+    found = database.read(look).result()
+    database.close()
+    assert len(seen) == 10
+    assert [line for line in found if line.startswith("SCAN")] == []

@@ -56,8 +56,8 @@ class Closer:
         self._database = database
         self._zone = settings.zone()
         self._default_station = settings.worklist.default_station
-        self._subscribers = directory.subscribers()
-        self._notified = directory.having(MPPS_NOTIFICATION)
+        self._settings = settings
+        self._directory = directory
         self._closings = closings_of(settings, directory)
         self._wake = wake
         self._clock = clock
@@ -69,7 +69,8 @@ class Closer:
         self._stopping = True
 
     def run(self) -> int:
-        """Look once; how many steps changed. Raises StoreUnavailable."""
+        """Look once, by the nodes now in force; how many steps changed. Raises StoreUnavailable."""
+        self._closings = closings_of(self._settings, self._directory)
         changed = self.by_images()
         now = self._clock()
         if now >= self._times_due:
@@ -133,7 +134,8 @@ class Closer:
             return 0
         context = self._context()
         if ends:
-            done = self._database.execute(overdue.discontinue, one.row, before, self._notified, context)
+            notified = self._directory.having(MPPS_NOTIFICATION)
+            done = self._database.execute(overdue.discontinue, one.row, before, notified, context)
         else:
             done = self._database.execute(overdue.note, one.row, before, context)
         if done:
@@ -190,7 +192,8 @@ class Closer:
         return len(done)
 
     def _context(self) -> Context:
-        return Context(uuid4(), self._now(), self._default_station, ACTOR, subscribers=self._subscribers)
+        nodes = self._directory.subscribers()
+        return Context(uuid4(), self._now(), self._default_station, ACTOR, subscribers=nodes)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), self._zone)

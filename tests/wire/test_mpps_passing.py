@@ -309,7 +309,13 @@ def test_without_its_role_a_node_is_sent_nothing(database: Database) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "status", "expected"),
-    [("create", "IN PROGRESS", 1), ("set", "IN PROGRESS", None), ("set", "COMPLETED", 2), ("set", "DISCONTINUED", 3)],
+    [
+        ("create", "IN PROGRESS", 1),
+        ("create", "COMPLETED", 2),
+        ("set", "IN PROGRESS", None),
+        ("set", "COMPLETED", 2),
+        ("set", "DISCONTINUED", 3),
+    ],
 )
 def test_which_event_a_message_is(kind: str, status: str, expected: int | None) -> None:
     assert notification.event_of(kind, status) == expected

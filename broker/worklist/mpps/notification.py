@@ -29,7 +29,7 @@ _BY_STATUS = {"COMPLETED": Event.COMPLETED, "DISCONTINUED": Event.DISCONTINUED}
 
 def event_of(kind: str, status: str) -> Event | None:
     """What a message (`create`, `set`) that leaves a step in `status` is told as; None for an intermediate N-SET."""
-    return Event.IN_PROGRESS if kind == "create" else _BY_STATUS.get(status)
+    return _BY_STATUS.get(status) or (Event.IN_PROGRESS if kind == "create" else None)
 
 
 def lane_of(node: str) -> str:

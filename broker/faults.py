@@ -28,6 +28,8 @@ POINTS = frozenset(
         "hl7.answer",  # before an acknowledgement leaves
         "delivery.send",  # before an object goes to its destination
         "delivery.sent",  # the destination has answered, nothing recorded yet
+        "mpps.send",  # before an N-CREATE, N-SET or N-EVENT-REPORT is passed on
+        "mpps.sent",  # the receiver has answered, nothing recorded yet
         "feedback.send",  # before a message goes to a RIS
         "feedback.sent",  # the RIS has answered, nothing recorded yet
     }

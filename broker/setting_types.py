@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
+Hours = Annotated[float, Field(ge=0, le=87_600)]  # 0: never
 Count = Annotated[int, Field(ge=1)]
 
 

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from broker.errors import ConfigurationError
 from broker.mistakes import check_environment, explain, explain_environment
-from broker.setting_types import AETitle, Count, LocalEntity, Port, Seconds, StorageUID, Token
+from broker.setting_types import AETitle, Count, Hours, LocalEntity, Port, Seconds, StorageUID, Token
 
 
 class _Section(BaseModel):
@@ -152,7 +152,7 @@ class OrdersSection(_Section):
 
 
 class WorklistSection(_Section):
-    """`[worklist]`: answers to modalities."""
+    """`[worklist]`: answers to modalities; after how many hours steps and performed steps are given up, 0 for never."""
 
     default_station: AETitle = "UNASSIGNED"
     max_answers: Count = 10_000
@@ -160,6 +160,11 @@ class WorklistSection(_Section):
         "ISO_IR 6", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
         "ISO_IR 138", "ISO_IR 148", "ISO_IR 192", "GB18030",
     ] = "ISO_IR 192"  # fmt: skip
+    no_show_after: Hours = 0
+    expire_after: Hours = 0
+    mpps_after: Hours = 24
+    mpps_overdue: Literal["list", "discontinue"] = "list"
+    closing_every: Seconds = 60
 
 
 class DeliverySection(_Section):

@@ -165,6 +165,7 @@ QUERIES = Histogram(
 INSTANCES_RECEIVED = Counter("broker_instances_received", "Objects accepted", ["outcome"])
 BYTES_RECEIVED = Counter("broker_bytes_received", "Bytes of accepted data sets")
 DELIVERIES = Counter("broker_deliveries", "Finished attempts by node and outcome", ["node", "outcome"])
+STEPS_CLOSED = Counter("broker_steps_closed", "Steps ended without their device saying so", ["reason"])
 LANES_BROKEN = Gauge("broker_lane_broken", "1 while a destination is not tried", ["node"])
 NODE_AUTHENTICATION_FAILURES = Counter(
     "broker_dicom_node_authentication_failures", "Callers that did not prove to be who they say", ["reason"]

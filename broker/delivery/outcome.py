@@ -7,7 +7,6 @@ from typing import Literal
 from broker.dicom import status as st
 
 Verdict = Literal["done", "busy", "refused"]
-_DUPLICATE = 0x0111
 
 
 def verdict(status: int, attempts: int) -> Verdict:
@@ -19,6 +18,6 @@ def verdict(status: int, attempts: int) -> Verdict:
         return "done"
     if status & 0xFF00 == st.OUT_OF_RESOURCES or status == st.PROCESSING_FAILURE:
         return "busy"
-    if status == _DUPLICATE and attempts > 1:
+    if status == st.DUPLICATE_SOP_INSTANCE and attempts > 1:
         return "done"
     return "refused"

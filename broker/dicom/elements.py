@@ -24,8 +24,8 @@ MAX_INFLATED = 256 * 1024**2
 MAX_RATIO = 1_000  # beyond, a deflated data set is a bomb and no image
 UNDEFINED = 0xFFFFFFFF
 _PIECE = 256 * 1024  # bytes that go in or come out at once; more would stand in memory three times
-_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-_SHORT = frozenset(
+LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+SHORT = frozenset(
     {
         b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
         b"ST", b"TM", b"UI", b"UL", b"US",
@@ -133,9 +133,9 @@ class _Walk:
             group, element, vr, length = self._explicit_head.unpack_from(self._data, position)
             if group != 0xFFFE:
                 tag = group << 16 | element
-                if vr in _SHORT:
+                if vr in SHORT:
                     return tag, vr, length, position + 8
-                if vr in _LONG:
+                if vr in LONG:
                     if end - position < 12:
                         raise BadContent("element shorter than its header", code="truncated")
                     return tag, vr, self._length.unpack_from(self._data, position + 8)[0], position + 12

@@ -28,6 +28,11 @@ class Response:
         """Status (0000,0900)."""
         return self.command.status
 
+    @property
+    def error_id(self) -> int:
+        """Error ID (0000,0903), 0 if absent."""
+        return self.command.number(cmd.ERROR_ID)
+
 
 class Invocation:
     """Responses of one request: the association puts them in, the caller takes them out."""

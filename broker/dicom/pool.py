@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from broker import telemetry
 from broker.dicom.association import Association
 from broker.dicom.invocation import Response
-from broker.dicom.message import Data
+from broker.dicom.message import Context, Data
 from broker.dicom.negotiation import MAX_CONTEXTS
 from broker.dicom.user import Proposal, Remote, open_association
 from broker.errors import PeerFault, Unavailable
@@ -24,6 +24,7 @@ MAX_AGE = 600.0  # seconds; then a new one: peers commit at its end, certificate
 _GONE = frozenset({"connection-lost", "aborted"})
 
 Pair = tuple[str, str]  # abstract syntax, transfer syntax
+Send = Callable[[Association, Context], Awaitable[Response]]
 
 
 @dataclass(eq=False, slots=True)
@@ -40,15 +41,17 @@ class _Line:
 class Lease:
     """An association on loan, to be used by one task."""
 
-    def __init__(self, line: _Line, renew: Callable[[], asyncio.Future[_Line]] | None) -> None:
+    def __init__(self, line: _Line, renew: Callable[[], asyncio.Future[_Line]] | None, *, as_scp: bool) -> None:
         """`renew` opens a new association in place of one that had been idle."""
         self._line = line
         self._renew = renew
+        self._as_scp = as_scp
         self.in_flight = False  # an object is on its way: if the association ends now, it may be the reason
+        self.repeated = False  # the last request went out twice, the peer may have acted on the first
 
     @property
     def association(self) -> Association:
-        """The association; `store` may exchange it."""
+        """The association; `exchange` may replace it."""
         return self._line.association
 
     @property
@@ -58,27 +61,35 @@ class Lease:
 
     def accepts(self, pair: Pair) -> bool:
         """The peer takes objects of this SOP class in this transfer syntax."""
-        return self.association.context(*pair) is not None
+        return self.association.context(*pair, as_scp=self._as_scp) is not None
 
     async def store(self, pair: Pair, sop_instance: str, source: Callable[[], Data]) -> Response | None:
-        """C-STORE; None if the peer did not accept the pair. `source` gives the data set, from the start each time.
+        """C-STORE, see `exchange`. `source` gives the data set, from the start each time; what it raises comes out."""
+        return await self.exchange(
+            pair, lambda association, context: association.store(context, sop_instance, source())
+        )
 
-        Raises PeerFault when the association ends, Unavailable when the pool was closed meanwhile, and what the
-        source raises.
+    async def exchange(self, pair: Pair, send: Send) -> Response | None:
+        """A request and its response; None if the peer did not accept the pair.
+
+        `send` may be called twice: what it asks for must bear that. Raises PeerFault when the association ends,
+        Unavailable when the pool was closed meanwhile, and what `send` raises.
         """
+        self.repeated = False
         while True:
-            context = self.association.context(*pair)
+            context = self.association.context(*pair, as_scp=self._as_scp)
             if context is None:
                 return None
             self.in_flight = True
             try:
-                response = await self.association.store(context, sop_instance, source())
+                response = await send(self.association, context)
             except PeerFault as error:
                 if self._renew is None or error.code not in _GONE:
                     raise
                 # it ended while it was idle, or in the moment in which we sent; to store an object twice is harmless
                 renew, self._renew, self.in_flight = self._renew, None, False
                 self._line = await renew()
+                self.repeated = True
                 continue
             self._renew, self.in_flight = None, False
             return response
@@ -87,9 +98,15 @@ class Lease:
 class Pool:
     """Up to `limit` associations at once to the same destination, idle ones included. Belongs to one event loop."""
 
-    def __init__(self, remote: Callable[[], Remote], *, limit: int = 1, keep: float = KEEP) -> None:
-        """`remote` is asked for each new association; `keep`: seconds that an idle one stays open."""
+    def __init__(
+        self, remote: Callable[[], Remote], *, limit: int = 1, keep: float = KEEP, as_scp: bool = False
+    ) -> None:
+        """`remote` is asked for each new association; `keep`: seconds that an idle one stays open.
+
+        `as_scp`: the role we propose, and the only one, is that of the SCP (PS3.7 D.3.3.4).
+        """
         self._remote = remote
+        self._as_scp = as_scp
         self._limit = limit
         self._keep = keep
         self._turns = asyncio.Semaphore(limit)
@@ -113,9 +130,11 @@ class Pool:
                 line = self._take_idle(needed)
                 if line is not None:
                     telemetry.POOL_LEASES.labels("reused").inc()
-                    lease = Lease(line, lambda: asyncio.ensure_future(self._open(needed, "renewed")))
+                    lease = Lease(
+                        line, lambda: asyncio.ensure_future(self._open(needed, "renewed")), as_scp=self._as_scp
+                    )
                 else:
-                    lease = Lease(await self._open(needed, "opened"), None)
+                    lease = Lease(await self._open(needed, "opened"), None, as_scp=self._as_scp)
                 yield lease
             except BaseException:
                 if lease is not None:
@@ -149,7 +168,10 @@ class Pool:
         age = now - line.opened
         if age > MAX_AGE or not line.proposed.issuperset(needed):
             return False
-        return age < self._keep or all(line.association.context(*pair) for pair in needed)
+        return age < self._keep or all(self._accepted(line.association, pair) for pair in needed)
+
+    def _accepted(self, association: Association, pair: Pair) -> bool:
+        return association.context(*pair, as_scp=self._as_scp) is not None
 
     async def _open(self, needed: Sequence[Pair], how: str) -> _Line:
         """A new association for what is needed now and, as far as there is room, what the peer took before."""
@@ -158,13 +180,14 @@ class Pool:
             raise Unavailable("no new associations: stopping")
         earlier = [pair for pair in reversed(self._seen) if pair not in needed]
         proposed = [*needed, *earlier][:MAX_CONTEXTS]
-        proposals = [Proposal(abstract, (transfer,)) for abstract, transfer in proposed]
+        scp = self._as_scp
+        proposals = [Proposal(abstract, (transfer,), scu=not scp, scp=scp) for abstract, transfer in proposed]
         remote = self._remote()
         association = await open_association(remote, proposals)
         telemetry.POOL_LEASES.labels(how).inc()
         for pair in reversed(proposed):
             self._seen.pop(pair, None)
-            if association.context(*pair) is not None:
+            if self._accepted(association, pair):
                 self._seen[pair] = None
         for pair in list(self._seen)[:-MAX_CONTEXTS]:
             del self._seen[pair]

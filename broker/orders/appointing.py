@@ -10,6 +10,7 @@ from broker.hl7.findings import Finding
 from broker.orders import booking, lifecycle, ordering, plan
 from broker.orders.appointments import AppointmentChange, Asked, slots_document
 from broker.orders.booking import Booked, Wish
+from broker.orders.closing import Cause
 from broker.orders.identifiers import Minter
 from broker.orders.ordering import PlannedOrder
 from broker.orders.story import AuditEntry, Context
@@ -178,6 +179,7 @@ def _apply(
 
 
 def _no_shows(connection: Connection, order: Order) -> frozenset[int]:
-    """Rows of the steps that an appointment has ended: their last change of status says so."""
+    """Rows of the steps that an appointment, or nobody coming to it, has ended: their last change of status says so."""
     rows = [step.row for step in order.steps() if step.status == lifecycle.DISCONTINUED and step.row is not None]
-    return frozenset(row for row in rows if events.last_cause(connection, row).startswith("appointment:"))
+    causes = {row: events.last_cause(connection, row) for row in rows}
+    return frozenset(row for row, why in causes.items() if why.startswith("appointment:") or why == Cause.NO_SHOW)

@@ -35,15 +35,16 @@ class OrderDoor:
 
     def __init__(
         self, database: Database, interface: Interface, profiles: Profiles, *, zone: ZoneInfo, default_station: str,
-        subscribers: tuple[Node, ...] = (),
+        subscribers: tuple[Node, ...] = (), without_results: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
-        """`subscribers` are the nodes that may want to hear of changes of status."""
+        """`subscribers` are the nodes that may want to hear of changes of status; see `Context`."""
         self._database = database
         self._interface = interface
         self._profiles = profiles
         self._zone = zone
         self._default_station = default_station
         self._subscribers = subscribers
+        self._without_results = without_results
 
     async def handle(self, raw: bytes, peer: Peer) -> Answer:
         """Answer a message or a batch: bytes, empty for none (to an acknowledgement), None to close the connection."""
@@ -115,7 +116,10 @@ class OrderDoor:
         return outcome.answer if outcome else None
 
     def _context(self) -> Context:
-        return Context(uuid4(), datetime.now(self._zone), self._default_station, subscribers=self._subscribers)
+        return Context(
+            uuid4(), datetime.now(self._zone), self._default_station, subscribers=self._subscribers,
+            without_results=self._without_results,
+        )  # fmt: skip
 
     async def _take(self, raw: bytes, header: Header, peer: Peer, context: Context) -> Outcome:
         arguments = (raw, self._interface, self._profiles, self._zone)

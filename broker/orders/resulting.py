@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -13,7 +14,7 @@ from broker.orders.identifiers import Minter
 from broker.orders.lifecycle import Action
 from broker.orders.results import ResultChange
 from broker.orders.story import AuditEntry, Context
-from broker.orders.values import Order
+from broker.orders.values import Order, Step
 from broker.store import orders_read
 
 
@@ -56,23 +57,36 @@ def story(connection: Connection, change: ResultChange, context: Context, mint: 
         return PlannedResult(change, "recorded", (Finding(change.location, "204", text, "W"),))
     if change.patient is not None and not plan.same_patient(stored.patient, change.patient):
         return PlannedResult(change, "refused", (Finding("PID^1^3", "205", "The order belongs to another patient"),))
-    order = completed(stored, change)
+    order = completed(stored, change, context.without_results)
     if order == stored:
-        text = "The examination has ended: recorded without effect"
+        open_ = any(step.status in lifecycle.OPEN for step in order.steps())
+        text = "Results end no step of this device" if open_ else "The examination has ended"
+        text += ": recorded without effect"
         return PlannedResult(change, "recorded", (Finding(change.location, "0", text, "W"),), stored)
     return PlannedResult(change, "completed", (), stored, order)
 
 
-def completed(order: Order, change: ResultChange) -> Order:
-    """An order whose open steps are done: those of the procedure that the result names, else all."""
+def completed(order: Order, change: ResultChange, without: Collection[str] = ()) -> Order:
+    """An order whose open steps are done: those of the procedure that the result names, else all.
+
+    `without` are stations whose steps no result ends.
+    """
     meant = _meant(order, change)
     procedures = []
     for procedure in order.procedures:
         steps = procedure.steps
         if procedure.row in meant:
-            steps = tuple(replace(s, status=lifecycle.apply(Action.COMPLETE, s.status)[1]) for s in steps)
+            steps = tuple(step if _spared(step, without) else _done(step) for step in steps)
         procedures.append(replace(procedure, steps=steps))
     return replace(order, procedures=tuple(procedures))
+
+
+def _spared(step: Step, without: Collection[str]) -> bool:
+    return any(station in without for station in step.stations)
+
+
+def _done(step: Step) -> Step:
+    return replace(step, status=lifecycle.apply(Action.COMPLETE, step.status)[1])
 
 
 def _meant(order: Order, change: ResultChange) -> set[int | None]:

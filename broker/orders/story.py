@@ -24,7 +24,8 @@ from broker.site.nodes import Node
 class Context:
     """What a story needs besides the change: a random token, the aware time of receipt on the site's clock.
 
-    `subscribers` are the nodes that may want to hear of changes of status.
+    `subscribers` are the nodes that may want to hear of changes of status, `without_results` the stations whose steps
+    no result ends.
     """
 
     token: UUID
@@ -33,6 +34,7 @@ class Context:
     actor: str = ""  # who asks, for the records: `hl7:MSH-3|MSH-4`, `api:…`
     sender: tuple[str, str] | None = None  # application and facility of the message, if one asks
     subscribers: tuple[Node, ...] = ()
+    without_results: frozenset[str] = frozenset()
 
     @property
     def received(self) -> str:

@@ -23,11 +23,13 @@ from broker.admin.mpps import router as mpps_routes
 from broker.admin.views import Sources
 from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
+from broker.delivery.mpps.lane import MppsDelivery
 from broker.errors import ConfigurationError
 from broker.orders.outbound import Ours
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
 from broker.service.channel import Task
+from broker.service.closing import Closer
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
@@ -75,6 +77,7 @@ class Broker:
             settings.dicom.ae_title, self.directory.nodes, tls_files(settings.dicom.tls), settings.service.site.parent
         )
         self._delivery = DicomDelivery(self.database, self.spool, self.directory.node, remotes)
+        self._mpps = MppsDelivery(self.database, self.directory.node, remotes)
         self._feedback = FeedbackDelivery(
             self.database, self.directory.node,
             Receivers(self.directory.nodes, tls_files(settings.hl7.tls), settings.service.site.parent),
@@ -105,6 +108,8 @@ class Broker:
         self._housekeeping.forget_cancels(settings.orders.keep_cancels_days)
         self._housekeeping.keep_mappings(self.mappings.refresh)
         self._housekeeping.forget_appointments(settings.zone())
+        self._closer = Closer(self.database, settings, self.directory, self.dispatcher.wake)
+        self._housekeeping.close_steps(self._closer.run, settings.worklist.closing_every)
         self._running: asyncio.Task[None] | None = None
 
     # --- parts -------------------------------------------------------------------------------------------
@@ -118,7 +123,11 @@ class Broker:
             return node.associations if node and kind == "deliver" else 1
 
         return Dispatcher(
-            self.database, {"deliver": self._delivery, "feedback": self._feedback},
+            self.database,
+            {
+                "deliver": self._delivery, "feedback": self._feedback, "mpps": self._mpps.forward,
+                "mpps-event": self._mpps.notify,
+            },
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}", concurrency,
         )  # fmt: skip
@@ -166,10 +175,12 @@ class Broker:
         await asyncio.gather(self._imaging.stop(grace), self._workers.stop(grace), self._messaging.stop(grace))
         await self.dispatcher.stop(grace)
         await self._delivery.close()
+        await self._mpps.close()
         await self._feedback.close()
         if self._running is not None:
             await self._running
         await asyncio.gather(self._web.stop(), self._control.stop())
+        self._closer.stop()
         await asyncio.to_thread(self._housekeeping.stop)
         await asyncio.to_thread(self.close)
         telemetry.logger().info("service.stopped")

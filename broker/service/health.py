@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from broker import __version__
@@ -14,9 +15,10 @@ from broker.routing.reception import lane_of
 from broker.routing.rules import RuleSet
 from broker.settings import Settings
 from broker.site.directory import Directory
-from broker.site.nodes import Node
+from broker.site.nodes import MPPS, Node
 from broker.store.database import Database
 from broker.store.overview import Counts, LaneState, counts
+from broker.worklist.mpps import notification
 
 if TYPE_CHECKING:
     from broker.service.imaging import Imaging
@@ -92,7 +94,7 @@ class Monitor:
         return Overview(
             version=__version__, uptime_seconds=int(time.monotonic() - self._started), health=health,
             problems=problems, listeners=self._listeners(),
-            nodes=[_node(node, lanes.get(_lane(node))) for node in self._directory.nodes],
+            nodes=[_node(node, lanes) for node in self._directory.nodes],
             worklist=numbers.steps, messages=numbers.messages, instances=numbers.instances, queue=queue,
             knocking=numbers.knocking, rules=[f"{rule.name} → {', '.join(rule.send)}" for rule in rules.rules],
             rules_version=rules.version,
@@ -118,21 +120,25 @@ class Monitor:
         ]
 
 
-def _lane(node: Node) -> str:
-    return notices.lane_of(node.name) if node.kind == "hl7" else lane_of(node.name)
+def _lanes(node: Node) -> list[str]:
+    """All queue lanes with work for a node."""
+    if node.kind == "hl7":
+        return [notices.lane_of(node.name)]
+    return [lane_of(node.name), f"{MPPS}:{node.name}", notification.lane_of(node.name)]
 
 
-def _node(node: Node, lane: LaneState | None) -> NodeView:
-    jobs = lane.jobs if lane else {}
-    waiting = jobs.get("ready", 0) + jobs.get("leased", 0)
-    broken = lane is not None and lane.failures > 0
-    served = "destination" in node.roles or node.told
+def _node(node: Node, known: dict[str, LaneState]) -> NodeView:
+    lanes = [known[name] for name in _lanes(node) if name in known]
+    jobs = sum((Counter(lane.jobs) for lane in lanes), Counter[str]())
+    waiting = jobs["ready"] + jobs["leased"]
+    broken = [lane for lane in lanes if lane.failures > 0]
+    served = node.called or node.told
     state = "" if not served else "not reachable" if broken else "waiting" if waiting else "reachable"
-    if state == "reachable" and not jobs.get("done"):
+    if state == "reachable" and not jobs["done"]:
         state = "idle"
     return NodeView(
         name=node.name, kind=node.kind, title=node.ae_title or node.application,
         address=f"{node.host}:{node.port}" if node.host and node.port else node.host, roles=sorted(node.roles),
-        waiting=waiting, held=jobs.get("held", 0), done=jobs.get("done", 0), state=state,
-        last_error=lane.last_error if lane is not None and broken else "",
+        waiting=waiting, held=jobs["held"], done=jobs["done"], state=state,
+        last_error=broken[0].last_error if broken else "",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Work that nobody waits for, on APScheduler threads: spool sweep, purges, address look-up, recovery probe."""
+"""Work that nobody waits for, in threads of APScheduler: sweeps, purges, ends of steps, addresses, recovery probe."""
 
 from __future__ import annotations
 
@@ -68,6 +68,14 @@ class Housekeeping:
             self._database.submit(appointments.expire, before.timestamp(), now.strftime("%Y%m%d%H%M%S")).result()
 
         self._add("appointments", expire, 86_400, first=datetime.now(UTC))
+
+    def close_steps(self, close: Callable[[], object], every: float) -> None:
+        """What one process does for all: steps end whose devices do not say so. `every`: seconds."""
+
+        def work() -> None:
+            close()
+
+        self._add("closing", work, every, first=datetime.now(UTC))
 
     def start(self) -> None:
         """Begin."""

@@ -14,6 +14,7 @@ from broker.hl7.server import Limits, MllpServer
 from broker.hl7.tolerance import Tolerance
 from broker.orders.interface import Interface, KnownSender, Profiles
 from broker.orders.listener import OrderDoor
+from broker.service.closing import closings_of
 from broker.settings import Hl7Listener, Settings
 from broker.site.directory import Directory
 from broker.store.database import Database
@@ -34,6 +35,7 @@ class Messaging:
         self._database = database
         self._profiles = profiles
         self._subscribers = directory.subscribers()
+        self._without_results = closings_of(settings, directory).without_results()
         self.doors: list[tuple[str, str, MllpServer]] = []  # kind, place in the configuration, listener
         for number, listener in enumerate(settings.hl7.listeners()):
             place = f"hl7.listener.{number - 1}" if number else "hl7"
@@ -48,6 +50,7 @@ class Messaging:
         orders = OrderDoor(
             self._database, interface, profiles, zone=self._settings.zone(),
             default_station=self._settings.worklist.default_station, subscribers=self._subscribers,
+            without_results=self._without_results,
         )  # fmt: skip
         if listener.plain:
             self.doors.append(("hl7", place, self._door(listener.host, listener.port, orders, listener.strict)))

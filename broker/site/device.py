@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.setting_types import AETitle
+from broker.site.closing import Closing
 
 
 class Device(BaseModel):
@@ -23,6 +24,7 @@ class Device(BaseModel):
     max_answers: int | None = Field(default=None, ge=1, le=1_000_000)
     mpps: Literal["lenient", "strict"] = "lenient"
     first_completed: bool = False
+    closing: Closing | None = None
 
 
 DEFAULT = Device()

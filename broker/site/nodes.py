@@ -23,7 +23,10 @@ from broker.setting_types import AETitle
 from broker.site.device import Device
 from broker.site.feedback import Feedback
 
-Role = Literal["modality", "destination", "ris", "mpps", "worklist"]
+# `mpps` is passed on what modalities say of performed steps, `mpps-notification` is told that there is something new
+Role = Literal["modality", "destination", "ris", "mpps", "mpps-notification", "worklist"]
+MPPS, MPPS_NOTIFICATION = "mpps", "mpps-notification"
+_CALLED = {"destination": "a destination", MPPS: "an mpps node", MPPS_NOTIFICATION: "an mpps-notification node"}
 
 
 def _sha256(value: str) -> str:
@@ -106,8 +109,9 @@ class _NodeTable(BaseModel):
             raise ValueError("ae_title: a dicom node needs one")
         if self.kind == "hl7" and self.application is None:
             raise ValueError("application: an hl7 node needs one")
-        if "destination" in self.roles and (self.kind != "dicom" or not self.host or not self.port):
-            raise ValueError("roles: a destination is a dicom node with host and port")
+        called = next((name for role, name in _CALLED.items() if role in self.roles), "")
+        if called and (self.kind != "dicom" or not self.host or not self.port):
+            raise ValueError(f"roles: {called} is a dicom node with host and port")
         if self.kind != "dicom" and self.model_fields_set & _DICOM_ONLY:
             raise ValueError(f"{min(self.model_fields_set & _DICOM_ONLY)}: only a dicom node has one")
         if self.feedback is not None and (self.kind != "hl7" or "ris" not in self.roles):
@@ -162,6 +166,11 @@ class Node:
     def sends_as(self, application: str, facility: str) -> bool:
         """Messages with this MSH-3 and MSH-4 are its own."""
         return self.application == application and self.facility in ("", facility)
+
+    @property
+    def called(self) -> bool:
+        """We open associations to it."""
+        return not self.roles.isdisjoint(_CALLED)
 
     @property
     def told(self) -> bool:

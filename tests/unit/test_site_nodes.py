@@ -36,6 +36,9 @@ def test_nodes_are_read() -> None:
         ({**CT, "port": 0}, "node 'ct1': port"),
         ({**CT, "roles": ["boss"]}, "node 'ct1': roles"),
         ({**CT, "roles": ["destination"]}, "a destination is a dicom node with host and port"),
+        ({**CT, "roles": ["mpps"]}, "an mpps node is a dicom node with host and port"),
+        ({**MR, "roles": ["mpps-notification"]}, "an mpps-notification node is a dicom node with host and port"),
+        ({**RIS, "host": "h", "port": 1, "roles": ["ris", "mpps"]}, "an mpps node is a dicom node"),
         ({**CT, "associations": 0}, "node 'ct1': associations"),
         ({**CT, "association_idle": -1}, "node 'ct1': association_idle"),
     ],
@@ -44,6 +47,15 @@ def test_mistakes_name_node_and_key(table: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_nodes([table])
     assert named in str(caught.value)
+
+
+def test_nodes_are_found_by_their_roles() -> None:
+    board = {**MR, "name": "board", "port": 104, "roles": ["mpps", "mpps-notification"]}
+    directory = Directory(parse_nodes([CT, board, RIS]))
+    assert [[node.name for node in directory.having(role)] for role in ("mpps", "mpps-notification", "worklist")] == [
+        ["board"], ["board"], [],
+    ]  # fmt: skip
+    assert [node.called for node in directory.nodes] == [False, True, False]
 
 
 def test_names_are_unique() -> None:

@@ -1,0 +1,199 @@
+"""Passes N-CREATE and N-SET of modalities on, and tells subscribers what happened (PS3.4 F.7, F.9; IHE RAD-6, RAD-7).
+
+A message goes as it came: same SOP Instance UID, same bytes; only a node that does not take its transfer syntax gets it
+in the other little endian one. Jobs about one step are a group, so that the queue sends them in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from broker import faults, telemetry
+from broker.delivery.mpps import outcome
+from broker.delivery.mpps.outcome import Verdict
+from broker.dicom import elements, uids
+from broker.dicom.association import Association
+from broker.dicom.invocation import Response
+from broker.dicom.message import Context
+from broker.dicom.pool import Lease, Pair, Pool
+from broker.dicom.recode import SYNTAXES, recode
+from broker.dicom.user import Remote
+from broker.errors import BadContent, PeerFault
+from broker.queue.lane import Feed
+from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
+from broker.store import mpps_passing as store
+from broker.store.database import Database
+from broker.store.jobs import Job
+from broker.store.mpps_passing import CREATE, PassedMessage
+
+BUSY_IN_A_ROW = 3  # so many in a row that cannot be processed: the receiver is in trouble, not the messages
+_STATUS = 0x00400252  # Performed Procedure Step Status
+_FINAL = (b"COMPLETED", b"DISCONTINUED")
+_FORWARD = [(uids.PERFORMED_STEP, syntax) for syntax in SYNTAXES]
+_NOTIFY = [(uids.PERFORMED_STEP_NOTIFICATION, syntax) for syntax in SYNTAXES]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Verdict on a request and the code to record: empty for success."""
+
+    verdict: Verdict
+    code: str
+
+
+_NOT_TAKEN = _Told("refused", "no-presentation-context")
+_Work = Callable[[Lease, Job], Awaitable[_Told]]
+
+
+class MppsDelivery:
+    """Handlers of the queue: `forward` for lanes `mpps:<node>`, `notify` for lanes `mpps-event:<node>`."""
+
+    def __init__(
+        self, database: Database, node: Callable[[str], Node | None], remote: Callable[[Node], Remote]
+    ) -> None:
+        self._database = database
+        self._node = node
+        self._remote = remote
+        self._pools: dict[tuple[str, str], Pool] = {}
+
+    async def forward(self, name: str, feed: Feed) -> None:
+        """Pass on what the lane of node `name` holds. Raises PeerFault when the node is away."""
+        await self._serve(name, MPPS, feed, self._pass_on)
+
+    async def notify(self, name: str, feed: Feed) -> None:
+        """Report the events that the lane of node `name` holds. Raises PeerFault when the node is away."""
+        await self._serve(name, MPPS_NOTIFICATION, feed, self._report)
+
+    async def close(self) -> None:
+        """Release the associations that wait for more."""
+        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+
+    async def _serve(self, name: str, role: str, feed: Feed, work: _Work) -> None:
+        node = self._node(name)
+        busy = 0
+        while jobs := await feed.take():
+            if node is None or role not in node.roles:
+                for job in jobs:
+                    feed.hold(job, "unknown-node")
+                continue
+            async with self._pool(node, role).lease(_FORWARD if role == MPPS else _NOTIFY) as lease:
+                for job in jobs:
+                    busy = busy + 1 if await self._one(lease, feed, job, work) else 0
+                    if busy >= BUSY_IN_A_ROW:
+                        raise PeerFault("the receiver cannot process anything", code="busy")
+
+    async def _one(self, lease: Lease, feed: Feed, job: Job, work: _Work) -> bool:
+        """Do one job and report it; whether the receiver was too busy for it."""
+        faults.point("mpps.send")
+        try:
+            told = await work(lease, job)
+        except PeerFault as error:
+            # it ended with this message in flight: perhaps because of it, so others go first next time
+            feed.retry(job, error.code, item_fault=lease.in_flight)
+            raise
+        except BadContent as error:
+            told = _Told("refused", error.code)
+        faults.point("mpps.sent")
+        match told.verdict:
+            case "done":
+                feed.done(job, told.code)
+            case "busy":
+                feed.retry(job, told.code, item_fault=False)
+            case _:
+                feed.hold(job, told.code)
+        telemetry.logger().info("mpps.passed_on", lane=job.lane, kind=job.kind, job=job.id, answer=told.code)
+        return told.verdict == "busy"
+
+    # --- forwarding --------------------------------------------------------------------------------------
+
+    async def _pass_on(self, lease: Lease, job: Job) -> _Told:
+        found = await asyncio.wrap_future(self._database.read(store.messages, [job.subject]))
+        message = found.get(job.subject)
+        if message is None:
+            return _Told("refused", "no-message")
+        again = job.attempts > 1
+        if message.kind == CREATE:
+            return await self._create(lease, message, again=again)
+        told = await self._set(lease, message, again=again)
+        if told.verdict != "not-there":
+            return told
+        creation = await asyncio.wrap_future(self._database.read(store.creation, message.mpps))
+        if creation is None:
+            return told
+        # it has lost the step, or never had it: once more from the beginning
+        made = await self._create(lease, creation, again=True)
+        return await self._set(lease, message, again=True) if made.verdict == "done" else made
+
+    async def _create(self, lease: Lease, message: PassedMessage, *, again: bool) -> _Told:
+        uid = message.sop_instance_uid
+
+        async def send(association: Association, context: Context) -> Response:
+            return await association.n_create(context.abstract_syntax, uid, data, context=context)
+
+        pair, data = await self._encoded(lease, message)
+        response = await lease.exchange(pair, send)
+        if response is None:
+            return _NOT_TAKEN
+        return _told(response, outcome.created(response, again=again or lease.repeated))
+
+    async def _set(self, lease: Lease, message: PassedMessage, *, again: bool) -> _Told:
+        uid = message.sop_instance_uid
+
+        async def send(association: Association, context: Context) -> Response:
+            return await association.n_set(context.abstract_syntax, uid, data, context=context)
+
+        pair, data = await self._encoded(lease, message)
+        response = await lease.exchange(pair, send)
+        if response is None:
+            return _NOT_TAKEN
+        final = _is_final(message)
+        return _told(response, outcome.updated(response, again=again or lease.repeated, final=final))
+
+    async def _encoded(self, lease: Lease, message: PassedMessage) -> tuple[Pair, bytes]:
+        """Where a message goes on this association, and its bytes there. Raises BadContent if they cannot be made."""
+        own = (uids.PERFORMED_STEP, message.transfer_syntax_uid)
+        other = next((pair for pair in _FORWARD if lease.accepts(pair)), None)
+        if lease.accepts(own) or other is None:
+            return own, message.data
+        return other, await asyncio.to_thread(recode, message.data, message.transfer_syntax_uid, other[1])
+
+    # --- notification ------------------------------------------------------------------------------------
+
+    async def _report(self, lease: Lease, job: Job) -> _Told:
+        mpps, event = int(job.detail["mpps"]), int(job.detail["event"])
+        found = await asyncio.wrap_future(self._database.read(store.sop_instances, [mpps]))
+        if mpps not in found:
+            return _Told("refused", "no-message")
+
+        async def send(association: Association, context: Context) -> Response:
+            return await association.event_report(context.abstract_syntax, found[mpps], event, context=context)
+
+        pair = next((pair for pair in _NOTIFY if lease.accepts(pair)), None)
+        response = await lease.exchange(pair, send) if pair else None
+        return _NOT_TAKEN if response is None else _told(response, outcome.told(response))
+
+    def _pool(self, node: Node, role: str) -> Pool:
+        pool = self._pools.get((node.name, role))
+        if pool is None:
+            # one at a time per lane; a subscriber sees us as the SCP of the notification class (PS3.4 F.9)
+            pool = Pool(
+                lambda: self._remote(self._node(node.name) or node), keep=node.association_idle,
+                as_scp=role == MPPS_NOTIFICATION,
+            )  # fmt: skip
+            self._pools[node.name, role] = pool
+        return pool
+
+
+def _told(response: Response, verdict: Verdict) -> _Told:
+    code = f"status-{response.status:04X}" if response.status else ""
+    if response.error_id:
+        code += f"-{response.error_id:04X}"
+    return _Told(verdict, code)
+
+
+def _is_final(message: PassedMessage) -> bool:
+    """An N-SET that ends the step."""
+    found = elements.scan(message.data, message.transfer_syntax_uid, {_STATUS}).elements.get(_STATUS)
+    return found is not None and found.value.strip(b" \0") in _FINAL

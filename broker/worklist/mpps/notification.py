@@ -1,0 +1,59 @@
+"""Puts events of performed procedure steps into the queue for those who subscribed (PS3.4 F.9), in the transaction
+that makes them true. One job per node, lane `mpps-event:<node>`; those about one step are a group, served in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from sqlalchemy import Connection
+
+from broker.site.nodes import Node
+from broker.store import jobs
+from broker.store.jobs import NewJob
+
+
+class Event(IntEnum):
+    """Event Type ID (PS3.4 table F.9-1). UPDATED never stands for a change of status."""
+
+    IN_PROGRESS = 1
+    COMPLETED = 2
+    DISCONTINUED = 3
+    UPDATED = 4
+    DELETED = 5
+
+
+_BY_STATUS = {"COMPLETED": Event.COMPLETED, "DISCONTINUED": Event.DISCONTINUED}
+
+
+def event_of(kind: str, status: str) -> Event | None:
+    """What a message (`create`, `set`) that leaves a step in `status` is told as; None for an intermediate N-SET."""
+    return _BY_STATUS.get(status) or (Event.IN_PROGRESS if kind == "create" else None)
+
+
+def lane_of(node: str) -> str:
+    """The queue lane of events for a node."""
+    return f"mpps-event:{node}"
+
+
+def of_message(
+    connection: Connection, subscribers: Sequence[Node], mpps: int, message: int, event: Event, at: float
+) -> None:
+    """A message (row) has changed an MPPS (row) `at` (s since the epoch)."""
+    _enqueue(connection, "mpps-event", message, subscribers, mpps, event, at)
+
+
+def of_change(
+    connection: Connection, subscribers: Sequence[Node], mpps: int, revision: int, event: Event, at: float
+) -> None:
+    """The broker or a person has changed an MPPS (row), which has this revision now."""
+    _enqueue(connection, f"mpps-change-{revision}", mpps, subscribers, mpps, event, at)
+
+
+def _enqueue(
+    connection: Connection, kind: str, subject: int, nodes: Sequence[Node], mpps: int, event: Event, at: float
+) -> None:
+    detail = {"mpps": mpps, "event": int(event)}
+    new = [NewJob(kind, lane_of(node.name), subject, detail, group_key=f"mpps:{mpps}") for node in nodes]
+    jobs.enqueue(connection, new, at)

@@ -14,6 +14,7 @@ from broker.site.nodes import Node, parse_nodes
 from broker.store import tables
 from broker.store.database import Database
 from support.intake import AT, take
+from support.mpps import OUTCOMES
 from support.objects import fresh_uid
 from support.site import order
 
@@ -70,8 +71,13 @@ class House:
         """An MPPS (row) means a step (row)."""
 
         def unit(connection: Connection) -> None:
-            connection.execute(update(tables.mpps).where(tables.mpps.c.id == mpps).values(status=status))
-            values = {"mpps": mpps, "position": 0, "step": step, "reason": "study-and-step"}
+            connection.execute(update(tables.mpps).where(tables.mpps.c.id == mpps).values(
+                status=status, outcome=OUTCOMES[status]
+            ))  # fmt: skip
+            values = {
+                "mpps": mpps, "position": 0, "step": step, "reason": "study-and-step", "study_instance_uid": "",
+                "accession": "", "requested_procedure_id": "",
+            }  # fmt: skip
             connection.execute(insert(tables.mpps_link).values(values))
 
         self.database.submit(unit).result(10)

@@ -24,6 +24,9 @@ MPPS, NOTIFICATION = uids.PERFORMED_STEP, uids.PERFORMED_STEP_NOTIFICATION
 IMPLICIT, EXPLICIT = uids.IMPLICIT_LE, uids.EXPLICIT_LE
 
 
+OUTCOMES = {"IN PROGRESS": "STARTED", "COMPLETED": "COMPLETED", "DISCONTINUED": "DISCONTINUED"}
+
+
 def uid(number: int) -> str:
     """SOP Instance UID of an MPPS."""
     return f"2.999.8.{number}"
@@ -95,7 +98,7 @@ def add_mpps(connection: Connection, number: int = 1, *, status: str = "IN PROGR
         "sop_instance_uid": uid(number), "status": status, "linking": "linked", "calling_ae": "CT01",
         "station": "CT01", "modality": "CT", "started_at": at, "ended_at": None,
         "document": '{"PerformedProcedureStepStatus":"IN PROGRESS"}', "findings": "[]", "revision": 1,
-        "created_at": at, "updated_at": at,
+        "created_at": at, "updated_at": at, "outcome": OUTCOMES[status], "attention": "",
     }  # fmt: skip
     return int(connection.execute(insert(tables.mpps).values(values)).inserted_primary_key[0])
 

@@ -9,12 +9,15 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from support.mpps import Answer, Heard, Taken, mpps_scp, uid
+from pydicom.uid import UID
+from pynetdicom import AE
+from support.mpps import EXPLICIT, MPPS, Answer, Heard, Taken, creation, ending, mpps_scp, uid
 from support.objects import ct_slice
 from support.raw import RawScu
 from support.receiver import Ris, ris_node
 from support.site import Mllp, Site, order
 from support.tools import free_port, run, wait_until
+from support.worklist import dataset
 
 from broker.store.database import Database
 
@@ -108,3 +111,25 @@ def worklist(site: Site) -> list[str]:
     found = run("findscu", "-W", "-aec", "BROKER", "-aet", "CT01", *keys, "127.0.0.1", str(site.dicom))
     lines = [line for line in found.stdout.splitlines() if "(0008,0050)" in line and "[" in line]
     return [line.partition("[")[2].partition("]")[0].strip() for line in lines]
+
+
+def test_what_a_modality_says_reaches_manager_and_subscriber(tmp_path: Path) -> None:
+
+    made, ended = dataset(creation()), dataset(ending())
+    for keyword in ("PatientBirthDate", "PatientSex", "PerformedStationName", "PerformedLocation", "StudyID"):
+        setattr(made, keyword, "")
+    with mpps_scp() as scp:
+        node = mpps_node(scp.port).replace('["mpps"]', '["mpps", "mpps-notification"]')
+        with Site(tmp_path, site=node) as site:
+            ae = AE("CT01")
+            ae.add_requested_context(UID(MPPS), [EXPLICIT])
+            association = ae.associate("127.0.0.1", site.dicom, ae_title="BROKER")
+            assert association.is_established
+            assert association.send_n_create(made, UID(MPPS), UID(uid(1)))[0].Status in (0, 0x0107)
+            assert association.send_n_set(ended, UID(MPPS), UID(uid(1)))[0].Status in (0, 0x0107)
+            association.release()
+            wait_until(lambda: len(scp.heard) == 4, 20, "both are passed on and told")
+            assert scp.kinds().index("create") < scp.kinds().index("set")
+            assert [heard.event for heard in scp.heard if heard.kind == "event"] == [1, 2]
+            rows = site.rows("SELECT data FROM mpps_message ORDER BY id")
+            assert [(heard.data,) for heard in scp.heard if heard.kind != "event"] == rows

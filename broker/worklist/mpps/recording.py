@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -12,11 +12,11 @@ from broker.orders import match, ordering, performing
 from broker.orders.match import Match
 from broker.orders.story import Context
 from broker.orders.values import Document
-from broker.site.nodes import Node
+from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store import mpps as store
 from broker.store import orders, orders_read
 from broker.store.mpps import Link, Message, Performed
-from broker.worklist.mpps import passing_on, performed
+from broker.worklist.mpps import notification, passing_on, performed
 from broker.worklist.mpps.attributes import ITEMS, STATUS
 from broker.worklist.mpps.checks import FINAL, FINISHED, Answer, changed
 from broker.worklist.mpps.dataset import DataSet
@@ -35,9 +35,9 @@ class Outcome:
 
 def create(
     connection: Connection, uid: str, message: Message, found: DataSet, answer: Answer, context: Context,
-    nodes: Iterable[Node],
+    nodes: Collection[Node],
 ) -> Outcome:  # fmt: skip
-    """Keep a new performed procedure step; `answer` is what its checks say, `nodes` those it is passed on to."""
+    """Keep a new performed procedure step; `answer` is what its checks say, `nodes` those it goes to."""
     document = {keyword: value for keyword, value in found.document.items() if keyword != "SpecificCharacterSet"}
     lock(connection, uid, document)
     known = store.find(connection, uid)
@@ -62,7 +62,7 @@ def create(
         ],
     )  # fmt: skip
     told(connection, replace(one, row=row), _steps(matches), "created", context)
-    _keep(connection, row, message, nodes, context)
+    _keep(connection, replace(one, row=row), message, nodes, context)
     return Outcome(answer, one.linking)
 
 
@@ -83,7 +83,7 @@ def _new(
 
 
 def change(
-    connection: Connection, uid: str, message: Message, found: DataSet, context: Context, nodes: Iterable[Node], *,
+    connection: Connection, uid: str, message: Message, found: DataSet, context: Context, nodes: Collection[Node], *,
     strict: bool, lanes: Sequence[str] = (),
 ) -> Outcome:  # fmt: skip
     """Change a performed procedure step that is IN PROGRESS.
@@ -108,7 +108,7 @@ def change(
         told(connection, made, steps, made.status.lower(), context)
     if made.attention == WRONG_ENTRY:
         store.hold_images(connection, performed.objects(document), lanes, WRONG_ENTRY)
-    _keep(connection, one.row, message, nodes, context)
+    _keep(connection, made, message, nodes, context)
     return Outcome(answer, made.linking)
 
 
@@ -160,9 +160,14 @@ def _steps(matches: Iterable[Match]) -> list[int]:
     return [one.step for one in matches if one.step is not None]
 
 
-def _keep(connection: Connection, row: int, message: Message, nodes: Iterable[Node], context: Context) -> None:
-    """Keep the message, and pass it on."""
+def _keep(connection: Connection, one: Performed, message: Message, nodes: Collection[Node], context: Context) -> None:
+    """Keep the message, pass it on, and tell those who want to know."""
+    assert one.row is not None
+    row, at = one.row, context.at.timestamp()
     kept = store.add_message(connection, row, message)
-    at = context.at.timestamp()
-    passing_on.enqueue(connection, nodes, kept, row, at)
+    passing_on.enqueue(connection, [node for node in nodes if MPPS in node.roles], kept, row, at)
+    event = notification.event_of(message.kind, one.status)
+    if event is not None:
+        subscribers = [node for node in nodes if MPPS_NOTIFICATION in node.roles]
+        notification.of_message(connection, subscribers, row, kept, event, at)
     orders.add_audit(connection, at, context.actor, f"mpps.{message.kind}", "mpps", row, {"message": kept})

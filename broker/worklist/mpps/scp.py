@@ -15,6 +15,7 @@ from broker.dicom import uids
 from broker.dicom.request import Request, Service
 from broker.errors import BadContent, Unavailable
 from broker.orders.story import Context
+from broker.site import nodes
 from broker.site.device import DEFAULT, Device
 from broker.site.directory import Directory
 from broker.store import mpps as store
@@ -136,15 +137,21 @@ class PerformedStepService:
         )
         outcome = self._database.execute(
             recording.create, asked.uid, asked.message, found, answer, self._context(asked),
-            self._directory.having("mpps"),
+            self._listeners(),
         )  # fmt: skip
         self._wake()
         return outcome
 
+    def _listeners(self) -> tuple[nodes.Node, ...]:
+        """The nodes that messages are passed on to, and those that are told of them."""
+        return tuple(
+            dict.fromkeys((*self._directory.having(nodes.MPPS), *self._directory.having(nodes.MPPS_NOTIFICATION)))
+        )
+
     def _change(self, asked: _Asked) -> Outcome:
         found = decode(asked.message.data, asked.message.transfer_syntax_uid)
         outcome = self._database.execute(
-            recording.change, asked.uid, asked.message, found, self._context(asked), self._directory.having("mpps"),
+            recording.change, asked.uid, asked.message, found, self._context(asked), self._listeners(),
             strict=asked.strict, lanes=[f"deliver:{node.name}" for node in self._directory.having("destination")],
         )  # fmt: skip
         self._wake()

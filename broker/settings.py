@@ -160,6 +160,7 @@ class WorklistSection(_Section):
         "ISO_IR 6", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
         "ISO_IR 138", "ISO_IR 148", "ISO_IR 192", "GB18030",
     ] = "ISO_IR 192"  # fmt: skip
+    outage_copy_age: Annotated[float, Field(ge=0, le=7 * 86_400)] = 3600  # seconds; 0: no copy is kept
 
 
 class DeliverySection(_Section):

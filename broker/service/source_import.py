@@ -19,7 +19,7 @@ from broker.dicom import status as st
 from broker.dicom import uids
 from broker.dicom.association import Association
 from broker.dicom.user import Proposal, Remote, associate
-from broker.errors import BadContent, PeerFault, ProtocolViolation
+from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
 from broker.orders import adopting
 from broker.orders.adopting import Adopted, Item
 from broker.orders.story import Context
@@ -36,6 +36,7 @@ CHUNK = 200  # items adopted at once
 MISSES = 2  # complete imports without an item until it is withdrawn
 FEW = 10  # so many items may always vanish at once; more only if half of them stay
 MAX_REASONS = 20
+MAX_LEFT_OUT = 100  # attributes named
 
 
 @dataclass(slots=True)
@@ -140,18 +141,19 @@ class SourceImport:
                 await answers.aclose()  # type: ignore[attr-defined]
 
     def _read(self, data: bytes, transfer_syntax: str, account: Account) -> Offer | None:
+        left_out: Counter[str] = Counter()
         try:
-            made = asking.read(data, transfer_syntax, self._source, account.left_out)
+            offer = asking.offer(asking.read(data, transfer_syntax, self._source, left_out))
         except BadContent as error:
-            account.note("unreadable", (error.code,))
+            readable = error.code in asking.UNUSABLE
+            account.note("refused" if readable else "unreadable", (str(error) if readable else error.code,))
             return None
-        try:
-            offer = asking.offer(made)
-        except BadContent as error:
-            account.note("refused", (str(error),))
+        except Exception as error:  # whatever one item does to us: the rest goes on
+            telemetry.logger().error("source.item_failed", node=account.node, error=telemetry.describe(error))
+            account.note("unreadable", ("internal error",))
             return None
-        if offer.garbled:
-            account.reasons["characters that the character set of the item does not have"] += 1
+        if len(account.left_out) < MAX_LEFT_OUT:
+            account.left_out += left_out
         return offer
 
     async def _adopt(self, offers: list[Offer], account: Account) -> None:
@@ -163,8 +165,14 @@ class SourceImport:
             )
             for offer in offers
         ]  # fmt: skip
-        for done in await asyncio.gather(*map(asyncio.wrap_future, futures)):
-            account.note(done.outcome, done.reasons)
+        for done in await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True):
+            if isinstance(done, Adopted):
+                account.note(done.outcome, done.reasons)
+            elif isinstance(done, Unavailable) or not isinstance(done, Exception):
+                raise done
+            else:
+                telemetry.logger().error("source.item_failed", node=account.node, error=telemetry.describe(done))
+                account.note("refused", ("internal error",))
 
     def _context(self) -> Context:
         return Context(

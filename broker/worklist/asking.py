@@ -22,8 +22,8 @@ from broker.worklist.identifier import IMPLICIT_VR_LITTLE_ENDIAN, decode_identif
 from broker.worklist.query import Query
 from broker.worklist.wanted import Wanted
 
+UNUSABLE = frozenset({"item-too-large", "item-unusable", "no-key"})  # codes of items that were read
 MAX_ITEM = 128 * 1024  # bytes of an item as an order document
-_LOST = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,6 @@ class Offer:
     start_at: str
     digest: bytes
     change: OrderChange
-    garbled: bool = False  # characters that the character set it names does not have
 
 
 def keys(source: Source, window: Window) -> Iterator[Document]:
@@ -136,5 +135,5 @@ def offer(made: Document) -> Offer:
     start = str(step.attributes.get(START_DATE, "")) + str(step.attributes.get("ScheduledProcedureStepStartTime", ""))
     return Offer(
         f"{name}|{step.step_id}", uid, change.accession, step.step_id, f"{start[:14]:0<14}" if start else "",
-        hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), change, _LOST in text,
+        hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), change,
     )  # fmt: skip

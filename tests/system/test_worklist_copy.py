@@ -66,7 +66,9 @@ def no_postgresql(site: Site, server: Any) -> Iterator[None]:
     server.ensure_postgres_running()
 
 
-@pytest.mark.parametrize("age", [60, 4])
+@pytest.mark.parametrize(
+    ("database_url", "age"), [("sqlite", 60), ("postgresql", 60), ("postgresql", 4)], indirect=["database_url"]
+)
 def test_outage(tmp_path: Path, database_url: str, request: pytest.FixtureRequest, age: int) -> None:
     postgresql = database_url.startswith("postgresql")
     server = request.getfixturevalue("postgresql") if postgresql else None

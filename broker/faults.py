@@ -21,6 +21,7 @@ POINTS = frozenset(
         "spool.write",  # before bytes of an object go to the disk
         "spool.sync",  # before the file is fsynced
         "spool.synced",  # file and folder are on stable storage, no row yet
+        "store.read",  # before a read of the database
         "store.commit",  # before the database commit
         "store.committed",  # after the commit, before anybody is told
         "dicom.answer",  # before a C-STORE response leaves

@@ -165,6 +165,7 @@ class WorklistSection(_Section):
     mpps_after: Hours = 24
     mpps_overdue: Literal["list", "discontinue"] = "list"
     closing_every: Seconds = 60
+    outage_copy_age: Annotated[float, Field(ge=0, le=7 * 86_400)] = 3600  # seconds; 0: no copy is kept
 
 
 class DeliverySection(_Section):

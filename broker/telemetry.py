@@ -162,6 +162,17 @@ QUERIES = Histogram(
     "broker_worklist_query_seconds", "Time of a worklist query",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )  # fmt: skip
+WORKLIST_COPY_AGE = Gauge(
+    "broker_worklist_copy_age_seconds", "Age of the copy of the worklist for outages of the database"
+)
+WORKLIST_COPY_QUERIES = Counter(
+    "broker_worklist_copy_queries", "Worklist queries while the database was away", ["outcome"]
+)
+SOURCE_IMPORTS = Counter("broker_worklist_source_imports", "Imports from other worklist servers", ["node", "outcome"])
+SOURCE_ITEMS = Counter("broker_worklist_source_items", "Items of other worklist servers", ["node", "outcome"])
+SOURCE_SUCCESS = Gauge(
+    "broker_worklist_source_success_timestamp_seconds", "When an import was last complete (Unix time)", ["node"]
+)
 INSTANCES_RECEIVED = Counter("broker_instances_received", "Objects accepted", ["outcome"])
 BYTES_RECEIVED = Counter("broker_bytes_received", "Bytes of accepted data sets")
 DELIVERIES = Counter("broker_deliveries", "Finished attempts by node and outcome", ["node", "outcome"])

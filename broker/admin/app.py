@@ -66,7 +66,7 @@ def _health(app: FastAPI, sources: Sources) -> None:
 
     @app.get("/health/ready", tags=["health"])
     async def ready() -> JSONResponse:
-        """200 when every listener accepts and the database can be read; `degraded` when writing or a worker fails."""
+        """200 when every listener accepts and the worklist answers; `degraded` when the database or a worker fails."""
         health, problems = await sources.readiness()
         return JSONResponse({"status": health, "problems": problems}, status_code=503 if health == "down" else 200)
 

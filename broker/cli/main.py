@@ -23,6 +23,8 @@ app.add_typer(mapping.app, name="mapping")
 app.add_typer(queue.app, name="queue")
 app.add_typer(mpps.app, name="mpps")
 app.add_typer(hl7.app, name="hl7")
+worklist = typer.Typer(no_args_is_help=True, help="The worklist of the modalities.")
+app.add_typer(worklist, name="worklist")
 
 Config = Annotated[
     Path | None,
@@ -68,6 +70,23 @@ def serve(config: Config = None) -> None:
         from broker.service.serve import serve as run
 
         code = run(settings)
+    except ConfigurationError as error:
+        raise _configuration_error(error) from None
+    sys.exit(code)
+
+
+@worklist.command("import")
+def worklist_import(
+    node: Annotated[str, typer.Argument(help="A node with role worklist.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would become of its items.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Take over the worklist of another server now, as its schedule does."""
+    from broker.cli.source import run
+
+    try:
+        code = run(node, config=config, dry=dry_run, as_json=as_json)
     except ConfigurationError as error:
         raise _configuration_error(error) from None
     sys.exit(code)

@@ -20,11 +20,13 @@ from broker.admin.app import create_app
 from broker.admin.holds import router as hold_routes
 from broker.admin.mappings import router as mapping_routes
 from broker.admin.mpps import router as mpps_routes
+from broker.admin.sources import router as source_routes
 from broker.admin.views import Sources
 from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
 from broker.delivery.mpps.lane import MppsDelivery
 from broker.errors import ConfigurationError
+from broker.orders import lifecycle
 from broker.orders.outbound import Ours
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
@@ -35,21 +37,25 @@ from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
 from broker.service.holds import HoldDesk
 from broker.service.housekeeping import Housekeeping
-from broker.service.imaging import Imaging
+from broker.service.imaging import COPY, Imaging
 from broker.service.mapping_desk import MappingDesk
 from broker.service.mappings import Mappings
 from broker.service.messaging import Messaging
 from broker.service.orders import OrderDesk
 from broker.service.performed import PerformedStepDesk
 from broker.service.site import compile_site, in_force
+from broker.service.sources import Sources as WorklistSources
 from broker.service.web import WebServer
 from broker.service.workers import Workers
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.remotes import Receivers, Remotes, tls_files
-from broker.store import jobs
+from broker.store import jobs, outage
 from broker.store.database import Database
+from broker.store.outage import CopyKeeper
 from broker.store.spool import Spool
+
+COPY_EVERY = 30.0  # seconds between two refreshes of the worklist's copy
 
 
 class Broker:
@@ -92,11 +98,13 @@ class Broker:
             settings, self.database, self.directory, site.rules, self._imaging, self._messaging, self._workers
         )
         sources = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
+        self._sources = WorklistSources(self.database, settings, self.directory.nodes, remotes)
         desk = MappingDesk(self.database, self.mappings, settings.zone(), settings.worklist.default_station)
         routers = [
             mapping_routes(desk),
             hold_routes(HoldDesk(self.database, self.dispatcher.wake)),
             mpps_routes(PerformedStepDesk(self.database, settings, self.directory.subscribers(), self.dispatcher.wake)),
+            source_routes(self._sources),
             orders.router(OrderDesk(self.database, settings, self.directory.subscribers())),
         ]
         app = create_app(sources, routers, token=settings.web.admin_token, body_limit=settings.limits.web_body)
@@ -110,6 +118,7 @@ class Broker:
         self._housekeeping.forget_appointments(settings.zone())
         self._closer = Closer(self.database, settings, self.directory, self.dispatcher.wake)
         self._housekeeping.close_steps(self._closer.run, settings.worklist.closing_every)
+        self._keep_copy()
         self._running: asyncio.Task[None] | None = None
 
     # --- parts -------------------------------------------------------------------------------------------
@@ -132,6 +141,16 @@ class Broker:
             f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}", concurrency,
         )  # fmt: skip
 
+    def _keep_copy(self) -> None:
+        """The worklist's copy for an outage of the database; without it, no file with patients stays behind."""
+        path, age = self._settings.service.data_dir / COPY, self._settings.worklist.outage_copy_age
+        if age:
+            keeper = CopyKeeper(self.database, path, lifecycle.OPEN)
+            self._stack.callback(keeper.close)
+            self._housekeeping.keep_copy(keeper, min(COPY_EVERY, age / 10))
+        else:
+            outage.discard(path)
+
     # --- life --------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -151,6 +170,7 @@ class Broker:
         self._running = asyncio.get_running_loop().create_task(self.dispatcher.run())
         self._running.add_done_callback(self._died)
         self._housekeeping.start()
+        self._sources.start()
         addresses = self.monitor.addresses()
         self._data.announce(addresses | {"pid": os.getpid()})
         telemetry.logger().info("service.ready", version=__version__, kind=self.database.dialect)
@@ -172,7 +192,9 @@ class Broker:
     async def stop(self, grace: float) -> None:
         """End within about `grace` seconds: doors, lanes, housekeeping, writer."""
         telemetry.logger().info("service.stopping")
-        await asyncio.gather(self._imaging.stop(grace), self._workers.stop(grace), self._messaging.stop(grace))
+        await asyncio.gather(
+            self._imaging.stop(grace), self._workers.stop(grace), self._messaging.stop(grace), self._sources.stop()
+        )
         await self.dispatcher.stop(grace)
         await self._delivery.close()
         await self._mpps.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker import __version__
 from broker.admin.views import Health, ListenerView, NodeView, Overview
-from broker.errors import BrokerError
+from broker.errors import BrokerError, Unavailable
 from broker.orders import notices
 from broker.routing.reception import lane_of
 from broker.routing.rules import RuleSet
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from broker.service.web import WebServer
     from broker.service.workers import Workers
 
+NOTHING = Counts({}, {}, [], {}, 0)
 FRESH = 2.0  # seconds for which counts are served again: a page reload costs no query
 
 
@@ -59,9 +60,10 @@ class Monitor:
         return found
 
     async def readiness(self) -> tuple[Health, list[str]]:
-        """`down` when a door is closed or the database cannot be read.
+        """`down` when a door is closed, or the database cannot be read and there is no copy of the worklist.
 
-        `degraded` when the last write failed, or a worker is away: its connections go to the others.
+        `degraded` when the worklist answers from its copy, when the last write failed, or a worker is away: its
+        connections go to the others.
         """
         problems = []
         if not self._imaging.accepting:
@@ -72,6 +74,13 @@ class Monitor:
             async with asyncio.timeout(5):
                 await asyncio.wrap_future(self._database.ping())
         except (BrokerError, TimeoutError):
+            age = await asyncio.to_thread(self._imaging.worklist_copy.age) if self._imaging.worklist_copy else None
+            if age is not None and not problems:
+                return "degraded", [
+                    f"the database cannot be read: the worklist answers from a copy of {_span(age)} ago, all else is"
+                    " refused",
+                    *self._workers.problems(),
+                ]
             problems.append("the database cannot be read")
         if problems:
             return "down", problems
@@ -81,9 +90,9 @@ class Monitor:
         return ("degraded" if problems else "ok"), problems
 
     async def overview(self) -> Overview:
-        """Counts of everything; raises StoreUnavailable while the database is away."""
+        """Counts of everything; while the database is away the last ones, and a problem that says so."""
         health, problems = await self.readiness()
-        numbers = await self._counts()
+        numbers = await self._counts(problems)
         lanes = {lane.name: lane for lane in numbers.lanes}
         queue: dict[str, int] = {}
         for lane in numbers.lanes:
@@ -101,11 +110,16 @@ class Monitor:
             default_action=f"send to {', '.join(rules.default_send)}" if action == "send" else action,
         )  # fmt: skip
 
-    async def _counts(self) -> Counts:
+    async def _counts(self, problems: list[str]) -> Counts:
         now = time.monotonic()
         if self._counted is None or now - self._counted[0] > FRESH:
-            self._counted = (now, await asyncio.wrap_future(self._database.read(counts)))
-        return self._counted[1]
+            try:
+                async with asyncio.timeout(5):
+                    self._counted = (now, await asyncio.wrap_future(self._database.read(counts)))
+            except (Unavailable, TimeoutError):
+                since = f"of {_span(now - self._counted[0])} ago" if self._counted else "not known"
+                problems.append(f"the numbers are {since}")
+        return self._counted[1] if self._counted else NOTHING
 
     def _listeners(self) -> list[ListenerView]:
         title = self._settings.dicom.ae_title
@@ -125,6 +139,10 @@ def _lanes(node: Node) -> list[str]:
     if node.kind == "hl7":
         return [notices.lane_of(node.name)]
     return [lane_of(node.name), f"{MPPS}:{node.name}", notification.lane_of(node.name)]
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _node(node: Node, known: dict[str, LaneState]) -> NodeView:

@@ -9,13 +9,16 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from broker import telemetry
+from broker.errors import StoreUnavailable
 from broker.routing import sweep
 from broker.site.directory import Directory
 from broker.store import appointments, idempotency, jobs, order_links
 from broker.store.database import Database
+from broker.store.outage import CopyKeeper
 from broker.store.spool import Spool
 
 KEEP_APPOINTMENTS = 30  # days
+COPY_SHARE = 20  # times as long as a refresh of the worklist's copy took is the least time to the next one
 
 
 class Housekeeping:
@@ -76,6 +79,27 @@ class Housekeeping:
             close()
 
         self._add("closing", work, every, first=datetime.now(UTC))
+
+    def keep_copy(self, keeper: CopyKeeper, seconds: float) -> None:
+        """What one process does for all: the worklist's copy for an outage of the database, made anew so often."""
+        state = {"made": time.monotonic(), "away": False, "next": 0.0}
+
+        def refresh() -> None:
+            began = time.monotonic()
+            if began < state["next"]:
+                return
+            try:
+                keeper.refresh()
+            except StoreUnavailable:
+                if not state["away"]:
+                    telemetry.logger().warning("worklist.copy_not_refreshed", duration=round(began - state["made"], 1))
+                state["away"] = True
+            else:
+                state["made"], state["away"] = began, False
+                state["next"] = began + COPY_SHARE * (time.monotonic() - began)
+            telemetry.WORKLIST_COPY_AGE.set(time.monotonic() - state["made"])
+
+        self._add("worklist-copy", refresh, seconds, first=datetime.now(UTC))
 
     def start(self) -> None:
         """Begin."""

@@ -22,10 +22,13 @@ from broker.site.directory import Directory, NodeAdmission
 from broker.site.knocking import KnockBook
 from broker.site.remotes import tls_files
 from broker.store.database import Database
+from broker.store.outage import WorklistCopy
 from broker.store.spool import Spool
 from broker.tls import TlsContexts
 from broker.worklist.mpps.scp import PerformedStepService
 from broker.worklist.scp import WorklistService
+
+COPY = "worklist-copy.db"  # in the data directory
 
 
 class Imaging:
@@ -47,6 +50,8 @@ class Imaging:
             database, spool, rules, settings.zone(), wake, small=settings.limits.small_object,
             subscribers=directory.subscribers(),
         )  # fmt: skip
+        age = settings.worklist.outage_copy_age
+        self.worklist_copy = WorklistCopy(settings.service.data_dir / COPY, age) if age else None
         self._storage = StorageService(reception, settings.dicom.private_sop_classes)
         self._performed = PerformedStepService(
             database, directory, settings.zone(), settings.worklist.charset, wake
@@ -68,8 +73,9 @@ class Imaging:
     def _door(self, host: str, port: int, tls: TlsContexts | None) -> Provider:
         settings, limits = self._settings, self._settings.limits
         worklist = WorklistService(
-            self._database, max_answers=settings.worklist.max_answers, charset=settings.worklist.charset
-        )
+            self._database, max_answers=settings.worklist.max_answers, charset=settings.worklist.charset,
+            copy=self.worklist_copy,
+        )  # fmt: skip
         queries = Service(
             frozenset({uids.MODALITY_WORKLIST}), uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
             {cmd.C_FIND_RQ: worklist.find},

@@ -22,6 +22,7 @@ from broker.errors import ConfigurationError
 from broker.setting_types import AETitle
 from broker.site.device import Device
 from broker.site.feedback import Feedback
+from broker.site.source import Source
 
 # `mpps` is passed on what modalities say of performed steps, `mpps-notification` is told that there is something new
 Role = Literal["modality", "destination", "ris", "mpps", "mpps-notification", "worklist"]
@@ -90,6 +91,7 @@ class _NodeTable(BaseModel):
     tls: NodeTls | None = None
     feedback: Feedback | None = None
     device: Device | None = None
+    source: Source | None = None
     certificate_name: Name | None = None
     certificate_sha256: Fingerprints = ()
     username: str | None = Field(default=None, min_length=1, max_length=1024)
@@ -118,6 +120,10 @@ class _NodeTable(BaseModel):
             raise ValueError("feedback: for an hl7 node with role ris")
         if self.device is not None and (self.kind != "dicom" or "modality" not in self.roles):
             raise ValueError("device: for a dicom node with role modality")
+        if "worklist" in self.roles and (self.kind != "dicom" or not self.host or not self.port):
+            raise ValueError("roles: a worklist is a dicom node with host and port")
+        if self.source is not None and "worklist" not in self.roles:
+            raise ValueError("source: for a dicom node with role worklist")
         if self.tls is not None and (not self.host or not self.port):
             raise ValueError("tls: for a node with host and port; a caller is bound by certificate_name")
         if self.tls is not None and self.host and not self.tls.server_name:
@@ -162,6 +168,7 @@ class Node:
     association_idle: float = 20
     feedback: Feedback | None = None
     device: Device | None = None
+    source: Source | None = None
 
     def sends_as(self, application: str, facility: str) -> bool:
         """Messages with this MSH-3 and MSH-4 are its own."""
@@ -201,7 +208,7 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
                 parsed.host or "", parsed.port or 0, frozenset(parsed.roles), parsed.associations,
                 parsed.tls, parsed.certificate_name or "", frozenset(parsed.certificate_sha256),
                 parsed.username or "", parsed.passcode or "", parsed.association_idle, parsed.feedback,
-                parsed.device,
+                parsed.device, parsed.source,
             )
         )  # fmt: skip
     return tuple(nodes)

@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, text
 
+from broker import faults
 from broker.errors import StoreUnavailable
 from broker.store import migrate
 from broker.store.engine import open_engine, translate
@@ -71,6 +72,7 @@ class Database:
 
         def run() -> T:
             try:
+                faults.point("store.read")
                 with self._read_engine.connect() as connection:
                     return query(connection, *args, **kwargs)
             except Exception as error:

@@ -94,6 +94,9 @@ def translate(error: BaseException) -> BaseException:
         return StoreUnavailable("the database is not available")
     if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _READ_ONLY:
         return StoreUnavailable("the database only reads at present")
+    # on SQLite the bare class says that the file is damaged or none of SQLite: nothing can be read, all else is a guess
+    if sqlite3.DatabaseError in (type(error), type(getattr(error, "orig", None))):
+        return StoreUnavailable("the database cannot be read")
     if isinstance(error, OSError | sqlite3.OperationalError | TimeoutError | PoolTimeout):
         return StoreUnavailable("the database is not available")
     return error

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field
 
-from broker.store import tables_mpps
+from broker.store import tables_mpps, tables_sources
 from broker.store import tables_orders as orders
 from broker.store.table_base import BIG, Base, table_of
 
@@ -172,6 +172,7 @@ appointment = table_of(orders.Appointment)
 mpps = table_of(tables_mpps.Mpps)
 mpps_message = table_of(tables_mpps.MppsMessage)
 mpps_link = table_of(tables_mpps.MppsLink)
+source_item = table_of(tables_sources.SourceItem)
 instance = table_of(Instance)
 content = table_of(Content)
 job = table_of(Job)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from broker import telemetry
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
 from broker.store.database import Database
-from broker.store.worklist import Found, search
+from broker.store.outage import WorklistCopy
+from broker.store.worklist import Criteria, Found, search
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.identifier import MAX_BYTES, decode_identifier
 from broker.worklist.match import matches
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SUCCESS, PENDING, PENDING_WARNING, CANCEL = 0x0000, 0xFF00, 0xFF01, 0xFE00
 OUT_OF_RESOURCES, IDENTIFIER_MISMATCH, UNABLE_TO_PROCESS = 0xA700, 0xA900, 0xC001
 PAGE = 200  # candidates of one statement
+PATIENCE, HURRY = 10.0, 2.0  # seconds for the database before the copy answers: at first, and once it was away
 INLINE = 16  # so few candidates, or bytes of an identifier below 4 KiB, are not worth a thread
 
 
@@ -36,14 +38,20 @@ class _Course:
     count: int = 0
     status: int = UNABLE_TO_PROCESS
     comment: str = ""
+    copied: bool = False  # answered from the copy, the database being away
     seen: set[int] = field(default_factory=set)  # a step rescheduled meanwhile must not come twice
 
 
 class WorklistService:
     """Answers worklist queries from the database."""
 
-    def __init__(self, database: Database, *, max_answers: int, charset: str) -> None:
-        """`max_answers` per query, then A700; `charset` of answers where the request's own set does not do."""
+    def __init__(self, database: Database, *, max_answers: int, charset: str, copy: WorklistCopy | None = None) -> None:
+        """`max_answers` per query, then A700; `charset` of answers where the request's own set does not do.
+
+        `copy`: what answers while the database is away.
+        """
+        self._copy = copy
+        self._patience = PATIENCE
         self._database = database
         self._max_answers = max_answers
         self._charset = charset
@@ -89,7 +97,7 @@ class WorklistService:
         while True:
             if request.cancelled:
                 return CANCEL
-            found = await asyncio.wrap_future(self._database.read(search, criteria, after, PAGE))
+            found = await self._page(criteria, after, course)
             fresh = [one for one in found if one.id not in course.seen]
             if len(fresh) <= INLINE:
                 answers = _prepare(fresh, query, encoder)
@@ -108,6 +116,28 @@ class WorklistService:
                 return CANCEL if request.cancelled else SUCCESS
             after = (found[-1].start_at, found[-1].id)
 
+    async def _page(self, criteria: Criteria, after: tuple[str, int] | None, course: _Course) -> list[Found]:
+        """The next candidates: of the database, of the copy while that is away or does not answer in time."""
+        read = self._database.read(search, criteria, after, PAGE)
+        if self._copy is None:
+            return await asyncio.wrap_future(read)
+        try:
+            async with asyncio.timeout(self._patience):
+                found = await asyncio.wrap_future(read)
+        except (Unavailable, TimeoutError):
+            self._patience = HURRY
+            try:
+                found = await asyncio.to_thread(self._copy.search, criteria, after, PAGE)
+            except Unavailable:
+                telemetry.WORKLIST_COPY_QUERIES.labels("refused").inc()
+                raise
+            if not course.copied:
+                telemetry.WORKLIST_COPY_QUERIES.labels("answered").inc()
+            course.copied = True
+            return found
+        self._patience = PATIENCE
+        return found
+
     def _log(self, request: Request, course: _Course, duration: float) -> None:
         query = course.query
         telemetry.logger().info(
@@ -117,6 +147,7 @@ class WorklistService:
             status=f"{course.status:04X}",
             duration=round(duration, 4),
             mode=",".join(query.named) if query else "",
+            state="copy" if course.copied else None,
             reason=",".join(query.remarks) if query and query.remarks else None,
         )
 

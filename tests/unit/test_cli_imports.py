@@ -19,6 +19,7 @@ from broker.cli.imports import dump, sheet
 from broker.cli.imports.items import Item
 from broker.errors import BadContent
 from broker.orders import document
+from broker.worklist.dataset import order as order_of
 from broker.worklist.identifier import Element
 
 HEAD = "accession;patient_id;name;Modality;station;date;time;description"
@@ -154,7 +155,7 @@ DUMP = b"""
 
 def test_a_dump_is_an_order() -> None:
     left_out: Counter[str] = Counter()
-    order = data_sets.order(dump.read(DUMP), left_out)
+    order = order_of(dump.read(DUMP), left_out)
     assert order == {
         "patient": {"PatientName": "Müller^Käthe", "PatientID": "a [b] #c"},
         "visit": {"MedicalAlerts": ["ONE", "TWO"], "ReferringPhysicianName": "HOUSE^GREG"},
@@ -208,7 +209,7 @@ def test_any_bytes_are_a_dump_or_refused(data: bytes) -> None:
     except BadContent:
         return
     assert all(isinstance(element, Element) for element in found.values())
-    data_sets.order(found, Counter())
+    order_of(found, Counter())
 
 
 SMALL = {
@@ -232,7 +233,7 @@ def test_worklist_files_of_any_uncompressed_syntax(syntax: str, tmp_path: Path) 
     else:
         dcmwrite(path, found, implicit_vr=False, little_endian=True)
     left_out: Counter[str] = Counter()
-    order = data_sets.order(data_sets.read(path), left_out)
+    order = order_of(data_sets.read(path), left_out)
     assert order["patient"] == {"PatientName": "山田^太郎", "PatientID": "P1"}
     assert order["procedures"] == [{"RequestedProcedureDescription": "Thorax", "steps": [{"Modality": "CT"}]}]
     assert left_out == {"StudyID": 1}

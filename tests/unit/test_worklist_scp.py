@@ -77,8 +77,8 @@ def _steps(count: int) -> list[Found]:
     ]
 
 
-def _run(request: _Request, database: _Database, max_answers: int = 1000) -> list[dict[str, Any]]:
-    service = WorklistService(database, max_answers=max_answers, charset="ISO_IR 192")  # type: ignore[arg-type]
+def _run(request: _Request, database: _Database, max_answers: int = 1000, copy: Any = None) -> list[dict[str, Any]]:
+    service = WorklistService(database, max_answers=max_answers, charset="ISO_IR 192", copy=copy)  # type: ignore[arg-type]
     with capture_logs() as logs:
         asyncio.run(service.find(request))  # type: ignore[arg-type]
     return logs
@@ -134,6 +134,43 @@ def test_database_down_is_never_an_empty_list() -> None:
     request = _Request({"AccessionNumber": ""})
     _run(request, _Database(error=StoreUnavailable("away")))
     assert request.sent == [(0xA700, None, "database not available")]
+
+
+class _Hanging(_Database):
+    """A database that does not answer."""
+
+    def read(self, *_: Any) -> Future[Any]:
+        return Future()
+
+
+class _Copy:
+    """The copy of a worklist, or none."""
+
+    def __init__(self, found: list[Found]) -> None:
+        self.found = found
+
+    def search(self, criteria: Criteria, after: tuple[str, int] | None, limit: int) -> list[Found]:
+        if not self.found:
+            raise StoreUnavailable("too old")
+        return [one for one in self.found if after is None or (one.start_at, one.id) > after][:limit]
+
+
+@pytest.mark.parametrize("database", [_Database(error=StoreUnavailable("away")), _Hanging()])
+@pytest.mark.parametrize("copied", [3, 0])
+def test_the_copy_answers_for_a_database_that_is_away_or_hangs(
+    database: _Database, copied: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scp, "PATIENCE", 0.05)
+    request = _Request({"AccessionNumber": ""})
+    logs = _run(request, database, copy=_Copy(_steps(copied)))
+    assert request.statuses() == ([0xFF00] * copied + [0x0000] if copied else [0xA700])
+    assert [line.get("state") for line in logs if line["event"] == "worklist.query"] == ["copy" if copied else None]
+
+
+def test_the_copy_is_not_asked_while_the_database_works() -> None:
+    request = _Request({"AccessionNumber": ""})
+    _run(request, _Database(_steps(1)), copy=_Copy(_steps(5)))
+    assert request.statuses() == [0xFF00, 0x0000]
 
 
 def test_defect_of_ours_is_unable_to_process_and_its_text_stays_inside() -> None:

@@ -22,6 +22,7 @@ from broker.orders.placing import OrderRefused, Placed
 from broker.service.control import user_name
 from broker.service.orders import OrderDesk
 from broker.settings import Settings
+from broker.worklist.dataset import order
 
 CHUNK = 200  # orders asked for at once
 CHUNK_BYTES = 512 * 1024
@@ -89,12 +90,12 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 def _read(path: Path, account: Account, encoding: str, skip_unknown: bool) -> Iterable[Item]:
     if part10.read(path) is not None or path.suffix.lower() == ".wl":
-        return [Item(path.name, dataset.order(dataset.read(path), account.left_out))]
+        return [Item(path.name, order(dataset.read(path), account.left_out))]
     if not path.is_file() or path.stat().st_size > sheet.MAX_FILE:
         raise BadContent(f"no file of at most {sheet.MAX_FILE} bytes", code="too-large")
     data = path.read_bytes()
     if dump.looks_like(data):
-        return [Item(path.name, dataset.order(dump.read(data), account.left_out))]
+        return [Item(path.name, order(dump.read(data), account.left_out))]
     return sheet.read(path.name, data, encoding, skip_unknown=skip_unknown)
 
 

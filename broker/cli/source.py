@@ -1,0 +1,88 @@
+"""`broker worklist import`: the running broker imports, or we do while none runs. Exit: 0 all in place, 1 not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import typer
+
+from broker import telemetry
+from broker.admin.sources import SourceReport
+from broker.cli import control
+from broker.errors import BrokerError, ConfigurationError, PeerFault
+from broker.service.loop import loop_factory
+from broker.service.site import compile_site, in_force
+from broker.service.sources import Sources
+from broker.settings import Settings, load
+from broker.site.remotes import Remotes, tls_files
+
+_ORDER = (
+    "created", "updated", "moved", "canceled", "unchanged", "ours", "ended", "kept", "missing", "repeated", "refused",
+    "unreadable",
+)  # fmt: skip
+_WORDS = {
+    "ours": "left as another sender has written them", "ended": "ended here already", "missing": "not there any more",
+    "moved": "found at another time", "canceled": "cancelled, being there no more", "kept": "kept nevertheless",
+    "repeated": "told twice",
+}  # fmt: skip
+
+
+def run(node: str, *, config: Path | None, dry: bool, as_json: bool) -> int:
+    """Exit code of `broker worklist import`: 0 all in place, 1 not all. Raises ConfigurationError."""
+    settings = load(config)
+    telemetry.configure("warning", "console", settings.log.identifiers)
+    try:
+        report = _import(settings, node, dry)
+    except ConfigurationError:
+        raise
+    except BrokerError as error:
+        typer.echo(f"{node}: {error}", err=True)
+        return 1
+    typer.echo(json.dumps(report.model_dump()) if as_json else summary(report))
+    return 0 if good(report) else 1
+
+
+def good(report: SourceReport) -> bool:
+    """The server told all it has, and all of it is in place."""
+    return report.complete and not report.outcomes.get("refused", 0)
+
+
+def summary(report: SourceReport) -> str:
+    """For people, one line for each outcome; without patients."""
+    state = "complete" if report.complete else f"not complete ({report.error or 'not all could be read'})"
+    lines = [f"{report.node}: {state}{', dry run: nothing was written' if report.dry_run else ''}"]
+    lines += [f"  {count:6} {_WORDS.get(kind, kind)}" for kind in _ORDER if (count := report.outcomes.get(kind, 0))]
+    lines += [f"  {count:6} × {reason}" for reason, count in sorted(report.reasons.items())]
+    if report.left_out:
+        lines.append("  orders do not keep: " + ", ".join(sorted(report.left_out)))
+    return "\n".join(lines)
+
+
+def _import(settings: Settings, node: str, dry: bool) -> SourceReport:
+    answer = control.call(settings, "POST", f"/api/v1/worklist/sources/{quote(node, safe='')}/import", {"dry_run": dry})
+    if answer is None:
+        return _alone(settings, node, dry)
+    if answer.status == 404:
+        raise _unknown(node)
+    if not answer.good:
+        raise PeerFault(f"the broker does not import: {answer.problem}")
+    return SourceReport.model_validate(answer.body)
+
+
+def _alone(settings: Settings, node: str, dry: bool) -> SourceReport:
+    """The same as the running broker does."""
+    with control.alone(settings) as database:
+        nodes = compile_site(*in_force(database, settings.service.site)).nodes
+        remotes = Remotes(settings.dicom.ae_title, nodes, tls_files(settings.dicom.tls), settings.service.site.parent)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            report = runner.run(Sources(database, settings, nodes, remotes).run(node, dry=dry))
+    if report is None:
+        raise _unknown(node)
+    return report
+
+
+def _unknown(node: str) -> ConfigurationError:
+    return ConfigurationError(f"{node}: no node with role worklist in the site that is in force")

@@ -1,0 +1,123 @@
+"""Imports from other worklist servers: each node on its own schedule, and by hand. In the first process only."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from broker import telemetry
+from broker.admin.sources import SourceReport
+from broker.dicom.user import Remote
+from broker.errors import Unavailable
+from broker.service.source_import import Account, SourceImport
+from broker.settings import Settings
+from broker.site.nodes import Node
+from broker.site.source import DEFAULT
+from broker.store import sourced
+from broker.store.database import Database
+
+LONGEST_PAUSE = 3600.0  # seconds between two tries of a server that fails
+BY_HAND = 100.0  # seconds; whoever waits for the answer waits no longer
+KEEP_DAYS = 30  # items that began before are forgotten; their orders stay
+
+
+class Sources:
+    """The nodes with role worklist."""
+
+    def __init__(
+        self, database: Database, settings: Settings, nodes: Sequence[Node], remotes: Callable[[Node], Remote]
+    ) -> None:
+        """`nodes` of the whole site; `remotes` says how we connect to one."""
+        self._database = database
+        self._settings = settings
+        self._subscribers = tuple(node for node in nodes if node.told)
+        self._remotes = remotes
+        self._nodes = {node.name: node for node in nodes if "worklist" in node.roles}
+        self._locks = {name: asyncio.Lock() for name in self._nodes}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin the schedules."""
+        self._tasks = [asyncio.create_task(self._schedule(node)) for node in self._nodes.values()]
+
+    async def stop(self) -> None:
+        """End them; what was handed to the database is committed or not, item by item."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def run(self, name: str, *, dry: bool) -> SourceReport | None:
+        """Import now; None for a node that is no worklist. Raises Unavailable while the database is away."""
+        node = self._nodes.get(name)
+        if node is None:
+            return None
+        account = await self._import(node, dry=dry, deadline=BY_HAND)
+        return SourceReport(
+            node=name, dry_run=dry, complete=account.complete, error=account.error, outcomes=dict(account.counts),
+            reasons=dict(account.reasons), left_out=dict(account.left_out),
+        )  # fmt: skip
+
+    async def _schedule(self, node: Node) -> None:
+        every = (node.source or DEFAULT).every
+        failures = 0
+        while True:
+            try:
+                account = await self._import(node)
+                failures = 0 if account.complete or not account.error else failures + 1
+            except Unavailable as error:
+                failures += 1
+                telemetry.logger().warning("source.unavailable", node=node.name, error=telemetry.describe(error))
+            except Exception as error:
+                failures += 1
+                telemetry.SOURCE_IMPORTS.labels(node.name, "defect").inc()
+                telemetry.logger().error("source.defect", node=node.name, error=telemetry.describe(error))
+            await asyncio.sleep(pause(every, failures))
+
+    async def _import(self, node: Node, *, dry: bool = False, deadline: float | None = None) -> Account:
+        source = node.source or DEFAULT
+        remote = replace(self._remotes(node), response_timeout=source.timeout)
+        if source.calling_ae:
+            remote = replace(remote, calling_ae=source.calling_ae)
+        work = SourceImport(
+            self._database, node, remote, self._settings.zone(), self._settings.worklist.default_station,
+            self._subscribers,
+        )  # fmt: skip
+        async with self._locks[node.name]:
+            began = time.perf_counter()
+            account = await work.run(dry=dry, deadline=deadline)
+            if not dry:
+                await self._forget(node)
+        _tell(account, time.perf_counter() - began)
+        return account
+
+    async def _forget(self, node: Node) -> None:
+        days = KEEP_DAYS + (node.source or DEFAULT).days_back
+        before = datetime.now(self._settings.zone()) - timedelta(days=days)
+        await asyncio.wrap_future(self._database.submit(sourced.forget, node.name, before.strftime("%Y%m%d%H%M%S")))
+
+
+def pause(every: float, failures: int) -> float:
+    """Seconds to the next import: longer and longer while the server fails."""
+    return min(every * 2.0 ** min(failures, 20), max(every, LONGEST_PAUSE))
+
+
+def _tell(account: Account, duration: float) -> None:
+    outcome = "complete" if account.complete else "failed" if account.error else "partial"
+    if not account.dry:
+        telemetry.SOURCE_IMPORTS.labels(account.node, outcome).inc()
+        for kind, count in account.counts.items():
+            telemetry.SOURCE_ITEMS.labels(account.node, kind).inc(count)
+        if account.complete:
+            telemetry.SOURCE_SUCCESS.labels(account.node).set_to_current_time()
+    log = telemetry.logger().info if account.complete else telemetry.logger().warning
+    log(
+        "source.imported", node=account.node, state=outcome, count=account.counts.total(), code=account.error or None,
+        mode=" ".join(f"{kind}:{count}" for kind, count in sorted(account.counts.items())),
+        duration=round(duration, 3),
+    )  # fmt: skip

@@ -1,0 +1,139 @@
+"""Asking another worklist server: identifiers of queries, and what its answers are as orders. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from broker.errors import BadContent
+from broker.orders import document
+from broker.orders.values import Document, OrderChange
+from broker.site.source import Source
+from broker.worklist.answer import AnswerEncoder
+from broker.worklist.attributes import SPECIFIC_CHARACTER_SET, START_DATE, STATIONS, STEP_SEQUENCE, WORKLIST, Attribute
+from broker.worklist.dataset import order
+from broker.worklist.identifier import IMPLICIT_VR_LITTLE_ENDIAN, decode_identifier
+from broker.worklist.query import Query
+from broker.worklist.wanted import Wanted
+
+UNUSABLE = frozenset({"item-too-large", "item-unusable", "no-key"})  # codes of items that were read
+MAX_ITEM = 128 * 1024  # bytes of an item as an order document
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The days asked for, both included, as DICOM DA."""
+
+    first: str
+    last: str
+
+    @classmethod
+    def around(cls, source: Source, today: date) -> Window:
+        """The window of a source on a day of the site."""
+        ends = (today - timedelta(days=source.days_back), today + timedelta(days=source.days_ahead))
+        return cls(*(day.strftime("%Y%m%d") for day in ends))
+
+    def holds(self, start_at: str) -> bool:
+        """A start `YYYYMMDDHHMMSS` lies in it."""
+        return self.first <= start_at[:8] <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An item of another server. `key` names it there, `digest` tells whether it has changed."""
+
+    key: str
+    study_instance_uid: str
+    accession: str
+    step_id: str
+    start_at: str
+    digest: bytes
+    change: OrderChange
+
+
+def keys(source: Source, window: Window) -> Iterator[Document]:
+    """The keys of each query that an import asks."""
+    for station in source.stations or ("",):
+        for modality in source.modalities or ("",):
+            step = {START_DATE: f"{window.first}-{window.last}", STATIONS: [station], "Modality": modality}
+            yield {STEP_SEQUENCE: [{keyword: value for keyword, value in step.items() if value not in ("", [""])}]}
+
+
+def keys_of(key: str) -> Document:
+    """The keys of a query for one item alone, at whatever time it is now (`key` as in an offer)."""
+    kind, number, step_id = key.split("|", 2)
+    step = {"ScheduledProcedureStepID": step_id} if step_id else {}
+    return {"StudyInstanceUID" if kind == "study" else "AccessionNumber": number, STEP_SEQUENCE: [step]}
+
+
+def identifier(wanted: Document, transfer_syntax: str) -> bytes:
+    """The identifier of a query: these keys, and all that a worklist may tell as return keys."""
+    query = Query((), _EVERYTHING)
+    return AnswerEncoder(query, transfer_syntax, "ISO_IR 192").encode(_itemised(wanted, WORKLIST))
+
+
+def _everything(table: Mapping[int, Attribute]) -> tuple[Wanted, ...]:
+    return tuple(Wanted(one.tag, one.vr, one.keyword, _everything(one.children)) for one in table.values())
+
+
+_EVERYTHING = _everything(WORKLIST)
+
+
+def _itemised(given: Document, table: Mapping[int, Attribute]) -> dict[str, Any]:
+    """With one item in each sequence that has none: what is in it is asked for (PS3.4 C.2.2.2.6)."""
+    found = dict(given)
+    for one in table.values():
+        if one.vr == "SQ":
+            items: list[Any] = found.get(one.keyword) or [{}]
+            found[one.keyword] = [_itemised(item, one.children) for item in items]
+    return found
+
+
+def read(data: bytes, transfer_syntax: str, source: Source, left_out: Counter[str]) -> Document:
+    """An answer as an order document. Raises BadContent, whose text holds no values."""
+    found = decode_identifier(data, transfer_syntax)
+    if not found.charset and source.charset:
+        found = decode_identifier(_charset(source.charset, transfer_syntax) + data, transfer_syntax)
+    made = order(found.elements, left_out)
+    if source.issuer and made["patient"].get("PatientID"):
+        made["patient"].setdefault("IssuerOfPatientID", source.issuer)
+    return made
+
+
+def _charset(term: str, transfer_syntax: str) -> bytes:
+    """The element that an answer should have begun with."""
+    value = term.encode("ascii") + b" " * (len(term) & 1)
+    head = struct.pack("<HH", SPECIFIC_CHARACTER_SET >> 16, SPECIFIC_CHARACTER_SET & 0xFFFF)
+    if transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN:
+        return head + struct.pack("<I", len(value)) + value
+    return head + b"CS" + struct.pack("<H", len(value)) + value
+
+
+def offer(made: Document) -> Offer:
+    """An order document as it is offered. Raises BadContent, whose text holds paths and no values."""
+    text = json.dumps(made, sort_keys=True, ensure_ascii=False)
+    if len(text) > MAX_ITEM:
+        raise BadContent("item too large", code="item-too-large")
+    conversion = document.convert(made, ())
+    if not conversion.usable:
+        wrong = [f"{one.location}: {one.text}" for one in conversion.findings if one.is_error]
+        raise BadContent("; ".join(wrong[:5]), code="item-unusable")
+    change = conversion.changes[0]
+    assert isinstance(change, OrderChange)
+    procedure = change.procedures[0]
+    step = procedure.steps[0]
+    uid = procedure.study_instance_uid
+    if not uid and not change.accession:
+        raise BadContent("neither StudyInstanceUID nor AccessionNumber: nothing to know it by again", code="no-key")
+    name = f"study|{uid}" if uid else f"accession|{change.accession}"
+    start = str(step.attributes.get(START_DATE, "")) + str(step.attributes.get("ScheduledProcedureStepStartTime", ""))
+    return Offer(
+        f"{name}|{step.step_id}", uid, change.accession, step.step_id, f"{start[:14]:0<14}" if start else "",
+        hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), change,
+    )  # fmt: skip

@@ -24,6 +24,7 @@ from broker.site.remotes import tls_files
 from broker.store.database import Database
 from broker.store.spool import Spool
 from broker.tls import TlsContexts
+from broker.worklist.negotiation import negotiate
 from broker.worklist.scp import WorklistService
 
 
@@ -64,11 +65,12 @@ class Imaging:
     def _door(self, host: str, port: int, tls: TlsContexts | None) -> Provider:
         settings, limits = self._settings, self._settings.limits
         worklist = WorklistService(
-            self._database, max_answers=settings.worklist.max_answers, charset=settings.worklist.charset
-        )
+            self._database, max_answers=settings.worklist.max_answers, charset=settings.worklist.charset,
+            zone=settings.zone(),
+        )  # fmt: skip
         queries = Service(
             frozenset({uids.MODALITY_WORKLIST}), uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
-            {cmd.C_FIND_RQ: worklist.find},
+            {cmd.C_FIND_RQ: worklist.find}, negotiate=negotiate,
         )  # fmt: skip
         verification = Service(
             frozenset({uids.VERIFICATION}),

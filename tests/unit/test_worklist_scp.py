@@ -51,10 +51,13 @@ class _Data:
 
 
 class _Request:
-    def __init__(self, keys: dict[Any, Any], *, cancel_after: int | None = None, lose_after: int | None = None) -> None:
+    def __init__(
+        self, keys: dict[Any, Any], *, cancel_after: int | None = None, lose_after: int | None = None,
+        extended: dict[str, bytes] | None = None,
+    ) -> None:  # fmt: skip
         self.command = SimpleNamespace(message_id=7)
         self.context = SimpleNamespace(abstract_syntax="1.2.840.10008.5.1.4.31", transfer_syntax=IMPLICIT)
-        self.peer = SimpleNamespace(calling_ae="CT01", called_ae="BROKER", address="127.0.0.1")
+        self.peer = SimpleNamespace(calling_ae="CT01", called_ae="BROKER", address="127.0.0.1", extended=extended or {})
         self.data = _Data(encoded(keys))
         self.cancelled = cancel_after == 0
         self.sent: list[tuple[int, bytes | None, str]] = []

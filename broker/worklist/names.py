@@ -5,8 +5,8 @@ marks that make another letter do (voiced kana, Thai tone marks), and a syllable
 
 Fuzzy (byte 3 of extended negotiation, K.4.1.1.3.1): what matches literally matches still. Beyond that the words of a
 component group come in any order, and each word asked for must be like one of the stored words: the same, its
-beginning (one letter or more), alike in sound (Metaphone; Soundex and not too different in letters), or alike in
-letters (Jaro-Winkler 0.92 and above). Umlauts and other scripts are compared in ASCII, ideographs by themselves.
+beginning (one letter or more), alike in letters (Jaro-Winkler 0.92 and above), or alike in sound (the same Soundex or
+Metaphone) and not too different in letters (0.72: Jane is not John). Umlauts and other scripts are compared in ASCII, ideographs by themselves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from broker.worklist.transliterate import to_ascii
 
 MAX_WORDS = 16  # of one group, in either name; more are left out of fuzzy matching
 _LONGEST = 64
-_ALIKE, _NOT_TOO_DIFFERENT = 0.92, 0.7
+_ALIKE, _NOT_TOO_DIFFERENT = 0.92, 0.72
 _BREAKS = re.compile(r"[\s^=,.'’\-]+")
 
 
@@ -114,10 +114,9 @@ def _similar(asked: str, stored: str) -> bool:
         return True
     if not (asked.isascii() and asked.isalpha() and stored.isascii() and stored.isalpha()) or len(asked) < 2:
         return False
-    sound = jellyfish.metaphone(asked)
-    if sound and sound == jellyfish.metaphone(stored):
-        return True
     likeness = jellyfish.jaro_winkler_similarity(asked, stored)
-    if likeness >= _ALIKE:
-        return True
-    return likeness >= _NOT_TOO_DIFFERENT and jellyfish.soundex(asked) == jellyfish.soundex(stored)
+    if likeness >= _ALIKE or likeness < _NOT_TOO_DIFFERENT:
+        return likeness >= _ALIKE
+    return jellyfish.soundex(asked) == jellyfish.soundex(stored) or (
+        jellyfish.metaphone(asked) == jellyfish.metaphone(stored)
+    )

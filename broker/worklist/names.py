@@ -6,7 +6,8 @@ marks that make another letter do (voiced kana, Thai tone marks), and a syllable
 Fuzzy (byte 3 of extended negotiation, K.4.1.1.3.1): what matches literally matches still. Beyond that the words of a
 component group come in any order, and each word asked for must be like one of the stored words: the same, its
 beginning (one letter or more), alike in letters (Jaro-Winkler 0.92 and above), or alike in sound (the same Soundex or
-Metaphone) and not too different in letters (0.72: Jane is not John). Umlauts and other scripts are compared in ASCII, ideographs by themselves.
+Metaphone) and not too different in letters (0.72: Jane is not John). Umlauts and other scripts are compared in ASCII,
+ideographs by themselves.
 """
 
 from __future__ import annotations

@@ -13,11 +13,13 @@ from pydicom import dcmread
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
+from pynetdicom import AE
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from support.peers import association
 from support.site import Mllp, Site, order
 from support.talker import Talker, talker
 from support.tools import node_modules, run
-from support.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, dataset
+from support.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, TIME, dataset
 from support.worklist_table import ROWS
 
 from broker.dicom import uids
@@ -241,3 +243,37 @@ def test_dcmtk_converts_every_name(script: str, site: Site, tmp_path: Path) -> N
         shown = name if converts else name.split("=")[0]
         assert f"[{shown}" in printed.stdout, printed.stdout
         assert not re.search("^[WEF]: ", printed.stdout, re.MULTILINE), printed.stdout
+
+
+def _negotiated(site: Site, offered: bytes, keys: dict[Any, Any]) -> tuple[bytes | None, list[Dataset]]:
+    """The answer to extended negotiation, and what a query finds then."""
+    asked = SOPClassExtendedNegotiation()
+    asked.sop_class_uid = UID(uids.MODALITY_WORKLIST)
+    asked.service_class_application_information = offered
+    ae = AE("NEGOTIATES")
+    ae.add_requested_context(uids.MODALITY_WORKLIST, IMPLICIT)
+    made = ae.associate("127.0.0.1", site.dicom, ae_title="BROKER", ext_neg=[asked])
+    try:
+        assert made.is_established
+        answers = {str(uid): information for uid, information in made.acceptor.sop_class_extended.items()}
+        found = list(made.send_c_find(dataset({"AccessionNumber": "", **keys}), uids.MODALITY_WORKLIST))
+        assert found[-1][0].Status == 0
+        return answers.get(uids.MODALITY_WORKLIST), [answer for _, answer in found[:-1]]
+    finally:
+        made.release()
+
+
+def test_what_pynetdicom_negotiates_holds_for_its_association(site: Site) -> None:
+    """Fuzzy names, the time zone of the device, empty values: only where they were asked for."""
+    alike = {"PatientName": "MUELLER^KETHE", SPS: [{STATION: "CT01"}]}
+    answer, found = _negotiated(site, b"\1\1\1", alike)
+    assert (answer, _accessions(found)) == (b"\1\1\1", {"A1"})
+    assert _negotiated(site, b"\1\1\0\1", alike) == (b"\1\1\0\1", [])
+    early = {"TimezoneOffsetFromUTC": "+0000", SPS: [{STATION: "CT01", DATE: "20260312", TIME: "090000"}]}
+    answer, found = _negotiated(site, b"\1\1\0\1", early)
+    assert (answer, _accessions(found)) == (b"\1\1\0\1", {"A1"})
+    assert (found[0].TimezoneOffsetFromUTC, found[0][SPS][0][TIME].value) == ("+0000", "090000")
+    assert _negotiated(site, b"\1\1\1", early)[1] == []
+    empty = {"AdmittingDiagnosesDescription": '""', SPS: [{STATION: "CT01"}]}
+    answer, found = _negotiated(site, b"\1\1\0\0\0\1\1", empty)
+    assert (answer, _accessions(found)) == (b"\1\1\0\0\0\1\1", {"A1"})

@@ -20,6 +20,7 @@ from broker.worklist.transliterate import name_to_ascii, to_ascii
 from broker.worklist.wanted import Wanted
 
 _TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_ONE_ITEM = frozenset({STEP_SEQUENCE, "RequestedProcedureCodeSequence"})  # PS3.4 table K.6-1, remarks
 _ITEM = struct.Struct("<HHI")
 _SHORT_LIMIT = 0xFFFE  # longest value of a VR with a 16-bit length
 
@@ -79,7 +80,7 @@ class _Writer:
 
     def _sequence(self, wanted: Wanted, value: Any) -> bytes:
         stored = [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-        if wanted.keyword == STEP_SEQUENCE:
+        if wanted.keyword in _ONE_ITEM:
             stored = stored[:1]
         out = bytearray()
         for item in stored:

@@ -25,7 +25,7 @@ from support.worklist_rows import insert_documents
 
 from broker.store.database import Database
 
-CAP, STEPS = scaled(1000, 10_000), scaled(2500, 100_000)
+CAP, STEPS = scaled(500, 10_000), scaled(1200, 100_000)
 
 
 def asked(port: int, keys: dict[Any, Any]) -> tuple[list[Dataset], int]:

@@ -26,6 +26,7 @@ from broker.store.outage import WorklistCopy
 from broker.store.spool import Spool
 from broker.tls import TlsContexts
 from broker.worklist.mpps.scp import PerformedStepService
+from broker.worklist.negotiation import negotiate
 from broker.worklist.scp import WorklistService
 
 COPY = "worklist-copy.db"  # in the data directory
@@ -75,10 +76,11 @@ class Imaging:
         worklist = WorklistService(
             self._database, max_answers=settings.worklist.max_answers, charset=settings.worklist.charset,
             copy=self.worklist_copy,
+            zone=settings.zone(),
         )  # fmt: skip
         queries = Service(
             frozenset({uids.MODALITY_WORKLIST}), uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
-            {cmd.C_FIND_RQ: worklist.find},
+            {cmd.C_FIND_RQ: worklist.find}, negotiate=negotiate,
         )  # fmt: skip
         verification = Service(
             frozenset({uids.VERIFICATION}),

@@ -11,14 +11,16 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from broker.worklist.attributes import SPECIFIC_CHARACTER_SET, STEP_SEQUENCE
+from broker.worklist.attributes import SPECIFIC_CHARACTER_SET, STEP_SEQUENCE, TIMEZONE
 from broker.worklist.charset import DEFAULT, Charset, lookup
 from broker.worklist.identifier import IMPLICIT_VR_LITTLE_ENDIAN, LONG_VRS
 from broker.worklist.query import Query
+from broker.worklist.timezone import offset_text
 from broker.worklist.transliterate import name_to_ascii, to_ascii
 from broker.worklist.wanted import Wanted
 
 _TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_ONE_ITEM = frozenset({STEP_SEQUENCE, "RequestedProcedureCodeSequence"})  # PS3.4 table K.6-1, remarks
 _ITEM = struct.Struct("<HHI")
 _SHORT_LIMIT = 0xFFFE  # longest value of a VR with a 16-bit length
 
@@ -29,6 +31,7 @@ class AnswerEncoder:
     def __init__(self, query: Query, transfer_syntax: str, charset: str) -> None:
         """`charset`: the character set for answers that the request's own one cannot hold, or if it names none."""
         self._wanted = query.wanted
+        self._offset = "" if query.offset is None else offset_text(query.offset)
         self._implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
         own = lookup(query.charset) if query.charset else None
         self._charsets = [own] if own is not None and own != DEFAULT else []
@@ -38,10 +41,10 @@ class AnswerEncoder:
         """The identifier of one answer, in the transfer syntax and a character set that holds it."""
         for charset in self._charsets:
             try:
-                return _Writer(charset, self._implicit).identifier(document, self._wanted)
+                return _Writer(charset, self._implicit).identifier(document, self._wanted, self._offset)
             except UnicodeEncodeError:
                 continue
-        return _Writer(self._last, self._implicit, lossy=True).identifier(document, self._wanted)
+        return _Writer(self._last, self._implicit, lossy=True).identifier(document, self._wanted, self._offset)
 
 
 class _Writer:
@@ -51,8 +54,10 @@ class _Writer:
         self._lossy = lossy
         self._plain = True  # only ASCII so far
 
-    def identifier(self, document: Mapping[str, Any], wanted: Sequence[Wanted]) -> bytes:
+    def identifier(self, document: Mapping[str, Any], wanted: Sequence[Wanted], offset: str) -> bytes:
         parts = [(one.tag, self._attribute(document, one)) for one in wanted]
+        if offset:
+            parts.append((TIMEZONE, self._element(TIMEZONE, "SH", offset.encode("ascii"))))
         if not self._plain:
             terms = "\\".join(self._charset.terms).encode("ascii")
             parts.append((SPECIFIC_CHARACTER_SET, self._element(SPECIFIC_CHARACTER_SET, "CS", terms)))
@@ -75,7 +80,7 @@ class _Writer:
 
     def _sequence(self, wanted: Wanted, value: Any) -> bytes:
         stored = [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-        if wanted.keyword == STEP_SEQUENCE:
+        if wanted.keyword in _ONE_ITEM:
             stored = stored[:1]
         out = bytearray()
         for item in stored:

@@ -15,6 +15,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from broker.orders import attributes
 
 SPECIFIC_CHARACTER_SET = 0x00080005
+TIMEZONE = 0x00080201
 STEP_SEQUENCE = "ScheduledProcedureStepSequence"
 STATIONS = "ScheduledStationAETitle"
 START_DATE = "ScheduledProcedureStepStartDate"
@@ -23,8 +24,8 @@ STATUS = "ScheduledProcedureStepStatus"
 VISIBLE = ("SCHEDULED", "ARRIVED", "READY")  # what a query sees that asks for no status
 
 # Recognition code, Query/Retrieve level, time zone: neither matched nor returned, and no reason for a warning.
-# The time zone must never be sent empty, and our times are the local wall clock of the site.
-IGNORED = frozenset({0x00080001, 0x00080052, 0x00080201, SPECIFIC_CHARACTER_SET})
+# The time zone must never be sent empty; answers have it where the device's own was agreed on (`timezone`).
+IGNORED = frozenset({0x00080001, 0x00080052, TIMEZONE, SPECIFIC_CHARACTER_SET})
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,27 +35,41 @@ class Charset:
     numbers: tuple[str, ...] = ()
 
     def decode(self, data: bytes, *, name: bool = False) -> str:
-        """Text of a whole element; what cannot be decoded is read as Latin-1. `name`: VR PN."""
+        """Text of a whole element; what cannot be decoded is read as Latin-1. `name`: VR PN.
+
+        A peer that leaves out escapes of the one set it names besides ASCII is understood.
+        """
         if ESC not in data or not self.numbers:
-            return _decode(data, self.codec)
+            return self._base(data)
         return "".join(self._fragments(data, b"\\^=\t\n\f\r" if name else b"\\\t\n\f\r"))
+
+    def _base(self, data: bytes) -> str:
+        """Decode by value 1, or where that is ASCII and the bytes are not, by the first other set they fit."""
+        if self.codec == "ascii" and not data.isascii():
+            for number in self.numbers:
+                if number in _G1:
+                    try:
+                        return data.decode(_G1[number][0])
+                    except UnicodeDecodeError:
+                        continue
+        return _decode(data, self.codec)
 
     def _fragments(self, data: bytes, delimiters: bytes) -> list[str]:
         """Decode between escapes; a delimiter brings back the set of value 1 (PS3.5 6.1.2.5.3)."""
         head, *rest = data.split(ESC)
-        out = [_decode(head, self.codec)]
+        out = [self._base(head)]
         for fragment in rest:
             escape = next((e for e in _ESCAPES if (ESC + fragment).startswith(e)), None)
             if escape is None:
-                out.append(_decode(fragment, self.codec))
+                out.append(self._base(fragment))
                 continue
             number, body = _ESCAPES[escape], fragment[len(escape) - 1 :]
             if number in _G0:
                 out.append(_decode(escape + body, _G0[number][0]))
                 continue
-            codec = {"6": self.codec, "14": "shift_jis"}.get(number) or _G1[number][0]
             end = next((i for i, byte in enumerate(body) if byte in delimiters), len(body))
-            out += [_decode(body[:end], codec), _decode(body[end:], self.codec)]
+            codec = "shift_jis" if number == "14" else _G1[number][0] if number in _G1 else ""
+            out += [_decode(body[:end], codec) if codec else self._base(body[:end]), self._base(body[end:])]
         return out
 
     def encode(self, value: str, *, name: bool = False) -> bytes:

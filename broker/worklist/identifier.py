@@ -17,6 +17,7 @@ from pydicom.datadict import dictionary_VR
 from broker.errors import BadContent
 from broker.worklist.attributes import SPECIFIC_CHARACTER_SET
 from broker.worklist.charset import DEFAULT, LATIN_1, Charset, lookup
+from broker.worklist.refusal import BadKey
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 8
@@ -123,9 +124,9 @@ class _Reader:
             known = _dictionary_vr(tag)
             sequence = known == "SQ" or vr == "SQ" or length == _UNDEFINED
             if known and length and sequence != (known == "SQ"):
-                raise BadContent("items in an attribute that is no sequence", code="sequence-not-expected")
+                raise BadKey("items in an attribute that is no sequence", tag, code="sequence-not-expected")
             if known == "SQ" and length and vr not in ("", "SQ", "UN"):
-                raise BadContent("text in an attribute that is a sequence", code="sequence-expected")
+                raise BadKey("text in an attribute that is a sequence", tag, code="sequence-expected")
             if sequence:
                 items, position = self._items(position, length, end, implicit or vr == "UN", depth, charset)
                 found[tag] = Element(tag, "SQ", "", items)

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.orders.answer import HELD
-from broker.orders.names import fold
 from broker.worklist.attributes import START_DATE, START_TIME, STATUS, STEP_SEQUENCE, VISIBLE
-from broker.worklist.query import Key, NameKey, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
+from broker.worklist.names import FuzzyKey, NameKey, fuzzy_fits, name_fits
+from broker.worklist.query import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
 from broker.worklist.times import stored_date, stored_time
 
 Document = Mapping[str, Any]
+_NOTHING = " \0^="  # a value of nothing else is empty
 
 
 def matches(document: Document, query: Query) -> bool:
@@ -48,7 +49,12 @@ def _fits(document: Document, key: Key) -> bool:
         return any(all(_fits(item, inner) for inner in key.keys) for item in items(document, key.keyword))
     if isinstance(key, StartKey):
         return _starts(document, key)
-    return any(_value_fits(value, key) for value in values(document, key.keyword))
+    stored = values(document, key.keyword)
+    if isinstance(key, EmptyKey):
+        return not any(value.strip(_NOTHING) for value in stored) or (
+            key.otherwise is not None and _fits(document, key.otherwise)
+        )
+    return any(_value_fits(value, key) for value in stored)
 
 
 def _starts(step: Document, key: StartKey) -> bool:
@@ -57,27 +63,13 @@ def _starts(step: Document, key: StartKey) -> bool:
     return bool(day and clock) and key.span.holds(stored_date(day) + clock)
 
 
-def _value_fits(value: str, key: TextKey | NameKey | SpanKey) -> bool:
+def _value_fits(value: str, key: TextKey | NameKey | FuzzyKey | SpanKey) -> bool:
     if isinstance(key, NameKey):
-        return _name_fits(value, key)
+        return name_fits(value, key)
+    if isinstance(key, FuzzyKey):
+        return fuzzy_fits(value, key)
     if isinstance(key, SpanKey):
         plain = stored_date(value) if key.vr == "DA" else stored_time(value)
         return bool(plain) and any(span.holds(plain) for span in key.spans)
     plain = normalise(key.vr, value)
     return bool(plain) and (plain in key.exact or any(pattern.matches(plain) for pattern in key.patterns))
-
-
-def _name_fits(value: str, key: NameKey) -> bool:
-    """PS3.4 C.2.2.2.1: case, accents and the kind of component group do not count for names."""
-    groups = fold(value).split("=")
-    for name in key.names:
-        if len(name) == 1:
-            pattern = name[0]
-            if pattern is not None and any(group and pattern.matches(group) for group in groups):
-                return True
-        elif any(name) and all(
-            pattern is None or (i < len(groups) and groups[i] != "" and pattern.matches(groups[i]))
-            for i, pattern in enumerate(name)
-        ):
-            return True
-    return False

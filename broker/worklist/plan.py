@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from broker.orders.names import fold
 from broker.store.worklist import Criteria, Words
 from broker.worklist.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE, VISIBLE
-from broker.worklist.query import Key, NameKey, Query, SequenceKey, SpanKey, StartKey, TextKey
+from broker.worklist.names import NameKey
+from broker.worklist.query import Key, Query, SequenceKey, SpanKey, StartKey, TextKey
 from broker.worklist.times import Span
+from broker.worklist.timezone import widened
 
 MAX_WORDS = 64  # more values in one key are left to the matcher
 _LONGEST = 64  # characters of a prefix; SQLite bounds patterns, and a shorter prefix is still a superset
@@ -21,6 +24,8 @@ def plan(query: Query) -> Criteria:
     step_keys: tuple[Key, ...] = sequence.keys if isinstance(sequence, SequenceKey) else ()
     step = {key.keyword: key for key in step_keys if not isinstance(key, StartKey)}
     start_from, start_until = _start(step_keys)
+    if query.offset is not None:
+        start_from, start_until = widened(start_from, earlier=True), widened(start_until, earlier=False)
     return Criteria(
         statuses=_statuses(step.get(STATUS)) if query.asks_status else VISIBLE,
         stations=_words(step.get(STATIONS)),
@@ -50,11 +55,11 @@ def _words(key: Key | None) -> Words | None:
 
 
 def _names(key: Key | None) -> tuple[str, ...] | None:
-    """One folded beginning per name, of its first group that is given."""
+    """One folded beginning per name, of its first group that is given; folded as the column is (coarser)."""
     if not isinstance(key, NameKey):
         return None
     groups = (next((pattern for pattern in name if pattern is not None), None) for name in key.names)
-    found = tuple(group.prefix[:_LONGEST] if group is not None else "" for group in groups)
+    found = tuple(fold(group.prefix)[:_LONGEST] if group is not None else "" for group in groups)
     return found if all(found) and _storable(found) else None
 
 

@@ -9,17 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from broker.errors import BadContent
-from broker.orders.names import fold
 from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
-from broker.worklist.attributes import IGNORED, START_DATE, START_TIME, STATUS, STEP_SEQUENCE, WORKLIST, Attribute
+from broker.worklist.attributes import (
+    IGNORED,
+    START_DATE,
+    START_TIME,
+    STATUS,
+    STEP_SEQUENCE,
+    TIMEZONE,
+    WORKLIST,
+    Attribute,
+)
+from broker.worklist.charset import lookup
 from broker.worklist.identifier import Element, Identifier
+from broker.worklist.names import FuzzyKey, NameKey, fold_name, name_pattern, name_words
+from broker.worklist.negotiation import BASELINE, Agreed
+from broker.worklist.refusal import BadKey
 from broker.worklist.times import Span, date_span, time_span
+from broker.worklist.timezone import offset_minutes
 from broker.worklist.wanted import Wanted, everything
 
 MAX_CHOICES = 64  # patterns, names or ranges in one key; lists of plain values are not limited
 _WILD = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})
 _UNDIVIDED = frozenset({"LT", "ST", "UT", "UR"})  # a backslash is text
+_EMPTY = '""'  # matches what has no value, where that was agreed on
 _LEADING_BLANKS = frozenset({"LT", "ST", "UT", "UC", "UR"})  # where they are part of the value
 
 
@@ -31,17 +44,6 @@ class TextKey:
     vr: str
     exact: frozenset[str]
     patterns: tuple[Wildcard, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NameKey:
-    """A person name: any of `names`, each a folded pattern per component group.
-
-    One group is tried against all groups of the stored name; several go by position, empty ones aside.
-    """
-
-    keyword: str
-    names: tuple[tuple[Wildcard | None, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,15 @@ class SequenceKey:
     keys: tuple[Key, ...]
 
 
-Key = TextKey | NameKey | SpanKey | StartKey | SequenceKey
+@dataclass(frozen=True, slots=True)
+class EmptyKey:
+    """No value at all, or what `otherwise` says (empty value matching, PS3.4 C.2.2.2 of later editions)."""
+
+    keyword: str
+    otherwise: TextKey | NameKey | FuzzyKey | SpanKey | None = None
+
+
+Key = TextKey | NameKey | FuzzyKey | SpanKey | EmptyKey | StartKey | SequenceKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +92,47 @@ class Query:
     asks_status: bool = False  # false: only open steps are seen
     named: tuple[str, ...] = ()  # keywords of the keys that have values
     remarks: tuple[str, ...] = ()  # liberties the device took
+    offset: int | None = None  # minutes from UTC in which it asks and reads, where that was agreed on
+    said_offset: int | None = None  # what it says without such an agreement: heeded by nobody
 
 
 @dataclass(slots=True)
 class _Notes:
+    agreed: Agreed
     supported: bool = True
     named: list[str] = field(default_factory=list)
     remarks: set[str] = field(default_factory=set)
 
 
-def parse(identifier: Identifier) -> Query:
-    """The query of an identifier. Raises BadContent, without values in its text, for keys that cannot be read."""
-    notes = _Notes()
+def parse(identifier: Identifier, agreed: Agreed = BASELINE) -> Query:
+    """The query of an identifier, read by what was `agreed` on for the association.
+
+    Raises BadContent, without values in its text, for keys that cannot be read.
+    """
+    notes = _Notes(agreed)
     keys, wanted = _level(identifier.elements, WORKLIST, notes, "")
+    offset, said = _offset(identifier, notes)
+    if identifier.charset and lookup(identifier.charset) is None:
+        notes.remarks.add("unknown-charset")
     return Query(
         keys, wanted, identifier.charset, notes.supported, STATUS in notes.named,
-        tuple(dict.fromkeys(notes.named)), tuple(sorted(notes.remarks)),
+        tuple(dict.fromkeys(notes.named)), tuple(sorted(notes.remarks)), offset, said,
     )  # fmt: skip
+
+
+def _offset(identifier: Identifier, notes: _Notes) -> tuple[int | None, int | None]:
+    """The offset agreed on, and one that is only said. Raises BadKey for one that was agreed on and is none."""
+    element = identifier.elements.get(TIMEZONE)
+    text = element.text.strip(" \0") if element else ""
+    if not text:
+        return None, None
+    if notes.agreed.timezone:
+        return offset_minutes(text), None
+    try:
+        return None, offset_minutes(text)
+    except BadKey:
+        notes.remarks.add("bad-offset")
+        return None, None
 
 
 def _level(
@@ -138,7 +172,7 @@ def _sequence(element: Element, attribute: Attribute, notes: _Notes) -> tuple[Ke
     if len(element.items) > 1:
         notes.remarks.add("several-items")
     if not attribute.matched:
-        deaf = _Notes()  # read for what to return, not for matching
+        deaf = _Notes(notes.agreed)  # read for what to return, not for matching
         keys, wanted = _level(item, attribute.children, deaf, attribute.keyword)
         notes.supported = notes.supported and deaf.supported and not keys
         keys = ()
@@ -152,34 +186,39 @@ def _value(element: Element, attribute: Attribute, notes: _Notes) -> list[Key]:
     """The condition of one key: none for universal matching (no value, or a lone `*`)."""
     vr, keyword = attribute.vr, attribute.keyword
     raw = [element.text] if vr in _UNDIVIDED else element.text.split("\\")
-    parts = [part for part in (normalise(vr, part) for part in raw) if part and (vr != "PN" or fold(part))]
+    parts = [part for part in (normalise(vr, part) for part in raw) if part and (vr != "PN" or fold_name(part))]
     if not parts or any(not part.strip("*") for part in parts):
         return []
-    if not attribute.matched:
-        notes.supported = False
+    empty = _EMPTY in parts
+    if not attribute.matched or (empty and not notes.agreed.empty_values):
+        notes.supported = False  # two quotation marks are never a value to look for
         return []
     notes.named.append(keyword)
-    if len(parts) > 1 and vr != "UI":
+    if len(parts) > 1 and vr != "UI" and not notes.agreed.multiple_values:
         notes.remarks.add("list-of-values")
+    if not empty:
+        return [_condition(vr, keyword, parts, notes)]
+    rest = [part for part in parts if part != _EMPTY]
+    return [EmptyKey(keyword, _condition(vr, keyword, rest, notes) if rest else None)]
+
+
+def _condition(vr: str, keyword: str, parts: list[str], notes: _Notes) -> TextKey | NameKey | FuzzyKey | SpanKey:
     if vr in ("DA", "TM"):
         read = date_span if vr == "DA" else time_span
-        return [SpanKey(keyword, vr, tuple(read(part, keyword) for part in _few(parts)))]
+        return SpanKey(keyword, vr, tuple(read(part, keyword) for part in _few(parts, keyword)))
     if vr == "PN":
-        return [NameKey(keyword, tuple(_name(part) for part in _few(parts)))]
+        literal = NameKey(keyword, tuple(name_pattern(part) for part in _few(parts, keyword)))
+        words = tuple(name_words(part) for part in parts) if notes.agreed.fuzzy_names else ()
+        return FuzzyKey(keyword, literal, words) if words else literal
     wild = [part for part in parts if vr in _WILD and has_wildcard(part)]
     exact = frozenset(parts).difference(wild)
-    return [TextKey(keyword, vr, exact, tuple(compile_wildcard(part) for part in _few(wild)))]
+    return TextKey(keyword, vr, exact, tuple(compile_wildcard(part) for part in _few(wild, keyword)))
 
 
-def _few(parts: list[str]) -> list[str]:
+def _few(parts: list[str], keyword: str) -> list[str]:
     if len(parts) > MAX_CHOICES:
-        raise BadContent("too many values in one key", code="too-many-values")
+        raise BadKey("too many values in one key", keyword, code="too-many-values")
     return parts
-
-
-def _name(text: str) -> tuple[Wildcard | None, ...]:
-    groups = fold(text).split("=")
-    return tuple(compile_wildcard(group) if group else None for group in groups)
 
 
 def _combined(keys: list[Key]) -> list[Key]:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING
 
 from broker import telemetry
@@ -17,8 +18,11 @@ from broker.store.worklist import Criteria, Found, search
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.identifier import MAX_BYTES, decode_identifier
 from broker.worklist.match import matches
+from broker.worklist.negotiation import Agreed, agreed
 from broker.worklist.plan import plan
 from broker.worklist.query import Query, parse
+from broker.worklist.refusal import BadKey
+from broker.worklist.timezone import differs, in_offset
 
 if TYPE_CHECKING:
     from broker.dicom.request import Request
@@ -39,22 +43,27 @@ class _Course:
     status: int = UNABLE_TO_PROCESS
     comment: str = ""
     copied: bool = False  # answered from the copy, the database being away
+    offending: int = 0  # tag of the key that could not be read
     seen: set[int] = field(default_factory=set)  # a step rescheduled meanwhile must not come twice
 
 
 class WorklistService:
     """Answers worklist queries from the database."""
 
-    def __init__(self, database: Database, *, max_answers: int, charset: str, copy: WorklistCopy | None = None) -> None:
+    def __init__(
+        self, database: Database, *, max_answers: int, charset: str, zone: tzinfo = UTC,
+        copy: WorklistCopy | None = None,
+    ) -> None:  # fmt: skip
         """`max_answers` per query, then A700; `charset` of answers where the request's own set does not do.
 
-        `copy`: what answers while the database is away.
+        `zone`: of the site, whose wall clock the orders hold. `copy`: what answers while the database is away.
         """
         self._copy = copy
         self._patience = PATIENCE
         self._database = database
         self._max_answers = max_answers
         self._charset = charset
+        self._zone = zone
 
     async def find(self, request: Request) -> None:
         """Handle one C-FIND: pending answers, then the final status.
@@ -70,6 +79,7 @@ class WorklistService:
             raise
         except BadContent as error:
             course.status, course.comment = IDENTIFIER_MISMATCH, str(error)[:64]
+            course.offending = error.tag if isinstance(error, BadKey) else 0
         except Unavailable as error:
             telemetry.logger().warning("worklist.unavailable", error=telemetry.describe(error))
             course.status, course.comment = OUT_OF_RESOURCES, "database not available"
@@ -79,14 +89,15 @@ class WorklistService:
         duration = time.perf_counter() - started
         telemetry.QUERIES.observe(duration)
         self._log(request, course, duration)
-        await request.respond(course.status, comment=course.comment)
+        await request.respond(course.status, comment=course.comment, offending=course.offending)
 
     async def _understand(self, request: Request) -> Query:
         data = await request.data.read_all(MAX_BYTES)
         syntax = request.context.transfer_syntax
+        options = agreed(request.peer.extended.get(request.context.abstract_syntax))
         if len(data) < 4096:
-            return _read(data, syntax)
-        return await asyncio.to_thread(_read, data, syntax)
+            return _read(data, syntax, options)
+        return await asyncio.to_thread(_read, data, syntax, options)
 
     async def _answer(self, request: Request, query: Query, course: _Course) -> int:
         """Send the matches; the final status."""
@@ -100,9 +111,9 @@ class WorklistService:
             found = await self._page(criteria, after, course)
             fresh = [one for one in found if one.id not in course.seen]
             if len(fresh) <= INLINE:
-                answers = _prepare(fresh, query, encoder)
+                answers = _prepare(fresh, query, encoder, self._zone)
             else:
-                answers = await asyncio.to_thread(_prepare, fresh, query, encoder)
+                answers = await asyncio.to_thread(_prepare, fresh, query, encoder, self._zone)
             for step, data in answers:
                 if request.cancelled:
                     return CANCEL
@@ -140,6 +151,9 @@ class WorklistService:
 
     def _log(self, request: Request, course: _Course, duration: float) -> None:
         query = course.query
+        remarks = list(query.remarks) if query else []
+        if query is not None and query.said_offset is not None and differs(query.said_offset, self._zone):
+            remarks.append("other-timezone")
         telemetry.logger().info(
             "worklist.query",
             calling_ae=request.peer.calling_ae,
@@ -148,15 +162,15 @@ class WorklistService:
             duration=round(duration, 4),
             mode=",".join(query.named) if query else "",
             state="copy" if course.copied else None,
-            reason=",".join(query.remarks) if query and query.remarks else None,
+            reason=",".join(remarks) or None,
         )
 
 
-def _read(data: bytes, transfer_syntax: str) -> Query:
-    return parse(decode_identifier(data, transfer_syntax))
+def _read(data: bytes, transfer_syntax: str, options: Agreed) -> Query:
+    return parse(decode_identifier(data, transfer_syntax), options)
 
 
-def _prepare(found: Sequence[Found], query: Query, encoder: AnswerEncoder) -> list[tuple[int, bytes]]:
+def _prepare(found: Sequence[Found], query: Query, encoder: AnswerEncoder, zone: tzinfo) -> list[tuple[int, bytes]]:
     """Ids and encoded answers of those candidates that match.
 
     A step whose document cannot be used is left out with an error in the log: it must not hide all others.
@@ -165,6 +179,8 @@ def _prepare(found: Sequence[Found], query: Query, encoder: AnswerEncoder) -> li
     for one in found:
         try:
             document = json.loads(one.answer)
+            if query.offset is not None:
+                document = in_offset(document, zone, query.offset)
             if matches(document, query):
                 answers.append((one.id, encoder.encode(document)))
         except Exception as error:

@@ -30,5 +30,6 @@ PixelMed 2022 provider    yes      yes     yes     yes     yes    none          
 
 Every storage SOP class in every transfer syntax of PS3.6, and an object of each syntax byte by byte, pass between
 pynetdicom and both of our sides (`test_syntaxes`); DCMTK and Orthanc get what they know. Roles, window, identity,
-extended negotiation and C-CANCEL: `test_negotiation`.
+extended negotiation and C-CANCEL: `test_negotiation`. Queries as devices send them, and names of many scripts:
+`test_worklist_queries`.
 """

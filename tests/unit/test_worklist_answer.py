@@ -85,6 +85,14 @@ def test_one_item_in_the_step_sequence_always() -> None:
     assert len(_answer({SPS: []}, stored)[SPS].value) == 1
 
 
+def test_one_procedure_code_and_any_number_of_protocol_codes() -> None:
+    codes = [{"CodeValue": "ONE"}, {"CodeValue": "TWO"}]
+    stored = document(RequestedProcedureCodeSequence=codes, step={"ScheduledProtocolCodeSequence": codes})
+    found = _answer({"RequestedProcedureCodeSequence": [], SPS: [{"ScheduledProtocolCodeSequence": []}]}, stored)
+    assert [item.CodeValue for item in found.RequestedProcedureCodeSequence] == ["ONE"]
+    assert [item.CodeValue for item in found[SPS][0].ScheduledProtocolCodeSequence] == ["ONE", "TWO"]
+
+
 def test_time_zone_and_level_are_never_sent_empty() -> None:
     keys = {"TimezoneOffsetFromUTC": "", "QueryRetrieveLevel": "", "PatientID": ""}
     assert _keywords(_answer(keys, document())) == {"PatientID"}

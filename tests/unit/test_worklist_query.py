@@ -167,3 +167,19 @@ def test_plan_leaves_what_sql_cannot_do() -> None:
     assert criteria.statuses == ("SCHEDULED", "ARRIVED", "READY")
     assert plan(query({SPS: [{"ScheduledProcedureStepStatus": "STARTED"}]})).statuses == ("STARTED",)
     assert plan(query({SPS: [{"ScheduledProcedureStepStatus": "S*"}]})).statuses is None
+
+
+@pytest.mark.parametrize(
+    ("terms", "data", "text"),
+    [
+        ("\\ISO 2022 IR 58", b"Wang=\xcd\xf5^\xd0\xa1\xb6\xab", "Wang=王^小东"),
+        ("\\ISO 2022 IR 149", b"Hong=\xfb\xf3^\xd1\xce\xd4\xd7", "Hong=洪^吉洞"),
+        ("\\ISO 2022 IR 149", b"\x1b$)C\xfb\xf3^\xd1\xce\xd4\xd7", "洪^吉洞"),
+        ("\\ISO 2022 IR 149", b"\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7", "洪^吉洞"),
+        ("ISO_IR 100", b"M\xfcller", "Müller"),
+        ("", b"M\xfcller", "Müller"),
+    ],
+)
+def test_escapes_that_a_peer_left_out_are_understood(terms: str, data: bytes, text: str) -> None:
+    found = decode_identifier(_element(0x00080005, terms.encode()) + _element(0x00100010, data), IMPLICIT)
+    assert found.elements[0x00100010].text == text

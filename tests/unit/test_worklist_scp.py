@@ -51,16 +51,21 @@ class _Data:
 
 
 class _Request:
-    def __init__(self, keys: dict[Any, Any], *, cancel_after: int | None = None, lose_after: int | None = None) -> None:
+    def __init__(
+        self, keys: dict[Any, Any], *, cancel_after: int | None = None, lose_after: int | None = None,
+        extended: dict[str, bytes] | None = None,
+    ) -> None:  # fmt: skip
         self.command = SimpleNamespace(message_id=7)
         self.context = SimpleNamespace(abstract_syntax="1.2.840.10008.5.1.4.31", transfer_syntax=IMPLICIT)
-        self.peer = SimpleNamespace(calling_ae="CT01", called_ae="BROKER", address="127.0.0.1")
+        self.peer = SimpleNamespace(calling_ae="CT01", called_ae="BROKER", address="127.0.0.1", extended=extended or {})
         self.data = _Data(encoded(keys))
         self.cancelled = cancel_after == 0
         self.sent: list[tuple[int, bytes | None, str]] = []
+        self.offending = 0
         self._cancel_after, self._lose_after = cancel_after, lose_after
 
     async def respond(self, status: int, data: bytes | None = None, *, comment: str = "", offending: int = 0) -> None:
+        self.offending = offending
         if self._lose_after == len(self.sent):
             raise ConnectionLost
         self.sent.append((status, data, comment))
@@ -194,6 +199,7 @@ def test_impossible_date_names_the_key_and_not_the_value() -> None:
     logs = _run(request, _Database(_steps(1)))
     assert request.statuses() == [0xA900]
     assert "ScheduledProcedureStepStartDate" in request.sent[0][2]
+    assert request.offending == 0x00400002
     assert "20261399" not in str(logs) + str(request.sent)
 
 
@@ -220,3 +226,19 @@ def test_no_patient_data_in_the_log() -> None:
     assert line["mode"] == "PatientName,Modality" or line["mode"] == "Modality,PatientName"
     assert line["reason"] == "list-of-values"
     assert "DOE" not in str(logs).upper().replace("MODE", "")
+
+
+WORKLIST = "1.2.840.10008.5.1.4.31"
+
+
+@pytest.mark.parametrize(("offer", "count"), [(b"\1\1\1", 3), (b"\1\1\0\1", 0), (None, 0)])
+def test_names_that_sound_alike_are_found_by_who_negotiated_it(offer: bytes | None, count: int) -> None:
+    request = _Request({"PatientName": "DOE^JAYNE"}, extended={WORKLIST: offer} if offer else None)
+    _run(request, _Database(_steps(3)))
+    assert request.statuses() == [0xFF00] * count + [0]
+
+
+def test_an_offset_that_nobody_agreed_on_is_remarked_where_it_differs() -> None:
+    for offset, remark in (("+0000", None), ("+0900", "other-timezone")):  # the fake site is at UTC
+        (line,) = _run(_Request({"TimezoneOffsetFromUTC": offset}), _Database())
+        assert line["reason"] == remark

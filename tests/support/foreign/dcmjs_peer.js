@@ -194,6 +194,13 @@ const work = {
     send(target, called, [statuses(request, answer, (r) => (r.hasDataset()
       ? `\t${r.getDataset().getElement('AccessionNumber')}\t${r.getDataset().getElement('PatientID')}` : ''))], answer);
   },
+  query: (answer, target, called, syntax, keys) => { // a worklist query of any keys, as JSON; the answers in full
+    const request = new requests.CFindRequest();
+    request.setAffectedSopClassUid(SopClass.ModalityWorklistInformationModelFind);
+    request.setDataset(new Dataset(JSON.parse(keys), syntax));
+    send(target, called, [statuses(request, answer, (r) => (r.hasDataset()
+      ? `\t${JSON.stringify(r.getDataset().getElements())}` : ''))], answer);
+  },
   move: (answer, target, called, destination, study) => send(target, called,
     [statuses(requests.CMoveRequest.createStudyMoveRequest(destination, study), answer, counts)], answer),
   get: (answer, target, called, study) => send(target, called,

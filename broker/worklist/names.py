@@ -1,0 +1,123 @@
+"""Person names in queries: literal matching without case and accents, and fuzzy matching where a device negotiates it.
+
+Literal (PS3.4 C.2.2.2.1): what is insensitive is ours to choose. Case, compatibility forms and accents do not count;
+marks that make another letter do (voiced kana, Thai tone marks), and a syllable of Hangul is one character.
+
+Fuzzy (byte 3 of extended negotiation, K.4.1.1.3.1): what matches literally matches still. Beyond that the words of a
+component group come in any order, and each word asked for must be like one of the stored words: the same, its
+beginning (one letter or more), alike in letters (Jaro-Winkler 0.92 and above), or alike in sound (the same Soundex or
+Metaphone) and not too different in letters (0.72: Jane is not John). Umlauts and other scripts are compared in ASCII,
+ideographs by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+import jellyfish
+
+from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
+from broker.worklist.transliterate import to_ascii
+
+MAX_WORDS = 16  # of one group, in either name; more are left out of fuzzy matching
+_LONGEST = 64
+_ALIKE, _NOT_TOO_DIFFERENT = 0.92, 0.72
+_BREAKS = re.compile(r"[\s^=,.'’\-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class NameKey:
+    """A person name: any of `names`, each a folded pattern per component group.
+
+    One group is tried against all groups of the stored name; several go by position, empty ones aside.
+    """
+
+    keyword: str
+    names: tuple[tuple[Wildcard | None, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FuzzyKey:
+    """A person name to be matched by likeness: any of `names`, each the words of its component groups."""
+
+    keyword: str
+    literal: NameKey
+    names: tuple[tuple[tuple[str, ...], ...], ...]
+
+
+def fold_name(name: str) -> str:
+    """A name as it is compared: without case, accents, padding of components and trailing `^` and `=`."""
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    plain = unicodedata.normalize("NFC", "".join(c for c in plain if not _accent(c))).casefold()
+    groups = ("^".join(part.strip() for part in group.split("^")).rstrip("^") for group in plain.split("="))
+    return "=".join(groups).rstrip("=")
+
+
+@lru_cache(4096)
+def _accent(char: str) -> bool:
+    """Marks above and below letters (classes 200 and up, 1) and the points of Hebrew and Arabic (10 to 35)."""
+    kind = unicodedata.combining(char)
+    return kind >= 200 or kind == 1 or 10 <= kind <= 35
+
+
+def name_pattern(text: str) -> tuple[Wildcard | None, ...]:
+    """The pattern of each component group; None for an empty one. Raises BadContent for one beyond all reason."""
+    return tuple(compile_wildcard(group) if group else None for group in fold_name(text).split("="))
+
+
+def name_words(text: str) -> tuple[tuple[str, ...], ...]:
+    """The words of each component group that has any."""
+    groups = (_words(group) for group in fold_name(text).split("="))
+    return tuple(words for words in groups if words)
+
+
+def name_fits(value: str, key: NameKey) -> bool:
+    """PS3.4 C.2.2.2.1: case, accents and the kind of component group do not count for names."""
+    groups = fold_name(value).split("=")
+    for name in key.names:
+        if len(name) == 1:
+            pattern = name[0]
+            if pattern is not None and any(group and pattern.matches(group) for group in groups):
+                return True
+        elif any(name) and all(
+            pattern is None or (i < len(groups) and groups[i] != "" and pattern.matches(groups[i]))
+            for i, pattern in enumerate(name)
+        ):
+            return True
+    return False
+
+
+def fuzzy_fits(value: str, key: FuzzyKey) -> bool:
+    """True for a name that matches literally or is like one of those asked for."""
+    if name_fits(value, key.literal):
+        return True
+    stored = name_words(value)
+    return any(name and all(any(_like(asked, words) for words in stored) for asked in name) for name in key.names)
+
+
+def _like(asked: tuple[str, ...], stored: tuple[str, ...]) -> bool:
+    return all(any(_similar(word, other) for other in stored) for word in asked)
+
+
+def _words(group: str) -> tuple[str, ...]:
+    found = (to_ascii(word) or word for word in _BREAKS.split(group) if word)
+    return tuple(word[:_LONGEST] for word in found)[:MAX_WORDS]
+
+
+@lru_cache(65536)
+def _similar(asked: str, stored: str) -> bool:
+    if has_wildcard(asked):
+        return compile_wildcard(asked).matches(stored)
+    if stored.startswith(asked):
+        return True
+    if not (asked.isascii() and asked.isalpha() and stored.isascii() and stored.isalpha()) or len(asked) < 2:
+        return False
+    likeness = jellyfish.jaro_winkler_similarity(asked, stored)
+    if likeness >= _ALIKE or likeness < _NOT_TOO_DIFFERENT:
+        return likeness >= _ALIKE
+    return jellyfish.soundex(asked) == jellyfish.soundex(stored) or (
+        jellyfish.metaphone(asked) == jellyfish.metaphone(stored)
+    )

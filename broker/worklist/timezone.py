@@ -1,0 +1,100 @@
+"""Timezone query adjustment (byte 4 of extended negotiation): a device that asks and reads in an offset of its own.
+
+Orders hold the local wall clock of the site. Where the adjustment was agreed on and the request names an offset
+(0008,0201), a step is looked at through that offset, dates and times alike, and the answer says so (PS3.4 K.4.1.1.3,
+PS3.3 C.12.1.1.8). Dates without a time are calendar dates and stay. A step is looked at and answered in one way only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
+
+from broker.worklist.attributes import START_DATE, START_TIME, STEP_SEQUENCE, TIMEZONE
+from broker.worklist.refusal import BadKey
+
+_OFFSET = re.compile(r"([+-])(\d\d)(\d\d)")
+_FARTHEST = timedelta(hours=27)  # between two offsets of the world, and an hour of summer time
+_PAIRS = (
+    (START_DATE, START_TIME), ("ScheduledProcedureStepEndDate", "ScheduledProcedureStepEndTime"),
+    ("StudyDate", "StudyTime"), ("IssueDateOfImagingServiceRequest", "IssueTimeOfImagingServiceRequest"),
+    ("AdmittingDate", "AdmittingTime"),
+)  # fmt: skip
+
+
+def offset_minutes(text: str) -> int:
+    """The offset of `+HHMM` or `-HHMM` in minutes. Raises BadKey for what is none (-1200 to +1400)."""
+    found = _OFFSET.fullmatch(text)
+    minutes = int(found[2]) * 60 + int(found[3]) if found and int(found[3]) < 60 else -1
+    if found is None or minutes < 0 or text == "-0000":
+        raise BadKey("bad offset: TimezoneOffsetFromUTC", TIMEZONE, code="bad-offset")
+    minutes = -minutes if found[1] == "-" else minutes
+    if not -12 * 60 <= minutes <= 14 * 60:
+        raise BadKey("bad offset: TimezoneOffsetFromUTC", TIMEZONE, code="bad-offset")
+    return minutes
+
+
+def offset_text(minutes: int) -> str:
+    """The value of (0008,0201)."""
+    hours, rest = divmod(abs(minutes), 60)
+    return f"{'-' if minutes < 0 else '+'}{hours:02}{rest:02}"
+
+
+def differs(minutes: int, zone: tzinfo) -> bool:
+    """True when the site's clocks show another offset now."""
+    return datetime.now(UTC).astimezone(zone).utcoffset() != timedelta(minutes=minutes)
+
+
+def in_offset(document: Mapping[str, Any], zone: tzinfo, minutes: int) -> dict[str, Any]:
+    """A document, its dates and times in the site's `zone`, as read in another offset."""
+    there = timezone(timedelta(minutes=minutes))
+    found = _pairs(document, zone, there)
+    steps = document.get(STEP_SEQUENCE)
+    if isinstance(steps, list):
+        found[STEP_SEQUENCE] = [_pairs(step, zone, there) if isinstance(step, Mapping) else step for step in steps]
+    return found
+
+
+def _pairs(item: Mapping[str, Any], zone: tzinfo, there: tzinfo) -> dict[str, Any]:
+    found = dict(item)
+    for day, clock in _PAIRS:
+        moment = _moment(item.get(day), item.get(clock))
+        if moment is None:
+            continue
+        try:
+            moved = moment.replace(tzinfo=zone).astimezone(there)
+        except OverflowError:  # at the ends of the calendar
+            continue
+        found[day] = moved.date().isoformat().replace("-", "")
+        fraction = str(item[clock]).partition(".")[2]
+        found[clock] = moved.strftime("%H%M%S") + (f".{fraction}" if fraction else "")
+    return found
+
+
+def _moment(day: object, clock: object) -> datetime | None:
+    """Date and time of a stored pair; None unless both are there and are such."""
+    date = str(day or "").strip(" \0").replace(".", "")
+    time = str(clock or "").strip(" \0").replace(":", "").partition(".")[0]
+    if len(date) != 8 or len(time) not in (2, 4, 6):
+        return None
+    time = time.ljust(6, "0")
+    try:  # a leap second shows as the second before it
+        return datetime(  # noqa: DTZ001 -- the wall clock of the site
+            int(date[:4]), int(date[4:6]), int(date[6:]), int(time[:2]), int(time[2:4]), min(int(time[4:]), 59)
+        )
+    except ValueError:
+        return None
+
+
+def widened(bound: str | None, *, earlier: bool) -> str | None:
+    """A bound of a search, `YYYYMMDDHHMMSS[.f]`, moved so far that no zone of the world is left out; None: no bound."""
+    moment = _moment(bound[:8], bound[8:14]) if bound else None
+    if moment is None or bound is None:
+        return None
+    try:
+        moved = moment - _FARTHEST if earlier else moment + _FARTHEST
+    except OverflowError:
+        return None
+    return moved.isoformat().replace("-", "").replace(":", "").replace("T", "") + bound[14:]

@@ -1,0 +1,27 @@
+"""A PostgreSQL that is away for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+
+@contextmanager
+def refusing(database_url: str) -> Iterator[None]:
+    """This database ends all its connections and takes no new ones until the end of the block."""
+    server, _, name = database_url.replace("postgresql+psycopg", "postgresql").partition("?")[0].rpartition("/")
+    admin = database_url.replace("postgresql+psycopg", "postgresql").replace(f"{server}/{name}", f"{server}/postgres")
+
+    def allow(connections: bool) -> None:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS {connections}")
+            if not connections:
+                connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+
+    allow(False)
+    try:
+        yield
+    finally:
+        allow(True)

@@ -13,12 +13,14 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from broker import __version__, telemetry
 from broker.admin import orders
 from broker.admin.app import create_app
 from broker.admin.holds import router as hold_routes
 from broker.admin.mappings import router as mapping_routes
+from broker.admin.nodes import router as node_routes
 from broker.admin.views import Sources
 from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
@@ -36,6 +38,7 @@ from broker.service.imaging import Imaging
 from broker.service.mapping_desk import MappingDesk
 from broker.service.mappings import Mappings
 from broker.service.messaging import Messaging
+from broker.service.nodes import NodeDesk, Nodes
 from broker.service.orders import OrderDesk
 from broker.service.site import compile_site, in_force
 from broker.service.web import WebServer
@@ -79,7 +82,9 @@ class Broker:
             Ours(settings.hl7.application, settings.hl7.facility), settings.zone(),
         )  # fmt: skip
         self.dispatcher = self._dispatcher()
-        self._imaging = Imaging(settings, self.database, self.directory, site.rules, self.spool, self.dispatcher.wake)
+        self._imaging = Imaging(
+            settings, self.database, self.directory, site.rules, self.spool, self.dispatcher.wake, data.log_key()
+        )
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(settings, self.database, self.directory, self.mappings.profiles)
         self._workers = Workers(data.lock, self.dispatcher.wake, fail)
@@ -88,9 +93,12 @@ class Broker:
         )
         sources = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
         desk = MappingDesk(self.database, self.mappings, settings.zone(), settings.worklist.default_station)
+        nodes = Nodes(self.database, self.directory)
+        fresh = partial(self._imaging.write_behind, everything=True)
         routers = [
             mapping_routes(desk),
             hold_routes(HoldDesk(self.database, self.dispatcher.wake)),
+            node_routes(NodeDesk(self.database, self.directory, nodes, fresh)),
             orders.router(OrderDesk(self.database, settings, self.directory.subscribers())),
         ]
         app = create_app(sources, routers, token=settings.web.admin_token, body_limit=settings.limits.web_body)
@@ -101,6 +109,7 @@ class Broker:
         self._housekeeping.keep_spool(self.spool, settings.delivery.keep_days)
         self._housekeeping.forget_cancels(settings.orders.keep_cancels_days)
         self._housekeeping.keep_mappings(self.mappings.refresh)
+        self._housekeeping.keep_devices(nodes.refresh, self._imaging.write_behind)
         self._housekeeping.forget_appointments(settings.zone())
         self._running: asyncio.Task[None] | None = None
 

@@ -10,23 +10,47 @@ from typing import Any
 
 from broker.orders.answer import HELD
 from broker.orders.names import fold
-from broker.worklist.attributes import START_DATE, START_TIME, STATUS, STEP_SEQUENCE, VISIBLE
-from broker.worklist.query import Key, NameKey, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
+from broker.worklist.attributes import LABEL, START_DATE, START_TIME, STATUS, STEP_SEQUENCE
+from broker.worklist.query import Key, NameKey, Query, SequenceKey, SpanKey, StartKey, TextKey, View, normalise
 from broker.worklist.times import stored_date, stored_time
 
 Document = Mapping[str, Any]
 
 
 def matches(document: Document, query: Query) -> bool:
-    """True when the step is visible to the query and all its keys match: none that is held or to be scheduled."""
-    if HELD in document or not any(values(item, START_DATE) for item in items(document, STEP_SEQUENCE)):
+    """True when the step is visible to the query and all its keys match: none that is held or to be scheduled.
+
+    `worklist.explain` names these conditions one by one.
+    """
+    return (
+        not query.view.empty
+        and HELD not in document
+        and scheduled(document)
+        and labelled(document, query.view)
+        and visible(document, query)
+        and all(fits(document, key) for key in query.keys)
+    )
+
+
+def scheduled(document: Document) -> bool:
+    """The step has a date."""
+    return any(values(item, START_DATE) for item in items(document, STEP_SEQUENCE))
+
+
+def labelled(document: Document, view: View) -> bool:
+    """The Worklist Label of the order is one that the device sees; an order without one is seen by all."""
+    if view.labels is None:
+        return True
+    found = values(document, LABEL)
+    return any(normalise("LO", label) in view.labels for label in found) if found else not view.only_labelled
+
+
+def visible(document: Document, query: Query) -> bool:
+    """A query that asks for no status sees those of its device only; those hidden from the device no query sees."""
+    statuses = [status for item in items(document, STEP_SEQUENCE) for status in values(item, STATUS)]
+    if any(status in query.view.hidden for status in statuses):
         return False
-    return (query.asks_status or _visible(document)) and all(_fits(document, key) for key in query.keys)
-
-
-def _visible(document: Document) -> bool:
-    """A query that asks for no status sees open steps only."""
-    return any(status in VISIBLE for item in items(document, STEP_SEQUENCE) for status in values(item, STATUS))
+    return query.asks_status or any(status in query.view.shown for status in statuses)
 
 
 def items(document: Document, keyword: str) -> list[Document]:
@@ -43,9 +67,10 @@ def values(document: Document, keyword: str) -> list[str]:
     return [str(value) for value in (found if isinstance(found, list) else [found]) if value != ""]
 
 
-def _fits(document: Document, key: Key) -> bool:
+def fits(document: Document, key: Key) -> bool:
+    """True when a key matches at its level of the document."""
     if isinstance(key, SequenceKey):
-        return any(all(_fits(item, inner) for inner in key.keys) for item in items(document, key.keyword))
+        return any(all(fits(item, inner) for inner in key.keys) for item in items(document, key.keyword))
     if isinstance(key, StartKey):
         return _starts(document, key)
     return any(_value_fits(value, key) for value in values(document, key.keyword))
@@ -64,6 +89,8 @@ def _value_fits(value: str, key: TextKey | NameKey | SpanKey) -> bool:
         plain = stored_date(value) if key.vr == "DA" else stored_time(value)
         return bool(plain) and any(span.holds(plain) for span in key.spans)
     plain = normalise(key.vr, value)
+    if key.any_case:
+        plain = plain.lower()
     return bool(plain) and (plain in key.exact or any(pattern.matches(plain) for pattern in key.patterns))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from broker.store.worklist import Criteria, Words
-from broker.worklist.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE, VISIBLE
+from broker.worklist.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE
 from broker.worklist.query import Key, NameKey, Query, SequenceKey, SpanKey, StartKey, TextKey
 from broker.worklist.times import Span
 
@@ -22,7 +22,7 @@ def plan(query: Query) -> Criteria:
     step = {key.keyword: key for key in step_keys if not isinstance(key, StartKey)}
     start_from, start_until = _start(step_keys)
     return Criteria(
-        statuses=_statuses(step.get(STATUS)) if query.asks_status else VISIBLE,
+        statuses=_statuses(step.get(STATUS)) if query.asks_status else query.view.shown,
         stations=_words(step.get(STATIONS)),
         start_from=start_from,
         start_until=start_until,
@@ -41,8 +41,8 @@ def _statuses(key: Key | None) -> tuple[str, ...] | None:
 
 
 def _words(key: Key | None) -> Words | None:
-    """Exact values and literal prefixes; None where a pattern may begin with anything."""
-    if not isinstance(key, TextKey) or len(key.exact) + len(key.patterns) > MAX_WORDS:
+    """Exact values and literal prefixes; None where a pattern may begin with anything, or any case will do."""
+    if not isinstance(key, TextKey) or key.any_case or len(key.exact) + len(key.patterns) > MAX_WORDS:
         return None
     prefixes = tuple(sorted(pattern.prefix[:_LONGEST] for pattern in key.patterns))
     exact = tuple(sorted(key.exact))

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from broker.errors import BadContent
 from broker.orders.names import fold
 from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
-from broker.worklist.attributes import IGNORED, START_DATE, START_TIME, STATUS, STEP_SEQUENCE, WORKLIST, Attribute
+from broker.worklist.attributes import (
+    IGNORED,
+    START_DATE,
+    START_TIME,
+    STATUS,
+    STEP_SEQUENCE,
+    VISIBLE,
+    WORKLIST,
+    Attribute,
+)
 from broker.worklist.identifier import Element, Identifier
 from broker.worklist.times import Span, date_span, time_span
 from broker.worklist.wanted import Wanted, everything
@@ -31,6 +40,7 @@ class TextKey:
     vr: str
     exact: frozenset[str]
     patterns: tuple[Wildcard, ...] = ()
+    any_case: bool = False  # values and patterns are in small letters, and compared so
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,17 @@ Key = TextKey | NameKey | SpanKey | StartKey | SequenceKey
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """What a device sees of all steps, whatever its keys (`worklist.device`)."""
+
+    shown: tuple[str, ...] = VISIBLE  # statuses, where the query asks for none
+    hidden: frozenset[str] = frozenset()  # statuses never seen
+    labels: frozenset[str] | None = None  # Worklist Labels; None: all
+    only_labelled: bool = False
+    empty: bool = False  # nothing at all
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One C-FIND request."""
 
@@ -82,6 +103,7 @@ class Query:
     asks_status: bool = False  # false: only open steps are seen
     named: tuple[str, ...] = ()  # keywords of the keys that have values
     remarks: tuple[str, ...] = ()  # liberties the device took
+    view: View = View()
 
 
 @dataclass(slots=True)

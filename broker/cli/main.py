@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from broker import __version__, telemetry
-from broker.cli import hl7, mapping, queue
+from broker.cli import hl7, mapping, nodes, queue, worklist
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app.add_typer(site, name="site")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(queue.app, name="queue")
 app.add_typer(hl7.app, name="hl7")
+app.add_typer(nodes.app, name="nodes")
+app.add_typer(worklist.app, name="worklist")
 
 Config = Annotated[
     Path | None,

@@ -22,6 +22,7 @@ from broker.admin.holds import router as hold_routes
 from broker.admin.mappings import router as mapping_routes
 from broker.admin.nodes import router as node_routes
 from broker.admin.views import Sources
+from broker.admin.worklist import router as worklist_routes
 from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
 from broker.errors import ConfigurationError
@@ -31,6 +32,7 @@ from broker.queue.policy import RetryPolicy
 from broker.service.channel import Task
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
+from broker.service.explaining import ExplainDesk
 from broker.service.health import Monitor
 from broker.service.holds import HoldDesk
 from broker.service.housekeeping import Housekeeping
@@ -99,6 +101,7 @@ class Broker:
             mapping_routes(desk),
             hold_routes(HoldDesk(self.database, self.dispatcher.wake)),
             node_routes(NodeDesk(self.database, self.directory, nodes, fresh)),
+            worklist_routes(ExplainDesk(self.database, self.directory, settings, data.log_key(), fresh)),
             orders.router(OrderDesk(self.database, settings, self.directory.subscribers())),
         ]
         app = create_app(sources, routers, token=settings.web.admin_token, body_limit=settings.limits.web_body)

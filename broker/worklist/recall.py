@@ -87,7 +87,11 @@ def summary(asked: dict[str, Any] | None) -> dict[str, str] | None:
     """What a kept query asks for, by keyword; None for one that could not be read."""
     if asked is None:
         return None
-    recalled = decode(asked)
+    return keys(decode(asked))
+
+
+def keys(recalled: Recalled) -> dict[str, str]:
+    """What a query asks for, by keyword."""
     found: dict[str, str] = {}
     for key in recalled.query.keys:
         for one in key.keys if isinstance(key, SequenceKey) else (key,):

@@ -65,18 +65,19 @@ def _show(found: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console(highlight=False, markup=False)
-    console.print(f"{_SHOWN[found['shown']]}: {found['reason']}", style="bold")
+    console.print(f"{_SHOWN[found['shown']]}: {found['reason']}", style="bold", soft_wrap=True)
     for step in found["steps"]:
         stations = ", ".join(step["ScheduledStationAETitle"]) or "no station"
         console.print(
             f"\nstep {step['ScheduledProcedureStepID']} (order {step['order']}, step {step['step']}): "
-            f"{step['Modality']}, {step['start'] or 'no date'}, {step['status']}, on {stations}"
+            f"{step['Modality']}, {step['start'] or 'no date'}, {step['status']}, on {stations}",
+            soft_wrap=True,
         )
-        console.print(f"  {_SHOWN[step['shown']]}: {step['reason']}")
+        console.print(f"  {_SHOWN[step['shown']]}: {step['reason']}", soft_wrap=True)
         for number, query in enumerate(step["queries"]):
-            console.print(f"\n  {_title(query)}")
+            console.print(f"\n  {_title(query)}", soft_wrap=True)
             if number >= 3 and not query["shown"]:
-                console.print(f"    {_SHOWN[query['shown']]}: {query['reason']}")
+                console.print(f"    {_SHOWN[query['shown']]}: {query['reason']}", soft_wrap=True)
                 continue
             table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
             for title in ("    passes", "condition", "asked or allowed", "the step has"):

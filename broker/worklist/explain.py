@@ -70,8 +70,9 @@ def _seen(document: Document, query: Query) -> list[Check]:
     sees = "all" if view.labels is None else ", ".join(sorted(view.labels))
     hidden = f", never {', '.join(sorted(view.hidden))}" if view.hidden else ""
     asked = "what it asks for" if query.asks_status else ", ".join(view.shown)
+    empty = [Check("values", False, "at least one value in the query", "none")] if view.empty else []
     return [
-        Check("values", not view.empty, "at least one value in the query", "none" if view.empty else ""),
+        *empty,
         Check("held", HELD not in document, "not held by the RIS", "held" if HELD in document else ""),
         Check("scheduled", match.scheduled(document), "a date", _start(document)),
         Check("label", match.labelled(document, view), sees + (" only" if view.only_labelled else ""), labels),

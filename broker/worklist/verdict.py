@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from broker.site.device import Device
@@ -97,8 +97,19 @@ def judge(step: Step, caller: Caller, asking: Asking, ground: Ground) -> Verdict
             found.append(Check("search", False))
         elif place is not None:
             found.append(Check("cap", place < most, str(most), str(place + 1)))
+    elif explain.shown(found) is None:
+        found = _found_nothing(found, step, asking)
     found.append(_written(step.document, recalled.query.charset, profile, ground.charset))
     return Verdict(asking, explain.shown(found), explain.sentence(found), tuple(found))
+
+
+def _found_nothing(found: list[Check], step: Step, asking: Asking) -> list[Check]:
+    """The query found nothing since the step changed last: then the one condition that is not known was not met."""
+    nothing = asking.status == "0000" and not asking.count and (asking.at or 0) > step.changed_at
+    if not nothing or sum(check.passed is None for check in found) > 1:
+        return found
+    hint = "the query found nothing"
+    return [replace(one, passed=False, hint=hint) if one.passed is None else one for one in found]
 
 
 def _written(document: Document, asked: Sequence[str], profile: Device, default: str) -> Check:
@@ -139,17 +150,19 @@ def conclude(step: Step, caller: Caller, verdicts: Sequence[Verdict], ground: Gr
             True,
             f"{asked} and was answered {best.asking.status} ({best.asking.comment}); the same query now shows it",
         )
-    later = "" if best.asking.at == last else ", though not its last query"
-    return True, f"{asked}: the step is shown{later}"
+    if best.asking.at == last:
+        return True, f"{asked}: the step is shown"
+    return True, f"{asked}: that query shows the step, its last one does not"
 
 
 def _best(verdicts: Sequence[Verdict]) -> Verdict:
-    """The query that comes nearest to showing the step; of several the last one."""
+    """The query that comes nearest to showing the step, rather one for no single patient; of several the last one."""
 
-    def distance(verdict: Verdict) -> tuple[int, int, int]:
+    def distance(verdict: Verdict) -> tuple[int, int, int, int]:
         failed = sum(check.passed is False for check in verdict.checks)
         unknown = sum(check.passed is None for check in verdict.checks)
-        return (verdict.asking.recalled is None, failed, unknown)
+        secrets = len(verdict.asking.recalled.secrets) if verdict.asking.recalled is not None else 0
+        return (verdict.asking.recalled is None, failed, unknown, secrets)
 
     return min(verdicts, key=distance)
 

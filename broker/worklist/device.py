@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
-from broker.site.device import Device
+from broker.site.device import DEFAULT, Device
 from broker.wildcard import Wildcard, compile_wildcard
 from broker.worklist.attributes import START_DATE, STATIONS, STEP_SEQUENCE
 from broker.worklist.query import Key, NameKey, Query, SequenceKey, SpanKey, StartKey, TextKey, View
@@ -20,6 +20,8 @@ _ANY_CASE = frozenset({"AE", "CS"})
 
 def adapt(query: Query, device: Device, calling_ae: str, now: datetime) -> Query:
     """The query as this device is served; `now` is the site's wall clock."""
+    if device is DEFAULT:
+        return query
     keys = tuple(_adapted(key, device, calling_ae) for key in query.keys)
     if device.station == "calling":
         own = TextKey(STATIONS, "AE", frozenset(device.stations or (calling_ae,)))

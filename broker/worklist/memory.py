@@ -22,6 +22,7 @@ from broker.worklist import recall
 from broker.worklist.query import Query
 
 KEEP = 20  # queries of a device
+TOGETHER = 32  # devices in one transaction: nobody's commit waits long for it
 _MOST = device_queries.MAX_DEVICES  # devices between two flushes
 
 
@@ -65,15 +66,16 @@ class QueryMemory:
             pending.last.append(outcome)
 
     def flush(self) -> None:
-        """Write what has come, in one transaction. Raises StoreUnavailable; it is forgotten then."""
+        """Write what has come, some devices in each transaction. Raises StoreUnavailable; it is forgotten then."""
         with self._lock:
             pending, self._pending = self._pending, {}
-        news = {
-            device: (one.calls, [_entry(outcome, self._secret) for outcome in one.last])
-            for device, one in pending.items()
-        }
-        if news:
+        devices = list(pending.items())
+        for first in range(0, len(devices), TOGETHER):
+            news = {device: (one.calls, self._entries(one)) for device, one in devices[first : first + TOGETHER]}
             self._database.submit(keep, news, time.time()).result()
+
+    def _entries(self, pending: _Pending) -> list[dict[str, Any]]:
+        return [_entry(outcome, self._secret) for outcome in pending.last]
 
 
 def _entry(outcome: Outcome, secret: bytes) -> dict[str, Any]:

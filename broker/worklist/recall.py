@@ -22,6 +22,7 @@ PLAIN = frozenset(
     }
 )  # fmt: skip
 FEW, SHORT = 16, 64  # values of a key that are kept, and their characters
+HASHES = 4  # of a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +208,8 @@ def _secret(key: Key, secret: bytes, *, in_step: bool) -> list[Any]:
         exact = len(asked) == len(key.spans)
     else:  # several conditions on one item
         exact = False
-    hashes = [_hash(secret, keyword, text) for text in asked[:FEW]]
-    return [keyword, vr, in_step, hashes, exact and len(asked) <= FEW, all(text.isascii() for text in asked)]
+    hashes = [_hash(secret, keyword, text) for text in asked[:HASHES]]
+    return [keyword, vr, in_step, hashes, exact and len(asked) <= HASHES, all(text.isascii() for text in asked)]
 
 
 def _hash(secret: bytes, keyword: str, text: str) -> str:

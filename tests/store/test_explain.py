@@ -17,7 +17,7 @@ from broker.errors import ConfigurationError
 from broker.orders import document, placing
 from broker.orders.profile import built_in
 from broker.orders.story import Context
-from broker.service.nodes import Nodes
+from broker.service.nodes import NodeDesk, Nodes
 from broker.site.admitting import AlreadyKnown, Wanted, admit
 from broker.site.device import Device
 from broker.site.directory import Directory
@@ -28,7 +28,7 @@ from broker.store.worklist import search
 from broker.worklist import explain, recall
 from broker.worklist.device import adapt
 from broker.worklist.match import matches
-from broker.worklist.memory import keep
+from broker.worklist.memory import Outcome, QueryMemory, keep
 from broker.worklist.plan import plan
 
 SECRET = b"a secret of the tests"
@@ -196,3 +196,17 @@ def test_other_processes_take_over_who_was_admitted(database: Database) -> None:
     database.submit(configurations.add, "nodes", broken, source="a newer program", at=10.0).result()
     assert nodes.refresh() is False
     assert there.device("CT09", "10.0.0.9") is not None
+
+
+def test_who_knocks_shows_what_it_asked(database: Database) -> None:
+    database.submit(knocks.record, "US07", "10.0.0.7", 5.0, 1, ["1.2.840.10008.5.1.4.31", "1.2.840.10008.1.1"]).result()
+    memory = QueryMemory(database, SECRET)
+    asked = query({"PatientName": "CANARY", SPS: [{STATION: "US07", DATE: "20300312"}]})
+    memory.remember("US07", "10.0.0.7", Outcome(6.0, asked, 3, 0, 0.01))
+    there = Directory([])
+    desk = NodeDesk(database, there, Nodes(database, there), memory.flush)
+    (one,) = desk.knocking()
+    assert one.wants == ["verification", "worklist"]
+    assert one.queries == [{STATION: "US07", DATE: "20300312", "PatientName": "(not kept)"}]
+    there.replace(parse_nodes([{"name": "us7", "kind": "dicom", "ae_title": "US07", "roles": ["modality"]}]))
+    assert desk.knocking() == []

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from broker import __version__, telemetry
-from broker.cli import hl7, mapping, mpps, queue
+from broker.cli import hl7, mapping, mpps, nodes, queue, worklist
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
@@ -23,8 +23,8 @@ app.add_typer(mapping.app, name="mapping")
 app.add_typer(queue.app, name="queue")
 app.add_typer(mpps.app, name="mpps")
 app.add_typer(hl7.app, name="hl7")
-worklist = typer.Typer(no_args_is_help=True, help="The worklist of the modalities.")
-app.add_typer(worklist, name="worklist")
+app.add_typer(nodes.app, name="nodes")
+app.add_typer(worklist.app, name="worklist")
 
 Config = Annotated[
     Path | None,
@@ -75,7 +75,7 @@ def serve(config: Config = None) -> None:
     sys.exit(code)
 
 
-@worklist.command("import")
+@worklist.app.command("import")
 def worklist_import(
     node: Annotated[str, typer.Argument(help="A node with role worklist.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would become of its items.")] = False,

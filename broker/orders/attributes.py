@@ -58,6 +58,7 @@ PROCEDURE: Table = {
     "NamesOfIntendedRecipientsOfResults": "3",
 }  # fmt: skip
 REQUEST: Table = {
+    "WorklistLabel": "3",  # which devices see the order, see `site.device`
     "AccessionNumber": "2", "IssuerOfAccessionNumberSequence": ("3", _ISSUER), "RequestingPhysician": "2",
     "PlacerOrderNumberImagingServiceRequest": "3", "OrderPlacerIdentifierSequence": ("3", _ISSUER),
     "FillerOrderNumberImagingServiceRequest": "3", "OrderFillerIdentifierSequence": ("3", _ISSUER),

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from broker import __version__, telemetry
 from broker.admin import orders
@@ -20,8 +21,10 @@ from broker.admin.app import create_app
 from broker.admin.holds import router as hold_routes
 from broker.admin.mappings import router as mapping_routes
 from broker.admin.mpps import router as mpps_routes
+from broker.admin.nodes import router as node_routes
 from broker.admin.sources import router as source_routes
 from broker.admin.views import Sources
+from broker.admin.worklist import router as worklist_routes
 from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
 from broker.delivery.mpps.lane import MppsDelivery
@@ -34,6 +37,7 @@ from broker.service.channel import Task
 from broker.service.closing import Closer
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
+from broker.service.explaining import ExplainDesk
 from broker.service.health import Monitor
 from broker.service.holds import HoldDesk
 from broker.service.housekeeping import Housekeeping
@@ -41,6 +45,7 @@ from broker.service.imaging import COPY, Imaging
 from broker.service.mapping_desk import MappingDesk
 from broker.service.mappings import Mappings
 from broker.service.messaging import Messaging
+from broker.service.nodes import NodeDesk, Nodes
 from broker.service.orders import OrderDesk
 from broker.service.performed import PerformedStepDesk
 from broker.service.site import compile_site, in_force
@@ -90,7 +95,9 @@ class Broker:
             Ours(settings.hl7.application, settings.hl7.facility), settings.zone(),
         )  # fmt: skip
         self.dispatcher = self._dispatcher()
-        self._imaging = Imaging(settings, self.database, self.directory, site.rules, self.spool, self.dispatcher.wake)
+        self._imaging = Imaging(
+            settings, self.database, self.directory, site.rules, self.spool, self.dispatcher.wake, data.log_key()
+        )
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(settings, self.database, self.directory, self.mappings.profiles)
         self._workers = Workers(data.lock, self.dispatcher.wake, fail)
@@ -100,11 +107,15 @@ class Broker:
         sources = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
         self._sources = WorklistSources(self.database, settings, self.directory.nodes, remotes)
         desk = MappingDesk(self.database, self.mappings, settings.zone(), settings.worklist.default_station)
+        nodes = Nodes(self.database, self.directory)
+        fresh = partial(self._imaging.write_behind, everything=True)
         routers = [
             mapping_routes(desk),
             hold_routes(HoldDesk(self.database, self.dispatcher.wake)),
             mpps_routes(PerformedStepDesk(self.database, settings, self.directory.subscribers(), self.dispatcher.wake)),
             source_routes(self._sources),
+            node_routes(NodeDesk(self.database, self.directory, nodes, fresh)),
+            worklist_routes(ExplainDesk(self.database, self.directory, settings, data.log_key(), fresh)),
             orders.router(OrderDesk(self.database, settings, self.directory.subscribers())),
         ]
         app = create_app(sources, routers, token=settings.web.admin_token, body_limit=settings.limits.web_body)
@@ -115,6 +126,7 @@ class Broker:
         self._housekeeping.keep_spool(self.spool, settings.delivery.keep_days)
         self._housekeeping.forget_cancels(settings.orders.keep_cancels_days)
         self._housekeeping.keep_mappings(self.mappings.refresh)
+        self._housekeeping.keep_devices(nodes.refresh, self._imaging.write_behind)
         self._housekeeping.forget_appointments(settings.zone())
         self._closer = Closer(self.database, settings, self.directory, self.dispatcher.wake)
         self._housekeeping.close_steps(self._closer.run, settings.worklist.closing_every)

@@ -62,6 +62,15 @@ class Housekeeping:
 
         self._add("mappings", look, 5)
 
+    def keep_devices(self, refresh: Callable[[], object], write: Callable[[], None]) -> None:
+        """What every process does: look for nodes that others changed, write down what callers did."""
+
+        def look() -> None:
+            refresh()
+
+        self._add("nodes", look, 2)
+        self._add("callers", write, 3)
+
     def forget_appointments(self, zone: tzinfo) -> None:
         """What one process does for all: appointments whose orders never came, and those long over."""
 

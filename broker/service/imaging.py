@@ -25,6 +25,7 @@ from broker.store.database import Database
 from broker.store.outage import WorklistCopy
 from broker.store.spool import Spool
 from broker.tls import TlsContexts
+from broker.worklist.memory import QueryMemory
 from broker.worklist.mpps.scp import PerformedStepService
 from broker.worklist.negotiation import negotiate
 from broker.worklist.scp import WorklistService
@@ -37,16 +38,19 @@ class Imaging:
 
     def __init__(
         self, settings: Settings, database: Database, directory: Directory, rules: RuleSet, spool: Spool,
-        wake: Callable[[], None], ports: Mapping[str, int] | None = None,
+        wake: Callable[[], None], secret: bytes, ports: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         """`wake` is called, from any thread, after each commit that made work for the queue.
 
+        `secret` keys the hashes in the memory of queries.
         `ports`: by listener, what the first process has bound; this one joins it there.
         """
         self._settings = settings
         self._database = database
         self._directory = directory
         self._ports = ports
+        self._knocks = KnockBook(database)
+        self._memory = QueryMemory(database, secret)
         reception = Reception(
             database, spool, rules, settings.zone(), wake, small=settings.limits.small_object,
             subscribers=directory.subscribers(),
@@ -75,8 +79,7 @@ class Imaging:
         settings, limits = self._settings, self._settings.limits
         worklist = WorklistService(
             self._database, max_answers=settings.worklist.max_answers, charset=settings.worklist.charset,
-            copy=self.worklist_copy,
-            zone=settings.zone(),
+            copy=self.worklist_copy, zone=settings.zone(), profile=self._directory.profile, memory=self._memory,
         )  # fmt: skip
         queries = Service(
             frozenset({uids.MODALITY_WORKLIST}), uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
@@ -88,7 +91,7 @@ class Imaging:
             {cmd.C_ECHO_RQ: self._echo},
         )
         admission = NodeAdmission(
-            self._directory, settings.dicom.ae_title, settings.dicom.accept, KnockBook(self._database).knocked,
+            self._directory, settings.dicom.ae_title, settings.dicom.accept, self._knocks.knocked,
             identity_required=settings.dicom.user_identity == "required",
         )  # fmt: skip
         return Provider(
@@ -116,6 +119,14 @@ class Imaging:
     def listening(self) -> dict[str, tuple[str, int]]:
         """Host and bound port of each open listener, by its name."""
         return {name: (door.host, door.port) for name, door in self.doors.items() if door.accepting}
+
+    def write_behind(self, *, everything: bool = False) -> None:
+        """Write what callers did and asked since the last time (blocking). Raises StoreUnavailable.
+
+        `everything`: also of those that were written within the last minute.
+        """
+        self._knocks.flush(everything=everything)
+        self._memory.flush()
 
     async def start(self) -> None:
         """Open the listeners. Raises ConfigurationError when a port cannot be bound."""

@@ -22,6 +22,7 @@ from broker.service import loop
 from broker.service.channel import EVERY, Report, Task, snapshot
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
+from broker.service.nodes import Nodes
 from broker.service.site import compile_site
 from broker.site.directory import Directory
 from broker.store.database import Database
@@ -56,9 +57,12 @@ class _Worker:
             directory = Directory(site.nodes)
             spool = Spool(settings.service.data_dir / "spool")
             stack.callback(spool.close)
-            imaging = Imaging(settings, database, directory, site.rules, spool, self._wake, self._task.ports)
+            imaging = Imaging(
+                settings, database, directory, site.rules, spool, self._wake, self._task.log_key, self._task.ports
+            )
             stack.callback(imaging.close)
             housekeeping = Housekeeping(database, directory)
+            housekeeping.keep_devices(Nodes(database, directory).refresh, imaging.write_behind)
             stack.callback(housekeeping.stop)
             await imaging.start()
             housekeeping.start()

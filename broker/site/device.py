@@ -2,17 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from broker.setting_types import AETitle
 from broker.site.closing import Closing
 
+Status = Literal["SCHEDULED", "ARRIVED", "READY", "STARTED", "DEPARTED", "COMPLETED", "DISCONTINUED", "CANCELED"]
+SHOWN: tuple[Status, ...] = ("SCHEDULED", "ARRIVED", "READY")  # what a query sees that asks for no status
+# What may be cut. Not identifiers, codes and dates: a cut one is another one. Not warnings: half of one may mislead.
+CUTTABLE = frozenset(
+    {
+        "PatientName", "OtherPatientNames", "PatientBirthName", "ReferringPhysicianName", "RequestingPhysician",
+        "ScheduledPerformingPhysicianName", "NamesOfIntendedRecipientsOfResults", "OrderEnteredBy", "ResponsiblePerson",
+        "RequestedProcedureDescription", "ScheduledProcedureStepDescription", "CodeMeaning", "RequestingService",
+        "CurrentPatientLocation", "RequestedProcedureLocation", "ScheduledProcedureStepLocation", "InstitutionName",
+        "ScheduledStationName", "InstitutionAddress", "OrderEntererLocation", "PatientAddress", "PersonAddress",
+        "ReasonForTheRequestedProcedure", "RequestedProcedureComments", "CommentsOnTheScheduledProcedureStep",
+        "ImagingServiceRequestComments", "ReasonForTheImagingServiceRequest", "PatientTransportArrangements",
+        "AdmittingDiagnosesDescription", "EthnicGroup", "Occupation",
+    }
+)  # fmt: skip
+_ALONE = {"ISO_IR 192", "GB18030", "GBK", "ISO_IR 6"}
+_FIRST = {"100", "101", "109", "110", "144", "127", "126", "138", "148", "203", "166", "13"}
+_MORE = _FIRST | {"6", "87", "159", "149", "58"}
+
+
+def _listed(value: Any) -> Any:
+    """Values of (0008,0005) as a list, or as they stand in the element."""
+    return value.split("\\") if isinstance(value, str) else value
+
+
+def _terms(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Defined terms of Specific Character Set (PS3.3 C.12.1.1.2) that go together."""
+    good = len(values) < 2 and (not values or values[0] in _ALONE or _number(values[0], r"ISO_IR (\d+)") in _FIRST)
+    if len(values) > 1:
+        good = values[0] == "" or _number(values[0]) in _FIRST | {"6"}
+        good = good and all(_number(value) in _MORE for value in values[1:])
+    if not good:
+        raise ValueError(
+            'defined terms of (0008,0005): one such as "ISO_IR 100", or several such as "\\ISO 2022 IR 87"'
+        )
+    return values
+
+
+def _number(term: str, pattern: str = r"ISO 2022 IR (\d+)") -> str:
+    found = re.fullmatch(pattern, term)
+    return found[1] if found else ""
+
+
+Label = Annotated[
+    str, Field(min_length=1, max_length=64, pattern=r"^[^\\\x00-\x1f\x7f*?]+$"), AfterValidator(str.strip)
+]
+Charset = Annotated[tuple[str, ...], Field(max_length=8), BeforeValidator(_listed), AfterValidator(_terms)]
+Days = Annotated[int, Field(ge=0, le=366)]
+Hours = Annotated[int, Field(ge=0, le=8784)]
+
 
 class Device(BaseModel):
-    """Profile of a device. `stations`: Scheduled Station AE Titles whose steps are its own; empty: its AE title.
+    """Profile of a device: what it is shown beyond what it asks, and how. All values as in `config/README.md`.
 
+    `stations`: Scheduled Station AE Titles whose steps are its own; empty: its AE title.
     `max_answers` to one query, None for what the broker's settings say. `mpps`: what is wrong with its performed
     procedure steps is noted and forgiven where possible, or refused as the standard says; `first_completed`: it may
     create one that is completed or discontinued already.
@@ -21,10 +73,46 @@ class Device(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     stations: tuple[AETitle, ...] = Field(default=(), max_length=64)
+    station: Literal["asked", "calling"] = "asked"  # calling: what it asks for is ignored, its own steps are shown
     max_answers: int | None = Field(default=None, ge=1, le=1_000_000)
     mpps: Literal["lenient", "strict"] = "lenient"
     first_completed: bool = False
     closing: Closing | None = None
+    charset: Charset = ()  # of its answers; empty: its request's, or that of the settings
+    max_lengths: dict[str, Annotated[int, Field(ge=1, le=1024)]] = Field(default_factory=dict)
+    days_before: Days = 0  # an asked date or range of dates begins earlier by so many days
+    days_after: Days = 0
+    show: tuple[Status, ...] = Field(default=SHOWN, min_length=1)  # where it asks for no status
+    hide: tuple[Status, ...] = ()  # never, whatever it asks for
+    labels: tuple[Label, ...] = Field(default=(), max_length=64)  # Worklist Labels it sees; empty: all
+    only_labelled: bool = False  # not either what has no label
+    ignore_case: bool = False  # of AE titles and code strings
+    prefix_names: bool = False  # a name in a query is the beginning of a name
+    empty_on_no_keys: bool = False  # a query without any value finds nothing
+    window_hours_before: Hours | None = None  # what a query without any value finds: from so many hours ago
+    window_hours_after: Hours | None = None
+
+    @field_validator("max_lengths")
+    @classmethod
+    def _safe(cls, value: dict[str, int]) -> dict[str, int]:
+        for keyword in value:
+            if keyword not in CUTTABLE:
+                raise ValueError(
+                    f"{keyword[:64]} is never cut: an identifier, code or date would be another one, half a warning "
+                    f"misleads; names and descriptions may be: {', '.join(sorted(CUTTABLE))}"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Device:
+        if self.only_labelled and not self.labels:
+            raise ValueError("only_labelled: needs labels")
+        windowed = self.window_hours_before is not None or self.window_hours_after is not None
+        if self.empty_on_no_keys and windowed:
+            raise ValueError("empty_on_no_keys: there is no window then")
+        if set(self.show) <= set(self.hide):
+            raise ValueError("hide: nothing is left to show")
+        return self
 
 
 DEFAULT = Device()

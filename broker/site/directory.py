@@ -18,12 +18,13 @@ from broker.dicom.admission import (
     Refusal,
 )
 from broker.dicom.negotiation import AssociationRequest
+from broker.site.device import DEFAULT, Device
 from broker.site.nodes import Node
 from broker.site.proof import identifies, is_bound, presents
 
 
 class Directory:
-    """Nodes by their names on the wires. Immutable but for the addresses behind host names."""
+    """Nodes by their names on the wires. They change as a whole (`replace`), and so do the addresses of host names."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.nodes = tuple(nodes)
@@ -31,13 +32,19 @@ class Directory:
         self._addresses: dict[str, frozenset[str]] = {}
         self.resolve()
 
+    def replace(self, nodes: Sequence[Node]) -> None:
+        """Put other nodes in force (blocking: host names are looked up first)."""
+        self.resolve(nodes)
+        self._by_name = {node.name: node for node in nodes}
+        self.nodes = tuple(nodes)
+
     def node(self, name: str) -> Node | None:
         """A node by its name."""
         return self._by_name.get(name)
 
-    def resolve(self) -> None:
+    def resolve(self, nodes: Sequence[Node] | None = None) -> None:
         """Look up the addresses of all host names (blocking; a name that fails keeps its last addresses)."""
-        for host in {node.host for node in self.nodes if node.host}:
+        for host in {node.host for node in (self.nodes if nodes is None else nodes) if node.host}:
             try:
                 self._addresses[host] = frozenset({ipaddress.ip_address(host).compressed})
                 continue
@@ -73,6 +80,11 @@ class Directory:
         """The nodes with a role."""
         return tuple(node for node in self.nodes if role in node.roles)
 
+    def profile(self, ae_title: str, address: str) -> Device:
+        """How a caller that was let in is served: as the node of its address, else as one of its AE title."""
+        node = self.device(ae_title, address) or next(iter(self.titled(ae_title)), None)
+        return (node.device if node is not None else None) or DEFAULT
+
     def subscribers(self) -> tuple[Node, ...]:
         """The nodes that are sent feedback on orders."""
         return tuple(node for node in self.nodes if node.told)
@@ -90,11 +102,11 @@ class NodeAdmission:
         directory: Directory,
         ae_title: str,
         accept: Literal["known", "any"],
-        knocked: Callable[[str, str], None],
+        knocked: Callable[[str, str, Sequence[str]], None],
         *,
         identity_required: bool = False,
     ) -> None:
-        """`knocked(calling AE title, address)` is told of callers that were not let in for being unknown.
+        """`knocked(calling AE title, address, SOP classes it proposes)` is told of callers that are no node.
 
         `identity_required`: nobody enters without the user identity of a node.
         """
@@ -114,8 +126,8 @@ class NodeAdmission:
         named = self._directory.titled(calling)
         if not named and ("<" in calling or ">" in calling):  # markup is no name of a device
             return CALLING_AE_UNKNOWN
-        if self._accept == "known" and not self._directory.at(named, origin.address):
-            self._knocked(calling, origin.address)
+        if not (named if self._accept == "any" else self._directory.at(named, origin.address)):
+            self._knocked(calling, origin.address, [context.abstract_syntax for context in request.contexts])
         reason = self._doubt(named, request, origin)
         if reason == "unknown":
             return CALLING_AE_UNKNOWN

@@ -1,14 +1,28 @@
-"""Unknown devices at the door, remembered for the admin: bounded, and at most one write per device and minute."""
+"""Unknown devices at the door, remembered for the admin: bounded, and at most one write per device and minute.
+
+Calls between two writes are counted here; `flush` writes what still waits.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from broker.store.database import Database
-from broker.store.knocks import record
+from broker.store.knocks import MAX_CONTEXTS, record
 
 INTERVAL = 60.0
 MAX_REMEMBERED = 1000
+
+
+@dataclass(slots=True)
+class _Seen:
+    written: float  # when last
+    calls: int = 0  # since then
+    last: float = 0.0
+    contexts: set[str] = field(default_factory=set)
 
 
 class KnockBook:
@@ -16,15 +30,33 @@ class KnockBook:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._seen: dict[tuple[str, str], float] = {}
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str, str], _Seen] = {}
 
-    def knocked(self, calling_ae: str, address: str) -> None:
-        """Note a refused caller. Best effort: the refusal does not wait for it."""
+    def knocked(self, calling_ae: str, address: str, contexts: Sequence[str] = ()) -> None:
+        """Note an unknown caller and the SOP classes it proposes. Best effort: its answer does not wait for it."""
         now = time.time()
-        key = (calling_ae, address)
-        if now - self._seen.get(key, 0.0) < INTERVAL:
-            return
-        if len(self._seen) >= MAX_REMEMBERED:
-            self._seen.clear()
-        self._seen[key] = now
-        self._database.submit(record, calling_ae, address, now)
+        with self._lock:
+            key = (calling_ae, address)
+            seen = self._seen.get(key)
+            if seen is None:
+                if len(self._seen) >= MAX_REMEMBERED:
+                    self._seen.clear()
+                seen = self._seen[key] = _Seen(0.0)
+            seen.calls += 1
+            seen.last = now
+            seen.contexts.update(contexts[: MAX_CONTEXTS - len(seen.contexts)])
+            if now - seen.written >= INTERVAL:
+                self._write(key, seen, now)
+
+    def flush(self, *, everything: bool = False) -> None:
+        """Write the calls whose minute is over, or all that wait."""
+        now = time.time()
+        with self._lock:
+            for key, seen in self._seen.items():
+                if seen.calls and (everything or now - seen.written >= INTERVAL):
+                    self._write(key, seen, now)
+
+    def _write(self, key: tuple[str, str], seen: _Seen, now: float) -> None:
+        self._database.submit(record, *key, seen.last, seen.calls, sorted(seen.contexts))
+        seen.written, seen.calls = now, 0

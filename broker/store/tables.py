@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field
 
-from broker.store import tables_mpps, tables_sources
+from broker.store import tables_devices, tables_mpps, tables_sources
 from broker.store import tables_orders as orders
 from broker.store.table_base import BIG, Base, table_of
 
@@ -32,6 +32,7 @@ class Knock(Base, table=True):
     first_at: float
     last_at: float
     count: int
+    contexts: str = Field(default="[]", sa_column_kwargs={"server_default": "[]"})  # proposed ones, JSON
 
 
 class Message(Base, table=True):
@@ -173,6 +174,7 @@ mpps = table_of(tables_mpps.Mpps)
 mpps_message = table_of(tables_mpps.MppsMessage)
 mpps_link = table_of(tables_mpps.MppsLink)
 source_item = table_of(tables_sources.SourceItem)
+device_query = table_of(tables_devices.DeviceQuery)
 instance = table_of(Instance)
 content = table_of(Content)
 job = table_of(Job)

@@ -6,8 +6,10 @@ strictly than DICOM (SQLite's LIKE ignores ASCII case) are fine: the caller matc
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, union_all
 
@@ -50,6 +52,11 @@ class Found:
     start_at: str
     revision: int
     answer: str
+
+    def document(self) -> dict[str, Any]:
+        """The merged document."""
+        found: dict[str, Any] = json.loads(self.answer)
+        return found
 
 
 def search(connection: Connection, criteria: Criteria, after: tuple[str, int] | None, limit: int) -> list[Found]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from broker.worklist.attributes import SPECIFIC_CHARACTER_SET, STEP_SEQUENCE, TIMEZONE
 from broker.worklist.charset import DEFAULT, Charset, lookup
+from broker.worklist.cut import cut
 from broker.worklist.identifier import IMPLICIT_VR_LITTLE_ENDIAN, LONG_VRS
 from broker.worklist.query import Query
 from broker.worklist.timezone import offset_text
@@ -28,29 +30,40 @@ _SHORT_LIMIT = 0xFFFE  # longest value of a VR with a 16-bit length
 class AnswerEncoder:
     """Encodes the answers of one query."""
 
-    def __init__(self, query: Query, transfer_syntax: str, charset: str) -> None:
-        """`charset`: the character set for answers that the request's own one cannot hold, or if it names none."""
+    def __init__(
+        self, query: Query, transfer_syntax: str, charset: str, fixed: Sequence[str] = (),
+        lengths: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """`charset`: the character set for answers that the request's own one cannot hold, or if it names none.
+
+        `fixed`: the terms of the only one that this device is answered in. `lengths`: characters, by keyword.
+        """
         self._wanted = query.wanted
         self._offset = "" if query.offset is None else offset_text(query.offset)
+        self._lengths = lengths
         self._implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
         own = lookup(query.charset) if query.charset else None
         self._charsets = [own] if own is not None and own != DEFAULT else []
         self._last = lookup((charset,)) or DEFAULT
+        if fixed:
+            self._charsets, self._last = [], lookup(fixed) or DEFAULT
 
     def encode(self, document: Mapping[str, Any]) -> bytes:
         """The identifier of one answer, in the transfer syntax and a character set that holds it."""
         for charset in self._charsets:
             try:
-                return _Writer(charset, self._implicit).identifier(document, self._wanted, self._offset)
+                return _Writer(charset, self._implicit, self._lengths).identifier(document, self._wanted, self._offset)
             except UnicodeEncodeError:
                 continue
-        return _Writer(self._last, self._implicit, lossy=True).identifier(document, self._wanted, self._offset)
+        last = _Writer(self._last, self._implicit, self._lengths, lossy=True)
+        return last.identifier(document, self._wanted, self._offset)
 
 
 class _Writer:
-    def __init__(self, charset: Charset, implicit: bool, *, lossy: bool = False) -> None:
+    def __init__(self, charset: Charset, implicit: bool, lengths: Mapping[str, int], *, lossy: bool = False) -> None:
         self._charset = charset
         self._implicit = implicit
+        self._lengths = lengths
         self._lossy = lossy
         self._plain = True  # only ASCII so far
 
@@ -76,7 +89,9 @@ class _Writer:
             fits = number.isascii() and number.isdigit() and len(number) <= 5 and int(number) <= 0xFFFF
             return self._element(wanted.tag, "US", struct.pack("<H", int(number)) if fits else b"")
         values = value if isinstance(value, list) else [value]
-        return self._element(wanted.tag, wanted.vr, b"\\".join(self._text(wanted.vr, str(one)) for one in values))
+        length = self._lengths.get(wanted.keyword)
+        parts = (self._text(wanted.vr, str(one), length) for one in values)
+        return self._element(wanted.tag, wanted.vr, b"\\".join(parts))
 
     def _sequence(self, wanted: Wanted, value: Any) -> bytes:
         stored = [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
@@ -88,7 +103,9 @@ class _Writer:
             out += _ITEM.pack(0xFFFE, 0xE000, len(body)) + body
         return self._element(wanted.tag, "SQ", bytes(out))
 
-    def _text(self, vr: str, value: str) -> bytes:
+    def _text(self, vr: str, value: str, length: int | None = None) -> bytes:
+        if length is not None:
+            value = cut(vr, value, length)
         if value.isascii():
             return value.encode("ascii")
         if vr not in _TEXT:  # code strings, UIDs, numbers: always the default repertoire
@@ -98,21 +115,21 @@ class _Writer:
         except UnicodeEncodeError:
             if not self._lossy:
                 raise
-            return self._fallback(vr, value)
+            return self._fallback(vr, value, length)
         self._plain = False
         return encoded
 
-    def _fallback(self, vr: str, value: str) -> bytes:
-        """What can be sent of a value that does not fit; never `?`."""
+    def _fallback(self, vr: str, value: str, length: int | None) -> bytes:
+        """What can be sent of a value that does not fit; never `?`. One letter may have become two: it is cut again."""
         if vr != "PN":
-            return to_ascii(value).encode("ascii")
+            return self._text(vr, to_ascii(value), length)
         alphabetic = value.partition("=")[0]
         try:
             encoded = self._charset.encode(alphabetic, name=True)
         except UnicodeEncodeError:
             encoded = b""
         if not encoded.strip(b"^ "):
-            return name_to_ascii(value).encode("ascii")
+            return self._text(vr, name_to_ascii(value), length)
         self._plain = self._plain and alphabetic.isascii()
         return encoded
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from broker.orders import attributes
+from broker.site.device import SHOWN
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 TIMEZONE = 0x00080201
@@ -21,7 +22,8 @@ STATIONS = "ScheduledStationAETitle"
 START_DATE = "ScheduledProcedureStepStartDate"
 START_TIME = "ScheduledProcedureStepStartTime"
 STATUS = "ScheduledProcedureStepStatus"
-VISIBLE = ("SCHEDULED", "ARRIVED", "READY")  # what a query sees that asks for no status
+LABEL = "WorklistLabel"
+VISIBLE: tuple[str, ...] = SHOWN  # what a query sees that asks for no status
 
 # Recognition code, Query/Retrieve level, time zone: neither matched nor returned, and no reason for a warning.
 # The time zone must never be sent empty; answers have it where the device's own was agreed on (`timezone`).

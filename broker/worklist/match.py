@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.orders.answer import HELD
-from broker.worklist.attributes import START_DATE, START_TIME, STATUS, STEP_SEQUENCE, VISIBLE
+from broker.worklist.attributes import LABEL, START_DATE, START_TIME, STATUS, STEP_SEQUENCE
 from broker.worklist.names import FuzzyKey, NameKey, fuzzy_fits, name_fits
-from broker.worklist.query import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
+from broker.worklist.query import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View, normalise
 from broker.worklist.times import stored_date, stored_time
 
 Document = Mapping[str, Any]
@@ -19,15 +19,39 @@ _NOTHING = " \0^="  # a value of nothing else is empty
 
 
 def matches(document: Document, query: Query) -> bool:
-    """True when the step is visible to the query and all its keys match: none that is held or to be scheduled."""
-    if HELD in document or not any(values(item, START_DATE) for item in items(document, STEP_SEQUENCE)):
+    """True when the step is visible to the query and all its keys match: none that is held or to be scheduled.
+
+    `worklist.explain` names these conditions one by one.
+    """
+    return (
+        not query.view.empty
+        and HELD not in document
+        and scheduled(document)
+        and labelled(document, query.view)
+        and visible(document, query)
+        and all(fits(document, key) for key in query.keys)
+    )
+
+
+def scheduled(document: Document) -> bool:
+    """The step has a date."""
+    return any(values(item, START_DATE) for item in items(document, STEP_SEQUENCE))
+
+
+def labelled(document: Document, view: View) -> bool:
+    """The Worklist Label of the order is one that the device sees; an order without one is seen by all."""
+    if view.labels is None:
+        return True
+    found = values(document, LABEL)
+    return any(normalise("LO", label) in view.labels for label in found) if found else not view.only_labelled
+
+
+def visible(document: Document, query: Query) -> bool:
+    """A query that asks for no status sees those of its device only; those hidden from the device no query sees."""
+    statuses = [status for item in items(document, STEP_SEQUENCE) for status in values(item, STATUS)]
+    if any(status in query.view.hidden for status in statuses):
         return False
-    return (query.asks_status or _visible(document)) and all(_fits(document, key) for key in query.keys)
-
-
-def _visible(document: Document) -> bool:
-    """A query that asks for no status sees open steps only."""
-    return any(status in VISIBLE for item in items(document, STEP_SEQUENCE) for status in values(item, STATUS))
+    return query.asks_status or any(status in query.view.shown for status in statuses)
 
 
 def items(document: Document, keyword: str) -> list[Document]:
@@ -44,15 +68,16 @@ def values(document: Document, keyword: str) -> list[str]:
     return [str(value) for value in (found if isinstance(found, list) else [found]) if value != ""]
 
 
-def _fits(document: Document, key: Key) -> bool:
+def fits(document: Document, key: Key) -> bool:
+    """True when a key matches at its level of the document."""
     if isinstance(key, SequenceKey):
-        return any(all(_fits(item, inner) for inner in key.keys) for item in items(document, key.keyword))
+        return any(all(fits(item, inner) for inner in key.keys) for item in items(document, key.keyword))
     if isinstance(key, StartKey):
         return _starts(document, key)
     stored = values(document, key.keyword)
     if isinstance(key, EmptyKey):
         return not any(value.strip(_NOTHING) for value in stored) or (
-            key.otherwise is not None and _fits(document, key.otherwise)
+            key.otherwise is not None and fits(document, key.otherwise)
         )
     return any(_value_fits(value, key) for value in stored)
 
@@ -72,4 +97,6 @@ def _value_fits(value: str, key: TextKey | NameKey | FuzzyKey | SpanKey) -> bool
         plain = stored_date(value) if key.vr == "DA" else stored_time(value)
         return bool(plain) and any(span.holds(plain) for span in key.spans)
     plain = normalise(key.vr, value)
+    if key.any_case:
+        plain = plain.lower()
     return bool(plain) and (plain in key.exact or any(pattern.matches(plain) for pattern in key.patterns))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from broker.orders.names import fold
 from broker.store.worklist import Criteria, Words
-from broker.worklist.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE, VISIBLE
+from broker.worklist.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE
 from broker.worklist.names import NameKey
 from broker.worklist.query import Key, Query, SequenceKey, SpanKey, StartKey, TextKey
 from broker.worklist.times import Span
@@ -27,7 +27,7 @@ def plan(query: Query) -> Criteria:
     if query.offset is not None:
         start_from, start_until = widened(start_from, earlier=True), widened(start_until, earlier=False)
     return Criteria(
-        statuses=_statuses(step.get(STATUS)) if query.asks_status else VISIBLE,
+        statuses=_statuses(step.get(STATUS)) if query.asks_status else query.view.shown,
         stations=_words(step.get(STATIONS)),
         start_from=start_from,
         start_until=start_until,
@@ -46,8 +46,8 @@ def _statuses(key: Key | None) -> tuple[str, ...] | None:
 
 
 def _words(key: Key | None) -> Words | None:
-    """Exact values and literal prefixes; None where a pattern may begin with anything."""
-    if not isinstance(key, TextKey) or len(key.exact) + len(key.patterns) > MAX_WORDS:
+    """Exact values and literal prefixes; None where a pattern may begin with anything, or any case will do."""
+    if not isinstance(key, TextKey) or key.any_case or len(key.exact) + len(key.patterns) > MAX_WORDS:
         return None
     prefixes = tuple(sorted(pattern.prefix[:_LONGEST] for pattern in key.patterns))
     exact = tuple(sorted(key.exact))

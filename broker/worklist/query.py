@@ -17,6 +17,7 @@ from broker.worklist.attributes import (
     STATUS,
     STEP_SEQUENCE,
     TIMEZONE,
+    VISIBLE,
     WORKLIST,
     Attribute,
 )
@@ -44,6 +45,7 @@ class TextKey:
     vr: str
     exact: frozenset[str]
     patterns: tuple[Wildcard, ...] = ()
+    any_case: bool = False  # values and patterns are in small letters, and compared so
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,17 @@ Key = TextKey | NameKey | FuzzyKey | SpanKey | EmptyKey | StartKey | SequenceKey
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """What a device sees of all steps, whatever its keys (`worklist.device`)."""
+
+    shown: tuple[str, ...] = VISIBLE  # statuses, where the query asks for none
+    hidden: frozenset[str] = frozenset()  # statuses never seen
+    labels: frozenset[str] | None = None  # Worklist Labels; None: all
+    only_labelled: bool = False
+    empty: bool = False  # nothing at all
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One C-FIND request."""
 
@@ -94,6 +107,7 @@ class Query:
     remarks: tuple[str, ...] = ()  # liberties the device took
     offset: int | None = None  # minutes from UTC in which it asks and reads, where that was agreed on
     said_offset: int | None = None  # what it says without such an agreement: heeded by nobody
+    view: View = View()
 
 
 @dataclass(slots=True)

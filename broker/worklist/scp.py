@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from broker import telemetry
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
+from broker.site.device import DEFAULT, Device
 from broker.store.database import Database
 from broker.store.outage import WorklistCopy
 from broker.store.worklist import Criteria, Found, search
 from broker.worklist.answer import AnswerEncoder
+from broker.worklist.device import adapt
 from broker.worklist.identifier import MAX_BYTES, decode_identifier
 from broker.worklist.match import matches
+from broker.worklist.memory import Outcome, QueryMemory
 from broker.worklist.negotiation import Agreed, agreed
 from broker.worklist.plan import plan
 from broker.worklist.query import Query, parse
@@ -38,7 +41,8 @@ INLINE = 16  # so few candidates, or bytes of an identifier below 4 KiB, are not
 class _Course:
     """What a query came to, for the log."""
 
-    query: Query | None = None
+    device: Device = DEFAULT
+    query: Query | None = None  # as it was asked
     count: int = 0
     status: int = UNABLE_TO_PROCESS
     comment: str = ""
@@ -52,12 +56,16 @@ class WorklistService:
 
     def __init__(
         self, database: Database, *, max_answers: int, charset: str, zone: tzinfo = UTC,
+        profile: Callable[[str, str], Device] = lambda calling_ae, address: DEFAULT, memory: QueryMemory | None = None,
         copy: WorklistCopy | None = None,
     ) -> None:  # fmt: skip
         """`max_answers` per query, then A700; `charset` of answers where the request's own set does not do.
 
-        `zone`: of the site, whose wall clock the orders hold. `copy`: what answers while the database is away.
+        `profile`: of a device by calling AE title and address; `zone`: of the site, whose wall clock the orders hold;
+        `memory` keeps what was asked; `copy` answers while the database is away.
         """
+        self._profile = profile
+        self._memory = memory
         self._copy = copy
         self._patience = PATIENCE
         self._database = database
@@ -72,9 +80,12 @@ class WorklistService:
         """
         started = time.perf_counter()
         course = _Course()
+        peer = request.peer
         try:
+            course.device = self._profile(peer.calling_ae, peer.address)
             course.query = await self._understand(request)
-            course.status = await self._answer(request, course.query, course)
+            asked = adapt(course.query, course.device, peer.calling_ae, datetime.now(self._zone))
+            course.status = await self._answer(request, asked, course)
         except (ProtocolViolation, PeerFault, OSError):
             raise
         except BadContent as error:
@@ -89,6 +100,9 @@ class WorklistService:
         duration = time.perf_counter() - started
         telemetry.QUERIES.observe(duration)
         self._log(request, course, duration)
+        if self._memory is not None:
+            outcome = Outcome(time.time(), course.query, course.count, course.status, duration, course.comment)
+            self._memory.remember(peer.calling_ae, peer.address, outcome)
         await request.respond(course.status, comment=course.comment, offending=course.offending)
 
     async def _understand(self, request: Request) -> Query:
@@ -101,8 +115,14 @@ class WorklistService:
 
     async def _answer(self, request: Request, query: Query, course: _Course) -> int:
         """Send the matches; the final status."""
+        if query.view.empty:
+            return SUCCESS
         criteria = plan(query)
-        encoder = AnswerEncoder(query, request.context.transfer_syntax, self._charset)
+        device = course.device
+        most = device.max_answers or self._max_answers
+        encoder = AnswerEncoder(
+            query, request.context.transfer_syntax, self._charset, device.charset, device.max_lengths
+        )
         pending = PENDING if query.supported else PENDING_WARNING
         after: tuple[str, int] | None = None
         while True:
@@ -117,8 +137,8 @@ class WorklistService:
             for step, data in answers:
                 if request.cancelled:
                     return CANCEL
-                if course.count >= self._max_answers:
-                    course.comment = f"more than {self._max_answers} matches"
+                if course.count >= most:
+                    course.comment = f"more than {most} matches"
                     return OUT_OF_RESOURCES
                 await request.respond(pending, data)
                 course.count += 1
@@ -178,9 +198,7 @@ def _prepare(found: Sequence[Found], query: Query, encoder: AnswerEncoder, zone:
     answers: list[tuple[int, bytes]] = []
     for one in found:
         try:
-            document = json.loads(one.answer)
-            if query.offset is not None:
-                document = in_offset(document, zone, query.offset)
+            document = in_offset(json.loads(one.answer), zone, query.offset)
             if matches(document, query):
                 answers.append((one.id, encoder.encode(document)))
         except Exception as error:

@@ -47,8 +47,10 @@ def differs(minutes: int, zone: tzinfo) -> bool:
     return datetime.now(UTC).astimezone(zone).utcoffset() != timedelta(minutes=minutes)
 
 
-def in_offset(document: Mapping[str, Any], zone: tzinfo, minutes: int) -> dict[str, Any]:
-    """A document, its dates and times in the site's `zone`, as read in another offset."""
+def in_offset(document: Mapping[str, Any], zone: tzinfo, minutes: int | None) -> Mapping[str, Any]:
+    """A document, its dates and times in the site's `zone`, as read in another offset; as it is without one."""
+    if minutes is None:
+        return document
     there = timezone(timedelta(minutes=minutes))
     found = _pairs(document, zone, there)
     steps = document.get(STEP_SEQUENCE)

@@ -176,9 +176,10 @@ def test_a_known_caller_enters() -> None:
 
 
 def test_an_unknown_caller_knocks() -> None:
-    assert admit("BROKER", "CT02") == (CALLING_AE_UNKNOWN, [("CT02", "127.0.0.2")])
-    assert admit("BROKER", "CT01", address="127.0.0.9") == (NOT_AUTHENTIC, [("CT01", "127.0.0.9")])
-    assert admit("BROKER", "CT02", accept="any") == (None, [])
+    assert admit("BROKER", "CT02") == (CALLING_AE_UNKNOWN, [("CT02", "127.0.0.2", [])])
+    assert admit("BROKER", "CT01", address="127.0.0.9") == (NOT_AUTHENTIC, [("CT01", "127.0.0.9", [])])
+    assert admit("BROKER", "CT02", accept="any") == (None, [("CT02", "127.0.0.2", [])])
+    assert admit("BROKER", "CT01", accept="any", address="127.0.0.9") == (None, [])
 
 
 @pytest.mark.parametrize("called", ["", "OTHER", "broker", "BROKER2", "../BROKER"])
@@ -202,8 +203,11 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
 
-    def submit(self, unit: Any, calling: str, address: str, now: float) -> None:
+        self.counted = 0
+
+    def submit(self, unit: Any, calling: str, address: str, now: float, calls: int, contexts: list[str]) -> None:
         self.calls.append((calling, address))
+        self.counted += calls
 
 
 def test_a_scanner_writes_once_a_minute_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,8 +220,13 @@ def test_a_scanner_writes_once_a_minute_and_device(monkeypatch: pytest.MonkeyPat
     book.knocked("CT09", "10.0.0.2")
     assert recorder.calls == [("CT09", "10.0.0.1"), ("CT09", "10.0.0.2")]
     now[0] += knocking.INTERVAL
-    book.knocked("CT09", "10.0.0.1")
+    book.flush()
     assert len(recorder.calls) == 3
+    book.knocked("CT09", "10.0.0.1")
+    book.flush()
+    assert (len(recorder.calls), recorder.counted) == (3, 501)
+    book.flush(everything=True)
+    assert (len(recorder.calls), recorder.counted) == (4, 502)
 
 
 def test_ever_new_titles_cost_bounded_memory() -> None:

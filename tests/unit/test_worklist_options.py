@@ -132,7 +132,7 @@ def test_several_values_are_no_liberty_when_negotiated() -> None:
 def test_steps_are_looked_at_through_the_offset_of_the_device(offset: str, day: str, clock: str, found: bool) -> None:
     asked = _query({"TimezoneOffsetFromUTC": offset, SPS: [{DATE: day, TIME: clock}]})
     there = document()
-    seen = in_offset(there, ZURICH, asked.offset) if asked.offset is not None else there
+    seen = in_offset(there, ZURICH, asked.offset)
     assert matches(seen, asked) is found
     if found:
         answer = read(AnswerEncoder(asked, IMPLICIT, "ISO_IR 192").encode(seen))

@@ -1,0 +1,88 @@
+"""`broker nodes`: who is known, who knocks, and letting a device in. Asks the running broker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from broker.cli.desk import Refusal, mistakes, settings_of
+
+app = typer.Typer(no_args_is_help=True, help="Nodes: who is known, and who knocks.")
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Path of broker.toml; built-in defaults without it.", show_default=False),
+]
+
+
+def _ask(config: Path | None, method: str, path: str = "", body: dict[str, Any] | None = None) -> Any:
+    from broker.cli import control
+
+    answer = control.call(settings_of(config), method, f"/api/v1/nodes{path}", body)
+    if answer is None:
+        raise Refusal("no broker runs on this data directory")
+    if not answer.good:
+        raise Refusal(answer.problem)
+    return answer.body
+
+
+def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False).print(table)
+
+
+@app.command("list")
+def list_(config: Config = None) -> None:
+    """Show the nodes in force."""
+    with mistakes():
+        found = _ask(config, "GET")
+    rows = []
+    for one in found:
+        title = one["ae_title"] or "|".join(filter(None, (one["application"], one["facility"])))
+        place = f"{one['host'] or 'any address'}{':' + str(one['port']) if one['port'] else ''}"
+        profile = ", ".join(f"{key} = {value}" for key, value in (one["device"] or {}).items())
+        rows.append((one["name"], one["kind"], title, place, " ".join(one["roles"]), profile))
+    _table(("name", "kind", "title", "address", "roles", "profile"), rows)
+
+
+@app.command()
+def knocking(config: Config = None) -> None:
+    """Show devices that called and are no node, the last to call first."""
+    with mistakes():
+        found = _ask(config, "GET", "/knocking")
+    rows = []
+    for one in found:
+        last = datetime.fromtimestamp(one["last_at"]).astimezone().isoformat(" ", "seconds")
+        asked = ", ".join(f"{keyword}={value}" for keyword, value in (one["queries"] or [{}])[0].items())
+        rows.append((one["ae_title"], one["address"], str(one["count"]), last, ", ".join(one["wants"]), asked))
+    _table(("AE title", "address", "calls", "last", "wants", "asked last"), rows)
+
+
+@app.command()
+def admit(
+    ae_title: Annotated[str, typer.Argument(help="As `broker nodes knocking` shows it.")],
+    address: Annotated[str, typer.Argument(help="As `broker nodes knocking` shows it.")],
+    name: Annotated[str, typer.Option(help="Of the node; made of the AE title without it.")] = "",
+    role: Annotated[list[str] | None, typer.Option(help="modality, mpps or worklist; several times.")] = None,
+    any_address: Annotated[
+        bool, typer.Option("--any-address", help="Let it in from every address, not from this one only.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Let a device in, at once and without a restart."""
+    body = {"ae_title": ae_title, "address": address, "name": name, "bind_address": not any_address}
+    with mistakes():
+        done = _ask(config, "POST", "/admit", body | ({"roles": role} if role else {}))
+    node = done["node"]
+    place = node["host"] or "any address"
+    typer.echo(f"{node['name']}: {node['ae_title']} from {place} is let in (version {done['version']} of the nodes)")

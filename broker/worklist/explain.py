@@ -1,0 +1,149 @@
+"""Why a query shows a step or not: each condition of `worklist.match` by itself, with the value that decided. Pure.
+
+The conditions are asked of the same functions as the matcher's, on the same values, so that both say the same.
+Nothing of a patient stands in what is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from broker.orders import lifecycle
+from broker.orders.answer import HELD
+from broker.worklist import match, recall
+from broker.worklist.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
+from broker.worklist.match import Document, items, values
+from broker.worklist.names import FuzzyKey, NameKey
+from broker.worklist.query import Key, Query, SequenceKey, StartKey
+from broker.worklist.recall import Secret
+
+NAMES = {
+    STATIONS: "station", START_DATE: "date", START_TIME: "time", STATUS: "status asked", "Modality": "modality",
+    "PatientName": "name", "PatientID": "patient id", "AccessionNumber": "accession",
+}  # fmt: skip
+NOT_KEPT = "a value (not kept)"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition: what the device asks or is allowed to see, what the step has, and whether that passes.
+
+    None: cannot be told, since the value that was asked for is not kept.
+    """
+
+    name: str
+    passed: bool | None
+    asked: str = ""
+    found: str = ""
+    hint: str = ""
+
+
+def checks(
+    document: Document, query: Query, secrets: Sequence[Secret] = (), secret: bytes | None = None, *,
+    prefix_names: bool = False,
+) -> tuple[Check, ...]:  # fmt: skip
+    """Every condition under which this query shows a step; all of them pass if, and only if, it matches.
+
+    `query` as the device is served (`worklist.device`). `secrets` are further keys whose values are not kept;
+    `secret` made their hashes, None if that is not known here. `prefix_names`: exact ones of names say no `no`.
+    """
+    found = [*_seen(document, query)]
+    for key in query.keys:
+        step = isinstance(key, SequenceKey) and key.keyword == STEP_SEQUENCE
+        for one in key.keys if isinstance(key, SequenceKey) and step else (key,):
+            found.append(_key(document, one, in_step=step))
+    found += [_secret(document, one, secret, prefix_names=prefix_names) for one in secrets]
+    return tuple(found)
+
+
+def shown(found: Sequence[Check]) -> bool | None:
+    """All pass; None if that depends on what cannot be told."""
+    if any(check.passed is False for check in found):
+        return False
+    return None if any(check.passed is None for check in found) else True
+
+
+def _seen(document: Document, query: Query) -> list[Check]:
+    view = query.view
+    status = " ".join(_step_values(document, STATUS))
+    labels = " ".join(values(document, LABEL))
+    sees = "all" if view.labels is None else ", ".join(sorted(view.labels))
+    hidden = f", never {', '.join(sorted(view.hidden))}" if view.hidden else ""
+    asked = "what it asks for" if query.asks_status else ", ".join(view.shown)
+    empty = [Check("values", False, "at least one value in the query", "none")] if view.empty else []
+    return [
+        *empty,
+        Check("held", HELD not in document, "not held by the RIS", "held" if HELD in document else ""),
+        Check("scheduled", match.scheduled(document), "a date", _start(document)),
+        Check("label", match.labelled(document, view), sees + (" only" if view.only_labelled else ""), labels),
+        Check("status", match.visible(document, query), asked + hidden, status),
+    ]
+
+
+def _key(document: Document, key: Key, *, in_step: bool) -> Check:
+    passed = match.fits(document, SequenceKey(STEP_SEQUENCE, (key,)) if in_step else key)
+    if isinstance(key, StartKey):
+        return Check("date and time", passed, recall.words(key), _start(document))
+    name = NAMES.get(key.keyword, key.keyword)
+    if key.keyword not in recall.PLAIN or isinstance(key, SequenceKey | NameKey | FuzzyKey):
+        return Check(name, passed, NOT_KEPT, "the same" if passed else "another, or none")
+    stored = _step_values(document, key.keyword) if in_step else values(document, key.keyword)
+    asked = recall.words(key)
+    hint = ""
+    if not passed and asked.lower() in {value.lower() for value in stored}:
+        hint = "they differ in capital and small letters only: ignore_case in the device's profile"
+    return Check(name, passed, asked, ", ".join(stored), hint)
+
+
+def _secret(document: Document, one: Secret, secret: bytes | None, *, prefix_names: bool) -> Check:
+    passed = recall.fits(document, one, secret) if secret is not None else None
+    if one.vr == "PN" and prefix_names and not passed:
+        passed = None
+    words = {True: "the same", False: "another, or none", None: "cannot be told"}
+    hint = ""
+    if passed is False and one.vr == "PN" and not one.ascii:
+        hint = "it holds unusual letters: the device may name another character set than it uses"
+    return Check(NAMES.get(one.keyword, one.keyword or "key"), passed, NOT_KEPT, words[passed], hint)
+
+
+def _step_values(document: Document, keyword: str) -> list[str]:
+    return [value for item in items(document, STEP_SEQUENCE) for value in values(item, keyword)]
+
+
+def _start(document: Document) -> str:
+    return " ".join([*_step_values(document, START_DATE)[:1], *_step_values(document, START_TIME)[:1]])
+
+
+def sentence(found: Sequence[Check]) -> str:
+    """The first reason why the step is not shown, or that it is."""
+    check = next((one for one in found if one.passed is False), None)
+    if check is not None:
+        return _failure(check)
+    unknown = [one.name for one in found if one.passed is None]
+    if unknown:
+        return f"the query also asks for {', '.join(unknown)}, whose values are not kept: whether they fit is not known"
+    return "every condition is met"
+
+
+def _failure(check: Check) -> str:
+    hint = f" ({check.hint})" if check.hint else ""
+    if check.name == "values":
+        return "the query has no values, and the device's profile answers such a query with nothing (empty_on_no_keys)"
+    if check.name == "held":
+        return "the step is held by the RIS: it is in no worklist until it is released"
+    if check.name == "scheduled":
+        return "the step has no date yet: it is still to be scheduled"
+    if check.name == "label":
+        has = f"the worklist label {check.found}" if check.found else "no worklist label"
+        return f"the order has {has}, and the device sees {check.asked}"
+    if check.name == "status":
+        ended = " (it has ended)" if check.found in lifecycle.ENDED else ""
+        return f"the step is {check.found}{ended}, and the device sees {check.asked}"
+    if check.name == "cap":
+        return f"the step would be answer {check.found}, and the device is sent {check.asked} at most"
+    if check.name == "search":
+        return "the database does not find it though it matches: a defect of the broker, please report it"
+    if check.asked == NOT_KEPT:
+        return f"the device asks for another {check.name}{hint}"
+    return f"the step has {check.name} {check.found or 'none'}, and the device asks for {check.asked}{hint}"

@@ -1,0 +1,118 @@
+"""The last queries of each device, without patient data: `worklist.explain` runs them again.
+
+Values of `recall.PLAIN` keys are kept; of all others only that there was one, and a keyed hash of it where it is exact,
+so that it can be told whether it fits a step. Written behind: a query costs the door one append.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from broker.store import device_queries, orders_read
+from broker.store.database import Database
+from broker.store.device_queries import Asked
+from broker.worklist import recall
+from broker.worklist.query import Query
+
+KEEP = 20  # queries of a device
+TOGETHER = 32  # devices in one transaction: nobody's commit waits long for it
+_MOST = device_queries.MAX_DEVICES  # devices between two flushes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One query and what it came to. `at` in s since the epoch, `duration` in s; no query: it could not be read."""
+
+    at: float
+    query: Query | None
+    count: int
+    status: int
+    duration: float
+    comment: str = ""
+
+
+@dataclass(slots=True)
+class _Pending:
+    calls: int
+    last: deque[Outcome]
+
+
+class QueryMemory:
+    """Remembers queries in memory until `flush` writes them."""
+
+    def __init__(self, database: Database, secret: bytes) -> None:
+        """`secret` keys the hashes."""
+        self._database = database
+        self._secret = secret
+        self._lock = threading.Lock()
+        self._pending: dict[tuple[str, str], _Pending] = {}
+
+    def remember(self, calling_ae: str, address: str, outcome: Outcome) -> None:
+        """Note a query. Best effort: nobody waits for it."""
+        with self._lock:
+            pending = self._pending.get((calling_ae, address))
+            if pending is None:
+                if len(self._pending) >= _MOST:
+                    return
+                pending = self._pending[calling_ae, address] = _Pending(0, deque(maxlen=KEEP))
+            pending.calls += 1
+            pending.last.append(outcome)
+
+    def flush(self) -> None:
+        """Write what has come, some devices in each transaction. Raises StoreUnavailable; it is forgotten then."""
+        with self._lock:
+            pending, self._pending = self._pending, {}
+        devices = list(pending.items())
+        for first in range(0, len(devices), TOGETHER):
+            news = {device: (one.calls, self._entries(one)) for device, one in devices[first : first + TOGETHER]}
+            self._database.submit(keep, news, time.time()).result()
+
+    def _entries(self, pending: _Pending) -> list[dict[str, Any]]:
+        return [_entry(outcome, self._secret) for outcome in pending.last]
+
+
+def _entry(outcome: Outcome, secret: bytes) -> dict[str, Any]:
+    asked = recall.encode(outcome.query, secret) if outcome.query is not None else None
+    return {
+        "at": round(outcome.at, 3), "first": round(outcome.at, 3), "times": 1, "count": outcome.count,
+        "status": f"{outcome.status:04X}", "duration": round(outcome.duration, 4), "comment": outcome.comment,
+        "asked": asked,
+    }  # fmt: skip
+
+
+def keep(
+    connection: Connection, news: Mapping[tuple[str, str], tuple[int, Sequence[dict[str, Any]]]], at: float
+) -> None:
+    """Write calls and queries by device (AE title, address), beside those kept already."""
+    orders_read.lock(connection, ["device-queries"])
+    for (calling_ae, address), (calls, entries) in news.items():
+        found = device_queries.of(connection, calling_ae, address)
+        old = found[0] if found else Asked(calling_ae, address, at, at, 0, [])
+        last = max((entry["at"] for entry in entries), default=at)
+        asked = Asked(calling_ae, address, old.first_at, last, old.calls + calls, merged(old.queries, entries))
+        device_queries.save(connection, asked, new=not found)
+
+
+def merged(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last `KEEP` different queries, oldest first. The same one again is counted; much of one shape gives way."""
+    found = list(old)
+    for entry in new:
+        same = next(
+            (one for one in found if (one["asked"], one["comment"]) == (entry["asked"], entry["comment"])), None
+        )
+        if same is not None:
+            found.remove(same)
+            entry = {**entry, "first": same["first"], "times": same["times"] + entry["times"]}
+        found.append(entry)
+    while len(found) > KEEP:
+        shapes = [recall.shape(entry["asked"]) for entry in found]
+        often = Counter(shapes).most_common(1)[0][0]
+        del found[shapes.index(often)]
+    return found

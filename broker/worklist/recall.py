@@ -1,0 +1,220 @@
+"""A query as JSON that is kept, and back. Pure. What may be a patient's is kept as a keyed hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from broker.wildcard import Wildcard, compile_wildcard
+from broker.worklist.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
+from broker.worklist.match import Document, items, values
+from broker.worklist.names import FuzzyKey, NameKey, fold_name
+from broker.worklist.query import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
+from broker.worklist.times import Span, stored_date, stored_time
+
+PLAIN = frozenset(
+    {
+        STATIONS, START_DATE, START_TIME, STATUS, LABEL, "Modality", "ScheduledStationName",
+        "ScheduledProcedureStepLocation", "RequestedProcedurePriority",
+    }
+)  # fmt: skip
+FEW, SHORT = 16, 64  # values of a key that are kept, and their characters
+HASHES = 4  # of a key
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A key whose value is not kept. `exact`: it fits a step if, and only if, its value has one of the hashes."""
+
+    keyword: str
+    vr: str
+    in_step: bool
+    hashes: frozenset[str]
+    exact: bool
+    ascii: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A kept query. `key` names the secret its hashes were made with."""
+
+    query: Query
+    secrets: tuple[Secret, ...]
+    key: str
+
+
+def fingerprint(secret: bytes) -> str:
+    """Names a secret without telling it: hashes by another one cannot be compared."""
+    return _hash(secret, "", "fingerprint")[:8]
+
+
+def encode(query: Query, secret: bytes) -> dict[str, Any]:
+    """A query for keeping."""
+    plain: list[Any] = []
+    secrets: list[Any] = []
+    for key in query.keys:
+        if isinstance(key, SequenceKey) and key.keyword == STEP_SEQUENCE:
+            step = [one for one in key.keys if _is_plain(one)]
+            secrets += [_secret(one, secret, in_step=True) for one in key.keys if not _is_plain(one)]
+            if step:
+                plain.append(["sequence", STEP_SEQUENCE, [_plain(one) for one in step]])
+        elif _is_plain(key):
+            plain.append(_plain(key))
+        else:
+            secrets.append(_secret(key, secret, in_step=False))
+    return {
+        "keys": plain, "secrets": secrets, "named": list(query.named)[:64], "status": query.asks_status,
+        "supported": query.supported, "charset": [term[:SHORT] for term in query.charset[:8]],
+        "key": fingerprint(secret) if secrets else "", "offset": query.offset,
+    }  # fmt: skip
+
+
+def decode(asked: dict[str, Any]) -> Recalled:
+    """A kept query."""
+    query = Query(
+        tuple(_key(one) for one in asked["keys"]), (), tuple(asked["charset"]), asked["supported"], asked["status"],
+        tuple(asked["named"]), offset=asked.get("offset"),
+    )  # fmt: skip
+    secrets = tuple(
+        Secret(k, vr, step, frozenset(h), exact, plain) for k, vr, step, h, exact, plain in asked["secrets"]
+    )
+    return Recalled(query, secrets, asked["key"])
+
+
+def summary(asked: dict[str, Any] | None) -> dict[str, str] | None:
+    """What a kept query asks for, by keyword; None for one that could not be read."""
+    if asked is None:
+        return None
+    return keys(decode(asked))
+
+
+def keys(recalled: Recalled) -> dict[str, str]:
+    """What a query asks for, by keyword."""
+    found: dict[str, str] = {}
+    for key in recalled.query.keys:
+        for one in key.keys if isinstance(key, SequenceKey) else (key,):
+            found[START_DATE if isinstance(one, StartKey) else one.keyword] = words(one)
+    return found | {one.keyword: "(not kept)" for one in recalled.secrets}
+
+
+def shape(asked: dict[str, Any] | None) -> str:
+    """What queries for one patient after the other have in common."""
+    if asked is None:
+        return ""
+    return json.dumps([asked["keys"], [one[:3] for one in asked["secrets"]]])
+
+
+def fits(document: Document, one: Secret, secret: bytes) -> bool | None:
+    """Whether a key that is not kept matches; None where that cannot be told any more."""
+    levels = items(document, STEP_SEQUENCE) if one.in_step else [document]
+    stored = {_hash(secret, one.keyword, text) for level in levels for text in _stored(level, one)}
+    if stored & one.hashes:
+        return True
+    return False if one.exact or not stored else None
+
+
+def words(key: Key) -> str:
+    """What a kept key asks for, in words."""
+    if isinstance(key, TextKey):
+        return " or ".join(sorted([*key.exact, *map(text_of, key.patterns)]))
+    if isinstance(key, SpanKey):
+        return " or ".join(_span(span) for span in key.spans)
+    if isinstance(key, StartKey):
+        return _span(key.span)
+    if isinstance(key, EmptyKey):
+        return "nothing" + (f" or {words(key.otherwise)}" if key.otherwise is not None else "")
+    return "a value"
+
+
+def text_of(pattern: Wildcard) -> str:
+    """The text of a compiled pattern."""
+    out = []
+    for position in range(pattern.fewest + 1):
+        bit = 1 << position
+        out.append("*" if pattern.loops & bit else "")
+        if position < pattern.fewest:
+            taken = (char for char, bits in pattern.accepts.items() if bits & bit)
+            out.append("?" if pattern.any_character & bit else next(taken))
+    return "".join(out)
+
+
+def _span(span: Span) -> str:
+    low, high = _moment(span.low), _moment(span.high)
+    return low if low == high else f"{low}-{high}"
+
+
+def _moment(text: str | None) -> str:
+    """A date, time or both without a fraction of nought or of the last moment of a second."""
+    if text and len(text) in (12, 20) and text[-6:] in ("000000", "999999"):
+        return text[:-6]
+    return text or ""
+
+
+def _stored(level: Document, one: Secret) -> Iterable[str]:
+    for value in values(level, one.keyword):
+        if one.vr == "PN":
+            yield from fold_name(value).split("=")
+        elif one.vr in ("DA", "TM"):
+            yield stored_date(value) if one.vr == "DA" else stored_time(value)
+        else:
+            yield normalise(one.vr, value)
+
+
+def _is_plain(key: Key) -> bool:
+    if isinstance(key, StartKey):
+        return True
+    if isinstance(key, SpanKey):
+        return key.keyword in PLAIN and len(key.spans) <= FEW
+    if not isinstance(key, TextKey) or key.keyword not in PLAIN or len(key.exact) + len(key.patterns) > FEW:
+        return False
+    return all(len(text) <= SHORT for text in (*key.exact, *map(text_of, key.patterns)))
+
+
+def _plain(key: Key) -> list[Any]:
+    if isinstance(key, TextKey):
+        return ["text", key.keyword, key.vr, sorted(key.exact), [text_of(one) for one in key.patterns]]
+    if isinstance(key, SpanKey):
+        return ["span", key.keyword, key.vr, [[span.low, span.high, span.single] for span in key.spans]]
+    assert isinstance(key, StartKey)
+    return ["start", key.span.low, key.span.high]
+
+
+def _key(kept: list[Any]) -> Key:
+    kind, *rest = kept
+    if kind == "sequence":
+        return SequenceKey(rest[0], tuple(_key(one) for one in rest[1]))
+    if kind == "text":
+        return TextKey(rest[0], rest[1], frozenset(rest[2]), tuple(compile_wildcard(text) for text in rest[3]))
+    if kind == "span":
+        return SpanKey(rest[0], rest[1], tuple(Span(*one) for one in rest[2]))
+    return StartKey(Span(rest[0], rest[1]))
+
+
+def _secret(key: Key, secret: bytes, *, in_step: bool) -> list[Any]:
+    keyword, vr = getattr(key, "keyword", ""), getattr(key, "vr", "")
+    asked: list[str] = []
+    exact = True
+    if isinstance(key, NameKey):
+        vr = "PN"
+        for name in key.names:
+            group = name[0] if len(name) == 1 else None
+            exact = exact and group is not None and group.literal
+            asked += [group.prefix] if group is not None and group.literal else []
+    elif isinstance(key, TextKey):
+        asked, exact = sorted(key.exact), not key.patterns and not key.any_case
+    elif isinstance(key, SpanKey):
+        asked = [span.low for span in key.spans if span.low is not None and span.low == span.high]
+        exact = len(asked) == len(key.spans)
+    else:  # several conditions on one item, likeness, no value
+        vr = "PN" if isinstance(key, FuzzyKey) else vr
+        exact = False
+    hashes = [_hash(secret, keyword, text) for text in asked[:HASHES]]
+    return [keyword, vr, in_step, hashes, exact and len(asked) <= HASHES, all(text.isascii() for text in asked)]
+
+
+def _hash(secret: bytes, keyword: str, text: str) -> str:
+    data = f"{keyword}\0{text}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2s(data, key=secret[:32], digest_size=10, person=b"querymem").hexdigest()

@@ -1,0 +1,186 @@
+"""Why a device shows a step or not: who it is, what it asked last, and what each of its queries comes to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+
+from broker.site.device import Device
+from broker.store.knocks import Knock
+from broker.worklist import charset, explain
+from broker.worklist.attributes import STATIONS, STEP_SEQUENCE
+from broker.worklist.device import adapt
+from broker.worklist.explain import Check
+from broker.worklist.match import Document, values
+from broker.worklist.query import Query, SequenceKey, TextKey
+from broker.worklist.recall import Recalled
+from broker.worklist.timezone import in_offset
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step as it is now. `came_at` and `changed_at` in s since the epoch."""
+
+    row: int
+    document: Document
+    came_at: float
+    changed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The device: `node` is empty for one that is none, `accepted` if it is let in all the same."""
+
+    ae_title: str
+    node: str
+    accepted: bool
+    profile: Device
+    knocks: tuple[Knock, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A query: one that was made `times`, last `at`; or a supposed one (`at` None). None: it could not be read."""
+
+    recalled: Recalled | None
+    at: float | None = None
+    times: int = 0
+    count: int = 0
+    status: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What verdicts stand on: the site's clock and defaults, and the search of the database.
+
+    `secret` keys the hashes of queries and `key` names it. `place(query, row)`: how many answers come before a step,
+    -1 if it is not found, None if they are too many to count.
+    """
+
+    now: datetime
+    zone: tzinfo
+    max_answers: int
+    charset: str
+    secret: bytes
+    key: str
+    place: Callable[[Query, int], int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one query comes to for one step now; `reason` is the first one."""
+
+    asking: Asking
+    shown: bool | None
+    reason: str
+    checks: tuple[Check, ...]
+
+
+def supposed(ae_title: str) -> Asking:
+    """What a device most likely asks that has never asked: all steps of its own AE title."""
+    key = SequenceKey(STEP_SEQUENCE, (TextKey(STATIONS, "AE", frozenset({ae_title})),))
+    return Asking(Recalled(Query((key,), (), named=(STATIONS,)), (), ""))
+
+
+def judge(step: Step, caller: Caller, asking: Asking, ground: Ground) -> Verdict:
+    """What a query of the device would show of a step now."""
+    if asking.recalled is None:
+        return Verdict(asking, False, f"the query could not be read: {asking.comment}", ())
+    recalled, profile = asking.recalled, caller.profile
+    query = adapt(recalled.query, profile, caller.ae_title, ground.now)
+    secret = ground.secret if recalled.key in ("", ground.key) else None
+    document = in_offset(step.document, ground.zone, query.offset)
+    found = list(explain.checks(document, query, recalled.secrets, secret, prefix_names=profile.prefix_names))
+    if explain.shown(found) and not recalled.secrets:
+        place, most = ground.place(query, step.row), profile.max_answers or ground.max_answers
+        if place == -1:
+            found.append(Check("search", False))
+        elif place is not None:
+            found.append(Check("cap", place < most, str(most), str(place + 1)))
+    elif explain.shown(found) is None:
+        found = _found_nothing(found, step, asking)
+    found.append(_written(step.document, recalled.query.charset, profile, ground.charset))
+    return Verdict(asking, explain.shown(found), explain.sentence(found), tuple(found))
+
+
+def _found_nothing(found: list[Check], step: Step, asking: Asking) -> list[Check]:
+    """The query found nothing since the step changed last: then the one condition that is not known was not met."""
+    nothing = asking.status == "0000" and not asking.count and (asking.at or 0) > step.changed_at
+    if not nothing or sum(check.passed is None for check in found) > 1:
+        return found
+    hint = "the query found nothing"
+    return [replace(one, passed=False, hint=hint) if one.passed is None else one for one in found]
+
+
+def _written(document: Document, asked: Sequence[str], profile: Device, default: str) -> Check:
+    """In which character set the answer goes out; what does not fit is transliterated, and hides nothing."""
+    terms = profile.charset or asked or (default,)
+    used = charset.lookup(terms) or charset.DEFAULT
+    name = "".join(values(document, "PatientName")[:1])
+    try:
+        used.encode(name, name=True)
+    except UnicodeEncodeError:
+        if not profile.charset and asked:
+            return Check("character set", True, "\\".join(terms), f"the name does not fit: {default} instead")
+        return Check("character set", True, "\\".join(terms), "the name does not fit: written in plain letters")
+    return Check("character set", True, "\\".join(terms), "the name fits")
+
+
+def conclude(step: Step, caller: Caller, verdicts: Sequence[Verdict], ground: Ground) -> tuple[bool | None, str]:
+    """Whether the device shows the step, and why or why not, in one sentence. `verdicts`: the last query first."""
+    who = caller.node or caller.ae_title
+    if not caller.node and not caller.accepted:
+        return False, _outside(caller, ground.zone)
+    best = _best(verdicts)
+    if best.asking.at is None:
+        if best.shown:
+            return None, f"{who} has never asked; if it asks for the steps of {caller.ae_title}, this one is shown"
+        return best.shown, f"{who} has never asked; if it asks for the steps of {caller.ae_title}: {best.reason}"
+    asked = f"{who} asked at {clock(best.asking.at, ground.zone)}"
+    if not best.shown:
+        return best.shown, f"{asked}: {best.reason}"
+    last = max(verdict.asking.at or 0 for verdict in verdicts)
+    if best.asking.at < step.came_at:
+        return True, f"{asked}, before the step came at {clock(step.came_at, ground.zone)}; the same query now shows it"
+    if best.asking.at < step.changed_at:
+        changed = clock(step.changed_at, ground.zone)
+        return True, f"{asked}, before the step changed at {changed}; the same query now shows it"
+    if best.asking.status not in ("0000", ""):
+        return (
+            True,
+            f"{asked} and was answered {best.asking.status} ({best.asking.comment}); the same query now shows it",
+        )
+    if best.asking.at == last:
+        return True, f"{asked}: the step is shown"
+    return True, f"{asked}: that query shows the step, its last one does not"
+
+
+def _best(verdicts: Sequence[Verdict]) -> Verdict:
+    """The query that comes nearest to showing the step, rather one for no single patient; of several the last one."""
+
+    def distance(verdict: Verdict) -> tuple[int, int, int, int]:
+        failed = sum(check.passed is False for check in verdict.checks)
+        unknown = sum(check.passed is None for check in verdict.checks)
+        secrets = len(verdict.asking.recalled.secrets) if verdict.asking.recalled is not None else 0
+        return (verdict.asking.recalled is None, failed, unknown, secrets)
+
+    return min(verdicts, key=distance)
+
+
+def _outside(caller: Caller, zone: tzinfo) -> str:
+    title = caller.ae_title
+    if not caller.knocks:
+        return f"{title} is no node of the site, and has never called"
+    last = caller.knocks[0]
+    calls = sum(knock.count for knock in caller.knocks)
+    return (
+        f"{title} is no node of the site and is refused: it called {calls} times, last at {clock(last.last_at, zone)} "
+        f"from {last.address}; `broker nodes admit {title} {last.address}` lets it in"
+    )
+
+
+def clock(at: float, zone: tzinfo) -> str:
+    """A time (s since the epoch) on the site's clock."""
+    return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,212 @@
+"""Explanation, matcher and search agree on every step, query and profile; what devices asked is kept in bounds."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.documents import order
+from support.worklist import DATE, SPS, STATION, TIME, query
+
+from broker.errors import ConfigurationError
+from broker.orders import document, placing
+from broker.orders.profile import built_in
+from broker.orders.story import Context
+from broker.service.nodes import NodeDesk, Nodes
+from broker.site.admitting import AlreadyKnown, Wanted, admit
+from broker.site.device import Device
+from broker.site.directory import Directory
+from broker.site.nodes import parse_nodes
+from broker.store import configurations, device_queries, knocks, orders_find, tables, worklist_steps
+from broker.store.database import Database
+from broker.store.worklist import search
+from broker.worklist import explain, recall
+from broker.worklist.device import adapt
+from broker.worklist.match import matches
+from broker.worklist.memory import Outcome, QueryMemory, keep
+from broker.worklist.plan import plan
+
+SECRET = b"a secret of the tests"
+STATUS = "ScheduledProcedureStepStatus"
+NOW = datetime(2030, 3, 12, 9, 0).astimezone()
+
+
+@pytest.fixture
+def orders(database: Database) -> list[dict[str, Any]]:
+    """Orders of every kind that a filter tells apart; the rows of their steps."""
+    given: list[dict[str, Any]] = [
+        order(1),
+        order(2, step={STATION: ["CT02"]}),
+        order(3, step={STATION: ["ct01", "CT02"], DATE: "20300313"}, WorklistLabel="NORTH"),
+        order(4, modality="MR", WorklistLabel="SOUTH"),
+        order(5, step={DATE: "20300310", TIME: "08:00"}),
+        order(6, step={DATE: None, TIME: None}),
+        order(7),
+        order(8),
+    ]
+    given[3]["patient"]["PatientName"] = "Doe^John"
+    for number, one in enumerate(given):
+        change = placing.usable(document.convert(one, built_in().modalities))
+        context = Context(UUID(int=number + 1), NOW, "UNASSIGNED", "test")
+        database.submit(placing.place, change, context, None, dry=False).result()
+    database.submit(_end, "A7").result()
+    database.submit(_hold, "A8").result()
+    return given
+
+
+def _document(connection: Any, accession: str, change: Any) -> None:
+    (row,) = orders_find.find(connection, {"AccessionNumber": accession}, 0, 1)
+    (step,) = worklist_steps.of_orders(connection, [row], 5)
+    answer, columns = change(step.answer)
+    table = tables.scheduled_step
+    connection.execute(table.update().where(table.c.id == step.row).values(answer=json.dumps(answer), **columns))
+
+
+def _end(connection: Any, accession: str) -> None:
+    def change(answer: dict[str, Any]) -> Any:
+        answer[SPS][0][STATUS] = "COMPLETED"
+        return answer, {"status": "COMPLETED"}
+
+    _document(connection, accession, change)
+
+
+def _hold(connection: Any, accession: str) -> None:
+    _document(connection, accession, lambda answer: ({**answer, "Held": 1}, {"held": True}))
+
+
+def maybe(*values: str) -> Any:
+    return st.sampled_from(["", *values])
+
+
+STEP_KEYS = st.fixed_dictionaries(
+    {},
+    optional={
+        STATION: maybe("CT01", "CT02", "ct01", "CT0?", "X*", "*"),
+        DATE: maybe("20300312", "20300311-20300313", "-20300311", "20300313-"),
+        TIME: maybe("0800-1200", "1030", "-0900"),
+        "Modality": maybe("CT", "MR", "ct"),
+        STATUS: maybe("SCHEDULED", "COMPLETED", "scheduled"),
+    },
+)
+KEYS = st.fixed_dictionaries(
+    {SPS: STEP_KEYS.map(lambda step: [step])},
+    optional={
+        "PatientName": maybe("Müller^Käthe", "MULLER", "DOE*", "D?E^JOHN"),
+        "PatientID": maybe("QZPAT1", "QZPAT*", "NOBODY"),
+        "AccessionNumber": maybe("A1", "A4", "a1"),
+        "WorklistLabel": maybe("NORTH", "S*"),
+        "PatientBirthDate": maybe("19760229", "19700101-"),
+    },
+)
+PROFILES = st.fixed_dictionaries(
+    {},
+    optional={
+        "stations": st.sampled_from([("CT02",), ("R1", "ct01")]),
+        "station": st.just("calling"),
+        "days_before": st.integers(0, 2),
+        "days_after": st.integers(0, 3),
+        "show": st.sampled_from([("COMPLETED", "SCHEDULED"), ("ARRIVED",)]),
+        "hide": st.just(("COMPLETED",)),
+        "labels": st.sampled_from([("NORTH",), ("SOUTH", "NORTH")]),
+        "ignore_case": st.booleans(),
+        "prefix_names": st.booleans(),
+        "window_hours_before": st.integers(0, 40),
+        "window_hours_after": st.integers(0, 40),
+    },
+)
+
+
+def test_explanation_matcher_and_search_agree(database: Database, orders: list[dict[str, Any]]) -> None:
+    rows = database.read(lambda connection: worklist_steps.of_orders(connection, range(1, 100), 100)).result()
+    assert len(rows) == len(orders)
+
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(KEYS, PROFILES, st.sampled_from(["CT01", "CT02", "MR09"]))
+    def agree(keys: dict[Any, Any], profile: dict[str, Any], calling: str) -> None:
+        device = Device(**profile)
+        asked = query(keys, charset=["ISO_IR 192"])
+        served = adapt(asked, device, calling, NOW)
+        found = database.read(search, plan(served), None, 100).result()
+        shown = {one.id for one in found if matches(one.document(), served)}
+        assert shown == {row.row for row in rows if matches(row.answer, served)}
+        kept = recall.decode(json.loads(json.dumps(recall.encode(asked, SECRET))))
+        again = adapt(kept.query, device, calling, NOW)
+        for row in rows:
+            assert explain.shown(explain.checks(row.answer, served)) is (row.row in shown)
+            told = explain.shown(
+                explain.checks(row.answer, again, kept.secrets, SECRET, prefix_names=device.prefix_names)
+            )
+            assert told in (None, row.row in shown)
+
+    agree()
+
+
+def test_what_devices_asked_is_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_queries, "MAX_DEVICES", 3)
+    entry = {"at": 5.0, "first": 5.0, "times": 1, "count": 0, "status": "0000", "duration": 0, "comment": "",
+             "asked": recall.encode(query({SPS: [{STATION: "CT01"}]}), SECRET)}  # fmt: skip
+    for number in range(5):
+        one = {**entry, "at": 10.0 + number}
+        database.submit(keep, {(f"CT{number}", "127.0.0.1"): (2, [one])}, 20.0).result()
+    database.submit(keep, {("CT4", "127.0.0.1"): (3, [{**entry, "at": 40.0}])}, 40.0).result()
+    assert database.read(device_queries.of, "CT0").result() == []
+    assert database.read(device_queries.of, "CT1").result() == []
+    (last,) = database.read(device_queries.of, "CT4").result()
+    assert (last.calls, last.last_at, len(last.queries), last.queries[0]["times"]) == (5, 40.0, 1, 2)
+
+
+def test_a_device_is_admitted_once(database: Database) -> None:
+    database.submit(knocks.record, "CT 09", "10.0.0.9", 5.0, 2, ["1.2.840.10008.5.1.4.31"]).result()
+    database.submit(knocks.record, "CT 09", "10.0.0.9", 7.0, 1, ["1.2.840.10008.1.1"]).result()
+    (knock,) = database.read(knocks.all_of).result()
+    assert (knock.count, knock.contexts) == (3, ("1.2.840.10008.1.1", "1.2.840.10008.5.1.4.31"))
+    done = database.submit(admit, Wanted("CT 09", "10.0.0.9"), "anna", 9.0).result()
+    assert (done.node.name, done.node.host, done.version, done.knocked) == ("ct-09", "10.0.0.9", 1, True)
+    assert database.read(knocks.all_of).result() == []
+    with pytest.raises(AlreadyKnown):
+        database.submit(admit, Wanted("CT 09", "10.0.0.9"), "anna", 9.0).result()
+    other = database.submit(admit, Wanted("CT 09", "10.0.0.8", bound=False), "anna", 9.0).result()
+    assert (other.node.name, other.node.host, other.version, other.knocked) == ("ct-09-2", "", 2, False)
+    with pytest.raises(ConfigurationError, match="used twice"):
+        database.submit(admit, Wanted("CT10", "10.0.0.8", name="ct-09"), "anna", 9.0).result()
+    version = database.read(configurations.current, "nodes").result()
+    assert version is not None
+    assert [one["name"] for one in version.document] == ["ct-09", "ct-09-2"]
+    audit = database.read(lambda connection: list(connection.execute(tables.audit.select()))).result()
+    assert [(row.actor, row.action, row.object_kind) for row in audit] == [("anna", "node.admitted", "nodes")] * 2
+
+
+def test_other_processes_take_over_who_was_admitted(database: Database) -> None:
+    there = Directory(parse_nodes([{"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1",
+                                    "port": 104, "roles": ["destination"]}]))  # fmt: skip
+    nodes = Nodes(database, there)
+    assert nodes.refresh() is False
+    database.submit(admit, Wanted("CT09", "10.0.0.9"), "anna", 9.0).result()
+    assert nodes.refresh() is True
+    assert nodes.refresh() is False
+    assert there.device("CT09", "10.0.0.9") is not None
+    assert there.device("CT09", "10.0.0.8") is None
+    assert there.node("pacs") is not None  # a node that we send to stays until the next start
+    broken = [{"name": "x", "kind": "fax"}]
+    database.submit(configurations.add, "nodes", broken, source="a newer program", at=10.0).result()
+    assert nodes.refresh() is False
+    assert there.device("CT09", "10.0.0.9") is not None
+
+
+def test_who_knocks_shows_what_it_asked(database: Database) -> None:
+    database.submit(knocks.record, "US07", "10.0.0.7", 5.0, 1, ["1.2.840.10008.5.1.4.31", "1.2.840.10008.1.1"]).result()
+    memory = QueryMemory(database, SECRET)
+    asked = query({"PatientName": "CANARY", SPS: [{STATION: "US07", DATE: "20300312"}]})
+    memory.remember("US07", "10.0.0.7", Outcome(6.0, asked, 3, 0, 0.01))
+    there = Directory([])
+    desk = NodeDesk(database, there, Nodes(database, there), memory.flush)
+    (one,) = desk.knocking()
+    assert one.wants == ["verification", "worklist"]
+    assert one.queries == [{STATION: "US07", DATE: "20300312", "PatientName": "(not kept)"}]
+    there.replace(parse_nodes([{"name": "us7", "kind": "dicom", "ae_title": "US07", "roles": ["modality"]}]))
+    assert desk.knocking() == []

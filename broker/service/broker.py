@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
+from fastapi import APIRouter
+
 from broker import __version__, telemetry
 from broker.admin import orders
 from broker.admin.app import create_app
@@ -106,31 +108,14 @@ class Broker:
         )
         sources = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
         self._sources = WorklistSources(self.database, settings, self.directory.nodes, remotes)
-        desk = MappingDesk(self.database, self.mappings, settings.zone(), settings.worklist.default_station)
         nodes = Nodes(self.database, self.directory)
-        fresh = partial(self._imaging.write_behind, everything=True)
-        routers = [
-            mapping_routes(desk),
-            hold_routes(HoldDesk(self.database, self.dispatcher.wake)),
-            mpps_routes(PerformedStepDesk(self.database, settings, self.directory.subscribers(), self.dispatcher.wake)),
-            source_routes(self._sources),
-            node_routes(NodeDesk(self.database, self.directory, nodes, fresh)),
-            worklist_routes(ExplainDesk(self.database, self.directory, settings, data.log_key(), fresh)),
-            orders.router(OrderDesk(self.database, settings, self.directory.subscribers())),
-        ]
-        app = create_app(sources, routers, token=settings.web.admin_token, body_limit=settings.limits.web_body)
+        app = create_app(
+            sources, self._routers(nodes), token=settings.web.admin_token, body_limit=settings.limits.web_body
+        )
         self._web = WebServer(app, settings.web.host, settings.web.port)
         self._control = ControlServer(app, settings.service.data_dir)
         self.monitor.web = self._web
-        self._housekeeping = Housekeeping(self.database, self.directory)
-        self._housekeeping.keep_spool(self.spool, settings.delivery.keep_days)
-        self._housekeeping.forget_cancels(settings.orders.keep_cancels_days)
-        self._housekeeping.keep_mappings(self.mappings.refresh)
-        self._housekeeping.keep_devices(nodes.refresh, self._imaging.write_behind)
-        self._housekeeping.forget_appointments(settings.zone())
-        self._closer = Closer(self.database, settings, self.directory, self.dispatcher.wake)
-        self._housekeeping.close_steps(self._closer.run, settings.worklist.closing_every)
-        self._keep_copy()
+        self._housekeeping = self._keep_house(nodes)
         self._running: asyncio.Task[None] | None = None
 
     # --- parts -------------------------------------------------------------------------------------------
@@ -153,15 +138,40 @@ class Broker:
             f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}", concurrency,
         )  # fmt: skip
 
-    def _keep_copy(self) -> None:
-        """The worklist's copy for an outage of the database; without it, no file with patients stays behind."""
-        path, age = self._settings.service.data_dir / COPY, self._settings.worklist.outage_copy_age
+    def _routers(self, nodes: Nodes) -> list[APIRouter]:
+        """What REST offers beside health, metrics and the start page."""
+        settings, database, wake = self._settings, self.database, self.dispatcher.wake
+        subscribers = self.directory.subscribers()
+        fresh = partial(self._imaging.write_behind, everything=True)
+        return [
+            mapping_routes(MappingDesk(database, self.mappings, settings.zone(), settings.worklist.default_station)),
+            hold_routes(HoldDesk(database, wake)),
+            mpps_routes(PerformedStepDesk(database, settings, subscribers, wake)),
+            source_routes(self._sources),
+            node_routes(NodeDesk(database, self.directory, nodes, fresh)),
+            worklist_routes(ExplainDesk(database, self.directory, settings, self._data.log_key(), fresh)),
+            orders.router(OrderDesk(database, settings, subscribers)),
+        ]
+
+    def _keep_house(self, nodes: Nodes) -> Housekeeping:
+        """What is done again and again, and nobody waits for."""
+        settings = self._settings
+        house = Housekeeping(self.database, self.directory)
+        house.keep_spool(self.spool, settings.delivery.keep_days)
+        house.forget_cancels(settings.orders.keep_cancels_days)
+        house.keep_mappings(self.mappings.refresh)
+        house.keep_devices(nodes.refresh, self._imaging.write_behind)
+        house.forget_appointments(settings.zone())
+        closer = Closer(self.database, settings, self.directory, self.dispatcher.wake)
+        house.close_steps(closer.run, settings.worklist.closing_every)
+        path, age = settings.service.data_dir / COPY, settings.worklist.outage_copy_age
         if age:
             keeper = CopyKeeper(self.database, path, lifecycle.OPEN)
             self._stack.callback(keeper.close)
-            self._housekeeping.keep_copy(keeper, min(COPY_EVERY, age / 10))
+            house.keep_copy(keeper, min(COPY_EVERY, age / 10))
         else:
-            outage.discard(path)
+            outage.discard(path)  # no file with patients stays behind
+        return house
 
     # --- life --------------------------------------------------------------------------------------------
 

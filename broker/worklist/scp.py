@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from broker import telemetry
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
@@ -16,12 +16,15 @@ from broker.store.worklist import Found, search
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.identifier import MAX_BYTES, decode_identifier
 from broker.worklist.match import matches
+from broker.worklist.memory import Asked, Key, Known, Memory
 from broker.worklist.plan import plan
 from broker.worklist.query import Query, parse
 
 if TYPE_CHECKING:
     from broker.dicom.request import Request
 
+P = ParamSpec("P")
+T = TypeVar("T")
 SUCCESS, PENDING, PENDING_WARNING, CANCEL = 0x0000, 0xFF00, 0xFF01, 0xFE00
 OUT_OF_RESOURCES, IDENTIFIER_MISMATCH, UNABLE_TO_PROCESS = 0xA700, 0xA900, 0xC001
 PAGE = 200  # candidates of one statement
@@ -47,6 +50,7 @@ class WorklistService:
         self._database = database
         self._max_answers = max_answers
         self._charset = charset
+        self._memory = Memory()
 
     async def find(self, request: Request) -> None:
         """Handle one C-FIND: pending answers, then the final status.
@@ -56,8 +60,10 @@ class WorklistService:
         started = time.perf_counter()
         course = _Course()
         try:
-            course.query = await self._understand(request)
-            course.status = await self._answer(request, course.query, course)
+            key = await self._key(request)
+            asked = await self._understand(key, request)
+            course.query = asked.query
+            course.status = await self._answer(request, key, asked, course)
         except (ProtocolViolation, PeerFault, OSError):
             raise
         except BadContent as error:
@@ -73,40 +79,54 @@ class WorklistService:
         self._log(request, course, duration)
         await request.respond(course.status, comment=course.comment)
 
-    async def _understand(self, request: Request) -> Query:
-        data = await request.data.read_all(MAX_BYTES)
-        syntax = request.context.transfer_syntax
-        if len(data) < 4096:
-            return _read(data, syntax)
-        return await asyncio.to_thread(_read, data, syntax)
+    @staticmethod
+    async def _key(request: Request) -> Key:
+        """The identifier, and all else that its reading and its answers depend on beside the steps."""
+        return await request.data.read_all(MAX_BYTES), request.context.transfer_syntax
 
-    async def _answer(self, request: Request, query: Query, course: _Course) -> int:
+    async def _understand(self, key: Key, request: Request) -> Asked:
+        asked = self._memory.get(key)
+        if asked is None:
+            syntax = request.context.transfer_syntax
+            query = await _here_or_aside(len(key[0]) < 4096, _read, key[0], syntax)
+            asked = Asked(query, plan(query), AnswerEncoder(query, syntax, self._charset))
+            self._memory.add(key, asked)
+        return asked
+
+    async def _answer(self, request: Request, key: Key, asked: Asked, course: _Course) -> int:
         """Send the matches; the final status."""
-        criteria = plan(query)
-        encoder = AnswerEncoder(query, request.context.transfer_syntax, self._charset)
-        pending = PENDING if query.supported else PENDING_WARNING
+        pending = PENDING if asked.query.supported else PENDING_WARNING
+        known = dict(asked.answers)  # as it is now: a query like this one may change it meanwhile
         after: tuple[str, int] | None = None
         while True:
             if request.cancelled:
                 return CANCEL
-            found = await asyncio.wrap_future(self._database.read(search, criteria, after, PAGE))
-            fresh = [one for one in found if one.id not in course.seen]
-            if len(fresh) <= INLINE:
-                answers = _prepare(fresh, query, encoder)
-            else:
-                answers = await asyncio.to_thread(_prepare, fresh, query, encoder)
-            for step, data in answers:
-                if request.cancelled:
-                    return CANCEL
-                if course.count >= self._max_answers:
-                    course.comment = f"more than {self._max_answers} matches"
-                    return OUT_OF_RESOURCES
-                await request.respond(pending, data)
-                course.count += 1
-                course.seen.add(step)
+            found = await asyncio.wrap_future(self._database.read(search, asked.criteria, after, PAGE, known))
+            answers = await self._answers(key, asked, known, [one for one in found if one.id not in course.seen])
+            room = self._max_answers - course.count
+            sent = await request.respond_all(pending, [data for _, data in answers[:room]])
+            course.count += sent
+            course.seen.update(step for step, _ in answers[:sent])
+            if request.cancelled:
+                return CANCEL
+            if len(answers) > room:
+                course.comment = f"more than {self._max_answers} matches"
+                return OUT_OF_RESOURCES
             if len(found) < PAGE:
-                return CANCEL if request.cancelled else SUCCESS
+                return SUCCESS
             after = (found[-1].start_at, found[-1].id)
+
+    async def _answers(self, key: Key, asked: Asked, known: Known, found: Sequence[Found]) -> list[tuple[int, bytes]]:
+        """Steps and encoded answers of those candidates that match; what is known is not worked out again."""
+        ready = {
+            one.id: known[one.id][1] for one in found if one.id in known and known[one.id][0] == one.revision
+        }  # fmt: skip
+        fresh = [one for one in found if one.id not in ready]
+        if fresh:
+            made = await _here_or_aside(len(fresh) <= INLINE, _prepare, fresh, asked.query, asked.encoder)
+            self._memory.keep(key, made)
+            ready.update((step, data) for step, (_, data) in made.items())
+        return [(one.id, data) for one in found if (data := ready.get(one.id)) is not None]
 
     def _log(self, request: Request, course: _Course, duration: float) -> None:
         query = course.query
@@ -121,21 +141,25 @@ class WorklistService:
         )
 
 
+async def _here_or_aside(little: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `work` returns; in a thread unless it is so little that a thread costs more."""
+    return work(*args, **kwargs) if little else await asyncio.to_thread(work, *args, **kwargs)
+
+
 def _read(data: bytes, transfer_syntax: str) -> Query:
     return parse(decode_identifier(data, transfer_syntax))
 
 
-def _prepare(found: Sequence[Found], query: Query, encoder: AnswerEncoder) -> list[tuple[int, bytes]]:
-    """Ids and encoded answers of those candidates that match.
+def _prepare(found: Sequence[Found], query: Query, encoder: AnswerEncoder) -> Known:
+    """What the candidates say to a query.
 
     A step whose document cannot be used is left out with an error in the log: it must not hide all others.
     """
-    answers: list[tuple[int, bytes]] = []
+    answers: Known = {}
     for one in found:
         try:
             document = json.loads(one.answer)
-            if matches(document, query):
-                answers.append((one.id, encoder.encode(document)))
+            answers[one.id] = (one.revision, encoder.encode(document) if matches(document, query) else None)
         except Exception as error:
             telemetry.logger().error("worklist.step_unusable", error=telemetry.describe(error), key=one.id)
     return answers

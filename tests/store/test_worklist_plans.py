@@ -53,7 +53,8 @@ def _fill(connection: Connection) -> None:
         f"{numbers} INSERT INTO scheduled_step (id, procedure, step_id, position, status, status_at, start_at,"
         " modality, patient_id, patient_name, accession, requested_procedure_id, study_instance_uid, attributes,"
         f" answer, revision, updated_at) SELECT v, 1, 'S' || v, v, 'SCHEDULED', 0, {start}, 'CT', 'P' || v,"
-        f" 'bench^n' || v || CASE WHEN v % 10 = 0 THEN '=' || {ideographic} ELSE '' END, 'A' || v, 'R' || v, '2.999.' || v, '{{}}',"
+        f" 'bench^n' || v || CASE WHEN v % 10 = 0 THEN '=' || {ideographic} ELSE '' END,"
+        " 'A' || v, 'R' || v, '2.999.' || v, '{}',"
         " '{\"answer\": ' || v || '}', 1, 0 FROM n",
         f"{numbers} INSERT INTO step_station (step, ae_title, start_at) SELECT v, {station}, {start} FROM n",
         f"{numbers} INSERT INTO step_name (step, words) SELECT v, {ideographic} FROM n WHERE v % 10 = 0",

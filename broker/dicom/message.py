@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from broker.dicom import command as cmd
@@ -103,6 +103,16 @@ class Sender:
                     await self._wire.write(*self._cut(context_id, ahead, is_command=False, last=False))
                 ahead = piece
             await self._wire.write(*self._cut(context_id, ahead or b"", is_command=False, last=True))
+
+    async def messages(self, context_id: int, command: bytes, data: Sequence[bytes]) -> None:
+        """Send the same command set with each of several small data sets, in one write."""
+        parts: list[bytes | memoryview] = []
+        head = self._cut(context_id, command, is_command=True, last=True)
+        for one in data:
+            parts += head
+            parts += self._cut(context_id, one, is_command=False, last=True)
+        async with self._turn:
+            await self._wire.write(b"".join(parts))
 
     def _cut(self, context_id: int, data: bytes, *, is_command: bool, last: bool) -> list[bytes | memoryview]:
         """P-DATA-TF PDUs; `last` ends the command or data set."""

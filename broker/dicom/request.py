@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from broker import telemetry
@@ -14,6 +15,8 @@ from broker.dicom.operations import Operations
 from broker.dicom.stream import DataStream
 from broker.dicom.uids import Choice
 from broker.errors import BadContent, Unavailable
+
+PORTION = 32  # pending responses of one write
 
 
 @dataclass(slots=True)
@@ -41,16 +44,7 @@ class Request:
         `comment` (64 characters at most, no patient data) and `offending` (a tag) go with failures
         (PS3.7 annex C), `more` are further command elements. Raises ConnectionLost or DeadlinePassed.
         """
-        values: dict[int, cmd.Value] = {
-            cmd.COMMAND_FIELD: self.command.field | cmd.RESPONSE,
-            cmd.MESSAGE_ID_RESPONDED: self.command.message_id,
-            cmd.DATA_SET_TYPE: cmd.NO_DATA if data is None else 1,
-            cmd.STATUS: status,
-        }
-        if self.command.sop_class:
-            values[cmd.AFFECTED_SOP_CLASS] = self.command.sop_class
-        if self.command.sop_instance and len(self.command.sop_instance) <= 64:
-            values[cmd.AFFECTED_SOP_INSTANCE] = self.command.sop_instance
+        values = self._response(status, data is not None)
         if comment:
             values[cmd.ERROR_COMMENT] = comment[:64]
         if offending:
@@ -62,6 +56,33 @@ class Request:
             name = cmd.NAMES.get(self.command.field, "unknown")
             telemetry.child(telemetry.DIMSE_ANSWERS, name, f"{status:04X}").inc()
         await self._sender.message(self.context.id, cmd.encode(values), data)
+
+    async def respond_all(self, status: int, answers: Sequence[bytes]) -> int:
+        """Send pending responses, several with one write; how many have left: a C-CANCEL stops the others.
+
+        Raises ConnectionLost or DeadlinePassed.
+        """
+        command = cmd.encode(self._response(status, True))
+        for position in range(0, len(answers), PORTION):
+            if self.cancelled:
+                return position
+            await self._sender.messages(self.context.id, command, answers[position : position + PORTION])
+            await asyncio.sleep(0)  # a C-CANCEL may be there, and others wait
+        return len(answers)
+
+    def _response(self, status: int, has_data: bool) -> dict[int, cmd.Value]:
+        """Elements that every response has."""
+        values: dict[int, cmd.Value] = {
+            cmd.COMMAND_FIELD: self.command.field | cmd.RESPONSE,
+            cmd.MESSAGE_ID_RESPONDED: self.command.message_id,
+            cmd.DATA_SET_TYPE: 1 if has_data else cmd.NO_DATA,
+            cmd.STATUS: status,
+        }
+        if self.command.sop_class:
+            values[cmd.AFFECTED_SOP_CLASS] = self.command.sop_class
+        if self.command.sop_instance and len(self.command.sop_instance) <= 64:
+            values[cmd.AFFECTED_SOP_INSTANCE] = self.command.sop_instance
+        return values
 
     def failure(self, error: BaseException) -> tuple[int, str]:
         """The failure status and comment of this request's service for an exception of its handler.

@@ -162,8 +162,8 @@ class Broker:
         house.keep_mappings(self.mappings.refresh)
         house.keep_devices(nodes.refresh, self._imaging.write_behind)
         house.forget_appointments(settings.zone())
-        closer = Closer(self.database, settings, self.directory, self.dispatcher.wake)
-        house.close_steps(closer.run, settings.worklist.closing_every)
+        self._closer = Closer(self.database, settings, self.directory, self.dispatcher.wake)
+        house.close_steps(self._closer.run, settings.worklist.closing_every)
         path, age = settings.service.data_dir / COPY, settings.worklist.outage_copy_age
         if age:
             keeper = CopyKeeper(self.database, path, lifecycle.OPEN)

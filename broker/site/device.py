@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -92,6 +94,16 @@ class Device(BaseModel):
     window_hours_before: Hours | None = None  # what a query without any value finds: from so many hours ago
     window_hours_after: Hours | None = None
 
+    @property
+    def windowed(self) -> bool:
+        """What a query without any value finds moves with the clock."""
+        return self.window_hours_before is not None or self.window_hours_after is not None
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The same for profiles that say the same."""
+        return hashlib.blake2b(self.model_dump_json().encode(), digest_size=16).digest()
+
     @field_validator("max_lengths")
     @classmethod
     def _safe(cls, value: dict[str, int]) -> dict[str, int]:
@@ -107,8 +119,7 @@ class Device(BaseModel):
     def _consistent(self) -> Device:
         if self.only_labelled and not self.labels:
             raise ValueError("only_labelled: needs labels")
-        windowed = self.window_hours_before is not None or self.window_hours_after is not None
-        if self.empty_on_no_keys and windowed:
+        if self.empty_on_no_keys and self.windowed:
             raise ValueError("empty_on_no_keys: there is no window then")
         if set(self.show) <= set(self.hide):
             raise ValueError("hide: nothing is left to show")

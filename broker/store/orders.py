@@ -67,6 +67,9 @@ _STEP = _Saved(
 _station = tables.step_station
 _NO_STATION = Prepared(any=delete(_station).where(_station.c.step == bindparam("row")))
 _STATION = Prepared(any=insert(_station).values({name: bindparam(name) for name in ("step", "ae_title", "start_at")}))
+_name = tables.step_name
+_NO_NAME = Prepared(any=delete(_name).where(_name.c.step == bindparam("row")))
+_NAME = Prepared(any=insert(_name).values({name: bindparam(name) for name in ("step", "words")}))
 _AUDIT = Prepared(
     any=insert(tables.audit).values({c.name: bindparam(c.name) for c in tables.audit.c if c.name != "id"})
 )
@@ -143,11 +146,25 @@ def save_step(
         "answer": _text(index.answer),
     }
     row = _STEP.save(connection, step.row, at, values)
+    _save_names(connection, row, index, new=step.row is None)
     if step.row is not None:
         _NO_STATION.count(connection, {"row": row})
     for title in dict.fromkeys(step.stations):
         _STATION.rows(connection, {"step": row, "ae_title": title, "start_at": step.start_at})
     return row
+
+
+def _save_names(connection: Connection, step: int, index: StepIndex, *, new: bool = False) -> None:
+    """Write the further component groups of the patient's name."""
+    if not new:
+        _NO_NAME.count(connection, {"row": step})
+    for words in name_groups(index.patient_name):
+        _NAME.rows(connection, {"step": step, "words": words})
+
+
+def name_groups(folded: str) -> list[str]:
+    """The component groups of a name behind the first: what `step_name` holds of it."""
+    return [words for words in dict.fromkeys(folded.split("=")[1:]) if words]
 
 
 def save_index(connection: Connection, step: int, index: StepIndex, at: float) -> None:
@@ -164,6 +181,7 @@ def save_index(connection: Connection, step: int, index: StepIndex, at: float) -
             updated_at=at,
         )
     )
+    _save_names(connection, step, index)
 
 
 def add_audit(

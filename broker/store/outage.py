@@ -31,7 +31,8 @@ from broker.store.worklist import Criteria, Found
 MAX_STEPS = 500_000  # of each status; beyond, those that start last are kept
 _CHUNK = 500  # rows read and written at once
 _WAIT = 5.0  # seconds for a lock on the copy
-_step, _station = tables.scheduled_step, tables.step_station
+_step, _station, _name = tables.scheduled_step, tables.step_station, tables.step_name
+_BESIDE = (_station, _name)  # tables with rows of a step in `step`
 _UNSEEN = frozenset({"attributes"})  # columns that no search reads
 _MADE = "CREATE TABLE made (wall REAL NOT NULL, running REAL NOT NULL, boot TEXT NOT NULL)"
 _SNAPSHOT = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
@@ -171,7 +172,8 @@ class CopyKeeper:
         for first in range(0, len(changed), _CHUNK):
             rows = changed[first : first + _CHUNK]
             _add(copy, _step, connection.execute(select(_step).where(_step.c.id.in_(rows))))
-            _add(copy, _station, connection.execute(select(_station).where(_station.c.step.in_(rows))))
+            for table in _BESIDE:
+                _add(copy, table, connection.execute(select(table).where(table.c.step.in_(rows))))
         copy.execute("DELETE FROM made")
         copy.execute("INSERT INTO made VALUES (?, ?, ?)", moment)
         copy.execute("COMMIT")
@@ -209,7 +211,7 @@ def _open_steps(connection: Connection, status: str) -> Iterator[tuple[int, Mark
 def _schema() -> Iterable[str]:
     """The tables as they are, without what is of no use here: references to other tables, keys of them."""
     dialect, metadata = sqlite.dialect(), MetaData()
-    for table in (_step, _station):
+    for table in (_step, *_BESIDE):
         twin = Table(
             table.name, metadata, *(Column(c.name, c.type, primary_key=c.primary_key) for c in _columns(table))
         )
@@ -217,7 +219,8 @@ def _schema() -> Iterable[str]:
         for index in table.indexes:
             names = [column.name for column in index.columns]
             yield str(CreateIndex(Index(index.name, *(twin.c[name] for name in names))).compile(dialect=dialect))
-    yield f"CREATE INDEX ix_copied_stations ON {_station.name} (step)"
+    for table in _BESIDE:
+        yield f"CREATE INDEX ix_copied_{table.name} ON {table.name} (step)"
 
 
 def _columns(table: Table) -> list[Column[Any]]:
@@ -227,7 +230,8 @@ def _columns(table: Table) -> list[Column[Any]]:
 def _drop(copy: sqlite3.Connection, rows: Sequence[int]) -> None:
     values = [(row,) for row in rows]
     copy.executemany(f"DELETE FROM {_step.name} WHERE id = ?", values)  # noqa: S608 - names of our own tables
-    copy.executemany(f"DELETE FROM {_station.name} WHERE step = ?", values)  # noqa: S608
+    for table in _BESIDE:
+        copy.executemany(f"DELETE FROM {table.name} WHERE step = ?", values)  # noqa: S608
 
 
 def _add(copy: sqlite3.Connection, table: Table, rows: Iterable[Any]) -> None:

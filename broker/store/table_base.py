@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, MetaData, Table, text
+from sqlalchemy import BigInteger, Integer, MetaData, String, Table, text
 from sqlmodel import SQLModel
 
 NAMING = {
@@ -15,6 +15,8 @@ NAMING = {
 }
 
 BIG: Any = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows only in an INTEGER key
+# compared by code points on both databases: what begins with a text is a range of an index
+BYTES: Any = String().with_variant(String(collation="C"), "postgresql")
 ZERO: Any = {"server_default": text("0")}
 EMPTY: Any = {"server_default": text("''")}
 

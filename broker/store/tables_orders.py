@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Index, UniqueConstraint, false
 from sqlmodel import Field
 
-from broker.store.table_base import BIG, EMPTY, ZERO, Base
+from broker.store.table_base import BIG, BYTES, EMPTY, ZERO, Base
 
 
 class Patient(Base, table=True):
@@ -133,13 +133,13 @@ class ScheduledStep(Base, table=True):
     position: int
     status: str
     status_at: float
-    start_at: str  # local wall clock YYYYMMDDHHMMSS
+    start_at: str = Field(sa_type=BYTES)  # local wall clock YYYYMMDDHHMMSS
     modality: str
-    patient_id: str = Field(index=True)
-    patient_name: str = Field(index=True)  # folded, see worklist.match
-    accession: str = Field(index=True)
-    requested_procedure_id: str = Field(index=True)
-    study_instance_uid: str = Field(index=True)
+    patient_id: str = Field(index=True, sa_type=BYTES)
+    patient_name: str = Field(index=True, sa_type=BYTES)  # folded, see worklist.match; further groups in `step_name`
+    accession: str = Field(index=True, sa_type=BYTES)
+    requested_procedure_id: str = Field(index=True, sa_type=BYTES)
+    study_instance_uid: str = Field(index=True, sa_type=BYTES)
     held: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # by the RIS: in no worklist
     attributes: str  # of the step alone
     answer: str  # merged document: patient, visit, request, procedure, step
@@ -153,8 +153,16 @@ class StepStation(Base, table=True):
     __tablename__ = "step_station"
     __table_args__ = (Index("ix_step_station_search", "ae_title", "start_at"),)
     step: int = Field(foreign_key="scheduled_step.id", primary_key=True, sa_type=BIG)
-    ae_title: str = Field(primary_key=True)
-    start_at: str
+    ae_title: str = Field(primary_key=True, sa_type=BYTES)
+    start_at: str = Field(sa_type=BYTES)
+
+
+class StepName(Base, table=True):
+    """Component groups of the patient's name behind the first, folded: ideographic and phonetic writings."""
+
+    __tablename__ = "step_name"
+    step: int = Field(foreign_key="scheduled_step.id", primary_key=True, sa_type=BIG)
+    words: str = Field(primary_key=True, index=True, sa_type=BYTES)
 
 
 class StepEvent(Base, table=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +25,50 @@ from broker.worklist.wanted import Wanted
 _TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _ONE_ITEM = frozenset({STEP_SEQUENCE, "RequestedProcedureCodeSequence"})  # PS3.4 table K.6-1, remarks
 _ITEM = struct.Struct("<HHI")
+_OFFSET = "TimezoneOffsetFromUTC"
 _SHORT_LIMIT = 0xFFFE  # longest value of a VR with a 16-bit length
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A return key ready to be written: all that is the same in every answer."""
+
+    tag: int
+    vr: str
+    keyword: str
+    head: bytes  # up to the length
+    wide: bool  # a length of 32 bits
+    pad: bytes
+    absent: bytes  # the whole element where there is no value
+    children: tuple[_Field, ...]
+    creator: str
+
+    def element(self, value: bytes) -> bytes:
+        """With a value."""
+        if len(value) & 1:
+            value += self.pad
+        if self.wide:
+            return self.head + len(value).to_bytes(4, "little") + value
+        if len(value) > _SHORT_LIMIT:  # PS3.5 6.2.2: UN is the way to send more than 16 bits can count
+            return self.head[:4] + b"UN\0\0" + len(value).to_bytes(4, "little") + value
+        return self.head + len(value).to_bytes(2, "little") + value
+
+
+def _field(wanted: Wanted, implicit: bool) -> _Field:
+    vr = "LO" if wanted.creator else wanted.vr
+    wide = implicit or vr in LONG_VRS
+    head = struct.pack("<HH", wanted.tag >> 16, wanted.tag & 0xFFFF)
+    if not implicit:
+        head += vr.encode("ascii") + (b"\0\0" if wide else b"")
+    children = tuple(_field(child, implicit) for child in _by_tag(wanted.children))
+    made = _Field(
+        wanted.tag, vr, wanted.keyword, head, wide, b"\0" if vr in ("UI", "UN") else b" ", b"", children, wanted.creator
+    )
+    return made if wanted.optional else replace(made, absent=made.element(b""))
+
+
+def _by_tag(wanted: Sequence[Wanted]) -> list[Wanted]:
+    return sorted(wanted, key=lambda one: one.tag)
 
 
 class AnswerEncoder:
@@ -38,10 +82,12 @@ class AnswerEncoder:
 
         `fixed`: the terms of the only one that this device is answered in. `lengths`: characters, by keyword.
         """
-        self._wanted = query.wanted
-        self._offset = "" if query.offset is None else offset_text(query.offset)
+        implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
+        wanted = [*query.wanted] if query.offset is None else [*query.wanted, Wanted(TIMEZONE, "SH", _OFFSET)]
+        self._fields = tuple(_field(one, implicit) for one in _by_tag(wanted))
+        self._terms = _field(Wanted(SPECIFIC_CHARACTER_SET, "CS"), implicit)
+        self._more = {} if query.offset is None else {_OFFSET: offset_text(query.offset)}
         self._lengths = lengths
-        self._implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
         own = lookup(query.charset) if query.charset else None
         self._charsets = [own] if own is not None and own != DEFAULT else []
         self._last = lookup((charset,)) or DEFAULT
@@ -50,58 +96,56 @@ class AnswerEncoder:
 
     def encode(self, document: Mapping[str, Any]) -> bytes:
         """The identifier of one answer, in the transfer syntax and a character set that holds it."""
+        if self._more:
+            document = {**document, **self._more}
         for charset in self._charsets:
             try:
-                return _Writer(charset, self._implicit, self._lengths).identifier(document, self._wanted, self._offset)
+                return _Writer(charset, self._lengths).identifier(document, self._fields, self._terms)
             except UnicodeEncodeError:
                 continue
-        last = _Writer(self._last, self._implicit, self._lengths, lossy=True)
-        return last.identifier(document, self._wanted, self._offset)
+        return _Writer(self._last, self._lengths, lossy=True).identifier(document, self._fields, self._terms)
 
 
 class _Writer:
-    def __init__(self, charset: Charset, implicit: bool, lengths: Mapping[str, int], *, lossy: bool = False) -> None:
+    def __init__(self, charset: Charset, lengths: Mapping[str, int], *, lossy: bool = False) -> None:
         self._charset = charset
-        self._implicit = implicit
         self._lengths = lengths
         self._lossy = lossy
         self._plain = True  # only ASCII so far
 
-    def identifier(self, document: Mapping[str, Any], wanted: Sequence[Wanted], offset: str) -> bytes:
-        parts = [(one.tag, self._attribute(document, one)) for one in wanted]
-        if offset:
-            parts.append((TIMEZONE, self._element(TIMEZONE, "SH", offset.encode("ascii"))))
+    def identifier(self, document: Mapping[str, Any], fields: Sequence[_Field], terms: _Field) -> bytes:
+        parts = [self._attribute(document, field) for field in fields]
         if not self._plain:
-            terms = "\\".join(self._charset.terms).encode("ascii")
-            parts.append((SPECIFIC_CHARACTER_SET, self._element(SPECIFIC_CHARACTER_SET, "CS", terms)))
-        return b"".join(data for _, data in sorted(parts, key=lambda part: part[0]))
+            before = sum(field.tag < SPECIFIC_CHARACTER_SET for field in fields)
+            parts.insert(before, terms.element("\\".join(self._charset.terms).encode("ascii")))
+        return b"".join(parts)
 
-    def _attribute(self, document: Mapping[str, Any], wanted: Wanted) -> bytes:
-        if wanted.creator:
-            return self._element(wanted.tag, "LO", self._text("LO", wanted.creator))
-        value = document.get(wanted.keyword) if wanted.keyword else None
+    def _attribute(self, document: Mapping[str, Any], field: _Field) -> bytes:
+        if field.creator:
+            return field.element(self._text("LO", field.creator))
+        value = document.get(field.keyword) if field.keyword else None
         if value in (None, "", []):
-            return b"" if wanted.optional else self._element(wanted.tag, wanted.vr, b"")
-        if wanted.vr == "SQ":
-            return self._sequence(wanted, value)
-        if wanted.vr == "US":
+            return field.absent
+        if field.vr == "SQ":
+            return self._sequence(field, value)
+        if field.vr == "US":
             number = str(value)
             fits = number.isascii() and number.isdigit() and len(number) <= 5 and int(number) <= 0xFFFF
-            return self._element(wanted.tag, "US", struct.pack("<H", int(number)) if fits else b"")
-        values = value if isinstance(value, list) else [value]
-        length = self._lengths.get(wanted.keyword)
-        parts = (self._text(wanted.vr, str(one), length) for one in values)
-        return self._element(wanted.tag, wanted.vr, b"\\".join(parts))
+            return field.element(struct.pack("<H", int(number)) if fits else b"")
+        length = self._lengths.get(field.keyword) if self._lengths else None
+        if isinstance(value, list):
+            return field.element(b"\\".join([self._text(field.vr, str(one), length) for one in value]))
+        return field.element(self._text(field.vr, str(value), length))
 
-    def _sequence(self, wanted: Wanted, value: Any) -> bytes:
+    def _sequence(self, field: _Field, value: Any) -> bytes:
         stored = [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-        if wanted.keyword in _ONE_ITEM:
+        if field.keyword in _ONE_ITEM:
             stored = stored[:1]
         out = bytearray()
         for item in stored:
-            body = b"".join(self._attribute(item, child) for child in wanted.children)
+            body = b"".join([self._attribute(item, child) for child in field.children])
             out += _ITEM.pack(0xFFFE, 0xE000, len(body)) + body
-        return self._element(wanted.tag, "SQ", bytes(out))
+        return field.element(bytes(out))
 
     def _text(self, vr: str, value: str, length: int | None = None) -> bytes:
         if length is not None:
@@ -132,15 +176,3 @@ class _Writer:
             return self._text(vr, name_to_ascii(value), length)
         self._plain = self._plain and alphabetic.isascii()
         return encoded
-
-    def _element(self, tag: int, vr: str, value: bytes) -> bytes:
-        if len(value) & 1:
-            value += b"\0" if vr in ("UI", "UN") else b" "
-        group, number = tag >> 16, tag & 0xFFFF
-        if self._implicit:
-            return _ITEM.pack(group, number, len(value)) + value
-        if vr not in LONG_VRS and len(value) > _SHORT_LIMIT:
-            vr = "UN"  # PS3.5 6.2.2: the way to send more than 16 bits can count
-        if vr in LONG_VRS:
-            return struct.pack("<HH2sHI", group, number, vr.encode("ascii"), 0, len(value)) + value
-        return struct.pack("<HH2sH", group, number, vr.encode("ascii"), len(value)) + value

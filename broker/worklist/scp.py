@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from broker import telemetry
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
@@ -17,6 +17,7 @@ from broker.store.database import Database
 from broker.store.outage import WorklistCopy
 from broker.store.worklist import Criteria, Found, search
 from broker.worklist.answer import AnswerEncoder
+from broker.worklist.cache import AnswerCache, Asked, Key, Known
 from broker.worklist.device import adapt
 from broker.worklist.identifier import MAX_BYTES, decode_identifier
 from broker.worklist.match import matches
@@ -30,6 +31,8 @@ from broker.worklist.timezone import differs, in_offset
 if TYPE_CHECKING:
     from broker.dicom.request import Request
 
+P = ParamSpec("P")
+T = TypeVar("T")
 SUCCESS, PENDING, PENDING_WARNING, CANCEL = 0x0000, 0xFF00, 0xFF01, 0xFE00
 OUT_OF_RESOURCES, IDENTIFIER_MISMATCH, UNABLE_TO_PROCESS = 0xA700, 0xA900, 0xC001
 PAGE = 200  # candidates of one statement
@@ -66,6 +69,7 @@ class WorklistService:
         """
         self._profile = profile
         self._memory = memory
+        self._cache = AnswerCache()
         self._copy = copy
         self._patience = PATIENCE
         self._database = database
@@ -83,9 +87,10 @@ class WorklistService:
         peer = request.peer
         try:
             course.device = self._profile(peer.calling_ae, peer.address)
-            course.query = await self._understand(request)
-            asked = adapt(course.query, course.device, peer.calling_ae, datetime.now(self._zone))
-            course.status = await self._answer(request, asked, course)
+            key = await self._key(request, course.device)
+            asked = await self._understand(key, request, course.device)
+            course.query = asked.query
+            course.status = await self._answer(request, key, asked, course)
         except (ProtocolViolation, PeerFault, OSError):
             raise
         except BadContent as error:
@@ -105,51 +110,71 @@ class WorklistService:
             self._memory.remember(peer.calling_ae, peer.address, outcome)
         await request.respond(course.status, comment=course.comment, offending=course.offending)
 
-    async def _understand(self, request: Request) -> Query:
+    @staticmethod
+    async def _key(request: Request, device: Device) -> Key:
+        """The identifier, and all else that its reading and its answers depend on beside the steps."""
         data = await request.data.read_all(MAX_BYTES)
-        syntax = request.context.transfer_syntax
         options = agreed(request.peer.extended.get(request.context.abstract_syntax))
-        if len(data) < 4096:
-            return _read(data, syntax, options)
-        return await asyncio.to_thread(_read, data, syntax, options)
+        own = None if device is DEFAULT else (request.peer.calling_ae, device.digest)
+        return data, (request.context.transfer_syntax, options, own)
 
-    async def _answer(self, request: Request, query: Query, course: _Course) -> int:
+    async def _understand(self, key: Key, request: Request, device: Device) -> Asked:
+        asked = self._cache.get(key)
+        if asked is None:
+            syntax = request.context.transfer_syntax
+            options = agreed(request.peer.extended.get(request.context.abstract_syntax))
+            query = await _here_or_aside(len(key[0]) < 4096, _read, key[0], syntax, options)
+            served = adapt(query, device, request.peer.calling_ae, datetime.now(self._zone))
+            encoder = AnswerEncoder(served, syntax, self._charset, device.charset, device.max_lengths)
+            asked = Asked(query, served, plan(served), encoder)
+            if query.named or not device.windowed:  # a window moves with the clock
+                self._cache.add(key, asked)
+        return asked
+
+    async def _answer(self, request: Request, key: Key, asked: Asked, course: _Course) -> int:
         """Send the matches; the final status."""
-        if query.view.empty:
+        if asked.served.view.empty:
             return SUCCESS
-        criteria = plan(query)
-        device = course.device
-        most = device.max_answers or self._max_answers
-        encoder = AnswerEncoder(
-            query, request.context.transfer_syntax, self._charset, device.charset, device.max_lengths
-        )
-        pending = PENDING if query.supported else PENDING_WARNING
+        most = course.device.max_answers or self._max_answers
+        pending = PENDING if asked.served.supported else PENDING_WARNING
+        known = dict(asked.answers)  # as it is now: a query like this one may change it meanwhile
         after: tuple[str, int] | None = None
         while True:
             if request.cancelled:
                 return CANCEL
-            found = await self._page(criteria, after, course)
-            fresh = [one for one in found if one.id not in course.seen]
-            if len(fresh) <= INLINE:
-                answers = _prepare(fresh, query, encoder, self._zone)
-            else:
-                answers = await asyncio.to_thread(_prepare, fresh, query, encoder, self._zone)
-            for step, data in answers:
-                if request.cancelled:
-                    return CANCEL
-                if course.count >= most:
-                    course.comment = f"more than {most} matches"
-                    return OUT_OF_RESOURCES
-                await request.respond(pending, data)
-                course.count += 1
-                course.seen.add(step)
+            found = await self._page(asked.criteria, after, known, course)
+            answers = await self._answers(key, asked, known, [one for one in found if one.id not in course.seen])
+            room = most - course.count
+            sent = await request.respond_all(pending, [data for _, data in answers[:room]])
+            course.count += sent
+            course.seen.update(step for step, _ in answers[:sent])
+            if request.cancelled:
+                return CANCEL
+            if len(answers) > room:
+                course.comment = f"more than {most} matches"
+                return OUT_OF_RESOURCES
             if len(found) < PAGE:
-                return CANCEL if request.cancelled else SUCCESS
+                return SUCCESS
             after = (found[-1].start_at, found[-1].id)
 
-    async def _page(self, criteria: Criteria, after: tuple[str, int] | None, course: _Course) -> list[Found]:
+    async def _answers(self, key: Key, asked: Asked, known: Known, found: Sequence[Found]) -> list[tuple[int, bytes]]:
+        """Steps and encoded answers of those candidates that match; what is known is not worked out again."""
+        ready = {
+            one.id: known[one.id][1] for one in found if one.id in known and known[one.id][0] == one.revision
+        }  # fmt: skip
+        fresh = [one for one in found if one.id not in ready]
+        if fresh:
+            little = len(fresh) <= INLINE
+            made = await _here_or_aside(little, _prepare, fresh, asked.served, asked.encoder, self._zone)
+            self._cache.keep(key, made)
+            ready.update((step, data) for step, (_, data) in made.items())
+        return [(one.id, data) for one in found if (data := ready.get(one.id)) is not None]
+
+    async def _page(
+        self, criteria: Criteria, after: tuple[str, int] | None, known: Known, course: _Course
+    ) -> list[Found]:
         """The next candidates: of the database, of the copy while that is away or does not answer in time."""
-        read = self._database.read(search, criteria, after, PAGE)
+        read = self._database.read(search, criteria, after, PAGE, known)
         if self._copy is None:
             return await asyncio.wrap_future(read)
         try:
@@ -186,21 +211,25 @@ class WorklistService:
         )
 
 
+async def _here_or_aside(little: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `work` returns; in a thread unless it is so little that a thread costs more."""
+    return work(*args, **kwargs) if little else await asyncio.to_thread(work, *args, **kwargs)
+
+
 def _read(data: bytes, transfer_syntax: str, options: Agreed) -> Query:
     return parse(decode_identifier(data, transfer_syntax), options)
 
 
-def _prepare(found: Sequence[Found], query: Query, encoder: AnswerEncoder, zone: tzinfo) -> list[tuple[int, bytes]]:
-    """Ids and encoded answers of those candidates that match.
+def _prepare(found: Sequence[Found], query: Query, encoder: AnswerEncoder, zone: tzinfo) -> Known:
+    """What the candidates say to a query.
 
     A step whose document cannot be used is left out with an error in the log: it must not hide all others.
     """
-    answers: list[tuple[int, bytes]] = []
+    answers: Known = {}
     for one in found:
         try:
             document = in_offset(json.loads(one.answer), zone, query.offset)
-            if matches(document, query):
-                answers.append((one.id, encoder.encode(document)))
+            answers[one.id] = (one.revision, encoder.encode(document) if matches(document, query) else None)
         except Exception as error:
             telemetry.logger().error("worklist.step_unusable", error=telemetry.describe(error), key=one.id)
     return answers

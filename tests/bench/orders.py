@@ -12,7 +12,6 @@ stopped broker is filled with copies of one order that it took in itself: every 
 from __future__ import annotations
 
 import socket
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.bench import Target, asked, options, quiet_site, rotated, table
+from support.filling import fill
 from support.site import Site
 from support.tools import ENVIRONMENT, free_port, listens, wait_until
 
@@ -148,35 +148,15 @@ def percentile(times: Sequence[float], percent: int) -> float:
     return sorted(times)[min(len(times) - 1, len(times) * percent // 100)]
 
 
-def fill(database: Path, count: int) -> None:
-    """Copy the one order of a database until it has `count`: as a year of a large hospital leaves it."""
-    connection = sqlite3.connect(database)
-    connection.execute("PRAGMA synchronous=OFF")
-    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    keyed = ("patient_id", "placer_number", "filler_number", "accession", "requested_procedure_id",
-             "study_instance_uid", "step_id", "control_id")  # fmt: skip
-    shifted = ("id", "patient", "request", "procedure", "step", "object_id")
-    for name in names:
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({name})")]
-        if name in {"configuration", "alembic_version"} or not set(columns) & {"patient_id", "request", *shifted}:
-            continue
-        values = [f"{c} + n.value" if c in shifted else f"{c} || '.' || n.value" if c in keyed else c for c in columns]
-        values = ["randomblob(32)" if c == "digest" else v for c, v in zip(columns, values, strict=True)]
-        numbers = f"WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < {count - 1})"
-        copies = f"SELECT {', '.join(values)} FROM {name}, n WHERE {name}.rowid = 1"
-        connection.execute(f"{numbers} INSERT INTO {name} ({', '.join(columns)}) {copies}")
-    connection.commit()
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-
-
 def grown(folder: Path, stored: int, count: int, rounds: int) -> None:
     """The rate with 1,000 orders in the database and with `stored`, in turn."""
     sites = {"1,000 stored": quiet_site(folder / "few"), f"{stored:,} stored": quiet_site(folder / "many")}
     for number, (site, size) in enumerate(zip(sites.values(), (1000, stored), strict=True)):
         with site:
             run(site.hl7, messages(f"f{number}", 1), 1, False)
-        fill(site.data / "broker.db", size)
+        first = f"f{number}000000"
+        keys = (first, str(int(first, 36)))  # as they stand in its identifiers and in its UID
+        fill(site.data / "broker.db", size, {key: f"'{key}.' || n.value" for key in keys})
     times: dict[str, list[float]] = {}
     with sites["1,000 stored"] as few, sites[f"{stored:,} stored"] as many:
         for site in (few, many):

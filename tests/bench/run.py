@@ -17,6 +17,7 @@ SHORT = {
     "idle.py": ["--count", "100", "--seconds", "2"],
     "associate.py": ["--rounds", "1", "--count", "50"],
     "orders.py": ["--rounds", "1", "--count", "50", "--stored", "2000"],
+    "worklist.py": ["--rounds", "1", "--peers", "100", "--items", "2000", "--count", "5", "--seconds", "3"],
 }
 
 

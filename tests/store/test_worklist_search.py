@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
 from support.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
 from support.worklist_rows import Documents, found_by, insert_documents
 
-from broker.store import worklist as store
 from broker.store.database import Database
-from broker.store.worklist import Criteria, Words
 from broker.worklist.match import matches
 from broker.worklist.query import Query
 
@@ -89,23 +86,3 @@ def test_order_is_by_start_then_id_over_page_borders(database: Database) -> None
     for keys in ({}, {"PatientID": "P1"}, {SPS: [{STATION: "CT01", DATE: "20260312"}]}):
         for page in (1, 2, 10):
             assert found_by(database, query(keys), page) == [5, 2, 3, 6, 1, 4]
-
-
-@pytest.mark.parametrize(
-    ("criteria", "index"),
-    [
-        (Criteria(statuses=("READY", "ARRIVED")), "ix_scheduled_step_start"),
-        (Criteria(statuses=("READY",), accession=Words(("A1",))), "ix_scheduled_step_accession"),
-        (Criteria(statuses=("READY",), patient_id=Words(("P1",))), "ix_scheduled_step_patient_id"),
-        (Criteria(statuses=("READY",), stations=Words(("CT01",)), start_from="2026"), "ix_step_station_search"),
-    ],
-)
-def test_each_search_has_its_index(embedded: Database, criteria: Criteria, index: str) -> None:
-    def explain(connection: Connection) -> str:
-        statement = store._statement(criteria, None, 10)
-        text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
-        return " | ".join(row[3] for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + text))
-
-    steps = embedded.read(explain).result()
-    assert index in steps
-    assert "SCAN scheduled_step" not in steps

@@ -12,6 +12,7 @@ from broker.orders.answer import HELD
 from broker.orders.names import fold
 from broker.store import tables
 from broker.store.database import Database
+from broker.store.orders import name_groups
 from broker.store.worklist import Criteria, Found, search
 from broker.worklist.match import matches
 from broker.worklist.plan import plan
@@ -51,6 +52,8 @@ def insert_documents(connection: Connection, documents: Documents) -> None:
                 attributes="{}", answer=json.dumps(one), revision=1, updated_at=0, held=HELD in one,
             )
         )  # fmt: skip
+        for words in name_groups(fold(one["PatientName"])):
+            connection.execute(insert(tables.step_name).values(step=number, words=words))
         for title in item[STATION]:
             connection.execute(insert(tables.step_station).values(step=number, ae_title=title, start_at=start))
 

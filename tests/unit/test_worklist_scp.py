@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -29,7 +29,9 @@ class _Database:
     error: Exception | None = None
     pages: int = 0
 
-    def read(self, _: Callable[..., Any], criteria: Criteria, after: tuple[str, int] | None, limit: int) -> Future[Any]:
+    def read(
+        self, _: Callable[..., Any], criteria: Criteria, after: tuple[str, int] | None, limit: int, known: Any
+    ) -> Future[Any]:
         future: Future[Any] = Future()
         self.pages += 1
         if self.error is not None:
@@ -70,6 +72,13 @@ class _Request:
             raise ConnectionLost
         self.sent.append((status, data, comment))
         self.cancelled = self.cancelled or len(self.sent) == self._cancel_after
+
+    async def respond_all(self, status: int, answers: Sequence[bytes]) -> int:
+        for number, data in enumerate(answers):
+            if self.cancelled:
+                return number
+            await self.respond(status, data)
+        return len(answers)
 
     def statuses(self) -> list[int]:
         return [status for status, _, _ in self.sent]

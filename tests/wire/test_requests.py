@@ -146,6 +146,35 @@ def test_a_cancel_reaches_the_running_query_and_no_other() -> None:
     run(work())
 
 
+def test_a_cancel_stops_answers_that_are_sent_many_at_once() -> None:
+    sent = []
+
+    async def many(request: Request) -> None:
+        await request.data.drain()
+        sent.append(await request.respond_all(st.PENDING, [bytes(4000)] * 20_000))
+        await request.respond(st.CANCEL if request.cancelled else st.SUCCESS)
+
+    async def work() -> None:
+        async with serving(query(many)) as provider, peer(provider) as modality:
+            await modality.associate((WORKLIST, uids.IMPLICIT_LE))
+            await modality.send(wire.find_rq(7))
+            assert await modality.status() == st.PENDING
+            await modality.send(wire.cancel_rq(7))
+            data, final = 0, st.PENDING
+            while final == st.PENDING:
+                kind, body = await modality.pdu()
+                assert kind == DATA
+                if body[5] & 1:
+                    final = cmd.decode(bytes(body[6:])).status
+                else:
+                    data += len(body) - 6
+            assert final == st.CANCEL
+            assert sent == [data // 4000]  # nothing is cut, and nothing follows
+            assert 0 < sent[0] < 20_000
+
+    run(work())
+
+
 def test_a_response_to_nothing_ends_the_association() -> None:
     async def work() -> None:
         async with serving() as provider, peer(provider) as attacker:

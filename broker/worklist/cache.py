@@ -1,0 +1,92 @@
+"""What the same request was answered before: devices ask the same every few seconds.
+
+An answer stands for one revision of a step, and the revision comes with every row that a search finds, so what is
+remembered is never stale. Bounded in requests and bytes, the request that was asked longest ago goes first. Used from
+the event loop alone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from broker.store.worklist import Criteria
+from broker.worklist.answer import AnswerEncoder
+from broker.worklist.query import Query
+
+MAX_REQUEST = 4096  # bytes of an identifier; a longer one is read anew each time
+MAX_REQUESTS = 1024
+MAX_BYTES = 32 * 1024 * 1024  # of answers
+MAX_ANSWERS = 10_000  # to one request; beyond, it begins anew
+_OVERHEAD = 160  # bytes of an entry beside its answer
+
+Key = tuple[bytes, object]  # the identifier as it came, and all else that its reading and its answers depend on
+Known = dict[int, tuple[int, bytes | None]]  # by step: its revision, the encoded answer or None where it does not match
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request as it was understood, and as its device is served; with its answers by step."""
+
+    query: Query
+    served: Query
+    criteria: Criteria
+    encoder: AnswerEncoder
+    answers: Known = field(default_factory=dict)
+    size: int = 0
+
+
+class AnswerCache:
+    """See the module's text."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        """`max_bytes`: of all that is remembered."""
+        self._asked: OrderedDict[Key, Asked] = OrderedDict()
+        self._max_bytes = max_bytes
+        self.size = 0
+
+    def get(self, key: Key) -> Asked | None:
+        """The request, if it was asked before."""
+        found = self._asked.get(key)
+        if found is not None:
+            self._asked.move_to_end(key)
+        return found
+
+    def add(self, key: Key, asked: Asked) -> None:
+        """Remember a request, unless it is long."""
+        if len(key[0]) > MAX_REQUEST:
+            return
+        self._forget(key)
+        asked.size = _OVERHEAD + len(key[0])
+        self._asked[key] = asked
+        self.size += asked.size
+        while len(self._asked) > MAX_REQUESTS:
+            self._forget(next(iter(self._asked)))
+
+    def keep(self, key: Key, made: Known) -> None:
+        """Remember answers to a request that is still remembered itself."""
+        asked = self._asked.get(key)
+        if asked is None:
+            return
+        for step, (revision, data) in made.items():
+            if len(asked.answers) >= MAX_ANSWERS:
+                self._resize(asked, _OVERHEAD + len(key[0]) - asked.size)
+                asked.answers.clear()
+            before = asked.answers.get(step)
+            self._resize(asked, _cost(data) - (_cost(before[1]) if before is not None else 0))
+            asked.answers[step] = (revision, data)
+        while self.size > self._max_bytes and self._asked:
+            self._forget(next(iter(self._asked)))
+
+    def _resize(self, asked: Asked, by: int) -> None:
+        asked.size += by
+        self.size += by
+
+    def _forget(self, key: Key) -> None:
+        gone = self._asked.pop(key, None)
+        if gone is not None:
+            self.size -= gone.size
+
+
+def _cost(data: bytes | None) -> int:
+    return _OVERHEAD + len(data or b"")

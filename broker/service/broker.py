@@ -56,6 +56,7 @@ from broker.service.web import WebServer
 from broker.service.workers import Workers
 from broker.settings import Settings
 from broker.site.directory import Directory
+from broker.site.nodes import MPPS_NOTIFICATION
 from broker.site.remotes import Receivers, Remotes, tls_files
 from broker.store import jobs, outage
 from broker.store.database import Database
@@ -146,7 +147,11 @@ class Broker:
         return [
             mapping_routes(MappingDesk(database, self.mappings, settings.zone(), settings.worklist.default_station)),
             hold_routes(HoldDesk(database, wake)),
-            mpps_routes(PerformedStepDesk(database, settings, subscribers, wake)),
+            mpps_routes(
+                PerformedStepDesk(
+                    database, settings, subscribers, wake, lambda: self.directory.having(MPPS_NOTIFICATION)
+                )
+            ),
             source_routes(self._sources),
             node_routes(NodeDesk(database, self.directory, nodes, fresh)),
             worklist_routes(ExplainDesk(database, self.directory, settings, self._data.log_key(), fresh)),

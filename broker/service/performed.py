@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import uuid4
 
@@ -21,9 +21,13 @@ class PerformedStepDesk:
     """See `admin.mpps.Desk`. `wake` is told that there may be work."""
 
     def __init__(
-        self, database: Database, settings: Settings, subscribers: tuple[Node, ...], wake: Callable[[], None]
-    ) -> None:
-        """`subscribers` are the nodes that may want to hear of changes of status."""
+        self, database: Database, settings: Settings, subscribers: tuple[Node, ...], wake: Callable[[], None],
+        listeners: Callable[[], Sequence[Node]] = tuple,
+    ) -> None:  # fmt: skip
+        """`subscribers` are RIS that may want to hear of changes of status, `listeners` nodes that are told of events
+        of performed procedure steps.
+        """
+        self._listeners = listeners
         self._database = database
         self._zone = settings.zone()
         self._subscribers = subscribers
@@ -48,7 +52,7 @@ class PerformedStepDesk:
 
     def end(self, row: int, status: str, reason: str, actor: str) -> None:
         """End it in place of its modality. Raises Undecided, StoreUnavailable."""
-        self._database.execute(deciding.end, row, status, reason, self._context(actor))
+        self._database.execute(deciding.end, row, status, reason, self._context(actor), self._listeners())
         self._wake()
 
     def _context(self, actor: str) -> Context:

@@ -500,6 +500,15 @@ def test_a_person_ends_what_a_modality_left_open(house: House) -> None:
     assert json.loads(entry[1])["reason"] == "modality broke down"
 
 
+def test_what_a_person_ends_is_told_to_who_listens(house: House) -> None:
+    board = {"name": "board", "kind": "dicom", "ae_title": "BOARD", "host": "127.0.0.1", "port": 1}
+    listeners = parse_nodes([{**board, "roles": ["mpps-notification"]}])
+    house.create("1.2.1")
+    context = replace(house.context(), actor="api:anna")
+    house.database.submit(deciding.end, 1, "DISCONTINUED", "left open", context, listeners).result(20)
+    assert house.details("mpps-event:board") == [{"mpps": 1, "event": 3}]
+
+
 def test_a_first_message_that_is_completed_where_the_device_may(house: House) -> None:
     house.order(1)
     whole = final()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -11,11 +12,14 @@ from broker.errors import BrokerError
 from broker.orders import match, performing
 from broker.orders.story import Context
 from broker.orders.values import Document
+from broker.site.nodes import Node
 from broker.store import mpps as store
 from broker.store import orders, orders_read
 from broker.store.mpps import Performed
+from broker.worklist.mpps import notification
 from broker.worklist.mpps.attributes import STATUS
 from broker.worklist.mpps.checks import FINAL
+from broker.worklist.mpps.notification import Event
 from broker.worklist.mpps.recording import advanced, locked, told
 
 
@@ -60,8 +64,13 @@ def set_aside(connection: Connection, row: int, reason: str, context: Context) -
     _audit(connection, row, "set-aside", {"reason": reason}, context)
 
 
-def end(connection: Connection, row: int, status: str, reason: str, context: Context) -> None:
-    """End an MPPS (row) that is IN PROGRESS as COMPLETED or DISCONTINUED in place of its modality. Raises Undecided."""
+def end(
+    connection: Connection, row: int, status: str, reason: str, context: Context, listeners: Sequence[Node] = ()
+) -> None:
+    """End an MPPS (row) that is IN PROGRESS as COMPLETED or DISCONTINUED in place of its modality. Raises Undecided.
+
+    `listeners` are told of it by N-EVENT-REPORT.
+    """
     one = _locked(connection, row)
     if one.status in FINAL:
         raise Undecided("conflict", "The performed procedure step has ended")
@@ -69,6 +78,8 @@ def end(connection: Connection, row: int, status: str, reason: str, context: Con
     store.save(connection, made)
     steps = [item.step for item in store.links(connection, row) if item.step is not None]
     told(connection, made, steps, status.lower(), context)
+    event = Event.COMPLETED if status == "COMPLETED" else Event.DISCONTINUED
+    notification.of_change(connection, listeners, row, made.revision, event, context.at.timestamp())
     _audit(connection, row, "ended", {"status": status, "reason": reason}, context)
 
 

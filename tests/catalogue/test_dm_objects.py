@@ -160,7 +160,8 @@ def test_dm22_an_echo_while_the_database_is_away_is_no_success(database_url: str
     """The test button of a modality must not lie; queries and objects get a failure that is worth another try."""
     thing = ct_slice(2000)
     pairs = [(VERIFICATION, IMPLICIT), (WORKLIST, IMPLICIT), (thing.sop_class, thing.transfer_syntax)]
-    with Site(tmp_path / "site", database_url=database_url) as site, RawScu(site.dicom) as modality:
+    broker = Site(tmp_path / "site", config={"worklist": {"outage_copy_age": 0}}, database_url=database_url)
+    with broker as site, RawScu(site.dicom) as modality:
         assert modality.associate(pairs)[0] == 2
         assert modality.echo() == 0
         with refusing(database_url):

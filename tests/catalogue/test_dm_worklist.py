@@ -149,8 +149,8 @@ def test_dm_10_a_cancel_ends_it_within_a_second(after: int, full: Site) -> None:
 def test_dm_12_without_a_database_the_answer_is_trouble_and_never_an_empty_list(
     tmp_path: Path, database_url: str
 ) -> None:
-    """A700 whatever is asked for, also where nothing would be found; then the list again."""
-    with Site(tmp_path / "site", database_url=database_url) as site:
+    """A700 whatever is asked for, also where nothing would be found; then the list again. No copy is kept."""
+    with Site(tmp_path / "site", config={"worklist": {"outage_copy_age": 0}}, database_url=database_url) as site:
         with Mllp(site.hl7) as ris:
             assert ris.exchange(order(1))["MSA"][0][1] == "AA"
         answers, status = asked(site.dicom, {"PatientID": ""})

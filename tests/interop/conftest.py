@@ -27,11 +27,9 @@ def ours() -> Iterator[Archive]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder for files to send."""
-    made = tmp_path / "sending"
-    made.mkdir()
-    return made
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for files to send. Peers keep their paths longer than one test."""
+    return tmp_path_factory.mktemp("sending")
 
 
 RULE = '[[rule]]\nname = "all"\nwhen = { field = "assoc.calling_ae", op = "regex", value = "." }\nsend = ["archive"]\n'

@@ -14,6 +14,7 @@ import pytest
 from support.objects import Encoded, ct_slice
 from support.peers import received, storescp
 from support.raw import RawScu
+from support.scale import scaled
 from support.site import Mllp, Site, destination, order
 from support.tools import wait_until
 
@@ -141,7 +142,7 @@ def test_nothing_acknowledged_is_lost_sqlite(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     with storescp(archive) as port:
         site = Site(tmp_path / "site", site=destination("archive", port) + RULE)
-        soak(site, 50, archive, site.rows)
+        soak(site, scaled(16, 50), archive, site.rows)
 
 
 @pytest.mark.timeout(900)

@@ -150,6 +150,7 @@ def test_what_was_asked_is_kept_without_patients(site: Site, http: httpx.Client)
 
 
 def test_who_was_admitted_is_so_after_a_restart(site: Site, http: httpx.Client) -> None:
+    http.post("/api/v1/nodes/admit", json={"ae_title": "US07", "address": "127.0.0.1"})  # unless it is in already
     assert site.stop() == 0
     site.start()
     assert "A1" in found(ask(site, "US07", f"{STEP}Modality=CT"))

@@ -87,8 +87,9 @@ class WorklistService:
         peer = request.peer
         try:
             course.device = self._profile(peer.calling_ae, peer.address)
-            key = await self._key(request, course.device)
-            asked = await self._understand(key, request, course.device)
+            options = agreed(request.peer.extended.get(request.context.abstract_syntax))
+            key = await self._key(request, course.device, options)
+            asked = await self._understand(key, request, course.device, options)
             course.query = asked.query
             course.status = await self._answer(request, key, asked, course)
         except (ProtocolViolation, PeerFault, OSError):
@@ -111,18 +112,16 @@ class WorklistService:
         await request.respond(course.status, comment=course.comment, offending=course.offending)
 
     @staticmethod
-    async def _key(request: Request, device: Device) -> Key:
+    async def _key(request: Request, device: Device, options: Agreed) -> Key:
         """The identifier, and all else that its reading and its answers depend on beside the steps."""
         data = await request.data.read_all(MAX_BYTES)
-        options = agreed(request.peer.extended.get(request.context.abstract_syntax))
         own = None if device is DEFAULT else (request.peer.calling_ae, device.digest)
         return data, (request.context.transfer_syntax, options, own)
 
-    async def _understand(self, key: Key, request: Request, device: Device) -> Asked:
+    async def _understand(self, key: Key, request: Request, device: Device, options: Agreed) -> Asked:
         asked = self._cache.get(key)
         if asked is None:
             syntax = request.context.transfer_syntax
-            options = agreed(request.peer.extended.get(request.context.abstract_syntax))
             query = await _here_or_aside(len(key[0]) < 4096, _read, key[0], syntax, options)
             served = adapt(query, device, request.peer.calling_ae, datetime.now(self._zone))
             encoder = AnswerEncoder(served, syntax, self._charset, device.charset, device.max_lengths)

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from broker.store.database import Database
 
@@ -25,6 +26,9 @@ def _memory() -> str | None:
     usable = shared.is_dir() and os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 4 << 30
     return str(shared) if usable else None
 
+
+settings.register_profile("side by side", deadline=None)  # time of the clock, and others use the machine too
+settings.load_profile("side by side")
 
 if (memory := _memory()) is not None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)  # the folder of `tmp_path`

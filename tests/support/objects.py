@@ -11,7 +11,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 SAMPLES = Path(pydicom.__file__).parent / "data" / "test_files"
 
@@ -72,7 +72,7 @@ def ct_slice(size: int = 512 * 1024, **attributes: str) -> Encoded:
     """A CT slice of `size` bytes of pixel data with fresh UIDs, Explicit VR Little Endian."""
     ds = Dataset()
     ds.SOPClassUID = CTImageStorage
-    ds.SOPInstanceUID = generate_uid()
+    ds.SOPInstanceUID = fresh_uid()
     ds.StudyDate, ds.Modality = "20300312", "CT"
     ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Canary^Carl", "CANARY1", "19010203"
     ds.StudyInstanceUID = "2.999.7.1"

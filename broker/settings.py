@@ -164,6 +164,7 @@ class WorklistSection(_Section):
     expire_after: Hours = 0
     mpps_after: Hours = 24
     mpps_overdue: Literal["list", "discontinue"] = "list"
+    mpps_compare_after: Hours = 1
     closing_every: Seconds = 60
     outage_copy_age: Annotated[float, Field(ge=0, le=7 * 86_400)] = 3600  # seconds; 0: no copy is kept
 

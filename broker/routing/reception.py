@@ -33,7 +33,7 @@ from broker.routing.evaluate import Decision, decide
 from broker.routing.news import News, Telling
 from broker.routing.rules import Group, RuleSet, Test
 from broker.site.nodes import Node
-from broker.store import instances, jobs
+from broker.store import instances, jobs, mpps_objects
 from broker.store.database import Database
 from broker.store.instances import KnownVersion, NewInstance
 from broker.store.spool import Spool, SpoolFile
@@ -259,16 +259,17 @@ def record(
     if telling is not None:
         telling.write(connection)
     detail = {"rules": list(rules), "rules_version": new.rules_version}
+    held = mpps_objects.WRONG_ENTRY if mpps_objects.is_kept_back(connection, new.sop_instance_uid) else ""
     first = instances.add_first(connection, new)
     if first is not None:
-        _enqueue(connection, first, destinations, detail, new.received_at, None)
+        _enqueue(connection, first, destinations, detail, new.received_at, None, held)
         return "new"
     known = instances.versions(connection, new.sop_instance_uid)
     twins = [version for version in known if version.digest == new.digest]
     same = next((version for version in twins if version.state != "purged"), None)
     if same is not None:
         instances.reroute(connection, same.id, new)
-        _enqueue(connection, same.id, destinations, detail, new.received_at, None)
+        _enqueue(connection, same.id, destinations, detail, new.received_at, None, held)
         if intact(same):
             return "duplicate"
         instances.refile(connection, same.id, new)
@@ -283,13 +284,13 @@ def record(
     group = f"sop:{known[-1].id}"
     for node in destinations:
         jobs.join_group(connection, lane_of(node), [version.id for version in known], group)
-    _enqueue(connection, subject, destinations, detail, new.received_at, group)
+    _enqueue(connection, subject, destinations, detail, new.received_at, group, held)
     return "new" if twins else "version"
 
 
 def _enqueue(
-    connection: Connection, subject: int, nodes: Sequence[str], detail: dict[str, object], now: float, group: str | None
-) -> None:
-    jobs.enqueue(
-        connection, [jobs.NewJob("deliver", lane_of(node), subject, detail, group_key=group) for node in nodes], now
-    )
+    connection: Connection, subject: int, nodes: Sequence[str], detail: dict[str, object], now: float,
+    group: str | None, held: str,
+) -> None:  # fmt: skip
+    new = [jobs.NewJob("deliver", lane_of(node), subject, detail, group_key=group, held=held) for node in nodes]
+    jobs.enqueue(connection, new, now)

@@ -21,11 +21,13 @@ from broker.site.closing import Closings, Rules
 from broker.site.directory import Directory
 from broker.site.nodes import MPPS_NOTIFICATION
 from broker.store import closing as store
+from broker.store import mpps_objects
 from broker.store import mpps_overdue as mpps_store
 from broker.store.closing import Candidate, Place
 from broker.store.database import Database
+from broker.store.mpps_objects import ToCompare
 from broker.store.mpps_overdue import Overdue
-from broker.worklist.mpps import overdue
+from broker.worklist.mpps import comparing, overdue
 
 PAGE = 500
 ACTOR = "broker"
@@ -33,6 +35,7 @@ _PAST, _AHEAD = 30 * 24, 48  # hours from a step's start: between them its image
 _TIMES_EVERY = 300.0  # seconds; hours need no closer look
 T = TypeVar("T")
 _Look = Callable[[Place], list[Candidate]]
+_Seen = tuple[float, int]  # when an MPPS was last heard of, and its row
 
 
 def closings_of(settings: Settings, directory: Directory) -> Closings:
@@ -76,6 +79,7 @@ class Closer:
         if now >= self._times_due:
             self._times_due = now + _TIMES_EVERY
             changed += self.by_time() + self.overdue()
+            self.compare()
         return changed
 
     def by_images(self) -> int:
@@ -125,6 +129,33 @@ class Closer:
             after = page[-1].row
             changed += sum(self._guarded(self._end_mpps, one) for one in page)
         return changed
+
+    def compare(self) -> int:
+        """Completed MPPS whose objects should be here by now; of how many there is news for a person."""
+        hours = self._settings.worklist.mpps_compare_after
+        before = self._clock() - hours * 3600
+
+        def fresh(after: _Seen) -> list[ToCompare]:
+            return self._database.read(mpps_objects.to_compare, before, after, PAGE).result()
+
+        def again(after: _Seen) -> list[ToCompare]:
+            return self._database.read(mpps_objects.lacking, after, PAGE).result()
+
+        return sum(self._compared(look) for look in (again, fresh)) if hours else 0
+
+    def _compared(self, look: Callable[[_Seen], list[ToCompare]]) -> int:
+        news, after = 0, (0.0, 0)
+        while not self._stopping and (page := look(after)):
+            after = page[-1].updated_at, page[-1].row
+            news += sum(self._guarded(self._compare, one) for one in page)
+        return news
+
+    def _compare(self, one: ToCompare) -> int:
+        news = self._database.execute(comparing.compare, one.row, self._context())
+        if news:
+            log = telemetry.logger().warning if news == "missing" else telemetry.logger().info
+            log("mpps.images", calling_ae=one.calling_ae, state=news)
+        return int(bool(news))
 
     def _end_mpps(self, one: Overdue) -> int:
         rules = self._closings.of((one.station, one.calling_ae))

@@ -88,7 +88,7 @@ Report = Callable[[Connection], bool]  # `finish` or `put_back` with its argumen
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """Work to enqueue: unique by kind, lane and subject."""
+    """Work to enqueue: unique by kind, lane and subject. `held`: the code of why it waits for a person; empty: no."""
 
     kind: str
     lane: str
@@ -96,6 +96,7 @@ class NewJob:
     detail: dict[str, Any]
     group_key: str | None = None
     priority: int = 5
+    held: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,10 @@ def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
     rows = [
         {
             "kind": job.kind, "lane": job.lane, "subject": job.subject, "group_key": job.group_key,
-            "detail": json.dumps(job.detail, ensure_ascii=False), "state": READY, "priority": job.priority,
+            "detail": json.dumps(job.detail, ensure_ascii=False), "state": HELD if job.held else READY,
+            "priority": job.priority,
             "due_at": now, "attempts": 0, "failures": 0, "lease_owner": "", "lease_until": 0.0, "fence": 0,
-            "last_error": "", "created_at": now, "done_at": None,
+            "last_error": job.held, "created_at": now, "done_at": None,
         }
         for job in jobs
     ]  # fmt: skip

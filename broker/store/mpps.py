@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, bindparam, insert, or_, select, update
 
-from broker.store import jobs, tables
+from broker.store import tables
 from broker.store.orders_rows import Document
 from broker.store.prepared import Prepared
 
@@ -73,18 +73,6 @@ _WAITING = Prepared(
     .order_by(_link.c.mpps.desc(), _link.c.position)
     .limit(MANY)
 )
-_job = tables.job
-# the job of an object that waits still, in one lane: both by index, whatever the backlog
-_HOLD = Prepared(
-    any=update(_job)
-    .where(
-        _job.c.kind == "deliver", _job.c.lane == bindparam("to"), _job.c.state == jobs.READY,
-        _job.c.subject.in_(
-            select(tables.instance.c.id).where(tables.instance.c.sop_instance_uid == bindparam("uid")).scalar_subquery()
-        ),
-    )
-    .values(state=jobs.HELD, last_error=bindparam("why"))
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +194,6 @@ def waiting(connection: Connection, study: str, accession: str, procedure: str) 
     """Items that have no step and one of these keys: rows of MPPS with positions, the newest MANY."""
     asked = {"study": study or None, "accession": accession or None, "procedure": procedure or None}
     return [(int(row), int(position)) for row, position in _WAITING.rows(connection, asked)]
-
-
-def hold_images(connection: Connection, uids: Iterable[str], lanes: Sequence[str], why: str) -> int:
-    """Hold the deliveries of these SOP instances that have not begun, in these lanes; how many. `why` is a code."""
-    return sum(_HOLD.count(connection, {"to": lane, "uid": uid, "why": why}) for uid in uids for lane in lanes)
 
 
 _LISTED = (

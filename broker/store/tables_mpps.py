@@ -8,11 +8,13 @@ from sqlmodel import Field
 from broker.store.table_base import BIG, EMPTY, Base
 
 _WAITS = text("step IS NULL")
+_OPEN = text("status = 'COMPLETED' AND compared_at IS NULL")
 
 
 class Mpps(Base, table=True):
     """Modality Performed Procedure Step: the state that its messages have made (PS3.4 annex F)."""
 
+    __table_args__ = (Index("ix_mpps_compared_at", "updated_at", sqlite_where=_OPEN, postgresql_where=_OPEN),)
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     sop_instance_uid: str = Field(unique=True)
     status: str = Field(index=True)  # IN PROGRESS | COMPLETED | DISCONTINUED
@@ -30,6 +32,7 @@ class Mpps(Base, table=True):
     # what its scheduled steps are if nothing else is known: STARTED | COMPLETED | SCHEDULED | CANCELED | DISCONTINUED
     outcome: str = Field(default="", sa_column_kwargs=EMPTY)
     attention: str = Field(default="", index=True, sa_column_kwargs=EMPTY)  # why a person must look; empty: no need
+    compared_at: float | None = None  # when what it lists was looked for among the objects received
 
 
 class MppsMessage(Base, table=True):
@@ -63,3 +66,11 @@ class MppsLink(Base, table=True):
     study_instance_uid: str = Field(default="", sa_column_kwargs=EMPTY)
     accession: str = Field(default="", sa_column_kwargs=EMPTY)
     requested_procedure_id: str = Field(default="", sa_column_kwargs=EMPTY)
+
+
+class KeptBack(Base, table=True):
+    """A SOP instance that must not go anywhere until a person says so, whenever it comes."""
+
+    __tablename__ = "kept_back"
+    sop_instance_uid: str = Field(primary_key=True)
+    mpps: int = Field(foreign_key="mpps.id", sa_type=BIG)

@@ -20,7 +20,7 @@ from broker.orders.results import ResultChange
 from broker.orders.story import Context
 from broker.orders.values import EntityId, OrderKeys
 from broker.store import closing as store
-from broker.store import mpps_overdue, mpps_passing, tables
+from broker.store import mpps_objects, mpps_overdue, mpps_passing, tables
 from broker.store.database import Database
 from broker.worklist.mpps import overdue
 
@@ -320,11 +320,14 @@ def test_no_look_reads_a_whole_table(tmp_path: Path) -> None:
         mpps_overdue.steps_of(connection, 1)
         mpps_passing.messages(connection, [1, 2])
         mpps_passing.creation(connection, 1)
+        mpps_objects.to_compare(connection, 1.0, (0.0, 0), 5)
+        mpps_objects.lacking(connection, (0.0, 0), 5)
+        mpps_objects.count(connection, {"1.2"}, {"1.3"}, {"1.4"})
         event.remove(connection, "before_cursor_execute", note)
         plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all() for text, values in seen]
         return [row[3] for plan in plans for row in plan]
 
     found = database.read(look).result()
     database.close()
-    assert len(seen) == 10
+    assert len(seen) == 15
     assert [line for line in found if line.startswith("SCAN")] == []

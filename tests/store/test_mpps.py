@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 from sqlalchemy import Connection, func, select, text
-from support.objects import ct_slice
+from support.objects import Encoded, ct_slice
 from support.performed import bytes_of, creation, final, item, unscheduled
 from support.site import order
 from support.worklist import IMPLICIT
@@ -369,22 +369,31 @@ def test_discontinued(house: House) -> None:
     assert house.shown() == house.statuses()
 
 
-def test_images_of_a_wrong_entry_that_have_not_left_are_held(house: House, tmp_path: Path) -> None:
+def test_images_of_a_wrong_entry_that_have_not_left_or_come_later_are_held(house: House, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     rules = parse_rules({"default": {"action": "send", "send": ["pacs", "cad"]}}, {"pacs", "cad"}, 1)
     door = Reception(house.database, spool, rules, ZONE, lambda: None)
-    wrong, right = ct_slice(64), ct_slice(64)
-    for one in (wrong, right):
+    wrong, right, late = ct_slice(64), ct_slice(64), ct_slice(64)
+
+    def arrive(one: Encoded) -> str:
         peer = Peer("CT01", "BROKER", "10.0.0.9")
-        assert door.whole(Arrival(one.sop_class, one.sop_instance, one.transfer_syntax, peer), one.data) == "new"
+        return door.whole(Arrival(one.sop_class, one.sop_instance, one.transfer_syntax, peer), one.data)
+
+    assert [arrive(wrong), arrive(right)] == ["new", "new"]
     begun = house.database.submit(jobs.claim, "deliver:cad", "h:1", NOW.timestamp() * 2, 60.0, 64).result(20)
     assert len(begun) == 2
     house.order(1)
     house.create("1.2.1")
-    values = final("DISCONTINUED", reason="110514", images=(wrong.sop_instance,))
+    values = final("DISCONTINUED", reason="110514", images=(wrong.sop_instance, late.sop_instance))
     assert house.change("1.2.1", values, lanes=("deliver:pacs", "deliver:cad")) == Answer()
     (held,) = house.database.read(jobs.held).result(20)
     assert (held.lane, held.subject, held.error) == ("deliver:pacs", 1, "wrong-entry")
+    assert arrive(late) == "new"
+    later = [(one.lane, one.subject, one.error) for one in house.database.read(jobs.held).result(20) if one != held]
+    assert sorted(later) == [("deliver:cad", 3, "wrong-entry"), ("deliver:pacs", 3, "wrong-entry")]
+    assert house.database.submit(jobs.end_hold, held.id, jobs.READY, NOW.timestamp()).result(20)
+    assert [arrive(wrong), arrive(late)] == ["duplicate", "duplicate"]  # what a person has released stays so
+    assert held.id not in {one.id for one in house.database.read(jobs.held).result(20)}
     spool.close()
 
 

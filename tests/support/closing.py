@@ -52,14 +52,17 @@ class House:
         """A later message about it."""
         self.place(number, control=control, status=status, **more)
 
-    def image(self, number: int = 1, *, calling: str = "CT01", after: float = 0) -> None:
-        """An image of the order's study comes, `after` seconds from now."""
+    def image(
+        self, number: int = 1, *, calling: str = "CT01", after: float = 0, uid: str = "", series: str = "1.2"
+    ) -> None:
+        """An image of the order's study comes, `after` seconds from now; with a UID of its own, if none is given."""
         at = self.now.timestamp() + after
 
         def unit(connection: Connection) -> None:
             values = {
-                "sop_instance_uid": fresh_uid(40), "version": 1, "sop_class_uid": "1.2", "transfer_syntax_uid": "1.2",
-                "study_instance_uid": f"2.999.7.{number}", "series_instance_uid": "1.2", "calling_ae": calling,
+                "sop_instance_uid": uid or fresh_uid(), "version": 1, "sop_class_uid": "1.2",
+                "transfer_syntax_uid": "1.2",
+                "study_instance_uid": f"2.999.7.{number}", "series_instance_uid": series, "calling_ae": calling,
                 "called_ae": "BROKER", "peer": "h", "path": "", "data_offset": 0, "data_length": 0, "digest": b"",
                 "received_at": at, "state": "routed", "reason": "", "rules_version": 1, "trace": "[]", "facts": "{}",
             }  # fmt: skip

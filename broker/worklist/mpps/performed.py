@@ -8,11 +8,12 @@ from datetime import datetime, tzinfo
 from broker.orders import lifecycle
 from broker.orders.values import Document
 from broker.store.mpps import COMPLETED, IN_PROGRESS
+from broker.store.mpps_objects import WRONG_ENTRY
 from broker.worklist.mpps.attributes import IMAGES, REASON, SERIES, STATUS
 
-WRONG_ENTRY = "110514"  # incorrect worklist entry selected
+INCORRECT_ENTRY = "110514"  # incorrect worklist entry selected
 # reasons of discontinuation (CID 9300) that leave the examination to be done, and those that call it off
-_TO_BE_DONE = frozenset({"110501", WRONG_ENTRY, "110515", "110516"})
+_TO_BE_DONE = frozenset({"110501", INCORRECT_ENTRY, "110515", "110516"})
 _CALLED_OFF = frozenset({"110500", "110502", "110510", "110512"})
 
 
@@ -26,8 +27,8 @@ def outcome(document: Document) -> tuple[str, str]:
     code = reason(document)
     if code in _CALLED_OFF:
         return lifecycle.CANCELED, ""
-    if code == WRONG_ENTRY:
-        return lifecycle.SCHEDULED, "wrong-entry" if made_something(document) else ""
+    if code == INCORRECT_ENTRY:
+        return lifecycle.SCHEDULED, WRONG_ENTRY if made_something(document) else ""
     if code in _TO_BE_DONE or (not code and not made_something(document)):
         return lifecycle.SCHEDULED, ""
     return lifecycle.DISCONTINUED, "discontinued"

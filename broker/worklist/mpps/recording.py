@@ -14,14 +14,13 @@ from broker.orders.story import Context
 from broker.orders.values import Document
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store import mpps as store
-from broker.store import orders, orders_read
+from broker.store import mpps_objects, orders, orders_read
 from broker.store.mpps import Link, Message, Performed
 from broker.worklist.mpps import notification, passing_on, performed
 from broker.worklist.mpps.attributes import ITEMS, STATUS
 from broker.worklist.mpps.checks import FINAL, FINISHED, Answer, changed
 from broker.worklist.mpps.dataset import DataSet
 
-WRONG_ENTRY = "wrong-entry"  # attention, and the code of deliveries that are held for it
 RETRY = 600.0  # seconds in which the same bytes of the same AE are a repeat
 
 
@@ -88,7 +87,7 @@ def change(
 ) -> Outcome:  # fmt: skip
     """Change a performed procedure step that is IN PROGRESS.
 
-    What it made by a wrong worklist entry and has not left yet by `lanes` of the queue is held there.
+    What it made by a wrong worklist entry is held if it comes later, or has not left yet by `lanes` of the queue.
     """
     one = locked(connection, uid)
     if one is None:
@@ -106,8 +105,8 @@ def change(
     if made.status in FINAL:
         steps = [link.step for link in store.links(connection, one.row) if link.step is not None]
         told(connection, made, steps, made.status.lower(), context)
-    if made.attention == WRONG_ENTRY:
-        store.hold_images(connection, performed.objects(document), lanes, WRONG_ENTRY)
+    if made.attention == mpps_objects.WRONG_ENTRY:
+        mpps_objects.keep_back(connection, one.row, performed.objects(document), lanes)
     _keep(connection, made, message, nodes, context)
     return Outcome(answer, made.linking)
 

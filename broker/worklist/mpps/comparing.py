@@ -1,0 +1,62 @@
+"""The story of a completed MPPS some time later: are the objects it lists here? What is missing is for a person.
+
+Only where objects of its studies come through this broker; a modality that sends elsewhere is none of our business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from broker.orders.story import Context
+from broker.orders.values import Document
+from broker.store import mpps as store
+from broker.store import mpps_objects, orders
+from broker.store.mpps import COMPLETED
+from broker.store.mpps_objects import MISSING, Counts
+from broker.worklist.mpps.attributes import ITEMS, SERIES
+from broker.worklist.mpps.performed import objects
+from broker.worklist.mpps.recording import locked
+
+MORE = "images-more"  # finding: its series have objects that it does not list
+
+
+def compare(connection: Connection, mpps: int, context: Context) -> str:
+    """Compare a completed MPPS (row) with what was received; `missing`, `found` (missing before), or empty for no news.
+
+    A person's decision stands: who set it aside is not asked again.
+    """
+    known = store.load(connection, mpps)
+    one = locked(connection, known.sop_instance_uid) if known else None
+    if one is None or one.row is None or one.status != COMPLETED:
+        return ""
+    seen = mpps_objects.count(connection, *_listed(one.document))
+    at = context.at.timestamp()
+    mpps_objects.compared(connection, one.row, at)
+    lacks = seen.study and seen.missing > 0
+    news = "missing" if lacks and MISSING not in one.findings else ""
+    if one.attention == MISSING and not lacks:
+        news = "found"
+    notes = [code for code, noted in ((MISSING, lacks), (MORE, seen.listed and seen.more)) if noted]
+    findings = tuple(dict.fromkeys((*one.findings, *notes)))
+    attention = "" if news == "found" else one.attention or (MISSING if news else "")
+    if findings != one.findings or attention != one.attention:
+        store.save(connection, replace(one, findings=findings, attention=attention))
+    if news:
+        orders.add_audit(connection, at, context.actor, f"mpps.images-{news}", "mpps", one.row, _detail(seen))
+    return news
+
+
+def _listed(document: Document) -> tuple[set[str], set[str], set[str]]:
+    """SOP instances, series and studies that an MPPS names."""
+    series, items = document.get(SERIES, []), document.get(ITEMS, [])
+    return (
+        set(objects(document)),
+        {uid for one in series if (uid := one.get("SeriesInstanceUID"))},
+        {uid for one in items if (uid := one.get("StudyInstanceUID"))},
+    )
+
+
+def _detail(seen: Counts) -> Document:
+    return {"listed": seen.listed, "missing": seen.missing, "more": seen.more}

@@ -108,7 +108,7 @@ class Framer:
                 return len(data)
         if not self._buffer and data[position] == VT:
             self.tolerated.add("doubled-start")
-            return position + 1
+            return len(data) - len(data[position:].lstrip(b"\x0b"))
         end = data.find(FS, position)
         self._append(data[position:] if end < 0 else data[position:end], out)
         if end < 0:

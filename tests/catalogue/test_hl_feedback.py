@@ -214,7 +214,7 @@ def test_hl23_noise_is_no_answer_and_no_harm(tmp_path: Path, noise: bytes) -> No
         if len(made) > 1:
             accept(peer, told)
 
-    with telling(tmp_path, script) as (site, ris):
+    with telling(tmp_path, script, timeout=4 * TIMEOUT) as (site, ris):
         happens(site, 1, "IP")
         settled(site, (1, "IP", "done", ""))
         assert len(ris.told) == 2

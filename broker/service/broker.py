@@ -60,7 +60,7 @@ from broker.site.nodes import MPPS_NOTIFICATION
 from broker.site.remotes import Receivers, Remotes, tls_files
 from broker.store import jobs, outage
 from broker.store.database import Database
-from broker.store.outage import CopyKeeper
+from broker.store.outage_keeper import CopyKeeper
 from broker.store.spool import Spool
 
 COPY_EVERY = 30.0  # seconds between two refreshes of the worklist's copy

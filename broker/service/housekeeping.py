@@ -14,7 +14,7 @@ from broker.routing import sweep
 from broker.site.directory import Directory
 from broker.store import appointments, idempotency, jobs, order_links
 from broker.store.database import Database
-from broker.store.outage import CopyKeeper
+from broker.store.outage_keeper import CopyKeeper
 from broker.store.spool import Spool
 
 KEEP_APPOINTMENTS = 30  # days

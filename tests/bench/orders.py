@@ -6,12 +6,14 @@
 Each message is a new order (ORM^O01 2.3.1) of a new patient. The broker answers after the commit; hl7apy's MLLPServer
 with `parse_message` keeps nothing. It takes one message per connection, so its clients connect for each; ours keep
 theirs, as a RIS does. The answer time is that of one message at its client. For the last table the database of a
-stopped broker is filled with copies of one order that it took in itself: every key of a copy is its own.
+stopped broker is filled with copies of one order that it took in itself: every key of a copy is its own. Its copy of
+the open steps for an outage is made before the time is taken.
 """
 
 from __future__ import annotations
 
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -19,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -148,6 +150,15 @@ def percentile(times: Sequence[float], percent: int) -> float:
     return sorted(times)[min(len(times) - 1, len(times) * percent // 100)]
 
 
+def copied(copy: Path) -> bool:
+    """The copy for an outage has been made: with a million open steps that takes some seconds after the start."""
+    try:
+        with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT count(*) FROM made").fetchone() == (1,)
+    except sqlite3.OperationalError:
+        return False
+
+
 def grown(folder: Path, stored: int, count: int, rounds: int) -> None:
     """The rate with 1,000 orders in the database and with `stored`, in turn."""
     sites = {"1,000 stored": quiet_site(folder / "few"), f"{stored:,} stored": quiet_site(folder / "many")}
@@ -160,6 +171,7 @@ def grown(folder: Path, stored: int, count: int, rounds: int) -> None:
     times: dict[str, list[float]] = {}
     with sites["1,000 stored"] as few, sites[f"{stored:,} stored"] as many:
         for site in (few, many):
+            wait_until(lambda site=site: copied(site.data / "worklist-copy.db"), 120, "the worklist is copied")
             run(site.hl7, messages("w", 50), 1, False)  # caches of the first moments
         for number in range(rounds):
             for name in rotated(list(sites), number):

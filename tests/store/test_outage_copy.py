@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from support.messages import group, message
 from broker.errors import StoreUnavailable
 from broker.orders import lifecycle
 from broker.store.database import Database
-from broker.store.outage import Clock, CopyKeeper, CopyTrouble, WorklistCopy
+from broker.store.outage import Clock, WorklistCopy
+from broker.store.outage_keeper import CopyKeeper, CopyTrouble
 from broker.store.worklist import Criteria, Words, search
 
 CRITERIA = [
@@ -103,16 +105,15 @@ def test_answers_as_the_database(database: Database, keeper: CopyKeeper, copy: W
     assert_same(database, copy, 3)
 
 
-@one_database
 def test_many_steps(
     database: Database, keeper: CopyKeeper, copy: WorklistCopy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.store.outage._CHUNK", 2)
+    monkeypatch.setattr("broker.store.outage_keeper._CHUNK", 2)
     for number in range(1, 6):
         tell(database, group("NW", str(number), start=f"2030031210{number:02d}00"))
     assert keeper.refresh() == 5
     assert_same(database, copy, 5)
-    monkeypatch.setattr("broker.store.outage.MAX_STEPS", 3)  # bounded: those that start last stay
+    monkeypatch.setattr("broker.store.outage_keeper.MAX_STEPS", 3)  # bounded: those that start last stay
     assert keeper.refresh() == 2
     assert [one.start_at for one in copy.search(Criteria(), None, 9)] == [f"2030031210{n:02d}00" for n in (3, 4, 5)]
 
@@ -216,7 +217,6 @@ def test_stays_while_the_database_is_away(
     assert_same(database, copy, 1)
 
 
-@one_database
 def test_a_refresh_that_breaks_off_changes_nothing(
     database: Database, keeper: CopyKeeper, copy: WorklistCopy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,12 +226,48 @@ def test_a_refresh_that_breaks_off_changes_nothing(
     tell(database, group("NW", "2"))
     tell(database, group("CA", "1"))
     with monkeypatch.context() as patch:
-        patch.setattr("broker.store.outage._add", lambda *_: (_ for _ in ()).throw(StoreUnavailable()))
+        for source in ("_AttachedFile", "_Elsewhere"):
+            patch.setattr(
+                f"broker.store.outage_keeper.{source}.add", lambda *_: (_ for _ in ()).throw(StoreUnavailable())
+            )
         with pytest.raises(StoreUnavailable):
             keeper.refresh()
     assert copy.search(Criteria(), None, 9) == before
     assert keeper.refresh() == 2
     assert_same(database, copy, 1)
+
+
+@one_database
+def test_a_database_that_cannot_be_read_leaves_the_copy(
+    database: Database, keeper: CopyKeeper, copy: WorklistCopy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(database, group("NW", "1"))
+    keeper.refresh()
+    tell(database, group("NW", "2"))
+    with monkeypatch.context() as patch:
+        broken = sqlite3.OperationalError("disk I/O error")
+        patch.setattr("broker.store.outage_keeper._AttachedFile.add", lambda *_: (_ for _ in ()).throw(broken))
+        with pytest.raises(StoreUnavailable):
+            keeper.refresh()
+    assert len(copy.search(Criteria(), None, 9)) == 1
+    assert keeper.refresh() == 1
+    assert_same(database, copy, 2)
+
+
+@one_database
+def test_a_copy_that_breaks_is_made_anew(
+    database: Database, keeper: CopyKeeper, copy: WorklistCopy, path: Path
+) -> None:
+    tell(database, group("NW", "1"))
+    keeper.refresh()
+    sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.write(b"\xa5" * 40_960)
+    tell(database, group("NW", "2"))
+    with pytest.raises(CopyTrouble):
+        keeper.refresh()
+    assert keeper.refresh() == 2
+    assert_same(database, copy, 2)
 
 
 def test_clock_of_this_machine() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def settings_of(config: Path | None) -> Settings:
     settings = load(config)
     telemetry.configure("warning", "console", settings.log.identifiers)
     return settings
+
+
+def wall_clock(config: Path | None) -> Callable[[float], str]:
+    """Shows seconds since the epoch as date and time of the site, as all commands do. Raises ConfigurationError."""
+    zone = load(config).zone()
+    return lambda at: datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def ask(settings: Settings, path: str, body: dict[str, Any], here: Callable[[Any, str], Any]) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from broker.cli.desk import ask, mistakes, settings_of
+from broker.cli.desk import ask, mistakes, settings_of, wall_clock
 
 app = typer.Typer(no_args_is_help=True, help="Mappings of HL7 messages to the worklist.")
 Config = Annotated[
@@ -29,13 +28,14 @@ def list_(config: Config = None) -> None:
     from broker.store import configurations
 
     with mistakes():
+        clock = wall_clock(config)
         url = settings_of(config).database_url()
         found = mappings.listed(mappings.peek(url), configurations.look(url, mappings.dates) or {})
     table = Table(box=None, pad_edge=False)
     for title in ("name", "version", "extends", "senders", "stations", "examples", "published", "description"):
         table.add_column(title, overflow="fold", no_wrap=title in ("name", "version", "extends"))
     for one in found:
-        published = f"{_when(one.at)} {one.source}" if one.version else one.source
+        published = f"{clock(one.at)} {one.source}" if one.version else one.source
         table.add_row(
             one.name, str(one.version), one.extends, "\n".join(one.senders), str(one.stations), str(one.examples),
             published, one.description,
@@ -94,10 +94,11 @@ def history(name: Name, config: Config = None) -> None:
     from broker.store import configurations
 
     with mistakes():
+        clock = wall_clock(config)
         url = settings_of(config).database_url()
         found = configurations.look(url, lambda connection: mappings.history_of(connection, name))
     for entry in found if found is not None else [mappings.Entry(0, 0, "built-in")]:
-        typer.echo(f"{entry.version:>4}  {_when(entry.at) if entry.version else '':19}  {entry.source}")
+        typer.echo(f"{entry.version:>4}  {clock(entry.at) if entry.version else '':19}  {entry.source}")
 
 
 @app.command()
@@ -115,7 +116,3 @@ def rollback(
 
 def _published(done: Any) -> None:
     typer.echo(f"{done['name']}: version {done['version']} in force")
-
-
-def _when(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

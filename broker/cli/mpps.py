@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from broker.cli.desk import Refusal, mistakes, settings_of
+from broker.cli.desk import Refusal, mistakes, settings_of, wall_clock
 
 app = typer.Typer(no_args_is_help=True, help="Performed procedure steps (MPPS) of the modalities.")
 Config = Annotated[
@@ -45,12 +44,13 @@ def list_(
 
     asked = {"status": status, "linking": linking, "waiting": str(waiting).lower(), "limit": 1000}
     with mistakes():
+        clock = wall_clock(config)
         found = _ask(config, "GET", f"?{urlencode(asked)}")
     table = Table(box=None, pad_edge=False)
     for title in ("number", "began", "station", "modality", "status", "linking", "attention", "findings"):
         table.add_column(title, overflow="fold")
     for one in found:
-        began = datetime.fromtimestamp(one["started_at"]).astimezone().isoformat(" ", "seconds")
+        began = clock(one["started_at"])
         table.add_row(
             str(one["id"]), began, one["station"], one["modality"], one["status"], one["linking"], one["attention"],
             " ".join(one["findings"]),

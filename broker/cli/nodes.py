@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from broker.cli.desk import Refusal, mistakes, settings_of
+from broker.cli.desk import Refusal, mistakes, settings_of, wall_clock
 
 app = typer.Typer(no_args_is_help=True, help="Nodes: who is known, and who knocks.")
 Config = Annotated[
@@ -50,19 +50,25 @@ def list_(config: Config = None) -> None:
     for one in found:
         title = one["ae_title"] or "|".join(filter(None, (one["application"], one["facility"])))
         place = f"{one['host'] or 'any address'}{':' + str(one['port']) if one['port'] else ''}"
-        profile = ", ".join(f"{key} = {value}" for key, value in (one["device"] or {}).items())
+        profile = ", ".join(f"{key} = {_said(value)}" for key, value in (one["device"] or {}).items())
         rows.append((one["name"], one["kind"], title, place, " ".join(one["roles"]), profile))
     _table(("name", "kind", "title", "address", "roles", "profile"), rows)
+
+
+def _said(value: Any) -> str:
+    """A value of a profile, as site.toml may have it."""
+    return json.dumps(value[0] if isinstance(value, list) and len(value) == 1 else value, ensure_ascii=False)
 
 
 @app.command()
 def knocking(config: Config = None) -> None:
     """Show devices that called and are no node, the last to call first."""
     with mistakes():
+        clock = wall_clock(config)
         found = _ask(config, "GET", "/knocking")
     rows = []
     for one in found:
-        last = datetime.fromtimestamp(one["last_at"]).astimezone().isoformat(" ", "seconds")
+        last = clock(one["last_at"])
         asked = ", ".join(f"{keyword}={value}" for keyword, value in (one["queries"] or [{}])[0].items())
         rows.append((one["ae_title"], one["address"], str(one["count"]), last, ", ".join(one["wants"]), asked))
     _table(("AE title", "address", "calls", "last", "wants", "asked last"), rows)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from broker.cli.desk import Refusal, mistakes, settings_of
+from broker.cli.desk import Refusal, mistakes, settings_of, wall_clock
 
 app = typer.Typer(no_args_is_help=True, help="Work of the queue that waits for a person.")
 Config = Annotated[
@@ -40,12 +39,13 @@ def held(
     from rich.table import Table
 
     with mistakes():
+        clock = wall_clock(config)
         found = _ask(config, "GET", f"?limit=1000&lane={quote(lane)}")
     table = Table(box=None, pad_edge=False)
     for title in ("job", "since", "lane", "failures", "error"):
         table.add_column(title, overflow="fold")
     for one in found:
-        since = datetime.fromtimestamp(one["created_at"]).astimezone().isoformat(" ", "seconds")
+        since = clock(one["created_at"])
         table.add_row(str(one["id"]), since, one["lane"], str(one["failures"]), one["error"])
     Console().print(table)
 

@@ -16,7 +16,7 @@ from broker.dicom.elements import scan
 from broker.dicom.limits import Limits
 from broker.dicom.negotiation import AssociationRequest
 from broker.dicom.provider import Provider
-from broker.dicom.request import Request, Service
+from broker.dicom.request import Handler, Request, Service
 from broker.dicom.wire import Wire
 from broker.errors import BadContent
 from broker.routing.header import facts, identity
@@ -40,6 +40,7 @@ LIMITS = Limits(
 )
 NOON = datetime(2030, 3, 12, 12)  # noqa: DTZ001 - the caller's local time
 ASKS_BACK = 2  # the type of an N-ACTION that is followed by an N-EVENT-REPORT on the same association
+PAUSES = 5  # of a slow handler
 NEVER = 2  # the priority of a C-MOVE that takes longer than anybody waits
 SETTLED = 1e-3  # virtual seconds: everything that can run has run
 PROMPT = 0.5  # virtual seconds
@@ -74,11 +75,12 @@ async def store(request: Request) -> None:
 
 
 async def slow(request: Request) -> None:
-    """C-STORE at a pace that makes the wire wait."""
-    size = 0
+    """C-STORE at a pace that makes the wire wait, though not longer for a data set in many small pieces."""
+    size = reads = 0
     while part := await request.data.read(1 << 16):
-        size += len(part)
-        await asyncio.sleep(0.1)
+        size, reads = size + len(part), reads + 1
+        if reads <= PAUSES:
+            await asyncio.sleep(0.1)
     await request.respond(st.SUCCESS if size else st.CANNOT_UNDERSTAND)
 
 
@@ -94,11 +96,11 @@ async def find(request: Request) -> None:
     await request.respond(st.SUCCESS)
 
 
-async def retrieve(request: Request) -> None:
-    """C-GET and C-MOVE: one sub-operation on the same association where the peer takes it; or no end."""
+async def retrieve(request: Request, never: float = LIMITS.pdu_timeout + 1) -> None:
+    """C-GET and C-MOVE: one sub-operation on the same association where the peer takes it; or `never` seconds."""
     await request.data.read_all(1 << 18)
     if request.command.number(cmd.PRIORITY) == NEVER:
-        await asyncio.sleep(LIMITS.pdu_timeout + 1)
+        await asyncio.sleep(never)
     context = request.association.context("1.2.840.10008.5.1.4.1.1.2")
     if context is not None and request.command.field == cmd.C_GET_RQ:
         await request.association.store(context, "2.999.14.7", b"\x08\x00\x05\x00CS\x00\x00")
@@ -118,25 +120,31 @@ N_SERVICES = (
     cmd.N_EVENT_REPORT_RQ, cmd.N_GET_RQ, cmd.N_SET_RQ, cmd.N_ACTION_RQ, cmd.N_CREATE_RQ, cmd.N_DELETE_RQ,
 )  # fmt: skip
 _any = uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE, uids.EXPLICIT_BE)
-SERVICES = (
-    Service(frozenset({uids.VERIFICATION}), _any, {cmd.C_ECHO_RQ: echo}),
-    Service(
-        frozenset({"1.2.840.10008.5.1.4.1.1.2"}), uids.for_storage, {cmd.C_STORE_RQ: store}, also_user=True,
-        service_class=uids.STORAGE_SERVICE, negotiate=lambda _, information: information or None,
-    ),
-    Service(
-        frozenset({uids.MODALITY_WORKLIST}), uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE), {cmd.C_FIND_RQ: find}
-    ),
-    Service(frozenset({MR}), uids.for_storage, {cmd.C_STORE_RQ: slow}),
-    Service(
-        frozenset({"1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"}), _any,
-        {cmd.C_MOVE_RQ: retrieve, cmd.C_GET_RQ: retrieve},
-    ),
-    Service(
-        frozenset({"1.2.840.10008.3.1.2.3.3", "1.2.840.10008.1.20.1"}), _any, dict.fromkeys(N_SERVICES, normalized),
-        also_user=True,
-    ),
-)  # fmt: skip
+
+
+def services(retrieving: Handler = retrieve) -> tuple[Service, ...]:
+    """All eleven services."""
+    little = uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE)
+    return (
+        Service(frozenset({uids.VERIFICATION}), _any, {cmd.C_ECHO_RQ: echo}),
+        Service(
+            frozenset({"1.2.840.10008.5.1.4.1.1.2"}), uids.for_storage, {cmd.C_STORE_RQ: store}, also_user=True,
+            service_class=uids.STORAGE_SERVICE, negotiate=lambda _, information: information or None,
+        ),
+        Service(frozenset({uids.MODALITY_WORKLIST}), little, {cmd.C_FIND_RQ: find}),
+        Service(frozenset({MR}), uids.for_storage, {cmd.C_STORE_RQ: slow}),
+        Service(
+            frozenset({"1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"}), _any,
+            {cmd.C_MOVE_RQ: retrieving, cmd.C_GET_RQ: retrieving},
+        ),
+        Service(
+            frozenset({"1.2.840.10008.3.1.2.3.3", "1.2.840.10008.1.20.1"}), _any, dict.fromkeys(N_SERVICES, normalized),
+            also_user=True,
+        ),
+    )  # fmt: skip
+
+
+SERVICES = services()
 
 
 def provider() -> Provider:

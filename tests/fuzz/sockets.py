@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Self
@@ -32,7 +33,7 @@ from broker.dicom.provider import Provider
 from broker.errors import BadContent
 from fuzz import commands as c
 from fuzz import conversations, datasets
-from fuzz.acceptor_cases import ECHO, SERVICES, Anybody, answers
+from fuzz.acceptor_cases import ECHO, Anybody, answers, retrieve, services
 from fuzz.conversations import RELEASE_RQ, WORKLIST, Case
 from fuzz.dataset_cases import read_query, verdict
 from fuzz.harness import GROWTH
@@ -51,6 +52,7 @@ LIMITS = Limits(
     operations=2,
     associations_per_second=1e9,
 )
+HANDLED = services(partial(retrieve, never=0.3))
 TAKEN, MISMATCH, REFUSED = 0x0000, 0xA900, 0xC000
 
 
@@ -114,7 +116,7 @@ class InProcess:
         self._loop.set_exception_handler(lambda _, context: self.wrong.append(repr(context)))
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._provider = Provider("127.0.0.1", 0, admission=Anybody(), services=SERVICES, limits=LIMITS)
+        self._provider = Provider("127.0.0.1", 0, admission=Anybody(), services=HANDLED, limits=LIMITS)
         self._call(self._provider.start)
         self.port = self._provider.port
         gc.collect()

@@ -45,10 +45,11 @@ class Overview(BaseModel):
     listeners: list[ListenerView]
     nodes: list[NodeView]
     worklist: dict[str, int]
-    messages: dict[str, int]
+    messages: dict[str, int]  # by answer, of the last 24 hours
     instances: dict[str, int]
     queue: dict[str, int]
     knocking: int
+    performed_waiting: int  # MPPS that a person must look at
     rules: list[str]
     rules_version: int
     default_action: str

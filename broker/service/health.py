@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from broker import __version__
 from broker.admin.views import Health, ListenerView, NodeView, Overview
-from broker.errors import BrokerError, Unavailable
+from broker.errors import BrokerError
 from broker.orders import notices
 from broker.routing.reception import lane_of
 from broker.routing.rules import RuleSet
+from broker.service.counting import Counting
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.nodes import MPPS, Node
 from broker.store.database import Database
-from broker.store.overview import Counts, LaneState, counts
+from broker.store.overview import LaneState
 from broker.worklist.mpps import notification
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from broker.service.messaging import Messaging
     from broker.service.web import WebServer
     from broker.service.workers import Workers
-
-NOTHING = Counts({}, {}, [], {}, 0)
-FRESH = 2.0  # seconds for which counts are served again: a page reload costs no query
 
 
 class Monitor:
@@ -46,7 +44,7 @@ class Monitor:
         self._messaging = messaging
         self._workers = workers
         self._started = time.monotonic()
-        self._counted: tuple[float, Counts] | None = None
+        self._counting = Counting(database)
 
     def addresses(self) -> dict[str, Any]:
         """Open doors: name to list of (host, port)."""
@@ -92,7 +90,9 @@ class Monitor:
     async def overview(self) -> Overview:
         """Counts of everything; while the database is away the last ones, and a problem that says so."""
         health, problems = await self.readiness()
-        numbers = await self._counts(problems)
+        numbers, age = await self._counting.newest()
+        if age is not None:
+            problems.append(f"the numbers are {'not known' if age == float('inf') else f'of {_span(age)} ago'}")
         lanes = {lane.name: lane for lane in numbers.lanes}
         queue: dict[str, int] = {}
         for lane in numbers.lanes:
@@ -105,21 +105,11 @@ class Monitor:
             problems=problems, listeners=self._listeners(),
             nodes=[_node(node, lanes) for node in self._directory.nodes],
             worklist=numbers.steps, messages=numbers.messages, instances=numbers.instances, queue=queue,
-            knocking=numbers.knocking, rules=[f"{rule.name} → {', '.join(rule.send)}" for rule in rules.rules],
+            knocking=numbers.knocking, performed_waiting=numbers.performed_waiting,
+            rules=[f"{rule.name} → {', '.join(rule.send)}" for rule in rules.rules],
             rules_version=rules.version,
             default_action=f"send to {', '.join(rules.default_send)}" if action == "send" else action,
         )  # fmt: skip
-
-    async def _counts(self, problems: list[str]) -> Counts:
-        now = time.monotonic()
-        if self._counted is None or now - self._counted[0] > FRESH:
-            try:
-                async with asyncio.timeout(5):
-                    self._counted = (now, await asyncio.wrap_future(self._database.read(counts)))
-            except (Unavailable, TimeoutError):
-                since = f"of {_span(now - self._counted[0])} ago" if self._counted else "not known"
-                problems.append(f"the numbers are {since}")
-        return self._counted[1] if self._counted else NOTHING
 
     def _listeners(self) -> list[ListenerView]:
         title = self._settings.dicom.ae_title

@@ -29,10 +29,11 @@ class Counts:
     lanes: list[LaneState]
     messages: dict[str, int]
     knocking: int
+    performed_waiting: int
 
 
-def counts(connection: Connection) -> Counts:
-    """Count everything the start page shows."""
+def counts(connection: Connection, since: float) -> Counts:
+    """Count everything the start page shows; messages received `since` (s since the epoch), by their answers."""
     step, message = tables.scheduled_step, tables.message
     by_lane: dict[str, dict[str, int]] = {}
     for (lane, state), number in jobs.counts(connection).items():
@@ -43,11 +44,17 @@ def counts(connection: Connection) -> Counts:
         for name in sorted(by_lane.keys() | breakers.keys())
     ]
     steps = connection.execute(select(step.c.status, func.count()).group_by(step.c.status))
-    answers = connection.execute(select(message.c.answer_code, func.count()).group_by(message.c.answer_code))
+    answers = connection.execute(
+        select(message.c.answer_code, func.count())
+        .where(message.c.received_at >= since)  # the journal is long, and its rows are large
+        .group_by(message.c.answer_code)
+    )
+    waiting = select(func.count()).select_from(tables.mpps).where(tables.mpps.c.attention > "")
     return Counts(
         {status: int(number) for status, number in steps},
         instances.counts(connection),
         lanes,
         {code: int(number) for code, number in answers},
         knocks.count(connection),
+        int(connection.execute(waiting).scalar_one()),
     )

@@ -13,10 +13,8 @@ from broker.site.device import DEFAULT, Device
 from broker.wildcard import Wildcard, compile_wildcard
 from broker.worklist.attributes import START_DATE, STATIONS, STEP_SEQUENCE
 from broker.worklist.names import FuzzyKey, NameKey
-from broker.worklist.query import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View
+from broker.worklist.query import ANY_CASE, EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View
 from broker.worklist.times import Span
-
-_ANY_CASE = frozenset({"AE", "CS"})
 
 
 def adapt(query: Query, device: Device, calling_ae: str, now: datetime) -> Query:
@@ -125,7 +123,7 @@ def _any_case(key: Key) -> Key:
         otherwise = _any_case(key.otherwise)
         assert isinstance(otherwise, TextKey)
         return replace(key, otherwise=otherwise)
-    if not isinstance(key, TextKey) or key.vr not in _ANY_CASE:
+    if not isinstance(key, TextKey) or key.vr not in ANY_CASE:
         return key
     exact = frozenset(value.lower() for value in key.exact)
     return replace(key, exact=exact, patterns=tuple(_small(one) for one in key.patterns), any_case=True)

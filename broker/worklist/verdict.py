@@ -92,7 +92,8 @@ def judge(step: Step, caller: Caller, asking: Asking, ground: Ground) -> Verdict
     query = adapt(recalled.query, profile, caller.ae_title, ground.now)
     secret = ground.secret if recalled.key in ("", ground.key) else None
     document = in_offset(step.document, ground.zone, query.offset)
-    found = list(explain.checks(document, query, recalled.secrets, secret, prefix_names=profile.prefix_names))
+    loose = {"prefix_names": profile.prefix_names, "any_case": profile.ignore_case}
+    found = list(explain.checks(document, query, recalled.secrets, secret, **loose))
     if explain.shown(found) and not recalled.secrets:
         place, most = ground.place(query, step.row), profile.max_answers or ground.max_answers
         if place == -1:

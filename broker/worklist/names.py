@@ -22,6 +22,7 @@ import jellyfish
 from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
 from broker.worklist.transliterate import to_ascii
 
+_GROUPS = 3  # of a name: alphabetic, ideographic, phonetic (PS3.5 6.2.1.1)
 MAX_WORDS = 16  # of one group, in either name; more are left out of fuzzy matching
 _LONGEST = 64
 _ALIKE, _NOT_TOO_DIFFERENT = 0.92, 0.72
@@ -63,20 +64,25 @@ def _accent(char: str) -> bool:
     return kind >= 200 or kind == 1 or 10 <= kind <= 35
 
 
+def _groups(name: str) -> list[str]:
+    """The component groups of a name as it is compared; what stands behind the third is one more, whatever it holds."""
+    return fold_name(name).split("=", _GROUPS)
+
+
 def name_pattern(text: str) -> tuple[Wildcard | None, ...]:
     """The pattern of each component group; None for an empty one. Raises BadContent for one beyond all reason."""
-    return tuple(compile_wildcard(group) if group else None for group in fold_name(text).split("="))
+    return tuple(compile_wildcard(group) if group else None for group in _groups(text))
 
 
 def name_words(text: str) -> tuple[tuple[str, ...], ...]:
     """The words of each component group that has any."""
-    groups = (_words(group) for group in fold_name(text).split("="))
+    groups = (_words(group) for group in _groups(text))
     return tuple(words for words in groups if words)
 
 
 def name_fits(value: str, key: NameKey) -> bool:
     """PS3.4 C.2.2.2.1: case, accents and the kind of component group do not count for names."""
-    groups = fold_name(value).split("=")
+    groups = _groups(value)
     for name in key.names:
         if len(name) == 1:
             pattern = name[0]

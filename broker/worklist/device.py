@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 
 from broker.site.device import DEFAULT, Device
 from broker.wildcard import Wildcard, compile_wildcard
@@ -26,7 +26,8 @@ def adapt(query: Query, device: Device, calling_ae: str, now: datetime) -> Query
         own = TextKey(STATIONS, "AE", frozenset(device.stations or (calling_ae,)))
         keys = _in_step(keys, own, lambda key: getattr(key, "keyword", "") != STATIONS)
     universal = not query.named
-    if universal and (window := _window(device, now)) is not None:
+    there = now if query.offset is None else now.astimezone(timezone(timedelta(minutes=query.offset)))
+    if universal and (window := _window(device, there)) is not None:
         keys = _in_step(keys, StartKey(window))
     if device.ignore_case:
         keys = tuple(_any_case(key) for key in keys)

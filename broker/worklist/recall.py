@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Any
 
 from broker.wildcard import Wildcard, compile_wildcard
@@ -211,7 +212,7 @@ def _secret(key: Key, secret: bytes, *, in_step: bool) -> list[Any]:
             exact = exact and group is not None and group.literal
             asked += [group.prefix] if group is not None and group.literal else []
     elif isinstance(key, TextKey):
-        asked, exact = sorted(key.exact), not key.patterns and not key.any_case
+        asked, exact = nsmallest(HASHES + 1, key.exact), not key.patterns and not key.any_case
     elif isinstance(key, SpanKey):
         asked = [span.low for span in key.spans if span.low is not None and span.low == span.high]
         exact = len(asked) == len(key.spans)

@@ -68,6 +68,9 @@ _WAITING = Prepared(
             and_(_link.c.study_instance_uid == bindparam("study"), _link.c.step.is_(None)),
             and_(_link.c.accession == bindparam("accession"), _link.c.step.is_(None)),
             and_(_link.c.requested_procedure_id == bindparam("procedure"), _link.c.step.is_(None)),
+            # some devices mix these two up
+            and_(_link.c.accession == bindparam("procedure"), _link.c.step.is_(None)),
+            and_(_link.c.requested_procedure_id == bindparam("accession"), _link.c.step.is_(None)),
         )
     )
     .order_by(_link.c.mpps.desc(), _link.c.position)
@@ -191,7 +194,10 @@ def order_of(connection: Connection, step: int) -> int | None:
 
 
 def waiting(connection: Connection, study: str, accession: str, procedure: str) -> list[tuple[int, int]]:
-    """Items that have no step and one of these keys: rows of MPPS with positions, the newest MANY."""
+    """Items that have no step and one of these keys, the last two also in each other's place; the newest MANY.
+
+    Rows of MPPS with positions.
+    """
     asked = {"study": study or None, "accession": accession or None, "procedure": procedure or None}
     return [(int(row), int(position)) for row, position in _WAITING.rows(connection, asked)]
 

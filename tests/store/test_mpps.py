@@ -313,6 +313,13 @@ def test_an_order_that_comes_later(house: House, ended: bool, status: str, told:
         assert house.statuses() == ["SCHEDULED", "COMPLETED"]
 
 
+@pytest.mark.parametrize("keys", [{"AccessionNumber": "RP1"}, {"RequestedProcedureID": "A1"}])
+def test_an_order_that_comes_later_for_a_device_that_mixes_its_numbers_up(house: House, keys: dict[str, str]) -> None:
+    house.create("1.2.1", unscheduled(ScheduledProcedureStepID="SPS1", **keys))
+    house.order(1)
+    assert (house.links("1.2.1"), house.statuses()) == ([(1, "late:step+swapped")], ["STARTED"])
+
+
 def test_an_order_of_another_patient_that_comes_later_is_not_linked(house: House) -> None:
     house.create("1.2.1", unscheduled("2.999.7.1"), patient="SOMEBODY")
     house.order(1)

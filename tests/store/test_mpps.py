@@ -28,7 +28,7 @@ from broker.orders.story import Context
 from broker.routing.reception import Arrival, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import parse_nodes
-from broker.store import jobs, tables
+from broker.store import jobs, mpps_objects, tables
 from broker.store import mpps as store
 from broker.store.database import Database
 from broker.store.messages import Received
@@ -533,6 +533,23 @@ def test_a_first_message_that_is_completed_where_the_device_may(house: House) ->
     assert house.create("1.2.1", first=True, **whole).status == 0
     assert house.statuses() == ["COMPLETED"]
     assert house.told() == ["1 completed CM"]
+
+
+def test_images_of_a_wrong_entry_that_was_created_so_are_held(house: House) -> None:
+    house.order(1)
+    whole = final("DISCONTINUED", reason="110514", images=("2.999.9.1.1",))
+    assert house.create("1.2.1", first=True, **whole).status == 0
+    assert (house.statuses(), house.one("1.2.1").attention) == (["SCHEDULED"], "wrong-entry")
+    assert house.database.read(mpps_objects.is_kept_back, "2.999.9.1.1").result(20)
+
+
+def test_images_of_a_wrong_entry_that_a_person_ends_are_held(house: House) -> None:
+    house.order(1)
+    house.create("1.2.1")
+    house.change("1.2.1", final("IN PROGRESS", reason="110514", images=("2.999.9.1.1",)))
+    house.decide(deciding.end, 1, "DISCONTINUED", "the modality broke down")
+    assert (house.statuses(), house.one("1.2.1").attention) == (["SCHEDULED"], "wrong-entry")
+    assert house.database.read(mpps_objects.is_kept_back, "2.999.9.1.1").result(20)
 
 
 def test_an_order_without_performed_steps_is_told_by_our_clock(house: House) -> None:

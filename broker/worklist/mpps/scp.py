@@ -137,7 +137,7 @@ class PerformedStepService:
         )
         outcome = self._database.execute(
             recording.create, asked.uid, asked.message, found, answer, self._context(asked),
-            self._listeners(),
+            self._listeners(), self._lanes(),
         )  # fmt: skip
         self._wake()
         return outcome
@@ -148,11 +148,15 @@ class PerformedStepService:
             dict.fromkeys((*self._directory.having(nodes.MPPS), *self._directory.having(nodes.MPPS_NOTIFICATION)))
         )
 
+    def _lanes(self) -> list[str]:
+        """Lanes of the queue by which images leave."""
+        return [f"deliver:{node.name}" for node in self._directory.having("destination")]
+
     def _change(self, asked: _Asked) -> Outcome:
         found = decode(asked.message.data, asked.message.transfer_syntax_uid)
         outcome = self._database.execute(
             recording.change, asked.uid, asked.message, found, self._context(asked), self._listeners(),
-            strict=asked.strict, lanes=[f"deliver:{node.name}" for node in self._directory.having("destination")],
+            strict=asked.strict, lanes=self._lanes(),
         )  # fmt: skip
         self._wake()
         return outcome

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, func, select, text
 from support.objects import Encoded, ct_slice
-from support.performed import bytes_of, creation, final, item, unscheduled
+from support.performed import SERIES, bytes_of, creation, final, item, series, unscheduled
 from support.site import order
 from support.worklist import IMPLICIT
 
@@ -34,7 +34,7 @@ from broker.store.database import Database
 from broker.store.messages import Received
 from broker.store.mpps import Message
 from broker.store.spool import Spool
-from broker.worklist.mpps import checks, deciding, recording
+from broker.worklist.mpps import checks, deciding, overdue, recording
 from broker.worklist.mpps.checks import Answer
 from broker.worklist.mpps.dataset import decode
 
@@ -533,6 +533,18 @@ def test_a_first_message_that_is_completed_where_the_device_may(house: House) ->
     assert house.create("1.2.1", first=True, **whole).status == 0
     assert house.statuses() == ["COMPLETED"]
     assert house.told() == ["1 completed CM"]
+
+
+def test_an_overdue_step_that_its_modality_ends_after_all_waits_for_nobody(house: House) -> None:
+    house.order(1)
+    house.create("1.2.1")
+    house.now += timedelta(hours=25)
+    assert house.database.submit(overdue.note, 1, house.now.timestamp(), house.context()).result(20)
+    house.change("1.2.1", {SERIES: [series("2.999.9.1.1")]})
+    assert house.one("1.2.1").attention == "overdue"  # it is not noted twice
+    house.change("1.2.1", final())
+    one = house.one("1.2.1")
+    assert (one.status, one.attention, one.findings) == ("COMPLETED", "", ("overdue",))
 
 
 def test_images_of_a_wrong_entry_that_was_created_so_are_held(house: House) -> None:

@@ -14,7 +14,7 @@ from broker.orders.story import Context
 from broker.orders.values import Document
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store import mpps as store
-from broker.store import mpps_objects, orders, orders_read
+from broker.store import mpps_objects, mpps_overdue, orders, orders_read
 from broker.store.mpps import Link, Message, Performed
 from broker.worklist.mpps import notification, passing_on, performed
 from broker.worklist.mpps.attributes import ITEMS, STATUS
@@ -118,9 +118,11 @@ def advanced(one: Performed, document: Document, findings: Iterable[str], contex
     assert zone is not None
     outcome, attention = performed.outcome(document)
     ended = (performed.moment(document, "End", zone) or at) if document[STATUS] in FINAL else None
+    # that it was silent for too long is nobody's concern any more once it has ended
+    before = "" if ended is not None and one.attention == mpps_overdue.NOTED else one.attention
     return replace(
         one, status=document[STATUS], document=document, ended_at=ended, outcome=outcome,
-        attention=attention or one.attention, revision=one.revision + 1, updated_at=at,
+        attention=attention or before, revision=one.revision + 1, updated_at=at,
         findings=tuple(dict.fromkeys((*one.findings, *findings))),
     )  # fmt: skip
 

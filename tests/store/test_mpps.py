@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -533,6 +534,17 @@ def test_a_first_message_that_is_completed_where_the_device_may(house: House) ->
     assert house.create("1.2.1", first=True, **whole).status == 0
     assert house.statuses() == ["COMPLETED"]
     assert house.told() == ["1 completed CM"]
+
+
+def test_values_longer_than_any_index_takes_are_no_keys_and_no_trouble_of_the_database(house: House) -> None:
+    long = random.Random(1).randbytes(10_000).hex()
+    house.order(1)
+    values = {"AccessionNumber": long, "RequestedProcedureID": long}
+    assert house.create("1.2.1", unscheduled(long, ScheduledProcedureStepID=long, **values)).status == 0x0116
+    assert house.one("1.2.1").linking == "unscheduled"
+    assert house.change("1.2.1", final("DISCONTINUED", reason="110514", images=(long,))).status == 0x0116
+    assert house.create("1.2.2", patient=long).status == 0x0116
+    assert house.database.writable
 
 
 def test_an_overdue_step_that_its_modality_ends_after_all_waits_for_nobody(house: House) -> None:

@@ -23,6 +23,7 @@ from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
 from broker.worklist.transliterate import to_ascii
 
 _GROUPS = 3  # of a name: alphabetic, ideographic, phonetic (PS3.5 6.2.1.1)
+_COMPONENTS = 5  # of a group: family, given, middle name, prefix, suffix
 MAX_WORDS = 16  # of one group, in either name; more are left out of fuzzy matching
 _LONGEST = 64
 _ALIKE, _NOT_TOO_DIFFERENT = 0.92, 0.72
@@ -86,14 +87,22 @@ def name_fits(value: str, key: NameKey) -> bool:
     for name in key.names:
         if len(name) == 1:
             pattern = name[0]
-            if pattern is not None and any(group and pattern.matches(group) for group in groups):
+            if pattern is not None and any(group and _fits(group, pattern) for group in groups):
                 return True
         elif any(name) and all(
-            pattern is None or (i < len(groups) and groups[i] != "" and pattern.matches(groups[i]))
+            pattern is None or (i < len(groups) and groups[i] != "" and _fits(groups[i], pattern))
             for i, pattern in enumerate(name)
         ):
             return True
     return False
+
+
+def _fits(group: str, pattern: Wildcard) -> bool:
+    """Components that are empty at the end may be left out (PS3.5 6.2.1.2): a group is tried with those asked for."""
+    if pattern.matches(group):
+        return True
+    asked = pattern.accepts.get("^", pattern.any_character).bit_count() - pattern.any_character.bit_count()
+    return group.count("^") < asked < _COMPONENTS and pattern.matches(group + "^" * (asked - group.count("^")))
 
 
 def fuzzy_fits(value: str, key: FuzzyKey) -> bool:

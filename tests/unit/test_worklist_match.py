@@ -91,6 +91,13 @@ def test_values(keys: dict[str, Any], stored: dict[str, Any], expected: bool) ->
         ("LEF*", "LEFÈVRE^ANNE", True),
         ("lefèvre^*", "LEFEVRE^ANNE", True),
         ("MÜLLER^*", "Muller^Hans", True),
+        ("DOE^*", "DOE", True),  # components that are empty at the end may be left out: DOE is DOE^ (PS3.5 6.2.1.2)
+        ("DOE^JOHN^*", "DOE^JOHN", True),
+        ("D*^J*^*^*", "DOE^JOHN", True),
+        ("DOE^J?", "DOE^J", False),
+        ("DOE^?*", "DOE", False),
+        ("DOE?", "DOE", False),
+        ("YAMADA^*=山田^*", "YAMADA=山田", True),
         ("山田*", "YAMADA^TARO=山田^太郎=ヤマダ^タロウ", True),
         ("太郎", "YAMADA^TARO=山田^太郎", False),
         ("YAMADA^TARO", "YAMADA^TARO=山田^太郎", True),

@@ -23,6 +23,7 @@ from broker.store.database import Database
 from broker.store.mpps import CREATE, SET, Message
 from broker.threads import Threads
 from broker.worklist.attributes import SPECIFIC_CHARACTER_SET
+from broker.worklist.identifier import encoding
 from broker.worklist.mpps import recording
 from broker.worklist.mpps.attributes import MPPS
 from broker.worklist.mpps.checks import Answer, created
@@ -107,7 +108,8 @@ class PerformedStepService:
         try:
             data = await request.data.read_all(MAX_BYTES)
             message = Message(
-                datetime.now(self._zone).timestamp(), kind, peer.calling_ae, request.context.transfer_syntax, data,
+                datetime.now(self._zone).timestamp(), kind, peer.calling_ae,
+                encoding(data, request.context.transfer_syntax), data,
                 hashlib.sha256(data).digest(),
             )  # fmt: skip
             node = self._directory.device(peer.calling_ae, peer.address)

@@ -23,7 +23,7 @@ from support.site import order
 from support.worklist import IMPLICIT
 
 from broker.dicom.message import Peer
-from broker.orders import intake, profile, reception
+from broker.orders import intake, profile, reception, reopening
 from broker.orders.interface import Interface
 from broker.orders.story import Context
 from broker.routing.reception import Arrival, Reception
@@ -545,6 +545,22 @@ def test_values_longer_than_any_index_takes_are_no_keys_and_no_trouble_of_the_da
     assert house.change("1.2.1", final("DISCONTINUED", reason="110514", images=(long,))).status == 0x0116
     assert house.create("1.2.2", patient=long).status == 0x0116
     assert house.database.writable
+
+
+@pytest.mark.parametrize(("images", "status"), [((), "SCHEDULED"), (("2.999.9.1.1",), "COMPLETED")])
+def test_what_was_done_before_a_person_reopened_the_step_ends_it_no_more(
+    house: House, images: tuple[str, ...], status: str
+) -> None:
+    house.order(1)
+    house.create("1.2.1")
+    house.change("1.2.1", final())
+    house.now += timedelta(minutes=5)
+    house.database.submit(reopening.reopen, 1, 1, "to be repeated", house.context()).result(20)
+    house.now += timedelta(minutes=5)
+    house.create("1.2.2")
+    assert house.statuses() == ["STARTED"]
+    house.change("1.2.2", final("COMPLETED" if images else "DISCONTINUED", images=images))
+    assert (house.statuses(), house.shown()) == ([status], [status])
 
 
 def test_an_overdue_step_that_its_modality_ends_after_all_waits_for_nobody(house: House) -> None:

@@ -27,7 +27,9 @@ _COMPONENTS = 5  # of a group: family, given, middle name, prefix, suffix
 MAX_WORDS = 16  # of one group, in either name; more are left out of fuzzy matching
 _LONGEST = 64
 _ALIKE, _NOT_TOO_DIFFERENT = 0.92, 0.72
-_BREAKS = re.compile(r"[\s^=,.'’\-]+")
+_BREAKS = re.compile(r"[\s^=,.'’\-゠˄]+")
+WIDE = "゠˄"  # what stands for wide signs whose compatibility forms are delimiters of names
+_SIGNS = str.maketrans({"＝": "゠", "﹦": "゠", "⁼": "゠", "₌": "゠", "≠": "゠", "＾": "˄"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class FuzzyKey:
 
 def fold_name(name: str) -> str:
     """A name as it is compared: without case, accents, padding of components and trailing `^` and `=`."""
-    plain = unicodedata.normalize("NFKD", name.casefold())
+    plain = name.casefold() if name.isascii() else unicodedata.normalize("NFKD", name.translate(_SIGNS).casefold())
     plain = unicodedata.normalize("NFC", "".join(c for c in plain if not _accent(c))).casefold()
     groups = ("^".join(part.strip() for part in group.split("^")).rstrip("^") for group in plain.split("="))
     return "=".join(groups).rstrip("=")

@@ -98,6 +98,9 @@ def test_values(keys: dict[str, Any], stored: dict[str, Any], expected: bool) ->
         ("DOE^?*", "DOE", False),
         ("DOE?", "DOE", False),
         ("YAMADA^*=山田^*", "YAMADA=山田", True),
+        ("デュポン^ジャン＝ポール", "DUPONT=デュポン^ジャン＝ポール", True),  # wide signs are no delimiters
+        ("DUPONT=*ジャン＝*", "DUPONT=デュポン^ジャン＝ポール=でゅぽん", True),
+        ("A＾B", "A＾B^C", False),
         ("山田*", "YAMADA^TARO=山田^太郎=ヤマダ^タロウ", True),
         ("太郎", "YAMADA^TARO=山田^太郎", False),
         ("YAMADA^TARO", "YAMADA^TARO=山田^太郎", True),

@@ -16,7 +16,7 @@ from broker.worklist.query import Query
 
 MAX_REQUEST = 4096  # bytes of an identifier; a longer one is read anew each time
 MAX_REQUESTS = 1024
-MAX_BYTES = 32 * 1024 * 1024  # of answers
+MAX_BYTES = 32 * 1024 * 1024  # of answers, and of requests as they were understood
 MAX_ANSWERS = 10_000  # to one request; beyond, it begins anew
 _UNDERSTOOD = 40  # bytes of a request as it was understood, for each of its identifier
 _OVERHEAD = 160  # bytes of an entry beside its answer

@@ -21,6 +21,7 @@ from broker.store.matching import Candidate
 UNKNOWN, AMBIGUOUS, MISMATCH = "unknown", "ambiguous", "mismatch"
 # what all items together come to
 LINKED, PARTLY, UNSCHEDULED, SET_ASIDE = "linked", "partly", "unscheduled", "set-aside"
+_LONGEST = 64  # characters of a key; what is longer is none of ours, and PostgreSQL indexes no more than 2700 bytes
 _FIRST = ("step+study", "step+accession")  # rungs
 
 
@@ -48,9 +49,14 @@ def keys_of(item: Document) -> Keys:
     """Keys of an item of the Scheduled Step Attributes Sequence, or of the like in an image."""
     issuers = item.get("IssuerOfAccessionNumberSequence") or [{}]
     return Keys(
-        _text(item, "ScheduledProcedureStepID"), _text(item, "StudyInstanceUID"), _text(item, "AccessionNumber"),
-        _text(item, "RequestedProcedureID"), _text(issuers[0], "LocalNamespaceEntityID"),
+        _key(item, "ScheduledProcedureStepID"), _key(item, "StudyInstanceUID"), _key(item, "AccessionNumber"),
+        _key(item, "RequestedProcedureID"), _text(issuers[0], "LocalNamespaceEntityID"),
     )  # fmt: skip
+
+
+def _key(item: Document, keyword: str) -> str:
+    value = _text(item, keyword)
+    return value if len(value) <= _LONGEST else ""
 
 
 def _text(item: Document, keyword: str) -> str:

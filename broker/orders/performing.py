@@ -69,9 +69,10 @@ def follow(
 
 def _moved(connection: Connection, step: Step, row: int, codes: set[str]) -> Step:
     linked = mpps.of_step(connection, step.row or 0)
-    append = any(status in FINAL for other, status, _ in linked if other != row)
-    status = lifecycle.performed(step.status, [outcome for _, _, outcome in linked], append=append)
-    told = lifecycle.performed(lifecycle.STARTED, [outcome for _, _, outcome in linked], append=append)
+    append = any(status in FINAL for other, status, *_ in linked if other != row)
+    outcomes = [outcome for _, _, outcome, counts in linked if counts]
+    status = lifecycle.performed(step.status, outcomes, append=append)
+    told = lifecycle.performed(lifecycle.STARTED, outcomes, append=append)
     if status in lifecycle.ENDED and told != status:
         codes.add("step-canceled" if status == lifecycle.CANCELED else "step-ended")
     return replace(step, status=status, held=step.held and status in lifecycle.WAITING)

@@ -12,6 +12,7 @@ from broker.orders import events, lifecycle
 from broker.orders.story import Context
 from broker.orders.values import Order, Procedure, Step
 from broker.store import orders, orders_read
+from broker.store.mpps import REOPENED
 
 MAX_REASON = 1000  # characters
 
@@ -38,7 +39,7 @@ def reopen(connection: Connection, order: int, step: int, reason: str, context: 
     if before.status not in lifecycle.ENDED:
         raise NotReopened("the step has not ended")
     _write(connection, stored, procedure, replace(before, status=lifecycle.SCHEDULED, held=False), context)
-    events.record(connection, order, [events.Changed(step, before.status, lifecycle.SCHEDULED)], "reopened", context)
+    events.record(connection, order, [events.Changed(step, before.status, lifecycle.SCHEDULED)], REOPENED, context)
     detail = {"step": step, "before": before.status, "reason": reason}
     orders.add_audit(connection, context.at.timestamp(), context.actor, "order.reopened", "order", order, detail)
 

@@ -149,7 +149,12 @@ class Broker:
             hold_routes(HoldDesk(database, wake)),
             mpps_routes(
                 PerformedStepDesk(
-                    database, settings, subscribers, wake, lambda: self.directory.having(MPPS_NOTIFICATION)
+                    database,
+                    settings,
+                    subscribers,
+                    wake,
+                    lambda: self.directory.having(MPPS_NOTIFICATION),
+                    lambda: self.directory.having("destination"),
                 )
             ),
             source_routes(self._sources),

@@ -75,7 +75,8 @@ class ExplainDesk:
         title = node.ae_title if node is not None else device.strip(" ")
         accepted = self._settings.dicom.accept == "any"
         profile = (node.device if node is not None else None) or DEFAULT
-        knocked = tuple(knocks.all_of(connection, title))
+        device_of = self._directory.device
+        knocked = tuple(one for one in knocks.all_of(connection, title) if device_of(title, one.address) is None)
         asked = device_queries.of(connection, title)
         return Caller(title, node.name if node is not None else "", accepted, profile, knocked), asked
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from broker.admin.mpps import ItemView, MppsDetail, MppsView, ProposalView
 from broker.orders.story import Context
+from broker.routing.reception import lane_of
 from broker.settings import Settings
 from broker.site.nodes import Node
 from broker.store import matching, mpps
@@ -22,11 +23,12 @@ class PerformedStepDesk:
 
     def __init__(
         self, database: Database, settings: Settings, subscribers: tuple[Node, ...], wake: Callable[[], None],
-        listeners: Callable[[], Sequence[Node]] = tuple,
+        listeners: Callable[[], Sequence[Node]] = tuple, destinations: Callable[[], Sequence[Node]] = tuple,
     ) -> None:  # fmt: skip
         """`subscribers` are RIS that may want to hear of changes of status, `listeners` nodes that are told of events
-        of performed procedure steps.
+        of performed procedure steps, `destinations` those that images leave for.
         """
+        self._destinations = destinations
         self._listeners = listeners
         self._database = database
         self._zone = settings.zone()
@@ -52,7 +54,8 @@ class PerformedStepDesk:
 
     def end(self, row: int, status: str, reason: str, actor: str) -> None:
         """End it in place of its modality. Raises Undecided, StoreUnavailable."""
-        self._database.execute(deciding.end, row, status, reason, self._context(actor), self._listeners())
+        lanes = [lane_of(node.name) for node in self._destinations()]
+        self._database.execute(deciding.end, row, status, reason, self._context(actor), self._listeners(), lanes)
         self._wake()
 
     def _context(self, actor: str) -> Context:

@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from broker.errors import BrokerError, ConfigurationError, StoreUnavailable
 
 _READ_ONLY = "25006"  # a standby: we were moved to it, or it is about to be promoted
-
+_TOO_MUCH = "54"  # class of what is beyond the limits of PostgreSQL, such as a value too long for an index
 CHECKPOINT = 4000  # pages of the WAL
 
 
@@ -89,6 +89,8 @@ def translate(error: BaseException) -> BaseException:
     """Passing trouble of the database as StoreUnavailable; other errors as they are."""
     if isinstance(error, BrokerError):
         return error
+    if isinstance(error, DBAPIError) and str(getattr(error.orig, "sqlstate", "")).startswith(_TOO_MUCH):
+        return error  # of what it was given: it would be so again
     # SQLAlchemy's OperationalError covers full, locked and lost databases on both dialects
     if isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated):
         return StoreUnavailable("the database is not available")

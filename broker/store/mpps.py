@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Integer, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, func, insert, or_, select, update
 
 from broker.store import tables
 from broker.store.orders_rows import Document
@@ -15,10 +15,11 @@ from broker.store.prepared import Prepared
 
 IN_PROGRESS, COMPLETED, DISCONTINUED = "IN PROGRESS", "COMPLETED", "DISCONTINUED"
 CREATE, SET = "create", "set"  # kinds of messages
+REOPENED = "reopened"  # cause of events: a person lets a step begin again
 MANY = 50  # items looked at for one order that comes late
 
 _t, _message, _link = tables.mpps, tables.mpps_message, tables.mpps_link
-_step, _procedure = tables.scheduled_step, tables.requested_procedure
+_step, _procedure, _event = tables.scheduled_step, tables.requested_procedure, tables.step_event
 _COLUMNS = (
     "sop_instance_uid", "status", "linking", "calling_ae", "station", "modality", "started_at", "ended_at", "document",
     "findings", "revision", "created_at", "updated_at", "outcome", "attention",
@@ -50,8 +51,13 @@ _SET_LINK = Prepared(
     .where(_link.c.mpps == bindparam("row"), _link.c.position == bindparam("at"))
     .values(step=bindparam("to_step"), reason=bindparam("to_reason"))
 )
+_REOPENED = (
+    select(func.coalesce(func.max(_event.c.at), 0.0))
+    .where(_event.c.step == bindparam("step"), _event.c.cause == REOPENED)
+    .scalar_subquery()
+)
 _OF_STEP = Prepared(
-    any=select(_t.c.id, _t.c.status, _t.c.outcome)
+    any=select(_t.c.id, _t.c.status, _t.c.outcome, or_(_t.c.status == IN_PROGRESS, _t.c.updated_at > _REOPENED))
     .join_from(_link, _t)
     .where(_link.c.step == bindparam("step"))
     .distinct()
@@ -68,6 +74,9 @@ _WAITING = Prepared(
             and_(_link.c.study_instance_uid == bindparam("study"), _link.c.step.is_(None)),
             and_(_link.c.accession == bindparam("accession"), _link.c.step.is_(None)),
             and_(_link.c.requested_procedure_id == bindparam("procedure"), _link.c.step.is_(None)),
+            # some devices mix these two up
+            and_(_link.c.accession == bindparam("procedure"), _link.c.step.is_(None)),
+            and_(_link.c.requested_procedure_id == bindparam("accession"), _link.c.step.is_(None)),
         )
     )
     .order_by(_link.c.mpps.desc(), _link.c.position)
@@ -180,9 +189,13 @@ def set_link(connection: Connection, row: int, position: int, step: int, reason:
     _SET_LINK.count(connection, {"row": row, "at": position, "to_step": step, "to_reason": reason})
 
 
-def of_step(connection: Connection, step: int) -> list[tuple[int, str, str]]:
-    """Row, status and outcome of each MPPS that is linked to a step (row), oldest first."""
-    return [(int(row), status, outcome) for row, status, outcome in _OF_STEP.rows(connection, {"step": step})]
+def of_step(connection: Connection, step: int) -> list[tuple[int, str, str, bool]]:
+    """Row, status and outcome of each MPPS that is linked to a step (row), oldest first.
+
+    And whether it counts: not if it had ended before a person reopened the step.
+    """
+    rows = _OF_STEP.rows(connection, {"step": step})
+    return [(int(row), status, outcome, bool(counts)) for row, status, outcome, counts in rows]
 
 
 def order_of(connection: Connection, step: int) -> int | None:
@@ -191,7 +204,10 @@ def order_of(connection: Connection, step: int) -> int | None:
 
 
 def waiting(connection: Connection, study: str, accession: str, procedure: str) -> list[tuple[int, int]]:
-    """Items that have no step and one of these keys: rows of MPPS with positions, the newest MANY."""
+    """Items that have no step and one of these keys, the last two also in each other's place; the newest MANY.
+
+    Rows of MPPS with positions.
+    """
     asked = {"study": study or None, "accession": accession or None, "procedure": procedure or None}
     return [(int(row), int(position)) for row, position in _WAITING.rows(connection, asked)]
 

@@ -14,6 +14,7 @@ from broker.store.prepared import Prepared
 
 WRONG_ENTRY = "wrong-entry"  # why a person must look, and error of deliveries that are held for it
 MISSING = "images-missing"  # finding, and why a person must look
+_LONGEST = 64  # characters of a UID (PS3.5 9.1)
 AT_ONCE = 500  # UIDs in one question
 _mpps, _instance, _job, _kept = tables.mpps, tables.instance, tables.job, tables.kept_back
 # the job of an object that waits still, in one lane: both by index, whatever the backlog
@@ -66,6 +67,8 @@ def keep_back(connection: Connection, row: int, uids: Iterable[str], lanes: Sequ
     `row` is the MPPS that lists them: made by a wrong worklist entry.
     """
     for uid in uids:
+        if len(uid) > _LONGEST:  # nothing of that name can come, and no index takes any length
+            continue
         _KEEP.rows(connection, {"uid": uid, "row": row})
         for lane in lanes:
             _HOLD.count(connection, {"to": lane, "uid": uid, "why": WRONG_ENTRY})

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from broker.store import tables
 
-NOTED = "overdue"  # among the findings
+NOTED = "overdue"  # among the findings, and why a person must look
 _IN_PROGRESS = "IN PROGRESS"
 _mpps, _link = tables.mpps.c, tables.mpps_link.c
 _step, _procedure = tables.scheduled_step.c, tables.requested_procedure.c

@@ -16,8 +16,9 @@ from broker.worklist.query import Query
 
 MAX_REQUEST = 4096  # bytes of an identifier; a longer one is read anew each time
 MAX_REQUESTS = 1024
-MAX_BYTES = 32 * 1024 * 1024  # of answers
+MAX_BYTES = 32 * 1024 * 1024  # of answers, and of requests as they were understood
 MAX_ANSWERS = 10_000  # to one request; beyond, it begins anew
+_UNDERSTOOD = 40  # bytes of a request as it was understood, for each of its identifier
 _OVERHEAD = 160  # bytes of an entry beside its answer
 
 Key = tuple[bytes, object]  # the identifier as it came, and all else that its reading and its answers depend on
@@ -57,10 +58,10 @@ class AnswerCache:
         if len(key[0]) > MAX_REQUEST:
             return
         self._forget(key)
-        asked.size = _OVERHEAD + len(key[0])
+        asked.size = _request_cost(key)
         self._asked[key] = asked
         self.size += asked.size
-        while len(self._asked) > MAX_REQUESTS:
+        while len(self._asked) > MAX_REQUESTS or self.size > self._max_bytes:
             self._forget(next(iter(self._asked)))
 
     def keep(self, key: Key, made: Known) -> None:
@@ -70,7 +71,7 @@ class AnswerCache:
             return
         for step, (revision, data) in made.items():
             if len(asked.answers) >= MAX_ANSWERS:
-                self._resize(asked, _OVERHEAD + len(key[0]) - asked.size)
+                self._resize(asked, _request_cost(key) - asked.size)
                 asked.answers.clear()
             before = asked.answers.get(step)
             self._resize(asked, _cost(data) - (_cost(before[1]) if before is not None else 0))
@@ -86,6 +87,10 @@ class AnswerCache:
         gone = self._asked.pop(key, None)
         if gone is not None:
             self.size -= gone.size
+
+
+def _request_cost(key: Key) -> int:
+    return _OVERHEAD + _UNDERSTOOD * len(key[0])
 
 
 def _cost(data: bytes | None) -> int:

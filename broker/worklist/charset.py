@@ -134,7 +134,7 @@ def _code(number: str, char: str) -> bytes:
         if number not in _G1:
             return b""
         code = char.encode(_G1[number][0])
-        return b"" if number == "13" and len(code) != 1 else code
+        return b"" if number == "13" and (len(code) != 1 or code == b"\\") else code
     except UnicodeEncodeError:
         return b""
 

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 
 from broker.site.device import DEFAULT, Device
 from broker.wildcard import Wildcard, compile_wildcard
 from broker.worklist.attributes import START_DATE, STATIONS, STEP_SEQUENCE
 from broker.worklist.names import FuzzyKey, NameKey
-from broker.worklist.query import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View
+from broker.worklist.query import ANY_CASE, EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View
 from broker.worklist.times import Span
-
-_ANY_CASE = frozenset({"AE", "CS"})
 
 
 def adapt(query: Query, device: Device, calling_ae: str, now: datetime) -> Query:
@@ -28,7 +26,8 @@ def adapt(query: Query, device: Device, calling_ae: str, now: datetime) -> Query
         own = TextKey(STATIONS, "AE", frozenset(device.stations or (calling_ae,)))
         keys = _in_step(keys, own, lambda key: getattr(key, "keyword", "") != STATIONS)
     universal = not query.named
-    if universal and (window := _window(device, now)) is not None:
+    there = now if query.offset is None else now.astimezone(timezone(timedelta(minutes=query.offset)))
+    if universal and (window := _window(device, there)) is not None:
         keys = _in_step(keys, StartKey(window))
     if device.ignore_case:
         keys = tuple(_any_case(key) for key in keys)
@@ -125,7 +124,7 @@ def _any_case(key: Key) -> Key:
         otherwise = _any_case(key.otherwise)
         assert isinstance(otherwise, TextKey)
         return replace(key, otherwise=otherwise)
-    if not isinstance(key, TextKey) or key.vr not in _ANY_CASE:
+    if not isinstance(key, TextKey) or key.vr not in ANY_CASE:
         return key
     exact = frozenset(value.lower() for value in key.exact)
     return replace(key, exact=exact, patterns=tuple(_small(one) for one in key.patterns), any_case=True)

@@ -41,19 +41,20 @@ class Check:
 
 def checks(
     document: Document, query: Query, secrets: Sequence[Secret] = (), secret: bytes | None = None, *,
-    prefix_names: bool = False,
+    prefix_names: bool = False, any_case: bool = False,
 ) -> tuple[Check, ...]:  # fmt: skip
     """Every condition under which this query shows a step; all of them pass if, and only if, it matches.
 
     `query` as the device is served (`worklist.device`). `secrets` are further keys whose values are not kept;
-    `secret` made their hashes, None if that is not known here. `prefix_names`: exact ones of names say no `no`.
+    `secret` made their hashes, None if that is not known here. `prefix_names` and
+    `any_case`: exact ones of names, and of codes, say no `no`.
     """
     found = [*_seen(document, query)]
     for key in query.keys:
         step = isinstance(key, SequenceKey) and key.keyword == STEP_SEQUENCE
         for one in key.keys if isinstance(key, SequenceKey) and step else (key,):
             found.append(_key(document, one, in_step=step))
-    found += [_secret(document, one, secret, prefix_names=prefix_names) for one in secrets]
+    found += [_secret(document, one, secret, prefix_names=prefix_names, any_case=any_case) for one in secrets]
     return tuple(found)
 
 
@@ -96,8 +97,10 @@ def _key(document: Document, key: Key, *, in_step: bool) -> Check:
     return Check(name, passed, asked, ", ".join(stored), hint)
 
 
-def _secret(document: Document, one: Secret, secret: bytes | None, *, prefix_names: bool) -> Check:
-    passed = recall.fits(document, one, secret) if secret is not None else None
+def _secret(
+    document: Document, one: Secret, secret: bytes | None, *, prefix_names: bool, any_case: bool
+) -> Check:  # fmt: skip
+    passed = recall.fits(document, one, secret, any_case=any_case) if secret is not None else None
     if one.vr == "PN" and prefix_names and not passed:
         passed = None
     words = {True: "the same", False: "another, or none", None: "cannot be told"}

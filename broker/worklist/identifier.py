@@ -23,6 +23,7 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 8
 MAX_ELEMENTS = 4096  # elements and items together
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 _VRS = LONG_VRS | {
@@ -63,15 +64,21 @@ def decode_identifier(
     if len(data) > max_bytes:
         raise BadContent("identifier too large", code="identifier-too-large")
     reader = _Reader(data, max_elements)
-    implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
+    implicit = encoding(data, transfer_syntax) == IMPLICIT_VR_LITTLE_ENDIAN
     try:
-        if implicit == _looks_explicit(data, implicit):  # the peer sends the other encoding than agreed
-            implicit = not implicit
         elements, _ = reader.elements(0, len(data), implicit, 0, DEFAULT)
     except (struct.error, RecursionError):
         raise _unreadable() from None
     named = elements.get(SPECIFIC_CHARACTER_SET)
     return Identifier(elements, _terms(named.text) if named else ())
+
+
+def encoding(data: bytes, transfer_syntax: str) -> str:
+    """What a data set is encoded in: the `transfer_syntax` agreed on, but for a peer that sends the other encoding."""
+    implicit = transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
+    if implicit != _looks_explicit(data, implicit):
+        return transfer_syntax
+    return EXPLICIT_VR_LITTLE_ENDIAN if implicit else IMPLICIT_VR_LITTLE_ENDIAN
 
 
 def _unreadable() -> BadContent:

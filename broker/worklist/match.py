@@ -15,7 +15,7 @@ from broker.worklist.query import EmptyKey, Key, Query, SequenceKey, SpanKey, St
 from broker.worklist.times import stored_date, stored_time
 
 Document = Mapping[str, Any]
-_NOTHING = " \0^="  # a value of nothing else is empty
+NOTHING = " \0^="  # a value of nothing else is empty
 
 
 def matches(document: Document, query: Query) -> bool:
@@ -76,7 +76,7 @@ def fits(document: Document, key: Key) -> bool:
         return _starts(document, key)
     stored = values(document, key.keyword)
     if isinstance(key, EmptyKey):
-        return not any(value.strip(_NOTHING) for value in stored) or (
+        return not any(value.strip(NOTHING) for value in stored) or (
             key.otherwise is not None and fits(document, key.otherwise)
         )
     return any(_value_fits(value, key) for value in stored)

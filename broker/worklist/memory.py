@@ -22,13 +22,17 @@ from broker.worklist import recall
 from broker.worklist.query import Query
 
 KEEP = 20  # queries of a device
+ROOM = 1 << 20  # bytes of identifiers whose queries wait as they were understood, many times their size
 TOGETHER = 32  # devices in one transaction: nobody's commit waits long for it
 _MOST = device_queries.MAX_DEVICES  # devices between two flushes
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One query and what it came to. `at` in s since the epoch, `duration` in s; no query: it could not be read."""
+    """One query and what it came to. `at` in s since the epoch, `duration` in s; no query: it could not be read.
+
+    `size`: bytes of its identifier.
+    """
 
     at: float
     query: Query | None
@@ -36,12 +40,13 @@ class Outcome:
     status: int
     duration: float
     comment: str = ""
+    size: int = 0
 
 
 @dataclass(slots=True)
 class _Pending:
     calls: int
-    last: deque[Outcome]
+    last: deque[Outcome | dict[str, Any]]
 
 
 class QueryMemory:
@@ -53,6 +58,7 @@ class QueryMemory:
         self._secret = secret
         self._lock = threading.Lock()
         self._pending: dict[tuple[str, str], _Pending] = {}
+        self._size = 0
 
     def remember(self, calling_ae: str, address: str, outcome: Outcome) -> None:
         """Note a query. Best effort: nobody waits for it."""
@@ -63,19 +69,20 @@ class QueryMemory:
                     return
                 pending = self._pending[calling_ae, address] = _Pending(0, deque(maxlen=KEEP))
             pending.calls += 1
-            pending.last.append(outcome)
+            self._size += outcome.size
+            pending.last.append(outcome if self._size <= ROOM else _entry(outcome, self._secret))
 
     def flush(self) -> None:
         """Write what has come, some devices in each transaction. Raises StoreUnavailable; it is forgotten then."""
         with self._lock:
-            pending, self._pending = self._pending, {}
+            pending, self._pending, self._size = self._pending, {}, 0
         devices = list(pending.items())
         for first in range(0, len(devices), TOGETHER):
             news = {device: (one.calls, self._entries(one)) for device, one in devices[first : first + TOGETHER]}
             self._database.submit(keep, news, time.time()).result()
 
     def _entries(self, pending: _Pending) -> list[dict[str, Any]]:
-        return [_entry(outcome, self._secret) for outcome in pending.last]
+        return [one if isinstance(one, dict) else _entry(one, self._secret) for one in pending.last]
 
 
 def _entry(outcome: Outcome, secret: bytes) -> dict[str, Any]:

@@ -22,10 +22,14 @@ import jellyfish
 from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
 from broker.worklist.transliterate import to_ascii
 
+_GROUPS = 3  # of a name: alphabetic, ideographic, phonetic (PS3.5 6.2.1.1)
+_COMPONENTS = 5  # of a group: family, given, middle name, prefix, suffix
 MAX_WORDS = 16  # of one group, in either name; more are left out of fuzzy matching
 _LONGEST = 64
 _ALIKE, _NOT_TOO_DIFFERENT = 0.92, 0.72
-_BREAKS = re.compile(r"[\s^=,.'’\-]+")
+_BREAKS = re.compile(r"[\s^=,.'’\-゠˄]+")
+WIDE = "゠˄"  # what stands for wide signs whose compatibility forms are delimiters of names
+_SIGNS = str.maketrans({"＝": "゠", "﹦": "゠", "⁼": "゠", "₌": "゠", "≠": "゠", "＾": "˄"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class FuzzyKey:
 
 def fold_name(name: str) -> str:
     """A name as it is compared: without case, accents, padding of components and trailing `^` and `=`."""
-    plain = unicodedata.normalize("NFKD", name.casefold())
+    plain = name.casefold() if name.isascii() else unicodedata.normalize("NFKD", name.translate(_SIGNS).casefold())
     plain = unicodedata.normalize("NFC", "".join(c for c in plain if not _accent(c))).casefold()
     groups = ("^".join(part.strip() for part in group.split("^")).rstrip("^") for group in plain.split("="))
     return "=".join(groups).rstrip("=")
@@ -63,31 +67,44 @@ def _accent(char: str) -> bool:
     return kind >= 200 or kind == 1 or 10 <= kind <= 35
 
 
+def _groups(name: str) -> list[str]:
+    """The component groups of a name as it is compared; what stands behind the third is one more, whatever it holds."""
+    return fold_name(name).split("=", _GROUPS)
+
+
 def name_pattern(text: str) -> tuple[Wildcard | None, ...]:
     """The pattern of each component group; None for an empty one. Raises BadContent for one beyond all reason."""
-    return tuple(compile_wildcard(group) if group else None for group in fold_name(text).split("="))
+    return tuple(compile_wildcard(group) if group else None for group in _groups(text))
 
 
 def name_words(text: str) -> tuple[tuple[str, ...], ...]:
     """The words of each component group that has any."""
-    groups = (_words(group) for group in fold_name(text).split("="))
+    groups = (_words(group) for group in _groups(text))
     return tuple(words for words in groups if words)
 
 
 def name_fits(value: str, key: NameKey) -> bool:
     """PS3.4 C.2.2.2.1: case, accents and the kind of component group do not count for names."""
-    groups = fold_name(value).split("=")
+    groups = _groups(value)
     for name in key.names:
         if len(name) == 1:
             pattern = name[0]
-            if pattern is not None and any(group and pattern.matches(group) for group in groups):
+            if pattern is not None and any(group and _fits(group, pattern) for group in groups):
                 return True
         elif any(name) and all(
-            pattern is None or (i < len(groups) and groups[i] != "" and pattern.matches(groups[i]))
+            pattern is None or (i < len(groups) and groups[i] != "" and _fits(groups[i], pattern))
             for i, pattern in enumerate(name)
         ):
             return True
     return False
+
+
+def _fits(group: str, pattern: Wildcard) -> bool:
+    """Components that are empty at the end may be left out (PS3.5 6.2.1.2): a group is tried with those asked for."""
+    if pattern.matches(group):
+        return True
+    asked = pattern.accepts.get("^", pattern.any_character).bit_count() - pattern.any_character.bit_count()
+    return group.count("^") < asked < _COMPONENTS and pattern.matches(group + "^" * (asked - group.count("^")))
 
 
 def fuzzy_fits(value: str, key: FuzzyKey) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from broker.orders.names import fold
 from broker.store.worklist import Criteria, Words
 from broker.worklist.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE
-from broker.worklist.names import NameKey
+from broker.worklist.names import WIDE, NameKey
 from broker.worklist.query import Key, Query, SequenceKey, SpanKey, StartKey, TextKey
 from broker.worklist.times import Span
 from broker.worklist.timezone import widened
@@ -59,8 +59,13 @@ def _names(key: Key | None) -> tuple[str, ...] | None:
     if not isinstance(key, NameKey):
         return None
     groups = (next((pattern for pattern in name if pattern is not None), None) for name in key.names)
-    found = tuple(fold(group.prefix)[:_LONGEST] if group is not None else "" for group in groups)
+    found = tuple(fold(_plain(group.prefix))[:_LONGEST] if group is not None else "" for group in groups)
     return found if all(found) and _storable(found) else None
+
+
+def _plain(prefix: str) -> str:
+    """What stands before the first wide sign: the column has a delimiter in its place."""
+    return next((prefix[:position] for position, char in enumerate(prefix) if char in WIDE), prefix)
 
 
 def _storable(texts: Iterable[str]) -> bool:

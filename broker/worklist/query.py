@@ -33,6 +33,7 @@ from broker.worklist.wanted import Wanted, everything
 MAX_CHOICES = 64  # patterns, names or ranges in one key; lists of plain values are not limited
 _WILD = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})
 _UNDIVIDED = frozenset({"LT", "ST", "UT", "UR"})  # a backslash is text
+ANY_CASE = frozenset({"AE", "CS"})  # VRs whose case a device's profile may ignore
 _EMPTY = '""'  # matches what has no value, where that was agreed on
 _LEADING_BLANKS = frozenset({"LT", "ST", "UT", "UC", "UR"})  # where they are part of the value
 

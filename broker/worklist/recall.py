@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Any
 
 from broker.wildcard import Wildcard, compile_wildcard
 from broker.worklist.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
-from broker.worklist.match import Document, items, values
+from broker.worklist.match import NOTHING, Document, items, values
 from broker.worklist.names import FuzzyKey, NameKey, fold_name
-from broker.worklist.query import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
+from broker.worklist.query import ANY_CASE, EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
 from broker.worklist.times import Span, stored_date, stored_time
 
 PLAIN = frozenset(
@@ -107,13 +108,20 @@ def shape(asked: dict[str, Any] | None) -> str:
     return json.dumps([asked["keys"], [one[:3] for one in asked["secrets"]]])
 
 
-def fits(document: Document, one: Secret, secret: bytes) -> bool | None:
-    """Whether a key that is not kept matches; None where that cannot be told any more."""
+def fits(document: Document, one: Secret, secret: bytes, *, any_case: bool = False) -> bool | None:
+    """Whether a key that is not kept matches; None where that cannot be told any more.
+
+    `any_case`: the device is served without regard to the case of codes.
+    """
     levels = items(document, STEP_SEQUENCE) if one.in_step else [document]
-    stored = {_hash(secret, one.keyword, text) for level in levels for text in _stored(level, one)}
-    if stored & one.hashes:
+    texts = {text for level in levels for text in _stored(level, one)}
+    folded = any_case and one.vr in ANY_CASE
+    if folded:  # the letters that were asked for are not known: all small or all capital ones are the usual ones
+        texts |= {text.lower() for text in texts} | {text.upper() for text in texts}
+    empty = not any(text.strip(NOTHING) for text in texts)
+    if {_hash(secret, one.keyword, text) for text in (*texts, *([""] if empty else []))} & one.hashes:
         return True
-    return False if one.exact or not stored else None
+    return False if (one.exact and not folded) or not texts else None
 
 
 def words(key: Key) -> str:
@@ -204,11 +212,15 @@ def _secret(key: Key, secret: bytes, *, in_step: bool) -> list[Any]:
             exact = exact and group is not None and group.literal
             asked += [group.prefix] if group is not None and group.literal else []
     elif isinstance(key, TextKey):
-        asked, exact = sorted(key.exact), not key.patterns and not key.any_case
+        asked, exact = nsmallest(HASHES + 1, key.exact), not key.patterns and not key.any_case
     elif isinstance(key, SpanKey):
         asked = [span.low for span in key.spans if span.low is not None and span.low == span.high]
         exact = len(asked) == len(key.spans)
-    else:  # several conditions on one item, likeness, no value
+    elif isinstance(key, EmptyKey):  # no value has a hash as well
+        rest = _secret(key.otherwise, secret, in_step=in_step) if key.otherwise is not None else None
+        _, vr, _, hashes, exact, plain = rest or [keyword, "", in_step, [], True, True]
+        return [keyword, vr, in_step, [_hash(secret, keyword, ""), *hashes], exact, plain]
+    else:  # several conditions on one item, likeness
         vr = "PN" if isinstance(key, FuzzyKey) else vr
         exact = False
     hashes = [_hash(secret, keyword, text) for text in asked[:HASHES]]

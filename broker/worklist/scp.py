@@ -46,6 +46,7 @@ class _Course:
 
     device: Device = DEFAULT
     query: Query | None = None  # as it was asked
+    size: int = 0  # bytes of its identifier
     count: int = 0
     status: int = UNABLE_TO_PROCESS
     comment: str = ""
@@ -89,6 +90,7 @@ class WorklistService:
             course.device = self._profile(peer.calling_ae, peer.address)
             options = agreed(request.peer.extended.get(request.context.abstract_syntax))
             key = await self._key(request, course.device, options)
+            course.size = len(key[0])
             asked = await self._understand(key, request, course.device, options)
             course.query = asked.query
             course.status = await self._answer(request, key, asked, course)
@@ -107,7 +109,9 @@ class WorklistService:
         telemetry.QUERIES.observe(duration)
         self._log(request, course, duration)
         if self._memory is not None:
-            outcome = Outcome(time.time(), course.query, course.count, course.status, duration, course.comment)
+            outcome = Outcome(
+                time.time(), course.query, course.count, course.status, duration, course.comment, course.size
+            )  # fmt: skip
             self._memory.remember(peer.calling_ae, peer.address, outcome)
         await request.respond(course.status, comment=course.comment, offending=course.offending)
 

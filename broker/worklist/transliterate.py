@@ -10,6 +10,10 @@ import unicodedata
 
 _LATIN = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ŋ": "n"}
 _PUNCTUATION = {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "‐": "-", "•": "-"}
+# signs that NFKD makes delimiters of, or the contrary
+_SIGNS = str.maketrans({
+    "＼": "/", "﹨": "/", "＾": " ", "＝": "-", "﹦": "-", "⁼": "-", "₌": "-", "≠": "!=",
+})  # fmt: skip
 _GREEK = {
     "α": "a", "β": "v", "γ": "g", "δ": "d", "ε": "e", "ζ": "z", "η": "i", "θ": "th", "ι": "i", "κ": "k", "λ": "l",
     "μ": "m", "ν": "n", "ξ": "x", "ο": "o", "π": "p", "ρ": "r", "σ": "s", "ς": "s", "τ": "t", "υ": "y", "φ": "f",
@@ -33,7 +37,7 @@ def to_ascii(value: str) -> str:
     """`value` in ASCII; may be empty when nothing of it has an ASCII form (ideographs)."""
     if value.isascii():
         return value
-    plain = "".join(_TABLE.get(c, c) for c in unicodedata.normalize("NFKD", value))
+    plain = "".join(_TABLE.get(c, c) for c in unicodedata.normalize("NFKD", value.translate(_SIGNS)))
     return plain.encode("ascii", "ignore").decode("ascii")
 
 

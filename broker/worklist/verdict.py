@@ -30,7 +30,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The device: `node` is empty for one that is none, `accepted` if it is let in all the same."""
+    """The device: `node` is empty for one that is none, `accepted` if it is let in all the same.
+
+    `knocks` are its calls that are no node's, or from another address than its node's; the last first.
+    """
 
     ae_title: str
     node: str
@@ -92,7 +95,8 @@ def judge(step: Step, caller: Caller, asking: Asking, ground: Ground) -> Verdict
     query = adapt(recalled.query, profile, caller.ae_title, ground.now)
     secret = ground.secret if recalled.key in ("", ground.key) else None
     document = in_offset(step.document, ground.zone, query.offset)
-    found = list(explain.checks(document, query, recalled.secrets, secret, prefix_names=profile.prefix_names))
+    loose = {"prefix_names": profile.prefix_names, "any_case": profile.ignore_case}
+    found = list(explain.checks(document, query, recalled.secrets, secret, **loose))
     if explain.shown(found) and not recalled.secrets:
         place, most = ground.place(query, step.row), profile.max_answers or ground.max_answers
         if place == -1:
@@ -133,6 +137,9 @@ def conclude(step: Step, caller: Caller, verdicts: Sequence[Verdict], ground: Gr
     who = caller.node or caller.ae_title
     if not caller.node and not caller.accepted:
         return False, _outside(caller, ground.zone)
+    last = max(verdict.asking.at or 0 for verdict in verdicts)
+    if not caller.accepted and caller.knocks and caller.knocks[0].last_at > last:
+        return False, _elsewhere(caller, ground.zone)
     best = _best(verdicts)
     if best.asking.at is None:
         if best.shown:
@@ -141,7 +148,6 @@ def conclude(step: Step, caller: Caller, verdicts: Sequence[Verdict], ground: Gr
     asked = f"{who} asked at {clock(best.asking.at, ground.zone)}"
     if not best.shown:
         return best.shown, f"{asked}: {best.reason}"
-    last = max(verdict.asking.at or 0 for verdict in verdicts)
     if best.asking.at < step.came_at:
         return True, f"{asked}, before the step came at {clock(step.came_at, ground.zone)}; the same query now shows it"
     if best.asking.at < step.changed_at:
@@ -178,6 +184,15 @@ def _outside(caller: Caller, zone: tzinfo) -> str:
     return (
         f"{title} is no node of the site and is refused: it called {calls} times, last at {clock(last.last_at, zone)} "
         f"from {last.address}; `broker nodes admit {title} {last.address}` lets it in"
+    )
+
+
+def _elsewhere(caller: Caller, zone: tzinfo) -> str:
+    last = caller.knocks[0]
+    calls = sum(knock.count for knock in caller.knocks)
+    return (
+        f"{caller.node} is refused since it calls from another address than its node has: {calls} times, "
+        f"last at {clock(last.last_at, zone)} from {last.address}"
     )
 
 

@@ -9,7 +9,7 @@ from support.abuse import MIB
 from support.performed import MPPS, STATUS, bytes_of, create_rq, creation, final, modality, set_rq, unscheduled
 from support.raw import RawScu, pieces
 from support.site import Site
-from support.worklist import IMPLICIT
+from support.worklist import EXPLICIT, IMPLICIT, encoded
 
 
 def performed(number: int) -> dict[str, object]:
@@ -72,6 +72,22 @@ def test_a_data_set_that_is_none_is_refused_and_the_association_lives(site: Site
             assert peer.status() == 0x0110
         peer.send(*create_rq("1.2.14.9", bytes_of(performed(9)), 3))
         assert peer.status() in {0, 0x0111}
+
+
+@pytest.mark.parametrize("agreed", [IMPLICIT, EXPLICIT])
+def test_the_other_encoding_than_agreed_is_kept_as_what_it_is(site: Site, agreed: str) -> None:
+    """It is passed on so: another system does not forgive bytes that are not what their context says."""
+    number = 21 if agreed == IMPLICIT else 22
+    data = encoded(creation(unscheduled(f"2.999.14.{number}"), SpecificCharacterSet=None), implicit=agreed == EXPLICIT)
+    with RawScu(site.dicom) as peer:
+        assert peer.associate([(MPPS, agreed)], calling=b"CT01")[0] == 2
+        peer.send(*create_rq(f"1.2.14.{number}", data))
+        assert peer.status() == 0
+    query = (
+        "SELECT transfer_syntax_uid FROM mpps_message JOIN mpps ON mpps.id = mpps_message.mpps "
+        "WHERE sop_instance_uid = ?"
+    )
+    assert site.rows(query, f"1.2.14.{number}") == [(EXPLICIT if agreed == IMPLICIT else IMPLICIT,)]
 
 
 def test_nul_and_control_characters_are_kept_out(site: Site) -> None:

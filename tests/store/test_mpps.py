@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,24 +18,24 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, func, select, text
 from support.objects import Encoded, ct_slice
-from support.performed import bytes_of, creation, final, item, unscheduled
+from support.performed import SERIES, bytes_of, creation, final, item, series, unscheduled
 from support.site import order
 from support.worklist import IMPLICIT
 
 from broker.dicom.message import Peer
-from broker.orders import intake, profile, reception
+from broker.orders import intake, profile, reception, reopening
 from broker.orders.interface import Interface
 from broker.orders.story import Context
 from broker.routing.reception import Arrival, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import parse_nodes
-from broker.store import jobs, tables
+from broker.store import jobs, mpps_objects, tables
 from broker.store import mpps as store
 from broker.store.database import Database
 from broker.store.messages import Received
 from broker.store.mpps import Message
 from broker.store.spool import Spool
-from broker.worklist.mpps import checks, deciding, recording
+from broker.worklist.mpps import checks, deciding, overdue, recording
 from broker.worklist.mpps.checks import Answer
 from broker.worklist.mpps.dataset import decode
 
@@ -313,6 +314,13 @@ def test_an_order_that_comes_later(house: House, ended: bool, status: str, told:
         assert house.statuses() == ["SCHEDULED", "COMPLETED"]
 
 
+@pytest.mark.parametrize("keys", [{"AccessionNumber": "RP1"}, {"RequestedProcedureID": "A1"}])
+def test_an_order_that_comes_later_for_a_device_that_mixes_its_numbers_up(house: House, keys: dict[str, str]) -> None:
+    house.create("1.2.1", unscheduled(ScheduledProcedureStepID="SPS1", **keys))
+    house.order(1)
+    assert (house.links("1.2.1"), house.statuses()) == ([(1, "late:step+swapped")], ["STARTED"])
+
+
 def test_an_order_of_another_patient_that_comes_later_is_not_linked(house: House) -> None:
     house.create("1.2.1", unscheduled("2.999.7.1"), patient="SOMEBODY")
     house.order(1)
@@ -526,6 +534,62 @@ def test_a_first_message_that_is_completed_where_the_device_may(house: House) ->
     assert house.create("1.2.1", first=True, **whole).status == 0
     assert house.statuses() == ["COMPLETED"]
     assert house.told() == ["1 completed CM"]
+
+
+def test_values_longer_than_any_index_takes_are_no_keys_and_no_trouble_of_the_database(house: House) -> None:
+    long = random.Random(1).randbytes(10_000).hex()
+    house.order(1)
+    values = {"AccessionNumber": long, "RequestedProcedureID": long}
+    assert house.create("1.2.1", unscheduled(long, ScheduledProcedureStepID=long, **values)).status == 0x0116
+    assert house.one("1.2.1").linking == "unscheduled"
+    assert house.change("1.2.1", final("DISCONTINUED", reason="110514", images=(long,))).status == 0x0116
+    assert house.create("1.2.2", patient=long).status == 0x0116
+    assert house.database.writable
+
+
+@pytest.mark.parametrize(("images", "status"), [((), "SCHEDULED"), (("2.999.9.1.1",), "COMPLETED")])
+def test_what_was_done_before_a_person_reopened_the_step_ends_it_no_more(
+    house: House, images: tuple[str, ...], status: str
+) -> None:
+    house.order(1)
+    house.create("1.2.1")
+    house.change("1.2.1", final())
+    house.now += timedelta(minutes=5)
+    house.database.submit(reopening.reopen, 1, 1, "to be repeated", house.context()).result(20)
+    house.now += timedelta(minutes=5)
+    house.create("1.2.2")
+    assert house.statuses() == ["STARTED"]
+    house.change("1.2.2", final("COMPLETED" if images else "DISCONTINUED", images=images))
+    assert (house.statuses(), house.shown()) == ([status], [status])
+
+
+def test_an_overdue_step_that_its_modality_ends_after_all_waits_for_nobody(house: House) -> None:
+    house.order(1)
+    house.create("1.2.1")
+    house.now += timedelta(hours=25)
+    assert house.database.submit(overdue.note, 1, house.now.timestamp(), house.context()).result(20)
+    house.change("1.2.1", {SERIES: [series("2.999.9.1.1")]})
+    assert house.one("1.2.1").attention == "overdue"  # it is not noted twice
+    house.change("1.2.1", final())
+    one = house.one("1.2.1")
+    assert (one.status, one.attention, one.findings) == ("COMPLETED", "", ("overdue",))
+
+
+def test_images_of_a_wrong_entry_that_was_created_so_are_held(house: House) -> None:
+    house.order(1)
+    whole = final("DISCONTINUED", reason="110514", images=("2.999.9.1.1",))
+    assert house.create("1.2.1", first=True, **whole).status == 0
+    assert (house.statuses(), house.one("1.2.1").attention) == (["SCHEDULED"], "wrong-entry")
+    assert house.database.read(mpps_objects.is_kept_back, "2.999.9.1.1").result(20)
+
+
+def test_images_of_a_wrong_entry_that_a_person_ends_are_held(house: House) -> None:
+    house.order(1)
+    house.create("1.2.1")
+    house.change("1.2.1", final("IN PROGRESS", reason="110514", images=("2.999.9.1.1",)))
+    house.decide(deciding.end, 1, "DISCONTINUED", "the modality broke down")
+    assert (house.statuses(), house.one("1.2.1").attention) == (["SCHEDULED"], "wrong-entry")
+    assert house.database.read(mpps_objects.is_kept_back, "2.999.9.1.1").result(20)
 
 
 def test_an_order_without_performed_steps_is_told_by_our_clock(house: House) -> None:

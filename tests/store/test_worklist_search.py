@@ -78,6 +78,16 @@ def test_awkward_keys_on_each_database(database: Database) -> None:
         assert found == _expected(STORED, asked), keys
 
 
+def test_wide_signs_in_names_are_no_delimiters(database: Database) -> None:
+    stored = [document(PatientName="DUPONT^JEAN=デュポン^ジャン＝ポール"), document(PatientName="A＾B^C"), document()]
+    database.submit(insert_documents, stored).result()
+    for name, expected in (
+        ("デュポン^ジャン＝ポール", [1]), ("デュポン^ジャン＝ポ*", [1]), ("ポール*", []),
+        ("A＾B*", [2]), ("A＾B^C", [2]),
+    ):  # fmt: skip
+        assert found_by(database, query({"PatientName": name}, charset=["ISO_IR 192"])) == expected, name
+
+
 def test_order_is_by_start_then_id_over_page_borders(database: Database) -> None:
     times = ["120000", "080000", "080000", "230000", "000000", "080000"]
     states = ["READY", "SCHEDULED", "ARRIVED", "SCHEDULED", "READY", "SCHEDULED"]

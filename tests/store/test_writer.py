@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
@@ -12,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import Connection, func, insert, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from support.tools import wait_until
 
 from broker import faults
@@ -379,6 +380,15 @@ def test_idle_connections_that_died_are_replaced_unnoticed(postgres: tuple[Datab
     after = [database.submit(knock, f"M{n}") for n in range(20)]
     assert [future.result(20) for future in after] == [f"M{n}" for n in range(20)]
     assert len(names(database)) == 40
+
+
+@only_postgresql
+def test_a_value_too_long_for_an_index_is_no_trouble_of_the_database(postgres: tuple[Database, str]) -> None:
+    database, _ = postgres
+    long = random.Random(1).randbytes(10_000).hex()
+    with pytest.raises(OperationalError):
+        database.submit(knock, long).result(20)
+    assert database.writable
 
 
 @only_postgresql

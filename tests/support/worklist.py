@@ -17,6 +17,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
 from broker.worklist.identifier import decode_identifier
+from broker.worklist.negotiation import BASELINE, Agreed
 from broker.worklist.query import Query, parse
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -76,10 +77,12 @@ def encoded(keys: dict[Any, Any], *, implicit: bool = True, charset: list[str] |
     return head + out.getvalue()
 
 
-def query(keys: dict[Any, Any], *, implicit: bool = True, charset: list[str] | None = None) -> Query:
+def query(
+    keys: dict[Any, Any], *, implicit: bool = True, charset: list[str] | None = None, options: Agreed = BASELINE
+) -> Query:
     """The query of an identifier, through the wire form."""
     data = encoded(keys, implicit=implicit, charset=charset)
-    return parse(decode_identifier(data, IMPLICIT if implicit else EXPLICIT))
+    return parse(decode_identifier(data, IMPLICIT if implicit else EXPLICIT), options)
 
 
 def read(data: bytes, *, implicit: bool = True) -> Dataset:

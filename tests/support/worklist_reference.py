@@ -118,9 +118,15 @@ def _same_name(asked: str, stored: str) -> bool:
     while len(wanted) > 1 and not wanted[-1]:
         wanted.pop()
     if len(wanted) == 1:
-        return any(group and _like(wanted[0], group) for group in there)
+        return any(group and _like_group(wanted[0], group) for group in there)
     there += [""] * len(wanted)
-    return all(not group or (there[i] and _like(group, there[i])) for i, group in enumerate(wanted))
+    return all(not group or (there[i] and _like_group(group, there[i])) for i, group in enumerate(wanted))
+
+
+def _like_group(asked: str, there: str) -> bool:
+    """As it stands, or with the empty components at its end written out, five at most."""
+    more = asked.count("^") - there.count("^") if asked.count("^") <= 4 else 0
+    return any(_like(asked, there + "^" * n) for n in {0, max(0, more)})
 
 
 # --- dates and times ---------------------------------------------------------------------------------------------

@@ -189,7 +189,16 @@ def test_what_does_not_fit_is_an_error_and_never_a_question_mark(terms: list[str
         charset.encode(text)
 
 
+def test_a_yen_sign_is_no_delimiter() -> None:
+    charset = lookup(["ISO_IR 13"])
+    assert charset is not None
+    with pytest.raises(UnicodeEncodeError):  # it would have the code of the backslash
+        charset.encode("100 ¥")
+
+
 def test_transliteration() -> None:
     assert to_ascii("Straße Øst Æble") == "Strasse Ost Aeble"
     assert to_ascii("漢字") == ""
+    assert to_ascii("5 ≠ 6, A＼B") == "5 != 6, A/B"
+    assert name_to_ascii("ＡＢ＾Ｃ＝Ｄ^Ｅ") == "AB C-D^E"
     assert name_to_ascii("山田^太郎=YAMADA^TARO") == "YAMADA^TARO"

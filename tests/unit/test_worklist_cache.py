@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,23 @@ def test_bytes_are_bounded_and_the_oldest_request_goes_first() -> None:
     assert kept.get((b"c", IMPLICIT)) is not None
     kept.keep((b"c", IMPLICIT), {0: (2, bytes(20_000))})  # alone too large
     assert kept.size == 0
+
+
+def test_what_is_understood_of_requests_counts_too() -> None:
+    kept = AnswerCache(1_000_000)
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            values = "\\".join(f"{number:02}{value:02}" for value in range(99))
+            asked = query({0x00190000 | 0x1000 + tag: ("LO", "") for tag in range(300)} | {"AccessionNumber": values})
+            made = Asked(asked, asked, Criteria(), AnswerEncoder(asked, IMPLICIT, "ISO_IR 192"))
+            kept.add((number.to_bytes(2) * 1500, IMPLICIT), made)
+            del asked, made
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert 0 < kept.size <= 1_000_000
+    assert held < 2_000_000  # else 10 MB
 
 
 def test_requests_and_their_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,9 @@ from broker.site.device import Device
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.device import adapt
 from broker.worklist.match import matches
+from broker.worklist.negotiation import Agreed
 from broker.worklist.plan import plan
+from broker.worklist.timezone import in_offset
 
 NOW = datetime(2026, 3, 12, 9, 0, 0, tzinfo=UTC)
 ROOM: dict[str, Any] = {"step": {STATION: ["ROOM1"]}}
@@ -91,6 +93,20 @@ def sees(profile: dict[str, Any], keys: dict[Any, Any], *, calling: str = "CT01"
 )  # fmt: skip
 def test_what_is_seen(profile: dict[str, Any], keys: dict[Any, Any], values: dict[str, Any], shown: bool) -> None:
     assert sees(profile, keys, **values) is shown
+
+
+@pytest.mark.parametrize(
+    ("offset", "clock", "shown"),
+    [("+0000", "090000", True), ("-0500", "090000", True), ("-0500", "140000", False), ("+0900", "090000", True)],
+)
+def test_the_window_of_a_device_in_another_time_zone_is_around_now(offset: str, clock: str, shown: bool) -> None:
+    profile = Device(window_hours_before=2, window_hours_after=2)
+    options = Agreed(timezone=True)
+    asked = adapt(query({**BARE, "TimezoneOffsetFromUTC": offset}, options=options), profile, "CT01", NOW)
+    there = document(step={TIME: clock})
+    assert matches(in_offset(there, UTC, asked.offset), asked) is shown
+    bounds = plan(asked)
+    assert not shown or (bounds.start_from or "") <= f"20260312{clock}" <= (bounds.start_until or "9")
 
 
 def test_the_plan_stays_as_narrow_as_the_profile_allows() -> None:

@@ -13,17 +13,21 @@ from broker.orders.answer import HELD
 from broker.site.device import Device
 from broker.store.knocks import Knock
 from broker.worklist import recall, verdict
+from broker.worklist.negotiation import BASELINE, Agreed
 from broker.worklist.verdict import Asking, Caller, Ground, Step, Verdict
 
 SECRET = b"a secret of the tests"
 NOW = datetime(2026, 3, 12, 9, 0, tzinfo=UTC)
 T = NOW.timestamp()
+EMPTY = Agreed(empty_values=True)
 OWN: dict[Any, Any] = {SPS: [{STATION: "CT01", DATE: "20260312"}]}
 
 
-def asked(keys: dict[Any, Any], *, ago: float = 60, charset: list[str] | None = None, **more: Any) -> Asking:
+def asked(
+    keys: dict[Any, Any], *, ago: float = 60, charset: list[str] | None = None, options: Agreed = BASELINE, **more: Any
+) -> Asking:
     """A query that was remembered, so many seconds ago."""
-    kept = recall.encode(query(keys, charset=charset), SECRET)
+    kept = recall.encode(query(keys, charset=charset, options=options), SECRET)
     return Asking(recall.decode(kept), T - ago, 1, **{"count": 1, "status": "0000", **more})
 
 
@@ -86,6 +90,14 @@ SITUATIONS: list[tuple[str, list[Asking], dict[str, Any], dict[str, Any], bool |
     ("another secret", [asked({"PatientID": "P2"})], {}, {"secret": b"other"}, None, "not kept"),
     ("other accession", [asked({"AccessionNumber": "A2"})], {}, {}, False, "the device asks for another accession"),
     ("other key", [asked({"RequestedProcedureID": "R2"})], {}, {}, False, "asks for another RequestedProcedureID"),
+    ("no value asked for", [asked({"AdmissionID": '""', **OWN}, options=EMPTY)], {}, {}, True, "the step is shown"),
+    ("no value asked for, one is there", [asked({"AdmissionID": '""'}, options=EMPTY)], {"AdmissionID": "V1"}, {},
+     False, "the device asks for another AdmissionID"),
+    ("none or another", [asked({"AdmissionID": '""\\V1'}, options=EMPTY)], {"AdmissionID": "V1"}, {}, True, "is shown"),
+    ("a code in small letters", [asked({"PatientSex": "m", **OWN})], {}, {"profile": {"ignore_case": True}}, True,
+     "the step is shown"),
+    ("another code in small letters", [asked({"PatientSex": "f"})], {}, {"profile": {"ignore_case": True}}, None,
+     "asks for PatientSex, whose values are not kept"),
     ("cap", [asked(OWN)], {}, {"place": 100}, False, "would be answer 101, and the device is sent 100 at most"),
     ("own cap", [asked(OWN)], {}, {"place": 5, "profile": {"max_answers": 5}}, False, "answer 6, and the device"),
     ("below the cap", [asked(OWN)], {}, {"place": 99}, True, "the step is shown"),
@@ -97,6 +109,9 @@ SITUATIONS: list[tuple[str, list[Asking], dict[str, Any], dict[str, Any], bool |
     ("knocking", [], {}, {"node": "", "knocks": (KNOCK,)}, False,
      "refused: it called 7 times, last at 2026-03-12 08:59:55 from 10.0.0.9; `broker nodes admit CT01 10.0.0.9`"),
     ("unknown but let in", [asked(OWN)], {}, {"node": "", "accepted": True, "knocks": (KNOCK,)}, True, "CT01 asked at"),
+    ("a node that calls from elsewhere", [asked(OWN)], {}, {"knocks": (KNOCK,)}, False,
+     "ct1 is refused since it calls from another address than its node has: 7 times, last at 2026-03-12 08:59:55 from"),
+    ("a node that called from elsewhere before", [asked(OWN, ago=2)], {}, {"knocks": (KNOCK,)}, True, "is shown"),
     ("never asked", [], {}, {}, None, "ct1 has never asked; if it asks for the steps of CT01, this one is shown"),
     ("never asked, other", [], {"step": {STATION: ["CT02"]}}, {}, False, "never asked; if it asks for the steps"),
     ("asked before", [asked(OWN, ago=7200)], {}, {}, True, "before the step came at 2026-03-12 08:00:00"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -117,6 +118,22 @@ def test_a_flood_of_queries_is_one_write_and_bounded() -> None:
     written = len(database.units)
     memory.flush()
     assert len(database.units) == written
+
+
+def test_long_queries_take_no_memory_until_they_are_written() -> None:
+    memory = QueryMemory(Written(), SECRET)  # type: ignore[arg-type]
+    tracemalloc.start()
+    try:
+        for number in range(60):
+            values = "\\".join(f"{number:02}{value:05}" for value in range(5000))
+            memory.remember(
+                f"X{number}", "127.0.0.1", Outcome(number, query({"AccessionNumber": values}), 1, 0, 0.01, size=40_000)
+            )
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 30_000_000  # 47 MB if all of them were kept as they were understood
+    memory.flush()
 
 
 def entry(at: float, keys: dict[Any, Any] | None, comment: str = "") -> dict[str, Any]:

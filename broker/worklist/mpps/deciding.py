@@ -20,7 +20,7 @@ from broker.worklist.mpps import notification
 from broker.worklist.mpps.attributes import STATUS
 from broker.worklist.mpps.checks import FINAL
 from broker.worklist.mpps.notification import Event
-from broker.worklist.mpps.recording import advanced, locked, told
+from broker.worklist.mpps.recording import advanced, keep_back, locked, told
 
 
 class Undecided(BrokerError):
@@ -65,11 +65,12 @@ def set_aside(connection: Connection, row: int, reason: str, context: Context) -
 
 
 def end(
-    connection: Connection, row: int, status: str, reason: str, context: Context, listeners: Sequence[Node] = ()
-) -> None:
+    connection: Connection, row: int, status: str, reason: str, context: Context, listeners: Sequence[Node] = (),
+    lanes: Sequence[str] = (),
+) -> None:  # fmt: skip
     """End an MPPS (row) that is IN PROGRESS as COMPLETED or DISCONTINUED in place of its modality. Raises Undecided.
 
-    `listeners` are told of it by N-EVENT-REPORT.
+    `listeners` are told of it by N-EVENT-REPORT; for `lanes` see `recording.keep_back`.
     """
     one = _locked(connection, row)
     if one.status in FINAL:
@@ -78,6 +79,7 @@ def end(
     store.save(connection, made)
     steps = [item.step for item in store.links(connection, row) if item.step is not None]
     told(connection, made, steps, status.lower(), context)
+    keep_back(connection, made, lanes)
     event = Event.COMPLETED if status == "COMPLETED" else Event.DISCONTINUED
     notification.of_change(connection, listeners, row, made.revision, event, context.at.timestamp())
     _audit(connection, row, "ended", {"status": status, "reason": reason}, context)

@@ -31,7 +31,8 @@ def note(connection: Connection, mpps: int, before: float, context: Context) -> 
     one = _silent(connection, mpps, before)
     if one is None or overdue.NOTED in one.findings:
         return False
-    store.save(connection, replace(one, findings=(*one.findings, overdue.NOTED), attention=one.attention or "overdue"))
+    attention = one.attention or overdue.NOTED
+    store.save(connection, replace(one, findings=(*one.findings, overdue.NOTED), attention=attention))
     orders.add_audit(connection, context.at.timestamp(), context.actor, "mpps.overdue", "mpps", mpps, {})
     return True
 

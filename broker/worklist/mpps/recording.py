@@ -14,7 +14,7 @@ from broker.orders.story import Context
 from broker.orders.values import Document
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store import mpps as store
-from broker.store import mpps_objects, orders, orders_read
+from broker.store import mpps_objects, mpps_overdue, orders, orders_read
 from broker.store.mpps import Link, Message, Performed
 from broker.worklist.mpps import notification, passing_on, performed
 from broker.worklist.mpps.attributes import ITEMS, STATUS
@@ -34,9 +34,12 @@ class Outcome:
 
 def create(
     connection: Connection, uid: str, message: Message, found: DataSet, answer: Answer, context: Context,
-    nodes: Collection[Node],
+    nodes: Collection[Node], lanes: Sequence[str] = (),
 ) -> Outcome:  # fmt: skip
-    """Keep a new performed procedure step; `answer` is what its checks say, `nodes` those it goes to."""
+    """Keep a new performed procedure step; `answer` is what its checks say, `nodes` those it goes to.
+
+    For `lanes` see `keep_back`.
+    """
     document = {keyword: value for keyword, value in found.document.items() if keyword != "SpecificCharacterSet"}
     lock(connection, uid, document)
     known = store.find(connection, uid)
@@ -60,8 +63,10 @@ def create(
             for n, (m, k) in enumerate(zip(matches, keys, strict=True))
         ],
     )  # fmt: skip
-    told(connection, replace(one, row=row), _steps(matches), "created", context)
-    _keep(connection, replace(one, row=row), message, nodes, context)
+    one = replace(one, row=row)
+    told(connection, one, _steps(matches), "created", context)
+    keep_back(connection, one, lanes)
+    _keep(connection, one, message, nodes, context)
     return Outcome(answer, one.linking)
 
 
@@ -85,10 +90,7 @@ def change(
     connection: Connection, uid: str, message: Message, found: DataSet, context: Context, nodes: Collection[Node], *,
     strict: bool, lanes: Sequence[str] = (),
 ) -> Outcome:  # fmt: skip
-    """Change a performed procedure step that is IN PROGRESS.
-
-    What it made by a wrong worklist entry is held if it comes later, or has not left yet by `lanes` of the queue.
-    """
+    """Change a performed procedure step that is IN PROGRESS. For `lanes` see `keep_back`."""
     one = locked(connection, uid)
     if one is None:
         return Outcome(Answer(st.NO_SUCH_SOP_INSTANCE, findings=("orphan",)))
@@ -105,8 +107,7 @@ def change(
     if made.status in FINAL:
         steps = [link.step for link in store.links(connection, one.row) if link.step is not None]
         told(connection, made, steps, made.status.lower(), context)
-    if made.attention == mpps_objects.WRONG_ENTRY:
-        mpps_objects.keep_back(connection, one.row, performed.objects(document), lanes)
+    keep_back(connection, made, lanes)
     _keep(connection, made, message, nodes, context)
     return Outcome(answer, made.linking)
 
@@ -117,11 +118,19 @@ def advanced(one: Performed, document: Document, findings: Iterable[str], contex
     assert zone is not None
     outcome, attention = performed.outcome(document)
     ended = (performed.moment(document, "End", zone) or at) if document[STATUS] in FINAL else None
+    # that it was silent for too long is nobody's concern any more once it has ended
+    before = "" if ended is not None and one.attention == mpps_overdue.NOTED else one.attention
     return replace(
         one, status=document[STATUS], document=document, ended_at=ended, outcome=outcome,
-        attention=attention or one.attention, revision=one.revision + 1, updated_at=at,
+        attention=attention or before, revision=one.revision + 1, updated_at=at,
         findings=tuple(dict.fromkeys((*one.findings, *findings))),
     )  # fmt: skip
+
+
+def keep_back(connection: Connection, one: Performed, lanes: Sequence[str]) -> None:
+    """Hold what was made by a wrong worklist entry: what comes later, and what has not left yet by these lanes."""
+    if one.row is not None and one.attention == mpps_objects.WRONG_ENTRY:
+        mpps_objects.keep_back(connection, one.row, performed.objects(one.document), lanes)
 
 
 def told(connection: Connection, one: Performed, steps: Iterable[int], event: str, context: Context) -> None:

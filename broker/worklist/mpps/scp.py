@@ -23,6 +23,7 @@ from broker.store.database import Database
 from broker.store.mpps import CREATE, SET, Message
 from broker.threads import Threads
 from broker.worklist.attributes import SPECIFIC_CHARACTER_SET
+from broker.worklist.identifier import encoding
 from broker.worklist.mpps import recording
 from broker.worklist.mpps.attributes import MPPS
 from broker.worklist.mpps.checks import Answer, created
@@ -107,7 +108,8 @@ class PerformedStepService:
         try:
             data = await request.data.read_all(MAX_BYTES)
             message = Message(
-                datetime.now(self._zone).timestamp(), kind, peer.calling_ae, request.context.transfer_syntax, data,
+                datetime.now(self._zone).timestamp(), kind, peer.calling_ae,
+                encoding(data, request.context.transfer_syntax), data,
                 hashlib.sha256(data).digest(),
             )  # fmt: skip
             node = self._directory.device(peer.calling_ae, peer.address)
@@ -137,7 +139,7 @@ class PerformedStepService:
         )
         outcome = self._database.execute(
             recording.create, asked.uid, asked.message, found, answer, self._context(asked),
-            self._listeners(),
+            self._listeners(), self._lanes(),
         )  # fmt: skip
         self._wake()
         return outcome
@@ -148,11 +150,15 @@ class PerformedStepService:
             dict.fromkeys((*self._directory.having(nodes.MPPS), *self._directory.having(nodes.MPPS_NOTIFICATION)))
         )
 
+    def _lanes(self) -> list[str]:
+        """Lanes of the queue by which images leave."""
+        return [f"deliver:{node.name}" for node in self._directory.having("destination")]
+
     def _change(self, asked: _Asked) -> Outcome:
         found = decode(asked.message.data, asked.message.transfer_syntax_uid)
         outcome = self._database.execute(
             recording.change, asked.uid, asked.message, found, self._context(asked), self._listeners(),
-            strict=asked.strict, lanes=[f"deliver:{node.name}" for node in self._directory.having("destination")],
+            strict=asked.strict, lanes=self._lanes(),
         )  # fmt: skip
         self._wake()
         return outcome

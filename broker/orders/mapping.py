@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
-from broker.hl7.message import DELETE, Message, Segments
+from broker.hl7.message import DELETE, Message, Segments, undeleted
 from broker.orders import lifecycle, stations
 from broker.orders.identifiers import by_authority
 from broker.orders.lifecycle import Action
@@ -190,8 +190,8 @@ def entity(view: Segments, field: int) -> EntityId:
     for segment in ("ORC", "OBR"):
         number = view.get(f"{segment}-{field}.1").strip()
         if number and number != DELETE:
-            issuer = view.get(f"{segment}-{field}.2").strip() or view.get(f"{segment}-{field}.3").strip()
-            return EntityId(number, issuer)
+            issuers = (undeleted(view.get(f"{segment}-{field}.{part}")).strip() for part in (2, 3))
+            return EntityId(number, next(filter(None, issuers), ""))
     return EntityId()
 
 
@@ -201,7 +201,7 @@ def _parent(view: Segments) -> OrderKeys | None:
     if orc is None:
         return None
     placer, filler = (
-        EntityId(orc.get(8, part, subcomponent=1).strip(), orc.get(8, part, subcomponent=2).strip()) for part in (1, 2)
+        EntityId(*(undeleted(orc.get(8, part, subcomponent=below)).strip() for below in (1, 2))) for part in (1, 2)
     )
     return OrderKeys(placer, filler) if placer.number or filler.number else None
 

@@ -20,6 +20,7 @@ _STRICT = convert.EXACT | {
 
 
 _ISSUER = "IssuerOfPatientID"
+_MOMENTS = frozenset({"DA", "TM"})
 
 
 class Findings:
@@ -128,7 +129,13 @@ class Reader:
 
     def _plain(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
         path = source.path
-        found = [r.get(path.component, path.subcomponent) for r in self._repetitions(attribute, source, segments)]
+        repetitions = self._repetitions(attribute, source, segments)
+        if attribute.vr in _MOMENTS:  # a TS may say in a part of its own how precise it is (HL7 2.5.1 §2.A.77)
+            found = [r.get(path.component or 1, path.subcomponent or 1) for r in repetitions]
+        elif path.component:
+            found = [r.get(path.component, path.subcomponent) for r in repetitions]
+        else:
+            found = [r.whole() for r in repetitions]
         return self._from_texts(attribute, source, found)
 
     def _texts(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
@@ -234,6 +241,8 @@ class Reader:
             if factor is None or (code not in measure.codes and text not in measure.texts):
                 continue
             try:
+        if DELETE in (repetitions[0].text, repetitions[0].get(4 if source.kind == "CXQ" else component)):
+            return []
                 value = float(segment.get(5)) * factor
             except ValueError:
                 continue

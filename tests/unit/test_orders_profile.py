@@ -235,6 +235,39 @@ def test_a_default_may_be_deleted_by_the_message() -> None:
     assert step(wanted, PID, ORC, obr())["PatientSex"] == "O"
 
 
+# --- values -----------------------------------------------------------------------------------------------
+
+
+def test_two_quotes_in_a_part_are_no_text() -> None:
+    pid = 'PID|||1^""^""^A&""&""^""~2^^^""||DOE^J^""^""^""^""^""^""'
+    pv1 = 'PV1|1|I|CARD^""^""|||||10^DUPRE^JEAN^""|||||||||||V1^^^""'
+    orc = 'ORC|NW|P1^""|||||^^^20260312100000'
+    found = step(profile.built_in(), pid, pv1, orc, 'OBR|1|P1^""||CHEST^""^""' + "|" * 20 + "CT")
+    assert '""' not in str(found)
+    assert (found["PatientName"], found["IssuerOfPatientID"]) == ("DOE^J", "A")
+    assert (found["CurrentPatientLocation"], found["ReferringPhysicianName"]) == ("CARD", "DUPRE^JEAN")
+    assert found["RequestedProcedureDescription"] == "CHEST"
+    assert found["RequestedProcedureCodeSequence"][0]["CodingSchemeDesignator"] == "99LOCAL"
+
+
+def changes(wanted: profile.Profile, *segments: str) -> OrderChange:
+    change = mapping.convert(parse_message("\r".join((MSH, *segments)).encode()), wanted, ZONE).changes[0]
+    assert isinstance(change, OrderChange)
+    return change
+
+
+def test_two_quotes_delete_an_issuer() -> None:
+    change = changes(profile.built_in(), PID, "PV1|1" + "|" * 18 + 'V1^^^""', 'ORC|XO|P1^""', obr())
+    assert change.visit["IssuerOfAdmissionIDSequence"] == []
+    assert change.request["OrderPlacerIdentifierSequence"] == []
+    assert change.placer.issuer == ""
+
+
+def test_a_time_may_say_how_precise_it_is() -> None:
+    found = step(profile.built_in(), f"{PID}||19700101^D", "ORC|NW|P1|||||^^^202603121000&M", obr())
+    assert (found["PatientBirthDate"], found["ScheduledProcedureStepStartTime"]) == ("19700101", "100000")
+
+
 # --- station rules -----------------------------------------------------------------------------------------
 
 RULES = """

@@ -115,12 +115,15 @@ class Reader:
         """What a source offers: the first segment, all of them for attributes with several values.
 
         Of a field alone all repetitions, of a part of it only one for attributes with one value: a part that is empty
-        there must not come from another repetition (the issuer of another identifier).
+        there must not come from another repetition (the issuer of another identifier). A value table that knows some
+        values and drops all others picks its own out of all repetitions (one of several ambulatory statuses).
         """
         chosen = segments if attribute.multiple else segments[:1]
         found = [repetition for segment in chosen for repetition in segment.repetitions(source.path.field)]
         first = source.path.repetition - 1
-        return found[first : first + 1] if source.path.component and not attribute.multiple else found[first:]
+        picks = first == 0 and attribute.keyword != _ISSUER and self._profile.drops_others(attribute.keyword)
+        one = source.path.component and not attribute.multiple and not picks
+        return found[first : first + 1] if one else found[first:]
 
     def _unusable(self, attribute: Attribute, source: Source) -> None:
         severity = "E" if attribute.keyword in _STRICT else "W"

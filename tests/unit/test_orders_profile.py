@@ -263,6 +263,12 @@ def test_two_quotes_delete_an_issuer() -> None:
     assert change.placer.issuer == ""
 
 
+@pytest.mark.parametrize("statuses", ["A2~B6", "B6~A2", "A0~B6^Pregnant~A2^Wheelchair"])
+def test_every_ambulatory_status_counts(statuses: str) -> None:
+    found = step(profile.built_in(), PID, f"PV1|1|I{'|' * 13}{statuses}", ORC, obr())
+    assert (found["PregnancyStatus"], found["SpecialNeeds"]) == (3, "Wheelchair bound")
+
+
 def test_a_time_may_say_how_precise_it_is() -> None:
     found = step(profile.built_in(), f"{PID}||19700101^D", "ORC|NW|P1|||||^^^202603121000&M", obr())
     assert (found["PatientBirthDate"], found["ScheduledProcedureStepStartTime"]) == ("19700101", "100000")

@@ -222,7 +222,7 @@ def _procedure(
         findings.add(reader.where("step", "Modality"), "101", "Modality is missing")
     if step.get("ScheduledProcedureStepStartDate"):
         # a date alone is a start at midnight: the time is type 1 in an answer
-        step.setdefault("ScheduledProcedureStepStartTime", "000000")
+        step["ScheduledProcedureStepStartTime"] = step.get("ScheduledProcedureStepStartTime") or "000000"
         _check_start(step, reader.where("step", "ScheduledProcedureStepStartDate"), zone, findings)
     else:
         step.pop("ScheduledProcedureStepStartDate", None)

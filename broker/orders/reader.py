@@ -62,10 +62,14 @@ class Reader:
         """Attributes of a section; absent ones are left out, deleted ones are empty.
 
         An issuer of patient identifiers that is left out has its default value at once: it is part of the identifier.
+        A time is one of the date beside it: of another day, or of the date before, it is none.
         """
         result: Document = {}
         for attribute in self._profile.sections[name]:
-            value, source = self._found(attribute)
+            day = result.get(attribute.keyword.replace("Time", "Date"), "") if attribute.vr == "TM" else ""
+            value, source = self._found(attribute, day)
+            if value is None and day:
+                value = ""
             if value is None and attribute.keyword == _ISSUER:
                 value = self._profile.defaults.get(name, {}).get(_ISSUER)
             if value is not None:
@@ -77,7 +81,8 @@ class Reader:
         """Value of an attribute from the first source that holds something, None from none."""
         return self._found(attribute)[0]
 
-    def _found(self, attribute: Attribute) -> tuple[Any, Source | None]:
+    def _found(self, attribute: Attribute, day: str = "") -> tuple[Any, Source | None]:
+        """Value and its source; a time only of the `day`, if one is given."""
         gathered: list[Document] = []
         first = None
         for source in attribute.sources:
@@ -86,9 +91,17 @@ class Reader:
             if source.kind == "IDS":
                 first = first or (source if value else None)
                 gathered += [item for item in value or [] if item not in gathered]
-            elif value is not None:
+            elif value is not None and (not day or value == "" or self._day(source) == day):
                 return value, source
         return gathered or None, first
+
+    def _day(self, source: Source) -> str:
+        """The date at a source that has a time."""
+        place = source.path
+        text = self._view.all(place.segment, place.parent)[0].get(
+            place.field, place.component or 1, place.repetition, place.subcomponent or 1
+        )
+        return convert.timestamp(text, self._zone)[0]
 
     def _note(self, section: str, keyword: str, value: Any, source: Source | None) -> None:
         """Leave a note of where a value comes from, if somebody asked."""

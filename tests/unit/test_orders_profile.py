@@ -269,6 +269,21 @@ def test_every_ambulatory_status_counts(statuses: str) -> None:
     assert (found["PregnancyStatus"], found["SpecialNeeds"]) == (3, "Wheelchair bound")
 
 
+@pytest.mark.parametrize(
+    ("other", "time"), [("202603141530", "000000"), ("202603121530", "153000"), ("20260312", "000000")]
+)
+def test_a_time_is_not_that_of_another_day(other: str, time: str) -> None:
+    found = step(profile.built_in(), PID, "ORC|NW|P1|||||^^^20260312", f"{obr()}|||^^^{other}")
+    start = found["ScheduledProcedureStepStartDate"], found["ScheduledProcedureStepStartTime"]
+    assert start == ("20260312", time)
+
+
+def test_a_new_date_without_a_time_takes_the_old_time_away() -> None:
+    change = changes(profile.built_in(), PID, "PV1|1" + "|" * 43 + "20260313", "ORC|XO|P1|||||||20260313", obr())
+    assert (change.visit["AdmittingDate"], change.visit["AdmittingTime"]) == ("20260313", "")
+    assert change.request["IssueTimeOfImagingServiceRequest"] == ""
+
+
 def test_a_time_may_say_how_precise_it_is() -> None:
     found = step(profile.built_in(), f"{PID}||19700101^D", "ORC|NW|P1|||||^^^202603121000&M", obr())
     assert (found["PatientBirthDate"], found["ScheduledProcedureStepStartTime"]) == ("19700101", "100000")

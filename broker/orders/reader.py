@@ -230,10 +230,11 @@ class Reader:
         repetitions = segments[0].repetitions(source.path.field)
         if source.path.field == 3:
             repetitions = repetitions[1:]
-        primary = self._view.get("PID-3.1").strip()
+        primary = next(iter(self._view.all("PID")), segments[0]).repetitions(3)[:1]
+        own = convert.other_id(primary[0]) if primary else None
         items = [convert.other_id(r) for r in repetitions]
-        # old senders repeat PID-3 in PID-2
-        return [item for item in items if item and (item["PatientID"] != primary or "IssuerOfPatientID" in item)]
+        # senders repeat PID-3 in PID-2, old ones without its authority
+        return [item for item in items if item and not (own and item.items() <= own.items())]
 
     def _issuer(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
         repetitions = segments[0].repetitions(source.path.field)

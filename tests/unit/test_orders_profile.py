@@ -289,6 +289,11 @@ def test_a_time_may_say_how_precise_it_is() -> None:
     assert (found["PatientBirthDate"], found["ScheduledProcedureStepStartTime"]) == ("19700101", "100000")
 
 
+def test_the_identifier_of_the_patient_is_no_other_one() -> None:
+    found = step(profile.built_in(), "PID||1^^^A|1^^^A^MR~1^^^A^PI~1^^^B||DOE^J", ORC, obr())
+    assert [(i["PatientID"], i["IssuerOfPatientID"]) for i in found["OtherPatientIDsSequence"]] == [("1", "B")]
+
+
 # --- station rules -----------------------------------------------------------------------------------------
 
 RULES = """

@@ -31,6 +31,7 @@ from broker.orders.values import (
 )
 
 MAX_STEPS = 256
+_WHAT = ("RequestedProcedureDescription", "RequestedProcedureCodeSequence")
 _NUMBERS = ("FillerOrderNumberImagingServiceRequest", "OrderFillerIdentifierSequence")
 
 
@@ -181,8 +182,11 @@ def _check(group: _Group, findings: Findings) -> None:
                 findings.add(view.at(f"ORC-{number}"), "101", "A number is assigned: both order numbers are needed")
     if len(view.all("TQ1")) > 1:
         findings.add("TQ1^2", "0", "Only the first timing of an order is used", "W")
-    if group.writes and not any(view.get(path).strip() for path in ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2")):
-        findings.add(view.at("OBR-4"), "101", "Requested procedure is missing")
+
+
+def _coded(view: Segments) -> bool:
+    """OBR says what is to be done, whatever the mapping makes of it."""
+    return any(undeleted(view.get(path)).strip() for path in ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2"))
 
 
 def entity(view: Segments, field: int) -> EntityId:
@@ -211,6 +215,8 @@ def _procedure(
 ) -> ProcedureChange:
     reader = Reader(view, profile, zone, findings)
     attributes = reader.section("procedure")
+    if group.writes and not any(map(attributes.get, _WHAT)) and not _coded(view):
+        findings.add(view.at("OBR-4"), "101", "Requested procedure is missing")
     step = reader.section("step") if group.writes else _identified(reader, profile)
     if group.writes:
         step = _placed(step, {**around, **attributes}, view, group, profile)

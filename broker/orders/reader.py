@@ -241,6 +241,8 @@ class Reader:
         if not repetitions:
             return None
         component = source.path.component or 1
+        if DELETE in (repetitions[0].text, repetitions[0].get(4 if source.kind == "CXQ" else component)):
+            return []
         if source.kind == "CXQ":
             item = convert.issuer_qualifiers(repetitions[0])
         elif source.kind == "HD":
@@ -258,8 +260,6 @@ class Reader:
             if factor is None or (code not in measure.codes and text not in measure.texts):
                 continue
             try:
-        if DELETE in (repetitions[0].text, repetitions[0].get(4 if source.kind == "CXQ" else component)):
-            return []
                 value = float(segment.get(5)) * factor
             except ValueError:
                 continue

@@ -294,6 +294,13 @@ def test_the_identifier_of_the_patient_is_no_other_one() -> None:
     assert [(i["PatientID"], i["IssuerOfPatientID"]) for i in found["OtherPatientIDsSequence"]] == [("1", "B")]
 
 
+def test_what_is_to_be_done_is_asked_of_the_mapping() -> None:
+    wanted = site('[procedure]\nRequestedProcedureDescription = ["ZPR-1"]')
+    assert step(wanted, PID, ORC, obr(code=""), "ZPR|Thorax")["RequestedProcedureDescription"] == "Thorax"
+    assert "OBR^1^4 101" in errors(wanted, PID, ORC, obr(code=""))
+    assert "OBR^1^4 101" in errors(profile.built_in(), PID, ORC, obr(code='""'))
+
+
 # --- station rules -----------------------------------------------------------------------------------------
 
 RULES = """

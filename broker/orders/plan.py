@@ -183,6 +183,7 @@ class _Writing:
             index = self._match(change, stored, taken)
             old = stored[index] if index is not None else None
             used = {p.requested_procedure_id for i, p in enumerate(result) if i != index}
+            used |= {other.requested_procedure_id for other in self._change.procedures if other is not change}
             procedure = self._procedure(change, old, accession, used)
             if index is None:
                 result.append(procedure)

@@ -261,3 +261,11 @@ def test_names_and_ids_too_long_for_an_index_are_refused_not_tried_for_ever(
     assert outcome.code == "AE"
     assert f"ERR||MSH^1^{field}|102^".encode() in outcome.answer
     assert database.read(counts).result()["message"] == 1
+
+
+def test_an_identifier_made_for_one_procedure_is_not_that_of_another(database: Database) -> None:
+    raw = orm("1").replace(b"ORM^O01", b"OMI^O23") + b"IPC|A1||2.999.1|S1|CT\rIPC|A1|A1|2.999.2|S2|MR\r"
+    assert take(database, raw).code == "AA"
+    made, given = (str(step["requested_procedure_id"]) for step in database.read(steps).result())
+    assert made.startswith("RP")
+    assert given == "A1"

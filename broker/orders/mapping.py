@@ -32,6 +32,7 @@ from broker.orders.values import (
 
 MAX_STEPS = 256
 _WHAT = ("RequestedProcedureDescription", "RequestedProcedureCodeSequence")
+_CODED = ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2")  # says it too, whatever the mapping makes of it
 _NUMBERS = ("FillerOrderNumberImagingServiceRequest", "OrderFillerIdentifierSequence")
 
 
@@ -184,11 +185,6 @@ def _check(group: _Group, findings: Findings) -> None:
         findings.add("TQ1^2", "0", "Only the first timing of an order is used", "W")
 
 
-def _coded(view: Segments) -> bool:
-    """OBR says what is to be done, whatever the mapping makes of it."""
-    return any(undeleted(view.get(path)).strip() for path in ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2"))
-
-
 def entity(view: Segments, field: int) -> EntityId:
     """An order number and its issuer: field 2 (placer) or 3 (filler) of ORC, else of OBR."""
     for segment in ("ORC", "OBR"):
@@ -215,7 +211,8 @@ def _procedure(
 ) -> ProcedureChange:
     reader = Reader(view, profile, zone, findings)
     attributes = reader.section("procedure")
-    if group.writes and not any(map(attributes.get, _WHAT)) and not _coded(view):
+    told = any(map(attributes.get, _WHAT)) or any(undeleted(view.get(path)).strip() for path in _CODED)
+    if group.writes and not told:
         findings.add(view.at("OBR-4"), "101", "Requested procedure is missing")
     step = reader.section("step") if group.writes else _identified(reader, profile)
     if group.writes:
@@ -305,7 +302,12 @@ def _joined(one: OrderChange, other: OrderChange, findings: Findings) -> OrderCh
     procedures = one.procedures
     for procedure in other.procedures:
         procedures = _with_procedure(procedures, procedure, findings)
-    return replace(one, procedures=procedures, accession=one.accession or other.accession)
+    return replace(
+        one, procedures=procedures, accession=one.accession or other.accession,
+        placer=one.placer if one.placer.number else other.placer,
+        filler=one.filler if one.filler.number else other.filler,
+        visit={**other.visit, **one.visit}, request={**other.request, **one.request},
+    )  # fmt: skip
 
 
 def _with_procedure(
@@ -316,7 +318,8 @@ def _with_procedure(
         if other.requested_procedure_id == added.requested_procedure_id:
             if other.study_instance_uid != added.study_instance_uid:
                 findings.add(added.uid_location, "102", "Study Instance UID differs within one requested procedure")
-            joined = replace(other, steps=_with_step(other.steps, added.steps[0]))
+            attributes = {**added.attributes, **other.attributes}
+            joined = replace(other, attributes=attributes, steps=_with_step(other.steps, added.steps[0]))
             return (*before[:index], joined, *before[index + 1 :])
     return (*before, added)
 
@@ -327,8 +330,8 @@ def _with_step(before: tuple[StepChange, ...], added: StepChange) -> tuple[StepC
             keyword = "ScheduledProtocolCodeSequence"
             codes = [*other.attributes.get(keyword, [])]
             codes += [item for item in added.attributes.get(keyword, []) if item not in codes]
-            attributes = {**other.attributes, keyword: codes} if codes else other.attributes
-            joined = replace(other, attributes=attributes)
+            attributes = {**added.attributes, **other.attributes, **({keyword: codes} if codes else {})}
+            joined = replace(other, attributes=attributes, stations=other.stations or added.stations)
             return (*before[:index], joined, *before[index + 1 :])
     return (*before, added)
 

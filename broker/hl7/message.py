@@ -200,8 +200,8 @@ class Segments:
     def at(self, where: str | Path) -> str:
         """Location of a path for ERR-2, whether the segment is there or not."""
         place = path(where) if isinstance(where, str) else where
-        segment = self.first(place.segment)
-        return segment.at(place.field) if segment else f"{place.segment}^1^{place.field}"
+        found = self.all(place.segment, place.parent)
+        return found[0].at(place.field) if found else f"{place.segment}^1^{place.field}"
 
     def groups(self, start: str, alone: str = "") -> tuple[Segments, list[Segments]]:
         """What stands before the first `start`, and runs that begin with one.

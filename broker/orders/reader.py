@@ -170,7 +170,7 @@ class Reader:
                 return self._date(attribute, found[0])
             if attribute.vr == "TM":
                 return convert.timestamp(found[0], self._zone)[1] or None
-            return self._text(attribute, found)
+            return self._text(attribute, source, found)
         except convert.Unusable:
             self._unusable(attribute, source)
             return None
@@ -180,7 +180,7 @@ class Reader:
             return convert.date(text) or None
         return convert.timestamp(text, self._zone)[0] or None
 
-    def _text(self, attribute: Attribute, found: list[str]) -> Any:
+    def _text(self, attribute: Attribute, source: Source, found: list[str]) -> Any:
         keyword, vr = attribute.keyword, attribute.vr
         exact = keyword in convert.EXACT
         if keyword in self._profile.values:
@@ -188,17 +188,23 @@ class Reader:
             value = next((entry for entry in mapped if entry != ""), "")
             return value if isinstance(value, int) else convert.text(value, vr)
         if not attribute.multiple:
-            return convert.text(found[0], vr, exact=exact) or None
+            return self._whole(attribute, source, found[0], exact=exact) or None
         if exact:
             return list(dict.fromkeys(convert.text(text, vr, exact=True) for text in found)) or None
         return [piece for text in found for piece in convert.pieces(text, vr)] or None
+
+    def _whole(self, attribute: Attribute, source: Source, text: str, *, exact: bool = False) -> str:
+        """A text; that it is cut is told to who sent it."""
+        if not exact and len(text.strip()) > convert.LENGTH.get(attribute.vr, 64):
+            self._findings.add(self._view.at(source.path), "102", "Value is too long and is cut", "W")
+        return convert.text(text, attribute.vr, exact=exact)
 
     def _notes(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
         """Free text: a line for each repetition and segment."""
         lines = [r.get() for segment in segments for r in segment.repetitions(source.path.field)]
         if lines == [DELETE]:
             return ""
-        return convert.text("\r\n".join(lines), attribute.vr) or None
+        return self._whole(attribute, source, "\r\n".join(lines)) or None
 
     def _names(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
         repetitions = [r for r in self._repetitions(attribute, source, segments) if r.text]

@@ -294,6 +294,17 @@ def test_the_identifier_of_the_patient_is_no_other_one() -> None:
     assert [(i["PatientID"], i["IssuerOfPatientID"]) for i in found["OtherPatientIDsSequence"]] == [("1", "B")]
 
 
+def test_a_text_that_is_cut_is_told() -> None:
+    segments = (PID, "NTE|1||short", ORC, f"{obr()}|||||||^{'x' * 65}", "NTE|1||" + "y" * 10241)
+    found = preview("\r".join((MSH, *segments)).encode(), profile.built_in(), ZONE)
+    assert found.code == "AA"
+    assert {(f.location, f.code, f.severity) for f in found.findings} == {
+        ("OBR^1^31", "102", "W"),
+        ("NTE^2^3", "102", "W"),
+    }
+    assert step(profile.built_in(), *segments)["ReasonForTheRequestedProcedure"] == "x" * 64
+
+
 def test_what_is_to_be_done_is_asked_of_the_mapping() -> None:
     wanted = site('[procedure]\nRequestedProcedureDescription = ["ZPR-1"]')
     assert step(wanted, PID, ORC, obr(code=""), "ZPR|Thorax")["RequestedProcedureDescription"] == "Thorax"

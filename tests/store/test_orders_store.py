@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from concurrent.futures import wait
 from pathlib import Path
 from types import ModuleType
@@ -269,3 +270,17 @@ def test_an_identifier_made_for_one_procedure_is_not_that_of_another(database: D
     made, given = (str(step["requested_procedure_id"]) for step in database.read(steps).result())
     assert made.startswith("RP")
     assert given == "A1"
+
+
+def test_an_end_before_the_start_is_no_end(database: Database) -> None:
+    def shown() -> tuple[object, ...]:
+        item = json.loads(str(database.read(steps).result()[0]["answer"]))["ScheduledProcedureStepSequence"][0]
+        return tuple(item.get(f"ScheduledProcedureStep{name}") for name in ("StartDate", "EndDate", "EndTime"))
+
+    timed = orm("1").replace(b"20260312100000", b"20260312100000^20260312103000")
+    assert take(database, timed).findings == 0
+    assert shown() == ("20260312", "20260312", "103000")
+    moved = take(database, orm("2", "XO").replace(b"20260312100000", b"20260313100000"))
+    assert (moved.code, moved.findings, shown()) == ("AA", 0, ("20260313", None, None))
+    early = orm("3", "XO").replace(b"20260312100000", b"20260313100000^20260313093000")
+    assert (take(database, early).findings, shown()) == (1, ("20260313", None, None))

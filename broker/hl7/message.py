@@ -115,7 +115,7 @@ class Repetition:
 
 def undeleted(text: str) -> str:
     """A part of a value, empty if it is two quotes: what is deleted in the part is not there in the whole."""
-    return "" if text.strip() == DELETE else text
+    return "" if DELETE in text and text.strip() == DELETE else text
 
 
 def _part(text: str, separator: str, number: int) -> str:

@@ -43,6 +43,7 @@ class Reader:
 
     def __init__(self, view: Segments, profile: Profile, zone: tzinfo, findings: Findings) -> None:
         self._view, self._profile, self._zone, self._findings = view, profile, zone, findings
+        self._day = ""  # of which a time must be
         self._special: dict[str, Callable[[Attribute, Source, list[Segment]], Any]] = {
             "XPN": self._names,
             "XCN": self._names,
@@ -66,9 +67,9 @@ class Reader:
         """
         result: Document = {}
         for attribute in self._profile.sections[name]:
-            day = result.get(attribute.keyword.replace("Time", "Date"), "") if attribute.vr == "TM" else ""
-            value, source = self._found(attribute, day)
-            if value is None and day:
+            self._day = result.get(attribute.keyword.replace("Time", "Date"), "") if attribute.vr == "TM" else ""
+            value, source = self._found(attribute)
+            if value is None and self._day:
                 value = ""
             if value is None and attribute.keyword == _ISSUER:
                 value = self._profile.defaults.get(name, {}).get(_ISSUER)
@@ -81,8 +82,7 @@ class Reader:
         """Value of an attribute from the first source that holds something, None from none."""
         return self._found(attribute)[0]
 
-    def _found(self, attribute: Attribute, day: str = "") -> tuple[Any, Source | None]:
-        """Value and its source; a time only of the `day`, if one is given."""
+    def _found(self, attribute: Attribute) -> tuple[Any, Source | None]:
         gathered: list[Document] = []
         first = None
         for source in attribute.sources:
@@ -91,17 +91,9 @@ class Reader:
             if source.kind == "IDS":
                 first = first or (source if value else None)
                 gathered += [item for item in value or [] if item not in gathered]
-            elif value is not None and (not day or value == "" or self._day(source) == day):
+            elif value is not None:
                 return value, source
         return gathered or None, first
-
-    def _day(self, source: Source) -> str:
-        """The date at a source that has a time."""
-        place = source.path
-        text = self._view.all(place.segment, place.parent)[0].get(
-            place.field, place.component or 1, place.repetition, place.subcomponent or 1
-        )
-        return convert.timestamp(text, self._zone)[0]
 
     def _note(self, section: str, keyword: str, value: Any, source: Source | None) -> None:
         """Leave a note of where a value comes from, if somebody asked."""
@@ -134,9 +126,11 @@ class Reader:
         chosen = segments if attribute.multiple else segments[:1]
         found = [repetition for segment in chosen for repetition in segment.repetitions(source.path.field)]
         first = source.path.repetition - 1
-        picks = first == 0 and attribute.keyword != _ISSUER and self._profile.drops_others(attribute.keyword)
-        one = source.path.component and not attribute.multiple and not picks
-        return found[first : first + 1] if one else found[first:]
+        if not source.path.component or attribute.multiple:
+            return found[first:]
+        if len(found) > 1 and not first and attribute.keyword != _ISSUER:
+            return found if self._profile.drops_others(attribute.keyword) else found[:1]
+        return found[first : first + 1]
 
     def _unusable(self, attribute: Attribute, source: Source) -> None:
         severity = "E" if attribute.keyword in _STRICT else "W"
@@ -169,7 +163,8 @@ class Reader:
             if attribute.vr == "DA":
                 return self._date(attribute, found[0])
             if attribute.vr == "TM":
-                return convert.timestamp(found[0], self._zone)[1] or None
+                day, clock = convert.timestamp(found[0], self._zone)
+                return clock if clock and self._day in ("", day) else None
             return self._text(attribute, source, found)
         except convert.Unusable:
             self._unusable(attribute, source)
@@ -236,6 +231,8 @@ class Reader:
         repetitions = segments[0].repetitions(source.path.field)
         if source.path.field == 3:
             repetitions = repetitions[1:]
+        if not repetitions:
+            return []
         primary = next(iter(self._view.all("PID")), segments[0]).repetitions(3)[:1]
         own = convert.other_id(primary[0]) if primary else None
         items = [convert.other_id(r) for r in repetitions]
@@ -247,8 +244,10 @@ class Reader:
         if not repetitions:
             return None
         component = source.path.component or 1
-        if DELETE in (repetitions[0].text, repetitions[0].get(4 if source.kind == "CXQ" else component)):
-            return []
+        if DELETE in repetitions[0].text:
+            named = 4 if source.kind == "CXQ" else component
+            if DELETE in (repetitions[0].text, repetitions[0].get(named)):
+                return []
         if source.kind == "CXQ":
             item = convert.issuer_qualifiers(repetitions[0])
         elif source.kind == "HD":

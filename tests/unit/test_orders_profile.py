@@ -270,7 +270,8 @@ def test_every_ambulatory_status_counts(statuses: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "time"), [("202603141530", "000000"), ("202603121530", "153000"), ("20260312", "000000")]
+    ("other", "time"),
+    [("202603141530", "000000"), ("~^^^202603141530", "000000"), ("202603121530", "153000"), ("20260312", "000000")],
 )
 def test_a_time_is_not_that_of_another_day(other: str, time: str) -> None:
     found = step(profile.built_in(), PID, "ORC|NW|P1|||||^^^20260312", f"{obr()}|||^^^{other}")

@@ -85,9 +85,10 @@ def _count(text: bytes) -> int:
 def answer(file: File, acknowledgements: Sequence[Sequence[bytes]], *, token: UUID, at: datetime) -> bytes:
     """A batch of acknowledgements for each batch, in a file if they came in one; empty if nobody wants an answer.
 
-    A batch that does not count its messages rightly is told so in BTS-2.
+    Who sends no message wants to know that none came. A batch that does not count its messages rightly is told so in
+    BTS-2.
     """
-    if not any(acknowledgements):
+    if file.messages and not any(acknowledgements):
         return b""
     out: list[bytes] = [_line("FHS", file.header, token, at)] if file.header else []
     for number, (batch, messages) in enumerate(zip(file.batches, acknowledgements, strict=True), 1):

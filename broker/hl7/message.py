@@ -98,12 +98,24 @@ class Repetition:
             text = _part(text, self.separators.subcomponent, subcomponent)
         return unescape(text, self.separators, self.codec)
 
+    def whole(self) -> str:
+        """Unescaped value with its separators, without components that are two quotes."""
+        if DELETE not in self.text or self.text == DELETE:
+            return self.get()
+        mark = self.separators.component
+        return mark.join(undeleted(part) for part in self.components()).rstrip(mark)
+
     def components(self, component: int = 0) -> tuple[str, ...]:
         """All components, or the subcomponents of one component, unescaped."""
         text, separator = self.text, self.separators.component
         if component:
             text, separator = _part(text, separator, component), self.separators.subcomponent
         return tuple(unescape(part, self.separators, self.codec) for part in text.split(separator))
+
+
+def undeleted(text: str) -> str:
+    """A part of a value, empty if it is two quotes: what is deleted in the part is not there in the whole."""
+    return "" if DELETE in text and text.strip() == DELETE else text
 
 
 def _part(text: str, separator: str, number: int) -> str:
@@ -188,8 +200,8 @@ class Segments:
     def at(self, where: str | Path) -> str:
         """Location of a path for ERR-2, whether the segment is there or not."""
         place = path(where) if isinstance(where, str) else where
-        segment = self.first(place.segment)
-        return segment.at(place.field) if segment else f"{place.segment}^1^{place.field}"
+        found = self.all(place.segment, place.parent)
+        return found[0].at(place.field) if found else f"{place.segment}^1^{place.field}"
 
     def groups(self, start: str, alone: str = "") -> tuple[Segments, list[Segments]]:
         """What stands before the first `start`, and runs that begin with one.

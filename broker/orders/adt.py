@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
 
-from broker.hl7.message import DELETE, Message, Repetition, Segments
+from broker.hl7.message import DELETE, Message, Repetition, Segments, undeleted
 from broker.orders import patients
 from broker.orders.convert import Unusable, instant, text
 from broker.orders.identifiers import by_authority
@@ -76,7 +76,7 @@ class _Reading:
         except Unusable:
             self.findings.add(location, "102", "Value cannot be used")
             return EntityId()
-        return EntityId(number, text(repetition.get(4, 1) or repetition.get(4, 2), "LO"))
+        return EntityId(number, text(undeleted(repetition.get(4, 1)) or undeleted(repetition.get(4, 2)), "LO"))
 
 
 def _recorded(message: Message, zone: tzinfo) -> str:

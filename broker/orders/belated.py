@@ -50,7 +50,8 @@ def _link(
             steps.append(made.step)
     if not steps:
         return []
-    codes = performing.follow(connection, steps, row, "late-order", write, context)
+    # the sender of the order knows nothing of it: that it begins or ends was done by a modality, not by this message
+    codes = performing.follow(connection, steps, row, "late-order", write, replace(context, sender=None))
     linking = match.summary((link.step, link.reason) for link in mpps.links(connection, row))
     attention = one.attention if one.attention not in {match.UNSCHEDULED, match.PARTLY} else ""
     mpps.save(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING
 
-from broker.hl7.message import DELETE, Repetition
+from broker.hl7.message import DELETE, Repetition, undeleted
 from broker.orders.values import Document
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def pieces(value: str, vr: str) -> list[str]:
 
 def coded_text(repetition: Repetition, first: int) -> str:
     """Text of a coded element (CE, CWE) whose code is component `first`; its code without one."""
-    return repetition.get(first + 1) or repetition.get(first)
+    return undeleted(repetition.get(first + 1)) or repetition.get(first)
 
 
 def code_item(repetition: Repetition, first: int, profile: Profile) -> Document | None:
@@ -115,17 +115,17 @@ def code_item(repetition: Repetition, first: int, profile: Profile) -> Document 
     code = repetition.get(first).translate(_BREAK).strip()
     if not code or code == DELETE:
         return None
-    scheme = str(profile.mapped("CodingSchemeDesignator", repetition.get(first + 2).strip()))
+    scheme = str(profile.mapped("CodingSchemeDesignator", undeleted(repetition.get(first + 2)).strip()))
     return {
         "CodeValue" if len(code) <= 16 else "LongCodeValue": code,
         "CodingSchemeDesignator": text(scheme, "SH"),
-        "CodeMeaning": text(repetition.get(first + 1) or code, "LO"),
+        "CodeMeaning": text(undeleted(repetition.get(first + 1)) or code, "LO"),
     }
 
 
 def issuer(parts: Sequence[str]) -> Document:
     """Item of an issuer sequence from namespace, universal id, universal id type (HD, and EI from component 2)."""
-    namespace, universal, kind = (part.strip() for part in (*parts[:3], *[""] * (3 - len(parts[:3]))))
+    namespace, universal, kind = (undeleted(part).strip() for part in (*parts[:3], *[""] * (3 - len(parts[:3]))))
     item = {"LocalNamespaceEntityID": namespace, "UniversalEntityID": universal}
     if universal and kind:
         item["UniversalEntityIDType"] = kind
@@ -136,7 +136,7 @@ def issuer_qualifiers(repetition: Repetition) -> Document:
     """Item of Issuer of Patient ID Qualifiers Sequence from a CX (PS3.3 table 10-18)."""
     item = issuer(repetition.components(4))
     item.pop("LocalNamespaceEntityID", None)
-    kind = repetition.get(5).strip()
+    kind = undeleted(repetition.get(5)).strip()
     if kind and item:
         item["IdentifierTypeCode"] = text(kind, "CS")
     return item
@@ -148,7 +148,7 @@ def other_id(repetition: Repetition) -> Document | None:
     if not number or number == DELETE:
         return None
     item = {"PatientID": text(number, "LO"), "TypeOfPatientID": "TEXT"}
-    authority = repetition.get(4, 1).strip() or repetition.get(4, 2).strip()
+    authority = undeleted(repetition.get(4, 1)).strip() or undeleted(repetition.get(4, 2)).strip()
     if authority:
         item["IssuerOfPatientID"] = text(authority, "LO")
     return item

@@ -70,7 +70,8 @@ class _Reading:
 
     def _add(self, path: str, code: str, text: str) -> None:
         if len(self.findings) < 100:
-            self.findings.append(Finding(path, code, text))
+            told = path.encode("utf-8", "replace").decode()  # names of members are those of the document
+            self.findings.append(Finding(told, code, text))
 
     def _missing(self, path: str) -> None:
         if not any(finding.location == path for finding in self.findings):
@@ -89,6 +90,8 @@ class _Reading:
         return []
 
     def _procedures(self, given: Any) -> tuple[ProcedureChange, ...]:
+        if isinstance(given, list) and len(given) > MAX_STEPS:
+            self._add("procedures", "102", f"at most {MAX_STEPS} procedures in one order")
         procedures = [
             self._procedure(one, f"procedures/{number}")
             for number, one in enumerate(self._list(given, "procedures")[:MAX_STEPS])

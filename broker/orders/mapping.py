@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
-from broker.hl7.message import DELETE, Message, Segments
+from broker.hl7.message import DELETE, Message, Segments, undeleted
 from broker.orders import lifecycle, stations
 from broker.orders.identifiers import by_authority
 from broker.orders.lifecycle import Action
@@ -31,6 +31,8 @@ from broker.orders.values import (
 )
 
 MAX_STEPS = 256
+_WHAT = ("RequestedProcedureDescription", "RequestedProcedureCodeSequence")
+_CODED = ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2")  # says it too, whatever the mapping makes of it
 _NUMBERS = ("FillerOrderNumberImagingServiceRequest", "OrderFillerIdentifierSequence")
 
 
@@ -181,8 +183,6 @@ def _check(group: _Group, findings: Findings) -> None:
                 findings.add(view.at(f"ORC-{number}"), "101", "A number is assigned: both order numbers are needed")
     if len(view.all("TQ1")) > 1:
         findings.add("TQ1^2", "0", "Only the first timing of an order is used", "W")
-    if group.writes and not any(view.get(path).strip() for path in ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2")):
-        findings.add(view.at("OBR-4"), "101", "Requested procedure is missing")
 
 
 def entity(view: Segments, field: int) -> EntityId:
@@ -190,8 +190,8 @@ def entity(view: Segments, field: int) -> EntityId:
     for segment in ("ORC", "OBR"):
         number = view.get(f"{segment}-{field}.1").strip()
         if number and number != DELETE:
-            issuer = view.get(f"{segment}-{field}.2").strip() or view.get(f"{segment}-{field}.3").strip()
-            return EntityId(number, issuer)
+            issuers = (undeleted(view.get(f"{segment}-{field}.{part}")).strip() for part in (2, 3))
+            return EntityId(number, next(filter(None, issuers), ""))
     return EntityId()
 
 
@@ -201,7 +201,7 @@ def _parent(view: Segments) -> OrderKeys | None:
     if orc is None:
         return None
     placer, filler = (
-        EntityId(orc.get(8, part, subcomponent=1).strip(), orc.get(8, part, subcomponent=2).strip()) for part in (1, 2)
+        EntityId(*(undeleted(orc.get(8, part, subcomponent=below)).strip() for below in (1, 2))) for part in (1, 2)
     )
     return OrderKeys(placer, filler) if placer.number or filler.number else None
 
@@ -211,6 +211,9 @@ def _procedure(
 ) -> ProcedureChange:
     reader = Reader(view, profile, zone, findings)
     attributes = reader.section("procedure")
+    told = any(map(attributes.get, _WHAT)) or any(undeleted(view.get(path)).strip() for path in _CODED)
+    if group.writes and not told:
+        findings.add(view.at("OBR-4"), "101", "Requested procedure is missing")
     step = reader.section("step") if group.writes else _identified(reader, profile)
     if group.writes:
         step = _placed(step, {**around, **attributes}, view, group, profile)
@@ -222,7 +225,7 @@ def _procedure(
         findings.add(reader.where("step", "Modality"), "101", "Modality is missing")
     if step.get("ScheduledProcedureStepStartDate"):
         # a date alone is a start at midnight: the time is type 1 in an answer
-        step.setdefault("ScheduledProcedureStepStartTime", "000000")
+        step["ScheduledProcedureStepStartTime"] = step.get("ScheduledProcedureStepStartTime") or "000000"
         _check_start(step, reader.where("step", "ScheduledProcedureStepStartDate"), zone, findings)
     else:
         step.pop("ScheduledProcedureStepStartDate", None)
@@ -299,7 +302,12 @@ def _joined(one: OrderChange, other: OrderChange, findings: Findings) -> OrderCh
     procedures = one.procedures
     for procedure in other.procedures:
         procedures = _with_procedure(procedures, procedure, findings)
-    return replace(one, procedures=procedures, accession=one.accession or other.accession)
+    return replace(
+        one, procedures=procedures, accession=one.accession or other.accession,
+        placer=one.placer if one.placer.number else other.placer,
+        filler=one.filler if one.filler.number else other.filler,
+        visit={**other.visit, **one.visit}, request={**other.request, **one.request},
+    )  # fmt: skip
 
 
 def _with_procedure(
@@ -310,7 +318,8 @@ def _with_procedure(
         if other.requested_procedure_id == added.requested_procedure_id:
             if other.study_instance_uid != added.study_instance_uid:
                 findings.add(added.uid_location, "102", "Study Instance UID differs within one requested procedure")
-            joined = replace(other, steps=_with_step(other.steps, added.steps[0]))
+            attributes = {**added.attributes, **other.attributes}
+            joined = replace(other, attributes=attributes, steps=_with_step(other.steps, added.steps[0]))
             return (*before[:index], joined, *before[index + 1 :])
     return (*before, added)
 
@@ -321,8 +330,8 @@ def _with_step(before: tuple[StepChange, ...], added: StepChange) -> tuple[StepC
             keyword = "ScheduledProtocolCodeSequence"
             codes = [*other.attributes.get(keyword, [])]
             codes += [item for item in added.attributes.get(keyword, []) if item not in codes]
-            attributes = {**other.attributes, keyword: codes} if codes else other.attributes
-            joined = replace(other, attributes=attributes)
+            attributes = {**added.attributes, **other.attributes, **({keyword: codes} if codes else {})}
+            joined = replace(other, attributes=attributes, stations=other.stations or added.stations)
             return (*before[:index], joined, *before[index + 1 :])
     return (*before, added)
 

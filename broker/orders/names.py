@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from broker.hl7.message import Repetition
+from broker.hl7.message import Repetition, undeleted
 
 GROUP = 64  # characters of one component group of PN
 _GROUPS = "AIP"
@@ -26,7 +26,7 @@ def fold(name: str) -> str:
 def from_components(parts: Sequence[str]) -> str:
     """One group of PN from family, given, middle, suffix, prefix, degree (the order of HL7)."""
     family, given, middle, suffix, prefix, degree = (
-        " ".join(part.translate(_BREAK).split()) for part in (*parts[:6], *[""] * (6 - len(parts[:6])))
+        " ".join(undeleted(part).translate(_BREAK).split()) for part in (*parts[:6], *[""] * (6 - len(parts[:6])))
     )
     # DICOM: family, given, middle, prefix, suffix
     group = "^".join((family, given, middle, prefix, " ".join(part for part in (suffix, degree) if part)))
@@ -44,10 +44,10 @@ def _grouped(repetitions: Sequence[Repetition], first: int, kind: int, form: int
     named = [r for r in repetitions if r.text]
     if not named:
         return ""
-    wanted = named[0].get(kind)
+    wanted = undeleted(named[0].get(kind))
     for repetition in named:
-        letter = repetition.get(form) or "A"
-        if letter in _GROUPS and letter not in groups and repetition.get(kind) == wanted:
+        letter = undeleted(repetition.get(form)) or "A"
+        if letter in _GROUPS and letter not in groups and undeleted(repetition.get(kind)) == wanted:
             groups[letter] = from_components(_six(repetition, first))
     if not groups:  # a representation code of another table
         groups["A"] = from_components(_six(named[0], first))

@@ -25,6 +25,8 @@ from broker.orders.values import (
     merged,
 )
 
+_START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
+_END = ("ScheduledProcedureStepEndDate", "ScheduledProcedureStepEndTime")
 _AHEAD = 86_400  # seconds: a time of a message further in our future is a mistake and must not make others look old
 
 
@@ -118,6 +120,12 @@ def study_candidates(change: OrderChange, procedure: ProcedureChange, accession:
     return identifiers.study_from_accession(accession, issuer, procedure.requested_procedure_id, number)
 
 
+def _ends_too_early(attributes: Document) -> bool:
+    """Whether a step would end before it starts, as one does whose start alone is moved."""
+    start, end = ([attributes.get(keyword, "") for keyword in pair] for pair in (_START, _END))
+    return bool(end[0]) and [end[0], end[1] or "235959"] < start
+
+
 class _Writing:
     """Creates or updates an order; collects findings on the way."""
 
@@ -183,6 +191,7 @@ class _Writing:
             index = self._match(change, stored, taken)
             old = stored[index] if index is not None else None
             used = {p.requested_procedure_id for i, p in enumerate(result) if i != index}
+            used |= {other.requested_procedure_id for other in self._change.procedures if other is not change}
             procedure = self._procedure(change, old, accession, used)
             if index is None:
                 result.append(procedure)
@@ -294,6 +303,11 @@ class _Writing:
             attributes["ScheduledProcedureStepStartTime"] = now.received[8:]
             text = "Start is missing: the time of receipt is used"
             self._findings.append(Finding(change.start_location, "101", text, "W"))
+        if _ends_too_early(attributes):
+            if change.attributes.get(_END[0]):
+                text = "End is before the start and is left out"
+                self._findings.append(Finding(change.start_location, "102", text, "W"))
+            attributes = {keyword: value for keyword, value in attributes.items() if keyword not in _END}
         if not attributes.get("Modality"):
             self._findings.append(Finding(change.modality_location, "101", "Modality is missing"))
         before = old.attributes if old else change.defaults

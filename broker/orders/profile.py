@@ -98,6 +98,10 @@ class Profile:
             return text
         return table.get(text.upper(), table.get("*", text))
 
+    def drops_others(self, keyword: str) -> bool:
+        """Whether the keyword has a table that gives nothing for values it does not know."""
+        return self.values.get(keyword, {}).get("*") == ""
+
 
 def _source(text: str) -> Source:
     where, _, kind = text.partition(":")

@@ -20,6 +20,7 @@ _STRICT = convert.EXACT | {
 
 
 _ISSUER = "IssuerOfPatientID"
+_MOMENTS = frozenset({"DA", "TM"})
 
 
 class Findings:
@@ -42,6 +43,7 @@ class Reader:
 
     def __init__(self, view: Segments, profile: Profile, zone: tzinfo, findings: Findings) -> None:
         self._view, self._profile, self._zone, self._findings = view, profile, zone, findings
+        self._day = ""  # of which a time must be
         self._special: dict[str, Callable[[Attribute, Source, list[Segment]], Any]] = {
             "XPN": self._names,
             "XCN": self._names,
@@ -61,10 +63,14 @@ class Reader:
         """Attributes of a section; absent ones are left out, deleted ones are empty.
 
         An issuer of patient identifiers that is left out has its default value at once: it is part of the identifier.
+        A time is one of the date beside it: of another day, or of the date before, it is none.
         """
         result: Document = {}
         for attribute in self._profile.sections[name]:
+            self._day = result.get(attribute.keyword.replace("Time", "Date"), "") if attribute.vr == "TM" else ""
             value, source = self._found(attribute)
+            if value is None and self._day:
+                value = ""
             if value is None and attribute.keyword == _ISSUER:
                 value = self._profile.defaults.get(name, {}).get(_ISSUER)
             if value is not None:
@@ -114,12 +120,17 @@ class Reader:
         """What a source offers: the first segment, all of them for attributes with several values.
 
         Of a field alone all repetitions, of a part of it only one for attributes with one value: a part that is empty
-        there must not come from another repetition (the issuer of another identifier).
+        there must not come from another repetition (the issuer of another identifier). A value table that knows some
+        values and drops all others picks its own out of all repetitions (one of several ambulatory statuses).
         """
         chosen = segments if attribute.multiple else segments[:1]
         found = [repetition for segment in chosen for repetition in segment.repetitions(source.path.field)]
         first = source.path.repetition - 1
-        return found[first : first + 1] if source.path.component and not attribute.multiple else found[first:]
+        if not source.path.component or attribute.multiple:
+            return found[first:]
+        if len(found) > 1 and not first and attribute.keyword != _ISSUER:
+            return found if self._profile.drops_others(attribute.keyword) else found[:1]
+        return found[first : first + 1]
 
     def _unusable(self, attribute: Attribute, source: Source) -> None:
         severity = "E" if attribute.keyword in _STRICT else "W"
@@ -128,7 +139,13 @@ class Reader:
 
     def _plain(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
         path = source.path
-        found = [r.get(path.component, path.subcomponent) for r in self._repetitions(attribute, source, segments)]
+        repetitions = self._repetitions(attribute, source, segments)
+        if attribute.vr in _MOMENTS:  # a TS may say in a part of its own how precise it is (HL7 2.5.1 §2.A.77)
+            found = [r.get(path.component or 1, path.subcomponent or 1) for r in repetitions]
+        elif path.component:
+            found = [r.get(path.component, path.subcomponent) for r in repetitions]
+        else:
+            found = [r.whole() for r in repetitions]
         return self._from_texts(attribute, source, found)
 
     def _texts(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
@@ -146,8 +163,9 @@ class Reader:
             if attribute.vr == "DA":
                 return self._date(attribute, found[0])
             if attribute.vr == "TM":
-                return convert.timestamp(found[0], self._zone)[1] or None
-            return self._text(attribute, found)
+                day, clock = convert.timestamp(found[0], self._zone)
+                return clock if clock and self._day in ("", day) else None
+            return self._text(attribute, source, found)
         except convert.Unusable:
             self._unusable(attribute, source)
             return None
@@ -157,7 +175,7 @@ class Reader:
             return convert.date(text) or None
         return convert.timestamp(text, self._zone)[0] or None
 
-    def _text(self, attribute: Attribute, found: list[str]) -> Any:
+    def _text(self, attribute: Attribute, source: Source, found: list[str]) -> Any:
         keyword, vr = attribute.keyword, attribute.vr
         exact = keyword in convert.EXACT
         if keyword in self._profile.values:
@@ -165,17 +183,23 @@ class Reader:
             value = next((entry for entry in mapped if entry != ""), "")
             return value if isinstance(value, int) else convert.text(value, vr)
         if not attribute.multiple:
-            return convert.text(found[0], vr, exact=exact) or None
+            return self._whole(attribute, source, found[0], exact=exact) or None
         if exact:
             return list(dict.fromkeys(convert.text(text, vr, exact=True) for text in found)) or None
         return [piece for text in found for piece in convert.pieces(text, vr)] or None
+
+    def _whole(self, attribute: Attribute, source: Source, text: str, *, exact: bool = False) -> str:
+        """A text; that it is cut is told to who sent it."""
+        if not exact and len(text.strip()) > convert.LENGTH.get(attribute.vr, 64):
+            self._findings.add(self._view.at(source.path), "102", "Value is too long and is cut", "W")
+        return convert.text(text, attribute.vr, exact=exact)
 
     def _notes(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
         """Free text: a line for each repetition and segment."""
         lines = [r.get() for segment in segments for r in segment.repetitions(source.path.field)]
         if lines == [DELETE]:
             return ""
-        return convert.text("\r\n".join(lines), attribute.vr) or None
+        return self._whole(attribute, source, "\r\n".join(lines)) or None
 
     def _names(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
         repetitions = [r for r in self._repetitions(attribute, source, segments) if r.text]
@@ -207,16 +231,23 @@ class Reader:
         repetitions = segments[0].repetitions(source.path.field)
         if source.path.field == 3:
             repetitions = repetitions[1:]
-        primary = self._view.get("PID-3.1").strip()
+        if not repetitions:
+            return []
+        primary = next(iter(self._view.all("PID")), segments[0]).repetitions(3)[:1]
+        own = convert.other_id(primary[0]) if primary else None
         items = [convert.other_id(r) for r in repetitions]
-        # old senders repeat PID-3 in PID-2
-        return [item for item in items if item and (item["PatientID"] != primary or "IssuerOfPatientID" in item)]
+        # senders repeat PID-3 in PID-2, old ones without its authority
+        return [item for item in items if item and not (own and item.items() <= own.items())]
 
     def _issuer(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
         repetitions = segments[0].repetitions(source.path.field)
         if not repetitions:
             return None
         component = source.path.component or 1
+        if DELETE in repetitions[0].text:
+            named = 4 if source.kind == "CXQ" else component
+            if DELETE in (repetitions[0].text, repetitions[0].get(named)):
+                return []
         if source.kind == "CXQ":
             item = convert.issuer_qualifiers(repetitions[0])
         elif source.kind == "HD":

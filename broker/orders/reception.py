@@ -27,6 +27,9 @@ CONVERTERS: Mapping[str, Mapping[str, Converter]] = {
     "SIU": dict.fromkeys(siu.EVENTS, siu.convert),
 }
 
+# repeats are looked for by sender and control id in an index, which cannot hold everything that a message can
+MAX_CONTROL_ID = 199  # characters (HL7 2.7 §2.14.9.10)
+MAX_PARTY = 227  # characters of MSH-3 and MSH-4 (HL7 2.5.1 §2.15.9.3)
 _NAMES = {
     3: "Sending application", 4: "Sending facility", 5: "Receiving application", 6: "Receiving facility",
     7: "Date/time of message",
@@ -63,6 +66,8 @@ def check(header: Header, interface: Interface) -> tuple[str, Finding | None]:
     """What is wrong with MSH: AE or AR and the finding, or nothing."""
     if not header.control_id.strip():
         return "AE", Finding("MSH^1^10", "101", "Message control id is missing")
+    if len(header.control_id) > MAX_CONTROL_ID:
+        return "AE", Finding("MSH^1^10", "102", "Message control id is too long")
     return _kind(header, interface) or _parties(header, interface) or ("", None)
 
 
@@ -85,6 +90,9 @@ def _parties(header: Header, interface: Interface) -> tuple[str, Finding] | None
     for number, name in _NAMES.items():
         if not header.get(number).strip() and f"MSH-{number}" not in interface.optional_fields:
             return "AE", Finding(f"MSH^1^{number}", "101", f"{name} is missing")
+    for number in (3, 4):
+        if len(header.get(number)) > MAX_PARTY:
+            return "AE", Finding(f"MSH^1^{number}", "102", f"{_NAMES[number]} is too long")
     application, facility = header.get(5, 1), header.get(6, 1)
     if interface.receiving and not interface.receiving & {application, f"{application}|{facility}"}:
         return "AR", Finding("MSH^1^5", "103", "Receiving application or facility is another one")

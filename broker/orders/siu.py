@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
-from broker.hl7.message import DELETE, Message, Segment, Segments
+from broker.hl7.message import DELETE, Message, Segment, Segments, undeleted
 from broker.orders import mapping
 from broker.orders.appointments import END, START, AppointmentChange, Asked, Slot
+from broker.orders.convert import LENGTH
 from broker.orders.identifiers import by_authority
 from broker.orders.moments import span
 from broker.orders.profile import Profile
@@ -109,7 +110,7 @@ def _changes(
     source: _Source, event: str, asked: Asked, slots: list[Slot], views: list[Segments]
 ) -> Iterator[AppointmentChange]:
     message, profile = source.message, source.profile
-    number = message.get("SCH-2.1").strip() or message.get("SCH-1.1").strip()
+    number = undeleted(message.get("SCH-2.1")).strip() or undeleted(message.get("SCH-1.1")).strip()
     creates = profile.policy.unknown_appointment == "create" and asked is Asked.BOOK
     patient = _patient(source, source.findings if creates else Findings())
     orders, guessed = _orders(source)
@@ -123,7 +124,7 @@ def _changes(
         yield AppointmentChange(
             event=event,
             asked=asked,
-            number="" if number == DELETE else number,
+            number=number,
             keys=keys,
             patient=patient,
             slots=tuple(slots[one]),
@@ -141,7 +142,7 @@ def _orders(source: _Source) -> tuple[list[OrderKeys], bool]:
     Before v2.4 there is no SCH-26, and senders put order numbers into the appointment numbers.
     """
     for placer, filler, guessed in ((26, 27, False), (1, 2, True)):
-        placers, fillers = _entities(source.message, placer), _entities(source.message, filler)
+        placers, fillers = _entities(source, placer), _entities(source, filler)
         pairs = [
             OrderKeys(*(part[index] if index < len(part) else EntityId() for part in (placers, fillers)))
             for index in range(max(len(placers), len(fillers)))
@@ -153,13 +154,15 @@ def _orders(source: _Source) -> tuple[list[OrderKeys], bool]:
     return [], False
 
 
-def _entities(message: Message, field: int) -> list[EntityId]:
-    segment = message.first("SCH")
+def _entities(source: _Source, field: int) -> list[EntityId]:
+    segment = source.message.first("SCH")
     found = []
     for repetition in segment.repetitions(field) if segment else ():
-        number = repetition.get(1).strip()
-        issuer = repetition.get(2).strip() or repetition.get(3).strip()
-        found.append(EntityId() if number == DELETE else EntityId(number, issuer if number else ""))
+        number, namespace, universal = (undeleted(repetition.get(part)).strip() for part in (1, 2, 3))
+        if len(number) > LENGTH["LO"]:
+            source.findings.add(f"SCH^1^{field}", "102", "Value cannot be used")
+            number = ""
+        found.append(EntityId(number, (namespace or universal) if number else ""))
     return found
 
 

@@ -145,7 +145,9 @@ class Broker:
         subscribers = self.directory.subscribers()
         fresh = partial(self._imaging.write_behind, everything=True)
         return [
-            mapping_routes(MappingDesk(database, self.mappings, settings.zone(), settings.worklist.default_station)),
+            mapping_routes(
+                MappingDesk(database, self.mappings, settings.zone(), settings.worklist.default_station, subscribers)
+            ),
             hold_routes(HoldDesk(database, wake)),
             mpps_routes(
                 PerformedStepDesk(

@@ -20,6 +20,7 @@ from broker.orders.profile import DEFAULT, Profile
 from broker.orders.profile_book import ProfileBook
 from broker.service import mappings, replay
 from broker.service.mappings import ExamplesFailed, Mappings, Texts
+from broker.site.nodes import Node
 from broker.store.database import Database
 from broker.store.messages import Selection
 
@@ -27,7 +28,12 @@ from broker.store.messages import Selection
 class MappingDesk:
     """`admin.mappings.Desk` on a database."""
 
-    def __init__(self, database: Database, published: Mappings, zone: ZoneInfo, default_station: str) -> None:
+    def __init__(
+        self, database: Database, published: Mappings, zone: ZoneInfo, default_station: str,
+        subscribers: tuple[Node, ...] = (),
+    ) -> None:  # fmt: skip
+        """`subscribers` are the nodes that may want to hear of changes of status."""
+        self._subscribers = subscribers
         self._database = database
         self._mappings = published
         self._zone = zone
@@ -81,7 +87,9 @@ class MappingDesk:
         selection = Selection(
             tuple(body.rows), body.since, body.until, body.sender, body.message_type, body.answer_code, body.limit
         )
-        bench = replay.Bench(profiles, self._zone, self._default_station, f"replay:{actor}")
+        bench = replay.Bench(
+            profiles, self._zone, self._default_station, f"replay:{actor}", subscribers=self._subscribers
+        )
         done = replay.replay(self._database, selection, bench, write=body.write)
         return [views.ReplayedView.model_validate(asdict(one)) for one in done]
 

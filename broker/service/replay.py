@@ -23,6 +23,7 @@ from broker.orders.profile import Profile
 from broker.orders.reception import Examined
 from broker.orders.story import Context
 from broker.orders.values import Change, Document, OrderChange
+from broker.site.nodes import Node
 from broker.store import messages, orders_read
 from broker.store.database import Database
 from broker.store.engine import savepoint
@@ -60,13 +61,14 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """By what messages are run again, and in whose name."""
+    """By what messages are run again, and in whose name; `subscribers` may want to hear of changes of status."""
 
     profiles: Profiles
     zone: ZoneInfo
     default_station: str
     actor: str
     started: float = field(default_factory=time.time)  # s since the epoch
+    subscribers: tuple[Node, ...] = ()
 
 
 def replay(
@@ -111,7 +113,10 @@ def _again(connection: Connection, stored: Stored, bench: Bench, at: datetime, *
     differences: tuple[Difference, ...] = ()
     new_steps = 0
     if examined is not None and not code:
-        context = Context(uuid4(), at.astimezone(bench.zone), bench.default_station, f"hl7:{stored.sender}")
+        context = Context(
+            uuid4(), at.astimezone(bench.zone), bench.default_station, f"hl7:{stored.sender}",
+            sender=(examined.header.get(3, 1), examined.header.get(4, 1)), subscribers=bench.subscribers,
+        )  # fmt: skip
         more, applied, differences, new_steps = _apply(connection, examined, context, stored, bench, keep=keep)
         findings += more
         code = "AA" if applied else "AE"

@@ -61,9 +61,10 @@ class House:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.now = NOW
+        self.subscribers = (RIS,)
 
     def context(self) -> Context:
-        return Context(uuid4(), self.now, "UNASSIGNED", "dicom:CT01", subscribers=(RIS,))
+        return Context(uuid4(), self.now, "UNASSIGNED", "dicom:CT01", subscribers=self.subscribers)
 
     def order(self, *numbers: int, change: Callable[[str], str] = str, **more: Any) -> None:
         for number in numbers:
@@ -319,6 +320,15 @@ def test_an_order_that_comes_later_for_a_device_that_mixes_its_numbers_up(house:
     house.create("1.2.1", unscheduled(ScheduledProcedureStepID="SPS1", **keys))
     house.order(1)
     assert (house.links("1.2.1"), house.statuses()) == ([(1, "late:step+swapped")], ["STARTED"])
+
+
+def test_the_ris_whose_order_comes_later_is_told_what_the_modality_did(house: House) -> None:
+    assert RIS.feedback is not None
+    house.subscribers = (replace(RIS, feedback=RIS.feedback.model_copy(update={"echo": False})),)
+    house.create("1.2.1", unscheduled("2.999.7.1"))
+    house.change("1.2.1", final())
+    house.order(1)
+    assert house.told() == ["1 completed CM"]
 
 
 def test_an_order_of_another_patient_that_comes_later_is_not_linked(house: House) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from concurrent.futures import wait
 from pathlib import Path
 from types import ModuleType
@@ -250,3 +251,36 @@ def test_no_statement_of_intake_scans_a_table(module: ModuleType, tmp_path: Path
     database.close()
     assert not [plan for plan in found if plan.startswith("SCAN") and plan != "SCAN CONSTANT ROW"]
     assert found or module is events
+
+
+@pytest.mark.parametrize(("old", "field"), [("|RIS|", 3), ("|SITE|", 4), ("|long|", 10)])
+def test_names_and_ids_too_long_for_an_index_are_refused_not_tried_for_ever(
+    database: Database, old: str, field: int
+) -> None:
+    long = "".join(f"{number:x}" for number in range(3000))
+    outcome = take(database, orm("long").replace(old.encode(), f"|{long}|".encode()))
+    assert outcome.code == "AE"
+    assert f"ERR||MSH^1^{field}|102^".encode() in outcome.answer
+    assert database.read(counts).result()["message"] == 1
+
+
+def test_an_identifier_made_for_one_procedure_is_not_that_of_another(database: Database) -> None:
+    raw = orm("1").replace(b"ORM^O01", b"OMI^O23") + b"IPC|A1||2.999.1|S1|CT\rIPC|A1|A1|2.999.2|S2|MR\r"
+    assert take(database, raw).code == "AA"
+    made, given = (str(step["requested_procedure_id"]) for step in database.read(steps).result())
+    assert made.startswith("RP")
+    assert given == "A1"
+
+
+def test_an_end_before_the_start_is_no_end(database: Database) -> None:
+    def shown() -> tuple[object, ...]:
+        item = json.loads(str(database.read(steps).result()[0]["answer"]))["ScheduledProcedureStepSequence"][0]
+        return tuple(item.get(f"ScheduledProcedureStep{name}") for name in ("StartDate", "EndDate", "EndTime"))
+
+    timed = orm("1").replace(b"20260312100000", b"20260312100000^20260312103000")
+    assert take(database, timed).findings == 0
+    assert shown() == ("20260312", "20260312", "103000")
+    moved = take(database, orm("2", "XO").replace(b"20260312100000", b"20260313100000"))
+    assert (moved.code, moved.findings, shown()) == ("AA", 0, ("20260313", None, None))
+    early = orm("3", "XO").replace(b"20260312100000", b"20260313100000^20260313093000")
+    assert (take(database, early).findings, shown()) == (1, ("20260313", None, None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,7 @@ from broker.orders.listener import OrderDoor
 from broker.orders.profile import built_in
 from broker.orders.profile_book import ProfileBook
 from broker.service.replay import Bench, Difference, Replayed, replay
+from broker.site.nodes import parse_nodes
 from broker.store import orders_read, tables
 from broker.store.database import Database
 from broker.store.messages import Selection
@@ -163,3 +165,21 @@ def test_differences_are_told_of_a_known_clock(database: Database) -> None:
     assert Difference(0, "Modality", None, "CT") in found.differences
     step = database.read(lambda c: c.execute(select(tables.scheduled_step.c.updated_at)).scalar_one()).result()
     assert step == at.timestamp()
+
+
+def test_who_sent_the_order_is_told_of_it_as_if_it_had_been_taken_then(database: Database) -> None:
+    receive(database, order("1"), order("2", modality="CR"))
+    run(database, SPIRAL, write=True)
+    query = select(tables.service_request.c.accession, tables.service_request.c.source)
+    assert set(database.read(lambda c: [tuple(row) for row in c.execute(query)]).result()) == {
+        ("A1", "RIS|SITE"), ("A2", "RIS|SITE")
+    }  # fmt: skip
+
+
+def test_what_a_message_run_again_does_is_told_to_others(database: Database) -> None:
+    table = {"name": "his", "kind": "hl7", "application": "HIS", "host": "h", "port": 1, "roles": ["ris"]}
+    listeners = tuple(parse_nodes([table | {"feedback": {"events": ["cancelled"]}}]))
+    receive(database, order("1"), order("1", "CA"))
+    for write, jobs in ((False, 0), (True, 1)):
+        replay(database, Selection(), replace(bench(SPIRAL), subscribers=listeners), write=write)
+        assert len(database.read(everything).result()["job"]) == jobs

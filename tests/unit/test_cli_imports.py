@@ -66,6 +66,16 @@ def test_rows_with_the_same_accession_number_are_one_order() -> None:
     ]  # fmt: skip
 
 
+def test_a_row_without_the_accession_number_belongs_to_its_order_number() -> None:
+    head = "accession;order_number;patient_id;name;modality;description"
+    items = rows(
+        "A1;O1;P1;A^B;CT;x", ";O1;P1;A^B;MR;x", "A2;O1;P1;A^B;CT;x", ";O3;P1;A^B;CT;x", "A3;O3;P1;A^B;MR;x", head=head
+    )
+    assert [item.place for item in items] == ["a.csv rows 2, 3", "a.csv row 4", "a.csv rows 5, 6"]
+    found = [item.document["request"]["AccessionNumber"] for item in items if item.document]
+    assert found == ["A1", "A2", "A3"]
+
+
 @pytest.mark.parametrize(
     ("line", "error"),
     [

@@ -52,6 +52,18 @@ def test_answer() -> None:
     assert batch.answer(file, [[], []], token=TOKEN, at=AT) == b""
 
 
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [(BHS + b"BTS|0\r", ["BHS", "BTS|0"]), (FHS + b"FTS|0\r", ["FHS", "FTS|0"]),
+     (FHS + BHS + b"BTS|2\r", ["FHS", "BHS", "BTS|0|count of messages is wrong", "FTS|1"])],
+)  # fmt: skip
+def test_a_batch_of_nothing_is_answered_too(raw: bytes, expected: list[str]) -> None:
+    file = batch.read(raw)
+    assert file is not None
+    lines = batch.answer(file, [[] for _ in file.batches], token=TOKEN, at=AT).decode().split("\r")
+    assert [line if line[1:2] == "T" else line[:3] for line in lines[:-1]] == expected
+
+
 def test_refuse() -> None:
     file = batch.read(BHS + ONE + b"BTS|1\r")
     assert file is not None

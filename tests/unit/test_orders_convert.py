@@ -8,7 +8,7 @@ from broker.errors import ConfigurationError
 from broker.hl7.message import parse
 from broker.orders import convert, mapping, names, profile
 from broker.orders.identifiers import Minter, accession, requested_procedure_id
-from broker.orders.values import Conversion, merged
+from broker.orders.values import Conversion, OrderChange, merged
 
 ZONE = ZoneInfo("Europe/Zurich")
 
@@ -147,6 +147,22 @@ def test_validation(segments: tuple[str, ...], expected: set[tuple[str, str]]) -
 def test_repeated_obr_belongs_to_its_orc() -> None:
     found = converted(PID, ORC, obr(step="S1"), obr(step="S2")).changes
     assert [[step.step_id for p in order.procedures for step in p.steps] for order in found] == [["S1", "S2"]]
+
+
+def test_a_later_group_completes_what_the_first_one_leaves_out() -> None:
+    first = obr(procedure="R1", step="S1")
+    second = "OBR|2|P1|F1|C^Chest||||||||||||||A1|R1|S1||||CR|||||||^cough"
+    (order,) = converted(
+        PID, ORC, first, "ORC|NW|P1|F1^RIS", second, "NTE|1||note", "TQ1|1||||||20260312100000"
+    ).changes
+    assert isinstance(order, OrderChange)
+    assert (order.filler.number, order.filler.issuer, order.accession) == ("F1", "RIS", "A1")
+    assert order.request["FillerOrderNumberImagingServiceRequest"] == "F1"
+    (procedure,) = order.procedures
+    assert procedure.attributes["ReasonForTheRequestedProcedure"] == "cough"
+    assert procedure.attributes["RequestedProcedureComments"] == "note"
+    (step,) = procedure.steps
+    assert step.attributes["ScheduledProcedureStepStartDate"] == "20260312"
 
 
 def test_too_many_steps() -> None:

@@ -206,3 +206,18 @@ def test_the_schema_has_every_attribute_and_every_rule() -> None:
 def test_patterns_of_the_schema_are_those_that_are_checked(vr: str) -> None:
     field = validity.Field("EthnicGroup", vr, False, {})
     assert validity.PATTERNS[vr] in schema.attribute(field)["pattern"]
+
+
+def test_procedures_beyond_the_limit_are_not_left_out_in_silence() -> None:
+    found = order()
+    found["procedures"] = [
+        {"RequestedProcedureID": f"R{n}", "RequestedProcedureDescription": "x", "steps": [{"Modality": "CT"}]}
+        for n in range(257)
+    ]
+    assert convert(found)[1] == {"procedures": "at most 256 procedures in one order"}
+
+
+def test_a_name_that_no_text_can_hold_is_told_without_it() -> None:
+    found = order()
+    found["patient"]["\ud800"] = found["\ud800"] = 1
+    assert {"?", "patient/?"} <= convert(found)[1].keys()

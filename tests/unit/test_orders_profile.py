@@ -235,6 +235,84 @@ def test_a_default_may_be_deleted_by_the_message() -> None:
     assert step(wanted, PID, ORC, obr())["PatientSex"] == "O"
 
 
+# --- values -----------------------------------------------------------------------------------------------
+
+
+def test_two_quotes_in_a_part_are_no_text() -> None:
+    pid = 'PID|||1^""^""^A&""&""^""~2^^^""||DOE^J^""^""^""^""^""^""'
+    pv1 = 'PV1|1|I|CARD^""^""|||||10^DUPRE^JEAN^""|||||||||||V1^^^""'
+    orc = 'ORC|NW|P1^""|||||^^^20260312100000'
+    found = step(profile.built_in(), pid, pv1, orc, 'OBR|1|P1^""||CHEST^""^""' + "|" * 20 + "CT")
+    assert '""' not in str(found)
+    assert (found["PatientName"], found["IssuerOfPatientID"]) == ("DOE^J", "A")
+    assert (found["CurrentPatientLocation"], found["ReferringPhysicianName"]) == ("CARD", "DUPRE^JEAN")
+    assert found["RequestedProcedureDescription"] == "CHEST"
+    assert found["RequestedProcedureCodeSequence"][0]["CodingSchemeDesignator"] == "99LOCAL"
+
+
+def changes(wanted: profile.Profile, *segments: str) -> OrderChange:
+    change = mapping.convert(parse_message("\r".join((MSH, *segments)).encode()), wanted, ZONE).changes[0]
+    assert isinstance(change, OrderChange)
+    return change
+
+
+def test_two_quotes_delete_an_issuer() -> None:
+    change = changes(profile.built_in(), PID, "PV1|1" + "|" * 18 + 'V1^^^""', 'ORC|XO|P1^""', obr())
+    assert change.visit["IssuerOfAdmissionIDSequence"] == []
+    assert change.request["OrderPlacerIdentifierSequence"] == []
+    assert change.placer.issuer == ""
+
+
+@pytest.mark.parametrize("statuses", ["A2~B6", "B6~A2", "A0~B6^Pregnant~A2^Wheelchair"])
+def test_every_ambulatory_status_counts(statuses: str) -> None:
+    found = step(profile.built_in(), PID, f"PV1|1|I{'|' * 13}{statuses}", ORC, obr())
+    assert (found["PregnancyStatus"], found["SpecialNeeds"]) == (3, "Wheelchair bound")
+
+
+@pytest.mark.parametrize(
+    ("other", "time"),
+    [("202603141530", "000000"), ("~^^^202603141530", "000000"), ("202603121530", "153000"), ("20260312", "000000")],
+)
+def test_a_time_is_not_that_of_another_day(other: str, time: str) -> None:
+    found = step(profile.built_in(), PID, "ORC|NW|P1|||||^^^20260312", f"{obr()}|||^^^{other}")
+    start = found["ScheduledProcedureStepStartDate"], found["ScheduledProcedureStepStartTime"]
+    assert start == ("20260312", time)
+
+
+def test_a_new_date_without_a_time_takes_the_old_time_away() -> None:
+    change = changes(profile.built_in(), PID, "PV1|1" + "|" * 43 + "20260313", "ORC|XO|P1|||||||20260313", obr())
+    assert (change.visit["AdmittingDate"], change.visit["AdmittingTime"]) == ("20260313", "")
+    assert change.request["IssueTimeOfImagingServiceRequest"] == ""
+
+
+def test_a_time_may_say_how_precise_it_is() -> None:
+    found = step(profile.built_in(), f"{PID}||19700101^D", "ORC|NW|P1|||||^^^202603121000&M", obr())
+    assert (found["PatientBirthDate"], found["ScheduledProcedureStepStartTime"]) == ("19700101", "100000")
+
+
+def test_the_identifier_of_the_patient_is_no_other_one() -> None:
+    found = step(profile.built_in(), "PID||1^^^A|1^^^A^MR~1^^^A^PI~1^^^B||DOE^J", ORC, obr())
+    assert [(i["PatientID"], i["IssuerOfPatientID"]) for i in found["OtherPatientIDsSequence"]] == [("1", "B")]
+
+
+def test_a_text_that_is_cut_is_told() -> None:
+    segments = (PID, "NTE|1||short", ORC, f"{obr()}|||||||^{'x' * 65}", "NTE|1||" + "y" * 10241)
+    found = preview("\r".join((MSH, *segments)).encode(), profile.built_in(), ZONE)
+    assert found.code == "AA"
+    assert {(f.location, f.code, f.severity) for f in found.findings} == {
+        ("OBR^1^31", "102", "W"),
+        ("NTE^2^3", "102", "W"),
+    }
+    assert step(profile.built_in(), *segments)["ReasonForTheRequestedProcedure"] == "x" * 64
+
+
+def test_what_is_to_be_done_is_asked_of_the_mapping() -> None:
+    wanted = site('[procedure]\nRequestedProcedureDescription = ["ZPR-1"]')
+    assert step(wanted, PID, ORC, obr(code=""), "ZPR|Thorax")["RequestedProcedureDescription"] == "Thorax"
+    assert "OBR^1^4 101" in errors(wanted, PID, ORC, obr(code=""))
+    assert "OBR^1^4 101" in errors(profile.built_in(), PID, ORC, obr(code='""'))
+
+
 # --- station rules -----------------------------------------------------------------------------------------
 
 RULES = """

@@ -226,3 +226,9 @@ def test_structure() -> None:
     many = "~".join(f"P{n}" for n in range(200))
     assert findings(siu(placer=many, groups=["AIS|1||A", "AIS|2||B"])) == [("SCH^1^26", "100", "E")]
     assert len(convert(siu(placer=many)).changes) == 200
+
+
+def test_order_numbers_that_cannot_be_one_are_refused() -> None:
+    assert ("SCH^1^26", "102", "E") in findings(siu(placer="1" * 65))
+    assert ("SCH^1^27", "102", "E") in findings(siu(filler="1" * 65 + "^RIS"))
+    assert one(siu(placer='P1^""')).keys.placer == EntityId("P1", "")

@@ -1,8 +1,8 @@
 """CSV with one order or step in each row. Columns are DICOM keywords or names of everyday; values stay as they are.
 
-Rows with the same accession number (without one: order number) are one order, wherever they stand: those with the same
-procedure are steps of it. An empty cell says nothing. Several values of a cell are divided by a backslash, a code is
-`code^meaning^scheme`.
+Rows with the same accession number (where one of them has none: order number) are one order, wherever they stand: those
+with the same procedure are steps of it. An empty cell says nothing. Several values of a cell are divided by a
+backslash, a code is `code^meaning^scheme`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,14 +154,26 @@ def _joined(name: str, columns: list[tuple[str, Field] | None], rows: Iterator[l
         for cell, column in zip(cells, columns, strict=False):
             if column is not None and cell.strip():
                 row[column[0]][column[1].keyword] = _value(cell.strip(), column[1])
-        key = next(((keyword, row["request"][keyword]) for keyword in _KEYS if keyword in row["request"]), None)
-        if key is None:
+        keys = [(keyword, row["request"][keyword]) for keyword in _KEYS if keyword in row["request"]]
+        if not keys:
             text = "an accession or order number is needed: without one a second import would place it again"
             yield Item(f"{name} row {number}", error=text)
             continue
-        orders.setdefault(key, _Order()).add(number, row)
-    for order in orders.values():
+        order = _found(orders, keys) or _Order()
+        order.add(number, row)
+        for key in keys:
+            orders.setdefault(key, order)
+    for order in {id(order): order for order in orders.values()}.values():
         yield order.item(name)
+
+
+def _found(orders: Mapping[tuple[str, str], _Order], keys: Sequence[tuple[str, str]]) -> _Order | None:
+    """The order of earlier rows with one of these numbers, if none of the numbers before that is another one."""
+    for index, key in enumerate(keys):
+        order = orders.get(key)
+        if order and all(order.parts["request"].get(word, text) == text for word, text in keys[:index]):
+            return order
+    return None
 
 
 def _value(cell: str, one: Field) -> Any:

@@ -143,6 +143,9 @@ def summary(reasons: Iterable[tuple[int | None, str]]) -> str:
     return (PARTLY if why else LINKED) if linked else UNSCHEDULED
 
 
+WAITING = frozenset({UNSCHEDULED, PARTLY, MISMATCH, AMBIGUOUS})  # linkings that wait for a person
+
+
 def waits(linking: str) -> str:
     """Why a person must look at an MPPS that is linked so; empty if nobody must."""
-    return "" if linking in {LINKED, SET_ASIDE} else linking
+    return linking if linking in WAITING else ""

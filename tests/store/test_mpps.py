@@ -349,6 +349,18 @@ def test_another_patient_links_nothing(house: House) -> None:
         house.decide(deciding.link, 1, 1, None)
 
 
+def test_a_link_settles_no_other_reason_to_look(house: House) -> None:
+    house.order(1)
+    house.create("1.2.1", patient="SOMEBODY")
+    house.change("1.2.1", final("DISCONTINUED", reason="110514", images=("2.999.9.1.1",)))
+    assert house.one("1.2.1").attention == "wrong-entry"
+    house.decide(deciding.link, 1, 1, None)
+    one = house.one("1.2.1")
+    assert (one.linking, one.attention, house.statuses()) == ("linked", "wrong-entry", ["SCHEDULED"])
+    house.decide(deciding.set_aside, 1, "the images were discarded")
+    assert house.one("1.2.1").attention == ""
+
+
 def test_keys_that_fit_several_steps_are_for_a_person(house: House) -> None:
     house.order(1, change=two_steps)
     house.create("1.2.1", unscheduled("2.999.7.1"))

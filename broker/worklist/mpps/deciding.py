@@ -50,7 +50,8 @@ def link(connection: Connection, row: int, step: int, position: int | None, cont
     orders_read.lock(connection, performing.lock_names(connection, [step]))
     store.set_link(connection, row, chosen[0].position, step, "person")
     linking = match.summary((item.step, item.reason) for item in store.links(connection, row))
-    made = replace(one, linking=linking, attention=match.waits(linking), **_next(one, context))
+    other = one.attention if one.attention not in match.WAITING else ""  # what linking does not settle
+    made = replace(one, linking=linking, attention=other or match.waits(linking), **_next(one, context))
     store.save(connection, made)
     told(connection, made, [step], "linked", context)
     _audit(connection, row, "linked", {"step": step, "item": chosen[0].position}, context)

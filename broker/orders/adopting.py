@@ -62,7 +62,8 @@ def _adopted(connection: Connection, node: str, item: Item, context: Context) ->
     if stored is not None and stored.written.by != context.actor:
         _note(connection, node, item, row, OURS, context)
         return Adopted("ours")
-    change, reasons = _believed(connection, _named(item.change, stored, context), stored, context)
+    named = replace(_named(item.change, stored, context), row=row)
+    change, reasons = _believed(connection, named, stored, context)
     if reasons:
         return Adopted("refused", reasons)
     plans, audit = intake.apply(connection, [change], context)

@@ -160,6 +160,8 @@ def _find(
 
     A child may have its parent's placer number, a new order that of the one it replaces.
     """
+    if change.row is not None:
+        return change.row, ()
     row = orders_read.find_order(connection, change.filler, change.placer, change.accession)
     if lifecycle.action(change.control, change.order_status) is not lifecycle.Action.NUMBER:
         return (None if row in not_these else row), ()

@@ -120,6 +120,7 @@ class OrderChange:
     defaults: Document = field(default_factory=dict)
     identifiers: Identifiers = DEFAULT
     start_required: bool = False  # an order without a start is refused
+    row: int | None = None  # the stored order that is meant, by one who knows it otherwise than by its numbers
 
     def step_names(self) -> StepNames:
         """The steps it names."""

@@ -115,6 +115,16 @@ def test_without_numbers_an_item_is_known_by_its_study(database: Database, serve
 
 
 @one_database
+def test_a_corrected_accession_number_reaches_the_order(database: Database, server: Server) -> None:
+    server.items = [item(1), item(2)]
+    assert outcomes(importing(database, server.port)) == {"created": 2}
+    server.items[0].AccessionNumber = "W1CORRECT"
+    assert outcomes(importing(database, server.port)) == {"unchanged": 1, "updated": 1}
+    assert [step["accession"] for step in stored(database)] == ["W1CORRECT", "W2"]
+    assert outcomes(importing(database, server.port)) == {"unchanged": 2}
+
+
+@one_database
 def test_without_a_study_it_is_known_by_its_accession_number(database: Database, server: Server) -> None:
     server.items = [item(1, StudyInstanceUID=None), item(2, StudyInstanceUID=None, AccessionNumber=None)]
     account = importing(database, server.port)

@@ -29,6 +29,7 @@ from broker.dicom.wire import ConnectionLost, DeadlinePassed, IdlePassed, Wire
 from broker.errors import BrokerError, PeerFault, ProtocolViolation
 
 RELEASE_TIMEOUT = 5.0  # seconds
+PATIENCE = 5.0  # seconds that a peer has to close the connection after our A-ABORT
 
 
 class Association(Operations):
@@ -59,6 +60,7 @@ class Association(Operations):
         self._parting = False  # A-RELEASE-RQ has come: nothing but the end of the release may follow
         self._over = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._departure: asyncio.Task[None] | None = None  # between our A-ABORT and the end of the connection
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -98,12 +100,19 @@ class Association(Operations):
         self._desk.finish(self._stop_reading)
 
     def abort(self) -> None:
-        """End at once, also when the peer does not read (A-ABORT, PS3.8 7.3)."""
+        """End at once, also when the peer does not read (A-ABORT, PS3.8 7.3). `gone` waits for the peer to see it."""
         if not self.ended_by:
             self.ended_by = "aborted"
             self._wire.last_word(pdu.abort(by_user=True))
-        self._wire.close()
+            self._departure = asyncio.get_running_loop().create_task(self._wire.part(PATIENCE))
+        else:
+            self._wire.close()
         self._stop_reading()
+
+    async def gone(self) -> None:
+        """Wait until the peer has closed the connection of an aborted association, or had its time to."""
+        if self._departure is not None:
+            await asyncio.wait({self._departure})
 
     async def release(self) -> None:
         """End in order (A-RELEASE, PS3.8 7.2); a peer that does not answer in time is simply closed."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from broker import telemetry
 from broker.dicom.association import Association
@@ -139,6 +140,7 @@ class Pool:
             except BaseException:
                 if lease is not None:
                     lease.association.abort()
+                    self._wait_for(lease.association.gone())
                 raise
             finally:
                 self._leased -= 1
@@ -219,6 +221,9 @@ class Pool:
         self._forget(line)
         if line.association.ended_by:
             return
-        task = asyncio.get_running_loop().create_task(line.association.release())
+        self._wait_for(line.association.release())
+
+    def _wait_for(self, end: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(end)
         self._parting.add(task)
         task.add_done_callback(self._parting.discard)

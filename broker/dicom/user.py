@@ -61,6 +61,7 @@ async def associate(
         yield association
     except BaseException:
         association.abort()
+        await association.gone()
         raise
     await association.release()
 

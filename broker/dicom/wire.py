@@ -200,7 +200,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Close after what was written has left; a peer that does not read it in time loses the rest."""
-        if self.transport is None or self.closed.done():
+        if self.transport is None or self.closed.done() or self._parting:
             return
         if not self.transport.is_closing():  # it closes by itself when the peer does
             self.transport.close()
@@ -235,8 +235,10 @@ class Wire(asyncio.BufferedProtocol):
             self.transport.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        await asyncio.wait({self.closed}, timeout=patience)
-        self.kill()
+        try:
+            await asyncio.wait({self.closed}, timeout=patience)
+        finally:
+            self.kill()
 
     def kill(self) -> None:
         """Close at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -17,6 +18,7 @@ from broker.service.account import Account
 from broker.service.files import DicomFile, Loaded, Supply, reason
 
 GIVE_UP = 3  # associations that ended with an object in flight, one after the other
+FAREWELL = 2.0  # seconds in which a node may see that we abort
 REFRESH = 0.1  # seconds between two looks at the account
 
 
@@ -37,6 +39,9 @@ async def send(
         await pool.close()
     except asyncio.CancelledError:
         account.interrupted = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await pool.close()
         raise
     finally:
         account.ended = time.monotonic()

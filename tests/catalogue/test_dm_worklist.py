@@ -26,6 +26,7 @@ from support.worklist_rows import insert_documents
 from broker.store.database import Database
 
 CAP, STEPS = scaled(500, 10_000), scaled(1200, 100_000)
+COMMENT = "x" * scaled(8000, 400)  # answers up to the cap are more than the buffers of a connection hold (about 3 MB)
 
 
 def asked(port: int, keys: dict[Any, Any]) -> tuple[list[Dataset], int]:
@@ -88,14 +89,16 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     one = Site(tmp_path_factory.mktemp("full"), config={"worklist": {"max_answers": CAP}})
     one.data.mkdir()
     opened = Database(f"sqlite:///{one.data / 'broker.db'}")
-    stored = [document(AccessionNumber=f"A{number}") for number in range(STEPS)]
+    stored = [document(AccessionNumber=f"A{number}", RequestedProcedureComments=COMMENT) for number in range(STEPS)]
     opened.submit(insert_documents, stored).result()
     opened.close()
     with one:
         yield one
 
 
-EVERYTHING = encoded({"AccessionNumber": "", "PatientName": "", "PatientID": "", SPS: [{}]})
+EVERYTHING = encoded(
+    {"AccessionNumber": "", "PatientName": "", "PatientID": "", "RequestedProcedureComments": "", SPS: [{}]}
+)
 
 
 def statuses(modality: RawScu) -> Iterator[int]:

@@ -104,8 +104,9 @@ class Association(Operations):
         if not self.ended_by:
             self.ended_by = "aborted"
             self._wire.last_word(pdu.abort(by_user=True))
-            self._departure = asyncio.get_running_loop().create_task(self._wire.part(PATIENCE))
-        else:
+            if self._requestor:
+                self._departure = asyncio.get_running_loop().create_task(self._wire.part(PATIENCE))
+        if self._departure is None:
             self._wire.close()
         self._stop_reading()
 

@@ -65,6 +65,7 @@ def user(sop_class: str, replies: list[bytes], act: Callable[[Association], Awai
         finally:
             took = loop.time()
             association.abort()
+            await association.gone()
             await asyncio.sleep(0.1)
         return took
 

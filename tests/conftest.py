@@ -6,6 +6,7 @@ import atexit
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,11 @@ settings.load_profile("side by side")
 
 if (memory := _memory()) is not None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)  # the folder of `tmp_path`
+
+
+# a shell starts what goes to the background with SIGINT ignored, and every child would inherit that
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -82,7 +82,7 @@ def test_the_limit_decides_between_database_and_file(opened: Database, reception
 def test_the_same_bytes_again_and_other_bytes(opened: Database, reception: Reception) -> None:
     item = ct_slice(100)
     assert [reception.whole(arrival(item), item.data) for _ in range(2)] == ["new", "duplicate"]
-    other = item.data[:-1] + b"\x01"
+    other = item.data[:-1] + bytes([item.data[-1] ^ 1])
     assert reception.whole(arrival(item), other) == "version"
     assert contents(opened) == [item.data, other]
 

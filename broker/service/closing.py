@@ -141,14 +141,20 @@ class Closer:
         def again(after: _Seen) -> list[ToCompare]:
             return self._database.read(mpps_objects.lacking, after, PAGE).result()
 
-        return sum(self._compared(look) for look in (again, fresh)) if hours else 0
+        if not hours:
+            return 0
+        return self._compared(again, self._compare_again) + self._compared(fresh, self._compare)
 
-    def _compared(self, look: Callable[[_Seen], list[ToCompare]]) -> int:
+    def _compared(self, look: Callable[[_Seen], list[ToCompare]], compare: Callable[[ToCompare], int]) -> int:
         news, after = 0, (0.0, 0)
         while not self._stopping and (page := look(after)):
             after = page[-1].updated_at, page[-1].row
-            news += sum(self._guarded(self._compare, one) for one in page)
+            news += sum(self._guarded(compare, one) for one in page)
         return news
+
+    def _compare_again(self, one: ToCompare) -> int:
+        """What lacks objects still is no work for the writer."""
+        return 0 if self._database.read(comparing.lacking, one.row).result() else self._compare(one)
 
     def _compare(self, one: ToCompare) -> int:
         news = self._database.execute(comparing.compare, one.row, self._context())

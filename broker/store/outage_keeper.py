@@ -183,21 +183,22 @@ class _Elsewhere:
                 self._copy.executemany("INSERT INTO temp.wanted VALUES (?, ?, ?)", map(tuple, rows))
 
     def add(self) -> None:
-        last = -1
-        while rows := self._copy.execute(
-            "SELECT id FROM temp.fresh WHERE id > ? ORDER BY id LIMIT ?", (last, _CHUNK)
-        ).fetchall():
-            began, last = time.monotonic(), rows[-1][0]
+        for rows in _unhurried(self._fresh()):
             for table in (_step, *_BESIDE):
                 columns = _columns(table)
-                query = select(*columns).where(table.c[_key(table)].in_([row for (row,) in rows]))
                 marks = ", ".join("?" * len(columns))
-                found = self._connection.execute(query).all()
+                found = self._connection.execute(select(*columns).where(table.c[_key(table)].in_(rows))).all()
                 self._copy.executemany(f"INSERT INTO {table.name} VALUES ({marks})", map(tuple, found))  # noqa: S608
-            time.sleep(time.monotonic() - began)
+
+    def _fresh(self) -> Iterator[list[int]]:
+        last, text = -1, "SELECT id FROM temp.fresh WHERE id > ? ORDER BY id LIMIT ?"
+        while rows := [row for (row,) in self._copy.execute(text, (last, _CHUNK))]:
+            last = rows[-1]
+            yield rows
 
 
 def _unhurried(parts: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """Parts of long work; as long as each took, the thread keeps off the interpreter that all others need."""
     for part in parts:
         began = time.monotonic()
         yield part

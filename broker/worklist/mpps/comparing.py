@@ -13,7 +13,7 @@ from broker.orders.story import Context
 from broker.orders.values import Document
 from broker.store import mpps as store
 from broker.store import mpps_objects, orders
-from broker.store.mpps import COMPLETED
+from broker.store.mpps import COMPLETED, Performed
 from broker.store.mpps_objects import MISSING, Counts
 from broker.worklist.mpps.attributes import ITEMS, SERIES
 from broker.worklist.mpps.performed import objects
@@ -31,10 +31,9 @@ def compare(connection: Connection, mpps: int, context: Context) -> str:
     one = locked(connection, known.sop_instance_uid) if known else None
     if one is None or one.row is None or one.status != COMPLETED:
         return ""
-    seen = mpps_objects.count(connection, *_listed(one.document))
+    seen, lacks = _look(connection, one)
     at = context.at.timestamp()
     mpps_objects.compared(connection, one.row, at)
-    lacks = seen.study and seen.missing > 0
     news = "missing" if lacks and MISSING not in one.findings else ""
     if one.attention == MISSING and not lacks:
         news = "found"
@@ -46,6 +45,18 @@ def compare(connection: Connection, mpps: int, context: Context) -> str:
     if news:
         orders.add_audit(connection, at, context.actor, f"mpps.images-{news}", "mpps", one.row, _detail(seen))
     return news
+
+
+def lacking(connection: Connection, mpps: int) -> bool:
+    """Whether a completed MPPS (row) still lacks objects; only reads."""
+    one = store.load(connection, mpps)
+    return one is not None and _look(connection, one)[1]
+
+
+def _look(connection: Connection, one: Performed) -> tuple[Counts, bool]:
+    """What of its objects is here, and whether some that should be are not."""
+    seen = mpps_objects.count(connection, *_listed(one.document))
+    return seen, seen.study and seen.missing > 0
 
 
 def _listed(document: Document) -> tuple[set[str], set[str], set[str]]:

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from hypothesis import settings
 
-from broker.store.database import Database
+from broker.store.db.database import Database
 
 _numbers = itertools.count(1)
 

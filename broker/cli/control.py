@@ -13,7 +13,7 @@ from broker.errors import BadContent, PeerFault
 from broker.service.control import address
 from broker.service.datadir import DataDirectory
 from broker.settings import Settings
-from broker.store.database import Database
+from broker.store.db.database import Database
 
 TIMEOUT = 120.0  # seconds for an answer
 

@@ -112,7 +112,7 @@ def site_import(file: Annotated[Path, typer.Argument(help="A site.toml.")], conf
     from broker.service.datadir import DataDirectory
     from broker.service.site import import_document, read_file
     from broker.settings import load
-    from broker.store.database import Database
+    from broker.store.db.database import Database
 
     try:
         settings = load(config)

@@ -19,11 +19,11 @@ from broker.dicom.user import Remote
 from broker.errors import PeerFault
 from broker.queue.lane import Feed
 from broker.site.nodes import Node
-from broker.store import instances
-from broker.store.database import Database
-from broker.store.instances import StoredObject
+from broker.store.db.database import Database
+from broker.store.images import instances
+from broker.store.images.instances import StoredObject
+from broker.store.images.spool import Spool
 from broker.store.jobs import Job
-from broker.store.spool import Spool
 
 CHUNK = 1024 * 1024
 AHEAD = 32  # objects left to send when the next are claimed: time for two commits and a read

@@ -15,9 +15,9 @@ from broker.orders import intake, lifecycle, replacing
 from broker.orders.identifiers import Minter, accession
 from broker.orders.story import Context
 from broker.orders.values import Order, OrderChange, PatientChange, Step
-from broker.store import orders_read, sourced
-from broker.store.engine import savepoint
-from broker.store.sourced import Sourced
+from broker.store.db.engine import savepoint
+from broker.store.orders import orders_read, sourced
+from broker.store.orders.sourced import Sourced
 
 THEIRS, OURS, ENDED, GONE = "theirs", "ours", "ended", "gone"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from broker.model.order import StepIndex
 from broker.orders.names import fold
 from broker.orders.values import Document, EntityId, Order, Patient, Procedure, Step
-from broker.store.orders_rows import StepIndex
 
 HELD = "Held"  # no DICOM keyword: the step of this answer is held, nobody is shown it
 _OTHER_IDS = "OtherPatientIDsSequence"

@@ -15,9 +15,9 @@ from broker.orders.identifiers import Minter
 from broker.orders.ordering import PlannedOrder
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Document, Order
-from broker.store import appointments as store
-from broker.store import events, orders_read
-from broker.store.appointments import Appointment
+from broker.store.orders import appointments as store
+from broker.store.orders import events, orders_read
+from broker.store.orders.appointments import Appointment
 
 NO_SHOW = "110507"  # Patient did not arrive (PS3.16 CID 9300)
 _AHEAD = 86_400  # seconds: a time of a message further in our future must not make others look old

@@ -10,7 +10,7 @@ from broker.orders import match, performing
 from broker.orders.performing import Write
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Order
-from broker.store import mpps
+from broker.store.mpps import mpps
 
 
 def settle(

@@ -13,9 +13,9 @@ from broker.orders.closing import Cause, End, Seen
 from broker.orders.story import Context
 from broker.orders.values import Document, Order, Procedure, Step, merged
 from broker.site.closing import Closings, Rules
-from broker.store import closing as store
-from broker.store import orders, orders_read
-from broker.store.closing import Traces
+from broker.store.orders import closing as store
+from broker.store.orders import orders, orders_read
+from broker.store.orders.closing import Traces
 
 DID_NOT_ARRIVE = "110507"  # Patient did not arrive (PS3.16 CID 9300)
 _IN_PROGRESS = "IN PROGRESS"

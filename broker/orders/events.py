@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from broker.orders import lifecycle, notices
 from broker.orders.story import Context
-from broker.store import events as store
+from broker.store.orders import events as store
 
 
 @dataclass(frozen=True, slots=True)

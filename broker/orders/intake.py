@@ -22,9 +22,9 @@ from broker.orders.patients import Arrival, IdentifierChange, Merge, PatientUpda
 from broker.orders.results import ResultChange
 from broker.orders.story import AuditEntry, Context, Planned, Story
 from broker.orders.values import Change, Conversion, OrderChange
-from broker.store import messages, orders, orders_read
-from broker.store.engine import savepoint
-from broker.store.messages import Received
+from broker.store.db.engine import savepoint
+from broker.store.orders import messages, orders, orders_read
+from broker.store.orders.messages import Received
 
 STORIES: Mapping[type[Change], Story] = {
     OrderChange: ordering.story,

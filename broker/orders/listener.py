@@ -24,8 +24,8 @@ from broker.orders.reception import Examined
 from broker.orders.story import Context
 from broker.orders.values import Conversion
 from broker.site.nodes import Node
-from broker.store.database import Database
-from broker.store.messages import Received
+from broker.store.db.database import Database
+from broker.store.orders.messages import Received
 
 IN_THREAD = 64 * 1024  # bytes from which a message is read in a thread
 

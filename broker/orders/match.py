@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 
 from broker.orders import lifecycle, plan
 from broker.orders.values import Document, PatientChange
-from broker.store import matching
-from broker.store.matching import Candidate
+from broker.store.orders import matching
+from broker.store.orders.matching import Candidate
 
 # why an item has no step
 UNKNOWN, AMBIGUOUS, MISMATCH = "unknown", "ambiguous", "mismatch"

@@ -18,8 +18,8 @@ from broker.orders.patients import IdentifierChange, Merge, Replacement
 from broker.orders.registering import Decision, heard, is_late, save, unnamed
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Document, EntityId, Patient, PatientChange, merged
-from broker.store import orders_read
-from broker.store import patients as store
+from broker.store.orders import orders_read
+from broker.store.orders import patients as store
 
 _DONE = "This was done before: recorded without effect"
 

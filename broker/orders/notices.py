@@ -15,8 +15,8 @@ from broker.orders import feedback, lifecycle
 from broker.orders.feedback import Event, Notice
 from broker.orders.story import Context
 from broker.site.nodes import Node
-from broker.store import feedback as store
 from broker.store import jobs
+from broker.store.orders import feedback as store
 
 KIND, IMAGES = "feedback", "images"  # kinds of jobs: the subject is a row of the event log, of a requested procedure
 

@@ -13,8 +13,8 @@ from broker.orders import belated, events, identifiers, lifecycle, patients, pla
 from broker.orders.identifiers import Minter
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Document, EntityId, Order, OrderChange, Patient, Plan
-from broker.store import order_links, orders, orders_read
-from broker.store.order_links import Tombstone
+from broker.store.orders import order_links, orders, orders_read
+from broker.store.orders.order_links import Tombstone
 
 Findings = tuple[Finding, ...]
 

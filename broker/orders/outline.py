@@ -10,7 +10,7 @@ from typing import Any
 
 from broker.orders.document import FIELDS, STATUS
 from broker.orders.values import Document, Order, Procedure, Step
-from broker.store.events import StepEvent
+from broker.store.orders.events import StepEvent
 
 
 def document(order: Order) -> dict[str, Any]:

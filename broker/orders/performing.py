@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from broker.orders import events, lifecycle
 from broker.orders.story import Context
 from broker.orders.values import Order, Step
-from broker.store import mpps, orders_read
+from broker.store.mpps import mpps
+from broker.store.orders import orders_read
 
 FINAL = (mpps.COMPLETED, mpps.DISCONTINUED)
 

@@ -17,9 +17,10 @@ from broker.orders import identifiers, intake, lifecycle, outline, reopening, re
 from broker.orders.identifiers import Minter
 from broker.orders.story import Context
 from broker.orders.values import Conversion, Document, Order, OrderChange
-from broker.store import idempotency, orders_read
-from broker.store.engine import savepoint
+from broker.store import idempotency
+from broker.store.db.engine import savepoint
 from broker.store.idempotency import Key
+from broker.store.orders import orders_read
 
 Kind = Literal["missing", "conflict", "changed", "invalid", "key-reused"]
 _CONFLICTS = frozenset({"204", "205", "206"})  # codes of table 0357 that speak of what is stored

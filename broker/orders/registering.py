@@ -14,8 +14,8 @@ from broker.orders.identifiers import Minter
 from broker.orders.patients import Event, PatientUpdate
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Order, Patient, PatientChange, merged
-from broker.store import orders, orders_read
-from broker.store import patients as store
+from broker.store.orders import orders, orders_read
+from broker.store.orders import patients as store
 
 LATE = Finding("EVN^1^2", "0", "The sender has sent newer data: recorded without effect", "W")
 _ALLERGIES = "Allergies"

@@ -11,8 +11,8 @@ from broker.orders import answer as answers
 from broker.orders import events, lifecycle
 from broker.orders.story import Context
 from broker.orders.values import Order, Procedure, Step
-from broker.store import orders, orders_read
-from broker.store.mpps import REOPENED
+from broker.store.mpps.mpps import REOPENED
+from broker.store.orders import orders, orders_read
 
 MAX_REASON = 1000  # characters
 

@@ -15,7 +15,7 @@ from broker.orders.lifecycle import Action
 from broker.orders.results import ResultChange
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Order, Step
-from broker.store import orders_read
+from broker.store.orders import orders_read
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker.hl7.findings import Finding
+from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, Written
 from broker.orders.identifiers import DEFAULT, Identifiers
-from broker.store.orders_rows import Document, EntityId, Order, Patient, Procedure, Step, Written
 
 __all__ = [
     "Change", "Conversion", "Document", "EntityId", "Order", "OrderChange", "OrderKeys", "Patient", "PatientChange",

@@ -14,9 +14,9 @@ from broker.orders.patients import Arrival, Event, VisitChange, VisitMove
 from broker.orders.registering import LATE, Decision, heard, is_late, open_orders
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Document, EntityId, Order, Patient, merged
-from broker.store import orders_read
-from broker.store import patients as store
-from broker.store.patients import Visit
+from broker.store.orders import orders_read
+from broker.store.orders import patients as store
+from broker.store.orders.patients import Visit
 
 _NOTHING_TO_MOVE = Finding("MRG^1^5", "0", "The visit is not known: there is nothing to move", "W")
 

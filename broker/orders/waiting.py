@@ -12,9 +12,9 @@ from broker.orders.appointments import Asked, slots_of
 from broker.orders.booking import Wish
 from broker.orders.story import AuditEntry, Context
 from broker.orders.values import Order, PatientChange
-from broker.store import appointments as store
-from broker.store import orders_read
-from broker.store.appointments import Appointment
+from broker.store.orders import appointments as store
+from broker.store.orders import orders_read
+from broker.store.orders.appointments import Appointment
 
 Write = Callable[[Connection, Order, Order, str, Context], int]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from broker.store import jobs
-from broker.store.orders import add_audit
+from broker.store.orders.orders import add_audit
 
 
 def release(connection: Connection, job: int, actor: str, at: float) -> bool:

@@ -21,7 +21,7 @@ from broker import telemetry
 from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.queue.policy import RetryPolicy
 from broker.store import jobs as store
-from broker.store.database import Database
+from broker.store.db.database import Database
 from broker.store.jobs import Job
 
 LEASE = 60.0

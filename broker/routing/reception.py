@@ -33,10 +33,12 @@ from broker.routing.evaluate import Decision, decide
 from broker.routing.news import News, Telling
 from broker.routing.rules import Group, RuleSet, Test
 from broker.site.nodes import Node
-from broker.store import instances, jobs, mpps_objects
-from broker.store.database import Database
-from broker.store.instances import KnownVersion, NewInstance
-from broker.store.spool import Spool, SpoolFile
+from broker.store import jobs
+from broker.store.db.database import Database
+from broker.store.images import instances
+from broker.store.images.instances import KnownVersion, NewInstance
+from broker.store.images.spool import Spool, SpoolFile
+from broker.store.mpps import mpps_objects
 
 SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sync instead of three
 WARN_EVERY = 60.0  # seconds

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from broker import telemetry
-from broker.store import instances
-from broker.store.database import Database
-from broker.store.spool import Spool
+from broker.store.db.database import Database
+from broker.store.images import instances
+from broker.store.images.spool import Spool
 
 BATCH = 500
 YOUNG = 3600.0  # seconds; a younger file may belong to a reception under way

@@ -58,10 +58,11 @@ from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.nodes import MPPS_NOTIFICATION
 from broker.site.remotes import Receivers, Remotes, tls_files
-from broker.store import jobs, outage
-from broker.store.database import Database
-from broker.store.outage_keeper import CopyKeeper
-from broker.store.spool import Spool
+from broker.store import jobs
+from broker.store.db.database import Database
+from broker.store.images.spool import Spool
+from broker.store.worklist import outage
+from broker.store.worklist.outage_keeper import CopyKeeper
 
 COPY_EVERY = 30.0  # seconds between two refreshes of the worklist's copy
 

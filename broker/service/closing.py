@@ -20,13 +20,13 @@ from broker.settings import Settings
 from broker.site.closing import Closings, Rules
 from broker.site.directory import Directory
 from broker.site.nodes import MPPS_NOTIFICATION
-from broker.store import closing as store
-from broker.store import mpps_objects
-from broker.store import mpps_overdue as mpps_store
-from broker.store.closing import Candidate, Place
-from broker.store.database import Database
-from broker.store.mpps_objects import ToCompare
-from broker.store.mpps_overdue import Overdue
+from broker.store.db.database import Database
+from broker.store.mpps import mpps_objects
+from broker.store.mpps import mpps_overdue as mpps_store
+from broker.store.mpps.mpps_objects import ToCompare
+from broker.store.mpps.mpps_overdue import Overdue
+from broker.store.orders import closing as store
+from broker.store.orders.closing import Candidate, Place
 from broker.worklist.mpps import comparing, overdue
 
 PAGE = 500

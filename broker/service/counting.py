@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from broker.errors import Unavailable
-from broker.store.database import Database
+from broker.store.db.database import Database
 from broker.store.overview import Counts, counts
 
 NOTHING = Counts({}, {}, [], {}, 0, 0)

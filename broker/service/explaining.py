@@ -14,11 +14,13 @@ from broker.settings import Settings
 from broker.site.device import DEFAULT
 from broker.site.directory import Directory
 from broker.site.nodes import Node
-from broker.store import device_queries, knocks, orders_find, worklist_steps
-from broker.store.database import Database
-from broker.store.device_queries import Asked
-from broker.store.worklist import search
-from broker.store.worklist_steps import StepRow
+from broker.store import knocks
+from broker.store.db.database import Database
+from broker.store.orders import orders_find
+from broker.store.worklist import device_queries, worklist_steps
+from broker.store.worklist.device_queries import Asked
+from broker.store.worklist.worklist import search
+from broker.store.worklist.worklist_steps import StepRow
 from broker.worklist import recall, verdict
 from broker.worklist.attributes import START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
 from broker.worklist.match import items, matches, values

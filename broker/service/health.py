@@ -17,7 +17,7 @@ from broker.service.counting import Counting
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.nodes import MPPS, Node
-from broker.store.database import Database
+from broker.store.db.database import Database
 from broker.store.overview import LaneState
 from broker.worklist.mpps import notification
 

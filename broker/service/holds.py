@@ -8,7 +8,7 @@ from collections.abc import Callable
 from broker.admin.holds import HoldView
 from broker.queue import holds
 from broker.store import jobs
-from broker.store.database import Database
+from broker.store.db.database import Database
 
 
 class HoldDesk:

@@ -12,10 +12,11 @@ from broker import telemetry
 from broker.errors import StoreUnavailable
 from broker.routing import sweep
 from broker.site.directory import Directory
-from broker.store import appointments, idempotency, jobs, order_links
-from broker.store.database import Database
-from broker.store.outage_keeper import CopyKeeper
-from broker.store.spool import Spool
+from broker.store import idempotency, jobs
+from broker.store.db.database import Database
+from broker.store.images.spool import Spool
+from broker.store.orders import appointments, order_links
+from broker.store.worklist.outage_keeper import CopyKeeper
 
 KEEP_APPOINTMENTS = 30  # days
 COPY_SHARE = 20  # times as long as a refresh of the worklist's copy took is the least time to the next one

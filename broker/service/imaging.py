@@ -21,9 +21,9 @@ from broker.settings import Settings
 from broker.site.directory import Directory, NodeAdmission
 from broker.site.knocking import KnockBook
 from broker.site.remotes import tls_files
-from broker.store.database import Database
-from broker.store.outage import WorklistCopy
-from broker.store.spool import Spool
+from broker.store.db.database import Database
+from broker.store.images.spool import Spool
+from broker.store.worklist.outage import WorklistCopy
 from broker.tls import TlsContexts
 from broker.worklist.memory import QueryMemory
 from broker.worklist.mpps.scp import PerformedStepService

@@ -21,8 +21,8 @@ from broker.orders.profile_book import ProfileBook
 from broker.service import mappings, replay
 from broker.service.mappings import ExamplesFailed, Mappings, Texts
 from broker.site.nodes import Node
-from broker.store.database import Database
-from broker.store.messages import Selection
+from broker.store.db.database import Database
+from broker.store.orders.messages import Selection
 
 
 class MappingDesk:

@@ -19,8 +19,9 @@ from broker.errors import BadContent, ConfigurationError
 from broker.orders import examples, profile_document
 from broker.orders.interface import Profiles
 from broker.orders.profile_book import ProfileBook
-from broker.store import configurations, orders, orders_read
-from broker.store.database import Database
+from broker.store import configurations
+from broker.store.db.database import Database
+from broker.store.orders import orders, orders_read
 
 PREFIX = "mapping:"
 ATTEMPTS = 5  # to publish while others publish too

@@ -17,7 +17,7 @@ from broker.orders.listener import OrderDoor
 from broker.service.closing import closings_of
 from broker.settings import Hl7Listener, Settings
 from broker.site.directory import Directory
-from broker.store.database import Database
+from broker.store.db.database import Database
 from broker.tls import TlsContexts, TlsFiles
 
 

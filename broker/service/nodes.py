@@ -16,10 +16,11 @@ from broker.site import admitting
 from broker.site.admitting import AlreadyKnown, Wanted
 from broker.site.directory import Directory
 from broker.site.nodes import Node, parse_nodes
-from broker.store import configurations, device_queries, knocks
-from broker.store.database import Database
-from broker.store.device_queries import Asked
+from broker.store import configurations, knocks
+from broker.store.db.database import Database
 from broker.store.knocks import Knock
+from broker.store.worklist import device_queries
+from broker.store.worklist.device_queries import Asked
 from broker.worklist import recall
 
 MPPS = "1.2.840.10008.3.1.2.3.3"

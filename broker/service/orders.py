@@ -19,9 +19,9 @@ from broker.orders.story import Context
 from broker.orders.values import Conversion, Document, OrderChange
 from broker.settings import Settings
 from broker.site.nodes import Node
-from broker.store import orders_find, orders_read
-from broker.store.database import Database
+from broker.store.db.database import Database
 from broker.store.idempotency import Key
+from broker.store.orders import orders_find, orders_read
 
 
 class OrderDesk:

@@ -13,8 +13,9 @@ from broker.orders.story import Context
 from broker.routing.reception import lane_of
 from broker.settings import Settings
 from broker.site.nodes import Node
-from broker.store import matching, mpps
-from broker.store.database import Database
+from broker.store.db.database import Database
+from broker.store.mpps import mpps
+from broker.store.orders import matching
 from broker.worklist.mpps import deciding
 
 

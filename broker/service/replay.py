@@ -24,10 +24,10 @@ from broker.orders.reception import Examined
 from broker.orders.story import Context
 from broker.orders.values import Change, Document, OrderChange
 from broker.site.nodes import Node
-from broker.store import messages, orders_read
-from broker.store.database import Database
-from broker.store.engine import savepoint
-from broker.store.messages import Selection, Stored
+from broker.store.db.database import Database
+from broker.store.db.engine import savepoint
+from broker.store.orders import messages, orders_read
+from broker.store.orders.messages import Selection, Stored
 
 _IDENTITY = ("PatientID", "IssuerOfPatientID")
 _ANY = Interface("replay", processing_ids=frozenset({"P", "T", "D"}))

@@ -15,7 +15,7 @@ from broker.routing.evaluate import check
 from broker.routing.rules import RuleSet, parse_rules
 from broker.site.nodes import Node, parse_nodes
 from broker.store import configurations
-from broker.store.database import Database
+from broker.store.db.database import Database
 
 KEYS = {"node", "rule", "default"}
 

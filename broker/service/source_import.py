@@ -26,9 +26,9 @@ from broker.orders.story import Context
 from broker.orders.values import Document
 from broker.site.nodes import Node
 from broker.site.source import DEFAULT, Source
-from broker.store import sourced
-from broker.store.database import Database
-from broker.store.sourced import Sourced
+from broker.store.db.database import Database
+from broker.store.orders import sourced
+from broker.store.orders.sourced import Sourced
 from broker.worklist import asking
 from broker.worklist.asking import Offer, Window
 

@@ -17,8 +17,8 @@ from broker.service.source_import import Account, SourceImport
 from broker.settings import Settings
 from broker.site.nodes import Node
 from broker.site.source import DEFAULT
-from broker.store import sourced
-from broker.store.database import Database
+from broker.store.db.database import Database
+from broker.store.orders import sourced
 
 LONGEST_PAUSE = 3600.0  # seconds between two tries of a server that fails
 BY_HAND = 100.0  # seconds; whoever waits for the answer waits no longer

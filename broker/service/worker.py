@@ -25,8 +25,8 @@ from broker.service.imaging import Imaging
 from broker.service.nodes import Nodes
 from broker.service.site import compile_site
 from broker.site.directory import Directory
-from broker.store.database import Database
-from broker.store.spool import Spool
+from broker.store.db.database import Database
+from broker.store.images.spool import Spool
 
 
 def _end_with_parent(descriptor: int) -> None:

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from broker.errors import BadContent
 from broker.site.nodes import Node, parse_nodes
-from broker.store import configurations, knocks, orders, orders_read
+from broker.store import configurations, knocks
+from broker.store.orders import orders, orders_read
 
 
 class AlreadyKnown(BadContent):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from broker.store.database import Database
+from broker.store.db.database import Database
 from broker.store.knocks import MAX_CONTEXTS, record
 
 INTERVAL = 60.0

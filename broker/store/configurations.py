@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, insert, inspect, select, tuple_
 
-from broker.store import tables
-from broker.store.engine import open_engine, translate
+from broker.store.db.engine import open_engine, translate
+from broker.store.schema import tables
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from broker.store import tables
+from broker.store.schema import tables
 
 KEPT = 86_400.0  # seconds
 _t = tables.idempotency

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Integer, and_, bindparam, delete, func, or_, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from broker.store import tables
-from broker.store.engine import is_sqlite
-from broker.store.prepared import Prepared
+from broker.store.db.engine import is_sqlite
+from broker.store.db.prepared import Prepared
+from broker.store.schema import tables
 
 _t = tables.job
 _lane = tables.lane

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from broker.store import tables
+from broker.store.schema import tables
 
 _t = tables.knock
 MAX_ROWS = 1000  # a scanner with ever new AE titles fills no disk

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from broker.store import instances, jobs, knocks, tables
+from broker.store import jobs, knocks
+from broker.store.images import instances
+from broker.store.schema import tables
 
 
 @dataclass(frozen=True, slots=True)

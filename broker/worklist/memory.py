@@ -15,9 +15,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from broker.store import device_queries, orders_read
-from broker.store.database import Database
-from broker.store.device_queries import Asked
+from broker.store.db.database import Database
+from broker.store.orders import orders_read
+from broker.store.worklist import device_queries
+from broker.store.worklist.device_queries import Asked
 from broker.worklist import recall
 from broker.worklist.query import Query
 

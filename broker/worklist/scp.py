@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from broker import telemetry
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
 from broker.site.device import DEFAULT, Device
-from broker.store.database import Database
-from broker.store.outage import WorklistCopy
-from broker.store.worklist import Criteria, Found, search
+from broker.store.db.database import Database
+from broker.store.worklist.outage import WorklistCopy
+from broker.store.worklist.worklist import Criteria, Found, search
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.cache import AnswerCache, Asked, Key, Known
 from broker.worklist.device import adapt

@@ -23,7 +23,7 @@ from support.tools import wait_until
 from support.worklist import DATE, SPS, TIME, dataset, document, encoded
 from support.worklist_rows import insert_documents
 
-from broker.store.database import Database
+from broker.store.db.database import Database
 
 CAP, STEPS = scaled(500, 10_000), scaled(1200, 100_000)
 COMMENT = "x" * scaled(8000, 400)  # answers up to the cap are more than the buffers of a connection hold (about 3 MB)

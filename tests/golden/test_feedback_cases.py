@@ -26,8 +26,9 @@ from broker.orders.outbound import Ours
 from broker.orders.profile import built_in
 from broker.orders.story import Context
 from broker.site.nodes import Node, parse_nodes
-from broker.store import orders_read, tables
-from broker.store.database import Database
+from broker.store.db.database import Database
+from broker.store.orders import orders_read
+from broker.store.schema import tables
 
 CASES = sorted((Path(__file__).parent / "feedback").glob("*.case"))
 NODE = {

@@ -26,8 +26,8 @@ from broker.orders.profile import built_in
 from broker.orders.profile_book import ProfileBook
 from broker.orders.profile_document import read
 from broker.orders.story import Context
-from broker.store import orders_read
-from broker.store.database import Database
+from broker.store.db.database import Database
+from broker.store.orders import orders_read
 
 CASES = sorted((Path(__file__).parent / "hl7").glob("*.case"))
 ZONE = ZoneInfo("Europe/Zurich")

@@ -11,9 +11,10 @@ from support.appointments import profile, siu
 from support.intake import audit, log, steps, submit, take
 
 from broker.orders.profile import Profile
-from broker.store import appointments, tables
-from broker.store.database import Database
-from broker.store.worklist import Criteria, search
+from broker.store.db.database import Database
+from broker.store.orders import appointments
+from broker.store.schema import tables
+from broker.store.worklist.worklist import Criteria, search
 
 CANCELS = profile(policy={"appointment_cancel": "cancel"})
 CREATES = profile(policy={"unknown_appointment": "create"})

@@ -19,9 +19,10 @@ from broker.orders import ending, reopening, resulting
 from broker.orders.results import ResultChange
 from broker.orders.story import Context
 from broker.orders.values import EntityId, OrderKeys
-from broker.store import closing as store
-from broker.store import mpps_objects, mpps_overdue, mpps_passing, tables
-from broker.store.database import Database
+from broker.store.db.database import Database
+from broker.store.mpps import mpps_objects, mpps_overdue, mpps_passing
+from broker.store.orders import closing as store
+from broker.store.schema import tables
 from broker.worklist.mpps import overdue
 
 IMAGES = {"by": ["images"], "images_quiet": 900, "images_minimum": 2}

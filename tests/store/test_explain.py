@@ -22,9 +22,12 @@ from broker.site.admitting import AlreadyKnown, Wanted, admit
 from broker.site.device import Device
 from broker.site.directory import Directory
 from broker.site.nodes import parse_nodes
-from broker.store import configurations, device_queries, knocks, orders_find, tables, worklist_steps
-from broker.store.database import Database
-from broker.store.worklist import search
+from broker.store import configurations, knocks
+from broker.store.db.database import Database
+from broker.store.orders import orders_find
+from broker.store.schema import tables
+from broker.store.worklist import device_queries, worklist_steps
+from broker.store.worklist.worklist import search
 from broker.worklist import explain, recall
 from broker.worklist.device import adapt
 from broker.worklist.match import matches

@@ -27,10 +27,11 @@ from broker.routing.news import News
 from broker.routing.reception import Arrival, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import Node, parse_nodes
-from broker.store import jobs, tables
-from broker.store.database import Database
-from broker.store.messages import Received
-from broker.store.spool import Spool
+from broker.store import jobs
+from broker.store.db.database import Database
+from broker.store.images.spool import Spool
+from broker.store.orders.messages import Received
+from broker.store.schema import tables
 
 ZONE = ZoneInfo("Europe/Zurich")
 NOW = datetime(2026, 3, 12, 8, tzinfo=ZONE)

@@ -15,8 +15,9 @@ from broker.hl7.header import read_header
 from broker.orders.profile_document import built_in_texts
 from broker.service import mappings
 from broker.service.mappings import ExamplesFailed, Mappings
-from broker.store import configurations, tables
-from broker.store.database import Database
+from broker.store import configurations
+from broker.store.db.database import Database
+from broker.store.schema import tables
 
 HEADER = read_header(b"MSH|^~\\&|RIS|SITE|B|R|||ORM^O01|1|P|2.5")
 MESSAGE = """MSH|^~\\&|RIS|SITE|BROKER|RAD|202603120800||ORM^O01|1|P|2.5

@@ -1,4 +1,4 @@
-"""The schema that migrations make is the schema that `store.tables` declares, on both databases."""
+"""The schema that migrations make is the schema that `store.schema.tables` declares, on both databases."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, insert, inspect, text
 
 from broker.errors import ConfigurationError
-from broker.store import instances, migrate, tables
-from broker.store.database import Database
-from broker.store.engine import open_engine
-from broker.store.tables import METADATA
+from broker.store.db import migrate
+from broker.store.db.database import Database
+from broker.store.db.engine import open_engine
+from broker.store.images import instances
+from broker.store.schema import tables
+from broker.store.schema.tables import METADATA
 
 SCRIPTS = Path(migrate.__file__).parent / "migrations" / "versions"
 HEAD = max(path.name[1:5] for path in SCRIPTS.glob("v*.py"))

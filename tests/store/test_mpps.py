@@ -29,12 +29,14 @@ from broker.orders.story import Context
 from broker.routing.reception import Arrival, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import parse_nodes
-from broker.store import jobs, mpps_objects, tables
-from broker.store import mpps as store
-from broker.store.database import Database
-from broker.store.messages import Received
-from broker.store.mpps import Message
-from broker.store.spool import Spool
+from broker.store import jobs
+from broker.store.db.database import Database
+from broker.store.images.spool import Spool
+from broker.store.mpps import mpps as store
+from broker.store.mpps import mpps_objects
+from broker.store.mpps.mpps import Message
+from broker.store.orders.messages import Received
+from broker.store.schema import tables
 from broker.worklist.mpps import checks, deciding, overdue, recording
 from broker.worklist.mpps.checks import Answer
 from broker.worklist.mpps.dataset import decode

@@ -15,8 +15,9 @@ from support.intake import audit
 from support.mpps import add_mpps
 
 from broker.orders.story import Context
-from broker.store import mpps_objects, tables
-from broker.store.database import Database
+from broker.store.db.database import Database
+from broker.store.mpps import mpps_objects
+from broker.store.schema import tables
 from broker.worklist.mpps import comparing, deciding
 
 SERIES = "2.999.9.1"

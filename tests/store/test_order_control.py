@@ -18,9 +18,10 @@ from support.worklist import SPS, query
 from broker.orders import profile, reopening
 from broker.orders.reopening import NotReopened
 from broker.orders.story import Context
-from broker.store import order_links, tables
-from broker.store.database import Database
-from broker.store.worklist import search
+from broker.store.db.database import Database
+from broker.store.orders import order_links
+from broker.store.schema import tables
+from broker.store.worklist.worklist import search
 from broker.worklist.plan import plan
 
 REFUSING = replace(profile.built_in(), policy=profile.Policy(unknown_order_cancel="refuse"))

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, update
 from support.intake import steps, take
 from support.site import order
 
-from broker.store import tables
-from broker.store.database import Database
+from broker.store.db.database import Database
+from broker.store.schema import tables
 
 KINDS = {"ORM^O01": ("ORR", "O02"), "OMI^O23": ("ORI", "O24"), "OMG^O19": ("ORG", "O20")}
 

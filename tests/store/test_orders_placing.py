@@ -14,10 +14,13 @@ from broker.orders.emergency import Emergency
 from broker.orders.placing import OrderRefused, Placed
 from broker.service.orders import OrderDesk
 from broker.settings import Settings
-from broker.store import idempotency, orders_read, tables, worklist
-from broker.store.database import Database
+from broker.store import idempotency
+from broker.store.db.database import Database
 from broker.store.idempotency import Key
-from broker.store.worklist import Criteria, Words
+from broker.store.orders import orders_read
+from broker.store.schema import tables
+from broker.store.worklist import worklist
+from broker.store.worklist.worklist import Criteria, Words
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from broker import faults
 from broker.orders import profile
 from broker.orders.interface import Interface
 from broker.orders.listener import OrderDoor
-from broker.store import events, messages, order_links, orders, orders_read, tables
-from broker.store.database import Database
-from broker.store.prepared import Prepared
+from broker.store.db.database import Database
+from broker.store.db.prepared import Prepared
+from broker.store.orders import events, messages, order_links, orders, orders_read
+from broker.store.schema import tables
 
 
 def orm(control_id: str, control: str = "NW", order: str = "P1", patient: str = "12345", **more: str) -> bytes:

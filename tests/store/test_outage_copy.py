@@ -15,10 +15,10 @@ from support.messages import group, message
 
 from broker.errors import StoreUnavailable
 from broker.orders import lifecycle
-from broker.store.database import Database
-from broker.store.outage import Clock, WorklistCopy
-from broker.store.outage_keeper import CopyKeeper, CopyTrouble
-from broker.store.worklist import Criteria, Words, search
+from broker.store.db.database import Database
+from broker.store.worklist.outage import Clock, WorklistCopy
+from broker.store.worklist.outage_keeper import CopyKeeper, CopyTrouble
+from broker.store.worklist.worklist import Criteria, Words, search
 
 CRITERIA = [
     Criteria(),
@@ -108,12 +108,12 @@ def test_answers_as_the_database(database: Database, keeper: CopyKeeper, copy: W
 def test_many_steps(
     database: Database, keeper: CopyKeeper, copy: WorklistCopy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.store.outage_keeper._CHUNK", 2)
+    monkeypatch.setattr("broker.store.worklist.outage_keeper._CHUNK", 2)
     for number in range(1, 6):
         tell(database, group("NW", str(number), start=f"2030031210{number:02d}00"))
     assert keeper.refresh() == 5
     assert_same(database, copy, 5)
-    monkeypatch.setattr("broker.store.outage_keeper.MAX_STEPS", 3)  # bounded: those that start last stay
+    monkeypatch.setattr("broker.store.worklist.outage_keeper.MAX_STEPS", 3)  # bounded: those that start last stay
     assert keeper.refresh() == 2
     assert [one.start_at for one in copy.search(Criteria(), None, 9)] == [f"2030031210{n:02d}00" for n in (3, 4, 5)]
 
@@ -228,7 +228,8 @@ def test_a_refresh_that_breaks_off_changes_nothing(
     with monkeypatch.context() as patch:
         for source in ("_AttachedFile", "_Elsewhere"):
             patch.setattr(
-                f"broker.store.outage_keeper.{source}.add", lambda *_: (_ for _ in ()).throw(StoreUnavailable())
+                f"broker.store.worklist.outage_keeper.{source}.add",
+                lambda *_: (_ for _ in ()).throw(StoreUnavailable()),
             )
         with pytest.raises(StoreUnavailable):
             keeper.refresh()
@@ -246,7 +247,7 @@ def test_a_database_that_cannot_be_read_leaves_the_copy(
     tell(database, group("NW", "2"))
     with monkeypatch.context() as patch:
         broken = sqlite3.OperationalError("disk I/O error")
-        patch.setattr("broker.store.outage_keeper._AttachedFile.add", lambda *_: (_ for _ in ()).throw(broken))
+        patch.setattr("broker.store.worklist.outage_keeper._AttachedFile.add", lambda *_: (_ for _ in ()).throw(broken))
         with pytest.raises(StoreUnavailable):
             keeper.refresh()
     assert len(copy.search(Criteria(), None, 9)) == 1

@@ -16,8 +16,9 @@ from broker.orders import intake, profile, reception
 from broker.orders.intake import Outcome
 from broker.orders.interface import Interface
 from broker.orders.story import Context
-from broker.store import events, orders_read, tables
-from broker.store.database import Database
+from broker.store.db.database import Database
+from broker.store.orders import events, orders_read
+from broker.store.schema import tables
 
 _numbers = itertools.count(1)
 Rows = list[dict[str, Any]]

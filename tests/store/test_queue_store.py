@@ -13,9 +13,10 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, delete, event, select, update
 
-from broker.store import jobs, tables
-from broker.store.database import Database
+from broker.store import jobs
+from broker.store.db.database import Database
 from broker.store.jobs import Job, NewJob
+from broker.store.schema import tables
 
 _t = tables.job
 

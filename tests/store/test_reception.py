@@ -26,10 +26,12 @@ from broker.routing import reception as module
 from broker.routing import sweep
 from broker.routing.reception import Arrival, Reception
 from broker.routing.rules import RuleSet, parse_rules
-from broker.store import instances, jobs, tables
-from broker.store.database import Database
-from broker.store.instances import NewInstance
-from broker.store.spool import Spool
+from broker.store import jobs
+from broker.store.db.database import Database
+from broker.store.images import instances
+from broker.store.images.instances import NewInstance
+from broker.store.images.spool import Spool
+from broker.store.schema import tables
 
 ZONE = ZoneInfo("Europe/Zurich")
 PEER = Peer("CT01", "BROKER", "10.0.0.9")

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from broker.hl7.server import Peer
+from broker.model.order import Document
 from broker.orders import profile_document
 from broker.orders.interface import Interface
 from broker.orders.listener import OrderDoor
@@ -19,10 +20,10 @@ from broker.orders.profile import built_in
 from broker.orders.profile_book import ProfileBook
 from broker.service.replay import Bench, Difference, Replayed, replay
 from broker.site.nodes import parse_nodes
-from broker.store import orders_read, tables
-from broker.store.database import Database
-from broker.store.messages import Selection
-from broker.store.orders_rows import Document
+from broker.store.db.database import Database
+from broker.store.orders import orders_read
+from broker.store.orders.messages import Selection
+from broker.store.schema import tables
 
 ZONE = ZoneInfo("Europe/Zurich")
 

@@ -20,9 +20,9 @@ from support.worklist import SPS, query
 from broker.orders import profile
 from broker.orders.interface import Interface
 from broker.orders.listener import OrderDoor
-from broker.store import tables
-from broker.store.database import Database
-from broker.store.worklist import search
+from broker.store.db.database import Database
+from broker.store.schema import tables
+from broker.store.worklist.worklist import search
 from broker.worklist.match import matches
 from broker.worklist.plan import plan
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from broker.errors import ConfigurationError
 from broker.service.site import Site, compile_site, import_document, in_force, read_file
 from broker.store import configurations
-from broker.store.database import Database
+from broker.store.db.database import Database
 
 NODE = """[[node]]
 name = "pacs"

@@ -17,9 +17,11 @@ from broker.errors import BadContent
 from broker.routing import sweep
 from broker.routing.reception import Arrival, Reception
 from broker.routing.rules import parse_rules
-from broker.store import instances, jobs, tables
-from broker.store.database import Database
-from broker.store.spool import Spool
+from broker.store import jobs
+from broker.store.db.database import Database
+from broker.store.images import instances
+from broker.store.images.spool import Spool
+from broker.store.schema import tables
 
 RULES = parse_rules({"default": {"action": "send", "send": ["pacs"]}}, {"pacs"})
 LIMIT = 4096

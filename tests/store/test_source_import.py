@@ -23,8 +23,8 @@ from broker.service import source_import
 from broker.service.source_import import Account, SourceImport
 from broker.service.sources import LONGEST_PAUSE, pause
 from broker.site.nodes import Node
-from broker.store import sourced
-from broker.store.database import Database
+from broker.store.db.database import Database
+from broker.store.orders import sourced
 
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -15,8 +15,8 @@ from support.tools import wait_until
 
 from broker import faults
 from broker.errors import SpoolUnavailable
-from broker.store import spool as module
-from broker.store.spool import Spool, SpoolFile
+from broker.store.images import spool as module
+from broker.store.images.spool import Spool, SpoolFile
 
 
 @pytest.fixture

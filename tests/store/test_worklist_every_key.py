@@ -17,7 +17,7 @@ from support.worklist_table import ROWS, Row
 
 from broker.errors import BadContent
 from broker.orders.answer import HELD
-from broker.store.database import Database
+from broker.store.db.database import Database
 
 LEAVES = [row for row in ROWS if row.vr != "SQ"]
 STATUSES = ["SCHEDULED", "ARRIVED", "READY", "STARTED", "COMPLETED"]

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, text
 
-from broker.store import worklist
-from broker.store.database import Database
-from broker.store.worklist import Criteria, Words, search
+from broker.store.db.database import Database
+from broker.store.worklist import worklist
+from broker.store.worklist.worklist import Criteria, Words, search
 
 COUNT = 12_000
 OPEN = ("SCHEDULED", "ARRIVED", "READY")

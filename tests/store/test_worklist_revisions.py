@@ -7,9 +7,9 @@ import itertools
 from sqlalchemy import Connection, select
 from support.intake import take
 
-from broker.store import tables
-from broker.store.database import Database
-from broker.store.orders import name_groups
+from broker.store.db.database import Database
+from broker.store.orders.orders import name_groups
+from broker.store.schema import tables
 
 _numbers = itertools.count(1)
 _step = tables.scheduled_step

@@ -10,7 +10,7 @@ import pytest
 from support.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
 from support.worklist_rows import Documents, found_by, insert_documents
 
-from broker.store.database import Database
+from broker.store.db.database import Database
 from broker.worklist.match import matches
 from broker.worklist.query import Query
 

@@ -18,9 +18,10 @@ from support.tools import wait_until
 
 from broker import faults
 from broker.errors import BadContent, ConfigurationError, StoreUnavailable
-from broker.store import jobs, tables
-from broker.store.database import Database
-from broker.store.engine import open_engine
+from broker.store import jobs
+from broker.store.db.database import Database
+from broker.store.db.engine import open_engine
+from broker.store.schema import tables
 
 _knock = tables.knock
 

@@ -11,8 +11,8 @@ from broker.service.closing import Closer
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.nodes import Node, parse_nodes
-from broker.store import tables
-from broker.store.database import Database
+from broker.store.db.database import Database
+from broker.store.schema import tables
 from support.intake import AT, take
 from support.mpps import OUTCOMES
 from support.objects import fresh_uid

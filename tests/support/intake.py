@@ -15,10 +15,11 @@ from broker.orders.intake import Outcome
 from broker.orders.interface import Interface
 from broker.orders.profile import Profile
 from broker.orders.story import Context
-from broker.store import events, tables
-from broker.store.database import Database
-from broker.store.events import StepEvent
-from broker.store.messages import Received
+from broker.store.db.database import Database
+from broker.store.orders import events
+from broker.store.orders.events import StepEvent
+from broker.store.orders.messages import Received
+from broker.store.schema import tables
 
 ZONE = ZoneInfo("Europe/Zurich")
 PEER = Peer("127.0.0.1", 5000)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from broker.store.engine import open_engine
+from broker.store.db.engine import open_engine
 from support.site import Site
 from support.tools import run
 

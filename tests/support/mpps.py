@@ -15,9 +15,10 @@ from pynetdicom import AE, evt
 from sqlalchemy import Connection, insert
 
 from broker.dicom import uids
-from broker.store import jobs, tables
-from broker.store.database import Database
+from broker.store import jobs
+from broker.store.db.database import Database
 from broker.store.jobs import NewJob
+from broker.store.schema import tables
 from support.worklist import encoded
 
 MPPS, NOTIFICATION = uids.PERFORMED_STEP, uids.PERFORMED_STEP_NOTIFICATION

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, insert
 
 from broker.orders.answer import HELD
 from broker.orders.names import fold
-from broker.store import tables
-from broker.store.database import Database
-from broker.store.orders import name_groups
-from broker.store.worklist import Criteria, Found, search
+from broker.store.db.database import Database
+from broker.store.orders.orders import name_groups
+from broker.store.schema import tables
+from broker.store.worklist.worklist import Criteria, Found, search
 from broker.worklist.match import matches
 from broker.worklist.plan import plan
 from broker.worklist.query import Query

@@ -19,7 +19,7 @@ from support.site import Mllp, Site, order
 from support.tools import free_port, run, wait_until
 from support.worklist import dataset
 
-from broker.store.database import Database
+from broker.store.db.database import Database
 
 
 def mpps_node(port: int) -> str:

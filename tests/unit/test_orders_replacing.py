@@ -13,7 +13,7 @@ from broker.orders import document, emergency, outline, replacing, validity
 from broker.orders.emergency import Emergency
 from broker.orders.identifiers import Minter
 from broker.orders.values import EntityId, Order, OrderChange, Patient, Procedure, Step
-from broker.store.events import StepEvent
+from broker.store.orders.events import StepEvent
 
 PATIENT = Patient(1, "QZPAT1", "HOSPITAL", {"PatientID": "QZPAT1", "PatientName": "A^B", "PatientComments": "old"})
 

@@ -11,7 +11,7 @@ import pytest
 from support.worklist import IMPLICIT, SPS, document, query, read
 from unit.test_worklist_scp import _Database, _Request, _steps
 
-from broker.store.worklist import Criteria, Found
+from broker.store.worklist.worklist import Criteria, Found
 from broker.worklist import cache
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.cache import AnswerCache, Asked

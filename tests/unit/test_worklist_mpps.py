@@ -14,7 +14,7 @@ from broker.errors import BadContent
 from broker.orders import lifecycle, match
 from broker.orders.match import Keys, Match
 from broker.orders.values import EntityId, Patient, PatientChange
-from broker.store.matching import Candidate
+from broker.store.orders.matching import Candidate
 from broker.worklist.mpps import performed
 from broker.worklist.mpps.attributes import MPPS, TAGS
 from broker.worklist.mpps.checks import Answer, changed, created

@@ -16,7 +16,7 @@ from support.worklist import IMPLICIT, SPS, document, encoded, read
 
 from broker.dicom.wire import ConnectionLost
 from broker.errors import BadContent, StoreUnavailable
-from broker.store.worklist import Criteria, Found
+from broker.store.worklist.worklist import Criteria, Found
 from broker.worklist import scp
 from broker.worklist.scp import WorklistService
 

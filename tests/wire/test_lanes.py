@@ -38,10 +38,11 @@ from broker.routing.rules import parse_rules
 from broker.site import remotes
 from broker.site.nodes import Node, parse_nodes
 from broker.site.remotes import Remotes
-from broker.store import jobs, tables
-from broker.store.database import Database
+from broker.store import jobs
+from broker.store.db.database import Database
+from broker.store.images.spool import Spool
 from broker.store.jobs import NewJob
-from broker.store.spool import Spool
+from broker.store.schema import tables
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 QUICK = RetryPolicy(first=0.02, last=0.05, give_up=1000)

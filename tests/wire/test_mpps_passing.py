@@ -22,8 +22,8 @@ from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
 from broker.site.nodes import Node, parse_nodes
 from broker.site.remotes import Remotes
-from broker.store import tables
-from broker.store.database import Database
+from broker.store.db.database import Database
+from broker.store.schema import tables
 from broker.worklist.mpps import notification
 from broker.worklist.mpps.notification import Event
 

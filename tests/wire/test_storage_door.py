@@ -22,9 +22,9 @@ from broker.dicom import uids
 from broker.routing.reception import Reception
 from broker.routing.rules import parse_rules
 from broker.routing.scp import StorageService
-from broker.store import instances
-from broker.store.database import Database
-from broker.store.spool import Spool
+from broker.store.db.database import Database
+from broker.store.images import instances
+from broker.store.images.spool import Spool
 
 
 @dataclass

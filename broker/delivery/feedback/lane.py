@@ -21,9 +21,9 @@ from broker.orders.feedback import Notice
 from broker.orders.outbound import Ours, Unfit
 from broker.queue.lane import Feed
 from broker.site.nodes import Node
-from broker.store import orders_read
-from broker.store.database import Database
+from broker.store.db.database import Database
 from broker.store.jobs import Job
+from broker.store.orders import orders_read
 
 CONNECT = 10.0  # seconds
 UNSENT = ("unreachable", "tls-failed")

@@ -23,10 +23,10 @@ from broker.dicom.user import Remote
 from broker.errors import BadContent, PeerFault
 from broker.queue.lane import Feed
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
-from broker.store import mpps_passing as store
-from broker.store.database import Database
+from broker.store.db.database import Database
 from broker.store.jobs import Job
-from broker.store.mpps_passing import CREATE, PassedMessage
+from broker.store.mpps import mpps_passing as store
+from broker.store.mpps.mpps_passing import CREATE, PassedMessage
 
 BUSY_IN_A_ROW = 3  # so many in a row that cannot be processed: the receiver is in trouble, not the messages
 _STATUS = 0x00400252  # Performed Procedure Step Status

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from broker.dicom import status as st
 from broker.orders.values import Document
-from broker.store.mpps import COMPLETED, DISCONTINUED, IN_PROGRESS
+from broker.store.mpps.mpps import COMPLETED, DISCONTINUED, IN_PROGRESS
 from broker.worklist.mpps.attributes import END, FORGIVEN, ITEMS, MPPS, SERIES, STATUS, TAGS, Attribute
 from broker.worklist.mpps.dataset import DataSet
 

@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 
 from broker.orders.story import Context
 from broker.orders.values import Document
-from broker.store import mpps as store
-from broker.store import mpps_objects, orders
-from broker.store.mpps import COMPLETED, Performed
-from broker.store.mpps_objects import MISSING, Counts
+from broker.store.mpps import mpps as store
+from broker.store.mpps import mpps_objects
+from broker.store.mpps.mpps import COMPLETED, Performed
+from broker.store.mpps.mpps_objects import MISSING, Counts
+from broker.store.orders import orders
 from broker.worklist.mpps.attributes import ITEMS, SERIES
 from broker.worklist.mpps.performed import objects
 from broker.worklist.mpps.recording import locked

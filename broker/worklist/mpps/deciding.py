@@ -13,9 +13,9 @@ from broker.orders import match, performing
 from broker.orders.story import Context
 from broker.orders.values import Document
 from broker.site.nodes import Node
-from broker.store import mpps as store
-from broker.store import orders, orders_read
-from broker.store.mpps import Performed
+from broker.store.mpps import mpps as store
+from broker.store.mpps.mpps import Performed
+from broker.store.orders import orders, orders_read
 from broker.worklist.mpps import notification
 from broker.worklist.mpps.attributes import STATUS
 from broker.worklist.mpps.checks import FINAL

@@ -14,10 +14,10 @@ from sqlalchemy import Connection
 from broker.orders import lifecycle
 from broker.orders.story import Context
 from broker.site.nodes import Node
-from broker.store import closing, orders, orders_read
-from broker.store import mpps as store
-from broker.store import mpps_overdue as overdue
-from broker.store.mpps import DISCONTINUED, IN_PROGRESS, Performed
+from broker.store.mpps import mpps as store
+from broker.store.mpps import mpps_overdue as overdue
+from broker.store.mpps.mpps import DISCONTINUED, IN_PROGRESS, Performed
+from broker.store.orders import closing, orders, orders_read
 from broker.worklist.mpps import notification
 from broker.worklist.mpps.attributes import STATUS
 from broker.worklist.mpps.notification import Event

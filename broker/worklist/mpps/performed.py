@@ -7,8 +7,8 @@ from datetime import datetime, tzinfo
 
 from broker.orders import lifecycle
 from broker.orders.values import Document
-from broker.store.mpps import COMPLETED, IN_PROGRESS
-from broker.store.mpps_objects import WRONG_ENTRY
+from broker.store.mpps.mpps import COMPLETED, IN_PROGRESS
+from broker.store.mpps.mpps_objects import WRONG_ENTRY
 from broker.worklist.mpps.attributes import IMAGES, REASON, SERIES, STATUS
 
 INCORRECT_ENTRY = "110514"  # incorrect worklist entry selected

@@ -13,9 +13,10 @@ from broker.orders.match import Match
 from broker.orders.story import Context
 from broker.orders.values import Document
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
-from broker.store import mpps as store
-from broker.store import mpps_objects, mpps_overdue, orders, orders_read
-from broker.store.mpps import Link, Message, Performed
+from broker.store.mpps import mpps as store
+from broker.store.mpps import mpps_objects, mpps_overdue
+from broker.store.mpps.mpps import Link, Message, Performed
+from broker.store.orders import orders, orders_read
 from broker.worklist.mpps import notification, passing_on, performed
 from broker.worklist.mpps.attributes import ITEMS, STATUS
 from broker.worklist.mpps.checks import FINAL, FINISHED, Answer, changed

@@ -18,9 +18,9 @@ from broker.orders.story import Context
 from broker.site import nodes
 from broker.site.device import DEFAULT, Device
 from broker.site.directory import Directory
-from broker.store import mpps as store
-from broker.store.database import Database
-from broker.store.mpps import CREATE, SET, Message
+from broker.store.db.database import Database
+from broker.store.mpps import mpps as store
+from broker.store.mpps.mpps import CREATE, SET, Message
 from broker.threads import Threads
 from broker.worklist.attributes import SPECIFIC_CHARACTER_SET
 from broker.worklist.identifier import encoding

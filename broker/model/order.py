@@ -1,0 +1,112 @@
+"""Orders as they are stored, free of tables: what `store.orders.orders` takes and gives.
+
+A `Document` maps DICOM keywords to text, lists of text, integers, or lists of documents (sequences).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EntityId:
+    """An order number and the namespace of its issuer, both possibly empty."""
+
+    number: str = ""
+    issuer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """A patient under one identifier and issuer; `row` None for a new one, `aliases` are retired identifiers."""
+
+    row: int | None
+    patient_id: str
+    issuer: str
+    attributes: Document
+    aliases: tuple[EntityId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A Scheduled Procedure Step with the attributes of its sequence item."""
+
+    row: int | None
+    step_id: str
+    position: int
+    status: str
+    attributes: Document
+    held: bool = False  # by the RIS: in no worklist until it is released
+
+    @property
+    def stations(self) -> tuple[str, ...]:
+        """Scheduled Station AE Titles."""
+        return tuple(self.attributes.get("ScheduledStationAETitle", ()))
+
+    @property
+    def start_at(self) -> str:
+        """Local wall clock `YYYYMMDDHHMMSS`, empty without a date."""
+        date = self.attributes.get("ScheduledProcedureStepStartDate", "")
+        time = self.attributes.get("ScheduledProcedureStepStartTime", "")
+        return f"{date}{time:0<6}" if date else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """A Requested Procedure, owner of one Study Instance UID."""
+
+    row: int | None
+    requested_procedure_id: str
+    study_instance_uid: str
+    attributes: Document
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """When an order was last written: by whom, and the earliest moments that its ORC-9 and MSH-7 can mean.
+
+    Seconds since the epoch, 0 for unknown.
+    """
+
+    by: str = ""
+    ordered_from: float = 0
+    sent_from: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An Imaging Service Request with everything below it; `attributes` hold those of the visit too."""
+
+    row: int | None
+    patient: Patient
+    placer: EntityId
+    filler: EntityId
+    accession: str
+    attributes: Document
+    procedures: tuple[Procedure, ...] = ()
+    written: Written = field(default=Written(), compare=False)
+
+    def steps(self) -> tuple[Step, ...]:
+        """All steps of all procedures."""
+        return tuple(step for procedure in self.procedures for step in procedure.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class StepIndex:
+    """The columns of a step that are searched, and its whole answer."""
+
+    patient_id: str
+    patient_name: str  # folded
+    answer: Document
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAnswer:
+    """The answer of a step whose patient has changed."""
+
+    step: int
+    answer: Document

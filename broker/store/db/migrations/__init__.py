@@ -1,0 +1,1 @@
+"""Migration scripts, applied in order at start. See `broker.store.db.migrate`."""

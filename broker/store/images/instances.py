@@ -1,0 +1,184 @@
+"""Rows of received SOP Instances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, literal, or_, select, update
+
+from broker.store.db.prepared import Prepared
+from broker.store.schema import tables
+
+_t, _content = tables.instance, tables.content
+_VERSIONS = Prepared(
+    any=select(_t.c.id, _t.c.version, _t.c.digest, _t.c.state, _t.c.path, _t.c.data_offset, _t.c.data_length)
+    .where(_t.c.sop_instance_uid == bindparam("uid"))
+    .order_by(_t.c.version.desc())
+    .with_for_update()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewInstance:
+    """What reception knows of an object when it asks for a row. Times in seconds since the epoch."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    calling_ae: str
+    called_ae: str
+    peer: str
+    path: str
+    data_offset: int
+    data_length: int
+    digest: bytes
+    received_at: float
+    state: str
+    reason: str
+    rules_version: int
+    trace: str
+    facts: str
+    content: bytes | None = None  # the data set itself, if it has no file
+
+
+_COLUMNS = [field.name for field in fields(NewInstance) if field.name != "content"]
+_ADD = Prepared(any=insert(_t).values({name: bindparam(name) for name in ("version", *_COLUMNS)}).returning(_t.c.id))
+# the usual case, that nobody has seen the UID, in one statement
+_ADD_FIRST = Prepared(
+    any=insert(_t)
+    .from_select(
+        ["version", *_COLUMNS],
+        select(literal(1), *(bindparam(name, type_=_t.c[name].type) for name in _COLUMNS)).where(
+            ~select(_t.c.id).where(_t.c.sop_instance_uid == bindparam("sop_instance_uid")).exists()
+        ),
+    )
+    .returning(_t.c.id)
+)
+_ADD_CONTENT = Prepared(any=insert(_content).values(instance=bindparam("instance"), data=bindparam("data")))
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVersion:
+    """A version of an object that is there already. Offset and length in bytes."""
+
+    id: int
+    version: int
+    digest: bytes
+    state: str
+    path: str
+    data_offset: int
+    data_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What a sender needs: identity, encoding, and the data set or where it lies in its file (bytes)."""
+
+    id: int
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    path: str
+    data_offset: int
+    data_length: int
+    content: bytes | None
+
+
+def versions(connection: Connection, sop_instance_uid: str) -> list[KnownVersion]:
+    """All versions of an object, newest first; on PostgreSQL a purge of them waits for this transaction."""
+    rows = _VERSIONS.rows(connection, {"uid": sop_instance_uid})
+    return [KnownVersion(row[0], row[1], bytes(row[2]), *row[3:]) for row in rows]
+
+
+def add_first(connection: Connection, new: NewInstance) -> int | None:
+    """Insert the row of an object that has none yet; its id, None if there is one.
+
+    Raises IntegrityError if another transaction was faster (PostgreSQL).
+    """
+    added = _ADD_FIRST.rows(connection, _values(new))
+    if not added:
+        return None
+    key = int(added[0][0])
+    _keep_content(connection, key, new)
+    return key
+
+
+def add(connection: Connection, new: NewInstance, version: int) -> int:
+    """Insert a row; its id."""
+    key = int(_ADD.rows(connection, {"version": version, **_values(new)})[0][0])
+    _keep_content(connection, key, new)
+    return key
+
+
+def _values(new: NewInstance) -> dict[str, object]:
+    return {name: getattr(new, name) for name in _COLUMNS}
+
+
+def refile(connection: Connection, key: int, new: NewInstance) -> None:
+    """The same bytes came again and take the place of a file that was lost or damaged."""
+    connection.execute(update(_t).where(_t.c.id == key).values(path=new.path, data_offset=new.data_offset))
+    _keep_content(connection, key, new)
+
+
+def _keep_content(connection: Connection, key: int, new: NewInstance) -> None:
+    if new.content is not None:
+        _ADD_CONTENT.rows(connection, {"instance": key, "data": new.content})
+
+
+def stored(connection: Connection, ids: list[int]) -> dict[int, StoredObject]:
+    """Objects by id."""
+    columns = [*(_t.c[name] for name in StoredObject.__slots__ if name != "content"), _content.c.data]
+    query = select(*columns).join(_content, _content.c.instance == _t.c.id, isouter=True)
+    return {row[0]: StoredObject(*row) for row in connection.execute(query.where(_t.c.id.in_(ids)))}
+
+
+def known_paths(connection: Connection, folder: str) -> set[str]:
+    """Names of all files below one spool folder that have a row."""
+    rows = connection.execute(select(_t.c.path).where(_t.c.path.startswith(folder, autoescape=True)))
+    return {row.path for row in rows}
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Number of objects by state."""
+    rows = connection.execute(select(_t.c.state, func.count()).group_by(_t.c.state))
+    return {state: int(number) for state, number in rows}
+
+
+def _delivered(before: float) -> ColumnElement[bool]:
+    """Routed, received before, and every delivery done before."""
+    j = tables.job
+    waiting = or_(j.c.state != "done", j.c.done_at >= before)
+    open_jobs = select(j.c.id).where(j.c.kind == "deliver", j.c.subject == _t.c.id, waiting).exists()
+    return and_(_t.c.state == "routed", _t.c.received_at < before, ~open_jobs)
+
+
+def purgeable(connection: Connection, before: float, limit: int) -> list[int]:
+    """Ids of objects that every destination has had since `before`, the oldest first."""
+    rows = connection.execute(select(_t.c.id).where(_delivered(before)).order_by(_t.c.received_at).limit(limit))
+    return list(rows.scalars())
+
+
+def mark_purged(connection: Connection, ids: list[int], before: float) -> list[str]:
+    """Record that the bytes of these objects go away; paths of those that still may, empty for one without a file.
+
+    Commit before deleting a file.
+    """
+    # an object that comes again at this moment either waits for us here, or its new deliveries are seen below
+    connection.execute(select(_t.c.id).where(_t.c.id.in_(ids)).order_by(_t.c.id).with_for_update()).all()
+    gone = connection.execute(
+        update(_t).where(_t.c.id.in_(ids), _delivered(before)).values(state="purged").returning(_t.c.id, _t.c.path)
+    ).all()
+    connection.execute(delete(_content).where(_content.c.instance.in_([row.id for row in gone])))
+    return [row.path for row in gone]
+
+
+def reroute(connection: Connection, key: int, new: NewInstance) -> None:
+    """An object that was held or discarded came again and now a rule sends it."""
+    if new.state == "routed":
+        connection.execute(
+            update(_t)
+            .where(_t.c.id == key, _t.c.state.in_(("held", "discarded")))
+            .values(state="routed", reason="", rules_version=new.rules_version, trace=new.trace)
+        )

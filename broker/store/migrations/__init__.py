@@ -1,1 +1,0 @@
-"""Migration scripts, applied in order at start. See `broker.store.migrate`."""

@@ -1,1 +1,0 @@
-"""One script per schema version. See `broker.store.migrate`."""

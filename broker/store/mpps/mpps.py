@@ -1,0 +1,233 @@
+"""Modality Performed Procedure Steps: their state, their messages, the scheduled steps they are linked to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Integer, and_, bindparam, func, insert, or_, select, update
+
+from broker.model.order import Document
+from broker.store.db.prepared import Prepared
+from broker.store.schema import tables
+
+IN_PROGRESS, COMPLETED, DISCONTINUED = "IN PROGRESS", "COMPLETED", "DISCONTINUED"
+CREATE, SET = "create", "set"  # kinds of messages
+REOPENED = "reopened"  # cause of events: a person lets a step begin again
+MANY = 50  # items looked at for one order that comes late
+
+_t, _message, _link = tables.mpps, tables.mpps_message, tables.mpps_link
+_step, _procedure, _event = tables.scheduled_step, tables.requested_procedure, tables.step_event
+_COLUMNS = (
+    "sop_instance_uid", "status", "linking", "calling_ae", "station", "modality", "started_at", "ended_at", "document",
+    "findings", "revision", "created_at", "updated_at", "outcome", "attention",
+)  # fmt: skip
+_WHOLE = select(_t.c.id, *(_t.c[name] for name in _COLUMNS))
+_BY_UID = Prepared(any=_WHOLE.where(_t.c.sop_instance_uid == bindparam("uid")))
+_BY_ROW = Prepared(any=_WHOLE.where(_t.c.id == bindparam("row")))
+_ADD = Prepared(any=insert(_t).values({name: bindparam(name) for name in _COLUMNS}).returning(_t.c.id))
+_UPDATE = Prepared(
+    any=update(_t).where(_t.c.id == bindparam("row")).values({name: bindparam(f"to_{name}") for name in _COLUMNS})
+)
+_MESSAGE = ("mpps", "at", "kind", "calling_ae", "transfer_syntax_uid", "data", "digest")
+_ADD_MESSAGE = Prepared(
+    any=insert(_message).values({name: bindparam(name) for name in _MESSAGE}).returning(_message.c.id)
+)
+_LAST = Prepared(
+    any=select(_message.c.digest, _message.c.calling_ae, _message.c.at)
+    .where(_message.c.mpps == bindparam("row"), _message.c.kind == bindparam("kind"))
+    .order_by(_message.c.id.desc())
+    .limit(1)
+)
+_ITEM = ("position", "step", "reason", "study_instance_uid", "accession", "requested_procedure_id")
+_LINKS = Prepared(
+    any=select(*(_link.c[name] for name in _ITEM)).where(_link.c.mpps == bindparam("row")).order_by(_link.c.position)
+)
+_ADD_LINK = Prepared(any=insert(_link).values({name: bindparam(name) for name in ("mpps", *_ITEM)}))
+_SET_LINK = Prepared(
+    any=update(_link)
+    .where(_link.c.mpps == bindparam("row"), _link.c.position == bindparam("at"))
+    .values(step=bindparam("to_step"), reason=bindparam("to_reason"))
+)
+_REOPENED = (
+    select(func.coalesce(func.max(_event.c.at), 0.0))
+    .where(_event.c.step == bindparam("step"), _event.c.cause == REOPENED)
+    .scalar_subquery()
+)
+_OF_STEP = Prepared(
+    any=select(_t.c.id, _t.c.status, _t.c.outcome, or_(_t.c.status == IN_PROGRESS, _t.c.updated_at > _REOPENED))
+    .join_from(_link, _t)
+    .where(_link.c.step == bindparam("step"))
+    .distinct()
+    .order_by(_t.c.id)
+)
+_ORDER_OF = Prepared(
+    any=select(_procedure.c.request).join_from(_step, _procedure).where(_step.c.id == bindparam("step"))
+)
+# in the path of every new order: no table but the small one of links is read while nothing waits
+_WAITING = Prepared(
+    any=select(_link.c.mpps, _link.c.position)
+    .where(
+        or_(
+            and_(_link.c.study_instance_uid == bindparam("study"), _link.c.step.is_(None)),
+            and_(_link.c.accession == bindparam("accession"), _link.c.step.is_(None)),
+            and_(_link.c.requested_procedure_id == bindparam("procedure"), _link.c.step.is_(None)),
+            # some devices mix these two up
+            and_(_link.c.accession == bindparam("procedure"), _link.c.step.is_(None)),
+            and_(_link.c.requested_procedure_id == bindparam("accession"), _link.c.step.is_(None)),
+        )
+    )
+    .order_by(_link.c.mpps.desc(), _link.c.position)
+    .limit(MANY)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """A performed procedure step (row `row`, None for a new one); times in seconds since the epoch."""
+
+    row: int | None
+    sop_instance_uid: str
+    status: str
+    linking: str
+    calling_ae: str
+    station: str
+    modality: str
+    started_at: float
+    ended_at: float | None
+    document: Document
+    findings: tuple[str, ...]
+    revision: int
+    created_at: float
+    updated_at: float
+    outcome: str
+    attention: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An item of the Scheduled Step Attributes Sequence: the step (row) it means, and why that or why none."""
+
+    position: int
+    step: int | None
+    reason: str
+    study_instance_uid: str = ""
+    accession: str = ""
+    requested_procedure_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An N-CREATE or N-SET as it came (`at` in seconds since the epoch); `digest` is the SHA-256 of the data set."""
+
+    at: float
+    kind: str
+    calling_ae: str
+    transfer_syntax_uid: str
+    data: bytes = field(repr=False)
+    digest: bytes
+
+
+def find(connection: Connection, sop_instance_uid: str) -> Performed | None:
+    """The performed procedure step of a SOP Instance UID."""
+    return next(map(_performed, _BY_UID.rows(connection, {"uid": sop_instance_uid})), None)
+
+
+def load(connection: Connection, row: int) -> Performed | None:
+    """A performed procedure step by its row."""
+    return next(map(_performed, _BY_ROW.rows(connection, {"row": row})), None)
+
+
+def _performed(row: Sequence[Any]) -> Performed:
+    values = dict(zip(_COLUMNS, row[1:], strict=True))
+    read = {"document": json.loads(values["document"]), "findings": tuple(json.loads(values["findings"]))}
+    return Performed(row[0], **{**values, **read})
+
+
+def _values(one: Performed) -> dict[str, Any]:
+    found = {name: getattr(one, name) for name in _COLUMNS}
+    text = json.dumps(one.document, ensure_ascii=False, separators=(",", ":"))
+    return {**found, "document": text, "findings": json.dumps(one.findings)}
+
+
+def save(connection: Connection, one: Performed) -> int:
+    """Insert (without `row`) or update; the row."""
+    if one.row is None:
+        return int(_ADD.rows(connection, _values(one))[0][0])
+    _UPDATE.count(connection, {"row": one.row, **{f"to_{name}": value for name, value in _values(one).items()}})
+    return one.row
+
+
+def add_message(connection: Connection, row: int, message: Message) -> int:
+    """Keep a message of an MPPS (row); the row of the message."""
+    values = {name: getattr(message, name) for name in _MESSAGE if name != "mpps"}
+    return int(_ADD_MESSAGE.rows(connection, {"mpps": row, **values})[0][0])
+
+
+def repeats(connection: Connection, row: int, message: Message, within: float) -> bool:
+    """Whether the last message of its kind was the same, by the same AE, at most `within` seconds ago."""
+    for digest, calling_ae, at in _LAST.rows(connection, {"row": row, "kind": message.kind}):
+        return bytes(digest) == message.digest and calling_ae == message.calling_ae and message.at - at <= within
+    return False
+
+
+def links(connection: Connection, row: int) -> list[Link]:
+    """The items of an MPPS (row) in their sequence."""
+    return [Link(*found) for found in _LINKS.rows(connection, {"row": row})]
+
+
+def add_links(connection: Connection, row: int, items: Sequence[Link]) -> None:
+    """Note the items of a new MPPS (row)."""
+    for one in items:
+        _ADD_LINK.rows(connection, {"mpps": row, **{name: getattr(one, name) for name in _ITEM}})
+
+
+def set_link(connection: Connection, row: int, position: int, step: int, reason: str) -> None:
+    """An item of an MPPS (row) means this step (row)."""
+    _SET_LINK.count(connection, {"row": row, "at": position, "to_step": step, "to_reason": reason})
+
+
+def of_step(connection: Connection, step: int) -> list[tuple[int, str, str, bool]]:
+    """Row, status and outcome of each MPPS that is linked to a step (row), oldest first.
+
+    And whether it counts: not if it had ended before a person reopened the step.
+    """
+    rows = _OF_STEP.rows(connection, {"step": step})
+    return [(int(row), status, outcome, bool(counts)) for row, status, outcome, counts in rows]
+
+
+def order_of(connection: Connection, step: int) -> int | None:
+    """Row of the order that a step (row) belongs to; None for no such step."""
+    return next((int(row) for (row,) in _ORDER_OF.rows(connection, {"step": step})), None)
+
+
+def waiting(connection: Connection, study: str, accession: str, procedure: str) -> list[tuple[int, int]]:
+    """Items that have no step and one of these keys, the last two also in each other's place; the newest MANY.
+
+    Rows of MPPS with positions.
+    """
+    asked = {"study": study or None, "accession": accession or None, "procedure": procedure or None}
+    return [(int(row), int(position)) for row, position in _WAITING.rows(connection, asked)]
+
+
+_LISTED = (
+    "id", "sop_instance_uid", "status", "linking", "attention", "calling_ae", "station", "modality", "started_at",
+    "ended_at", "findings", "revision",
+)  # fmt: skip
+
+
+def listed(connection: Connection, wanted: Mapping[str, str], before: int, limit: int) -> list[dict[str, Any]]:
+    """MPPS without their data sets, newest first, with rows below `before`.
+
+    `wanted`: values of status, linking, attention (`*` for any that is not empty).
+    """
+    query = select(*(_t.c[name] for name in _LISTED)).where(_t.c.id < bindparam("before", type_=_t.c.id.type))
+    for name, value in wanted.items():
+        column = _t.c[name]
+        query = query.where(column > "" if value == "*" else column == value)
+    found = connection.execute(
+        query.order_by(_t.c.id.desc()).limit(bindparam("most", type_=Integer)), {"before": before, "most": limit}
+    )
+    return [{**row, "findings": json.loads(row["findings"])} for row in found.mappings()]

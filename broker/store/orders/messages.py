@@ -1,0 +1,121 @@
+"""Journal of received HL7 messages: raw bytes and the answer given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, insert, null, select, text, union_all, update
+
+from broker.store.db.prepared import Prepared
+from broker.store.schema import tables
+
+_t = tables.message
+_RECORD = Prepared(
+    any=insert(_t).values({c.name: bindparam(c.name) for c in _t.c if c.name != "id"}).returning(_t.c.id)
+)
+# bare, as the partial index says it: `accepted = 1` would be another condition for SQLite, and a scan of the journal
+_SAME_ID = (text("accepted"), _t.c.sender == bindparam("sender"), _t.c.control_id == bindparam("control_id"))
+_EARLIER = Prepared(
+    any=union_all(
+        select(_t.c.answer_code, _t.c.answer).where(*_SAME_ID, _t.c.digest == bindparam("digest")),
+        select(null(), null()).where(select(_t.c.id).where(*_SAME_ID).exists()),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as it came. `digest` is SHA-256 of `raw`, `received_at` seconds since the epoch."""
+
+    raw: bytes
+    digest: bytes
+    listener: str
+    peer: str
+    sender: str  # MSH-3|MSH-4
+    control_id: str
+    message_type: str
+    received_at: float
+
+
+def record(
+    connection: Connection, message: Received, *, accepted: bool, answer_code: str, answer: bytes, note: str = ""
+) -> int:
+    """Append a message with its answer; the row. An accepted one is unique by sender, control id and bytes."""
+    values = {
+        "received_at": message.received_at,
+        "listener": message.listener,
+        "peer": message.peer,
+        "sender": message.sender,
+        "control_id": message.control_id,
+        "message_type": message.message_type,
+        "digest": message.digest,
+        "raw": message.raw,
+        "accepted": accepted,
+        "answer_code": answer_code,
+        "answer": answer,
+        "note": note,
+    }
+    return int(_RECORD.rows(connection, values)[0][0])
+
+
+def earlier(connection: Connection, message: Received) -> tuple[tuple[str, bytes] | None, bool]:
+    """What the same sender had accepted under this control id: code and bytes of the answer to the same message, and
+    whether there was any message.
+    """
+    named = {"sender": message.sender, "control_id": message.control_id, "digest": message.digest}
+    found = _EARLIER.rows(connection, named)
+    answered = next(((code, bytes(answer)) for code, answer in found if code is not None), None)
+    return answered, bool(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which messages of the journal: by their rows, else by time (s since the epoch), sender and type."""
+
+    rows: tuple[int, ...] = ()
+    since: float = 0
+    until: float | None = None
+    sender: str = ""  # MSH-3|MSH-4, or MSH-3 alone
+    message_type: str = ""  # `ORM^O01`, or `ORM` alone
+    answer_code: str = ""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message of the journal with the code it was answered."""
+
+    row: int
+    received_at: float
+    sender: str
+    message_type: str
+    raw: bytes
+    accepted: bool
+    answer_code: str
+
+
+def select_messages(connection: Connection, selection: Selection) -> list[Stored]:
+    """The selected messages, oldest first; of more than `limit` the newest ones."""
+    t = tables.message.c
+    query = select(t.id, t.received_at, t.sender, t.message_type, t.raw, t.accepted, t.answer_code)
+    if selection.rows:
+        query = query.where(t.id.in_(selection.rows))
+    if selection.since:
+        query = query.where(t.received_at >= selection.since)
+    if selection.until is not None:
+        query = query.where(t.received_at < selection.until)
+    for column, wanted, mark in ((t.sender, selection.sender, "|"), (t.message_type, selection.message_type, "^")):
+        if wanted:
+            parts = (column == wanted) if mark in wanted else column.startswith(wanted + mark, autoescape=True)
+            query = query.where(parts)
+    if selection.answer_code:
+        query = query.where(t.answer_code == selection.answer_code)
+    rows = connection.execute(query.order_by(t.id.desc()).limit(selection.limit)).all()
+    return [Stored(r[0], r[1], r[2], r[3], bytes(r[4]), bool(r[5]), r[6]) for r in reversed(rows)]
+
+
+def add_note(connection: Connection, row: int, note: str) -> None:
+    """Append to the note of a message."""
+    t = tables.message
+    before = connection.execute(select(t.c.note).where(t.c.id == row)).scalar_one()
+    connection.execute(update(t).where(t.c.id == row).values(note=f"{before} {note}".strip()))

@@ -1,0 +1,192 @@
+"""Writing orders: patient, request, procedures, steps with their search columns, audit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, case, delete, insert, literal, update
+
+from broker.model.order import Document, Order, Patient, Procedure, Step, StepIndex, Written
+from broker.store.db.prepared import Prepared
+from broker.store.schema import tables
+
+
+def _text(document: Document) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+class _Saved:
+    """Inserts rows of a table or updates them, with statements that are compiled once."""
+
+    def __init__(self, table: Table, columns: Sequence[str], new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+        """`columns` are given; `new` and `old` are what a row gets besides when it is inserted or updated."""
+        values: dict[str, Any] = {name: bindparam(name) for name in columns}
+        self._insert = Prepared(any=insert(table).values({**values, **new}).returning(table.c.id))
+        # a column's own name is not for a parameter of an update
+        values = {name: bindparam(f"to_{name}") for name in columns}
+        self._update = Prepared(any=update(table).where(table.c.id == bindparam("row")).values({**values, **old}))
+
+    def save(self, connection: Connection, row: int | None, at: float, values: Mapping[str, Any], **new: Any) -> int:
+        """Insert (without `row`) or update; the row. `at` is for the expressions of `new` and `old`, as is `**new`."""
+        if row is None:
+            return int(self._insert.rows(connection, {**values, **new, "at": at})[0][0])
+        self._update.count(connection, {**{f"to_{name}": values[name] for name in values}, "row": row, "at": at})
+        return row
+
+
+_AT: Any = bindparam("at")
+_PATIENT = _Saved(
+    tables.patient, ("patient_id", "issuer", "attributes", "aliases"), {"updated_at": _AT}, {"updated_at": _AT}
+)
+_REQUEST = _Saved(
+    tables.service_request,
+    (
+        "patient", "placer_number", "placer_issuer", "filler_number", "filler_issuer", "accession", "attributes",
+        "changed_by", "ordered_from", "sent_from",
+    ),
+    {"created_at": _AT, "updated_at": _AT, "source": bindparam("source")}, {"updated_at": _AT},
+)  # fmt: skip
+_PROCEDURE = _Saved(
+    tables.requested_procedure, ("request", "requested_procedure_id", "study_instance_uid", "attributes"), {}, {}
+)
+_step = tables.scheduled_step
+_STEP = _Saved(
+    _step,
+    (
+        "procedure", "step_id", "position", "status", "start_at", "modality", "patient_id", "patient_name", "accession",
+        "requested_procedure_id", "study_instance_uid", "attributes", "answer", "held",
+    ),
+    {"status_at": _AT, "updated_at": _AT, "revision": literal(1)},
+    {
+        "status_at": case((_step.c.status == bindparam("to_status"), _step.c.status_at), else_=_AT),
+        "updated_at": _AT, "revision": _step.c.revision + 1,
+    },
+)  # fmt: skip
+_station = tables.step_station
+_NO_STATION = Prepared(any=delete(_station).where(_station.c.step == bindparam("row")))
+_STATION = Prepared(any=insert(_station).values({name: bindparam(name) for name in ("step", "ae_title", "start_at")}))
+_name = tables.step_name
+_NO_NAME = Prepared(any=delete(_name).where(_name.c.step == bindparam("row")))
+_NAME = Prepared(any=insert(_name).values({name: bindparam(name) for name in ("step", "words")}))
+_AUDIT = Prepared(
+    any=insert(tables.audit).values({c.name: bindparam(c.name) for c in tables.audit.c if c.name != "id"})
+)
+
+
+def save_patient(connection: Connection, patient: Patient, at: float) -> int:
+    """Insert or update a patient; the row."""
+    values = {
+        "patient_id": patient.patient_id,
+        "issuer": patient.issuer,
+        "attributes": _text(patient.attributes),
+        "aliases": json.dumps([[alias.number, alias.issuer] for alias in patient.aliases], ensure_ascii=False),
+    }
+    return _PATIENT.save(connection, patient.row, at, values)
+
+
+def _written(written: Written) -> dict[str, Any]:
+    return {"changed_by": written.by, "ordered_from": written.ordered_from, "sent_from": written.sent_from}
+
+
+def save_written(connection: Connection, order: int, written: Written) -> None:
+    """Note by whom and when an order (row) was last asked for as it is."""
+    table = tables.service_request
+    connection.execute(update(table).where(table.c.id == order).values(**_written(written)))
+
+
+def save_request(connection: Connection, order: Order, patient: int, at: float, source: str = "") -> int:
+    """Insert or update the Imaging Service Request of an order, without what is below it; the row.
+
+    `source`: application and facility (`MSH-3|MSH-4`) that a new order comes from.
+    """
+    values = {
+        "patient": patient,
+        "placer_number": order.placer.number,
+        "placer_issuer": order.placer.issuer,
+        "filler_number": order.filler.number,
+        "filler_issuer": order.filler.issuer,
+        "accession": order.accession,
+        "attributes": _text(order.attributes),
+        **_written(order.written),
+    }
+    return _REQUEST.save(connection, order.row, at, values, source=source)
+
+
+def save_procedure(connection: Connection, procedure: Procedure, request: int) -> int:
+    """Insert or update a Requested Procedure, without its steps; the row."""
+    values = {
+        "request": request,
+        "requested_procedure_id": procedure.requested_procedure_id,
+        "study_instance_uid": procedure.study_instance_uid,
+        "attributes": _text(procedure.attributes),
+    }
+    return _PROCEDURE.save(connection, procedure.row, 0, values)
+
+
+def save_step(
+    connection: Connection, step: Step, procedure: Procedure, owner: int, accession: str, index: StepIndex, at: float
+) -> int:
+    """Insert or update a step of the procedure in row `owner`, with its stations; the row."""
+    values = {
+        "procedure": owner,
+        "step_id": step.step_id,
+        "position": step.position,
+        "status": step.status,
+        "held": step.held,
+        "start_at": step.start_at,
+        "modality": step.attributes.get("Modality", ""),
+        "patient_id": index.patient_id,
+        "patient_name": index.patient_name,
+        "accession": accession,
+        "requested_procedure_id": procedure.requested_procedure_id,
+        "study_instance_uid": procedure.study_instance_uid,
+        "attributes": _text(step.attributes),
+        "answer": _text(index.answer),
+    }
+    row = _STEP.save(connection, step.row, at, values)
+    _save_names(connection, row, index, new=step.row is None)
+    if step.row is not None:
+        _NO_STATION.count(connection, {"row": row})
+    for title in dict.fromkeys(step.stations):
+        _STATION.rows(connection, {"step": row, "ae_title": title, "start_at": step.start_at})
+    return row
+
+
+def _save_names(connection: Connection, step: int, index: StepIndex, *, new: bool = False) -> None:
+    """Write the further component groups of the patient's name."""
+    if not new:
+        _NO_NAME.count(connection, {"row": step})
+    for words in name_groups(index.patient_name):
+        _NAME.rows(connection, {"step": step, "words": words})
+
+
+def name_groups(folded: str) -> list[str]:
+    """The component groups of a name behind the first: what `step_name` holds of it."""
+    return [words for words in dict.fromkeys(folded.split("=")[1:]) if words]
+
+
+def save_index(connection: Connection, step: int, index: StepIndex, at: float) -> None:
+    """Give a step a new answer and the patient columns that go with it."""
+    table = tables.scheduled_step
+    connection.execute(
+        update(table)
+        .where(table.c.id == step)
+        .values(
+            patient_id=index.patient_id,
+            patient_name=index.patient_name,
+            answer=_text(index.answer),
+            revision=table.c.revision + 1,
+            updated_at=at,
+        )
+    )
+    _save_names(connection, step, index)
+
+
+def add_audit(
+    connection: Connection, at: float, actor: str, action: str, kind: str, object_id: int, detail: Document
+) -> None:
+    """Append to the audit trail."""
+    values = {"at": at, "actor": actor, "action": action, "object_kind": kind, "object_id": object_id}
+    _AUDIT.rows(connection, {**values, "detail": _text(detail)})

@@ -1,0 +1,260 @@
+"""Finding and loading orders, and the locks that keep two messages about one order apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, or_, select, text, union_all
+
+from broker.model.order import Document, EntityId, OpenAnswer, Order, Patient, Procedure, Step, Written
+from broker.store.db.engine import is_sqlite
+from broker.store.db.prepared import Prepared
+from broker.store.orders import order_links
+from broker.store.schema import tables
+
+_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_NAMED = "patient|"  # how names of patients begin
+_request, _patient = tables.service_request.c, tables.patient.c
+_procedure, _step = tables.requested_procedure.c, tables.scheduled_step.c
+# one statement for all keys, as most orders are new. A key that is not asked is NULL and equals nothing
+_BY_NUMBER = Prepared(
+    any=select(
+        _request.id, _request.filler_number, _request.filler_issuer, _request.placer_number, _request.placer_issuer,
+        _request.accession,
+    ).where(
+        or_(
+            _request.filler_number == bindparam("filler"), _request.placer_number == bindparam("placer"),
+            _request.accession == bindparam("accession"),
+        )
+    ).order_by(_request.id)
+)  # fmt: skip
+_alias = tables.patient_alias.c
+_WHOLE = select(_patient.id, _patient.patient_id, _patient.issuer, _patient.attributes, _patient.aliases)
+_PATIENT = Prepared(
+    any=union_all(
+        _WHOLE.where(_patient.patient_id == bindparam("patient_id"), _patient.issuer == bindparam("issuer")),
+        _WHOLE.join(tables.patient_alias, _alias.patient == _patient.id).where(
+            _alias.patient_id == bindparam("patient_id"), _alias.issuer == bindparam("issuer")
+        ),
+    )
+)
+_ORDER = Prepared(
+    any=select(
+        _request.placer_number, _request.placer_issuer, _request.filler_number, _request.filler_issuer,
+        _request.accession, _request.attributes, _patient.id, _patient.patient_id, _patient.issuer, _patient.attributes,
+        _request.changed_by, _request.ordered_from, _request.sent_from,
+        _patient.aliases,
+    ).join_from(tables.service_request, tables.patient).where(_request.id == bindparam("row"))
+)  # fmt: skip
+_PROCEDURES = Prepared(
+    any=select(
+        _procedure.id, _procedure.requested_procedure_id, _procedure.study_instance_uid, _procedure.attributes
+    ).where(_procedure.request == bindparam("row")).order_by(_procedure.id)
+)  # fmt: skip
+_STEPS = Prepared(
+    any=select(_step.id, _step.procedure, _step.step_id, _step.position, _step.status, _step.attributes, _step.held)
+    .join_from(tables.scheduled_step, tables.requested_procedure)
+    .where(_procedure.request == bindparam("row"))
+    .order_by(_step.position, _step.id)
+)
+_OWNER = Prepared(any=select(_procedure.request).where(_procedure.study_instance_uid == bindparam("uid")))
+
+
+def lock(connection: Connection, names: Iterable[str]) -> None:
+    """Hold these names until the transaction ends, and those of the patients that retired identifiers lead to.
+
+    `patient|` and a patient's identifier is the name of whoever has or had it. SQLite has one writer and needs no
+    locks. A merge may commit while we wait for a lock: what the identifiers lead to is read again under it.
+    """
+    if is_sqlite(connection):
+        return
+    held: set[str] = set()
+    wanted = set(names)
+    while wanted:
+        _hold(connection, wanted)
+        held |= wanted
+        wanted = _led_to(connection, held) - held
+
+
+def _led_to(connection: Connection, names: Iterable[str]) -> set[str]:
+    """Names of the patients that retired identifiers among these names lead to."""
+    retired = [name.removeprefix(_NAMED) for name in names if name.startswith(_NAMED)]
+    query = (
+        select(tables.patient.c.patient_id)
+        .join(tables.patient_alias, tables.patient_alias.c.patient == tables.patient.c.id)
+        .where(tables.patient_alias.c.patient_id.in_(retired))
+    )
+    return {_NAMED + patient_id for patient_id in connection.execute(query).scalars()} if retired else set()
+
+
+def _hold(connection: Connection, names: Iterable[str]) -> None:
+    digests = {hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names}
+    for key in sorted(int.from_bytes(digest, "big", signed=True) for digest in digests):
+        connection.execute(_LOCK, {"key": key})
+
+
+def lock_names(connection: Connection, order: int) -> tuple[str, ...]:
+    """Names to lock for work on an order (row): its patient, whom every message about it names. None: no such order."""
+    query = select(tables.patient.c.patient_id).join_from(tables.service_request, tables.patient)
+    found = connection.execute(query.where(tables.service_request.c.id == order)).scalar_one_or_none()
+    return () if found is None else (f"patient|{found}",)
+
+
+def find_order(connection: Connection, filler: EntityId, placer: EntityId, accession: str) -> int | None:
+    """Row of the order these keys name: filler number, placer number, accession, in this sequence.
+
+    A later key counts only if the stored order has no other number of an earlier kind. A number
+    without an issuer, stored or asked for, matches if it is the only one. A number that replaced orders or children
+    share means the order in force, or the parent.
+    """
+    asked = {"filler": filler.number or None, "placer": placer.number or None, "accession": accession or None}
+    rows = _BY_NUMBER.rows(connection, asked)
+    found = [_Keys(row[0], (row[1], row[3], row[5]), (row[2], row[4])) for row in rows]
+    for kind, wanted in enumerate((filler, placer, EntityId(accession)) if found else ()):
+        if not wanted.number:
+            continue
+        fit = [keys for keys in found if keys.numbers[kind] == wanted.number and keys.compatible(filler, placer, kind)]
+        if kind < 2:
+            exact = [keys for keys in fit if keys.issuers[kind] == wanted.issuer]
+            fit = exact or [keys for keys in fit if not keys.issuers[kind] or not wanted.issuer]
+        if len(fit) > 1:
+            others = order_links.secondary(connection, [keys.row for keys in fit])
+            fit = [keys for keys in fit if keys.row not in others]
+        if len(fit) == 1:
+            return fit[0].row
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Filler number, placer number and accession number of a stored order, and the issuers of the first two."""
+
+    row: int
+    numbers: tuple[str, str, str]
+    issuers: tuple[str, str]
+
+    def compatible(self, filler: EntityId, placer: EntityId, kind: int) -> bool:
+        """No number of an earlier kind says that this is another order."""
+        asked = (filler.number, placer.number)
+        return not any(self.numbers[i] and asked[i] and self.numbers[i] != asked[i] for i in range(kind))
+
+
+def find_patient(connection: Connection, patient_id: str, issuer: str) -> Patient | None:
+    """The patient under an identifier and issuer, also under a retired one."""
+    wanted = {"patient_id": patient_id, "issuer": issuer}
+    rows = _PATIENT.rows(connection, wanted)
+    has_it = next((row for row in rows if (row[1], row[2]) == (patient_id, issuer)), None)
+    return _patient_of(has_it or rows[0]) if rows else None
+
+
+def _patient_of(found: Sequence[Any]) -> Patient:
+    """A patient of row, identifier, issuer, attributes, aliases."""
+    aliases = tuple(EntityId(number, issuer) for number, issuer in json.loads(found[4]))
+    return Patient(found[0], found[1], found[2], json.loads(found[3]), aliases)
+
+
+def patient_changed(connection: Connection, patient_id: str, issuer: str, after: float, before: float) -> bool:
+    """True if the patient was written last between two times (s since the epoch, both excluded)."""
+    table = tables.patient.c
+    query = select(table.id).where(
+        table.patient_id == patient_id, table.issuer == issuer, table.updated_at > after, table.updated_at < before
+    )
+    return connection.execute(query).first() is not None
+
+
+def load_order(connection: Connection, row: int) -> Order:
+    """An order with its patient, procedures and steps."""
+    (found,) = _ORDER.rows(connection, {"row": row})
+    return Order(
+        row=row,
+        patient=_patient_of((*found[6:10], found[13])),
+        placer=EntityId(found[0], found[1]),
+        filler=EntityId(found[2], found[3]),
+        accession=found[4],
+        attributes=json.loads(found[5]),
+        procedures=_procedures(connection, row),
+        written=Written(found[10], found[11], found[12]),
+    )
+
+
+def _procedures(connection: Connection, request: int) -> tuple[Procedure, ...]:
+    found = _PROCEDURES.rows(connection, {"row": request})
+    steps = _STEPS.rows(connection, {"row": request})
+    below: dict[int, list[Step]] = {}
+    for row in steps:
+        below.setdefault(row[1], []).append(Step(row[0], row[2], row[3], row[4], json.loads(row[5]), bool(row[6])))
+    return tuple(Procedure(row[0], row[1], row[2], json.loads(row[3]), tuple(below.get(row[0], ()))) for row in found)
+
+
+def study_owners(connection: Connection, uids: Sequence[str]) -> dict[str, int]:
+    """Row of the order that each Study Instance UID belongs to; unknown ones are left out."""
+    found = {uid: _OWNER.rows(connection, {"uid": uid}) for uid in uids}
+    return {uid: int(rows[0][0]) for uid, rows in found.items() if rows}
+
+
+def open_answers(
+    connection: Connection, patient: int, statuses: Sequence[str], other_than: int | None
+) -> list[OpenAnswer]:
+    """Answers of a patient's steps in `statuses`, those of one order left out."""
+    step, procedure, request = tables.scheduled_step, tables.requested_procedure, tables.service_request
+    query = (
+        select(step.c.id, step.c.answer)
+        .join_from(step, procedure)
+        .join(request)
+        .where(
+            request.c.patient == bindparam("patient"),
+            request.c.id != bindparam("other"),
+            (step.c.status + "").in_(statuses),  # an expression: SQLite would take the index of all open steps
+        )
+        .order_by(step.c.id)
+    )
+    found = connection.execute(query, {"patient": patient, "other": other_than if other_than is not None else -1})
+    return [OpenAnswer(row, json.loads(answer)) for row, answer in found]
+
+
+def answers_of(connection: Connection, order: int) -> list[tuple[str, Document]]:
+    """Status and answer of each step of an order, in its sequence."""
+    step, procedure = tables.scheduled_step, tables.requested_procedure
+    query = (
+        select(step.c.status, step.c.answer)
+        .join_from(step, procedure)
+        .where(procedure.c.request == order)
+        .order_by(procedure.c.id, step.c.position, step.c.id)
+    )
+    return [(status, json.loads(answer)) for status, answer in connection.execute(query)]
+
+
+def order_rows(connection: Connection) -> list[int]:
+    """Rows of all orders, oldest first."""
+    request = tables.service_request.c
+    return list(connection.execute(select(request.id).order_by(request.id)).scalars())
+
+
+def answers_written(
+    connection: Connection, orders: Sequence[int], patients: Sequence[int], at: float
+) -> dict[int, Document]:
+    """Answers by step of those written at a time (s since the epoch), among the steps of all orders of some patients.
+
+    The patients of `orders` count too: what is told of one order may change what is shown in the others.
+    """
+    step, procedure, request = tables.scheduled_step, tables.requested_procedure, tables.service_request
+    owners = connection.execute(select(request.c.patient).where(request.c.id.in_(orders))).scalars()
+    query = (
+        select(step.c.id, step.c.answer)
+        .join_from(step, procedure)
+        .join(request)
+        .where(request.c.patient.in_({*patients, *owners}), step.c.updated_at == at)
+        .order_by(step.c.id)
+    )
+    return {row: json.loads(answer) for row, answer in connection.execute(query)}
+
+
+def answers_by_step(connection: Connection, steps: Sequence[int]) -> dict[int, Document]:
+    """Answers of some steps, by their rows."""
+    step = tables.scheduled_step.c
+    query = select(step.id, step.answer).where(step.id.in_(steps))
+    return {row: json.loads(answer) for row, answer in connection.execute(query)}

@@ -1,0 +1,147 @@
+"""Rows around a patient: visits, retired identifiers, which orders are whose, what each sender said last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from broker.model.order import EntityId
+from broker.store.schema import tables
+
+_alias, _visit, _heard, _request = tables.patient_alias, tables.visit, tables.heard, tables.service_request
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A visit of a patient (row). `state` is open, closed or canceled; times in seconds, 0 where nothing was said."""
+
+    row: int | None
+    patient: int
+    number: EntityId
+    location: str = ""
+    patient_class: str = ""
+    state: str = "open"
+    opened_at: float = 0
+    closed_at: float = 0
+
+
+_VISIT = (
+    _visit.c.id, _visit.c.patient, _visit.c.admission_id, _visit.c.issuer,
+    *(_visit.c[field.name] for field in fields(Visit)[3:]),
+)  # fmt: skip
+
+
+def visits(connection: Connection, patient: int) -> list[Visit]:
+    """Visits of a patient (row), oldest first."""
+    found = connection.execute(select(*_VISIT).where(_visit.c.patient == patient).order_by(_visit.c.id))
+    return [Visit(row[0], row[1], EntityId(row[2], row[3]), *row[4:]) for row in found]
+
+
+def find_visit(connection: Connection, patient: int, number: EntityId) -> Visit | None:
+    """The visit of this number; a number without an issuer, stored or asked for, matches if it is the only one."""
+    found = [visit for visit in visits(connection, patient) if visit.number.number == number.number]
+    exact = [visit for visit in found if visit.number.issuer == number.issuer]
+    fit = exact or [visit for visit in found if not visit.number.issuer or not number.issuer]
+    return fit[0] if len(fit) == 1 else None
+
+
+def save_visit(connection: Connection, visit: Visit, at: float) -> int:
+    """Insert or update a visit; the row."""
+    values = {field.name: getattr(visit, field.name) for field in fields(Visit)[3:]}
+    values |= {"patient": visit.patient, "admission_id": visit.number.number, "issuer": visit.number.issuer}
+    values |= {"updated_at": at}
+    if visit.row is None:
+        return int(connection.execute(insert(_visit).returning(_visit.c.id), values).scalar_one())
+    connection.execute(update(_visit).where(_visit.c.id == visit.row).values(**values))
+    return visit.row
+
+
+def move_visit(connection: Connection, visit: Visit, patient: int, number: EntityId, at: float) -> int:
+    """Give a visit to a patient (row) under a number; where that patient has it already, his stays. The row."""
+    there = find_visit(connection, patient, number)
+    if there is None or there.row == visit.row:
+        return save_visit(connection, replace(visit, patient=patient, number=number), at)
+    _forget(connection, "visit", visit.row)
+    connection.execute(delete(_visit).where(_visit.c.id == visit.row))
+    return there.row or 0
+
+
+def orders_of(connection: Connection, patient: int, statuses: Sequence[str] = ()) -> list[int]:
+    """Rows of a patient's orders, oldest first; with `statuses` those that have a step in one of them."""
+    query = select(_request.c.id).where(_request.c.patient == patient).order_by(_request.c.id)
+    if statuses:
+        step, procedure = tables.scheduled_step, tables.requested_procedure
+        query = query.where(
+            select(step.c.id)
+            .join_from(step, procedure)
+            .where(procedure.c.request == _request.c.id, step.c.status.in_(statuses))
+            .exists()
+        )
+    return list(connection.execute(query).scalars())
+
+
+def studies_received(connection: Connection, patient: int) -> int:
+    """Number of studies of a patient's orders of which objects have been received."""
+    procedure, instance = tables.requested_procedure, tables.instance
+    query = (
+        select(func.count())
+        .select_from(procedure)
+        .join(_request)
+        .where(
+            _request.c.patient == patient,
+            select(instance.c.id).where(instance.c.study_instance_uid == procedure.c.study_instance_uid).exists(),
+        )
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def absorb(connection: Connection, retired: int, survivor: int, at: float) -> None:
+    """Give all that a patient (row) has to another one and remove the patient; worklist answers are not rewritten."""
+    connection.execute(update(_request).where(_request.c.patient == retired).values(patient=survivor, updated_at=at))
+    for visit in visits(connection, retired):
+        move_visit(connection, visit, survivor, visit.number, at)
+    connection.execute(update(_alias).where(_alias.c.patient == retired).values(patient=survivor))
+    _forget(connection, "patient", retired)
+    connection.execute(delete(tables.patient).where(tables.patient.c.id == retired))
+
+
+def rekey(connection: Connection, before: EntityId, after: EntityId) -> None:
+    """What waits for an order of a patient by identifier waits for it by another one."""
+    for table in (tables.tombstone, tables.appointment):
+        same = table.c.patient_id == before.number, table.c.issuer.in_((before.issuer, ""))
+        connection.execute(update(table).where(*same).values(patient_id=after.number, issuer=after.issuer))
+
+
+def add_alias(connection: Connection, retired: EntityId, patient: int, at: float) -> None:
+    """Let a retired identifier lead to a patient (row)."""
+    values = {"patient_id": retired.number, "issuer": retired.issuer, "patient": patient, "retired_at": at}
+    connection.execute(insert(_alias), values)
+
+
+def drop_alias(connection: Connection, identifier: EntityId) -> None:
+    """An identifier that was retired is in use again."""
+    connection.execute(
+        delete(_alias).where(_alias.c.patient_id == identifier.number, _alias.c.issuer == identifier.issuer)
+    )
+
+
+def last_heard(connection: Connection, kind: str, subject: int, sender: str) -> str:
+    """Time of the newest message of a sender that was applied to a patient or visit (row); empty if none was."""
+    query = select(_heard.c.event_at).where(
+        _heard.c.kind == kind, _heard.c.subject == subject, _heard.c.sender == sender
+    )
+    return connection.execute(query).scalar_one_or_none() or ""
+
+
+def hear(connection: Connection, kind: str, subject: int, sender: str, event_at: str) -> None:
+    """Remember the time of a message that was applied."""
+    key = (_heard.c.kind == kind, _heard.c.subject == subject, _heard.c.sender == sender)
+    if connection.execute(update(_heard).where(*key).values(event_at=event_at)).rowcount == 0:
+        values = {"kind": kind, "subject": subject, "sender": sender, "event_at": event_at}
+        connection.execute(insert(_heard), values)
+
+
+def _forget(connection: Connection, kind: str, subject: int | None) -> None:
+    connection.execute(delete(_heard).where(_heard.c.kind == kind, _heard.c.subject == subject))

@@ -1,0 +1,19 @@
+"""The table of what devices asked. `store.schema.tables` has it."""
+
+from __future__ import annotations
+
+from sqlmodel import Field
+
+from broker.store.schema.base import BIG, Base
+
+
+class DeviceQuery(Base, table=True):
+    """The last worklist queries of a device, without patient data (`worklist.memory`): one row per device."""
+
+    __tablename__ = "device_query"
+    calling_ae: str = Field(primary_key=True)
+    address: str = Field(primary_key=True)
+    first_at: float
+    last_at: float = Field(index=True)
+    calls: int = Field(sa_type=BIG)
+    queries: str  # JSON, oldest first

@@ -1,0 +1,212 @@
+"""The tables of patients, orders and what waits for them. `store.schema.tables` has them all."""
+
+from __future__ import annotations
+
+from sqlalchemy import Index, UniqueConstraint, false
+from sqlmodel import Field
+
+from broker.store.schema.base import BIG, BYTES, EMPTY, ZERO, Base
+
+
+class Patient(Base, table=True):
+    """A patient under one identifier and issuer."""
+
+    __table_args__ = (UniqueConstraint("patient_id", "issuer"),)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    patient_id: str
+    issuer: str
+    attributes: str
+    # retired identifiers as a list of [id, issuer], the same as in `patient_alias`: read with every order
+    aliases: str = Field(sa_column_kwargs={"server_default": "[]"})
+    updated_at: float
+
+
+class PatientAlias(Base, table=True):
+    """A retired identifier and the patient it leads to, after a merge or a change of the identifier."""
+
+    __tablename__ = "patient_alias"
+    __table_args__ = (UniqueConstraint("patient_id", "issuer"),)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    patient_id: str
+    issuer: str
+    patient: int = Field(foreign_key="patient.id", index=True, sa_type=BIG)
+    retired_at: float
+
+
+class Visit(Base, table=True):
+    """A visit of a patient; the admission number may be empty. Times are 0 where nothing was said."""
+
+    __table_args__ = (UniqueConstraint("patient", "admission_id", "issuer"),)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    patient: int = Field(foreign_key="patient.id", sa_type=BIG)
+    admission_id: str
+    issuer: str
+    location: str
+    patient_class: str  # PV1-2
+    state: str  # open | closed | canceled
+    opened_at: float
+    closed_at: float
+    updated_at: float
+
+
+class Heard(Base, table=True):
+    """The newest message of a sender that was applied to a patient or visit: an older one does not overwrite."""
+
+    kind: str = Field(primary_key=True)  # patient | visit
+    subject: int = Field(primary_key=True, sa_type=BIG)
+    sender: str = Field(primary_key=True)
+    event_at: str  # digits in UTC, as precise as the message
+
+
+class ServiceRequest(Base, table=True):
+    """Imaging Service Request: one order as the RIS knows it."""
+
+    __tablename__ = "service_request"
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    patient: int = Field(foreign_key="patient.id", index=True, sa_type=BIG)
+    placer_number: str = Field(index=True)
+    placer_issuer: str
+    filler_number: str = Field(index=True)
+    filler_issuer: str
+    accession: str = Field(index=True)
+    attributes: str
+    # `MSH-3|MSH-4` of the message that made it, empty for orders that came another way
+    source: str = Field(default="", sa_column_kwargs=EMPTY)
+    created_at: float
+    updated_at: float
+    # of the message that wrote last: who sent it, and the earliest moments that ORC-9 and MSH-7 can mean; 0: unknown
+    changed_by: str = Field(default="", sa_column_kwargs=EMPTY)
+    ordered_from: float = Field(default=0, sa_column_kwargs=ZERO)
+    sent_from: float = Field(default=0, sa_column_kwargs=ZERO)
+
+
+class OrderLink(Base, table=True):
+    """One order stands for another: `request` replaces `other`, or has it as its parent."""
+
+    __tablename__ = "order_link"
+    request: int = Field(foreign_key="service_request.id", primary_key=True, sa_type=BIG)
+    kind: str = Field(primary_key=True)  # replaces | parent
+    other: int = Field(foreign_key="service_request.id", primary_key=True, index=True, sa_type=BIG)
+
+
+class Tombstone(Base, table=True):
+    """A cancel that came before its order: the order is stored as cancelled when it comes."""
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    at: float = Field(index=True)
+    actor: str
+    control: str
+    order_status: str
+    placer_number: str = Field(index=True)
+    placer_issuer: str
+    filler_number: str = Field(index=True)
+    filler_issuer: str
+    accession: str = Field(index=True)
+    patient_id: str = Field(index=True)
+    issuer: str
+    steps: str  # identifiers of the steps it names, JSON; an empty list: all
+
+
+class RequestedProcedure(Base, table=True):
+    """Requested Procedure: owner of one Study Instance UID."""
+
+    __tablename__ = "requested_procedure"
+    __table_args__ = (UniqueConstraint("request", "requested_procedure_id"),)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    request: int = Field(foreign_key="service_request.id", sa_type=BIG)
+    requested_procedure_id: str
+    study_instance_uid: str = Field(unique=True)
+    attributes: str
+
+
+class ScheduledStep(Base, table=True):
+    """Scheduled Procedure Step with the keys that modalities search by and the whole answer as a document."""
+
+    __tablename__ = "scheduled_step"
+    __table_args__ = (
+        UniqueConstraint("procedure", "step_id"),
+        Index("ix_scheduled_step_start", "status", "start_at"),
+    )
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    procedure: int = Field(foreign_key="requested_procedure.id", sa_type=BIG)
+    step_id: str
+    position: int
+    status: str
+    status_at: float
+    start_at: str = Field(sa_type=BYTES)  # local wall clock YYYYMMDDHHMMSS
+    modality: str
+    patient_id: str = Field(index=True, sa_type=BYTES)
+    patient_name: str = Field(index=True, sa_type=BYTES)  # folded, see worklist.match; further groups in `step_name`
+    accession: str = Field(index=True, sa_type=BYTES)
+    requested_procedure_id: str = Field(index=True, sa_type=BYTES)
+    study_instance_uid: str = Field(index=True, sa_type=BYTES)
+    held: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # by the RIS: in no worklist
+    attributes: str  # of the step alone
+    answer: str  # merged document: patient, visit, request, procedure, step
+    revision: int
+    updated_at: float
+
+
+class StepStation(Base, table=True):
+    """Scheduled Station AE Titles of a step (VM 1-n), with the start for one indexed search."""
+
+    __tablename__ = "step_station"
+    __table_args__ = (Index("ix_step_station_search", "ae_title", "start_at"),)
+    step: int = Field(foreign_key="scheduled_step.id", primary_key=True, sa_type=BIG)
+    ae_title: str = Field(primary_key=True, sa_type=BYTES)
+    start_at: str = Field(sa_type=BYTES)
+
+
+class StepName(Base, table=True):
+    """Component groups of the patient's name behind the first, folded: ideographic and phonetic writings."""
+
+    __tablename__ = "step_name"
+    step: int = Field(foreign_key="scheduled_step.id", primary_key=True, sa_type=BIG)
+    words: str = Field(primary_key=True, index=True, sa_type=BYTES)
+
+
+class StepEvent(Base, table=True):
+    """Event log of steps: each change of status with its cause. Append only."""
+
+    __tablename__ = "step_event"
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    step: int = Field(foreign_key="scheduled_step.id", index=True, sa_type=BIG)
+    at: float
+    before: str  # status, empty for a new step
+    after: str
+    cause: str  # `order:CA`
+    actor: str
+
+
+class Idempotency(Base, table=True):
+    """Outcomes of requests that were sent with an idempotency key."""
+
+    actor: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    digest: bytes  # SHA-256 of what was asked
+    request: int = Field(foreign_key="service_request.id", sa_type=BIG)
+    action: str
+    answer: str
+    at: float = Field(index=True)
+
+
+class Appointment(Base, table=True):
+    """An appointment of one order: which steps it has booked, or what is to be booked when the order comes."""
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    at: float = Field(index=True)  # of the last message
+    sender: str
+    number: str
+    request: int | None = Field(default=None, foreign_key="service_request.id", index=True, sa_type=BIG)
+    state: str  # booked | off
+    event: str  # S12
+    filler_number: str = Field(index=True)
+    filler_issuer: str
+    placer_number: str = Field(index=True)
+    placer_issuer: str
+    patient_id: str = Field(index=True)
+    issuer: str
+    start_at: str  # local wall clock YYYYMMDDHHMMSS
+    steps: str  # rows of steps, JSON
+    slots: str  # services with their attributes, JSON
+    sent_from: float  # the earliest moment that MSH-7 of the last message can mean; 0: unknown

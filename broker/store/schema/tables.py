@@ -1,0 +1,185 @@
+"""The schema. Every table of the product stands here; migrations follow it (a test compares them).
+
+Times are seconds since the epoch (UTC, float). JSON columns are text written by us.
+Order documents (`attributes`) map DICOM keywords to Unicode values; nested sequences are lists of such maps.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlmodel import Field
+
+from broker.store.schema import devices as tables_devices
+from broker.store.schema import mpps as tables_mpps
+from broker.store.schema import orders
+from broker.store.schema import sources as tables_sources
+from broker.store.schema.base import BIG, Base, table_of
+
+
+class Configuration(Base, table=True):
+    """Nodes and rules as immutable versions; the newest version of a kind is in force."""
+
+    kind: str = Field(primary_key=True)
+    version: int = Field(primary_key=True)
+    created_at: float
+    source: str
+    document: str
+
+
+class Knock(Base, table=True):
+    """Devices that called and are not known, for an admin to admit."""
+
+    ae_title: str = Field(primary_key=True)
+    address: str = Field(primary_key=True)
+    first_at: float
+    last_at: float
+    count: int
+    contexts: str = Field(default="[]", sa_column_kwargs={"server_default": "[]"})  # proposed ones, JSON
+
+
+class Message(Base, table=True):
+    """Journal of received HL7 messages: raw bytes and the answer given."""
+
+    __table_args__ = (
+        Index(
+            "uq_message_accepted", "sender", "control_id", "digest", unique=True,
+            sqlite_where=text("accepted"), postgresql_where=text("accepted"),
+        ),
+    )  # fmt: skip
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    received_at: float = Field(index=True)
+    listener: str
+    peer: str
+    sender: str
+    control_id: str
+    message_type: str
+    digest: bytes
+    raw: bytes
+    accepted: bool
+    answer_code: str
+    answer: bytes
+    note: str
+
+
+class Audit(Base, table=True):
+    """Who did what to which object, and when. Append only."""
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    at: float = Field(index=True)
+    actor: str
+    action: str
+    object_kind: str
+    object_id: int = Field(sa_type=BIG)
+    detail: str
+
+
+class Instance(Base, table=True):
+    """A received SOP Instance. Same UID with other bytes is a new version, never an overwrite."""
+
+    __table_args__ = (UniqueConstraint("sop_instance_uid", "version"),)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    sop_instance_uid: str
+    version: int
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    study_instance_uid: str = Field(index=True)
+    series_instance_uid: str
+    calling_ae: str
+    called_ae: str
+    peer: str
+    path: str  # below the spool, made of our own names; empty: the data set is in `content`
+    data_offset: int  # where the data set starts in the file
+    data_length: int = Field(sa_type=BIG)
+    digest: bytes  # SHA-256 of the data set bytes
+    received_at: float = Field(index=True)
+    state: str = Field(index=True)  # routed | held | discarded | purged
+    reason: str
+    rules_version: int
+    trace: str  # per rule and leaf: what was seen, why it matched or not
+    facts: str
+
+
+class Content(Base, table=True):
+    """The data set of a small object: one commit makes it durable, where a file would need three syncs."""
+
+    instance: int = Field(foreign_key="instance.id", primary_key=True, sa_type=BIG)
+    data: bytes
+
+
+class Job(Base, table=True):
+    """One piece of work for one lane. Delivery has one row per instance and destination."""
+
+    __table_args__ = (
+        UniqueConstraint("kind", "lane", "subject"),
+        Index(
+            "ix_job_due", "lane", "priority", "due_at", "id",  # the order of claims: none of them sorts a backlog
+            sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'"),
+        ),
+        Index(
+            "ix_job_lease", "lease_until",
+            sqlite_where=text("state = 'leased'"), postgresql_where=text("state = 'leased'"),
+        ),
+        Index(
+            "ix_job_group", "lane", "group_key", "id",
+            sqlite_where=text("group_key is not null"), postgresql_where=text("group_key is not null"),
+        ),
+        Index("ix_job_state", "state", "lane"),
+    )  # fmt: skip
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    kind: str
+    lane: str
+    subject: int = Field(sa_type=BIG)  # id of what the kind works on
+    group_key: str | None  # jobs of one group and lane run in order of id
+    detail: str
+    state: str  # ready | leased | done | held | discarded
+    priority: int
+    due_at: float
+    attempts: int  # counted at claim, so that a job which kills the process is counted
+    failures: int  # faults of this item; faults of the destination do not count
+    lease_owner: str
+    lease_until: float
+    fence: int = Field(sa_type=BIG)
+    last_error: str
+    created_at: float
+    done_at: float | None
+
+
+class Lane(Base, table=True):
+    """Circuit breaker of one lane: not tried before `open_until`."""
+
+    name: str = Field(primary_key=True)
+    failures: int
+    open_until: float
+    last_error: str
+
+
+METADATA = Base.metadata
+
+configuration = table_of(Configuration)
+knock = table_of(Knock)
+message = table_of(Message)
+audit = table_of(Audit)
+patient = table_of(orders.Patient)
+patient_alias = table_of(orders.PatientAlias)
+visit = table_of(orders.Visit)
+heard = table_of(orders.Heard)
+service_request = table_of(orders.ServiceRequest)
+requested_procedure = table_of(orders.RequestedProcedure)
+scheduled_step = table_of(orders.ScheduledStep)
+step_station = table_of(orders.StepStation)
+step_name = table_of(orders.StepName)
+step_event = table_of(orders.StepEvent)
+order_link = table_of(orders.OrderLink)
+tombstone = table_of(orders.Tombstone)
+idempotency = table_of(orders.Idempotency)
+appointment = table_of(orders.Appointment)
+mpps = table_of(tables_mpps.Mpps)
+mpps_message = table_of(tables_mpps.MppsMessage)
+mpps_link = table_of(tables_mpps.MppsLink)
+kept_back = table_of(tables_mpps.KeptBack)
+source_item = table_of(tables_sources.SourceItem)
+device_query = table_of(tables_devices.DeviceQuery)
+instance = table_of(Instance)
+content = table_of(Content)
+job = table_of(Job)
+lane = table_of(Lane)

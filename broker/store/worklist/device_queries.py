@@ -1,0 +1,54 @@
+"""Rows of what devices asked: one per device, a bounded number of devices."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from broker.store.schema import tables
+
+_t = tables.device_query
+MAX_DEVICES = 1000  # beyond, the one that has been silent longest is forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is remembered of a device. Times in s since the epoch; `queries` are JSON objects, oldest first."""
+
+    calling_ae: str
+    address: str
+    first_at: float
+    last_at: float
+    calls: int
+    queries: list[dict[str, Any]]
+
+
+def of(connection: Connection, calling_ae: str, address: str = "") -> list[Asked]:
+    """What is remembered of the devices of an AE title, at all addresses or one; the last to ask first."""
+    query = select(_t).where(_t.c.calling_ae == calling_ae)
+    if address:
+        query = query.where(_t.c.address == address)
+    return [
+        Asked(row.calling_ae, row.address, row.first_at, row.last_at, row.calls, json.loads(row.queries))
+        for row in connection.execute(query.order_by(_t.c.last_at.desc()).limit(MAX_DEVICES))
+    ]
+
+
+def save(connection: Connection, asked: Asked, *, new: bool) -> None:
+    """Write what is remembered of a device; a `new` one may take the place of another."""
+    values = {
+        "last_at": asked.last_at, "calls": asked.calls, "queries": json.dumps(asked.queries),
+    }  # fmt: skip
+    here = (_t.c.calling_ae == asked.calling_ae, _t.c.address == asked.address)
+    if not new:
+        connection.execute(update(_t).where(*here).values(**values))
+        return
+    if connection.execute(select(func.count()).select_from(_t)).scalar_one() >= MAX_DEVICES:
+        silent = connection.execute(select(_t.c.calling_ae, _t.c.address).order_by(_t.c.last_at).limit(1)).one()
+        connection.execute(delete(_t).where(_t.c.calling_ae == silent[0], _t.c.address == silent[1]))
+    connection.execute(
+        insert(_t).values(calling_ae=asked.calling_ae, address=asked.address, first_at=asked.first_at, **values)
+    )

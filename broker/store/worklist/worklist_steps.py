@@ -1,0 +1,47 @@
+"""Steps with their whole answers, for who looks at single ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from broker.store.schema import tables
+
+_step, _procedure, _event = tables.scheduled_step, tables.requested_procedure, tables.step_event
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A step: rows of itself and of its order, when it came and changed last (s since the epoch), its answer."""
+
+    row: int
+    order: int
+    came_at: float
+    changed_at: float
+    answer: dict[str, Any]
+
+
+def of_orders(connection: Connection, orders: Sequence[int], limit: int) -> list[StepRow]:
+    """The steps of some orders (rows), in their sequence."""
+    came = select(func.min(_event.c.at)).where(_event.c.step == _step.c.id).scalar_subquery()
+    query = (
+        select(_step.c.id, _procedure.c.request, came, _step.c.updated_at, _step.c.answer)
+        .join_from(_step, _procedure)
+        .where(_procedure.c.request.in_(orders))
+        .order_by(_procedure.c.request, _procedure.c.id, _step.c.position, _step.c.id)
+        .limit(limit)
+    )
+    return [
+        StepRow(row, order, min(at or changed, changed), changed, json.loads(answer))
+        for row, order, at, changed, answer in connection.execute(query)
+    ]
+
+
+def order_of(connection: Connection, step: int) -> int | None:
+    """Row of the order of a step (row)."""
+    query = select(_procedure.c.request).join_from(_step, _procedure).where(_step.c.id == step)
+    return connection.execute(query).scalar()

@@ -11,7 +11,7 @@ import typer
 
 from broker import telemetry
 from broker.cli import target
-from broker.dicom import words
+from broker.dicom.dimse import words
 from broker.errors import PeerFault
 from broker.service.loop import loop_factory
 

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from broker.dicom import words
+from broker.dicom.dimse import words
 from broker.service.account import Account
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from broker.dicom.user import Remote
+from broker.dicom.association.user import Remote
 from broker.errors import ConfigurationError, StoreUnavailable
 from broker.setting_types import AETitle
 from broker.settings import Settings, load

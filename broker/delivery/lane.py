@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from broker import faults, telemetry
 from broker.delivery.outcome import verdict
-from broker.dicom import reading
-from broker.dicom.message import Data
-from broker.dicom.pool import Lease, Pair, Pool
-from broker.dicom.user import Remote
+from broker.dicom.association.pool import Lease, Pair, Pool
+from broker.dicom.association.user import Remote
+from broker.dicom.dataset import reading
+from broker.dicom.dimse.message import Data
 from broker.errors import PeerFault
 from broker.queue.lane import Feed
 from broker.site.nodes import Node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from broker.dicom import status as st
+from broker.dicom.dimse import status as st
 
 Verdict = Literal["done", "busy", "refused"]
 

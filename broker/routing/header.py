@@ -12,8 +12,8 @@ from datetime import datetime
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
-from broker.dicom.elements import DataSetScan, Element
-from broker.dicom.message import Peer
+from broker.dicom.dataset.elements import DataSetScan, Element
+from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent
 from broker.routing.fields import Kind, kind_of, tag_of
 

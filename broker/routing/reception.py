@@ -23,9 +23,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from broker import telemetry
-from broker.dicom import part10
-from broker.dicom.elements import Buffer, scan
-from broker.dicom.message import Peer
+from broker.dicom.dataset import part10
+from broker.dicom.dataset.elements import Buffer, scan
+from broker.dicom.dimse.message import Peer
 from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.routing import header

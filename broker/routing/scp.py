@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from broker import faults, telemetry
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.request import Request, Service
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request, Service
 from broker.errors import BadContent
 from broker.routing.reception import Arrival, Reception
 from broker.threads import Threads

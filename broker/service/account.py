@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.dicom import words
+from broker.dicom.dimse import words
 
 LISTED = 20  # failures kept with their reasons; the rest is counted
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from broker.dicom import uids, words
-from broker.dicom.user import Proposal, Remote, associate
+from broker.dicom import uids
+from broker.dicom.association.user import Proposal, Remote, associate
+from broker.dicom.dimse import words
 
 
 async def echo(remote: Remote, count: int, say: Callable[[str], None]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.dicom import part10, reading
+from broker.dicom.dataset import part10, reading
 from broker.errors import BadContent
 from broker.service.account import Account
 

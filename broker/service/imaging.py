@@ -7,12 +7,12 @@ import socket
 from collections.abc import Callable, Mapping
 
 from broker import telemetry
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.limits import Limits as DicomLimits
-from broker.dicom.provider import Provider
-from broker.dicom.request import Request, Service
+from broker.dicom.association.provider import Provider
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request, Service
+from broker.dicom.wire.limits import Limits as DicomLimits
 from broker.errors import ConfigurationError
 from broker.routing.reception import Reception
 from broker.routing.rules import RuleSet

@@ -7,12 +7,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from broker.dicom import reading, words
-from broker.dicom import status as st
-from broker.dicom.message import Data
-from broker.dicom.negotiation import MAX_CONTEXTS
-from broker.dicom.pool import Lease, Pair, Pool
-from broker.dicom.user import Remote
+from broker.dicom.association.pool import Lease, Pair, Pool
+from broker.dicom.association.user import Remote
+from broker.dicom.dataset import reading
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse import words
+from broker.dicom.dimse.message import Data
+from broker.dicom.wire.negotiation import MAX_CONTEXTS
 from broker.errors import BadContent, PeerFault
 from broker.service.account import Account
 from broker.service.files import DicomFile, Loaded, Supply, reason

@@ -15,10 +15,10 @@ from datetime import datetime, tzinfo
 from uuid import uuid4
 
 from broker import telemetry
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.association import Association
-from broker.dicom.user import Proposal, Remote, associate
+from broker.dicom.association.association import Association
+from broker.dicom.association.user import Proposal, Remote, associate
+from broker.dicom.dimse import status as st
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
 from broker.orders import adopting
 from broker.orders.adopting import Adopted, Item

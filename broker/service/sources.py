@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from broker import telemetry
 from broker.admin.sources import SourceReport
-from broker.dicom.user import Remote
+from broker.dicom.association.user import Remote
 from broker.errors import Unavailable
 from broker.service.source_import import Account, SourceImport
 from broker.settings import Settings

@@ -13,9 +13,9 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence
 
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.user import Proposal, Remote, associate
+from broker.dicom.association.user import Proposal, Remote, associate
+from broker.dicom.dimse import status as st
 from broker.errors import PeerFault, Refused
 from broker.simulate.objects import Encoded, encode, examination
 from broker.simulate.stations import Station

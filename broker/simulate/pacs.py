@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.admission import CALLED_AE_UNKNOWN, Origin, Refusal
-from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.provider import Provider
-from broker.dicom.request import Request, Service
+from broker.dicom.association.provider import Provider
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request, Service
+from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, Origin, Refusal
+from broker.dicom.wire.negotiation import AssociationRequest
 
 _READ = 256 * 1024
 

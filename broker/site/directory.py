@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from broker import telemetry, tls
-from broker.dicom.admission import (
+from broker.dicom.wire.admission import (
     CALLED_AE_UNKNOWN,
     CALLING_AE_UNKNOWN,
     IDENTITY_REFUSED,
@@ -17,7 +17,7 @@ from broker.dicom.admission import (
     Origin,
     Refusal,
 )
-from broker.dicom.negotiation import AssociationRequest
+from broker.dicom.wire.negotiation import AssociationRequest
 from broker.site.device import DEFAULT, Device
 from broker.site.nodes import Node
 from broker.site.proof import identifies, is_bound, presents

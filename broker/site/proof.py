@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 
 from broker import tls
-from broker.dicom.user_information import UserIdentity
+from broker.dicom.wire.user_information import UserIdentity
 from broker.site.nodes import Node
 
 USER_NAME, USER_NAME_AND_PASSCODE = 1, 2  # PS3.7 table D.3-14

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from broker.dicom.user import Remote
+from broker.dicom.association.user import Remote
 from broker.errors import ConfigurationError
 from broker.hl7.client import Receiver
 from broker.settings import DicomTlsSection, Hl7TlsSection

@@ -29,7 +29,7 @@ from broker.worklist.refusal import BadKey
 from broker.worklist.timezone import differs, in_offset
 
 if TYPE_CHECKING:
-    from broker.dicom.request import Request
+    from broker.dicom.dimse.request import Request
 
 P = ParamSpec("P")
 T = TypeVar("T")

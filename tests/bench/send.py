@@ -37,7 +37,7 @@ from support.site import Site
 from support.tools import ENVIRONMENT, wait_until
 
 from broker.dicom import uids
-from broker.dicom.user import Proposal, Remote, associate
+from broker.dicom.association.user import Proposal, Remote, associate
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 CELLS = ((512 * 1024, 200), (1024, 1000))

@@ -29,13 +29,13 @@ from support.provider import (
 from support.raw import ABORTED, CT, EXPLICIT, IMPLICIT, RELEASE, VERIFICATION, WORKLIST, RawScu
 from support.site import Mllp, Site, order
 
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.association import Association
-from broker.dicom.request import Request, Service
-from broker.dicom.user import Proposal, Remote, open_association
-from broker.dicom.wire import ConnectionLost
+from broker.dicom.association.association import Association
+from broker.dicom.association.user import Proposal, Remote, open_association
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request, Service
+from broker.dicom.wire.wire import ConnectionLost
 from broker.errors import PeerFault
 
 MIB = 1024**2

@@ -8,16 +8,16 @@ from datetime import datetime
 
 from support import raw
 
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.admission import Origin, Refusal
-from broker.dicom.elements import scan
-from broker.dicom.limits import Limits
-from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.provider import Provider
-from broker.dicom.request import Handler, Request, Service
-from broker.dicom.wire import Wire
+from broker.dicom.association.provider import Provider
+from broker.dicom.dataset.elements import scan
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Handler, Request, Service
+from broker.dicom.wire.admission import Origin, Refusal
+from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.negotiation import AssociationRequest
+from broker.dicom.wire.wire import Wire
 from broker.errors import BadContent
 from broker.routing.header import facts, identity
 from broker.worklist.answer import AnswerEncoder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from broker.dicom import command as cmd
+from broker.dicom.dimse import command as cmd
 from broker.errors import ProtocolViolation
 from fuzz import commands as c
 from fuzz.tree import encode, havoc, mutate

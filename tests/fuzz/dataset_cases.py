@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 from support.worklist import document
 
-from broker.dicom.elements import scan
-from broker.dicom.message import Peer
+from broker.dicom.dataset.elements import scan
+from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent
 from broker.orders import match
 from broker.routing.header import BASE_FIELDS, facts, identity, tags_of

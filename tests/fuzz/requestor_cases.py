@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
-from broker.dicom.association import Association
-from broker.dicom.user import Proposal, Remote, open_association
+from broker.dicom.association.association import Association
+from broker.dicom.association.user import Proposal, Remote, open_association
 from broker.errors import BrokerError
 from fuzz.acceptor_cases import PROMPT, SERVICES, SETTLED
 from fuzz.conversations import COMMITMENT, CT, MPPS, STUDY_GET, WORKLIST, Case

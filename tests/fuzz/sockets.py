@@ -28,8 +28,8 @@ from support import raw
 from support.site import Site
 from support.tools import wait_until
 
-from broker.dicom.limits import Limits
-from broker.dicom.provider import Provider
+from broker.dicom.association.provider import Provider
+from broker.dicom.wire.limits import Limits
 from broker.errors import BadContent
 from fuzz import commands as c
 from fuzz import conversations, datasets

@@ -10,10 +10,10 @@ import pytest
 from support import raw
 
 from broker.dicom import uids
-from broker.dicom.association import Association
-from broker.dicom.request import Request, Service
-from broker.dicom.user import Proposal, open_association
-from broker.dicom.wire import ConnectionLost, DeadlinePassed, Wire
+from broker.dicom.association.association import Association
+from broker.dicom.association.user import Proposal, open_association
+from broker.dicom.dimse.request import Request, Service
+from broker.dicom.wire.wire import ConnectionLost, DeadlinePassed, Wire
 from broker.errors import PeerFault
 from fuzz import acceptor_cases, requestor_cases
 from fuzz import commands as c

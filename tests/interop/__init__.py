@@ -1,6 +1,6 @@
 """The interoperability matrix: what foreign peers and the two sides of ours do with each other.
 
-As **user** a peer asks our side; as **provider** our user side (`broker.dicom.user`) asks the peer. Our provider is the
+As **user** a peer asks our side; as **provider** our user side (`broker.dicom.association.user`) asks the peer. Our provider is the
 broker as it is run (echo, worklist, store; marked B) and an archive on its wire library (`support.archive`; marked A).
 
 ========================  =======  ======  ======  ======  =====  ==========================================  ========

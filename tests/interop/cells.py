@@ -13,7 +13,7 @@ from support.objects import Encoded, ct_slice, fresh_uid
 from support.talker import Talker
 
 from broker.dicom import uids
-from broker.dicom.association import Association
+from broker.dicom.association.association import Association
 from interop.running import Running
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

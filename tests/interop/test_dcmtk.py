@@ -27,7 +27,7 @@ from support.tools import free_port, run, wait_until
 from support.worklist import dataset, document
 
 from broker.dicom import uids
-from broker.dicom.association import Association
+from broker.dicom.association.association import Association
 from interop.cells import CT, same, study, study_uid, write
 from interop.running import Running
 

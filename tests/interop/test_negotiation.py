@@ -21,9 +21,9 @@ from support.dcmtk import dcmqrscp
 from support.tools import run
 
 from broker.dicom import uids
-from broker.dicom.association import Association
-from broker.dicom.user import Proposal
-from broker.dicom.user_information import CommonExtended, UserIdentity
+from broker.dicom.association.association import Association
+from broker.dicom.association.user import Proposal
+from broker.dicom.wire.user_information import CommonExtended, UserIdentity
 from interop.cells import CT, study, study_uid
 from interop.running import Running
 

@@ -34,8 +34,8 @@ from support.peers import association, send
 from support.tools import wait_until
 
 from broker.dicom import uids
-from broker.dicom.association import Association
-from broker.dicom.user import Proposal
+from broker.dicom.association.association import Association
+from broker.dicom.association.user import Proposal
 from interop.cells import CT, same, study, study_uid
 from interop.running import Running
 

@@ -24,8 +24,8 @@ from support.peers import association, orthanc, received, send, sink, storescp
 from support.tools import run, wait_until
 
 from broker.dicom import uids
-from broker.dicom.association import Association
-from broker.dicom.user import Proposal
+from broker.dicom.association.association import Association
+from broker.dicom.association.user import Proposal
 from broker.errors import PeerFault
 from interop.cells import CT, write
 from interop.running import Running

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, update
 from support.objects import ct_slice
 from support.site import order
 
-from broker.dicom.message import Peer
+from broker.dicom.dimse.message import Peer
 from broker.orders import events, intake, profile, reception
 from broker.orders.events import Changed
 from broker.orders.interface import Interface

@@ -22,7 +22,7 @@ from support.performed import SERIES, bytes_of, creation, final, item, series, u
 from support.site import order
 from support.worklist import IMPLICIT
 
-from broker.dicom.message import Peer
+from broker.dicom.dimse.message import Peer
 from broker.orders import intake, profile, reception, reopening
 from broker.orders.interface import Interface
 from broker.orders.story import Context

@@ -20,7 +20,7 @@ from support.spool import spool_files
 
 from broker import faults
 from broker.dicom import uids
-from broker.dicom.message import Peer
+from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent, SpoolUnavailable, StoreUnavailable
 from broker.routing import reception as module
 from broker.routing import sweep

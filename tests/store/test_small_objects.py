@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select
 from support.objects import Encoded, ct_slice
 from support.spool import spool_files
 
-from broker.dicom.message import Peer
+from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent
 from broker.routing import sweep
 from broker.routing.reception import Arrival, Reception

@@ -17,7 +17,7 @@ from support.messages import group, message
 from support.sources import Server, day, item, node, worklist_server
 from support.tools import free_port
 
-from broker.dicom.user import Remote
+from broker.dicom.association.user import Remote
 from broker.orders import adopting
 from broker.service import source_import
 from broker.service.source_import import Account, SourceImport

@@ -19,15 +19,15 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.admission import Grant, Origin, Refusal
-from broker.dicom.association import Association
-from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.provider import Provider
-from broker.dicom.request import Handler, Request, Service
-from broker.dicom.user import Proposal, Remote, associate
+from broker.dicom.association.association import Association
+from broker.dicom.association.provider import Provider
+from broker.dicom.association.user import Proposal, Remote, associate
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Handler, Request, Service
+from broker.dicom.wire.admission import Grant, Origin, Refusal
+from broker.dicom.wire.negotiation import AssociationRequest
 from broker.errors import PeerFault
 from support.objects import Encoded, fresh_uid
 

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from pydicom.dataset import Dataset
 
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.association import Association
-from broker.dicom.invocation import Response
-from broker.dicom.request import Service
-from broker.dicom.user import Proposal, Remote, associate
+from broker.dicom.association.association import Association
+from broker.dicom.association.user import Proposal, Remote, associate
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.invocation import Response
+from broker.dicom.dimse.request import Service
 from support.archive import FIND, GET, MOVE, Archive, from_bytes, to_bytes
 from support.objects import Encoded
 

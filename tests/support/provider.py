@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.admission import Origin, Refusal
-from broker.dicom.limits import Limits
-from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.provider import Provider
-from broker.dicom.request import Request, Service
+from broker.dicom.association.provider import Provider
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request, Service
+from broker.dicom.wire.admission import Origin, Refusal
+from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.negotiation import AssociationRequest
 from support import raw as wire
 from support.raw import CT, RELEASE, WORKLIST
 

@@ -17,8 +17,8 @@ from support.tools import listens, wait_until
 import broker
 from broker.cli import demo
 from broker.dicom import uids
-from broker.dicom.request import Request
-from broker.dicom.user import Proposal, Remote, associate, open_association
+from broker.dicom.association.user import Proposal, Remote, associate, open_association
+from broker.dicom.dimse.request import Request
 from broker.errors import PeerFault
 from broker.simulate import hospital
 from broker.simulate.pacs import VirtualPacs

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from broker.delivery.outcome import verdict
-from broker.dicom import status as st
+from broker.dicom.dimse import status as st
 
 
 @pytest.mark.parametrize("status", [0x0000, 0x0001, 0xB000, 0xB006, 0xB007, 0xBFFF, 0x0107, 0x0116])

@@ -14,7 +14,7 @@ from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE
 from pynetdicom.dsutils import decode as foreign_decode
 from pynetdicom.dsutils import encode as foreign_encode
 
-from broker.dicom import command as cmd
+from broker.dicom.dimse import command as cmd
 from broker.errors import ProtocolViolation
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

@@ -29,8 +29,9 @@ from support.elements import (
 )
 from support.objects import SAMPLES, encode
 
-from broker.dicom import elements, uids
-from broker.dicom.elements import scan
+from broker.dicom import uids
+from broker.dicom.dataset import elements
+from broker.dicom.dataset.elements import scan
 from broker.errors import BadContent
 
 JPEG = "1.2.840.10008.1.2.4.50"

@@ -22,9 +22,9 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import PresentationContext, build_context
 
-from broker.dicom import negotiation as neg
 from broker.dicom import uids
-from broker.dicom.user_information import Role, UserIdentity
+from broker.dicom.wire import negotiation as neg
+from broker.dicom.wire.user_information import Role, UserIdentity
 from broker.errors import ProtocolViolation
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

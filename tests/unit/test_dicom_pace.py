@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as some
 
-from broker.dicom import pace
-from broker.dicom.pace import Pace
+from broker.dicom.wire import pace
+from broker.dicom.wire.pace import Pace
 
 
 class Clock:

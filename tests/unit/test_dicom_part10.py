@@ -14,7 +14,8 @@ from hypothesis import strategies as some
 from pydicom.filereader import read_file_meta_info
 from support.objects import SAMPLES, ct_slice
 
-from broker.dicom import part10, uids
+from broker.dicom import uids
+from broker.dicom.dataset import part10
 from broker.errors import BadContent
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

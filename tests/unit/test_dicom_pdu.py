@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ, A_RELEASE_RP, A_RELEASE_RQ, P_DATA_TF
 
-from broker.dicom import command as cmd
-from broker.dicom import pdu
-from broker.dicom.message import Context, MessageAssembly
-from broker.dicom.pdu import Fragment
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse.message import Context, MessageAssembly
+from broker.dicom.wire import pdu
+from broker.dicom.wire.pdu import Fragment
 from broker.errors import ProtocolViolation
 
 CONTEXTS = {1: Context(1, "1.2", "1.2.840.10008.1.2"), 3: Context(3, "1.3", "1.2.840.10008.1.2")}

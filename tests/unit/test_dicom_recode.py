@@ -12,7 +12,7 @@ from support.elements import ITEM_END, SEQUENCE_END, UNDEFINED, explicit, implic
 from support.mpps import creation, ending
 from support.worklist import document, encoded, read
 
-from broker.dicom.recode import recode
+from broker.dicom.dataset.recode import recode
 from broker.dicom.uids import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from broker.errors import BadContent
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from broker.dicom import stream
-from broker.dicom.stream import DataStream
-from broker.dicom.wire import ConnectionLost
+from broker.dicom.dimse import stream
+from broker.dicom.dimse.stream import DataStream
+from broker.dicom.wire.wire import ConnectionLost
 from broker.errors import BadContent
 
 

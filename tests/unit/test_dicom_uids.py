@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 from pydicom.uid import UID
 
 from broker.dicom import uids
-from broker.dicom.part10 import header
+from broker.dicom.dataset.part10 import header
 
 JPEG, J2K = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pynetdicom.pdu_items import UserInformationItem
 
-from broker.dicom import items, user_information
-from broker.dicom.user_information import CommonExtended, Role, UserIdentity, UserInformation
+from broker.dicom.wire import items, user_information
+from broker.dicom.wire.user_information import CommonExtended, Role, UserIdentity, UserInformation
 from broker.errors import ProtocolViolation
 
 uid = some.lists(some.integers(0, 10**6), min_size=1, max_size=8).map(lambda parts: ".".join(map(str, [2, *parts])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.dicom import words
+from broker.dicom.dimse import words
 from broker.errors import PeerFault
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from broker.dicom.elements import DataSetScan, Element
-from broker.dicom.message import Peer
+from broker.dicom.dataset.elements import DataSetScan, Element
+from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent
 from broker.routing.fields import kind_of
 from broker.routing.header import BASE_FIELDS, MAX_TEXT, MAX_VALUES, facts, identity, tags_of

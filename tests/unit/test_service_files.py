@@ -9,7 +9,7 @@ import pytest
 from support.loops import remains, run, until
 from support.objects import ct_slice
 
-from broker.dicom import reading
+from broker.dicom.dataset import reading
 from broker.service import files
 from broker.service.account import Account
 from broker.service.files import DicomFile, Supply, find

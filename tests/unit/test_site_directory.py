@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from broker.dicom.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, Origin
-from broker.dicom.negotiation import AssociationRequest
+from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, Origin
+from broker.dicom.wire.negotiation import AssociationRequest
 from broker.errors import ConfigurationError
 from broker.site import directory as module
 from broker.site import knocking

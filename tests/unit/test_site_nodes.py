@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from broker.dicom.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, Origin, Refusal
-from broker.dicom.negotiation import AssociationRequest, ProposedContext
+from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, Origin, Refusal
+from broker.dicom.wire.negotiation import AssociationRequest, ProposedContext
 from broker.errors import ConfigurationError
 from broker.site.directory import Directory, NodeAdmission
 from broker.site.nodes import parse_nodes

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from support.certificates import Authority, Files
 
 from broker import telemetry, tls
-from broker.dicom.admission import CALLING_AE_UNKNOWN, IDENTITY_REFUSED, NOT_AUTHENTIC, Grant, Origin, Refusal
-from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.user_information import UserIdentity, UserInformation
+from broker.dicom.wire.admission import CALLING_AE_UNKNOWN, IDENTITY_REFUSED, NOT_AUTHENTIC, Grant, Origin, Refusal
+from broker.dicom.wire.negotiation import AssociationRequest
+from broker.dicom.wire.user_information import UserIdentity, UserInformation
 from broker.errors import ConfigurationError
 from broker.site.directory import Directory, NodeAdmission
 from broker.site.nodes import NodeTls, parse_nodes

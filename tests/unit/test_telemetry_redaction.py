@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from broker import telemetry
-from broker.dicom import command
+from broker.dicom.dimse import command
 from broker.errors import BadContent, PeerFault
 
 CANARY = "Canary^Carl"

@@ -19,10 +19,10 @@ from support.provider import ABORT, CLOSED, DATA, RELEASE_RP, RJ, assert_serves,
 from support.raw import CT, RELEASE, WORKLIST
 from support.tools import run as foreign
 
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.request import Request
-from broker.dicom.wire import Wire
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request
+from broker.dicom.wire.wire import Wire
 from broker.site.directory import Directory, NodeAdmission
 from broker.site.nodes import parse_nodes
 

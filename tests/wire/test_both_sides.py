@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from support.loops import run, until
 
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.admission import Grant, Origin, Refusal
-from broker.dicom.association import Association
-from broker.dicom.limits import Limits
-from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.provider import Provider
-from broker.dicom.request import Request, Service
-from broker.dicom.user import Proposal, Remote, associate
-from broker.dicom.user_information import CommonExtended, UserIdentity
+from broker.dicom.association.association import Association
+from broker.dicom.association.provider import Provider
+from broker.dicom.association.user import Proposal, Remote, associate
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request, Service
+from broker.dicom.wire.admission import Grant, Origin, Refusal
+from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.negotiation import AssociationRequest
+from broker.dicom.wire.user_information import CommonExtended, UserIdentity
 from broker.errors import BadContent, PeerFault, StoreUnavailable
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

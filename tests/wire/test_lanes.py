@@ -26,9 +26,9 @@ from support.tools import wait_until
 
 from broker.delivery import lane as delivery
 from broker.delivery.lane import DicomDelivery
-from broker.dicom import negotiation as neg
 from broker.dicom import uids
-from broker.dicom.message import Peer
+from broker.dicom.dimse.message import Peer
+from broker.dicom.wire import negotiation as neg
 from broker.errors import PeerFault, StoreUnavailable
 from broker.queue import lane as module
 from broker.queue.lane import Dispatcher, Feed

@@ -14,16 +14,16 @@ from pynetdicom import AE, evt
 from support.loops import remains, run, takes, until
 
 from broker import telemetry
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.admission import LOCAL_LIMIT, Origin, Refusal
-from broker.dicom.limits import Limits
-from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.pool import Pool
-from broker.dicom.provider import Provider
-from broker.dicom.request import Request, Service
-from broker.dicom.user import Remote
+from broker.dicom.association.pool import Pool
+from broker.dicom.association.provider import Provider
+from broker.dicom.association.user import Remote
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request, Service
+from broker.dicom.wire.admission import LOCAL_LIMIT, Origin, Refusal
+from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.negotiation import AssociationRequest
 from broker.errors import PeerFault, Unavailable
 
 CT, MR, US = (f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("2", "4", "6.1"))
@@ -153,7 +153,7 @@ def test_without_keeping_each_lease_has_its_own() -> None:
 
 
 def test_an_old_association_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broker.dicom.pool.MAX_AGE", 0.1)
+    monkeypatch.setattr("broker.dicom.association.pool.MAX_AGE", 0.1)
 
     async def work() -> None:
         async with archive(at_once=1) as peer:

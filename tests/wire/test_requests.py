@@ -12,11 +12,11 @@ from support.loops import remains, run, standstill, until
 from support.provider import ABORT, DATA, busy, peer, query, rss, serving, storage
 from support.raw import CT, WORKLIST
 
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.request import Request, Service
-from broker.dicom.wire import DeadlinePassed
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request, Service
+from broker.dicom.wire.wire import DeadlinePassed
 from broker.errors import BadContent, SpoolUnavailable
 
 

@@ -33,13 +33,13 @@ from support.provider import (
 )
 from support.raw import ABORTED, IMPLICIT, RELEASE, VERIFICATION, WORKLIST
 
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.association import Association
-from broker.dicom.provider import Provider
-from broker.dicom.request import Request, Service
-from broker.dicom.user import Proposal, Remote, open_association
+from broker.dicom.association.association import Association
+from broker.dicom.association.provider import Provider
+from broker.dicom.association.user import Proposal, Remote, open_association
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request, Service
 from broker.errors import PeerFault
 
 RELEASED = b"\x06\0\0\0\0\x04\0\0\0\0"

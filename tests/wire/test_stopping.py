@@ -11,9 +11,9 @@ from support.loops import run, takes, until
 from support.provider import ABORT, CLOSED, busy, peer, query, serving, storage
 from support.raw import CT, WORKLIST
 
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.request import Request
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request
 
 
 @pytest.mark.parametrize("waits_for", ["data", "nothing"])

@@ -17,8 +17,8 @@ from support.raw import ABORTED, CT
 from support.spool import spool_files
 
 from broker import faults
-from broker.dicom import status as st
 from broker.dicom import uids
+from broker.dicom.dimse import status as st
 from broker.routing.reception import Reception
 from broker.routing.rules import parse_rules
 from broker.routing.scp import StorageService

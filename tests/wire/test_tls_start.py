@@ -14,11 +14,11 @@ from support.certificates import Authority, client
 from support.secure import AC, HERE, IMPLICIT, VERIFICATION
 
 from broker.dicom import uids
-from broker.dicom.admission import Origin, Refusal
-from broker.dicom.limits import Limits
-from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.provider import Provider
-from broker.dicom.request import Service
+from broker.dicom.association.provider import Provider
+from broker.dicom.dimse.request import Service
+from broker.dicom.wire.admission import Origin, Refusal
+from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.negotiation import AssociationRequest
 from broker.tls import TlsContexts, TlsFiles
 
 

@@ -17,14 +17,15 @@ from support.objects import ct_slice
 from support.tools import free_port
 
 from broker import telemetry
-from broker.dicom import command as cmd
-from broker.dicom import negotiation as neg
-from broker.dicom import pdu, uids
-from broker.dicom import status as st
-from broker.dicom.association import Association
-from broker.dicom.invocation import MAX_ANSWER
-from broker.dicom.user import Proposal, Remote, associate
-from broker.dicom.wire import DeadlinePassed
+from broker.dicom import uids
+from broker.dicom.association.association import Association
+from broker.dicom.association.user import Proposal, Remote, associate
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.invocation import MAX_ANSWER
+from broker.dicom.wire import negotiation as neg
+from broker.dicom.wire import pdu
+from broker.dicom.wire.wire import DeadlinePassed
 from broker.errors import PeerFault
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

@@ -11,7 +11,8 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
-from broker.dicom import part10, uids
+from broker.dicom import uids
+from broker.dicom.dataset import part10
 from broker.errors import BadContent
 from broker.worklist.identifier import IMPLICIT_VR_LITTLE_ENDIAN, MAX_BYTES, Element, decode_identifier
 

@@ -15,7 +15,7 @@ from typing import Any
 from broker.cli import control
 from broker.cli.imports import dataset, dump, sheet
 from broker.cli.imports.items import Item
-from broker.dicom import part10
+from broker.dicom.dataset import part10
 from broker.errors import BadContent, PeerFault
 from broker.orders import placing, report
 from broker.orders.placing import OrderRefused, Placed

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from broker import faults, telemetry
 from broker.delivery.mpps import outcome
 from broker.delivery.mpps.outcome import Verdict
-from broker.dicom import elements, uids
-from broker.dicom.association import Association
-from broker.dicom.invocation import Response
-from broker.dicom.message import Context
-from broker.dicom.pool import Lease, Pair, Pool
-from broker.dicom.recode import SYNTAXES, recode
-from broker.dicom.user import Remote
+from broker.dicom import uids
+from broker.dicom.association.association import Association
+from broker.dicom.association.pool import Lease, Pair, Pool
+from broker.dicom.association.user import Remote
+from broker.dicom.dataset import elements
+from broker.dicom.dataset.recode import SYNTAXES, recode
+from broker.dicom.dimse.invocation import Response
+from broker.dicom.dimse.message import Context
 from broker.errors import BadContent, PeerFault
 from broker.queue.lane import Feed
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from broker.dicom import status as st
-from broker.dicom.invocation import Response
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.invocation import Response
 
 Verdict = Literal["done", "busy", "refused", "not-there"]
 MAY_NO_LONGER_BE_UPDATED = 0xA710  # Error ID (0000,0903) beside 0110 (PS3.4 table F.7.2-2)

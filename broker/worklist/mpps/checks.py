@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from broker.dicom import status as st
+from broker.dicom.dimse import status as st
 from broker.orders.values import Document
 from broker.store.mpps.mpps import COMPLETED, DISCONTINUED, IN_PROGRESS
 from broker.worklist.mpps.attributes import END, FORGIVEN, ITEMS, MPPS, SERIES, STATUS, TAGS, Attribute

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from broker.dicom import status as st
+from broker.dicom.dimse import status as st
 from broker.orders import match, ordering, performing
 from broker.orders.match import Match
 from broker.orders.story import Context

@@ -9,10 +9,10 @@ from datetime import datetime, tzinfo
 from uuid import UUID, uuid4
 
 from broker import faults, telemetry
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.request import Request, Service
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.request import Request, Service
 from broker.errors import BadContent, Unavailable
 from broker.orders.story import Context
 from broker.site import nodes

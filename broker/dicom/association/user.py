@@ -9,15 +9,16 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from broker import telemetry, tls
-from broker.dicom import negotiation as neg
-from broker.dicom import pdu, uids
-from broker.dicom.association import Association
-from broker.dicom.limits import Limits
-from broker.dicom.message import Context, Peer
-from broker.dicom.negotiation import MAX_CONTEXTS
-from broker.dicom.request import Service
-from broker.dicom.user_information import CommonExtended, Role, UserIdentity, UserInformation
-from broker.dicom.wire import Wire
+from broker.dicom import uids
+from broker.dicom.association.association import Association
+from broker.dicom.dimse.message import Context, Peer
+from broker.dicom.dimse.request import Service
+from broker.dicom.wire import negotiation as neg
+from broker.dicom.wire import pdu
+from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.negotiation import MAX_CONTEXTS
+from broker.dicom.wire.user_information import CommonExtended, Role, UserIdentity, UserInformation
+from broker.dicom.wire.wire import Wire
 from broker.errors import PeerFault, ProtocolViolation
 
 MAX_RECEIVE = 262_144

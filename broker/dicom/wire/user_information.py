@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from broker.dicom import items
+from broker.dicom.wire import items
 from broker.errors import ProtocolViolation
 
 _MAX_LENGTH, _CLASS, _WINDOW, _ROLE, _VERSION, _EXTENDED, _COMMON, _IDENTITY, _IDENTITY_ANSWER = range(0x51, 0x5A)

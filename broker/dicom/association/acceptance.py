@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.dicom import negotiation as neg
 from broker.dicom import uids
-from broker.dicom.limits import Limits
-from broker.dicom.message import Context
-from broker.dicom.request import Service
-from broker.dicom.user_information import Role, UserInformation
+from broker.dicom.dimse.message import Context
+from broker.dicom.dimse.request import Service
+from broker.dicom.wire import negotiation as neg
+from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.user_information import Role, UserInformation
 
 
 @dataclass(frozen=True, slots=True)

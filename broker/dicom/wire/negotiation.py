@@ -10,8 +10,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from broker.dicom import items, pdu, uids, user_information
-from broker.dicom.user_information import UserInformation
+from broker.dicom import uids
+from broker.dicom.wire import items, pdu, user_information
+from broker.dicom.wire.user_information import UserInformation
 from broker.errors import ProtocolViolation
 
 MAX_CONTEXTS = 128

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from broker import telemetry
-from broker.dicom import command as cmd
-from broker.dicom import status as st
-from broker.dicom.command import Command
-from broker.dicom.message import Context, Peer, Sender
-from broker.dicom.operations import Operations
-from broker.dicom.stream import DataStream
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.command import Command
+from broker.dicom.dimse.message import Context, Peer, Sender
+from broker.dicom.dimse.operations import Operations
+from broker.dicom.dimse.stream import DataStream
 from broker.dicom.uids import Choice
 from broker.errors import BadContent, Unavailable
 

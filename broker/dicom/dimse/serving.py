@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 from broker import telemetry
-from broker.dicom import command as cmd
-from broker.dicom import status as st
-from broker.dicom.message import Context, Peer, Sender
-from broker.dicom.operations import Operations
-from broker.dicom.request import Request, Service
-from broker.dicom.stream import DataStream
-from broker.dicom.wire import ConnectionLost, DeadlinePassed
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.message import Context, Peer, Sender
+from broker.dicom.dimse.operations import Operations
+from broker.dicom.dimse.request import Request, Service
+from broker.dicom.dimse.stream import DataStream
+from broker.dicom.wire.wire import ConnectionLost, DeadlinePassed
 from broker.errors import ProtocolViolation
 
 

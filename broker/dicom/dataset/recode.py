@@ -11,7 +11,7 @@ import struct
 from pydicom.datadict import dictionary_VR
 
 from broker.dicom import uids
-from broker.dicom.elements import LONG, MAX_DEPTH, SHORT, UNDEFINED
+from broker.dicom.dataset.elements import LONG, MAX_DEPTH, SHORT, UNDEFINED
 from broker.errors import BadContent
 
 SYNTAXES = (uids.EXPLICIT_LE, uids.IMPLICIT_LE)

@@ -13,7 +13,7 @@ import ssl
 from typing import Protocol, cast
 
 from broker import tls
-from broker.dicom import pdu
+from broker.dicom.wire import pdu
 from broker.errors import PeerFault
 
 SMALL, LARGE = 8 * 1024, 512 * 1024

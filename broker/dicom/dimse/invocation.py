@@ -6,10 +6,10 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from broker.dicom import command as cmd
-from broker.dicom import status as st
-from broker.dicom.signal import Change
-from broker.dicom.wire import DeadlinePassed
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.wire.signal import Change
+from broker.dicom.wire.wire import DeadlinePassed
 from broker.errors import ProtocolViolation
 
 MAX_ANSWER = 16 * 1024 * 1024  # bytes of one response's data set

@@ -8,11 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from broker.dicom import command as cmd
-from broker.dicom import status as st
 from broker.dicom import uids
-from broker.dicom.invocation import Invocation, Response
-from broker.dicom.message import Context, Data
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.invocation import Invocation, Response
+from broker.dicom.dimse.message import Context, Data
 from broker.errors import PeerFault
 
 

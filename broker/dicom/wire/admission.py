@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from broker.dicom.negotiation import AssociationRequest
+from broker.dicom.wire.negotiation import AssociationRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.dicom import status as st
+from broker.dicom.dimse import status as st
 from broker.errors import BrokerError
 
 _REJECTIONS = {

@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Mapping
 
 from broker import telemetry
-from broker.dicom import negotiation as neg
-from broker.dicom import pdu
-from broker.dicom.acceptance import agree
-from broker.dicom.admission import Grant, Origin, Refusal
-from broker.dicom.association import Association
-from broker.dicom.limits import Limits
-from broker.dicom.message import Peer
-from broker.dicom.request import Service
-from broker.dicom.wire import ConnectionLost, DeadlinePassed, Wire
+from broker.dicom.association.acceptance import agree
+from broker.dicom.association.association import Association
+from broker.dicom.dimse.message import Peer
+from broker.dicom.dimse.request import Service
+from broker.dicom.wire import negotiation as neg
+from broker.dicom.wire import pdu
+from broker.dicom.wire.admission import Grant, Origin, Refusal
+from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.wire import ConnectionLost, DeadlinePassed, Wire
 from broker.errors import ProtocolViolation
 
 Enter = Callable[[neg.AssociationRequest, Origin], Refusal | Grant]

@@ -5,7 +5,7 @@ At most HIGH bytes wait here; then feeding stops, the wire stops reading and TCP
 
 from __future__ import annotations
 
-from broker.dicom.signal import Change
+from broker.dicom.wire.signal import Change
 from broker.errors import BadContent
 
 HIGH = 2 * 1024 * 1024

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker import telemetry
-from broker.dicom.association import Association
-from broker.dicom.invocation import Response
-from broker.dicom.message import Context, Data
-from broker.dicom.negotiation import MAX_CONTEXTS
-from broker.dicom.user import Proposal, Remote, open_association
+from broker.dicom.association.association import Association
+from broker.dicom.association.user import Proposal, Remote, open_association
+from broker.dicom.dimse.invocation import Response
+from broker.dicom.dimse.message import Context, Data
+from broker.dicom.wire.negotiation import MAX_CONTEXTS
 from broker.errors import PeerFault, Unavailable
 
 KEEP = 20.0  # seconds; some archives end what was idle for 30

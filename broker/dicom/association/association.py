@@ -15,17 +15,17 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 from broker import telemetry
-from broker.dicom import command as cmd
-from broker.dicom import pdu
-from broker.dicom import status as st
-from broker.dicom.invocation import Invocation, Response
-from broker.dicom.limits import Limits
-from broker.dicom.message import Context, Data, MessageAssembly, Peer, Sender
-from broker.dicom.operations import Operations
-from broker.dicom.request import Service
-from broker.dicom.serving import Desk
-from broker.dicom.stream import DataStream
-from broker.dicom.wire import ConnectionLost, DeadlinePassed, IdlePassed, Wire
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import status as st
+from broker.dicom.dimse.invocation import Invocation, Response
+from broker.dicom.dimse.message import Context, Data, MessageAssembly, Peer, Sender
+from broker.dicom.dimse.operations import Operations
+from broker.dicom.dimse.request import Service
+from broker.dicom.dimse.serving import Desk
+from broker.dicom.dimse.stream import DataStream
+from broker.dicom.wire import pdu
+from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.wire import ConnectionLost, DeadlinePassed, IdlePassed, Wire
 from broker.errors import BrokerError, PeerFault, ProtocolViolation
 
 RELEASE_TIMEOUT = 5.0  # seconds

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from broker.dicom import command as cmd
-from broker.dicom import pdu
-from broker.dicom.wire import Wire
+from broker.dicom.dimse import command as cmd
+from broker.dicom.wire import pdu
+from broker.dicom.wire.wire import Wire
 from broker.errors import ProtocolViolation
 
 

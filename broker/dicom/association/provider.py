@@ -16,7 +16,9 @@ from collections.abc import Callable, Sequence
 
 from broker import telemetry, tls
 from broker.dicom import uids
-from broker.dicom.admission import (
+from broker.dicom.association.session import Session
+from broker.dicom.dimse.request import Service
+from broker.dicom.wire.admission import (
     APPLICATION_CONTEXT_UNKNOWN,
     LOCAL_LIMIT,
     TEMPORARY_CONGESTION,
@@ -25,12 +27,10 @@ from broker.dicom.admission import (
     Origin,
     Refusal,
 )
-from broker.dicom.limits import Limits
-from broker.dicom.negotiation import AssociationRequest
-from broker.dicom.pace import Pace
-from broker.dicom.request import Service
-from broker.dicom.session import Session
-from broker.dicom.wire import Wire
+from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.negotiation import AssociationRequest
+from broker.dicom.wire.pace import Pace
+from broker.dicom.wire.wire import Wire
 
 PATIENCE = {"released": 30.0, "refused": 30.0}  # seconds in Sta13 for a peer that behaved
 

@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from broker import telemetry
 from broker.admin.problems import FieldError, Problem
-from broker.orders import placing, report, schema
-from broker.orders.emergency import Emergency
-from broker.orders.placing import OrderRefused, Placed
-from broker.orders.profile import built_in
-from broker.orders.values import Conversion, Document, OrderChange
+from broker.orders.core.values import Conversion, Document, OrderChange
+from broker.orders.documents import schema
+from broker.orders.documents.emergency import Emergency
+from broker.orders.profile.profile import built_in
+from broker.orders.stories import placing, report
+from broker.orders.stories.placing import OrderRefused, Placed
 from broker.store.idempotency import Key
 
 STATUS = {"missing": 404, "conflict": 409, "changed": 412, "invalid": 422, "key-reused": 422}
@@ -74,7 +75,7 @@ def _as_order(found: dict[str, Any]) -> None:
 
 
 class OrderBody(RootModel[Any]):
-    """An order; its attributes are checked by `orders.document`."""
+    """An order; its attributes are checked by `orders.documents.document`."""
 
     model_config = ConfigDict(json_schema_extra=_as_order)
 

@@ -62,8 +62,8 @@ def ask(settings: Settings, path: str, body: dict[str, Any], here: Callable[[Any
 
     answer = control.call(settings, "POST", path, body)
     if answer is None:
+        from broker.orders.mappings import Mappings
         from broker.service.mapping_desk import MappingDesk
-        from broker.service.mappings import Mappings
 
         with control.alone(settings) as database:
             published = Mappings(database)

@@ -36,9 +36,10 @@ def try_message(
     Nothing is stored, and nothing that is stored is looked at but the mappings in force.
     """
     from broker.cli.hl7_view import show_test
-    from broker.orders import preview
-    from broker.orders.explanation import explain
-    from broker.service import mapping_desk, mappings
+    from broker.orders import mappings
+    from broker.orders.trying import preview
+    from broker.orders.trying.explanation import explain
+    from broker.service import mapping_desk
 
     with mistakes():
         settings = settings_of(config)
@@ -128,7 +129,7 @@ def replay(
 
 def _profile(wanted: str) -> tuple[str, str]:
     """Name and TOML text that `--profile` means: a file, if there is one, else a name."""
-    from broker.service.mappings import read_file
+    from broker.orders.mappings import read_file
 
     path = Path(wanted)
     return ("", read_file(path)) if wanted and (path.is_file() or path.suffix == ".toml") else (wanted, "")
@@ -148,7 +149,7 @@ def _messages(file: Path) -> list[str]:
     """Messages of a file as text. Raises ConfigurationError if there is none."""
     from broker.hl7 import charset
     from broker.hl7.findings import MalformedMessage
-    from broker.orders import preview
+    from broker.orders.trying import preview
 
     raw = _read(file)
     try:

@@ -24,7 +24,7 @@ def list_(config: Config = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from broker.service import mappings
+    from broker.orders import mappings
     from broker.store import configurations
 
     with mistakes():
@@ -46,7 +46,7 @@ def list_(config: Config = None) -> None:
 @app.command()
 def check(file: File, config: Config = None) -> None:
     """Read a profile and run its examples, and those of the profiles in force beside it. Nothing is changed."""
-    from broker.service import mappings
+    from broker.orders import mappings
 
     with mistakes():
         texts = mappings.peek(settings_of(config).database_url())
@@ -63,7 +63,7 @@ def check(file: File, config: Config = None) -> None:
 def import_(file: File, config: Config = None) -> None:
     """Publish a profile if all examples come out as they say. A running broker uses it from the next message on."""
     from broker.admin.mappings import ProfileBody
-    from broker.service.mappings import read_file
+    from broker.orders.mappings import read_file
 
     with mistakes():
         body = {"toml": read_file(file)}
@@ -78,7 +78,7 @@ def export(
     version: Annotated[int | None, typer.Option(help="An older one; 0 is built in.", show_default=False)] = None,
 ) -> None:  # fmt: skip
     """Print a profile as TOML, just as it was imported."""
-    from broker.service import mappings
+    from broker.orders import mappings
     from broker.store import configurations
 
     with mistakes():
@@ -90,7 +90,7 @@ def export(
 @app.command()
 def history(name: Name, config: Config = None) -> None:
     """Show all versions of a profile, the newest first: when and by whom."""
-    from broker.service import mappings
+    from broker.orders import mappings
     from broker.store import configurations
 
     with mistakes():

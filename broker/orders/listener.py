@@ -17,12 +17,13 @@ from broker.hl7.findings import Finding
 from broker.hl7.framing import parts
 from broker.hl7.header import Header, read_header
 from broker.hl7.server import Answer, Peer
-from broker.orders import intake, reception
-from broker.orders.intake import Outcome
-from broker.orders.interface import Interface, Profiles
-from broker.orders.reception import Examined
-from broker.orders.story import Context
-from broker.orders.values import Conversion
+from broker.orders.core.story import Context
+from broker.orders.core.values import Conversion
+from broker.orders.inbound import reception
+from broker.orders.inbound.interface import Interface, Profiles
+from broker.orders.inbound.reception import Examined
+from broker.orders.stories import intake
+from broker.orders.stories.intake import Outcome
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.orders.messages import Received

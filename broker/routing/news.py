@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
-from broker.orders import notices
-from broker.orders.feedback import Event
+from broker.orders.telling import notices
+from broker.orders.telling.feedback import Event
 from broker.site.nodes import Node
 
 REMEMBERED = 10_000  # studies; the queue itself knows which were told, this only saves asking it

@@ -31,8 +31,9 @@ from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
 from broker.delivery.mpps.lane import MppsDelivery
 from broker.errors import ConfigurationError
-from broker.orders import lifecycle
-from broker.orders.outbound import Ours
+from broker.orders.core import lifecycle
+from broker.orders.mappings import Mappings
+from broker.orders.telling.outbound import Ours
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
 from broker.service.channel import Task
@@ -45,7 +46,6 @@ from broker.service.holds import HoldDesk
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import COPY, Imaging
 from broker.service.mapping_desk import MappingDesk
-from broker.service.mappings import Mappings
 from broker.service.messaging import Messaging
 from broker.service.nodes import NodeDesk, Nodes
 from broker.service.orders import OrderDesk

@@ -1,6 +1,6 @@
 """Ends steps whose devices do not say so: walks the open ones now and then, one small transaction per order.
 
-What is decided stands in `orders.closing` and is decided again in the transaction, so that a message that comes at the
+What is decided stands in `orders.core.closing` and is decided again in the transaction, so that a message that comes at the
 same moment wins, and a second process that does the same does no harm.
 """
 
@@ -14,8 +14,9 @@ from uuid import uuid4
 
 from broker import telemetry
 from broker.errors import StoreUnavailable
-from broker.orders import closing, ending, lifecycle
-from broker.orders.story import Context
+from broker.orders.core import closing, lifecycle
+from broker.orders.core.story import Context
+from broker.orders.stories import ending
 from broker.settings import Settings
 from broker.site.closing import Closings, Rules
 from broker.site.directory import Directory

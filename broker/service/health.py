@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from broker import __version__
 from broker.admin.views import Health, ListenerView, NodeView, Overview
 from broker.errors import BrokerError
-from broker.orders import notices
+from broker.orders.telling import notices
 from broker.routing.reception import lane_of
 from broker.routing.rules import RuleSet
 from broker.service.counting import Counting

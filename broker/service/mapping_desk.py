@@ -13,13 +13,14 @@ from broker.admin.problems import FieldError, Problem
 from broker.errors import ConfigurationError
 from broker.hl7.findings import Finding
 from broker.hl7.header import read_header
-from broker.orders import preview, profile_document
-from broker.orders.explanation import Explanation, explain
-from broker.orders.interface import Profiles
-from broker.orders.profile import DEFAULT, Profile
-from broker.orders.profile_book import ProfileBook
-from broker.service import mappings, replay
-from broker.service.mappings import ExamplesFailed, Mappings, Texts
+from broker.orders import mappings
+from broker.orders.inbound.interface import Profiles
+from broker.orders.mappings import ExamplesFailed, Mappings, Texts
+from broker.orders.profile import profile_document
+from broker.orders.profile.profile import DEFAULT, Profile
+from broker.orders.profile.profile_book import ProfileBook
+from broker.orders.trying import preview, replay
+from broker.orders.trying.explanation import Explanation, explain
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.orders.messages import Selection

@@ -12,7 +12,7 @@ from broker.hl7.findings import MalformedMessage
 from broker.hl7.secure import Secure
 from broker.hl7.server import Limits, MllpServer
 from broker.hl7.tolerance import Tolerance
-from broker.orders.interface import Interface, KnownSender, Profiles
+from broker.orders.inbound.interface import Interface, KnownSender, Profiles
 from broker.orders.listener import OrderDoor
 from broker.service.closing import closings_of
 from broker.settings import Hl7Listener, Settings

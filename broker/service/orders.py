@@ -10,13 +10,14 @@ from uuid import uuid4
 
 from sqlalchemy import Connection
 
-from broker.orders import document, emergency, outline, placing
-from broker.orders.emergency import Emergency
-from broker.orders.identifiers import Minter
-from broker.orders.placing import Placed
-from broker.orders.profile import built_in
-from broker.orders.story import Context
-from broker.orders.values import Conversion, Document, OrderChange
+from broker.orders.core.identifiers import Minter
+from broker.orders.core.story import Context
+from broker.orders.core.values import Conversion, Document, OrderChange
+from broker.orders.documents import document, emergency, outline
+from broker.orders.documents.emergency import Emergency
+from broker.orders.profile.profile import built_in
+from broker.orders.stories import placing
+from broker.orders.stories.placing import Placed
 from broker.settings import Settings
 from broker.site.nodes import Node
 from broker.store.db.database import Database

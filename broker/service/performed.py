@@ -9,7 +9,7 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from broker.admin.mpps import ItemView, MppsDetail, MppsView, ProposalView
-from broker.orders.story import Context
+from broker.orders.core.story import Context
 from broker.routing.reception import lane_of
 from broker.settings import Settings
 from broker.site.nodes import Node

@@ -20,10 +20,10 @@ from broker.dicom.association.association import Association
 from broker.dicom.association.user import Proposal, Remote, associate
 from broker.dicom.dimse import status as st
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
-from broker.orders import adopting
-from broker.orders.adopting import Adopted, Item
-from broker.orders.story import Context
-from broker.orders.values import Document
+from broker.orders.core.story import Context
+from broker.orders.core.values import Document
+from broker.orders.stories import adopting
+from broker.orders.stories.adopting import Adopted, Item
 from broker.site.nodes import Node
 from broker.site.source import DEFAULT, Source
 from broker.store.db.database import Database

@@ -12,8 +12,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from broker.errors import BadContent
-from broker.orders import document
-from broker.orders.values import Document, OrderChange
+from broker.orders.core.values import Document, OrderChange
+from broker.orders.documents import document
 from broker.site.source import Source
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.attributes import SPECIFIC_CHARACTER_SET, START_DATE, STATIONS, STEP_SEQUENCE, WORKLIST, Attribute

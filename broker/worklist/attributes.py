@@ -12,7 +12,7 @@ from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from broker.orders import attributes
+from broker.orders.core import attributes
 from broker.site.device import SHOWN
 
 SPECIFIC_CHARACTER_SET = 0x00080005

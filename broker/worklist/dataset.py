@@ -8,9 +8,9 @@ from typing import Any
 
 from pydicom.datadict import keyword_for_tag
 
-from broker.orders.document import FIELDS, STATUS
-from broker.orders.validity import Field
-from broker.orders.values import Document
+from broker.orders.core.values import Document
+from broker.orders.documents.document import FIELDS, STATUS
+from broker.orders.documents.validity import Field
 from broker.worklist.attributes import SPECIFIC_CHARACTER_SET, STEP_SEQUENCE
 from broker.worklist.identifier import Element
 

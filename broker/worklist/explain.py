@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from broker.orders import lifecycle
-from broker.orders.answer import HELD
+from broker.orders.core import lifecycle
+from broker.orders.core.answer import HELD
 from broker.worklist import match, recall
 from broker.worklist.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
 from broker.worklist.match import Document, items, values

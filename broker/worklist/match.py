@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from broker.orders.answer import HELD
+from broker.orders.core.answer import HELD
 from broker.worklist.attributes import LABEL, START_DATE, START_TIME, STATUS, STEP_SEQUENCE
 from broker.worklist.names import FuzzyKey, NameKey, fuzzy_fits, name_fits
 from broker.worklist.query import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View, normalise

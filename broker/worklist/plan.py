@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from broker.orders.names import fold
+from broker.orders.core.names import fold
 from broker.store.worklist.worklist import Criteria, Words
 from broker.worklist.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE
 from broker.worklist.names import WIDE, NameKey

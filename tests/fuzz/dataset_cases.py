@@ -17,7 +17,7 @@ from support.worklist import document
 from broker.dicom.dataset.elements import scan
 from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent
-from broker.orders import match
+from broker.orders.stories import match
 from broker.routing.header import BASE_FIELDS, facts, identity, tags_of
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.identifier import decode_identifier

@@ -19,12 +19,12 @@ from golden.test_hl7_cases import ZONE, FixedDoor, sections
 from sqlalchemy import Connection, select
 
 from broker.hl7.server import Peer
-from broker.orders import outbound
-from broker.orders.feedback import Notice
-from broker.orders.interface import Interface
-from broker.orders.outbound import Ours
-from broker.orders.profile import built_in
-from broker.orders.story import Context
+from broker.orders.core.story import Context
+from broker.orders.inbound.interface import Interface
+from broker.orders.profile.profile import built_in
+from broker.orders.telling import outbound
+from broker.orders.telling.feedback import Notice
+from broker.orders.telling.outbound import Ours
 from broker.site.nodes import Node, parse_nodes
 from broker.store.db.database import Database
 from broker.store.orders import orders_read

@@ -20,12 +20,12 @@ import pytest
 from sqlalchemy import Connection
 
 from broker.hl7.server import Peer
-from broker.orders.interface import Interface, Profiles
+from broker.orders.core.story import Context
+from broker.orders.inbound.interface import Interface, Profiles
 from broker.orders.listener import OrderDoor
-from broker.orders.profile import built_in
-from broker.orders.profile_book import ProfileBook
-from broker.orders.profile_document import read
-from broker.orders.story import Context
+from broker.orders.profile.profile import built_in
+from broker.orders.profile.profile_book import ProfileBook
+from broker.orders.profile.profile_document import read
 from broker.store.db.database import Database
 from broker.store.orders import orders_read
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 from support.appointments import profile, siu
 from support.intake import audit, log, steps, submit, take
 
-from broker.orders.profile import Profile
+from broker.orders.profile.profile import Profile
 from broker.store.db.database import Database
 from broker.store.orders import appointments
 from broker.store.schema import tables

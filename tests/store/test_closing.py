@@ -15,10 +15,10 @@ from support.intake import AT, audit, log, steps, take
 from support.mpps import add_mpps
 from support.site import order
 
-from broker.orders import ending, reopening, resulting
-from broker.orders.results import ResultChange
-from broker.orders.story import Context
-from broker.orders.values import EntityId, OrderKeys
+from broker.orders.core.story import Context
+from broker.orders.core.values import EntityId, OrderKeys
+from broker.orders.inbound.results import ResultChange
+from broker.orders.stories import ending, reopening, resulting
 from broker.store.db.database import Database
 from broker.store.mpps import mpps_objects, mpps_overdue, mpps_passing
 from broker.store.orders import closing as store

@@ -14,9 +14,10 @@ from support.documents import order
 from support.worklist import DATE, SPS, STATION, TIME, query
 
 from broker.errors import ConfigurationError
-from broker.orders import document, placing
-from broker.orders.profile import built_in
-from broker.orders.story import Context
+from broker.orders.core.story import Context
+from broker.orders.documents import document
+from broker.orders.profile.profile import built_in
+from broker.orders.stories import placing
 from broker.service.nodes import NodeDesk, Nodes
 from broker.site.admitting import AlreadyKnown, Wanted, admit
 from broker.site.device import Device

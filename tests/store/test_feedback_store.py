@@ -18,10 +18,13 @@ from support.objects import ct_slice
 from support.site import order
 
 from broker.dicom.dimse.message import Peer
-from broker.orders import events, intake, profile, reception
-from broker.orders.events import Changed
-from broker.orders.interface import Interface
-from broker.orders.story import Context
+from broker.orders.core.story import Context
+from broker.orders.inbound import reception
+from broker.orders.inbound.interface import Interface
+from broker.orders.profile import profile
+from broker.orders.stories import intake
+from broker.orders.telling import events
+from broker.orders.telling.events import Changed
 from broker.queue import holds
 from broker.routing.news import News
 from broker.routing.reception import Arrival, Reception

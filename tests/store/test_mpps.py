@@ -23,9 +23,11 @@ from support.site import order
 from support.worklist import IMPLICIT
 
 from broker.dicom.dimse.message import Peer
-from broker.orders import intake, profile, reception, reopening
-from broker.orders.interface import Interface
-from broker.orders.story import Context
+from broker.orders.core.story import Context
+from broker.orders.inbound import reception
+from broker.orders.inbound.interface import Interface
+from broker.orders.profile import profile
+from broker.orders.stories import intake, reopening
 from broker.routing.reception import Arrival, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import parse_nodes

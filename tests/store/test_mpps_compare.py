@@ -14,7 +14,7 @@ from support.closing import House
 from support.intake import audit
 from support.mpps import add_mpps
 
-from broker.orders.story import Context
+from broker.orders.core.story import Context
 from broker.store.db.database import Database
 from broker.store.mpps import mpps_objects
 from broker.store.schema import tables

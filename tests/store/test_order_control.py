@@ -15,9 +15,10 @@ from sqlalchemy import Connection, select, update
 from support.intake import AT, audit, counts, log, steps, submit, take
 from support.worklist import SPS, query
 
-from broker.orders import profile, reopening
-from broker.orders.reopening import NotReopened
-from broker.orders.story import Context
+from broker.orders.core.story import Context
+from broker.orders.profile import profile
+from broker.orders.stories import reopening
+from broker.orders.stories.reopening import NotReopened
 from broker.store.db.database import Database
 from broker.store.orders import order_links
 from broker.store.schema import tables

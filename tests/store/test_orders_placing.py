@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 from support.documents import order
 
-from broker.orders import placing
-from broker.orders.emergency import Emergency
-from broker.orders.placing import OrderRefused, Placed
+from broker.orders.documents.emergency import Emergency
+from broker.orders.stories import placing
+from broker.orders.stories.placing import OrderRefused, Placed
 from broker.service.orders import OrderDesk
 from broker.settings import Settings
 from broker.store import idempotency

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, select, update
 from support.intake import PEER, ZONE, counts, steps, submit, take
 
 from broker import faults
-from broker.orders import profile
-from broker.orders.interface import Interface
+from broker.orders.inbound.interface import Interface
 from broker.orders.listener import OrderDoor
+from broker.orders.profile import profile
 from broker.store.db.database import Database
 from broker.store.db.prepared import Prepared
 from broker.store.orders import events, messages, order_links, orders, orders_read

@@ -14,7 +14,7 @@ from support.intake import take
 from support.messages import group, message
 
 from broker.errors import StoreUnavailable
-from broker.orders import lifecycle
+from broker.orders.core import lifecycle
 from broker.store.db.database import Database
 from broker.store.worklist.outage import Clock, WorklistCopy
 from broker.store.worklist.outage_keeper import CopyKeeper, CopyTrouble

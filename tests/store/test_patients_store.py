@@ -12,10 +12,12 @@ import pytest
 from sqlalchemy import Connection, event, insert, select, update
 from support.intake import ZONE, submit, take
 
-from broker.orders import intake, profile, reception
-from broker.orders.intake import Outcome
-from broker.orders.interface import Interface
-from broker.orders.story import Context
+from broker.orders.core.story import Context
+from broker.orders.inbound import reception
+from broker.orders.inbound.interface import Interface
+from broker.orders.profile import profile
+from broker.orders.stories import intake
+from broker.orders.stories.intake import Outcome
 from broker.store.db.database import Database
 from broker.store.orders import events, orders_read
 from broker.store.schema import tables

@@ -13,12 +13,12 @@ from sqlalchemy import Connection, select
 
 from broker.hl7.server import Peer
 from broker.model.order import Document
-from broker.orders import profile_document
-from broker.orders.interface import Interface
+from broker.orders.inbound.interface import Interface
 from broker.orders.listener import OrderDoor
-from broker.orders.profile import built_in
-from broker.orders.profile_book import ProfileBook
-from broker.service.replay import Bench, Difference, Replayed, replay
+from broker.orders.profile import profile_document
+from broker.orders.profile.profile import built_in
+from broker.orders.profile.profile_book import ProfileBook
+from broker.orders.trying.replay import Bench, Difference, Replayed, replay
 from broker.site.nodes import parse_nodes
 from broker.store.db.database import Database
 from broker.store.orders import orders_read

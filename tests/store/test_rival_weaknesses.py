@@ -17,9 +17,9 @@ from support.messages import group, message
 from support.site import order
 from support.worklist import SPS, query
 
-from broker.orders import profile
-from broker.orders.interface import Interface
+from broker.orders.inbound.interface import Interface
 from broker.orders.listener import OrderDoor
+from broker.orders.profile import profile
 from broker.store.db.database import Database
 from broker.store.schema import tables
 from broker.store.worklist.worklist import search

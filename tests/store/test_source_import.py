@@ -18,7 +18,7 @@ from support.sources import Server, day, item, node, worklist_server
 from support.tools import free_port
 
 from broker.dicom.association.user import Remote
-from broker.orders import adopting
+from broker.orders.stories import adopting
 from broker.service import source_import
 from broker.service.source_import import Account, SourceImport
 from broker.service.sources import LONGEST_PAUSE, pause

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from broker.orders.profile import Policy, Profile, built_in
+from broker.orders.profile.profile import Policy, Profile, built_in
 
 
 def siu(

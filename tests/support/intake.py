@@ -10,11 +10,13 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, func, select
 
 from broker.hl7.server import Peer
-from broker.orders import intake, profile, reception
-from broker.orders.intake import Outcome
-from broker.orders.interface import Interface
-from broker.orders.profile import Profile
-from broker.orders.story import Context
+from broker.orders.core.story import Context
+from broker.orders.inbound import reception
+from broker.orders.inbound.interface import Interface
+from broker.orders.profile import profile
+from broker.orders.profile.profile import Profile
+from broker.orders.stories import intake
+from broker.orders.stories.intake import Outcome
 from broker.store.db.database import Database
 from broker.store.orders import events
 from broker.store.orders.events import StepEvent

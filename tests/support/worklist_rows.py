@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from broker.orders.answer import HELD
-from broker.orders.names import fold
+from broker.orders.core.answer import HELD
+from broker.orders.core.names import fold
 from broker.store.db.database import Database
 from broker.store.orders.orders import name_groups
 from broker.store.schema import tables

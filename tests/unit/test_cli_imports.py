@@ -18,7 +18,7 @@ from broker.cli.imports import dataset as data_sets
 from broker.cli.imports import dump, sheet
 from broker.cli.imports.items import Item
 from broker.errors import BadContent
-from broker.orders import document
+from broker.orders.documents import document
 from broker.worklist.dataset import order as order_of
 from broker.worklist.identifier import Element
 

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.hl7.message import parse
-from broker.orders import adt, convert, patients, profile
-from broker.orders.patients import (
+from broker.orders.core import patients
+from broker.orders.core.patients import (
     Arrival,
     Event,
     IdentifierChange,
@@ -20,8 +20,10 @@ from broker.orders.patients import (
     older,
     redirected,
 )
-from broker.orders.reception import CONVERTERS
-from broker.orders.values import Conversion, EntityId, Order, Patient, PatientChange
+from broker.orders.core.values import Conversion, EntityId, Order, Patient, PatientChange
+from broker.orders.inbound import adt
+from broker.orders.inbound.reception import CONVERTERS
+from broker.orders.profile import convert, profile
 
 ZONE = ZoneInfo("Europe/Zurich")
 EVN = "EVN||20260312080000"

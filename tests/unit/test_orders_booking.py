@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from broker.orders import booking, resulting
-from broker.orders.appointments import Asked, Slot
-from broker.orders.booking import Wish
-from broker.orders.results import ResultChange
-from broker.orders.values import Document, EntityId, Order, OrderKeys, Patient, Procedure, Step
+from broker.orders.core import booking
+from broker.orders.core.appointments import Asked, Slot
+from broker.orders.core.booking import Wish
+from broker.orders.core.values import Document, EntityId, Order, OrderKeys, Patient, Procedure, Step
+from broker.orders.inbound.results import ResultChange
+from broker.orders.stories import resulting
 
 DATE, TIME = "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime"
 NEW = {DATE: "20260313", TIME: "110000", "ScheduledProcedureStepEndDate": "", "ScheduledProcedureStepEndTime": ""}

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.errors import ConfigurationError
-from broker.orders import closing, lifecycle
-from broker.orders.closing import Cause, End, Seen, decide
-from broker.orders.lifecycle import Action
+from broker.orders.core import closing, lifecycle
+from broker.orders.core.closing import Cause, End, Seen, decide
+from broker.orders.core.lifecycle import Action
 from broker.site.closing import Closings, Rules
 from broker.site.nodes import parse_nodes
 

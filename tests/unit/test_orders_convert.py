@@ -6,9 +6,11 @@ import pytest
 
 from broker.errors import ConfigurationError
 from broker.hl7.message import parse
-from broker.orders import convert, mapping, names, profile
-from broker.orders.identifiers import Minter, accession, requested_procedure_id
-from broker.orders.values import Conversion, OrderChange, merged
+from broker.orders.core import names
+from broker.orders.core.identifiers import Minter, accession, requested_procedure_id
+from broker.orders.core.values import Conversion, OrderChange, merged
+from broker.orders.inbound import mapping
+from broker.orders.profile import convert, profile
 
 ZONE = ZoneInfo("Europe/Zurich")
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from support.documents import order
 
 from broker.hl7.findings import Finding
-from broker.orders import attributes, document, profile, schema, validity
-from broker.orders.document import FIELDS
-from broker.orders.values import EntityId, OrderChange
+from broker.orders.core import attributes
+from broker.orders.core.values import EntityId, OrderChange
+from broker.orders.documents import document, schema, validity
+from broker.orders.documents.document import FIELDS
+from broker.orders.profile import profile
 from broker.worklist.attributes import STATUS, STEP_SEQUENCE, WORKLIST
 
 MODALITIES = profile.built_in().modalities

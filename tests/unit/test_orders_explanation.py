@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.hl7.header import read_header
-from broker.orders import profile, profile_document
-from broker.orders.explanation import Explanation, explain
-from broker.orders.preview import as_bytes, clock, preview, split
-from broker.orders.profile_book import ProfileBook
-from broker.orders.provenance import Origin
+from broker.orders.profile import profile, profile_document
+from broker.orders.profile.profile_book import ProfileBook
+from broker.orders.profile.provenance import Origin
+from broker.orders.trying.explanation import Explanation, explain
+from broker.orders.trying.preview import as_bytes, clock, preview, split
 
 ZONE = ZoneInfo("Europe/Zurich")
 SITE = """

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.orders import feedback, lifecycle
-from broker.orders.feedback import Event, Notice, audience, codes, event, state
+from broker.orders.core import lifecycle
+from broker.orders.telling import feedback
+from broker.orders.telling.feedback import Event, Notice, audience, codes, event, state
 from broker.site.nodes import Node, parse_nodes
 
 # by their first letters; T is STARTED, E is READY

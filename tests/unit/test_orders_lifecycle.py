@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from broker.orders import lifecycle
-from broker.orders.lifecycle import ENDED, STATUSES, Action, Effect
+from broker.orders.core import lifecycle
+from broker.orders.core.lifecycle import ENDED, STATUSES, Action, Effect
 
 S, A, R, T = "SCHEDULED", "ARRIVED", "READY", "STARTED"
 C, D, X = "COMPLETED", "DISCONTINUED", "CANCELED"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.orders.moments import oddity, span
-from broker.orders.values import Span
+from broker.orders.core.values import Span
+from broker.orders.inbound.moments import oddity, span
 
 ZURICH = ZoneInfo("Europe/Zurich")
 

@@ -6,9 +6,9 @@ from importlib import resources
 import pytest
 
 from broker.errors import ConfigurationError
-from broker.orders import profile
+from broker.orders.profile import profile
 
-IHE = tomllib.loads((resources.files("broker.orders.profiles") / "ihe.toml").read_text(encoding="utf-8"))
+IHE = tomllib.loads((resources.files("broker.orders.profile") / "ihe.toml").read_text(encoding="utf-8"))
 
 
 def test_a_cancel_of_an_unknown_order_is_kept_unless_the_profile_says_otherwise() -> None:

@@ -11,11 +11,14 @@ import pytest
 from broker.errors import ConfigurationError
 from broker.hl7.header import read_header
 from broker.hl7.message import parse as parse_message
-from broker.orders import examples, mapping, plan, profile, profile_document
-from broker.orders.identifiers import Minter, accession, study_from_accession
-from broker.orders.preview import preview
-from broker.orders.profile_book import ProfileBook
-from broker.orders.values import Document, OrderChange
+from broker.orders.core import plan
+from broker.orders.core.identifiers import Minter, accession, study_from_accession
+from broker.orders.core.values import Document, OrderChange
+from broker.orders.inbound import mapping
+from broker.orders.profile import profile, profile_document
+from broker.orders.profile.profile_book import ProfileBook
+from broker.orders.trying import examples
+from broker.orders.trying.preview import preview
 
 ZONE = ZoneInfo("Europe/Zurich")
 MSH = "MSH|^~\\&|RIS|SITE|BROKER|RAD|20260312080000||ORM^O01|1|P|2.5"

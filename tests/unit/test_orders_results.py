@@ -9,10 +9,10 @@ from support.appointments import profile
 
 from broker.errors import ConfigurationError
 from broker.hl7 import message as hl7
-from broker.orders import profile as profiles
-from broker.orders import results
-from broker.orders.results import ResultChange
-from broker.orders.values import EntityId
+from broker.orders.core.values import EntityId
+from broker.orders.inbound import results
+from broker.orders.inbound.results import ResultChange
+from broker.orders.profile import profile as profiles
 
 ZONE = ZoneInfo("Europe/Zurich")
 HEAD = "MSH|^~\\&|RIS|SITE|BROKER|RAD|20260312080000||ORU^R01|1|P|2.5\rPID|||12345||ROE^RICHARD|not a name|soon\r"

@@ -9,10 +9,10 @@ import pytest
 from support.appointments import profile, siu
 
 from broker.hl7 import message as hl7
-from broker.orders import siu as converter
-from broker.orders.appointments import AppointmentChange, Asked, slots_document, slots_of
-from broker.orders.profile import Profile, built_in
-from broker.orders.values import Conversion, EntityId
+from broker.orders.core.appointments import AppointmentChange, Asked, slots_document, slots_of
+from broker.orders.core.values import Conversion, EntityId
+from broker.orders.inbound import siu as converter
+from broker.orders.profile.profile import Profile, built_in
 
 ZONE = ZoneInfo("Europe/Zurich")
 DATE, TIME = "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime"

@@ -8,7 +8,7 @@ import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from broker.errors import ConfigurationError
-from broker.orders import attributes
+from broker.orders.core import attributes
 from broker.site import device
 from broker.site.device import CUTTABLE, Device
 from broker.site.nodes import parse_nodes

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.worklist import DATE, SPS, STATION, TIME, document, query
 
-from broker.orders.answer import HELD
+from broker.orders.core.answer import HELD
 from broker.site.device import Device
 from broker.store.knocks import Knock
 from broker.worklist import recall, verdict

@@ -11,9 +11,10 @@ from support.performed import REASON, SERIES, STATUS, bytes_of, creation, final,
 from support.worklist import EXPLICIT, IMPLICIT, encoded, read
 
 from broker.errors import BadContent
-from broker.orders import lifecycle, match
-from broker.orders.match import Keys, Match
-from broker.orders.values import EntityId, Patient, PatientChange
+from broker.orders.core import lifecycle
+from broker.orders.core.values import EntityId, Patient, PatientChange
+from broker.orders.stories import match
+from broker.orders.stories.match import Keys, Match
 from broker.store.orders.matching import Candidate
 from broker.worklist.mpps import performed
 from broker.worklist.mpps.attributes import MPPS, TAGS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.orders.values import Document
+from broker.orders.core.values import Document
 
 
 @dataclass(frozen=True, slots=True)

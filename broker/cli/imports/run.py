@@ -17,8 +17,8 @@ from broker.cli.imports import dataset, dump, sheet
 from broker.cli.imports.items import Item
 from broker.dicom.dataset import part10
 from broker.errors import BadContent, PeerFault
-from broker.orders import placing, report
-from broker.orders.placing import OrderRefused, Placed
+from broker.orders.stories import placing, report
+from broker.orders.stories.placing import OrderRefused, Placed
 from broker.service.control import user_name
 from broker.service.orders import OrderDesk
 from broker.settings import Settings

@@ -16,10 +16,10 @@ from typing import Any
 
 from broker.cli.imports.items import Item
 from broker.errors import BadContent
-from broker.orders.attributes import CODE
-from broker.orders.document import FIELDS, STATUS
-from broker.orders.validity import Field
-from broker.orders.values import Document
+from broker.orders.core.attributes import CODE
+from broker.orders.core.values import Document
+from broker.orders.documents.document import FIELDS, STATUS
+from broker.orders.documents.validity import Field
 
 MAX_FILE = 64 * 1024**2  # bytes
 _LINES = frozenset({"LT", "ST", "UT"})

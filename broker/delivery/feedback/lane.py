@@ -16,9 +16,9 @@ from broker import faults, telemetry
 from broker.delivery.feedback import answers
 from broker.errors import PeerFault, Unavailable
 from broker.hl7.client import MllpClient, Receiver
-from broker.orders import outbound
-from broker.orders.feedback import Notice
-from broker.orders.outbound import Ours, Unfit
+from broker.orders.telling import outbound
+from broker.orders.telling.feedback import Notice
+from broker.orders.telling.outbound import Ours, Unfit
 from broker.queue.lane import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database

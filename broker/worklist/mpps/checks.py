@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from broker.dicom.dimse import status as st
-from broker.orders.values import Document
+from broker.orders.core.values import Document
 from broker.store.mpps.mpps import COMPLETED, DISCONTINUED, IN_PROGRESS
 from broker.worklist.mpps.attributes import END, FORGIVEN, ITEMS, MPPS, SERIES, STATUS, TAGS, Attribute
 from broker.worklist.mpps.dataset import DataSet

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from broker.orders.story import Context
-from broker.orders.values import Document
+from broker.orders.core.story import Context
+from broker.orders.core.values import Document
 from broker.store.mpps import mpps as store
 from broker.store.mpps import mpps_objects
 from broker.store.mpps.mpps import COMPLETED, Performed

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from broker.orders.validity import Invalid, checked
-from broker.orders.values import Document
+from broker.orders.core.values import Document
+from broker.orders.documents.validity import Invalid, checked
 from broker.worklist.answer import AnswerEncoder
 from broker.worklist.attributes import SPECIFIC_CHARACTER_SET
 from broker.worklist.charset import lookup

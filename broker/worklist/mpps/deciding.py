@@ -9,9 +9,9 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from broker.errors import BrokerError
-from broker.orders import match, performing
-from broker.orders.story import Context
-from broker.orders.values import Document
+from broker.orders.core.story import Context
+from broker.orders.core.values import Document
+from broker.orders.stories import match, performing
 from broker.site.nodes import Node
 from broker.store.mpps import mpps as store
 from broker.store.mpps.mpps import Performed

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from broker.orders import lifecycle
-from broker.orders.story import Context
+from broker.orders.core import lifecycle
+from broker.orders.core.story import Context
 from broker.site.nodes import Node
 from broker.store.mpps import mpps as store
 from broker.store.mpps import mpps_overdue as overdue

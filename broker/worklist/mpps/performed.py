@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
-from broker.orders import lifecycle
-from broker.orders.values import Document
+from broker.orders.core import lifecycle
+from broker.orders.core.values import Document
 from broker.store.mpps.mpps import COMPLETED, IN_PROGRESS
 from broker.store.mpps.mpps_objects import WRONG_ENTRY
 from broker.worklist.mpps.attributes import IMAGES, REASON, SERIES, STATUS

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.dicom.dimse import status as st
-from broker.orders import match, ordering, performing
-from broker.orders.match import Match
-from broker.orders.story import Context
-from broker.orders.values import Document
+from broker.orders.core.story import Context
+from broker.orders.core.values import Document
+from broker.orders.stories import match, ordering, performing
+from broker.orders.stories.match import Match
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store.mpps import mpps as store
 from broker.store.mpps import mpps_objects, mpps_overdue

@@ -14,7 +14,7 @@ from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
 from broker.errors import BadContent, Unavailable
-from broker.orders.story import Context
+from broker.orders.core.story import Context
 from broker.site import nodes
 from broker.site.device import DEFAULT, Device
 from broker.site.directory import Directory

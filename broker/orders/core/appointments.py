@@ -1,0 +1,77 @@
+"""What a scheduling message (SIU) wants done to the steps of one order, in DICOM terms and free of HL7 syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from broker.orders.core.values import Document, OrderChange, OrderKeys, PatientChange, Span
+
+START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
+END = ("ScheduledProcedureStepEndDate", "ScheduledProcedureStepEndTime")
+
+
+class Asked(StrEnum):
+    """What is asked for."""
+
+    BOOK = "book"  # time, station, room, performer
+    UNBOOK = "unbook"
+    NO_SHOW = "no-show"
+    START = "start"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One service of an appointment: the codes it is known by, attributes for its step, whether it is taken away.
+
+    In the attributes an absent keyword means "as before", an empty value "delete".
+    """
+
+    codes: frozenset[str]
+    attributes: Document
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AppointmentChange:
+    """What one scheduling message wants done to one order.
+
+    `number` is the appointment's own. With `guessed` the order's keys are appointment numbers, which old senders fill
+    with order numbers: they may mean no order at all. `create` is the order to make if it is not known.
+    """
+
+    event: str  # S12
+    asked: Asked
+    number: str
+    keys: OrderKeys
+    patient: PatientChange | None
+    slots: tuple[Slot, ...]
+    sent: Span | None = None
+    guessed: bool = False
+    cancels: bool = False  # a cancelled appointment cancels its steps
+    create: OrderChange | None = None
+    location: str = "SCH^1^26"
+
+    @property
+    def cause(self) -> str:
+        """For the event log."""
+        return f"appointment:{self.event}"
+
+    def names(self) -> tuple[str, ...]:
+        """Texts that name the order and its patient, for locks; the same as those of an order message."""
+        patient = (f"patient|{self.patient.patient_id}",) if self.patient else ()
+        return (*self.keys.names(), *patient, *(self.create.names() if self.create else ()))
+
+
+def slots_document(slots: Iterable[Slot]) -> list[Document]:
+    """Slots as they are stored."""
+    return [
+        {"codes": sorted(slot.codes), "attributes": slot.attributes, "removed": slot.removed} for slot in slots
+    ]  # fmt: skip
+
+
+def slots_of(document: Iterable[Document]) -> tuple[Slot, ...]:
+    """Stored slots."""
+    return tuple(Slot(frozenset(item["codes"]), item["attributes"], bool(item["removed"])) for item in document)

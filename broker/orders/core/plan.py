@@ -1,0 +1,322 @@
+"""What an order change makes of the stored order. Pure: the stories write what is planned here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from broker.hl7.findings import Finding
+from broker.orders.core import identifiers, lifecycle, progress
+from broker.orders.core.lifecycle import Action
+from broker.orders.core.values import (
+    Document,
+    EntityId,
+    Order,
+    OrderChange,
+    Patient,
+    PatientChange,
+    Plan,
+    Procedure,
+    ProcedureChange,
+    Step,
+    StepChange,
+    StepNames,
+    Written,
+    merged,
+)
+
+_START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
+_END = ("ScheduledProcedureStepEndDate", "ScheduledProcedureStepEndTime")
+_AHEAD = 86_400  # seconds: a time of a message further in our future is a mistake and must not make others look old
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaker:
+    """A cancel that came before its order."""
+
+    control: str
+    order_status: str
+    steps: StepNames
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a plan depends on besides the change.
+
+    `received` is the site's wall clock `YYYYMMDDHHMMSS`, `at` the same in seconds since the epoch; `owners` maps each
+    Study Instance UID of the message to the row of the order that has it; `patient` is the stored one of the message's
+    identifier; `overtakers` are cancels that came before the order.
+    """
+
+    stored: Order | None
+    patient: Patient | None
+    owners: Mapping[str, int]
+    received: str
+    default_station: str
+    mint: identifiers.Minter
+    at: float = 0
+    sender: str = ""
+    overtakers: Sequence[Overtaker] = ()
+
+
+def make(change: OrderChange, now: Situation) -> Plan:
+    """Plan one order change."""
+    wanted = lifecycle.action(change.control, change.order_status)
+    stored = now.stored
+    if stored is not None and wanted is not Action.NOTHING and not same_patient(stored.patient, change.patient):
+        finding = Finding("PID^1^3", "205", "The order belongs to another patient")
+        return Plan("refused", findings=(finding,), row=stored.row, done=False)
+    if wanted is not Action.WRITE:
+        return progress.make(change, wanted, stored)
+    if stored is not None and stored.steps() and all(step.status in lifecycle.ENDED for step in stored.steps()):
+        return progress.late(change, stored)
+    if stored is not None and _older(change, stored.written, now.sender):
+        return progress.late(change, stored, "The order was changed by a newer message: recorded without effect")
+    made = _Writing(change, now).plan()
+    return _overtaken(change, made, now.overtakers) if made.order and stored is None else made
+
+
+def _overtaken(change: OrderChange, made: Plan, overtakers: Sequence[Overtaker]) -> Plan:
+    """A new order to which the cancels that came before it are applied."""
+    assert made.order is not None
+    order = made.order
+    for one in overtakers:
+        order, _ = progress.moved(order, lifecycle.action(one.control, one.order_status), one.steps)
+    if order == made.order:
+        return made
+    text = "The order was cancelled before it came: stored as cancelled"
+    return replace(made, order=order, findings=(*made.findings, Finding(change.control_location, "204", text, "W")))
+
+
+def same_patient(stored: Patient, asked: PatientChange) -> bool:
+    """Whether a message means the stored patient, by a retired identifier too; an issuer counts where both have one."""
+    known = (EntityId(stored.patient_id, stored.issuer), *stored.aliases)
+    return any(
+        one.number == asked.patient_id and (one.issuer == asked.issuer or not one.issuer or not asked.issuer)
+        for one in known
+    )
+
+
+def _older(change: OrderChange, written: Written, sender: str) -> bool:
+    """Whether the same sender asked for this before what was written last.
+
+    By ORC-9 if both have it, else by MSH-7, and only if no reading of the two times (without seconds, in an hour
+    that comes twice) lets them be equal. Times of other senders cannot be compared: their clocks differ.
+    """
+    if not sender or written.by != sender:
+        return False
+    if change.ordered and written.ordered_from:
+        return change.ordered.end <= written.ordered_from
+    return change.sent is not None and bool(written.sent_from) and change.sent.end <= written.sent_from
+
+
+def study_candidates(change: OrderChange, procedure: ProcedureChange, accession: str) -> tuple[str, ...]:
+    """Study Instance UIDs for a procedure that could be made of its accession number, the best first."""
+    if change.identifiers.study_instance_uid != "from-accession":
+        return ()
+    issuers = [*change.request.get("IssuerOfAccessionNumberSequence", []), {}]
+    issuer = issuers[0].get("UniversalEntityID") or issuers[0].get("LocalNamespaceEntityID", "")
+    number = change.filler.number or change.placer.number
+    return identifiers.study_from_accession(accession, issuer, procedure.requested_procedure_id, number)
+
+
+def _ends_too_early(attributes: Document) -> bool:
+    """Whether a step would end before it starts, as one does whose start alone is moved."""
+    start, end = ([attributes.get(keyword, "") for keyword in pair] for pair in (_START, _END))
+    return bool(end[0]) and [end[0], end[1] or "235959"] < start
+
+
+class _Writing:
+    """Creates or updates an order; collects findings on the way."""
+
+    def __init__(self, change: OrderChange, now: Situation) -> None:
+        self._change, self._now = change, now
+        self._findings: list[Finding] = []
+        self._made: set[str] = set()  # Study Instance UIDs made of the accession number
+
+    def plan(self) -> Plan:
+        change, stored = self._change, self._now.stored
+        placer = change.placer if change.placer.number else (stored.placer if stored else change.placer)
+        filler = change.filler if change.filler.number else (stored.filler if stored else change.filler)
+        given: Document = {}
+        if change.control == "SN" and not filler.number:
+            filler = EntityId(self._now.mint.short("F"))
+            given = {"FillerOrderNumberImagingServiceRequest": filler.number}
+        accession = identifiers.accession(
+            change.accession, stored.accession if stored else "", filler.number, placer.number,
+            change.identifiers.accession, self._now.mint,
+        )  # fmt: skip
+        if not accession and "refuse" in change.identifiers.accession:
+            self._missing(change.accession_location, "Accession number is missing")
+        order = Order(
+            row=stored.row if stored else None,
+            patient=self._patient(),
+            placer=placer,
+            filler=filler,
+            accession=accession,
+            attributes=merged(
+                stored.attributes if stored else change.defaults, {**change.visit, **change.request, **given}
+            ),
+            procedures=self._procedures(accession),
+            written=self._written(),
+        )
+        if stored is not None and order != stored and change.control in lifecycle.NEW:
+            self._findings.append(Finding(change.control_location, "205", "Known order: treated as a change", "W"))
+        findings = tuple(self._findings)
+        if any(finding.is_error for finding in findings):
+            return Plan("refused", findings=findings, row=order.row, done=False)
+        if order == stored:
+            # it was asked for again, later: what was asked for in between must not overwrite it
+            return Plan("unchanged", findings=findings, row=order.row, written=order.written)
+        return Plan("updated" if stored else "created", order, findings, order.row)
+
+    def _written(self) -> Written:
+        change, limit = self._change, self._now.at + _AHEAD
+        starts = [span.start if span and span.start < limit else 0 for span in (change.ordered, change.sent)]
+        return Written(self._now.sender, *starts)
+
+    def _patient(self) -> Patient:
+        asked = self._change.patient
+        known = self._now.stored.patient if self._now.stored else self._now.patient
+        if known is None:
+            return Patient(None, asked.patient_id, asked.issuer, merged(asked.defaults, asked.attributes))
+        return replace(known, attributes=merged(known.attributes, asked.attributes))
+
+    def _procedures(self, accession: str) -> tuple[Procedure, ...]:
+        """Stored procedures, changed where the message has them, then new ones."""
+        stored = list(self._now.stored.procedures) if self._now.stored else []
+        result: list[Procedure] = list(stored)
+        taken: set[int] = set()
+        for change in self._change.procedures:
+            index = self._match(change, stored, taken)
+            old = stored[index] if index is not None else None
+            used = {p.requested_procedure_id for i, p in enumerate(result) if i != index}
+            used |= {other.requested_procedure_id for other in self._change.procedures if other is not change}
+            procedure = self._procedure(change, old, accession, used)
+            if index is None:
+                result.append(procedure)
+            else:
+                taken.add(index)
+                result[index] = procedure
+        return tuple(result)
+
+    @staticmethod
+    def _match(change: ProcedureChange, stored: list[Procedure], taken: set[int]) -> int | None:
+        free = [index for index in range(len(stored)) if index not in taken]
+        wanted = change.requested_procedure_id
+        tests = (
+            lambda p: bool(wanted) and p.requested_procedure_id == wanted,
+            lambda p: bool(change.study_instance_uid) and p.study_instance_uid == change.study_instance_uid,
+            # an identifier of ours gives way to one of the message, none of the message means the next one
+            lambda p: not wanted or "RequestedProcedureID" not in p.attributes,
+        )
+        return next((index for test in tests for index in free if test(stored[index])), None)
+
+    def _procedure(self, change: ProcedureChange, old: Procedure | None, accession: str, used: set[str]) -> Procedure:
+        now = self._now
+        uid = change.study_instance_uid
+        owner = now.owners.get(uid)
+        if owner is not None and (old is None or uid != old.study_instance_uid):
+            self._findings.append(
+                Finding(change.uid_location, "205", "Study Instance UID belongs to another procedure")
+            )
+        begun = old is not None and any(step.status not in lifecycle.WAITING for step in old.steps)
+        if old is not None and begun and uid not in {"", old.study_instance_uid}:
+            text = "Examination has begun: its Study Instance UID is kept"
+            self._findings.append(Finding(change.uid_location, "0", text, "W"))
+            uid = old.study_instance_uid
+        procedure_id = identifiers.requested_procedure_id(
+            change.requested_procedure_id, old.requested_procedure_id if old else "", accession, used, now.mint,
+            self._change.identifiers.requested_procedure_id,
+        )  # fmt: skip
+        if not procedure_id:
+            self._missing(change.id_location, "Requested procedure id is missing")
+        return Procedure(
+            row=old.row if old else None,
+            requested_procedure_id=procedure_id,
+            study_instance_uid=self._study(change, uid, old, accession),
+            attributes=merged(old.attributes if old else change.defaults, change.attributes),
+            steps=self._steps(change.steps, old.steps if old else ()),
+        )
+
+    def _study(self, change: ProcedureChange, uid: str, old: Procedure | None, accession: str) -> str:
+        """Study Instance UID by the policy of the mapping."""
+        policy = self._change.identifiers.study_instance_uid
+        if not uid and old is None and policy == "require":
+            self._missing(change.uid_location, "Study Instance UID is missing")
+        if not uid and old is None and policy == "from-accession":
+            made = study_candidates(self._change, change, accession)
+            free = [made_uid for made_uid in made if made_uid not in {*self._now.owners, *self._made}]
+            if not made:
+                self._missing(self._change.accession_location, "Accession number is missing")
+            elif not free:
+                text = "Study Instance UID made from the accession number belongs to another procedure"
+                self._findings.append(Finding(self._change.accession_location, "205", text))
+            uid = free[0] if free else ""
+            self._made.add(uid)
+        return identifiers.study_instance_uid(uid, old.study_instance_uid if old else "", self._now.mint)
+
+    def _missing(self, location: str, text: str) -> None:
+        finding = Finding(location, "101", text)
+        if finding not in self._findings:
+            self._findings.append(finding)
+
+    def _steps(self, changes: tuple[StepChange, ...], stored: tuple[Step, ...]) -> tuple[Step, ...]:
+        result = list(stored)
+        taken: set[int] = set()
+        named = {change.step_id for change in changes if change.step_id}
+        for position, change in enumerate(changes):
+            index = self._match_step(change, position, stored, taken, named)
+            if index is None:
+                last = max((step.position for step in result), default=-1)
+                result.append(self._step(change, None, last + 1))
+                continue
+            taken.add(index)
+            if stored[index].status in lifecycle.ENDED:
+                text = "The step has ended: its change is recorded without effect"
+                self._findings.append(Finding(self._change.control_location, "0", text, "W"))
+            else:
+                result[index] = self._step(change, stored[index], stored[index].position)
+        return tuple(result)
+
+    @staticmethod
+    def _match_step(
+        change: StepChange, position: int, stored: tuple[Step, ...], taken: set[int], named: set[str]
+    ) -> int | None:
+        for index, step in enumerate(stored):
+            if change.step_id and step.step_id == change.step_id and index not in taken:
+                return index
+        if position >= len(stored) or position in taken or stored[position].step_id in named:
+            return None
+        ours = "ScheduledProcedureStepID" not in stored[position].attributes
+        return position if ours or not change.step_id else None
+
+    def _step(self, change: StepChange, old: Step | None, position: int) -> Step:
+        now = self._now
+        attributes = merged(old.attributes if old else change.defaults, change.attributes)
+        # a known step without a start has lost its appointment: it waits for another one
+        unscheduled = old is None and not attributes.get("ScheduledProcedureStepStartDate")
+        if unscheduled and self._change.start_required:
+            self._missing(change.start_location, "Start is missing")
+        elif unscheduled:
+            attributes["ScheduledProcedureStepStartDate"] = now.received[:8]
+            attributes["ScheduledProcedureStepStartTime"] = now.received[8:]
+            text = "Start is missing: the time of receipt is used"
+            self._findings.append(Finding(change.start_location, "101", text, "W"))
+        if _ends_too_early(attributes):
+            if change.attributes.get(_END[0]):
+                text = "End is before the start and is left out"
+                self._findings.append(Finding(change.start_location, "102", text, "W"))
+            attributes = {keyword: value for keyword, value in attributes.items() if keyword not in _END}
+        if not attributes.get("Modality"):
+            self._findings.append(Finding(change.modality_location, "101", "Modality is missing"))
+        before = old.attributes if old else change.defaults
+        known = tuple(before.get("ScheduledStationAETitle", ()))
+        attributes["ScheduledStationAETitle"] = list(identifiers.stations(change.stations, known, now.default_station))
+        order = self._change.identifiers.step_id
+        step_id = identifiers.step_id(change.step_id, old.step_id if old else "", now.mint, order)
+        if not step_id:
+            self._missing(change.step_location, "Scheduled procedure step id is missing")
+        status = old.status if old else lifecycle.SCHEDULED
+        held = old.held if old else self._change.order_status == "HD"
+        return Step(old.row if old else None, step_id, position, status, attributes, held)

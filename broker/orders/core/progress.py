@@ -1,0 +1,91 @@
+"""What an order message that writes no values makes of a stored order: status, holding, filler number. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from broker.hl7.findings import Finding
+from broker.orders.core import lifecycle
+from broker.orders.core.lifecycle import Action, Effect
+from broker.orders.core.values import Order, OrderChange, Plan, Procedure, Step, StepNames, merged
+
+_ACTIONS = {
+    Action.CANCEL: "canceled", Action.DISCONTINUE: "discontinued", Action.HOLD: "held", Action.RELEASE: "released",
+}  # fmt: skip
+
+
+def make(change: OrderChange, wanted: Action, stored: Order | None) -> Plan:
+    """Plan a change that writes no values."""
+    if wanted is Action.NOTHING or (wanted is Action.LINK and stored is None):
+        text = "Order control is not acted on: recorded without effect"
+        finding = Finding(change.control_location, "0", text, "W")
+        return Plan("unchanged", findings=(finding,), row=stored.row if stored else None)
+    if stored is None:
+        return _unknown(change, wanted)
+    if wanted in {Action.ASK, Action.LINK}:
+        return Plan("unchanged", row=stored.row)
+    if wanted is Action.NUMBER:
+        return _number(change, stored)
+    return _set_status(change, wanted, stored)
+
+
+def late(change: OrderChange, stored: Order, text: str = "The order has ended: recorded without effect") -> Plan:
+    """A change that came too late: recorded without effect."""
+    finding = Finding(change.control_location, "0", text, "W")
+    return Plan("late", findings=(finding,), row=stored.row, done=False)
+
+
+def moved(order: Order, wanted: Action, names: StepNames) -> tuple[Order, bool]:
+    """An order after a change of status of the steps named; whether one of them refuses it, then all stays."""
+    targets = _targets(order, names)
+    procedures: list[Procedure] = []
+    for procedure in order.procedures:
+        steps: list[Step] = []
+        for step in procedure.steps:
+            effect, status = lifecycle.apply(wanted, step.status)
+            if step.step_id not in targets or effect is Effect.NONE:
+                steps.append(step)
+            elif effect is Effect.REFUSE:
+                return order, True
+            else:
+                steps.append(replace(step, status=status, held=lifecycle.held(wanted, status, step.held)))
+        procedures.append(replace(procedure, steps=tuple(steps)))
+    return replace(order, procedures=tuple(procedures)), False
+
+
+def _targets(order: Order, names: StepNames) -> StepNames:
+    """The steps named; all if a name is not known, as senders put other things there."""
+    known = frozenset(step.step_id for step in order.steps())
+    return names if names and names <= known else known
+
+
+def _unknown(change: OrderChange, wanted: Action) -> Plan:
+    location = change.control_location.rsplit("^", 1)[0] + "^2"
+    if wanted not in {Action.CANCEL, Action.DISCONTINUE} or not change.parks:
+        return Plan("refused", findings=(Finding(location, "204", "The order is not known"),), done=False)
+    text = "The order is not known yet: if it comes, it is stored as cancelled"
+    return Plan("parked", findings=(Finding(location, "204", text, "W"),))
+
+
+def _number(change: OrderChange, stored: Order) -> Plan:
+    attributes = merged(stored.attributes, change.request)
+    order = replace(stored, filler=change.filler, attributes=attributes)
+    return Plan("unchanged" if order == stored else "numbered", None if order == stored else order, row=stored.row)
+
+
+def _set_status(change: OrderChange, wanted: Action, stored: Order) -> Plan:
+    names = change.step_names()
+    order, refused = moved(stored, wanted, names)
+    if refused:
+        text = "The examination has started: it is not cancelled"
+        text = "The examination has started: it is not held" if wanted is Action.HOLD else text
+        return Plan("refused", findings=(Finding(change.control_location, "204", text),), row=stored.row, done=False)
+    if order != stored:
+        return Plan(_ACTIONS.get(wanted, "status"), order, row=stored.row)
+    targets = _targets(stored, names)
+    steps = [step for step in stored.steps() if step.step_id in targets]
+    reached = all(lifecycle.reached(wanted, step.status, step.held) for step in steps)
+    if all(step.status in lifecycle.OPEN for step in steps):
+        text = "The examination has started: recorded without effect"
+        return Plan("unchanged", row=stored.row) if reached else late(change, stored, text)
+    return replace(late(change, stored), done=reached)

@@ -1,0 +1,172 @@
+"""What an order message asks for, in DICOM terms and free of HL7 syntax.
+
+A `Document` maps DICOM keywords to values: text, a list of text (several values), an integer (US), or a list of
+documents (sequence). DA is `YYYYMMDD`, TM `HHMMSS`, PN `alphabetic=ideographic=phonetic`. In a change an absent
+keyword means "as before", an empty value (`""` or `[]`) means "delete".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from broker.hl7.findings import Finding
+from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, Written
+from broker.orders.core.identifiers import DEFAULT, Identifiers
+
+__all__ = [
+    "Change", "Conversion", "Document", "EntityId", "Order", "OrderChange", "OrderKeys", "Patient", "PatientChange",
+    "Plan", "Procedure", "ProcedureChange", "Span", "Step", "StepChange", "StepNames", "Written", "merged",
+]  # fmt: skip
+
+StepNames = frozenset[str]  # Scheduled Procedure Step IDs; none means all
+
+
+class Change(Protocol):
+    """One thing that a message asks for; each kind has its story (`orders.stories.intake`)."""
+
+    def names(self) -> tuple[str, ...]:
+        """Texts that name what it touches, for locks."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PatientChange:
+    """A patient under an identifier; `attributes` include PatientID and IssuerOfPatientID.
+
+    `defaults`, here and below, are attributes of one that is not stored yet, under those of the message.
+    """
+
+    patient_id: str
+    issuer: str
+    attributes: Document
+    defaults: Document = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepChange:
+    """A Scheduled Procedure Step; `step_id` and `stations` may be empty.
+
+    `start_location` and `modality_location` are where a missing start or modality would stand in the message.
+    """
+
+    step_id: str
+    stations: tuple[str, ...]
+    attributes: Document
+    start_location: str = "ORC^1^7"
+    modality_location: str = "OBR^1^24"
+    step_location: str = "OBR^1^20"
+    defaults: Document = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcedureChange:
+    """A Requested Procedure with its steps; both identifiers may be empty."""
+
+    requested_procedure_id: str
+    study_instance_uid: str
+    attributes: Document
+    steps: tuple[StepChange, ...]
+    uid_location: str = "ZDS^1^1"
+    id_location: str = "OBR^1^19"
+    defaults: Document = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a time can mean: from `start` until before `end`, seconds since the epoch."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKeys:
+    """Another order by its numbers, one of which may be empty."""
+
+    placer: EntityId
+    filler: EntityId
+
+    def names(self) -> tuple[str, ...]:
+        """Texts that name the order, for locks."""
+        kinds = (("filler", self.filler), ("placer", self.placer))
+        return tuple(f"{kind}|{key.number}|{key.issuer}" for kind, key in kinds if key.number)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderChange:
+    """What one message wants done to one order.
+
+    `parent` is the order that ORC-8 names, `replaces` are those whose place RO takes. `ordered` and `sent` are when
+    ORC-9 and MSH-7 say it was asked for. With `parks` a cancel of an unknown order is kept for it, else refused.
+    """
+
+    control: str  # ORC-1
+    order_status: str  # ORC-5
+    control_location: str
+    placer: EntityId
+    filler: EntityId
+    accession: str
+    patient: PatientChange
+    visit: Document
+    request: Document
+    procedures: tuple[ProcedureChange, ...]
+    parent: OrderKeys | None = None
+    replaces: tuple[OrderKeys, ...] = ()
+    ordered: Span | None = None
+    sent: Span | None = None
+    parks: bool = False
+    accession_location: str = "OBR^1^18"
+    defaults: Document = field(default_factory=dict)
+    identifiers: Identifiers = DEFAULT
+    start_required: bool = False  # an order without a start is refused
+    row: int | None = None  # the stored order that is meant, by one who knows it otherwise than by its numbers
+
+    def step_names(self) -> StepNames:
+        """The steps it names."""
+        return frozenset(step.step_id for procedure in self.procedures for step in procedure.steps if step.step_id)
+
+    def names(self) -> tuple[str, ...]:
+        """Texts that name this order and its patient, for locks."""
+        named = [
+            f"filler|{self.filler.number}|{self.filler.issuer}" if self.filler.number else "",
+            f"placer|{self.placer.number}|{self.placer.issuer}" if self.placer.number else "",
+            f"accession|{self.accession}" if self.accession else "",
+            f"patient|{self.patient.patient_id}",
+        ]
+        uids = [f"study|{p.study_instance_uid}" for p in self.procedures if p.study_instance_uid]
+        return tuple(name for name in (*named, *uids) if name)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a message asks for and everything found wrong with it; with an error it is not to be used."""
+
+    changes: tuple[Change, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """True if no finding is an error."""
+        return not any(finding.is_error for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be written for one order change: nothing without `order`."""
+
+    # created | updated | canceled | discontinued | held | released | status | numbered | parked | unchanged | late |
+    # refused
+    action: str
+    order: Order | None = None
+    findings: tuple[Finding, ...] = ()
+    row: int | None = None  # the stored order, also when nothing is written
+    done: bool = True  # what was asked for is so now
+    written: Written | None = None  # to be noted of an order that has these values already
+
+
+def merged(old: Document, change: Document) -> Document:
+    """Attributes after a change: given ones replace, empty ones delete, absent ones stay."""
+    result = {keyword: value for keyword, value in old.items() if keyword not in change}
+    result.update({keyword: value for keyword, value in change.items() if value not in ("", [])})
+    return result

@@ -1,0 +1,200 @@
+"""Values of attributes in JSON, checked strictly by VR (PS3.5 6.2). Pure; texts of errors hold no values.
+
+What a person or a program of today writes is refused where it is wrong; HL7 senders get more patience (`convert`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
+
+from broker.dicom.uids import is_uid
+from broker.orders.core.attributes import Table
+from broker.orders.core.names import GROUP
+from broker.orders.profile.convert import LENGTH
+
+MAX_VALUES = 64  # values or items of one attribute
+ENUMERATED: Mapping[str, frozenset[str]] = {
+    "PatientSex": frozenset({"M", "F", "O"}),
+    "RequestedProcedurePriority": frozenset({"STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW"}),
+    "PregnancyStatus": frozenset({"1", "2", "3", "4"}),
+}
+_BREAKING = frozenset({"LT", "ST", "UT"})  # VRs that may hold line breaks and backslashes
+_DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)", re.ASCII)
+_TIME = re.compile(r"([01]\d|2[0-3])(?::?([0-5]\d)(?::?([0-5]\d|60)(?:\.\d{1,6})?)?)?", re.ASCII)
+PATTERNS = {
+    "CS": r"[A-Z0-9_ ]{1,16}",
+    "AS": r"\d{3}[DWMY]",
+    "IS": r"[+-]?\d{1,10}",
+    "DS": r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?",
+    "DT": r"\d{4}(\d\d(\d\d(\d\d(\d\d(\d\d(\.\d{1,6})?)?)?)?)?)?([+-]\d{4})?",
+}
+_EXPECTED = {
+    "CS": "capital letters, digits, _ and spaces are expected, at most 16",
+    "AS": "an age is three digits and D, W, M or Y",
+    "IS": "a whole number is expected",
+    "DS": "a number is expected",
+    "DT": "a time is YYYYMMDDHHMMSS and may be shorter",
+}
+LIMITS = {**LENGTH, "DS": 16, "DT": 26}  # characters
+_NO_DATE = "a date is YYYYMMDD or YYYY-MM-DD"
+_COMPILED = {vr: re.compile(pattern, re.ASCII) for vr, pattern in PATTERNS.items()}
+
+
+class Invalid(ValueError):
+    """The value cannot be one of its attribute; the text says what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """An attribute of a document; `items` of a sequence by keyword."""
+
+    keyword: str
+    vr: str
+    multiple: bool
+    items: Mapping[str, Field]
+
+
+def fields(table: Table) -> dict[str, Field]:
+    """The attributes of a table."""
+    found: dict[str, Field] = {}
+    for keyword, entry in table.items():
+        tag = tag_for_keyword(keyword)
+        assert tag is not None, keyword
+        vr = dictionary_VR(tag)
+        multiple = vr == "SQ" or dictionary_VM(tag) != "1"
+        found[keyword] = Field(keyword, vr, multiple, fields(entry[1]) if isinstance(entry, tuple) else {})
+    return found
+
+
+Failures = list[tuple[str, str]]  # path below what was checked, and what is wrong there
+
+
+def section(known: Mapping[str, Field], given: Any) -> tuple[dict[str, Any], Failures]:
+    """Attributes of one object as values of a document, empty ones to be deleted; and what is wrong, by path."""
+    if not isinstance(given, dict):
+        return {}, [("", "an object is expected")]
+    values: dict[str, Any] = {}
+    wrong: Failures = []
+    for keyword, value in given.items():
+        field = known.get(keyword)
+        if field is None:
+            wrong.append((keyword, "unknown attribute"))
+            continue
+        values[keyword], failures = _attribute(field, value)
+        wrong += [(f"{keyword}{path}", text) for path, text in failures]
+    return values, wrong
+
+
+def _attribute(field: Field, value: Any) -> tuple[Any, Failures]:
+    if value is None or value in ("", []):
+        return ([] if field.multiple else ""), []
+    if not field.multiple:
+        return _single(field, value)
+    many = value if isinstance(value, list) else [value]
+    if len(many) > MAX_VALUES:
+        return [], [("", f"at most {MAX_VALUES} values")]
+    found: list[Any] = []
+    wrong: Failures = []
+    for number, one in enumerate(many):
+        checked, failures = section(field.items, one) if field.vr == "SQ" else _single(field, one)
+        found += [checked] if checked not in ("", {}) else []
+        wrong += [(f"/{number}{'/' if path and field.vr == 'SQ' else ''}{path}", text) for path, text in failures]
+    return found, wrong
+
+
+def _single(field: Field, value: Any) -> tuple[Any, Failures]:
+    try:
+        return checked(field.keyword, field.vr, value), []
+    except Invalid as error:
+        return "", [("", str(error))]
+
+
+def checked(keyword: str, vr: str, value: Any) -> str | int:
+    """One value as it is kept. Raises Invalid."""
+    text = _text(vr, value)
+    allowed = ENUMERATED.get(keyword)
+    if allowed is not None and text not in allowed:
+        raise Invalid(f"one of {', '.join(sorted(allowed))} is expected")
+    return _BY_VR.get(vr, _plain)(vr, text)
+
+
+def _text(vr: str, value: Any) -> str:
+    """A value as text without padding and without characters that no text holds (PS3.5 6.1.3)."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and vr in {"DS", "IS", "US"}:
+        if not abs(value) < 1e15 or (vr != "DS" and value != int(value)):  # also true for what is no number
+            raise Invalid("a whole number is expected" if vr != "DS" else "a number is expected")
+        return f"{value:.10g}" if vr == "DS" else str(int(value))
+    if not isinstance(value, str):
+        raise Invalid("text is expected")
+    text = value.strip("\r\n\t " if vr in _BREAKING else " ")
+    kept = "\r\n\t\f" if vr in _BREAKING else ""
+    if any(unicodedata.category(c) in {"Cc", "Cs"} and c not in kept for c in text):
+        raise Invalid("control characters are not allowed")
+    return text
+
+
+def _plain(vr: str, text: str) -> str:
+    if "\\" in text and vr not in _BREAKING:
+        raise Invalid("a backslash is not allowed: several values are a list")
+    limit = LIMITS.get(vr, 64)
+    if len(text) > limit:
+        raise Invalid(f"at most {limit} characters")
+    if vr in _COMPILED and text and not _COMPILED[vr].fullmatch(text):
+        raise Invalid(_EXPECTED[vr])
+    return text
+
+
+def _name(vr: str, text: str) -> str:
+    """PN: up to three groups of up to five components (PS3.5 6.2.1)."""
+    groups = text.split("=")
+    if "\\" in text or len(groups) > 3 or any(len(g) > GROUP or g.count("^") > 4 for g in groups):
+        raise Invalid("a name is FAMILY^GIVEN^MIDDLE^PREFIX^SUFFIX, at most three of them joined by =")
+    return "" if not text.strip("^= ") else text
+
+
+def _date(vr: str, text: str) -> str:
+    found = _DATE.fullmatch(text)
+    if found is None:
+        raise Invalid(_NO_DATE)
+    try:
+        return date(int(found[1]), int(found[2]), int(found[3])).isoformat().replace("-", "")
+    except ValueError:
+        raise Invalid(_NO_DATE) from None
+
+
+def _time(vr: str, text: str) -> str:
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise Invalid("a time is HHMMSS or HH:MM[:SS]")
+    second = found[3] or "00"
+    return f"{found[1]}{found[2] or '00'}{'59' if second == '60' else second}"  # a leap second stays in its minute
+
+
+def _uid(vr: str, text: str) -> str:
+    if not is_uid(text):
+        raise Invalid("a UID is numbers without leading zeros, joined by dots, 64 characters at most")
+    return text
+
+
+def _ae_title(vr: str, text: str) -> str:
+    if not all(" " <= c <= "~" for c in text):
+        raise Invalid("an AE title is 1 to 16 printable ASCII characters without backslash")
+    return _plain(vr, text)
+
+
+def _unsigned(vr: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or int(text) > 0xFFFF:
+        raise Invalid("a whole number from 0 to 65535 is expected")
+    return int(text)
+
+
+_BY_VR: Mapping[str, Callable[[str, str], str | int]] = {
+    "PN": _name, "DA": _date, "TM": _time, "UI": _uid, "AE": _ae_title, "US": _unsigned,
+}  # fmt: skip

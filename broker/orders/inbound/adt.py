@@ -1,0 +1,198 @@
+"""From an ADT message to changes of patients and visits, by the patient and visit sections of a profile. Pure.
+
+HL7 2.5.1 chapter 3. Routed by the trigger in MSH-9.2; EVN-1 is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
+
+from broker.hl7.message import DELETE, Message, Repetition, Segments, undeleted
+from broker.orders.core import patients
+from broker.orders.core.identifiers import by_authority
+from broker.orders.core.patients import (
+    Arrival,
+    Event,
+    IdentifierChange,
+    Merge,
+    PatientUpdate,
+    VisitChange,
+    VisitMove,
+    compatible,
+)
+from broker.orders.core.values import Change, Conversion, Document, EntityId, PatientChange
+from broker.orders.inbound.mapping import read_patient
+from broker.orders.inbound.reader import Findings, Reader
+from broker.orders.profile.convert import Unusable, instant, text
+from broker.orders.profile.profile import Profile
+
+# what an event makes of the visit in PV1: its state, empty for "as it is"
+_VISITS = {
+    "A01": patients.OPEN, "A04": patients.OPEN, "A05": patients.OPEN, "A28": patients.OPEN, "A13": patients.OPEN,
+    "A03": patients.CLOSED, "A11": patients.CANCELED, "A02": "", "A12": "", "A06": "", "A07": "", "A08": "",
+}  # fmt: skip
+_NEEDS_VISIT = frozenset({"A02", "A03", "A11", "A12", "A13"})  # events that are about nothing else
+
+
+class _Reading:
+    """One message being read."""
+
+    def __init__(self, message: Message, profile: Profile, zone: tzinfo) -> None:
+        self.message, self.profile, self.zone = message, profile, zone
+        self.findings = Findings()
+        header = message.header
+        self.event = Event(header.get(9, 2), header.sender, _recorded(message, zone))
+
+    def patient(self, view: Segments) -> PatientChange:
+        """The patient of a PID; a name can be missing but not be deleted."""
+        change = read_patient(view, self.profile, self.zone, self.findings)
+        if change.attributes.get("PatientName") == "":
+            self.findings.add(view.at("PID-5"), "101", "Patient name is missing")
+        return change
+
+    def update(self) -> PatientUpdate:
+        """The patient of the message, allergies (AL1) included: they are the patient's, whatever the visit."""
+        if len(self.message.all("PID")) > 1:
+            self.findings.add("PID^2", "100", "More than one patient in a message")
+        change = self.patient(self.message)
+        change.attributes.update(self._visit_section(Segments(self.message.all("AL1"))))
+        return PatientUpdate(self.event, change, self.message.at("PID-5"))
+
+    def visit(self, view: Segments) -> Document:
+        """The visit section without allergies. A pregnancy is told but never taken back: PV1-15 is rarely complete."""
+        found = self._visit_section(Segments(segment for segment in view if segment.name != "AL1"))
+        return {keyword: value for keyword, value in found.items() if keyword != "PregnancyStatus" or value}
+
+    def _visit_section(self, view: Segments) -> Document:
+        return Reader(view, self.profile, self.zone, self.findings).section("visit")
+
+    def number(self, repetition: Repetition | None, location: str) -> EntityId:
+        """An identifier and its authority (CX) as the profile reads PID-3.1 and PID-3.4."""
+        if repetition is None or repetition.get(1).strip() in {"", DELETE}:
+            return EntityId()
+        try:
+            number = text(repetition.get(1), "LO", exact=True)
+        except Unusable:
+            self.findings.add(location, "102", "Value cannot be used")
+            return EntityId()
+        return EntityId(number, text(undeleted(repetition.get(4, 1)) or undeleted(repetition.get(4, 2)), "LO"))
+
+
+def _recorded(message: Message, zone: tzinfo) -> str:
+    """When the sender recorded the event: EVN-2, else MSH-7, else EVN-6.
+
+    EVN-6, when it happened, comes last: a correction made today of what happened yesterday is newer.
+    """
+    written = (message.get("EVN-2.1"), message.header.get(7, 1), message.get("EVN-6.1"))
+    return next((at for at in (instant(moment, zone) for moment in written) if at), "")
+
+
+def _identified(patient: PatientChange) -> EntityId:
+    return EntityId(patient.patient_id, patient.issuer)
+
+
+def _patient_and_visit(reading: _Reading) -> list[Change]:
+    """A01-A08, A11-A13, A28: demographics, then the visit."""
+    trigger, view = reading.event.trigger, reading.message
+    update = reading.update()
+    attributes = reading.visit(view)
+    number = _visit_number(attributes)
+    if view.first("PV1") is None and trigger in _NEEDS_VISIT:
+        reading.findings.add("PV1^1", "101", "Visit is missing")
+    if not number.number and (view.first("PV1") is None or view.get("PV1-2.1").strip() == "N"):
+        return [update]  # class N (table 0004): not applicable
+    visit = VisitChange(reading.event, _identified(update.patient), number, _VISITS[trigger], attributes)
+    return [update, visit]
+
+
+def _visit_number(attributes: Document) -> EntityId:
+    issuers = attributes.get("IssuerOfAdmissionIDSequence") or [{}]
+    issuer = issuers[0].get("LocalNamespaceEntityID") or issuers[0].get("UniversalEntityID") or ""
+    return EntityId(attributes.get("AdmissionID", ""), issuer)
+
+
+def _patient_alone(reading: _Reading) -> list[Change]:
+    """A31: its PV1 has no meaning."""
+    return [reading.update()]
+
+
+def _arrival(reading: _Reading) -> list[Change]:
+    """A10: of its location nobody knows whether it is the one left or the one reached, so it is not taken."""
+    update = reading.update()
+    number = _visit_number(reading.visit(reading.message))
+    return [update, Arrival(reading.event, _identified(update.patient), number)]
+
+
+def _replacements(reading: _Reading) -> list[Change]:
+    """A34, A40, A47: pairs of PID and MRG, in their order."""
+    kind = IdentifierChange if reading.event.trigger == "A47" else Merge
+    changes: list[Change] = []
+    _, runs = reading.message.groups("PID")
+    for run in runs:
+        patient = reading.patient(run)
+        if run.first("MRG") is None:
+            reading.findings.add(run.at("PID-3"), "101", "Merge segment is missing")
+        for merge in run.all("MRG"):
+            for prior in _priors(reading, Segments([merge]), patient, one_authority=kind is Merge):
+                changes.append(kind(reading.event, patient, prior, merge.at(1)))
+    if not runs:
+        reading.findings.add("PID^1", "101", "Patient is missing")
+    return changes
+
+
+def _priors(reading: _Reading, view: Segments, patient: PatientChange, *, one_authority: bool) -> list[EntityId]:
+    """Identifiers in MRG-1 that give way to the patient's: those of the same authority, else (A47) the first.
+
+    One without an authority is taken for one of the patient's.
+    """
+    merge = next(iter(view))
+    found = [reading.number(repetition, merge.at(1)) for repetition in merge.repetitions(1)]
+    found = [EntityId(prior.number, prior.issuer or patient.issuer) for prior in found if prior.number]
+    if not found:
+        reading.findings.add(merge.at(1), "101", "Prior identifier is missing")
+        return []
+    same = [prior for prior in found if compatible(prior.issuer, patient.issuer)]
+    if not same and one_authority:
+        reading.findings.add(merge.at(1), "205", "Prior identifier is of another authority")
+    chosen = same if one_authority else (same or found)[:1]
+    if any(prior.number == patient.patient_id and compatible(prior.issuer, patient.issuer) for prior in chosen):
+        reading.findings.add(merge.at(1), "205", "Prior identifier is that of the patient")
+    return chosen
+
+
+def _visit_moves(reading: _Reading) -> list[Change]:
+    """A45: one PID, pairs of MRG and PV1."""
+    update = reading.update()
+    _, runs = reading.message.groups("MRG")
+    changes: list[Change] = [update]
+    for run in runs:
+        merge = run.all("MRG")[0]
+        prior, visit = (reading.number(next(iter(merge.repetitions(field)), None), merge.at(field)) for field in (1, 5))
+        for found, field in ((prior, 1), (visit, 5)):
+            if not found.number:
+                reading.findings.add(merge.at(field), "101", "Prior patient and visit are both needed")
+        prior = EntityId(prior.number, prior.issuer or update.patient.issuer)
+        attributes = reading.visit(run)
+        changes.append(
+            VisitMove(reading.event, _identified(update.patient), prior, visit, _visit_number(attributes), attributes)
+        )
+    if not runs:
+        reading.findings.add("MRG^1", "101", "Merge segment is missing")
+    return changes
+
+
+EVENTS: Mapping[str, Callable[[_Reading], list[Change]]] = {
+    **dict.fromkeys(_VISITS, _patient_and_visit),
+    "A31": _patient_alone,
+    "A10": _arrival,
+    **dict.fromkeys(("A34", "A40", "A47"), _replacements),
+    "A45": _visit_moves,
+}
+
+
+def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
+    """The changes an ADT message asks for, times on the site's wall clock."""
+    reading = _Reading(by_authority(message, profile.identifiers.patient_authorities), profile, zone)
+    changes = EVENTS[reading.event.trigger](reading)
+    return Conversion(tuple(changes), reading.findings.all())

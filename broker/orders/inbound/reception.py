@@ -1,0 +1,101 @@
+"""The first look at a message, pure: read it, check MSH, convert it; ready to be taken or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+
+from broker.hl7 import header as headers
+from broker.hl7 import message as hl7
+from broker.hl7.findings import Finding, MalformedMessage
+from broker.hl7.header import Header
+from broker.hl7.message import Message
+from broker.orders.core.values import Conversion
+from broker.orders.inbound import adt, mapping, results, siu
+from broker.orders.inbound.interface import Interface, Profiles
+from broker.orders.profile.profile import Profile
+
+Converter = Callable[[Message, Profile, tzinfo], Conversion]
+# what we act on: by MSH-9.1 and MSH-9.2 how it is read; each kind of change has its story in `orders.stories.intake`
+CONVERTERS: Mapping[str, Mapping[str, Converter]] = {
+    "ORM": {"O01": mapping.convert},
+    "OMI": {"O23": mapping.convert},
+    "OMG": {"O19": mapping.convert},
+    "ADT": dict.fromkeys(adt.EVENTS, adt.convert),
+    "ORU": {"R01": results.convert},
+    "SIU": dict.fromkeys(siu.EVENTS, siu.convert),
+}
+
+# repeats are looked for by sender and control id in an index, which cannot hold everything that a message can
+MAX_CONTROL_ID = 199  # characters (HL7 2.7 §2.14.9.10)
+MAX_PARTY = 227  # characters of MSH-3 and MSH-4 (HL7 2.5.1 §2.15.9.3)
+_NAMES = {
+    3: "Sending application", 4: "Sending facility", 5: "Receiving application", 6: "Receiving facility",
+    7: "Date/time of message",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A message with a header: `code` is empty for one to take, else AE or AR with the findings in `conversion`."""
+
+    header: Header
+    code: str
+    conversion: Conversion
+
+
+def examine(raw: bytes, interface: Interface, profiles: Profiles, zone: tzinfo) -> Examined | None:
+    """Read and convert a message; None if it has no usable MSH."""
+    header = headers.read_header(raw, interface.tolerance)
+    if header is None:
+        return None
+    code, finding = check(header, interface)
+    if finding is not None:
+        return Examined(header, code, Conversion((), (finding,)))
+    try:
+        message = hl7.parse(raw, interface.tolerance)
+    except MalformedMessage as error:
+        return Examined(header, "AE", Conversion((), (error.finding,)))
+    conversion = CONVERTERS[header.get(9, 1)][header.get(9, 2)](message, profiles(header), zone)
+    conversion = replace(conversion, findings=message.findings + conversion.findings)
+    return Examined(message.header, "" if conversion.usable else "AE", conversion)
+
+
+def check(header: Header, interface: Interface) -> tuple[str, Finding | None]:
+    """What is wrong with MSH: AE or AR and the finding, or nothing."""
+    if not header.control_id.strip():
+        return "AE", Finding("MSH^1^10", "101", "Message control id is missing")
+    if len(header.control_id) > MAX_CONTROL_ID:
+        return "AE", Finding("MSH^1^10", "102", "Message control id is too long")
+    return _kind(header, interface) or _parties(header, interface) or ("", None)
+
+
+def _kind(header: Header, interface: Interface) -> tuple[str, Finding] | None:
+    """What kind of message it is."""
+    kind, event, processing = header.get(9, 1), header.get(9, 2), header.get(11, 1)
+    if kind not in CONVERTERS:
+        return "AR", Finding("MSH^1^9", "200", "Message type is not supported")
+    if event not in CONVERTERS[kind]:
+        return "AR", Finding("MSH^1^9", "201", "Event is not supported")
+    if processing not in interface.processing_ids and (processing or "MSH-11" not in interface.optional_fields):
+        return "AR", Finding("MSH^1^11", "202", "Processing id is not taken here")
+    if header.version[:1] != (2,):
+        return "AR", Finding("MSH^1^12", "203", "Version is not 2.x")
+    return None
+
+
+def _parties(header: Header, interface: Interface) -> tuple[str, Finding] | None:
+    """Who sends it, to whom, and when."""
+    for number, name in _NAMES.items():
+        if not header.get(number).strip() and f"MSH-{number}" not in interface.optional_fields:
+            return "AE", Finding(f"MSH^1^{number}", "101", f"{name} is missing")
+    for number in (3, 4):
+        if len(header.get(number)) > MAX_PARTY:
+            return "AE", Finding(f"MSH^1^{number}", "102", f"{_NAMES[number]} is too long")
+    application, facility = header.get(5, 1), header.get(6, 1)
+    if interface.receiving and not interface.receiving & {application, f"{application}|{facility}"}:
+        return "AR", Finding("MSH^1^5", "103", "Receiving application or facility is another one")
+    if interface.known is not None and not interface.known(header.get(3, 1), header.get(4, 1)):
+        return "AR", Finding("MSH^1^3", "103", "Sending application is not known")
+    return None

@@ -1,0 +1,89 @@
+"""From a result (ORU^R01) to what it says of its order: that there is one, and whether that ends the examination. Pure.
+
+Which states of a result (OBR-25, table 0123) do is the mapping's `result_completes`: none unless it says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from broker.hl7.message import DELETE, Message, Segments
+from broker.orders.core.identifiers import by_authority
+from broker.orders.core.values import Conversion, OrderKeys, PatientChange
+from broker.orders.inbound import mapping
+from broker.orders.inbound.reader import Findings, Reader
+from broker.orders.profile import convert as values
+from broker.orders.profile.profile import Profile
+
+_STUDY_CODES = frozenset({"113014", "110180"})  # DICOM Study, Study Instance UID (DCM), in OBX-3
+
+
+@dataclass(frozen=True, slots=True)
+class ResultChange:
+    """A result of one order. `code` and `procedure_id` say which of its procedures, `completes` that they are done."""
+
+    status: str  # OBR-25
+    completes: bool
+    keys: OrderKeys
+    accession: str
+    study_instance_uid: str
+    procedure_id: str
+    code: str
+    patient: PatientChange | None
+    location: str
+
+    def names(self) -> tuple[str, ...]:
+        """Texts that name the order and its patient, for locks."""
+        named = (("accession", self.accession), ("study", self.study_instance_uid))
+        patient = (f"patient|{self.patient.patient_id}",) if self.patient else ()
+        return (*self.keys.names(), *(f"{kind}|{text}" for kind, text in named if text), *patient)
+
+
+def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
+    """One change for each result (OBR) of a message."""
+    message = by_authority(message, profile.identifiers.patient_authorities)
+    findings = Findings()
+    _, runs = message.groups("ORC", alone="OBR")
+    runs = [run for run in runs if run.first("OBR")]
+    if not runs:
+        findings.add("OBR^1", "100", "Result segment is missing")
+    if len(runs) > mapping.MAX_STEPS:
+        findings.add("OBR^1", "100", "Too many results in one message")
+        runs = []
+    # what is wrong with demographics in a report is not the examination's
+    attributes = Reader(message, profile, zone, Findings()).section("patient")
+    named = attributes.get("PatientID", "")
+    patient = PatientChange(named, attributes.get("IssuerOfPatientID", ""), attributes) if named else None
+    studies = message.all("ZDS")
+    shared = studies if len(runs) == 1 else []
+    return Conversion(tuple(_result(Segments([*run, *shared]), patient, profile) for run in runs), findings.all())
+
+
+def _result(view: Segments, patient: PatientChange | None, profile: Profile) -> ResultChange:
+    status = view.get("OBR-25").strip()
+    accession, study = view.get("OBR-18.1").strip(), _study(view)
+    return ResultChange(
+        status=status,
+        completes=status in profile.policy.result_completes,
+        keys=OrderKeys(mapping.entity(view, 2), mapping.entity(view, 3)),
+        accession="" if accession == DELETE else accession,
+        study_instance_uid=study,
+        procedure_id=view.get("OBR-19.1").strip(),
+        code=view.get("OBR-4.1").strip().casefold(),
+        patient=patient,
+        location=view.at("OBR-25"),
+    )
+
+
+def _study(view: Segments) -> str:
+    """Study Instance UID, of ZDS or of an OBX about the study; empty for none and for what is none."""
+    found = [view.get("ZDS-1.1")]
+    found += [obx.get(5, 1) for obx in view.all("OBX") if obx.get(3, 1).strip() in _STUDY_CODES]
+    for text in found:
+        try:
+            if uid := values.text(text, "UI", exact=True):
+                return uid
+        except values.Unusable:
+            continue
+    return ""

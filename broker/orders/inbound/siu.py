@@ -1,0 +1,316 @@
+"""From a scheduling message (SIU) to changes of appointments by a mapping profile. Pure (HL7 2.5.1 §10.3, §10.6).
+
+S12, S13 and S14 say when, where, on what and by whom; S15, S16 and S17 that it is off; S26 that the patient did not
+come. S18 to S22 tell of a service or resource of an appointment: senders repeat the whole appointment, so they are read
+as S14; a segment with action code D (table 0206) takes its service or resource away. S23 and S24 (slots blocked and
+opened again) concern no order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+
+from broker.hl7.message import DELETE, Message, Segment, Segments, undeleted
+from broker.orders.core.appointments import END, START, AppointmentChange, Asked, Slot
+from broker.orders.core.identifiers import by_authority
+from broker.orders.core.values import (
+    Conversion,
+    Document,
+    EntityId,
+    OrderChange,
+    OrderKeys,
+    PatientChange,
+    ProcedureChange,
+    StepChange,
+)
+from broker.orders.inbound import mapping
+from broker.orders.inbound.moments import span
+from broker.orders.inbound.reader import Findings, Reader
+from broker.orders.profile.convert import LENGTH
+from broker.orders.profile.profile import Profile
+
+_BOOKS = frozenset({"S12", "S13", "S14", "S18", "S19", "S20", "S21", "S22"})
+_UNBOOKS = frozenset({"S15", "S16", "S17"})
+IGNORED = frozenset({"S23", "S24"})
+EVENTS = frozenset({*_BOOKS, *_UNBOOKS, "S26", *IGNORED})
+_STATION = "ScheduledStationAETitle"
+_STATION_SOURCES = ("AIG-3.1", "AIG-3.2", "AIL-3.2", "AIL-3.1")
+# what is emptied when the segment that gave it is taken away
+_GIVEN_BY = {"AIG": _STATION, "AIL": "ScheduledProcedureStepLocation", "AIP": "ScheduledPerformingPhysicianName"}
+# SCH-25 (table 0278), where it says more than the event does; elsewhere only what agrees with the event
+_OFF = frozenset({"CANCELLED", "CANCELED", "DC", "DELETED"})
+_ON = frozenset({"", "PENDING", "WAITLIST", "BOOKED", "OVERBOOK"})
+_MODIFIED = {
+    **dict.fromkeys(_OFF, Asked.UNBOOK), "NOSHOW": Asked.NO_SHOW, "STARTED": Asked.START, "COMPLETE": Asked.COMPLETE,
+}  # fmt: skip
+_UNITS = {"": 60, "MIN": 60, "M": 60, "S": 1, "SEC": 1, "H": 3600, "HR": 3600, "D": 86_400}  # UCUM, ISO+, common ones
+_LONGEST = 366 * 86_400  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What all parts of a message are read with."""
+
+    message: Message
+    profile: Profile
+    zone: tzinfo
+    findings: Findings
+
+
+def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
+    """The changes of appointments of a message, one for each order; times on the site's wall clock."""
+    message = by_authority(message, profile.identifiers.patient_authorities)
+    findings = Findings()
+    event = message.header.get(9, 2)
+    if event in IGNORED:
+        findings.add("MSH^1^9", "0", "Blocked slots concern no order: recorded without effect", "W")
+        return Conversion((), findings.all())
+    source = _Source(message, profile, zone, findings)
+    if message.first("SCH") is None:
+        findings.add("SCH^1", "100", "Schedule activity segment is missing")
+        return Conversion((), findings.all())
+    if len(message.all("SCH")) > 1:
+        findings.add("SCH^2", "100", "More than one appointment in a message")
+    asked = _asked(source, event)
+    views = _views(message, findings)
+    slots = [_slot(source, view, asked) for view in views]
+    wrong = any(finding.is_error for finding in findings.all())
+    if not wrong and asked is Asked.BOOK and event in {"S12", "S13"} and not all(_has_start(slot) for slot in slots):
+        findings.add("SCH^1^11", "101", "Start of the appointment is missing")
+    changes = _changes(source, event, asked, slots, views)
+    return Conversion(tuple(changes), findings.all())
+
+
+def _has_start(slot: Slot) -> bool:
+    return slot.removed or bool(slot.attributes.get(START[0]))
+
+
+def _asked(source: _Source, event: str) -> Asked:
+    """What event and SCH-25 ask for together; a status that contradicts the event is only noted."""
+    text = source.message.get("SCH-25.1").strip()
+    status = text.upper().replace("-", "").replace(" ", "").replace("_", "")
+    if event in _BOOKS:
+        if event not in {"S12", "S13"} and status in _MODIFIED:
+            return _MODIFIED[status]
+        asked, fits = Asked.BOOK, status in _ON
+    elif event in _UNBOOKS:
+        if status == "NOSHOW":
+            return Asked.NO_SHOW
+        asked, fits = Asked.UNBOOK, status == "" or status in _OFF
+    else:
+        asked, fits = Asked.NO_SHOW, status in {"", "NOSHOW"}
+    if not fits:
+        source.findings.add("SCH^1^25", "103", "Status contradicts the event or is not known: the event counts", "W")
+    return asked
+
+
+def _changes(
+    source: _Source, event: str, asked: Asked, slots: list[Slot], views: list[Segments]
+) -> Iterator[AppointmentChange]:
+    message, profile = source.message, source.profile
+    number = undeleted(message.get("SCH-2.1")).strip() or undeleted(message.get("SCH-1.1")).strip()
+    creates = profile.policy.unknown_appointment == "create" and asked is Asked.BOOK
+    patient = _patient(source, source.findings if creates else Findings())
+    orders, guessed = _orders(source)
+    each = len(orders) == len(slots)
+    if len(orders) * (1 if each else len(slots)) > mapping.MAX_STEPS:
+        source.findings.add("SCH^1^26", "100", "Too many orders and services in one message")
+        return
+    for index, keys in enumerate(orders):
+        # as many services as orders: one each; else each order takes from all what fits its codes
+        one = slice(index, index + 1) if each else slice(None)
+        yield AppointmentChange(
+            event=event,
+            asked=asked,
+            number=number,
+            keys=keys,
+            patient=patient,
+            slots=tuple(slots[one]),
+            sent=span(message.header.get(7), source.zone),
+            guessed=guessed,
+            cancels=profile.policy.appointment_cancel == "cancel",
+            create=_order(source, keys, patient, slots[one], views[one]) if creates else None,
+            location="SCH^1^1" if guessed else "SCH^1^26",
+        )
+
+
+def _orders(source: _Source) -> tuple[list[OrderKeys], bool]:
+    """Orders by SCH-26 and SCH-27, which repeat together; without them by SCH-1 and SCH-2 (then true).
+
+    Before v2.4 there is no SCH-26, and senders put order numbers into the appointment numbers.
+    """
+    for placer, filler, guessed in ((26, 27, False), (1, 2, True)):
+        placers, fillers = _entities(source, placer), _entities(source, filler)
+        pairs = [
+            OrderKeys(*(part[index] if index < len(part) else EntityId() for part in (placers, fillers)))
+            for index in range(max(len(placers), len(fillers)))
+        ]
+        found = [keys for keys in dict.fromkeys(pairs) if keys.placer.number or keys.filler.number]
+        if found:
+            return found, guessed
+    source.findings.add("SCH^1^26", "101", "Placer and filler order number are missing")
+    return [], False
+
+
+def _entities(source: _Source, field: int) -> list[EntityId]:
+    segment = source.message.first("SCH")
+    found = []
+    for repetition in segment.repetitions(field) if segment else ():
+        number, namespace, universal = (undeleted(repetition.get(part)).strip() for part in (1, 2, 3))
+        if len(number) > LENGTH["LO"]:
+            source.findings.add(f"SCH^1^{field}", "102", "Value cannot be used")
+            number = ""
+        found.append(EntityId(number, (namespace or universal) if number else ""))
+    return found
+
+
+def _patient(source: _Source, findings: Findings) -> PatientChange | None:
+    """The patient, if the message names one: appointments are about orders whose patient is known."""
+    if source.message.get("PID-3.1").strip() in {"", DELETE}:
+        return None
+    attributes = Reader(source.message, source.profile, source.zone, findings).section("patient")
+    return PatientChange(attributes.get("PatientID", ""), attributes.get("IssuerOfPatientID", ""), attributes)
+
+
+def _views(message: Message, findings: Findings) -> list[Segments]:
+    """One view for each service: its AIS with the resources of its group. An appointment without any is one service.
+
+    A group with several services may have as many resources of a kind: then each service has its own.
+    """
+    services, resources = len(message.all("AIS")), sum(len(message.all(name)) for name in _GIVEN_BY)
+    if max(services, len(message.all("RGS"))) > mapping.MAX_STEPS or resources > 4 * mapping.MAX_STEPS:
+        findings.add("AIS^1", "100", "Too many services or resources in one message")
+        return []
+    _, groups = message.groups("RGS")
+    shared = [segment for name in ("MSH", "SCH", "TQ1") for segment in message.all(name)]
+    views = []
+    for group in groups:
+        wanted = group.all("AIS")
+        for index in range(max(len(wanted), 1)):
+            own = wanted[index : index + 1]
+            for name in _GIVEN_BY:
+                found = group.all(name)
+                own += found[index : index + 1] if len(found) == len(wanted) else found
+            views.append(Segments([*shared, *own]))
+    return views or [Segments(shared)]
+
+
+def _removed(segment: Segment | None) -> bool:
+    """Segment action code D (AIS-2 and its like, table 0206)."""
+    return segment is not None and segment.get(2).strip().upper() == "D"
+
+
+def _slot(source: _Source, view: Segments, asked: Asked) -> Slot:
+    service = view.first("AIS")
+    codes = {service.get(3, part).strip().casefold() for part in (1, 4)} - {"", DELETE} if service else set()
+    if asked is not Asked.BOOK:
+        return Slot(frozenset(codes), {})
+    if _removed(service):
+        return Slot(frozenset(codes), {}, removed=True)
+    gone = [keyword for name, keyword in _GIVEN_BY.items() if view.all(name) and all(map(_removed, view.all(name)))]
+    kept = Segments(segment for segment in view if segment.name not in _GIVEN_BY or not _removed(segment))
+    given = Reader(kept, source.profile, source.zone, source.findings).section("appointment")
+    attributes: Document = {keyword: given[keyword] for keyword in _GIVEN_BY.values() if keyword in given}
+    attributes.update({keyword: [] if keyword == _STATION else "" for keyword in gone})
+    attributes.update(_times(kept, given))
+    if stations := _stations(source, kept):
+        attributes[_STATION] = stations
+    return Slot(frozenset(codes), attributes)
+
+
+def _stations(source: _Source, view: Segments) -> list[str]:
+    """AE titles that the profile's table has for equipment or room; what is not in it is no station."""
+    table = source.profile.values.get(_STATION, {})
+    for place in _STATION_SOURCES:
+        name, _, rest = place.partition("-")
+        field, component = (int(part) for part in rest.split("."))
+        texts = [segment.get(field, component).strip().upper() for segment in view.all(name)]
+        titles = [str(table.get(text) or table.get("*", "")) for text in texts if text and text != DELETE]
+        if any(titles):
+            return list(dict.fromkeys(title for title in titles if title))
+    if equipment := view.first("AIG"):
+        text = "Equipment is not in the table of stations: the station stays"
+        source.findings.add(equipment.at(3), "103", text, "W")
+    return []
+
+
+def _times(view: Segments, given: Document) -> Document:
+    """Start and end. The end is that of the service by its duration, of the appointment, or start and its duration."""
+    if not given.get(START[0]):
+        return {}
+    day, clock = given[START[0]], given.get(START[1]) or "000000"  # a date alone is a start at midnight
+    times: Document = {START[0]: day, START[1]: clock, END[0]: "", END[1]: ""}
+    service, timing = _seconds(view, "AIS-7", "AIS-8"), _seconds(view, "TQ1-6.1", "TQ1-6.2")
+    if not service and given.get(END[0]):
+        end = given[END[0]], given.get(END[1]) or ""
+    elif length := service or timing or _seconds(view, "SCH-9", "SCH-10"):
+        start = datetime.strptime(day + clock, "%Y%m%d%H%M%S")  # noqa: DTZ007 - wall clock of the site
+        try:
+            moment = f"{start + timedelta(seconds=length):%Y%m%d%H%M%S}"
+        except OverflowError:  # in the last year that there is
+            return times
+        end = moment[:8], moment[8:]
+    else:
+        return times
+    if end >= (day, clock):
+        times.update(zip(END, end, strict=True))
+    return times
+
+
+def _seconds(view: Segments, amount: str, unit: str) -> float:
+    """A duration; 0 for none, and for what is none."""
+    factor = _UNITS.get(view.get(unit + ".1" if "." not in unit else unit).strip().upper(), 0)
+    try:
+        seconds = float(view.get(amount)) * factor
+    except ValueError:
+        return 0
+    return seconds if 0 < seconds < _LONGEST else 0
+
+
+def _order(
+    source: _Source, keys: OrderKeys, patient: PatientChange | None, slots: list[Slot], views: list[Segments]
+) -> OrderChange | None:
+    """The order that an appointment makes: one requested procedure, a step for each service. None without patient."""
+    if patient is None or not patient.attributes.get("PatientName"):
+        return None
+    steps = []
+    requested: Document = {}
+    for slot, view in zip(slots, views, strict=True):
+        if slot.removed:
+            continue
+        given = Reader(view, source.profile, source.zone, Findings()).section("appointment")
+        modality = given.get("Modality", "")
+        known = modality in source.profile.modalities
+        code, text = given.get("RequestedProcedureCodeSequence"), given.get("RequestedProcedureDescription")
+        requested = requested or {
+            key: value for key, value in (
+                ("RequestedProcedureCodeSequence", code), ("RequestedProcedureDescription", text)
+            ) if value
+        }  # fmt: skip
+        attributes = {
+            **slot.attributes,
+            **({"Modality": modality} if known else {}),
+            **({"ScheduledProtocolCodeSequence": code} if code else {}),
+            **({"ScheduledProcedureStepDescription": text} if text else {}),
+        }
+        stations = tuple(attributes.pop(_STATION, ()))
+        steps.append(StepChange("", stations, attributes, view.at("SCH-11"), view.at("AIG-4")))
+    numbers = {
+        "PlacerOrderNumberImagingServiceRequest": keys.placer.number,
+        "FillerOrderNumberImagingServiceRequest": keys.filler.number,
+    }
+    visit = Reader(source.message, source.profile, source.zone, source.findings).section("visit")
+    return OrderChange(
+        control="NW",
+        order_status="SC",
+        control_location="SCH^1^26",
+        placer=keys.placer,
+        filler=keys.filler,
+        accession="",
+        patient=patient,
+        visit=visit,
+        request={keyword: number for keyword, number in numbers.items() if number},
+        procedures=(ProcedureChange("", "", requested, tuple(steps), uid_location="SCH^1^26"),),
+    )

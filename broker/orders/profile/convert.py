@@ -1,0 +1,159 @@
+"""HL7 data types to DICOM values, one function each. Pure; they raise Unusable for what cannot be one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import TYPE_CHECKING
+
+from broker.hl7.message import DELETE, Repetition, undeleted
+from broker.orders.core.values import Document
+
+if TYPE_CHECKING:
+    from broker.orders.profile.profile import Profile  # which checks its default values with these functions
+
+LENGTH = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240, "AE": 16, "UI": 64, "UC": 4096, "UT": 65536}
+_LINES = frozenset({"LT", "ST", "UT"})  # VRs that may hold line breaks and backslashes
+DTM = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:\.\d{1,6})?([+-]\d{4})?", re.ASCII)
+_UID = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+", re.ASCII)
+_BREAK = str.maketrans({"\\": " ", "\t": " ", "\r": " ", "\n": " "})
+# identifiers are never cut: a shorter one would be another one
+EXACT = frozenset(
+    {
+        "PatientID", "AccessionNumber", "RequestedProcedureID", "ScheduledProcedureStepID", "StudyInstanceUID",
+        "ScheduledStationAETitle", "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest",
+    }
+)  # fmt: skip
+
+
+class Unusable(ValueError):
+    """The value is not one of its type."""
+
+
+def timestamp(text: str, zone: tzinfo) -> tuple[str, str]:
+    """DA and TM of a TS/DTM, on the site's wall clock if it has an offset; empty where it is not precise enough."""
+    found = DTM.fullmatch(text.strip())
+    if not found:
+        raise Unusable
+    year, month, day, hour, minute, second, offset = found.groups()
+    try:
+        moment = datetime(  # noqa: DTZ001 - wall clock of the site
+            int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0)
+        )
+        if offset and hour:
+            away = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
+            moment = moment.replace(tzinfo=timezone(-away if offset[0] == "-" else away)).astimezone(zone)
+    except (ValueError, OverflowError):
+        raise Unusable from None
+    if not day:
+        return "", ""
+    date = f"{moment.year:04}{moment.month:02}{moment.day:02}"
+    return date, f"{moment.hour:02}{moment.minute:02}{moment.second:02}" if hour else ""
+
+
+def instant(text: str, zone: tzinfo) -> str:
+    """A TS/DTM as digits in UTC, as precise as it is written (minutes or seconds), to compare with others.
+
+    Empty for what cannot be compared: less than minutes, a wall clock that shows this time twice or never, nonsense.
+    """
+    found = DTM.fullmatch(text.strip())
+    if not found or not found[5]:
+        return ""
+    try:
+        moment = datetime.strptime("".join(timestamp(text, UTC)), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        if not found[7]:
+            moment = moment.replace(tzinfo=zone)
+            if moment.utcoffset() != moment.replace(fold=1).utcoffset():
+                return ""
+            moment = moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return ""
+    return f"{moment.year:04}{moment:%m%d%H%M}{found[6] or ''}"
+
+
+def date(text: str) -> str:
+    """DA of the calendar date written in a TS/DTM, whatever its offset; empty for less than a date."""
+    found = DTM.fullmatch(text.strip())
+    if not found:
+        raise Unusable
+    return timestamp("".join(part or "" for part in found.groups()[:3]), UTC)[0]
+
+
+def text(value: str, vr: str, *, exact: bool = False) -> str:
+    """A text value of a VR. Too long ones are cut, with `exact` refused."""
+    if vr in _LINES:
+        value = value.strip(" \t\r\n")
+    elif exact and "\\" in value:
+        raise Unusable
+    else:
+        value = value.translate(_BREAK).strip(" ")
+    limit = LENGTH.get(vr, 64)
+    if exact and len(value) > limit:
+        raise Unusable
+    if vr == "UI" and value and not _UID.fullmatch(value):
+        raise Unusable
+    if vr == "AE" and not all(" " <= c <= "~" for c in value):
+        raise Unusable
+    return value[:limit].rstrip(" ")
+
+
+def pieces(value: str, vr: str) -> list[str]:
+    """A text split into values of the length its VR allows, for attributes that take several."""
+    limit = LENGTH.get(vr, 64)
+    whole = value.translate(_BREAK).strip(" ")
+    return [part.strip(" ") for part in (whole[i : i + limit] for i in range(0, len(whole), limit)) if part.strip(" ")]
+
+
+def coded_text(repetition: Repetition, first: int) -> str:
+    """Text of a coded element (CE, CWE) whose code is component `first`; its code without one."""
+    return undeleted(repetition.get(first + 1)) or repetition.get(first)
+
+
+def code_item(repetition: Repetition, first: int, profile: Profile) -> Document | None:
+    """Item of a code sequence, None without a code (PS3.3 8.8: meaning and designator are type 1)."""
+    code = repetition.get(first).translate(_BREAK).strip()
+    if not code or code == DELETE:
+        return None
+    scheme = str(profile.mapped("CodingSchemeDesignator", undeleted(repetition.get(first + 2)).strip()))
+    return {
+        "CodeValue" if len(code) <= 16 else "LongCodeValue": code,
+        "CodingSchemeDesignator": text(scheme, "SH"),
+        "CodeMeaning": text(undeleted(repetition.get(first + 1)) or code, "LO"),
+    }
+
+
+def issuer(parts: Sequence[str]) -> Document:
+    """Item of an issuer sequence from namespace, universal id, universal id type (HD, and EI from component 2)."""
+    namespace, universal, kind = (undeleted(part).strip() for part in (*parts[:3], *[""] * (3 - len(parts[:3]))))
+    item = {"LocalNamespaceEntityID": namespace, "UniversalEntityID": universal}
+    if universal and kind:
+        item["UniversalEntityIDType"] = kind
+    return {keyword: value[:64] for keyword, value in item.items() if value}
+
+
+def issuer_qualifiers(repetition: Repetition) -> Document:
+    """Item of Issuer of Patient ID Qualifiers Sequence from a CX (PS3.3 table 10-18)."""
+    item = issuer(repetition.components(4))
+    item.pop("LocalNamespaceEntityID", None)
+    kind = undeleted(repetition.get(5)).strip()
+    if kind and item:
+        item["IdentifierTypeCode"] = text(kind, "CS")
+    return item
+
+
+def other_id(repetition: Repetition) -> Document | None:
+    """Item of Other Patient IDs Sequence from a CX."""
+    number = repetition.get(1).strip()
+    if not number or number == DELETE:
+        return None
+    item = {"PatientID": text(number, "LO"), "TypeOfPatientID": "TEXT"}
+    authority = undeleted(repetition.get(4, 1)).strip() or undeleted(repetition.get(4, 2)).strip()
+    if authority:
+        item["IssuerOfPatientID"] = text(authority, "LO")
+    return item
+
+
+def decimal(value: float) -> str:
+    """A DS value: at most 16 characters."""
+    return f"{value:.6g}"

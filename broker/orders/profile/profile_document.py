@@ -1,0 +1,100 @@
+"""Mapping profiles as documents: what TOML says, before it is understood.
+
+`extends` names the profile that a document completes: tables are merged key by key, lists replaced, its station rules
+stand before those of the other; senders and examples are its own. One that extends its own name extends the built-in
+profile of that name.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from broker.errors import ConfigurationError
+
+Source = Mapping[str, Any]
+MAX_DEPTH = 8
+MAX_TEXT = 1024 * 1024  # characters of a profile
+_MERGED = {
+    "patient", "visit", "request", "procedure", "step", "values", "measures", "check", "defaults", "identifiers",
+    "policy",
+}  # fmt: skip
+_OWN = {"senders", "example", "description", "extends"}
+
+
+def read(text: str, place: str) -> dict[str, Any]:
+    """The document of a TOML text. Raises ConfigurationError that begins with `place`."""
+    if len(text) > MAX_TEXT:
+        raise ConfigurationError(f"{place}: longer than {MAX_TEXT} characters")
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{place}: not valid TOML: {error}") from None
+    name = document.get("name")
+    if not isinstance(name, str) or not 0 < len(name) <= 64 or not all(c.isascii() and _plain(c) for c in name):
+        raise ConfigurationError(f"{place}: name: up to 64 letters, digits, - and _ are needed")
+    return document
+
+
+def _plain(character: str) -> bool:
+    return character.isalnum() or character in "-_"
+
+
+@cache
+def built_in_texts() -> Mapping[str, str]:
+    """The profiles that come with the broker, by name."""
+    folder = resources.files("broker.orders.profile")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
+    return {file.name.removesuffix(".toml"): file.read_text(encoding="utf-8") for file in files}
+
+
+@cache
+def built_in_documents() -> Mapping[str, Source]:
+    """Documents of the profiles that come with the broker, by name."""
+    return {name: read(text, f"built-in {name}.toml") for name, text in built_in_texts().items()}
+
+
+def resolved(name: str, documents: Mapping[str, Source]) -> Source:
+    """A document with everything it extends merged in; `documents` hide built-in ones of the same name.
+
+    Raises ConfigurationError for an unknown name and for a circle.
+    """
+    document = documents.get(name) or built_in_documents().get(name)
+    if document is None:
+        raise ConfigurationError(f"mapping profile {name!r}: no such profile")
+    chain = [document]
+    seen = {name}
+    while (base := chain[-1].get("extends")) is not None:
+        found = built_in_documents().get(base) if base == chain[-1]["name"] else None
+        if found is None and isinstance(base, str) and base not in seen:
+            found = documents.get(base) or built_in_documents().get(base)
+        if found is None or any(found is other for other in chain) or len(chain) > MAX_DEPTH:
+            raise ConfigurationError(f"mapping profile {name!r}: extends: no such profile, or a circle")
+        seen.add(base)
+        chain.append(found)
+    result: Source = chain[-1]
+    for own in reversed(chain[:-1]):
+        result = merged(result, own)
+    return {key: value for key, value in result.items() if key != "extends"}
+
+
+def merged(base: Source, own: Source) -> Source:
+    """A document that completes another one."""
+    result = {key: value for key, value in base.items() if key not in _OWN}
+    for key, value in own.items():
+        old = result.get(key)
+        if key == "station" and isinstance(old, list) and isinstance(value, list):
+            result[key] = [*value, *old]
+        elif key in _MERGED and isinstance(old, Mapping) and isinstance(value, Mapping):
+            inner = key in {"values", "measures"}
+            result[key] = {**old, **{k: _joined(old.get(k), v) if inner else v for k, v in value.items()}}
+        else:
+            result[key] = value
+    return result
+
+
+def _joined(old: Any, new: Any) -> Any:
+    return {**old, **new} if isinstance(old, Mapping) and isinstance(new, Mapping) else new

@@ -1,1 +1,0 @@
-"""Built-in mapping profiles, as data."""

@@ -1,0 +1,186 @@
+"""The story of an appointment: find its order, decide (`orders.core.booking`), write it; without its order, keep it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from broker.hl7.findings import Finding
+from broker.orders.core import booking, lifecycle, plan
+from broker.orders.core.appointments import AppointmentChange, Asked, slots_document
+from broker.orders.core.booking import Booked, Wish
+from broker.orders.core.closing import Cause
+from broker.orders.core.identifiers import Minter
+from broker.orders.core.story import AuditEntry, Context
+from broker.orders.core.values import Document, Order
+from broker.orders.stories import ordering
+from broker.orders.stories.ordering import PlannedOrder
+from broker.store.orders import appointments as store
+from broker.store.orders import events, orders_read
+from broker.store.orders.appointments import Appointment
+
+NO_SHOW = "110507"  # Patient did not arrive (PS3.16 CID 9300)
+_AHEAD = 86_400  # seconds: a time of a message further in our future must not make others look old
+_ACTIONS = {
+    Asked.BOOK: "booked", Asked.UNBOOK: "canceled", Asked.NO_SHOW: "no-show", Asked.START: "started",
+    Asked.COMPLETE: "completed",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAppointment:
+    """What an appointment comes to; see `story.Planned`.
+
+    `kept` is its row to be; the others of the order have lost steps to it. `created` is the order that it makes.
+    """
+
+    change: AppointmentChange
+    action: str
+    findings: tuple[Finding, ...] = ()
+    stored: Order | None = None
+    made: Booked | None = None
+    kept: Appointment | None = None
+    others: tuple[Appointment, ...] = ()
+    created: PlannedOrder | None = None
+
+    @property
+    def accession(self) -> str:
+        """Accession number of the order."""
+        return self.created.accession if self.created else self.stored.accession if self.stored else ""
+
+    def write(self, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
+        """Write the order's steps and the appointment; its audit entries."""
+        at, kept, row = context.at.timestamp(), self.kept, None
+        entries: list[AuditEntry] = []
+        if self.created is not None:
+            entries += self.created.write(connection, context)
+            row = entries[0].row
+            if kept is not None:
+                steps = orders_read.load_order(connection, row).steps()
+                kept = replace(kept, request=row, steps=frozenset(step.row or 0 for step in steps))
+        elif self.stored is not None:
+            row = self.stored.row
+            if self.made is not None and self.made.order != self.stored:
+                reopened = self.made.reopened
+                ordering.write(connection, self.made.order, self.stored, self.change.cause, context, reopened)
+        for other in self.others:
+            store.save(connection, other, at)
+        number = store.save(connection, kept, at) if kept is not None else 0
+        detail: Document = {"event": self.change.event}
+        if self.action == _ACTIONS[Asked.NO_SHOW]:
+            detail["reason"] = NO_SHOW
+        if row is not None:
+            return (*entries, AuditEntry(f"appointment.{self.action}", "order", row, detail))
+        return (AuditEntry(f"appointment.{self.action}", "appointment", number, detail),)
+
+
+def story(connection: Connection, change: AppointmentChange, context: Context, mint: Minter) -> PlannedAppointment:
+    """Plan one appointment."""
+    row = orders_read.find_order(connection, change.keys.filler, change.keys.placer, "")
+    stored = orders_read.load_order(connection, row) if row is not None else None
+    if stored is not None and change.patient is not None and not plan.same_patient(stored.patient, change.patient):
+        if not change.guessed:
+            finding = Finding("PID^1^3", "205", "The order belongs to another patient")
+            return PlannedAppointment(change, "refused", (finding,), stored)
+        stored = None  # an appointment number that happens to be an order number
+    known = _known(connection, change, stored, context)
+    mine = next((one for one in known if (one.sender, one.number) == (context.actor, change.number)), None)
+    if mine is not None and change.sent is not None and mine.sent_from and change.sent.end <= mine.sent_from:
+        return _late(change, stored, "A newer message about the appointment was applied: recorded without effect")
+    if stored is None:
+        return _unknown(connection, change, mine, context, mint)
+    return _apply(connection, change, stored, known, mine, context)
+
+
+def _known(
+    connection: Connection, change: AppointmentChange, stored: Order | None, context: Context
+) -> list[Appointment]:
+    if stored is not None and stored.row is not None:
+        return store.of_order(connection, stored.row)
+    return store.waiting(connection, change.keys.filler, change.keys.placer)
+
+
+def _late(change: AppointmentChange, stored: Order | None, text: str) -> PlannedAppointment:
+    return PlannedAppointment(change, "late", (Finding(change.location, "0", text, "W"),), stored)
+
+
+def _mine(change: AppointmentChange, mine: Appointment | None, stored: Order | None, context: Context) -> Appointment:
+    """The row of the appointment as this message leaves it."""
+    sent = change.sent.start if change.sent is not None else 0
+    starts = [
+        slot.attributes["ScheduledProcedureStepStartDate"] + slot.attributes["ScheduledProcedureStepStartTime"]
+        for slot in change.slots
+        if slot.attributes.get("ScheduledProcedureStepStartDate")
+    ]
+    books = change.asked is Asked.BOOK
+    return Appointment(
+        row=mine.row if mine else None,
+        sender=context.actor,
+        number=change.number,
+        request=stored.row if stored else None,
+        state=store.OFF if change.asked in {Asked.UNBOOK, Asked.NO_SHOW} else store.BOOKED,
+        event=change.event,
+        filler=change.keys.filler,
+        placer=change.keys.placer,
+        patient_id=change.patient.patient_id if change.patient else "",
+        issuer=change.patient.issuer if change.patient else "",
+        start_at=min(starts, default=mine.start_at if mine else ""),
+        steps=mine.steps if mine else frozenset(),
+        slots=tuple(slots_document(change.slots)) if books else mine.slots if mine else (),
+        sent_from=sent if sent <= context.at.timestamp() + _AHEAD else 0,
+    )
+
+
+def _unknown(
+    connection: Connection, change: AppointmentChange, mine: Appointment | None, context: Context, mint: Minter
+) -> PlannedAppointment:
+    """Keep an appointment until its order comes; if the mapping says so, make the order."""
+    kept = _mine(change, mine, None, context)
+    if change.create is not None:
+        created = ordering.story(connection, change.create, context, mint)
+        kept = replace(kept, slots=())
+        return PlannedAppointment(change, "booked", created.findings, None, kept=kept, created=created)
+    finding = Finding(change.location, "204", "The order is not known yet: the appointment is kept for it", "W")
+    return PlannedAppointment(change, "kept", (finding,), kept=kept)
+
+
+def _apply(
+    connection: Connection, change: AppointmentChange, stored: Order, known: list[Appointment],
+    mine: Appointment | None, context: Context,
+) -> PlannedAppointment:  # fmt: skip
+    others = [one for one in known if one is not mine and one.state == store.BOOKED]
+    wish = Wish(
+        change.asked, change.event, change.slots, change.cancels,
+        own=mine.steps if mine and mine.state == store.BOOKED else frozenset(),
+        others=frozenset(step for one in others for step in one.steps),
+        no_shows=_no_shows(connection, stored),
+    )  # fmt: skip
+    made = booking.booked(stored, wish, context.default_station)
+    if not made.moved:
+        text = "The examination has started or ended: recorded without effect"
+        if not made.late:
+            text = "The appointment has no step of the order any more: recorded without effect"
+        return _late(change, stored, text)
+    findings = []
+    if made.late:
+        text = "Steps that have started or ended stay as they are"
+        findings.append(Finding(change.location, "0", text, "W"))
+    if made.unmatched:
+        text = "A service of the appointment fits no step of the order: left out"
+        findings.append(Finding("AIS^1^3", "0", text, "W"))
+    kept = replace(_mine(change, mine, stored, context), slots=())
+    if change.asked is Asked.BOOK:
+        kept = replace(kept, steps=made.moved)
+        others = [replace(one, steps=one.steps - made.moved) for one in others if one.steps & made.moved]
+    else:
+        others = []
+    action = _ACTIONS[change.asked] if made.order != stored else "unchanged"
+    return PlannedAppointment(change, action, tuple(findings), stored, made, kept, tuple(others))
+
+
+def _no_shows(connection: Connection, order: Order) -> frozenset[int]:
+    """Rows of the steps that an appointment, or nobody coming to it, has ended: their last change of status says so."""
+    rows = [step.row for step in order.steps() if step.status == lifecycle.DISCONTINUED and step.row is not None]
+    causes = {row: events.last_cause(connection, row) for row in rows}
+    return frozenset(row for row, why in causes.items() if why.startswith("appointment:") or why == Cause.NO_SHOW)

@@ -1,0 +1,153 @@
+"""The story of a message: journal it, tell a repeat, apply what it asks for; everything or nothing.
+
+The answer is built inside the transaction so that it is stored with the message: a repeat gets the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from broker.hl7 import acknowledgement
+from broker.hl7.acknowledgement import Body
+from broker.hl7.findings import Finding
+from broker.hl7.header import Header
+from broker.orders.core.appointments import AppointmentChange
+from broker.orders.core.identifiers import Minter
+from broker.orders.core.patients import Arrival, IdentifierChange, Merge, PatientUpdate, VisitChange, VisitMove
+from broker.orders.core.story import AuditEntry, Context, Planned, Story
+from broker.orders.core.values import Change, Conversion, OrderChange
+from broker.orders.inbound.results import ResultChange
+from broker.orders.stories import appointing, merge, ordering, registering, replies, resulting, visiting
+from broker.store.db.engine import savepoint
+from broker.store.orders import messages, orders, orders_read
+from broker.store.orders.messages import Received
+
+STORIES: Mapping[type[Change], Story] = {
+    OrderChange: ordering.story,
+    AppointmentChange: appointing.story,
+    ResultChange: resulting.story,
+    PatientUpdate: registering.story,
+    VisitChange: visiting.story,
+    Arrival: visiting.arrival,
+    VisitMove: visiting.move,
+    Merge: merge.story,
+    IdentifierChange: merge.change_identifier,
+}
+
+_REUSED = Finding("MSH^1^10", "205", "Message control id was used before for another message", "W")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to send (empty for none), its code, and what to log."""
+
+    answer: bytes
+    code: str
+    findings: int = 0
+    repeated: bool = False
+    accession: str = ""
+
+
+def take(
+    connection: Connection,
+    received: Received,
+    header: Header,
+    conversion: Conversion,
+    context: Context,
+    *,
+    order_answers: bool = False,
+    refuse_reused: bool = False,
+) -> Outcome:
+    """Apply the changes of a message. A refused message changes nothing but is journaled.
+
+    With `order_answers` the answer tells of the orders too (`orders.stories.replies`), else it is an acknowledgement.
+    `refuse_reused`: a control id that the sender used for other bytes is an error instead of a warning.
+    """
+    names = [f"message|{received.sender}|{received.control_id}"]
+    orders_read.lock(connection, names + [name for change in conversion.changes for name in change.names()])
+    answered, used = messages.earlier(connection, received)
+    if answered is not None:
+        return Outcome(answered[1], answered[0], repeated=True)
+    if not conversion.usable:
+        return refuse(connection, received, header, "AE", conversion.findings, context)
+    reused = (_REUSED,) if used else ()
+    if reused and refuse_reused:
+        return refuse(connection, received, header, "AE", (replace(_REUSED, severity="E"),), context)
+    sender = (header.get(3, 1), header.get(4, 1))
+    context = replace(context, actor=f"hl7:{received.sender}", sender=sender)
+    plans, audit = apply(connection, conversion.changes, context)
+    findings = conversion.findings + reused + tuple(finding for made in plans for finding in made.findings)
+    body = replies.make(header, plans, applied=audit is not None) if order_answers else None
+    if audit is None:
+        return refuse(connection, received, header, "AE", findings, context, plans=plans, body=body)
+    note = "control-id-reused" if reused else ""
+    code, answer = acknowledgement.reply(header, "AA", findings, token=context.token, at=context.at, body=body)
+    row = messages.record(connection, received, accepted=True, answer_code=code, answer=answer, note=note)
+    for entry in audit:
+        add_audit(connection, entry, context, message=row)
+    accession = next((made.accession for made in plans if made.accession), "")
+    return Outcome(answer, code, len(findings), accession=accession)
+
+
+def apply(
+    connection: Connection, changes: Sequence[Change], context: Context
+) -> tuple[list[Planned], list[AuditEntry] | None]:
+    """Plan and write changes, each seeing those before it; all plans, and the audit entries.
+
+    None instead of these if one of them is refused: then nothing is written, and the plans have all findings.
+    """
+    mint = Minter(context.token)
+    plans: list[Planned] = []
+    audit: list[AuditEntry] = []
+    good = True
+    with savepoint(connection) if len(changes) > 1 else nullcontext(lambda: None) as undo:
+        for change in changes:
+            made = STORIES[type(change)](connection, change, context, mint)
+            plans.append(made)
+            good = good and not any(finding.is_error for finding in made.findings)
+            if good:
+                audit += made.write(connection, context)
+        if not good:
+            undo()
+    return plans, audit if good else None
+
+
+def add_audit(connection: Connection, entry: AuditEntry, context: Context, **more: object) -> None:
+    """Append an entry to the audit trail; `more` completes its detail."""
+    at, detail = context.at.timestamp(), {**more, **entry.detail}
+    orders.add_audit(connection, at, context.actor, entry.action, entry.kind, entry.row, detail)
+
+
+def refuse(
+    connection: Connection,
+    received: Received,
+    header: Header,
+    code: str,
+    findings: tuple[Finding, ...],
+    context: Context,
+    *,
+    plans: Sequence[Planned] = (),
+    body: Body | None = None,
+) -> Outcome:
+    """Journal a message that is not accepted, with its answer (`code` is AE or AR).
+
+    That a known order refused it stands in the audit trail too.
+    """
+    code, answer = acknowledgement.reply(header, code, findings, token=context.token, at=context.at, body=body)
+    note = " ".join(f"{finding.location}:{finding.code}" for finding in findings[:10] if finding.is_error)
+    row = messages.record(connection, received, accepted=False, answer_code=code, answer=answer, note=note)
+    for made in plans:
+        entry = made.refused if isinstance(made, ordering.PlannedOrder) else None
+        if entry is not None and orders_read.lock_names(connection, entry.row):  # not one of the message, undone again
+            add_audit(connection, entry, context, message=row)
+    return Outcome(answer, code, len(findings))
+
+
+def keep_unreadable(connection: Connection, received: Received, answer: bytes) -> Outcome:
+    """Journal bytes without a usable MSH, answered AR."""
+    messages.record(connection, received, accepted=False, answer_code="AR", answer=answer, note="unreadable")
+    return Outcome(answer, "AR", 1)

@@ -1,0 +1,151 @@
+"""Which scheduled step something performed means: the ladder of keys, for MPPS and for images.
+
+The first rung that fits decides. What it cannot decide (several steps fit, no rung fits, another patient) is left to a
+person; nothing is ever linked by patient and time alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from broker.orders.core import lifecycle, plan
+from broker.orders.core.values import Document, PatientChange
+from broker.store.orders import matching
+from broker.store.orders.matching import Candidate
+
+# why an item has no step
+UNKNOWN, AMBIGUOUS, MISMATCH = "unknown", "ambiguous", "mismatch"
+# what all items together come to
+LINKED, PARTLY, UNSCHEDULED, SET_ASIDE = "linked", "partly", "unscheduled", "set-aside"
+_LONGEST = 64  # characters of a key; what is longer is none of ours, and PostgreSQL indexes no more than 2700 bytes
+_FIRST = ("step+study", "step+accession")  # rungs
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What an item says of its step; any of it may be empty. `issuer` is that of the accession number."""
+
+    step_id: str = ""
+    study_instance_uid: str = ""
+    accession: str = ""
+    requested_procedure_id: str = ""
+    issuer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The step (row) of an order (row) by which keys, or None and why."""
+
+    step: int | None
+    order: int | None
+    reason: str
+
+
+def keys_of(item: Document) -> Keys:
+    """Keys of an item of the Scheduled Step Attributes Sequence, or of the like in an image."""
+    issuers = item.get("IssuerOfAccessionNumberSequence") or [{}]
+    return Keys(
+        _key(item, "ScheduledProcedureStepID"), _key(item, "StudyInstanceUID"), _key(item, "AccessionNumber"),
+        _key(item, "RequestedProcedureID"), _text(issuers[0], "LocalNamespaceEntityID"),
+    )  # fmt: skip
+
+
+def _key(item: Document, keyword: str) -> str:
+    value = _text(item, keyword)
+    return value if len(value) <= _LONGEST else ""
+
+
+def _text(item: Document, keyword: str) -> str:
+    value: Any = item.get(keyword, "")
+    return value if isinstance(value, str) else ""
+
+
+def patient_of(document: Document) -> PatientChange | None:
+    """Whom a data set is about; None if it names nobody."""
+    number = _text(document, "PatientID")
+    return PatientChange(number, _text(document, "IssuerOfPatientID"), {}) if number else None
+
+
+def find(connection: Connection, keys: Keys, patient: PatientChange | None) -> Match:
+    """Find the step of an item about `patient`."""
+    found = choose(keys, patient, matching.candidates(connection, keys.study_instance_uid, keys.accession, ""))
+    if found.reason in _FIRST or not keys.step_id or not keys.requested_procedure_id:
+        return found
+    # many steps may share a Requested Procedure ID: asked for only where it can still decide
+    whole = matching.candidates(connection, keys.study_instance_uid, keys.accession, keys.requested_procedure_id)
+    return choose(keys, patient, whole)
+
+
+def choose(keys: Keys, patient: PatientChange | None, candidates: Sequence[Candidate]) -> Match:
+    """The step that the keys mean among those that share one of them. Pure."""
+    for reason, fits, alone in _ladder(keys, candidates):
+        found = [one for one in candidates if fits(one)]
+        if not found:
+            continue
+        if alone:
+            opened = [one for one in found if one.status in lifecycle.OPEN]
+            found = opened or found
+        if len(found) > 1:
+            return Match(None, None, AMBIGUOUS)
+        (one,) = found
+        if patient is None:  # without a patient to compare only keys of the step itself are enough
+            return Match(None, None, AMBIGUOUS) if alone else Match(one.step, one.order, reason)
+        if not plan.same_patient(one.patient, patient):
+            return Match(None, None, MISMATCH)
+        return Match(one.step, one.order, reason)
+    return Match(None, None, UNKNOWN)
+
+
+Rung = tuple[str, Callable[[Candidate], bool], bool]
+
+
+def _ladder(keys: Keys, candidates: Sequence[Candidate]) -> Iterable[Rung]:
+    """The rungs in their order: name, test, and whether one open step is to be alone in what it finds."""
+
+    def accession(one: Candidate) -> bool:
+        same = bool(keys.accession) and one.accession == keys.accession
+        return same and (not keys.issuer or not one.issuer or keys.issuer == one.issuer)
+
+    def study(one: Candidate) -> bool:
+        return bool(keys.study_instance_uid) and one.study_instance_uid == keys.study_instance_uid
+
+    def procedure(one: Candidate) -> bool:
+        return bool(keys.requested_procedure_id) and one.requested_procedure_id == keys.requested_procedure_id
+
+    def swapped(one: Candidate) -> bool:
+        """The accession number stands in Requested Procedure ID, or the reverse."""
+        return (bool(keys.requested_procedure_id) and one.accession == keys.requested_procedure_id) or (
+            bool(keys.accession) and one.requested_procedure_id == keys.accession
+        )
+
+    def step(also: Callable[[Candidate], bool]) -> Callable[[Candidate], bool]:
+        return lambda one: bool(keys.step_id) and one.step_id == keys.step_id and also(one)
+
+    yield _FIRST[0], step(study), False
+    yield _FIRST[1], step(accession), False
+    yield "step+procedure", step(procedure), False
+    yield "step+swapped", step(swapped), False
+    yield "study", study, True
+    yield "accession", accession, True
+
+
+def summary(reasons: Iterable[tuple[int | None, str]]) -> str:
+    """What the items of one MPPS come to together, each with its step (row) and reason."""
+    found = list(reasons)
+    why = {reason for step, reason in found if step is None}
+    if MISMATCH in why or AMBIGUOUS in why:
+        return MISMATCH if MISMATCH in why else AMBIGUOUS
+    linked = [step for step, _ in found if step is not None]
+    return (PARTLY if why else LINKED) if linked else UNSCHEDULED
+
+
+WAITING = frozenset({UNSCHEDULED, PARTLY, MISMATCH, AMBIGUOUS})  # linkings that wait for a person
+
+
+def waits(linking: str) -> str:
+    """Why a person must look at an MPPS that is linked so; empty if nobody must."""
+    return linking if linking in WAITING else ""

@@ -1,0 +1,151 @@
+"""The stories of REST and imports: place an order, change it whole, cancel it. What is refused changes nothing.
+
+Each is a unit of one transaction. They end in the same stories as HL7 messages (`orders.stories.intake`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from broker.errors import BrokerError
+from broker.hl7.findings import Finding
+from broker.orders.core import identifiers, lifecycle
+from broker.orders.core.identifiers import Minter
+from broker.orders.core.story import Context
+from broker.orders.core.values import Conversion, Document, Order, OrderChange
+from broker.orders.documents import outline, replacing
+from broker.orders.stories import intake, reopening
+from broker.store import idempotency
+from broker.store.db.engine import savepoint
+from broker.store.idempotency import Key
+from broker.store.orders import orders_read
+
+Kind = Literal["missing", "conflict", "changed", "invalid", "key-reused"]
+_CONFLICTS = frozenset({"204", "205", "206"})  # codes of table 0357 that speak of what is stored
+
+
+class OrderRefused(BrokerError):
+    """An order is not placed, changed or cancelled. `findings` hold no values."""
+
+    code = "order-refused"
+
+    def __init__(self, kind: Kind, text: str, findings: Sequence[Finding] = ()) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.findings = tuple(findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What became of an order: `action` is created, updated, unchanged or canceled."""
+
+    row: int
+    action: str
+    warnings: tuple[Finding, ...]
+    document: Document
+
+
+def usable(conversion: Conversion) -> OrderChange:
+    """The order change of a document. Raises OrderRefused."""
+    if not conversion.usable:
+        raise OrderRefused("invalid", "The order cannot be used as it is", conversion.findings)
+    change = conversion.changes[0]
+    assert isinstance(change, OrderChange)
+    return change
+
+
+def place(
+    connection: Connection, change: OrderChange, context: Context, key: Key | None = None, *, dry: bool = False
+) -> Placed:
+    """Create or update an order. Under a `key` that was used the stored outcome; `dry`: nothing is written.
+
+    Raises OrderRefused.
+    """
+    orders_read.lock(connection, [*change.names(), *([key.name] if key else [])])
+    if key is not None:
+        known = idempotency.find(connection, key, context.at.timestamp())
+        if known is not None and known.digest != key.digest:
+            raise OrderRefused("key-reused", "The idempotency key was used for another request")
+        if known is not None:
+            return Placed(known.row, known.action, (), known.answer)
+    with savepoint(connection) as undo:
+        placed = _applied(connection, [_numbered(connection, change, context)], context)
+        if dry:
+            undo()
+    if key is not None and not dry:
+        idempotency.add(connection, key, placed.row, placed.action, placed.document, context.at.timestamp())
+    return placed
+
+
+def amend(connection: Connection, row: int, change: OrderChange, revision: str, context: Context) -> Placed:
+    """Make an order what a whole document says, if it still is as at `revision`. Raises OrderRefused."""
+    stored = _locked(connection, row, change)
+    if outline.document(stored)["revision"] != revision:
+        raise OrderRefused("changed", "The order has changed meanwhile")
+    changes = replacing.changes(change, stored)
+    first = changes[0]
+    if orders_read.find_order(connection, first.filler, first.placer, first.accession) != row:
+        raise OrderRefused("conflict", "These numbers name no order or another one")
+    return _applied(connection, changes, context)
+
+
+def cancel(connection: Connection, row: int, revision: str | None, context: Context) -> Placed:
+    """Cancel what has not started of an order; again is no error. Raises OrderRefused."""
+    stored = _locked(connection, row)
+    if revision is not None and outline.document(stored)["revision"] != revision:
+        raise OrderRefused("changed", "The order has changed meanwhile")
+    if stored.steps() and all(step.status == lifecycle.CANCELED for step in stored.steps()):
+        return Placed(row, "unchanged", (), outline.document(stored))
+    return _applied(connection, [replacing.canceling(stored)], context)
+
+
+def reopen(connection: Connection, row: int, step_id: str, reason: str, context: Context) -> Placed:
+    """A person lets an ended step (Scheduled Procedure Step ID) begin again. Raises OrderRefused."""
+    stored = _locked(connection, row)
+    steps = [step.row or 0 for step in stored.steps() if step.step_id == step_id]
+    if len(steps) != 1:
+        raise OrderRefused("missing", "The order has no such step")
+    try:
+        reopening.reopen(connection, row, steps[0], reason, context)
+    except reopening.NotReopened as error:
+        raise OrderRefused("conflict", str(error)) from None
+    return Placed(row, "reopened", (), outline.document(orders_read.load_order(connection, row)))
+
+
+def _locked(connection: Connection, row: int, change: OrderChange | None = None) -> Order:
+    """A stored order, nobody else changing it until the transaction ends."""
+    names = orders_read.lock_names(connection, row)
+    if not names:
+        raise OrderRefused("missing", "No such order")
+    orders_read.lock(connection, [*names, *(change.names() if change else ())])
+    return orders_read.load_order(connection, row)
+
+
+def _numbered(connection: Connection, change: OrderChange, context: Context) -> OrderChange:
+    """A new order without an accession number, and without an order number that can be one, gets one of ours."""
+    if identifiers.accession(change.accession, "", change.filler.number, change.placer.number):
+        return change
+    if orders_read.find_order(connection, change.filler, change.placer, "") is not None:
+        return change
+    return replace(change, accession=Minter(context.token).short("ACC"))
+
+
+def _applied(connection: Connection, changes: Sequence[OrderChange], context: Context) -> Placed:
+    plans, audit = intake.apply(connection, changes, context)
+    findings = [finding for made in plans for finding in made.findings]
+    if audit is None:
+        errors = [finding for finding in findings if finding.is_error]
+        conflict = any(finding.code in _CONFLICTS for finding in errors)
+        raise OrderRefused("conflict" if conflict else "invalid", errors[0].text, errors)
+    actions = [entry.action.removeprefix("order.") for entry in audit if entry.kind == "order"]
+    if "late" in actions:
+        raise OrderRefused("conflict", "The order has ended", findings)
+    for entry in audit:
+        intake.add_audit(connection, entry, context)
+    action = next((action for action in actions if action != "unchanged"), "unchanged")
+    row = audit[0].row
+    return Placed(row, action, tuple(findings), outline.document(orders_read.load_order(connection, row)))

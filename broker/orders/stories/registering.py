@@ -1,0 +1,114 @@
+"""The story of a patient update: create the patient, or change the demographics wherever they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sqlalchemy import Connection
+
+from broker.hl7.findings import Finding
+from broker.orders.core import lifecycle, patients
+from broker.orders.core.identifiers import Minter
+from broker.orders.core.patients import Event, PatientUpdate
+from broker.orders.core.story import AuditEntry, Context
+from broker.orders.core.values import Order, Patient, PatientChange, merged
+from broker.orders.stories import ordering
+from broker.store.orders import orders, orders_read
+from broker.store.orders import patients as store
+
+LATE = Finding("EVN^1^2", "0", "The sender has sent newer data: recorded without effect", "W")
+_ALLERGIES = "Allergies"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an ADT change comes to; see `story.Planned`. `act` writes it."""
+
+    findings: tuple[Finding, ...] = ()
+    act: Callable[[Connection, Context], tuple[AuditEntry, ...]] | None = None
+
+    @property
+    def accession(self) -> str:
+        """None: it is about a patient."""
+        return ""
+
+    def write(self, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
+        """Write it; its audit entries."""
+        return self.act(connection, context) if self.act else ()
+
+
+def story(connection: Connection, change: PatientUpdate, context: Context, mint: Minter) -> Decision:
+    """Plan the update of a patient."""
+    known = orders_read.find_patient(connection, change.patient.patient_id, change.patient.issuer)
+    asked, findings = patients.redirected(change.patient, known)
+    if known is None:
+        findings += unnamed(asked, change.location)
+    elif asked.attributes and is_late(connection, "patient", known.row, change.event):
+        act = partial(_record_late, known.row or 0, change.event)
+        return Decision((*findings, LATE), act)
+    return Decision(findings, partial(_update, change.event, asked, known))
+
+
+def unnamed(asked: PatientChange, location: str) -> tuple[Finding, ...]:
+    """What is wrong with a patient to be created."""
+    if asked.attributes.get("PatientName"):
+        return ()
+    return (Finding(location, "101", "Patient name is missing"),)
+
+
+def is_late(connection: Connection, kind: str, row: int | None, event: Event) -> bool:
+    """True if the same sender's newest message that was applied to a patient or visit is certainly newer."""
+    return row is not None and patients.older(event.at, store.last_heard(connection, kind, row, event.sender))
+
+
+def heard(connection: Connection, kind: str, row: int, event: Event) -> None:
+    """Remember that an event was applied, if it says when it was."""
+    if event.at:
+        store.hear(connection, kind, row, event.sender, event.at)
+
+
+def save(connection: Connection, known: Patient | None, after: Patient, at: float) -> Patient:
+    """Write a patient and show the change in the open steps of all orders; `known` is what was there."""
+    if known is not None and after == known:
+        return known
+    after = replace(after, row=orders.save_patient(connection, after, at))
+    if known is not None:
+        ordering.propagate(connection, known, after, None, at)
+    return after
+
+
+def open_orders(connection: Connection, patient: int) -> list[Order]:
+    """Orders of a patient (row) with open steps."""
+    rows = store.orders_of(connection, patient, lifecycle.OPEN)
+    return [orders_read.load_order(connection, row) for row in rows]
+
+
+def _record_late(row: int, event: Event, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
+    return (AuditEntry("patient.late", "patient", row, {"event": event.trigger}),)
+
+
+def _update(
+    event: Event, asked: PatientChange, known: Patient | None, connection: Connection, context: Context
+) -> tuple[AuditEntry, ...]:
+    before = known or Patient(None, asked.patient_id, asked.issuer, {})
+    after = save(
+        connection, known, replace(before, attributes=merged(before.attributes, asked.attributes)),
+        context.at.timestamp(),
+    )  # fmt: skip
+    row = after.row or 0
+    if _ALLERGIES in asked.attributes:
+        _replace_allergies(connection, row, event, context)
+    if asked.attributes:
+        heard(connection, "patient", row, event)
+    action = "created" if known is None else "unchanged" if after == known else "updated"
+    return (AuditEntry(f"patient.{action}", "patient", row, {"event": event.trigger}),)
+
+
+def _replace_allergies(connection: Connection, patient: int, event: Event, context: Context) -> None:
+    """The allergies of a message replace those that orders brought: these give way to the patient's."""
+    for order in open_orders(connection, patient):
+        if _ALLERGIES in order.attributes:
+            rest = {keyword: value for keyword, value in order.attributes.items() if keyword != _ALLERGIES}
+            ordering.write(connection, replace(order, attributes=rest), order, event.cause, context)

@@ -1,0 +1,102 @@
+"""The story of a result: it ends the examinations of its order if the mapping says so, and begins nothing again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from broker.hl7.findings import Finding
+from broker.orders.core import lifecycle, plan
+from broker.orders.core.booking import codes_of
+from broker.orders.core.identifiers import Minter
+from broker.orders.core.lifecycle import Action
+from broker.orders.core.story import AuditEntry, Context
+from broker.orders.core.values import Order, Step
+from broker.orders.inbound.results import ResultChange
+from broker.orders.stories import ordering
+from broker.store.orders import orders_read
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedResult:
+    """What a result comes to; see `story.Planned`. Without `order` nothing is written."""
+
+    change: ResultChange
+    action: str  # completed | recorded | refused
+    findings: tuple[Finding, ...] = ()
+    stored: Order | None = None
+    order: Order | None = None
+
+    @property
+    def accession(self) -> str:
+        """Accession number of the order."""
+        return self.stored.accession if self.stored else ""
+
+    def write(self, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
+        """Write the order's steps; its audit entry."""
+        if self.stored is None or self.stored.row is None:
+            return ()
+        if self.order is not None:
+            ordering.write(connection, self.order, self.stored, f"result:{self.change.status}", context)
+        detail = {"status": self.change.status}
+        return (AuditEntry(f"result.{self.action}", "order", self.stored.row, detail),)
+
+
+def story(connection: Connection, change: ResultChange, context: Context, mint: Minter) -> PlannedResult:
+    """Plan one result."""
+    row = orders_read.find_order(connection, change.keys.filler, change.keys.placer, change.accession)
+    if row is None and change.study_instance_uid:
+        uid = change.study_instance_uid
+        row = orders_read.study_owners(connection, [uid]).get(uid)
+    stored = orders_read.load_order(connection, row) if row is not None else None
+    if not change.completes:
+        return PlannedResult(change, "recorded", stored=stored)
+    if stored is None:
+        text = "The order of the result is not known: recorded without effect"
+        return PlannedResult(change, "recorded", (Finding(change.location, "204", text, "W"),))
+    if change.patient is not None and not plan.same_patient(stored.patient, change.patient):
+        return PlannedResult(change, "refused", (Finding("PID^1^3", "205", "The order belongs to another patient"),))
+    order = completed(stored, change, context.without_results)
+    if order == stored:
+        open_ = any(step.status in lifecycle.OPEN for step in order.steps())
+        text = "Results end no step of this device" if open_ else "The examination has ended"
+        text += ": recorded without effect"
+        return PlannedResult(change, "recorded", (Finding(change.location, "0", text, "W"),), stored)
+    return PlannedResult(change, "completed", (), stored, order)
+
+
+def completed(order: Order, change: ResultChange, without: Collection[str] = ()) -> Order:
+    """An order whose open steps are done: those of the procedure that the result names, else all.
+
+    `without` are stations whose steps no result ends.
+    """
+    meant = _meant(order, change)
+    procedures = []
+    for procedure in order.procedures:
+        steps = procedure.steps
+        if procedure.row in meant:
+            steps = tuple(step if _spared(step, without) else _done(step) for step in steps)
+        procedures.append(replace(procedure, steps=steps))
+    return replace(order, procedures=tuple(procedures))
+
+
+def _spared(step: Step, without: Collection[str]) -> bool:
+    return any(station in without for station in step.stations)
+
+
+def _done(step: Step) -> Step:
+    return replace(step, status=lifecycle.apply(Action.COMPLETE, step.status)[1])
+
+
+def _meant(order: Order, change: ResultChange) -> set[int | None]:
+    """Rows of the procedures that a result is about: by study, by their identifier, by code, else all."""
+    tests = (
+        lambda p: bool(change.study_instance_uid) and change.study_instance_uid == p.study_instance_uid,
+        lambda p: bool(change.procedure_id) and change.procedure_id == p.requested_procedure_id,
+        lambda p: change.code in codes_of(p.attributes, "RequestedProcedureCodeSequence"),
+        lambda p: True,
+    )
+    found = ({procedure.row for procedure in order.procedures if test(procedure)} for test in tests)
+    return next((rows for rows in found if rows), set())

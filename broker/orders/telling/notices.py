@@ -1,0 +1,82 @@
+"""Puts what a RIS is to be told into the queue, in the transaction that makes it true.
+
+One job per node, lane `feedback:<node>`; those about one order are a group, which the queue serves in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import uuid4
+
+from sqlalchemy import Connection
+
+from broker.hl7.acknowledgement import control_id
+from broker.orders.core import lifecycle
+from broker.orders.core.story import Context
+from broker.orders.telling import feedback
+from broker.orders.telling.feedback import Event, Notice
+from broker.site.nodes import Node
+from broker.store import jobs
+from broker.store.orders import feedback as store
+
+KIND, IMAGES = "feedback", "images"  # kinds of jobs: the subject is a row of the event log, of a requested procedure
+
+
+def lane_of(node: str) -> str:
+    """The queue lane of messages to a node."""
+    return f"feedback:{node}"
+
+
+def changed(connection: Connection, order: int, before: Mapping[int, str], event: int, context: Context) -> None:
+    """Steps of an order (row) have changed their status: tell the nodes that want to know.
+
+    `before`: the former status of these steps by row, empty for new ones; `event`: the last row of the event log.
+    """
+    if not context.subscribers:
+        return
+    after = store.step_statuses(connection, order)
+    former = [status for step, now in after.items() if (status := before.get(step, now))]
+    found = feedback.event(former, list(after.values()))
+    if found is None:
+        return
+    source = store.source(connection, order)
+    nodes = feedback.audience(context.subscribers, found, source, context.sender)
+    if nodes:
+        said = feedback.state(after.values())
+        _enqueue(connection, KIND, event, nodes, order, found, said, context.at.timestamp())
+
+
+def images(connection: Connection, study_instance_uid: str, at: float, subscribers: Sequence[Node]) -> bool:
+    """An object of a study was received (`at` in seconds): tell the nodes that want to know, once per study.
+
+    False if no order is known for the study: the next object may find one.
+    """
+    owner = store.procedure_of(connection, study_instance_uid)
+    if owner is None:
+        return False
+    procedure, order = owner
+    nodes = feedback.audience(subscribers, Event.IMAGES, store.source(connection, order))
+    if nodes:
+        said = feedback.state(store.step_statuses(connection, order).values())
+        _enqueue(connection, IMAGES, procedure, nodes, order, Event.IMAGES, said, at)
+    return True
+
+
+def _enqueue(
+    connection: Connection, kind: str, subject: int, nodes: Sequence[Node], order: int, found: Event,
+    said: Event | None, at: float,
+) -> None:  # fmt: skip
+    """One job per node, each with a control id of its own."""
+    status, result = feedback.codes(said)
+    began, ended = store.performed(connection, order, lifecycle.WAITING)  # the modality knows better than our clock
+    began = began if began is not None else store.began_at(connection, order, lifecycle.WAITING)
+    ended = (at if ended is None else ended) if found in feedback.ENDS else None
+    new = [
+        jobs.NewJob(
+            kind, lane_of(node.name), subject,
+            Notice(order, found, status, result, control_id(uuid4()), at, began, ended).document(),
+            group_key=f"order:{order}",
+        )
+        for node in nodes
+    ]  # fmt: skip
+    jobs.enqueue(connection, new, at)

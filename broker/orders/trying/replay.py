@@ -1,0 +1,181 @@
+"""Runs stored HL7 messages again by the mapping in force or by another one, and shows what would change.
+
+Each message is applied, looked at, undone and applied again, so that its difference is seen exactly. A dry run is one
+transaction that is rolled back at its end; else each message is a transaction of its own, as when it came.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from broker.hl7.findings import Finding
+from broker.hl7.header import Header
+from broker.orders.core.story import Context
+from broker.orders.core.values import Change, Document, OrderChange
+from broker.orders.inbound import reception
+from broker.orders.inbound.interface import Interface, Profiles
+from broker.orders.inbound.reception import Examined
+from broker.orders.profile.profile import Profile
+from broker.orders.stories import intake
+from broker.site.nodes import Node
+from broker.store.db.database import Database
+from broker.store.db.engine import savepoint
+from broker.store.orders import messages, orders_read
+from broker.store.orders.messages import Selection, Stored
+
+_IDENTITY = ("PatientID", "IssuerOfPatientID")
+_ANY = Interface("replay", processing_ids=frozenset({"P", "T", "D"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One attribute of a worklist entry before and after; the step by our own row, 0 for a new one."""
+
+    step: int
+    keyword: str
+    before: object
+    after: object
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of a stored message: the code it got and would get now, and the worklist entries that differ."""
+
+    message: int
+    received_at: float
+    sender: str
+    message_type: str
+    answered: str
+    code: str
+    profile: str
+    findings: tuple[Finding, ...]
+    differences: tuple[Difference, ...]
+    new_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """By what messages are run again, and in whose name; `subscribers` may want to hear of changes of status."""
+
+    profiles: Profiles
+    zone: ZoneInfo
+    default_station: str
+    actor: str
+    started: float = field(default_factory=time.time)  # s since the epoch
+    subscribers: tuple[Node, ...] = ()
+
+
+def replay(
+    database: Database, selection: Selection, bench: Bench, *, write: bool, clock: Callable[[], datetime] | None = None
+) -> list[Replayed]:
+    """Run the selected messages again, oldest first; only with `write` anything is kept.
+
+    Raises StoreUnavailable; with `write`, what was applied before stays applied.
+    """
+    found: list[Stored] = database.read(messages.select_messages, selection).result()
+    start = clock() if clock else datetime.now(bench.zone)
+    if not write:
+        return database.submit(_dry, found, bench, start).result()
+    return [
+        database.submit(_again, stored, bench, start + timedelta(microseconds=number), keep=True).result()
+        for number, stored in enumerate(found)
+    ]
+
+
+def _dry(connection: Connection, found: Sequence[Stored], bench: Bench, start: datetime) -> list[Replayed]:
+    with savepoint(connection) as undo:
+        done = [
+            _again(connection, stored, bench, start + timedelta(microseconds=number), keep=False)
+            for number, stored in enumerate(found)
+        ]
+        undo()
+    return done
+
+
+def _again(connection: Connection, stored: Stored, bench: Bench, at: datetime, *, keep: bool) -> Replayed:
+    chosen = ""
+
+    def profiles(header: Header) -> Profile:
+        nonlocal chosen
+        profile = bench.profiles(header)
+        chosen = profile.name
+        return profile
+
+    examined = reception.examine(stored.raw, _ANY, profiles, bench.zone)
+    findings = examined.conversion.findings if examined else ()
+    code = examined.code if examined else "AR"
+    differences: tuple[Difference, ...] = ()
+    new_steps = 0
+    if examined is not None and not code:
+        context = Context(
+            uuid4(), at.astimezone(bench.zone), bench.default_station, f"hl7:{stored.sender}",
+            sender=(examined.header.get(3, 1), examined.header.get(4, 1)), subscribers=bench.subscribers,
+        )  # fmt: skip
+        more, applied, differences, new_steps = _apply(connection, examined, context, stored, bench, keep=keep)
+        findings += more
+        code = "AA" if applied else "AE"
+    return Replayed(
+        stored.row, stored.received_at, stored.sender, stored.message_type, stored.answer_code, code, chosen,
+        findings, differences, new_steps,
+    )  # fmt: skip
+
+
+def _apply(
+    connection: Connection, examined: Examined, context: Context, stored: Stored, bench: Bench, *, keep: bool
+) -> tuple[tuple[Finding, ...], bool, tuple[Difference, ...], int]:
+    """Apply a conversion; findings, whether it was applied, differences and the number of new steps.
+
+    It acts as the sender did, so that a newer message of that sender still wins; the audit trail says who ran it again.
+    """
+    changes = tuple(_current(connection, change, stored, bench) for change in examined.conversion.changes)
+    orders_read.lock(connection, [name for change in changes for name in change.names()])
+    at = context.at.timestamp()
+    with savepoint(connection) as undo:
+        plans, audit = intake.apply(connection, changes, context)
+        findings = tuple(finding for made in plans for finding in made.findings)
+        touched = {kind: [entry.row for entry in audit or () if entry.kind == kind] for kind in ("order", "patient")}
+        after = orders_read.answers_written(connection, touched["order"], touched["patient"], at)
+        undo()
+    if audit is None:
+        return findings, False, (), 0
+    before = orders_read.answers_by_step(connection, list(after))
+    _, audit = intake.apply(connection, changes, context)
+    for entry in audit or ():
+        intake.add_audit(connection, entry, context, message=stored.row, replayed_by=bench.actor)
+    if keep and not stored.accepted:
+        messages.add_note(connection, stored.row, "replayed")
+    found = [d for step, answer in after.items() if step in before for d in _compare(step, before[step], answer)]
+    fresh = [step for step in after if step not in before]
+    found += [d for step in fresh for d in _compare(step, {}, after[step])]
+    return findings, True, tuple(replace(d, step=0) if d.step in fresh else d for d in found), len(fresh)
+
+
+def _current(connection: Connection, change: Change, stored: Stored, bench: Bench) -> Change:
+    """An order without the demographics of its message, if the patient was changed after that came, before this run."""
+    if not isinstance(change, OrderChange):
+        return change
+    asked = change.patient
+    span = (stored.received_at, bench.started)
+    if not orders_read.patient_changed(connection, asked.patient_id, asked.issuer, *span):
+        return change
+    named = {keyword: value for keyword, value in asked.attributes.items() if keyword in _IDENTITY}
+    return replace(change, patient=replace(asked, attributes=named))
+
+
+def _compare(step: int, before: Document, after: Document) -> list[Difference]:
+    """Attributes that differ between two answers of a step, those of the step itself included."""
+    old, new = _flat(before), _flat(after)
+    keywords = [*old, *(keyword for keyword in new if keyword not in old)]
+    return [Difference(step, k, old.get(k), new.get(k)) for k in keywords if old.get(k) != new.get(k)]
+
+
+def _flat(answer: Document) -> Document:
+    rest = {keyword: value for keyword, value in answer.items() if keyword != "ScheduledProcedureStepSequence"}
+    return {**rest, **(answer.get("ScheduledProcedureStepSequence") or [{}])[0]}

@@ -10,7 +10,7 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.admin.problems import Problem
-from broker.worklist.mpps.deciding import Undecided
+from broker.mpps.deciding import Undecided
 
 Row = Annotated[int, InPath(ge=1, le=2**63 - 1)]
 Reason = Annotated[str, Field(min_length=3, max_length=500)]

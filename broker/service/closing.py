@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from broker import telemetry
 from broker.errors import StoreUnavailable
+from broker.mpps import comparing, overdue
 from broker.orders.core import closing, lifecycle
 from broker.orders.core.story import Context
 from broker.orders.stories import ending
@@ -28,7 +29,6 @@ from broker.store.mpps.mpps_objects import ToCompare
 from broker.store.mpps.mpps_overdue import Overdue
 from broker.store.orders import closing as store
 from broker.store.orders.closing import Candidate, Place
-from broker.worklist.mpps import comparing, overdue
 
 PAGE = 500
 ACTOR = "broker"

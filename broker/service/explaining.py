@@ -1,4 +1,4 @@
-"""Why a device shows an exam or not, for REST and commands: asks the database, and `worklist.verdict` judges."""
+"""Why a device shows an exam or not, for REST and commands: asks the database, and `worklist.explain.verdict` judges."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from broker.store.worklist import device_queries, worklist_steps
 from broker.store.worklist.device_queries import Asked
 from broker.store.worklist.worklist import search
 from broker.store.worklist.worklist_steps import StepRow
-from broker.worklist import recall, verdict
-from broker.worklist.attributes import START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
-from broker.worklist.match import items, matches, values
-from broker.worklist.plan import plan
-from broker.worklist.query import Query
-from broker.worklist.timezone import in_offset
-from broker.worklist.verdict import Asking, Caller, Ground, Step, Verdict
+from broker.worklist.explain import recall, verdict
+from broker.worklist.explain.verdict import Asking, Caller, Ground, Step, Verdict
+from broker.worklist.query.attributes import START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
+from broker.worklist.query.match import items, matches, values
+from broker.worklist.query.plan import plan
+from broker.worklist.query.query import Query
+from broker.worklist.query.timezone import in_offset
 
 ORDERS, STEPS = 20, 50  # explained at once
 CANDIDATES = 20_000  # of a search, looked through for the place of a step

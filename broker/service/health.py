@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from broker import __version__
 from broker.admin.views import Health, ListenerView, NodeView, Overview
 from broker.errors import BrokerError
+from broker.mpps import notification
 from broker.orders.telling import notices
 from broker.routing.reception import lane_of
 from broker.routing.rules import RuleSet
@@ -19,7 +20,6 @@ from broker.site.directory import Directory
 from broker.site.nodes import MPPS, Node
 from broker.store.db.database import Database
 from broker.store.overview import LaneState
-from broker.worklist.mpps import notification
 
 if TYPE_CHECKING:
     from broker.service.imaging import Imaging

@@ -14,6 +14,7 @@ from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
 from broker.dicom.wire.limits import Limits as DicomLimits
 from broker.errors import ConfigurationError
+from broker.mpps.scp import PerformedStepService
 from broker.routing.reception import Reception
 from broker.routing.rules import RuleSet
 from broker.routing.scp import StorageService
@@ -25,9 +26,8 @@ from broker.store.db.database import Database
 from broker.store.images.spool import Spool
 from broker.store.worklist.outage import WorklistCopy
 from broker.tls import TlsContexts
-from broker.worklist.memory import QueryMemory
-from broker.worklist.mpps.scp import PerformedStepService
-from broker.worklist.negotiation import negotiate
+from broker.worklist.explain.memory import QueryMemory
+from broker.worklist.query.negotiation import negotiate
 from broker.worklist.scp import WorklistService
 
 COPY = "worklist-copy.db"  # in the data directory

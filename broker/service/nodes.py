@@ -21,7 +21,7 @@ from broker.store.db.database import Database
 from broker.store.knocks import Knock
 from broker.store.worklist import device_queries
 from broker.store.worklist.device_queries import Asked
-from broker.worklist import recall
+from broker.worklist.explain import recall
 
 MPPS = "1.2.840.10008.3.1.2.3.3"
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from broker.admin.mpps import ItemView, MppsDetail, MppsView, ProposalView
+from broker.mpps import deciding
 from broker.orders.core.story import Context
 from broker.routing.reception import lane_of
 from broker.settings import Settings
@@ -16,7 +17,6 @@ from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.mpps import mpps
 from broker.store.orders import matching
-from broker.worklist.mpps import deciding
 
 
 class PerformedStepDesk:

@@ -13,12 +13,12 @@ from broker import telemetry
 from broker.admin.sources import SourceReport
 from broker.dicom.association.user import Remote
 from broker.errors import Unavailable
-from broker.service.source_import import Account, SourceImport
 from broker.settings import Settings
 from broker.site.nodes import Node
 from broker.site.source import DEFAULT
 from broker.store.db.database import Database
 from broker.store.orders import sourced
+from broker.worklist.source.source_import import Account, SourceImport
 
 LONGEST_PAUSE = 3600.0  # seconds between two tries of a server that fails
 BY_HAND = 100.0  # seconds; whoever waits for the answer waits no longer

@@ -11,10 +11,10 @@ from datetime import date, datetime, timedelta, timezone
 
 from broker.site.device import DEFAULT, Device
 from broker.wildcard import Wildcard, compile_wildcard
-from broker.worklist.attributes import START_DATE, STATIONS, STEP_SEQUENCE
-from broker.worklist.names import FuzzyKey, NameKey
-from broker.worklist.query import ANY_CASE, EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View
-from broker.worklist.times import Span
+from broker.worklist.query.attributes import START_DATE, STATIONS, STEP_SEQUENCE
+from broker.worklist.query.names import FuzzyKey, NameKey
+from broker.worklist.query.query import ANY_CASE, EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View
+from broker.worklist.query.times import Span
 
 
 def adapt(query: Query, device: Device, calling_ae: str, now: datetime) -> Query:

@@ -16,17 +16,17 @@ from broker.site.device import DEFAULT, Device
 from broker.store.db.database import Database
 from broker.store.worklist.outage import WorklistCopy
 from broker.store.worklist.worklist import Criteria, Found, search
-from broker.worklist.answer import AnswerEncoder
-from broker.worklist.cache import AnswerCache, Asked, Key, Known
+from broker.worklist.answer.answer import AnswerEncoder
+from broker.worklist.answer.cache import AnswerCache, Asked, Key, Known
 from broker.worklist.device import adapt
-from broker.worklist.identifier import MAX_BYTES, decode_identifier
-from broker.worklist.match import matches
-from broker.worklist.memory import Outcome, QueryMemory
-from broker.worklist.negotiation import Agreed, agreed
-from broker.worklist.plan import plan
-from broker.worklist.query import Query, parse
-from broker.worklist.refusal import BadKey
-from broker.worklist.timezone import differs, in_offset
+from broker.worklist.explain.memory import Outcome, QueryMemory
+from broker.worklist.query.identifier import MAX_BYTES, decode_identifier
+from broker.worklist.query.match import matches
+from broker.worklist.query.negotiation import Agreed, agreed
+from broker.worklist.query.plan import plan
+from broker.worklist.query.query import Query, parse
+from broker.worklist.query.refusal import BadKey
+from broker.worklist.query.timezone import differs, in_offset
 
 if TYPE_CHECKING:
     from broker.dicom.dimse.request import Request

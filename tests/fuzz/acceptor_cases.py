@@ -20,9 +20,9 @@ from broker.dicom.wire.negotiation import AssociationRequest
 from broker.dicom.wire.wire import Wire
 from broker.errors import BadContent
 from broker.routing.header import facts, identity
-from broker.worklist.answer import AnswerEncoder
-from broker.worklist.identifier import decode_identifier
-from broker.worklist.query import parse
+from broker.worklist.answer.answer import AnswerEncoder
+from broker.worklist.query.identifier import decode_identifier
+from broker.worklist.query.query import parse
 from fuzz import commands, reference
 from fuzz.conversations import ABORT, AC, DATA, MR, RELEASE_RP, RELEASE_RQ, RJ, VERIFICATION, Case
 from fuzz.dataset_cases import FIELDS, TAGS

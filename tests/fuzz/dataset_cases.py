@@ -17,16 +17,16 @@ from support.worklist import document
 from broker.dicom.dataset.elements import scan
 from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent
+from broker.mpps import checks, dataset
+from broker.mpps import performed as steps
+from broker.mpps.attributes import ITEMS, MPPS
 from broker.orders.stories import match
 from broker.routing.header import BASE_FIELDS, facts, identity, tags_of
-from broker.worklist.answer import AnswerEncoder
-from broker.worklist.identifier import decode_identifier
-from broker.worklist.match import matches
-from broker.worklist.mpps import checks, dataset
-from broker.worklist.mpps import performed as steps
-from broker.worklist.mpps.attributes import ITEMS, MPPS
-from broker.worklist.plan import plan
-from broker.worklist.query import Query, parse
+from broker.worklist.answer.answer import AnswerEncoder
+from broker.worklist.query.identifier import decode_identifier
+from broker.worklist.query.match import matches
+from broker.worklist.query.plan import plan
+from broker.worklist.query.query import Query, parse
 from fuzz.datasets import CT, Sample, performed, query, sample
 from fuzz.reference import well_formed
 

@@ -15,6 +15,7 @@ from support.intake import AT, audit, log, steps, take
 from support.mpps import add_mpps
 from support.site import order
 
+from broker.mpps import overdue
 from broker.orders.core.story import Context
 from broker.orders.core.values import EntityId, OrderKeys
 from broker.orders.inbound.results import ResultChange
@@ -23,7 +24,6 @@ from broker.store.db.database import Database
 from broker.store.mpps import mpps_objects, mpps_overdue, mpps_passing
 from broker.store.orders import closing as store
 from broker.store.schema import tables
-from broker.worklist.mpps import overdue
 
 IMAGES = {"by": ["images"], "images_quiet": 900, "images_minimum": 2}
 

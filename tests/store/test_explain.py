@@ -29,11 +29,11 @@ from broker.store.orders import orders_find
 from broker.store.schema import tables
 from broker.store.worklist import device_queries, worklist_steps
 from broker.store.worklist.worklist import search
-from broker.worklist import explain, recall
 from broker.worklist.device import adapt
-from broker.worklist.match import matches
-from broker.worklist.memory import Outcome, QueryMemory, keep
-from broker.worklist.plan import plan
+from broker.worklist.explain import explain, recall
+from broker.worklist.explain.memory import Outcome, QueryMemory, keep
+from broker.worklist.query.match import matches
+from broker.worklist.query.plan import plan
 
 SECRET = b"a secret of the tests"
 STATUS = "ScheduledProcedureStepStatus"

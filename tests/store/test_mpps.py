@@ -23,6 +23,9 @@ from support.site import order
 from support.worklist import IMPLICIT
 
 from broker.dicom.dimse.message import Peer
+from broker.mpps import checks, deciding, overdue, recording
+from broker.mpps.checks import Answer
+from broker.mpps.dataset import decode
 from broker.orders.core.story import Context
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface
@@ -39,9 +42,6 @@ from broker.store.mpps import mpps_objects
 from broker.store.mpps.mpps import Message
 from broker.store.orders.messages import Received
 from broker.store.schema import tables
-from broker.worklist.mpps import checks, deciding, overdue, recording
-from broker.worklist.mpps.checks import Answer
-from broker.worklist.mpps.dataset import decode
 
 ZONE = ZoneInfo("Europe/Zurich")
 NOW = datetime(2030, 3, 12, 11, tzinfo=ZONE)

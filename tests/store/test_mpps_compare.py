@@ -14,11 +14,11 @@ from support.closing import House
 from support.intake import audit
 from support.mpps import add_mpps
 
+from broker.mpps import comparing, deciding
 from broker.orders.core.story import Context
 from broker.store.db.database import Database
 from broker.store.mpps import mpps_objects
 from broker.store.schema import tables
-from broker.worklist.mpps import comparing, deciding
 
 SERIES = "2.999.9.1"
 

@@ -11,8 +11,8 @@ from support.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
 from support.worklist_rows import Documents, found_by, insert_documents
 
 from broker.store.db.database import Database
-from broker.worklist.match import matches
-from broker.worklist.query import Query
+from broker.worklist.query.match import matches
+from broker.worklist.query.query import Query
 
 
 def _expected(documents: Documents, asked: Query) -> list[int]:

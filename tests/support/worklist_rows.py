@@ -14,9 +14,9 @@ from broker.store.db.database import Database
 from broker.store.orders.orders import name_groups
 from broker.store.schema import tables
 from broker.store.worklist.worklist import Criteria, Found, search
-from broker.worklist.match import matches
-from broker.worklist.plan import plan
-from broker.worklist.query import Query
+from broker.worklist.query.match import matches
+from broker.worklist.query.plan import plan
+from broker.worklist.query.query import Query
 from support.worklist import DATE, SPS, STATION, TIME
 
 Documents = Sequence[dict[str, Any]]

@@ -19,8 +19,8 @@ from broker.cli.imports import dump, sheet
 from broker.cli.imports.items import Item
 from broker.errors import BadContent
 from broker.orders.documents import document
-from broker.worklist.dataset import order as order_of
-from broker.worklist.identifier import Element
+from broker.worklist.query.identifier import Element
+from broker.worklist.source.dataset import order as order_of
 
 HEAD = "accession;patient_id;name;Modality;station;date;time;description"
 

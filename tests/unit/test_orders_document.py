@@ -16,7 +16,7 @@ from broker.orders.core.values import EntityId, OrderChange
 from broker.orders.documents import document, schema, validity
 from broker.orders.documents.document import FIELDS
 from broker.orders.profile import profile
-from broker.worklist.attributes import STATUS, STEP_SEQUENCE, WORKLIST
+from broker.worklist.query.attributes import STATUS, STEP_SEQUENCE, WORKLIST
 
 MODALITIES = profile.built_in().modalities
 

@@ -12,7 +12,7 @@ from broker.orders.core import attributes
 from broker.site import device
 from broker.site.device import CUTTABLE, Device
 from broker.site.nodes import parse_nodes
-from broker.worklist.charset import lookup
+from broker.worklist.query.charset import lookup
 
 
 def profile(**values: Any) -> Device:

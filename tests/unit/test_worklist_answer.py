@@ -8,9 +8,9 @@ import pytest
 from pydicom.dataset import Dataset
 from support.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, document, query, read
 
-from broker.worklist.answer import AnswerEncoder
-from broker.worklist.charset import lookup
-from broker.worklist.transliterate import name_to_ascii, to_ascii
+from broker.worklist.answer.answer import AnswerEncoder
+from broker.worklist.query.charset import lookup
+from broker.worklist.query.transliterate import name_to_ascii, to_ascii
 
 
 def _answer(

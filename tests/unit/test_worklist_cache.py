@@ -12,9 +12,9 @@ from support.worklist import IMPLICIT, SPS, document, query, read
 from unit.test_worklist_scp import _Database, _Request, _steps
 
 from broker.store.worklist.worklist import Criteria, Found
-from broker.worklist import cache
-from broker.worklist.answer import AnswerEncoder
-from broker.worklist.cache import AnswerCache, Asked
+from broker.worklist.answer import cache
+from broker.worklist.answer.answer import AnswerEncoder
+from broker.worklist.answer.cache import AnswerCache, Asked
 from broker.worklist.scp import WorklistService
 
 KEYS = {"AccessionNumber": "", SPS: [{"Modality": "CT"}]}

@@ -12,9 +12,9 @@ from support.worklist import DATE, SPS, STATION, TIME, document, query
 from broker.orders.core.answer import HELD
 from broker.site.device import Device
 from broker.store.knocks import Knock
-from broker.worklist import recall, verdict
-from broker.worklist.negotiation import BASELINE, Agreed
-from broker.worklist.verdict import Asking, Caller, Ground, Step, Verdict
+from broker.worklist.explain import recall, verdict
+from broker.worklist.explain.verdict import Asking, Caller, Ground, Step, Verdict
+from broker.worklist.query.negotiation import BASELINE, Agreed
 
 SECRET = b"a secret of the tests"
 NOW = datetime(2026, 3, 12, 9, 0, tzinfo=UTC)

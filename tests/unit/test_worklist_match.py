@@ -14,8 +14,8 @@ from support.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
 
 from broker.errors import BadContent
 from broker.wildcard import compile_wildcard
-from broker.worklist.match import matches
-from broker.worklist.negotiation import Agreed
+from broker.worklist.query.match import matches
+from broker.worklist.query.negotiation import Agreed
 
 
 def _step(**values: Any) -> dict[str, Any]:

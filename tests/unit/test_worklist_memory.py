@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from support.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
 
 from broker.wildcard import compile_wildcard
-from broker.worklist import recall
-from broker.worklist.match import matches
-from broker.worklist.memory import KEEP, TOGETHER, Outcome, QueryMemory, merged
+from broker.worklist.explain import recall
+from broker.worklist.explain.memory import KEEP, TOGETHER, Outcome, QueryMemory, merged
+from broker.worklist.query.match import matches
 
 SECRET = b"a secret of the tests"
 

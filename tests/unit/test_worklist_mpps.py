@@ -11,15 +11,15 @@ from support.performed import REASON, SERIES, STATUS, bytes_of, creation, final,
 from support.worklist import EXPLICIT, IMPLICIT, encoded, read
 
 from broker.errors import BadContent
+from broker.mpps import performed
+from broker.mpps.attributes import MPPS, TAGS
+from broker.mpps.checks import Answer, changed, created
+from broker.mpps.dataset import MAX_ELEMENTS, decode, encode
 from broker.orders.core import lifecycle
 from broker.orders.core.values import EntityId, Patient, PatientChange
 from broker.orders.stories import match
 from broker.orders.stories.match import Keys, Match
 from broker.store.orders.matching import Candidate
-from broker.worklist.mpps import performed
-from broker.worklist.mpps.attributes import MPPS, TAGS
-from broker.worklist.mpps.checks import Answer, changed, created
-from broker.worklist.mpps.dataset import MAX_ELEMENTS, decode, encode
 
 ITEM_ID, STUDY, ACCESSION, PATIENT_NAME = 0x00400009, 0x0020000D, 0x00080050, 0x00100010
 LENIENT, STRICT = False, True

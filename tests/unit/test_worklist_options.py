@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from support.worklist import DATE, IMPLICIT, SPS, TIME, document, encoded, read
 
 from broker.errors import BadContent
-from broker.worklist.answer import AnswerEncoder
-from broker.worklist.identifier import decode_identifier
-from broker.worklist.match import matches
-from broker.worklist.negotiation import BASELINE, Agreed, agreed, negotiate
-from broker.worklist.plan import plan
-from broker.worklist.query import Query, parse
-from broker.worklist.refusal import BadKey
-from broker.worklist.timezone import in_offset, offset_text
+from broker.worklist.answer.answer import AnswerEncoder
+from broker.worklist.query.identifier import decode_identifier
+from broker.worklist.query.match import matches
+from broker.worklist.query.negotiation import BASELINE, Agreed, agreed, negotiate
+from broker.worklist.query.plan import plan
+from broker.worklist.query.query import Query, parse
+from broker.worklist.query.refusal import BadKey
+from broker.worklist.query.timezone import in_offset, offset_text
 
 ZURICH = ZoneInfo("Europe/Zurich")
 ALL = Agreed(fuzzy_names=True, timezone=True, empty_values=True, multiple_values=True)

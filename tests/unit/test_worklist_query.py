@@ -9,9 +9,9 @@ import pytest
 from support.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, TIME, encoded, query
 
 from broker.errors import BadContent
-from broker.worklist.identifier import MAX_BYTES, decode_identifier
-from broker.worklist.plan import plan
-from broker.worklist.query import StartKey, parse
+from broker.worklist.query.identifier import MAX_BYTES, decode_identifier
+from broker.worklist.query.plan import plan
+from broker.worklist.query.query import StartKey, parse
 
 
 def _element(tag: int, value: bytes) -> bytes:

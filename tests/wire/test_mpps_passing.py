@@ -16,6 +16,8 @@ from support.tools import free_port
 from support.worklist import read
 
 from broker.delivery.mpps.lane import MppsDelivery
+from broker.mpps import notification
+from broker.mpps.notification import Event
 from broker.queue import holds
 from broker.queue import lane as module
 from broker.queue.lane import Dispatcher
@@ -24,8 +26,6 @@ from broker.site.nodes import Node, parse_nodes
 from broker.site.remotes import Remotes
 from broker.store.db.database import Database
 from broker.store.schema import tables
-from broker.worklist.mpps import notification
-from broker.worklist.mpps.notification import Event
 
 QUICK = RetryPolicy(first=0.02, last=0.05, give_up=1000)
 FINAL = (0x0110, 0xA710)

@@ -1,4 +1,4 @@
-"""Worklist files (`.wl`): the data set in them. What an order is made of it, `worklist.dataset` says."""
+"""Worklist files (`.wl`): the data set in them. What an order is made of it, `worklist.source.dataset` says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydicom.filewriter import write_dataset
 from broker.dicom import uids
 from broker.dicom.dataset import part10
 from broker.errors import BadContent
-from broker.worklist.identifier import IMPLICIT_VR_LITTLE_ENDIAN, MAX_BYTES, Element, decode_identifier
+from broker.worklist.query.identifier import IMPLICIT_VR_LITTLE_ENDIAN, MAX_BYTES, Element, decode_identifier
 
 MAX_FILE = MAX_BYTES + part10.FIRST
 

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 
 from broker.errors import BadContent
-from broker.worklist.attributes import SPECIFIC_CHARACTER_SET
-from broker.worklist.charset import DEFAULT, LATIN_1, Charset, lookup
-from broker.worklist.identifier import MAX_DEPTH, MAX_ELEMENTS, Element
+from broker.worklist.query.attributes import SPECIFIC_CHARACTER_SET
+from broker.worklist.query.charset import DEFAULT, LATIN_1, Charset, lookup
+from broker.worklist.query.identifier import MAX_DEPTH, MAX_ELEMENTS, Element
 
 _LINE = re.compile(rb"\s*\(\s*([0-9a-fA-F]{4})\s*,\s*([0-9a-fA-F]{4})\s*\)\s*([A-Za-z?-]{0,2})(.*)", re.DOTALL)
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD

@@ -22,7 +22,7 @@ from broker.orders.stories.placing import OrderRefused, Placed
 from broker.service.control import user_name
 from broker.service.orders import OrderDesk
 from broker.settings import Settings
-from broker.worklist.dataset import order
+from broker.worklist.source.dataset import order
 
 CHUNK = 200  # orders asked for at once
 CHUNK_BYTES = 512 * 1024

@@ -8,7 +8,7 @@ from broker.store.schema.base import BIG, Base
 
 
 class DeviceQuery(Base, table=True):
-    """The last worklist queries of a device, without patient data (`worklist.memory`): one row per device."""
+    """The last worklist queries of a device, without patient data (`worklist.explain.memory`): one row per device."""
 
     __tablename__ = "device_query"
     calling_ae: str = Field(primary_key=True)

@@ -15,12 +15,19 @@ from broker.errors import BadContent
 from broker.orders.core.values import Document, OrderChange
 from broker.orders.documents import document
 from broker.site.source import Source
-from broker.worklist.answer import AnswerEncoder
-from broker.worklist.attributes import SPECIFIC_CHARACTER_SET, START_DATE, STATIONS, STEP_SEQUENCE, WORKLIST, Attribute
-from broker.worklist.dataset import order
-from broker.worklist.identifier import IMPLICIT_VR_LITTLE_ENDIAN, decode_identifier
-from broker.worklist.query import Query
-from broker.worklist.wanted import Wanted
+from broker.worklist.answer.answer import AnswerEncoder
+from broker.worklist.query.attributes import (
+    SPECIFIC_CHARACTER_SET,
+    START_DATE,
+    STATIONS,
+    STEP_SEQUENCE,
+    WORKLIST,
+    Attribute,
+)
+from broker.worklist.query.identifier import IMPLICIT_VR_LITTLE_ENDIAN, decode_identifier
+from broker.worklist.query.query import Query
+from broker.worklist.query.wanted import Wanted
+from broker.worklist.source.dataset import order
 
 UNUSABLE = frozenset({"item-too-large", "item-unusable", "no-key"})  # codes of items that were read
 MAX_ITEM = 128 * 1024  # bytes of an item as an order document

@@ -9,6 +9,9 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.mpps.attributes import ITEMS, SERIES
+from broker.mpps.performed import objects
+from broker.mpps.recording import locked
 from broker.orders.core.story import Context
 from broker.orders.core.values import Document
 from broker.store.mpps import mpps as store
@@ -16,9 +19,6 @@ from broker.store.mpps import mpps_objects
 from broker.store.mpps.mpps import COMPLETED, Performed
 from broker.store.mpps.mpps_objects import MISSING, Counts
 from broker.store.orders import orders
-from broker.worklist.mpps.attributes import ITEMS, SERIES
-from broker.worklist.mpps.performed import objects
-from broker.worklist.mpps.recording import locked
 
 MORE = "images-more"  # finding: its series have objects that it does not list
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.worklist.attributes import Attribute
+from broker.worklist.query.attributes import Attribute
 
 _ALWAYS = {"1", "2"}  # return types that stand in an answer even without a value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from broker.worklist.refusal import BadKey
+from broker.worklist.query.refusal import BadKey
 
 _LAST = "235959999999"
 

@@ -9,6 +9,11 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from broker.errors import BrokerError
+from broker.mpps import notification
+from broker.mpps.attributes import STATUS
+from broker.mpps.checks import FINAL
+from broker.mpps.notification import Event
+from broker.mpps.recording import advanced, keep_back, locked, told
 from broker.orders.core.story import Context
 from broker.orders.core.values import Document
 from broker.orders.stories import match, performing
@@ -16,11 +21,6 @@ from broker.site.nodes import Node
 from broker.store.mpps import mpps as store
 from broker.store.mpps.mpps import Performed
 from broker.store.orders import orders, orders_read
-from broker.worklist.mpps import notification
-from broker.worklist.mpps.attributes import STATUS
-from broker.worklist.mpps.checks import FINAL
-from broker.worklist.mpps.notification import Event
-from broker.worklist.mpps.recording import advanced, keep_back, locked, told
 
 
 class Undecided(BrokerError):

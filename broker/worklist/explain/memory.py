@@ -1,4 +1,4 @@
-"""The last queries of each device, without patient data: `worklist.explain` runs them again.
+"""The last queries of each device, without patient data: `worklist.explain.explain` runs them again.
 
 Values of `recall.PLAIN` keys are kept; of all others only that there was one, and a keyed hash of it where it is exact,
 so that it can be told whether it fits a step. Written behind: a query costs the door one append.
@@ -19,8 +19,8 @@ from broker.store.db.database import Database
 from broker.store.orders import orders_read
 from broker.store.worklist import device_queries
 from broker.store.worklist.device_queries import Asked
-from broker.worklist import recall
-from broker.worklist.query import Query
+from broker.worklist.explain import recall
+from broker.worklist.query.query import Query
 
 KEEP = 20  # queries of a device
 ROOM = 1 << 20  # bytes of identifiers whose queries wait as they were understood, many times their size

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from broker.worklist.attributes import SPECIFIC_CHARACTER_SET, STEP_SEQUENCE, TIMEZONE
-from broker.worklist.charset import DEFAULT, Charset, lookup
-from broker.worklist.cut import cut
-from broker.worklist.identifier import IMPLICIT_VR_LITTLE_ENDIAN, LONG_VRS
-from broker.worklist.query import Query
-from broker.worklist.timezone import offset_text
-from broker.worklist.transliterate import name_to_ascii, to_ascii
-from broker.worklist.wanted import Wanted
+from broker.worklist.answer.cut import cut
+from broker.worklist.query.attributes import SPECIFIC_CHARACTER_SET, STEP_SEQUENCE, TIMEZONE
+from broker.worklist.query.charset import DEFAULT, Charset, lookup
+from broker.worklist.query.identifier import IMPLICIT_VR_LITTLE_ENDIAN, LONG_VRS
+from broker.worklist.query.query import Query
+from broker.worklist.query.timezone import offset_text
+from broker.worklist.query.transliterate import name_to_ascii, to_ascii
+from broker.worklist.query.wanted import Wanted
 
 _TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _ONE_ITEM = frozenset({STEP_SEQUENCE, "RequestedProcedureCodeSequence"})  # PS3.4 table K.6-1, remarks

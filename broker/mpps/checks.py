@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from broker.dicom.dimse import status as st
+from broker.mpps.attributes import END, FORGIVEN, ITEMS, MPPS, SERIES, STATUS, TAGS, Attribute
+from broker.mpps.dataset import DataSet
 from broker.orders.core.values import Document
 from broker.store.mpps.mpps import COMPLETED, DISCONTINUED, IN_PROGRESS
-from broker.worklist.mpps.attributes import END, FORGIVEN, ITEMS, MPPS, SERIES, STATUS, TAGS, Attribute
-from broker.worklist.mpps.dataset import DataSet
 
 FINAL = (COMPLETED, DISCONTINUED)
 MAX_ITEMS = 64  # scheduled steps of one performed step

@@ -14,6 +14,11 @@ from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
 from broker.errors import BadContent, Unavailable
+from broker.mpps import recording
+from broker.mpps.attributes import MPPS
+from broker.mpps.checks import Answer, created
+from broker.mpps.dataset import MAX_BYTES, decode, encode
+from broker.mpps.recording import Outcome
 from broker.orders.core.story import Context
 from broker.site import nodes
 from broker.site.device import DEFAULT, Device
@@ -22,13 +27,8 @@ from broker.store.db.database import Database
 from broker.store.mpps import mpps as store
 from broker.store.mpps.mpps import CREATE, SET, Message
 from broker.threads import Threads
-from broker.worklist.attributes import SPECIFIC_CHARACTER_SET
-from broker.worklist.identifier import encoding
-from broker.worklist.mpps import recording
-from broker.worklist.mpps.attributes import MPPS
-from broker.worklist.mpps.checks import Answer, created
-from broker.worklist.mpps.dataset import MAX_BYTES, decode, encode
-from broker.worklist.mpps.recording import Outcome
+from broker.worklist.query.attributes import SPECIFIC_CHARACTER_SET
+from broker.worklist.query.identifier import encoding
 
 THREADS = 8
 _LOUD = {"duplicate", "duplicate-of-other-ae", "orphan"}  # findings that are worth a warning

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from broker.orders.core.names import fold
 from broker.store.worklist.worklist import Criteria, Words
-from broker.worklist.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE
-from broker.worklist.names import WIDE, NameKey
-from broker.worklist.query import Key, Query, SequenceKey, SpanKey, StartKey, TextKey
-from broker.worklist.times import Span
-from broker.worklist.timezone import widened
+from broker.worklist.query.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE
+from broker.worklist.query.names import WIDE, NameKey
+from broker.worklist.query.query import Key, Query, SequenceKey, SpanKey, StartKey, TextKey
+from broker.worklist.query.times import Span
+from broker.worklist.query.timezone import widened
 
 MAX_WORDS = 64  # more values in one key are left to the matcher
 _LONGEST = 64  # characters of a prefix; SQLite bounds patterns, and a shorter prefix is still a superset

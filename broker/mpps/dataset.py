@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from broker.mpps.attributes import ENUMERATED, MPPS, Attribute
 from broker.orders.core.values import Document
 from broker.orders.documents.validity import Invalid, checked
-from broker.worklist.answer import AnswerEncoder
-from broker.worklist.attributes import SPECIFIC_CHARACTER_SET
-from broker.worklist.charset import lookup
-from broker.worklist.identifier import Element, decode_identifier
-from broker.worklist.mpps.attributes import ENUMERATED, MPPS, Attribute
-from broker.worklist.query import Query
-from broker.worklist.wanted import Wanted
+from broker.worklist.answer.answer import AnswerEncoder
+from broker.worklist.query.attributes import SPECIFIC_CHARACTER_SET
+from broker.worklist.query.charset import lookup
+from broker.worklist.query.identifier import Element, decode_identifier
+from broker.worklist.query.query import Query
+from broker.worklist.query.wanted import Wanted
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_ELEMENTS = 120_000  # elements and items: about 39 000 images in one step

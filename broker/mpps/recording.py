@@ -8,6 +8,10 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.dicom.dimse import status as st
+from broker.mpps import notification, passing_on, performed
+from broker.mpps.attributes import ITEMS, STATUS
+from broker.mpps.checks import FINAL, FINISHED, Answer, changed
+from broker.mpps.dataset import DataSet
 from broker.orders.core.story import Context
 from broker.orders.core.values import Document
 from broker.orders.stories import match, ordering, performing
@@ -17,10 +21,6 @@ from broker.store.mpps import mpps as store
 from broker.store.mpps import mpps_objects, mpps_overdue
 from broker.store.mpps.mpps import Link, Message, Performed
 from broker.store.orders import orders, orders_read
-from broker.worklist.mpps import notification, passing_on, performed
-from broker.worklist.mpps.attributes import ITEMS, STATUS
-from broker.worklist.mpps.checks import FINAL, FINISHED, Answer, changed
-from broker.worklist.mpps.dataset import DataSet
 
 RETRY = 600.0  # seconds in which the same bytes of the same AE are a repeat
 

@@ -8,14 +8,15 @@ from datetime import datetime, tzinfo
 
 from broker.site.device import Device
 from broker.store.knocks import Knock
-from broker.worklist import charset, explain
-from broker.worklist.attributes import STATIONS, STEP_SEQUENCE
 from broker.worklist.device import adapt
-from broker.worklist.explain import Check
-from broker.worklist.match import Document, values
-from broker.worklist.query import Query, SequenceKey, TextKey
-from broker.worklist.recall import Recalled
-from broker.worklist.timezone import in_offset
+from broker.worklist.explain import explain
+from broker.worklist.explain.explain import Check
+from broker.worklist.explain.recall import Recalled
+from broker.worklist.query import charset
+from broker.worklist.query.attributes import STATIONS, STEP_SEQUENCE
+from broker.worklist.query.match import Document, values
+from broker.worklist.query.query import Query, SequenceKey, TextKey
+from broker.worklist.query.timezone import in_offset
 
 
 @dataclass(frozen=True, slots=True)

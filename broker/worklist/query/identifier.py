@@ -15,9 +15,9 @@ from functools import lru_cache
 from pydicom.datadict import dictionary_VR
 
 from broker.errors import BadContent
-from broker.worklist.attributes import SPECIFIC_CHARACTER_SET
-from broker.worklist.charset import DEFAULT, LATIN_1, Charset, lookup
-from broker.worklist.refusal import BadKey
+from broker.worklist.query.attributes import SPECIFIC_CHARACTER_SET
+from broker.worklist.query.charset import DEFAULT, LATIN_1, Charset, lookup
+from broker.worklist.query.refusal import BadKey
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 8

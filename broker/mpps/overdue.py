@@ -11,6 +11,10 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.mpps import notification
+from broker.mpps.attributes import STATUS
+from broker.mpps.notification import Event
+from broker.mpps.recording import advanced, locked, told
 from broker.orders.core import lifecycle
 from broker.orders.core.story import Context
 from broker.site.nodes import Node
@@ -18,10 +22,6 @@ from broker.store.mpps import mpps as store
 from broker.store.mpps import mpps_overdue as overdue
 from broker.store.mpps.mpps import DISCONTINUED, IN_PROGRESS, Performed
 from broker.store.orders import closing, orders, orders_read
-from broker.worklist.mpps import notification
-from broker.worklist.mpps.attributes import STATUS
-from broker.worklist.mpps.notification import Event
-from broker.worklist.mpps.recording import advanced, locked, told
 
 CAUSE = "mpps-overdue"
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.orders.core.answer import HELD
-from broker.worklist.attributes import LABEL, START_DATE, START_TIME, STATUS, STEP_SEQUENCE
-from broker.worklist.names import FuzzyKey, NameKey, fuzzy_fits, name_fits
-from broker.worklist.query import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View, normalise
-from broker.worklist.times import stored_date, stored_time
+from broker.worklist.query.attributes import LABEL, START_DATE, START_TIME, STATUS, STEP_SEQUENCE
+from broker.worklist.query.names import FuzzyKey, NameKey, fuzzy_fits, name_fits
+from broker.worklist.query.query import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View, normalise
+from broker.worklist.query.times import stored_date, stored_time
 
 Document = Mapping[str, Any]
 NOTHING = " \0^="  # a value of nothing else is empty
@@ -21,7 +21,7 @@ NOTHING = " \0^="  # a value of nothing else is empty
 def matches(document: Document, query: Query) -> bool:
     """True when the step is visible to the query and all its keys match: none that is held or to be scheduled.
 
-    `worklist.explain` names these conditions one by one.
+    `worklist.explain.explain` names these conditions one by one.
     """
     return (
         not query.view.empty

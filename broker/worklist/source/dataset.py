@@ -11,8 +11,8 @@ from pydicom.datadict import keyword_for_tag
 from broker.orders.core.values import Document
 from broker.orders.documents.document import FIELDS, STATUS
 from broker.orders.documents.validity import Field
-from broker.worklist.attributes import SPECIFIC_CHARACTER_SET, STEP_SEQUENCE
-from broker.worklist.identifier import Element
+from broker.worklist.query.attributes import SPECIFIC_CHARACTER_SET, STEP_SEQUENCE
+from broker.worklist.query.identifier import Element
 
 _LINES = frozenset({"LT", "ST", "UT"})  # VRs of one value, in which a backslash is one
 _SECTIONS = {keyword: name for name, fields in FIELDS.items() for keyword in fields}

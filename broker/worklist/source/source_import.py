@@ -29,8 +29,8 @@ from broker.site.source import DEFAULT, Source
 from broker.store.db.database import Database
 from broker.store.orders import sourced
 from broker.store.orders.sourced import Sourced
-from broker.worklist import asking
-from broker.worklist.asking import Offer, Window
+from broker.worklist.source import asking
+from broker.worklist.source.asking import Offer, Window
 
 CHUNK = 200  # items adopted at once
 MISSES = 2  # complete imports without an item until it is withdrawn

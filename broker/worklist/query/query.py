@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
-from broker.worklist.attributes import (
+from broker.worklist.query.attributes import (
     IGNORED,
     START_DATE,
     START_TIME,
@@ -21,14 +21,14 @@ from broker.worklist.attributes import (
     WORKLIST,
     Attribute,
 )
-from broker.worklist.charset import lookup
-from broker.worklist.identifier import Element, Identifier
-from broker.worklist.names import FuzzyKey, NameKey, fold_name, name_pattern, name_words
-from broker.worklist.negotiation import BASELINE, Agreed
-from broker.worklist.refusal import BadKey
-from broker.worklist.times import Span, date_span, time_span
-from broker.worklist.timezone import offset_minutes
-from broker.worklist.wanted import Wanted, everything
+from broker.worklist.query.charset import lookup
+from broker.worklist.query.identifier import Element, Identifier
+from broker.worklist.query.names import FuzzyKey, NameKey, fold_name, name_pattern, name_words
+from broker.worklist.query.negotiation import BASELINE, Agreed
+from broker.worklist.query.refusal import BadKey
+from broker.worklist.query.times import Span, date_span, time_span
+from broker.worklist.query.timezone import offset_minutes
+from broker.worklist.query.wanted import Wanted, everything
 
 MAX_CHOICES = 64  # patterns, names or ranges in one key; lists of plain values are not limited
 _WILD = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
+from broker.mpps.attributes import IMAGES, REASON, SERIES, STATUS
 from broker.orders.core import lifecycle
 from broker.orders.core.values import Document
 from broker.store.mpps.mpps import COMPLETED, IN_PROGRESS
 from broker.store.mpps.mpps_objects import WRONG_ENTRY
-from broker.worklist.mpps.attributes import IMAGES, REASON, SERIES, STATUS
 
 INCORRECT_ENTRY = "110514"  # incorrect worklist entry selected
 # reasons of discontinuation (CID 9300) that leave the examination to be done, and those that call it off

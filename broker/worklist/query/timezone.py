@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
-from broker.worklist.attributes import START_DATE, START_TIME, STEP_SEQUENCE, TIMEZONE
-from broker.worklist.refusal import BadKey
+from broker.worklist.query.attributes import START_DATE, START_TIME, STEP_SEQUENCE, TIMEZONE
+from broker.worklist.query.refusal import BadKey
 
 _OFFSET = re.compile(r"([+-])(\d\d)(\d\d)")
 _FARTHEST = timedelta(hours=27)  # between two offsets of the world, and an hour of summer time

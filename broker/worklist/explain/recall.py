@@ -10,11 +10,21 @@ from heapq import nsmallest
 from typing import Any
 
 from broker.wildcard import Wildcard, compile_wildcard
-from broker.worklist.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
-from broker.worklist.match import NOTHING, Document, items, values
-from broker.worklist.names import FuzzyKey, NameKey, fold_name
-from broker.worklist.query import ANY_CASE, EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
-from broker.worklist.times import Span, stored_date, stored_time
+from broker.worklist.query.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
+from broker.worklist.query.match import NOTHING, Document, items, values
+from broker.worklist.query.names import FuzzyKey, NameKey, fold_name
+from broker.worklist.query.query import (
+    ANY_CASE,
+    EmptyKey,
+    Key,
+    Query,
+    SequenceKey,
+    SpanKey,
+    StartKey,
+    TextKey,
+    normalise,
+)
+from broker.worklist.query.times import Span, stored_date, stored_time
 
 PLAIN = frozenset(
     {

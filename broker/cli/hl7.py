@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from broker.cli.desk import ask, mistakes, settings_of
+from broker.cli.asking.desk import ask, mistakes, settings_of
 from broker.cli.mapping import Config
 from broker.errors import ConfigurationError
 
@@ -35,7 +35,7 @@ def try_message(
 
     Nothing is stored, and nothing that is stored is looked at but the mappings in force.
     """
-    from broker.cli.hl7_view import show_test
+    from broker.cli.views.hl7_view import show_test
     from broker.orders import mappings
     from broker.orders.trying import preview
     from broker.orders.trying.explanation import explain
@@ -68,11 +68,11 @@ def send(
     tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
 ) -> None:  # fmt: skip
     """Send messages over MLLP and show each acknowledgement. Exit code 1 if one of them is not positive."""
-    from broker.cli.hl7_view import show_answer
+    from broker.cli.views.hl7_view import show_answer
     from broker.errors import PeerFault
-    from broker.service.hl7_send import Receiver
-    from broker.service.hl7_send import send as deliver
     from broker.service.loop import loop_factory
+    from broker.tools.hl7_send import Receiver
+    from broker.tools.hl7_send import send as deliver
 
     with mistakes():
         match = _ADDRESS.fullmatch(to)
@@ -109,7 +109,7 @@ def replay(
 ) -> None:
     """Run stored messages again and show how the worklist would differ; with --write it does."""
     from broker.admin.mappings import ReplayBody
-    from broker.cli.hl7_view import show_replay
+    from broker.cli.views.hl7_view import show_replay
 
     with mistakes():
         settings = settings_of(config)

@@ -193,6 +193,6 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the broker running afterwards (Ctrl-C ends it).")] = False,
 ) -> None:
     """Run orders through RIS, broker, modality and PACS in a temporary directory and account for every image."""
-    from broker.cli.demo import run
+    from broker.cli.demo.demo import run
 
     sys.exit(run(orders=orders, keep=keep))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from broker.cli.desk import ask, mistakes, settings_of, wall_clock
+from broker.cli.asking.desk import ask, mistakes, settings_of, wall_clock
 
 app = typer.Typer(no_args_is_help=True, help="Mappings of HL7 messages to the worklist.")
 Config = Annotated[

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from broker import telemetry
-from broker.cli import target
+from broker.cli.asking import target
 from broker.dicom.dimse import words
 from broker.errors import PeerFault
 from broker.service.loop import loop_factory
@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 def echo(name: str, *, config: Path | None, calling: str | None, timeout: float, count: int) -> int:
     """Exit code of `broker echo`: 0 if the node answers every time. Raises ConfigurationError."""
-    from broker.service.echo import echo as ask
+    from broker.tools.echo import echo as ask
 
     peer = target.find(name, config, calling, timeout)
     telemetry.configure("warning", "console", False)
@@ -40,10 +40,10 @@ def send(
     as_json: bool,
 ) -> int:  # fmt: skip
     """Exit code of `broker send`: 0 if there were DICOM files and all arrived. Raises ConfigurationError."""
-    from broker.cli.send_view import SendView, summary
-    from broker.service.account import Account
-    from broker.service.files import find
-    from broker.service.send import send as deliver
+    from broker.cli.views.send_view import SendView, summary
+    from broker.tools.account import Account
+    from broker.tools.files import find
+    from broker.tools.send import send as deliver
 
     peer = target.find(name, config, calling, timeout)
     telemetry.configure("warning", "console", False)

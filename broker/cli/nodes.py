@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from broker.cli.desk import Refusal, mistakes, settings_of, wall_clock
+from broker.cli.asking.desk import Refusal, mistakes, settings_of, wall_clock
 
 app = typer.Typer(no_args_is_help=True, help="Nodes: who is known, and who knocks.")
 Config = Annotated[
@@ -19,7 +19,7 @@ Config = Annotated[
 
 
 def _ask(config: Path | None, method: str, path: str = "", body: dict[str, Any] | None = None) -> Any:
-    from broker.cli import control
+    from broker.cli.asking import control
 
     answer = control.call(settings_of(config), method, f"/api/v1/nodes{path}", body)
     if answer is None:

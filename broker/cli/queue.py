@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from broker.cli.desk import Refusal, mistakes, settings_of, wall_clock
+from broker.cli.asking.desk import Refusal, mistakes, settings_of, wall_clock
 
 app = typer.Typer(no_args_is_help=True, help="Work of the queue that waits for a person.")
 Config = Annotated[
@@ -18,7 +18,7 @@ Job = Annotated[int, typer.Argument(help="A number that `broker queue held` show
 
 
 def _ask(config: Path | None, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    from broker.cli import control
+    from broker.cli.asking import control
 
     answer = control.call(settings_of(config), method, f"/api/v1/holds{path}", body)
     if answer is None:

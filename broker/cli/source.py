@@ -11,7 +11,7 @@ import typer
 
 from broker import telemetry
 from broker.admin.sources import SourceReport
-from broker.cli import control
+from broker.cli.asking import control
 from broker.errors import BrokerError, ConfigurationError, PeerFault
 from broker.service.loop import loop_factory
 from broker.service.site import compile_site, in_force

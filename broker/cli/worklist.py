@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from broker.cli.desk import Refusal, mistakes, settings_of
+from broker.cli.asking.desk import Refusal, mistakes, settings_of
 
 app = typer.Typer(no_args_is_help=True, help="What modalities are shown.")
 Config = Annotated[
@@ -49,7 +49,7 @@ def explain(
 
 
 def _ask(config: Path | None, body: dict[str, Any]) -> Any:
-    from broker.cli import control
+    from broker.cli.asking import control
 
     settings = settings_of(config)
     answer = control.call(settings, "POST", "/api/v1/worklist/explain", body)

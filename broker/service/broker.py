@@ -36,7 +36,6 @@ from broker.orders.mappings import Mappings
 from broker.orders.telling.outbound import Ours
 from broker.queue.lane import Dispatcher
 from broker.queue.policy import RetryPolicy
-from broker.service.channel import Task
 from broker.service.closing import Closer
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
@@ -53,7 +52,8 @@ from broker.service.performed import PerformedStepDesk
 from broker.service.site import compile_site, in_force
 from broker.service.sources import Sources as WorklistSources
 from broker.service.web import WebServer
-from broker.service.workers import Workers
+from broker.service.workers.channel import Task
+from broker.service.workers.workers import Workers
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.nodes import MPPS_NOTIFICATION

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from broker.service.imaging import Imaging
     from broker.service.messaging import Messaging
     from broker.service.web import WebServer
-    from broker.service.workers import Workers
+    from broker.service.workers.workers import Workers
 
 
 class Monitor:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from support.site import Site
 
-from broker.cli import control
+from broker.cli.asking import control
 from broker.errors import ConfigurationError, PeerFault
 from broker.settings import Settings, load
 

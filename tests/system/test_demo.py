@@ -15,7 +15,7 @@ import pytest
 from support.tools import listens, wait_until
 
 import broker
-from broker.cli import demo
+from broker.cli.demo import demo
 from broker.dicom import uids
 from broker.dicom.association.user import Proposal, Remote, associate, open_association
 from broker.dicom.dimse.request import Request
@@ -118,7 +118,7 @@ def test_sigterm_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_broker_that_cannot_start_shows_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("broker.cli.demo_broker._SETTINGS", "[nonsense]\n")
+    monkeypatch.setattr("broker.cli.demo.demo_broker._SETTINGS", "[nonsense]\n")
     monkeypatch.setattr(demo.telemetry, "configure", lambda *_, **__: None)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -16,7 +16,7 @@ from support.documents import order
 from support.site import Site
 from support.tools import ENVIRONMENT, run
 
-from broker.cli import control
+from broker.cli.asking import control
 from broker.settings import load
 
 TOKEN = "a-token-of-the-tests-0123456789"

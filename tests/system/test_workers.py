@@ -28,8 +28,8 @@ from support.tools import ENVIRONMENT, run, wait_until
 
 from broker.dicom import uids
 from broker.errors import BrokerError
-from broker.service.channel import Task
-from broker.service.workers import Workers
+from broker.service.workers.channel import Task
+from broker.service.workers.workers import Workers
 from broker.settings import DatabaseSection, Settings
 
 VERIFICATION = [(uids.VERIFICATION, uids.IMPLICIT_LE)]

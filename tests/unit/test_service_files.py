@@ -10,9 +10,9 @@ from support.loops import remains, run, until
 from support.objects import ct_slice
 
 from broker.dicom.dataset import reading
-from broker.service import files
-from broker.service.account import Account
-from broker.service.files import DicomFile, Supply, find
+from broker.tools import files
+from broker.tools.account import Account
+from broker.tools.files import DicomFile, Supply, find
 
 
 def made(tmp_path: Path, count: int, size: int = 64) -> list[DicomFile]:

@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from rich.console import Console
 
-from broker.cli.demo import ARCHIVE, CAD, destinations, exit_code
-from broker.cli.demo_view import show_account
+from broker.cli.demo.demo import ARCHIVE, CAD, destinations, exit_code
+from broker.cli.demo.demo_view import show_account
 from broker.simulate.account import Account, Course, differences, settle
 from broker.simulate.modality import Sent
 from broker.simulate.orders import Order, make_orders

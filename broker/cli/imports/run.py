@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from broker.cli import control
+from broker.cli.asking import control
 from broker.cli.imports import dataset, dump, sheet
 from broker.cli.imports.items import Item
 from broker.dicom.dataset import part10

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from broker.cli.imports.run import Account
-from broker.cli.send_view import printable
+from broker.cli.views.send_view import printable
 
 LISTED = 50  # orders that were refused
 _WORDS = ("created", "updated", "unchanged", "refused")

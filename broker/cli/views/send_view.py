@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from broker.dicom.dimse import words
-from broker.service.account import Account
+from broker.tools.account import Account
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

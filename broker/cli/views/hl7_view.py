@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from broker.service.hl7_send import Answered
+    from broker.tools.hl7_send import Answered
 
 _HOW = {"table": "value table", "station": "station rule", "default": "default value", "identifiers": "made here"}
 _COLOURS = {"AA": "green", "CA": "green"}

@@ -15,8 +15,8 @@ from broker.dicom.dimse import words
 from broker.dicom.dimse.message import Data
 from broker.dicom.wire.negotiation import MAX_CONTEXTS
 from broker.errors import BadContent, PeerFault
-from broker.service.account import Account
-from broker.service.files import DicomFile, Loaded, Supply, reason
+from broker.tools.account import Account
+from broker.tools.files import DicomFile, Loaded, Supply, reason
 
 GIVE_UP = 3  # associations that ended with an object in flight, one after the other
 FAREWELL = 2.0  # seconds in which a node may see that we abort

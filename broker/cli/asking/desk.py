@@ -58,7 +58,7 @@ def ask(settings: Settings, path: str, body: dict[str, Any], here: Callable[[Any
 
     Raises Refusal, Problem, ConfigurationError, PeerFault, StoreUnavailable.
     """
-    from broker.cli import control
+    from broker.cli.asking import control
 
     answer = control.call(settings, "POST", path, body)
     if answer is None:

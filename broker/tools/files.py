@@ -11,7 +11,7 @@ from pathlib import Path
 
 from broker.dicom.dataset import part10, reading
 from broker.errors import BadContent
-from broker.service.account import Account
+from broker.tools.account import Account
 
 SMALL = reading.PIECE  # bytes; longer ones are streamed
 BATCH_FILES, BATCH_BYTES = 64, 4 * 1024 * 1024  # read at once; two batches are in memory at most

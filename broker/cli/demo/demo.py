@@ -18,8 +18,8 @@ from pathlib import Path
 from rich.console import Console
 
 from broker import telemetry
-from broker.cli.demo_broker import BrokerProcess, ChildFailed, write_configuration
-from broker.cli.demo_view import ProgressView, show_account, show_doors
+from broker.cli.demo.demo_broker import BrokerProcess, ChildFailed, write_configuration
+from broker.cli.demo.demo_view import ProgressView, show_account, show_doors
 from broker.simulate.account import Account
 from broker.simulate.hospital import Hospital
 from broker.simulate.modality import Sent

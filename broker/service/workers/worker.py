@@ -1,6 +1,6 @@
 """A further process on the same DICOM port: receives and answers; the first process does all the rest.
 
-Run by `service.workers` as `python -m broker.service.worker FD`, FD being an inherited socket (`service.channel`).
+Run by `service.workers.workers` as `python -m broker.service.workers.worker FD`, FD being an inherited socket (`service.workers.channel`).
 When that closes, the first process is gone and this one ends at once: what it acknowledged is on stable storage, and
 a broker that is gone must not answer.
 """
@@ -19,11 +19,11 @@ from contextlib import ExitStack
 from broker import telemetry
 from broker.errors import BrokerError, ConfigurationError
 from broker.service import loop
-from broker.service.channel import EVERY, Report, Task, snapshot
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
 from broker.service.nodes import Nodes
 from broker.service.site import compile_site
+from broker.service.workers.channel import EVERY, Report, Task, snapshot
 from broker.site.directory import Directory
 from broker.store.db.database import Database
 from broker.store.images.spool import Spool

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from broker import telemetry
 from broker.errors import BrokerError
-from broker.service.channel import MAX_LINE, Report, Task, merged, snapshot
+from broker.service.workers.channel import MAX_LINE, Report, Task, merged, snapshot
 
 QUICK = 10.0  # seconds; who dies earlier has something that a new start does not mend
 TRIES = 5  # quick deaths of one worker in a row, then the broker gives up
@@ -134,7 +134,7 @@ class Workers(Collector):
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "broker.service.worker", str(theirs.fileno()),
+                sys.executable, "-P", "-m", "broker.service.workers.worker", str(theirs.fileno()),
                 pass_fds=(theirs.fileno(), self._lock), stdin=asyncio.subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )  # fmt: skip

@@ -1,7 +1,7 @@
 """Ends steps whose devices do not say so: walks the open ones now and then, one small transaction per order.
 
-What is decided stands in `orders.core.closing` and is decided again in the transaction, so that a message that comes at the
-same moment wins, and a second process that does the same does no harm.
+What is decided stands in `orders.core.closing` and is decided again in the transaction, so that a message that comes at
+the same moment wins, and a second process that does the same does no harm.
 """
 
 from __future__ import annotations

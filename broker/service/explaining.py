@@ -1,4 +1,4 @@
-"""Why a device shows an exam or not, for REST and commands: asks the database, and `worklist.explain.verdict` judges."""
+"""Why a device shows an exam or not, for REST and commands; `worklist.explain.verdict` judges."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.bench import Receiver, Target, dcmtk_scp, options, pynetdicom_scp, quiet_site, report, rotated
-from support.raw import RawScu, associate_rq
+from support.dicom.raw import RawScu, associate_rq
 
 VERIFICATION, IMPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2"
 LIMITS = {"limits": {"associations_per_second": 100_000}}  # the door's own brake is not what is measured

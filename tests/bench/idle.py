@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import psutil
 from support.bench import options, pynetdicom_scp, quiet_site
-from support.raw import RawScu, command, element, p_data, us
-from support.tools import wait_until
+from support.dicom.raw import RawScu, command, element, p_data, us
+from support.peers.tools import wait_until
 
 VERIFICATION, IMPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2"
 

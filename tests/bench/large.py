@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from pydicom.dataset import Dataset
 from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid
 from support.bench import forwarder, options, storescu, write_files
-from support.objects import Encoded, encode
-from support.peers import storescp
-from support.tools import wait_until
+from support.dicom.objects import Encoded, encode
+from support.peers.peers import storescp
+from support.peers.tools import wait_until
 
 BLOCK = 1024 * 1024
 

@@ -27,9 +27,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.bench import Target, asked, options, quiet_site, rotated, table
-from support.filling import fill
-from support.site import Site
-from support.tools import ENVIRONMENT, free_port, listens, wait_until
+from support.peers.tools import ENVIRONMENT, free_port, listens, wait_until
+from support.service.site import Site
+from support.store.filling import fill
 
 HL7APY = """
 import sys

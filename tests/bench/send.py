@@ -32,9 +32,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.bench import Target, asked, forwarder, options, rotated, storescu, table, write_files
-from support.peers import storescp
-from support.site import Site
-from support.tools import ENVIRONMENT, wait_until
+from support.peers.peers import storescp
+from support.peers.tools import ENVIRONMENT, wait_until
+from support.service.site import Site
 
 from broker.dicom import uids
 from broker.dicom.association.user import Proposal, Remote, associate

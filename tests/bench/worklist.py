@@ -4,7 +4,7 @@
     python tests/bench/worklist.py --rounds 1 --peers 100 --items 2000 --count 5 --seconds 3     the short variant of CI
 
 All serve the same items: 30 for each station and day, 100 stations, then the next day; all open. One client for all, a
-blocking socket that sends prepared bytes and counts the answers (`support.polling`); what it spends itself is printed.
+blocking socket that sends prepared bytes and counts the answers (`support.worklist.polling`); its own time is printed.
 Each query is asked over an association that is held, and with an association of its own, as devices do.
 The last part: 100 modalities, each asking every 5 s over an association of its own, while 20 orders a second come in.
 """
@@ -27,13 +27,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.bench import Target, options, quiet_site, report, rotated
-from support.dcmtk import worklist_files
-from support.filling import fill
-from support.peers import orthanc
-from support.polling import Poller, once, request
-from support.site import Mllp, Site, order
-from support.tools import background, free_port, waits
-from support.worklist import DATE, SPS, STATION, TIME, dataset
+from support.peers.dcmtk import worklist_files
+from support.peers.peers import orthanc
+from support.peers.tools import background, free_port, waits
+from support.service.site import Mllp, Site, order
+from support.store.filling import fill
+from support.worklist.polling import Poller, once, request
+from support.worklist.worklist import DATE, SPS, STATION, TIME, dataset
 
 ORTHANC = {"Plugins": ["/usr/share/orthanc/plugins/libModalityWorklists.so"], "DicomAlwaysAllowFindWorklist": True}
 LIMITS = {"limits": {"associations_per_second": 100_000}}  # the door's own brake is not what is measured

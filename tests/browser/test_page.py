@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
-from support.objects import ct_slice
-from support.raw import RawScu
-from support.site import CANARIES, Mllp, Site, order
-from support.tools import tool, wait_until
+from support.dicom.objects import ct_slice
+from support.dicom.raw import RawScu
+from support.peers.tools import tool, wait_until
+from support.service.site import CANARIES, Mllp, Site, order
 
 SITE = """
 [[node]]

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.abuse import State, echo_time
-from support.forwarding import Archive
-from support.objects import ct_slice
-from support.raw import RawScu, associate_ac, p_data
-from support.raw_scp import RawScp, receive, store_rsp
+from support.dicom.objects import ct_slice
+from support.dicom.raw import RawScu, associate_ac, p_data
+from support.dicom.raw_scp import RawScp, receive, store_rsp
 from support.scale import FULL, scaled
-from support.site import Site, destination
+from support.service.abuse import State, echo_time
+from support.service.forwarding import Archive
+from support.service.site import Site, destination
 
 HERE = Path(__file__).parent
 LIMITS: dict[str, Any] = {

@@ -8,12 +8,12 @@ import time
 from contextlib import suppress
 
 import pytest
-from support import raw as wire
-from support.abuse import MIB, State, echo_time
-from support.objects import ct_slice
-from support.raw import CT, EXPLICIT, IMPLICIT, VERIFICATION, WORKLIST, RawScu
+from support.dicom import raw as wire
+from support.dicom.objects import ct_slice
+from support.dicom.raw import CT, EXPLICIT, IMPLICIT, VERIFICATION, WORKLIST, RawScu
 from support.scale import scaled
-from support.site import Mllp, Site, order
+from support.service.abuse import MIB, State, echo_time
+from support.service.site import Mllp, Site, order
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 COMMITMENT = "1.2.840.10008.1.20.1"

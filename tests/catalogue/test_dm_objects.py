@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import raw as wire
-from support.abuse import MIB, State
-from support.objects import Encoded, ct_slice
-from support.outage import refusing
-from support.raw import IMPLICIT, VERIFICATION, WORKLIST, RawScu
+from support.dicom import raw as wire
+from support.dicom.objects import Encoded, ct_slice
+from support.dicom.raw import IMPLICIT, VERIFICATION, WORKLIST, RawScu
+from support.peers.tools import wait_until
 from support.scale import scaled
-from support.site import Mllp, Site, order
-from support.tools import wait_until
+from support.service.abuse import MIB, State
+from support.service.site import Mllp, Site, order
+from support.store.outage import refusing
 
 UIDS_DIFFER = 0xA900
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.abuse import MIB
-from support.performed import MPPS, STATUS, bytes_of, create_rq, creation, final, modality, set_rq, unscheduled
-from support.raw import RawScu, pieces
-from support.site import Site
-from support.worklist import EXPLICIT, IMPLICIT, encoded
+from support.dicom.raw import RawScu, pieces
+from support.mpps.performed import MPPS, STATUS, bytes_of, create_rq, creation, final, modality, set_rq, unscheduled
+from support.service.abuse import MIB
+from support.service.site import Site
+from support.worklist.worklist import EXPLICIT, IMPLICIT, encoded
 
 
 def performed(number: int) -> dict[str, object]:

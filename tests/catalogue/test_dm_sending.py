@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable
 
 import pytest
-from support import raw as wire
-from support.abuse import MIB, State, echo_time
-from support.elements import explicit, thing
-from support.objects import SAMPLES, Encoded, ct_slice, from_sample
-from support.raw import CT, EXPLICIT, IMPLICIT, RawScu
-from support.raw_scp import ASSOCIATE_RQ, RawScp, proposed, receive, store_rsp
+from support.dicom import raw as wire
+from support.dicom.elements import explicit, thing
+from support.dicom.objects import SAMPLES, Encoded, ct_slice, from_sample
+from support.dicom.raw import CT, EXPLICIT, IMPLICIT, RawScu
+from support.dicom.raw_scp import ASSOCIATE_RQ, RawScp, proposed, receive, store_rsp
+from support.peers.tools import wait_until
 from support.scale import FULL
-from support.site import Site, destination
-from support.tools import wait_until
+from support.service.abuse import MIB, State, echo_time
+from support.service.site import Site, destination
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 RULE = """

@@ -12,16 +12,16 @@ from typing import Any
 import psutil
 import pytest
 from pydicom.dataset import Dataset
-from support.abuse import MIB, State, echo_time
-from support.messages import group, message
-from support.outage import refusing
-from support.peers import association
-from support.raw import IMPLICIT, WORKLIST, RawScu, cancel_rq, find_rq, status_of
+from support.dicom.raw import IMPLICIT, WORKLIST, RawScu, cancel_rq, find_rq, status_of
+from support.hl7.messages import group, message
+from support.peers.peers import association
+from support.peers.tools import wait_until
 from support.scale import scaled
-from support.site import Mllp, Site, order
-from support.tools import wait_until
-from support.worklist import DATE, SPS, TIME, dataset, document, encoded
-from support.worklist_rows import insert_documents
+from support.service.abuse import MIB, State, echo_time
+from support.service.site import Mllp, Site, order
+from support.store.outage import refusing
+from support.worklist.worklist import DATE, SPS, TIME, dataset, document, encoded
+from support.worklist.worklist_rows import insert_documents
 
 from broker.store.db.database import Database
 

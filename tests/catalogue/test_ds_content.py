@@ -10,14 +10,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from support import raw as wire
-from support.abuse import MIB, State, echo_time
-from support.elements import SEQUENCE_END, UNDEFINED, explicit, implicit, item, thing
-from support.forwarding import Archive
-from support.objects import Encoded
-from support.raw import CT, RawScu
+from support.dicom import raw as wire
+from support.dicom.elements import SEQUENCE_END, UNDEFINED, explicit, implicit, item, thing
+from support.dicom.objects import Encoded
+from support.dicom.raw import CT, RawScu
 from support.scale import scaled
-from support.spool import spool_files
+from support.service.abuse import MIB, State, echo_time
+from support.service.forwarding import Archive
+from support.store.spool import spool_files
 
 JPEG = "1.2.840.10008.1.2.4.50"
 PIXELS = 0x7FE00010

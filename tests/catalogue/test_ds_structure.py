@@ -10,8 +10,7 @@ import threading
 import time
 
 import pytest
-from support.abuse import MIB, State, echo_time
-from support.elements import (
+from support.dicom.elements import (
     ITEM_END,
     SEQUENCE_END,
     UNDEFINED,
@@ -23,10 +22,11 @@ from support.elements import (
     sequence,
     thing,
 )
-from support.forwarding import Archive
-from support.objects import SAMPLES, Encoded, ct_slice, from_sample
-from support.raw import CT, DEFLATED, IMPLICIT
+from support.dicom.objects import SAMPLES, Encoded, ct_slice, from_sample
+from support.dicom.raw import CT, DEFLATED, IMPLICIT
 from support.scale import scaled
+from support.service.abuse import MIB, State, echo_time
+from support.service.forwarding import Archive
 
 ID = explicit(0x00100020, b"LO", b"CANARY")
 PIXELS = 0x7FE00010

@@ -10,10 +10,10 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
-from support.abuse import State
+from support.peers.tools import wait_until
 from support.scale import scaled
-from support.site import FS, VT, Mllp, Site, order
-from support.tools import wait_until
+from support.service.abuse import State
+from support.service.site import FS, VT, Mllp, Site, order
 
 MIB = 1024**2
 FRAME = scaled(1, 60)  # seconds, the deadline of a frame

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.receiver import Ris, Script, Told, accept, acknowledgement, framed, ris_node
-from support.site import Mllp, Site, order
-from support.tools import wait_until
+from support.hl7.receiver import Ris, Script, Told, accept, acknowledgement, framed, ris_node
+from support.peers.tools import wait_until
+from support.service.site import Mllp, Site, order
 
 TIMEOUT = 0.5  # seconds for an answer
 

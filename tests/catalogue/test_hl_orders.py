@@ -8,10 +8,10 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from support.messages import group, message, rows, statuses, worklist
+from support.hl7.messages import group, message, rows, statuses, worklist
+from support.peers.tools import wait_until
 from support.scale import scaled
-from support.site import Mllp, Site
-from support.tools import wait_until
+from support.service.site import Mllp, Site
 
 Both = tuple[Site, str]
 

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from support.objects import ct_slice
-from support.raw import RawScu
-from support.site import Mllp, Site, order
-from support.tools import run
+from support.dicom.objects import ct_slice
+from support.dicom.raw import RawScu
+from support.peers.tools import run
+from support.service.site import Mllp, Site, order
 
 STORED = (
     "select p.patient_id, r.placer_number, s.status, s.patient_id from scheduled_step s"
@@ -20,7 +20,7 @@ STORED = (
 
 
 def adt(trigger: str, identity: str, number: int, *more: str) -> str:
-    """An ADT message about the patient QZPAT and a number, in the authority of `support.site.order`."""
+    """An ADT message about the patient QZPAT and a number, in the authority of `support.service.site.order`."""
     return "\r".join(
         (
             f"MSH|^~\\&|MPI|HOSPITAL|BROKER|RAD|20300312090000||ADT^{trigger}|{identity}|P|2.5|||||||UNICODE UTF-8",

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from support.documents import order
-from support.site import Mllp, Site
-from support.site import order as message
-from support.tools import run
+from support.orders.documents import order
+from support.peers.tools import run
+from support.service.site import Mllp, Site
+from support.service.site import order as message
 
 TOKEN = "a-token-of-the-tests-0123456789"
 TEXTS = [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.messages import group, message, rows, worklist
-from support.site import Mllp, Site
+from support.hl7.messages import group, message, rows, worklist
+from support.service.site import Mllp, Site
 
 _numbers = iter(range(10_000))
 

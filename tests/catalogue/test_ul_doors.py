@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from support.abuse import echo_time
-from support.raw import IMPLICIT, VERIFICATION, WORKLIST, RawScu
+from support.dicom.raw import IMPLICIT, VERIFICATION, WORKLIST, RawScu
+from support.peers.tools import wait_until
 from support.scale import FULL, scaled
-from support.site import Site
-from support.tools import wait_until
+from support.service.abuse import echo_time
+from support.service.site import Site
 
 VERIFY = [(VERIFICATION, IMPLICIT)]
 NODE = '[[node]]\nname = "good"\nkind = "dicom"\nae_title = "GOOD"\n'

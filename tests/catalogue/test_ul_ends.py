@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 from structlog.testing import capture_logs
-from support import raw as wire
-from support.loops import run, until
-from support.objects import ct_slice
-from support.provider import (
+from support.dicom import raw as wire
+from support.dicom.objects import ct_slice
+from support.dicom.provider import (
     ABORT,
     CLOSED,
     DATA,
@@ -26,8 +25,9 @@ from support.provider import (
     serving,
     storage,
 )
-from support.raw import ABORTED, CT, EXPLICIT, IMPLICIT, RELEASE, VERIFICATION, WORKLIST, RawScu
-from support.site import Mllp, Site, order
+from support.dicom.raw import ABORTED, CT, EXPLICIT, IMPLICIT, RELEASE, VERIFICATION, WORKLIST, RawScu
+from support.loops import run, until
+from support.service.site import Mllp, Site, order
 
 from broker.dicom import uids
 from broker.dicom.association.association import Association

@@ -8,12 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from support.abuse import MIB, State, echo_time
-from support.objects import ct_slice
-from support.raw import CT, EXPLICIT, IMPLICIT, VERIFICATION, RawScu, associate_rq, c_store_rq, echo_rq, item, p_data
+from support.dicom.objects import ct_slice
+from support.dicom.raw import (
+    CT,
+    EXPLICIT,
+    IMPLICIT,
+    VERIFICATION,
+    RawScu,
+    associate_rq,
+    c_store_rq,
+    echo_rq,
+    item,
+    p_data,
+)
+from support.peers.tools import wait_until
 from support.scale import scaled
-from support.site import Site
-from support.tools import wait_until
+from support.service.abuse import MIB, State, echo_time
+from support.service.site import Site
 
 ARTIM, PDU = scaled(1.0, 30.0), scaled(1.0, 60.0)  # seconds, as `conftest.LIMITS` has them
 LATE = 2.0

@@ -6,7 +6,7 @@ import asyncio
 import struct
 from datetime import datetime
 
-from support import raw
+from support.dicom import raw
 
 from broker.dicom import uids
 from broker.dicom.association.provider import Provider

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from support.worklist import document
+from support.worklist.worklist import document
 
 from broker.dicom.dataset.elements import scan
 from broker.dicom.dimse.message import Peer

@@ -24,9 +24,9 @@ import psutil
 import pytest
 import structlog
 import uvloop
-from support import raw
-from support.site import Site
-from support.tools import wait_until
+from support.dicom import raw
+from support.peers.tools import wait_until
+from support.service.site import Site
 
 from broker.dicom.association.provider import Provider
 from broker.dicom.wire.limits import Limits

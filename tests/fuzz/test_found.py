@@ -7,7 +7,7 @@ import struct
 from collections.abc import Awaitable, Callable
 
 import pytest
-from support import raw
+from support.dicom import raw
 
 from broker.dicom import uids
 from broker.dicom.association.association import Association

@@ -1,7 +1,8 @@
 """The interoperability matrix: what foreign peers and the two sides of ours do with each other.
 
-As **user** a peer asks our side; as **provider** our user side (`broker.dicom.association.user`) asks the peer. Our provider is the
-broker as it is run (echo, worklist, store; marked B) and an archive on its wire library (`support.archive`; marked A).
+As **user** a peer asks our side; as **provider** our user side (`broker.dicom.association.user`) asks the peer.
+Our provider is the broker as it is run (echo, worklist, store; marked B) and an archive on its wire library
+(`support.dicom.archive`; marked A).
 
 ========================  =======  ======  ======  ======  =====  ==========================================  ========
 peer                      echo     store   find    move    get    N-services                                  worklist

@@ -1,4 +1,4 @@
-"""Bodies of the matrix' cells for peers that speak for themselves (`support.talker`), the same for each of them."""
+"""Bodies of the matrix' cells for peers that speak for themselves (`support.peers.talker`)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pydicom
-from support.archive import COMMITMENT, COMMITMENT_INSTANCE, MPPS, MPPS_RETRIEVE, Archive, archive, from_bytes, to_bytes
-from support.asking import Asking, keys
+from support.dicom.archive import (
+    COMMITMENT,
+    COMMITMENT_INSTANCE,
+    MPPS,
+    MPPS_RETRIEVE,
+    Archive,
+    archive,
+    from_bytes,
+    to_bytes,
+)
+from support.dicom.asking import Asking, keys
+from support.dicom.objects import Encoded, ct_slice, fresh_uid
 from support.loops import until
-from support.objects import Encoded, ct_slice, fresh_uid
-from support.talker import Talker
+from support.peers.talker import Talker
 
 from broker.dicom import uids
 from broker.dicom.association.association import Association

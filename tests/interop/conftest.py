@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.archive import Archive, archive
-from support.peers import sink
-from support.site import Mllp, Site, destination, order
-from support.tools import wait_until
+from support.dicom.archive import Archive, archive
+from support.peers.peers import sink
+from support.peers.tools import wait_until
+from support.service.site import Mllp, Site, destination, order
 
 from broker.dicom import uids
 from interop.running import Running

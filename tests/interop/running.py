@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from support.objects import Encoded
-from support.site import Site
-from support.tools import wait_until
+from support.dicom.objects import Encoded
+from support.peers.tools import wait_until
+from support.service.site import Site
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.archive import Archive
-from support.asking import Asking
-from support.talker import Talker, talker
-from support.tools import node_modules
+from support.dicom.archive import Archive
+from support.dicom.asking import Asking
+from support.peers.talker import Talker, talker
+from support.peers.tools import node_modules
 
 from interop.cells import BROKER, PROVIDER, USER
 from interop.running import Running

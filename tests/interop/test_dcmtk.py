@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
-from support.archive import (
+from support.dicom.archive import (  # fmt: skip
     FILM_BOX,
     FILM_SESSION,
     IMAGE_BOX,
@@ -18,13 +18,13 @@ from support.archive import (
     archive,
     from_bytes,
     to_bytes,
-)  # fmt: skip
-from support.asking import Asking, keys
-from support.dcmtk import dcmprscp, dcmqrscp, dcmrecv, print_configuration, wlmscpfs
-from support.objects import Encoded, fresh_uid
-from support.peers import received, storescp
-from support.tools import free_port, run, wait_until
-from support.worklist import dataset, document
+)
+from support.dicom.asking import Asking, keys
+from support.dicom.objects import Encoded, fresh_uid
+from support.peers.dcmtk import dcmprscp, dcmqrscp, dcmrecv, print_configuration, wlmscpfs
+from support.peers.peers import received, storescp
+from support.peers.tools import free_port, run, wait_until
+from support.worklist.worklist import dataset, document
 
 from broker.dicom import uids
 from broker.dicom.association.association import Association

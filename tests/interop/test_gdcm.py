@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.archive import Archive
-from support.tools import free_port, run, wait_until
+from support.dicom.archive import Archive
+from support.peers.tools import free_port, run, wait_until
 
 from interop.cells import same, study, study_uid, write
 from interop.running import Running

@@ -15,8 +15,8 @@ import hl7.client
 import pytest
 from hl7apy.core import Message
 from hl7apy.parser import parse_message
-from support.site import Site, order
-from support.tools import ENVIRONMENT, node_modules, tool
+from support.peers.tools import ENVIRONMENT, node_modules, tool
+from support.service.site import Site, order
 
 SCRIPT = Path(__file__).parents[1] / "support" / "foreign" / "hl7_clients.js"
 COUNT = 100

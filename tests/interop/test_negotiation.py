@@ -15,10 +15,10 @@ from pynetdicom.pdu_primitives import (
     SOPClassExtendedNegotiation,
     UserIdentityNegotiation,
 )  # fmt: skip
-from support.archive import FIND, GET, Archive, to_bytes
-from support.asking import Asking, keys
-from support.dcmtk import dcmqrscp
-from support.tools import run
+from support.dicom.archive import FIND, GET, Archive, to_bytes
+from support.dicom.asking import Asking, keys
+from support.peers.dcmtk import dcmqrscp
+from support.peers.tools import run
 
 from broker.dicom import uids
 from broker.dicom.association.association import Association

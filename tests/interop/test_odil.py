@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
-from support.archive import MPPS, Archive, archive
-from support.asking import Asking
-from support.objects import fresh_uid
-from support.talker import Talker, talker
-from support.tools import wait_until, waits
+from support.dicom.archive import MPPS, Archive, archive
+from support.dicom.asking import Asking
+from support.dicom.objects import fresh_uid
+from support.peers.talker import Talker, talker
+from support.peers.tools import wait_until, waits
 
 from interop.cells import BROKER, PROVIDER, USER
 from interop.running import Running

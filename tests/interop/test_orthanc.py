@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 from pydicom.dataset import Dataset
-from support.archive import COMMITMENT, COMMITMENT_INSTANCE, Archive, archive, to_bytes
-from support.asking import Asking, keys
-from support.dcmtk import worklist_files
-from support.objects import Encoded, fresh_uid
-from support.peers import Orthanc, orthanc
-from support.tools import wait_until
-from support.worklist import dataset, document
+from support.dicom.archive import COMMITMENT, COMMITMENT_INSTANCE, Archive, archive, to_bytes
+from support.dicom.asking import Asking, keys
+from support.dicom.objects import Encoded, fresh_uid
+from support.peers.dcmtk import worklist_files
+from support.peers.peers import Orthanc, orthanc
+from support.peers.tools import wait_until
+from support.worklist.worklist import dataset, document
 
 from broker.dicom import uids
 from broker.dicom.association.association import Association

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association as Foreign
 from pynetdicom.presentation import PresentationContext
-from support.archive import (
+from support.dicom.archive import (  # fmt: skip
     COMMITMENT,
     COMMITMENT_INSTANCE,
     FILM_SESSION,
@@ -27,11 +27,11 @@ from support.archive import (
     archive,
     from_bytes,
     to_bytes,
-)  # fmt: skip
-from support.asking import Asking, keys
-from support.objects import Encoded, fresh_uid
-from support.peers import association, send
-from support.tools import wait_until
+)
+from support.dicom.asking import Asking, keys
+from support.dicom.objects import Encoded, fresh_uid
+from support.peers.peers import association, send
+from support.peers.tools import wait_until
 
 from broker.dicom import uids
 from broker.dicom.association.association import Association

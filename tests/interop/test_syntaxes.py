@@ -17,11 +17,11 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import AllTransferSyntaxes
 from pynetdicom import AE, AllStoragePresentationContexts, build_context
-from support.archive import Archive
-from support.asking import Asking
-from support.objects import Encoded, fresh_uid
-from support.peers import association, orthanc, received, send, sink, storescp
-from support.tools import run, wait_until
+from support.dicom.archive import Archive
+from support.dicom.asking import Asking
+from support.dicom.objects import Encoded, fresh_uid
+from support.peers.peers import association, orthanc, received, send, sink, storescp
+from support.peers.tools import run, wait_until
 
 from broker.dicom import uids
 from broker.dicom.association.association import Association

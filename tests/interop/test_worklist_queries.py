@@ -15,12 +15,12 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 from pynetdicom import AE
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
-from support.peers import association
-from support.site import Mllp, Site, order
-from support.talker import Talker, talker
-from support.tools import node_modules, run
-from support.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, TIME, dataset
-from support.worklist_table import ROWS
+from support.peers.peers import association
+from support.peers.talker import Talker, talker
+from support.peers.tools import node_modules, run
+from support.service.site import Mllp, Site, order
+from support.worklist.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, TIME, dataset
+from support.worklist.worklist_table import ROWS
 
 from broker.dicom import uids
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BROKER = ROOT / "broker"
-ASYNC_PACKAGES = {"dicom", "hl7", "service", "admin", "simulate"}
-ASYNC_FILES = {"scp.py", "listener.py", "lane.py"}
+ASYNC_PACKAGES = {"dicom", "hl7", "service", "admin", "simulate", "tools"}
+ASYNC_FILES = {"scp.py", "listener.py", "lane.py", "source_import.py"}
 MAX_MODULE, MAX_FUNCTION = 350, 60  # lines
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select, update
-from support.appointments import profile, siu
-from support.intake import audit, log, steps, submit, take
+from support.orders.appointments import profile, siu
+from support.orders.intake import audit, log, steps, submit, take
 
 from broker.orders.profile.profile import Profile
 from broker.store.db.database import Database

@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, event, select
 from structlog.testing import capture_logs
-from support.appointments import siu
-from support.closing import House, device
-from support.intake import AT, audit, log, steps, take
-from support.mpps import add_mpps
-from support.site import order
+from support.mpps.mpps import add_mpps
+from support.orders.appointments import siu
+from support.orders.closing import House, device
+from support.orders.intake import AT, audit, log, steps, take
+from support.service.site import order
 
 from broker.mpps import overdue
 from broker.orders.core.story import Context

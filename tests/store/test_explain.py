@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.documents import order
-from support.worklist import DATE, SPS, STATION, TIME, query
+from support.orders.documents import order
+from support.worklist.worklist import DATE, SPS, STATION, TIME, query
 
 from broker.errors import ConfigurationError
 from broker.orders.core.story import Context

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Connection, select, update
-from support.objects import ct_slice
-from support.site import order
+from support.dicom.objects import ct_slice
+from support.service.site import order
 
 from broker.dicom.dimse.message import Peer
 from broker.orders.core.story import Context

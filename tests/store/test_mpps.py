@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 from sqlalchemy import Connection, func, select, text
-from support.objects import Encoded, ct_slice
-from support.performed import SERIES, bytes_of, creation, final, item, series, unscheduled
-from support.site import order
-from support.worklist import IMPLICIT
+from support.dicom.objects import Encoded, ct_slice
+from support.mpps.performed import SERIES, bytes_of, creation, final, item, series, unscheduled
+from support.service.site import order
+from support.worklist.worklist import IMPLICIT
 
 from broker.dicom.dimse.message import Peer
 from broker.mpps import checks, deciding, overdue, recording

@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, select
 from structlog.testing import capture_logs
-from support.closing import House
-from support.intake import audit
-from support.mpps import add_mpps
+from support.mpps.mpps import add_mpps
+from support.orders.closing import House
+from support.orders.intake import audit
 
 from broker.mpps import comparing, deciding
 from broker.orders.core.story import Context

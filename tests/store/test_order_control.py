@@ -12,8 +12,8 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, select, update
-from support.intake import AT, audit, counts, log, steps, submit, take
-from support.worklist import SPS, query
+from support.orders.intake import AT, audit, counts, log, steps, submit, take
+from support.worklist.worklist import SPS, query
 
 from broker.orders.core.story import Context
 from broker.orders.profile import profile

@@ -8,8 +8,8 @@ import pytest
 from hl7apy.core import Message
 from hl7apy.parser import parse_message
 from sqlalchemy import Connection, update
-from support.intake import steps, take
-from support.site import order
+from support.orders.intake import steps, take
+from support.service.site import order
 
 from broker.store.db.database import Database
 from broker.store.schema import tables

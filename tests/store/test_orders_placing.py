@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from support.documents import order
+from support.orders.documents import order
 
 from broker.orders.documents.emergency import Emergency
 from broker.orders.stories import placing

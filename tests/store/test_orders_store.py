@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 from sqlalchemy import Connection, select, update
-from support.intake import PEER, ZONE, counts, steps, submit, take
+from support.orders.intake import PEER, ZONE, counts, steps, submit, take
 
 from broker import faults
 from broker.orders.inbound.interface import Interface

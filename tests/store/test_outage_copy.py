@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from support.intake import take
-from support.messages import group, message
+from support.hl7.messages import group, message
+from support.orders.intake import take
 
 from broker.errors import StoreUnavailable
 from broker.orders.core import lifecycle

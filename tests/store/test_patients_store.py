@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, event, insert, select, update
-from support.intake import ZONE, submit, take
+from support.orders.intake import ZONE, submit, take
 
 from broker.orders.core.story import Context
 from broker.orders.inbound import reception

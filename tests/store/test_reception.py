@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import Connection, delete, select
-from support.objects import Encoded, ct_slice, encode
-from support.spool import spool_files
+from support.dicom.objects import Encoded, ct_slice, encode
+from support.store.spool import spool_files
 
 from broker import faults
 from broker.dicom import uids

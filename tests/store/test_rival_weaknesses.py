@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select, update
-from support.intake import PEER, ZONE, counts, steps, take
-from support.messages import group, message
-from support.site import order
-from support.worklist import SPS, query
+from support.hl7.messages import group, message
+from support.orders.intake import PEER, ZONE, counts, steps, take
+from support.service.site import order
+from support.worklist.worklist import SPS, query
 
 from broker.orders.inbound.interface import Interface
 from broker.orders.listener import OrderDoor

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Connection, delete, select
-from support.objects import Encoded, ct_slice
-from support.spool import spool_files
+from support.dicom.objects import Encoded, ct_slice
+from support.store.spool import spool_files
 
 from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent

@@ -11,11 +11,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 from structlog.testing import capture_logs
-from support.dcmtk import wlmscpfs
-from support.intake import ZONE, audit, log, steps, take
-from support.messages import group, message
-from support.sources import Server, day, item, node, worklist_server
-from support.tools import free_port
+from support.hl7.messages import group, message
+from support.orders.intake import ZONE, audit, log, steps, take
+from support.peers.dcmtk import wlmscpfs
+from support.peers.tools import free_port
+from support.worklist.sources import Server, day, item, node, worklist_server
 
 from broker.dicom.association.user import Remote
 from broker.orders.stories import adopting

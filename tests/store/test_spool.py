@@ -10,8 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from support.spool import spool_files
-from support.tools import wait_until
+from support.peers.tools import wait_until
+from support.store.spool import spool_files
 
 from broker import faults
 from broker.errors import SpoolUnavailable

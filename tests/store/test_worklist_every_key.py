@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.scale import scaled
-from support.worklist import DATE, SPS, STATION, TIME, document, query
-from support.worklist_reference import finds
-from support.worklist_rows import found_by, replace_documents
-from support.worklist_table import ROWS, Row
+from support.worklist.worklist import DATE, SPS, STATION, TIME, document, query
+from support.worklist.worklist_reference import finds
+from support.worklist.worklist_rows import found_by, replace_documents
+from support.worklist.worklist_table import ROWS, Row
 
 from broker.errors import BadContent
 from broker.orders.core.answer import HELD

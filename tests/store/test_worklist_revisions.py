@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from sqlalchemy import Connection, select
-from support.intake import take
+from support.orders.intake import take
 
 from broker.store.db.database import Database
 from broker.store.orders.orders import name_groups

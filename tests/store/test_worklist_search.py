@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
-from support.worklist_rows import Documents, found_by, insert_documents
+from support.worklist.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
+from support.worklist.worklist_rows import Documents, found_by, insert_documents
 
 from broker.store.db.database import Database
 from broker.worklist.query.match import matches

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
-from support.tools import wait_until
+from support.peers.tools import wait_until
 
 from broker import faults
 from broker.errors import BadContent, ConfigurationError, StoreUnavailable

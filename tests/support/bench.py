@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.objects import Encoded, ct_slice, fresh_uid
-from support.peers import orthanc
-from support.site import Site, destination
-from support.tools import ENVIRONMENT, background, free_port, listens, tool, wait_until
+from support.dicom.objects import Encoded, ct_slice, fresh_uid
+from support.peers.peers import orthanc
+from support.peers.tools import ENVIRONMENT, background, free_port, listens, tool, wait_until
+from support.service.site import Site, destination
 
 PYNETDICOM = """
 import sys, uuid

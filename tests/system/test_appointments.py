@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.site import Mllp, Site, order
-from support.tools import run
+from support.peers.tools import run
+from support.service.site import Mllp, Site, order
 
 
 @pytest.fixture

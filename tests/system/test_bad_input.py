@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.objects import Encoded, ct_slice
-from support.raw import RawScu
-from support.site import FS, VT, Mllp, Site, order
-from support.tools import ENVIRONMENT, run
+from support.dicom.objects import Encoded, ct_slice
+from support.dicom.raw import RawScu
+from support.peers.tools import ENVIRONMENT, run
+from support.service.site import FS, VT, Mllp, Site, order
 
 TIMEOUT = 1.0  # seconds, for stalls; scaled down from a minute
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 from support.certificates import SERVER, Authority
-from support.site import Site
-from support.tools import ENVIRONMENT, free_port
+from support.peers.tools import ENVIRONMENT, free_port
+from support.service.site import Site
 
 TOKEN = "a-token-of-the-tests-0123456789"
 MESSAGE = """MSH|^~\\&|RIS|SITE|BROKER|RAD|202603120800||ORM^O01|{0}|P|2.5

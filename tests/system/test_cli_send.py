@@ -29,10 +29,10 @@ from pydicom.uid import (
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.sop_class import Verification
-from support.objects import SAMPLES, Encoded, ct_slice, from_sample
-from support.peers import orthanc, received, storescp
-from support.site import Site
-from support.tools import ENVIRONMENT, free_port, wait_until
+from support.dicom.objects import SAMPLES, Encoded, ct_slice, from_sample
+from support.peers.peers import orthanc, received, storescp
+from support.peers.tools import ENVIRONMENT, free_port, wait_until
+from support.service.site import Site
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # the samples are odd on purpose
 Handler = Callable[[Any], int]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.site import Site
+from support.service.site import Site
 
 from broker.cli.asking import control
 from broker.errors import ConfigurationError, PeerFault

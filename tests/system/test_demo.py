@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.tools import listens, wait_until
+from support.peers.tools import listens, wait_until
 
 import broker
 from broker.cli.demo import demo

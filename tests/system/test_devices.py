@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from support.documents import order
-from support.site import Site
-from support.tools import ENVIRONMENT, run, wait_until
+from support.orders.documents import order
+from support.peers.tools import ENVIRONMENT, run, wait_until
+from support.service.site import Site
 
 TOKEN = "a-token-of-the-tests-0123456789"
 STEP = "ScheduledProcedureStepSequence[0]."

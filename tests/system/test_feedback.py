@@ -16,11 +16,11 @@ import httpx
 import pytest
 from hl7apy.mllp import AbstractHandler, MLLPServer
 from support.certificates import Authority
-from support.objects import ct_slice
-from support.raw import RawScu
-from support.receiver import Ris, Told, acknowledgement, framed, ris_node
-from support.site import Mllp, Site, order
-from support.tools import ENVIRONMENT, free_port, wait_until
+from support.dicom.objects import ct_slice
+from support.dicom.raw import RawScu
+from support.hl7.receiver import Ris, Told, acknowledgement, framed, ris_node
+from support.peers.tools import ENVIRONMENT, free_port, wait_until
+from support.service.site import Mllp, Site, order
 
 EVENTS = ["started", "completed", "images"]
 

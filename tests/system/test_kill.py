@@ -11,12 +11,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from support.objects import Encoded, ct_slice
-from support.peers import received, storescp
-from support.raw import RawScu
+from support.dicom.objects import Encoded, ct_slice
+from support.dicom.raw import RawScu
+from support.peers.peers import received, storescp
+from support.peers.tools import wait_until
 from support.scale import scaled
-from support.site import Mllp, Site, destination, order
-from support.tools import wait_until
+from support.service.site import Mllp, Site, destination, order
 
 POINTS = (
     "spool.write", "spool.sync", "spool.synced", "store.commit", "store.committed", "dicom.answer", "dicom.answered",

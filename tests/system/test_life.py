@@ -8,10 +8,10 @@ import threading
 import time
 from pathlib import Path
 
-from support.objects import ct_slice
-from support.raw import RawScu
-from support.site import Mllp, Site, order
-from support.tools import ENVIRONMENT, run, wait_until
+from support.dicom.objects import ct_slice
+from support.dicom.raw import RawScu
+from support.peers.tools import ENVIRONMENT, run, wait_until
+from support.service.site import Mllp, Site, order
 
 from broker.dicom import uids
 

@@ -10,10 +10,10 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
-from support.objects import SAMPLES, Encoded, from_sample
-from support.peers import orthanc, received, send, storescp
-from support.site import Mllp, Site, destination, order
-from support.tools import run, wait_until
+from support.dicom.objects import SAMPLES, Encoded, from_sample
+from support.peers.peers import orthanc, received, send, storescp
+from support.peers.tools import run, wait_until
+from support.service.site import Mllp, Site, destination, order
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # the samples are odd on purpose
 # the first two are refused (see test_bad_input); the others Orthanc answers with C000 or cannot read

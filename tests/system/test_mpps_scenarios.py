@@ -13,7 +13,9 @@ import httpx
 import pytest
 from pydicom.tag import Tag
 from pynetdicom import AE, build_role
-from support.performed import (
+from support.dicom.raw import RawScu
+from support.hl7.receiver import Ris, ris_node
+from support.mpps.performed import (
     MPPS,
     RETRIEVE,
     STATUS,
@@ -25,11 +27,9 @@ from support.performed import (
     modality,
     unscheduled,
 )
-from support.raw import RawScu
-from support.receiver import Ris, ris_node
-from support.site import Mllp, Site, order
-from support.tools import ENVIRONMENT, wait_until
-from support.worklist import EXPLICIT, IMPLICIT
+from support.peers.tools import ENVIRONMENT, wait_until
+from support.service.site import Mllp, Site, order
+from support.worklist.worklist import EXPLICIT, IMPLICIT
 
 STRICT = """
 [[node]]

@@ -11,9 +11,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from support.peers.tools import wait_until
 from support.scale import scaled
-from support.site import Mllp, Site, order
-from support.tools import wait_until
+from support.service.site import Mllp, Site, order
 
 SENDERS = 6
 OUTAGE = scaled(2.0, 10.0)  # seconds

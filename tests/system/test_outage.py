@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.objects import Encoded, ct_slice
-from support.peers import received, storescp
-from support.raw import RawScu
-from support.site import Mllp, Site, destination, order
-from support.spool import spool_files
-from support.tools import free_port, run, wait_until
+from support.dicom.objects import Encoded, ct_slice
+from support.dicom.raw import RawScu
+from support.peers.peers import received, storescp
+from support.peers.tools import free_port, run, wait_until
+from support.service.site import Mllp, Site, destination, order
+from support.store.spool import spool_files
 
 RULE = """
 [[rule]]

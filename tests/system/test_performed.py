@@ -11,13 +11,13 @@ import httpx
 import pytest
 from pydicom.uid import UID
 from pynetdicom import AE
-from support.mpps import EXPLICIT, MPPS, Answer, Heard, Taken, creation, ending, mpps_scp, uid
-from support.objects import ct_slice
-from support.raw import RawScu
-from support.receiver import Ris, ris_node
-from support.site import Mllp, Site, order
-from support.tools import free_port, run, wait_until
-from support.worklist import dataset
+from support.dicom.objects import ct_slice
+from support.dicom.raw import RawScu
+from support.hl7.receiver import Ris, ris_node
+from support.mpps.mpps import EXPLICIT, MPPS, Answer, Heard, Taken, creation, ending, mpps_scp, uid
+from support.peers.tools import free_port, run, wait_until
+from support.service.site import Mllp, Site, order
+from support.worklist.worklist import dataset
 
 from broker.store.db.database import Database
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
-from support.documents import order
-from support.site import Site
-from support.tools import ENVIRONMENT, run
+from support.orders.documents import order
+from support.peers.tools import ENVIRONMENT, run
+from support.service.site import Site
 
 from broker.cli.asking import control
 from broker.settings import load

@@ -9,10 +9,10 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from support.dcmtk import wlmscpfs
-from support.site import Site
-from support.sources import item
-from support.tools import ENVIRONMENT, run, wait_until
+from support.peers.dcmtk import wlmscpfs
+from support.peers.tools import ENVIRONMENT, run, wait_until
+from support.service.site import Site
+from support.worklist.sources import item
 
 NODE = """
 [[node]]

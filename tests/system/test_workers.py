@@ -19,12 +19,12 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.certificates import Authority, client
-from support.objects import ct_slice
-from support.peers import received, storescp
-from support.raw import RawScu
-from support.secure import AC, associates, door, node, tls_port
-from support.site import Mllp, Site, destination, order
-from support.tools import ENVIRONMENT, run, wait_until
+from support.dicom.objects import ct_slice
+from support.dicom.raw import RawScu
+from support.peers.peers import received, storescp
+from support.peers.tools import ENVIRONMENT, run, wait_until
+from support.service.secure import AC, associates, door, node, tls_port
+from support.service.site import Mllp, Site, destination, order
 
 from broker.dicom import uids
 from broker.errors import BrokerError

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.site import Mllp, Site, order
-from support.tools import run, wait_until
+from support.peers.tools import run, wait_until
+from support.service.site import Mllp, Site, order
 
 ITEMS = 3
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from support import raw as wire
+from support.dicom import raw as wire
+from support.dicom.objects import ct_slice
+from support.dicom.provider import ABORT, CLOSED, DATA, RELEASE_RP, RJ, assert_serves, peer, query, serving, storage
+from support.dicom.raw import CT, RELEASE, WORKLIST
 from support.loops import remains, run, takes, until
-from support.objects import ct_slice
-from support.peers import association
-from support.provider import ABORT, CLOSED, DATA, RELEASE_RP, RJ, assert_serves, peer, query, serving, storage
-from support.raw import CT, RELEASE, WORKLIST
-from support.tools import run as foreign
+from support.peers.peers import association
+from support.peers.tools import run as foreign
 
 from broker.dicom import uids
 from broker.dicom.dimse import status as st

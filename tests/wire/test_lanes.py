@@ -18,11 +18,11 @@ import pytest
 from pynetdicom import AE, evt
 from sqlalchemy import Connection, select, update
 from structlog.testing import capture_logs
+from support.dicom.objects import Encoded, ct_slice
 from support.loops import remains, run, takes, until
-from support.objects import Encoded, ct_slice
-from support.peers import received, storescp
-from support.spool import spool_files
-from support.tools import wait_until
+from support.peers.peers import received, storescp
+from support.peers.tools import wait_until
+from support.store.spool import spool_files
 
 from broker.delivery import lane as delivery
 from broker.delivery.lane import DicomDelivery

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from support.certificates import DAY, NOW, Authority, client
-from support.secure import HERE, door
-from support.site import Mllp, Site, order
-from support.tools import ENVIRONMENT, tool, wait_until
+from support.peers.tools import ENVIRONMENT, tool, wait_until
+from support.service.secure import HERE, door
+from support.service.site import Mllp, Site, order
 
 from broker.hl7 import framing
 

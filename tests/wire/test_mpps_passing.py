@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select, update
 from support.loops import run, until
-from support.mpps import EXPLICIT, IMPLICIT, NOTIFICATION, Answer, Heard, Taken, mpps_scp, uid
-from support.tools import free_port
-from support.worklist import read
+from support.mpps.mpps import EXPLICIT, IMPLICIT, NOTIFICATION, Answer, Heard, Taken, mpps_scp, uid
+from support.peers.tools import free_port
+from support.worklist.worklist import read
 
 from broker.delivery.mpps.lane import MppsDelivery
 from broker.mpps import notification

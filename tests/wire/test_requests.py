@@ -7,10 +7,10 @@ import struct
 
 import pytest
 from structlog.testing import capture_logs
-from support import raw as wire
+from support.dicom import raw as wire
+from support.dicom.provider import ABORT, DATA, busy, peer, query, rss, serving, storage
+from support.dicom.raw import CT, WORKLIST
 from support.loops import remains, run, standstill, until
-from support.provider import ABORT, DATA, busy, peer, query, rss, serving, storage
-from support.raw import CT, WORKLIST
 
 from broker.dicom import uids
 from broker.dicom.dimse import command as cmd

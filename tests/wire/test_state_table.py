@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 
 import pytest
 from structlog.testing import capture_logs
-from support import raw as wire
-from support.loops import remains, run, until
-from support.provider import (
+from support.dicom import raw as wire
+from support.dicom.provider import (
     AC,
     CLOSED,
     DATA,
@@ -31,7 +30,8 @@ from support.provider import (
     query,
     serving,
 )
-from support.raw import ABORTED, IMPLICIT, RELEASE, VERIFICATION, WORKLIST
+from support.dicom.raw import ABORTED, IMPLICIT, RELEASE, VERIFICATION, WORKLIST
+from support.loops import remains, run, until
 
 from broker.dicom import uids
 from broker.dicom.association.association import Association

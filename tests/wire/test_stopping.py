@@ -6,10 +6,10 @@ import asyncio
 import time
 
 import pytest
-from support import raw as wire
+from support.dicom import raw as wire
+from support.dicom.provider import ABORT, CLOSED, busy, peer, query, serving, storage
+from support.dicom.raw import CT, WORKLIST
 from support.loops import run, takes, until
-from support.provider import ABORT, CLOSED, busy, peer, query, serving, storage
-from support.raw import CT, WORKLIST
 
 from broker.dicom import uids
 from broker.dicom.dimse import status as st

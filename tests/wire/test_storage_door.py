@@ -9,12 +9,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from support import raw as wire
+from support.dicom import raw as wire
+from support.dicom.objects import Encoded, ct_slice
+from support.dicom.provider import peer, serving
+from support.dicom.raw import ABORTED, CT
 from support.loops import remains, run, until
-from support.objects import Encoded, ct_slice
-from support.provider import peer, serving
-from support.raw import ABORTED, CT
-from support.spool import spool_files
+from support.store.spool import spool_files
 
 from broker import faults
 from broker.dicom import uids

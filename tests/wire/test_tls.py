@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 from pynetdicom import AE
-from support import raw
 from support.certificates import CLIENT, DAY, NOW, SERVER, Authority, Files, client
-from support.objects import ct_slice
-from support.raw import RawScu
-from support.secure import AC, HERE, IMPLICIT, RJ, VERIFICATION, TlsScu, associates, door, node, tls_port
-from support.site import Site
-from support.tools import wait_until
+from support.dicom import raw
+from support.dicom.objects import ct_slice
+from support.dicom.raw import RawScu
+from support.peers.tools import wait_until
+from support.service.secure import AC, HERE, IMPLICIT, RJ, VERIFICATION, TlsScu, associates, door, node, tls_port
+from support.service.site import Site
 
 PRIVATE = "1.2.826.0.1.3680043.9.9999.1"
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from support.certificates import Authority, Files, client
-from support.objects import ct_slice
-from support.peers import received, storescp
-from support.secure import AC, IMPLICIT, VERIFICATION, TlsScu, associates, door, node, tls_port
-from support.site import Site
-from support.tools import run, wait_until
+from support.dicom.objects import ct_slice
+from support.peers.peers import received, storescp
+from support.peers.tools import run, wait_until
+from support.service.secure import AC, IMPLICIT, VERIFICATION, TlsScu, associates, door, node, tls_port
+from support.service.site import Site
 
 RULE = """
 [[rule]]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from support import raw
 from support.certificates import Authority, client
-from support.secure import AC, HERE, IMPLICIT, VERIFICATION
+from support.dicom import raw
+from support.service.secure import AC, HERE, IMPLICIT, VERIFICATION
 
 from broker.dicom import uids
 from broker.dicom.association.provider import Provider

@@ -12,9 +12,9 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from support import loops
+from support.dicom.objects import ct_slice
 from support.loops import standstill, takes, until
-from support.objects import ct_slice
-from support.tools import free_port
+from support.peers.tools import free_port
 
 from broker import telemetry
 from broker.dicom import uids

@@ -1,4 +1,4 @@
-"""What an appointment makes of the steps of an order. Pure: `orders.stories.appointing` and `orders.stories.waiting` write it.
+"""Decides what an appointment changes in the steps of an order. Pure.
 
 A cancelled appointment leaves its steps in their status but without a start: to be scheduled, and in no worklist. What
 has started or ended is not moved. One exception, and no other: a patient who did not come (S26) and is given a new time

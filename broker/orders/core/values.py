@@ -19,6 +19,8 @@ __all__ = [
     "Plan", "Procedure", "ProcedureChange", "Span", "Step", "StepChange", "StepNames", "Written", "merged",
 ]  # fmt: skip
 
+MAX_STEPS = 256  # of one order
+
 StepNames = frozenset[str]  # Scheduled Procedure Step IDs; none means all
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from broker.hl7.findings import Finding
 from broker.orders.core import attributes
 from broker.orders.core.values import (
+    MAX_STEPS,
     Conversion,
     Document,
     EntityId,
@@ -21,7 +22,6 @@ from broker.orders.core.values import (
     StepChange,
 )
 from broker.orders.documents import validity
-from broker.orders.inbound.mapping import MAX_STEPS
 
 FIELDS = {name: validity.fields(table) for name, table in attributes.SECTIONS.items()}
 STATUS = "ScheduledProcedureStepStatus"

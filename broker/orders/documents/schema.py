@@ -1,4 +1,4 @@
-"""JSON schemas of the documents that `orders.documents.document` reads and `orders.documents.outline` writes, from the same tables."""
+"""Makes JSON schemas of order documents from the tables by which `documents.document` reads them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from pydicom.datadict import dictionary_description
 
 from broker.orders.core import lifecycle
+from broker.orders.core.values import MAX_STEPS
 from broker.orders.documents import validity
 from broker.orders.documents.document import FIELDS, STATUS
 from broker.orders.documents.validity import Field
-from broker.orders.inbound.mapping import MAX_STEPS
 
 Schema = dict[str, Any]
 _PATTERNS = {

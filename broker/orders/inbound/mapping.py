@@ -16,6 +16,7 @@ from broker.orders.core import lifecycle
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.lifecycle import Action
 from broker.orders.core.values import (
+    MAX_STEPS,
     Conversion,
     Document,
     EntityId,
@@ -31,7 +32,6 @@ from broker.orders.profile import stations
 from broker.orders.profile.profile import Profile
 from broker.orders.profile.provenance import Origin
 
-MAX_STEPS = 256
 _WHAT = ("RequestedProcedureDescription", "RequestedProcedureCodeSequence")
 _CODED = ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2")  # says it too, whatever the mapping makes of it
 _NUMBERS = ("FillerOrderNumberImagingServiceRequest", "OrderFillerIdentifierSequence")

@@ -10,7 +10,7 @@ from datetime import tzinfo
 
 from broker.hl7.message import DELETE, Message, Segments
 from broker.orders.core.identifiers import by_authority
-from broker.orders.core.values import Conversion, OrderKeys, PatientChange
+from broker.orders.core.values import MAX_STEPS, Conversion, OrderKeys, PatientChange
 from broker.orders.inbound import mapping
 from broker.orders.inbound.reader import Findings, Reader
 from broker.orders.profile import convert as values
@@ -48,7 +48,7 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     runs = [run for run in runs if run.first("OBR")]
     if not runs:
         findings.add("OBR^1", "100", "Result segment is missing")
-    if len(runs) > mapping.MAX_STEPS:
+    if len(runs) > MAX_STEPS:
         findings.add("OBR^1", "100", "Too many results in one message")
         runs = []
     # what is wrong with demographics in a report is not the examination's

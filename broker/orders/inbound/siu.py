@@ -16,6 +16,7 @@ from broker.hl7.message import DELETE, Message, Segment, Segments, undeleted
 from broker.orders.core.appointments import END, START, AppointmentChange, Asked, Slot
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.values import (
+    MAX_STEPS,
     Conversion,
     Document,
     EntityId,
@@ -25,7 +26,6 @@ from broker.orders.core.values import (
     ProcedureChange,
     StepChange,
 )
-from broker.orders.inbound import mapping
 from broker.orders.inbound.moments import span
 from broker.orders.inbound.reader import Findings, Reader
 from broker.orders.profile.convert import LENGTH
@@ -115,7 +115,7 @@ def _changes(
     patient = _patient(source, source.findings if creates else Findings())
     orders, guessed = _orders(source)
     each = len(orders) == len(slots)
-    if len(orders) * (1 if each else len(slots)) > mapping.MAX_STEPS:
+    if len(orders) * (1 if each else len(slots)) > MAX_STEPS:
         source.findings.add("SCH^1^26", "100", "Too many orders and services in one message")
         return
     for index, keys in enumerate(orders):
@@ -180,7 +180,7 @@ def _views(message: Message, findings: Findings) -> list[Segments]:
     A group with several services may have as many resources of a kind: then each service has its own.
     """
     services, resources = len(message.all("AIS")), sum(len(message.all(name)) for name in _GIVEN_BY)
-    if max(services, len(message.all("RGS"))) > mapping.MAX_STEPS or resources > 4 * mapping.MAX_STEPS:
+    if max(services, len(message.all("RGS"))) > MAX_STEPS or resources > 4 * MAX_STEPS:
         findings.add("AIS^1", "100", "Too many services or resources in one message")
         return []
     _, groups = message.groups("RGS")

@@ -1,6 +1,6 @@
 """A further process on the same DICOM port: receives and answers; the first process does all the rest.
 
-Run by `service.workers.workers` as `python -m broker.service.workers.worker FD`, FD being an inherited socket (`service.workers.channel`).
+Run by `service.workers.workers` as `python -m broker.service.workers.worker FD`: FD is an inherited socket.
 When that closes, the first process is gone and this one ends at once: what it acknowledged is on stable storage, and
 a broker that is gone must not answer.
 """

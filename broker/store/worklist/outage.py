@@ -1,8 +1,8 @@
 """The worklist while the database is away: a copy of the open steps in an SQLite file of its own.
 
-The copy has the columns of the tables that `store.worklist.worklist.search` reads, so that the same statement runs on it. It
-is made by one process (`store.worklist.outage_keeper`) and read by all. WAL: who reads never waits for who writes, and sees what
-one refresh left, which is one snapshot of the database.
+The copy has the columns that `store.worklist.worklist.search` reads, so that the same statement runs on it.
+It is made by one process (`store.worklist.outage_keeper`) and read by all. WAL: who reads never waits for who
+writes, and sees what one refresh left, which is one snapshot of the database.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why a query shows a step or not: each condition of `worklist.query.match` by itself, with the value that decided. Pure.
+"""Says why a query shows a step or not: each condition of `worklist.query.match` with its value. Pure.
 
 The conditions are asked of the same functions as the matcher's, on the same values, so that both say the same.
 Nothing of a patient stands in what is said.

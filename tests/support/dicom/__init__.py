@@ -1,0 +1,1 @@
+"""Peers that speak DICOM, and objects to send."""

@@ -1,0 +1,1 @@
+"""Messages, and a receiver of them."""

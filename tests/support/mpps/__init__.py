@@ -1,0 +1,1 @@
+"""Performed procedure steps as modalities send them."""

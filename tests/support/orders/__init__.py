@@ -1,0 +1,1 @@
+"""Orders as tests place them."""

@@ -1,0 +1,1 @@
+"""The real binary with a configuration of its own."""

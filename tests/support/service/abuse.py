@@ -1,0 +1,85 @@
+"""Measures of a running broker before and after somebody misbehaved at its doors."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from dataclasses import dataclass
+from typing import Self
+
+import psutil
+
+from support.dicom.raw import IMPLICIT, VERIFICATION, RawScu
+from support.peers.tools import wait_until
+from support.service.site import CANARIES, Site
+from support.store.spool import spool_files
+
+MIB = 1024**2
+
+
+def echo_time(port: int, *, source: str = "127.0.0.1", calling: bytes = b"GOOD") -> float:
+    """Seconds that a whole C-ECHO takes, from the connection to the release; it must succeed."""
+    started = time.monotonic()
+    with RawScu(port, source=source) as modality:
+        assert modality.associate([(VERIFICATION, IMPLICIT)], calling=calling)[0] == 2
+        assert modality.echo() == 0
+        assert modality.release() == 6
+    return time.monotonic() - started
+
+
+@dataclass
+class State:
+    """What a broker process holds."""
+
+    process: psutil.Process
+    rss: int  # bytes
+    sockets: int
+    files: int
+    threads: int
+    log: int  # characters
+
+    @classmethod
+    def of(cls, site: Site) -> Self:
+        """Measure now."""
+        assert site.process is not None
+        process = psutil.Process(site.process.pid)
+        return cls(
+            process, process.memory_info().rss, sockets(process, site), process.num_fds(), process.num_threads(),
+            len(site.logged()),
+        )  # fmt: skip
+
+    def growth(self) -> int:
+        """Bytes of resident memory more than at this state."""
+        return int(self.process.memory_info().rss) - self.rss
+
+    def assert_unharmed(self, site: Site, *, growth: int = 48 * MIB) -> None:
+        """The broker is the same process, answers at once, has forgotten the peers, kept no orphan, told no secret."""
+        assert site.alive(), site.logged()[-3000:]
+        assert max(echo_time(site.dicom, source=f"127.0.0.{n}") for n in (1, 9)) < 2
+        wait_until(lambda: sockets(self.process, site) <= self.sockets, 10, "connections are given back")
+        assert self.process.num_threads() <= self.threads + 16  # the spool's threads start when first needed
+        assert self.process.num_fds() <= self.files + 80  # and have a database connection of their own
+        assert self.growth() < growth
+        wait_until(lambda: orphans(site) == [], 5, "the spool holds what the database knows")
+        said = site.logged()[self.log :] + fetched(site, "/metrics") + fetched(site, "/health/ready")
+        assert [word for word in ("Traceback", "defect", "never awaited") if word in said] == []
+        assert [canary for canary in CANARIES if canary in said.casefold()] == []
+
+
+def fetched(site: Site, path: str) -> str:
+    """What the web answers, soon and without an error."""
+    with urllib.request.urlopen(site.web + path, timeout=2) as answer:
+        return str(answer.read(), "utf-8")
+
+
+def sockets(process: psutil.Process, site: Site) -> int:
+    """Network connections at our doors, also half-closed ones; those to destinations are kept warm for a while."""
+    doors = {port for name in ("dicom", "hl7", "web") for _, port in site.listeners[name]}
+    return sum(connection.laddr.port in doors for connection in process.net_connections())
+
+
+def orphans(site: Site) -> list[str]:
+    """Files of the spool that no row names."""
+    spool = site.data / "spool"
+    found = {path.relative_to(spool).as_posix() for path in spool_files(spool)}
+    return sorted(found - {str(row[0]) for row in site.rows("select path from instance")})

@@ -1,0 +1,1 @@
+"""Databases of any size, and databases that are away."""

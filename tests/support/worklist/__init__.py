@@ -1,0 +1,1 @@
+"""Worklist items, foreign worklist servers and clients, and a reference matcher."""

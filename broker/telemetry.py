@@ -94,9 +94,14 @@ class _Foreign(logging.Handler):
 
 
 def configure(
-    level: str, style: str, identifiers: bool, *, key: bytes = b"", stream: TextIO | None = None,
+    level: str,
+    style: str,
+    identifiers: bool,
+    *,
+    key: bytes = b"",
+    stream: TextIO | None = None,
     worker: int | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Set up logging of this process. `key` keeps identifier hashes stable over restarts.
 
     `worker`: number of this process among several that write to the same place, for each of its lines.

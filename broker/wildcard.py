@@ -59,6 +59,10 @@ def compile_wildcard(text: str) -> Wildcard:
         length += 1
     ends = [text.find(c) for c in "*?" if c in text]
     return Wildcard(
-        text[: min(ends, default=len(text))], not ends, length, loops, any_character,
+        text[: min(ends, default=len(text))],
+        not ends,
+        length,
+        loops,
+        any_character,
         {char: bits | any_character for char, bits in accepts.items()},
-    )  # fmt: skip
+    )

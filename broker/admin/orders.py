@@ -167,9 +167,14 @@ def _placing(routes: APIRouter, desk: Desk) -> None:
     async def emergency(request: Request, body: EmergencyBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Place an emergency order for a new temporary patient: begins now, priority STAT."""
         known = Emergency(
-            body.Modality, body.RequestedProcedureDescription, body.ScheduledStationAETitle, body.PatientSex,
-            body.PatientAge, body.FamilyName, body.GivenName,
-        )  # fmt: skip
+            body.Modality,
+            body.RequestedProcedureDescription,
+            body.ScheduledStationAETitle,
+            body.PatientSex,
+            body.PatientAge,
+            body.FamilyName,
+            body.GivenName,
+        )
         return await place(desk.emergency(known), body.model_dump(), request, idempotency_key, _last)
 
     @routes.post("/batch", responses={200: {"description": "What became of each order, in their sequence"}})

@@ -29,8 +29,9 @@ MAX_FILE = 64 * 1024 * 1024
 @app.command("test")
 def try_message(
     file: Annotated[Path, typer.Argument(help="A message, one segment per line; - reads the terminal.")] = Path("-"),
-    profile: Profile = "", config: Config = None,
-) -> None:  # fmt: skip
+    profile: Profile = "",
+    config: Config = None,
+) -> None:
     """Show what a message would be answered, and where each attribute of the worklist entry comes from.
 
     Nothing is stored, and nothing that is stored is looked at but the mappings in force.
@@ -66,7 +67,7 @@ def send(
     tls_ca: Annotated[Path | None, typer.Option(help="Use TLS: authorities that sign the receiver (PEM).")] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="Our certificate (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Send messages over MLLP and show each acknowledgement. Exit code 1 if one of them is not positive."""
     from broker.cli.views.hl7_view import show_answer
     from broker.errors import PeerFault
@@ -115,10 +116,17 @@ def replay(
         settings = settings_of(config)
         name, toml = _profile(profile)
         body: dict[str, Any] = {
-            "rows": ids or [], "since": _moment(since, settings) or 0, "until": _moment(until, settings),
-            "sender": sender, "message_type": type_, "answer_code": answer, "limit": limit, "mapping": name,
-            "toml": toml, "write": write,
-        }  # fmt: skip
+            "rows": ids or [],
+            "since": _moment(since, settings) or 0,
+            "until": _moment(until, settings),
+            "sender": sender,
+            "message_type": type_,
+            "answer_code": answer,
+            "limit": limit,
+            "mapping": name,
+            "toml": toml,
+            "write": write,
+        }
         done = ask(
             settings, "/api/v1/messages/replay", body, lambda desk, actor: desk.replay(ReplayBody(**body), actor)
         )

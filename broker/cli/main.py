@@ -136,9 +136,12 @@ Timeout = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds to conn
 
 @app.command()
 def echo(
-    node: Name, config: Config = None, calling: Calling = None, timeout: Timeout = 10,
+    node: Name,
+    config: Config = None,
+    calling: Calling = None,
+    timeout: Timeout = 10,
     count: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many C-ECHO on the association.")] = 1,
-) -> None:  # fmt: skip
+) -> None:
     """Ask a node whether it answers. Works beside a running broker."""
     from broker.cli.node import echo as run
 
@@ -151,11 +154,14 @@ def echo(
 
 @app.command()
 def send(
-    node: Name, paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files and folders.")],
-    config: Config = None, calling: Calling = None, timeout: Timeout = 60,
+    node: Name,
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files and folders.")],
+    config: Config = None,
+    calling: Calling = None,
+    timeout: Timeout = 60,
     associations: Annotated[int, typer.Option("--associations", "-n", min=1, max=64, help="At once.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one line of JSON.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Send DICOM files to a node, each as it is. Works beside a running broker."""
     from broker.cli.node import send as run
 

@@ -37,9 +37,15 @@ def list_(config: Config = None) -> None:
     for one in found:
         published = f"{clock(one.at)} {one.source}" if one.version else one.source
         table.add_row(
-            one.name, str(one.version), one.extends, "\n".join(one.senders), str(one.stations), str(one.examples),
-            published, one.description,
-        )  # fmt: skip
+            one.name,
+            str(one.version),
+            one.extends,
+            "\n".join(one.senders),
+            str(one.stations),
+            str(one.examples),
+            published,
+            one.description,
+        )
     Console().print(table)
 
 
@@ -74,9 +80,10 @@ def import_(file: File, config: Config = None) -> None:
 
 @app.command()
 def export(
-    name: Name, config: Config = None,
+    name: Name,
+    config: Config = None,
     version: Annotated[int | None, typer.Option(help="An older one; 0 is built in.", show_default=False)] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Print a profile as TOML, just as it was imported."""
     from broker.orders import mappings
     from broker.store import configurations

@@ -52,9 +52,15 @@ def list_(
     for one in found:
         began = clock(one["started_at"])
         table.add_row(
-            str(one["id"]), began, one["station"], one["modality"], one["status"], one["linking"], one["attention"],
+            str(one["id"]),
+            began,
+            one["station"],
+            one["modality"],
+            one["status"],
+            one["linking"],
+            one["attention"],
             " ".join(one["findings"]),
-        )  # fmt: skip
+        )
     Console().print(table)
 
 

@@ -36,9 +36,15 @@ def echo(name: str, *, config: Path | None, calling: str | None, timeout: float,
 
 
 def send(
-    name: str, paths: Sequence[Path], *, config: Path | None, calling: str | None, timeout: float, associations: int,
+    name: str,
+    paths: Sequence[Path],
+    *,
+    config: Path | None,
+    calling: str | None,
+    timeout: float,
+    associations: int,
     as_json: bool,
-) -> int:  # fmt: skip
+) -> int:
     """Exit code of `broker send`: 0 if there were DICOM files and all arrived. Raises ConfigurationError."""
     from broker.cli.views.send_view import SendView, summary
     from broker.tools.account import Account

@@ -67,9 +67,16 @@ class Reply(NamedTuple):
 
 
 def reply(
-    header: Header, code: str, findings: Sequence[Finding] = (), *, token: UUID, at: datetime, text: str = "",
-    stored: bool = True, body: Body | None = None,
-) -> Reply:  # fmt: skip
+    header: Header,
+    code: str,
+    findings: Sequence[Finding] = (),
+    *,
+    token: UUID,
+    at: datetime,
+    text: str = "",
+    stored: bool = True,
+    body: Body | None = None,
+) -> Reply:
     """The answer to a message in the mode that its MSH-15 and MSH-16 ask for; the arguments are those of `build`.
 
     `body` is what an application acknowledgement holds more than an ACK.
@@ -132,14 +139,17 @@ def _msh(header: Header, token: UUID, at: datetime, body: Body | None) -> str:
     kind = [body.kind, event, f"{body.kind}_{event}"] if body else ["ACK", event, "ACK"]
     kind = kind if header.version >= (2, 4) else kind[:2]
     fields = {
-        3: header.get(5), 4: header.get(6), 5: header.get(3), 6: header.get(4),
+        3: header.get(5),
+        4: header.get(6),
+        5: header.get(3),
+        6: header.get(4),
         7: at.strftime("%Y%m%d%H%M%S%z"),
         9: mark.component.join(kind if event else kind[:1]),
         10: control_id(token),
         11: header.get(11) or "P",
         12: header.get(12),
         18: header.get(18),
-    }  # fmt: skip
+    }
     marks = mark.component + mark.repetition + mark.escape + mark.subcomponent
     values = [fields.get(number, "") for number in range(3, 19)]
     return mark.field.join(["MSH", marks, *values]).rstrip(mark.field)

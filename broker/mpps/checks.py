@@ -117,13 +117,17 @@ def changed(found: DataSet, stored: Document, *, strict: bool) -> tuple[Answer, 
     course.forgive(st.INVALID_ATTRIBUTE_VALUE, st.ATTRIBUTE_LIST_ERROR, fixed, "attribute-not-settable")
     unknown = {k for k in given if k in settable and k not in stored and k != _CHARSET}
     course.forgive(
-        st.NO_SUCH_ATTRIBUTE, st.ATTRIBUTE_LIST_ERROR, tuple(TAGS[k] for k in given if k in unknown - FORGIVEN),
+        st.NO_SUCH_ATTRIBUTE,
+        st.ATTRIBUTE_LIST_ERROR,
+        tuple(TAGS[k] for k in given if k in unknown - FORGIVEN),
         "attribute-not-created",
-    )  # fmt: skip
+    )
     course.forgive(
-        st.NO_SUCH_ATTRIBUTE, st.SUCCESS, tuple(TAGS[k] for k in given if k in unknown & FORGIVEN),
+        st.NO_SUCH_ATTRIBUTE,
+        st.SUCCESS,
+        tuple(TAGS[k] for k in given if k in unknown & FORGIVEN),
         "attribute-not-created",
-    )  # fmt: skip
+    )
     _values(course, found)
     course.forgive(st.ATTRIBUTE_LIST_ERROR, st.SUCCESS, found.other, "attribute-unsupported")
     taken = settable - (unknown - FORGIVEN) - {_CHARSET}

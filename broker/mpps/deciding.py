@@ -40,9 +40,7 @@ def link(connection: Connection, row: int, step: int, position: int | None, cont
     """
     one = _locked(connection, row)
     items = store.links(connection, row)
-    chosen = [
-        item for item in items if item.step is None if position is None or item.position == position
-    ]  # fmt: skip
+    chosen = [item for item in items if item.step is None if position is None or item.position == position]
     if not chosen:
         raise Undecided("conflict", "No such item without a step")
     if store.order_of(connection, step) is None:
@@ -66,9 +64,14 @@ def set_aside(connection: Connection, row: int, reason: str, context: Context) -
 
 
 def end(
-    connection: Connection, row: int, status: str, reason: str, context: Context, listeners: Sequence[Node] = (),
+    connection: Connection,
+    row: int,
+    status: str,
+    reason: str,
+    context: Context,
+    listeners: Sequence[Node] = (),
     lanes: Sequence[str] = (),
-) -> None:  # fmt: skip
+) -> None:
     """End an MPPS (row) that is IN PROGRESS as COMPLETED or DISCONTINUED in place of its modality. Raises Undecided.
 
     `listeners` are told of it by N-EVENT-REPORT; for `lanes` see `recording.keep_back`.

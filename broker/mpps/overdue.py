@@ -48,9 +48,10 @@ def discontinue(
     if one is None:
         return False
     changes = {
-        STATUS: DISCONTINUED, "PerformedProcedureStepEndDate": context.received[:8],
+        STATUS: DISCONTINUED,
+        "PerformedProcedureStepEndDate": context.received[:8],
         "PerformedProcedureStepEndTime": context.received[8:],
-    }  # fmt: skip
+    }
     steps = [link.step for link in store.links(connection, mpps) if link.step is not None]
     made = advanced(one, {**one.document, **changes}, [overdue.NOTED], context)
     done = _with_images(connection, mpps)

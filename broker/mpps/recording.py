@@ -34,9 +34,15 @@ class Outcome:
 
 
 def create(
-    connection: Connection, uid: str, message: Message, found: DataSet, answer: Answer, context: Context,
-    nodes: Collection[Node], lanes: Sequence[str] = (),
-) -> Outcome:  # fmt: skip
+    connection: Connection,
+    uid: str,
+    message: Message,
+    found: DataSet,
+    answer: Answer,
+    context: Context,
+    nodes: Collection[Node],
+    lanes: Sequence[str] = (),
+) -> Outcome:
     """Keep a new performed procedure step; `answer` is what its checks say, `nodes` those it goes to.
 
     For `lanes` see `keep_back`.
@@ -58,12 +64,13 @@ def create(
     one = _new(uid, message, document, matches, answer, context)
     row = store.save(connection, one)
     store.add_links(
-        connection, row,
+        connection,
+        row,
         [
             Link(n, m.step, m.reason, k.study_instance_uid, k.accession, k.requested_procedure_id)
             for n, (m, k) in enumerate(zip(matches, keys, strict=True))
         ],
-    )  # fmt: skip
+    )
     one = replace(one, row=row)
     told(connection, one, _steps(matches), "created", context)
     keep_back(connection, one, lanes)
@@ -81,16 +88,36 @@ def _new(
     status = document[STATUS]
     ended = (performed.moment(document, "End", zone) or at) if status in FINAL else None
     return Performed(
-        None, uid, status, linking, message.calling_ae, document["PerformedStationAETitle"][:64],
-        document["Modality"][:64], performed.moment(document, "Start", zone) or at, ended, document, answer.findings,
-        1, at, at, outcome, attention or match.waits(linking),
-    )  # fmt: skip
+        None,
+        uid,
+        status,
+        linking,
+        message.calling_ae,
+        document["PerformedStationAETitle"][:64],
+        document["Modality"][:64],
+        performed.moment(document, "Start", zone) or at,
+        ended,
+        document,
+        answer.findings,
+        1,
+        at,
+        at,
+        outcome,
+        attention or match.waits(linking),
+    )
 
 
 def change(
-    connection: Connection, uid: str, message: Message, found: DataSet, context: Context, nodes: Collection[Node], *,
-    strict: bool, lanes: Sequence[str] = (),
-) -> Outcome:  # fmt: skip
+    connection: Connection,
+    uid: str,
+    message: Message,
+    found: DataSet,
+    context: Context,
+    nodes: Collection[Node],
+    *,
+    strict: bool,
+    lanes: Sequence[str] = (),
+) -> Outcome:
     """Change a performed procedure step that is IN PROGRESS. For `lanes` see `keep_back`."""
     one = locked(connection, uid)
     if one is None:
@@ -122,10 +149,16 @@ def advanced(one: Performed, document: Document, findings: Iterable[str], contex
     # that it was silent for too long is nobody's concern any more once it has ended
     before = "" if ended is not None and one.attention == mpps_overdue.NOTED else one.attention
     return replace(
-        one, status=document[STATUS], document=document, ended_at=ended, outcome=outcome,
-        attention=attention or before, revision=one.revision + 1, updated_at=at,
+        one,
+        status=document[STATUS],
+        document=document,
+        ended_at=ended,
+        outcome=outcome,
+        attention=attention or before,
+        revision=one.revision + 1,
+        updated_at=at,
         findings=tuple(dict.fromkeys((*one.findings, *findings))),
-    )  # fmt: skip
+    )
 
 
 def keep_back(connection: Connection, one: Performed, lanes: Sequence[str]) -> None:

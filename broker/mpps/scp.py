@@ -73,10 +73,12 @@ class PerformedStepService:
                 frozenset({uids.PERFORMED_STEP}), choose, {cmd.N_CREATE_RQ: self.create, cmd.N_SET_RQ: self.change}
             ),
             Service(
-                frozenset({uids.PERFORMED_STEP_RETRIEVE}), choose, {cmd.N_GET_RQ: self.get},
+                frozenset({uids.PERFORMED_STEP_RETRIEVE}),
+                choose,
+                {cmd.N_GET_RQ: self.get},
                 members=frozenset({uids.PERFORMED_STEP}),
             ),
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """Wait for running work."""
@@ -108,10 +110,13 @@ class PerformedStepService:
         try:
             data = await request.data.read_all(MAX_BYTES)
             message = Message(
-                datetime.now(self._zone).timestamp(), kind, peer.calling_ae,
-                encoding(data, request.context.transfer_syntax), data,
+                datetime.now(self._zone).timestamp(),
+                kind,
+                peer.calling_ae,
+                encoding(data, request.context.transfer_syntax),
+                data,
                 hashlib.sha256(data).digest(),
-            )  # fmt: skip
+            )
             node = self._directory.device(peer.calling_ae, peer.address)
             device = (node.device if node else None) or DEFAULT
             asked = _identified(uid, message, device)
@@ -138,9 +143,15 @@ class PerformedStepService:
             answer.status, answer.tags, answer.comment, answer.error_id, (*asked.findings, *answer.findings)
         )
         outcome = self._database.execute(
-            recording.create, asked.uid, asked.message, found, answer, self._context(asked),
-            self._listeners(), self._lanes(),
-        )  # fmt: skip
+            recording.create,
+            asked.uid,
+            asked.message,
+            found,
+            answer,
+            self._context(asked),
+            self._listeners(),
+            self._lanes(),
+        )
         self._wake()
         return outcome
 
@@ -157,9 +168,15 @@ class PerformedStepService:
     def _change(self, asked: _Asked) -> Outcome:
         found = decode(asked.message.data, asked.message.transfer_syntax_uid)
         outcome = self._database.execute(
-            recording.change, asked.uid, asked.message, found, self._context(asked), self._listeners(),
-            strict=asked.strict, lanes=self._lanes(),
-        )  # fmt: skip
+            recording.change,
+            asked.uid,
+            asked.message,
+            found,
+            self._context(asked),
+            self._listeners(),
+            strict=asked.strict,
+            lanes=self._lanes(),
+        )
         self._wake()
         return outcome
 
@@ -210,6 +227,10 @@ def _log(kind: str, uid: str, calling_ae: str, outcome: Outcome) -> None:
     answer = outcome.answer
     loud = not answer.good or _LOUD & set(answer.findings)
     (telemetry.logger().warning if loud else telemetry.logger().info)(
-        f"mpps.{kind}", calling_ae=calling_ae, instance=telemetry.identifier(uid), status=f"{answer.status:04X}",
-        state=outcome.linking or None, findings=",".join(answer.findings) or None,
-    )  # fmt: skip
+        f"mpps.{kind}",
+        calling_ae=calling_ae,
+        instance=telemetry.identifier(uid),
+        status=f"{answer.status:04X}",
+        state=outcome.linking or None,
+        findings=",".join(answer.findings) or None,
+    )

@@ -35,9 +35,16 @@ class OrderDoor:
     """What one HL7 listener does with messages: `handle`, `on_oversize`, `on_truncated` for the MLLP server."""
 
     def __init__(
-        self, database: Database, interface: Interface, profiles: Profiles, *, zone: ZoneInfo, default_station: str,
-        subscribers: tuple[Node, ...] = (), without_results: frozenset[str] = frozenset(),
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        interface: Interface,
+        profiles: Profiles,
+        *,
+        zone: ZoneInfo,
+        default_station: str,
+        subscribers: tuple[Node, ...] = (),
+        without_results: frozenset[str] = frozenset(),
+    ) -> None:
         """`subscribers` are the nodes that may want to hear of changes of status; see `Context`."""
         self._database = database
         self._interface = interface
@@ -118,9 +125,12 @@ class OrderDoor:
 
     def _context(self) -> Context:
         return Context(
-            uuid4(), datetime.now(self._zone), self._default_station, subscribers=self._subscribers,
+            uuid4(),
+            datetime.now(self._zone),
+            self._default_station,
+            subscribers=self._subscribers,
             without_results=self._without_results,
-        )  # fmt: skip
+        )
 
     async def _take(self, raw: bytes, header: Header, peer: Peer, context: Context) -> Outcome:
         arguments = (raw, self._interface, self._profiles, self._zone)
@@ -137,9 +147,14 @@ class OrderDoor:
             future = self._database.submit(intake.refuse, received, header, examined.code, findings, context)
         else:
             future = self._database.submit(
-                intake.take, received, header, examined.conversion, context,
-                order_answers=self._interface.answers == "order", refuse_reused=self._interface.refuse_reused,
-            )  # fmt: skip
+                intake.take,
+                received,
+                header,
+                examined.conversion,
+                context,
+                order_answers=self._interface.answers == "order",
+                refuse_reused=self._interface.refuse_reused,
+            )
         return await asyncio.wrap_future(future)
 
     async def _journal_unreadable(self, raw: bytes, answer: bytes, peer: Peer) -> Outcome:

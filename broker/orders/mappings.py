@@ -274,11 +274,19 @@ def listed(texts: Texts, published: Mapping[str, Entry]) -> list[Listed]:
     for name in sorted(book.names()):
         document, entry = documents[name], published.get(name, Entry(0, 0, "built-in"))
         profile = book.named(name)
-        found.append(Listed(
-            name, entry.version, str(document.get("description", "")), str(document.get("extends", "")),
-            tuple(f"{sender.application}|{sender.facility}" for sender in profile.senders), len(profile.stations),
-            len(document.get("example", [])), entry.at, entry.source,
-        ))  # fmt: skip
+        found.append(
+            Listed(
+                name,
+                entry.version,
+                str(document.get("description", "")),
+                str(document.get("extends", "")),
+                tuple(f"{sender.application}|{sender.facility}" for sender in profile.senders),
+                len(profile.stations),
+                len(document.get("example", [])),
+                entry.at,
+                entry.source,
+            )
+        )
     return found
 
 

@@ -94,9 +94,16 @@ class Reception:
     """Takes objects in. One per process; its methods may run in many threads."""
 
     def __init__(
-        self, database: Database, spool: Spool, rules: RuleSet, zone: ZoneInfo, wake: Callable[[], None], *,
-        small: int = SMALL, subscribers: Sequence[Node] = (),
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        spool: Spool,
+        rules: RuleSet,
+        zone: ZoneInfo,
+        wake: Callable[[], None],
+        *,
+        small: int = SMALL,
+        subscribers: Sequence[Node] = (),
+    ) -> None:
         """`wake` is called after each commit that made work for the queue; `small` bytes and less need no file.
 
         `subscribers` are the nodes that may want to hear of images of an order.
@@ -182,14 +189,26 @@ class Reception:
         facts = header.facts(found, arrival.peer, self._fields, datetime.fromtimestamp(now, self._zone))
         decision = decide(self._rules, facts)
         new = NewInstance(
-            sop_instance_uid=uids.sop_instance, sop_class_uid=uids.sop_class,
-            transfer_syntax_uid=arrival.transfer_syntax, study_instance_uid=uids.study,
-            series_instance_uid=uids.series, calling_ae=arrival.peer.calling_ae, called_ae=arrival.peer.called_ae,
-            peer=arrival.peer.address, path=body.path, data_offset=body.offset, data_length=body.length,
-            digest=body.digest, received_at=now, state=_STATE[decision.action], reason=decision.reason,
-            rules_version=self._rules.version, trace=json.dumps(decision.trace, ensure_ascii=False),
-            facts=json.dumps(facts, ensure_ascii=False), content=body.content,
-        )  # fmt: skip
+            sop_instance_uid=uids.sop_instance,
+            sop_class_uid=uids.sop_class,
+            transfer_syntax_uid=arrival.transfer_syntax,
+            study_instance_uid=uids.study,
+            series_instance_uid=uids.series,
+            calling_ae=arrival.peer.calling_ae,
+            called_ae=arrival.peer.called_ae,
+            peer=arrival.peer.address,
+            path=body.path,
+            data_offset=body.offset,
+            data_length=body.length,
+            digest=body.digest,
+            received_at=now,
+            state=_STATE[decision.action],
+            reason=decision.reason,
+            rules_version=self._rules.version,
+            trace=json.dumps(decision.trace, ensure_ascii=False),
+            facts=json.dumps(facts, ensure_ascii=False),
+            content=body.content,
+        )
         return new, decision
 
     def _record(self, new: NewInstance, decision: Decision) -> str:
@@ -226,9 +245,14 @@ class Reception:
             self._warn(f"instance.{new.state}", new, decision.reason)
         if telemetry.debugging():
             telemetry.logger().debug(
-                "instance.received", instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae,
-                state=outcome, bytes=new.data_length, rules=",".join(decision.rules), nodes=len(decision.destinations),
-            )  # fmt: skip
+                "instance.received",
+                instance=telemetry.identifier(new.sop_instance_uid),
+                calling_ae=new.calling_ae,
+                state=outcome,
+                bytes=new.data_length,
+                rules=",".join(decision.rules),
+                nodes=len(decision.destinations),
+            )
         if decision.destinations or outcome == "repaired":
             self._wake()
 
@@ -291,8 +315,13 @@ def record(
 
 
 def _enqueue(
-    connection: Connection, subject: int, nodes: Sequence[str], detail: dict[str, object], now: float,
-    group: str | None, held: str,
-) -> None:  # fmt: skip
+    connection: Connection,
+    subject: int,
+    nodes: Sequence[str],
+    detail: dict[str, object],
+    now: float,
+    group: str | None,
+    held: str,
+) -> None:
     new = [jobs.NewJob("deliver", lane_of(node), subject, detail, group_key=group, held=held) for node in nodes]
     jobs.enqueue(connection, new, now)

@@ -31,7 +31,7 @@ class StorageService:
         """Registration with the provider."""
         return Service(
             self._classes, uids.for_storage, {cmd.C_STORE_RQ: self.store}, service_class=uids.STORAGE_SERVICE
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """Wait for running spool work."""
@@ -48,9 +48,12 @@ class StorageService:
         except BadContent as error:
             await request.data.drain()
             telemetry.logger().warning(
-                "instance.refused", reason=error.code, calling_ae=request.peer.calling_ae,
-                instance=telemetry.identifier(arrival.sop_instance), bytes=request.data.received,
-            )  # fmt: skip
+                "instance.refused",
+                reason=error.code,
+                calling_ae=request.peer.calling_ae,
+                instance=telemetry.identifier(arrival.sop_instance),
+                bytes=request.data.received,
+            )
             status = st.DATASET_MISMATCH if error.code in _MISMATCH else st.CANNOT_UNDERSTAND
             await request.respond(status, comment=error.code)
             return

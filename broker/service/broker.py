@@ -94,10 +94,12 @@ class Broker:
         self._delivery = DicomDelivery(self.database, self.spool, self.directory.node, remotes)
         self._mpps = MppsDelivery(self.database, self.directory.node, remotes)
         self._feedback = FeedbackDelivery(
-            self.database, self.directory.node,
+            self.database,
+            self.directory.node,
             Receivers(self.directory.nodes, tls_files(settings.hl7.tls), settings.service.site.parent),
-            Ours(settings.hl7.application, settings.hl7.facility), settings.zone(),
-        )  # fmt: skip
+            Ours(settings.hl7.application, settings.hl7.facility),
+            settings.zone(),
+        )
         self.dispatcher = self._dispatcher()
         self._imaging = Imaging(
             settings, self.database, self.directory, site.rules, self.spool, self.dispatcher.wake, data.log_key()
@@ -133,12 +135,15 @@ class Broker:
         return Dispatcher(
             self.database,
             {
-                "deliver": self._delivery, "feedback": self._feedback, "mpps": self._mpps.forward,
+                "deliver": self._delivery,
+                "feedback": self._feedback,
+                "mpps": self._mpps.forward,
                 "mpps-event": self._mpps.notify,
             },
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
-            f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}", concurrency,
-        )  # fmt: skip
+            f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}",
+            concurrency,
+        )
 
     def _routers(self, nodes: Nodes) -> list[APIRouter]:
         """What REST offers beside health, metrics and the start page."""

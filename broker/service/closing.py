@@ -43,9 +43,11 @@ def closings_of(settings: Settings, directory: Directory) -> Closings:
     """The rules that site and settings make."""
     hours = settings.worklist
     default = Rules(
-        no_show_after=hours.no_show_after, expire_after=hours.expire_after, mpps_after=hours.mpps_after,
+        no_show_after=hours.no_show_after,
+        expire_after=hours.expire_after,
+        mpps_after=hours.mpps_after,
         mpps_overdue=hours.mpps_overdue,
-    )  # fmt: skip
+    )
     return Closings(directory.nodes, default)
 
 
@@ -53,9 +55,13 @@ class Closer:
     """Work of `service.housekeeping`, in a thread of the first process."""
 
     def __init__(
-        self, database: Database, settings: Settings, directory: Directory, wake: Callable[[], None],
+        self,
+        database: Database,
+        settings: Settings,
+        directory: Directory,
+        wake: Callable[[], None],
         clock: Callable[[], float] = time.time,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`wake` is called when the RIS is to be told; `clock` gives seconds since the epoch."""
         self._database = database
         self._zone = settings.zone()

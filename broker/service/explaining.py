@@ -57,17 +57,24 @@ class ExplainDesk:
         caller, asked = self._caller(connection, body.device)
         steps = [one for one in _steps(connection, body) if body.step in (None, one.row)]
         ground = Ground(
-            datetime.now(zone), zone, self._settings.worklist.max_answers, self._settings.worklist.charset,
-            self._secret, recall.fingerprint(self._secret), partial(_place, connection, zone),
-        )  # fmt: skip
+            datetime.now(zone),
+            zone,
+            self._settings.worklist.max_answers,
+            self._settings.worklist.charset,
+            self._secret,
+            recall.fingerprint(self._secret),
+            partial(_place, connection, zone),
+        )
         askings = _askings(asked) or [verdict.supposed(caller.ae_title)]
         views = [_step(one, caller, askings, ground) for one in steps]
         last = max((one.last_at for one in asked), default=None)
         device = DeviceView(
-            ae_title=caller.ae_title, node=caller.node, accepted=bool(caller.node) or caller.accepted,
+            ae_title=caller.ae_title,
+            node=caller.node,
+            accepted=bool(caller.node) or caller.accepted,
             knocking=sum(knock.count for knock in caller.knocks),
             last_asked=verdict.clock(last, zone) if last is not None else None,
-        )  # fmt: skip
+        )
         shown, reason = _together(views, body)
         return ExplanationView(device=device, shown=shown, reason=reason, steps=views)
 
@@ -108,11 +115,15 @@ def _askings(asked: Sequence[Asked]) -> list[Asking]:
     entries.sort(key=lambda entry: -float(entry["at"]))
     return [
         Asking(
-            recall.decode(entry["asked"]) if entry["asked"] is not None else None, entry["at"], entry["times"],
-            entry["count"], entry["status"], entry["comment"],
+            recall.decode(entry["asked"]) if entry["asked"] is not None else None,
+            entry["at"],
+            entry["times"],
+            entry["count"],
+            entry["status"],
+            entry["comment"],
         )
         for entry in entries[:20]
-    ]  # fmt: skip
+    ]
 
 
 def _place(connection: Connection, zone: tzinfo, query: Query, row: int) -> int | None:
@@ -139,22 +150,34 @@ def _step(one: StepRow, caller: Caller, askings: Sequence[Asking], ground: Groun
     shown, reason = verdict.conclude(step, caller, verdicts, ground)
     item = next(iter(items(one.answer, STEP_SEQUENCE)), {})
     return StepView(
-        order=one.order, step=one.row, ScheduledProcedureStepID="".join(values(item, "ScheduledProcedureStepID")),
-        Modality="".join(values(item, "Modality")), ScheduledStationAETitle=values(item, STATIONS),
-        start=" ".join([*values(item, START_DATE), *values(item, START_TIME)]), status="".join(values(item, STATUS)),
-        came_at=verdict.clock(one.came_at, ground.zone), changed_at=verdict.clock(one.changed_at, ground.zone),
-        shown=shown, reason=reason, queries=[_query(found, ground) for found in verdicts],
-    )  # fmt: skip
+        order=one.order,
+        step=one.row,
+        ScheduledProcedureStepID="".join(values(item, "ScheduledProcedureStepID")),
+        Modality="".join(values(item, "Modality")),
+        ScheduledStationAETitle=values(item, STATIONS),
+        start=" ".join([*values(item, START_DATE), *values(item, START_TIME)]),
+        status="".join(values(item, STATUS)),
+        came_at=verdict.clock(one.came_at, ground.zone),
+        changed_at=verdict.clock(one.changed_at, ground.zone),
+        shown=shown,
+        reason=reason,
+        queries=[_query(found, ground) for found in verdicts],
+    )
 
 
 def _query(found: Verdict, ground: Ground) -> QueryView:
     asking = found.asking
     return QueryView(
-        at=verdict.clock(asking.at, ground.zone) if asking.at is not None else None, times=asking.times,
-        count=asking.count, status=asking.status, comment=asking.comment,
+        at=verdict.clock(asking.at, ground.zone) if asking.at is not None else None,
+        times=asking.times,
+        count=asking.count,
+        status=asking.status,
+        comment=asking.comment,
         keys=recall.keys(asking.recalled) if asking.recalled is not None else {},
-        shown=found.shown, reason=found.reason, checks=[CheckView(**asdict(check)) for check in found.checks],
-    )  # fmt: skip
+        shown=found.shown,
+        reason=found.reason,
+        checks=[CheckView(**asdict(check)) for check in found.checks],
+    )
 
 
 def _together(views: Sequence[StepView], body: ExplainBody) -> tuple[bool | None, str]:

@@ -32,9 +32,15 @@ class Monitor:
     """Looks at the parts and says how they are."""
 
     def __init__(
-        self, settings: Settings, database: Database, directory: Directory, rules: RuleSet, imaging: Imaging,
-        messaging: Messaging, workers: Workers,
-    ) -> None:  # fmt: skip
+        self,
+        settings: Settings,
+        database: Database,
+        directory: Directory,
+        rules: RuleSet,
+        imaging: Imaging,
+        messaging: Messaging,
+        workers: Workers,
+    ) -> None:
         self.web: WebServer | None = None
         self._settings = settings
         self._database = database
@@ -101,22 +107,32 @@ class Monitor:
         rules = self._rules
         action = rules.default_action
         return Overview(
-            version=__version__, uptime_seconds=int(time.monotonic() - self._started), health=health,
-            problems=problems, listeners=self._listeners(),
+            version=__version__,
+            uptime_seconds=int(time.monotonic() - self._started),
+            health=health,
+            problems=problems,
+            listeners=self._listeners(),
             nodes=[_node(node, lanes) for node in self._directory.nodes],
-            worklist=numbers.steps, messages=numbers.messages, instances=numbers.instances, queue=queue,
-            knocking=numbers.knocking, performed_waiting=numbers.performed_waiting,
+            worklist=numbers.steps,
+            messages=numbers.messages,
+            instances=numbers.instances,
+            queue=queue,
+            knocking=numbers.knocking,
+            performed_waiting=numbers.performed_waiting,
             rules=[f"{rule.name} → {', '.join(rule.send)}" for rule in rules.rules],
             rules_version=rules.version,
             default_action=f"send to {', '.join(rules.default_send)}" if action == "send" else action,
-        )  # fmt: skip
+        )
 
     def _listeners(self) -> list[ListenerView]:
         title = self._settings.dicom.ae_title
         names = {
-            "dicom": f"DICOM ({title})", "dicom-tls": f"DICOM TLS ({title})", "hl7": "HL7 (MLLP)",
-            "hl7-tls": "HL7 TLS (MLLP)", "web": "Web",
-        }  # fmt: skip
+            "dicom": f"DICOM ({title})",
+            "dicom-tls": f"DICOM TLS ({title})",
+            "hl7": "HL7 (MLLP)",
+            "hl7-tls": "HL7 TLS (MLLP)",
+            "web": "Web",
+        }
         return [
             ListenerView(name=names[kind], address=f"{host}:{port}", state="listening")
             for kind, doors in self.addresses().items()
@@ -145,8 +161,14 @@ def _node(node: Node, known: dict[str, LaneState]) -> NodeView:
     if state == "reachable" and not jobs["done"]:
         state = "idle"
     return NodeView(
-        name=node.name, kind=node.kind, title=node.ae_title or node.application,
-        address=f"{node.host}:{node.port}" if node.host and node.port else node.host, roles=sorted(node.roles),
-        waiting=waiting, held=jobs["held"], done=jobs["done"], state=state,
+        name=node.name,
+        kind=node.kind,
+        title=node.ae_title or node.application,
+        address=f"{node.host}:{node.port}" if node.host and node.port else node.host,
+        roles=sorted(node.roles),
+        waiting=waiting,
+        held=jobs["held"],
+        done=jobs["done"],
+        state=state,
         last_error=broken[0].last_error if broken else "",
-    )  # fmt: skip
+    )

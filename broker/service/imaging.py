@@ -37,9 +37,16 @@ class Imaging:
     """Storage, worklist, performed procedure steps and verification behind the DICOM listeners of this process."""
 
     def __init__(
-        self, settings: Settings, database: Database, directory: Directory, rules: RuleSet, spool: Spool,
-        wake: Callable[[], None], secret: bytes, ports: Mapping[str, int] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        settings: Settings,
+        database: Database,
+        directory: Directory,
+        rules: RuleSet,
+        spool: Spool,
+        wake: Callable[[], None],
+        secret: bytes,
+        ports: Mapping[str, int] | None = None,
+    ) -> None:
         """`wake` is called, from any thread, after each commit that made work for the queue.
 
         `secret` keys the hashes in the memory of queries.
@@ -52,15 +59,18 @@ class Imaging:
         self._knocks = KnockBook(database)
         self._memory = QueryMemory(database, secret)
         reception = Reception(
-            database, spool, rules, settings.zone(), wake, small=settings.limits.small_object,
+            database,
+            spool,
+            rules,
+            settings.zone(),
+            wake,
+            small=settings.limits.small_object,
             subscribers=directory.subscribers(),
-        )  # fmt: skip
+        )
         age = settings.worklist.outage_copy_age
         self.worklist_copy = WorklistCopy(settings.service.data_dir / COPY, age) if age else None
         self._storage = StorageService(reception, settings.dicom.private_sop_classes)
-        self._performed = PerformedStepService(
-            database, directory, settings.zone(), settings.worklist.charset, wake
-        )  # fmt: skip
+        self._performed = PerformedStepService(database, directory, settings.zone(), settings.worklist.charset, wake)
         self._wanted: dict[str, int] = {}  # configured port of each listener
         self.doors: dict[str, Provider] = {}
         if settings.dicom.plain:
@@ -78,33 +88,51 @@ class Imaging:
     def _door(self, host: str, port: int, tls: TlsContexts | None) -> Provider:
         settings, limits = self._settings, self._settings.limits
         worklist = WorklistService(
-            self._database, max_answers=settings.worklist.max_answers, charset=settings.worklist.charset,
-            copy=self.worklist_copy, zone=settings.zone(), profile=self._directory.profile, memory=self._memory,
-        )  # fmt: skip
+            self._database,
+            max_answers=settings.worklist.max_answers,
+            charset=settings.worklist.charset,
+            copy=self.worklist_copy,
+            zone=settings.zone(),
+            profile=self._directory.profile,
+            memory=self._memory,
+        )
         queries = Service(
-            frozenset({uids.MODALITY_WORKLIST}), uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
-            {cmd.C_FIND_RQ: worklist.find}, negotiate=negotiate,
-        )  # fmt: skip
+            frozenset({uids.MODALITY_WORKLIST}),
+            uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
+            {cmd.C_FIND_RQ: worklist.find},
+            negotiate=negotiate,
+        )
         verification = Service(
             frozenset({uids.VERIFICATION}),
             uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
             {cmd.C_ECHO_RQ: self._echo},
         )
         admission = NodeAdmission(
-            self._directory, settings.dicom.ae_title, settings.dicom.accept, self._knocks.knocked,
+            self._directory,
+            settings.dicom.ae_title,
+            settings.dicom.accept,
+            self._knocks.knocked,
             identity_required=settings.dicom.user_identity == "required",
-        )  # fmt: skip
+        )
         return Provider(
-            host, port, admission=admission,
+            host,
+            port,
+            admission=admission,
             services=[verification, queries, self._storage.service(), *self._performed.services()],
-            tls=tls, reuse_port=settings.service.workers > 1,
+            tls=tls,
+            reuse_port=settings.service.workers > 1,
             limits=DicomLimits(
-                limits.half_open_per_address, limits.associations_per_address, limits.associations,
-                limits.association_request_timeout, limits.pdu_timeout, limits.association_idle_timeout,
-                limits.tls_handshake_timeout, max_object=limits.dicom_object,
+                limits.half_open_per_address,
+                limits.associations_per_address,
+                limits.associations,
+                limits.association_request_timeout,
+                limits.pdu_timeout,
+                limits.association_idle_timeout,
+                limits.tls_handshake_timeout,
+                max_object=limits.dicom_object,
                 associations_per_second=limits.associations_per_second,
             ),
-        )  # fmt: skip
+        )
 
     async def _echo(self, request: Request) -> None:
         """C-ECHO answers success only while the database can be read: a modality's test button must not lie."""

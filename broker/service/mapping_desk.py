@@ -30,9 +30,13 @@ class MappingDesk:
     """`admin.mappings.Desk` on a database."""
 
     def __init__(
-        self, database: Database, published: Mappings, zone: ZoneInfo, default_station: str,
+        self,
+        database: Database,
+        published: Mappings,
+        zone: ZoneInfo,
+        default_station: str,
         subscribers: tuple[Node, ...] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`subscribers` are the nodes that may want to hear of changes of status."""
         self._subscribers = subscribers
         self._database = database

@@ -48,10 +48,14 @@ class Messaging:
         except ConfigurationError as error:
             raise ConfigurationError(f"{place}.profile: {error}") from None
         orders = OrderDoor(
-            self._database, interface, profiles, zone=self._settings.zone(),
-            default_station=self._settings.worklist.default_station, subscribers=self._subscribers,
+            self._database,
+            interface,
+            profiles,
+            zone=self._settings.zone(),
+            default_station=self._settings.worklist.default_station,
+            subscribers=self._subscribers,
             without_results=self._without_results,
-        )  # fmt: skip
+        )
         if listener.plain:
             self.doors.append(("hl7", place, self._door(listener.host, listener.port, orders, listener.strict)))
         if (tls := listener.tls) is not None:
@@ -60,20 +64,26 @@ class Messaging:
             secure = Secure(
                 TlsContexts(files, server=True, place=f"{place}.tls"),
                 frozenset(name.lower() for name in tls.client_names),
-                limits.tls_handshake_timeout, limits.half_open_per_address,
-            )  # fmt: skip
+                limits.tls_handshake_timeout,
+                limits.half_open_per_address,
+            )
             door = self._door(tls.host or listener.host, tls.port, orders, listener.strict, secure)
             self.doors.append(("hl7-tls", f"{place}.tls", door))
 
     def _door(self, host: str, port: int, orders: OrderDoor, strict: bool, secure: Secure | None = None) -> MllpServer:
         limits = self._settings.limits
         return MllpServer(
-            host, port, orders.handle, on_oversize=orders.on_oversize, on_truncated=orders.on_truncated,
+            host,
+            port,
+            orders.handle,
+            on_oversize=orders.on_oversize,
+            on_truncated=orders.on_truncated,
             limits=Limits(
                 limits.hl7_message, limits.hl7_connections, limits.hl7_frame_timeout, limits.hl7_idle_timeout
             ),
-            strict=strict, secure=secure,
-        )  # fmt: skip
+            strict=strict,
+            secure=secure,
+        )
 
     @property
     def accepting(self) -> bool:
@@ -107,10 +117,21 @@ def interface_of(listener: Hl7Listener, place: str, known: KnownSender | None) -
             raise ConfigurationError(f"{place}.charset: not a character set of HL7 table 0211 that is read") from None
     optional = frozenset[str](listener.optional_fields)
     tolerance = Tolerance(
-        listener.charset, listener.charset_errors == "replace", listener.segment_ends == "cr", listener.strict,
+        listener.charset,
+        listener.charset_errors == "replace",
+        listener.segment_ends == "cr",
+        listener.strict,
         listener.default_version if "MSH-12" in optional else "",
-    )  # fmt: skip
+    )
     return Interface(
-        listener.name, known, listener.on_transient, frozenset(listener.processing_ids), listener.answers,
-        listener.profile, frozenset(listener.receiving), optional, tolerance, listener.duplicates == "refuse",
-    )  # fmt: skip
+        listener.name,
+        known,
+        listener.on_transient,
+        frozenset(listener.processing_ids),
+        listener.answers,
+        listener.profile,
+        frozenset(listener.receiving),
+        optional,
+        tolerance,
+        listener.duplicates == "refuse",
+    )

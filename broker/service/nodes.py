@@ -114,10 +114,15 @@ def _knocking(connection: Connection) -> list[tuple[Knock, Asked | None]]:
 def _knock(knock: Knock, asked: Asked | None) -> KnockView:
     keys = [recall.summary(one["asked"]) for one in reversed(asked.queries)] if asked is not None else []
     return KnockView(
-        ae_title=knock.ae_title, address=knock.address, first_at=knock.first_at, last_at=knock.last_at,
-        count=knock.count, sop_classes=list(knock.contexts), wants=wants(knock.contexts),
+        ae_title=knock.ae_title,
+        address=knock.address,
+        first_at=knock.first_at,
+        last_at=knock.last_at,
+        count=knock.count,
+        sop_classes=list(knock.contexts),
+        wants=wants(knock.contexts),
         queries=[one for one in keys if one is not None][:5],
-    )  # fmt: skip
+    )
 
 
 def wants(contexts: Sequence[str]) -> list[str]:
@@ -130,7 +135,14 @@ def wants(contexts: Sequence[str]) -> list[str]:
 def view(node: Node) -> NodeView:
     """A node without what it proves itself by."""
     return NodeView(
-        name=node.name, kind=node.kind, ae_title=node.ae_title, application=node.application, facility=node.facility,
-        host=node.host, port=node.port, roles=sorted(node.roles), tls=node.tls is not None,
+        name=node.name,
+        kind=node.kind,
+        ae_title=node.ae_title,
+        application=node.application,
+        facility=node.facility,
+        host=node.host,
+        port=node.port,
+        roles=sorted(node.roles),
+        tls=node.tls is not None,
         device=node.device.model_dump(exclude_defaults=True, mode="json") if node.device is not None else None,
-    )  # fmt: skip
+    )

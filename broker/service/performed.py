@@ -23,9 +23,14 @@ class PerformedStepDesk:
     """See `admin.mpps.Desk`. `wake` is told that there may be work."""
 
     def __init__(
-        self, database: Database, settings: Settings, subscribers: tuple[Node, ...], wake: Callable[[], None],
-        listeners: Callable[[], Sequence[Node]] = tuple, destinations: Callable[[], Sequence[Node]] = tuple,
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        settings: Settings,
+        subscribers: tuple[Node, ...],
+        wake: Callable[[], None],
+        listeners: Callable[[], Sequence[Node]] = tuple,
+        destinations: Callable[[], Sequence[Node]] = tuple,
+    ) -> None:
         """`subscribers` are RIS that may want to hear of changes of status, `listeners` nodes that are told of events
         of performed procedure steps, `destinations` those that images leave for.
         """
@@ -73,7 +78,10 @@ def _detail(connection: Connection, row: int) -> MppsDetail | None:
     proposals = matching.of_patient(connection, patient, one.modality) if open_ else []
     values = {name: getattr(one, name) for name in MppsView.model_fields if name not in {"id", "findings"}}
     return MppsDetail(
-        id=row, findings=list(one.findings), document=one.document, **values,
+        id=row,
+        findings=list(one.findings),
+        document=one.document,
+        **values,
         items=[ItemView(item=item.position, step=item.step, reason=item.reason) for item in items],
         proposals=[ProposalView(**found) for found in proposals],
-    )  # fmt: skip
+    )

@@ -59,9 +59,14 @@ class Sources:
             return None
         account = await self._import(node, dry=dry, deadline=BY_HAND)
         return SourceReport(
-            node=name, dry_run=dry, complete=account.complete, error=account.error, outcomes=dict(account.counts),
-            reasons=dict(account.reasons), left_out=dict(account.left_out),
-        )  # fmt: skip
+            node=name,
+            dry_run=dry,
+            complete=account.complete,
+            error=account.error,
+            outcomes=dict(account.counts),
+            reasons=dict(account.reasons),
+            left_out=dict(account.left_out),
+        )
 
     async def _schedule(self, node: Node) -> None:
         every = (node.source or DEFAULT).every
@@ -85,9 +90,13 @@ class Sources:
         if source.calling_ae:
             remote = replace(remote, calling_ae=source.calling_ae)
         work = SourceImport(
-            self._database, node, remote, self._settings.zone(), self._settings.worklist.default_station,
+            self._database,
+            node,
+            remote,
+            self._settings.zone(),
+            self._settings.worklist.default_station,
             self._subscribers,
-        )  # fmt: skip
+        )
         async with self._locks[node.name]:
             began = time.perf_counter()
             account = await work.run(dry=dry, deadline=deadline)
@@ -117,7 +126,11 @@ def _tell(account: Account, duration: float) -> None:
             telemetry.SOURCE_SUCCESS.labels(account.node).set_to_current_time()
     log = telemetry.logger().info if account.complete else telemetry.logger().warning
     log(
-        "source.imported", node=account.node, state=outcome, count=account.counts.total(), code=account.error or None,
+        "source.imported",
+        node=account.node,
+        state=outcome,
+        count=account.counts.total(),
+        code=account.error or None,
         mode=" ".join(f"{kind}:{count}" for kind, count in sorted(account.counts.items())),
         duration=round(duration, 3),
-    )  # fmt: skip
+    )

@@ -39,10 +39,19 @@ class Server:
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_keep_alive=30,
-            limit_concurrency=200, timeout_graceful_shutdown=2, h11_max_incomplete_event_size=65536, ws="none",
-            proxy_headers=False, http=http,
-        )  # fmt: skip
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=30,
+            limit_concurrency=200,
+            timeout_graceful_shutdown=2,
+            h11_max_incomplete_event_size=65536,
+            ws="none",
+            proxy_headers=False,
+            http=http,
+        )
         self._server = _Quiet(config)
 
     def _bind(self) -> socket.socket:

@@ -110,14 +110,20 @@ def settle(course: Course, arrived: Arrived, expected: Expected) -> Account:
     ]
     total = sum(sent.length for sent in course.sent)
     return Account(
-        lines=tuple(_lines(course, identical, expected)), findings=tuple(findings), orders=len(course.orders),
-        found=len(course.found), sent=len(course.sent), identical=len(identical), deliveries=deliveries,
-        repeats=sum(kept.arrivals - 1 for objects in arrived.values() for kept in objects.values()), bytes=total,
+        lines=tuple(_lines(course, identical, expected)),
+        findings=tuple(findings),
+        orders=len(course.orders),
+        found=len(course.found),
+        sent=len(course.sent),
+        identical=len(identical),
+        deliveries=deliveries,
+        repeats=sum(kept.arrivals - 1 for objects in arrived.values() for kept in objects.values()),
+        bytes=total,
         orders_per_second=_rate(len(course.accepted), course.order_seconds),
         to_worklist=statistics.median(course.found.values()) if course.found else 0.0,
         images_per_second=_rate(len(course.sent), course.image_seconds),
         bytes_per_second=_rate(total, course.image_seconds),
-    )  # fmt: skip
+    )
 
 
 def _rate(count: float, seconds: float) -> float:
@@ -158,9 +164,10 @@ def _lines(course: Course, identical: set[str], expected: Expected) -> Iterator[
         for number, series in enumerate(station.series):
             kind = (series.sop_class, series.transfer_syntax)
             objects = [
-                item for item in course.sent
+                item
+                for item in course.sent
                 if item.station == station.ae_title and (item.sop_class, item.transfer_syntax) == kind
-            ]  # fmt: skip
+            ]
             yield Line(
                 station=station,
                 transfer_syntax=series.transfer_syntax,

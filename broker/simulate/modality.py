@@ -86,9 +86,15 @@ class VirtualModality:
 
     def _sent(self, item: Encoded, modality: str, answer: Dataset) -> Sent:
         return Sent(
-            item.sop_instance, item.sop_class, item.transfer_syntax, self.station.ae_title, modality,
-            str(answer.AccessionNumber), len(item.data), hashlib.sha256(item.data).hexdigest(),
-        )  # fmt: skip
+            item.sop_instance,
+            item.sop_class,
+            item.transfer_syntax,
+            self.station.ae_title,
+            modality,
+            str(answer.AccessionNumber),
+            len(item.data),
+            hashlib.sha256(item.data).hexdigest(),
+        )
 
 
 def worklist_query(station: Station, day: date) -> Dataset:

@@ -160,10 +160,18 @@ def _bars(side: int, instance: int) -> bytes:
 
 def _rle(pixels: bytes, series: Series) -> bytes:
     return RLELosslessEncoder.encode(
-        pixels, encoding_plugin="pydicom", rows=series.side, columns=series.side, samples_per_pixel=1,
-        bits_allocated=16, bits_stored=12, pixel_representation=0, photometric_interpretation="MONOCHROME2",
-        number_of_frames=1, transfer_syntax_uid=uids.EXPLICIT_LE,
-    )  # fmt: skip
+        pixels,
+        encoding_plugin="pydicom",
+        rows=series.side,
+        columns=series.side,
+        samples_per_pixel=1,
+        bits_allocated=16,
+        bits_stored=12,
+        pixel_representation=0,
+        photometric_interpretation="MONOCHROME2",
+        number_of_frames=1,
+        transfer_syntax_uid=uids.EXPLICIT_LE,
+    )
 
 
 def _dose_report(dataset: Dataset) -> None:

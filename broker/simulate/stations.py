@@ -87,6 +87,10 @@ STATIONS = (
 def transfer_syntax_name(uid: str) -> str:
     """A short readable name of the transfer syntaxes used here."""
     return {
-        uids.EXPLICIT_LE: "Explicit VR LE", uids.IMPLICIT_LE: "Implicit VR LE", uids.EXPLICIT_BE: "Explicit VR BE",
-        uids.DEFLATED: "Deflated", RLE_LOSSLESS: "RLE Lossless", JPEG_BASELINE: "JPEG Baseline",
-    }.get(uid, uid)  # fmt: skip
+        uids.EXPLICIT_LE: "Explicit VR LE",
+        uids.IMPLICIT_LE: "Implicit VR LE",
+        uids.EXPLICIT_BE: "Explicit VR BE",
+        uids.DEFLATED: "Deflated",
+        RLE_LOSSLESS: "RLE Lossless",
+        JPEG_BASELINE: "JPEG Baseline",
+    }.get(uid, uid)

@@ -100,11 +100,18 @@ def _of(node: Node, default: Rules) -> Rules:
     if found is None:
         return replace(default, titles=titles)
     return Rules(
-        "images" in found.by, found.images_minimum, found.images_quiet, "result" in found.by,
-        found.after if "time" in found.by else 0, found.unseen,
-        _or(found.no_show_after, default.no_show_after), _or(found.expire_after, default.expire_after),
-        _or(found.mpps_after, default.mpps_after), found.mpps_overdue or default.mpps_overdue, titles,
-    )  # fmt: skip
+        "images" in found.by,
+        found.images_minimum,
+        found.images_quiet,
+        "result" in found.by,
+        found.after if "time" in found.by else 0,
+        found.unseen,
+        _or(found.no_show_after, default.no_show_after),
+        _or(found.expire_after, default.expire_after),
+        _or(found.mpps_after, default.mpps_after),
+        found.mpps_overdue or default.mpps_overdue,
+        titles,
+    )
 
 
 def _or(own: float | None, default: float) -> float:

@@ -204,11 +204,24 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
             raise ConfigurationError(f"{label}: the name is used twice")
         nodes.append(
             Node(
-                parsed.name, parsed.kind, parsed.ae_title or "", parsed.application or "", parsed.facility or "",
-                parsed.host or "", parsed.port or 0, frozenset(parsed.roles), parsed.associations,
-                parsed.tls, parsed.certificate_name or "", frozenset(parsed.certificate_sha256),
-                parsed.username or "", parsed.passcode or "", parsed.association_idle, parsed.feedback,
-                parsed.device, parsed.source,
+                parsed.name,
+                parsed.kind,
+                parsed.ae_title or "",
+                parsed.application or "",
+                parsed.facility or "",
+                parsed.host or "",
+                parsed.port or 0,
+                frozenset(parsed.roles),
+                parsed.associations,
+                parsed.tls,
+                parsed.certificate_name or "",
+                frozenset(parsed.certificate_sha256),
+                parsed.username or "",
+                parsed.passcode or "",
+                parsed.association_idle,
+                parsed.feedback,
+                parsed.device,
+                parsed.source,
             )
-        )  # fmt: skip
+        )
     return tuple(nodes)

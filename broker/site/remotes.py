@@ -29,9 +29,14 @@ class Remotes:
         """Where the next association to this node goes."""
         contexts = self._contexts.get(node.name)
         return Remote(
-            node.host, node.port, node.ae_title, self._calling_ae, tls=contexts() if contexts else None,
-            server_name=(node.tls.server_name or "") if node.tls else "", identity=identity_of(node),
-        )  # fmt: skip
+            node.host,
+            node.port,
+            node.ae_title,
+            self._calling_ae,
+            tls=contexts() if contexts else None,
+            server_name=(node.tls.server_name or "") if node.tls else "",
+            identity=identity_of(node),
+        )
 
 
 class Receivers:

@@ -51,20 +51,24 @@ def _claim(*, lock: bool) -> ReturningUpdate[Any]:
     blocked = (
         select(earlier.c.id)
         .where(
-            earlier.c.lane == _t.c.lane, earlier.c.group_key == _t.c.group_key, earlier.c.id < _t.c.id,
+            earlier.c.lane == _t.c.lane,
+            earlier.c.group_key == _t.c.group_key,
+            earlier.c.id < _t.c.id,
             or_(*(earlier.c.state == state for state in UNFINISHED)),
         )
         .exists()
-    )  # fmt: skip
+    )
     due = (
         select(_t.c.id)
         .where(
-            _t.c.lane == bindparam("wanted"), _t.c.state == READY, _t.c.due_at <= bindparam("now"),
+            _t.c.lane == bindparam("wanted"),
+            _t.c.state == READY,
+            _t.c.due_at <= bindparam("now"),
             or_(_t.c.group_key.is_(None), ~blocked),
         )
         .order_by(_t.c.priority, _t.c.due_at, _t.c.id)
         .limit(bindparam("limit", type_=Integer))
-    )  # fmt: skip
+    )
     if lock:
         due = due.with_for_update(skip_locked=True)
     # as a CTE: PostgreSQL may run a plain subquery again for each row of the table, and lock more than `limit`
@@ -72,14 +76,24 @@ def _claim(*, lock: bool) -> ReturningUpdate[Any]:
         update(_t)
         .where(_t.c.id.in_(select(due.cte("due").c.id)))
         .values(
-            state=LEASED, lease_owner=bindparam("owner"), lease_until=bindparam("until"),
-            attempts=_t.c.attempts + 1, fence=_t.c.fence + 1,
+            state=LEASED,
+            lease_owner=bindparam("owner"),
+            lease_until=bindparam("until"),
+            attempts=_t.c.attempts + 1,
+            fence=_t.c.fence + 1,
         )
         .returning(
-            _t.c.id, _t.c.kind, _t.c.lane, _t.c.subject, _t.c.detail, _t.c.attempts, _t.c.failures, _t.c.fence,
+            _t.c.id,
+            _t.c.kind,
+            _t.c.lane,
+            _t.c.subject,
+            _t.c.detail,
+            _t.c.attempts,
+            _t.c.failures,
+            _t.c.fence,
             _t.c.created_at,
         )
-    )  # fmt: skip
+    )
 
 
 _CLAIM = Prepared(sqlite=_claim(lock=False), postgresql=_claim(lock=True))
@@ -118,14 +132,25 @@ def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
     """Insert jobs, skipping those that are there already; how many are new."""
     rows = [
         {
-            "kind": job.kind, "lane": job.lane, "subject": job.subject, "group_key": job.group_key,
-            "detail": json.dumps(job.detail, ensure_ascii=False), "state": HELD if job.held else READY,
+            "kind": job.kind,
+            "lane": job.lane,
+            "subject": job.subject,
+            "group_key": job.group_key,
+            "detail": json.dumps(job.detail, ensure_ascii=False),
+            "state": HELD if job.held else READY,
             "priority": job.priority,
-            "due_at": now, "attempts": 0, "failures": 0, "lease_owner": "", "lease_until": 0.0, "fence": 0,
-            "last_error": job.held, "created_at": now, "done_at": None,
+            "due_at": now,
+            "attempts": 0,
+            "failures": 0,
+            "lease_owner": "",
+            "lease_until": 0.0,
+            "fence": 0,
+            "last_error": job.held,
+            "created_at": now,
+            "done_at": None,
         }
         for job in jobs
-    ]  # fmt: skip
+    ]
     return sum(len(_ENQUEUE.rows(connection, row)) for row in rows)
 
 

@@ -77,11 +77,18 @@ class Account:
     def as_json(self) -> dict[str, Any]:
         """For scripts; statuses in hexadecimal."""
         return {
-            "good": self.good, "files": self.files, "not_dicom": self.not_dicom, "sent": self.sent,
-            "bytes": self.sent_bytes, "seconds": round(self.seconds, 3),
+            "good": self.good,
+            "files": self.files,
+            "not_dicom": self.not_dicom,
+            "sent": self.sent,
+            "bytes": self.sent_bytes,
+            "seconds": round(self.seconds, 3),
             "warnings": {f"{status:04X}": count for status, count in sorted(self.warnings.items())},
             "refused": {f"{status:04X}": count for status, count in sorted(self.refused.items())},
-            "no_context": self.no_context, "failed": self.failed, "unsent": self.unsent,
-            "interrupted": self.interrupted, "trouble": self.trouble,
+            "no_context": self.no_context,
+            "failed": self.failed,
+            "unsent": self.unsent,
+            "interrupted": self.interrupted,
+            "trouble": self.trouble,
             "failures": [{"path": path, "reason": reason} for path, reason in self.failures],
-        }  # fmt: skip
+        }

@@ -59,10 +59,16 @@ class WorklistService:
     """Answers worklist queries from the database."""
 
     def __init__(
-        self, database: Database, *, max_answers: int, charset: str, zone: tzinfo = UTC,
-        profile: Callable[[str, str], Device] = lambda calling_ae, address: DEFAULT, memory: QueryMemory | None = None,
+        self,
+        database: Database,
+        *,
+        max_answers: int,
+        charset: str,
+        zone: tzinfo = UTC,
+        profile: Callable[[str, str], Device] = lambda calling_ae, address: DEFAULT,
+        memory: QueryMemory | None = None,
         copy: WorklistCopy | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`max_answers` per query, then A700; `charset` of answers where the request's own set does not do.
 
         `profile`: of a device by calling AE title and address; `zone`: of the site, whose wall clock the orders hold;
@@ -111,7 +117,7 @@ class WorklistService:
         if self._memory is not None:
             outcome = Outcome(
                 time.time(), course.query, course.count, course.status, duration, course.comment, course.size
-            )  # fmt: skip
+            )
             self._memory.remember(peer.calling_ae, peer.address, outcome)
         await request.respond(course.status, comment=course.comment, offending=course.offending)
 
@@ -162,9 +168,7 @@ class WorklistService:
 
     async def _answers(self, key: Key, asked: Asked, known: Known, found: Sequence[Found]) -> list[tuple[int, bytes]]:
         """Steps and encoded answers of those candidates that match; what is known is not worked out again."""
-        ready = {
-            one.id: known[one.id][1] for one in found if one.id in known and known[one.id][0] == one.revision
-        }  # fmt: skip
+        ready = {one.id: known[one.id][1] for one in found if one.id in known and known[one.id][0] == one.revision}
         fresh = [one for one in found if one.id not in ready]
         if fresh:
             little = len(fresh) <= INLINE

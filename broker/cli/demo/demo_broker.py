@@ -118,9 +118,12 @@ class BrokerProcess:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - this very interpreter and package
                 [sys.executable, "-m", "broker", "serve", "--config", str(config)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
                 start_new_session=True,  # Ctrl-C is for us; we stop it in order
-            )  # fmt: skip
+            )
 
     def doors(self) -> Doors:
         """Where it listens, once it does. Raises ChildFailed with the end of the log."""

@@ -32,9 +32,12 @@ class ProgressView:
         self._tasks: dict[str, TaskID] = {}
         if console.is_terminal:
             self._bars = Progress(
-                TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                TextColumn("{task.description:<32}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
                 console=console,
-            )  # fmt: skip
+            )
             self._tasks = {stage: self._bars.add_task(_LABELS[stage], total=total) for stage, total in totals.items()}
 
     def __enter__(self) -> ProgressView:
@@ -92,9 +95,12 @@ def show_account(console: Console, account: Account) -> None:
 def _cells(line: Line) -> tuple[str, ...]:
     first = (line.station.modality, f"{line.found} of {line.orders}") if line.orders else ("", "")
     return (
-        *first, f"{line.bytes / MIB:.2f}", transfer_syntax_name(line.transfer_syntax),
-        f"{line.identical} of {line.sent}", ", ".join(line.destinations).lower(),
-    )  # fmt: skip
+        *first,
+        f"{line.bytes / MIB:.2f}",
+        transfer_syntax_name(line.transfer_syntax),
+        f"{line.identical} of {line.sent}",
+        ", ".join(line.destinations).lower(),
+    )
 
 
 def verdict(account: Account) -> str:

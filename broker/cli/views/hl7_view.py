@@ -19,8 +19,11 @@ _COLOURS = {"AA": "green", "CA": "green"}
 def show_test(found: dict[str, Any]) -> None:
     """A message: its answer, findings, and a table for each part."""
     console = Console(highlight=False)
-    console.print(Text.assemble(("answer ", "bold"), (found["code"], _COLOURS.get(found["code"], "red")),
-                                f"  profile {found['profile']}"))  # fmt: skip
+    console.print(
+        Text.assemble(
+            ("answer ", "bold"), (found["code"], _COLOURS.get(found["code"], "red")), f"  profile {found['profile']}"
+        )
+    )
     for finding in found["findings"]:
         console.print(Text(f"  {_severity(finding)} {finding['code']} at {finding['location']}: {finding['text']}"))
     for part in found["parts"]:

@@ -34,10 +34,16 @@ class SendView:
             from rich.progress import TransferSpeedColumn as Speed
 
             self._bar = Progress(
-                TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[files]}"),
-                DownloadColumn(binary_units=True), Speed(), TimeRemainingColumn(),
-                console=Console(stderr=True), auto_refresh=False, transient=True,
-            )  # fmt: skip
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.fields[files]}"),
+                DownloadColumn(binary_units=True),
+                Speed(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                auto_refresh=False,
+                transient=True,
+            )
             self._task = self._bar.add_task(f"{self._label}: looking", total=None, files="")
             self._bar.start()
         return self
@@ -58,9 +64,13 @@ class SendView:
         account = self._account
         if self._bar is not None and self._task is not None:
             self._bar.update(
-                self._task, description=self._label, total=account.bytes, completed=min(account.moved, account.bytes),
-                files=f"{account.done}/{account.files} files", refresh=True,
-            )  # fmt: skip
+                self._task,
+                description=self._label,
+                total=account.bytes,
+                completed=min(account.moved, account.bytes),
+                files=f"{account.done}/{account.files} files",
+                refresh=True,
+            )
 
 
 def summary(account: Account, label: str) -> str:
@@ -72,9 +82,10 @@ def summary(account: Account, label: str) -> str:
     ]
     lines += _statuses("with a warning", account.warnings) + _statuses("refused", account.refused)
     for count, what in (
-        (account.no_context, "without presentation context"), (account.failed, "failed"),
+        (account.no_context, "without presentation context"),
+        (account.failed, "failed"),
         (account.not_dicom, "skipped, no DICOM file or a DICOMDIR"),
-    ):  # fmt: skip
+    ):
         if count:
             lines.append(f"  {count} {what}")
     if account.unsent:

@@ -75,9 +75,13 @@ class FeedbackDelivery:
     """Handler of the queue for lanes `feedback:<node>`."""
 
     def __init__(
-        self, database: Database, node: Callable[[str], Node | None], receiver: Callable[[Node], Receiver], ours: Ours,
+        self,
+        database: Database,
+        node: Callable[[str], Node | None],
+        receiver: Callable[[Node], Receiver],
+        ours: Ours,
         zone: tzinfo,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`ours` and `zone`: our names and the site's clock in the messages."""
         self._database = database
         self._node = node
@@ -128,9 +132,13 @@ class FeedbackDelivery:
             case "hold":
                 feed.hold(job, str(answer))
         telemetry.logger().info(
-            "feedback.answered", node=node.name, kind=notice.event.value, job=job.id, answer=str(answer),
+            "feedback.answered",
+            node=node.name,
+            kind=notice.event.value,
+            job=job.id,
+            answer=str(answer),
             control_id=notice.control_id,
-        )  # fmt: skip
+        )
 
     async def _message(self, node: Node, notice: Notice, feed: Feed, job: Job) -> bytes | None:
         """The bytes to send; None if there are none and the job is reported."""

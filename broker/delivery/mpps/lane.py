@@ -180,9 +180,10 @@ class MppsDelivery:
         if pool is None:
             # one at a time per lane; a subscriber sees us as the SCP of the notification class (PS3.4 F.9)
             pool = Pool(
-                lambda: self._remote(self._node(node.name) or node), keep=node.association_idle,
+                lambda: self._remote(self._node(node.name) or node),
+                keep=node.association_idle,
                 as_scp=role == MPPS_NOTIFICATION,
-            )  # fmt: skip
+            )
             self._pools[node.name, role] = pool
         return pool
 

@@ -41,20 +41,26 @@ def agree(
             roles[role.sop_class] = role
         if result.result == neg.ACCEPTED and service is not None:
             contexts[context.id] = Context(
-                context.id, context.abstract_syntax, result.transfer_syntax,
-                serves=role.scu if role else True, uses=role.scp if role else False,
-            )  # fmt: skip
+                context.id,
+                context.abstract_syntax,
+                result.transfer_syntax,
+                serves=role.scu if role else True,
+                uses=role.scp if role else False,
+            )
             chosen[context.id] = service
     window = (1, 1)
     if request.user.window is not None:  # 0 means no limit
         invoked, performed = request.user.window
         window = (min(performed or 1, 1), min(invoked or limits.operations, limits.operations))
     user = UserInformation(
-        limits.max_pdu, uids.IMPLEMENTATION_CLASS, uids.IMPLEMENTATION_VERSION,
-        None if request.user.window is None else (window[1], window[0]), tuple(roles.values()),
+        limits.max_pdu,
+        uids.IMPLEMENTATION_CLASS,
+        uids.IMPLEMENTATION_VERSION,
+        None if request.user.window is None else (window[1], window[0]),
+        tuple(roles.values()),
         _extended(request.user, services, contexts),
         identity_answer=b"" if identity and identity.positive_response else None,
-    )  # fmt: skip
+    )
     answer = neg.AssociationAccept(request.called_ae, request.calling_ae, tuple(results), user)
     return Agreement(answer, contexts, chosen, window)
 

@@ -36,9 +36,17 @@ class Association(Operations):
     """See the module's text. `run` must be running for anything to happen."""
 
     def __init__(
-        self, wire: Wire, peer: Peer, contexts: Mapping[int, Context], *, max_length: int, limits: Limits,
-        services: Mapping[int, Service], window: tuple[int, int] = (1, 1), requestor: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        wire: Wire,
+        peer: Peer,
+        contexts: Mapping[int, Context],
+        *,
+        max_length: int,
+        limits: Limits,
+        services: Mapping[int, Service],
+        window: tuple[int, int] = (1, 1),
+        requestor: bool = False,
+    ) -> None:
         """`services` by context id; `window`: requests that may be open to the peer, and of the peer to us."""
         self.peer = peer
         self.contexts = contexts
@@ -242,9 +250,10 @@ class Association(Operations):
 
     async def _cancel(self, invocation: Invocation) -> None:
         values: dict[int, cmd.Value] = {
-            cmd.COMMAND_FIELD: cmd.C_CANCEL_RQ, cmd.MESSAGE_ID_RESPONDED: invocation.message_id,
+            cmd.COMMAND_FIELD: cmd.C_CANCEL_RQ,
+            cmd.MESSAGE_ID_RESPONDED: invocation.message_id,
             cmd.DATA_SET_TYPE: cmd.NO_DATA,
-        }  # fmt: skip
+        }
         try:
             await self._sender.message(invocation.context_id, cmd.encode(values))
             await invocation.ended(self._limits.response_timeout)

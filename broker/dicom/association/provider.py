@@ -39,9 +39,16 @@ class Provider:
     """A DICOM listener."""
 
     def __init__(
-        self, host: str, port: int, *, admission: Admission, services: Sequence[Service],
-        limits: Limits | None = None, tls: Callable[[], ssl.SSLContext] | None = None, reuse_port: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        host: str,
+        port: int,
+        *,
+        admission: Admission,
+        services: Sequence[Service],
+        limits: Limits | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+        reuse_port: bool = False,
+    ) -> None:
         """`tls` gives the context for the next handshake, so that certificates can change while we run.
 
         `reuse_port`: other processes listen on the same port (SO_REUSEPORT).
@@ -77,12 +84,17 @@ class Provider:
         limits = self._limits
         self._server = await loop.create_server(
             lambda: Wire(
-                max_data=limits.max_pdu, send_timeout=limits.pdu_timeout, on_connect=self._connected,
+                max_data=limits.max_pdu,
+                send_timeout=limits.pdu_timeout,
+                on_connect=self._connected,
                 hold=self._tls is not None,
             ),
-            self.host, self._port, backlog=512, family=socket.AF_INET if "." in self.host else 0,
+            self.host,
+            self._port,
+            backlog=512,
+            family=socket.AF_INET if "." in self.host else 0,
             reuse_port=self._reuse_port or None,
-        )  # fmt: skip
+        )
 
     async def stop(self, grace: float) -> None:
         """Close the door, let running requests finish for `grace` seconds, then abort what is left."""
@@ -104,9 +116,13 @@ class Provider:
             return
         self._half_open[wire.address] += 1
         session = Session(
-            wire, self._services, self._limits, allow=self._allow, enter=self._enter,
+            wire,
+            self._services,
+            self._limits,
+            allow=self._allow,
+            enter=self._enter,
             tls=self._tls() if self._tls else None,
-        )  # fmt: skip
+        )
         task = asyncio.get_running_loop().create_task(self._run(session, wire))
         self._sessions[session] = task
 

@@ -27,9 +27,15 @@ class Session:
     """See the module's text."""
 
     def __init__(
-        self, wire: Wire, services: Mapping[str, Service], limits: Limits, *, allow: Allow, enter: Enter,
+        self,
+        wire: Wire,
+        services: Mapping[str, Service],
+        limits: Limits,
+        *,
+        allow: Allow,
+        enter: Enter,
         tls: ssl.SSLContext | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`allow` refuses an address that asks too often; `enter` decides, and counts what may begin."""
         self._wire = wire
         self._services = services
@@ -97,14 +103,22 @@ class Session:
         agreed = agree(request, self._services, self._limits, identity_checked=entry.identity_checked)
         peer = Peer(request.calling_ae, request.called_ae, self._wire.address, dict(request.user.extended))
         self._association = Association(
-            self._wire, peer, agreed.contexts, max_length=request.user.max_length, limits=self._limits,
-            services=agreed.services, window=agreed.window,
-        )  # fmt: skip
+            self._wire,
+            peer,
+            agreed.contexts,
+            max_length=request.user.max_length,
+            limits=self._limits,
+            services=agreed.services,
+            window=agreed.window,
+        )
         await self._wire.write(neg.encode_accept(agreed.answer))
         telemetry.logger().debug(
-            "dicom.associated", peer=self._wire.address, calling_ae=request.calling_ae,
-            contexts=len(agreed.contexts), duration=round(time.monotonic() - started, 4),
-        )  # fmt: skip
+            "dicom.associated",
+            peer=self._wire.address,
+            calling_ae=request.calling_ae,
+            contexts=len(agreed.contexts),
+            duration=round(time.monotonic() - started, 4),
+        )
 
     async def _refuse(self, refusal: Refusal) -> None:
         self._ended_by = "refused"

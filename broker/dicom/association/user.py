@@ -104,8 +104,11 @@ async def _connect(remote: Remote) -> Wire:
         async with asyncio.timeout(remote.connect_timeout):
             _, wire = await loop.create_connection(
                 lambda: Wire(max_data=MAX_RECEIVE, send_timeout=remote.response_timeout),
-                remote.host, remote.port, ssl=remote.tls, server_hostname=name if remote.tls else None,
-            )  # fmt: skip
+                remote.host,
+                remote.port,
+                ssl=remote.tls,
+                server_hostname=name if remote.tls else None,
+            )
             return wire
     except ssl.SSLError as error:
         raise PeerFault("no TLS handshake", code=tls.failure(error)) from None
@@ -120,12 +123,15 @@ async def _negotiate(
         neg.ProposedContext(2 * i + 1, p.abstract_syntax, tuple(p.transfer_syntaxes)) for i, p in enumerate(proposals)
     ]
     user = UserInformation(
-        MAX_RECEIVE, uids.IMPLEMENTATION_CLASS, uids.IMPLEMENTATION_VERSION,
+        MAX_RECEIVE,
+        uids.IMPLEMENTATION_CLASS,
+        uids.IMPLEMENTATION_VERSION,
         (remote.operations, 1) if remote.operations > 1 else None,
         tuple({p.abstract_syntax: Role(p.abstract_syntax, p.scu, p.scp) for p in proposals if p.scp}.values()),
         tuple((p.abstract_syntax, p.extended) for p in proposals if p.extended is not None),
-        tuple(p.common for p in proposals if p.common is not None), remote.identity,
-    )  # fmt: skip
+        tuple(p.common for p in proposals if p.common is not None),
+        remote.identity,
+    )
     request = neg.AssociationRequest(remote.called_ae, remote.calling_ae, tuple(proposed), user)
     await wire.write(neg.encode_request(request))
     kind, body = await wire.read_pdu(remote.response_timeout, remote.response_timeout)
@@ -144,9 +150,15 @@ async def _negotiate(
     limits = Limits(response_timeout=remote.response_timeout, idle_timeout=24 * 3600)
     peer = Peer(remote.called_ae, remote.calling_ae, remote.host, dict(accept.user.extended))
     return Association(
-        wire, peer, contexts, max_length=accept.user.max_length, limits=limits, services=serving,
-        window=(_window(remote, accept.user), 1), requestor=True,
-    )  # fmt: skip
+        wire,
+        peer,
+        contexts,
+        max_length=accept.user.max_length,
+        limits=limits,
+        services=serving,
+        window=(_window(remote, accept.user), 1),
+        requestor=True,
+    )
 
 
 def _accepted(

@@ -53,9 +53,11 @@ class Operations(ABC):
     ) -> Response:
         """C-STORE of a data set that is already encoded; `originator` of a C-MOVE: AE title, message ID."""
         values: dict[int, cmd.Value] = {
-            cmd.AFFECTED_SOP_CLASS: context.abstract_syntax, cmd.COMMAND_FIELD: cmd.C_STORE_RQ,
-            cmd.AFFECTED_SOP_INSTANCE: sop_instance, cmd.PRIORITY: priority,
-        }  # fmt: skip
+            cmd.AFFECTED_SOP_CLASS: context.abstract_syntax,
+            cmd.COMMAND_FIELD: cmd.C_STORE_RQ,
+            cmd.AFFECTED_SOP_INSTANCE: sop_instance,
+            cmd.PRIORITY: priority,
+        }
         if originator[0]:
             values[cmd.MOVE_ORIGINATOR_AE], values[cmd.MOVE_ORIGINATOR_MESSAGE_ID] = originator
         return await self._single(context, values, data)
@@ -82,9 +84,11 @@ class Operations(ABC):
     ) -> Response:
         """N-EVENT-REPORT, of an SCP to its SCU."""
         values: dict[int, cmd.Value] = {
-            cmd.AFFECTED_SOP_CLASS: sop_class, cmd.AFFECTED_SOP_INSTANCE: sop_instance,
-            cmd.COMMAND_FIELD: cmd.N_EVENT_REPORT_RQ, cmd.EVENT_TYPE: event_type,
-        }  # fmt: skip
+            cmd.AFFECTED_SOP_CLASS: sop_class,
+            cmd.AFFECTED_SOP_INSTANCE: sop_instance,
+            cmd.COMMAND_FIELD: cmd.N_EVENT_REPORT_RQ,
+            cmd.EVENT_TYPE: event_type,
+        }
         return await self._single(context or self._wanted(sop_class, as_scp=True), values, data)
 
     async def n_get(
@@ -130,12 +134,19 @@ class Operations(ABC):
         return await self.response(await self.invoke(context, values, data))
 
     async def _normalized(
-        self, field: int, sop_class: str, sop_instance: str, more: Mapping[int, cmd.Value], data: Data,
+        self,
+        field: int,
+        sop_class: str,
+        sop_instance: str,
+        more: Mapping[int, cmd.Value],
+        data: Data,
         context: Context | None,
-    ) -> Response:  # fmt: skip
+    ) -> Response:
         values: dict[int, cmd.Value] = {
-            cmd.REQUESTED_SOP_CLASS: sop_class, cmd.REQUESTED_SOP_INSTANCE: sop_instance, cmd.COMMAND_FIELD: field,
-        }  # fmt: skip
+            cmd.REQUESTED_SOP_CLASS: sop_class,
+            cmd.REQUESTED_SOP_INSTANCE: sop_instance,
+            cmd.COMMAND_FIELD: field,
+        }
         return await self._single(context or self._wanted(sop_class), {**values, **more}, data)
 
     async def _query(

@@ -36,9 +36,14 @@ class Request:
     answered: bool = field(default=False, init=False)  # the final answer has left
 
     async def respond(
-        self, status: int, data: bytes | None = None, *, comment: str = "", offending: int = 0,
+        self,
+        status: int,
+        data: bytes | None = None,
+        *,
+        comment: str = "",
+        offending: int = 0,
         more: Mapping[int, cmd.Value] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Send a response; waits while the peer reads slowly.
 
         `comment` (64 characters at most, no patient data) and `offending` (a tag) go with failures

@@ -21,9 +21,15 @@ class Desk:
     """See the module's text."""
 
     def __init__(
-        self, association: Operations, peer: Peer, sender: Sender, services: Mapping[int, Service], *,
-        window: int, max_object: int,
-    ) -> None:  # fmt: skip
+        self,
+        association: Operations,
+        peer: Peer,
+        sender: Sender,
+        services: Mapping[int, Service],
+        *,
+        window: int,
+        max_object: int,
+    ) -> None:
         """`services` by context id; `window`: requests served at once; `max_object` in bytes."""
         self._association = association
         self._peer = peer
@@ -110,9 +116,13 @@ class Desk:
     async def _fail(self, request: Request, error: BaseException) -> None:
         status, comment = request.failure(error)
         telemetry.logger().warning(
-            "dicom.failed", command=cmd.NAMES.get(request.command.field, "unknown"), status=f"{status:04X}",
-            error=telemetry.describe(error), calling_ae=self._peer.calling_ae, peer=self._peer.address,
-        )  # fmt: skip
+            "dicom.failed",
+            command=cmd.NAMES.get(request.command.field, "unknown"),
+            status=f"{status:04X}",
+            error=telemetry.describe(error),
+            calling_ae=self._peer.calling_ae,
+            peer=self._peer.address,
+        )
         if request.answered:
             return
         with contextlib.suppress(ConnectionLost, DeadlinePassed):

@@ -73,11 +73,16 @@ def decode(value: bytes) -> UserInformation:
             single[kind] = data
     identity, answer = single.get(_IDENTITY), single.get(_IDENTITY_ANSWER)
     return UserInformation(
-        _max_length(single.get(_MAX_LENGTH)), items.uid(single.get(_CLASS, b"")),
-        single.get(_VERSION, b"").decode("latin-1").strip(" \0"), _operations(single.get(_WINDOW)),
-        tuple(roles), tuple(extended), tuple(common),
-        None if identity is None else _identity(identity), None if answer is None else items.counted(answer, 0)[0],
-    )  # fmt: skip
+        _max_length(single.get(_MAX_LENGTH)),
+        items.uid(single.get(_CLASS, b"")),
+        single.get(_VERSION, b"").decode("latin-1").strip(" \0"),
+        _operations(single.get(_WINDOW)),
+        tuple(roles),
+        tuple(extended),
+        tuple(common),
+        None if identity is None else _identity(identity),
+        None if answer is None else items.counted(answer, 0)[0],
+    )
 
 
 def encode(user: UserInformation) -> bytes:

@@ -67,9 +67,7 @@ class AppointmentChange:
 
 def slots_document(slots: Iterable[Slot]) -> list[Document]:
     """Slots as they are stored."""
-    return [
-        {"codes": sorted(slot.codes), "attributes": slot.attributes, "removed": slot.removed} for slot in slots
-    ]  # fmt: skip
+    return [{"codes": sorted(slot.codes), "attributes": slot.attributes, "removed": slot.removed} for slot in slots]
 
 
 def slots_of(document: Iterable[Document]) -> tuple[Slot, ...]:

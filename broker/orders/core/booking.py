@@ -115,8 +115,10 @@ def assigned(order: Order, slots: Sequence[Slot]) -> dict[int, int]:
     By a code that the service and the step's protocol share, or the service and the requested procedure; several
     services of one code take one step each. Then by position. A single service that fits no code means all steps.
     """
-    steps = [(codes_of(s, "ScheduledProtocolCodeSequence"), codes_of(p, "RequestedProcedureCodeSequence"))
-             for p, s in ((p.attributes, s.attributes) for p in order.procedures for s in p.steps)]  # fmt: skip
+    steps = [
+        (codes_of(s, "ScheduledProtocolCodeSequence"), codes_of(p, "RequestedProcedureCodeSequence"))
+        for p, s in ((p.attributes, s.attributes) for p in order.procedures for s in p.steps)
+    ]
     found: dict[int, int] = {}
     free = list(range(len(slots)))
     for level in (0, 1):

@@ -76,9 +76,13 @@ def _first(order: Sequence[str], message: str, stored: str, others: dict[str, st
 
 
 def accession(
-    message: str, stored: str, filler: str, placer: str,
-    order: Sequence[AccessionSource] = DEFAULT.accession, mint: Minter | None = None,
-) -> str:  # fmt: skip
+    message: str,
+    stored: str,
+    filler: str,
+    placer: str,
+    order: Sequence[AccessionSource] = DEFAULT.accession,
+    mint: Minter | None = None,
+) -> str:
     """Accession number by the sources of `order`; empty if none has one. Order numbers count only if they fit."""
     made = mint.short("A") if mint is not None and "generate" in order else ""
     return _first(order, message, stored, {"filler": _fits(filler), "placer": _fits(placer)}, made)
@@ -100,9 +104,13 @@ def study_from_accession(accession: str, issuer: str, procedure: str, number: st
 
 
 def requested_procedure_id(
-    message: str, stored: str, accession: str, used: Collection[str], mint: Minter,
+    message: str,
+    stored: str,
+    accession: str,
+    used: Collection[str],
+    mint: Minter,
     order: Sequence[ProcedureSource] = DEFAULT.requested_procedure_id,
-) -> str:  # fmt: skip
+) -> str:
     """Requested Procedure ID by the sources of `order`; the accession number only if no other procedure has it."""
     derived = _fits(accession)
     value = _first(order, message, stored, {"accession": derived if derived not in used else ""}, "")

@@ -143,9 +143,13 @@ class _Writing:
             filler = EntityId(self._now.mint.short("F"))
             given = {"FillerOrderNumberImagingServiceRequest": filler.number}
         accession = identifiers.accession(
-            change.accession, stored.accession if stored else "", filler.number, placer.number,
-            change.identifiers.accession, self._now.mint,
-        )  # fmt: skip
+            change.accession,
+            stored.accession if stored else "",
+            filler.number,
+            placer.number,
+            change.identifiers.accession,
+            self._now.mint,
+        )
         if not accession and "refuse" in change.identifiers.accession:
             self._missing(change.accession_location, "Accession number is missing")
         order = Order(
@@ -226,9 +230,13 @@ class _Writing:
             self._findings.append(Finding(change.uid_location, "0", text, "W"))
             uid = old.study_instance_uid
         procedure_id = identifiers.requested_procedure_id(
-            change.requested_procedure_id, old.requested_procedure_id if old else "", accession, used, now.mint,
+            change.requested_procedure_id,
+            old.requested_procedure_id if old else "",
+            accession,
+            used,
+            now.mint,
             self._change.identifiers.requested_procedure_id,
-        )  # fmt: skip
+        )
         if not procedure_id:
             self._missing(change.id_location, "Requested procedure id is missing")
         return Procedure(

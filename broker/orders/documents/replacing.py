@@ -56,10 +56,17 @@ def canceling(stored: Order, steps: Iterable[Step] = ()) -> OrderChange:
     named = tuple(StepChange(step.step_id, (), {}) for step in steps)
     patient = stored.patient
     return OrderChange(
-        control="CA", order_status="", control_location="", placer=stored.placer, filler=stored.filler,
-        accession=stored.accession, patient=PatientChange(patient.patient_id, patient.issuer, {}), visit={}, request={},
+        control="CA",
+        order_status="",
+        control_location="",
+        placer=stored.placer,
+        filler=stored.filler,
+        accession=stored.accession,
+        patient=PatientChange(patient.patient_id, patient.issuer, {}),
+        visit={},
+        request={},
         procedures=(ProcedureChange("", "", {}, named),) if named else (),
-    )  # fmt: skip
+    )
 
 
 def _gone(stored: Document, given: Document) -> Document:

@@ -304,11 +304,14 @@ def _joined(one: OrderChange, other: OrderChange, findings: Findings) -> OrderCh
     for procedure in other.procedures:
         procedures = _with_procedure(procedures, procedure, findings)
     return replace(
-        one, procedures=procedures, accession=one.accession or other.accession,
+        one,
+        procedures=procedures,
+        accession=one.accession or other.accession,
         placer=one.placer if one.placer.number else other.placer,
         filler=one.filler if one.filler.number else other.filler,
-        visit={**other.visit, **one.visit}, request={**other.request, **one.request},
-    )  # fmt: skip
+        visit={**other.visit, **one.visit},
+        request={**other.request, **one.request},
+    )
 
 
 def _with_procedure(

@@ -285,10 +285,10 @@ def _order(
         known = modality in source.profile.modalities
         code, text = given.get("RequestedProcedureCodeSequence"), given.get("RequestedProcedureDescription")
         requested = requested or {
-            key: value for key, value in (
-                ("RequestedProcedureCodeSequence", code), ("RequestedProcedureDescription", text)
-            ) if value
-        }  # fmt: skip
+            key: value
+            for key, value in (("RequestedProcedureCodeSequence", code), ("RequestedProcedureDescription", text))
+            if value
+        }
         attributes = {
             **slot.attributes,
             **({"Modality": modality} if known else {}),

@@ -117,12 +117,13 @@ def _rule(number: int, table: Mapping[str, Any]) -> StationRule:
     titles = table.get("ae_title", [])
     titles = titles if isinstance(titles, list) else [titles]
     rule = StationRule(
-        number, tuple(_condition(name, wanted) for name, wanted in when.items()),
+        number,
+        tuple(_condition(name, wanted) for name, wanted in when.items()),
         tuple(dict.fromkeys(_value("ae_title", title, "AE") for title in titles)),
         _value("station_name", table.get("station_name", ""), "SH", empty=True),
         _value("location", table.get("location", ""), "SH", empty=True),
         trust,
-    )  # fmt: skip
+    )
     if not rule.values() and trust:
         raise ValueError("gives nothing: ae_title, station_name or location is needed")
     return rule

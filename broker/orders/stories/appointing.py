@@ -146,16 +146,23 @@ def _unknown(
 
 
 def _apply(
-    connection: Connection, change: AppointmentChange, stored: Order, known: list[Appointment],
-    mine: Appointment | None, context: Context,
-) -> PlannedAppointment:  # fmt: skip
+    connection: Connection,
+    change: AppointmentChange,
+    stored: Order,
+    known: list[Appointment],
+    mine: Appointment | None,
+    context: Context,
+) -> PlannedAppointment:
     others = [one for one in known if one is not mine and one.state == store.BOOKED]
     wish = Wish(
-        change.asked, change.event, change.slots, change.cancels,
+        change.asked,
+        change.event,
+        change.slots,
+        change.cancels,
         own=mine.steps if mine and mine.state == store.BOOKED else frozenset(),
         others=frozenset(step for one in others for step in one.steps),
         no_shows=_no_shows(connection, stored),
-    )  # fmt: skip
+    )
     made = booking.booked(stored, wish, context.default_station)
     if not made.moved:
         text = "The examination has started or ended: recorded without effect"

@@ -57,9 +57,12 @@ def _link(
     mpps.save(
         connection,
         replace(
-            one, linking=linking, attention=min(codes, default="") or attention or match.waits(linking),
-            revision=one.revision + 1, updated_at=context.at.timestamp(),
+            one,
+            linking=linking,
+            attention=min(codes, default="") or attention or match.waits(linking),
+            revision=one.revision + 1,
+            updated_at=context.at.timestamp(),
             findings=tuple(dict.fromkeys((*one.findings, *sorted(codes)))),
         ),
-    )  # fmt: skip
+    )
     return [AuditEntry("mpps.linked", "mpps", row, {"order": request, "steps": steps, "by": "late order"})]

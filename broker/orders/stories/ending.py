@@ -71,10 +71,15 @@ def _seen(step: Step, procedure: Procedure, rules: Mapping[int, Rules], traces: 
     sure = {} if any(other.titles & own.titles or not other.titles for other in others) else images
     performed = traces.performed.get(row, [])
     return Seen(
-        step.status, traces.status_at.get(row, 0), step.start_at, step.held,
-        sum(count for count, _ in sure.values()), max((last for _, last in sure.values()), default=0),
-        signs=bool(images or performed), at_work=_IN_PROGRESS in performed,
-    )  # fmt: skip
+        step.status,
+        traces.status_at.get(row, 0),
+        step.start_at,
+        step.held,
+        sum(count for count, _ in sure.values()),
+        max((last for _, last in sure.values()), default=0),
+        signs=bool(images or performed),
+        at_work=_IN_PROGRESS in performed,
+    )
 
 
 def _ended(order: Order, ends: Ends) -> Order:

@@ -49,9 +49,12 @@ def keys_of(item: Document) -> Keys:
     """Keys of an item of the Scheduled Step Attributes Sequence, or of the like in an image."""
     issuers = item.get("IssuerOfAccessionNumberSequence") or [{}]
     return Keys(
-        _key(item, "ScheduledProcedureStepID"), _key(item, "StudyInstanceUID"), _key(item, "AccessionNumber"),
-        _key(item, "RequestedProcedureID"), _text(issuers[0], "LocalNamespaceEntityID"),
-    )  # fmt: skip
+        _key(item, "ScheduledProcedureStepID"),
+        _key(item, "StudyInstanceUID"),
+        _key(item, "AccessionNumber"),
+        _key(item, "RequestedProcedureID"),
+        _text(issuers[0], "LocalNamespaceEntityID"),
+    )
 
 
 def _key(item: Document, keyword: str) -> str:

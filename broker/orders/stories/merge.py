@@ -57,9 +57,14 @@ def _refused(change: Replacement, text: str) -> Decision:
 
 
 def _merge(
-    change: Merge, asked: PatientChange, survivor: Patient | None, retired: Patient | None, prior: EntityId,
-    connection: Connection, context: Context,
-) -> tuple[AuditEntry, ...]:  # fmt: skip
+    change: Merge,
+    asked: PatientChange,
+    survivor: Patient | None,
+    retired: Patient | None,
+    prior: EntityId,
+    connection: Connection,
+    context: Context,
+) -> tuple[AuditEntry, ...]:
     at = context.at.timestamp()
     before = survivor or Patient(None, asked.patient_id, asked.issuer, {})
     attributes = merged(before.attributes, asked.attributes)
@@ -110,9 +115,14 @@ def change_identifier(connection: Connection, change: IdentifierChange, context:
 
 
 def _rename(
-    change: IdentifierChange, asked: PatientChange, known: Patient | None, prior: EntityId, new: EntityId,
-    connection: Connection, context: Context,
-) -> tuple[AuditEntry, ...]:  # fmt: skip
+    change: IdentifierChange,
+    asked: PatientChange,
+    known: Patient | None,
+    prior: EntityId,
+    new: EntityId,
+    connection: Connection,
+    context: Context,
+) -> tuple[AuditEntry, ...]:
     at = context.at.timestamp()
     before = known or Patient(None, new.number, new.issuer, {})
     old = {

@@ -91,9 +91,15 @@ class PlannedOrder:
         """Keep this cancel for its order; the row."""
         change = self.change
         stone = Tombstone(
-            change.control, change.order_status, change.placer, change.filler, change.accession,
-            change.patient.patient_id, change.patient.issuer, tuple(sorted(change.step_names())),
-        )  # fmt: skip
+            change.control,
+            change.order_status,
+            change.placer,
+            change.filler,
+            change.accession,
+            change.patient.patient_id,
+            change.patient.issuer,
+            tuple(sorted(change.step_names())),
+        )
         for row, other in self.overtakers.items():
             if other == stone:
                 return row

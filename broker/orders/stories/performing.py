@@ -22,9 +22,14 @@ class Write(Protocol):
     """`ordering.write`, whose module may not be named here: it calls this."""
 
     def __call__(
-        self, connection: Connection, order: Order, stored: Order | None, cause: str, context: Context,
+        self,
+        connection: Connection,
+        order: Order,
+        stored: Order | None,
+        cause: str,
+        context: Context,
         reopened: Collection[int] = (),
-    ) -> int:  # fmt: skip
+    ) -> int:
         """Write an order as planned."""
         ...
 

@@ -94,9 +94,11 @@ def _update(
 ) -> tuple[AuditEntry, ...]:
     before = known or Patient(None, asked.patient_id, asked.issuer, {})
     after = save(
-        connection, known, replace(before, attributes=merged(before.attributes, asked.attributes)),
+        connection,
+        known,
+        replace(before, attributes=merged(before.attributes, asked.attributes)),
         context.at.timestamp(),
-    )  # fmt: skip
+    )
     row = after.row or 0
     if _ALLERGIES in asked.attributes:
         _replace_allergies(connection, row, event, context)

@@ -51,11 +51,14 @@ def _procedures(made: PlannedOrder) -> tuple[Procedure, ...]:
         return order.procedures
     return tuple(
         Procedure(
-            None, change.requested_procedure_id, change.study_instance_uid, change.attributes,
+            None,
+            change.requested_procedure_id,
+            change.study_instance_uid,
+            change.attributes,
             tuple(Step(None, step.step_id, 0, "", step.attributes) for step in change.steps),
         )
         for change in made.change.procedures
-    )  # fmt: skip
+    )
 
 
 class _Lines:
@@ -114,9 +117,11 @@ class _Lines:
         fields = {1: str(count), **numbers, 4: service}
         if not self._ipc:
             fields |= {
-                18: self._parts(accession), 19: self._parts(procedure.requested_procedure_id),
-                20: self._parts(step.step_id), 24: self._parts(step.attributes.get("Modality", "")),
-            }  # fmt: skip
+                18: self._parts(accession),
+                19: self._parts(procedure.requested_procedure_id),
+                20: self._parts(step.step_id),
+                24: self._parts(step.attributes.get("Modality", "")),
+            }
         return self._segment("OBR", fields)
 
     def _code(self, sequence: Sequence[Document] | None) -> str:
@@ -128,7 +133,11 @@ class _Lines:
 
     def _step(self, accession: str, procedure: Procedure, step: Step) -> str:
         fields: dict[int, str] = {
-            1: accession, 2: procedure.requested_procedure_id, 3: procedure.study_instance_uid, 4: step.step_id,
-            5: step.attributes.get("Modality", ""), 9: next(iter(step.stations), ""),
-        }  # fmt: skip
+            1: accession,
+            2: procedure.requested_procedure_id,
+            3: procedure.study_instance_uid,
+            4: step.step_id,
+            5: step.attributes.get("Modality", ""),
+            9: next(iter(step.stations), ""),
+        }
         return self._segment("IPC", {number: self._parts(value) for number, value in fields.items()})

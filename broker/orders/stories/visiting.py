@@ -132,9 +132,13 @@ def move(connection: Connection, change: VisitMove, context: Context, mint: Mint
 
 
 def _move(
-    change: VisitMove, patient: Patient, moved: list[Order], visit: Visit | None, connection: Connection,
+    change: VisitMove,
+    patient: Patient,
+    moved: list[Order],
+    visit: Visit | None,
+    connection: Connection,
     context: Context,
-) -> tuple[AuditEntry, ...]:  # fmt: skip
+) -> tuple[AuditEntry, ...]:
     event, row, number = change.event, patient.row or 0, change.number if change.number.number else change.prior_number
     for order in moved:
         shown = _shown(order, change.attributes)

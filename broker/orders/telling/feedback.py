@@ -71,9 +71,11 @@ def state(statuses: Collection[str]) -> Event | None:
         ends = ((life.COMPLETED, Event.COMPLETED), (life.DISCONTINUED, Event.DISCONTINUED))
         return next((event for status, event in ends if status in found), Event.CANCELLED)
     for status, event in (
-        (life.STARTED, Event.STARTED), (life.COMPLETED, Event.PARTIAL),
-        (life.ARRIVED, Event.ARRIVED), (life.READY, Event.ARRIVED),
-    ):  # fmt: skip
+        (life.STARTED, Event.STARTED),
+        (life.COMPLETED, Event.PARTIAL),
+        (life.ARRIVED, Event.ARRIVED),
+        (life.READY, Event.ARRIVED),
+    ):
         if status in found:
             return event
     return None

@@ -63,9 +63,15 @@ def images(connection: Connection, study_instance_uid: str, at: float, subscribe
 
 
 def _enqueue(
-    connection: Connection, kind: str, subject: int, nodes: Sequence[Node], order: int, found: Event,
-    said: Event | None, at: float,
-) -> None:  # fmt: skip
+    connection: Connection,
+    kind: str,
+    subject: int,
+    nodes: Sequence[Node],
+    order: int,
+    found: Event,
+    said: Event | None,
+    at: float,
+) -> None:
     """One job per node, each with a control id of its own."""
     status, result = feedback.codes(said)
     began, ended = store.performed(connection, order, lifecycle.WAITING)  # the modality knows better than our clock
@@ -73,10 +79,12 @@ def _enqueue(
     ended = (at if ended is None else ended) if found in feedback.ENDS else None
     new = [
         jobs.NewJob(
-            kind, lane_of(node.name), subject,
+            kind,
+            lane_of(node.name),
+            subject,
             Notice(order, found, status, result, control_id(uuid4()), at, began, ended).document(),
             group_key=f"order:{order}",
         )
         for node in nodes
-    ]  # fmt: skip
+    ]
     jobs.enqueue(connection, new, at)

@@ -264,6 +264,7 @@ def _repeat(segment: Any, field: str, values: Sequence[str]) -> None:
 def _authority(item: Document) -> tuple[str, str, str]:
     """Namespace, universal id and its type of an issuer sequence item."""
     return (
-        item.get("LocalNamespaceEntityID", ""), item.get("UniversalEntityID", ""),
+        item.get("LocalNamespaceEntityID", ""),
+        item.get("UniversalEntityID", ""),
         item.get("UniversalEntityIDType", ""),
-    )  # fmt: skip
+    )

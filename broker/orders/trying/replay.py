@@ -115,16 +115,28 @@ def _again(connection: Connection, stored: Stored, bench: Bench, at: datetime, *
     new_steps = 0
     if examined is not None and not code:
         context = Context(
-            uuid4(), at.astimezone(bench.zone), bench.default_station, f"hl7:{stored.sender}",
-            sender=(examined.header.get(3, 1), examined.header.get(4, 1)), subscribers=bench.subscribers,
-        )  # fmt: skip
+            uuid4(),
+            at.astimezone(bench.zone),
+            bench.default_station,
+            f"hl7:{stored.sender}",
+            sender=(examined.header.get(3, 1), examined.header.get(4, 1)),
+            subscribers=bench.subscribers,
+        )
         more, applied, differences, new_steps = _apply(connection, examined, context, stored, bench, keep=keep)
         findings += more
         code = "AA" if applied else "AE"
     return Replayed(
-        stored.row, stored.received_at, stored.sender, stored.message_type, stored.answer_code, code, chosen,
-        findings, differences, new_steps,
-    )  # fmt: skip
+        stored.row,
+        stored.received_at,
+        stored.sender,
+        stored.message_type,
+        stored.answer_code,
+        code,
+        chosen,
+        findings,
+        differences,
+        new_steps,
+    )
 
 
 def _apply(

@@ -68,10 +68,8 @@ class _Worker:
             housekeeping.start()
             helpers = [
                 asyncio.create_task(self._listen()),
-                asyncio.create_task(self._report(
-                    lambda: Report(imaging.accepting, database.writable, snapshot())
-                )),
-            ]  # fmt: skip
+                asyncio.create_task(self._report(lambda: Report(imaging.accepting, database.writable, snapshot()))),
+            ]
             telemetry.logger().info("worker.ready")
             await self._stopping.wait()
             await imaging.stop(loop.GRACE)

@@ -134,10 +134,15 @@ class Workers(Collector):
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "broker.service.workers.worker", str(theirs.fileno()),
-                pass_fds=(theirs.fileno(), self._lock), stdin=asyncio.subprocess.DEVNULL,
+                sys.executable,
+                "-P",
+                "-m",
+                "broker.service.workers.worker",
+                str(theirs.fileno()),
+                pass_fds=(theirs.fileno(), self._lock),
+                stdin=asyncio.subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )  # fmt: skip
+            )
         reader, child.writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE)
         try:
             child.writer.write(child.task.encode())

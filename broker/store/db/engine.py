@@ -44,9 +44,12 @@ def _sqlite(url: str, readers: int) -> Engine:
     )
     # AUTOCOMMIT: the driver begins nothing by itself; the writer says BEGIN IMMEDIATE, readers need no transaction
     engine = create_engine(
-        url, isolation_level="AUTOCOMMIT", hide_parameters=True,
-        connect_args={"timeout": 10, "check_same_thread": False, "cached_statements": 512}, **pool,
-    )  # fmt: skip
+        url,
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+        connect_args={"timeout": 10, "check_same_thread": False, "cached_statements": 512},
+        **pool,
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -66,10 +69,15 @@ def _sqlite(url: str, readers: int) -> Engine:
 
 def _postgresql(url: str, readers: int) -> Engine:
     engine = create_engine(
-        url, pool_size=readers or 8, max_overflow=0, pool_pre_ping=True, pool_timeout=10, hide_parameters=True,
+        url,
+        pool_size=readers or 8,
+        max_overflow=0,
+        pool_pre_ping=True,
+        pool_timeout=10,
+        hide_parameters=True,
         isolation_level="AUTOCOMMIT" if readers else "READ COMMITTED",
         connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000 -c lock_timeout=10000"},
-    )  # fmt: skip
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:

@@ -60,9 +60,21 @@ class Appointment:
 
 def _appointment(row: Sequence[Any]) -> Appointment:
     return Appointment(
-        row[0], row[1], row[2], row[3], row[4], row[5], EntityId(row[6], row[7]), EntityId(row[8], row[9]),
-        row[10], row[11], row[12], frozenset(json.loads(row[13])), tuple(json.loads(row[14])), row[15],
-    )  # fmt: skip
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
+        EntityId(row[6], row[7]),
+        EntityId(row[8], row[9]),
+        row[10],
+        row[11],
+        row[12],
+        frozenset(json.loads(row[13])),
+        tuple(json.loads(row[14])),
+        row[15],
+    )
 
 
 def of_order(connection: Connection, request: int) -> list[Appointment]:

@@ -74,9 +74,15 @@ def find(
     found = {}
     for row in sorted(rows):
         stone = Tombstone(
-            row[1], row[2], EntityId(row[3], row[4]), EntityId(row[5], row[6]), row[7], row[8], row[9],
+            row[1],
+            row[2],
+            EntityId(row[3], row[4]),
+            EntityId(row[5], row[6]),
+            row[7],
+            row[8],
+            row[9],
             tuple(json.loads(row[10])),
-        )  # fmt: skip
+        )
         if not (_contradict(stone.filler, filler) or _contradict(stone.placer, placer)):
             found[int(row[0])] = stone
     return found

@@ -40,8 +40,10 @@ def of(connection: Connection, calling_ae: str, address: str = "") -> list[Asked
 def save(connection: Connection, asked: Asked, *, new: bool) -> None:
     """Write what is remembered of a device; a `new` one may take the place of another."""
     values = {
-        "last_at": asked.last_at, "calls": asked.calls, "queries": json.dumps(asked.queries),
-    }  # fmt: skip
+        "last_at": asked.last_at,
+        "calls": asked.calls,
+        "queries": json.dumps(asked.queries),
+    }
     here = (_t.c.calling_ae == asked.calling_ae, _t.c.address == asked.address)
     if not new:
         connection.execute(update(_t).where(*here).values(**values))

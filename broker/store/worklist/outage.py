@@ -82,9 +82,12 @@ class WorklistCopy:
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode=rw", uri=True, timeout=WAIT, isolation_level=None,
+            f"{self._path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=WAIT,
+            isolation_level=None,
             check_same_thread=False,
-        )  # fmt: skip
+        )
         connection.execute("PRAGMA query_only=ON")
         connection.execute("PRAGMA wal_autocheckpoint=0")
         return connection

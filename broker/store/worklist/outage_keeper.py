@@ -131,9 +131,12 @@ class CopyKeeper:
         discard(self._path)
         os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         copy = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode=rw", uri=True, timeout=WAIT, isolation_level=None,
+            f"{self._path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=WAIT,
+            isolation_level=None,
             check_same_thread=False,
-        )  # fmt: skip
+        )
         try:
             copy.execute("PRAGMA journal_mode=WAL")
             copy.execute("PRAGMA synchronous=OFF")  # it does not outlive this process

@@ -207,7 +207,7 @@ def _statement(shape: Criteria, behind: bool, path: str) -> Select[tuple[int, st
     branches = [
         select(_page(shape, behind, [_step.c.status == bindparam(status)], path).subquery())
         for status in shape.statuses
-    ]  # fmt: skip
+    ]
     merged = union_all(*branches).subquery()
     columns = (merged.c.id, merged.c.start_at, merged.c.revision)
     return select(*columns).order_by(merged.c.start_at, merged.c.id).limit(_LIMIT)
@@ -282,5 +282,5 @@ def _begins(column: ColumnElement[str], field: str, number: int) -> ColumnElemen
     """The column begins with one of so many texts. As ranges, which every index serves whose collation is by bytes."""
     ranges = (
         (column >= bindparam(f"{field}_from_{n}")) & (column < bindparam(f"{field}_to_{n}")) for n in range(number)
-    )  # fmt: skip
+    )
     return or_(*ranges)

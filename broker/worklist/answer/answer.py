@@ -75,9 +75,13 @@ class AnswerEncoder:
     """Encodes the answers of one query."""
 
     def __init__(
-        self, query: Query, transfer_syntax: str, charset: str, fixed: Sequence[str] = (),
+        self,
+        query: Query,
+        transfer_syntax: str,
+        charset: str,
+        fixed: Sequence[str] = (),
         lengths: Mapping[str, int] = MappingProxyType({}),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`charset`: the character set for answers that the request's own one cannot hold, or if it names none.
 
         `fixed`: the terms of the only one that this device is answered in. `lengths`: characters, by keyword.

@@ -41,9 +41,14 @@ class Check:
 
 
 def checks(
-    document: Document, query: Query, secrets: Sequence[Secret] = (), secret: bytes | None = None, *,
-    prefix_names: bool = False, any_case: bool = False,
-) -> tuple[Check, ...]:  # fmt: skip
+    document: Document,
+    query: Query,
+    secrets: Sequence[Secret] = (),
+    secret: bytes | None = None,
+    *,
+    prefix_names: bool = False,
+    any_case: bool = False,
+) -> tuple[Check, ...]:
     """Every condition under which this query shows a step; all of them pass if, and only if, it matches.
 
     `query` as the device is served (`worklist.device`). `secrets` are further keys whose values are not kept;
@@ -98,9 +103,7 @@ def _key(document: Document, key: Key, *, in_step: bool) -> Check:
     return Check(name, passed, asked, ", ".join(stored), hint)
 
 
-def _secret(
-    document: Document, one: Secret, secret: bytes | None, *, prefix_names: bool, any_case: bool
-) -> Check:  # fmt: skip
+def _secret(document: Document, one: Secret, secret: bytes | None, *, prefix_names: bool, any_case: bool) -> Check:
     passed = recall.fits(document, one, secret, any_case=any_case) if secret is not None else None
     if one.vr == "PN" and prefix_names and not passed:
         passed = None

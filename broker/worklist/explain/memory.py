@@ -89,10 +89,15 @@ class QueryMemory:
 def _entry(outcome: Outcome, secret: bytes) -> dict[str, Any]:
     asked = recall.encode(outcome.query, secret) if outcome.query is not None else None
     return {
-        "at": round(outcome.at, 3), "first": round(outcome.at, 3), "times": 1, "count": outcome.count,
-        "status": f"{outcome.status:04X}", "duration": round(outcome.duration, 4), "comment": outcome.comment,
+        "at": round(outcome.at, 3),
+        "first": round(outcome.at, 3),
+        "times": 1,
+        "count": outcome.count,
+        "status": f"{outcome.status:04X}",
+        "duration": round(outcome.duration, 4),
+        "comment": outcome.comment,
         "asked": asked,
-    }  # fmt: skip
+    }
 
 
 def keep(

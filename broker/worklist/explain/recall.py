@@ -77,18 +77,28 @@ def encode(query: Query, secret: bytes) -> dict[str, Any]:
         else:
             secrets.append(_secret(key, secret, in_step=False))
     return {
-        "keys": plain, "secrets": secrets, "named": list(query.named)[:64], "status": query.asks_status,
-        "supported": query.supported, "charset": [term[:SHORT] for term in query.charset[:8]],
-        "key": fingerprint(secret) if secrets else "", "offset": query.offset,
-    }  # fmt: skip
+        "keys": plain,
+        "secrets": secrets,
+        "named": list(query.named)[:64],
+        "status": query.asks_status,
+        "supported": query.supported,
+        "charset": [term[:SHORT] for term in query.charset[:8]],
+        "key": fingerprint(secret) if secrets else "",
+        "offset": query.offset,
+    }
 
 
 def decode(asked: dict[str, Any]) -> Recalled:
     """A kept query."""
     query = Query(
-        tuple(_key(one) for one in asked["keys"]), (), tuple(asked["charset"]), asked["supported"], asked["status"],
-        tuple(asked["named"]), offset=asked.get("offset"),
-    )  # fmt: skip
+        tuple(_key(one) for one in asked["keys"]),
+        (),
+        tuple(asked["charset"]),
+        asked["supported"],
+        asked["status"],
+        tuple(asked["named"]),
+        offset=asked.get("offset"),
+    )
     secrets = tuple(
         Secret(k, vr, step, frozenset(h), exact, plain) for k, vr, step, h, exact, plain in asked["secrets"]
     )

@@ -130,9 +130,16 @@ def parse(identifier: Identifier, agreed: Agreed = BASELINE) -> Query:
     if identifier.charset and lookup(identifier.charset) is None:
         notes.remarks.add("unknown-charset")
     return Query(
-        keys, wanted, identifier.charset, notes.supported, STATUS in notes.named,
-        tuple(dict.fromkeys(notes.named)), tuple(sorted(notes.remarks)), offset, said,
-    )  # fmt: skip
+        keys,
+        wanted,
+        identifier.charset,
+        notes.supported,
+        STATUS in notes.named,
+        tuple(dict.fromkeys(notes.named)),
+        tuple(sorted(notes.remarks)),
+        offset,
+        said,
+    )
 
 
 def _offset(identifier: Identifier, notes: _Notes) -> tuple[int | None, int | None]:

@@ -28,8 +28,11 @@ def everything(sequence: Attribute) -> tuple[Wanted, ...]:
     """
     return tuple(
         Wanted(
-            child.tag, child.vr, child.keyword, everything(child) if child.vr == "SQ" else (),
+            child.tag,
+            child.vr,
+            child.keyword,
+            everything(child) if child.vr == "SQ" else (),
             optional=child.returned not in _ALWAYS,
         )
         for child in sequence.children.values()
-    )  # fmt: skip
+    )

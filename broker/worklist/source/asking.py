@@ -141,6 +141,11 @@ def offer(made: Document) -> Offer:
     name = f"study|{uid}" if uid else f"accession|{change.accession}"
     start = str(step.attributes.get(START_DATE, "")) + str(step.attributes.get("ScheduledProcedureStepStartTime", ""))
     return Offer(
-        f"{name}|{step.step_id}", uid, change.accession, step.step_id, f"{start[:14]:0<14}" if start else "",
-        hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), change,
-    )  # fmt: skip
+        f"{name}|{step.step_id}",
+        uid,
+        change.accession,
+        step.step_id,
+        f"{start[:14]:0<14}" if start else "",
+        hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(),
+        change,
+    )

@@ -63,9 +63,14 @@ class SourceImport:
     """Imports from one node, one after the other."""
 
     def __init__(
-        self, database: Database, node: Node, remote: Remote, zone: tzinfo, default_station: str,
+        self,
+        database: Database,
+        node: Node,
+        remote: Remote,
+        zone: tzinfo,
+        default_station: str,
         subscribers: tuple[Node, ...] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`remote`: where the node is; `subscribers` are the nodes that may want to hear of changes of status."""
         self._database = database
         self._node = node
@@ -159,12 +164,14 @@ class SourceImport:
     async def _adopt(self, offers: list[Offer], account: Account) -> None:
         futures = [
             self._database.submit(
-                adopting.adopt, self._node.name,
-                Item(offer.key, offer.step_id, offer.start_at, offer.digest, offer.change), self._context(),
+                adopting.adopt,
+                self._node.name,
+                Item(offer.key, offer.step_id, offer.start_at, offer.digest, offer.change),
+                self._context(),
                 dry=account.dry,
             )
             for offer in offers
-        ]  # fmt: skip
+        ]
         for done in await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True):
             if isinstance(done, Adopted):
                 account.note(done.outcome, done.reasons)
@@ -176,9 +183,12 @@ class SourceImport:
 
     def _context(self) -> Context:
         return Context(
-            uuid4(), datetime.now(self._zone), self._default_station, adopting.actor(self._node.name),
+            uuid4(),
+            datetime.now(self._zone),
+            self._default_station,
+            adopting.actor(self._node.name),
             subscribers=self._subscribers,
-        )  # fmt: skip
+        )
 
     # --- what is there no more ---------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Protocol
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
-from broker.setting_types import AETitle
+from broker.settings.types import AETitle
 
 
 class NodeView(BaseModel):

@@ -1,4 +1,4 @@
-"""What ends the steps of a device when it does not say so itself: the table `closing` of `[node.device]`."""
+"""Defines the table `closing` of `[node.device]`: what ends the steps of a modality that does not say so by MPPS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from broker.setting_types import Hours
+from broker.settings.types import Hours
 
 if TYPE_CHECKING:
     from broker.site.nodes import Node
@@ -18,24 +18,37 @@ Overdue = Literal["list", "discontinue"]
 
 
 class Closing(BaseModel):
-    """`closing` of a device. What it says by MPPS always counts; `by` is what counts besides.
-
-    `images`: its step is started by `images_minimum` images of the study and done when none came for `images_quiet`
-    seconds. `result`: a final result ends it, if the mapping says so. `time`: it is over `after` hours after its start,
-    as done, or as `unseen` says if nothing was heard or seen of it. Hours left out are those of `[worklist]`, 0: never.
-    """
+    """`closing` of a device. Its MPPS always counts; `by` lists what counts besides."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    by: tuple[Sign, ...] = ("result",)
-    images_minimum: int = Field(default=1, ge=1, le=100_000)
-    images_quiet: float = Field(default=900, ge=1, le=7 * 86_400)
-    after: float = Field(default=12, gt=0, le=87_600)
-    unseen: Literal["completed", "no-show"] = "completed"
-    no_show_after: Hours | None = None
-    expire_after: Hours | None = None
-    mpps_after: Hours | None = None
-    mpps_overdue: Overdue | None = None
+    by: tuple[Sign, ...] = Field(
+        default=("result",),
+        description='What ends steps besides MPPS. "images": images of the study. "result": a final result, if '
+        'the mapping says so. "time": the clock.',
+    )
+    images_minimum: int = Field(default=1, ge=1, le=100_000, description="So many images of the study start the step.")
+    images_quiet: float = Field(
+        default=900, ge=1, le=7 * 86_400, description="So many seconds after the last image the step is completed."
+    )
+    after: float = Field(
+        default=12, gt=0, le=87_600, description='With "time": so many hours after its start the step is over.'
+    )
+    unseen: Literal["completed", "no-show"] = Field(
+        default="completed", description='With "time": how a step ends of which there is no image and no MPPS.'
+    )
+    no_show_after: Hours | None = Field(
+        default=None, description="As in `[worklist]`, for this device. Left out: that of `[worklist]`. 0: never."
+    )
+    expire_after: Hours | None = Field(
+        default=None, description="As in `[worklist]`, for this device. Left out: that of `[worklist]`. 0: never."
+    )
+    mpps_after: Hours | None = Field(
+        default=None, description="As in `[worklist]`, for this device. Left out: that of `[worklist]`. 0: never."
+    )
+    mpps_overdue: Overdue | None = Field(
+        default=None, description="As in `[worklist]`, for this device. Left out: that of `[worklist]`."
+    )
 
 
 @dataclass(frozen=True, slots=True)

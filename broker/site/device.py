@@ -1,4 +1,4 @@
-"""How a device is served: the table `device` of a modality's node."""
+"""Defines the table `device` of a modality's node: how the broker serves this device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from broker.setting_types import AETitle
+from broker.settings.types import AETitle
 from broker.site.closing import Closing
 
 Status = Literal["SCHEDULED", "ARRIVED", "READY", "STARTED", "DEPARTED", "COMPLETED", "DISCONTINUED", "CANCELED"]
@@ -64,35 +64,66 @@ Hours = Annotated[int, Field(ge=0, le=8784)]
 
 
 class Device(BaseModel):
-    """Profile of a device: what it is shown beyond what it asks, and how. All values as in `config/README.md`.
-
-    `stations`: Scheduled Station AE Titles whose steps are its own; empty: its AE title.
-    `max_answers` to one query, None for what the broker's settings say. `mpps`: what is wrong with its performed
-    procedure steps is noted and forgiven where possible, or refused as the standard says; `first_completed`: it may
-    create one that is completed or discontinued already.
-    """
+    """Profile of a device: changes to its queries and answers, and how faulty MPPS messages of it are taken."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stations: tuple[AETitle, ...] = Field(default=(), max_length=64)
-    station: Literal["asked", "calling"] = "asked"  # calling: what it asks for is ignored, its own steps are shown
-    max_answers: int | None = Field(default=None, ge=1, le=1_000_000)
-    mpps: Literal["lenient", "strict"] = "lenient"
-    first_completed: bool = False
-    closing: Closing | None = None
-    charset: Charset = ()  # of its answers; empty: its request's, or that of the settings
-    max_lengths: dict[str, Annotated[int, Field(ge=1, le=1024)]] = Field(default_factory=dict)
-    days_before: Days = 0  # an asked date or range of dates begins earlier by so many days
-    days_after: Days = 0
-    show: tuple[Status, ...] = Field(default=SHOWN, min_length=1)  # where it asks for no status
-    hide: tuple[Status, ...] = ()  # never, whatever it asks for
-    labels: tuple[Label, ...] = Field(default=(), max_length=64)  # Worklist Labels it sees; empty: all
-    only_labelled: bool = False  # not either what has no label
-    ignore_case: bool = False  # of AE titles and code strings
-    prefix_names: bool = False  # a name in a query is the beginning of a name
-    empty_on_no_keys: bool = False  # a query without any value finds nothing
-    window_hours_before: Hours | None = None  # what a query without any value finds: from so many hours ago
-    window_hours_after: Hours | None = None
+    stations: tuple[AETitle, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Scheduled Station AE Titles whose steps are its own. Empty: its AE title.",
+    )
+    station: Literal["asked", "calling"] = Field(
+        default="asked", description='"calling": the station in its queries is ignored, it sees its own steps.'
+    )
+    max_answers: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Answers to one query. Left out: that of `[worklist]`."
+    )
+    mpps: Literal["lenient", "strict"] = Field(
+        default="lenient",
+        description='Faulty performed procedure steps. "lenient": they are taken where possible, with findings. '
+        '"strict": they are refused as PS3.4 F.7 says.',
+    )
+    first_completed: bool = Field(
+        default=False, description="true: its N-CREATE may say COMPLETED or DISCONTINUED already."
+    )
+    closing: Closing | None = Field(default=None, description="What ends its steps besides MPPS.")
+    charset: Charset = Field(
+        default=(),
+        description='Character set of all its answers: a defined term of (0008,0005), like "ISO_IR 100", or '
+        "several separated by backslashes. Left out: that of the query, else that of `[worklist]`.",
+    )
+    max_lengths: dict[str, Annotated[int, Field(ge=1, le=1024)]] = Field(
+        default_factory=dict,
+        description="Longest value per DICOM keyword, like `{ PatientName = 32 }`. Only names and descriptions "
+        "can be cut.",
+    )
+    days_before: Days = Field(default=0, description="An asked date or range begins so many days earlier.")
+    days_after: Days = Field(default=0, description="An asked date or range ends so many days later.")
+    show: tuple[Status, ...] = Field(
+        default=SHOWN, min_length=1, description="Statuses it sees where it asks for none."
+    )
+    hide: tuple[Status, ...] = Field(default=(), description="Statuses it never sees, whatever it asks for.")
+    labels: tuple[Label, ...] = Field(
+        default=(), max_length=64, description="Worklist Labels (0074,1202) of the orders it sees. Empty: all."
+    )
+    only_labelled: bool = Field(
+        default=False, description="true: it does not see orders without a label. Needs `labels`."
+    )
+    ignore_case: bool = Field(
+        default=False, description="true: its queries match AE titles and code strings without case."
+    )
+    prefix_names: bool = Field(
+        default=False, description="true: a name in its query is the beginning of a name; DOE finds DOE^JOHN."
+    )
+    empty_on_no_keys: bool = Field(default=False, description="true: a query without any value finds nothing.")
+    window_hours_before: Hours | None = Field(
+        default=None, description="A query without any value finds starts from so many hours ago. Left out: no limit."
+    )
+    window_hours_after: Hours | None = Field(
+        default=None,
+        description="A query without any value finds starts up to so many hours from now. Left out: no limit.",
+    )
 
     @property
     def windowed(self) -> bool:

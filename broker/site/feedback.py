@@ -1,4 +1,4 @@
-"""What a RIS wants to hear of its orders, and in which form: the table `feedback` of an hl7 node."""
+"""Defines the table `feedback` of an hl7 node: which events of its orders a RIS is told, and in which message."""
 
 from __future__ import annotations
 
@@ -34,26 +34,31 @@ def _sender(value: str) -> str:
 
 
 class Feedback(BaseModel):
-    """`feedback` of a node. `timeout`: seconds for an answer; `attempts`: how often what is refused is sent.
-
-    `senders` limits it to orders that came from these (`MSH-3` or `MSH-3|MSH-4`), `echo` tells the node also of what
-    its own messages did.
-    """
+    """`feedback` of a node with role ris."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    message: MessageType = "ORM^O01"
-    version: Literal["2.3.1", "2.5.1"] = "2.3.1"
-    charset: Annotated[str, Field(max_length=100), AfterValidator(_charset)] = "UNICODE UTF-8"
-    events: tuple[EventName, ...] = (
-        "arrived", "started", "partial", "completed", "discontinued", "cancelled", "reopened",
-    )  # fmt: skip
-    senders: tuple[Annotated[str, Field(max_length=400), AfterValidator(_sender)], ...] = ()
-    echo: bool = False
-    on_error: Policy = "retry"
-    on_reject: Policy = "hold"
-    attempts: int = Field(default=3, ge=1, le=5)
-    timeout: float = Field(default=30, gt=0, le=600)
+    message: MessageType = Field(default="ORM^O01", description="Message type. OMG^O19 and OMI^O23 need version 2.5.1.")
+    version: Literal["2.3.1", "2.5.1"] = Field(default="2.3.1", description="HL7 version of the messages.")
+    charset: Annotated[str, Field(max_length=100), AfterValidator(_charset)] = Field(
+        default="UNICODE UTF-8",
+        description="MSH-18: a set of HL7 table 0211, like 8859/1; repetitions are separated by `~`, like ~ISO IR87.",
+    )
+    events: tuple[EventName, ...] = Field(
+        default=("arrived", "started", "partial", "completed", "discontinued", "cancelled", "reopened"),
+        description="Events that are told.",
+    )
+    senders: tuple[Annotated[str, Field(max_length=400), AfterValidator(_sender)], ...] = Field(
+        default=(), description="Only orders that came from these: APPLICATION or APPLICATION|FACILITY. Empty: all."
+    )
+    echo: bool = Field(default=False, description="true: the node is also told what its own messages did.")
+    on_error: Policy = Field(
+        default="retry",
+        description='After AE or CE. "retry": send it again, up to `attempts` times. "hold": hold it for a person.',
+    )
+    on_reject: Policy = Field(default="hold", description="After AR or CR: the same choice.")
+    attempts: int = Field(default=3, ge=1, le=5, description="Negative answers until a message is held.")
+    timeout: float = Field(default=30, gt=0, le=600, description="Seconds for an answer.")
 
     @model_validator(mode="after")
     def _exists(self) -> Feedback:

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from broker.errors import ConfigurationError
-from broker.setting_types import AETitle
+from broker.settings.types import AETitle
 from broker.site.device import Device
 from broker.site.feedback import Feedback
 from broker.site.source import Source
@@ -56,15 +56,17 @@ Fingerprints = Annotated[tuple[Annotated[str, AfterValidator(_sha256)], ...], Be
 
 
 class NodeTls(BaseModel):
-    """`tls` of a node we connect to: PEM files, each empty for ours of its wire, and the name to expect."""
+    """`tls` of a node that the broker connects to. Files left out are those of `[dicom.tls]` or `[hl7.tls]`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    certificate: File | None = None
-    key: File | None = None
-    ca: File | None = None
-    crl: File | None = None
-    server_name: Name | None = None
+    certificate: File | None = Field(default=None, description="Own certificate (PEM) for this node, with its chain.")
+    key: File | None = Field(default=None, description="Own private key (PEM). Comes together with `certificate`.")
+    ca: File | None = Field(
+        default=None, description="Authorities (PEM) that may have signed the certificate of the node."
+    )
+    crl: File | None = Field(default=None, description="Revoked certificates (PEM).")
+    server_name: Name | None = Field(default=None, description="Name that its certificate must have. Left out: `host`.")
 
     @model_validator(mode="after")
     def _pair(self) -> NodeTls:
@@ -78,24 +80,59 @@ class _NodeTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$")
-    kind: Literal["dicom", "hl7"]
-    ae_title: AETitle | None = None
-    application: str | None = Field(default=None, min_length=1, max_length=180)
-    facility: str | None = Field(default=None, max_length=180)
-    host: str | None = Field(default=None, min_length=1, max_length=253)
-    port: int | None = Field(default=None, ge=1, le=65535)
-    roles: tuple[Role, ...] = ()
-    associations: int = Field(default=1, ge=1, le=16)
-    association_idle: float = Field(default=20, ge=0, le=600)
-    tls: NodeTls | None = None
-    feedback: Feedback | None = None
-    device: Device | None = None
-    source: Source | None = None
-    certificate_name: Name | None = None
-    certificate_sha256: Fingerprints = ()
-    username: str | None = Field(default=None, min_length=1, max_length=1024)
-    passcode: str | None = Field(default=None, min_length=1, max_length=1024, repr=False)
+    name: str = Field(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$",
+        description="Unique name, used by rules, commands and pages.",
+    )
+    kind: Literal["dicom", "hl7"] = Field(description="Protocol that the node speaks.")
+    ae_title: AETitle | None = Field(default=None, description="AE title. A dicom node needs one.")
+    application: str | None = Field(
+        default=None, min_length=1, max_length=180, description="MSH-3 of its messages. An hl7 node needs one."
+    )
+    facility: str | None = Field(default=None, max_length=180, description="MSH-4 of its messages. Left out: any.")
+    host: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        description="Its address. A caller with its title must come from there. Left out: from anywhere.",
+    )
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port on which it listens. Needed where the broker connects to it."
+    )
+    roles: tuple[Role, ...] = Field(default=(), description="What the node is to the broker; several are possible.")
+    associations: int = Field(default=1, ge=1, le=16, description="Associations to a destination at once.")
+    association_idle: float = Field(
+        default=20,
+        ge=0,
+        le=600,
+        description="Seconds that an association stays open for the next object. 0 for a node that serves one "
+        "caller at a time.",
+    )
+    tls: NodeTls | None = Field(default=None, description="true, or a table: the broker connects by TLS.")
+    feedback: Feedback | None = Field(default=None, description="What a RIS is told of its orders.")
+    device: Device | None = Field(default=None, description="How a modality is served.")
+    source: Source | None = Field(default=None, description="What is imported from a worklist server.")
+    certificate_name: Name | None = Field(
+        default=None, description="Common or DNS name that the certificate of a caller must have."
+    )
+    certificate_sha256: Fingerprints = Field(
+        default=(), description="SHA-256 fingerprints of its certificate; several while it is being renewed."
+    )
+    username: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        description="User name that is asked of a caller and sent to a destination (PS3.7 D.3.3.7).",
+    )
+    passcode: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        repr=False,
+        description="Passcode beside the user name. Left out: the user name alone.",
+    )
 
     @field_validator("tls", mode="before")
     @classmethod

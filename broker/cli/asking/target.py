@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from broker.dicom.association.user import Remote
 from broker.errors import ConfigurationError, StoreUnavailable
-from broker.setting_types import AETitle
 from broker.settings import Settings, load
+from broker.settings.types import AETitle
 from broker.site.nodes import Node
 
 _ADDRESS = re.compile(r"(?P<ae>.+)@(?:\[(?P<v6>[^]]+)\]|(?P<host>[^@:\[\]]+)):(?P<port>\d{1,5})")

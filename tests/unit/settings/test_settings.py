@@ -73,7 +73,7 @@ def test_files_of_tls_of_hl7_count_from_the_folder_of_the_file(tmp_path: Path) -
 
 
 def test_the_example_holds_every_key_with_its_default() -> None:
-    found = settings.load(Path(__file__).parents[2] / "config" / "broker.toml")
+    found = settings.load(Path(__file__).parents[3] / "config" / "broker.toml")
     assert found.hl7 == settings.Hl7Section()
 
 

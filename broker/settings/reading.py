@@ -1,0 +1,147 @@
+"""Reads `broker.toml` and the environment into `Settings`, and checks what concerns more than one key.
+
+Order of precedence: environment, file, default. Unknown keys are errors that name the key.
+Relative paths count from the folder of the file, or from the working folder if there is no file.
+Nodes and rules, which admins change daily, are not settings: they live in the database (see `broker.site`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import tzlocal
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from broker.errors import ConfigurationError
+from broker.settings.hl7 import Hl7Listener, Hl7Section
+from broker.settings.mistakes import check_environment, explain, explain_environment
+from broker.settings.sections import (
+    DatabaseSection,
+    DeliverySection,
+    DicomSection,
+    LimitsSection,
+    LogSection,
+    OrdersSection,
+    ServiceSection,
+    WebSection,
+    WorklistSection,
+)
+
+Door = TypeVar("Door", DicomSection, Hl7Listener, Hl7Section)
+
+
+class Settings(BaseSettings):
+    """The whole of `broker.toml`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BROKER_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    service: ServiceSection = ServiceSection()
+    database: DatabaseSection = DatabaseSection()
+    dicom: DicomSection = DicomSection()
+    hl7: Hl7Section = Hl7Section()
+    orders: OrdersSection = OrdersSection()
+    worklist: WorklistSection = WorklistSection()
+    delivery: DeliverySection = DeliverySection()
+    limits: LimitsSection = LimitsSection()
+    log: LogSection = LogSection()
+    web: WebSection = WebSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file (which arrives as constructor arguments)."""
+        return env_settings, init_settings
+
+    def zone(self) -> ZoneInfo:
+        """Time zone of the site, the machine's when none is configured."""
+        return ZoneInfo(self.service.timezone or tzlocal.get_localzone_name() or "UTC")
+
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the database."""
+        return self.database.url or f"sqlite:///{self.service.data_dir / 'broker.db'}"
+
+    def is_sqlite(self) -> bool:
+        """True when the database is the embedded one."""
+        return self.database_url().startswith("sqlite")
+
+
+def load(config: Path | None = None) -> Settings:
+    """Read settings from `config` (optional) and the environment.
+
+    Raises ConfigurationError with one line that names the file and the key.
+    """
+    document: dict[str, Any] = {}
+    folder = Path.cwd()
+    if config is not None:
+        document = _read(config)
+        folder = config.resolve().parent
+    check_environment(Settings)
+    for key in document:
+        if key not in Settings.model_fields:  # the library would take `_env_file` and the like for its own switches
+            raise ConfigurationError(f"{config}: {key}: unknown key")
+    try:
+        settings = Settings(**document)
+    except ValidationError as error:
+        raise ConfigurationError(explain(error, config)) from None
+    except SettingsError:
+        raise ConfigurationError(explain_environment(Settings)) from None
+    return _complete(settings, document, folder, config)
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{config}: {error.strerror or 'cannot be read'}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{config}: not valid TOML: {error}") from None
+
+
+def _complete(settings: Settings, document: dict[str, Any], folder: Path, config: Path | None) -> Settings:
+    """Make paths absolute and check what needs more than one key."""
+    place = f"{config}: " if config else ""
+    data_dir = folder / settings.service.data_dir
+    site = folder / settings.service.site
+    named = "site" in document.get("service", {}) or "BROKER_SERVICE__SITE" in os.environ
+    if named and not site.is_file():
+        raise ConfigurationError(f"{place}service.site: no such file: {site}")
+    if settings.service.workers > 1 and settings.is_sqlite():
+        raise ConfigurationError(f"{place}service.workers: more than 1 needs PostgreSQL (database.url)")
+    if settings.service.workers > 1 and sys.platform != "linux":
+        raise ConfigurationError(f"{place}service.workers: more than 1 needs Linux, which spreads the connections")
+    try:
+        settings.zone()
+    except (KeyError, ValueError, OSError):
+        raise ConfigurationError(f"{place}service.timezone: unknown time zone") from None
+    if not settings.database_url().startswith(("sqlite:", "postgresql+psycopg:")):
+        raise ConfigurationError(f"{place}database.url: use postgresql+psycopg://… or leave it empty")
+    section = settings.service.model_copy(update={"data_dir": data_dir, "site": site})
+    doors = tuple(_absolute(door, folder) for door in settings.hl7.listener)
+    hl7 = _absolute(settings.hl7, folder).model_copy(update={"listener": doors})
+    return settings.model_copy(update={"service": section, "dicom": _absolute(settings.dicom, folder), "hl7": hl7})
+
+
+def _absolute(section: Door, folder: Path) -> Door:
+    """A section with the files of its table `tls` counted from a folder."""
+    if section.tls is None:
+        return section
+    files = {key: folder / path for key in ("certificate", "key", "ca", "crl") if (path := getattr(section.tls, key))}
+    return section.model_copy(update={"tls": section.tls.model_copy(update=files)})

@@ -1,0 +1,211 @@
+"""The tables of `broker.toml` but `[hl7]`: each key with its type, default and meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from broker.settings.types import AETitle, Count, Hours, LocalEntity, Port, Seconds, StorageUID, Token
+
+WorklistCharset = Literal[
+    "ISO_IR 6", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
+    "ISO_IR 138", "ISO_IR 148", "ISO_IR 192", "GB18030",
+]  # fmt: skip
+
+
+class Section(BaseModel):
+    """A table of `broker.toml`: no unknown keys, and no changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServiceSection(Section):
+    """`[service]`: where the data lives, which site this is, and how many processes work."""
+
+    data_dir: Path = Field(
+        default=Path("broker-data"), description="Folder of the SQLite database, the spool of objects and the log key."
+    )
+    site: Path = Field(
+        default=Path("site.toml"), description="File of nodes and rules. It is imported while the database holds none."
+    )
+    timezone: str = Field(default="", description='Time zone of the site, like "Europe/Zurich". Empty: the machine\'s.')
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes on the DICOM port. More than one needs PostgreSQL and Linux.",
+    )
+
+
+class DatabaseSection(Section):
+    """`[database]`: SQLite in the data folder, or PostgreSQL."""
+
+    url: str = Field(
+        default="",
+        description="`postgresql+psycopg://user:password@host/database`. Empty: SQLite in `data_dir`.",
+    )
+
+
+class DicomTlsSection(Section):
+    """`[dicom.tls]`: a second DICOM listener, for TLS. The broker's own connections use the same files."""
+
+    certificate: Path = Field(description="Own certificate (PEM) with its chain. It is read again when it changes.")
+    key: Path = Field(description="Own private key (PEM), without passphrase.")
+    ca: Path = Field(description="Certificates of the authorities (PEM) that may have signed those of peers.")
+    crl: Path | None = Field(
+        default=None, description="Revoked certificates (PEM). A list that has expired lets nobody in."
+    )
+    host: str = Field(default="", description="Address to listen on. Empty: that of `[dicom]`.")
+    port: Port = Field(default=2762, description="Port of the TLS listener. 0: any free one.")
+
+
+class DicomSection(Section):
+    """`[dicom]`: the DICOM listener, and who may associate."""
+
+    ae_title: AETitle = Field(default="BROKER", description="AE title of the broker.")
+    host: str = Field(
+        default="127.0.0.1", description='Address to listen on. "0.0.0.0" is reached from the modality network.'
+    )
+    port: Port = Field(default=11112, description="Port of the plain listener. 0: any free one.")
+    plain: bool = Field(default=True, description="false: no plain listener, only that of `[dicom.tls]`.")
+    accept: Literal["known", "any"] = Field(
+        default="known",
+        description='"known": only nodes may associate, others are listed as knocking. "any": every calling AE title.',
+    )
+    user_identity: Literal["node", "required"] = Field(
+        default="node",
+        description='"node": only nodes with a `username` must identify themselves. "required": everybody must.',
+    )
+    private_sop_classes: tuple[StorageUID, ...] = Field(
+        default=(), description="Further UIDs that are received like storage SOP classes of the standard."
+    )
+    tls: DicomTlsSection | None = Field(default=None, description="The TLS listener. Left out: there is none.")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> DicomSection:
+        if not self.plain and self.tls is None:
+            raise ValueError("plain: false needs [dicom.tls], or nothing listens")
+        return self
+
+
+class OrdersSection(Section):
+    """`[orders]`: orders that lack something."""
+
+    keep_cancels_days: float = Field(
+        default=30, gt=0, le=3650, description="Days that a cancel waits for an order that is not known yet."
+    )
+    temporary_issuer: LocalEntity = Field(
+        default="", description="Issuer of Patient ID of temporary patients (emergency orders). Empty: own AE title."
+    )
+
+
+class WorklistSection(Section):
+    """`[worklist]`: answers to modalities, and the end of steps that nobody ends. A device may have its own hours."""
+
+    default_station: AETitle = Field(
+        default="UNASSIGNED", description="Scheduled Station AE Title of a step to which no message gives a station."
+    )
+    max_answers: Count = Field(default=10_000, description="Answers to one query. After these it ends with A700.")
+    charset: WorklistCharset = Field(
+        default="ISO_IR 192", description="Character set of answers that do not fit into the set of the query."
+    )
+    no_show_after: Hours = Field(
+        default=0,
+        description="Hours after its start at which a step without any sign becomes DISCONTINUED: the patient did not "
+        "come. 0: never.",
+    )
+    expire_after: Hours = Field(
+        default=0,
+        description="Hours after its start at which a step that has not begun leaves the worklist, until it is given a "
+        "new start. 0: never.",
+    )
+    mpps_after: Hours = Field(
+        default=24, description="Hours of silence after which an MPPS that is IN PROGRESS is overdue. 0: never."
+    )
+    mpps_overdue: Literal["list", "discontinue"] = Field(
+        default="list", description='"list": a person looks at an overdue MPPS. "discontinue": the broker ends it.'
+    )
+    mpps_compare_after: Hours = Field(
+        default=1,
+        description="Hours after which the objects that a completed MPPS lists must be here, or a person looks at it.",
+    )
+    closing_every: Seconds = Field(default=60, description="Seconds between two searches for steps to end.")
+    outage_copy_age: float = Field(
+        default=3600,
+        ge=0,
+        le=7 * 86_400,
+        description="Seconds for which the worklist is answered from a copy while the database is away. 0: no copy is "
+        "kept, the answer is A700.",
+    )
+
+
+class DeliverySection(Section):
+    """`[delivery]`: tries of everything that the broker sends, and how long objects are kept."""
+
+    retry_first: Seconds = Field(default=15, description="Seconds until the second try. The wait doubles each time.")
+    retry_last: Seconds = Field(default=1800, description="Longest wait between two tries, in seconds.")
+    give_up: Seconds = Field(
+        default=7 * 86_400, description="Seconds that a job waits for its destination before a person must look."
+    )
+    keep_days: float = Field(default=7, ge=0, description="Days that delivered objects stay in the spool.")
+
+
+class LimitsSection(Section):
+    """`[limits]`: sizes in bytes, times in seconds. With several workers, DICOM limits hold in each of them."""
+
+    hl7_message: Count = Field(default=10_485_760, description="Bytes of one HL7 message.")
+    hl7_connections: Count = Field(default=500, description="HL7 connections at once.")
+    hl7_frame_timeout: Seconds = Field(default=60, description="Seconds for one message, from its first byte.")
+    hl7_idle_timeout: Seconds = Field(default=3600, description="Seconds without a message until HL7 hangs up.")
+    half_open_per_address: Count = Field(
+        default=20, description="DICOM connections of one address that have no association yet."
+    )
+    associations_per_address: Count = Field(default=100, description="DICOM associations of one address at once.")
+    associations: Count = Field(default=1000, description="DICOM associations at once.")
+    associations_per_second: float = Field(
+        default=50,
+        gt=0,
+        description="Association requests of one address per second; four seconds' worth may come at once. The others "
+        "are rejected as temporary congestion.",
+    )
+    association_request_timeout: Seconds = Field(
+        default=30, description="Seconds from the connection to the whole association request."
+    )
+    tls_handshake_timeout: Seconds = Field(default=5, description="Seconds for a whole TLS handshake.")
+    pdu_timeout: Seconds = Field(default=60, description="Seconds for one PDU, and between two PDUs of one message.")
+    association_idle_timeout: Seconds = Field(
+        default=600, description="Seconds without a message until an association is aborted."
+    )
+    dicom_object: Count = Field(default=64 * 1024**3, description="Bytes of one DICOM object.")
+    small_object: int = Field(
+        default=32 * 1024,
+        ge=0,
+        le=1024**2,
+        description="Objects up to so many bytes are kept in the database, larger ones in files.",
+    )
+    web_body: Count = Field(default=1024**2, description="Bytes of the body of one HTTP request.")
+
+
+class LogSection(Section):
+    """`[log]`: no patient data at any level."""
+
+    level: Literal["debug", "info", "warning"] = Field(default="info", description="The least level that is logged.")
+    format: Literal["console", "json"] = Field(
+        default="console", description='"console": lines for people. "json": one JSON object per line.'
+    )
+    identifiers: bool = Field(
+        default=False, description="true: accession numbers and UIDs are logged in clear, not as a short keyed hash."
+    )
+
+
+class WebSection(Section):
+    """`[web]`: health, metrics, REST and pages."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Port = Field(default=8080, description="Port of the web server. 0: any free one.")
+    admin_token: Token = Field(
+        default="",
+        description="Bearer token with the admin role. Empty: REST is open on the control socket of this machine only.",
+    )

@@ -1,0 +1,88 @@
+"""Types of the values in `broker.toml` and `site.toml`. Each refuses a wrong value with a sentence."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
+Hours = Annotated[float, Field(ge=0, le=87_600)]  # 0: never
+Count = Annotated[int, Field(ge=1)]
+
+
+def _ae_title(value: str) -> str:
+    """Check an AE title: 1 to 16 printable ASCII characters, no backslash (PS3.5 6.2)."""
+    text = value.strip(" ")
+    if not 1 <= len(text) <= 16 or not all(" " <= c <= "~" and c != "\\" for c in text):
+        raise ValueError("an AE title is 1 to 16 printable ASCII characters without backslash")
+    return text
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title), WithJsonSchema({"type": "string", "format": "AE title"})]
+
+
+def _storage_uid(value: str) -> str:
+    """Check a UID (PS3.5 9.1) that can name a storage SOP class: private, or under the arc of the standard's own."""
+    if not 3 <= len(value) <= 64 or not re.fullmatch(r"[0-2](\.(0|[1-9][0-9]*))+", value):
+        raise ValueError("a UID is numbers without leading zeros, joined by dots, 64 characters at most")
+    if value.startswith("1.2.840.10008.") and not value.startswith("1.2.840.10008.5.1.4.1.1."):
+        raise ValueError("not a storage SOP class")
+    return value
+
+
+StorageUID = Annotated[str, AfterValidator(_storage_uid), WithJsonSchema({"type": "string", "format": "UID"})]
+
+
+def _local_entity(value: str) -> str:
+    """Check an Issuer of Patient ID (LO, PS3.5 6.2)."""
+    if len(value) > 64 or "\\" in value or not value.isprintable():
+        raise ValueError("at most 64 printable characters without backslash")
+    return value.strip(" ")
+
+
+LocalEntity = Annotated[
+    str,
+    AfterValidator(_local_entity),
+    WithJsonSchema({"type": "string", "format": "text of at most 64 characters without backslash"}),
+]
+
+
+def _token(value: str) -> str:
+    """Check a bearer token (RFC 6750 2.1): long enough that nobody guesses it, or empty."""
+    if value and not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,}=*", value):
+        raise ValueError("at least 16 letters, digits and ._~+/-, or empty")
+    return value
+
+
+Token = Annotated[
+    str,
+    AfterValidator(_token),
+    WithJsonSchema({"type": "string", "format": "text of at least 16 letters, digits and `._~+/-`, or empty"}),
+]
+
+
+def _listener_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,40}", value):
+        raise ValueError("at most 40 letters, digits, dots, hyphens and underscores")
+    return value
+
+
+ListenerName = Annotated[
+    str,
+    AfterValidator(_listener_name),
+    WithJsonSchema({"type": "string", "format": "text of at most 40 letters, digits and `._-`"}),
+]
+
+
+def _hl7_version(value: str) -> str:
+    if not re.fullmatch(r"2\.[0-9](\.[0-9])?", value):
+        raise ValueError("an HL7 version such as 2.3.1")
+    return value
+
+
+Hl7Version = Annotated[
+    str, AfterValidator(_hl7_version), WithJsonSchema({"type": "string", "format": "HL7 version, like `2.5.1`"})
+]

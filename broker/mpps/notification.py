@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from sqlalchemy import Connection
 
+from broker.model.lane import JobKind, Lane, LaneKind
 from broker.site.nodes import Node
 from broker.store import jobs
 from broker.store.jobs import NewJob
@@ -32,28 +33,24 @@ def event_of(kind: str, status: str) -> Event | None:
     return _BY_STATUS.get(status) or (Event.IN_PROGRESS if kind == "create" else None)
 
 
-def lane_of(node: str) -> str:
-    """The queue lane of events for a node."""
-    return f"mpps-event:{node}"
-
-
 def of_message(
     connection: Connection, subscribers: Sequence[Node], mpps: int, message: int, event: Event, at: float
 ) -> None:
     """A message (row) has changed an MPPS (row) `at` (s since the epoch)."""
-    _enqueue(connection, "mpps-event", message, subscribers, mpps, event, at)
+    _enqueue(connection, JobKind.MPPS_EVENT, message, subscribers, mpps, event, at)
 
 
 def of_change(
     connection: Connection, subscribers: Sequence[Node], mpps: int, revision: int, event: Event, at: float
 ) -> None:
     """The broker or a person has changed an MPPS (row), which has this revision now."""
-    _enqueue(connection, f"mpps-change-{revision}", mpps, subscribers, mpps, event, at)
+    _enqueue(connection, f"{JobKind.MPPS_CHANGE}-{revision}", mpps, subscribers, mpps, event, at)
 
 
 def _enqueue(
     connection: Connection, kind: str, subject: int, nodes: Sequence[Node], mpps: int, event: Event, at: float
 ) -> None:
     detail = {"mpps": mpps, "event": int(event)}
-    new = [NewJob(kind, lane_of(node.name), subject, detail, group_key=f"mpps:{mpps}") for node in nodes]
+    lanes = [Lane(LaneKind.MPPS_EVENT, node.name) for node in nodes]
+    new = [NewJob(kind, lane.name, subject, detail, group_key=f"mpps:{mpps}") for lane in lanes]
     jobs.enqueue(connection, new, at)

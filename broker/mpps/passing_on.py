@@ -9,20 +9,15 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
+from broker.model.lane import JobKind, Lane, LaneKind
 from broker.site.nodes import Node
 from broker.store import jobs
-
-KIND = "mpps"  # of jobs; the subject is a row of mpps_message
-
-
-def lane_of(node: str) -> str:
-    """The queue lane of what is passed on to a node."""
-    return f"{KIND}:{node}"
+from broker.store.jobs import NewJob
 
 
 def enqueue(connection: Connection, nodes: Iterable[Node], message: int, mpps: int, at: float) -> None:
     """One job per node for a message (row) about an MPPS (row), in the transaction that keeps it."""
     group = f"mpps:{mpps}"
-    jobs.enqueue(
-        connection, [jobs.NewJob(KIND, lane_of(node.name), message, {}, group_key=group) for node in nodes], at
-    )
+    lanes = [Lane(LaneKind.MPPS, node.name) for node in nodes]
+    new = [NewJob(JobKind.MPPS, lane.name, message, {}, group_key=group) for lane in lanes]
+    jobs.enqueue(connection, new, at)

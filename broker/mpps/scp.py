@@ -14,6 +14,7 @@ from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
 from broker.errors import BadContent, Unavailable
+from broker.model.lane import Lane, LaneKind
 from broker.mpps import recording
 from broker.mpps.attributes import MPPS
 from broker.mpps.checks import Answer, created
@@ -163,7 +164,7 @@ class PerformedStepService:
 
     def _lanes(self) -> list[str]:
         """Lanes of the queue by which images leave."""
-        return [f"deliver:{node.name}" for node in self._directory.having("destination")]
+        return [Lane(LaneKind.DELIVER, node.name).name for node in self._directory.having("destination")]
 
     def _change(self, asked: _Asked) -> Outcome:
         found = decode(asked.message.data, asked.message.transfer_syntax_uid)

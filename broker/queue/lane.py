@@ -12,13 +12,14 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 from broker import telemetry
 from broker.errors import PeerFault, StoreUnavailable, Unavailable
+from broker.model.lane import JobState, Lane, LaneKind
 from broker.queue.policy import RetryPolicy
 from broker.store import jobs as store
 from broker.store.db.database import Database
@@ -35,7 +36,7 @@ Handler = Callable[[str, "Feed"], Awaitable[None]]
 class Feed:
     """A handler's view of its lane: take jobs, report their outcome."""
 
-    def __init__(self, dispatcher: Dispatcher, lane: str) -> None:
+    def __init__(self, dispatcher: Dispatcher, lane: Lane) -> None:
         self._dispatcher = dispatcher
         self._lane = lane
         self._open: dict[int, Job] = {}
@@ -74,14 +75,14 @@ class Feed:
     def done(self, job: Job, note: str = "") -> None:
         """The work is done. Recorded in the background within REPORT_WITHIN, at the latest with the next `take`."""
         self.progressed = True
-        self._report(job, store.finish, store.DONE, time.time(), note)
-        telemetry.child(telemetry.DELIVERIES, self._lane, "done").inc()
+        self._report(job, store.finish, JobState.DONE, time.time(), note)
+        telemetry.child(telemetry.DELIVERIES, self._lane.name, "done").inc()
 
     def hold(self, job: Job, reason: str) -> None:
         """A person must look; `reason` is a code without patient data."""
-        telemetry.logger().warning("job.held", lane=self._lane, kind=job.kind, job=job.id, reason=reason)
-        self._report(job, store.finish, store.HELD, time.time(), reason)
-        telemetry.child(telemetry.DELIVERIES, self._lane, "held").inc()
+        telemetry.logger().warning("job.held", lane=self._lane.name, kind=job.kind, job=job.id, reason=reason)
+        self._report(job, store.finish, JobState.HELD, time.time(), reason)
+        telemetry.child(telemetry.DELIVERIES, self._lane.name, "held").inc()
 
     def retry(self, job: Job, reason: str, *, item_fault: bool) -> None:
         """Try again later; a fault of the item itself counts, and the last one holds it."""
@@ -92,7 +93,7 @@ class Feed:
             return
         due = now + policy.delay(max(job.failures + 1, min(job.attempts, 8)), random.random())  # noqa: S311
         self._report(job, store.put_back, due, reason, item_fault=item_fault)
-        telemetry.child(telemetry.DELIVERIES, self._lane, "retry").inc()
+        telemetry.child(telemetry.DELIVERIES, self._lane.name, "retry").inc()
 
     def _report(self, job: Job, unit: Callable[..., bool], *args: Any, **kwargs: Any) -> None:
         del self._open[job.id]
@@ -147,12 +148,12 @@ class Dispatcher:
     def __init__(
         self,
         database: Database,
-        handlers: Mapping[str, Handler],
+        handlers: Mapping[LaneKind, Handler],
         policy: RetryPolicy,
         owner: str,
-        concurrency: Callable[[str], int] = lambda lane: 1,
+        concurrency: Callable[[Lane], int] = lambda lane: 1,
     ) -> None:
-        """`handlers` by what the name of a lane begins with: `deliver:pacs`. `owner` names this process in leases."""
+        """`owner` names this process in leases; `concurrency` is how many workers a lane may have."""
         self.database = database
         self.policy = policy
         self.stopping = False
@@ -160,9 +161,9 @@ class Dispatcher:
         self._handlers = handlers
         self._owner = owner
         self._concurrency = concurrency
-        self._running: dict[str, set[asyncio.Task[None]]] = {}
-        self._passed_over: set[str] = set()  # lanes with work that had their workers already
-        self._broken: set[str] = set()
+        self._running: dict[Lane, set[asyncio.Task[None]]] = {}
+        self._passed_over: set[Lane] = set()  # lanes with work that had their workers already
+        self._broken: set[Lane] = set()
         self._swept = 0.0
         self._loop = asyncio.get_running_loop()
 
@@ -205,7 +206,7 @@ class Dispatcher:
             await asyncio.wrap_future(self.database.submit(store.free_leases, now))
         before = {lane: frozenset(running) for lane, running in self._running.items()}
         due = await asyncio.wrap_future(self.database.read(store.due_lanes, now))
-        for lane in [] if self.stopping else due:  # `stop` does not see what begins after it
+        for lane in [] if self.stopping else _known(due):  # `stop` does not see what begins after it
             running = self._running.setdefault(lane, set())
             if (
                 before.get(lane, frozenset()) - running
@@ -221,24 +222,24 @@ class Dispatcher:
                 running.add(task)
                 task.add_done_callback(partial(self._ended, lane))
 
-    def _ended(self, lane: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
         """Work that came after a worker's last look, when it still counted as one, is looked for again."""
         self._running[lane].discard(task)
         if lane in self._passed_over:
             self._passed_over.discard(lane)
             self._wake()
 
-    async def claim(self, lane: str) -> list[Job]:
+    async def claim(self, lane: Lane) -> list[Job]:
         """Lease the next jobs of a lane."""
         now = time.time()
-        return await asyncio.wrap_future(self.database.submit(store.claim, lane, self._owner, now, LEASE, BATCH))
+        return await asyncio.wrap_future(self.database.submit(store.claim, lane.name, self._owner, now, LEASE, BATCH))
 
-    async def _run_lane(self, lane: str) -> None:
+    async def _run_lane(self, lane: Lane) -> None:
         feed = Feed(self, lane)
         heart = self._loop.create_task(self._beat(feed))
         error: BaseException | None = None
         try:
-            await self._handlers[lane.partition(":")[0]](lane.partition(":")[2], feed)
+            await self._handlers[lane.kind](lane.node, feed)
         except (Exception, asyncio.CancelledError) as raised:
             error = raised
         finally:
@@ -249,37 +250,39 @@ class Dispatcher:
             if error is None and feed.progressed:
                 self._wake()  # work that came after the last `take` found this lane still busy
         except StoreUnavailable as trouble:
-            telemetry.logger().warning("queue.unavailable", lane=lane, error=telemetry.describe(trouble))
+            telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(trouble))
 
-    async def _judge(self, lane: str, error: BaseException | None, progressed: bool) -> None:
+    async def _judge(self, lane: Lane, error: BaseException | None, progressed: bool) -> None:
         """Open or close the breaker; a lane that got something done waits as after a first failure."""
         if isinstance(error, PeerFault):
             now = time.time()
             failures = 1 if progressed else 1 + await self._failures(lane)
             delay = self.policy.delay(failures, random.random())  # noqa: S311 - spreading retries, not a secret
-            await asyncio.wrap_future(self.database.submit(store.open_breaker, lane, failures, now + delay, error.code))
+            await asyncio.wrap_future(
+                self.database.submit(store.open_breaker, lane.name, failures, now + delay, error.code)
+            )
             self._broken.add(lane)
-            telemetry.LANES_BROKEN.labels(lane).set(1)
+            telemetry.LANES_BROKEN.labels(lane.name).set(1)
             telemetry.logger().warning(
-                "lane.broken", lane=lane, reason=error.code, attempt=failures, delay=round(delay, 1)
+                "lane.broken", lane=lane.name, reason=error.code, attempt=failures, delay=round(delay, 1)
             )
         elif isinstance(error, Unavailable):
-            telemetry.logger().warning("queue.unavailable", lane=lane, error=telemetry.describe(error))
+            telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(error))
         elif error is not None and not isinstance(error, asyncio.CancelledError):
-            telemetry.logger().error("lane.defect", lane=lane, error=telemetry.describe(error))
+            telemetry.logger().error("lane.defect", lane=lane.name, error=telemetry.describe(error))
         elif error is None:
             await self.mended(lane)
 
-    async def mended(self, lane: str) -> None:
+    async def mended(self, lane: Lane) -> None:
         """The destination works: close its breaker if it was open."""
         if lane in self._broken or await self._failures(lane):
-            await asyncio.wrap_future(self.database.submit(store.close_breaker, lane))
+            await asyncio.wrap_future(self.database.submit(store.close_breaker, lane.name))
             self._broken.discard(lane)
-            telemetry.LANES_BROKEN.labels(lane).set(0)
-            telemetry.logger().info("lane.mended", lane=lane)
+            telemetry.LANES_BROKEN.labels(lane.name).set(0)
+            telemetry.logger().info("lane.mended", lane=lane.name)
 
-    async def _failures(self, lane: str) -> int:
-        return await asyncio.wrap_future(self.database.read(store.breaker_failures, lane))
+    async def _failures(self, lane: Lane) -> int:
+        return await asyncio.wrap_future(self.database.read(store.breaker_failures, lane.name))
 
     async def _beat(self, feed: Feed) -> None:
         """Extend the leases of what a handler works on."""
@@ -289,3 +292,12 @@ class Dispatcher:
             if ids:
                 with contextlib.suppress(StoreUnavailable):  # the next beat tries again, three fit into a lease
                     await asyncio.wrap_future(self.database.submit(store.renew, ids, self._owner, time.time() + LEASE))
+
+
+def _known(names: Sequence[str]) -> Iterator[Lane]:
+    """The lanes with these stored names, but those of a kind that this version does not know."""
+    for name in names:
+        try:
+            yield Lane.parse(name)
+        except ValueError as error:
+            telemetry.logger().error("lane.defect", lane=name, error=telemetry.describe(error))

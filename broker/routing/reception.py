@@ -28,6 +28,7 @@ from broker.dicom.dataset.elements import Buffer, scan
 from broker.dicom.dimse.message import Peer
 from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable
+from broker.model.lane import JobKind, Lane, LaneKind
 from broker.routing import header
 from broker.routing.evaluate import Decision, decide
 from broker.routing.news import News, Telling
@@ -70,11 +71,6 @@ class _Body:
     length: int
     digest: bytes
     content: bytes | None
-
-
-def lane_of(node: str) -> str:
-    """The queue lane of deliveries to a node."""
-    return f"deliver:{node}"
 
 
 def fields_of(rules: RuleSet) -> frozenset[str]:
@@ -299,17 +295,17 @@ def record(
         if intact(same):
             return "duplicate"
         instances.refile(connection, same.id, new)
-        jobs.release_held(connection, "deliver", same.id, FILE_FAULTS, new.received_at)
+        jobs.release_held(connection, JobKind.DELIVER, same.id, FILE_FAULTS, new.received_at)
         return "repaired"
     if twins:  # sent and purged since: only destinations that never had these bytes
-        had = jobs.lanes_done(connection, "deliver", [version.id for version in twins])
-        destinations = [node for node in destinations if lane_of(node) not in had]
+        had = jobs.lanes_done(connection, JobKind.DELIVER, [version.id for version in twins])
+        destinations = [node for node in destinations if _lane(node) not in had]
         if not destinations:
             return "duplicate"
     subject = instances.add(connection, new, known[0].version + 1)
     group = f"sop:{known[-1].id}"
     for node in destinations:
-        jobs.join_group(connection, lane_of(node), [version.id for version in known], group)
+        jobs.join_group(connection, _lane(node), [version.id for version in known], group)
     _enqueue(connection, subject, destinations, detail, new.received_at, group, held)
     return "new" if twins else "version"
 
@@ -323,5 +319,9 @@ def _enqueue(
     group: str | None,
     held: str,
 ) -> None:
-    new = [jobs.NewJob("deliver", lane_of(node), subject, detail, group_key=group, held=held) for node in nodes]
+    new = [jobs.NewJob(JobKind.DELIVER, _lane(node), subject, detail, group_key=group, held=held) for node in nodes]
     jobs.enqueue(connection, new, now)
+
+
+def _lane(node: str) -> str:
+    return Lane(LaneKind.DELIVER, node).name

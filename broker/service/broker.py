@@ -31,6 +31,7 @@ from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
 from broker.delivery.mpps.lane import MppsDelivery
 from broker.errors import ConfigurationError
+from broker.model.lane import Lane, LaneKind
 from broker.orders.core import lifecycle
 from broker.orders.mappings import Mappings
 from broker.orders.telling.outbound import Ours
@@ -127,18 +128,17 @@ class Broker:
     def _dispatcher(self) -> Dispatcher:
         times = self._settings.delivery
 
-        def concurrency(lane: str) -> int:
-            kind, _, name = lane.partition(":")
-            node = self.directory.node(name)
-            return node.associations if node and kind == "deliver" else 1
+        def concurrency(lane: Lane) -> int:
+            node = self.directory.node(lane.node)
+            return node.associations if node and lane.kind is LaneKind.DELIVER else 1
 
         return Dispatcher(
             self.database,
             {
-                "deliver": self._delivery,
-                "feedback": self._feedback,
-                "mpps": self._mpps.forward,
-                "mpps-event": self._mpps.notify,
+                LaneKind.DELIVER: self._delivery,
+                LaneKind.FEEDBACK: self._feedback,
+                LaneKind.MPPS: self._mpps.forward,
+                LaneKind.MPPS_EVENT: self._mpps.notify,
             },
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}",

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 from broker import __version__
 from broker.admin.views import Health, ListenerView, NodeView, Overview
 from broker.errors import BrokerError
-from broker.mpps import notification
-from broker.orders.telling import notices
-from broker.routing.reception import lane_of
+from broker.model.lane import JobState, Lane, LaneKind
 from broker.routing.rules import RuleSet
 from broker.service.counting import Counting
 from broker.settings import Settings
 from broker.site.directory import Directory
-from broker.site.nodes import MPPS, Node
+from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.overview import LaneState
 
@@ -142,9 +140,8 @@ class Monitor:
 
 def _lanes(node: Node) -> list[str]:
     """All queue lanes with work for a node."""
-    if node.kind == "hl7":
-        return [notices.lane_of(node.name)]
-    return [lane_of(node.name), f"{MPPS}:{node.name}", notification.lane_of(node.name)]
+    hl7, dicom = (LaneKind.FEEDBACK,), (LaneKind.DELIVER, LaneKind.MPPS, LaneKind.MPPS_EVENT)
+    return [Lane(kind, node.name).name for kind in (hl7 if node.kind == "hl7" else dicom)]
 
 
 def _span(seconds: float) -> str:
@@ -154,11 +151,11 @@ def _span(seconds: float) -> str:
 def _node(node: Node, known: dict[str, LaneState]) -> NodeView:
     lanes = [known[name] for name in _lanes(node) if name in known]
     jobs = sum((Counter(lane.jobs) for lane in lanes), Counter[str]())
-    waiting = jobs["ready"] + jobs["leased"]
+    waiting = jobs[JobState.READY] + jobs[JobState.LEASED]
     broken = [lane for lane in lanes if lane.failures > 0]
     served = node.called or node.told
     state = "" if not served else "not reachable" if broken else "waiting" if waiting else "reachable"
-    if state == "reachable" and not jobs["done"]:
+    if state == "reachable" and not jobs[JobState.DONE]:
         state = "idle"
     return NodeView(
         name=node.name,
@@ -167,8 +164,8 @@ def _node(node: Node, known: dict[str, LaneState]) -> NodeView:
         address=f"{node.host}:{node.port}" if node.host and node.port else node.host,
         roles=sorted(node.roles),
         waiting=waiting,
-        held=jobs["held"],
-        done=jobs["done"],
+        held=jobs[JobState.HELD],
+        done=jobs[JobState.DONE],
         state=state,
         last_error=broken[0].last_error if broken else "",
     )

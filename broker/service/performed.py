@@ -9,9 +9,9 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from broker.admin.mpps import ItemView, MppsDetail, MppsView, ProposalView
+from broker.model.lane import Lane, LaneKind
 from broker.mpps import deciding
 from broker.orders.core.story import Context
-from broker.routing.reception import lane_of
 from broker.settings import Settings
 from broker.site.nodes import Node
 from broker.store.db.database import Database
@@ -60,7 +60,7 @@ class PerformedStepDesk:
 
     def end(self, row: int, status: str, reason: str, actor: str) -> None:
         """End it in place of its modality. Raises Undecided, StoreUnavailable."""
-        lanes = [lane_of(node.name) for node in self._destinations()]
+        lanes = [Lane(LaneKind.DELIVER, node.name).name for node in self._destinations()]
         self._database.execute(deciding.end, row, status, reason, self._context(actor), self._listeners(), lanes)
         self._wake()
 

@@ -15,21 +15,20 @@ from sqlalchemy import Connection, Integer, and_, bindparam, delete, func, or_, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from broker.model.lane import UNFINISHED, JobKind, JobState
 from broker.store.db.engine import is_sqlite
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
 _t = tables.job
 _lane = tables.lane
-READY, LEASED, DONE, HELD, DISCARDED = "ready", "leased", "done", "held", "discarded"
-UNFINISHED = (READY, LEASED, HELD)
 _NEW: dict[str, Any] = {column.name: bindparam(column.name) for column in _t.c if column.name != "id"}
 _ENQUEUE = Prepared(
     sqlite=sqlite.insert(_t).values(_NEW).on_conflict_do_nothing().returning(_t.c.id),
     postgresql=postgresql.insert(_t).values(_NEW).on_conflict_do_nothing().returning(_t.c.id),
 )
 # the claim is still ours
-_OURS = and_(_t.c.id == bindparam("job"), _t.c.fence == bindparam("claim"), _t.c.state == LEASED)
+_OURS = and_(_t.c.id == bindparam("job"), _t.c.fence == bindparam("claim"), _t.c.state == JobState.LEASED)
 _FINISH = Prepared(
     any=update(_t)
     .where(_OURS)
@@ -39,7 +38,7 @@ _PUT_BACK = Prepared(
     any=update(_t)
     .where(_OURS)
     .values(
-        state=READY, due_at=bindparam("due"), last_error=bindparam("error"), lease_owner="",
+        state=JobState.READY, due_at=bindparam("due"), last_error=bindparam("error"), lease_owner="",
         failures=_t.c.failures + bindparam("faults"),
     )
 )  # fmt: skip
@@ -62,7 +61,7 @@ def _claim(*, lock: bool) -> ReturningUpdate[Any]:
         select(_t.c.id)
         .where(
             _t.c.lane == bindparam("wanted"),
-            _t.c.state == READY,
+            _t.c.state == JobState.READY,
             _t.c.due_at <= bindparam("now"),
             or_(_t.c.group_key.is_(None), ~blocked),
         )
@@ -76,7 +75,7 @@ def _claim(*, lock: bool) -> ReturningUpdate[Any]:
         update(_t)
         .where(_t.c.id.in_(select(due.cte("due").c.id)))
         .values(
-            state=LEASED,
+            state=JobState.LEASED,
             lease_owner=bindparam("owner"),
             lease_until=bindparam("until"),
             attempts=_t.c.attempts + 1,
@@ -137,7 +136,7 @@ def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
             "subject": job.subject,
             "group_key": job.group_key,
             "detail": json.dumps(job.detail, ensure_ascii=False),
-            "state": HELD if job.held else READY,
+            "state": JobState.HELD if job.held else JobState.READY,
             "priority": job.priority,
             "due_at": now,
             "attempts": 0,
@@ -158,7 +157,7 @@ def join_group(connection: Connection, lane: str, subjects: Sequence[int], group
     """Make unfinished jobs of these subjects members of a group, so that a later job waits for them."""
     connection.execute(
         update(_t)
-        .where(_t.c.lane == lane, _t.c.subject.in_(subjects), _t.c.kind == "deliver", _t.c.state.in_(UNFINISHED))
+        .where(_t.c.lane == lane, _t.c.subject.in_(subjects), _t.c.kind == JobKind.DELIVER, _t.c.state.in_(UNFINISHED))
         .values(group_key=group_key)
     )
 
@@ -170,7 +169,7 @@ def due_lanes(connection: Connection, now: float) -> list[str]:
     lane = _next_lane(connection, "")
     while lane is not None:
         if lane not in closed:
-            ready = select(_t.c.id).where(_t.c.lane == lane, _t.c.state == READY, _t.c.due_at <= now).limit(1)
+            ready = select(_t.c.id).where(_t.c.lane == lane, _t.c.state == JobState.READY, _t.c.due_at <= now).limit(1)
             if connection.execute(ready).first() is not None:
                 due.append(lane)
         lane = _next_lane(connection, lane)
@@ -178,7 +177,7 @@ def due_lanes(connection: Connection, now: float) -> list[str]:
 
 
 def _next_lane(connection: Connection, after: str) -> str | None:
-    query = select(_t.c.lane).where(_t.c.state == READY, _t.c.lane > after).order_by(_t.c.lane).limit(1)
+    query = select(_t.c.lane).where(_t.c.state == JobState.READY, _t.c.lane > after).order_by(_t.c.lane).limit(1)
     found: str | None = connection.execute(query).scalar()
     return found
 
@@ -191,9 +190,9 @@ def claim(connection: Connection, lane: str, owner: str, now: float, lease: floa
     return sorted(jobs, key=lambda job: job.id)
 
 
-def finish(connection: Connection, job: Job, state: str, now: float, error: str = "") -> bool:
+def finish(connection: Connection, job: Job, state: JobState, now: float, error: str = "") -> bool:
     """End a job as done, held or discarded; False if the claim was lost meanwhile."""
-    done_at = now if state == DONE else None
+    done_at = now if state == JobState.DONE else None
     values = {"job": job.id, "claim": job.fence, "new": state, "done": done_at, "error": error}
     return bool(_FINISH.count(connection, values))
 
@@ -214,8 +213,8 @@ def release_held(connection: Connection, kind: str, subject: int, errors: Sequen
     """Make jobs ready that were held with one of these errors, which is mended; how many."""
     done = connection.execute(
         update(_t)
-        .where(_t.c.kind == kind, _t.c.subject == subject, _t.c.state == HELD, _t.c.last_error.in_(errors))
-        .values(state=READY, due_at=now)
+        .where(_t.c.kind == kind, _t.c.subject == subject, _t.c.state == JobState.HELD, _t.c.last_error.in_(errors))
+        .values(state=JobState.READY, due_at=now)
     )
     return int(done.rowcount)
 
@@ -237,24 +236,26 @@ class HeldJob:
 def held(connection: Connection, lane: str = "", limit: int = 1000) -> list[HeldJob]:
     """Held jobs, of one lane or of all, oldest first."""
     columns = (_t.c.id, _t.c.kind, _t.c.lane, _t.c.subject, _t.c.detail, _t.c.failures, _t.c.last_error)
-    query = select(*columns, _t.c.created_at).where(_t.c.state == HELD).order_by(_t.c.id).limit(limit)
+    query = select(*columns, _t.c.created_at).where(_t.c.state == JobState.HELD).order_by(_t.c.id).limit(limit)
     rows = connection.execute(query.where(_t.c.lane == lane) if lane else query)
     return [HeldJob(*row[:4], json.loads(row[4]), *row[5:]) for row in rows]
 
 
-def end_hold(connection: Connection, job: int, state: str, now: float) -> bool:
+def end_hold(connection: Connection, job: int, state: JobState, now: float) -> bool:
     """Make a held job READY, with all its tries before it, or DISCARDED; False if it is not held."""
     values: dict[str, Any] = {"state": state, "due_at": now}
-    if state == READY:
+    if state == JobState.READY:
         values |= {"failures": 0, "created_at": now}  # giving up counts from here
-    done = connection.execute(update(_t).where(_t.c.id == job, _t.c.state == HELD).values(**values))
+    done = connection.execute(update(_t).where(_t.c.id == job, _t.c.state == JobState.HELD).values(**values))
     return bool(done.rowcount)
 
 
 def renew(connection: Connection, ids: Sequence[int], owner: str, until: float) -> int:
     """Extend leases that are still ours; how many."""
     done = connection.execute(
-        update(_t).where(_t.c.id.in_(ids), _t.c.lease_owner == owner, _t.c.state == LEASED).values(lease_until=until)
+        update(_t)
+        .where(_t.c.id.in_(ids), _t.c.lease_owner == owner, _t.c.state == JobState.LEASED)
+        .values(lease_until=until)
     )
     return int(done.rowcount)
 
@@ -265,7 +266,7 @@ def free_leases(connection: Connection, now: float, *, owner_prefix: str | None 
     if owner_prefix is not None:
         over = or_(over, _t.c.lease_owner.startswith(owner_prefix, autoescape=True))
     done = connection.execute(
-        update(_t).where(_t.c.state == LEASED, over).values(state=READY, lease_owner="", due_at=now)
+        update(_t).where(_t.c.state == JobState.LEASED, over).values(state=JobState.READY, lease_owner="", due_at=now)
     )
     return int(done.rowcount)
 
@@ -302,7 +303,7 @@ def breakers(connection: Connection) -> dict[str, tuple[int, float, str]]:
 
 def lanes_done(connection: Connection, kind: str, subjects: Sequence[int]) -> set[str]:
     """Lanes in which work on one of these subjects is done."""
-    query = select(_t.c.lane).where(_t.c.kind == kind, _t.c.subject.in_(subjects), _t.c.state == DONE)
+    query = select(_t.c.lane).where(_t.c.kind == kind, _t.c.subject.in_(subjects), _t.c.state == JobState.DONE)
     return set(connection.execute(query).scalars())
 
 

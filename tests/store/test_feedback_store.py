@@ -18,6 +18,7 @@ from support.dicom.objects import ct_slice
 from support.service.site import order
 
 from broker.dicom.dimse.message import Peer
+from broker.model.lane import JobState
 from broker.orders.core.story import Context
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface
@@ -254,7 +255,7 @@ def claim(database: Database) -> list[jobs.Job]:
 
 
 def hold(database: Database, job: jobs.Job) -> None:
-    assert database.submit(jobs.finish, job, jobs.HELD, 1.0, "AR-207").result(20)
+    assert database.submit(jobs.finish, job, JobState.HELD, 1.0, "AR-207").result(20)
 
 
 def audit(connection: Connection) -> list[tuple[str, str, int, str]]:
@@ -275,7 +276,7 @@ def test_a_held_message_keeps_back_its_order_and_no_other(house: House) -> None:
     assert (first.detail["order"], first.detail["status"]) == (1, "IP")
     assert (other.detail["order"], other.detail["status"]) == (2, "IP")
     hold(house.database, first)
-    house.database.submit(jobs.finish, other, jobs.DONE, 1.0).result(20)
+    house.database.submit(jobs.finish, other, JobState.DONE, 1.0).result(20)
     (then,) = claim(house.database)
     assert (then.detail["order"], then.detail["status"]) == (2, "CM")
     assert claim(house.database) == []

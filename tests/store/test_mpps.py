@@ -23,6 +23,7 @@ from support.service.site import order
 from support.worklist.worklist import IMPLICIT
 
 from broker.dicom.dimse.message import Peer
+from broker.model.lane import JobState
 from broker.mpps import checks, deciding, overdue, recording
 from broker.mpps.checks import Answer
 from broker.mpps.dataset import decode
@@ -425,7 +426,7 @@ def test_images_of_a_wrong_entry_that_have_not_left_or_come_later_are_held(house
     assert arrive(late) == "new"
     later = [(one.lane, one.subject, one.error) for one in house.database.read(jobs.held).result(20) if one != held]
     assert sorted(later) == [("deliver:cad", 3, "wrong-entry"), ("deliver:pacs", 3, "wrong-entry")]
-    assert house.database.submit(jobs.end_hold, held.id, jobs.READY, NOW.timestamp()).result(20)
+    assert house.database.submit(jobs.end_hold, held.id, JobState.READY, NOW.timestamp()).result(20)
     assert [arrive(wrong), arrive(late)] == ["duplicate", "duplicate"]  # what a person has released stays so
     assert held.id not in {one.id for one in house.database.read(jobs.held).result(20)}
     spool.close()

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, delete, event, select, update
 
+from broker.model.lane import JobState
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.jobs import Job, NewJob
@@ -97,7 +98,7 @@ def test_a_job_is_there_once_by_kind_lane_and_subject(queue: Queue) -> None:
 def test_a_finished_job_is_not_done_again(queue: Queue) -> None:
     queue.put(1)
     (job,) = queue.claim()
-    assert queue.do(jobs.finish, job, jobs.DONE, 5.0)
+    assert queue.do(jobs.finish, job, JobState.DONE, 5.0)
     assert queue.put(1) == 0
     assert queue.claim() == []
 
@@ -219,15 +220,15 @@ def test_claimers_do_not_wait_for_each_other(queue: Queue) -> None:
 # --- reports and the fence -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [jobs.DONE, jobs.HELD, jobs.DISCARDED])
+@pytest.mark.parametrize("state", [JobState.DONE, JobState.HELD, JobState.DISCARDED])
 def test_a_report_ends_a_job(queue: Queue, state: str) -> None:
     queue.put(1)
     (job,) = queue.claim()
     assert queue.do(jobs.finish, job, state, 123.0, "status-0000")
     row = queue.row(1)
     assert (row["state"], row["last_error"], row["lease_owner"]) == (state, "status-0000", "")
-    assert row["done_at"] == (123.0 if state == jobs.DONE else None)
-    assert not queue.do(jobs.finish, job, jobs.HELD, 124.0)
+    assert row["done_at"] == (123.0 if state == JobState.DONE else None)
+    assert not queue.do(jobs.finish, job, JobState.HELD, 124.0)
     assert not queue.do(jobs.put_back, job, 0.0, "x", item_fault=True)
     assert queue.row(1)["state"] == state
 
@@ -238,10 +239,10 @@ def test_a_stale_report_is_ignored(queue: Queue) -> None:
     assert queue.do(jobs.free_leases, 1000.0) == 1
     (new,) = queue.claim(owner="host:2", now=1000.0)
     assert new.fence == old.fence + 1
-    assert not queue.do(jobs.finish, old, jobs.DONE, 1001.0)
+    assert not queue.do(jobs.finish, old, JobState.DONE, 1001.0)
     assert not queue.do(jobs.put_back, old, 0.0, "late", item_fault=True)
-    assert queue.row(1)["state"] == jobs.LEASED
-    assert queue.do(jobs.finish, new, jobs.DONE, 1002.0)
+    assert queue.row(1)["state"] == JobState.LEASED
+    assert queue.do(jobs.finish, new, JobState.DONE, 1002.0)
 
 
 def test_a_report_after_the_lease_was_freed_is_ignored(queue: Queue) -> None:
@@ -249,8 +250,8 @@ def test_a_report_after_the_lease_was_freed_is_ignored(queue: Queue) -> None:
     queue.put(1)
     (old,) = queue.claim()
     queue.do(jobs.free_leases, 1000.0)
-    assert not queue.do(jobs.finish, old, jobs.DONE, 1001.0)
-    assert queue.row(1)["state"] == jobs.READY
+    assert not queue.do(jobs.finish, old, JobState.DONE, 1001.0)
+    assert queue.row(1)["state"] == JobState.READY
 
 
 def test_a_job_put_back_waits_and_counts_only_its_own_faults(queue: Queue) -> None:
@@ -275,8 +276,8 @@ def test_a_lease_that_is_over_is_freed_and_no_other(queue: Queue) -> None:
     queue.claim(limit=1, now=150.0)  # until 210
     assert queue.do(jobs.free_leases, 159.9) == 0
     assert queue.do(jobs.free_leases, 160.0) == 1
-    assert queue.row(1)["state"] == jobs.READY
-    assert queue.row(2)["state"] == jobs.LEASED
+    assert queue.row(1)["state"] == JobState.READY
+    assert queue.row(2)["state"] == JobState.LEASED
 
 
 def test_a_restart_frees_the_leases_of_its_own_host_only(queue: Queue) -> None:
@@ -292,7 +293,7 @@ def test_a_prefix_is_no_pattern(queue: Queue) -> None:
     queue.claim(owner="h%:a", limit=1)
     queue.claim(owner="hx:a", limit=1)
     assert queue.do(jobs.free_leases, 101.0, owner_prefix="h%") == 1
-    assert queue.row(2)["state"] == jobs.LEASED
+    assert queue.row(2)["state"] == JobState.LEASED
 
 
 def test_an_empty_prefix_frees_everything(queue: Queue) -> None:
@@ -307,7 +308,7 @@ def test_renewal_needs_ownership(queue: Queue) -> None:
     (second,) = queue.claim(owner="host:2", limit=1)
     assert queue.do(jobs.renew, [first.id, second.id], "host:1", 900.0) == 1
     assert queue.do(jobs.free_leases, 899.0) == 1
-    assert queue.row(1)["state"] == jobs.LEASED
+    assert queue.row(1)["state"] == JobState.LEASED
     assert queue.do(jobs.renew, [second.id], "host:2", 900.0) == 0
 
 
@@ -322,17 +323,17 @@ def test_jobs_of_a_group_run_one_after_the_other(queue: Queue) -> None:
     assert queue.claim() == []
     queue.do(jobs.put_back, first, 100.0, "busy", item_fault=False)
     (first,) = queue.claim()
-    queue.do(jobs.finish, first, jobs.DONE, 100.0)
+    queue.do(jobs.finish, first, JobState.DONE, 100.0)
     (second,) = queue.claim()
     assert second.subject == 2
-    queue.do(jobs.finish, second, jobs.DISCARDED, 100.0)
+    queue.do(jobs.finish, second, JobState.DISCARDED, 100.0)
     assert queue.subjects() == [3]
 
 
 def test_a_held_member_holds_its_successors(queue: Queue) -> None:
     queue.put(1, 2, group="sop:1")
     (first,) = queue.claim()
-    queue.do(jobs.finish, first, jobs.HELD, 100.0, "refused")
+    queue.do(jobs.finish, first, JobState.HELD, 100.0, "refused")
     assert queue.claim() == []
 
 
@@ -364,11 +365,11 @@ def test_joining_a_group_makes_a_later_job_wait(queue: Queue) -> None:
 def test_a_leased_job_can_join_and_a_done_one_need_not(queue: Queue) -> None:
     queue.put(1, 3)
     one, three = queue.claim()
-    queue.do(jobs.finish, three, jobs.DONE, 100.0)
+    queue.do(jobs.finish, three, JobState.DONE, 100.0)
     queue.do(jobs.join_group, "deliver:pacs", [1, 3], "sop:1")
     queue.put(2, group="sop:1")
     assert queue.claim() == []
-    queue.do(jobs.finish, one, jobs.DONE, 100.0)
+    queue.do(jobs.finish, one, JobState.DONE, 100.0)
     assert queue.subjects() == [2]
 
 
@@ -447,8 +448,8 @@ def test_counts_by_lane_and_state(queue: Queue) -> None:
     queue.put(1, 2, 3, 4)
     queue.put(1, lane="deliver:other")
     one, two, _ = queue.claim(limit=3)
-    queue.do(jobs.finish, one, jobs.DONE, 1.0)
-    queue.do(jobs.finish, two, jobs.HELD, 1.0)
+    queue.do(jobs.finish, one, JobState.DONE, 1.0)
+    queue.do(jobs.finish, two, JobState.HELD, 1.0)
     assert queue.do(jobs.counts) == {
         ("deliver:pacs", "done"): 1, ("deliver:pacs", "held"): 1, ("deliver:pacs", "leased"): 1,
         ("deliver:pacs", "ready"): 1, ("deliver:other", "ready"): 1,
@@ -461,9 +462,9 @@ def test_lanes_done_asks_for_this_kind_and_these_subjects(queue: Queue) -> None:
     queue.put(1, lane="d", kind="commit")
     for lane in ("a", "d"):
         for job in queue.claim(lane=lane):
-            queue.do(jobs.finish, job, jobs.DONE, 1.0)
+            queue.do(jobs.finish, job, JobState.DONE, 1.0)
     (job,) = queue.claim(lane="b", limit=1)
-    queue.do(jobs.finish, job, jobs.HELD, 1.0)
+    queue.do(jobs.finish, job, JobState.HELD, 1.0)
     assert queue.do(jobs.lanes_done, "deliver", [1, 2]) == {"a"}
     assert queue.do(jobs.lanes_done, "deliver", [3]) == set()
     assert queue.do(jobs.lanes_done, "deliver", []) == set()

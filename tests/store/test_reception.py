@@ -22,6 +22,7 @@ from broker import faults
 from broker.dicom import uids
 from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent, SpoolUnavailable, StoreUnavailable
+from broker.model.lane import JobState
 from broker.routing import reception as module
 from broker.routing import sweep
 from broker.routing.reception import Arrival, Reception
@@ -93,7 +94,7 @@ class Place:
         """Do the due work of a lane; subjects."""
         found = self.database.submit(jobs.claim, lane, "test", time.time() + 1, 60.0, 64).result(10)
         for job in found:
-            self.database.submit(jobs.finish, job, jobs.DONE, time.time()).result(10)
+            self.database.submit(jobs.finish, job, JobState.DONE, time.time()).result(10)
         return [job.subject for job in found]
 
     def purge(self) -> int:
@@ -193,7 +194,7 @@ def test_the_same_bytes_repair_a_file_that_was_lost(place: Place, damage: str) -
     else:
         file.write_bytes(file.read_bytes()[:-2])
     (job,) = place.database.submit(jobs.claim, "deliver:pacs", "t", time.time() + 1, 60.0, 64).result(10)
-    place.database.submit(jobs.finish, job, jobs.HELD, 1.0, f"file-{damage}".replace("cut", "damaged")).result(10)
+    place.database.submit(jobs.finish, job, JobState.HELD, 1.0, f"file-{damage}".replace("cut", "damaged")).result(10)
     place.woken = 0
     assert place.take(item) == "repaired"
     (row,) = place.rows()
@@ -210,7 +211,7 @@ def test_a_repair_frees_no_job_that_was_held_for_another_reason(place: Place) ->
     item = slice_of()
     place.take(item)
     (job,) = place.database.submit(jobs.claim, "deliver:pacs", "t", time.time() + 1, 60.0, 64).result(10)
-    place.database.submit(jobs.finish, job, jobs.HELD, 1.0, "status-C000").result(10)
+    place.database.submit(jobs.finish, job, JobState.HELD, 1.0, "status-C000").result(10)
     place.files()[0].unlink()
     assert place.take(item) == "repaired"
     assert [state for *_, state in place.jobs()] == ["held"]
@@ -234,7 +235,7 @@ def test_three_versions_go_out_in_order_even_if_the_first_is_under_way(place: Pl
     (sending,) = place.database.submit(jobs.claim, "deliver:pacs", "t", time.time() + 1, 60.0, 64).result(10)
     assert [place.take(item) for item in items[1:]] == ["version", "version"]
     assert place.deliver() == []
-    place.database.submit(jobs.finish, sending, jobs.DONE, 1.0).result(10)
+    place.database.submit(jobs.finish, sending, JobState.DONE, 1.0).result(10)
     ids = [row["id"] for row in place.rows()]
     assert [place.deliver(), place.deliver()] == [[ids[1]], [ids[2]]]
 

@@ -14,6 +14,7 @@ from support.store.spool import spool_files
 
 from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent
+from broker.model.lane import JobState
 from broker.routing import sweep
 from broker.routing.reception import Arrival, Reception
 from broker.routing.rules import parse_rules
@@ -113,7 +114,7 @@ def test_delivered_content_is_purged_and_comes_again_as_new(
     item = ct_slice(100)
     reception.whole(arrival(item), item.data)
     (job,) = opened.execute(jobs.claim, "deliver:pacs", "me", time.time(), 60.0, 10)
-    assert opened.execute(jobs.finish, job, jobs.DONE, time.time() - 10)
+    assert opened.execute(jobs.finish, job, JobState.DONE, time.time() - 10)
     assert sweep.purge_delivered(opened, spool, 0) == 1
     assert contents(opened) == []
     assert reception.whole(arrival(item), item.data) == "duplicate"  # its destination has had these bytes

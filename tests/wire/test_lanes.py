@@ -30,6 +30,7 @@ from broker.dicom import uids
 from broker.dicom.dimse.message import Peer
 from broker.dicom.wire import negotiation as neg
 from broker.errors import PeerFault, StoreUnavailable
+from broker.model.lane import Lane, LaneKind
 from broker.queue import lane as module
 from broker.queue.lane import Dispatcher, Feed
 from broker.queue.policy import RetryPolicy
@@ -93,10 +94,10 @@ def queue(database: Database) -> Queue:
 
 @asynccontextmanager
 async def dispatching(
-    database: Database, handler: Work | dict[str, Work], *, policy: RetryPolicy = QUICK, owner: str = "host:1",
+    database: Database, handler: Work | dict[LaneKind, Work], *, policy: RetryPolicy = QUICK, owner: str = "host:1",
     concurrency: int = 1, grace: float = 1,
 ) -> AsyncIterator[Dispatcher]:  # fmt: skip
-    handlers = handler if isinstance(handler, dict) else {"deliver": handler}
+    handlers = handler if isinstance(handler, dict) else {LaneKind.DELIVER: handler}
     dispatcher = Dispatcher(database, handlers, policy, owner, lambda _: concurrency)
     running = asyncio.ensure_future(dispatcher.run())
     try:
@@ -652,7 +653,7 @@ def test_stopping_returns_what_is_just_being_claimed(
     claimed, go = asyncio.Event(), asyncio.Event()
     real = Dispatcher.claim
 
-    async def claim(self: Dispatcher, lane: str) -> list[jobs.Job]:
+    async def claim(self: Dispatcher, lane: Lane) -> list[jobs.Job]:
         found = await real(self, lane)
         claimed.set()
         await go.wait()
@@ -708,7 +709,7 @@ def test_stopping_starts_nothing_new(database: Database, queue: Queue, monkeypat
         started.append(name)
 
     async def work() -> None:
-        dispatcher = Dispatcher(database, {"deliver": handler}, QUICK, "host:1")
+        dispatcher = Dispatcher(database, {LaneKind.DELIVER: handler}, QUICK, "host:1")
         real = dispatcher.database.read
 
         def read(query: Any, *args: Any) -> Any:

@@ -16,6 +16,7 @@ from support.peers.tools import free_port
 from support.worklist.worklist import read
 
 from broker.delivery.mpps.lane import MppsDelivery
+from broker.model.lane import LaneKind
 from broker.mpps import notification
 from broker.mpps.notification import Event
 from broker.queue import holds
@@ -56,7 +57,7 @@ async def passing(database: Database, *known: Node) -> AsyncIterator[Dispatcher]
     """The queue at work, as in a broker that has just started."""
     by_name = {node.name: node for node in known}
     delivery = MppsDelivery(database, by_name.get, Remotes("BROKER", known, None, Path()))
-    handlers = {"mpps": delivery.forward, "mpps-event": delivery.notify}
+    handlers = {LaneKind.MPPS: delivery.forward, LaneKind.MPPS_EVENT: delivery.notify}
     dispatcher = Dispatcher(database, handlers, QUICK, "host:1")
     task = asyncio.ensure_future(dispatcher.run())
     try:

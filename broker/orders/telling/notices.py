@@ -11,6 +11,7 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from broker.hl7.acknowledgement import control_id
+from broker.model.lane import JobKind, Lane, LaneKind
 from broker.orders.core import lifecycle
 from broker.orders.core.story import Context
 from broker.orders.telling import feedback
@@ -18,13 +19,6 @@ from broker.orders.telling.feedback import Event, Notice
 from broker.site.nodes import Node
 from broker.store import jobs
 from broker.store.orders import feedback as store
-
-KIND, IMAGES = "feedback", "images"  # kinds of jobs: the subject is a row of the event log, of a requested procedure
-
-
-def lane_of(node: str) -> str:
-    """The queue lane of messages to a node."""
-    return f"feedback:{node}"
 
 
 def changed(connection: Connection, order: int, before: Mapping[int, str], event: int, context: Context) -> None:
@@ -43,7 +37,7 @@ def changed(connection: Connection, order: int, before: Mapping[int, str], event
     nodes = feedback.audience(context.subscribers, found, source, context.sender)
     if nodes:
         said = feedback.state(after.values())
-        _enqueue(connection, KIND, event, nodes, order, found, said, context.at.timestamp())
+        _enqueue(connection, JobKind.FEEDBACK, event, nodes, order, found, said, context.at.timestamp())
 
 
 def images(connection: Connection, study_instance_uid: str, at: float, subscribers: Sequence[Node]) -> bool:
@@ -58,13 +52,13 @@ def images(connection: Connection, study_instance_uid: str, at: float, subscribe
     nodes = feedback.audience(subscribers, Event.IMAGES, store.source(connection, order))
     if nodes:
         said = feedback.state(store.step_statuses(connection, order).values())
-        _enqueue(connection, IMAGES, procedure, nodes, order, Event.IMAGES, said, at)
+        _enqueue(connection, JobKind.IMAGES, procedure, nodes, order, Event.IMAGES, said, at)
     return True
 
 
 def _enqueue(
     connection: Connection,
-    kind: str,
+    kind: JobKind,
     subject: int,
     nodes: Sequence[Node],
     order: int,
@@ -80,7 +74,7 @@ def _enqueue(
     new = [
         jobs.NewJob(
             kind,
-            lane_of(node.name),
+            Lane(LaneKind.FEEDBACK, node.name).name,
             subject,
             Notice(order, found, status, result, control_id(uuid4()), at, began, ended).document(),
             group_key=f"order:{order}",

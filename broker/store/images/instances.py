@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, literal, or_, select, update
 
+from broker.model.lane import JobKind, JobState
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
@@ -149,8 +150,8 @@ def counts(connection: Connection) -> dict[str, int]:
 def _delivered(before: float) -> ColumnElement[bool]:
     """Routed, received before, and every delivery done before."""
     j = tables.job
-    waiting = or_(j.c.state != "done", j.c.done_at >= before)
-    open_jobs = select(j.c.id).where(j.c.kind == "deliver", j.c.subject == _t.c.id, waiting).exists()
+    waiting = or_(j.c.state != JobState.DONE, j.c.done_at >= before)
+    open_jobs = select(j.c.id).where(j.c.kind == JobKind.DELIVER, j.c.subject == _t.c.id, waiting).exists()
     return and_(_t.c.state == "routed", _t.c.received_at < before, ~open_jobs)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+import time
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
+from broker.queue import holds
+from broker.store import jobs
+from broker.store.jobs import HeldJob
 
 
 class DiscardBody(BaseModel):
@@ -29,44 +34,33 @@ class HoldView(BaseModel):
     created_at: float
 
 
-class Desk(Protocol):
-    """What the broker can do with held jobs."""
-
-    def held(self, lane: str, limit: int) -> list[HoldView]:
-        """Held jobs of one lane (of all if empty), oldest first."""
-        ...
-
-    def release(self, job: int, actor: str) -> bool:
-        """Let a job be tried again; False if it is not held."""
-        ...
-
-    def discard(self, job: int, actor: str, reason: str) -> bool:
-        """Give a job up; False if it is not held."""
-        ...
-
-
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/holds, for admins."""
     routes = APIRouter(prefix="/api/v1/holds", tags=["holds"])
+    database = context.database
 
     @routes.get("")
     def held(lane: str = "", limit: Annotated[int, Field(ge=1, le=1000)] = 100) -> list[HoldView]:
-        """What waits for a person, oldest first."""
-        return desk.held(lane, limit)
+        """List jobs that wait for a person, oldest first: of one lane, or of all."""
+        return [_view(job) for job in database.read(jobs.held, lane, limit).result()]
 
     @routes.post("/{job}/release", status_code=204)
     def release(job: int, request: Request) -> None:
         """Try it again, as if for the first time. 409 if it is not held."""
-        _done(desk.release(job, request.state.actor))
+        end(database.execute(holds.release, job, request.state.actor, time.time()))
 
     @routes.post("/{job}/discard", status_code=204)
     def discard(job: int, body: DiscardBody, request: Request) -> None:
         """Give it up; it stays, as discarded, and what waited behind it goes on. 409 if it is not held."""
-        _done(desk.discard(job, request.state.actor, body.reason))
+        end(database.execute(holds.discard, job, request.state.actor, body.reason, time.time()))
+
+    def end(was_held: bool) -> None:
+        if not was_held:
+            raise Problem(409, "This job is not held")
+        context.wake()
 
     return routes
 
 
-def _done(done: bool) -> None:
-    if not done:
-        raise Problem(409, "This job is not held")
+def _view(job: HeldJob) -> HoldView:
+    return HoldView(**{name: getattr(job, name) for name in HoldView.model_fields})

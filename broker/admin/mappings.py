@@ -1,12 +1,26 @@
-"""REST of mapping profiles: list, check, publish, roll back; try messages by them, run stored messages again."""
+"""Serves mapping profiles over REST: list, check, publish, roll back; try a message, run stored messages again."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
+
+from broker.admin.context import AdminContext
+from broker.admin.problems import FieldError, Problem
+from broker.errors import ConfigurationError
+from broker.orders.mappings import ExamplesFailed, Mappings, stored
+from broker.orders.trying import preview
+from broker.orders.trying.explanation import explain
+from broker.orders.trying.profile_choice import ProfileChoice, choose
+from broker.orders.trying.replay import Bench
+from broker.orders.trying.replay import replay as run_again
+from broker.store.orders.messages import Selection
 
 Toml = Annotated[str, Field(max_length=1024 * 1024, description="A mapping profile as TOML")]
 
@@ -33,6 +47,11 @@ class MappingBody(_Body):
     mapping: Annotated[str, Field(max_length=64)] = ""
     toml: Toml = ""
 
+    @property
+    def choice(self) -> ProfileChoice:
+        """The profile that is meant."""
+        return ProfileChoice(self.mapping, self.toml)
+
 
 class TestBody(MappingBody):
     """A message, one segment per line."""
@@ -51,6 +70,12 @@ class ReplayBody(MappingBody):
     answer_code: Annotated[str, Field(max_length=2)] = ""
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     write: bool = False
+
+    def selection(self) -> Selection:
+        """The messages that are meant."""
+        return Selection(
+            tuple(self.rows), self.since, self.until, self.sender, self.message_type, self.answer_code, self.limit
+        )
 
 
 class MappingView(BaseModel):
@@ -151,84 +176,91 @@ class ReplayedView(BaseModel):
     differences: list[DifferenceView]
 
 
-class Desk(Protocol):
-    """What the broker can do with mappings. Each raises `Problem`."""
-
-    def in_force(self) -> list[MappingView]:
-        """All profiles in force."""
-        ...
-
-    def check(self, body: ProfileBody) -> CheckedView:
-        """Read a profile and run its examples."""
-        ...
-
-    def publish(self, body: ProfileBody, actor: str) -> PublishedView:
-        """Put a profile in force."""
-        ...
-
-    def export(self, name: str, version: int | None) -> str:
-        """A profile as TOML."""
-        ...
-
-    def history(self, name: str) -> list[VersionView]:
-        """Versions of a profile."""
-        ...
-
-    def rollback(self, name: str, body: RollbackBody, actor: str) -> PublishedView:
-        """Put an older version in force."""
-        ...
-
-    def test(self, body: TestBody) -> TestView:
-        """Explain a message."""
-        ...
-
-    def replay(self, body: ReplayBody, actor: str) -> list[ReplayedView]:
-        """Run stored messages again."""
-        ...
-
-
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/mappings and /api/v1/messages, for admins."""
     routes = APIRouter(prefix="/api/v1", tags=["mappings"])
+    _publishing(routes, context.mappings)
+    _trying(routes, context)
+    return routes
 
+
+def _publishing(routes: APIRouter, published: Mappings) -> None:
     @routes.get("/mappings")
     def in_force() -> list[MappingView]:
-        """All mapping profiles in force."""
-        return desk.in_force()
+        """List all mapping profiles in force."""
+        return [MappingView.model_validate(asdict(profile)) for profile in published.in_force()]
 
     @routes.post("/mappings", status_code=201)
     def publish(body: ProfileBody, request: Request) -> PublishedView:
         """Put a profile in force, if all examples come out as they say; it reads the next message."""
-        return desk.publish(body, request.state.actor)
+        with _refusals():
+            name, version = published.publish(body.toml, request.state.actor)
+        return PublishedView(name=name, version=version)
 
     @routes.post("/mappings/check")
     def check(body: ProfileBody) -> CheckedView:
         """Read a profile and run all examples without putting it in force."""
-        return desk.check(body)
+        with _refusals():
+            checked = published.check(body.toml)
+        return CheckedView(name=checked.name, examples=checked.examples, unchanged=checked.unchanged)
 
     @routes.get("/mappings/{name}", response_class=PlainTextResponse)
     def export(name: str, version: int | None = None) -> str:
-        """A profile as TOML, that in force or an older version."""
-        return desk.export(name, version)
+        """Print a profile as TOML, that in force or an older version."""
+        with _refusals(404):
+            return published.export(name, version)
 
     @routes.get("/mappings/{name}/history")
     def history(name: str) -> list[VersionView]:
-        """All versions of a profile, newest first."""
-        return desk.history(name)
+        """List all versions of a profile, newest first."""
+        with _refusals(404):
+            return [VersionView.model_validate(asdict(entry)) for entry in published.history(name)]
 
     @routes.post("/mappings/{name}/rollback", status_code=201)
     def rollback(name: str, body: RollbackBody, request: Request) -> PublishedView:
         """Put an older version in force again, as a new version."""
-        return desk.rollback(name, body, request.state.actor)
+        with _refusals(404):
+            published.export(name, body.version)
+        with _refusals():
+            version = published.rollback(name, body.version, request.state.actor)
+        return PublishedView(name=name, version=version)
+
+
+def _trying(routes: APIRouter, context: AdminContext) -> None:
+    database, published, settings = context.database, context.mappings, context.settings
 
     @routes.post("/messages/test")
     def test(body: TestBody) -> TestView:
         """Run a message through a mapping without storing anything: the answer, and the origin of each attribute."""
-        return desk.test(body)
+        raw = preview.as_bytes(body.message)
+        with _refusals():
+            texts = database.read(stored).result() if body.toml else {}
+            profile = choose(body.choice, published.book, texts, raw)
+        explanation = explain(raw, profile, settings.zone(), default_station=settings.worklist.default_station)
+        return TestView.model_validate(asdict(explanation))
 
     @routes.post("/messages/replay")
     def replay(body: ReplayBody, request: Request) -> list[ReplayedView]:
         """Run stored messages again; what would change, or with `write` what has changed."""
-        return desk.replay(body, request.state.actor)
+        with _refusals():
+            profiles = published.choice(body.choice)
+        bench = Bench(
+            profiles,
+            settings.zone(),
+            settings.worklist.default_station,
+            f"replay:{request.state.actor}",
+            subscribers=context.directory.subscribers(),
+        )
+        replayed = run_again(database, body.selection(), bench, write=body.write)
+        return [ReplayedView.model_validate(asdict(message)) for message in replayed]
 
-    return routes
+
+@contextmanager
+def _refusals(status: int = 422) -> Iterator[None]:
+    """Answer a profile that cannot be used, or does not exist."""
+    try:
+        yield
+    except ExamplesFailed as error:
+        raise Problem(422, str(error), [FieldError("example", text) for text in error.failures[:100]]) from None
+    except ConfigurationError as error:
+        raise Problem(status, str(error)) from None

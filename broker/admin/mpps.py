@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 
+from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
+from broker.model.lane import Lane, LaneKind
+from broker.mpps import deciding, showing
 from broker.mpps.deciding import Undecided
+from broker.mpps.showing import ShownStep
+from broker.site.nodes import MPPS_NOTIFICATION
+from broker.store.mpps import mpps
 
 Row = Annotated[int, InPath(ge=1, le=2**63 - 1)]
 Reason = Annotated[str, Field(min_length=3, max_length=500)]
@@ -86,33 +93,10 @@ class MppsDetail(MppsView):
     proposals: list[ProposalView]
 
 
-class Desk(Protocol):
-    """What the broker can do with performed procedure steps. Decisions raise Undecided."""
-
-    def listed(self, wanted: Mapping[str, str], before: int, limit: int) -> list[MppsView]:
-        """Those with these values, newest first, numbers below `before`."""
-        ...
-
-    def one(self, row: int) -> MppsDetail | None:
-        """One of them."""
-        ...
-
-    def link(self, row: int, step: int, item: int | None, actor: str) -> None:
-        """Link an item to a scheduled step."""
-        ...
-
-    def set_aside(self, row: int, reason: str, actor: str) -> None:
-        """Nobody needs to look at it."""
-        ...
-
-    def end(self, row: int, status: str, reason: str, actor: str) -> None:
-        """End it in place of its modality."""
-        ...
-
-
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/mpps, for admins."""
     routes = APIRouter(prefix="/api/v1/mpps", tags=["mpps"])
+    database, directory = context.database, context.directory
 
     @routes.get("")
     def listed(
@@ -122,38 +106,62 @@ def router(desk: Desk) -> APIRouter:
         before: Annotated[int, Query(ge=1, le=2**63 - 1)] = 2**63 - 1,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> list[MppsView]:
-        """Performed procedure steps, newest first; `waiting`: only those that a person must look at."""
+        """List performed procedure steps, newest first; `waiting`: only those that a person must look at."""
         wanted = {"status": status, "linking": linking, "attention": "*" if waiting else ""}
-        return desk.listed({name: value for name, value in wanted.items() if value}, before, limit)
+        values = {name: value for name, value in wanted.items() if value}
+        return [MppsView(**row) for row in database.read(mpps.listed, values, before, limit).result()]
 
     @routes.get("/{row}")
     def one(row: Row) -> MppsDetail:
-        """One of them with its attributes."""
-        found = desk.one(row)
-        if found is None:
+        """Show one of them with its attributes."""
+        performed = database.read(showing.show, row).result()
+        if performed is None:
             raise Problem(404, "No such performed procedure step")
-        return found
+        return _detail(row, performed)
 
     @routes.post("/{row}/link", status_code=204)
     def link(row: Row, body: LinkBody, request: Request) -> None:
         """Say which scheduled step it means; that one follows at once. 409 if no item is without a step."""
-        _decide(lambda: desk.link(row, body.step, body.item, request.state.actor))
+        with _refusals():
+            database.execute(deciding.link, row, body.step, body.item, context.story(request.state.actor))
+        context.wake()
 
     @routes.post("/{row}/set-aside", status_code=204)
     def set_aside(row: Row, body: SetAsideBody, request: Request) -> None:
-        """Nobody needs to look at it any more."""
-        _decide(lambda: desk.set_aside(row, body.reason, request.state.actor))
+        """Note that nobody needs to look at it any more."""
+        with _refusals():
+            database.execute(deciding.set_aside, row, body.reason, context.story(request.state.actor))
 
     @routes.post("/{row}/end", status_code=204)
     def end(row: Row, body: EndBody, request: Request) -> None:
         """End one that is IN PROGRESS; its modality can change it no more. 409 if it has ended."""
-        _decide(lambda: desk.end(row, body.status, body.reason, request.state.actor))
+        listeners = directory.having(MPPS_NOTIFICATION)
+        lanes = [Lane(LaneKind.DELIVER, node.name).name for node in directory.having("destination")]
+        story = context.story(request.state.actor)
+        with _refusals():
+            database.execute(deciding.end, row, body.status, body.reason, story, listeners, lanes)
+        context.wake()
 
     return routes
 
 
-def _decide(decision: Callable[[], None]) -> None:
+def _detail(row: int, shown: ShownStep) -> MppsDetail:
+    performed = shown.performed
+    values = {name: getattr(performed, name) for name in MppsView.model_fields if name not in {"id", "findings"}}
+    return MppsDetail(
+        id=row,
+        findings=list(performed.findings),
+        document=performed.document,
+        **values,
+        items=[ItemView(item=item.position, step=item.step, reason=item.reason) for item in shown.items],
+        proposals=[ProposalView(**proposal) for proposal in shown.proposals],
+    )
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Answer a decision that cannot be carried out."""
     try:
-        decision()
+        yield
     except Undecided as error:
         raise Problem(_STATUS[error.kind], str(error)) from None

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from broker import telemetry
+from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
-from broker.orders.core.values import Conversion, Document, OrderChange
-from broker.orders.documents import schema
+from broker.orders.core.identifiers import Minter
+from broker.orders.core.values import Conversion, Document
+from broker.orders.documents import document, schema
 from broker.orders.documents.emergency import Emergency
+from broker.orders.documents.emergency import document as emergency_order
 from broker.orders.profile.profile import built_in
 from broker.orders.stories import placing, report
 from broker.orders.stories.placing import OrderRefused, Placed
@@ -31,42 +34,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"description": "Too large"}, 422: {"description": "Fields that cannot be used, by their paths"},
     503: {"description": "Passing trouble: send it again"},
 }  # fmt: skip
-
-
-class Desk(Protocol):
-    """Where orders are placed. Futures fail with OrderRefused, or Unavailable."""
-
-    def convert(self, given: Any) -> Conversion:
-        """The order change of a document as it came."""
-        ...
-
-    def emergency(self, known: Emergency) -> Document:
-        """The document of an emergency order."""
-        ...
-
-    def place(self, change: OrderChange, actor: str, key: Key | None = None, *, dry: bool = False) -> Future[Placed]:
-        """Create or update an order."""
-        ...
-
-    def amend(self, row: int, change: OrderChange, revision: str, actor: str) -> Future[Placed]:
-        """Make an order what a document says."""
-        ...
-
-    def cancel(self, row: int, revision: str | None, actor: str) -> Future[Placed]:
-        """Cancel an order."""
-        ...
-
-    def reopen(self, row: int, step_id: str, reason: str, actor: str) -> Future[Placed]:
-        """Let an ended step begin again."""
-        ...
-
-    def read(self, row: int) -> Future[Document | None]:
-        """An order with the events of its steps."""
-        ...
-
-    def find(self, wanted: Mapping[str, str], after: int, limit: int) -> Future[Sequence[Document]]:
-        """Orders with these values."""
-        ...
 
 
 def _as_order(found: dict[str, Any]) -> None:
@@ -137,22 +104,27 @@ IdempotencyKey = Annotated[
 ]
 
 
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     """Routes of orders."""
     routes = APIRouter(prefix="/api/v1/orders", tags=["orders"], responses=_PROBLEMS)
-    _placing(routes, desk)
-    _reading(routes, desk)
-    _changing(routes, desk)
+    _placing(routes, context)
+    _reading(routes, context)
+    _changing(routes, context)
     return routes
 
 
-def _placing(routes: APIRouter, desk: Desk) -> None:
+def _placing(routes: APIRouter, context: AdminContext) -> None:
+    database = context.database
+
     async def place(
         given: Any, asked: Any, request: Request, key: str | None, rename: Callable[[str], str] = str
     ) -> Response:
-        conversion = await asyncio.to_thread(desk.convert, given)
+        conversion = await asyncio.to_thread(_convert, given)
         keyed = Key(request.state.actor, key, _digest(request, asked)) if key else None
-        placed = await _outcome(lambda: desk.place(placing.usable(conversion), request.state.actor, keyed), rename)
+        story = context.story(request.state.actor)
+        placed = await _outcome(
+            lambda: database.submit(placing.place, placing.usable(conversion), story, keyed), rename
+        )
         return _placed(placed, 201 if placed.action == "created" else 200)
 
     @routes.post("", status_code=201, responses={200: {"description": "Known: updated, or unchanged"}})
@@ -175,46 +147,51 @@ def _placing(routes: APIRouter, desk: Desk) -> None:
             body.FamilyName,
             body.GivenName,
         )
-        return await place(desk.emergency(known), body.model_dump(), request, idempotency_key, _last)
+        story = context.story("")
+        new = emergency_order(known, story.received, context.settings.temporary_issuer(), Minter(story.token))
+        return await place(new, body.model_dump(), request, idempotency_key, _last)
 
     @routes.post("/batch", responses={200: {"description": "What became of each order, in their sequence"}})
     async def batch(request: Request, body: BatchBody) -> Response:
         """Place many orders, each in its own transaction: `broker import`."""
         given = [one.root for one in body.orders]
-        conversions = await asyncio.to_thread(lambda: [desk.convert(one) for one in given])
+        conversions = await asyncio.to_thread(lambda: [_convert(one) for one in given])
         results = await asyncio.gather(
-            *(_result(desk, conversion, request.state.actor, body.dry_run) for conversion in conversions)
+            *(_result(context, conversion, request.state.actor, body.dry_run) for conversion in conversions)
         )
         return JSONResponse({"results": results})
 
 
-async def _result(desk: Desk, conversion: Conversion, actor: str, dry: bool) -> dict[str, Any]:
+async def _result(context: AdminContext, conversion: Conversion, actor: str, dry: bool) -> dict[str, Any]:
     try:
-        placed = await asyncio.wrap_future(desk.place(placing.usable(conversion), actor, dry=dry))
+        change = placing.usable(conversion)
+        future = context.database.submit(placing.place, change, context.story(actor), dry=dry)
+        placed = await asyncio.wrap_future(future)
     except OrderRefused as error:
         return report.refused(error)
     return report.result(placed, dry=dry)
 
 
-def _reading(routes: APIRouter, desk: Desk) -> None:
+def _reading(routes: APIRouter, context: AdminContext) -> None:
     @routes.post("/search", responses={200: {"description": "`orders`, and `after` for the next page"}})
     async def search(body: SearchBody) -> Response:
         """Search orders: values stand in the body, for URLs end up in logs."""
         wanted = body.model_dump(exclude={"after", "limit"}, exclude_none=True)
-        found = await asyncio.wrap_future(desk.find(wanted, body.after, body.limit))
-        after = found[-1]["id"] if len(found) == body.limit else None
-        return JSONResponse({"orders": list(found), "after": after})
+        orders = await asyncio.wrap_future(context.database.read(placing.search, wanted, body.after, body.limit))
+        after = orders[-1]["id"] if len(orders) == body.limit else None
+        return JSONResponse({"orders": orders, "after": after})
 
     @routes.get("/{id}", responses={404: {"description": "No such order"}})
     async def read(row: Row) -> Response:
         """An order with the events of its steps; the ETag is what a change must be based on."""
-        found = await asyncio.wrap_future(desk.read(row))
-        if found is None:
+        order = await asyncio.wrap_future(context.database.read(placing.read, row, context.settings.zone()))
+        if order is None:
             raise Problem(404, "No such order")
-        return JSONResponse(found, headers={"ETag": _etag(found)})
+        return JSONResponse(order, headers={"ETag": _etag(order)})
 
 
-def _changing(routes: APIRouter, desk: Desk) -> None:
+def _changing(routes: APIRouter, context: AdminContext) -> None:
+    database = context.database
     changed = {404: {"description": "No such order"}, 412: {"description": "Changed meanwhile"}}
 
     @routes.put("/{id}", responses={**changed, 428: {"description": "If-Match is missing"}})  # type: ignore[dict-item]
@@ -226,21 +203,31 @@ def _changing(routes: APIRouter, desk: Desk) -> None:
         revision = _revision(if_match)
         if revision is None:
             raise Problem(428, "If-Match is needed: the ETag of what the change is based on")
-        conversion = await asyncio.to_thread(desk.convert, order.root)
-        actor = request.state.actor
-        return _placed(await _outcome(lambda: desk.amend(row, placing.usable(conversion), revision, actor)), 200)
+        conversion = await asyncio.to_thread(_convert, order.root)
+        story = context.story(request.state.actor)
+
+        def begin() -> Future[Placed]:
+            return database.submit(placing.amend, row, placing.usable(conversion), revision, story)
+
+        return _placed(await _outcome(begin), 200)
 
     @routes.delete("/{id}", responses=changed)  # type: ignore[arg-type]
     async def cancel(request: Request, row: Row, if_match: IfMatch = None) -> Response:
         """Cancel an order: 409 if it has started or ended. Again is no error."""
-        return _placed(await _outcome(lambda: desk.cancel(row, _revision(if_match), request.state.actor)), 200)
+        story = context.story(request.state.actor)
+        begin = partial(database.submit, placing.cancel, row, _revision(if_match), story)
+        return _placed(await _outcome(begin), 200)
 
     @routes.post("/{id}/reopen", responses={404: {"description": "No such order or step"}})
     async def reopen(request: Request, row: Row, body: ReopenBody) -> Response:
         """Let an ended step begin again: it is SCHEDULED. 409 if it has not ended. No message can do this."""
-        actor = request.state.actor
-        begin = partial(desk.reopen, row, body.ScheduledProcedureStepID, body.reason, actor)
+        story = context.story(request.state.actor)
+        begin = partial(database.submit, placing.reopen, row, body.ScheduledProcedureStepID, body.reason, story)
         return _placed(await _outcome(begin), 200)
+
+
+def _convert(given: Any) -> Conversion:
+    return document.convert(given, built_in().modalities)
 
 
 def _last(path: str) -> str:

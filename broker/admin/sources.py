@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
+from broker.worklist.source.source_import import Account
 
 
 class ImportBody(BaseModel):
@@ -30,24 +32,29 @@ class SourceReport(BaseModel):
     left_out: dict[str, int]
 
 
-class Desk(Protocol):
-    """Where imports are done."""
-
-    async def run(self, name: str, *, dry: bool) -> SourceReport | None:
-        """Import now; None for a node that is no worklist."""
-        ...
-
-
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/worklist/sources, for admins."""
     routes = APIRouter(prefix="/api/v1/worklist/sources", tags=["worklist"])
 
     @routes.post("/{node}/import")
     async def run(node: Annotated[str, Path(max_length=64)], body: ImportBody | None = None) -> SourceReport:
         """Take over the worklist of a node now, at most 100 seconds long. With `dry_run` nothing is written."""
-        report = await desk.run(node, dry=body is not None and body.dry_run)
-        if report is None:
+        account = await context.sources.run(node, dry=body is not None and body.dry_run)
+        if account is None:
             raise Problem(404, "No such node with role worklist")
-        return report
+        return report(account)
 
     return routes
+
+
+def report(account: Account) -> SourceReport:
+    """An import as REST and commands show it."""
+    return SourceReport(
+        node=account.node,
+        dry_run=account.dry,
+        complete=account.complete,
+        error=account.error,
+        outcomes=dict(account.counts),
+        reasons=dict(account.reasons),
+        left_out=dict(account.left_out),
+    )

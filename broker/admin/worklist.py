@@ -1,13 +1,21 @@
-"""REST for the worklist: `/api/v1/worklist/explain`, why a device shows an exam or not."""
+"""Serves `/api/v1/worklist/explain`: why a device shows an exam or not."""
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from dataclasses import asdict
+from datetime import tzinfo
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
+from broker.worklist.explain import recall
+from broker.worklist.explain.exam import Exam, ExamVerdict, StepVerdict, explain_exam
+from broker.worklist.explain.verdict import Verdict, clock
+from broker.worklist.query.attributes import START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
+from broker.worklist.query.match import items, values
 
 Row = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=64, description="Name of a node, or an AE title")]
@@ -90,22 +98,20 @@ class ExplanationView(BaseModel):
     steps: list[StepView]
 
 
-class Desk(Protocol):
-    """Who can explain."""
-
-    def explain(self, body: ExplainBody) -> ExplanationView:
-        """Why a device shows an exam or not. Raises Unavailable."""
-        ...
-
-
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/worklist, for admins."""
     routes = APIRouter(prefix="/api/v1/worklist", tags=["worklist"])
+    zone = context.settings.zone()
+
+    def answer(exam: Exam, device: str) -> ExplanationView:
+        context.write_behind()
+        arguments = (exam, device, context.directory, context.settings, context.secret)
+        return _view(context.database.read(explain_exam, *arguments).result(), zone)
 
     @routes.post("/explain")
     def explain(body: ExplainBody) -> ExplanationView:
-        """Why a device shows an exam or not: each condition of each of its last queries, and the first reason."""
-        return desk.explain(body)
+        """Say why a device shows an exam or not: each condition of each of its last queries, and the first reason."""
+        return answer(Exam(body.AccessionNumber, body.order, body.step), body.device)
 
     @routes.get("/explain")
     def explained(
@@ -113,9 +119,56 @@ def router(desk: Desk) -> APIRouter:
         order: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
         step: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
     ) -> ExplanationView:
-        """The same by our own number of the order or step; an accession number does not belong into a URL."""
+        """Say the same by our own number of the order or step; an accession number does not belong into a URL."""
         if (order is None) == (step is None):
             raise Problem(422, "One of order and step is needed")
-        return desk.explain(ExplainBody(device=device, order=order, step=step))
+        return answer(Exam(order=order, step=step), device)
 
     return routes
+
+
+def _view(exam: ExamVerdict, zone: tzinfo) -> ExplanationView:
+    caller = exam.caller
+    device = DeviceView(
+        ae_title=caller.ae_title,
+        node=caller.node,
+        accepted=bool(caller.node) or caller.accepted,
+        knocking=sum(knock.count for knock in caller.knocks),
+        last_asked=clock(exam.last_asked, zone) if exam.last_asked is not None else None,
+    )
+    steps = [_step(step, zone) for step in exam.steps]
+    return ExplanationView(device=device, shown=exam.shown, reason=exam.reason, steps=steps)
+
+
+def _step(step: StepVerdict, zone: tzinfo) -> StepView:
+    row = step.row
+    item = next(iter(items(row.answer, STEP_SEQUENCE)), {})
+    return StepView(
+        order=row.order,
+        step=row.row,
+        ScheduledProcedureStepID="".join(values(item, "ScheduledProcedureStepID")),
+        Modality="".join(values(item, "Modality")),
+        ScheduledStationAETitle=values(item, STATIONS),
+        start=" ".join([*values(item, START_DATE), *values(item, START_TIME)]),
+        status="".join(values(item, STATUS)),
+        came_at=clock(row.came_at, zone),
+        changed_at=clock(row.changed_at, zone),
+        shown=step.shown,
+        reason=step.reason,
+        queries=[_query(query, zone) for query in step.queries],
+    )
+
+
+def _query(query: Verdict, zone: tzinfo) -> QueryView:
+    asking = query.asking
+    return QueryView(
+        at=clock(asking.at, zone) if asking.at is not None else None,
+        times=asking.times,
+        count=asking.count,
+        status=asking.status,
+        comment=asking.comment,
+        keys=recall.keys(asking.recalled) if asking.recalled is not None else {},
+        shown=query.shown,
+        reason=query.reason,
+        checks=[CheckView(**asdict(check)) for check in query.checks],
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,10 @@ from broker.cli.mapping import Config
 from broker.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from broker.orders.trying.profile_choice import ProfileChoice
     from broker.settings import Settings
+    from broker.store.db.database import Database
+    from broker.store.orders.messages import Selection
 
 app = typer.Typer(no_args_is_help=True, help="HL7 messages: try, send, run again.")
 Profile = Annotated[
@@ -40,21 +44,21 @@ def try_message(
     from broker.orders import mappings
     from broker.orders.trying import preview
     from broker.orders.trying.explanation import explain
-    from broker.service import mapping_desk
+    from broker.orders.trying.profile_choice import choose
 
     with mistakes():
         settings = settings_of(config)
         texts = mappings.peek(settings.database_url())
-        found = []
+        choice = _choice(profile)
+        explanations = []
         for text in _messages(file):
             raw = preview.as_bytes(text)
-            name, toml = _profile(profile)
-            chosen = mapping_desk.chosen(raw, mappings.book_of(texts), texts, name, toml, settings.hl7.profile)
+            chosen = choose(choice, mappings.book_of(texts), texts, raw, settings.hl7.profile)
             station = settings.worklist.default_station
-            found.append(mapping_desk.tested(explain(raw, chosen, settings.zone(), default_station=station)))
-    for one in found:
-        show_test(one.model_dump())
-    if any(one.code != "AA" for one in found):
+            explanations.append(explain(raw, chosen, settings.zone(), default_station=station))
+    for explanation in explanations:
+        show_test(explanation)
+    if any(explanation.code != "AA" for explanation in explanations):
         raise typer.Exit(1)
 
 
@@ -109,38 +113,53 @@ def replay(
     config: Config = None,
 ) -> None:
     """Run stored messages again and show how the worklist would differ; with --write it does."""
-    from broker.admin.mappings import ReplayBody
     from broker.cli.views.hl7_view import show_replay
+    from broker.store.orders.messages import Selection
 
     with mistakes():
         settings = settings_of(config)
-        name, toml = _profile(profile)
-        body: dict[str, Any] = {
-            "rows": ids or [],
-            "since": _moment(since, settings) or 0,
-            "until": _moment(until, settings),
-            "sender": sender,
-            "message_type": type_,
-            "answer_code": answer,
-            "limit": limit,
-            "mapping": name,
-            "toml": toml,
-            "write": write,
-        }
-        done = ask(
-            settings, "/api/v1/messages/replay", body, lambda desk, actor: desk.replay(ReplayBody(**body), actor)
+        choice = _choice(profile)
+        selection = Selection(
+            tuple(ids or ()),
+            _moment(since, settings) or 0,
+            _moment(until, settings),
+            sender,
+            type_,
+            answer,
+            limit,
         )
-    show_replay(done, write=write)
-    if any(one["code"] != "AA" for one in done):
+        body = {**asdict(selection), "mapping": choice.name, "toml": choice.toml, "write": write}
+
+        def run_here(database: Database, actor: str) -> list[dict[str, Any]]:
+            return _replay(database, actor, settings, choice, selection, write=write)
+
+        replayed = ask(settings, "/api/v1/messages/replay", body, run_here)
+    show_replay(replayed, write=write)
+    if any(message["code"] != "AA" for message in replayed):
         raise typer.Exit(1)
 
 
-def _profile(wanted: str) -> tuple[str, str]:
-    """Name and TOML text that `--profile` means: a file, if there is one, else a name."""
-    from broker.orders.mappings import read_file
+def _replay(
+    database: Database, actor: str, settings: Settings, choice: ProfileChoice, selection: Selection, *, write: bool
+) -> list[dict[str, Any]]:
+    """Run stored messages again as the running broker does."""
+    from broker.orders.mappings import Mappings
+    from broker.orders.trying import replay as again
 
-    path = Path(wanted)
-    return ("", read_file(path)) if wanted and (path.is_file() or path.suffix == ".toml") else (wanted, "")
+    published = Mappings(database)
+    bench = again.Bench(published.choice(choice), settings.zone(), settings.worklist.default_station, f"replay:{actor}")
+    return [asdict(message) for message in again.replay(database, selection, bench, write=write)]
+
+
+def _choice(profile: str) -> ProfileChoice:
+    """What `--profile` means: a file, if there is one, else a name."""
+    from broker.orders.mappings import read_file
+    from broker.orders.trying.profile_choice import ProfileChoice
+
+    path = Path(profile)
+    if profile and (path.is_file() or path.suffix == ".toml"):
+        return ProfileChoice(toml=read_file(path))
+    return ProfileChoice(profile)
 
 
 def _read(file: Path) -> bytes:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from broker.cli.asking.desk import ask, mistakes, settings_of, wall_clock
+
+if TYPE_CHECKING:
+    from broker.store.db.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="Mappings of HL7 messages to the worklist.")
 Config = Annotated[
@@ -68,14 +71,17 @@ def check(file: File, config: Config = None) -> None:
 @app.command("import")
 def import_(file: File, config: Config = None) -> None:
     """Publish a profile if all examples come out as they say. A running broker uses it from the next message on."""
-    from broker.admin.mappings import ProfileBody
-    from broker.orders.mappings import read_file
+    from broker.orders.mappings import Mappings, read_file
 
     with mistakes():
-        body = {"toml": read_file(file)}
-        settings = settings_of(config)
-        done = ask(settings, "/api/v1/mappings", body, lambda desk, actor: desk.publish(ProfileBody(**body), actor))
-    _published(done)
+        text = read_file(file)
+
+        def publish(database: Database, actor: str) -> dict[str, Any]:
+            name, version = Mappings(database).publish(text, actor)
+            return {"name": name, "version": version}
+
+        published = ask(settings_of(config), "/api/v1/mappings", {"toml": text}, publish)
+    _show_published(published)
 
 
 @app.command()
@@ -113,13 +119,16 @@ def rollback(
     name: Name, version: Annotated[int, typer.Argument(min=0, help="0 is the built-in profile.")], config: Config = None
 ) -> None:
     """Put an older version in force again, as a new one."""
-    from broker.admin.mappings import RollbackBody
+    from broker.orders.mappings import Mappings
+
+    def put_back(database: Database, actor: str) -> dict[str, Any]:
+        return {"name": name, "version": Mappings(database).rollback(name, version, actor)}
 
     with mistakes():
-        settings, path, body = settings_of(config), f"/api/v1/mappings/{name}/rollback", {"version": version}
-        done = ask(settings, path, body, lambda desk, actor: desk.rollback(name, RollbackBody(**body), actor))
-    _published(done)
+        path = f"/api/v1/mappings/{name}/rollback"
+        published = ask(settings_of(config), path, {"version": version}, put_back)
+    _show_published(published)
 
 
-def _published(done: Any) -> None:
-    typer.echo(f"{done['name']}: version {done['version']} in force")
+def _show_published(published: dict[str, Any]) -> None:
+    typer.echo(f"{published['name']}: version {published['version']} in force")

@@ -10,14 +10,15 @@ from urllib.parse import quote
 import typer
 
 from broker import telemetry
+from broker.admin import sources
 from broker.admin.sources import SourceReport
 from broker.cli.asking import control
 from broker.errors import BrokerError, ConfigurationError, PeerFault
 from broker.service.loop import loop_factory
 from broker.service.site import compile_site, in_force
-from broker.service.sources import Sources
 from broker.settings import Settings, load
 from broker.site.remotes import Remotes, tls_files
+from broker.worklist.source.source_schedule import SourceSchedule
 
 _ORDER = (
     "created", "updated", "moved", "canceled", "unchanged", "ours", "ended", "kept", "missing", "repeated", "refused",
@@ -78,10 +79,10 @@ def _alone(settings: Settings, node: str, dry: bool) -> SourceReport:
         nodes = compile_site(*in_force(database, settings.service.site)).nodes
         remotes = Remotes(settings.dicom.ae_title, nodes, tls_files(settings.dicom.tls), settings.service.site.parent)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            report = runner.run(Sources(database, settings, nodes, remotes).run(node, dry=dry))
-    if report is None:
+            account = runner.run(SourceSchedule(database, settings, nodes, remotes).run(node, dry=dry))
+    if account is None:
         raise _unknown(node)
-    return report
+    return sources.report(account)
 
 
 def _unknown(node: str) -> ConfigurationError:

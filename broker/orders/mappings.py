@@ -18,8 +18,10 @@ from broker import telemetry
 from broker.errors import BadContent, ConfigurationError
 from broker.orders.inbound.interface import Profiles
 from broker.orders.profile import profile_document
+from broker.orders.profile.profile import DEFAULT
 from broker.orders.profile.profile_book import ProfileBook
 from broker.orders.trying import examples
+from broker.orders.trying.profile_choice import ProfileChoice, choose
 from broker.store import configurations
 from broker.store.db.database import Database
 from broker.store.orders import orders, orders_read
@@ -150,6 +152,17 @@ class Mappings:
         """
         self.book.named(fallback)
         return lambda header: self.book.choose(header, fallback)
+
+    def choice(self, choice: ProfileChoice) -> Profiles:
+        """How messages are read that somebody tries: by the profile of a choice, else each by that of its sender.
+
+        Raises ConfigurationError.
+        """
+        if not choice.given:
+            return self.profiles(DEFAULT)
+        texts = self._database.read(stored).result() if choice.toml else {}
+        profile = choose(choice, self.book, texts)
+        return lambda header: profile
 
     def _read(self) -> tuple[ProfileBook, Mapping[str, int]]:
         texts = self._database.read(stored).result()

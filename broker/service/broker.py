@@ -18,15 +18,10 @@ from functools import partial
 from fastapi import APIRouter
 
 from broker import __version__, telemetry
-from broker.admin import orders
+from broker.admin import holds, mappings, mpps, nodes, orders, sources, worklist
 from broker.admin.app import create_app
-from broker.admin.holds import router as hold_routes
-from broker.admin.mappings import router as mapping_routes
-from broker.admin.mpps import router as mpps_routes
-from broker.admin.nodes import router as node_routes
-from broker.admin.sources import router as source_routes
+from broker.admin.context import AdminContext
 from broker.admin.views import Sources
-from broker.admin.worklist import router as worklist_routes
 from broker.delivery.feedback.lane import FeedbackDelivery
 from broker.delivery.lane import DicomDelivery
 from broker.delivery.mpps.lane import MppsDelivery
@@ -40,30 +35,24 @@ from broker.queue.policy import RetryPolicy
 from broker.service.closing import Closer
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
-from broker.service.explaining import ExplainDesk
 from broker.service.health import Monitor
-from broker.service.holds import HoldDesk
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import COPY, Imaging
-from broker.service.mapping_desk import MappingDesk
 from broker.service.messaging import Messaging
 from broker.service.nodes import NodeDesk, Nodes
-from broker.service.orders import OrderDesk
-from broker.service.performed import PerformedStepDesk
 from broker.service.site import compile_site, in_force
-from broker.service.sources import Sources as WorklistSources
 from broker.service.web import WebServer
 from broker.service.workers.channel import Task
 from broker.service.workers.workers import Workers
 from broker.settings import Settings
 from broker.site.directory import Directory
-from broker.site.nodes import MPPS_NOTIFICATION
 from broker.site.remotes import Receivers, Remotes, tls_files
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.images.spool import Spool
 from broker.store.worklist import outage
 from broker.store.worklist.outage_keeper import CopyKeeper
+from broker.worklist.source.source_schedule import SourceSchedule
 
 COPY_EVERY = 30.0  # seconds between two refreshes of the worklist's copy
 
@@ -111,16 +100,16 @@ class Broker:
         self.monitor = Monitor(
             settings, self.database, self.directory, site.rules, self._imaging, self._messaging, self._workers
         )
-        sources = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
-        self._sources = WorklistSources(self.database, settings, self.directory.nodes, remotes)
-        nodes = Nodes(self.database, self.directory)
+        status = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
+        self._sources = SourceSchedule(self.database, settings, self.directory.nodes, remotes)
+        keeper = Nodes(self.database, self.directory)
         app = create_app(
-            sources, self._routers(nodes), token=settings.web.admin_token, body_limit=settings.limits.web_body
+            status, self._routers(keeper), token=settings.web.admin_token, body_limit=settings.limits.web_body
         )
         self._web = WebServer(app, settings.web.host, settings.web.port)
         self._control = ControlServer(app, settings.service.data_dir)
         self.monitor.web = self._web
-        self._housekeeping = self._keep_house(nodes)
+        self._housekeeping = self._keep_house(keeper)
         self._running: asyncio.Task[None] | None = None
 
     # --- parts -------------------------------------------------------------------------------------------
@@ -145,48 +134,40 @@ class Broker:
             concurrency,
         )
 
-    def _routers(self, nodes: Nodes) -> list[APIRouter]:
+    def _routers(self, directory_keeper: Nodes) -> list[APIRouter]:
         """What REST offers beside health, metrics and the start page."""
-        settings, database, wake = self._settings, self.database, self.dispatcher.wake
-        subscribers = self.directory.subscribers()
-        fresh = partial(self._imaging.write_behind, everything=True)
+        context = AdminContext(
+            database=self.database,
+            settings=self._settings,
+            directory=self.directory,
+            mappings=self.mappings,
+            sources=self._sources,
+            secret=self._data.log_key(),
+            wake=self.dispatcher.wake,
+            write_behind=partial(self._imaging.write_behind, everything=True),
+        )
+        node_desk = NodeDesk(self.database, self.directory, directory_keeper, context.write_behind)
         return [
-            mapping_routes(
-                MappingDesk(database, self.mappings, settings.zone(), settings.worklist.default_station, subscribers)
-            ),
-            hold_routes(HoldDesk(database, wake)),
-            mpps_routes(
-                PerformedStepDesk(
-                    database,
-                    settings,
-                    subscribers,
-                    wake,
-                    lambda: self.directory.having(MPPS_NOTIFICATION),
-                    lambda: self.directory.having("destination"),
-                )
-            ),
-            source_routes(self._sources),
-            node_routes(NodeDesk(database, self.directory, nodes, fresh)),
-            worklist_routes(ExplainDesk(database, self.directory, settings, self._data.log_key(), fresh)),
-            orders.router(OrderDesk(database, settings, subscribers)),
+            *(room.router(context) for room in (mappings, holds, mpps, sources, worklist, orders)),
+            nodes.router(node_desk),
         ]
 
-    def _keep_house(self, nodes: Nodes) -> Housekeeping:
+    def _keep_house(self, keeper: Nodes) -> Housekeeping:
         """What is done again and again, and nobody waits for."""
         settings = self._settings
         house = Housekeeping(self.database, self.directory)
         house.keep_spool(self.spool, settings.delivery.keep_days)
         house.forget_cancels(settings.orders.keep_cancels_days)
         house.keep_mappings(self.mappings.refresh)
-        house.keep_devices(nodes.refresh, self._imaging.write_behind)
+        house.keep_devices(keeper.refresh, self._imaging.write_behind)
         house.forget_appointments(settings.zone())
         self._closer = Closer(self.database, settings, self.directory, self.dispatcher.wake)
         house.close_steps(self._closer.run, settings.worklist.closing_every)
         path, age = settings.service.data_dir / COPY, settings.worklist.outage_copy_age
         if age:
-            keeper = CopyKeeper(self.database, path, lifecycle.OPEN)
-            self._stack.callback(keeper.close)
-            house.keep_copy(keeper, min(COPY_EVERY, age / 10))
+            copy = CopyKeeper(self.database, path, lifecycle.OPEN)
+            self._stack.callback(copy.close)
+            house.keep_copy(copy, min(COPY_EVERY, age / 10))
         else:
             outage.discard(path)  # no file with patients stays behind
         return house

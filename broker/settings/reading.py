@@ -78,6 +78,10 @@ class Settings(BaseSettings):
         """SQLAlchemy URL of the database."""
         return self.database.url or f"sqlite:///{self.service.data_dir / 'broker.db'}"
 
+    def temporary_issuer(self) -> str:
+        """Issuer of the identifiers that patients of emergency orders get."""
+        return self.orders.temporary_issuer or self.dicom.ae_title
+
     def is_sqlite(self) -> bool:
         """True when the database is the embedded one."""
         return self.database_url().startswith("sqlite")

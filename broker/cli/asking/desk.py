@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from broker.errors import BrokerError, ConfigurationError
 from broker.settings import Settings, load
+
+if TYPE_CHECKING:
+    from broker.store.db.database import Database
 
 
 class Refusal(Exception):
@@ -22,17 +25,11 @@ class Refusal(Exception):
 @contextmanager
 def mistakes() -> Iterator[None]:
     """Say in one place what went wrong: exit code 2 for mistakes of configuration, 1 for all else."""
-    from broker.admin.problems import Problem
-
     try:
         yield
     except ConfigurationError as error:
         typer.echo(f"configuration error: {error}", err=True)
         raise typer.Exit(2) from None
-    except Problem as problem:
-        for line in (problem.detail, *(error.text for error in problem.errors)):
-            typer.echo(line, err=True)
-        raise typer.Exit(1) from None
     except (Refusal, BrokerError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
@@ -53,27 +50,30 @@ def wall_clock(config: Path | None) -> Callable[[float], str]:
     return lambda at: datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def ask(settings: Settings, path: str, body: dict[str, Any], here: Callable[[Any, str], Any]) -> Any:
-    """POST to the running broker; without one `here(desk, actor)` on the database under its lock. The JSON answer.
+def ask(settings: Settings, path: str, body: dict[str, Any], here: Callable[[Database, str], Any]) -> Any:
+    """POST to the running broker; without one `here(database, actor)` under the lock of the database. The JSON answer.
 
-    Raises Refusal, Problem, ConfigurationError, PeerFault, StoreUnavailable.
+    Raises Refusal, ConfigurationError, PeerFault, StoreUnavailable.
     """
     from broker.cli.asking import control
 
     answer = control.call(settings, "POST", path, body)
     if answer is None:
-        from broker.orders.mappings import Mappings
-        from broker.service.mapping_desk import MappingDesk
-
-        with control.alone(settings) as database:
-            published = Mappings(database)
-            desk = MappingDesk(database, published, settings.zone(), settings.worklist.default_station)
-            return plain(here(desk, f"cli:{getpass.getuser()}"))
+        with control.alone(settings) as database, _refusals():
+            return here(database, f"cli:{getpass.getuser()}")
     if not answer.good:
         raise Refusal(answer.problem)
     return answer.body
 
 
-def plain(found: Any) -> Any:
-    """Models as JSON values."""
-    return [one.model_dump() for one in found] if isinstance(found, list) else found.model_dump()
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Refuse a profile that cannot be used as the running broker does."""
+    from broker.orders.mappings import ExamplesFailed
+
+    try:
+        yield
+    except ExamplesFailed as error:
+        raise Refusal("\n".join((str(error), *error.failures[:100]))) from None
+    except ConfigurationError as error:
+        raise Refusal(str(error)) from None

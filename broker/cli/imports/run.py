@@ -9,19 +9,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from broker.cli.asking import control
 from broker.cli.imports import dataset, dump, sheet
 from broker.cli.imports.items import Item
 from broker.dicom.dataset import part10
 from broker.errors import BadContent, PeerFault
+from broker.orders.core.story import Context
+from broker.orders.documents import document
+from broker.orders.profile.profile import built_in
 from broker.orders.stories import placing, report
 from broker.orders.stories.placing import OrderRefused, Placed
 from broker.service.control import user_name
-from broker.service.orders import OrderDesk
 from broker.settings import Settings
+from broker.store.db.database import Database
 from broker.worklist.source.dataset import order
 
 CHUNK = 200  # orders asked for at once
@@ -102,13 +107,13 @@ def _read(path: Path, account: Account, encoding: str, skip_unknown: bool) -> It
 def place(settings: Settings, items: Sequence[Item], account: Account, dry: bool) -> Iterator[None]:
     """Place orders; gives after each chunk. Raises ConfigurationError, BrokerError when it cannot go on."""
     with ExitStack() as stack:
-        desk: OrderDesk | None = None
+        database: Database | None = None
         for chunk in _chunks(items, account):
             body = {"orders": [item.document for item in chunk], "dry_run": dry}
-            answer = control.call(settings, "POST", "/api/v1/orders/batch", body) if desk is None else None
+            answer = control.call(settings, "POST", "/api/v1/orders/batch", body) if database is None else None
             if answer is None:
-                desk = desk or OrderDesk(stack.enter_context(control.alone(settings)), settings)
-                results = _alone(desk, chunk, dry)
+                database = database or stack.enter_context(control.alone(settings))
+                results = _alone(database, settings, chunk, dry)
             elif answer.good:
                 results = answer.body["results"]
             else:
@@ -138,13 +143,15 @@ def _chunks(items: Sequence[Item], account: Account) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _alone(desk: OrderDesk, chunk: Sequence[Item], dry: bool) -> list[dict[str, Any]]:
+def _alone(database: Database, settings: Settings, chunk: Sequence[Item], dry: bool) -> list[dict[str, Any]]:
     """The same as the running broker does with a chunk."""
-    actor = f"cli:{user_name(os.getuid())}"
+    actor, station, zone = f"cli:{user_name(os.getuid())}", settings.worklist.default_station, settings.zone()
     begun: list[Future[Placed] | OrderRefused] = []
     for item in chunk:
         try:
-            begun.append(desk.place(placing.usable(desk.convert(item.document)), actor, dry=dry))
+            change = placing.usable(document.convert(item.document, built_in().modalities))
+            context = Context(uuid4(), datetime.now(zone), station, actor)
+            begun.append(database.submit(placing.place, change, context, dry=dry))
         except OrderRefused as error:
             begun.append(error)
     return [_result(one, dry) for one in begun]

@@ -1,4 +1,4 @@
-"""What `broker hl7` shows: the origin of each attribute, acknowledgements, differences of worklist entries."""
+"""Prints the results of `broker hl7`: the origin of each attribute, acknowledgements, differences in the worklist."""
 
 from __future__ import annotations
 
@@ -10,42 +10,43 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from broker.orders.profile.provenance import Origin
+    from broker.orders.trying.explanation import Explanation
     from broker.tools.hl7_send import Answered
 
 _HOW = {"table": "value table", "station": "station rule", "default": "default value", "identifiers": "made here"}
 _COLOURS = {"AA": "green", "CA": "green"}
 
 
-def show_test(found: dict[str, Any]) -> None:
+def show_test(explanation: Explanation) -> None:
     """A message: its answer, findings, and a table for each part."""
     console = Console(highlight=False)
+    code = explanation.code
     console.print(
-        Text.assemble(
-            ("answer ", "bold"), (found["code"], _COLOURS.get(found["code"], "red")), f"  profile {found['profile']}"
-        )
+        Text.assemble(("answer ", "bold"), (code, _COLOURS.get(code, "red")), f"  profile {explanation.profile}")
     )
-    for finding in found["findings"]:
-        console.print(Text(f"  {_severity(finding)} {finding['code']} at {finding['location']}: {finding['text']}"))
-    for part in found["parts"]:
-        table = Table(box=None, pad_edge=False, title=Text(part["title"]), title_justify="left", title_style="bold")
+    for finding in explanation.findings:
+        console.print(Text(f"  {_severity(finding.severity)} {finding.code} at {finding.location}: {finding.text}"))
+    for part in explanation.parts:
+        table = Table(box=None, pad_edge=False, title=Text(part.title), title_justify="left", title_style="bold")
         for title in ("attribute", "value", "from", "how"):
             table.add_column(title, overflow="fold", no_wrap=title == "attribute")
-        for row in part["rows"]:
-            place = f"{row['path']} ({row['location']})" if row["path"] else ""
-            table.add_row(Text(row["keyword"]), Text(_text(row["value"])), Text(place), Text(_how(row)))
+        for origin in part.rows:
+            place = f"{origin.path} ({origin.location})" if origin.path else ""
+            table.add_row(Text(origin.keyword), Text(_text(origin.value)), Text(place), Text(_how(origin)))
         console.print()
         console.print(table)
 
 
-def _how(row: dict[str, Any]) -> str:
-    if row["how"] == "message":
+def _how(origin: Origin) -> str:
+    if origin.how == "message":
         return ""
-    detail = row["note"] or (f"{row['raw']!r}" if row["how"] == "table" else "")
-    return _HOW[row["how"]] + (f": {detail}" if detail else "")
+    detail = origin.note or (f"{origin.raw!r}" if origin.how == "table" else "")
+    return _HOW[origin.how] + (f": {detail}" if detail else "")
 
 
-def _severity(finding: dict[str, Any]) -> str:
-    return {"E": "error", "W": "warning"}.get(finding["severity"], "information")
+def _severity(severity: str) -> str:
+    return {"E": "error", "W": "warning"}.get(severity, "information")
 
 
 def _text(value: Any) -> str:
@@ -64,19 +65,20 @@ def show_answer(answered: Answered) -> None:
         typer.echo(f"   {line}")
 
 
-def show_replay(done: list[dict[str, Any]], *, write: bool) -> None:
+def show_replay(replayed: list[dict[str, Any]], *, write: bool) -> None:
     """Messages that were run again, and what differs in the worklist."""
     changed = 0
-    for one in done:
-        head = (
-            f"message {one['message']} {one['message_type']} from {one['sender']}: {one['answered']} -> {one['code']}"
-        )
-        typer.echo(f"{head} by {one['profile'] or 'no profile'}")
-        for finding in one["findings"]:
-            typer.echo(f"   {_severity(finding)} {finding['code']} at {finding['location']}: {finding['text']}")
-        for entry in one["differences"]:
+    for message in replayed:
+        codes = f"{message['answered']} -> {message['code']}"
+        head = f"message {message['message']} {message['message_type']} from {message['sender']}: {codes}"
+        typer.echo(f"{head} by {message['profile'] or 'no profile'}")
+        for finding in message["findings"]:
+            typer.echo(
+                f"   {_severity(finding['severity'])} {finding['code']} at {finding['location']}: {finding['text']}"
+            )
+        for entry in message["differences"]:
             place = f"step {entry['step']}" if entry["step"] else "new step"
             typer.echo(f"   {place} {entry['keyword']}: {_text(entry['before'])} -> {_text(entry['after'])}")
-        changed += bool(one["differences"])
+        changed += bool(message["differences"])
     what = "changed the worklist" if write else "would change the worklist; nothing is written without --write"
-    typer.echo(f"{len(done)} messages, {changed} {what}")
+    typer.echo(f"{len(replayed)} messages, {changed} {what}")

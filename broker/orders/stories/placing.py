@@ -1,12 +1,14 @@
-"""The stories of REST and imports: place an order, change it whole, cancel it. What is refused changes nothing.
+"""The stories of REST and imports: place, change, cancel, reopen, read and search orders.
 
-Each is a unit of one transaction. They end in the same stories as HL7 messages (`orders.stories.intake`).
+Each is a unit of one transaction and ends in the same stories as HL7 messages (`orders.stories.intake`). A change that
+is refused writes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from typing import Literal
 
 from sqlalchemy import Connection
@@ -22,7 +24,7 @@ from broker.orders.stories import intake, reopening
 from broker.store import idempotency
 from broker.store.db.engine import savepoint
 from broker.store.idempotency import Key
-from broker.store.orders import orders_read
+from broker.store.orders import orders_find, orders_read
 
 Kind = Literal["missing", "conflict", "changed", "invalid", "key-reused"]
 _CONFLICTS = frozenset({"204", "205", "206"})  # codes of table 0357 that speak of what is stored
@@ -149,3 +151,17 @@ def _applied(connection: Connection, changes: Sequence[OrderChange], context: Co
     action = next((action for action in actions if action != "unchanged"), "unchanged")
     row = audit[0].row
     return Placed(row, action, tuple(findings), outline.document(orders_read.load_order(connection, row)))
+
+
+def read(connection: Connection, row: int, zone: tzinfo) -> Document | None:
+    """The document of an order with the events of its steps on the clock of `zone`; None if there is no such row."""
+    if not orders_find.exists(connection, row):
+        return None
+    order = orders_read.load_order(connection, row)
+    return outline.with_events(outline.document(order), order, orders_find.events(connection, row), zone)
+
+
+def search(connection: Connection, wanted: Mapping[str, str], after: int, limit: int) -> list[Document]:
+    """The documents of at most `limit` orders with these values (`orders_find.KEYWORDS`), with rows above `after`."""
+    rows = orders_find.find(connection, wanted, after, limit)
+    return [outline.document(orders_read.load_order(connection, row)) for row in rows]

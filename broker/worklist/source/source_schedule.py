@@ -1,4 +1,7 @@
-"""Imports from other worklist servers: each node on its own schedule, and by hand. In the first process only."""
+"""Imports from other worklist servers: each node on its own schedule, and by hand.
+
+Runs in the first process only: two processes would ask each server twice.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from broker import telemetry
-from broker.admin.sources import SourceReport
 from broker.dicom.association.user import Remote
 from broker.errors import Unavailable
 from broker.settings import Settings
@@ -25,8 +27,8 @@ BY_HAND = 100.0  # seconds; whoever waits for the answer waits no longer
 KEEP_DAYS = 30  # items that began before are forgotten; their orders stay
 
 
-class Sources:
-    """The nodes with role worklist."""
+class SourceSchedule:
+    """Imports from every node with role worklist; never twice at the same time from one node."""
 
     def __init__(
         self, database: Database, settings: Settings, nodes: Sequence[Node], remotes: Callable[[Node], Remote]
@@ -41,32 +43,24 @@ class Sources:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin the schedules."""
+        """Begin the schedules in the running event loop."""
         self._tasks = [asyncio.create_task(self._schedule(node)) for node in self._nodes.values()]
 
     async def stop(self) -> None:
-        """End them; what was handed to the database is committed or not, item by item."""
+        """End the schedules. Each item handed to the database is either committed or not."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def run(self, name: str, *, dry: bool) -> SourceReport | None:
-        """Import now; None for a node that is no worklist. Raises Unavailable while the database is away."""
+    async def run(self, name: str, *, dry: bool) -> Account | None:
+        """Import now, at most BY_HAND seconds long; None for a node that is no worklist.
+
+        Raises StoreUnavailable while the database is away.
+        """
         node = self._nodes.get(name)
-        if node is None:
-            return None
-        account = await self._import(node, dry=dry, deadline=BY_HAND)
-        return SourceReport(
-            node=name,
-            dry_run=dry,
-            complete=account.complete,
-            error=account.error,
-            outcomes=dict(account.counts),
-            reasons=dict(account.reasons),
-            left_out=dict(account.left_out),
-        )
+        return None if node is None else await self._import(node, dry=dry, deadline=BY_HAND)
 
     async def _schedule(self, node: Node) -> None:
         every = (node.source or DEFAULT).every
@@ -102,7 +96,7 @@ class Sources:
             account = await work.run(dry=dry, deadline=deadline)
             if not dry:
                 await self._forget(node)
-        _tell(account, time.perf_counter() - began)
+        _report(account, time.perf_counter() - began)
         return account
 
     async def _forget(self, node: Node) -> None:
@@ -116,7 +110,7 @@ def pause(every: float, failures: int) -> float:
     return min(every * 2.0 ** min(failures, 20), max(every, LONGEST_PAUSE))
 
 
-def _tell(account: Account, duration: float) -> None:
+def _report(account: Account, duration: float) -> None:
     outcome = "complete" if account.complete else "failed" if account.error else "partial"
     if not account.dry:
         telemetry.SOURCE_IMPORTS.labels(account.node, outcome).inc()

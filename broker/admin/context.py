@@ -1,0 +1,43 @@
+"""Holds the parts of the running broker that the routes work on, as one value built once at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from broker.orders.core.story import Context
+from broker.orders.mappings import Mappings
+from broker.settings import Settings
+from broker.site.directory import Directory
+from broker.store.db.database import Database
+from broker.worklist.source.source_schedule import SourceSchedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminContext:
+    """Every router gets this value and calls the features with what it holds.
+
+    `secret` keys the hashes in the memory of queries. `wake` tells the queue that there may be work. `write_behind`
+    writes down what devices did and asked just now (blocking; raises StoreUnavailable).
+    """
+
+    database: Database
+    settings: Settings
+    directory: Directory
+    mappings: Mappings
+    sources: SourceSchedule
+    secret: bytes
+    wake: Callable[[], None]
+    write_behind: Callable[[], None]
+
+    def story(self, actor: str) -> Context:
+        """The context of a change that `actor` (`api`, `cli:USER`) makes now."""
+        return Context(
+            uuid4(),
+            datetime.now(self.settings.zone()),
+            self.settings.worklist.default_station,
+            actor,
+            subscribers=self.directory.subscribers(),
+        )

@@ -1,0 +1,36 @@
+"""Collects what a person needs to see of one performed procedure step before a decision about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from broker.store.mpps import mpps
+from broker.store.mpps.mpps import Link, Performed
+from broker.store.orders import matching
+
+
+@dataclass(frozen=True, slots=True)
+class ShownStep:
+    """A performed procedure step with its items, and scheduled steps that it may mean if an item has none.
+
+    `proposals`: rows of step and order, status and planned start of steps of the same patient and modality.
+    """
+
+    performed: Performed
+    items: tuple[Link, ...]
+    proposals: tuple[dict[str, Any], ...]
+
+
+def show(connection: Connection, row: int) -> ShownStep | None:
+    """The performed procedure step of a row; None if there is none."""
+    performed = mpps.load(connection, row)
+    if performed is None:
+        return None
+    items = tuple(mpps.links(connection, row))
+    patient = str(performed.document.get("PatientID", ""))
+    unlinked = patient and any(item.step is None for item in items)
+    proposals = matching.of_patient(connection, patient, performed.modality) if unlinked else ()
+    return ShownStep(performed, items, tuple(proposals))

@@ -1,0 +1,172 @@
+"""Explains why a device shows an exam or not: finds its steps and the queries of the device, `verdict` judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from functools import partial
+
+from sqlalchemy import Connection
+
+from broker.settings import Settings
+from broker.site.device import DEFAULT
+from broker.site.directory import Directory
+from broker.site.nodes import Node
+from broker.store import knocks
+from broker.store.orders import orders_find
+from broker.store.worklist import device_queries, worklist_steps
+from broker.store.worklist.device_queries import Asked
+from broker.store.worklist.worklist import search
+from broker.store.worklist.worklist_steps import StepRow
+from broker.worklist.explain import recall, verdict
+from broker.worklist.explain.verdict import Asking, Caller, Ground, Step, Verdict
+from broker.worklist.query.match import matches
+from broker.worklist.query.plan import plan
+from broker.worklist.query.query import Query
+from broker.worklist.query.timezone import in_offset
+
+ORDERS, STEPS = 20, 50  # explained at once
+CANDIDATES = 20_000  # of a search, looked through for the place of a step
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """Which exam is meant: by exactly one of accession number, order (row) and step (row)."""
+
+    accession: str | None = None
+    order: int | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepVerdict:
+    """Whether the device shows a step (None: cannot be told), the first reason, and its queries, the last first."""
+
+    row: StepRow
+    shown: bool | None
+    reason: str
+    queries: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExamVerdict:
+    """Whether the device shows the exam: it does if it shows any of its steps. Without steps there is no such exam.
+
+    `last_asked`: when the device queried last, in s since the epoch.
+    """
+
+    caller: Caller
+    last_asked: float | None
+    shown: bool | None
+    reason: str
+    steps: tuple[StepVerdict, ...]
+
+
+def explain_exam(
+    connection: Connection, exam: Exam, device: str, directory: Directory, settings: Settings, secret: bytes
+) -> ExamVerdict:
+    """Why a device (name of a node, or AE title) shows an exam or not. `secret` keyed the hashes of queries."""
+    zone = settings.zone()
+    caller, asked = _caller(connection, device, directory, accepts_any=settings.dicom.accept == "any")
+    steps = [step for step in _steps(connection, exam) if exam.step in (None, step.row)]
+    ground = Ground(
+        datetime.now(zone),
+        zone,
+        settings.worklist.max_answers,
+        settings.worklist.charset,
+        secret,
+        recall.fingerprint(secret),
+        partial(_place, connection, zone),
+    )
+    askings = _askings(asked) or [verdict.supposed(caller.ae_title)]
+    verdicts = tuple(_step(step, caller, askings, ground) for step in steps)
+    shown, reason = _together(verdicts, exam)
+    return ExamVerdict(caller, max((one.last_at for one in asked), default=None), shown, reason, verdicts)
+
+
+def _caller(
+    connection: Connection, device: str, directory: Directory, *, accepts_any: bool
+) -> tuple[Caller, list[Asked]]:
+    """Who is meant: a node by its name or AE title, else an AE title that is no node's; and what it asked."""
+    node = _node(directory, device)
+    title = node.ae_title if node is not None else device.strip(" ")
+    profile = (node.device if node is not None else None) or DEFAULT
+    knocked = tuple(
+        knock for knock in knocks.all_of(connection, title) if directory.device(title, knock.address) is None
+    )
+    asked = device_queries.of(connection, title)
+    return Caller(title, node.name if node is not None else "", accepts_any, profile, knocked), asked
+
+
+def _node(directory: Directory, device: str) -> Node | None:
+    nodes = [node for node in directory.nodes if node.kind == "dicom"]
+    for wanted, fold in ((device, str), (device.lower(), str.lower)):
+        for name in ("name", "ae_title"):
+            for node in nodes:
+                if fold(getattr(node, name)) == wanted:
+                    return node
+    return None
+
+
+def _steps(connection: Connection, exam: Exam) -> list[StepRow]:
+    if exam.accession is not None:
+        orders = orders_find.find(connection, {"AccessionNumber": exam.accession}, 0, ORDERS)
+    else:
+        order = exam.order if exam.step is None else worklist_steps.order_of(connection, exam.step)
+        orders = [order] if order is not None else []
+    return worklist_steps.of_orders(connection, orders, STEPS) if orders else []
+
+
+def _askings(asked: Sequence[Asked]) -> list[Asking]:
+    """The queries of a device, from all its addresses, the last first."""
+    entries = [entry for one in asked for entry in one.queries]
+    entries.sort(key=lambda entry: -float(entry["at"]))
+    return [
+        Asking(
+            recall.decode(entry["asked"]) if entry["asked"] is not None else None,
+            entry["at"],
+            entry["times"],
+            entry["count"],
+            entry["status"],
+            entry["comment"],
+        )
+        for entry in entries[:20]
+    ]
+
+
+def _place(connection: Connection, zone: tzinfo, query: Query, row: int) -> int | None:
+    """How many answers come before a step, by the search and the matcher of the door; see `Ground`."""
+    criteria = plan(query)
+    after: tuple[str, int] | None = None
+    before = looked = 0
+    while looked < CANDIDATES:
+        page = search(connection, criteria, after, PAGE)
+        for one in page:
+            if one.id == row:
+                return before
+            before += matches(in_offset(one.document(), zone, query.offset), query)
+        if len(page) < PAGE:
+            return -1
+        looked += len(page)
+        after = (page[-1].start_at, page[-1].id)
+    return None
+
+
+def _step(row: StepRow, caller: Caller, askings: Sequence[Asking], ground: Ground) -> StepVerdict:
+    step = Step(row.row, row.answer, row.came_at, row.changed_at)
+    verdicts = tuple(verdict.judge(step, caller, asking, ground) for asking in askings)
+    shown, reason = verdict.conclude(step, caller, verdicts, ground)
+    return StepVerdict(row, shown, reason, verdicts)
+
+
+def _together(steps: Sequence[StepVerdict], exam: Exam) -> tuple[bool | None, str]:
+    """The answer for the whole exam: shown if any of its steps is."""
+    if not steps:
+        what = "accession number" if exam.accession is not None else "number"
+        return False, f"no {'step' if exam.step is not None else 'order'} has this {what}"
+    best = next((step for step in steps if step.shown), None) or next(
+        (step for step in steps if step.shown is None), steps[0]
+    )
+    return best.shown, best.reason

@@ -1,4 +1,4 @@
-"""Orders as they are stored, free of tables: what `store.orders.orders` takes and gives.
+"""Orders as they are stored, free of tables: what `store.orders.saving` takes and gives.
 
 A `Document` maps DICOM keywords to text, lists of text, integers, or lists of documents (sequences).
 """

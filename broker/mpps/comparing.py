@@ -18,7 +18,7 @@ from broker.store.mpps import mpps as store
 from broker.store.mpps import mpps_objects
 from broker.store.mpps.mpps import COMPLETED, Performed
 from broker.store.mpps.mpps_objects import MISSING, Counts
-from broker.store.orders import orders
+from broker.store.orders import saving
 
 MORE = "images-more"  # finding: its series have objects that it does not list
 
@@ -44,7 +44,7 @@ def compare(connection: Connection, mpps: int, context: Context) -> str:
     if findings != one.findings or attention != one.attention:
         store.save(connection, replace(one, findings=findings, attention=attention))
     if news:
-        orders.add_audit(connection, at, context.actor, f"mpps.images-{news}", "mpps", one.row, _detail(seen))
+        saving.add_audit(connection, at, context.actor, f"mpps.images-{news}", "mpps", one.row, _detail(seen))
     return news
 
 

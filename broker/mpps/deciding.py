@@ -16,11 +16,11 @@ from broker.mpps.notification import Event
 from broker.mpps.recording import advanced, keep_back, locked, told
 from broker.orders.core.story import Context
 from broker.orders.core.values import Document
-from broker.orders.stories import match, performing
+from broker.orders.stories import matching, performing
 from broker.site.nodes import Node
 from broker.store.mpps import mpps as store
 from broker.store.mpps.mpps import Performed
-from broker.store.orders import orders, orders_read
+from broker.store.orders import reading, saving
 
 
 class Undecided(BrokerError):
@@ -45,11 +45,11 @@ def link(connection: Connection, row: int, step: int, position: int | None, cont
         raise Undecided("conflict", "No such item without a step")
     if store.order_of(connection, step) is None:
         raise Undecided("missing", "No such scheduled step")
-    orders_read.lock(connection, performing.lock_names(connection, [step]))
+    reading.lock(connection, performing.lock_names(connection, [step]))
     store.set_link(connection, row, chosen[0].position, step, "person")
-    linking = match.summary((item.step, item.reason) for item in store.links(connection, row))
-    other = one.attention if one.attention not in match.WAITING else ""  # what linking does not settle
-    made = replace(one, linking=linking, attention=other or match.waits(linking), **_next(one, context))
+    linking = matching.summary((item.step, item.reason) for item in store.links(connection, row))
+    other = one.attention if one.attention not in matching.WAITING else ""  # what linking does not settle
+    made = replace(one, linking=linking, attention=other or matching.waits(linking), **_next(one, context))
     store.save(connection, made)
     told(connection, made, [step], "linked", context)
     _audit(connection, row, "linked", {"step": step, "item": chosen[0].position}, context)
@@ -58,7 +58,7 @@ def link(connection: Connection, row: int, step: int, position: int | None, cont
 def set_aside(connection: Connection, row: int, reason: str, context: Context) -> None:
     """Nobody needs to look at an MPPS (row) any more; what is linked stays so. Raises Undecided."""
     one = _locked(connection, row)
-    linking = one.linking if one.linking == match.LINKED else match.SET_ASIDE
+    linking = one.linking if one.linking == matching.LINKED else matching.SET_ASIDE
     store.save(connection, replace(one, linking=linking, attention="", **_next(one, context)))
     _audit(connection, row, "set-aside", {"reason": reason}, context)
 
@@ -102,4 +102,4 @@ def _next(one: Performed, context: Context) -> Document:
 
 
 def _audit(connection: Connection, row: int, action: str, detail: Document, context: Context) -> None:
-    orders.add_audit(connection, context.at.timestamp(), context.actor, f"mpps.{action}", "mpps", row, detail)
+    saving.add_audit(connection, context.at.timestamp(), context.actor, f"mpps.{action}", "mpps", row, detail)

@@ -21,7 +21,7 @@ from broker.site.nodes import Node
 from broker.store.mpps import mpps as store
 from broker.store.mpps import mpps_overdue as overdue
 from broker.store.mpps.mpps import DISCONTINUED, IN_PROGRESS, Performed
-from broker.store.orders import closing, orders, orders_read
+from broker.store.orders import closing, reading, saving
 
 CAUSE = "mpps-overdue"
 
@@ -33,7 +33,7 @@ def note(connection: Connection, mpps: int, before: float, context: Context) -> 
         return False
     attention = one.attention or overdue.NOTED
     store.save(connection, replace(one, findings=(*one.findings, overdue.NOTED), attention=attention))
-    orders.add_audit(connection, context.at.timestamp(), context.actor, "mpps.overdue", "mpps", mpps, {})
+    saving.add_audit(connection, context.at.timestamp(), context.actor, "mpps.overdue", "mpps", mpps, {})
     return True
 
 
@@ -59,7 +59,7 @@ def discontinue(
     store.save(connection, made)
     told(connection, made, steps, "overdue", context)
     at = context.at.timestamp()
-    orders.add_audit(connection, at, context.actor, "mpps.discontinued", "mpps", mpps, {"reason": CAUSE})
+    saving.add_audit(connection, at, context.actor, "mpps.discontinued", "mpps", mpps, {"reason": CAUSE})
     notification.of_change(connection, subscribers, mpps, made.revision, Event.DISCONTINUED, at)
     return True
 
@@ -76,7 +76,7 @@ def _with_images(connection: Connection, mpps: int) -> bool:
     found = False
     for order, steps in overdue.steps_of(connection, mpps).items():
         images = closing.traces(connection, order, lifecycle.WAITING).images
-        for procedure in orders_read.load_order(connection, order).procedures:
+        for procedure in reading.load_order(connection, order).procedures:
             alone = len([step for step in procedure.steps if step.status != lifecycle.CANCELED]) == 1
             found |= alone and any(step.row in steps and step.row in images for step in procedure.steps)
     return found

@@ -14,13 +14,13 @@ from broker.mpps.checks import FINAL, FINISHED, Answer, changed
 from broker.mpps.dataset import DataSet
 from broker.orders.core.story import Context
 from broker.orders.core.values import Document
-from broker.orders.stories import match, ordering, performing
-from broker.orders.stories.match import Match
+from broker.orders.stories import matching, performing
+from broker.orders.stories.matching import Match
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store.mpps import mpps as store
 from broker.store.mpps import mpps_objects, mpps_overdue
 from broker.store.mpps.mpps import Link, Message, Performed
-from broker.store.orders import orders, orders_read
+from broker.store.orders import reading, saving
 
 RETRY = 600.0  # seconds in which the same bytes of the same AE are a repeat
 
@@ -57,10 +57,10 @@ def create(
         return Outcome(Answer(st.DUPLICATE_SOP_INSTANCE, comment="the instance exists", findings=(other,)))
     if not answer.good:
         return Outcome(answer)
-    patient = match.patient_of(document)
-    keys = [match.keys_of(item) for item in document[ITEMS]]
-    matches = [match.find(connection, one, patient) for one in keys]
-    orders_read.lock(connection, performing.lock_names(connection, _steps(matches)))
+    patient = matching.patient_of(document)
+    keys = [matching.keys_of(item) for item in document[ITEMS]]
+    matches = [matching.find(connection, one, patient) for one in keys]
+    reading.lock(connection, performing.lock_names(connection, _steps(matches)))
     one = _new(uid, message, document, matches, answer, context)
     row = store.save(connection, one)
     store.add_links(
@@ -84,7 +84,7 @@ def _new(
     at, zone = context.at.timestamp(), context.at.tzinfo
     assert zone is not None
     outcome, attention = performed.outcome(document)
-    linking = match.summary((one.step, one.reason) for one in matches)
+    linking = matching.summary((one.step, one.reason) for one in matches)
     status = document[STATUS]
     ended = (performed.moment(document, "End", zone) or at) if status in FINAL else None
     return Performed(
@@ -103,7 +103,7 @@ def _new(
         at,
         at,
         outcome,
-        attention or match.waits(linking),
+        attention or matching.waits(linking),
     )
 
 
@@ -169,7 +169,7 @@ def keep_back(connection: Connection, one: Performed, lanes: Sequence[str]) -> N
 
 def told(connection: Connection, one: Performed, steps: Iterable[int], event: str, context: Context) -> None:
     """Let the linked steps follow; what they could not follow is for a person."""
-    codes = performing.follow(connection, dict.fromkeys(steps), one.row or 0, event, ordering.write, context)
+    codes = performing.follow(connection, dict.fromkeys(steps), one.row or 0, event, context)
     if codes:
         findings = tuple(dict.fromkeys((*one.findings, *sorted(codes))))
         store.save(connection, replace(one, attention=min(codes), findings=findings))
@@ -183,7 +183,7 @@ def locked(connection: Connection, uid: str) -> Performed | None:
     lock(connection, uid, known.document, _linked(connection, known))
     again = store.find(connection, uid)  # as it is now that we hold it
     if again is not None:
-        orders_read.lock(connection, performing.lock_names(connection, _linked(connection, again)))
+        reading.lock(connection, performing.lock_names(connection, _linked(connection, again)))
     return again
 
 
@@ -193,9 +193,9 @@ def _linked(connection: Connection, one: Performed) -> list[int]:
 
 def lock(connection: Connection, uid: str, document: Document, steps: Iterable[int] = ()) -> None:
     """Hold an instance and the patient it names, and those of the steps."""
-    patient = match.patient_of(document)
+    patient = matching.patient_of(document)
     names = {f"mpps|{uid}"} | ({f"patient|{patient.patient_id}"} if patient else set())
-    orders_read.lock(connection, names | performing.lock_names(connection, steps))
+    reading.lock(connection, names | performing.lock_names(connection, steps))
 
 
 def _steps(matches: Iterable[Match]) -> list[int]:
@@ -212,4 +212,4 @@ def _keep(connection: Connection, one: Performed, message: Message, nodes: Colle
     if event is not None:
         subscribers = [node for node in nodes if MPPS_NOTIFICATION in node.roles]
         notification.of_message(connection, subscribers, row, kept, event, at)
-    orders.add_audit(connection, at, context.actor, f"mpps.{message.kind}", "mpps", row, {"message": kept})
+    saving.add_audit(connection, at, context.actor, f"mpps.{message.kind}", "mpps", row, {"message": kept})

@@ -24,7 +24,7 @@ from broker.orders.trying import examples
 from broker.orders.trying.profile_choice import ProfileChoice, choose
 from broker.store import configurations
 from broker.store.db.database import Database
-from broker.store.orders import orders, orders_read
+from broker.store.orders import reading, saving
 
 PREFIX = "mapping:"
 ATTEMPTS = 5  # to publish while others publish too
@@ -262,14 +262,14 @@ def _add(
     connection: Connection, added: Mapping[str, str], seen: Mapping[str, int], source: str, at: float
 ) -> dict[str, int] | None:
     """Store new versions; None if the profiles in force are no longer those of the check (`seen`)."""
-    orders_read.lock(connection, [PREFIX])
+    reading.lock(connection, [PREFIX])
     if configurations.numbers(connection, PREFIX) != seen:
         return None
     done = {}
     for kind, text in added.items():
         done[kind] = configurations.add(connection, kind, {"toml": text}, source=source, at=at)
         detail = {"kind": kind}
-        orders.add_audit(connection, at, source, "mapping.published", "mapping", done[kind], detail)
+        saving.add_audit(connection, at, source, "mapping.published", "mapping", done[kind], detail)
     return done
 
 

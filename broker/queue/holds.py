@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from broker.model.lane import JobState
 from broker.store import jobs
-from broker.store.orders.orders import add_audit
+from broker.store.orders.saving import add_audit
 
 
 def release(connection: Connection, job: int, actor: str, at: float) -> bool:

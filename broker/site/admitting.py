@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from broker.errors import BadContent
 from broker.site.nodes import Node, parse_nodes
 from broker.store import configurations, knocks
-from broker.store.orders import orders, orders_read
+from broker.store.orders import reading, saving
 
 
 class AlreadyKnown(BadContent):
@@ -46,7 +46,7 @@ def admit(connection: Connection, wanted: Wanted, actor: str, at: float) -> Admi
 
     Raises AlreadyKnown, ConfigurationError that names node and key.
     """
-    orders_read.lock(connection, ["nodes"])
+    reading.lock(connection, ["nodes"])
     version = configurations.current(connection, "nodes")
     document = list(version.document) if version is not None else []
     nodes = parse_nodes(document)
@@ -62,7 +62,7 @@ def admit(connection: Connection, wanted: Wanted, actor: str, at: float) -> Admi
     number = configurations.add(connection, "nodes", [*document, table], source=actor, at=at)
     forgotten = knocks.forget(connection, title, wanted.address if wanted.bound else "")
     detail = {"node": name, "ae_title": title, "address": wanted.address, "bound": wanted.bound}
-    orders.add_audit(connection, at, actor, "node.admitted", "nodes", number, detail)
+    saving.add_audit(connection, at, actor, "node.admitted", "nodes", number, detail)
     return Admitted(made, number, bool(forgotten))
 
 

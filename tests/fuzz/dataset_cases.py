@@ -20,7 +20,7 @@ from broker.errors import BadContent
 from broker.mpps import checks, dataset
 from broker.mpps import performed as steps
 from broker.mpps.attributes import ITEMS, MPPS
-from broker.orders.stories import match
+from broker.orders.stories import matching
 from broker.routing.header import BASE_FIELDS, facts, identity, tags_of
 from broker.worklist.answer.answer import AnswerEncoder
 from broker.worklist.query.identifier import decode_identifier
@@ -108,7 +108,7 @@ def perform(thing: Sample) -> None:
         steps.outcome(document)
         steps.moment(document, "Start", ZoneInfo("Europe/Zurich"))
     for item in found.document.get(ITEMS, []):
-        keys = match.keys_of(item)
+        keys = matching.keys_of(item)
         assert all(map(storable, texts(astuple(keys)))), "a key that the database cannot take"
     dataset.encode(found.document, MPPS, thing.transfer_syntax, "ISO_IR 192")
 

@@ -27,7 +27,7 @@ from broker.orders.telling.feedback import Notice
 from broker.orders.telling.outbound import Ours
 from broker.site.nodes import Node, parse_nodes
 from broker.store.db.database import Database
-from broker.store.orders import orders_read
+from broker.store.orders import reading
 from broker.store.schema import tables
 
 CASES = sorted((Path(__file__).parent / "feedback").glob("*.case"))
@@ -52,7 +52,7 @@ def told(connection: Connection, node: Node) -> list[bytes]:
     found = connection.execute(select(job.detail).where(job.lane == "feedback:ris").order_by(job.id)).scalars()
     notices = [Notice.of(json.loads(detail)) for detail in found]
     ours = Ours("BROKER", "RADIOLOGY")
-    return [outbound.build(orders_read.load_order(connection, n.order), n, node, ours, ZONE) for n in notices]
+    return [outbound.build(reading.load_order(connection, n.order), n, node, ours, ZONE) for n in notices]
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

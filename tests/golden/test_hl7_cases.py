@@ -27,7 +27,7 @@ from broker.orders.profile.profile import built_in
 from broker.orders.profile.profile_book import ProfileBook
 from broker.orders.profile.profile_document import read
 from broker.store.db.database import Database
-from broker.store.orders import orders_read
+from broker.store.orders import reading
 
 CASES = sorted((Path(__file__).parent / "hl7").glob("*.case"))
 ZONE = ZoneInfo("Europe/Zurich")
@@ -74,8 +74,8 @@ def masked(answer: bytes | None, charset: str) -> str:
 
 def worklist(connection: Connection) -> str:
     """All answers, as readable JSON."""
-    rows = orders_read.order_rows(connection)
-    found = [{"status": s, **answer} for row in rows for s, answer in orders_read.answers_of(connection, row)]
+    rows = reading.order_rows(connection)
+    found = [{"status": s, **answer} for row in rows for s, answer in reading.answers_of(connection, row)]
     return json.dumps(found, ensure_ascii=False, indent=1)
 
 

@@ -25,7 +25,7 @@ from broker.site.directory import Directory
 from broker.site.nodes import parse_nodes
 from broker.store import configurations, knocks
 from broker.store.db.database import Database
-from broker.store.orders import orders_find
+from broker.store.orders import search as order_search
 from broker.store.schema import tables
 from broker.store.worklist import device_queries, worklist_steps
 from broker.store.worklist.worklist import search
@@ -64,7 +64,7 @@ def orders(database: Database) -> list[dict[str, Any]]:
 
 
 def _document(connection: Any, accession: str, change: Any) -> None:
-    (row,) = orders_find.find(connection, {"AccessionNumber": accession}, 0, 1)
+    (row,) = order_search.find(connection, {"AccessionNumber": accession}, 0, 1)
     (step,) = worklist_steps.of_orders(connection, [row], 5)
     answer, columns = change(step.answer)
     table = tables.scheduled_step

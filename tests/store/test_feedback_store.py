@@ -23,9 +23,8 @@ from broker.orders.core.story import Context
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface
 from broker.orders.profile import profile
-from broker.orders.stories import intake
-from broker.orders.telling import events
-from broker.orders.telling.events import Changed
+from broker.orders.stories import intake, writing
+from broker.orders.stories.writing import Changed
 from broker.queue import holds
 from broker.routing.news import News
 from broker.routing.reception import Arrival, Reception
@@ -82,7 +81,7 @@ class House:
                 connection.execute(update(tables.scheduled_step).where(step.id == change.step).values(
                     status=change.after
                 ))  # fmt: skip
-            events.record(connection, 1, changed, "test", self.context(**more))
+            writing.record(connection, 1, changed, "test", self.context(**more))
 
         self.database.submit(unit).result(20)
 
@@ -199,7 +198,7 @@ def test_what_is_undone_is_not_told(house: House) -> None:
 
     def unit(connection: Connection) -> None:
         connection.execute(update(tables.scheduled_step).values(status="STARTED"))
-        events.record(connection, 1, [Changed(1, "SCHEDULED", "STARTED")], "test", house.context())
+        writing.record(connection, 1, [Changed(1, "SCHEDULED", "STARTED")], "test", house.context())
         raise ValueError
 
     with pytest.raises(ValueError):

@@ -17,7 +17,7 @@ from broker.settings import Settings
 from broker.store import idempotency
 from broker.store.db.database import Database
 from broker.store.idempotency import Key
-from broker.store.orders import orders_read
+from broker.store.orders import reading
 from broker.store.schema import tables
 from broker.store.worklist import worklist
 from broker.store.worklist.worklist import Criteria, Words
@@ -54,7 +54,7 @@ def set_status(database: Database, step: str, status: str) -> None:
 
 
 def orders_of(database: Database) -> int:
-    return len(database.read(orders_read.order_rows).result())
+    return len(database.read(reading.order_rows).result())
 
 
 def test_created_unchanged_updated(caller: Caller, database: Database) -> None:

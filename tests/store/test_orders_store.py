@@ -16,7 +16,7 @@ from broker.orders.listener import OrderDoor
 from broker.orders.profile import profile
 from broker.store.db.database import Database
 from broker.store.db.prepared import Prepared
-from broker.store.orders import events, messages, order_links, orders, orders_read
+from broker.store.orders import events, messages, order_links, reading, saving
 from broker.store.schema import tables
 
 
@@ -151,7 +151,7 @@ def test_orders_are_found_by_filler_placer_and_accession(database: Database) -> 
     assert database.read(counts).result()["service_request"] == 1
     take(database, orm("y", order="P1^OTHER", patient="9"))
     take(database, orm("z", order="P1^KIS", filler="F2^RIS", accession="A1"))
-    assert len(database.read(orders_read.order_rows).result()) == 3
+    assert len(database.read(reading.order_rows).result()) == 3
 
 
 def door(database: Database, **changes: object) -> OrderDoor:
@@ -233,7 +233,7 @@ def test_a_refused_group_undoes_the_groups_before_it(database: Database) -> None
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("module", [messages, order_links, orders, orders_read, events])
+@pytest.mark.parametrize("module", [messages, order_links, saving, reading, events])
 def test_no_statement_of_intake_scans_a_table(module: ModuleType, tmp_path: Path) -> None:
     """With a million orders a scan of one table is a minute; SQLite says beforehand how it will look things up."""
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")

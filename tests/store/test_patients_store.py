@@ -19,7 +19,7 @@ from broker.orders.profile import profile
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
 from broker.store.db.database import Database
-from broker.store.orders import events, orders_read
+from broker.store.orders import events, reading
 from broker.store.schema import tables
 
 _numbers = itertools.count(1)
@@ -494,7 +494,7 @@ def test_the_lock_of_a_retired_identifier_is_that_of_its_patient(database: Datab
     good(database, adt("A40", MERGE))
 
     def held(connection: Connection, names: list[str]) -> int:
-        orders_read.lock(connection, names)
+        reading.lock(connection, names)
         count = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
         return 0 if connection.dialect.name == "sqlite" else int(connection.exec_driver_sql(count).scalar_one())
 

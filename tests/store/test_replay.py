@@ -21,7 +21,7 @@ from broker.orders.profile.profile_book import ProfileBook
 from broker.orders.trying.replay import Bench, Difference, Replayed, replay
 from broker.site.nodes import parse_nodes
 from broker.store.db.database import Database
-from broker.store.orders import orders_read
+from broker.store.orders import reading
 from broker.store.orders.messages import Selection
 from broker.store.schema import tables
 
@@ -64,8 +64,8 @@ def everything(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
 
 
 def answers(connection: Connection) -> list[Document]:
-    rows = orders_read.order_rows(connection)
-    return [answer for row in rows for _, answer in orders_read.answers_of(connection, row)]
+    rows = reading.order_rows(connection)
+    return [answer for row in rows for _, answer in reading.answers_of(connection, row)]
 
 
 SPIRAL = '[values.Modality]\nSPIRAL = "CT"\n'

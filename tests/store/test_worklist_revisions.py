@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from support.orders.intake import take
 
 from broker.store.db.database import Database
-from broker.store.orders.orders import name_groups
+from broker.store.orders.saving import name_groups
 from broker.store.schema import tables
 
 _numbers = itertools.count(1)

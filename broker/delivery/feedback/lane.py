@@ -23,7 +23,7 @@ from broker.queue.lane import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.jobs import Job
-from broker.store.orders import orders_read
+from broker.store.orders import reading
 
 CONNECT = 10.0  # seconds
 UNSENT = ("unreachable", "tls-failed")
@@ -143,7 +143,7 @@ class FeedbackDelivery:
     async def _message(self, node: Node, notice: Notice, feed: Feed, job: Job) -> bytes | None:
         """The bytes to send; None if there are none and the job is reported."""
         try:
-            order = await asyncio.wrap_future(self._database.read(orders_read.load_order, notice.order))
+            order = await asyncio.wrap_future(self._database.read(reading.load_order, notice.order))
             return await asyncio.to_thread(outbound.build, order, notice, node, self._ours, self._zone)
         except Unavailable:
             raise

@@ -18,7 +18,7 @@ from broker.orders.core.values import Order, OrderChange, PatientChange, Step
 from broker.orders.documents import replacing
 from broker.orders.stories import intake
 from broker.store.db.engine import savepoint
-from broker.store.orders import orders_read, sourced
+from broker.store.orders import reading, sourced
 from broker.store.orders.sourced import Sourced
 
 THEIRS, OURS, ENDED, GONE = "theirs", "ours", "ended", "gone"
@@ -50,7 +50,7 @@ def actor(node: str) -> str:
 
 def adopt(connection: Connection, node: str, item: Item, context: Context, *, dry: bool = False) -> Adopted:
     """Make the order of an item what the item says; `dry`: only say what would become of it."""
-    orders_read.lock(connection, [f"source|{node}|{item.key}", *item.change.names()])
+    reading.lock(connection, [f"source|{node}|{item.key}", *item.change.names()])
     with savepoint(connection) as undo:
         done = _adopted(connection, node, item, context)
         if dry:
@@ -60,7 +60,7 @@ def adopt(connection: Connection, node: str, item: Item, context: Context, *, dr
 
 def _adopted(connection: Connection, node: str, item: Item, context: Context) -> Adopted:
     row = _row(connection, node, item)
-    stored = orders_read.load_order(connection, row) if row is not None else None
+    stored = reading.load_order(connection, row) if row is not None else None
     if stored is not None and stored.written.by != context.actor:
         _note(connection, node, item, row, OURS, context)
         return Adopted("ours")
@@ -88,9 +88,9 @@ def _row(connection: Connection, node: str, item: Item) -> int | None:
     if known is not None:
         return known.request
     change = item.change
-    row = orders_read.find_order(connection, change.filler, change.placer, change.accession)
+    row = reading.find_order(connection, change.filler, change.placer, change.accession)
     if row is None:
-        owners = orders_read.study_owners(connection, [p.study_instance_uid for p in change.procedures])
+        owners = reading.study_owners(connection, [p.study_instance_uid for p in change.procedures])
         row = next(iter(owners.values()), None)
     return row
 
@@ -114,7 +114,7 @@ def _believed(
 ) -> tuple[OrderChange, tuple[str, ...]]:
     """What is believed of a patient whom others have told of: that it is the same; and why that is doubtful."""
     asked = change.patient
-    patient = stored.patient if stored else orders_read.find_patient(connection, asked.patient_id, asked.issuer)
+    patient = stored.patient if stored else reading.find_patient(connection, asked.patient_id, asked.issuer)
     if patient is None or patient.row is None or not sourced.known_elsewhere(connection, patient.row, context.actor):
         return change, ()
     born = (patient.attributes.get("PatientBirthDate"), asked.attributes.get("PatientBirthDate"))
@@ -125,7 +125,7 @@ def _believed(
 
 
 def _has_ended(connection: Connection, row: int, item: Item) -> bool:
-    steps = _steps(orders_read.load_order(connection, row), item.key, item.step_id)
+    steps = _steps(reading.load_order(connection, row), item.key, item.step_id)
     return bool(steps) and all(step.status in lifecycle.ENDED for step in steps)
 
 
@@ -150,8 +150,8 @@ def _note(connection: Connection, node: str, item: Item, row: int | None, state:
 def withdraw(connection: Connection, node: str, key: str, context: Context, *, dry: bool = False) -> Adopted:
     """Cancel the steps of an item that its server has no more, if they wait still and nobody else wrote the order."""
     known = sourced.find(connection, node, key)
-    names = orders_read.lock_names(connection, known.request) if known else ()
-    orders_read.lock(connection, [f"source|{node}|{key}", *names])
+    names = reading.lock_names(connection, known.request) if known else ()
+    reading.lock(connection, [f"source|{node}|{key}", *names])
     with savepoint(connection) as undo:
         done = _withdrawn(connection, node, known, context) if known else Adopted("kept")
         if dry:
@@ -160,7 +160,7 @@ def withdraw(connection: Connection, node: str, key: str, context: Context, *, d
 
 
 def _withdrawn(connection: Connection, node: str, known: Sourced, context: Context) -> Adopted:
-    stored = orders_read.load_order(connection, known.request)
+    stored = reading.load_order(connection, known.request)
     steps = [step for step in _steps(stored, known.key, known.step_id) if step.status in lifecycle.WAITING]
     at = context.at.timestamp()
     if stored.written.by != context.actor or not steps:

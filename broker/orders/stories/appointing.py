@@ -14,10 +14,10 @@ from broker.orders.core.closing import Cause
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.story import AuditEntry, Context
 from broker.orders.core.values import Document, Order
-from broker.orders.stories import ordering
+from broker.orders.stories import ordering, writing
 from broker.orders.stories.ordering import PlannedOrder
 from broker.store.orders import appointments as store
-from broker.store.orders import events, orders_read
+from broker.store.orders import events, reading
 from broker.store.orders.appointments import Appointment
 
 NO_SHOW = "110507"  # Patient did not arrive (PS3.16 CID 9300)
@@ -57,13 +57,13 @@ class PlannedAppointment:
             entries += self.created.write(connection, context)
             row = entries[0].row
             if kept is not None:
-                steps = orders_read.load_order(connection, row).steps()
+                steps = reading.load_order(connection, row).steps()
                 kept = replace(kept, request=row, steps=frozenset(step.row or 0 for step in steps))
         elif self.stored is not None:
             row = self.stored.row
             if self.made is not None and self.made.order != self.stored:
                 reopened = self.made.reopened
-                ordering.write(connection, self.made.order, self.stored, self.change.cause, context, reopened)
+                writing.write(connection, self.made.order, self.stored, self.change.cause, context, reopened)
         for other in self.others:
             store.save(connection, other, at)
         number = store.save(connection, kept, at) if kept is not None else 0
@@ -77,8 +77,8 @@ class PlannedAppointment:
 
 def story(connection: Connection, change: AppointmentChange, context: Context, mint: Minter) -> PlannedAppointment:
     """Plan one appointment."""
-    row = orders_read.find_order(connection, change.keys.filler, change.keys.placer, "")
-    stored = orders_read.load_order(connection, row) if row is not None else None
+    row = reading.find_order(connection, change.keys.filler, change.keys.placer, "")
+    stored = reading.load_order(connection, row) if row is not None else None
     if stored is not None and change.patient is not None and not plan.same_patient(stored.patient, change.patient):
         if not change.guessed:
             finding = Finding("PID^1^3", "205", "The order belongs to another patient")

@@ -12,11 +12,10 @@ from broker.orders.core.appointments import END, START
 from broker.orders.core.closing import Cause, End, Seen
 from broker.orders.core.story import Context
 from broker.orders.core.values import Document, Order, Procedure, Step, merged
-from broker.orders.stories import ordering
-from broker.orders.telling import events
+from broker.orders.stories import writing
 from broker.site.closing import Closings, Rules
 from broker.store.orders import closing as store
-from broker.store.orders import orders, orders_read
+from broker.store.orders import reading, saving
 from broker.store.orders.closing import Traces
 
 DID_NOT_ARRIVE = "110507"  # Patient did not arrive (PS3.16 CID 9300)
@@ -26,24 +25,24 @@ Ends = dict[int, End]
 
 def plan(connection: Connection, order: int, closings: Closings, context: Context) -> Ends:
     """What is to become of which steps of an order (row), by their rows. Reads only."""
-    return _plan(connection, orders_read.load_order(connection, order), closings, context)
+    return _plan(connection, reading.load_order(connection, order), closings, context)
 
 
 def end(connection: Connection, order: int, closings: Closings, context: Context) -> Ends:
     """Do it, as things are once nobody else is at work on the order (row); what was done."""
-    named = orders_read.lock_names(connection, order)
+    named = reading.lock_names(connection, order)
     if not named:
         return {}
-    orders_read.lock(connection, named)
-    stored = orders_read.load_order(connection, order)
+    reading.lock(connection, named)
+    stored = reading.load_order(connection, order)
     done = _plan(connection, stored, closings, context)
     for cause in Cause:  # of one cause together, so that the RIS hears once what the order is then
         ends = {row: found for row, found in done.items() if found.cause is cause}
         if ends:
             after = _ended(stored, ends)
-            ordering.write(connection, after, stored, cause.value, context)
+            writing.write(connection, after, stored, cause.value, context)
             _record(connection, order, stored, ends, context)
-            stored = orders_read.load_order(connection, order)
+            stored = reading.load_order(connection, order)
     return done
 
 
@@ -107,7 +106,7 @@ def _record(connection: Connection, order: int, before: Order, ends: Ends, conte
         if found.cause is Cause.NO_SHOW:
             detail["reason"] = DID_NOT_ARRIVE
         if found.action is None:
-            events.note(connection, step.row or 0, step.status, found.cause.value, context)
-        orders.add_audit(
+            writing.note(connection, step.row or 0, step.status, found.cause.value, context)
+        saving.add_audit(
             connection, context.at.timestamp(), context.actor, f"step.{found.cause}", "order", order, detail
         )

@@ -21,9 +21,9 @@ from broker.orders.core.patients import Arrival, IdentifierChange, Merge, Patien
 from broker.orders.core.story import AuditEntry, Context, Planned, Story
 from broker.orders.core.values import Change, Conversion, OrderChange
 from broker.orders.inbound.results import ResultChange
-from broker.orders.stories import appointing, merge, ordering, registering, replies, resulting, visiting
+from broker.orders.stories import appointing, merging, ordering, registering, replies, resulting, visiting
 from broker.store.db.engine import savepoint
-from broker.store.orders import messages, orders, orders_read
+from broker.store.orders import messages, reading, saving
 from broker.store.orders.messages import Received
 
 STORIES: Mapping[type[Change], Story] = {
@@ -34,8 +34,8 @@ STORIES: Mapping[type[Change], Story] = {
     VisitChange: visiting.story,
     Arrival: visiting.arrival,
     VisitMove: visiting.move,
-    Merge: merge.story,
-    IdentifierChange: merge.change_identifier,
+    Merge: merging.story,
+    IdentifierChange: merging.change_identifier,
 }
 
 _REUSED = Finding("MSH^1^10", "205", "Message control id was used before for another message", "W")
@@ -68,7 +68,7 @@ def take(
     `refuse_reused`: a control id that the sender used for other bytes is an error instead of a warning.
     """
     names = [f"message|{received.sender}|{received.control_id}"]
-    orders_read.lock(connection, names + [name for change in conversion.changes for name in change.names()])
+    reading.lock(connection, names + [name for change in conversion.changes for name in change.names()])
     answered, used = messages.earlier(connection, received)
     if answered is not None:
         return Outcome(answered[1], answered[0], repeated=True)
@@ -119,7 +119,7 @@ def apply(
 def add_audit(connection: Connection, entry: AuditEntry, context: Context, **more: object) -> None:
     """Append an entry to the audit trail; `more` completes its detail."""
     at, detail = context.at.timestamp(), {**more, **entry.detail}
-    orders.add_audit(connection, at, context.actor, entry.action, entry.kind, entry.row, detail)
+    saving.add_audit(connection, at, context.actor, entry.action, entry.kind, entry.row, detail)
 
 
 def refuse(
@@ -142,7 +142,7 @@ def refuse(
     row = messages.record(connection, received, accepted=False, answer_code=code, answer=answer, note=note)
     for made in plans:
         entry = made.refused if isinstance(made, ordering.PlannedOrder) else None
-        if entry is not None and orders_read.lock_names(connection, entry.row):  # not one of the message, undone again
+        if entry is not None and reading.lock_names(connection, entry.row):  # not one of the message, undone again
             add_audit(connection, entry, context, message=row)
     return Outcome(answer, code, len(findings))
 

@@ -8,14 +8,12 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
-from broker.orders.core import answer as answers
 from broker.orders.core import identifiers, lifecycle, patients, plan
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.story import AuditEntry, Context
-from broker.orders.core.values import Document, EntityId, Order, OrderChange, Patient, Plan
-from broker.orders.stories import belated, waiting
-from broker.orders.telling import events
-from broker.store.orders import order_links, orders, orders_read
+from broker.orders.core.values import Document, EntityId, Order, OrderChange, Plan
+from broker.orders.stories import early, writing
+from broker.store.orders import order_links, reading, saving
 from broker.store.orders.order_links import Tombstone
 
 Findings = tuple[Finding, ...]
@@ -66,22 +64,22 @@ class PlannedOrder:
         if made.order is not None:
             used = self._used()
             cause = f"overtaken:{next(iter(used.values())).control}" if used else cause
-            row = write(connection, made.order, self.before, cause, context)
+            row = writing.write(connection, made.order, self.before, cause, context)
             order_links.drop(connection, used)
         elif made.written is not None and row is not None:
-            orders.save_written(connection, row, made.written)
+            saving.save_written(connection, row, made.written)
         elif made.action == "late" and self.before is not None:
             for step in self.before.steps():
-                events.note(connection, step.row or 0, step.status, f"late:{change.control}", context)
+                writing.note(connection, step.row or 0, step.status, f"late:{change.control}", context)
         if row is None:
             return ()
         entries = [AuditEntry(f"order.{made.action}", "order", row, detail)]
         entries += self._link(connection, row)
         if made.order is not None:
-            entries += belated.settle(connection, row, made.order, self.before, write, context)
+            entries += early.link_performed(connection, row, made.order, self.before, context)
         if made.order is None or _same_numbers(made.order, self.before):
             return tuple(entries)
-        return (*entries, *waiting.settle(connection, row, made.order, write, context))
+        return (*entries, *early.book_appointments(connection, row, made.order, context))
 
     def _used(self) -> dict[int, Tombstone]:
         """Cancels that this order, now that it is here, needs no more."""
@@ -123,13 +121,13 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
     """Plan one order change."""
     parent, extra = None, Findings()
     if change.parent is not None:
-        parent = orders_read.find_order(connection, change.parent.filler, change.parent.placer, "")
+        parent = reading.find_order(connection, change.parent.filler, change.parent.placer, "")
         extra = () if parent is not None else (_no_parent(change),)
-    found = (orders_read.find_order(connection, keys.filler, keys.placer, "") for keys in change.replaces)
+    found = (reading.find_order(connection, keys.filler, keys.placer, "") for keys in change.replaces)
     replaced = tuple(row for row in found if row is not None)
     row, clash = _find(connection, change, {parent} if change.control == "CH" else set(replaced))
-    stored = orders_read.load_order(connection, row) if row is not None else None
-    known = orders_read.find_patient(connection, change.patient.patient_id, change.patient.issuer)
+    stored = reading.load_order(connection, row) if row is not None else None
+    known = reading.find_patient(connection, change.patient.patient_id, change.patient.issuer)
     asked, redirected = patients.redirected(change.patient, stored.patient if stored else known)
     change = replace(change, patient=asked)
     overtakers = {}
@@ -148,7 +146,7 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
     situation = plan.Situation(
         stored=stored,
         patient=known,
-        owners=orders_read.study_owners(connection, uids),
+        owners=reading.study_owners(connection, uids),
         received=context.received,
         default_station=context.default_station,
         mint=mint,
@@ -170,12 +168,12 @@ def _find(
     """
     if change.row is not None:
         return change.row, ()
-    row = orders_read.find_order(connection, change.filler, change.placer, change.accession)
+    row = reading.find_order(connection, change.filler, change.placer, change.accession)
     if lifecycle.action(change.control, change.order_status) is not lifecycle.Action.NUMBER:
         return (None if row in not_these else row), ()
     # the filler number is what the order does not have yet
-    holder = orders_read.find_order(connection, change.filler, EntityId(), "")
-    row = orders_read.find_order(connection, EntityId(), change.placer, "")
+    holder = reading.find_order(connection, change.filler, EntityId(), "")
+    row = reading.find_order(connection, EntityId(), change.placer, "")
     if holder in (None, row):
         return row, ()
     return row, (_at(change, "3", "205", "The filler order number belongs to another order", "E"),)
@@ -187,53 +185,3 @@ def _no_parent(change: OrderChange) -> Finding:
 
 def _at(change: OrderChange, field_number: str, code: str, text: str, severity: str) -> Finding:
     return Finding(f"{change.control_location.rsplit('^', 1)[0]}^{field_number}", code, text, severity)
-
-
-def write(
-    connection: Connection,
-    order: Order,
-    stored: Order | None,
-    cause: str,
-    context: Context,
-    reopened: Collection[int] = (),
-) -> int:
-    """Write an order as planned, `stored` being what was there; its row.
-
-    Steps that have ended keep their answers, but for the `reopened` ones (rows). `cause` says in the event log why
-    steps changed their status: `order:CA`, `appointment:S15`.
-    """
-    at, patient = context.at.timestamp(), order.patient
-    # a patient without a row was looked for when this was planned
-    before = orders_read.find_patient(connection, patient.patient_id, patient.issuer) if patient.row else None
-    if before is None or before.attributes != patient.attributes:
-        patient_row = orders.save_patient(connection, patient, at)
-    else:
-        patient_row = before.row or 0
-    source = "|".join(context.sender) if context.sender else ""
-    request = orders.save_request(connection, order, patient_row, at, source)
-    changed: list[events.Changed] = []
-    old = {step.row: step for step in stored.steps()} if stored else {}
-    for procedure in order.procedures:
-        owner = orders.save_procedure(connection, procedure, request)
-        for step in procedure.steps:
-            known = old.get(step.row)
-            if known is not None and known.status in lifecycle.ENDED and step.row not in reopened:
-                continue
-            index = answers.index(patient, answers.build(order, procedure, step))
-            row = orders.save_step(connection, step, procedure, owner, order.accession, index, at)
-            if known is None or known.status != step.status:
-                changed.append(events.Changed(row, known.status if known else "", step.status))
-            elif known.held != step.held:
-                events.note(connection, row, step.status, cause, context)
-    events.record(connection, request, changed, cause, context)
-    if before is not None and before.attributes != patient.attributes:
-        propagate(connection, before, replace(patient, row=before.row), request, at)
-    return request
-
-
-def propagate(connection: Connection, before: Patient, after: Patient, other_than: int | None, at: float) -> None:
-    """Show changed demographics in the open steps of a patient's orders, but for those of one order."""
-    assert before.row is not None
-    for open_ in orders_read.open_answers(connection, before.row, lifecycle.OPEN, other_than):
-        answer = answers.with_patient(open_.answer, before, after)
-        orders.save_index(connection, open_.step, answers.index(after, answer), at)

@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
 from sqlalchemy import Connection
 
 from broker.orders.core import lifecycle
 from broker.orders.core.story import Context
-from broker.orders.core.values import Order, Step
-from broker.orders.telling import events
+from broker.orders.core.values import Step
+from broker.orders.stories import writing
 from broker.store.mpps import mpps
-from broker.store.orders import orders_read
+from broker.store.orders import reading
 
 FINAL = (mpps.COMPLETED, mpps.DISCONTINUED)
-
-
-class Write(Protocol):
-    """`ordering.write`, whose module may not be named here: it calls this."""
-
-    def __call__(
-        self,
-        connection: Connection,
-        order: Order,
-        stored: Order | None,
-        cause: str,
-        context: Context,
-        reopened: Collection[int] = (),
-    ) -> int:
-        """Write an order as planned."""
-        ...
 
 
 def lock_names(connection: Connection, steps: Iterable[int]) -> set[str]:
     """Names to lock for work on these steps (rows): their patients."""
     rows = {row for step in steps if (row := mpps.order_of(connection, step)) is not None}
-    return {name for row in rows for name in orders_read.lock_names(connection, row)}
+    return {name for row in rows for name in reading.lock_names(connection, row)}
 
 
-def follow(
-    connection: Connection, steps: Iterable[int], row: int, event: str, write: Write, context: Context
-) -> set[str]:
+def follow(connection: Connection, steps: Iterable[int], row: int, event: str, context: Context) -> set[str]:
     """Let the steps (rows) follow what has happened to an MPPS (row); the caller holds the locks of their patients.
 
     What came of it as codes: `step-canceled` or `step-ended` for a step that has ended otherwise and stays so.
@@ -54,7 +35,7 @@ def follow(
             by_order.setdefault(order, set()).add(step)
     codes: set[str] = set()
     for order, wanted in by_order.items():
-        stored = orders_read.load_order(connection, order)
+        stored = reading.load_order(connection, order)
         made = {
             step.row: _moved(connection, step, row, codes) for step in stored.steps() if step.row in wanted and step.row
         }
@@ -64,13 +45,13 @@ def follow(
         changed = replace(stored, procedures=procedures)
         if changed == stored:
             for one, moved in made.items():
-                events.note(connection, one, moved.status, f"mpps:{event}", context)
+                writing.note(connection, one, moved.status, f"mpps:{event}", context)
             continue
         before = {step.row: step.status for step in stored.steps()}
         reopened = {
             one for one, moved in made.items() if before[one] in lifecycle.ENDED and moved.status != before[one]
         }
-        write(connection, changed, stored, f"mpps:{event}", context, reopened)
+        writing.write(connection, changed, stored, f"mpps:{event}", context, reopened)
     return codes
 
 

@@ -24,7 +24,8 @@ from broker.orders.stories import intake, reopening
 from broker.store import idempotency
 from broker.store.db.engine import savepoint
 from broker.store.idempotency import Key
-from broker.store.orders import orders_find, orders_read
+from broker.store.orders import reading
+from broker.store.orders import search as order_search
 
 Kind = Literal["missing", "conflict", "changed", "invalid", "key-reused"]
 _CONFLICTS = frozenset({"204", "205", "206"})  # codes of table 0357 that speak of what is stored
@@ -67,7 +68,7 @@ def place(
 
     Raises OrderRefused.
     """
-    orders_read.lock(connection, [*change.names(), *([key.name] if key else [])])
+    reading.lock(connection, [*change.names(), *([key.name] if key else [])])
     if key is not None:
         known = idempotency.find(connection, key, context.at.timestamp())
         if known is not None and known.digest != key.digest:
@@ -90,7 +91,7 @@ def amend(connection: Connection, row: int, change: OrderChange, revision: str, 
         raise OrderRefused("changed", "The order has changed meanwhile")
     changes = replacing.changes(change, stored)
     first = changes[0]
-    if orders_read.find_order(connection, first.filler, first.placer, first.accession) != row:
+    if reading.find_order(connection, first.filler, first.placer, first.accession) != row:
         raise OrderRefused("conflict", "These numbers name no order or another one")
     return _applied(connection, changes, context)
 
@@ -115,23 +116,23 @@ def reopen(connection: Connection, row: int, step_id: str, reason: str, context:
         reopening.reopen(connection, row, steps[0], reason, context)
     except reopening.NotReopened as error:
         raise OrderRefused("conflict", str(error)) from None
-    return Placed(row, "reopened", (), outline.document(orders_read.load_order(connection, row)))
+    return Placed(row, "reopened", (), outline.document(reading.load_order(connection, row)))
 
 
 def _locked(connection: Connection, row: int, change: OrderChange | None = None) -> Order:
     """A stored order, nobody else changing it until the transaction ends."""
-    names = orders_read.lock_names(connection, row)
+    names = reading.lock_names(connection, row)
     if not names:
         raise OrderRefused("missing", "No such order")
-    orders_read.lock(connection, [*names, *(change.names() if change else ())])
-    return orders_read.load_order(connection, row)
+    reading.lock(connection, [*names, *(change.names() if change else ())])
+    return reading.load_order(connection, row)
 
 
 def _numbered(connection: Connection, change: OrderChange, context: Context) -> OrderChange:
     """A new order without an accession number, and without an order number that can be one, gets one of ours."""
     if identifiers.accession(change.accession, "", change.filler.number, change.placer.number):
         return change
-    if orders_read.find_order(connection, change.filler, change.placer, "") is not None:
+    if reading.find_order(connection, change.filler, change.placer, "") is not None:
         return change
     return replace(change, accession=Minter(context.token).short("ACC"))
 
@@ -150,18 +151,18 @@ def _applied(connection: Connection, changes: Sequence[OrderChange], context: Co
         intake.add_audit(connection, entry, context)
     action = next((action for action in actions if action != "unchanged"), "unchanged")
     row = audit[0].row
-    return Placed(row, action, tuple(findings), outline.document(orders_read.load_order(connection, row)))
+    return Placed(row, action, tuple(findings), outline.document(reading.load_order(connection, row)))
 
 
 def read(connection: Connection, row: int, zone: tzinfo) -> Document | None:
     """The document of an order with the events of its steps on the clock of `zone`; None if there is no such row."""
-    if not orders_find.exists(connection, row):
+    if not order_search.exists(connection, row):
         return None
-    order = orders_read.load_order(connection, row)
-    return outline.with_events(outline.document(order), order, orders_find.events(connection, row), zone)
+    order = reading.load_order(connection, row)
+    return outline.with_events(outline.document(order), order, order_search.events(connection, row), zone)
 
 
 def search(connection: Connection, wanted: Mapping[str, str], after: int, limit: int) -> list[Document]:
-    """The documents of at most `limit` orders with these values (`orders_find.KEYWORDS`), with rows above `after`."""
-    rows = orders_find.find(connection, wanted, after, limit)
-    return [outline.document(orders_read.load_order(connection, row)) for row in rows]
+    """The documents of at most `limit` orders with these values (`order_search.KEYWORDS`), with rows above `after`."""
+    rows = order_search.find(connection, wanted, after, limit)
+    return [outline.document(reading.load_order(connection, row)) for row in rows]

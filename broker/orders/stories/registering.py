@@ -14,9 +14,9 @@ from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import Event, PatientUpdate
 from broker.orders.core.story import AuditEntry, Context
 from broker.orders.core.values import Order, Patient, PatientChange, merged
-from broker.orders.stories import ordering
-from broker.store.orders import orders, orders_read
+from broker.orders.stories import writing
 from broker.store.orders import patients as store
+from broker.store.orders import reading, saving
 
 LATE = Finding("EVN^1^2", "0", "The sender has sent newer data: recorded without effect", "W")
 _ALLERGIES = "Allergies"
@@ -41,7 +41,7 @@ class Decision:
 
 def story(connection: Connection, change: PatientUpdate, context: Context, mint: Minter) -> Decision:
     """Plan the update of a patient."""
-    known = orders_read.find_patient(connection, change.patient.patient_id, change.patient.issuer)
+    known = reading.find_patient(connection, change.patient.patient_id, change.patient.issuer)
     asked, findings = patients.redirected(change.patient, known)
     if known is None:
         findings += unnamed(asked, change.location)
@@ -73,16 +73,16 @@ def save(connection: Connection, known: Patient | None, after: Patient, at: floa
     """Write a patient and show the change in the open steps of all orders; `known` is what was there."""
     if known is not None and after == known:
         return known
-    after = replace(after, row=orders.save_patient(connection, after, at))
+    after = replace(after, row=saving.save_patient(connection, after, at))
     if known is not None:
-        ordering.propagate(connection, known, after, None, at)
+        writing.propagate(connection, known, after, None, at)
     return after
 
 
 def open_orders(connection: Connection, patient: int) -> list[Order]:
     """Orders of a patient (row) with open steps."""
     rows = store.orders_of(connection, patient, lifecycle.OPEN)
-    return [orders_read.load_order(connection, row) for row in rows]
+    return [reading.load_order(connection, row) for row in rows]
 
 
 def _record_late(row: int, event: Event, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
@@ -113,4 +113,4 @@ def _replace_allergies(connection: Connection, patient: int, event: Event, conte
     for order in open_orders(connection, patient):
         if _ALLERGIES in order.attributes:
             rest = {keyword: value for keyword, value in order.attributes.items() if keyword != _ALLERGIES}
-            ordering.write(connection, replace(order, attributes=rest), order, event.cause, context)
+            writing.write(connection, replace(order, attributes=rest), order, event.cause, context)

@@ -11,9 +11,9 @@ from broker.orders.core import answer as answers
 from broker.orders.core import lifecycle
 from broker.orders.core.story import Context
 from broker.orders.core.values import Order, Procedure, Step
-from broker.orders.telling import events
+from broker.orders.stories import writing
 from broker.store.mpps.mpps import REOPENED
-from broker.store.orders import orders, orders_read
+from broker.store.orders import reading, saving
 
 MAX_REASON = 1000  # characters
 
@@ -40,22 +40,22 @@ def reopen(connection: Connection, order: int, step: int, reason: str, context: 
     if before.status not in lifecycle.ENDED:
         raise NotReopened("the step has not ended")
     _write(connection, stored, procedure, replace(before, status=lifecycle.SCHEDULED, held=False), context)
-    events.record(connection, order, [events.Changed(step, before.status, lifecycle.SCHEDULED)], REOPENED, context)
+    writing.record(connection, order, [writing.Changed(step, before.status, lifecycle.SCHEDULED)], REOPENED, context)
     detail = {"step": step, "before": before.status, "reason": reason}
-    orders.add_audit(connection, context.at.timestamp(), context.actor, "order.reopened", "order", order, detail)
+    saving.add_audit(connection, context.at.timestamp(), context.actor, "order.reopened", "order", order, detail)
 
 
 def _load(connection: Connection, order: int) -> Order:
     """The order, after what is being done to it or its patient at the moment."""
-    named = orders_read.lock_names(connection, order)
+    named = reading.lock_names(connection, order)
     if not named:
         raise NotReopened("there is no such order")
-    orders_read.lock(connection, named)
-    return orders_read.load_order(connection, order)
+    reading.lock(connection, named)
+    return reading.load_order(connection, order)
 
 
 def _write(connection: Connection, order: Order, procedure: Procedure, step: Step, context: Context) -> None:
     assert procedure.row is not None
     index = answers.index(order.patient, answers.build(order, procedure, step))
     at = context.at.timestamp()
-    orders.save_step(connection, step, procedure, procedure.row, order.accession, index, at)
+    saving.save_step(connection, step, procedure, procedure.row, order.accession, index, at)

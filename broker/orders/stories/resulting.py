@@ -15,8 +15,8 @@ from broker.orders.core.lifecycle import Action
 from broker.orders.core.story import AuditEntry, Context
 from broker.orders.core.values import Order, Step
 from broker.orders.inbound.results import ResultChange
-from broker.orders.stories import ordering
-from broker.store.orders import orders_read
+from broker.orders.stories import writing
+from broker.store.orders import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +39,18 @@ class PlannedResult:
         if self.stored is None or self.stored.row is None:
             return ()
         if self.order is not None:
-            ordering.write(connection, self.order, self.stored, f"result:{self.change.status}", context)
+            writing.write(connection, self.order, self.stored, f"result:{self.change.status}", context)
         detail = {"status": self.change.status}
         return (AuditEntry(f"result.{self.action}", "order", self.stored.row, detail),)
 
 
 def story(connection: Connection, change: ResultChange, context: Context, mint: Minter) -> PlannedResult:
     """Plan one result."""
-    row = orders_read.find_order(connection, change.keys.filler, change.keys.placer, change.accession)
+    row = reading.find_order(connection, change.keys.filler, change.keys.placer, change.accession)
     if row is None and change.study_instance_uid:
         uid = change.study_instance_uid
-        row = orders_read.study_owners(connection, [uid]).get(uid)
-    stored = orders_read.load_order(connection, row) if row is not None else None
+        row = reading.study_owners(connection, [uid]).get(uid)
+    stored = reading.load_order(connection, row) if row is not None else None
     if not change.completes:
         return PlannedResult(change, "recorded", stored=stored)
     if stored is None:

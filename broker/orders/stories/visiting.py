@@ -13,10 +13,10 @@ from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import Arrival, Event, VisitChange, VisitMove
 from broker.orders.core.story import AuditEntry, Context
 from broker.orders.core.values import Document, EntityId, Order, Patient, merged
-from broker.orders.stories import ordering
+from broker.orders.stories import writing
 from broker.orders.stories.registering import LATE, Decision, heard, is_late, open_orders
-from broker.store.orders import orders_read
 from broker.store.orders import patients as store
+from broker.store.orders import reading
 from broker.store.orders.patients import Visit
 
 _NOTHING_TO_MOVE = Finding("MRG^1^5", "0", "The visit is not known: there is nothing to move", "W")
@@ -34,7 +34,7 @@ def story(connection: Connection, change: VisitChange, context: Context, mint: M
 
 
 def _patient(connection: Connection, identifier: EntityId) -> Patient | None:
-    return orders_read.find_patient(connection, identifier.number, identifier.issuer)
+    return reading.find_patient(connection, identifier.number, identifier.issuer)
 
 
 def _entry(action: str, row: int | None, event: Event) -> AuditEntry:
@@ -79,7 +79,7 @@ def _shown(order: Order, given: Document) -> Document:
 def _write(connection: Connection, before: Order, after: Order, event: Event, context: Context) -> bool:
     """Write an order that an event has changed; False if it has not."""
     if after != before:
-        ordering.write(connection, after, before, event.cause, context)
+        writing.write(connection, after, before, event.cause, context)
     return after != before
 
 
@@ -123,7 +123,7 @@ def move(connection: Connection, change: VisitMove, context: Context, mint: Mint
     if prior is None or prior.row == patient.row:
         return Decision((_NOTHING_TO_MOVE,))
     rows = store.orders_of(connection, prior.row or 0)
-    loaded = (orders_read.load_order(connection, row) for row in rows)
+    loaded = (reading.load_order(connection, row) for row in rows)
     moved = [order for order in loaded if order.attributes.get("AdmissionID") == change.prior_number.number]
     visit = store.find_visit(connection, prior.row or 0, change.prior_number)
     if visit is None and not moved:

@@ -27,7 +27,7 @@ from broker.orders.stories import intake
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.db.engine import savepoint
-from broker.store.orders import messages, orders_read
+from broker.store.orders import messages, reading
 from broker.store.orders.messages import Selection, Stored
 
 _IDENTITY = ("PatientID", "IssuerOfPatientID")
@@ -147,17 +147,17 @@ def _apply(
     It acts as the sender did, so that a newer message of that sender still wins; the audit trail says who ran it again.
     """
     changes = tuple(_current(connection, change, stored, bench) for change in examined.conversion.changes)
-    orders_read.lock(connection, [name for change in changes for name in change.names()])
+    reading.lock(connection, [name for change in changes for name in change.names()])
     at = context.at.timestamp()
     with savepoint(connection) as undo:
         plans, audit = intake.apply(connection, changes, context)
         findings = tuple(finding for made in plans for finding in made.findings)
         touched = {kind: [entry.row for entry in audit or () if entry.kind == kind] for kind in ("order", "patient")}
-        after = orders_read.answers_written(connection, touched["order"], touched["patient"], at)
+        after = reading.answers_written(connection, touched["order"], touched["patient"], at)
         undo()
     if audit is None:
         return findings, False, (), 0
-    before = orders_read.answers_by_step(connection, list(after))
+    before = reading.answers_by_step(connection, list(after))
     _, audit = intake.apply(connection, changes, context)
     for entry in audit or ():
         intake.add_audit(connection, entry, context, message=stored.row, replayed_by=bench.actor)
@@ -175,7 +175,7 @@ def _current(connection: Connection, change: Change, stored: Stored, bench: Benc
         return change
     asked = change.patient
     span = (stored.received_at, bench.started)
-    if not orders_read.patient_changed(connection, asked.patient_id, asked.issuer, *span):
+    if not reading.patient_changed(connection, asked.patient_id, asked.issuer, *span):
         return change
     named = {keyword: value for keyword, value in asked.attributes.items() if keyword in _IDENTITY}
     return replace(change, patient=replace(asked, attributes=named))

@@ -14,7 +14,7 @@ from broker.site.device import DEFAULT
 from broker.site.directory import Directory
 from broker.site.nodes import Node
 from broker.store import knocks
-from broker.store.orders import orders_find
+from broker.store.orders import search as order_search
 from broker.store.worklist import device_queries, worklist_steps
 from broker.store.worklist.device_queries import Asked
 from broker.store.worklist.worklist import search
@@ -112,7 +112,7 @@ def _node(directory: Directory, device: str) -> Node | None:
 
 def _steps(connection: Connection, exam: Exam) -> list[StepRow]:
     if exam.accession is not None:
-        orders = orders_find.find(connection, {"AccessionNumber": exam.accession}, 0, ORDERS)
+        orders = order_search.find(connection, {"AccessionNumber": exam.accession}, 0, ORDERS)
     else:
         order = exam.order if exam.step is None else worklist_steps.order_of(connection, exam.step)
         orders = [order] if order is not None else []

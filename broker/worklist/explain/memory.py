@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from broker.store.db.database import Database
-from broker.store.orders import orders_read
+from broker.store.orders import reading
 from broker.store.worklist import device_queries
 from broker.store.worklist.device_queries import Asked
 from broker.worklist.explain import recall
@@ -104,7 +104,7 @@ def keep(
     connection: Connection, news: Mapping[tuple[str, str], tuple[int, Sequence[dict[str, Any]]]], at: float
 ) -> None:
     """Write calls and queries by device (AE title, address), beside those kept already."""
-    orders_read.lock(connection, ["device-queries"])
+    reading.lock(connection, ["device-queries"])
     for (calling_ae, address), (calls, entries) in news.items():
         found = device_queries.of(connection, calling_ae, address)
         old = found[0] if found else Asked(calling_ae, address, at, at, 0, [])

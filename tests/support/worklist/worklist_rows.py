@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert
 from broker.orders.core.answer import HELD
 from broker.orders.core.names import fold
 from broker.store.db.database import Database
-from broker.store.orders.orders import name_groups
+from broker.store.orders.saving import name_groups
 from broker.store.schema import tables
 from broker.store.worklist.worklist import Criteria, Found, search
 from broker.worklist.query.match import matches

@@ -17,8 +17,8 @@ from broker.mpps.checks import Answer, changed, created
 from broker.mpps.dataset import MAX_ELEMENTS, decode, encode
 from broker.orders.core import lifecycle
 from broker.orders.core.values import EntityId, Patient, PatientChange
-from broker.orders.stories import match
-from broker.orders.stories.match import Keys, Match
+from broker.orders.stories import matching
+from broker.orders.stories.matching import Keys, Match
 from broker.store.orders.matching import Candidate
 
 ITEM_ID, STUDY, ACCESSION, PATIENT_NAME = 0x00400009, 0x0020000D, 0x00080050, 0x00100010
@@ -209,7 +209,7 @@ ONE, TWO, OTHER = step(10, "S1"), step(11, "S2"), step(20, "S1", "1.2", "B", "R2
     (Keys("S1", "9.9", "A"), [ONE, step(30, "S1")], (None, "ambiguous")),
 ])  # fmt: skip
 def test_the_ladder(keys: Keys, candidates: list[Candidate], expected: tuple[int | None, str]) -> None:
-    found = match.choose(keys, MEANT, candidates)
+    found = matching.choose(keys, MEANT, candidates)
     assert (found.step, found.reason) == expected
 
 
@@ -218,11 +218,11 @@ def test_the_ladder(keys: Keys, candidates: list[Candidate], expected: tuple[int
     (PatientChange("P1", "X", {}), "mismatch"), (PatientChange("P2", "H", {}), "mismatch"), (None, "step+study"),
 ])  # fmt: skip
 def test_the_patient_must_be_the_same(patient: PatientChange | None, reason: str) -> None:
-    assert match.choose(Keys("S1", "1.1"), patient, [ONE]).reason == reason
+    assert matching.choose(Keys("S1", "1.1"), patient, [ONE]).reason == reason
 
 
 def test_without_a_patient_only_keys_of_the_step_are_enough() -> None:
-    assert match.choose(Keys("", "1.1"), None, [ONE]) == Match(None, None, "ambiguous")
+    assert matching.choose(Keys("", "1.1"), None, [ONE]) == Match(None, None, "ambiguous")
 
 
 @pytest.mark.parametrize(("reasons", "linking"), [
@@ -231,7 +231,7 @@ def test_without_a_patient_only_keys_of_the_step_are_enough() -> None:
     ([(None, "ambiguous"), (None, "mismatch")], "mismatch"), ([], "unscheduled"),
 ])  # fmt: skip
 def test_what_all_items_come_to(reasons: list[tuple[int | None, str]], linking: str) -> None:
-    assert match.summary(reasons) == linking
+    assert matching.summary(reasons) == linking
 
 
 @pytest.mark.parametrize(("status", "outcomes", "append", "expected"), [

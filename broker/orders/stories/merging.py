@@ -17,10 +17,10 @@ from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import IdentifierChange, Merge, Replacement
 from broker.orders.core.story import AuditEntry, Context
 from broker.orders.core.values import Document, EntityId, Patient, PatientChange, merged
-from broker.orders.stories import ordering
+from broker.orders.stories import writing
 from broker.orders.stories.registering import Decision, heard, is_late, save, unnamed
-from broker.store.orders import orders_read
 from broker.store.orders import patients as store
+from broker.store.orders import reading
 
 _DONE = "This was done before: recorded without effect"
 
@@ -44,9 +44,9 @@ def story(connection: Connection, change: Merge, context: Context, mint: Minter)
 
 def _found(connection: Connection, change: Replacement) -> tuple[Patient | None, Patient | None, EntityId]:
     """The patient, the one of the prior identifier, and that identifier; as stored without authority if only so."""
-    patient = orders_read.find_patient(connection, change.patient.patient_id, change.patient.issuer)
+    patient = reading.find_patient(connection, change.patient.patient_id, change.patient.issuer)
     for prior in (change.prior, EntityId(change.prior.number)):
-        found = orders_read.find_patient(connection, prior.number, prior.issuer)
+        found = reading.find_patient(connection, prior.number, prior.issuer)
         if found is not None:
             return patient, found, prior
     return patient, None, change.prior
@@ -77,7 +77,7 @@ def _merge(
     row = after.row or 0
     detail: Document = {"event": change.event.trigger}
     if retired is not None and retired.row is not None:
-        ordering.propagate(connection, retired, after, None, at)
+        writing.propagate(connection, retired, after, None, at)
         detail["retired"] = {"row": retired.row, "attributes": retired.attributes}
         detail["orders"] = store.orders_of(connection, retired.row)
         detail["visits"] = [visit.row for visit in store.visits(connection, retired.row)]

@@ -23,7 +23,7 @@ from broker.orders.documents import document, schema
 from broker.orders.documents.emergency import Emergency
 from broker.orders.documents.emergency import document as emergency_order
 from broker.orders.profile.profile import built_in
-from broker.orders.stories import placing, report
+from broker.orders.stories import placing
 from broker.orders.stories.placing import OrderRefused, Placed
 from broker.store.idempotency import Key
 
@@ -168,8 +168,8 @@ async def _result(context: AdminContext, conversion: Conversion, actor: str, dry
         future = context.database.submit(placing.place, change, context.story(actor), dry=dry)
         placed = await asyncio.wrap_future(future)
     except OrderRefused as error:
-        return report.refused(error)
-    return report.result(placed, dry=dry)
+        return error.report()
+    return placed.report(dry=dry)
 
 
 def _reading(routes: APIRouter, context: AdminContext) -> None:
@@ -240,7 +240,7 @@ async def _outcome(begin: Callable[[], Future[Placed]], rename: Callable[[str], 
     try:
         placed = await asyncio.wrap_future(begin())
     except OrderRefused as error:
-        errors = [FieldError(rename(report.path(finding)), finding.text) for finding in error.findings]
+        errors = [FieldError(rename(placing.field_path(finding)), finding.text) for finding in error.findings]
         raise Problem(STATUS[error.kind], str(error), errors) from None
     accession = placed.document["request"].get("AccessionNumber")
     telemetry.logger().info("order.placed", state=placed.action, accession=telemetry.identifier(accession))
@@ -248,7 +248,7 @@ async def _outcome(begin: Callable[[], Future[Placed]], rename: Callable[[str], 
 
 
 def _placed(placed: Placed, status: int) -> Response:
-    body = {"outcome": placed.action, "warnings": report.fields(placed.warnings), "order": placed.document}
+    body = {"outcome": placed.action, "warnings": placing.report_findings(placed.warnings), "order": placed.document}
     headers = {"Location": f"/api/v1/orders/{placed.row}", "ETag": _etag(placed.document)}
     return JSONResponse(body, status, headers)
 

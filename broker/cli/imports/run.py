@@ -22,7 +22,7 @@ from broker.errors import BadContent, PeerFault
 from broker.orders.core.story import Context
 from broker.orders.documents import document
 from broker.orders.profile.profile import built_in
-from broker.orders.stories import placing, report
+from broker.orders.stories import placing
 from broker.orders.stories.placing import OrderRefused, Placed
 from broker.service.control import user_name
 from broker.settings import Settings
@@ -159,8 +159,8 @@ def _alone(database: Database, settings: Settings, chunk: Sequence[Item], dry: b
 
 def _result(begun: Future[Placed] | OrderRefused, dry: bool) -> dict[str, Any]:
     if isinstance(begun, OrderRefused):
-        return report.refused(begun)
+        return begun.report()
     try:
-        return report.result(begun.result(), dry=dry)
+        return begun.result().report(dry=dry)
     except OrderRefused as error:
-        return report.refused(error)
+        return error.report()

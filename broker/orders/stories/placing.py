@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection
 
@@ -41,6 +41,10 @@ class OrderRefused(BrokerError):
         self.kind = kind
         self.findings = tuple(findings)
 
+    def report(self) -> dict[str, Any]:
+        """The refusal as JSON, for one order of many. It holds paths of fields, never their values."""
+        return {"outcome": "refused", "detail": str(self), "errors": report_findings(self.findings)}
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -50,6 +54,23 @@ class Placed:
     action: str
     warnings: tuple[Finding, ...]
     document: Document
+
+    def report(self, *, dry: bool = False) -> dict[str, Any]:
+        """The outcome as JSON, for one order of many; our number unless nothing was written."""
+        numbered = {} if dry else {"id": self.row}
+        return {"outcome": self.action, **numbered, "warnings": report_findings(self.warnings)}
+
+
+def field_path(finding: Finding) -> str:
+    """The field of a finding; stories that know only HL7 locations name the patient by PID-3."""
+    if "^" in finding.location:
+        return "patient/PatientID" if finding.location.startswith("PID^1^3") else ""
+    return finding.location
+
+
+def report_findings(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    """Findings as JSON, by the paths of their fields."""
+    return [{"path": field_path(finding), "text": finding.text} for finding in findings]
 
 
 def usable(conversion: Conversion) -> OrderChange:

@@ -7,7 +7,7 @@ from sqlmodel import Field
 from broker.store.schema.base import BIG, Base
 
 
-class DeviceQuery(Base, table=True):
+class DeviceQueryRow(Base, table=True):
     """The last worklist queries of a device, without patient data (`worklist.explain.memory`): one row per device."""
 
     __tablename__ = "device_query"

@@ -11,9 +11,10 @@ _WAITS = text("step IS NULL")
 _OPEN = text("status = 'COMPLETED' AND compared_at IS NULL")
 
 
-class Mpps(Base, table=True):
+class MppsRow(Base, table=True):
     """Modality Performed Procedure Step: the state that its messages have made (PS3.4 annex F)."""
 
+    __tablename__ = "mpps"
     __table_args__ = (Index("ix_mpps_compared_at", "updated_at", sqlite_where=_OPEN, postgresql_where=_OPEN),)
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     sop_instance_uid: str = Field(unique=True)
@@ -35,7 +36,7 @@ class Mpps(Base, table=True):
     compared_at: float | None = None  # when what it lists was looked for among the objects received
 
 
-class MppsMessage(Base, table=True):
+class MppsMessageRow(Base, table=True):
     """An N-CREATE or N-SET as it came, for those it is passed on to and for the repeat of one."""
 
     __tablename__ = "mpps_message"
@@ -49,7 +50,7 @@ class MppsMessage(Base, table=True):
     digest: bytes  # SHA-256 of it
 
 
-class MppsLink(Base, table=True):
+class MppsLinkRow(Base, table=True):
     """One item of the Scheduled Step Attributes Sequence of an MPPS and the step it means."""
 
     __tablename__ = "mpps_link"
@@ -68,7 +69,7 @@ class MppsLink(Base, table=True):
     requested_procedure_id: str = Field(default="", sa_column_kwargs=EMPTY)
 
 
-class KeptBack(Base, table=True):
+class KeptBackRow(Base, table=True):
     """A SOP instance that must not go anywhere until a person says so, whenever it comes."""
 
     __tablename__ = "kept_back"

@@ -8,9 +8,10 @@ from sqlmodel import Field
 from broker.store.schema.base import BIG, BYTES, EMPTY, ZERO, Base
 
 
-class Patient(Base, table=True):
+class PatientRow(Base, table=True):
     """A patient under one identifier and issuer."""
 
+    __tablename__ = "patient"
     __table_args__ = (UniqueConstraint("patient_id", "issuer"),)
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     patient_id: str
@@ -21,7 +22,7 @@ class Patient(Base, table=True):
     updated_at: float
 
 
-class PatientAlias(Base, table=True):
+class PatientAliasRow(Base, table=True):
     """A retired identifier and the patient it leads to, after a merge or a change of the identifier."""
 
     __tablename__ = "patient_alias"
@@ -33,9 +34,10 @@ class PatientAlias(Base, table=True):
     retired_at: float
 
 
-class Visit(Base, table=True):
+class VisitRow(Base, table=True):
     """A visit of a patient; the admission number may be empty. Times are 0 where nothing was said."""
 
+    __tablename__ = "visit"
     __table_args__ = (UniqueConstraint("patient", "admission_id", "issuer"),)
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     patient: int = Field(foreign_key="patient.id", sa_type=BIG)
@@ -49,16 +51,17 @@ class Visit(Base, table=True):
     updated_at: float
 
 
-class Heard(Base, table=True):
+class HeardRow(Base, table=True):
     """The newest message of a sender that was applied to a patient or visit: an older one does not overwrite."""
 
+    __tablename__ = "heard"
     kind: str = Field(primary_key=True)  # patient | visit
     subject: int = Field(primary_key=True, sa_type=BIG)
     sender: str = Field(primary_key=True)
     event_at: str  # digits in UTC, as precise as the message
 
 
-class ServiceRequest(Base, table=True):
+class ServiceRequestRow(Base, table=True):
     """Imaging Service Request: one order as the RIS knows it."""
 
     __tablename__ = "service_request"
@@ -80,7 +83,7 @@ class ServiceRequest(Base, table=True):
     sent_from: float = Field(default=0, sa_column_kwargs=ZERO)
 
 
-class OrderLink(Base, table=True):
+class OrderLinkRow(Base, table=True):
     """One order stands for another: `request` replaces `other`, or has it as its parent."""
 
     __tablename__ = "order_link"
@@ -89,9 +92,10 @@ class OrderLink(Base, table=True):
     other: int = Field(foreign_key="service_request.id", primary_key=True, index=True, sa_type=BIG)
 
 
-class Tombstone(Base, table=True):
+class TombstoneRow(Base, table=True):
     """A cancel that came before its order: the order is stored as cancelled when it comes."""
 
+    __tablename__ = "tombstone"
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     at: float = Field(index=True)
     actor: str
@@ -107,7 +111,7 @@ class Tombstone(Base, table=True):
     steps: str  # identifiers of the steps it names, JSON; an empty list: all
 
 
-class RequestedProcedure(Base, table=True):
+class RequestedProcedureRow(Base, table=True):
     """Requested Procedure: owner of one Study Instance UID."""
 
     __tablename__ = "requested_procedure"
@@ -119,7 +123,7 @@ class RequestedProcedure(Base, table=True):
     attributes: str
 
 
-class ScheduledStep(Base, table=True):
+class ScheduledStepRow(Base, table=True):
     """Scheduled Procedure Step with the keys that modalities search by and the whole answer as a document."""
 
     __tablename__ = "scheduled_step"
@@ -147,7 +151,7 @@ class ScheduledStep(Base, table=True):
     updated_at: float
 
 
-class StepStation(Base, table=True):
+class StepStationRow(Base, table=True):
     """Scheduled Station AE Titles of a step (VM 1-n), with the start for one indexed search."""
 
     __tablename__ = "step_station"
@@ -157,7 +161,7 @@ class StepStation(Base, table=True):
     start_at: str = Field(sa_type=BYTES)
 
 
-class StepName(Base, table=True):
+class StepNameRow(Base, table=True):
     """Component groups of the patient's name behind the first, folded: ideographic and phonetic writings."""
 
     __tablename__ = "step_name"
@@ -165,7 +169,7 @@ class StepName(Base, table=True):
     words: str = Field(primary_key=True, index=True, sa_type=BYTES)
 
 
-class StepEvent(Base, table=True):
+class StepEventRow(Base, table=True):
     """Event log of steps: each change of status with its cause. Append only."""
 
     __tablename__ = "step_event"
@@ -178,9 +182,10 @@ class StepEvent(Base, table=True):
     actor: str
 
 
-class Idempotency(Base, table=True):
+class IdempotencyRow(Base, table=True):
     """Outcomes of requests that were sent with an idempotency key."""
 
+    __tablename__ = "idempotency"
     actor: str = Field(primary_key=True)
     key: str = Field(primary_key=True)
     digest: bytes  # SHA-256 of what was asked
@@ -190,9 +195,10 @@ class Idempotency(Base, table=True):
     at: float = Field(index=True)
 
 
-class Appointment(Base, table=True):
+class AppointmentRow(Base, table=True):
     """An appointment of one order: which steps it has booked, or what is to be booked when the order comes."""
 
+    __tablename__ = "appointment"
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     at: float = Field(index=True)  # of the last message
     sender: str

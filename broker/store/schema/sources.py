@@ -7,7 +7,7 @@ from sqlmodel import Field
 from broker.store.schema.base import BIG, Base
 
 
-class SourceItem(Base, table=True):
+class SourceItemRow(Base, table=True):
     """One item of another worklist server and the order it belongs to here."""
 
     __tablename__ = "source_item"

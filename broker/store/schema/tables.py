@@ -16,9 +16,10 @@ from broker.store.schema import sources as tables_sources
 from broker.store.schema.base import BIG, Base, table_of
 
 
-class Configuration(Base, table=True):
+class ConfigurationRow(Base, table=True):
     """Nodes and rules as immutable versions; the newest version of a kind is in force."""
 
+    __tablename__ = "configuration"
     kind: str = Field(primary_key=True)
     version: int = Field(primary_key=True)
     created_at: float
@@ -26,9 +27,10 @@ class Configuration(Base, table=True):
     document: str
 
 
-class Knock(Base, table=True):
+class KnockRow(Base, table=True):
     """Devices that called and are not known, for an admin to admit."""
 
+    __tablename__ = "knock"
     ae_title: str = Field(primary_key=True)
     address: str = Field(primary_key=True)
     first_at: float
@@ -37,9 +39,10 @@ class Knock(Base, table=True):
     contexts: str = Field(default="[]", sa_column_kwargs={"server_default": "[]"})  # proposed ones, JSON
 
 
-class Message(Base, table=True):
+class MessageRow(Base, table=True):
     """Journal of received HL7 messages: raw bytes and the answer given."""
 
+    __tablename__ = "message"
     __table_args__ = (
         Index(
             "uq_message_accepted", "sender", "control_id", "digest", unique=True,
@@ -61,9 +64,10 @@ class Message(Base, table=True):
     note: str
 
 
-class Audit(Base, table=True):
+class AuditRow(Base, table=True):
     """Who did what to which object, and when. Append only."""
 
+    __tablename__ = "audit"
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     at: float = Field(index=True)
     actor: str
@@ -73,9 +77,10 @@ class Audit(Base, table=True):
     detail: str
 
 
-class Instance(Base, table=True):
+class InstanceRow(Base, table=True):
     """A received SOP Instance. Same UID with other bytes is a new version, never an overwrite."""
 
+    __tablename__ = "instance"
     __table_args__ = (UniqueConstraint("sop_instance_uid", "version"),)
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     sop_instance_uid: str
@@ -99,16 +104,18 @@ class Instance(Base, table=True):
     facts: str
 
 
-class Content(Base, table=True):
+class ContentRow(Base, table=True):
     """The data set of a small object: one commit makes it durable, where a file would need three syncs."""
 
+    __tablename__ = "content"
     instance: int = Field(foreign_key="instance.id", primary_key=True, sa_type=BIG)
     data: bytes
 
 
-class Job(Base, table=True):
+class JobRow(Base, table=True):
     """One piece of work for one lane. Delivery has one row per instance and destination."""
 
+    __tablename__ = "job"
     __table_args__ = (
         UniqueConstraint("kind", "lane", "subject"),
         Index(
@@ -144,9 +151,10 @@ class Job(Base, table=True):
     done_at: float | None
 
 
-class Lane(Base, table=True):
+class LaneRow(Base, table=True):
     """Circuit breaker of one lane: not tried before `open_until`."""
 
+    __tablename__ = "lane"
     name: str = Field(primary_key=True)
     failures: int
     open_until: float
@@ -155,31 +163,31 @@ class Lane(Base, table=True):
 
 METADATA = Base.metadata
 
-configuration = table_of(Configuration)
-knock = table_of(Knock)
-message = table_of(Message)
-audit = table_of(Audit)
-patient = table_of(orders.Patient)
-patient_alias = table_of(orders.PatientAlias)
-visit = table_of(orders.Visit)
-heard = table_of(orders.Heard)
-service_request = table_of(orders.ServiceRequest)
-requested_procedure = table_of(orders.RequestedProcedure)
-scheduled_step = table_of(orders.ScheduledStep)
-step_station = table_of(orders.StepStation)
-step_name = table_of(orders.StepName)
-step_event = table_of(orders.StepEvent)
-order_link = table_of(orders.OrderLink)
-tombstone = table_of(orders.Tombstone)
-idempotency = table_of(orders.Idempotency)
-appointment = table_of(orders.Appointment)
-mpps = table_of(tables_mpps.Mpps)
-mpps_message = table_of(tables_mpps.MppsMessage)
-mpps_link = table_of(tables_mpps.MppsLink)
-kept_back = table_of(tables_mpps.KeptBack)
-source_item = table_of(tables_sources.SourceItem)
-device_query = table_of(tables_devices.DeviceQuery)
-instance = table_of(Instance)
-content = table_of(Content)
-job = table_of(Job)
-lane = table_of(Lane)
+configuration = table_of(ConfigurationRow)
+knock = table_of(KnockRow)
+message = table_of(MessageRow)
+audit = table_of(AuditRow)
+patient = table_of(orders.PatientRow)
+patient_alias = table_of(orders.PatientAliasRow)
+visit = table_of(orders.VisitRow)
+heard = table_of(orders.HeardRow)
+service_request = table_of(orders.ServiceRequestRow)
+requested_procedure = table_of(orders.RequestedProcedureRow)
+scheduled_step = table_of(orders.ScheduledStepRow)
+step_station = table_of(orders.StepStationRow)
+step_name = table_of(orders.StepNameRow)
+step_event = table_of(orders.StepEventRow)
+order_link = table_of(orders.OrderLinkRow)
+tombstone = table_of(orders.TombstoneRow)
+idempotency = table_of(orders.IdempotencyRow)
+appointment = table_of(orders.AppointmentRow)
+mpps = table_of(tables_mpps.MppsRow)
+mpps_message = table_of(tables_mpps.MppsMessageRow)
+mpps_link = table_of(tables_mpps.MppsLinkRow)
+kept_back = table_of(tables_mpps.KeptBackRow)
+source_item = table_of(tables_sources.SourceItemRow)
+device_query = table_of(tables_devices.DeviceQueryRow)
+instance = table_of(InstanceRow)
+content = table_of(ContentRow)
+job = table_of(JobRow)
+lane = table_of(LaneRow)

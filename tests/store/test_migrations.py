@@ -126,8 +126,10 @@ def test_a_migration_that_fails_leaves_nothing(engine: Engine, monkeypatch: pyte
 
 _UPGRADE = """
 import sys
-from broker.store import instances, migrate, tables
-from broker.store.engine import open_engine
+from broker.store.db import migrate
+from broker.store.db.engine import open_engine
+from broker.store.images import instances
+from broker.store.schema import tables
 engine = open_engine(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

@@ -1,11 +1,10 @@
-"""An established association, either side of it: one loop reads, handlers serve the peer, invocations await it.
+"""Runs an established association, either side of it: one loop reads, handlers serve the peer, invocations await it.
 
 The loop waits for others at three points only, where TCP then slows the peer down: a data set that its handler does
 not read, a request beyond the negotiated window (1:1 unless asked), responses that nobody takes. So fragments,
 C-CANCEL, release and abort are seen while handlers work.
 
-States of PS3.8 table 9-10 here: Sta6 `_read`; Sta7 `release`; Sta8 to Sta12 `_release_asked`; Sta13 `Wire.part`.
-Sta1 to Sta5 are in `session` (acceptor) and `user` (requestor).
+The state machine (`wire.states`) decides what follows from each PDU and from each wish to end (Sta6 to Sta13).
 """
 
 from __future__ import annotations
@@ -25,11 +24,20 @@ from broker.dicom.dimse.serving import Desk
 from broker.dicom.dimse.stream import DataStream
 from broker.dicom.wire import pdu
 from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.states import EVENT_OF_PDU, Action, Event, State, StateMachine
 from broker.dicom.wire.wire import ConnectionLost, DeadlinePassed, IdlePassed, Wire
 from broker.errors import BrokerError, PeerFault, ProtocolViolation
 
 RELEASE_TIMEOUT = 5.0  # seconds
 PATIENCE = 5.0  # seconds that a peer has to close the connection after our A-ABORT
+_TAKE_DATA = (Action.DT_2, Action.AR_6)
+
+
+async def wait_for_close(wire: Wire, machine: StateMachine, patience: float) -> None:
+    """Give the peer `patience` seconds, the ARTIM timer, to close the connection after our last PDU (Sta13)."""
+    closed = await wire.part(patience)
+    if machine.state is State.STA13:
+        machine.on(Event.TRANSPORT_CLOSED if closed else Event.ARTIM_EXPIRED)  # AR-5, AA-2
 
 
 class Association(Operations):
@@ -38,6 +46,7 @@ class Association(Operations):
     def __init__(
         self,
         wire: Wire,
+        machine: StateMachine,
         peer: Peer,
         contexts: Mapping[int, Context],
         *,
@@ -45,18 +54,20 @@ class Association(Operations):
         limits: Limits,
         services: Mapping[int, Service],
         window: tuple[int, int] = (1, 1),
-        requestor: bool = False,
     ) -> None:
-        """`services` by context id; `window`: requests that may be open to the peer, and of the peer to us."""
+        """`machine` enters Sta6 before `run`; `services` by context id.
+
+        `window`: requests that may be open to the peer, and of the peer to us.
+        """
         self.peer = peer
         self.contexts = contexts
         self.ended_by = ""  # why it ended, as a code; empty while it lives
         self._wire = wire
+        self._machine = machine
         self._limits = limits
-        self._requestor = requestor
         self._assembly = MessageAssembly(contexts)
         self._receiver: DataStream | Invocation | None = None  # where data set fragments go
-        self._sender = Sender(wire, pdu.payload_per_pdu(max_length))
+        self._sender = Sender(wire, machine, pdu.payload_per_pdu(max_length))
         self._desk = Desk(self, peer, self._sender, services, window=window[1], max_object=limits.max_object)
         self._by_syntax = {(c.abstract_syntax, c.transfer_syntax): c for c in contexts.values() if c.uses}
         self._by_class = {c.abstract_syntax: c for c in contexts.values() if c.uses}
@@ -64,9 +75,7 @@ class Association(Operations):
         self._invocations: dict[int, Invocation] = {}
         self._message_id = 0
         self._cancelling: set[asyncio.Task[None]] = set()
-        self._releasing = False  # A-RELEASE-RQ is sent
-        self._parting = False  # A-RELEASE-RQ has come: nothing but the end of the release may follow
-        self._over = asyncio.Event()
+        self._over = asyncio.Event()  # the reader has stopped
         self._reader: asyncio.Task[None] | None = None
         self._departure: asyncio.Task[None] | None = None  # between our A-ABORT and the end of the connection
 
@@ -81,23 +90,20 @@ class Association(Operations):
         """Read until the association ends; never raises for what a peer does."""
         self._reader = asyncio.current_task()
         self._wire.closed.add_done_callback(lambda _: self._fail_invocations())  # also while the loop waits for others
-        word = b""
         try:
-            word = await self._read()
+            await self._read()
         except ProtocolViolation as error:
-            self.ended_by, word = error.code, pdu.complaint(error)
-            telemetry.logger().debug("dicom.violation", peer=self.peer.address, reason=error.code)
+            if not self._machine.over:
+                self._machine.on(Event.INVALID_PDU)
+            self._violated(error)
         except ConnectionLost:
-            self.ended_by = "closed"
+            self._end(Event.TRANSPORT_CLOSED, "closed")
         except DeadlinePassed:
-            self.ended_by, word = "deadline", pdu.abort(by_user=False)
+            self._end(Event.PEER_SILENT, "deadline", pdu.abort(by_user=False))
         except asyncio.CancelledError:
-            if self._parting and not self._releasing and not self._desk.busy:
-                self.ended_by, word = "released", pdu.release_response()
-            elif not self.ended_by:
-                self.ended_by, word = "stopping", pdu.abort(by_user=True)
+            self._end(Event.ABORT_REQUEST, "stopping", pdu.abort(by_user=True))
         finally:
-            self._wire.last_word(word)
+            self._wire.last_word(b"")
             self._over.set()
             self._fail_invocations()
             # when we stop, the provider's grace is over already
@@ -105,15 +111,13 @@ class Association(Operations):
 
     def finish(self) -> None:
         """The broker stops: end after the running requests."""
-        self._desk.finish(self._stop_reading)
+        self._desk.finish(self._served)
 
     def abort(self) -> None:
         """End at once, also when the peer does not read (A-ABORT, PS3.8 7.3). `gone` waits for the peer to see it."""
-        if not self.ended_by:
-            self.ended_by = "aborted"
-            self._wire.last_word(pdu.abort(by_user=True))
-            if self._requestor:
-                self._departure = asyncio.get_running_loop().create_task(self._wire.part(PATIENCE))
+        if self._end(Event.ABORT_REQUEST, "aborted", pdu.abort(by_user=True)) and self._machine.requestor:
+            end = wait_for_close(self._wire, self._machine, PATIENCE)
+            self._departure = asyncio.get_running_loop().create_task(end)
         if self._departure is None:
             self._wire.close()
         self._stop_reading()
@@ -125,15 +129,45 @@ class Association(Operations):
 
     async def release(self) -> None:
         """End in order (A-RELEASE, PS3.8 7.2); a peer that does not answer in time is simply closed."""
-        if not self.ended_by and self._reader is not None:
-            self._releasing = True
+        if not self._machine.over and self._reader is not None:
             with contextlib.suppress(BrokerError, TimeoutError):
                 async with asyncio.timeout(min(RELEASE_TIMEOUT, self._limits.response_timeout)):
-                    await self._wire.write(pdu.release_request())
+                    if self._machine.allows(Event.RELEASE_REQUEST):  # else a release is under way already
+                        self._machine.on(Event.RELEASE_REQUEST)  # AR-1
+                        await self._wire.write(pdu.release_request())
                     await self._over.wait()
-        self.ended_by = self.ended_by or "released"
+        waits = self._machine.allows(Event.ARTIM_EXPIRED)
+        self._end(Event.ARTIM_EXPIRED if waits else Event.TRANSPORT_CLOSED, "released")
         self._wire.close()
         self._stop_reading()
+
+    def _end(self, event: Event, reason: str, word: bytes = b"") -> bool:
+        """End the association by an event, `word` is our last PDU; False if it is over already."""
+        if self._machine.over:
+            return False
+        self._machine.on(event)
+        self._say_last(reason, word)
+        return True
+
+    def _violated(self, error: ProtocolViolation) -> None:
+        """AA-8: the machine is in Sta13 now."""
+        telemetry.logger().debug("dicom.violation", peer=self.peer.address, reason=error.code)
+        self._say_last(error.code, pdu.complaint(error))
+
+    def _say_last(self, reason: str, word: bytes) -> None:
+        self.ended_by = self.ended_by or reason
+        self._wire.last_word(word)
+
+    def _served(self) -> None:
+        """No request is being served any more, and none will be: answer a release that waits for that, or end."""
+        if self._machine.over:
+            return
+        if self._machine.state is State.STA8:
+            self._respond_to_release()
+        self._stop_reading()
+
+    def _respond_to_release(self) -> None:
+        self._end(Event.RELEASE_RESPONSE, "released", pdu.release_response())  # AR-4
 
     def _stop_reading(self) -> None:
         if self._reader is not None:
@@ -141,10 +175,10 @@ class Association(Operations):
 
     # --- reading -----------------------------------------------------------------------------------------
 
-    async def _read(self) -> bytes:
-        """Take PDUs until the end; the PDU to close with."""
+    async def _read(self) -> None:
+        """Take PDUs until the association is over."""
         limits = self._limits
-        while True:
+        while not self._machine.over:
             inside = self._assembly.inside
             try:
                 kind, body = await self._wire.read_pdu(
@@ -154,21 +188,37 @@ class Association(Operations):
                 if not inside and (self._desk.busy or self._invocations):
                     continue  # the peer waits for our answer; for its answers there are timers of their own
                 raise
-            if kind == pdu.ABORT:
-                self.ended_by = "aborted-by-peer"
-                self._wire.kill()  # AA-3
-                return b""
-            if kind == pdu.RELEASE_RP and self._releasing:
-                self.ended_by = "released"
-                return pdu.release_response() if self._parting and not self._requestor else b""
-            if kind == pdu.P_DATA and not self._parting:
+            cut = kind == pdu.RELEASE_RQ and inside  # a message cannot end so
+            action = self._machine.on(Event.INVALID_PDU if cut else EVENT_OF_PDU[kind])
+            if action in _TAKE_DATA:
                 for fragment in pdu.fragments(body):
                     await self._take(fragment)
-            elif kind == pdu.RELEASE_RQ and not self._parting and not self._assembly.inside:
-                if await self._release_asked():
-                    return pdu.release_response()
             else:
-                raise ProtocolViolation("PDU out of place", code="unexpected-pdu")
+                await self._act(action)
+
+    async def _act(self, action: Action) -> None:
+        """Do what the machine says to a PDU that is not data."""
+        match action:
+            case Action.AR_2:
+                self._fail_invocations()  # the peer answers no more, and a handler may wait for that
+                if self._desk.busy:
+                    self._desk.finish(self._served)
+                else:
+                    self._respond_to_release()
+            case Action.AR_3:
+                self._say_last("released", b"")
+            case Action.AR_8 if self._machine.requestor:  # Sta9: the requestor answers first
+                self._machine.on(Event.RELEASE_RESPONSE)  # AR-9
+                await self._wire.write(pdu.release_response())
+            case Action.AR_8:  # Sta10: the acceptor waits for the answer to its own request
+                pass
+            case Action.AR_10:
+                self._respond_to_release()
+            case Action.AA_3:
+                self._say_last("aborted-by-peer", b"")
+                self._wire.kill()
+            case _:  # AA-8
+                self._violated(ProtocolViolation("PDU out of place", code="unexpected-pdu"))
 
     async def _take(self, fragment: pdu.Fragment) -> None:
         complete = self._assembly.take(fragment)
@@ -185,24 +235,6 @@ class Association(Operations):
         else:
             self._receiver = await self._desk.begin(command, context)
 
-    async def _release_asked(self) -> bool:
-        """A-RELEASE-RQ has come: the response may go now; if not, reading ends once the running requests are answered.
-
-        When both sides have asked at once the requestor answers first and goes on waiting for its own answer, the
-        acceptor waits for that answer before it gives its own (PS3.8 9.2.3, AR-8 to AR-10).
-        """
-        self._parting = True
-        if self._releasing:
-            if self._requestor:
-                await self._wire.write(pdu.release_response())
-            return False
-        self._fail_invocations()  # the peer answers no more, and a handler may wait for that
-        if self._desk.busy:
-            self._desk.finish(lambda: None if self._over.is_set() else self._stop_reading())
-            return False
-        self.ended_by = "released"
-        return True
-
     # --- requests of ours --------------------------------------------------------------------------------
 
     def context(self, abstract_syntax: str, transfer_syntax: str = "", *, as_scp: bool = False) -> Context | None:
@@ -217,7 +249,7 @@ class Association(Operations):
     async def invoke(self, context: Context, values: Mapping[int, cmd.Value], data: Data = None) -> Invocation:
         """See Operations."""
         await self._slots.acquire()
-        if self.ended_by or self._releasing:
+        if self._machine.state is not State.STA6:  # a peer that has asked for release answers no more
             self._slots.release()
             raise self._reason()
         message_id = self._message_id = self._message_id % 0xFFFF + 1
@@ -243,7 +275,7 @@ class Association(Operations):
     def abandon(self, invocation: Invocation) -> None:
         """See Operations."""
         invocation.abandon()
-        if not self.ended_by:
+        if not self._machine.over:
             task = asyncio.get_running_loop().create_task(self._cancel(invocation))
             self._cancelling.add(task)
             task.add_done_callback(self._cancelling.discard)

@@ -161,7 +161,7 @@ class Provider:
             return
         self._parting[wire.address] += 1
         try:
-            await wire.part(min(patience, self._limits.association_request_timeout))
+            await session.part(min(patience, self._limits.association_request_timeout))
         finally:
             _decrease(self._parting, wire.address)
 

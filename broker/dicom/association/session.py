@@ -1,4 +1,4 @@
-"""One connection at the acceptor, from TCP (Sta2) to the end: handshake, A-ASSOCIATE-RQ, association."""
+"""Serves one connection of the acceptor: TLS handshake, A-ASSOCIATE-RQ (Sta2, Sta3), association, its end (Sta13)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 
 from broker import telemetry
 from broker.dicom.association.acceptance import agree
-from broker.dicom.association.association import Association
+from broker.dicom.association.association import Association, wait_for_close
 from broker.dicom.dimse.message import Peer
 from broker.dicom.dimse.request import Service
 from broker.dicom.wire import negotiation as neg
 from broker.dicom.wire import pdu
 from broker.dicom.wire.admission import Grant, Origin, Refusal
 from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.states import EVENT_OF_PDU, Action, Event, StateMachine
 from broker.dicom.wire.wire import ConnectionLost, DeadlinePassed, Wire
 from broker.errors import ProtocolViolation
 
@@ -38,6 +39,7 @@ class Session:
     ) -> None:
         """`allow` refuses an address that asks too often; `enter` decides, and counts what may begin."""
         self._wire = wire
+        self._machine = StateMachine(requestor=False)
         self._services = services
         self._limits = limits
         self._allow = allow
@@ -67,21 +69,33 @@ class Session:
     async def run(self) -> None:
         """Serve the connection until its last word is said; never raises for what a peer does."""
         self._task = asyncio.current_task()
+        self._machine.on(Event.TRANSPORT_INDICATION)  # AE-5: ARTIM is the time that the first PDU may take
         try:
             await self._negotiate()
-        except ProtocolViolation as error:  # AA-1: there is no association yet, so no provider's reason
-            self._ended_by = error.code
-            self._wire.last_word(pdu.abort(by_user=True))
+        except ProtocolViolation as error:
+            self._end(Event.INVALID_PDU, error.code, pdu.abort(by_user=True))  # AA-1: no association, no provider
         except DeadlinePassed:
-            self._ended_by = "deadline"  # ARTIM: AA-2, close
+            self._end(Event.ARTIM_EXPIRED, "deadline")
             self._wire.close()
         except ConnectionLost as error:
-            self._ended_by = error.code if error.code.startswith("tls-") else "closed"
+            self._end(Event.TRANSPORT_CLOSED, error.code if error.code.startswith("tls-") else "closed")
         except asyncio.CancelledError:
-            self._ended_by = "stopping"
-            self._wire.last_word(pdu.abort(by_user=True))
+            self._end(Event.ABORT_REQUEST, "stopping", pdu.abort(by_user=True))
+            if self._association is not None:
+                self._association.abort()
         if self._association is not None:
             await self._association.run()
+
+    async def part(self, patience: float) -> None:
+        """Give the peer `patience` seconds to close the connection first."""
+        await wait_for_close(self._wire, self._machine, patience)
+
+    def _end(self, event: Event, reason: str, word: bytes = b"") -> None:
+        """End a connection without an association by an event; `word` is our last PDU."""
+        self._ended_by = reason
+        if self._association is None and self._machine.allows(event):
+            self._machine.on(event)
+            self._wire.last_word(word)
 
     async def _negotiate(self) -> None:
         if self._tls is not None:
@@ -89,21 +103,23 @@ class Session:
         timeout = self._limits.association_request_timeout
         started = time.monotonic()
         kind, body = await self._wire.read_pdu(timeout, timeout)
-        if kind == pdu.ABORT:
-            raise ConnectionLost("the peer gave up")
         if kind != pdu.ASSOCIATE_RQ:
-            raise ProtocolViolation("the first PDU is not an association request", code="unexpected-pdu")
+            return self._out_of_place(EVENT_OF_PDU[kind])
         refusal = self._allow(self._wire.address)
         if refusal is not None:  # too soon: not even decoded
+            self._machine.on(Event.ASSOCIATE_RQ_PDU, acceptable=False)  # AE-6
             return await self._refuse(refusal)
         request = neg.decode_request(bytes(body))
+        self._machine.on(Event.ASSOCIATE_RQ_PDU)  # AE-6
         entry = self._enter(request, Origin(self._wire.address, self._wire.certificate))
         if isinstance(entry, Refusal):
+            self._machine.on(Event.ASSOCIATE_REJECT)  # AE-8
             return await self._refuse(entry)
         agreed = agree(request, self._services, self._limits, identity_checked=entry.identity_checked)
         peer = Peer(request.calling_ae, request.called_ae, self._wire.address, dict(request.user.extended))
         self._association = Association(
             self._wire,
+            self._machine,
             peer,
             agreed.contexts,
             max_length=request.user.max_length,
@@ -111,6 +127,7 @@ class Session:
             services=agreed.services,
             window=agreed.window,
         )
+        self._machine.on(Event.ASSOCIATE_ACCEPT)  # AE-7
         await self._wire.write(neg.encode_accept(agreed.answer))
         telemetry.logger().debug(
             "dicom.associated",
@@ -119,6 +136,14 @@ class Session:
             contexts=len(agreed.contexts),
             duration=round(time.monotonic() - started, 4),
         )
+
+    def _out_of_place(self, event: Event) -> None:
+        """The first PDU is none that asks for an association."""
+        if self._machine.on(event) is Action.AA_1:
+            self._ended_by = "unexpected-pdu"
+            self._wire.last_word(pdu.abort(by_user=True))
+        else:
+            self._ended_by = "closed"  # AA-2: the peer gave up
 
     async def _refuse(self, refusal: Refusal) -> None:
         self._ended_by = "refused"

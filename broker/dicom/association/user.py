@@ -1,4 +1,4 @@
-"""Asking for an association (SCU side, PS3.8 7.1.1; Sta4 and Sta5)."""
+"""Asks a peer for an association (requestor, PS3.8 7.1.1; Sta4 and Sta5)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from broker.dicom.wire import negotiation as neg
 from broker.dicom.wire import pdu
 from broker.dicom.wire.limits import Limits
 from broker.dicom.wire.negotiation import MAX_CONTEXTS
+from broker.dicom.wire.states import EVENT_OF_PDU, Action, Event, StateMachine
 from broker.dicom.wire.user_information import CommonExtended, Role, UserIdentity, UserInformation
-from broker.dicom.wire.wire import Wire
+from broker.dicom.wire.wire import DeadlinePassed, Wire
 from broker.errors import PeerFault, ProtocolViolation
 
 MAX_RECEIVE = 262_144
@@ -77,14 +78,21 @@ async def open_association(
     """
     if len(proposals) > MAX_CONTEXTS:
         raise ValueError("an association has 128 presentation contexts at most")
+    machine = StateMachine(requestor=True)
+    machine.on(Event.ASSOCIATE_REQUEST)  # AE-1
     wire = await _connect(remote)
+    machine.on(Event.TRANSPORT_CONFIRM)  # AE-2
     try:
-        association = await _negotiate(wire, remote, proposals, services)
+        association = await _negotiate(wire, machine, remote, proposals, services)
     except ProtocolViolation as error:
+        if not machine.over:
+            machine.on(Event.INVALID_PDU)  # AA-8
         wire.last_word(pdu.complaint(error))
         wire.close()
         raise PeerFault("the peer broke the protocol", code=error.code) from None
-    except BaseException:
+    except BaseException as error:
+        if not machine.over:
+            machine.on(Event.ARTIM_EXPIRED if isinstance(error, DeadlinePassed) else Event.TRANSPORT_CLOSED)
         wire.kill()
         raise
     telemetry.ASSOCIATIONS.labels("user").inc()
@@ -116,9 +124,7 @@ async def _connect(remote: Remote) -> Wire:
         raise PeerFault("cannot connect", code="connect-failed") from None
 
 
-async def _negotiate(
-    wire: Wire, remote: Remote, proposals: Sequence[Proposal], services: Sequence[Service]
-) -> Association:
+def _request(remote: Remote, proposals: Sequence[Proposal]) -> neg.AssociationRequest:
     proposed = [
         neg.ProposedContext(2 * i + 1, p.abstract_syntax, tuple(p.transfer_syntaxes)) for i, p in enumerate(proposals)
     ]
@@ -132,39 +138,48 @@ async def _negotiate(
         tuple(p.common for p in proposals if p.common is not None),
         remote.identity,
     )
-    request = neg.AssociationRequest(remote.called_ae, remote.calling_ae, tuple(proposed), user)
+    return neg.AssociationRequest(remote.called_ae, remote.calling_ae, tuple(proposed), user)
+
+
+async def _negotiate(
+    wire: Wire, machine: StateMachine, remote: Remote, proposals: Sequence[Proposal], services: Sequence[Service]
+) -> Association:
+    request = _request(remote, proposals)
     await wire.write(neg.encode_request(request))
     kind, body = await wire.read_pdu(remote.response_timeout, remote.response_timeout)
-    if kind == pdu.ASSOCIATE_RJ and len(body) == 4:
+    malformed = kind == pdu.ASSOCIATE_RJ and len(body) != 4
+    action = machine.on(Event.INVALID_PDU if malformed else EVENT_OF_PDU[kind])
+    if action is Action.AE_4:
         raise PeerFault("association rejected", code=f"rejected-{body[1]}-{body[2]}-{body[3]}")
-    if kind == pdu.ABORT:
+    if action is Action.AA_3:
         raise PeerFault("association aborted", code="aborted")
-    if kind != pdu.ASSOCIATE_AC:
+    if action is Action.AA_8:
         raise ProtocolViolation("an answer to no association request", code="unexpected-pdu")
     accept = neg.decode_accept(bytes(body))
-    if remote.identity is not None and remote.identity.positive_response and accept.user.identity_answer is None:
+    identity = remote.identity
+    if identity is not None and identity.positive_response and accept.user.identity_answer is None:
         raise PeerFault("the peer did not check our identity", code="identity-unanswered")
-    contexts = _accepted(accept, {p.id: p for p in proposed}, {role.sop_class: role for role in user.roles})
+    contexts = _accepted(accept, request)
     by_class = {uid: service for service in services for uid in service.abstract_syntaxes}
     serving = {i: by_class[c.abstract_syntax] for i, c in contexts.items() if c.abstract_syntax in by_class}
     limits = Limits(response_timeout=remote.response_timeout, idle_timeout=24 * 3600)
     peer = Peer(remote.called_ae, remote.calling_ae, remote.host, dict(accept.user.extended))
     return Association(
         wire,
+        machine,
         peer,
         contexts,
         max_length=accept.user.max_length,
         limits=limits,
         services=serving,
         window=(_window(remote, accept.user), 1),
-        requestor=True,
     )
 
 
-def _accepted(
-    accept: neg.AssociationAccept, proposed: dict[int, neg.ProposedContext], roles: dict[str, Role]
-) -> dict[int, Context]:
+def _accepted(accept: neg.AssociationAccept, request: neg.AssociationRequest) -> dict[int, Context]:
     """The contexts that may be used; an acceptance of something we did not propose is none (PS3.8 9.3.3.2)."""
+    proposed = {context.id: context for context in request.contexts}
+    roles = {role.sop_class: role for role in request.user.roles}
     answered = {role.sop_class: role for role in accept.user.roles}
     contexts: dict[int, Context] = {}
     for result in accept.contexts:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from broker.dicom.dimse import command as cmd
 from broker.dicom.wire import pdu
-from broker.dicom.wire.wire import Wire
+from broker.dicom.wire.states import Event, StateMachine
+from broker.dicom.wire.wire import ConnectionLost, Wire
 from broker.errors import ProtocolViolation
 
 
@@ -82,15 +83,20 @@ Data = bytes | AsyncIterator[bytes] | None
 class Sender:
     """Sends messages over a wire, one after the other, in PDUs of the size that the peer allows."""
 
-    def __init__(self, wire: Wire, payload: int) -> None:
-        """`payload`: bytes of a message per PDU."""
+    def __init__(self, wire: Wire, machine: StateMachine, payload: int) -> None:
+        """`machine` knows whether data may be sent; `payload`: bytes of a message per PDU."""
         self._wire = wire
+        self._machine = machine
         self._payload = payload
         self._turn = asyncio.Lock()  # messages must not be mixed (PS3.8 E.1)
 
     async def message(self, context_id: int, command: bytes, data: Data = None) -> None:
-        """Send a command set and, if given, a data set, which may come in pieces while it is sent."""
+        """Send a command set and, if given, a data set, which may come in pieces while it is sent.
+
+        Raises ConnectionLost, also in a state in which no data may be sent, or DeadlinePassed.
+        """
         async with self._turn:
+            self._begin()
             parts = self._cut(context_id, command, is_command=True, last=True)
             if isinstance(data, bytes):  # one write for the usual small message
                 parts += self._cut(context_id, data, is_command=False, last=True)
@@ -105,14 +111,21 @@ class Sender:
             await self._wire.write(*self._cut(context_id, ahead or b"", is_command=False, last=True))
 
     async def messages(self, context_id: int, command: bytes, data: Sequence[bytes]) -> None:
-        """Send the same command set with each of several small data sets, in one write."""
+        """Send the same command set with each of several small data sets, in one write. Raises as `message` does."""
         parts: list[bytes | memoryview] = []
         head = self._cut(context_id, command, is_command=True, last=True)
         for one in data:
             parts += head
             parts += self._cut(context_id, one, is_command=False, last=True)
         async with self._turn:
+            self._begin()
             await self._wire.write(b"".join(parts))
+
+    def _begin(self) -> None:
+        """DT-1 or AR-7."""
+        if not self._machine.allows(Event.DATA_REQUEST):
+            raise ConnectionLost("the association takes no more data")
+        self._machine.on(Event.DATA_REQUEST)
 
     def _cut(self, context_id: int, data: bytes, *, is_command: bool, last: bool) -> list[bytes | memoryview]:
         """P-DATA-TF PDUs; `last` ends the command or data set."""

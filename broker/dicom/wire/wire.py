@@ -221,14 +221,15 @@ class Wire(asyncio.BufferedProtocol):
         else:
             self.transport.write(word)
 
-    async def part(self, patience: float) -> None:
+    async def part(self, patience: float) -> bool:
         """After the last word: throw away what comes until the peer closes, `patience` seconds at most (Sta13).
 
-        Closing at once with bytes unread would reset the connection, and the peer might never see that word.
+        True if the peer closed the connection in time. Closing at once with bytes unread would reset the connection,
+        and the peer might never see that word.
         """
         if self.transport is None or self._lost or self.transport.is_closing():
             self.close()
-            return
+            return True
         self._parting = PARTING
         self._replace(SMALL)
         if self._paused_reading:
@@ -236,9 +237,10 @@ class Wire(asyncio.BufferedProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         try:
-            await asyncio.wait({self.closed}, timeout=patience)
+            closed, _ = await asyncio.wait({self.closed}, timeout=patience)
         finally:
             self.kill()
+        return bool(closed)
 
     def kill(self) -> None:
         """Close at once."""

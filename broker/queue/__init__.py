@@ -1,1 +1,6 @@
-"""The one durable queue: claim, lease, fence, back-off, breaker, lanes. `service` registers a handler per kind."""
+"""Works off the durable queue: one worker per lane, leases, retries, breakers, holds.
+
+Open `dispatcher.py` first: its docstring is the table of what a failure does to a job and to its lane. Then `feed.py`,
+which a handler takes its jobs from, and `policy.py`, which says how long to wait. The rows are in `store/jobs.py`,
+the names of lanes in `model/lane.py`, the handlers in `delivery`.
+"""

@@ -1,6 +1,6 @@
-"""What a person decides about a held job: let it be tried again, or give it up. Both stand in the audit trail.
+"""Releases or discards a held job, as a person decided, and notes it in the audit trail.
 
-A held message of an ordered group keeps back the later ones of that group, and only these.
+A held job of an ordered group keeps back the later ones of that group, and only these.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Retry decisions, pure. Times in seconds."""
+"""Decides how long a failed job or lane waits and when a job is given up. Times in seconds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 ITEM_FAILURES = 5  # faults of one item before a person must look
+TRIES = 8  # tries without a fault of the item lengthen its wait up to this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,10 @@ class RetryPolicy:
         """Wait after the n-th failure in a row (n >= 1), spread by ±20 %; `jitter` is uniform in 0..1."""
         exponent = min(max(failures, 1) - 1, 40)
         return float(min(self.first * 2**exponent, self.last) * (0.8 + 0.4 * jitter))
+
+    def wait(self, failures: int, attempts: int, jitter: float = 0.5) -> float:
+        """Wait of a job that is put off: after `failures` of its own, or `attempts` at a busy peer."""
+        return self.delay(max(failures, min(attempts, TRIES)), jitter)
 
     def expired(self, created_at: float, now: float) -> bool:
         """The job has waited long enough for its destination."""

@@ -22,15 +22,15 @@ from broker.admin import holds, mappings, mpps, nodes, orders, sources, worklist
 from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.views import Sources
-from broker.delivery.feedback.lane import FeedbackDelivery
-from broker.delivery.lane import DicomDelivery
-from broker.delivery.mpps.lane import MppsDelivery
+from broker.delivery.feedback.sender import FeedbackDelivery
+from broker.delivery.image_sender import DicomDelivery
+from broker.delivery.mpps_sender import MppsDelivery
 from broker.errors import ConfigurationError
 from broker.model.lane import Lane, LaneKind
 from broker.orders.core import lifecycle
 from broker.orders.mappings import Mappings
 from broker.orders.telling.outbound import Ours
-from broker.queue.lane import Dispatcher
+from broker.queue.dispatcher import Dispatcher
 from broker.queue.policy import RetryPolicy
 from broker.service.closing import Closer
 from broker.service.control import ControlServer

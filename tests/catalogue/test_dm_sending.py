@@ -1,7 +1,7 @@
 """DM-19 to DM-21: destinations that do not take what we have, do not read, or are slow.
 
 DM-20 and DM-21 need the timers of the product and run with `BROKER_FULL=1`; scaled down they are in
-`tests/wire/test_lanes.py` (DM-20) and `tests/wire/test_user.py` (DM-20, DM-21).
+`tests/wire/lanes/test_lanes_refusals.py` (DM-20) and `tests/wire/test_user.py` (DM-20, DM-21).
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 BROKER = ROOT / "broker"
 ASYNC_PACKAGES = {"dicom", "hl7", "service", "admin", "simulate", "tools"}
-ASYNC_FILES = {"scp.py", "listener.py", "lane.py", "source_import.py", "source_schedule.py"}
+# what waits: a door, the queue, what sends to a peer; the decisions beside them stay plain functions
+ASYNC_FILES = ("scp.py", "listener.py", "dispatcher.py", "feed.py", "sender.py", "source_import.py", "source_schedule.py")
 MAX_MODULE, MAX_FUNCTION = 352, 60  # lines; modules: 350 is the aim
 
 
@@ -58,7 +59,7 @@ def test_async_stays_at_the_edges() -> None:
         for f in functions(path)
         if isinstance(f, ast.AsyncFunctionDef)
         and path.relative_to(BROKER).parts[0] not in ASYNC_PACKAGES
-        and path.name not in ASYNC_FILES
+        and not path.name.endswith(ASYNC_FILES)
     ]
     assert inside == []
 

@@ -17,7 +17,7 @@ from broker.dicom.association.user import Remote
 from broker.dicom.dataset import reading
 from broker.dicom.dimse.message import Data
 from broker.errors import PeerFault
-from broker.queue.lane import Feed
+from broker.queue.feed import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.images import instances

@@ -22,7 +22,7 @@ from broker.dicom.dataset.recode import SYNTAXES, recode
 from broker.dicom.dimse.invocation import Response
 from broker.dicom.dimse.message import Context
 from broker.errors import BadContent, PeerFault
-from broker.queue.lane import Feed
+from broker.queue.feed import Feed
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store.db.database import Database
 from broker.store.jobs import Job

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,35 +12,21 @@ from sqlalchemy import Connection, select, update
 from support.loops import run, until
 from support.mpps.mpps import EXPLICIT, IMPLICIT, NOTIFICATION, Answer, Heard, Taken, mpps_scp, uid
 from support.peers.tools import free_port
+from support.queue.lanes import dispatching
 from support.worklist.worklist import read
 
-from broker.delivery.mpps.lane import MppsDelivery
+from broker.delivery.mpps_sender import MppsDelivery
 from broker.model.lane import LaneKind
 from broker.mpps import notification
 from broker.mpps.notification import Event
 from broker.queue import holds
-from broker.queue import lane as module
-from broker.queue.lane import Dispatcher
-from broker.queue.policy import RetryPolicy
+from broker.queue.dispatcher import Dispatcher
 from broker.site.nodes import Node, parse_nodes
 from broker.site.remotes import Remotes
 from broker.store.db.database import Database
 from broker.store.schema import tables
 
-QUICK = RetryPolicy(first=0.02, last=0.05, give_up=1000)
 FINAL = (0x0110, 0xA710)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'broker.db'}")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "POLL", 0.03)
 
 
 def nodes(*ports: int, roles: tuple[str, ...] = ("mpps", "mpps-notification")) -> tuple[Node, ...]:
@@ -58,14 +43,9 @@ async def passing(database: Database, *known: Node) -> AsyncIterator[Dispatcher]
     by_name = {node.name: node for node in known}
     delivery = MppsDelivery(database, by_name.get, Remotes("BROKER", known, None, Path()))
     handlers = {LaneKind.MPPS: delivery.forward, LaneKind.MPPS_EVENT: delivery.notify}
-    dispatcher = Dispatcher(database, handlers, QUICK, "host:1")
-    task = asyncio.ensure_future(dispatcher.run())
-    try:
+    async with dispatching(database, handlers) as dispatcher:
         yield dispatcher
-    finally:
-        await dispatcher.stop(1)
-        await delivery.close()
-        await task
+    await delivery.close()
 
 
 def jobs_of(database: Database, lane: str = "mpps:ris") -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from broker.hl7.client import MllpClient, Receiver
 from broker.orders.telling import outbound
 from broker.orders.telling.feedback import Notice
 from broker.orders.telling.outbound import Ours, Unfit
-from broker.queue.lane import Feed
+from broker.queue.feed import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.jobs import Job

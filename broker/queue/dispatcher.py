@@ -1,0 +1,233 @@
+"""Runs a worker for every lane that has due work, so that a dead or slow peer never delays the others.
+
+The dispatcher looks for lanes with due work whenever somebody who commits a job wakes it, else once a second. For each
+it runs the handler of the lane's kind with a `Feed` (`queue.feed`). The handler takes jobs and reports each of them.
+What it raises decides on the jobs that it did not report, and on the lane.
+
+Failure semantics. This table is the whole policy; `Feed` and `Dispatcher._conclude` follow it from top to bottom, and
+each row has a test (`tests/wire/lanes`). A job may be returned (ready at once), put off (ready after a
+wait that doubles with each try, `queue.policy`) or held (until a person releases or discards it, `queue.holds`).
+
+    What happens                 The job                       The lane             Counted    Logged
+    ---------------------------  ----------------------------  -------------------  ---------  -----------------
+    The handler reports it as
+      done                       done                          goes on              done       -
+      hold                       held                          goes on              held       job.held
+      retry                      put off                       goes on              retry      -
+      retry by the item's fault  put off, at the fifth held    goes on              retry|held -|job.held
+      either retry, too old      held                          goes on              held       job.held
+
+    The handler leaves it open
+      and returns                returned                      breaker is closed    -          lane.mended, if open
+      raises PeerFault           returned                      breaker is opened    -          lane.broken
+      raises Unavailable         returned                      is looked at again   -          queue.unavailable
+      is cancelled by `stop`     returned                      ends                 -          -
+      raises anything else       as retry by the item's fault  is looked at again   retry|held lane.defect
+      returned, but too old      held as `gave-up`             as above             held       job.held
+
+    Nobody can report it
+      its process dies           returned when the lease ends  is looked at again   -          -
+      the broker starts again    returned                      is looked at again   -          queue.leases_freed
+      its lease was lost         the new owner decides         goes on              -          -
+      the database is away       returned when the lease ends  is looked at again   -          queue.unavailable
+      its kind is not known      stays ready                   is passed over       -          lane.defect
+
+An open breaker keeps its lane closed for a wait that doubles with each failure in a row, and starts again at the
+shortest if the last run got something done. A lane whose breaker was open gets one worker until it has worked. A held
+job of an ordered group keeps back the later ones of its group, and nothing else. `broker_lane_broken`
+shows breakers, `broker_deliveries` counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+from broker import telemetry
+from broker.errors import PeerFault, StoreUnavailable, Unavailable
+from broker.model.lane import Lane, LaneKind
+from broker.queue.feed import Bell, Feed
+from broker.queue.policy import RetryPolicy
+from broker.store import jobs as store
+from broker.store.db.database import Database
+from broker.store.jobs import Job
+
+LEASE = 60.0  # seconds
+POLL = 1.0  # seconds between two looks that nobody asked for
+
+Handler = Callable[[str, Feed], Awaitable[None]]  # the name of the lane's node, and its jobs
+
+
+class Dispatcher:
+    """Runs the handlers of all lanes of this process."""
+
+    def __init__(
+        self,
+        database: Database,
+        handlers: Mapping[LaneKind, Handler],
+        policy: RetryPolicy,
+        owner: str,
+        concurrency: Callable[[Lane], int] = lambda lane: 1,
+    ) -> None:
+        """`owner` names this process in leases; `concurrency` is how many workers a lane may have."""
+        self._database = database
+        self._policy = policy
+        self._handlers = handlers
+        self._owner = owner
+        self._concurrency = concurrency
+        self._bell = Bell()
+        self._running: dict[Lane, set[asyncio.Task[None]]] = {}
+        self._passed_over: set[Lane] = set()  # lanes with work that had their workers already
+        self._broken: set[Lane] = set()
+        self._swept = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def stopping(self) -> bool:
+        """`stop` was called."""
+        return self._bell.stopping
+
+    @property
+    def busy(self) -> bool:
+        """A handler runs."""
+        return any(self._running.values())
+
+    def wake(self) -> None:
+        """There may be new work. Callable from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the work waits for the next start
+            self._loop.call_soon_threadsafe(self._bell.ring)
+
+    async def run(self) -> None:
+        """Look for due lanes until `stop`."""
+        while not self.stopping:
+            woken = self._bell.next()
+            try:
+                await self._start_lanes()
+            except StoreUnavailable as error:
+                telemetry.logger().warning("queue.unavailable", error=telemetry.describe(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL):
+                    await woken.wait()
+
+    async def stop(self, grace: float) -> None:
+        """Let running handlers end within `grace` seconds, then cancel them; their jobs are ready again."""
+        self._bell.stopping = True
+        self._bell.ring()
+        tasks = [task for running in self._running.values() for task in running]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- lanes -------------------------------------------------------------------------------------------
+
+    async def _start_lanes(self) -> None:
+        now = time.time()
+        if now - self._swept > LEASE / 4:
+            self._swept = now
+            await asyncio.wrap_future(self._database.submit(store.free_leases, now))
+        before = {lane: frozenset(running) for lane, running in self._running.items()}
+        due = await asyncio.wrap_future(self._database.read(store.due_lanes, now))
+        for lane in [] if self.stopping else _known(due):  # `stop` does not see what begins after it
+            running = self._running.setdefault(lane, set())
+            if before.get(lane, frozenset()) - running:
+                self._bell.ring()  # a worker ended meanwhile, perhaps to close its lane: look again
+                continue
+            # one worker first; more only once the lane has proved to work
+            workers = 1 if lane in self._broken else self._concurrency(lane)
+            if len(running) >= workers:
+                self._passed_over.add(lane)
+            while len(running) < workers:
+                task = self._loop.create_task(self._work(lane))
+                running.add(task)
+                task.add_done_callback(partial(self._ended, lane))
+
+    def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
+        """Work that came after a worker's last look, when it still counted as one, is looked for again."""
+        self._running[lane].discard(task)
+        if lane in self._passed_over:
+            self._passed_over.discard(lane)
+            self._bell.ring()
+
+    async def _work(self, lane: Lane) -> None:
+        """Run the handler of a lane once, and conclude from how it ended."""
+        feed = Feed(lane, self._database, self._policy, self._bell, self.claim)
+        heart = self._loop.create_task(self._beat(feed))
+        error: BaseException | None = None
+        try:
+            await self._handlers[lane.kind](lane.node, feed)
+        except (Exception, asyncio.CancelledError) as raised:
+            error = raised
+        finally:
+            heart.cancel()
+        try:
+            await feed.settle(error)
+            await self._conclude(lane, error, progressed=feed.progressed)
+        except StoreUnavailable as trouble:
+            telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(trouble))
+
+    async def claim(self, lane: Lane, limit: int) -> Sequence[Job]:
+        """Lease the next jobs of a lane, at most `limit`."""
+        now = time.time()
+        return await asyncio.wrap_future(self._database.submit(store.claim, lane.name, self._owner, now, LEASE, limit))
+
+    async def _beat(self, feed: Feed) -> None:
+        """Extend the leases of what a handler works on."""
+        while True:
+            await asyncio.sleep(LEASE / 4)
+            ids = feed.outstanding()
+            if ids:
+                with contextlib.suppress(StoreUnavailable):  # the next beat tries again, three fit into a lease
+                    await asyncio.wrap_future(self._database.submit(store.renew, ids, self._owner, time.time() + LEASE))
+
+    # --- breakers: what the table says of lanes ----------------------------------------------------------
+
+    async def _conclude(self, lane: Lane, error: BaseException | None, *, progressed: bool) -> None:
+        """Decide on a lane by what its handler raised; `progressed`: it got something done."""
+        match error:
+            case None:
+                await self._close_breaker(lane)
+                if progressed:
+                    self._bell.ring()  # work that came after the last `take` found this lane still busy
+            case PeerFault():
+                await self._open_breaker(lane, error.code, 1 if progressed else 1 + await self._failures(lane))
+            case Unavailable():
+                telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(error))
+            case asyncio.CancelledError():
+                pass
+            case _:
+                telemetry.logger().error("lane.defect", lane=lane.name, error=telemetry.describe(error))
+
+    async def _open_breaker(self, lane: Lane, code: str, failures: int) -> None:
+        """Keep a lane closed; `failures` in a row, by the last one's `code`."""
+        delay = self._policy.delay(failures, random.random())  # noqa: S311 - spreading retries, not a secret
+        until = time.time() + delay
+        await asyncio.wrap_future(self._database.submit(store.open_breaker, lane.name, failures, until, code))
+        self._broken.add(lane)
+        telemetry.LANES_BROKEN.labels(lane.name).set(1)
+        telemetry.logger().warning("lane.broken", lane=lane.name, reason=code, attempt=failures, delay=round(delay, 1))
+
+    async def _close_breaker(self, lane: Lane) -> None:
+        """The peer works: close the breaker if it was open, here or in the process before this one."""
+        if lane in self._broken or await self._failures(lane):
+            await asyncio.wrap_future(self._database.submit(store.close_breaker, lane.name))
+            self._broken.discard(lane)
+            telemetry.LANES_BROKEN.labels(lane.name).set(0)
+            telemetry.logger().info("lane.mended", lane=lane.name)
+
+    async def _failures(self, lane: Lane) -> int:
+        return await asyncio.wrap_future(self._database.read(store.breaker_failures, lane.name))
+
+
+def _known(names: Sequence[str]) -> Iterator[Lane]:
+    """The lanes with these stored names, without those of a kind that this version does not know."""
+    for name in names:
+        try:
+            yield Lane.parse(name)
+        except ValueError as error:
+            telemetry.logger().error("lane.defect", lane=name, error=telemetry.describe(error))

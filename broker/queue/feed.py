@@ -1,0 +1,174 @@
+"""Gives a handler the jobs of its lane and takes its reports. What a report does to a job: see `queue.dispatcher`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from broker import telemetry
+from broker.errors import PeerFault, StoreUnavailable, Unavailable
+from broker.model.lane import JobState, Lane
+from broker.queue.policy import RetryPolicy
+from broker.store import jobs as store
+from broker.store.db.database import Database
+from broker.store.jobs import Job
+
+BATCH = 64  # jobs claimed at once
+REPORT_WITHIN = 0.05  # seconds; what was sent in them and not recorded is sent again after a crash
+
+
+class Bell:
+    """Wakes whoever waits for work. `stopping`: no work is to be begun any more."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake everybody who waits now."""
+        self._rung.set()
+        self._rung = asyncio.Event()
+
+    def next(self) -> asyncio.Event:
+        """The event that the next `ring` sets. Taken before a look at the queue, it misses no work that comes after."""
+        return self._rung
+
+
+class Feed:
+    """A handler's view of its lane: take jobs, report what became of each."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        database: Database,
+        policy: RetryPolicy,
+        bell: Bell,
+        claim: Callable[[Lane, int], Awaitable[Sequence[Job]]],
+    ) -> None:
+        """`claim` leases the next jobs of a lane, at most so many."""
+        self._lane = lane
+        self._database = database
+        self._policy = policy
+        self._bell = bell
+        self._claim = claim
+        self._claiming: asyncio.Future[Sequence[Job]] | None = None
+        self._open: dict[int, Job] = {}
+        self._reports: list[store.Report] = []
+        self._submitted: list[Future[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self.more = False  # the last `take` got as many as there may be
+        self.progressed = False  # a job was done: the peer is not away
+
+    @property
+    def stopping(self) -> bool:
+        """No work is to be begun any more; jobs without a report go back by themselves."""
+        return self._bell.stopping
+
+    def outstanding(self) -> list[int]:
+        """Ids of the jobs that were taken and not reported."""
+        return list(self._open)
+
+    # --- jobs --------------------------------------------------------------------------------------------
+
+    async def take(self, wait: float = 0) -> Sequence[Job]:
+        """Claim the next jobs, waiting up to `wait` seconds for some; empty when there are none or the broker stops."""
+        await self._flush()
+        deadline = time.monotonic() + wait
+        while not self.stopping:
+            woken = self._bell.next()
+            # a handler may be cancelled while it waits: the leases are ours all the same, and `settle` gives them back
+            self._claiming = asyncio.ensure_future(self._claim(self._lane, BATCH))
+            jobs = await asyncio.shield(self._claiming)
+            self._claiming = None
+            left = deadline - time.monotonic()
+            if jobs or left <= 0:
+                self._open.update((job.id, job) for job in jobs)
+                self.more = len(jobs) == BATCH
+                return jobs
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await woken.wait()
+        return []
+
+    # --- reports: the first half of the table ------------------------------------------------------------
+
+    def done(self, job: Job, note: str = "") -> None:
+        """The work is done. Recorded in the background within REPORT_WITHIN, at the latest with the next `take`."""
+        self.progressed = True
+        self._report(job, store.finish, JobState.DONE, time.time(), note)
+        self._count("done")
+
+    def hold(self, job: Job, reason: str) -> None:
+        """A person must look; `reason` is a code without patient data."""
+        telemetry.logger().warning("job.held", lane=self._lane.name, kind=job.kind, job=job.id, reason=reason)
+        self._report(job, store.finish, JobState.HELD, time.time(), reason)
+        self._count("held")
+
+    def retry(self, job: Job, reason: str, *, item_fault: bool) -> None:
+        """Try again later; a fault of the item itself counts, and the last one holds it."""
+        now = time.time()
+        if self._policy.expired(job.created_at, now) or (item_fault and self._policy.exhausted(job.failures + 1)):
+            self.hold(job, reason)
+            return
+        due = now + self._policy.wait(job.failures + 1, job.attempts, random.random())  # noqa: S311 - no secret
+        self._report(job, store.put_back, due, reason, item_fault=item_fault)
+        self._count("retry")
+
+    # --- the end of the handler: the second half of the table --------------------------------------------
+
+    async def settle(self, error: BaseException | None) -> None:
+        """Decide on the jobs that a handler left open, by what it raised, and record all reports."""
+        if self._claiming is not None:
+            with contextlib.suppress(StoreUnavailable):
+                self._open.update((job.id, job) for job in await self._claiming)
+        for job in list(self._open.values()):
+            match error:
+                case None | asyncio.CancelledError():
+                    self._return(job, "")
+                case PeerFault() | Unavailable():
+                    self._return(job, error.code)
+                case _:
+                    self.retry(job, "handler-defect", item_fault=True)
+        await self._flush()
+
+    def _return(self, job: Job, code: str) -> None:
+        """Make a job ready at once, unless it is too old."""
+        now = time.time()
+        if self._policy.expired(job.created_at, now):
+            self.hold(job, "gave-up")
+        else:
+            self._report(job, store.put_back, now, code, item_fault=False)
+
+    # --- recording ---------------------------------------------------------------------------------------
+
+    def _count(self, outcome: str) -> None:
+        telemetry.child(telemetry.DELIVERIES, self._lane.name, outcome).inc()
+
+    def _report(self, job: Job, unit: Callable[..., bool], *args: Any, **kwargs: Any) -> None:
+        del self._open[job.id]
+        self._reports.append(lambda connection: unit(connection, job, *args, **kwargs))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(REPORT_WITHIN, self._submit)
+
+    def _submit(self) -> None:
+        """Many reports are one transaction: a commit for each would slow down what arrives meanwhile."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._reports:
+            reports, self._reports = self._reports, []
+            self._submitted.append(self._database.submit(store.report, reports))
+
+    async def _flush(self) -> None:
+        """Wait until the reports are committed. A lost lease is no error: the new owner decides."""
+        self._submit()
+        while self._submitted:
+            recorded = asyncio.wrap_future(self._submitted[0])
+            await asyncio.wait({recorded})  # if we are cancelled here it goes on, and `settle` waits for it
+            self._submitted.pop(0)
+            recorded.result()

@@ -1,0 +1,1 @@
+"""Objects that are delivered, and where to."""

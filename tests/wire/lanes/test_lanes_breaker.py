@@ -1,0 +1,132 @@
+"""Checks when the breaker of a lane opens, what it keeps closed and when it closes."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+import pytest
+from sqlalchemy import Connection
+from support.loops import remains, run, takes, until
+from support.queue.lanes import Queue, dispatching
+
+from broker.errors import PeerFault
+from broker.queue.feed import Feed
+from broker.queue.policy import RetryPolicy
+from broker.store import jobs
+from broker.store.db.database import Database
+
+
+def test_a_destination_that_is_away_opens_the_breaker_and_is_tried_again(database: Database, queue: Queue) -> None:
+    tries: list[float] = []
+
+    async def handler(name: str, feed: Feed) -> None:
+        taken = await feed.take()
+        tries.append(time.monotonic())
+        if len(tries) < 4:
+            raise PeerFault("away", code="connect-failed")
+        for job in taken:
+            feed.done(job)
+
+    async def work() -> None:
+        queue.put(1, 2)
+        async with dispatching(database, handler):
+            await until(lambda: queue.breaker()[0] == 2, "it failed twice")
+            assert queue.breaker()[2] == "connect-failed"
+            await until(lambda: queue.states() == ["done", "done"], "it is done")
+            await until(lambda: queue.breaker() == (0, 0.0, ""), "the breaker is closed")
+
+    run(work())
+    rows = queue.rows()
+    assert [row["failures"] for row in rows] == [0, 0]  # not the fault of the objects
+    assert [row["attempts"] for row in rows] == [4, 4]
+    assert all(later - earlier > 0.015 for earlier, later in itertools.pairwise(tries))
+
+
+def test_a_breaker_keeps_the_lane_closed_and_no_other(database: Database, queue: Queue) -> None:
+    tries = {"pacs": 0, "cad": 0}
+
+    async def handler(name: str, feed: Feed) -> None:
+        tries[name] += 1
+        for job in await feed.take():
+            if name == "pacs":
+                raise PeerFault("away")
+            feed.done(job)
+
+    async def work() -> None:
+        queue.put(1)
+        queue.put(1, lane="deliver:cad")
+        async with dispatching(database, handler, policy=RetryPolicy(30, 60, 1000)):
+            await until(lambda: queue.breaker()[0] == 1, "the breaker is open")
+            await until(lambda: queue.states("deliver:cad") == ["done"], "the other lane works")
+            queue.put(2)
+            queue.put(2, lane="deliver:cad")
+            await until(lambda: queue.states("deliver:cad") == ["done"] * 2, "the other lane works on")
+            await remains(lambda: tries["pacs"] == 1, 0.2)
+        assert queue.states() == ["ready", "ready"]
+
+    run(work())
+
+
+def test_a_look_at_the_queue_from_before_a_breaker_opened_starts_nothing(
+    database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+    looked, broken = threading.Event(), threading.Event()
+    real = jobs.due_lanes
+
+    def slow(connection: Connection, now: float) -> list[str]:
+        found = real(connection, now)
+        if tries and found and not looked.is_set():  # the lane is at work, its jobs are ready again
+            looked.set()
+            broken.wait(20)
+        return found
+
+    async def handler(name: str, feed: Feed) -> None:
+        tries.append(name)
+        await until(lambda: looked.is_set(), "the dispatcher looks while the lane works")
+        raise PeerFault("away")
+
+    async def work() -> None:
+        queue.put(1)
+        async with dispatching(database, handler, policy=RetryPolicy(30, 60, 1000)) as dispatcher:
+            await until(lambda: tries, "the lane is tried")
+            dispatcher.wake()
+            await until(lambda: queue.breaker()[0] == 1, "the breaker is open")
+            await until(lambda: not dispatcher.busy, "the worker has ended")
+            broken.set()
+            await remains(lambda: len(tries) == 1, 0.2)
+
+    monkeypatch.setattr(jobs, "due_lanes", slow)
+    run(work())
+
+
+def test_a_lane_that_got_something_done_waits_as_after_a_first_failure(database: Database, queue: Queue) -> None:
+    async def handler(name: str, feed: Feed) -> None:
+        taken = await feed.take()
+        feed.done(taken[0])
+        raise PeerFault("broke off")
+
+    async def work() -> None:
+        queue.put(*range(6))
+        async with dispatching(database, handler):
+            await until(lambda: queue.states() == ["done"] * 6, "all is done")
+            assert queue.breaker()[0] == 1
+
+    run(work())
+
+
+def test_several_workers_that_fail_at_once_are_one_broken_lane(database: Database, queue: Queue) -> None:
+    async def handler(name: str, feed: Feed) -> None:
+        await feed.take()
+        await takes(0.05)
+        raise PeerFault("away")
+
+    async def work() -> None:
+        queue.put(*range(200))
+        async with dispatching(database, handler, policy=RetryPolicy(30, 60, 1000), concurrency=3):
+            await until(lambda: queue.breaker()[0] >= 1, "the breaker is open")
+            await until(lambda: queue.states() == ["ready"] * 200, "all is ready again")
+
+    run(work())

@@ -11,7 +11,15 @@ ROOT = Path(__file__).parents[2]
 BROKER = ROOT / "broker"
 ASYNC_PACKAGES = {"dicom", "hl7", "service", "admin", "simulate", "tools"}
 # what waits: a door, the queue, what sends to a peer; the decisions beside them stay plain functions
-ASYNC_FILES = ("scp.py", "listener.py", "dispatcher.py", "feed.py", "sender.py", "source_import.py", "source_schedule.py")
+ASYNC_FILES = (
+    "scp.py",
+    "listener.py",
+    "dispatcher.py",
+    "feed.py",
+    "sender.py",
+    "source_import.py",
+    "source_schedule.py",
+)
 MAX_MODULE, MAX_FUNCTION = 352, 60  # lines; modules: 350 is the aim
 
 

@@ -29,10 +29,10 @@ from broker.errors import ConfigurationError
 from broker.model.lane import Lane, LaneKind
 from broker.orders.core import lifecycle
 from broker.orders.mappings import Mappings
+from broker.orders.step_walk import Walk
 from broker.orders.telling.outbound import Ours
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.policy import RetryPolicy
-from broker.service.closing import Closer
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
@@ -161,8 +161,8 @@ class Broker:
         house.keep_mappings(self.mappings.refresh)
         house.keep_devices(keeper.refresh, self._imaging.write_behind)
         house.forget_appointments(settings.zone())
-        self._closer = Closer(self.database, settings, self.directory, self.dispatcher.wake)
-        house.close_steps(self._closer.run, settings.worklist.closing_every)
+        walk = Walk(database=self.database, settings=settings, directory=self.directory, wake=self.dispatcher.wake)
+        house.close_steps(walk, settings.worklist.closing_every)
         path, age = settings.service.data_dir / COPY, settings.worklist.outage_copy_age
         if age:
             copy = CopyKeeper(self.database, path, lifecycle.OPEN)
@@ -223,7 +223,6 @@ class Broker:
         if self._running is not None:
             await self._running
         await asyncio.gather(self._web.stop(), self._control.stop())
-        self._closer.stop()
         await asyncio.to_thread(self._housekeeping.stop)
         await asyncio.to_thread(self.close)
         telemetry.logger().info("service.stopped")

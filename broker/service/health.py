@@ -8,11 +8,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from broker import __version__
+from broker.admin.counting import Counting
 from broker.admin.views import Health, ListenerView, NodeView, Overview
 from broker.errors import BrokerError
 from broker.model.lane import JobState, Lane, LaneKind
 from broker.routing.rules import RuleSet
-from broker.service.counting import Counting
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.nodes import Node

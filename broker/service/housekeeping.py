@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -10,6 +11,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from broker import telemetry
 from broker.errors import StoreUnavailable
+from broker.mpps.mpps_walk import compare_objects, end_overdue
+from broker.orders.step_walk import Walk, end_by_images, end_by_time
 from broker.routing import sweep
 from broker.site.directory import Directory
 from broker.store import idempotency, jobs
@@ -19,6 +22,7 @@ from broker.store.orders import appointments, order_links
 from broker.store.worklist.outage_keeper import CopyKeeper
 
 KEEP_APPOINTMENTS = 30  # days
+BY_TIME_EVERY = 300.0  # seconds between two walks that look at hours: they need no closer look
 COPY_SHARE = 20  # times as long as a refresh of the worklist's copy took is the least time to the next one
 
 
@@ -29,6 +33,7 @@ class Housekeeping:
         """What every process needs for itself."""
         self._database = database
         self._scheduler = BackgroundScheduler(timezone=UTC)
+        self._stopping: list[threading.Event] = []  # of long jobs: set at the stop
         self._add("resolve", directory.resolve, 60)
         self._add("probe", self._probe, 15)
 
@@ -82,12 +87,21 @@ class Housekeeping:
 
         self._add("appointments", expire, 86_400, first=datetime.now(UTC))
 
-    def close_steps(self, close: Callable[[], object], every: float) -> None:
+    def close_steps(self, walk: Walk, every: float) -> None:
         """What one process does for all: steps end whose devices do not say so. `every`: seconds."""
+        due = 0.0
 
         def work() -> None:
-            close()
+            nonlocal due
+            end_by_images(walk)
+            now = walk.clock()
+            if now >= due:
+                due = now + BY_TIME_EVERY
+                end_by_time(walk)
+                end_overdue(walk)
+                compare_objects(walk)
 
+        self._stopping.append(walk.stopping)
         self._add("closing", work, every, first=datetime.now(UTC))
 
     def keep_copy(self, keeper: CopyKeeper, seconds: float) -> None:
@@ -117,6 +131,8 @@ class Housekeeping:
 
     def stop(self) -> None:
         """End; waits for a running job."""
+        for stopping in self._stopping:
+            stopping.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
 

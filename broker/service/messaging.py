@@ -14,8 +14,8 @@ from broker.hl7.server import Limits, MllpServer
 from broker.hl7.tolerance import Tolerance
 from broker.orders.inbound.interface import Interface, KnownSender, Profiles
 from broker.orders.listener import OrderDoor
-from broker.service.closing import closings_of
 from broker.settings import Hl7Listener, Settings
+from broker.site.closing import closings_of
 from broker.site.directory import Directory
 from broker.store.db.database import Database
 from broker.tls import TlsContexts, TlsFiles
@@ -35,7 +35,7 @@ class Messaging:
         self._database = database
         self._profiles = profiles
         self._subscribers = directory.subscribers()
-        self._without_results = closings_of(settings, directory).without_results()
+        self._without_results = closings_of(settings, directory.nodes).without_results()
         self.doors: list[tuple[str, str, MllpServer]] = []  # kind, place in the configuration, listener
         for number, listener in enumerate(settings.hl7.listeners()):
             place = f"hl7.listener.{number - 1}" if number else "hl7"

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from broker.settings.types import Hours
 
 if TYPE_CHECKING:
+    from broker.settings import Settings
     from broker.site.nodes import Node
 
 Sign = Literal["images", "result", "time"]
@@ -101,6 +102,18 @@ class Closings:
     def without_results(self) -> frozenset[str]:
         """The stations whose steps no result ends."""
         return frozenset(title for title, rules in self._by_title.items() if not rules.result)
+
+
+def closings_of(settings: Settings, nodes: Iterable[Node]) -> Closings:
+    """The rules that `[worklist]` and the profiles of the nodes make together."""
+    hours = settings.worklist
+    default = Rules(
+        no_show_after=hours.no_show_after,
+        expire_after=hours.expire_after,
+        mpps_after=hours.mpps_after,
+        mpps_overdue=hours.mpps_overdue,
+    )
+    return Closings(nodes, default)
 
 
 def _stations(node: Node) -> tuple[str, ...]:

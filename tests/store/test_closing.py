@@ -184,7 +184,7 @@ def test_what_a_message_ended_meanwhile_stays_as_the_message_said(database: Data
     house = House(database, no_show_after=1)
     house.place()
     house.later(hours=2)
-    found = house.closer._closings
+    found = house.walk.closings
     context = Context(uuid4(), house.now, "NONE", "broker")
     assert database.read(ending.plan, 1, found, context).result()
     house.say(1, "CA")
@@ -207,7 +207,7 @@ def test_one_order_that_cannot_be_handled_does_not_keep_the_others(
         return end(connection, order, *more)
 
     monkeypatch.setattr(ending, "end", broken)
-    monkeypatch.setattr("broker.service.closing.PAGE", 2)
+    monkeypatch.setattr("broker.orders.step_walk.PAGE", 2)
     with capture_logs() as lines:
         assert house.later(hours=2).close() == 2
     assert statuses(house) == ["DISCONTINUED", "SCHEDULED", "DISCONTINUED"]
@@ -227,7 +227,7 @@ def test_a_result_ends_no_step_of_a_device_that_forbids_it(database: Database) -
         return made.action, [finding.text for finding in made.findings]
 
     assert database.read(planned, frozenset()).result() == ("completed", [])
-    spared = database.read(planned, house.closer._closings.without_results()).result()
+    spared = database.read(planned, house.walk.closings.without_results()).result()
     assert spared == ("recorded", ["Results end no step of this device: recorded without effect"])
 
 
@@ -252,9 +252,9 @@ def in_progress(house: House, *, others: tuple[str, ...] = ()) -> None:
 def test_an_mpps_that_stays_in_progress_is_noted_once_for_a_person(database: Database) -> None:
     house = House(database)
     in_progress(house)
-    assert house.later(hours=23, minutes=59).closer.overdue() == 0
-    assert house.later(minutes=1).closer.overdue() == 1
-    assert house.closer.overdue() == 0
+    assert house.later(hours=23, minutes=59).overdue() == 0
+    assert house.later(minutes=1).overdue() == 1
+    assert house.overdue() == 0
     assert performed(house) == [("IN PROGRESS", '["overdue"]', 1, None)]
     assert statuses(house) == ["STARTED"]
     assert database.read(audit).result()[-1] == "mpps.overdue"
@@ -282,9 +282,9 @@ def test_an_mpps_that_stays_in_progress_is_ended_if_the_rules_say_so(
     if "IN PROGRESS" in others:  # of which something was heard lately
         with_sign = tables.mpps.update().where(tables.mpps.c.id == 2).values(updated_at=AT.timestamp() + 7000)
         database.submit(lambda c: c.execute(with_sign) and None).result()
-    assert house.later(hours=1, minutes=59).closer.overdue() == 0
-    assert house.later(minutes=1).closer.overdue() == 1
-    assert house.closer.overdue() == 0
+    assert house.later(hours=1, minutes=59).overdue() == 0
+    assert house.later(minutes=1).overdue() == 1
+    assert house.overdue() == 0
     assert performed(house)[0] == ("DISCONTINUED", '["overdue"]', 2, house.now.timestamp())
     assert statuses(house) == [status]
     job = tables.job.c

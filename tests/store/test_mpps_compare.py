@@ -59,7 +59,7 @@ def test_all_objects_are_here(database: Database) -> None:
     completed(house, ["1.2.1", "1.2.2"])
     for uid in ("1.2.1", "1.2.2"):
         house.image(uid=uid, series=SERIES)
-    assert house.later(hours=2).closer.compare() == 0
+    assert house.later(hours=2).compare() == 0
     assert state(house) == [("", "[]")]
 
 
@@ -67,19 +67,19 @@ def test_what_is_missing_is_for_a_person_until_it_comes(database: Database) -> N
     house = House(database)
     completed(house, ["1.2.1", "1.2.2", "1.2.3"])
     house.image(uid="1.2.1", series=SERIES)
-    assert house.later(minutes=59).closer.compare() == 0
+    assert house.later(minutes=59).compare() == 0
     with capture_logs() as logs:
-        assert house.later(minutes=1).closer.compare() == 1
+        assert house.later(minutes=1).compare() == 1
     assert [(one["event"], one["state"]) for one in logs] == [("mpps.images", "missing")]
     assert state(house) == [("images-missing", '["images-missing"]')]
-    assert house.closer.compare() == 0
+    assert house.compare() == 0
     house.image(uid="1.2.2", series=SERIES)
-    assert house.later(hours=1).closer.compare() == 0
+    assert house.later(hours=1).compare() == 0
     house.image(uid="1.2.3", series=SERIES)
-    assert house.later(hours=1).closer.compare() == 1
+    assert house.later(hours=1).compare() == 1
     assert state(house) == [("", '["images-missing"]')]
     assert database.read(audit).result()[-2:] == ["mpps.images-missing", "mpps.images-found"]
-    assert house.closer.compare() == 0
+    assert house.compare() == 0
 
 
 def test_more_than_is_listed_is_a_finding(database: Database) -> None:
@@ -87,7 +87,7 @@ def test_more_than_is_listed_is_a_finding(database: Database) -> None:
     completed(house, ["1.2.1"])
     for uid, series in (("1.2.1", SERIES), ("1.2.2", SERIES), ("1.2.3", "2.999.9.2")):
         house.image(uid=uid, series=series)
-    assert house.later(hours=1).closer.compare() == 0
+    assert house.later(hours=1).compare() == 0
     assert state(house) == [("", '["images-more"]')]
 
 
@@ -96,7 +96,7 @@ def test_a_study_that_goes_elsewhere_and_a_list_left_empty_say_nothing(database:
     completed(house, ["1.2.1"])
     completed(house, [], 2)
     house.image(2, uid="1.2.9", series=SERIES)
-    assert house.later(hours=1).closer.compare() == 0
+    assert house.later(hours=1).compare() == 0
     assert state(house) == [("", "[]"), ("", "[]")]
 
 
@@ -104,10 +104,10 @@ def test_a_person_s_decision_stands(database: Database) -> None:
     house = House(database)
     row = completed(house, ["1.2.1", "1.2.2"])
     house.image(uid="1.2.1", series=SERIES)
-    assert house.later(hours=1).closer.compare() == 1
+    assert house.later(hours=1).compare() == 1
     context = Context(uuid4(), house.now, "NONE", "person")
     database.submit(deciding.set_aside, row, "sent from the console", context).result(10)
-    assert house.later(hours=5).closer.compare() == 0
+    assert house.later(hours=5).compare() == 0
     assert database.submit(comparing.compare, row, context).result(10) == ""
     assert state(house)[0][0] == ""
 
@@ -116,16 +116,16 @@ def test_another_reason_to_look_is_not_overwritten(database: Database) -> None:
     house = House(database)
     completed(house, ["1.2.1", "1.2.2"], attention="mismatch")
     house.image(uid="1.2.1", series=SERIES)
-    assert house.later(hours=1).closer.compare() == 1
+    assert house.later(hours=1).compare() == 1
     assert state(house) == [("mismatch", '["images-missing"]')]
-    assert house.closer.compare() == 0
+    assert house.compare() == 0
 
 
 def test_never_if_the_site_says_so(database: Database) -> None:
     house = House(database, mpps_compare_after=0)
     completed(house, ["1.2.1", "1.2.2"])
     house.image(uid="1.2.1", series=SERIES)
-    assert house.later(hours=50).closer.compare() == 0
+    assert house.later(hours=50).compare() == 0
 
 
 @pytest.mark.parametrize("many", [1200])

@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, update
 
-from broker.service.closing import Closer
+from broker.mpps import mpps_walk
+from broker.orders import step_walk
+from broker.orders.step_walk import Walk
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.nodes import Node, parse_nodes
@@ -39,7 +41,13 @@ class House:
         self.nodes: tuple[Node, ...] = parse_nodes([RIS, *devices])
         self.settings = Settings(service={"timezone": "Europe/Zurich"}, worklist=worklist)
         self.woken = 0
-        self.closer = Closer(database, self.settings, Directory(self.nodes), self._wake, lambda: self.now.timestamp())
+        self.walk = Walk(
+            database=database,
+            settings=self.settings,
+            directory=Directory(self.nodes),
+            wake=self._wake,
+            clock=lambda: self.now.timestamp(),
+        )
 
     def _wake(self) -> None:
         self.woken += 1
@@ -92,4 +100,12 @@ class House:
 
     def close(self) -> int:
         """Look once at everything; how many steps changed."""
-        return self.closer.by_images() + self.closer.by_time()
+        return step_walk.end_by_images(self.walk) + step_walk.end_by_time(self.walk)
+
+    def overdue(self) -> int:
+        """Look once at MPPS that stay IN PROGRESS; how many were noted or ended."""
+        return mpps_walk.end_overdue(self.walk)
+
+    def compare(self) -> int:
+        """Look once for the objects of completed MPPS; of how many there is news."""
+        return mpps_walk.compare_objects(self.walk)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from broker.admin import counting
+from broker.admin.counting import NOTHING, Counting
 from broker.errors import StoreUnavailable
-from broker.service import counting
-from broker.service.counting import NOTHING, Counting
 from broker.store.overview import Counts
 
 SOME, MORE = (Counts({"SCHEDULED": number}, {}, [], {}, 0, 0) for number in (1, 2))

@@ -1,0 +1,99 @@
+"""Walks performed procedure steps: notes or ends overdue ones, compares the objects of completed ones.
+
+Each is a small transaction of its own. `service` says how often to walk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from broker import telemetry
+from broker.mpps import comparing, overdue
+from broker.orders.step_walk import PAGE, Walk
+from broker.site.closing import Closings
+from broker.site.nodes import MPPS_NOTIFICATION
+from broker.store.mpps import mpps_objects, mpps_overdue
+from broker.store.mpps.mpps_objects import ToCompare
+from broker.store.mpps.mpps_overdue import Overdue
+
+_Place = tuple[float, int]  # when an MPPS was last heard of, and its row
+
+
+def end_overdue(walk: Walk) -> int:
+    """Note or end MPPS that stay IN PROGRESS; how many. Raises StoreUnavailable."""
+    closings = walk.closings
+    hours = [rules.mpps_after for rules in closings.devices() if rules.mpps_after]
+    if not hours:
+        return 0
+    before, after, changed = walk.clock() - min(hours) * 3600, 0, 0
+
+    def end(silent: Overdue) -> int:
+        return _end(walk, closings, silent)
+
+    while not walk.stopping.is_set():
+        page = walk.database.read(mpps_overdue.silent, before, after, PAGE).result()
+        if not page:
+            break
+        after = page[-1].row
+        changed += sum(walk.guarded(end, silent) for silent in page)
+    return changed
+
+
+def _end(walk: Walk, closings: Closings, silent: Overdue) -> int:
+    rules = closings.of((silent.station, silent.calling_ae))
+    before = walk.clock() - rules.mpps_after * 3600
+    ends = rules.mpps_overdue == "discontinue"
+    if not rules.mpps_after or silent.updated_at > before or (silent.noted and not ends):
+        return 0
+    if ends:
+        subscribers = walk.directory.having(MPPS_NOTIFICATION)
+        done = walk.database.execute(overdue.discontinue, silent.row, before, subscribers, walk.context())
+    else:
+        done = walk.database.execute(overdue.note, silent.row, before, walk.context())
+    if done:
+        telemetry.child(telemetry.STEPS_CLOSED, overdue.CAUSE).inc()
+        telemetry.logger().warning("mpps.overdue", calling_ae=silent.calling_ae, state=rules.mpps_overdue)
+        walk.wake()
+    return int(done)
+
+
+def compare_objects(walk: Walk) -> int:
+    """Compare completed MPPS with the objects that should be here by now; of how many there is news for a person.
+
+    Raises StoreUnavailable.
+    """
+    hours = walk.settings.worklist.mpps_compare_after
+    if not hours:
+        return 0
+    before = walk.clock() - hours * 3600
+
+    def never_compared(after: _Place) -> list[ToCompare]:
+        return walk.database.read(mpps_objects.to_compare, before, after, PAGE).result()
+
+    def lacking(after: _Place) -> list[ToCompare]:
+        return walk.database.read(mpps_objects.lacking, after, PAGE).result()
+
+    def compare(completed: ToCompare) -> int:
+        return _compare(walk, completed)
+
+    def compare_again(completed: ToCompare) -> int:
+        still = walk.database.read(comparing.lacking, completed.row).result()
+        return 0 if still else compare(completed)  # the writer has no work with what lacks objects still
+
+    return _each(walk, lacking, compare_again) + _each(walk, never_compared, compare)
+
+
+def _each(walk: Walk, look: Callable[[_Place], list[ToCompare]], compare: Callable[[ToCompare], int]) -> int:
+    news, after = 0, (0.0, 0)
+    while not walk.stopping.is_set() and (page := look(after)):
+        after = page[-1].updated_at, page[-1].row
+        news += sum(walk.guarded(compare, completed) for completed in page)
+    return news
+
+
+def _compare(walk: Walk, completed: ToCompare) -> int:
+    news = walk.database.execute(comparing.compare, completed.row, walk.context())
+    if news:
+        log = telemetry.logger().warning if news == "missing" else telemetry.logger().info
+        log("mpps.images", calling_ae=completed.calling_ae, state=news)
+    return int(bool(news))

@@ -14,7 +14,7 @@ from broker import faults, telemetry
 from broker.delivery.outcome import verdict
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
-from broker.dicom.dataset import reading
+from broker.dicom.dataset import file_pieces as reading
 from broker.dicom.dimse.message import Data
 from broker.errors import PeerFault
 from broker.queue.feed import Feed

@@ -17,7 +17,7 @@ from broker.dicom import uids
 from broker.dicom.association.association import Association
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
-from broker.dicom.dataset import elements
+from broker.dicom.dataset import scan as elements
 from broker.dicom.dataset.recode import SYNTAXES, recode
 from broker.dicom.dimse.invocation import Response
 from broker.dicom.dimse.message import Context

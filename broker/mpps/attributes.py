@@ -93,7 +93,7 @@ PerformedSeriesSequence 2 set 1
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class MppsAttribute:
     """An attribute: `type` in N-CREATE, whether an N-SET may have it, whether the final state needs a value of it."""
 
     keyword: str
@@ -103,12 +103,12 @@ class Attribute:
     type: str
     settable: bool
     final: bool
-    items: Mapping[int, Attribute]
+    items: Mapping[int, MppsAttribute]
 
 
-def _parsed(lines: Iterator[str]) -> dict[int, Attribute]:
+def _parsed(lines: Iterator[str]) -> dict[int, MppsAttribute]:
     """Attributes by tag, in the order of the table."""
-    found: dict[int, Attribute] = {}
+    found: dict[int, MppsAttribute] = {}
     below: dict[str, list[str]] = {}
     heads: list[str] = []
     for line in lines:
@@ -123,7 +123,7 @@ def _parsed(lines: Iterator[str]) -> dict[int, Attribute]:
         shared = next((_ITEMS[word] for word in more if word in _ITEMS), "")
         items = _parsed(iter(below.get(head) or shared.split("\n")))
         many = dictionary_VM(tag) != "1"
-        found[tag] = Attribute(keyword, tag, dictionary_VR(tag), many, kind, "set" in more, "1" in more, items)
+        found[tag] = MppsAttribute(keyword, tag, dictionary_VR(tag), many, kind, "set" in more, "1" in more, items)
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from broker.dicom.dimse import status as st
-from broker.mpps.attributes import END, FORGIVEN, ITEMS, MPPS, SERIES, STATUS, TAGS, Attribute
+from broker.mpps.attributes import END, FORGIVEN, ITEMS, MPPS, SERIES, STATUS, TAGS, MppsAttribute
 from broker.mpps.dataset import DataSet
 from broker.orders.core.values import Document
 from broker.store.mpps.mpps import COMPLETED, DISCONTINUED, IN_PROGRESS
@@ -144,7 +144,7 @@ def _values(course: _Course, found: DataSet) -> None:
 _Lack = tuple[int, str, bool, bool]  # tag, type, absent (else empty), whether devices are forgiven for it
 
 
-def _lacks(document: Document, table: Mapping[int, Attribute], *, soft: bool) -> Iterator[_Lack]:
+def _lacks(document: Document, table: Mapping[int, MppsAttribute], *, soft: bool) -> Iterator[_Lack]:
     """Attributes of type 1 and 2 that are missing; in items too, but for those of no importance to us only softly."""
     for tag, attribute in table.items():
         value = document.get(attribute.keyword)

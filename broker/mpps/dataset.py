@@ -1,4 +1,4 @@
-"""Data sets of performed procedure steps: bytes to documents of keywords and back, by the codec of the worklist."""
+"""Data sets of performed procedure steps: bytes to documents of keywords and back, within bounds."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from broker.mpps.attributes import ENUMERATED, MPPS, Attribute
+from broker.dicom import uids
+from broker.dicom.dataset.charset import DEFAULT, lookup
+from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET
+from broker.dicom.dataset.read import Element, decode_identifier
+from broker.dicom.dataset.write import DataSetWriter, ElementSpec
+from broker.mpps.attributes import ENUMERATED, MPPS, MppsAttribute
 from broker.orders.core.values import Document
 from broker.orders.documents.validity import Invalid, checked
-from broker.worklist.answer.answer import AnswerEncoder
-from broker.worklist.query.attributes import SPECIFIC_CHARACTER_SET
-from broker.worklist.query.charset import lookup
-from broker.worklist.query.identifier import Element, decode_identifier
-from broker.worklist.query.query import Query
-from broker.worklist.query.wanted import Wanted
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_ELEMENTS = 120_000  # elements and items: about 39 000 images in one step
@@ -46,7 +45,7 @@ def decode(data: bytes, transfer_syntax: str) -> DataSet:
     return DataSet(document, tuple(odd), other, known)
 
 
-def _document(elements: Mapping[int, Element], table: Mapping[int, Attribute], odd: dict[int, None]) -> Document:
+def _document(elements: Mapping[int, Element], table: Mapping[int, MppsAttribute], odd: dict[int, None]) -> Document:
     found: Document = {}
     for tag, element in elements.items():
         attribute = table.get(tag)
@@ -62,7 +61,7 @@ def _document(elements: Mapping[int, Element], table: Mapping[int, Attribute], o
     return found
 
 
-def _values(attribute: Attribute, text: str) -> Iterator[str]:
+def _values(attribute: MppsAttribute, text: str) -> Iterator[str]:
     yield from text.split("\\") if attribute.many and text.strip(" \0") else [text] if not attribute.many else []
 
 
@@ -71,7 +70,7 @@ def _clean(value: str) -> str:
     return value.strip(" \0").replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
-def _fits(attribute: Attribute, value: str) -> bool:
+def _fits(attribute: MppsAttribute, value: str) -> bool:
     allowed = ENUMERATED.get(attribute.keyword)
     if not value:
         return True
@@ -84,20 +83,19 @@ def _fits(attribute: Attribute, value: str) -> bool:
     return allowed is None or value in allowed
 
 
-def wanted(tags: Iterable[int]) -> tuple[Wanted, ...]:
-    """Top-level attributes to return; sequences whole."""
-    return tuple(_wanted(MPPS[tag], optional=False) for tag in sorted(tags) if tag != SPECIFIC_CHARACTER_SET)
-
-
-def _wanted(attribute: Attribute, *, optional: bool) -> Wanted:
-    children = tuple(_wanted(child, optional=child.type not in "12") for child in attribute.items.values())
-    return Wanted(attribute.tag, attribute.vr, attribute.keyword, tuple(sorted(children, key=_tag)), optional=optional)
-
-
-def _tag(one: Wanted) -> int:
-    return one.tag
-
-
 def encode(document: Mapping[str, Any], tags: Iterable[int], transfer_syntax: str, charset: str) -> bytes:
-    """The attributes with these tags as a data set, in `charset` where plain ASCII does not do."""
-    return AnswerEncoder(Query((), wanted(tags)), transfer_syntax, charset).encode(document)
+    """The attributes with these tags as a data set, sequences whole; in `charset` where plain ASCII does not do."""
+    specs = [_spec(MPPS[tag], optional=False) for tag in tags if tag != SPECIFIC_CHARACTER_SET]
+    implicit = transfer_syntax == uids.IMPLICIT_LE
+    return DataSetWriter(specs, [lookup((charset,)) or DEFAULT], implicit=implicit).encode(document)
+
+
+def _spec(attribute: MppsAttribute, *, optional: bool) -> ElementSpec:
+    return ElementSpec(
+        tag=attribute.tag,
+        vr=attribute.vr,
+        keyword=attribute.keyword,
+        children=tuple(_spec(child, optional=child.type not in "12") for child in attribute.items.values()),
+        one_item=attribute.keyword == "RequestedProcedureCodeSequence",  # PS3.4 table F.7.2-1
+        optional=optional,
+    )

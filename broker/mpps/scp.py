@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 
 from broker import faults, telemetry
 from broker.dicom import uids
+from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET
+from broker.dicom.dataset.read import encoding_of
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
@@ -28,8 +30,6 @@ from broker.store.db.database import Database
 from broker.store.mpps import mpps as store
 from broker.store.mpps.mpps import CREATE, SET, Message
 from broker.threads import Threads
-from broker.worklist.query.attributes import SPECIFIC_CHARACTER_SET
-from broker.worklist.query.identifier import encoding
 
 THREADS = 8
 _LOUD = {"duplicate", "duplicate-of-other-ae", "orphan"}  # findings that are worth a warning
@@ -114,7 +114,7 @@ class PerformedStepService:
                 datetime.now(self._zone).timestamp(),
                 kind,
                 peer.calling_ae,
-                encoding(data, request.context.transfer_syntax),
+                encoding_of(data, request.context.transfer_syntax),
                 data,
                 hashlib.sha256(data).digest(),
             )

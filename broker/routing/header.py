@@ -12,7 +12,7 @@ from datetime import datetime
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
-from broker.dicom.dataset.elements import DataSetScan, Element
+from broker.dicom.dataset.scan import DataSetScan, RawElement
 from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent
 from broker.routing.fields import Kind, kind_of, tag_of
@@ -91,11 +91,11 @@ def _of_kind(kind: Kind | None, values: tuple[str | float, ...]) -> tuple[str | 
     return tuple(number for number in numbers if number is not None)
 
 
-def _ascii(element: Element | None) -> str:
+def _ascii(element: RawElement | None) -> str:
     return element.value.decode("latin-1").strip(" \0").replace("\0", "") if element else ""
 
 
-def _values(element: Element, scan: DataSetScan) -> tuple[str | float, ...]:
+def _values(element: RawElement, scan: DataSetScan) -> tuple[str | float, ...]:
     vr = element.vr
     if not vr or vr == "UN":
         vr = dictionary_VR(element.tag).split(" ")[0] if dictionary_has_tag(element.tag) else "UN"
@@ -122,7 +122,7 @@ def _decimal(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _decode(value: bytes, elements: Mapping[int, Element], vr: str) -> str:
+def _decode(value: bytes, elements: Mapping[int, RawElement], vr: str) -> str:
     """Text by Specific Character Set; undecodable bytes become replacement characters, never an error."""
     if vr not in _CHARSET_VRS:
         return value.decode("latin-1")

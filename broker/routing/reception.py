@@ -24,7 +24,8 @@ from sqlalchemy.exc import IntegrityError
 
 from broker import telemetry
 from broker.dicom.dataset import part10
-from broker.dicom.dataset.elements import Buffer, scan
+from broker.dicom.dataset.scan import scan
+from broker.dicom.dataset.walk import Buffer
 from broker.dicom.dimse.message import Peer
 from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.dicom.dataset import part10, reading
+from broker.dicom.dataset import file_pieces as reading
+from broker.dicom.dataset import part10
 from broker.errors import BadContent
 from broker.tools.account import Account
 

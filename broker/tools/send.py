@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
-from broker.dicom.dataset import reading
+from broker.dicom.dataset import file_pieces as reading
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse import words
 from broker.dicom.dimse.message import Data

@@ -12,9 +12,9 @@ from datetime import date, datetime, timedelta, timezone
 from broker.site.device import DEFAULT, Device
 from broker.wildcard import Wildcard, compile_wildcard
 from broker.worklist.query.attributes import START_DATE, STATIONS, STEP_SEQUENCE
+from broker.worklist.query.date_ranges import Span
+from broker.worklist.query.keys import ANY_CASE, EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View
 from broker.worklist.query.names import FuzzyKey, NameKey
-from broker.worklist.query.query import ANY_CASE, EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View
-from broker.worklist.query.times import Span
 
 
 def adapt(query: Query, device: Device, calling_ae: str, now: datetime) -> Query:

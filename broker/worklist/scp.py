@@ -11,21 +11,21 @@ from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from broker import telemetry
+from broker.dicom.dataset.read import MAX_BYTES, BadElement, decode_identifier
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
 from broker.site.device import DEFAULT, Device
 from broker.store.db.database import Database
 from broker.store.worklist.outage import WorklistCopy
 from broker.store.worklist.worklist import Criteria, Found, search
-from broker.worklist.answer.answer import AnswerEncoder
 from broker.worklist.answer.cache import AnswerCache, Asked, Key, Known
+from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.device import adapt
 from broker.worklist.explain.memory import Outcome, QueryMemory
-from broker.worklist.query.identifier import MAX_BYTES, decode_identifier
-from broker.worklist.query.match import matches
+from broker.worklist.query.criteria import plan
+from broker.worklist.query.keys import Query
+from broker.worklist.query.matcher import matches
 from broker.worklist.query.negotiation import Agreed, agreed
-from broker.worklist.query.plan import plan
-from broker.worklist.query.query import Query, parse
-from broker.worklist.query.refusal import BadKey
+from broker.worklist.query.parse import parse
 from broker.worklist.query.timezone import differs, in_offset
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class WorklistService:
             raise
         except BadContent as error:
             course.status, course.comment = IDENTIFIER_MISMATCH, str(error)[:64]
-            course.offending = error.tag if isinstance(error, BadKey) else 0
+            course.offending = error.tag if isinstance(error, BadElement) else 0
         except Unavailable as error:
             telemetry.logger().warning("worklist.unavailable", error=telemetry.describe(error))
             course.status, course.comment = OUT_OF_RESOURCES, "database not available"

@@ -10,7 +10,8 @@ from support.dicom import raw
 
 from broker.dicom import uids
 from broker.dicom.association.provider import Provider
-from broker.dicom.dataset.elements import scan
+from broker.dicom.dataset.read import decode_identifier
+from broker.dicom.dataset.scan import scan
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Handler, Request, Service
@@ -20,9 +21,8 @@ from broker.dicom.wire.negotiation import AssociationRequest
 from broker.dicom.wire.wire import Wire
 from broker.errors import BadContent
 from broker.routing.header import facts, identity
-from broker.worklist.answer.answer import AnswerEncoder
-from broker.worklist.query.identifier import decode_identifier
-from broker.worklist.query.query import parse
+from broker.worklist.answer.encoder import AnswerEncoder
+from broker.worklist.query.parse import parse
 from fuzz import commands, reference
 from fuzz.conversations import ABORT, AC, DATA, MR, RELEASE_RP, RELEASE_RQ, RJ, VERIFICATION, Case
 from fuzz.dataset_cases import FIELDS, TAGS

@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 
 from support.worklist.worklist import document
 
-from broker.dicom.dataset.elements import scan
+from broker.dicom.dataset.read import decode_identifier
+from broker.dicom.dataset.scan import scan
 from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent
 from broker.mpps import checks, dataset
@@ -22,11 +23,11 @@ from broker.mpps import performed as steps
 from broker.mpps.attributes import ITEMS, MPPS
 from broker.orders.stories import matching
 from broker.routing.header import BASE_FIELDS, facts, identity, tags_of
-from broker.worklist.answer.answer import AnswerEncoder
-from broker.worklist.query.identifier import decode_identifier
-from broker.worklist.query.match import matches
-from broker.worklist.query.plan import plan
-from broker.worklist.query.query import Query, parse
+from broker.worklist.answer.encoder import AnswerEncoder
+from broker.worklist.query.criteria import plan
+from broker.worklist.query.keys import Query
+from broker.worklist.query.matcher import matches
+from broker.worklist.query.parse import parse
 from fuzz.datasets import CT, Sample, performed, query, sample
 from fuzz.reference import well_formed
 

@@ -32,8 +32,8 @@ from broker.store.worklist.worklist import search
 from broker.worklist.device import adapt
 from broker.worklist.explain import explain, recall
 from broker.worklist.explain.memory import Outcome, QueryMemory, keep
-from broker.worklist.query.match import matches
-from broker.worklist.query.plan import plan
+from broker.worklist.query.criteria import plan
+from broker.worklist.query.matcher import matches
 
 SECRET = b"a secret of the tests"
 STATUS = "ScheduledProcedureStepStatus"

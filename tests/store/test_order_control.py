@@ -23,7 +23,7 @@ from broker.store.db.database import Database
 from broker.store.orders import order_links
 from broker.store.schema import tables
 from broker.store.worklist.worklist import search
-from broker.worklist.query.plan import plan
+from broker.worklist.query.criteria import plan
 
 REFUSING = replace(profile.built_in(), policy=profile.Policy(unknown_order_cancel="refuse"))
 

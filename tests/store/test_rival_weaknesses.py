@@ -23,8 +23,8 @@ from broker.orders.profile import profile
 from broker.store.db.database import Database
 from broker.store.schema import tables
 from broker.store.worklist.worklist import search
-from broker.worklist.query.match import matches
-from broker.worklist.query.plan import plan
+from broker.worklist.query.criteria import plan
+from broker.worklist.query.matcher import matches
 
 
 def worklist(database: Database, **keys: Any) -> list[dict[str, Any]]:

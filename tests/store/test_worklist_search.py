@@ -11,8 +11,8 @@ from support.worklist.worklist import DATE, DEVICES, SPS, STATION, TIME, documen
 from support.worklist.worklist_rows import Documents, found_by, insert_documents
 
 from broker.store.db.database import Database
-from broker.worklist.query.match import matches
-from broker.worklist.query.query import Query
+from broker.worklist.query.keys import Query
+from broker.worklist.query.matcher import matches
 
 
 def _expected(documents: Documents, asked: Query) -> list[int]:

@@ -13,8 +13,8 @@ from pydicom.filewriter import write_dataset
 
 from broker.dicom import uids
 from broker.dicom.dataset import part10
+from broker.dicom.dataset.read import MAX_BYTES, Element, decode_identifier
 from broker.errors import BadContent
-from broker.worklist.query.identifier import IMPLICIT_VR_LITTLE_ENDIAN, MAX_BYTES, Element, decode_identifier
 
 MAX_FILE = MAX_BYTES + part10.FIRST
 
@@ -26,7 +26,7 @@ def read(path: Path) -> Mapping[int, Element]:
     header = part10.read(path)
     data = path.read_bytes()
     if header is None:
-        return decode_identifier(data, IMPLICIT_VR_LITTLE_ENDIAN).elements
+        return decode_identifier(data, uids.IMPLICIT_LE).elements
     syntax, data = header.transfer_syntax, data[header.offset :]
     if syntax in uids.DEFLATED_SYNTAXES:
         raise BadContent("deflated: only uncompressed files are read", code="deflated")

@@ -10,14 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from broker.dicom.dataset.charset import DEFAULT, LATIN_1, Charset, lookup
+from broker.dicom.dataset.encoding import ITEM, ITEM_END, SEQUENCE_END, SPECIFIC_CHARACTER_SET, TEXT_VRS
+from broker.dicom.dataset.read import MAX_DEPTH, MAX_ELEMENTS, Element
 from broker.errors import BadContent
-from broker.worklist.query.attributes import SPECIFIC_CHARACTER_SET
-from broker.worklist.query.charset import DEFAULT, LATIN_1, Charset, lookup
-from broker.worklist.query.identifier import MAX_DEPTH, MAX_ELEMENTS, Element
 
 _LINE = re.compile(rb"\s*\(\s*([0-9a-fA-F]{4})\s*,\s*([0-9a-fA-F]{4})\s*\)\s*([A-Za-z?-]{0,2})(.*)", re.DOTALL)
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_CODED = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # VRs that the character set applies to
 
 Elements = dict[int, Element]
 
@@ -63,7 +61,7 @@ class _Reader:
         """Elements up to the delimiter `end`, None: to the end of the file."""
         found: Elements = {}
         for tag, vr, rest in self._next():
-            if tag in {_ITEM_END, _SEQUENCE_END, _ITEM}:
+            if tag in {ITEM_END, SEQUENCE_END, ITEM}:
                 if tag != end:
                     raise self._bad("no item of a sequence can stand or end here")
                 return found
@@ -82,11 +80,11 @@ class _Reader:
         if depth > MAX_DEPTH:
             raise self._bad(f"nested deeper than {MAX_DEPTH}")
         for tag, _, _ in self._next():
-            if tag == _SEQUENCE_END:
+            if tag == SEQUENCE_END:
                 return
-            if tag != _ITEM:
+            if tag != ITEM:
                 raise self._bad("an item of the sequence is expected")
-            yield self.elements(depth, _ITEM_END)
+            yield self.elements(depth, ITEM_END)
         raise self._bad("a sequence does not end")
 
     def _value(self, rest: bytes) -> bytes:
@@ -101,7 +99,7 @@ class _Reader:
         return rest.partition(b"#")[0].rstrip()
 
     def _decoded(self, vr: str, value: bytes) -> str:
-        if vr not in _CODED:
+        if vr not in TEXT_VRS:
             return value.decode("latin_1")
         if self._charset is None:  # none is named: what an editor wrote
             try:

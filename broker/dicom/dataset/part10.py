@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from broker.dicom import uids
+from broker.dicom.dataset.encoding import LONG, element
 from broker.errors import BadContent
 
 FIRST = 4096  # bytes; nearly every header fits
 MAX_META = 1024 * 1024  # bytes of file meta information; private ones may be long
-_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _UIDS = {0x0002: "SOP class", 0x0003: "SOP instance", 0x0010: "transfer syntax"}
 
 
@@ -31,23 +31,20 @@ def header(sop_class: str, sop_instance: str, transfer_syntax: str, source_ae: s
     """Zeroed preamble, prefix and file meta information; the data set follows right behind."""
     body = b"".join(
         (
-            struct.pack("<HH2sHI", 2, 1, b"OB", 0, 2) + b"\x00\x01",
-            _text(2, "UI", sop_class),
-            _text(3, "UI", sop_instance),
-            _text(0x10, "UI", transfer_syntax),
-            _text(0x12, "UI", uids.IMPLEMENTATION_CLASS),
-            _text(0x13, "SH", uids.IMPLEMENTATION_VERSION),
-            _text(0x16, "AE", source_ae),
+            _meta_element(1, b"OB", b"\x00\x01"),
+            _meta_element(2, b"UI", sop_class.encode("ascii", "replace")),
+            _meta_element(3, b"UI", sop_instance.encode("ascii", "replace")),
+            _meta_element(0x10, b"UI", transfer_syntax.encode("ascii", "replace")),
+            _meta_element(0x12, b"UI", uids.IMPLEMENTATION_CLASS.encode("ascii")),
+            _meta_element(0x13, b"SH", uids.IMPLEMENTATION_VERSION.encode("ascii")),
+            _meta_element(0x16, b"AE", source_ae.encode("ascii", "replace")),
         )
     )
-    return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(body)) + body
+    return bytes(128) + b"DICM" + _meta_element(0, b"UL", struct.pack("<I", len(body))) + body
 
 
-def _text(element: int, vr: str, value: str) -> bytes:
-    data = value.encode("ascii", "replace")
-    if len(data) % 2:
-        data += b"\0" if vr == "UI" else b" "
-    return struct.pack("<HH2sH", 2, element, vr.encode("ascii"), len(data)) + data
+def _meta_element(number: int, vr: bytes, value: bytes) -> bytes:
+    return element(2 << 16 | number, vr, value, implicit=False)
 
 
 def read(path: Path | str) -> FileHeader | None:
@@ -68,9 +65,9 @@ def read(path: Path | str) -> FileHeader | None:
         if len(head) == FIRST and (end > FIRST or not end):  # without a length the walk finds the end
             head += file.read(min(end or MAX_META, MAX_META) - FIRST)
     values, offset = _meta(head, end)
-    for element, what in _UIDS.items():
-        if not uids.is_uid(values.get(element, "")):
-            raise BadContent(f"the file header has no usable {what}", code="file-header")
+    for number, name in _UIDS.items():
+        if not uids.is_uid(values.get(number, "")):
+            raise BadContent(f"the file header has no usable {name}", code="file-header")
     if offset >= info.st_size:
         raise BadContent("the file ends with its header", code="file-header")
     return FileHeader(values[0x0002], values[0x0003], values[0x0010], offset, info.st_size - offset)
@@ -93,13 +90,13 @@ def _meta(head: bytes, end: int) -> tuple[dict[int, str], int]:
             break
         if position + 12 > len(head):
             raise BadContent("the file header is cut off or too long", code="file-header")
-        _, element, vr, length = struct.unpack_from("<HH2sH", head, position)
+        _, number, vr, length = struct.unpack_from("<HH2sH", head, position)
         start = position + 8
-        if vr in _LONG:
+        if vr in LONG:
             length, start = int.from_bytes(head[start : start + 4], "little"), start + 4
         position = start + length
         if position > len(head):
             raise BadContent("the file header is cut off or too long", code="file-header")
-        if element in _UIDS:
-            values[element] = head[start:position].rstrip(b"\0 ").decode("ascii", "replace")
+        if number in _UIDS:
+            values[number] = head[start:position].rstrip(b"\0 ").decode("ascii", "replace")
     return values, position

@@ -11,8 +11,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from broker.store.worklist.worklist import Criteria
-from broker.worklist.answer.answer import AnswerEncoder
-from broker.worklist.query.query import Query
+from broker.worklist.answer.encoder import AnswerEncoder
+from broker.worklist.query.keys import Query
 
 MAX_REQUEST = 4096  # bytes of an identifier; a longer one is read anew each time
 MAX_REQUESTS = 1024

@@ -1,4 +1,4 @@
-"""Says why a query shows a step or not: each condition of `worklist.query.match` with its value. Pure.
+"""Says why a query shows a step or not: each condition of `worklist.query.matcher` with its value. Pure.
 
 The conditions are asked of the same functions as the matcher's, on the same values, so that both say the same.
 Nothing of a patient stands in what is said.
@@ -13,11 +13,11 @@ from broker.orders.core import lifecycle
 from broker.orders.core.answer import HELD
 from broker.worklist.explain import recall
 from broker.worklist.explain.recall import Secret
-from broker.worklist.query import match
+from broker.worklist.query import matcher as match
 from broker.worklist.query.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
-from broker.worklist.query.match import Document, items, values
+from broker.worklist.query.keys import Key, Query, SequenceKey, StartKey
+from broker.worklist.query.matcher import Document, items, values
 from broker.worklist.query.names import FuzzyKey, NameKey
-from broker.worklist.query.query import Key, Query, SequenceKey, StartKey
 
 NAMES = {
     STATIONS: "station", START_DATE: "date", START_TIME: "time", STATUS: "status asked", "Modality": "modality",

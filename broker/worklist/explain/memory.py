@@ -20,7 +20,7 @@ from broker.store.orders import reading
 from broker.store.worklist import device_queries
 from broker.store.worklist.device_queries import Asked
 from broker.worklist.explain import recall
-from broker.worklist.query.query import Query
+from broker.worklist.query.keys import Query
 
 KEEP = 20  # queries of a device
 ROOM = 1 << 20  # bytes of identifiers whose queries wait as they were understood, many times their size

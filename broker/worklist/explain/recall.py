@@ -11,9 +11,8 @@ from typing import Any
 
 from broker.wildcard import Wildcard, compile_wildcard
 from broker.worklist.query.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
-from broker.worklist.query.match import NOTHING, Document, items, values
-from broker.worklist.query.names import FuzzyKey, NameKey, fold_name
-from broker.worklist.query.query import (
+from broker.worklist.query.date_ranges import Span, stored_date, stored_time
+from broker.worklist.query.keys import (
     ANY_CASE,
     EmptyKey,
     Key,
@@ -24,7 +23,8 @@ from broker.worklist.query.query import (
     TextKey,
     normalise,
 )
-from broker.worklist.query.times import Span, stored_date, stored_time
+from broker.worklist.query.matcher import NOTHING, Document, items, values
+from broker.worklist.query.names import FuzzyKey, NameKey, fold_name
 
 PLAIN = frozenset(
     {
@@ -91,12 +91,11 @@ def encode(query: Query, secret: bytes) -> dict[str, Any]:
 def decode(asked: dict[str, Any]) -> Recalled:
     """A kept query."""
     query = Query(
-        tuple(_key(one) for one in asked["keys"]),
-        (),
-        tuple(asked["charset"]),
-        asked["supported"],
-        asked["status"],
-        tuple(asked["named"]),
+        keys=tuple(_key(one) for one in asked["keys"]),
+        charset=tuple(asked["charset"]),
+        supported=asked["supported"],
+        asks_status=asked["status"],
+        named=tuple(asked["named"]),
         offset=asked.get("offset"),
     )
     secrets = tuple(

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
+from broker.dicom.dataset import charset
 from broker.site.device import Device
 from broker.store.knocks import Knock
 from broker.worklist.device import adapt
 from broker.worklist.explain import explain
 from broker.worklist.explain.explain import Check
 from broker.worklist.explain.recall import Recalled
-from broker.worklist.query import charset
 from broker.worklist.query.attributes import STATIONS, STEP_SEQUENCE
-from broker.worklist.query.match import Document, values
-from broker.worklist.query.query import Query, SequenceKey, TextKey
+from broker.worklist.query.keys import Query, SequenceKey, TextKey
+from broker.worklist.query.matcher import Document, values
 from broker.worklist.query.timezone import in_offset
 
 
@@ -85,7 +85,7 @@ class Verdict:
 def supposed(ae_title: str) -> Asking:
     """What a device most likely asks that has never asked: all steps of its own AE title."""
     key = SequenceKey(STEP_SEQUENCE, (TextKey(STATIONS, "AE", frozenset({ae_title})),))
-    return Asking(Recalled(Query((key,), (), named=(STATIONS,)), (), ""))
+    return Asking(Recalled(Query(keys=(key,), named=(STATIONS,)), (), ""))
 
 
 def judge(step: Step, caller: Caller, asking: Asking, ground: Ground) -> Verdict:

@@ -12,10 +12,10 @@ from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
+from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET
 from broker.orders.core import attributes
 from broker.site.device import SHOWN
 
-SPECIFIC_CHARACTER_SET = 0x00080005
 TIMEZONE = 0x00080201
 STEP_SEQUENCE = "ScheduledProcedureStepSequence"
 STATIONS = "ScheduledStationAETitle"
@@ -23,6 +23,7 @@ START_DATE = "ScheduledProcedureStepStartDate"
 START_TIME = "ScheduledProcedureStepStartTime"
 STATUS = "ScheduledProcedureStepStatus"
 LABEL = "WorklistLabel"
+ONE_ITEM = frozenset({STEP_SEQUENCE, "RequestedProcedureCodeSequence"})  # PS3.4 table K.6-1, remarks
 VISIBLE: tuple[str, ...] = SHOWN  # what a query sees that asks for no status
 
 # Recognition code, Query/Retrieve level, time zone: neither matched nor returned, and no reason for a warning.
@@ -31,7 +32,7 @@ IGNORED = frozenset({0x00080001, 0x00080052, TIMEZONE, SPECIFIC_CHARACTER_SET})
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class WorklistAttribute:
     """One supported attribute; `children` of a sequence by tag."""
 
     keyword: str
@@ -39,7 +40,7 @@ class Attribute:
     vr: str
     returned: str  # return type: 1, 1C, 2, 2C, 3
     matched: bool
-    children: Mapping[int, Attribute]
+    children: Mapping[int, WorklistAttribute]
 
 
 _TABLE: dict[str, Any] = {
@@ -48,8 +49,8 @@ _TABLE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _tree(table: Mapping[str, Any]) -> dict[int, Attribute]:
-    found: dict[int, Attribute] = {}
+def _tree(table: Mapping[str, Any]) -> dict[int, WorklistAttribute]:
+    found: dict[int, WorklistAttribute] = {}
     for keyword, entry in table.items():
         kind, children = entry if isinstance(entry, tuple) else (entry, {})
         if not kind:
@@ -57,8 +58,8 @@ def _tree(table: Mapping[str, Any]) -> dict[int, Attribute]:
         tag = tag_for_keyword(keyword)
         assert tag is not None, keyword
         matched = not kind.startswith("-")
-        found[tag] = Attribute(keyword, tag, dictionary_VR(tag), kind.lstrip("-"), matched, _tree(children))
+        found[tag] = WorklistAttribute(keyword, tag, dictionary_VR(tag), kind.lstrip("-"), matched, _tree(children))
     return dict(sorted(found.items()))
 
 
-WORKLIST: Mapping[int, Attribute] = _tree(_TABLE)
+WORKLIST: Mapping[int, WorklistAttribute] = _tree(_TABLE)

@@ -19,8 +19,8 @@ from functools import lru_cache
 
 import jellyfish
 
+from broker.dicom.dataset.transliterate import to_ascii
 from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
-from broker.worklist.query.transliterate import to_ascii
 
 _GROUPS = 3  # of a name: alphabetic, ideographic, phonetic (PS3.5 6.2.1.1)
 _COMPONENTS = 5  # of a group: family, given, middle name, prefix, suffix

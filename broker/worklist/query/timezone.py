@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
+from broker.dicom.dataset.read import BadElement
 from broker.worklist.query.attributes import START_DATE, START_TIME, STEP_SEQUENCE, TIMEZONE
-from broker.worklist.query.refusal import BadKey
 
 _OFFSET = re.compile(r"([+-])(\d\d)(\d\d)")
 _FARTHEST = timedelta(hours=27)  # between two offsets of the world, and an hour of summer time
@@ -25,14 +25,14 @@ _PAIRS = (
 
 
 def offset_minutes(text: str) -> int:
-    """The offset of `+HHMM` or `-HHMM` in minutes. Raises BadKey for what is none (-1200 to +1400)."""
+    """The offset of `+HHMM` or `-HHMM` in minutes. Raises BadElement for what is none (-1200 to +1400)."""
     found = _OFFSET.fullmatch(text)
     minutes = int(found[2]) * 60 + int(found[3]) if found and int(found[3]) < 60 else -1
     if found is None or minutes < 0 or text == "-0000":
-        raise BadKey("bad offset: TimezoneOffsetFromUTC", TIMEZONE, code="bad-offset")
+        raise BadElement("bad offset: TimezoneOffsetFromUTC", TIMEZONE, code="bad-offset")
     minutes = -minutes if found[1] == "-" else minutes
     if not -12 * 60 <= minutes <= 14 * 60:
-        raise BadKey("bad offset: TimezoneOffsetFromUTC", TIMEZONE, code="bad-offset")
+        raise BadElement("bad offset: TimezoneOffsetFromUTC", TIMEZONE, code="bad-offset")
     return minutes
 
 

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from broker.dicom import uids
+from broker.dicom.dataset.charset import UTF_8
+from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET, element
+from broker.dicom.dataset.read import decode_identifier
+from broker.dicom.dataset.write import DataSetWriter, ElementSpec
 from broker.errors import BadContent
 from broker.orders.core.values import Document, OrderChange
 from broker.orders.documents import document
 from broker.site.source import Source
-from broker.worklist.answer.answer import AnswerEncoder
 from broker.worklist.query.attributes import (
-    SPECIFIC_CHARACTER_SET,
     START_DATE,
     STATIONS,
     STEP_SEQUENCE,
     WORKLIST,
-    Attribute,
+    WorklistAttribute,
 )
-from broker.worklist.query.identifier import IMPLICIT_VR_LITTLE_ENDIAN, decode_identifier
-from broker.worklist.query.query import Query
-from broker.worklist.query.wanted import Wanted
 from broker.worklist.source.dataset import order
 
 UNUSABLE = frozenset({"item-too-large", "item-unusable", "no-key"})  # codes of items that were read
@@ -79,20 +78,25 @@ def keys_of(key: str) -> Document:
     return {"StudyInstanceUID" if kind == "study" else "AccessionNumber": number, STEP_SEQUENCE: [step]}
 
 
-def identifier(wanted: Document, transfer_syntax: str) -> bytes:
+def identifier(asked: Document, transfer_syntax: str) -> bytes:
     """The identifier of a query: these keys, and all that a worklist may tell as return keys."""
-    query = Query((), _EVERYTHING)
-    return AnswerEncoder(query, transfer_syntax, "ISO_IR 192").encode(_itemised(wanted, WORKLIST))
+    return _WRITERS[transfer_syntax].encode(_itemised(asked, WORKLIST))
 
 
-def _everything(table: Mapping[int, Attribute]) -> tuple[Wanted, ...]:
-    return tuple(Wanted(one.tag, one.vr, one.keyword, _everything(one.children)) for one in table.values())
+def _everything(table: Mapping[int, WorklistAttribute]) -> tuple[ElementSpec, ...]:
+    return tuple(
+        ElementSpec(tag=key.tag, vr=key.vr, keyword=key.keyword, children=_everything(key.children))
+        for key in table.values()
+    )
 
 
-_EVERYTHING = _everything(WORKLIST)
+_WRITERS = {
+    syntax: DataSetWriter(_everything(WORKLIST), [UTF_8], implicit=syntax == uids.IMPLICIT_LE)
+    for syntax in (uids.EXPLICIT_LE, uids.IMPLICIT_LE)
+}
 
 
-def _itemised(given: Document, table: Mapping[int, Attribute]) -> dict[str, Any]:
+def _itemised(given: Document, table: Mapping[int, WorklistAttribute]) -> dict[str, Any]:
     """With one item in each sequence that has none: what is in it is asked for (PS3.4 C.2.2.2.6)."""
     found = dict(given)
     for one in table.values():
@@ -106,20 +110,15 @@ def read(data: bytes, transfer_syntax: str, source: Source, left_out: Counter[st
     """An answer as an order document. Raises BadContent, whose text holds no values."""
     found = decode_identifier(data, transfer_syntax)
     if not found.charset and source.charset:
-        found = decode_identifier(_charset(source.charset, transfer_syntax) + data, transfer_syntax)
+        # the element that the answer should have begun with
+        named = element(
+            SPECIFIC_CHARACTER_SET, b"CS", source.charset.encode("ascii"), implicit=transfer_syntax == uids.IMPLICIT_LE
+        )
+        found = decode_identifier(named + data, transfer_syntax)
     made = order(found.elements, left_out)
     if source.issuer and made["patient"].get("PatientID"):
         made["patient"].setdefault("IssuerOfPatientID", source.issuer)
     return made
-
-
-def _charset(term: str, transfer_syntax: str) -> bytes:
-    """The element that an answer should have begun with."""
-    value = term.encode("ascii") + b" " * (len(term) & 1)
-    head = struct.pack("<HH", SPECIFIC_CHARACTER_SET >> 16, SPECIFIC_CHARACTER_SET & 0xFFFF)
-    if transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN:
-        return head + struct.pack("<I", len(value)) + value
-    return head + b"CS" + struct.pack("<H", len(value)) + value
 
 
 def offer(made: Document) -> Offer:

@@ -8,11 +8,12 @@ from typing import Any
 
 from pydicom.datadict import keyword_for_tag
 
+from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET
+from broker.dicom.dataset.read import Element
 from broker.orders.core.values import Document
 from broker.orders.documents.document import FIELDS, STATUS
 from broker.orders.documents.validity import Field
-from broker.worklist.query.attributes import SPECIFIC_CHARACTER_SET, STEP_SEQUENCE
-from broker.worklist.query.identifier import Element
+from broker.worklist.query.attributes import STEP_SEQUENCE
 
 _LINES = frozenset({"LT", "ST", "UT"})  # VRs of one value, in which a backslash is one
 _SECTIONS = {keyword: name for name, fields in FIELDS.items() for keyword in fields}

@@ -16,9 +16,10 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
-from broker.worklist.query.identifier import decode_identifier
+from broker.dicom.dataset.read import decode_identifier
+from broker.worklist.query.keys import Query
 from broker.worklist.query.negotiation import BASELINE, Agreed
-from broker.worklist.query.query import Query, parse
+from broker.worklist.query.parse import parse
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"

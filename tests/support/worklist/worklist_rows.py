@@ -14,9 +14,9 @@ from broker.store.db.database import Database
 from broker.store.orders.saving import name_groups
 from broker.store.schema import tables
 from broker.store.worklist.worklist import Criteria, Found, search
-from broker.worklist.query.match import matches
-from broker.worklist.query.plan import plan
-from broker.worklist.query.query import Query
+from broker.worklist.query.criteria import plan
+from broker.worklist.query.keys import Query
+from broker.worklist.query.matcher import matches
 from support.worklist.worklist import DATE, SPS, STATION, TIME
 
 Documents = Sequence[dict[str, Any]]

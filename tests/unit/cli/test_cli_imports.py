@@ -17,9 +17,9 @@ from support.worklist.worklist import EXPLICIT, IMPLICIT, SPS, dataset
 from broker.cli.imports import dataset as data_sets
 from broker.cli.imports import dump, sheet
 from broker.cli.imports.items import Item
+from broker.dicom.dataset.read import Element
 from broker.errors import BadContent
 from broker.orders.documents import document
-from broker.worklist.query.identifier import Element
 from broker.worklist.source.dataset import order as order_of
 
 HEAD = "accession;patient_id;name;Modality;station;date;time;description"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from broker.dicom.dataset.elements import DataSetScan, Element
+from broker.dicom.dataset.scan import DataSetScan, RawElement
 from broker.dicom.dimse.message import Peer
 from broker.errors import BadContent
 from broker.routing.fields import kind_of
@@ -23,7 +23,7 @@ THICKNESS, ROWS, INSTANCE_NUMBER, IMAGE_TYPE = 0x00180050, 0x00280010, 0x0020001
 
 
 def scanned(*elements: tuple[int, str, bytes], big_endian: bool = False) -> DataSetScan:
-    return DataSetScan({tag: Element(tag, vr, value) for tag, vr, value in elements}, big_endian)
+    return DataSetScan({tag: RawElement(tag, vr, value) for tag, vr, value in elements}, big_endian)
 
 
 def fact(field: str, *elements: tuple[int, str, bytes], big_endian: bool = False) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from support.dicom.objects import ct_slice
 from support.loops import remains, run, until
 
-from broker.dicom.dataset import reading
+from broker.dicom.dataset import file_pieces as reading
 from broker.tools import files
 from broker.tools.account import Account
 from broker.tools.files import DicomFile, Supply, find

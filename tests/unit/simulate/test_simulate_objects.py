@@ -14,7 +14,7 @@ from pydicom.pixels.decoders.rle import _rle_decode_frame
 from pydicom.sequence import Sequence
 
 from broker.dicom import uids
-from broker.dicom.dataset.elements import scan
+from broker.dicom.dataset.scan import scan
 from broker.simulate import jpeg
 from broker.simulate.modality import worklist_query
 from broker.simulate.objects import Encoded, encode, examination

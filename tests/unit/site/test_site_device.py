@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
+from broker.dicom.dataset.charset import lookup
 from broker.errors import ConfigurationError
 from broker.orders.core import attributes
 from broker.site import device
 from broker.site.device import CUTTABLE, Device
 from broker.site.nodes import parse_nodes
-from broker.worklist.query.charset import lookup
 
 
 def profile(**values: Any) -> Device:

@@ -8,9 +8,9 @@ import pytest
 from pydicom.dataset import Dataset
 from support.worklist.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, document, query, read
 
-from broker.worklist.answer.answer import AnswerEncoder
-from broker.worklist.query.charset import lookup
-from broker.worklist.query.transliterate import name_to_ascii, to_ascii
+from broker.dicom.dataset.charset import lookup
+from broker.dicom.dataset.transliterate import name_to_ascii, to_ascii
+from broker.worklist.answer.encoder import AnswerEncoder
 
 
 def _answer(
@@ -31,7 +31,7 @@ def test_answers_to_real_devices_hold_exactly_what_was_asked(device: str) -> Non
     keys, charset, implicit = DEVICES[device]
     asked = query(keys, charset=charset, implicit=implicit)
     found = _answer(keys, document(), charset=charset, implicit=implicit)
-    assert _keywords(found) == {one.keyword or "(0019,1001)" for one in asked.wanted if not one.creator} | (
+    assert _keywords(found) == {one.keyword or "(0019,1001)" for one in asked.return_keys if not one.creator} | (
         {"(0019,0010)"} if device == "mr range" else set()
     )
     if keys[SPS][0]:

@@ -13,8 +13,8 @@ from unit.worklist.test_worklist_scp import _Database, _Request, _steps
 
 from broker.store.worklist.worklist import Criteria, Found
 from broker.worklist.answer import cache
-from broker.worklist.answer.answer import AnswerEncoder
 from broker.worklist.answer.cache import AnswerCache, Asked
+from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.scp import WorklistService
 
 KEYS = {"AccessionNumber": "", SPS: [{"Modality": "CT"}]}

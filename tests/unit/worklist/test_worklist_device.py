@@ -9,11 +9,11 @@ import pytest
 from support.worklist.worklist import DATE, EXPLICIT, SPS, STATION, TIME, document, query, read
 
 from broker.site.device import Device
-from broker.worklist.answer.answer import AnswerEncoder
+from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.device import adapt
-from broker.worklist.query.match import matches
+from broker.worklist.query.criteria import plan
+from broker.worklist.query.matcher import matches
 from broker.worklist.query.negotiation import Agreed
-from broker.worklist.query.plan import plan
 from broker.worklist.query.timezone import in_offset
 
 NOW = datetime(2026, 3, 12, 9, 0, 0, tzinfo=UTC)

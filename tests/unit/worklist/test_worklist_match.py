@@ -14,7 +14,7 @@ from support.worklist.worklist import DATE, DEVICES, SPS, STATION, TIME, documen
 
 from broker.errors import BadContent
 from broker.wildcard import compile_wildcard
-from broker.worklist.query.match import matches
+from broker.worklist.query.matcher import matches
 from broker.worklist.query.negotiation import Agreed
 
 

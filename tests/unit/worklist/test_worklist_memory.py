@@ -14,7 +14,7 @@ from support.worklist.worklist import DATE, DEVICES, SPS, STATION, TIME, documen
 from broker.wildcard import compile_wildcard
 from broker.worklist.explain import recall
 from broker.worklist.explain.memory import KEEP, TOGETHER, Outcome, QueryMemory, merged
-from broker.worklist.query.match import matches
+from broker.worklist.query.matcher import matches
 
 SECRET = b"a secret of the tests"
 

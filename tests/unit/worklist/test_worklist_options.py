@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.worklist.worklist import DATE, IMPLICIT, SPS, TIME, document, encoded, read
 
+from broker.dicom.dataset.read import BadElement, decode_identifier
 from broker.errors import BadContent
-from broker.worklist.answer.answer import AnswerEncoder
-from broker.worklist.query.identifier import decode_identifier
-from broker.worklist.query.match import matches
+from broker.worklist.answer.encoder import AnswerEncoder
+from broker.worklist.query.criteria import plan
+from broker.worklist.query.keys import Query
+from broker.worklist.query.matcher import matches
 from broker.worklist.query.negotiation import BASELINE, Agreed, agreed, negotiate
-from broker.worklist.query.plan import plan
-from broker.worklist.query.query import Query, parse
-from broker.worklist.query.refusal import BadKey
+from broker.worklist.query.parse import parse
 from broker.worklist.query.timezone import in_offset, offset_text
 
 ZURICH = ZoneInfo("Europe/Zurich")
@@ -152,7 +152,7 @@ def test_without_an_agreement_an_offset_moves_nothing_and_is_not_answered() -> N
 
 @pytest.mark.parametrize("text", ["0100", "+01", "+0160", "+1500", "-1300", "-0000", "x", "+01:00"])
 def test_an_offset_that_is_none_is_refused_where_it_counts(text: str) -> None:
-    with pytest.raises(BadKey) as raised:
+    with pytest.raises(BadElement) as raised:
         _query({"TimezoneOffsetFromUTC": text})
     assert raised.value.tag == 0x00080201
     assert _query({"TimezoneOffsetFromUTC": text}, BASELINE).remarks == ("bad-offset",)
@@ -186,5 +186,5 @@ def test_the_search_leaves_no_step_out_that_an_offset_moves(moment: datetime, mi
 def test_a_key_that_cannot_be_read_is_named(keys: dict[str, Any], tag: int) -> None:
     with pytest.raises(BadContent) as raised:
         _query(keys, BASELINE)
-    assert isinstance(raised.value, BadKey)
+    assert isinstance(raised.value, BadElement)
     assert raised.value.tag == tag

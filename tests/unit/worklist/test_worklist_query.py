@@ -8,10 +8,11 @@ import time
 import pytest
 from support.worklist.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, TIME, encoded, query
 
+from broker.dicom.dataset.read import MAX_BYTES, decode_identifier
 from broker.errors import BadContent
-from broker.worklist.query.identifier import MAX_BYTES, decode_identifier
-from broker.worklist.query.plan import plan
-from broker.worklist.query.query import StartKey, parse
+from broker.worklist.query.criteria import plan
+from broker.worklist.query.keys import StartKey
+from broker.worklist.query.parse import parse
 
 
 def _element(tag: int, value: bytes) -> bytes:

@@ -10,9 +10,9 @@ from support.worklist.worklist import DATE, IMPLICIT, SPS, document, query, read
 from support.worklist.worklist_reference import finds
 from support.worklist.worklist_table import ROWS, Row
 
-from broker.worklist.answer.answer import AnswerEncoder
+from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.query.attributes import VISIBLE
-from broker.worklist.query.match import matches
+from broker.worklist.query.matcher import matches
 
 pytestmark = pytest.mark.parametrize("row", ROWS, ids=lambda row: ".".join(row.path))
 STATUS = "ScheduledProcedureStepStatus"

@@ -21,8 +21,8 @@ from support.dicom.elements import ITEM_END, SEQUENCE_END, UNDEFINED, explicit, 
 from support.dicom.objects import SAMPLES, encode
 
 from broker.dicom import uids
-from broker.dicom.dataset import elements
-from broker.dicom.dataset.elements import scan
+from broker.dicom.dataset import scan as scan_module
+from broker.dicom.dataset.scan import scan
 from broker.errors import BadContent
 
 JPEG = "1.2.840.10008.1.2.4.50"
@@ -101,7 +101,7 @@ def test_only_wanted_elements_are_kept() -> None:
 
 
 def test_long_values_are_not_kept() -> None:
-    limit = elements.MAX_NOTED
+    limit = scan_module.MAX_NOTED
     data = explicit(0x00100010, b"UT", bytes(limit)) + explicit(0x00100020, b"UT", bytes(limit + 2))
     assert set(scan(data, uids.EXPLICIT_LE, EVERYTHING).elements) == {0x00100010}
 
@@ -207,8 +207,8 @@ def test_ds04_a_bomb_is_refused_by_its_ratio_and_its_size() -> None:
 
 
 def test_ds04_size_is_limited_whatever_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elements, "MAX_INFLATED", 100_000)
-    monkeypatch.setattr(elements, "_PIECE", 1000)
+    monkeypatch.setattr(scan_module, "MAX_INFLATED", 100_000)
+    monkeypatch.setattr(scan_module, "_PIECE", 1000)
     half = explicit(0x00091001, b"OB", bytes(range(256)) * 250)
     assert scan(deflated(half), uids.DEFLATED, EVERYTHING).elements == {}
     tracemalloc.start()
@@ -220,7 +220,7 @@ def test_ds04_size_is_limited_whatever_the_ratio(monkeypatch: pytest.MonkeyPatch
 
 
 def test_deflated_data_in_many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elements, "_PIECE", 7)
+    monkeypatch.setattr(scan_module, "_PIECE", 7)
     ds = encode(_dataset(PatientID="12345", StudyDescription="x" * 60)).data
     assert scan(deflated(ds), uids.DEFLATED, EVERYTHING).elements[0x00100020].value == b"12345 "
 
@@ -273,7 +273,7 @@ def test_a_value_that_looks_like_a_delimiter_closes_nothing() -> None:
 
 
 def test_ds10_too_many_elements_are_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elements, "MAX_ELEMENTS", 1000)
+    monkeypatch.setattr(scan_module, "MAX_ELEMENTS", 1000)
     assert refused(ID * 1001) == "too-many-elements"
     assert refused(sequence(item(b"") * 600)) == "too-many-elements"
     pixel = explicit(0x7FE00010, b"OB", b"", UNDEFINED)

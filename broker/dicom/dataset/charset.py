@@ -141,6 +141,7 @@ def _code(number: str, char: str) -> bytes:
 
 DEFAULT = Charset((), "ascii")
 LATIN_1 = Charset(("ISO_IR 100",), "latin_1", ("100",))
+UTF_8 = Charset(("ISO_IR 192",), "utf_8")
 
 
 def lookup(terms: Sequence[str]) -> Charset | None:

@@ -10,9 +10,9 @@ from typing import Any
 
 from broker.orders.core.answer import HELD
 from broker.worklist.query.attributes import LABEL, START_DATE, START_TIME, STATUS, STEP_SEQUENCE
+from broker.worklist.query.date_ranges import stored_date, stored_time
+from broker.worklist.query.keys import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View, normalise
 from broker.worklist.query.names import FuzzyKey, NameKey, fuzzy_fits, name_fits
-from broker.worklist.query.query import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View, normalise
-from broker.worklist.query.times import stored_date, stored_time
 
 Document = Mapping[str, Any]
 NOTHING = " \0^="  # a value of nothing else is empty

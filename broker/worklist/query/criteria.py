@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from broker.orders.core.names import fold
 from broker.store.worklist.worklist import Criteria, Words
 from broker.worklist.query.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE
+from broker.worklist.query.date_ranges import Span
+from broker.worklist.query.keys import Key, Query, SequenceKey, SpanKey, StartKey, TextKey
 from broker.worklist.query.names import WIDE, NameKey
-from broker.worklist.query.query import Key, Query, SequenceKey, SpanKey, StartKey, TextKey
-from broker.worklist.query.times import Span
 from broker.worklist.query.timezone import widened
 
 MAX_WORDS = 64  # more values in one key are left to the matcher

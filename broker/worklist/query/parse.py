@@ -1,114 +1,36 @@
-"""A worklist query as data: what must match, and what is to be returned (PS3.4 C.2.2.2 and K.4.1).
-
-Pure: from the decoded identifier to frozen values. `match` applies the conditions, `plan` derives what
-SQL can narrow down, `answer` builds from the returned keys.
-"""
+"""Makes a query of the identifier of a C-FIND request (PS3.4 C.2.2.2, K.4.1). Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
+from broker.dicom.dataset.charset import lookup
+from broker.dicom.dataset.read import BadElement, Element, Identifier
+from broker.dicom.dataset.write import ElementSpec
+from broker.wildcard import compile_wildcard, has_wildcard
 from broker.worklist.query.attributes import (
     IGNORED,
+    ONE_ITEM,
     START_DATE,
     START_TIME,
     STATUS,
     STEP_SEQUENCE,
     TIMEZONE,
-    VISIBLE,
     WORKLIST,
-    Attribute,
+    WorklistAttribute,
 )
-from broker.worklist.query.charset import lookup
-from broker.worklist.query.identifier import Element, Identifier
+from broker.worklist.query.date_ranges import Span, date_span, time_span
+from broker.worklist.query.keys import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
 from broker.worklist.query.names import FuzzyKey, NameKey, fold_name, name_pattern, name_words
 from broker.worklist.query.negotiation import BASELINE, Agreed
-from broker.worklist.query.refusal import BadKey
-from broker.worklist.query.times import Span, date_span, time_span
 from broker.worklist.query.timezone import offset_minutes
-from broker.worklist.query.wanted import Wanted, everything
 
 MAX_CHOICES = 64  # patterns, names or ranges in one key; lists of plain values are not limited
 _WILD = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})
 _UNDIVIDED = frozenset({"LT", "ST", "UT", "UR"})  # a backslash is text
-ANY_CASE = frozenset({"AE", "CS"})  # VRs whose case a device's profile may ignore
 _EMPTY = '""'  # matches what has no value, where that was agreed on
-_LEADING_BLANKS = frozenset({"LT", "ST", "UT", "UC", "UR"})  # where they are part of the value
-
-
-@dataclass(frozen=True, slots=True)
-class TextKey:
-    """One of some exact values or patterns (single value, list of UID, wild card)."""
-
-    keyword: str
-    vr: str
-    exact: frozenset[str]
-    patterns: tuple[Wildcard, ...] = ()
-    any_case: bool = False  # values and patterns are in small letters, and compared so
-
-
-@dataclass(frozen=True, slots=True)
-class SpanKey:
-    """Dates (`vr` DA) or times (`vr` TM) within any of the spans."""
-
-    keyword: str
-    vr: str
-    spans: tuple[Span, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StartKey:
-    """Combined start date and time of the step as `YYYYMMDDHHMMSSffffff` (PS3.4 table K.6-1, C.2.2.2.5)."""
-
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceKey:
-    """All keys must match in the same stored item."""
-
-    keyword: str
-    keys: tuple[Key, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EmptyKey:
-    """No value at all, or what `otherwise` says (empty value matching, PS3.4 C.2.2.2 of later editions)."""
-
-    keyword: str
-    otherwise: TextKey | NameKey | FuzzyKey | SpanKey | None = None
-
-
-Key = TextKey | NameKey | FuzzyKey | SpanKey | EmptyKey | StartKey | SequenceKey
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a device sees of all steps, whatever its keys (`worklist.device`)."""
-
-    shown: tuple[str, ...] = VISIBLE  # statuses, where the query asks for none
-    hidden: frozenset[str] = frozenset()  # statuses never seen
-    labels: frozenset[str] | None = None  # Worklist Labels; None: all
-    only_labelled: bool = False
-    empty: bool = False  # nothing at all
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One C-FIND request."""
-
-    keys: tuple[Key, ...]
-    wanted: tuple[Wanted, ...]
-    charset: tuple[str, ...] = ()  # as the request named it
-    supported: bool = True  # false: some key is not, the answers carry FF01
-    asks_status: bool = False  # false: only open steps are seen
-    named: tuple[str, ...] = ()  # keywords of the keys that have values
-    remarks: tuple[str, ...] = ()  # liberties the device took
-    offset: int | None = None  # minutes from UTC in which it asks and reads, where that was agreed on
-    said_offset: int | None = None  # what it says without such an agreement: heeded by nobody
-    view: View = View()
+_ALWAYS = {"1", "2"}  # return types that stand in an answer even without a value
 
 
 @dataclass(slots=True)
@@ -125,25 +47,25 @@ def parse(identifier: Identifier, agreed: Agreed = BASELINE) -> Query:
     Raises BadContent, without values in its text, for keys that cannot be read.
     """
     notes = _Notes(agreed)
-    keys, wanted = _level(identifier.elements, WORKLIST, notes, "")
+    keys, return_keys = _level(identifier.elements, WORKLIST, notes, "")
     offset, said = _offset(identifier, notes)
     if identifier.charset and lookup(identifier.charset) is None:
         notes.remarks.add("unknown-charset")
     return Query(
-        keys,
-        wanted,
-        identifier.charset,
-        notes.supported,
-        STATUS in notes.named,
-        tuple(dict.fromkeys(notes.named)),
-        tuple(sorted(notes.remarks)),
-        offset,
-        said,
+        keys=keys,
+        return_keys=return_keys,
+        charset=identifier.charset,
+        supported=notes.supported,
+        asks_status=STATUS in notes.named,
+        named=tuple(dict.fromkeys(notes.named)),
+        remarks=tuple(sorted(notes.remarks)),
+        offset=offset,
+        said_offset=said,
     )
 
 
 def _offset(identifier: Identifier, notes: _Notes) -> tuple[int | None, int | None]:
-    """The offset agreed on, and one that is only said. Raises BadKey for one that was agreed on and is none."""
+    """The offset agreed on, and one that is only said. Raises BadElement for one that was agreed on and is none."""
     element = identifier.elements.get(TIMEZONE)
     text = element.text.strip(" \0") if element else ""
     if not text:
@@ -152,59 +74,65 @@ def _offset(identifier: Identifier, notes: _Notes) -> tuple[int | None, int | No
         return offset_minutes(text), None
     try:
         return None, offset_minutes(text)
-    except BadKey:
+    except BadElement:
         notes.remarks.add("bad-offset")
         return None, None
 
 
 def _level(
-    elements: Mapping[int, Element], table: Mapping[int, Attribute], notes: _Notes, parent: str
-) -> tuple[tuple[Key, ...], tuple[Wanted, ...]]:
+    elements: Mapping[int, Element], table: Mapping[int, WorklistAttribute], notes: _Notes, parent: str
+) -> tuple[tuple[Key, ...], tuple[ElementSpec, ...]]:
     keys: list[Key] = []
-    wanted: list[Wanted] = []
+    return_keys: list[ElementSpec] = []
     for tag in sorted(elements):
         element, attribute = elements[tag], table.get(tag)
         if tag in IGNORED:
             continue
         if attribute is None:
-            wanted.append(_unsupported(element, notes))
+            return_keys.append(_unsupported(element, notes))
         elif attribute.vr == "SQ":
             key, returned = _sequence(element, attribute, notes)
-            wanted.append(returned)
+            return_keys.append(returned)
             if key is not None:
                 keys.append(key)
         else:
-            wanted.append(Wanted(tag, attribute.vr, attribute.keyword))
+            return_keys.append(ElementSpec(tag=tag, vr=attribute.vr, keyword=attribute.keyword))
             keys += _value(element, attribute, notes)
     if parent == STEP_SEQUENCE:
         keys = _combined(keys)
-    return tuple(keys), tuple(wanted)
+    return tuple(keys), tuple(return_keys)
 
 
-def _unsupported(element: Element, notes: _Notes) -> Wanted:
+def _unsupported(element: Element, notes: _Notes) -> ElementSpec:
     """Unknown and private keys come back empty; a private creator with its value, or the rest means nothing."""
     if element.tag >> 16 & 1 and 0x10 <= element.tag & 0xFFFF <= 0xFF:
-        return Wanted(element.tag, "LO", creator=element.text.strip(" \0"))
+        return ElementSpec(tag=element.tag, vr="LO", creator=element.text.strip(" \0"))
     notes.supported = False
-    return Wanted(element.tag, element.vr)
+    return ElementSpec(tag=element.tag, vr=element.vr)
 
 
-def _sequence(element: Element, attribute: Attribute, notes: _Notes) -> tuple[Key | None, Wanted]:
+def _sequence(element: Element, attribute: WorklistAttribute, notes: _Notes) -> tuple[Key | None, ElementSpec]:
     item = element.items[0] if element.items else {}
     if len(element.items) > 1:
         notes.remarks.add("several-items")
     if not attribute.matched:
         deaf = _Notes(notes.agreed)  # read for what to return, not for matching
-        keys, wanted = _level(item, attribute.children, deaf, attribute.keyword)
+        keys, return_keys = _level(item, attribute.children, deaf, attribute.keyword)
         notes.supported = notes.supported and deaf.supported and not keys
         keys = ()
     else:
-        keys, wanted = _level(item, attribute.children, notes, attribute.keyword)
-    returned = Wanted(attribute.tag, "SQ", attribute.keyword, wanted or everything(attribute))
+        keys, return_keys = _level(item, attribute.children, notes, attribute.keyword)
+    returned = ElementSpec(
+        tag=attribute.tag,
+        vr="SQ",
+        keyword=attribute.keyword,
+        children=return_keys or everything(attribute),
+        one_item=attribute.keyword in ONE_ITEM,
+    )
     return (SequenceKey(attribute.keyword, keys) if keys else None), returned
 
 
-def _value(element: Element, attribute: Attribute, notes: _Notes) -> list[Key]:
+def _value(element: Element, attribute: WorklistAttribute, notes: _Notes) -> list[Key]:
     """The condition of one key: none for universal matching (no value, or a lone `*`)."""
     vr, keyword = attribute.vr, attribute.keyword
     raw = [element.text] if vr in _UNDIVIDED else element.text.split("\\")
@@ -239,7 +167,7 @@ def _condition(vr: str, keyword: str, parts: list[str], notes: _Notes) -> TextKe
 
 def _few(parts: list[str], keyword: str) -> list[str]:
     if len(parts) > MAX_CHOICES:
-        raise BadKey("too many values in one key", keyword, code="too-many-values")
+        raise BadElement("too many values in one key", keyword, code="too-many-values")
     return parts
 
 
@@ -257,8 +185,19 @@ def _combined(keys: list[Key]) -> list[Key]:
     return [key for key in keys if key not in (day, clock)] + [StartKey(Span(low, high))]
 
 
-def normalise(vr: str, value: str) -> str:
-    """A value without the padding that does not count (PS3.5 6.2); for keys and stored values alike."""
-    if vr in _LEADING_BLANKS:
-        return value.rstrip(" \0")
-    return value.strip(" \0")
+def everything(sequence: WorklistAttribute) -> tuple[ElementSpec, ...]:
+    """All supported attributes of a sequence, for a request with no item or an empty one.
+
+    Conditional and optional ones only where they have a value: a code is either short, long or a URN.
+    """
+    return tuple(
+        ElementSpec(
+            tag=child.tag,
+            vr=child.vr,
+            keyword=child.keyword,
+            children=everything(child) if child.vr == "SQ" else (),
+            one_item=child.keyword in ONE_ITEM,
+            optional=child.returned not in _ALWAYS,
+        )
+        for child in sequence.children.values()
+    )

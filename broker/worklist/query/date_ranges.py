@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from broker.worklist.query.refusal import BadKey
+from broker.dicom.dataset.read import BadElement
 
 _LAST = "235959999999"
 
@@ -33,7 +33,7 @@ class Span:
 
 
 def date_span(text: str, keyword: str) -> Span:
-    """The span of a DA key. Raises BadKey for an impossible date."""
+    """The span of a DA key. Raises BadElement for an impossible date."""
     low, dash, high = (part.strip() for part in text.partition("-"))
     if not dash:
         day = _day(low, keyword)
@@ -44,7 +44,7 @@ def date_span(text: str, keyword: str) -> Span:
 
 
 def time_span(text: str, keyword: str) -> Span:
-    """The span of a TM key, partial bounds padded to their precision. Raises BadKey for an impossible time."""
+    """The span of a TM key, partial bounds padded to their precision. Raises BadElement for an impossible time."""
     low, dash, high = (part.strip() for part in text.partition("-"))
     if not dash:
         first, last = _clock(low, keyword)
@@ -65,8 +65,8 @@ def stored_time(value: str) -> str:
     return digits.ljust(12, "0")[:12] if digits else ""
 
 
-def _bad(kind: str, keyword: str) -> BadKey:
-    return BadKey(f"bad {kind}: {keyword}", keyword, code=f"bad-{kind}")
+def _bad(kind: str, keyword: str) -> BadElement:
+    return BadElement(f"bad {kind}: {keyword}", keyword, code=f"bad-{kind}")
 
 
 def _day(text: str, keyword: str) -> str:

@@ -1,0 +1,150 @@
+"""Reads facts of an object from its encoded data set; checks the whole of it, decodes none of it (PS3.5 7).
+
+pydicom reads a truncated Pixel Data element without a word; a C-STORE answered on that would store half an image.
+So the walk goes to the last byte. It notes the wanted top-level elements, where they are short enough.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable, Container
+from typing import NamedTuple
+
+from broker.dicom import uids
+from broker.dicom.dataset.encoding import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED
+from broker.dicom.dataset.walk import CLOSED, Buffer, Walk
+from broker.errors import BadContent
+
+MAX_NOTED = 16 * 1024  # longest value noted, bytes
+MAX_ELEMENTS = 5_000_000
+MAX_INFLATED = 256 * 1024**2
+MAX_RATIO = 1_000  # beyond, a deflated data set is a bomb and no image
+_PIECE = 256 * 1024  # bytes that go in or come out at once; more would stand in memory three times
+_inflating = threading.Lock()  # one inflated data set in memory at a time
+
+
+class RawElement(NamedTuple):
+    """A top-level element: tag as one number, explicit VR or empty, value bytes."""
+
+    tag: int
+    vr: str
+    value: bytes
+
+
+class DataSetScan(NamedTuple):
+    """The wanted elements of a data set by tag, and the byte order of their values."""
+
+    elements: dict[int, RawElement]
+    big_endian: bool
+
+
+def scan(
+    data: Buffer, transfer_syntax: str, wanted: Container[int], relax: Callable[[], object] = lambda: None
+) -> DataSetScan:
+    """Walk the whole data set and note the top-level elements whose tags are `wanted`, the first of each.
+
+    `relax` is called now and then, so that a mapped file can let go of the pages that were looked at.
+    Raises BadContent if lengths, nesting or delimiters are wrong.
+    """
+    if transfer_syntax in uids.DEFLATED_SYNTAXES:
+        with _inflating:
+            plain = _inflate(data)
+            try:
+                return _scan(plain, transfer_syntax, wanted, relax)
+            finally:
+                plain.clear()  # an error would keep it for as long as its traceback lives
+    return _scan(data, transfer_syntax, wanted, relax)
+
+
+def _scan(data: Buffer, transfer_syntax: str, wanted: Container[int], relax: Callable[[], object]) -> DataSetScan:
+    big = transfer_syntax == uids.EXPLICIT_BE
+    explicit = transfer_syntax != uids.IMPLICIT_LE and not _is_implicit(data)
+    measure = _Measure(data, wanted, relax, big_endian=big)
+    measure.elements(0, len(data), 0, explicit)
+    return DataSetScan(measure.noted, big)
+
+
+def _is_implicit(data: Buffer) -> bool:
+    """Some devices declare an explicit syntax and send implicit VR; where a VR should stand is then a short length."""
+    return len(data) >= 8 and not bytes(data[4:6]).isalpha()
+
+
+class _Measure(Walk):
+    """Measures a data set: enters what has no length and skips what has one, whatever that holds."""
+
+    def __init__(self, data: Buffer, wanted: Container[int], relax: Callable[[], object], *, big_endian: bool) -> None:
+        super().__init__(data, big_endian=big_endian, any_vr=True, max_elements=MAX_ELEMENTS, relax=relax)
+        self._wanted = wanted
+        self.noted: dict[int, RawElement] = {}
+
+    def elements(self, position: int, end: int, depth: int, explicit: bool) -> int:
+        """Elements up to `end`, or to the item delimiter at a nested level; the position behind them."""
+        self.check_depth(depth)
+        while position < end:
+            tag, vr, length, position = self.header(position, end, explicit)
+            if tag >> 16 == 0xFFFE:
+                self.check_end(tag, delimited=depth > 0)
+                return position
+            if length == UNDEFINED:
+                position = self._undefined(tag, vr, position, end, depth, explicit)
+            elif position + length > end:
+                raise BadContent("element longer than the data set", code="truncated")
+            else:
+                if not depth and tag in self._wanted and length <= MAX_NOTED and tag not in self.noted:
+                    value = bytes(self._data[position : position + length])
+                    self.noted[tag] = RawElement(tag, vr.decode("ascii", "replace"), value)
+                position += length
+        if depth:
+            raise BadContent("item without its delimiter", code="truncated")
+        return position
+
+    def _undefined(self, tag: int, vr: bytes, position: int, end: int, depth: int, explicit: bool) -> int:
+        """A sequence or encapsulated pixel data up to its delimiter; the position behind it."""
+        if tag == PIXEL_DATA or vr in (b"OB", b"OW"):
+            return self._fragments(position, end)
+        if explicit and vr not in (b"SQ", b"UN"):
+            raise BadContent("undefined length on a VR that has none", code="bad-length")
+        while True:
+            length, position = self.item(position, end, delimited=True)
+            if length == CLOSED:
+                return position
+            if length == UNDEFINED:
+                # PS3.5 6.2.2: UN of undefined length holds a sequence in implicit VR
+                position = self.elements(position, end, depth + 1, explicit and vr == b"SQ")
+            else:
+                position += length
+
+    def _fragments(self, position: int, end: int) -> int:
+        """Encapsulated pixel data (PS3.5 A.4)."""
+        while True:
+            tag, _, length, position = self.header(position, end, False)
+            if tag == SEQUENCE_END:
+                return position
+            if tag != ITEM or length == UNDEFINED or position + length > end:
+                raise BadContent("pixel data fragment does not fit", code="truncated")
+            position += length
+
+
+def _inflate(data: Buffer) -> bytearray:
+    """Inflate a deflated data set, bounded in size and ratio (PS3.5 A.5).
+
+    Pieces are copies: a view that an error keeps alive would not let a mapped file be closed.
+    """
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    limit = min(MAX_INFLATED, MAX_RATIO * len(data) + 65_536)
+    plain = bytearray()
+    try:
+        for start in range(0, len(data), _PIECE):
+            piece = bytes(data[start : start + _PIECE])
+            while piece and not engine.eof:
+                plain += engine.decompress(piece, min(_PIECE, limit + 1 - len(plain)))
+                if len(plain) > limit:
+                    plain.clear()
+                    raise BadContent("deflated data set too large", code="bad-deflate")
+                piece = engine.unconsumed_tail
+    except zlib.error:
+        raise BadContent("deflated data set cannot be inflated", code="bad-deflate") from None
+    if not engine.eof:
+        raise BadContent("deflated data set is cut", code="bad-deflate")
+    return plain

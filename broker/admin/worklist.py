@@ -15,7 +15,7 @@ from broker.worklist.explain import recall
 from broker.worklist.explain.exam import Exam, ExamVerdict, StepVerdict, explain_exam
 from broker.worklist.explain.verdict import Verdict, clock
 from broker.worklist.query.attributes import START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
-from broker.worklist.query.match import items, values
+from broker.worklist.query.matcher import items, values
 
 Row = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=64, description="Name of a node, or an AE title")]

@@ -21,7 +21,7 @@ from broker.worklist.answer.cache import AnswerCache, Asked, Key, Known
 from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.device import adapt
 from broker.worklist.explain.memory import Outcome, QueryMemory
-from broker.worklist.query.criteria import plan
+from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import Query
 from broker.worklist.query.matcher import matches
 from broker.worklist.query.negotiation import Agreed, agreed
@@ -135,7 +135,7 @@ class WorklistService:
             query = await _here_or_aside(len(key[0]) < 4096, _read, key[0], syntax, options)
             served = adapt(query, device, request.peer.calling_ae, datetime.now(self._zone))
             encoder = AnswerEncoder(served, syntax, self._charset, device.charset, device.max_lengths)
-            asked = Asked(query, served, plan(served), encoder)
+            asked = Asked(query, served, search_criteria(served), encoder)
             if query.named or not device.windowed:  # a window moves with the clock
                 self._cache.add(key, asked)
         return asked

@@ -24,7 +24,7 @@ from broker.mpps.attributes import ITEMS, MPPS
 from broker.orders.stories import matching
 from broker.routing.header import BASE_FIELDS, facts, identity, tags_of
 from broker.worklist.answer.encoder import AnswerEncoder
-from broker.worklist.query.criteria import plan
+from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import Query
 from broker.worklist.query.matcher import matches
 from broker.worklist.query.parse import parse
@@ -125,7 +125,7 @@ def check(kind: str, thing: Sample) -> None:
             assert not thing.cut, "a query that is cut or too deep was taken"
             matches(DOCUMENT, asked)
             AnswerEncoder(asked, thing.transfer_syntax, "ISO_IR 192").encode(DOCUMENT)
-            assert all(map(storable, texts(astuple(plan(asked))))), "a search that the database cannot take"
+            assert all(map(storable, texts(astuple(search_criteria(asked))))), "a search that the database cannot take"
         return
     whole = well_formed(thing.data, thing.transfer_syntax)
     try:

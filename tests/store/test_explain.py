@@ -32,7 +32,7 @@ from broker.store.worklist.worklist import search
 from broker.worklist.device import adapt
 from broker.worklist.explain import explain, recall
 from broker.worklist.explain.memory import Outcome, QueryMemory, keep
-from broker.worklist.query.criteria import plan
+from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.matcher import matches
 
 SECRET = b"a secret of the tests"
@@ -135,7 +135,7 @@ def test_explanation_matcher_and_search_agree(database: Database, orders: list[d
         device = Device(**profile)
         asked = query(keys, charset=["ISO_IR 192"])
         served = adapt(asked, device, calling, NOW)
-        found = database.read(search, plan(served), None, 100).result()
+        found = database.read(search, search_criteria(served), None, 100).result()
         shown = {one.id for one in found if matches(one.document(), served)}
         assert shown == {row.row for row in rows if matches(row.answer, served)}
         kept = recall.decode(json.loads(json.dumps(recall.encode(asked, SECRET))))

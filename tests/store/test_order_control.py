@@ -23,7 +23,7 @@ from broker.store.db.database import Database
 from broker.store.orders import order_links
 from broker.store.schema import tables
 from broker.store.worklist.worklist import search
-from broker.worklist.query.criteria import plan
+from broker.worklist.query.criteria import search_criteria
 
 REFUSING = replace(profile.built_in(), policy=profile.Policy(unknown_order_cancel="refuse"))
 
@@ -196,7 +196,7 @@ def test_a_held_step_is_in_no_worklist(database: Database, status: str | None) -
     item = {"Modality": ""} if status is None else {"Modality": "", "ScheduledProcedureStepStatus": status}
     for keys in ({}, {"PatientID": "12345"}, {"AccessionNumber": "P1"}, {"AccessionNumber": "P2"}):
         asked = query({**keys, SPS: [item]})
-        rows = database.read(search, plan(asked), None, 10).result()
+        rows = database.read(search, search_criteria(asked), None, 10).result()
         found = [json.loads(row.answer)["AccessionNumber"] for row in rows]
         assert found == ([] if keys.get("AccessionNumber") == "P1" else ["P2"])
 

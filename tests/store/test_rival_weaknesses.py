@@ -23,14 +23,14 @@ from broker.orders.profile import profile
 from broker.store.db.database import Database
 from broker.store.schema import tables
 from broker.store.worklist.worklist import search
-from broker.worklist.query.criteria import plan
+from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.matcher import matches
 
 
 def worklist(database: Database, **keys: Any) -> list[dict[str, Any]]:
     """What a modality sees."""
     asked = query({"PatientID": "", **keys, SPS: [{"Modality": "", "ScheduledStationAETitle": ""}]})
-    found = database.read(search, plan(asked), None, 100).result()
+    found = database.read(search, search_criteria(asked), None, 100).result()
     documents = [json.loads(row.answer) for row in found]
     return [document for document in documents if matches(document, asked)]
 

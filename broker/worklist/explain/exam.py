@@ -21,9 +21,9 @@ from broker.store.worklist.worklist import search
 from broker.store.worklist.worklist_steps import StepRow
 from broker.worklist.explain import recall, verdict
 from broker.worklist.explain.verdict import Asking, Caller, Ground, Step, Verdict
-from broker.worklist.query.match import matches
-from broker.worklist.query.plan import plan
-from broker.worklist.query.query import Query
+from broker.worklist.query.criteria import search_criteria
+from broker.worklist.query.keys import Query
+from broker.worklist.query.matcher import matches
 from broker.worklist.query.timezone import in_offset
 
 ORDERS, STEPS = 20, 50  # explained at once
@@ -138,7 +138,7 @@ def _askings(asked: Sequence[Asked]) -> list[Asking]:
 
 def _place(connection: Connection, zone: tzinfo, query: Query, row: int) -> int | None:
     """How many answers come before a step, by the search and the matcher of the door; see `Ground`."""
-    criteria = plan(query)
+    criteria = search_criteria(query)
     after: tuple[str, int] | None = None
     before = looked = 0
     while looked < CANDIDATES:

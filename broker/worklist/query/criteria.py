@@ -17,7 +17,7 @@ _LONGEST = 64  # characters of a prefix; SQLite bounds patterns, and a shorter p
 _FRACTION = ".999999"
 
 
-def plan(query: Query) -> Criteria:
+def search_criteria(query: Query) -> Criteria:
     """The search criteria of a query."""
     root = {key.keyword: key for key in query.keys if not isinstance(key, StartKey)}
     sequence = root.get(STEP_SEQUENCE)

@@ -14,7 +14,7 @@ from broker.store.db.database import Database
 from broker.store.orders.saving import name_groups
 from broker.store.schema import tables
 from broker.store.worklist.worklist import Criteria, Found, search
-from broker.worklist.query.criteria import plan
+from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import Query
 from broker.worklist.query.matcher import matches
 from support.worklist.worklist import DATE, SPS, STATION, TIME
@@ -69,7 +69,7 @@ def _all(connection: Connection, criteria: Criteria, page: int) -> list[Found]:
 
 def found_by(database: Database, asked: Query, page: int = 3) -> list[int]:
     """Row ids of the matches in their order; `page` candidates of one statement."""
-    rows = database.read(_all, plan(asked), page).result()
+    rows = database.read(_all, search_criteria(asked), page).result()
     return [row.id for row in rows if matches(json.loads(row.answer), asked)]
 
 

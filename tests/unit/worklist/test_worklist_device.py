@@ -11,7 +11,7 @@ from support.worklist.worklist import DATE, EXPLICIT, SPS, STATION, TIME, docume
 from broker.site.device import Device
 from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.device import adapt
-from broker.worklist.query.criteria import plan
+from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.matcher import matches
 from broker.worklist.query.negotiation import Agreed
 from broker.worklist.query.timezone import in_offset
@@ -105,20 +105,20 @@ def test_the_window_of_a_device_in_another_time_zone_is_around_now(offset: str, 
     asked = adapt(query({**BARE, "TimezoneOffsetFromUTC": offset}, options=options), profile, "CT01", NOW)
     there = document(step={TIME: clock})
     assert matches(in_offset(there, UTC, asked.offset), asked) is shown
-    bounds = plan(asked)
+    bounds = search_criteria(asked)
     assert not shown or (bounds.start_from or "") <= f"20260312{clock}" <= (bounds.start_until or "9")
 
 
 def test_the_plan_stays_as_narrow_as_the_profile_allows() -> None:
     asked = query({SPS: [{STATION: "CT01", DATE: "20260312"}]})
-    wide = plan(adapt(asked, Device(stations=("R1",), days_before=1, days_after=1), "CT01", NOW))
+    wide = search_criteria(adapt(asked, Device(stations=("R1",), days_before=1, days_after=1), "CT01", NOW))
     assert wide.stations is not None
     assert wide.stations.exact == ("CT01", "R1")
     assert (wide.start_from, wide.start_until) == ("20260311000000", "20260313235959.999999")
-    any_case = plan(adapt(asked, Device(ignore_case=True), "CT01", NOW))
+    any_case = search_criteria(adapt(asked, Device(ignore_case=True), "CT01", NOW))
     assert any_case.stations is None
     assert any_case.start_from == "20260312000000"
-    assert plan(adapt(asked, Device(show=("READY", "READY")), "CT01", NOW)).statuses == ("READY",)
+    assert search_criteria(adapt(asked, Device(show=("READY", "READY")), "CT01", NOW)).statuses == ("READY",)
 
 
 def answer(profile: dict[str, Any], charset: list[str] | None = None, **values: Any) -> Any:

@@ -14,7 +14,7 @@ from support.worklist.worklist import DATE, IMPLICIT, SPS, TIME, document, encod
 from broker.dicom.dataset.read import BadElement, decode_identifier
 from broker.errors import BadContent
 from broker.worklist.answer.encoder import AnswerEncoder
-from broker.worklist.query.criteria import plan
+from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import Query
 from broker.worklist.query.matcher import matches
 from broker.worklist.query.negotiation import BASELINE, Agreed, agreed, negotiate
@@ -73,7 +73,7 @@ def test_fuzzy_names_only_when_negotiated(asked: str, stored: str, alike: bool) 
     if asked not in ("", "SMITH^*"):
         assert not matches(document(PatientName=stored), _query(keys, BASELINE))
     if asked:
-        assert plan(_query(keys)).name_groups is None  # nothing may be lost that only sounds alike
+        assert search_criteria(_query(keys)).name_groups is None  # nothing may be lost that only sounds alike
 
 
 NAMES = ["DOE^JOHN", "LEFÈVRE^ANNE", "YAMADA^TARO=山田^太郎=ヤマダ", "O'NEIL^X", "홍^길동", "ศรี^น้ำ", "^^", "a*?="]
@@ -137,7 +137,7 @@ def test_steps_are_looked_at_through_the_offset_of_the_device(offset: str, day: 
     if found:
         answer = read(AnswerEncoder(asked, IMPLICIT, "ISO_IR 192").encode(seen))
         assert answer.get("TimezoneOffsetFromUTC") == (offset or None)  # never empty
-        bounds = plan(asked)
+        bounds = search_criteria(asked)
         assert bounds.start_from is not None
         assert bounds.start_from <= "20260312100000"
         assert (bounds.start_until or "9") >= "20260312100000"
@@ -169,7 +169,7 @@ def test_the_search_leaves_no_step_out_that_an_offset_moves(moment: datetime, mi
     keys = {DATE: f"{item[DATE]}-{item[DATE]}", TIME: f"{item[TIME]}-{item[TIME]}"}
     asked = _query({"TimezoneOffsetFromUTC": offset_text(minutes), SPS: [keys]})
     assert matches(there, asked)
-    bounds = plan(asked)
+    bounds = search_criteria(asked)
     assert (bounds.start_from or "") <= start
     assert start <= (bounds.start_until or "99999")
 

@@ -10,7 +10,7 @@ from support.worklist.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, ST
 
 from broker.dicom.dataset.read import MAX_BYTES, decode_identifier
 from broker.errors import BadContent
-from broker.worklist.query.criteria import plan
+from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import StartKey
 from broker.worklist.query.parse import parse
 
@@ -46,7 +46,7 @@ def test_list_on_a_single_value_key_is_remarked() -> None:
 def test_only_the_first_of_several_items_counts() -> None:
     found = query({SPS: [{"Modality": "CT"}, {"Modality": "MR"}]})
     assert found.remarks == ("several-items",)
-    assert plan(found).modality.exact == ("CT",)
+    assert search_criteria(found).modality.exact == ("CT",)
 
 
 @pytest.mark.parametrize("sent", [True, False])
@@ -142,7 +142,7 @@ def test_combined_range_is_one_key_and_bounds_the_search() -> None:
     found = query({SPS: [{DATE: "20260705-20260707", TIME: "1000-1800"}]})
     (sequence,) = found.keys
     assert [type(key) for key in sequence.keys] == [StartKey]
-    criteria = plan(found)
+    criteria = search_criteria(found)
     assert (criteria.start_from, criteria.start_until) == ("20260705100000", "20260707180059.999999")
 
 
@@ -158,16 +158,16 @@ def test_combined_range_is_one_key_and_bounds_the_search() -> None:
 def test_plan_takes_exact_values_and_literal_prefixes(
     keys: dict[object, object], field: str, exact: tuple[str, ...], prefixes: tuple[str, ...]
 ) -> None:
-    words = getattr(plan(query(keys)), field)
+    words = getattr(search_criteria(query(keys)), field)
     assert (words.exact, words.prefixes) == (exact, prefixes)
 
 
 def test_plan_leaves_what_sql_cannot_do() -> None:
-    criteria = plan(query({"PatientID": "*1", "AccessionNumber": "A\0B", SPS: [{TIME: "0800-1200"}]}))
+    criteria = search_criteria(query({"PatientID": "*1", "AccessionNumber": "A\0B", SPS: [{TIME: "0800-1200"}]}))
     assert (criteria.patient_id, criteria.accession, criteria.start_from) == (None, None, None)
     assert criteria.statuses == ("SCHEDULED", "ARRIVED", "READY")
-    assert plan(query({SPS: [{"ScheduledProcedureStepStatus": "STARTED"}]})).statuses == ("STARTED",)
-    assert plan(query({SPS: [{"ScheduledProcedureStepStatus": "S*"}]})).statuses is None
+    assert search_criteria(query({SPS: [{"ScheduledProcedureStepStatus": "STARTED"}]})).statuses == ("STARTED",)
+    assert search_criteria(query({SPS: [{"ScheduledProcedureStepStatus": "S*"}]})).statuses is None
 
 
 @pytest.mark.parametrize(

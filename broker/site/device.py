@@ -7,7 +7,16 @@ import re
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from broker.settings.types import AETitle
 from broker.site.closing import Closing
@@ -58,13 +67,19 @@ def _number(term: str, pattern: str = r"ISO 2022 IR (\d+)") -> str:
 Label = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[^\\\x00-\x1f\x7f*?]+$"), AfterValidator(str.strip)
 ]
-Charset = Annotated[tuple[str, ...], Field(max_length=8), BeforeValidator(_listed), AfterValidator(_terms)]
+Charset = Annotated[
+    tuple[str, ...],
+    Field(max_length=8),
+    BeforeValidator(_listed),
+    AfterValidator(_terms),
+    WithJsonSchema({"type": "string", "format": "text, or list of text"}),
+]
 Days = Annotated[int, Field(ge=0, le=366)]
 Hours = Annotated[int, Field(ge=0, le=8784)]
 
 
 class Device(BaseModel):
-    """Profile of a device: changes to its queries and answers, and how faulty MPPS messages of it are taken."""
+    """`[node.device]` of a modality: changes to its queries and answers, and the reading of its MPPS messages."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

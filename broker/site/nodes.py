@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -52,7 +53,11 @@ def _certificate_name(value: str) -> str:
 
 Name = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_certificate_name)]
 File = Annotated[str, Field(min_length=1, max_length=4096)]
-Fingerprints = Annotated[tuple[Annotated[str, AfterValidator(_sha256)], ...], BeforeValidator(_one_or_more)]
+Fingerprints = Annotated[
+    tuple[Annotated[str, AfterValidator(_sha256)], ...],
+    BeforeValidator(_one_or_more),
+    WithJsonSchema({"type": "string", "format": "64 hexadecimal digits, or list of them"}),
+]
 
 
 class NodeTls(BaseModel):
@@ -75,8 +80,8 @@ class NodeTls(BaseModel):
         return self
 
 
-class _NodeTable(BaseModel):
-    """`[[node]]` of site.toml. Kinds beyond these come with the versions that speak to them."""
+class NodeTable(BaseModel):
+    """`[[node]]`: a system of the site, by its protocol and its roles."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -143,7 +148,7 @@ class _NodeTable(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _complete(self) -> _NodeTable:
+    def _complete(self) -> NodeTable:
         if self.kind == "dicom" and self.ae_title is None:
             raise ValueError("ae_title: a dicom node needs one")
         if self.kind == "hl7" and self.application is None:
@@ -231,7 +236,7 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
         if not isinstance(table, Mapping):
             raise ConfigurationError(f"{label}: must be a table")
         try:
-            parsed = _NodeTable.model_validate(table)
+            parsed = NodeTable.model_validate(table)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             key = ".".join(str(part) for part in first["loc"])

@@ -1,0 +1,94 @@
+"""`config/reference.md` says what the models say, and the examples hold every key with its default."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from support.guides import reference
+
+from broker.errors import ConfigurationError
+from broker.routing.rules import parse_rules
+from broker.settings import Hl7Listener, Hl7Section, Settings
+from broker.settings.mistakes import table_of
+from broker.site.nodes import NodeTable, parse_nodes
+
+CONFIG = Path(__file__).parents[2] / "config"
+TEST = {"field": "tag.Modality", "op": "is", "value": "CT"}
+# a table that the parser takes for each table of the reference; `{}` of a key says where it stands
+PLACES: dict[str, tuple[dict[str, Any], Any]] = {
+    "[[rule]]": ({"name": "r", "when": TEST, "send": ["pacs"], "then": "stop", "example": []}, lambda t: {"rule": [t]}),
+    "Condition: a group": ({}, lambda t: {"rule": [{"name": "r", "send": ["pacs"], "when": t}]}),
+    "Condition: a test": (TEST, lambda t: {"rule": [{"name": "r", "send": ["pacs"], "when": t}]}),
+    "[[rule.example]]": (
+        {"facts": {"tag.Modality": "CT"}, "sends": ["pacs"]},
+        lambda t: {"rule": [{"name": "r", "send": ["pacs"], "when": TEST, "example": [t]}]},
+    ),
+    "[default]": ({"action": "send", "send": ["pacs"]}, lambda t: {"default": t}),
+}
+
+
+def test_the_file_is_what_the_models_say() -> None:
+    assert (CONFIG / "reference.md").read_text(encoding="utf-8") == reference.reference(), (
+        "run: python tests/support/guides/write.py"
+    )
+
+
+@pytest.mark.parametrize("title", reference.RULE_TABLES)
+def test_rules_have_exactly_the_keys_of_the_reference(title: str) -> None:
+    documented = {row[0] for row in reference.RULE_TABLES[title][1]}
+    whole, place = PLACES[title]
+    if whole:
+        assert set(whole) == documented
+        parse_rules(place(whole), {"pacs"})
+        with pytest.raises(ConfigurationError, match="unknown key"):
+            parse_rules(place({**whole, "nonsense": 1}), {"pacs"})
+    else:
+        for key in documented:
+            parse_rules(place({key: TEST if key == "not" else [TEST]}), {"pacs"})
+
+
+def uncommented(text: str) -> dict[str, Any]:
+    """An example file with the keys and tables in its comments."""
+    return tomllib.loads(re.sub(r"(?m)^# (?=\[|[a-z_0-9]+ = )", "", text))
+
+
+def test_broker_toml_holds_every_key_with_its_default() -> None:
+    found = uncommented((CONFIG / "broker.toml").read_text(encoding="utf-8"))
+    found["hl7"].pop("listener")
+    differing = list(_differing(found, Settings, ""))
+    assert differing == []
+
+
+def _differing(found: dict[str, Any], model: type[BaseModel], path: str) -> list[str]:
+    keys = set(model.model_fields) - ({"listener"} if model is Hl7Section else set())
+    differing = [f"{path}{key}: not in both" for key in sorted(keys ^ set(found))]
+    defaults = model.model_json_schema(mode="serialization")["properties"]
+    for key in sorted(keys & set(found)):
+        inner = table_of(model.model_fields[key])
+        if inner is not None:
+            differing += _differing(found[key], inner, f"{path}{key}.")
+        elif defaults[key].get("default") not in (None, found[key]):
+            differing.append(f"{path}{key}: {found[key]!r} is not the default")
+    return differing
+
+
+def test_every_key_of_a_node_stands_in_site_toml() -> None:
+    document = uncommented((CONFIG / "site.toml").read_text(encoding="utf-8"))
+    assert parse_nodes(document["node"])
+    text = (CONFIG / "site.toml").read_text(encoding="utf-8")
+    absent = [key for key in _keys(NodeTable) if not re.search(rf"\b{key}\b", text)]
+    assert absent == []
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    inner = [table for field in model.model_fields.values() if (table := table_of(field))]
+    return set(model.model_fields).union(*(_keys(table) for table in inner))
+
+
+def test_a_listener_has_the_keys_that_the_reference_promises() -> None:
+    assert set(Hl7Section.model_fields) - set(Hl7Listener.model_fields) == {"application", "facility", "listener"}

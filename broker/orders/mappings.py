@@ -17,9 +17,8 @@ from sqlalchemy import Connection
 from broker import telemetry
 from broker.errors import BadContent, ConfigurationError
 from broker.orders.inbound.interface import Profiles
-from broker.orders.profile import profile_document
-from broker.orders.profile.profile import DEFAULT
-from broker.orders.profile.profile_book import ProfileBook
+from broker.orders.profile import document as profile_document
+from broker.orders.profile.book import DEFAULT, ProfileBook
 from broker.orders.trying import examples
 from broker.orders.trying.profile_choice import ProfileChoice, choose
 from broker.store import configurations

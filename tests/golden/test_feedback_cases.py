@@ -21,7 +21,7 @@ from sqlalchemy import Connection, select
 from broker.hl7.server import Peer
 from broker.orders.core.story import Context
 from broker.orders.inbound.interface import Interface
-from broker.orders.profile.profile import built_in
+from broker.orders.profile.book import built_in
 from broker.orders.telling import outbound
 from broker.orders.telling.feedback import Notice
 from broker.orders.telling.outbound import Ours

@@ -23,9 +23,8 @@ from broker.hl7.server import Peer
 from broker.orders.core.story import Context
 from broker.orders.inbound.interface import Interface, Profiles
 from broker.orders.listener import OrderDoor
-from broker.orders.profile.profile import built_in
-from broker.orders.profile.profile_book import ProfileBook
-from broker.orders.profile.profile_document import read
+from broker.orders.profile.book import ProfileBook, built_in
+from broker.orders.profile.document import read
 from broker.store.db.database import Database
 from broker.store.orders import reading
 

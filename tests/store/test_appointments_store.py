@@ -10,15 +10,15 @@ from sqlalchemy import Connection, select, update
 from support.orders.appointments import profile, siu
 from support.orders.intake import audit, log, steps, submit, take
 
-from broker.orders.profile.profile import Profile
+from broker.orders.profile.profile import AppointmentCancel, Policy, Profile, UnknownAppointment
 from broker.store.db.database import Database
 from broker.store.orders import appointments
 from broker.store.schema import tables
 from broker.store.worklist.worklist import Criteria, search
 
-CANCELS = profile(policy={"appointment_cancel": "cancel"})
-CREATES = profile(policy={"unknown_appointment": "create"})
-COMPLETES = profile(policy={"result_completes": ("F",)})
+CANCELS = profile(policy=Policy(appointment_cancel=AppointmentCancel.CANCEL))
+CREATES = profile(policy=Policy(unknown_appointment=UnknownAppointment.CREATE))
+COMPLETES = profile(policy=Policy(result_completes=("F",)))
 STATIONS = profile(stations={"E1": "CT01", "E2": "CT02"})
 
 

@@ -16,7 +16,7 @@ from support.worklist.worklist import DATE, SPS, STATION, TIME, query
 from broker.errors import ConfigurationError
 from broker.orders.core.story import Context
 from broker.orders.documents import document
-from broker.orders.profile.profile import built_in
+from broker.orders.profile.book import built_in
 from broker.orders.stories import placing
 from broker.service.nodes import NodeDesk, Nodes
 from broker.site.admitting import AlreadyKnown, Wanted, admit

@@ -22,7 +22,7 @@ from broker.model.lane import JobState
 from broker.orders.core.story import Context
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface
-from broker.orders.profile import profile
+from broker.orders.profile.book import built_in
 from broker.orders.stories import intake, writing
 from broker.orders.stories.writing import Changed
 from broker.queue import holds
@@ -61,7 +61,7 @@ class House:
     def say(self, message: str) -> str:
         """A message through intake; MSA-1."""
         raw = message.encode()
-        examined = reception.examine(raw, Interface("test"), lambda _: profile.built_in(), ZONE)
+        examined = reception.examine(raw, Interface("test"), lambda _: built_in(), ZONE)
         assert examined is not None
         header = examined.header
         received = Received(

@@ -14,7 +14,7 @@ from broker.errors import ConfigurationError
 from broker.hl7.header import read_header
 from broker.orders import mappings
 from broker.orders.mappings import ExamplesFailed, Mappings
-from broker.orders.profile.profile_document import built_in_texts
+from broker.orders.profile.document import built_in_texts
 from broker.store import configurations
 from broker.store.db.database import Database
 from broker.store.schema import tables

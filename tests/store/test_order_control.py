@@ -16,7 +16,8 @@ from support.orders.intake import AT, audit, counts, log, steps, submit, take
 from support.worklist.worklist import SPS, query
 
 from broker.orders.core.story import Context
-from broker.orders.profile import profile
+from broker.orders.profile.book import built_in
+from broker.orders.profile.profile import Policy, UnknownCancel
 from broker.orders.stories import reopening
 from broker.orders.stories.reopening import NotReopened
 from broker.store.db.database import Database
@@ -25,7 +26,7 @@ from broker.store.schema import tables
 from broker.store.worklist.worklist import search
 from broker.worklist.query.criteria import search_criteria
 
-REFUSING = replace(profile.built_in(), policy=profile.Policy(unknown_order_cancel="refuse"))
+REFUSING = replace(built_in(), policy=Policy(unknown_order_cancel=UnknownCancel.REFUSE))
 
 
 def group(control: str, placer: str = "P1", filler: str = "", status: str = "", **more: str) -> list[str]:

@@ -13,7 +13,7 @@ from support.orders.intake import PEER, ZONE, counts, steps, submit, take
 from broker import faults
 from broker.orders.inbound.interface import Interface
 from broker.orders.listener import OrderDoor
-from broker.orders.profile import profile
+from broker.orders.profile.book import built_in
 from broker.store.db.database import Database
 from broker.store.db.prepared import Prepared
 from broker.store.orders import events, messages, order_links, reading, saving
@@ -156,7 +156,7 @@ def test_orders_are_found_by_filler_placer_and_accession(database: Database) -> 
 
 def door(database: Database, **changes: object) -> OrderDoor:
     interface = Interface("test", **changes)  # type: ignore[arg-type]
-    return OrderDoor(database, interface, lambda _: profile.built_in(), zone=ZONE, default_station="UNASSIGNED")
+    return OrderDoor(database, interface, lambda _: built_in(), zone=ZONE, default_station="UNASSIGNED")
 
 
 def test_door_refuses_unknown_senders(database: Database) -> None:

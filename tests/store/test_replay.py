@@ -15,9 +15,8 @@ from broker.hl7.server import Peer
 from broker.model.order import Document
 from broker.orders.inbound.interface import Interface
 from broker.orders.listener import OrderDoor
-from broker.orders.profile import profile_document
-from broker.orders.profile.profile import built_in
-from broker.orders.profile.profile_book import ProfileBook
+from broker.orders.profile import document as profile_document
+from broker.orders.profile.book import ProfileBook, built_in
 from broker.orders.trying.replay import Bench, Difference, Replayed, replay
 from broker.site.nodes import parse_nodes
 from broker.store.db.database import Database

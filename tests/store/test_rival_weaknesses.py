@@ -19,7 +19,7 @@ from support.worklist.worklist import SPS, query
 
 from broker.orders.inbound.interface import Interface
 from broker.orders.listener import OrderDoor
-from broker.orders.profile import profile
+from broker.orders.profile.book import built_in
 from broker.store.db.database import Database
 from broker.store.schema import tables
 from broker.store.worklist.worklist import search
@@ -64,7 +64,7 @@ def test_a_database_outage_is_not_answered_with_a_rejection(tmp_path: Path, on_t
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
     database.close()
     interface = Interface("test", on_transient=on_transient)  # type: ignore[arg-type]
-    door = OrderDoor(database, interface, lambda _: profile.built_in(), zone=ZONE, default_station="UNASSIGNED")
+    door = OrderDoor(database, interface, lambda _: built_in(), zone=ZONE, default_station="UNASSIGNED")
     answer = asyncio.run(door.handle(message(group("NW", "P1")).encode(), PEER))
     assert b"MSA|AR" not in (answer or b"")
     assert (answer is None) == (on_transient == "close")

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from broker.orders.profile.provenance import Origin
+    from broker.orders.profile.provenance import ValueOrigin
     from broker.orders.trying.explanation import Explanation
     from broker.tools.hl7_send import Answered
 
@@ -38,7 +38,7 @@ def show_test(explanation: Explanation) -> None:
         console.print(table)
 
 
-def _how(origin: Origin) -> str:
+def _how(origin: ValueOrigin) -> str:
     if origin.how == "message":
         return ""
     detail = origin.note or (f"{origin.raw!r}" if origin.how == "table" else "")

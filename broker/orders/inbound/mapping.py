@@ -26,11 +26,11 @@ from broker.orders.core.values import (
     ProcedureChange,
     StepChange,
 )
-from broker.orders.inbound.moments import oddity, span
 from broker.orders.inbound.reader import Findings, Reader
 from broker.orders.profile import stations
-from broker.orders.profile.profile import Profile
-from broker.orders.profile.provenance import Origin
+from broker.orders.profile.convert import oddity, span
+from broker.orders.profile.profile import Profile, StartMissing, UnknownCancel
+from broker.orders.profile.provenance import OriginKind, ValueOrigin
 
 _WHAT = ("RequestedProcedureDescription", "RequestedProcedureCodeSequence")
 _CODED = ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2")  # says it too, whatever the mapping makes of it
@@ -155,11 +155,11 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         procedures=(),
         parent=_parent(view),
         ordered=span(view.get("ORC-9.1"), zone),
-        parks=profile.policy.unknown_order_cancel == "park",
+        parks=profile.policy.unknown_order_cancel is UnknownCancel.PARK,
         accession_location=reader.where("request", "AccessionNumber"),
         defaults={**profile.defaults.get("visit", {}), **profile.defaults.get("request", {})},
         identifiers=profile.identifiers,
-        start_required=profile.policy.start_missing == "refuse",
+        start_required=profile.policy.start_missing is StartMissing.REFUSE,
     )
     around = {**patient.attributes, **change.visit, **request, "AccessionNumber": change.accession}
     if group.control in lifecycle.NEW:
@@ -272,9 +272,15 @@ def _placed(step: Document, around: Document, view: Segments, group: _Group, pro
         return step
     placed = stations.assigned(step, rule, profile.defaults.get("step", {}))
     if profile.trace is not None:
-        for keyword in (stations.STATION, stations.NAME, stations.LOCATION):
+        for keyword in (stations.STATION, stations.STATION_NAME, stations.LOCATION):
             if placed.get(keyword, "") != step.get(keyword, ""):
-                origin = Origin("step", keyword, placed.get(keyword, ""), "station", note=f"rule {rule.number}")
+                origin = ValueOrigin(
+                    section="step",
+                    keyword=keyword,
+                    value=placed.get(keyword, ""),
+                    how=OriginKind.STATION,
+                    note=f"rule {rule.number}",
+                )
                 profile.trace.note(view, origin)
     return placed
 

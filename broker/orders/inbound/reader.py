@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
@@ -11,8 +12,8 @@ from broker.hl7.message import DELETE, Repetition, Segment, Segments
 from broker.orders.core import names
 from broker.orders.core.values import Document
 from broker.orders.profile import convert
-from broker.orders.profile.profile import Attribute, Profile, Source
-from broker.orders.profile.provenance import How, Origin
+from broker.orders.profile.profile import FieldSource, FieldType, MappedAttribute, Profile
+from broker.orders.profile.provenance import OriginKind, ValueOrigin
 
 # what must be right for the order to be used; anything else unusable is left out with a warning
 _STRICT = convert.EXACT | {
@@ -45,19 +46,19 @@ class Reader:
     def __init__(self, view: Segments, profile: Profile, zone: tzinfo, findings: Findings) -> None:
         self._view, self._profile, self._zone, self._findings = view, profile, zone, findings
         self._day = ""  # of which a time must be
-        self._special: dict[str, Callable[[Attribute, Source, list[Segment]], Any]] = {
-            "XPN": self._names,
-            "XCN": self._names,
-            "CN": self._names,
-            "CE": self._codes,
-            "TEXT": self._texts,
-            "FT": self._notes,
-            "IDS": self._other_ids,
-            "EI": self._issuer,
-            "HD": self._issuer,
-            "CXQ": self._issuer,
-            "MEASURE": self._measure,
-            "": self._plain,
+        self._special: dict[str, Callable[[MappedAttribute, FieldSource, list[Segment]], Any]] = {
+            FieldType.XPN: self._names,
+            FieldType.XCN: self._names,
+            FieldType.CN: self._names,
+            FieldType.CODE: self._codes,
+            FieldType.TEXT: self._texts,
+            FieldType.NOTES: self._notes,
+            FieldType.OTHER_IDS: self._other_ids,
+            FieldType.EI: self._issuer,
+            FieldType.HD: self._issuer,
+            FieldType.CX_QUALIFIERS: self._issuer,
+            FieldType.MEASURE: self._measure,
+            FieldType.PLAIN: self._plain,
         }
 
     def section(self, name: str) -> Document:
@@ -79,33 +80,37 @@ class Reader:
                 self._note(name, attribute.keyword, value, source)
         return result
 
-    def value(self, attribute: Attribute) -> Any:
+    def value(self, attribute: MappedAttribute) -> Any:
         """Value of an attribute from the first source that holds something, None from none."""
         return self._found(attribute)[0]
 
-    def _found(self, attribute: Attribute) -> tuple[Any, Source | None]:
+    def _found(self, attribute: MappedAttribute) -> tuple[Any, FieldSource | None]:
         gathered: list[Document] = []
         first = None
         for source in attribute.sources:
             segments = self._view.all(source.path.segment, source.path.parent)
             value = self._special[source.kind](attribute, source, segments) if segments else None
-            if source.kind == "IDS":
+            if source.kind is FieldType.OTHER_IDS:
                 first = first or (source if value else None)
                 gathered += [item for item in value or [] if item not in gathered]
             elif value is not None:
                 return value, source
         return gathered or None, first
 
-    def _note(self, section: str, keyword: str, value: Any, source: Source | None) -> None:
+    def _note(self, section: str, keyword: str, value: Any, source: FieldSource | None) -> None:
         """Leave a note of where a value comes from, if somebody asked."""
         if self._profile.trace is None:
             return
-        origin = Origin(section, keyword, value, "default")
+        origin = ValueOrigin(section=section, keyword=keyword, value=value, how=OriginKind.DEFAULT)
         if source is not None:
-            place = source.path
-            how: How = "table" if keyword in self._profile.values and value != "" else "message"
-            raw = self._view.get(place).strip() if how == "table" else ""
-            origin = Origin(section, keyword, value, how, source.text, self._view.at(place), raw)
+            by_table = keyword in self._profile.values and value != ""
+            origin = replace(
+                origin,
+                how=OriginKind.TABLE if by_table else OriginKind.MESSAGE,
+                path=source.text,
+                location=self._view.at(source.path),
+                raw=self._view.get(source.path).strip() if by_table else "",
+            )
         self._profile.trace.note(self._view, origin)
 
     def where(self, section: str, keyword: str) -> str:
@@ -117,7 +122,9 @@ class Reader:
                 return self._view.at(here)
         return "MSH^1"
 
-    def _repetitions(self, attribute: Attribute, source: Source, segments: list[Segment]) -> list[Repetition]:
+    def _repetitions(
+        self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]
+    ) -> list[Repetition]:
         """What a source offers: the first segment, all of them for attributes with several values.
 
         Of a field alone all repetitions, of a part of it only one for attributes with one value: a part that is empty
@@ -133,12 +140,12 @@ class Reader:
             return found if self._profile.drops_others(attribute.keyword) else found[:1]
         return found[first : first + 1]
 
-    def _unusable(self, attribute: Attribute, source: Source) -> None:
+    def _unusable(self, attribute: MappedAttribute, source: FieldSource) -> None:
         severity = "E" if attribute.keyword in _STRICT else "W"
         text = "Value cannot be used" if severity == "E" else "Value cannot be used and is left out"
         self._findings.add(self._view.at(source.path), "102", text, severity)
 
-    def _plain(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+    def _plain(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         path = source.path
         repetitions = self._repetitions(attribute, source, segments)
         if attribute.vr in _MOMENTS:  # a TS may say in a part of its own how precise it is (HL7 2.5.1 §2.A.77)
@@ -149,12 +156,12 @@ class Reader:
             found = [r.whole() for r in repetitions]
         return self._from_texts(attribute, source, found)
 
-    def _texts(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+    def _texts(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         first = source.path.component or 1
         found = [convert.coded_text(r, first) for r in self._repetitions(attribute, source, segments)]
         return self._from_texts(attribute, source, found)
 
-    def _from_texts(self, attribute: Attribute, source: Source, found: list[str]) -> Any:
+    def _from_texts(self, attribute: MappedAttribute, source: FieldSource, found: list[str]) -> Any:
         found = [text for text in found if text.strip()]
         if not found:
             return None
@@ -171,12 +178,12 @@ class Reader:
             self._unusable(attribute, source)
             return None
 
-    def _date(self, attribute: Attribute, text: str) -> str | None:
+    def _date(self, attribute: MappedAttribute, text: str) -> str | None:
         if attribute.keyword == "PatientBirthDate":
             return convert.date(text) or None
         return convert.timestamp(text, self._zone)[0] or None
 
-    def _text(self, attribute: Attribute, source: Source, found: list[str]) -> Any:
+    def _text(self, attribute: MappedAttribute, source: FieldSource, found: list[str]) -> Any:
         keyword, vr = attribute.keyword, attribute.vr
         exact = keyword in convert.EXACT
         if keyword in self._profile.values:
@@ -189,20 +196,20 @@ class Reader:
             return list(dict.fromkeys(convert.text(text, vr, exact=True) for text in found)) or None
         return [piece for text in found for piece in convert.pieces(text, vr)] or None
 
-    def _whole(self, attribute: Attribute, source: Source, text: str, *, exact: bool = False) -> str:
+    def _whole(self, attribute: MappedAttribute, source: FieldSource, text: str, *, exact: bool = False) -> str:
         """A text; that it is cut is told to who sent it."""
         if not exact and len(text.strip()) > convert.LENGTH.get(attribute.vr, 64):
             self._findings.add(self._view.at(source.path), "102", "Value is too long and is cut", "W")
         return convert.text(text, attribute.vr, exact=exact)
 
-    def _notes(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+    def _notes(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         """Free text: a line for each repetition and segment."""
         lines = [r.get() for segment in segments for r in segment.repetitions(source.path.field)]
         if lines == [DELETE]:
             return ""
         return self._whole(attribute, source, "\r\n".join(lines)) or None
 
-    def _names(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+    def _names(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         repetitions = [r for r in self._repetitions(attribute, source, segments) if r.text]
         if repetitions and repetitions[0].text == DELETE:
             return [] if attribute.multiple else ""
@@ -213,22 +220,23 @@ class Reader:
         return self._name(source.kind, repetitions, component) or None
 
     @staticmethod
-    def _name(kind: str, repetitions: list[Repetition], component: int) -> str:
-        if kind == "XPN":
+    def _name(kind: FieldType, repetitions: list[Repetition], component: int) -> str:
+        if kind is FieldType.XPN:
             return names.from_xpn(repetitions)
-        if kind == "XCN":
+        if kind is FieldType.XCN:
             return names.from_xcn(repetitions)
         return names.from_cn(repetitions[0].components(component)) if repetitions else ""
 
-    def _codes(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+    def _codes(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         repetitions = segments[0].repetitions(source.path.field)
         if repetitions and repetitions[0].text == DELETE:
             return []
         first = source.path.component or 1
-        items = [convert.code_item(r, first, self._profile) for r in repetitions]
+        designators = self._profile.values.get("CodingSchemeDesignator")
+        items = [convert.code_item(r, first, designators) for r in repetitions]
         return [item for item in items if item] or None
 
-    def _other_ids(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+    def _other_ids(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         repetitions = segments[0].repetitions(source.path.field)
         if source.path.field == 3:
             repetitions = repetitions[1:]
@@ -240,24 +248,24 @@ class Reader:
         # senders repeat PID-3 in PID-2, old ones without its authority
         return [item for item in items if item and not (own and item.items() <= own.items())]
 
-    def _issuer(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+    def _issuer(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         repetitions = segments[0].repetitions(source.path.field)
         if not repetitions:
             return None
         component = source.path.component or 1
         if DELETE in repetitions[0].text:
-            named = 4 if source.kind == "CXQ" else component
+            named = 4 if source.kind is FieldType.CX_QUALIFIERS else component
             if DELETE in (repetitions[0].text, repetitions[0].get(named)):
                 return []
-        if source.kind == "CXQ":
+        if source.kind is FieldType.CX_QUALIFIERS:
             item = convert.issuer_qualifiers(repetitions[0])
-        elif source.kind == "HD":
+        elif source.kind is FieldType.HD:
             item = convert.issuer(repetitions[0].components(component))
         else:
             item = convert.issuer(repetitions[0].components()[component - 1 :])
         return [item] if item else None
 
-    def _measure(self, attribute: Attribute, source: Source, segments: list[Segment]) -> Any:
+    def _measure(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         measure = self._profile.measures.get(attribute.keyword)
         for segment in segments if measure else ():
             assert measure is not None

@@ -26,10 +26,9 @@ from broker.orders.core.values import (
     ProcedureChange,
     StepChange,
 )
-from broker.orders.inbound.moments import span
 from broker.orders.inbound.reader import Findings, Reader
-from broker.orders.profile.convert import LENGTH
-from broker.orders.profile.profile import Profile
+from broker.orders.profile.convert import LENGTH, span
+from broker.orders.profile.profile import AppointmentCancel, Profile, UnknownAppointment
 
 _BOOKS = frozenset({"S12", "S13", "S14", "S18", "S19", "S20", "S21", "S22"})
 _UNBOOKS = frozenset({"S15", "S16", "S17"})
@@ -111,7 +110,7 @@ def _changes(
 ) -> Iterator[AppointmentChange]:
     message, profile = source.message, source.profile
     number = undeleted(message.get("SCH-2.1")).strip() or undeleted(message.get("SCH-1.1")).strip()
-    creates = profile.policy.unknown_appointment == "create" and asked is Asked.BOOK
+    creates = profile.policy.unknown_appointment is UnknownAppointment.CREATE and asked is Asked.BOOK
     patient = _patient(source, source.findings if creates else Findings())
     orders, guessed = _orders(source)
     each = len(orders) == len(slots)
@@ -130,7 +129,7 @@ def _changes(
             slots=tuple(slots[one]),
             sent=span(message.header.get(7), source.zone),
             guessed=guessed,
-            cancels=profile.policy.appointment_cancel == "cancel",
+            cancels=profile.policy.appointment_cancel is AppointmentCancel.CANCEL,
             create=_order(source, keys, patient, slots[one], views[one]) if creates else None,
             location="SCH^1^1" if guessed else "SCH^1^26",
         )

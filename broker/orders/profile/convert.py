@@ -1,18 +1,15 @@
-"""HL7 data types to DICOM values, one function each. Pure; they raise Unusable for what cannot be one."""
+"""Converts HL7 data types to DICOM values, one function each. They raise Unusable for what cannot be one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import TYPE_CHECKING
 
 from broker.hl7.message import DELETE, Repetition, undeleted
-from broker.orders.core.values import Document
+from broker.orders.core.values import Document, Span
 
-if TYPE_CHECKING:
-    from broker.orders.profile.profile import Profile  # which checks its default values with these functions
-
+ValueTable = Mapping[str, str | int]  # by the value of HL7 in capitals; `*` stands for every other one
 LENGTH = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240, "AE": 16, "UI": 64, "UC": 4096, "UT": 65536}
 _LINES = frozenset({"LT", "ST", "UT"})  # VRs that may hold line breaks and backslashes
 DTM = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:\.\d{1,6})?([+-]\d{4})?", re.ASCII)
@@ -33,10 +30,10 @@ class Unusable(ValueError):
 
 def timestamp(text: str, zone: tzinfo) -> tuple[str, str]:
     """DA and TM of a TS/DTM, on the site's wall clock if it has an offset; empty where it is not precise enough."""
-    found = DTM.fullmatch(text.strip())
-    if not found:
+    written = DTM.fullmatch(text.strip())
+    if not written:
         raise Unusable
-    year, month, day, hour, minute, second, offset = found.groups()
+    year, month, day, hour, minute, second, offset = written.groups()
     try:
         moment = datetime(  # noqa: DTZ001 - wall clock of the site
             int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0)
@@ -52,32 +49,68 @@ def timestamp(text: str, zone: tzinfo) -> tuple[str, str]:
     return date, f"{moment.hour:02}{moment.minute:02}{moment.second:02}" if hour else ""
 
 
+def date(text: str) -> str:
+    """DA of the calendar date written in a TS/DTM, whatever its offset; empty for less than a date."""
+    written = DTM.fullmatch(text.strip())
+    if not written:
+        raise Unusable
+    return timestamp("".join(part or "" for part in written.groups()[:3]), UTC)[0]
+
+
 def instant(text: str, zone: tzinfo) -> str:
     """A TS/DTM as digits in UTC, as precise as it is written (minutes or seconds), to compare with others.
 
     Empty for what cannot be compared: less than minutes, a wall clock that shows this time twice or never, nonsense.
     """
-    found = DTM.fullmatch(text.strip())
-    if not found or not found[5]:
+    written = DTM.fullmatch(text.strip())
+    if not written or not written[5]:
         return ""
     try:
         moment = datetime.strptime("".join(timestamp(text, UTC)), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-        if not found[7]:
+        if not written[7]:
             moment = moment.replace(tzinfo=zone)
             if moment.utcoffset() != moment.replace(fold=1).utcoffset():
                 return ""
             moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return ""
-    return f"{moment.year:04}{moment:%m%d%H%M}{found[6] or ''}"
+    return f"{moment.year:04}{moment:%m%d%H%M}{written[6] or ''}"
 
 
-def date(text: str) -> str:
-    """DA of the calendar date written in a TS/DTM, whatever its offset; empty for less than a date."""
-    found = DTM.fullmatch(text.strip())
-    if not found:
-        raise Unusable
-    return timestamp("".join(part or "" for part in found.groups()[:3]), UTC)[0]
+def span(text: str, zone: tzinfo) -> Span | None:
+    """All moments that a TS/DTM can mean: those of its last given unit, in both hours where a local hour comes twice.
+
+    None for less than a date, and for what is none.
+    """
+    written = DTM.fullmatch(text.strip())
+    if not written or not written[3]:
+        return None
+    year, month, day, hour, minute, second = (int(part or 0) for part in written.groups()[:6])
+    offset = written[7]
+    length = 1 if written[6] else 60 if written[5] else 3600 if written[4] else 86_400
+    try:
+        if offset:
+            away = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
+            zones: tuple[tzinfo, ...] = (timezone(-away if offset[0] == "-" else away),)
+        else:
+            zones = (zone,)
+        moments = [
+            datetime(year, month, day, hour, minute, second, tzinfo=where, fold=fold).timestamp()
+            for where in zones
+            for fold in (0, 1)
+        ]
+    except (ValueError, OverflowError):
+        return None
+    return Span(min(moments), max(moments) + length)
+
+
+def oddity(date: str, time: str, zone: tzinfo) -> str:
+    """`skipped` or `repeated` for a wall clock time (DA, TM) that a change of summer time removes or repeats."""
+    wall = datetime.strptime(f"{date}{time[:6]:0<6}", "%Y%m%d%H%M%S")  # noqa: DTZ007 - wall clock of the site
+    first, second = (wall.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    if first is None or second is None or first == second:
+        return ""
+    return "repeated" if first > second else "skipped"
 
 
 def text(value: str, vr: str, *, exact: bool = False) -> str:
@@ -110,12 +143,22 @@ def coded_text(repetition: Repetition, first: int) -> str:
     return undeleted(repetition.get(first + 1)) or repetition.get(first)
 
 
-def code_item(repetition: Repetition, first: int, profile: Profile) -> Document | None:
-    """Item of a code sequence, None without a code (PS3.3 8.8: meaning and designator are type 1)."""
+def mapped(text: str, table: ValueTable | None) -> str | int:
+    """A value by a table; the value itself without a table or entry."""
+    if table is None:
+        return text
+    return table.get(text.upper(), table.get("*", text))
+
+
+def code_item(repetition: Repetition, first: int, designators: ValueTable | None) -> Document | None:
+    """Item of a code sequence, None without a code (PS3.3 8.8: meaning and designator are type 1).
+
+    `designators` are those of DICOM by the names of coding systems in HL7 (table 0396).
+    """
     code = repetition.get(first).translate(_BREAK).strip()
     if not code or code == DELETE:
         return None
-    scheme = str(profile.mapped("CodingSchemeDesignator", undeleted(repetition.get(first + 2)).strip()))
+    scheme = str(mapped(undeleted(repetition.get(first + 2)).strip(), designators))
     return {
         "CodeValue" if len(code) <= 16 else "LongCodeValue": code,
         "CodingSchemeDesignator": text(scheme, "SH"),

@@ -1,23 +1,32 @@
-"""Where mapped values come from: notes that a profile under observation takes while a message is converted."""
+"""Notes of where mapped values come from, taken by a profile with a trace while it converts a message."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from broker.hl7.message import Segments
 
-How = Literal["message", "table", "default", "station", "identifiers"]
+
+class OriginKind(StrEnum):
+    """Says what gave a value."""
+
+    MESSAGE = "message"
+    TABLE = "table"  # of the profile, for what stands in the message
+    DEFAULT = "default"
+    STATION = "station"  # rule of the profile
+    IDENTIFIERS = "identifiers"  # policies: kept, taken from another identifier, generated
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """How an attribute of one section got its value."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueOrigin:
+    """Says how an attribute of one section got its value."""
 
     section: str
     keyword: str
     value: Any
-    how: How
+    how: OriginKind
     path: str = ""  # `OBR-24.1`: the source of the profile that gave it
     location: str = ""  # `OBR^2^24`: where that stands in the message
     raw: str = ""  # what stood there, before a value table
@@ -28,8 +37,8 @@ class Origin:
 class Trace:
     """Collects origins, each with the segments (order group, step) that were looked at."""
 
-    notes: list[tuple[Segments, Origin]] = field(default_factory=list)
+    notes: list[tuple[Segments, ValueOrigin]] = field(default_factory=list)
 
-    def note(self, view: Segments, origin: Origin) -> None:
+    def note(self, view: Segments, origin: ValueOrigin) -> None:
         """Remember one."""
         self.notes.append((view, origin))

@@ -1,4 +1,4 @@
-"""Which senders a mapping profile claims, by MSH-3 and MSH-4; the most specific claim wins."""
+"""Claims of mapping profiles on senders, by MSH-3 and MSH-4; the most specific claim wins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_PATTERN = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class SenderClaim:
     """A claim: patterns of sending application and facility (any case), as written."""
 
     application: str
@@ -35,7 +35,7 @@ class Sender:
         return compile_wildcard(self.key[0]), compile_wildcard(self.key[1])
 
 
-def parse_senders(table: Mapping[str, Any]) -> tuple[Sender, ...]:
+def parse_senders(table: Mapping[str, Any]) -> tuple[SenderClaim, ...]:
     """Validate `[senders]`. Raises ValueError."""
     if unknown := set(table) - {"match"}:
         raise ValueError(f"unknown key {min(unknown)}")
@@ -45,12 +45,12 @@ def parse_senders(table: Mapping[str, Any]) -> tuple[Sender, ...]:
     return tuple(_sender(claim) for claim in claims)
 
 
-def _sender(claim: Any) -> Sender:
+def _sender(claim: Any) -> SenderClaim:
     if not isinstance(claim, Mapping) or not claim:
         raise ValueError("match: application, facility or both are needed")
     if unknown := set(claim) - {"application", "facility"}:
         raise ValueError(f"match: unknown key {min(unknown)}")
-    found = Sender(claim.get("application", "*"), claim.get("facility", "*"))
-    if not all(isinstance(part, str) and len(part) <= MAX_PATTERN for part in (found.application, found.facility)):
+    application, facility = claim.get("application", "*"), claim.get("facility", "*")
+    if not all(isinstance(pattern, str) and len(pattern) <= MAX_PATTERN for pattern in (application, facility)):
         raise ValueError(f"match: texts of at most {MAX_PATTERN} characters are needed")
-    return found
+    return SenderClaim(application, facility)

@@ -1,4 +1,4 @@
-"""Station rules of a mapping: which station a step is scheduled on, when the order does not say or is not believed.
+"""Chooses the station of a step by the rules of a mapping, when the order names none or is not believed.
 
 The first rule whose conditions all hold decides. A condition names a DICOM keyword of the order as mapped, a path of
 the message, or `sender` (`application|facility`). In a message that need not be complete an absent value is unknown,
@@ -19,7 +19,7 @@ from broker.orders.profile import convert
 from broker.wildcard import Wildcard, compile_wildcard
 
 MAX_RULES = 1000
-STATION, NAME, LOCATION = "ScheduledStationAETitle", "ScheduledStationName", "ScheduledProcedureStepLocation"
+STATION, STATION_NAME, LOCATION = "ScheduledStationAETitle", "ScheduledStationName", "ScheduledProcedureStepLocation"
 _KEYS = {"when", "ae_title", "station_name", "location", "trust_message"}
 
 
@@ -44,8 +44,8 @@ class Condition:
         if self.path is not None:
             return [text] if (text := view.get(self.path).strip()) else []
         value = known.get(self.name)
-        found = value if isinstance(value, list) else [value]
-        return [str(code(item) if isinstance(item, dict) else item) for item in found if item not in (None, "")]
+        items = value if isinstance(value, list) else [value]
+        return [str(code(item) if isinstance(item, dict) else item) for item in items if item not in (None, "")]
 
 
 def code(item: Document) -> str:
@@ -53,9 +53,9 @@ def code(item: Document) -> str:
     return str(item.get("CodeValue") or item.get("LongCodeValue") or "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StationRule:
-    """Where a step goes that fits. `trust_message`: a station in the message wins over this rule."""
+    """Says where a step goes that fits. `trust_message`: a station in the message wins over this rule."""
 
     number: int  # from 1, as written
     when: tuple[Condition, ...]
@@ -66,17 +66,17 @@ class StationRule:
 
     def values(self) -> Document:
         """What it gives, by keyword. With a station its name and place are empty, not those of the one before."""
-        given = {STATION: list(self.ae_titles), NAME: self.station_name, LOCATION: self.location}
+        given = {STATION: list(self.ae_titles), STATION_NAME: self.station_name, LOCATION: self.location}
         return {keyword: value for keyword, value in given.items() if value or (self.ae_titles and keyword != STATION)}
 
 
 def choose(rules: Sequence[StationRule], known: Document, view: Segments, *, complete: bool) -> StationRule | None:
     """The rule that decides for a step: `known` are the attributes of its order and its own."""
     for rule in rules:
-        found = [condition.holds(known, view, complete=complete) for condition in rule.when]
-        if all(found):
+        results = [condition.holds(known, view, complete=complete) for condition in rule.when]
+        if all(results):
             return rule
-        if None in found and False not in found:
+        if None in results and False not in results:
             return None
     return None
 
@@ -117,12 +117,12 @@ def _rule(number: int, table: Mapping[str, Any]) -> StationRule:
     titles = table.get("ae_title", [])
     titles = titles if isinstance(titles, list) else [titles]
     rule = StationRule(
-        number,
-        tuple(_condition(name, wanted) for name, wanted in when.items()),
-        tuple(dict.fromkeys(_value("ae_title", title, "AE") for title in titles)),
-        _value("station_name", table.get("station_name", ""), "SH", empty=True),
-        _value("location", table.get("location", ""), "SH", empty=True),
-        trust,
+        number=number,
+        when=tuple(_condition(name, patterns) for name, patterns in when.items()),
+        ae_titles=tuple(dict.fromkeys(_value("ae_title", title, "AE") for title in titles)),
+        station_name=_value("station_name", table.get("station_name", ""), "SH", empty=True),
+        location=_value("location", table.get("location", ""), "SH", empty=True),
+        trust_message=trust,
     )
     if not rule.values() and trust:
         raise ValueError("gives nothing: ae_title, station_name or location is needed")
@@ -138,8 +138,8 @@ def _value(key: str, value: Any, vr: str, *, empty: bool = False) -> str:
     raise ValueError(f"{key}: a text that fits {vr} is needed")
 
 
-def _condition(name: str, wanted: Any) -> Condition:
-    patterns = wanted if isinstance(wanted, list) else [wanted]
+def _condition(name: str, given: Any) -> Condition:
+    patterns = given if isinstance(given, list) else [given]
     if not patterns or not all(isinstance(p, str) or type(p) is int for p in patterns):
         raise ValueError(f"when.{name}: a text, or a list of them")
     place = None

@@ -10,7 +10,7 @@ from broker.hl7.findings import Finding
 from broker.hl7.message import Segments
 from broker.orders.core.values import Document
 from broker.orders.profile.profile import Profile
-from broker.orders.profile.provenance import Origin, Trace
+from broker.orders.profile.provenance import OriginKind, Trace, ValueOrigin
 from broker.orders.trying import preview
 
 _ORDER, _STEP = {"visit", "request"}, {"procedure", "step"}
@@ -25,7 +25,7 @@ class Part:
     """Patient, an order, a step, or what is added to a worklist entry; each row is one attribute."""
 
     title: str
-    rows: tuple[Origin, ...]
+    rows: tuple[ValueOrigin, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def explain(
 
 def _mapped(trace: Trace) -> list[Part]:
     """Notes as parts: the patient, then orders and steps in the order of the message. A later note replaces one."""
-    parts: dict[tuple[str, int], dict[str, Origin]] = {}
+    parts: dict[tuple[str, int], dict[str, ValueOrigin]] = {}
     views: dict[tuple[str, int], Segments] = {}
     for view, origin in trace.notes:
         kind = "order" if origin.section in _ORDER else "step" if origin.section in _STEP else "patient"
@@ -93,9 +93,10 @@ def _added(number: int, answer: Document, known: set[tuple[str, str]], profile: 
         if value is None or (keyword, _text(value)) in known:
             continue
         if keyword in defaults and _text(defaults[keyword]) == _text(value):
-            rows.append(Origin("", keyword, value, "default"))
+            rows.append(ValueOrigin(section="", keyword=keyword, value=value, how=OriginKind.DEFAULT))
         elif keyword in _DERIVED:
-            rows.append(Origin("", keyword, value, "identifiers", note=_why(keyword, value, answer)))
+            note = _why(keyword, value, answer)
+            rows.append(ValueOrigin(section="", keyword=keyword, value=value, how=OriginKind.IDENTIFIERS, note=note))
     return Part(f"worklist entry {number}", tuple(rows))
 
 

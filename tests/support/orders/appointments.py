@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from broker.orders.profile.profile import Policy, Profile, built_in
+from broker.orders.profile.book import built_in
+from broker.orders.profile.profile import Policy, Profile
 
 
 def siu(
@@ -29,8 +29,8 @@ def siu(
     return "".join(line + "\r" for line in lines).encode()
 
 
-def profile(*, stations: Mapping[str, str] | None = None, policy: Mapping[str, Any] | None = None) -> Profile:
+def profile(*, stations: Mapping[str, str] | None = None, policy: Policy | None = None) -> Profile:
     """The built-in profile with a table of stations and a policy."""
     base = built_in()
     values = {**base.values, "ScheduledStationAETitle": dict(stations or {})}
-    return replace(base, values=values, policy=Policy(**(policy or {})))
+    return replace(base, values=values, policy=policy or Policy())

@@ -13,7 +13,7 @@ from broker.orders.core.story import Context
 from broker.orders.core.values import Conversion, Document, OrderChange
 from broker.orders.documents import document, emergency
 from broker.orders.documents.emergency import Emergency
-from broker.orders.profile.profile import built_in
+from broker.orders.profile.book import built_in
 from broker.orders.stories import placing
 from broker.orders.stories.placing import Placed
 from broker.settings import Settings

@@ -13,7 +13,7 @@ from broker.hl7.server import Peer
 from broker.orders.core.story import Context
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface
-from broker.orders.profile import profile
+from broker.orders.profile.book import built_in
 from broker.orders.profile.profile import Profile
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
@@ -30,7 +30,7 @@ AT = datetime(2026, 3, 12, 8, tzinfo=ZONE)
 
 def submit(database: Database, raw: bytes, used: Profile | None = None, *, order_answers: bool = False):  # type: ignore[no-untyped-def]
     """Take a message as a listener does; the future of its outcome."""
-    examined = reception.examine(raw, Interface("test"), lambda _: used or profile.built_in(), ZONE)
+    examined = reception.examine(raw, Interface("test"), lambda _: used or built_in(), ZONE)
     assert examined is not None
     header = examined.header
     received = Received(

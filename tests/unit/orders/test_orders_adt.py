@@ -23,7 +23,8 @@ from broker.orders.core.patients import (
 from broker.orders.core.values import Conversion, EntityId, Order, Patient, PatientChange
 from broker.orders.inbound import adt
 from broker.orders.inbound.reception import CONVERTERS
-from broker.orders.profile import convert, profile
+from broker.orders.profile import convert
+from broker.orders.profile.book import built_in
 
 ZONE = ZoneInfo("Europe/Zurich")
 EVN = "EVN||20260312080000"
@@ -34,7 +35,7 @@ MRG = "MRG|TMP1^^^SITE"
 
 def converted(trigger: str, *segments: str, sent: str = "20260312080500") -> Conversion:
     lines = [f"MSH|^~\\&|ADT|SITE|BROKER|RAD|{sent}||ADT^{trigger}|1|P|2.5", *segments]
-    return adt.convert(parse("\r".join(lines).encode()), profile.built_in(), ZONE)
+    return adt.convert(parse("\r".join(lines).encode()), built_in(), ZONE)
 
 
 def errors(conversion: Conversion) -> list[tuple[str, str]]:

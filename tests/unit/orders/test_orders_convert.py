@@ -10,7 +10,8 @@ from broker.orders.core import names
 from broker.orders.core.identifiers import Minter, accession, requested_procedure_id
 from broker.orders.core.values import Conversion, OrderChange, merged
 from broker.orders.inbound import mapping
-from broker.orders.profile import convert, profile
+from broker.orders.profile import convert, parsing
+from broker.orders.profile.book import built_in
 
 ZONE = ZoneInfo("Europe/Zurich")
 
@@ -34,6 +35,13 @@ def test_timestamps(text: str, expected: tuple[str, str]) -> None:
 def test_impossible_timestamps(text: str) -> None:
     with pytest.raises(convert.Unusable):
         convert.timestamp(text, ZONE)
+
+
+@pytest.mark.parametrize("offset", ["", "+0100", "+1400", "-1200"])
+@pytest.mark.parametrize(("text", "day"), [("20260312", "20260312"), ("202603", ""), ("2026", "")])
+@pytest.mark.parametrize("zone", [ZONE, ZoneInfo("Pacific/Kiritimati"), ZoneInfo("America/Anchorage")], ids=str)
+def test_an_offset_moves_no_date_without_a_time(text: str, day: str, offset: str, zone: ZoneInfo) -> None:
+    assert convert.timestamp(text + offset, zone) == (day, "")
 
 
 def test_birth_date_ignores_the_offset() -> None:
@@ -99,7 +107,7 @@ def test_ladders() -> None:
 
 def converted(*segments: str) -> Conversion:
     lines = ["MSH|^~\\&|A|B|C|D|T||ORM^O01|1|P|2.5", *segments]
-    return mapping.convert(parse("\r".join(lines).encode()), profile.built_in(), ZONE)
+    return mapping.convert(parse("\r".join(lines).encode()), built_in(), ZONE)
 
 
 def faults(*segments: str) -> set[tuple[str, str]]:
@@ -213,4 +221,4 @@ def test_coded_values() -> None:
 )  # fmt: skip
 def test_bad_profiles_name_the_key(document: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="mapping profile"):
-        profile.parse(document)
+        parsing.parse(document)

@@ -15,10 +15,10 @@ from broker.orders.core import attributes
 from broker.orders.core.values import EntityId, OrderChange
 from broker.orders.documents import document, schema, validity
 from broker.orders.documents.document import FIELDS
-from broker.orders.profile import profile
+from broker.orders.profile.book import built_in
 from broker.worklist.query.attributes import STATUS, STEP_SEQUENCE, WORKLIST
 
-MODALITIES = profile.built_in().modalities
+MODALITIES = built_in().modalities
 
 
 def convert(given: Any) -> tuple[OrderChange, dict[str, str]]:
@@ -185,7 +185,7 @@ def test_documents_hold_what_the_worklist_and_the_mapping_know() -> None:
     assert top == {*known, *kept} - {STEP_SEQUENCE}
     assert sections["step"] == known[STEP_SEQUENCE]
     sections["appointment"] = sections["procedure"] | sections["step"]  # it changes these, and finds them by these
-    for name, mapped in profile.built_in().sections.items():
+    for name, mapped in built_in().sections.items():
         assert {attribute.keyword for attribute in mapped} <= sections[name], name
     assert set(attributes.SECTIONS) == set(FIELDS)
 

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.hl7.header import read_header
-from broker.orders.profile import profile, profile_document
-from broker.orders.profile.profile_book import ProfileBook
-from broker.orders.profile.provenance import Origin
+from broker.orders.profile import document as profile_document
+from broker.orders.profile.book import ProfileBook, built_in
+from broker.orders.profile.provenance import ValueOrigin
 from broker.orders.trying.explanation import Explanation, explain
 from broker.orders.trying.preview import as_bytes, clock, preview, split
 
@@ -44,7 +44,7 @@ def explained(message: str = MESSAGE, text: str = SITE) -> Explanation:
     return explain(message.replace("\n", "\r").encode(), ProfileBook({"x": document}).named("x"), ZONE)
 
 
-def rows(found: Explanation, title: str) -> dict[str, Origin]:
+def rows(found: Explanation, title: str) -> dict[str, ValueOrigin]:
     (part,) = (part for part in found.parts if part.title.startswith(title))
     return {row.keyword: row for row in part.rows}
 
@@ -143,4 +143,4 @@ def test_a_text_may_hold_several_messages() -> None:
 def test_the_clock_of_a_preview_stands_at_the_message(sent: str, zone: ZoneInfo | None, wanted: datetime) -> None:
     header = read_header(f"MSH|^~\\&|A|B|C|D|{sent}||ORM^O01|1|P|2.5".encode())
     assert clock(header, zone) == wanted
-    assert profile.built_in().name == "ihe"
+    assert built_in().name == "ihe"

@@ -6,18 +6,19 @@ from importlib import resources
 import pytest
 
 from broker.errors import ConfigurationError
-from broker.orders.profile import profile
+from broker.orders.profile import parsing
+from broker.orders.profile.book import built_in
 
 IHE = tomllib.loads((resources.files("broker.orders.profile") / "ihe.toml").read_text(encoding="utf-8"))
 
 
 def test_a_cancel_of_an_unknown_order_is_kept_unless_the_profile_says_otherwise() -> None:
-    assert profile.built_in().policy.unknown_order_cancel == "park"
-    assert profile.parse({k: v for k, v in IHE.items() if k != "policy"}).policy.unknown_order_cancel == "park"
-    assert profile.parse({**IHE, "policy": {"unknown_order_cancel": "refuse"}}).policy.unknown_order_cancel == "refuse"
+    assert built_in().policy.unknown_order_cancel == "park"
+    assert parsing.parse({k: v for k, v in IHE.items() if k != "policy"}).policy.unknown_order_cancel == "park"
+    assert parsing.parse({**IHE, "policy": {"unknown_order_cancel": "refuse"}}).policy.unknown_order_cancel == "refuse"
 
 
 @pytest.mark.parametrize("policy", [{"unknown_order_cancel": "keep"}, {"other": 1}, {"unknown_order_cancel": 1}, 3])
 def test_a_wrong_policy_names_its_key(policy: object) -> None:
     with pytest.raises(ConfigurationError, match=r"^mapping profile 'ihe': policy"):
-        profile.parse({**IHE, "policy": policy})
+        parsing.parse({**IHE, "policy": policy})

@@ -15,8 +15,9 @@ from broker.orders.core import plan
 from broker.orders.core.identifiers import Minter, accession, study_from_accession
 from broker.orders.core.values import Document, OrderChange
 from broker.orders.inbound import mapping
-from broker.orders.profile import profile, profile_document
-from broker.orders.profile.profile_book import ProfileBook
+from broker.orders.profile import document as profile_document
+from broker.orders.profile import profile
+from broker.orders.profile.book import ProfileBook, built_in
 from broker.orders.trying import examples
 from broker.orders.trying.preview import preview
 
@@ -121,7 +122,7 @@ def test_a_profile_states_only_what_differs() -> None:
     found = site(
         '[values.Modality]\nSPIRAL = "CT"\n[step]\nModality = ["ZPR-3", "OBR-24.1"]\n[patient]\nPatientSex = []'
     )
-    ihe = profile.built_in()
+    ihe = built_in()
     assert found.values["Modality"] == {**ihe.values["Modality"], "SPIRAL": "CT"}
     assert found.values["PatientSex"] == ihe.values["PatientSex"]
     assert found.modalities == ihe.modalities
@@ -245,7 +246,7 @@ def test_two_quotes_in_a_part_are_no_text() -> None:
     pid = 'PID|||1^""^""^A&""&""^""~2^^^""||DOE^J^""^""^""^""^""^""'
     pv1 = 'PV1|1|I|CARD^""^""|||||10^DUPRE^JEAN^""|||||||||||V1^^^""'
     orc = 'ORC|NW|P1^""|||||^^^20260312100000'
-    found = step(profile.built_in(), pid, pv1, orc, 'OBR|1|P1^""||CHEST^""^""' + "|" * 20 + "CT")
+    found = step(built_in(), pid, pv1, orc, 'OBR|1|P1^""||CHEST^""^""' + "|" * 20 + "CT")
     assert '""' not in str(found)
     assert (found["PatientName"], found["IssuerOfPatientID"]) == ("DOE^J", "A")
     assert (found["CurrentPatientLocation"], found["ReferringPhysicianName"]) == ("CARD", "DUPRE^JEAN")
@@ -260,7 +261,7 @@ def changes(wanted: profile.Profile, *segments: str) -> OrderChange:
 
 
 def test_two_quotes_delete_an_issuer() -> None:
-    change = changes(profile.built_in(), PID, "PV1|1" + "|" * 18 + 'V1^^^""', 'ORC|XO|P1^""', obr())
+    change = changes(built_in(), PID, "PV1|1" + "|" * 18 + 'V1^^^""', 'ORC|XO|P1^""', obr())
     assert change.visit["IssuerOfAdmissionIDSequence"] == []
     assert change.request["OrderPlacerIdentifierSequence"] == []
     assert change.placer.issuer == ""
@@ -268,7 +269,7 @@ def test_two_quotes_delete_an_issuer() -> None:
 
 @pytest.mark.parametrize("statuses", ["A2~B6", "B6~A2", "A0~B6^Pregnant~A2^Wheelchair"])
 def test_every_ambulatory_status_counts(statuses: str) -> None:
-    found = step(profile.built_in(), PID, f"PV1|1|I{'|' * 13}{statuses}", ORC, obr())
+    found = step(built_in(), PID, f"PV1|1|I{'|' * 13}{statuses}", ORC, obr())
     assert (found["PregnancyStatus"], found["SpecialNeeds"]) == (3, "Wheelchair bound")
 
 
@@ -277,43 +278,43 @@ def test_every_ambulatory_status_counts(statuses: str) -> None:
     [("202603141530", "000000"), ("~^^^202603141530", "000000"), ("202603121530", "153000"), ("20260312", "000000")],
 )
 def test_a_time_is_not_that_of_another_day(other: str, time: str) -> None:
-    found = step(profile.built_in(), PID, "ORC|NW|P1|||||^^^20260312", f"{obr()}|||^^^{other}")
+    found = step(built_in(), PID, "ORC|NW|P1|||||^^^20260312", f"{obr()}|||^^^{other}")
     start = found["ScheduledProcedureStepStartDate"], found["ScheduledProcedureStepStartTime"]
     assert start == ("20260312", time)
 
 
 def test_a_new_date_without_a_time_takes_the_old_time_away() -> None:
-    change = changes(profile.built_in(), PID, "PV1|1" + "|" * 43 + "20260313", "ORC|XO|P1|||||||20260313", obr())
+    change = changes(built_in(), PID, "PV1|1" + "|" * 43 + "20260313", "ORC|XO|P1|||||||20260313", obr())
     assert (change.visit["AdmittingDate"], change.visit["AdmittingTime"]) == ("20260313", "")
     assert change.request["IssueTimeOfImagingServiceRequest"] == ""
 
 
 def test_a_time_may_say_how_precise_it_is() -> None:
-    found = step(profile.built_in(), f"{PID}||19700101^D", "ORC|NW|P1|||||^^^202603121000&M", obr())
+    found = step(built_in(), f"{PID}||19700101^D", "ORC|NW|P1|||||^^^202603121000&M", obr())
     assert (found["PatientBirthDate"], found["ScheduledProcedureStepStartTime"]) == ("19700101", "100000")
 
 
 def test_the_identifier_of_the_patient_is_no_other_one() -> None:
-    found = step(profile.built_in(), "PID||1^^^A|1^^^A^MR~1^^^A^PI~1^^^B||DOE^J", ORC, obr())
+    found = step(built_in(), "PID||1^^^A|1^^^A^MR~1^^^A^PI~1^^^B||DOE^J", ORC, obr())
     assert [(i["PatientID"], i["IssuerOfPatientID"]) for i in found["OtherPatientIDsSequence"]] == [("1", "B")]
 
 
 def test_a_text_that_is_cut_is_told() -> None:
     segments = (PID, "NTE|1||short", ORC, f"{obr()}|||||||^{'x' * 65}", "NTE|1||" + "y" * 10241)
-    found = preview("\r".join((MSH, *segments)).encode(), profile.built_in(), ZONE)
+    found = preview("\r".join((MSH, *segments)).encode(), built_in(), ZONE)
     assert found.code == "AA"
     assert {(f.location, f.code, f.severity) for f in found.findings} == {
         ("OBR^1^31", "102", "W"),
         ("NTE^2^3", "102", "W"),
     }
-    assert step(profile.built_in(), *segments)["ReasonForTheRequestedProcedure"] == "x" * 64
+    assert step(built_in(), *segments)["ReasonForTheRequestedProcedure"] == "x" * 64
 
 
 def test_what_is_to_be_done_is_asked_of_the_mapping() -> None:
     wanted = site('[procedure]\nRequestedProcedureDescription = ["ZPR-1"]')
     assert step(wanted, PID, ORC, obr(code=""), "ZPR|Thorax")["RequestedProcedureDescription"] == "Thorax"
     assert "OBR^1^4 101" in errors(wanted, PID, ORC, obr(code=""))
-    assert "OBR^1^4 101" in errors(profile.built_in(), PID, ORC, obr(code='""'))
+    assert "OBR^1^4 101" in errors(built_in(), PID, ORC, obr(code='""'))
 
 
 # --- station rules -----------------------------------------------------------------------------------------
@@ -517,13 +518,13 @@ def test_an_order_without_a_start_may_be_refused() -> None:
 def test_built_in_profiles_pass_their_examples(name: str) -> None:
     found = examples.parse(profile_document.built_in_documents()[name])
     assert len(found) >= 2
-    assert examples.run(found, profile.built_in(name)) == []
+    assert examples.run(found, built_in(name)) == []
 
 
 def example(text: str) -> list[str]:
     message = "\n".join((MSH, PID, ORC, obr("CT", accession="A1")))
     document = profile_document.read(f"name = 'x'\n[[example]]\nmessage = '''\n{message}\n'''\n{text}", "test")
-    return [str(failure) for failure in examples.run(examples.parse(document), profile.built_in())]
+    return [str(failure) for failure in examples.run(examples.parse(document), built_in())]
 
 
 def test_a_failing_example_says_what_was_expected_and_found() -> None:
@@ -544,7 +545,7 @@ def test_a_failing_example_says_what_was_expected_and_found() -> None:
 
 def test_an_example_that_is_refused_fails_unless_it_says_so() -> None:
     document = profile_document.read(f"name = 'x'\n[[example]]\nmessage = '''{MSH}'''", "test")
-    (findings, answer) = examples.run(examples.parse(document), profile.built_in())
+    (findings, answer) = examples.run(examples.parse(document), built_in())
     assert (findings.what, answer.what, answer.got) == ("findings", "answer", "AE")
 
 

@@ -12,14 +12,16 @@ from broker.hl7 import message as hl7
 from broker.orders.core.values import EntityId
 from broker.orders.inbound import results
 from broker.orders.inbound.results import ResultChange
-from broker.orders.profile import profile as profiles
+from broker.orders.profile import parsing
+from broker.orders.profile.book import built_in
+from broker.orders.profile.profile import Policy
 
 ZONE = ZoneInfo("Europe/Zurich")
 HEAD = "MSH|^~\\&|RIS|SITE|BROKER|RAD|20260312080000||ORU^R01|1|P|2.5\rPID|||12345||ROE^RICHARD|not a name|soon\r"
 
 
 def convert(body: str, *completes: str) -> list[ResultChange]:
-    found = results.convert(hl7.parse((HEAD + body).encode()), profile(policy={"result_completes": completes}), ZONE)
+    found = results.convert(hl7.parse((HEAD + body).encode()), profile(policy=Policy(result_completes=completes)), ZONE)
     assert found.usable, found.findings
     return [change for change in found.changes if isinstance(change, ResultChange)]
 
@@ -52,7 +54,7 @@ def test_a_study_uid_that_is_none_is_left_out() -> None:
 
 
 def test_no_result_is_refused() -> None:
-    found = results.convert(hl7.parse(HEAD.encode()), profiles.built_in(), ZONE)
+    found = results.convert(hl7.parse(HEAD.encode()), built_in(), ZONE)
     assert [(f.location, f.code) for f in found.findings] == [("OBR^1", "100")]
 
 
@@ -62,4 +64,4 @@ def test_no_result_is_refused() -> None:
 )
 def test_a_policy_that_is_none_is_refused(policy: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="policy: "):
-        profiles.parse({"name": "x", "policy": policy})
+        parsing.parse({"name": "x", "policy": policy})

@@ -12,7 +12,8 @@ from broker.hl7 import message as hl7
 from broker.orders.core.appointments import AppointmentChange, Asked, slots_document, slots_of
 from broker.orders.core.values import Conversion, EntityId
 from broker.orders.inbound import siu as converter
-from broker.orders.profile.profile import Profile, built_in
+from broker.orders.profile.book import built_in
+from broker.orders.profile.profile import AppointmentCancel, Policy, Profile, UnknownAppointment
 
 ZONE = ZoneInfo("Europe/Zurich")
 DATE, TIME = "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime"
@@ -205,7 +206,9 @@ def test_what_is_taken_away() -> None:
 
 
 def test_policies_and_the_order_to_make() -> None:
-    used = profile(policy={"appointment_cancel": "cancel", "unknown_appointment": "create"})
+    used = profile(
+        policy=Policy(appointment_cancel=AppointmentCancel.CANCEL, unknown_appointment=UnknownAppointment.CREATE)
+    )
     change = one(siu(groups=["AIS|1||CTTHX^CT thorax^L\rAIG|1||E1^^L|CT"]), used)
     assert change.cancels
     assert change.create is not None

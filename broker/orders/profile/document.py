@@ -1,4 +1,4 @@
-"""Mapping profiles as documents: what TOML says, before it is understood.
+"""Reads mapping profiles as documents, and merges what they extend; `parsing` gives them their meaning.
 
 `extends` names the profile that a document completes: tables are merged key by key, lists replaced, its station rules
 stand before those of the other; senders and examples are its own. One that extends its own name extends the built-in
@@ -15,7 +15,7 @@ from typing import Any
 
 from broker.errors import ConfigurationError
 
-Source = Mapping[str, Any]
+ProfileDocument = Mapping[str, Any]
 MAX_DEPTH = 8
 MAX_TEXT = 1024 * 1024  # characters of a profile
 _MERGED = {
@@ -52,12 +52,12 @@ def built_in_texts() -> Mapping[str, str]:
 
 
 @cache
-def built_in_documents() -> Mapping[str, Source]:
+def built_in_documents() -> Mapping[str, ProfileDocument]:
     """Documents of the profiles that come with the broker, by name."""
     return {name: read(text, f"built-in {name}.toml") for name, text in built_in_texts().items()}
 
 
-def resolved(name: str, documents: Mapping[str, Source]) -> Source:
+def resolved(name: str, documents: Mapping[str, ProfileDocument]) -> ProfileDocument:
     """A document with everything it extends merged in; `documents` hide built-in ones of the same name.
 
     Raises ConfigurationError for an unknown name and for a circle.
@@ -68,20 +68,20 @@ def resolved(name: str, documents: Mapping[str, Source]) -> Source:
     chain = [document]
     seen = {name}
     while (base := chain[-1].get("extends")) is not None:
-        found = built_in_documents().get(base) if base == chain[-1]["name"] else None
-        if found is None and isinstance(base, str) and base not in seen:
-            found = documents.get(base) or built_in_documents().get(base)
-        if found is None or any(found is other for other in chain) or len(chain) > MAX_DEPTH:
+        below = built_in_documents().get(base) if base == chain[-1]["name"] else None
+        if below is None and isinstance(base, str) and base not in seen:
+            below = documents.get(base) or built_in_documents().get(base)
+        if below is None or any(below is other for other in chain) or len(chain) > MAX_DEPTH:
             raise ConfigurationError(f"mapping profile {name!r}: extends: no such profile, or a circle")
         seen.add(base)
-        chain.append(found)
-    result: Source = chain[-1]
+        chain.append(below)
+    result: ProfileDocument = chain[-1]
     for own in reversed(chain[:-1]):
         result = merged(result, own)
     return {key: value for key, value in result.items() if key != "extends"}
 
 
-def merged(base: Source, own: Source) -> Source:
+def merged(base: ProfileDocument, own: ProfileDocument) -> ProfileDocument:
     """A document that completes another one."""
     result = {key: value for key, value in base.items() if key not in _OWN}
     for key, value in own.items():

@@ -1,19 +1,29 @@
-"""All mapping profiles in force, and which of them a sender's messages are read by."""
+"""Holds the mapping profiles in force, and chooses the one that a sender's messages are read by."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from broker.errors import ConfigurationError
 from broker.hl7.header import Header
-from broker.orders.profile.profile import DEFAULT, Profile, parse
-from broker.orders.profile.profile_document import Source, built_in_documents, resolved
+from broker.orders.profile.document import ProfileDocument, built_in_documents, resolved
+from broker.orders.profile.parsing import parse
+from broker.orders.profile.profile import Profile
+
+DEFAULT = "ihe"
+
+
+@lru_cache(maxsize=8)
+def built_in(name: str = DEFAULT) -> Profile:
+    """A profile that comes with the broker. Raises ConfigurationError."""
+    return parse(resolved(name, {}))
 
 
 class ProfileBook:
     """Profiles by name and by sender. Immutable."""
 
-    def __init__(self, documents: Mapping[str, Source] | None = None) -> None:
+    def __init__(self, documents: Mapping[str, ProfileDocument] | None = None) -> None:
         """Built-in profiles, and `documents` by name, which hide built-in ones.
 
         Raises ConfigurationError that names profile and key; also when two profiles claim the same sender.

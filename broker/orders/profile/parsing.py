@@ -1,0 +1,188 @@
+"""Parses mapping profiles: a document, with what it extends merged in, becomes a checked `Profile`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, get_args
+
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
+
+from broker.errors import ConfigurationError
+from broker.hl7.message import path
+from broker.orders.core import identifiers
+from broker.orders.core.identifiers import Identifiers
+from broker.orders.profile import convert, stations
+from broker.orders.profile.profile import (
+    SECTIONS,
+    SEQUENCES,
+    AppointmentCancel,
+    FieldSource,
+    FieldType,
+    MappedAttribute,
+    Measure,
+    Policy,
+    Profile,
+    StartMissing,
+    UnknownAppointment,
+    UnknownCancel,
+)
+from broker.orders.profile.senders import parse_senders
+
+KEYS = frozenset(
+    {
+        "name", "description", "senders", "values", "measures", "check", "defaults", "station", "identifiers",
+        "policy", "example", *SECTIONS,
+    }
+)  # fmt: skip
+_TERMS: Mapping[str, tuple[str, ...]] = {
+    "patient_authorities": (),
+    "accession": get_args(identifiers.AccessionSource),
+    "study_instance_uid": get_args(identifiers.UidPolicy),
+    "requested_procedure_id": get_args(identifiers.ProcedureSource),
+    "step_id": get_args(identifiers.StepSource),
+    "unknown_order_cancel": tuple(UnknownCancel),
+    "start_missing": tuple(StartMissing),
+    "appointment_cancel": tuple(AppointmentCancel),
+    "unknown_appointment": tuple(UnknownAppointment),
+    "result_completes": (),
+}
+
+
+def _source(text: str) -> FieldSource:
+    where, _, kind = text.partition(":")
+    if kind not in list(FieldType):
+        raise ValueError(f"unknown type {kind}")
+    return FieldSource(path(where), FieldType(kind), text)
+
+
+def _attribute(keyword: str, sources: Any) -> MappedAttribute:
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise ValueError("not a DICOM keyword")
+    if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
+        raise ValueError("a list of paths is needed")
+    vr = dictionary_VR(tag)
+    parsed = tuple(_source(source) for source in sources)
+    if any((source.kind in SEQUENCES) != (vr == "SQ") for source in parsed):
+        raise ValueError("the type does not fit the attribute")
+    return MappedAttribute(keyword, vr, vr != "SQ" and dictionary_VM(tag) != "1", parsed)
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("a table is needed")
+    return value
+
+
+def _values(keyword: str, table: Any) -> dict[str, str | int]:
+    if tag_for_keyword(keyword) is None:
+        raise ValueError("not a DICOM keyword")
+    entries = _table(table).items()
+    if wrong := [entry for entry, value in entries if not isinstance(value, str) and type(value) is not int]:
+        raise ValueError(f"{min(wrong)}: a text or an integer is needed")
+    return {str(entry).upper(): value for entry, value in entries}
+
+
+def _measure(keyword: str, table: Any) -> Measure:
+    if unknown := set(_table(table)) - {"codes", "texts", "units"}:
+        raise ValueError(f"unknown key {min(unknown)}")
+    units = {str(unit).lower(): float(factor) for unit, factor in table["units"].items()}
+    return Measure(frozenset(table["codes"]), frozenset(text.lower() for text in table["texts"]), units)
+
+
+def _default(attribute: MappedAttribute | None, value: Any) -> Any:
+    """A default as it is stored: a list for attributes with several values."""
+    if attribute is None:
+        raise ValueError("not an attribute of this mapping")
+    if attribute.keyword in convert.EXACT - {stations.STATION} or attribute.vr == "SQ":
+        raise ValueError("identifiers and sequences have no default")
+    if attribute.vr == "US":
+        if type(value) is not int or not 0 <= value < 65536:
+            raise ValueError("an integer from 0 to 65535 is needed")
+        return value
+    texts = value if isinstance(value, list) and attribute.multiple else [value]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError("a text is needed")
+    try:
+        fitting = [convert.text(text, attribute.vr, exact=True) for text in texts]
+    except convert.Unusable:
+        raise ValueError(f"does not fit the value representation {attribute.vr}") from None
+    return fitting if attribute.multiple else fitting[0]
+
+
+def _choices(kind: type[Any], table: Any) -> Any:
+    """An instance of a dataclass of choices: each key one of its terms, a list of them or a list of texts."""
+    given: dict[str, Any] = {}
+    defaults = {field.name: field.default for field in fields(kind)}
+    for key, value in _table(table).items():
+        if key not in defaults:
+            raise ValueError(f"unknown key {key}")
+        terms = _TERMS[key]
+        several = isinstance(defaults[key], tuple)
+        chosen = value if several and isinstance(value, list) else [value]
+        if not all(isinstance(term, str) and term and (not terms or term in terms) for term in chosen) or (
+            terms and not chosen
+        ):
+            one = " | ".join(terms) or "texts"
+            raise ValueError(f"{key}: {'a list of ' if several else ''}{one} is needed")
+        if any(term in ("generate", "refuse") for term in chosen[:-1]) or len(set(chosen)) != len(chosen):
+            raise ValueError(f"{key}: generate and refuse stand at the end, and nothing twice")
+        named = [terms[terms.index(term)] if terms else term for term in chosen]
+        given[key] = tuple(named) if several else named[0]
+    return kind(**given)
+
+
+def parse(document: Mapping[str, Any]) -> Profile:
+    """Validate a profile that stands for itself (what it `extends` is merged already).
+
+    Raises ConfigurationError that names profile and key.
+    """
+    name = document.get("name", "")
+    place = f"mapping profile {name!r}" if isinstance(name, str) and name else "mapping profile"
+    key = "name"
+
+    def each(section: str, read: Callable[[str, Any], Any]) -> dict[str, Any]:
+        nonlocal key
+        key, result = section, {}
+        for keyword, value in _table(document.get(section, {})).items():
+            key = f"{section}.{keyword}"
+            result[keyword] = read(keyword, value)
+        return result
+
+    try:
+        if unknown := set(document) - KEYS:
+            key = min(unknown)
+            raise ValueError("unknown key")
+        if not isinstance(name, str) or not name:
+            raise ValueError("a text is needed")
+        sections = {section: tuple(each(section, _attribute).values()) for section in SECTIONS}
+        attributes = {attribute.keyword: attribute for section in SECTIONS for attribute in sections[section]}
+        values, measures = each("values", _values), each("measures", _measure)
+        defaults = each("defaults", lambda keyword, value: _default(attributes.get(keyword), value))
+        key = "check.modalities"
+        modalities = frozenset(str(term) for term in _table(document.get("check", {})).get("modalities", ()))
+        key = "senders"
+        senders = parse_senders(_table(document.get("senders", {})))
+        key = "station"
+        rules = stations.parse_rules(document.get("station", []))
+        key = "identifiers"
+        ids = _choices(Identifiers, document.get("identifiers", {}))
+        key = "policy"
+        policy = _choices(Policy, document.get("policy", {}))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        text = f"{error} is needed" if isinstance(error, KeyError) else error
+        raise ConfigurationError(f"{place}: {key}: {text}") from None
+    by_section = {s: {a.keyword: defaults[a.keyword] for a in sections[s] if a.keyword in defaults} for s in SECTIONS}
+    return Profile(
+        name=name,
+        sections=sections,
+        values=values,
+        measures=measures,
+        modalities=modalities,
+        senders=senders,
+        defaults=by_section,
+        stations=rules,
+        identifiers=ids,
+        policy=policy,
+    )

@@ -26,6 +26,7 @@ from broker.orders.core.values import (
     ProcedureChange,
     StepChange,
 )
+from broker.orders.inbound import joining
 from broker.orders.inbound.reader import Findings, Reader
 from broker.orders.profile import stations
 from broker.orders.profile.convert import oddity, span
@@ -67,33 +68,9 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     if sum(len(group.steps) for group in groups) > MAX_STEPS:
         findings.add("OBR^1", "100", "Too many procedure steps in one message")
         groups = []
-    orders: list[OrderChange] = []
     sent = span(message.header.get(7, 1), zone)
-    for group in groups:
-        change = replace(_order(group, patient, profile, zone, findings), sent=sent)
-        same = next((i for i, other in enumerate(orders) if _same_order(other, change)), None)
-        if same is None:
-            orders.append(change)
-        else:
-            orders[same] = _joined(orders[same], change, findings)
-    _check_uids(orders, findings)
-    return Conversion(tuple(_replacing(orders, findings)), findings.all())
-
-
-def _replacing(orders: list[OrderChange], findings: Findings) -> list[OrderChange]:
-    """RO takes the place of all that RP or RU of the same message end. Each must have a number of its own."""
-    old = tuple(OrderKeys(one.placer, one.filler) for one in orders if one.control in lifecycle.REPLACED)
-    for one in orders:
-        others = old if one.control == "RO" else (one.parent,) if one.control == "CH" and one.parent else ()
-        if any(_same_keys(one, keys) for keys in others):
-            findings.add(one.control_location, "205", "The order has no number of its own")
-    return [replace(one, replaces=old) if one.control == "RO" else one for one in orders]
-
-
-def _same_keys(one: OrderChange, other: OrderKeys) -> bool:
-    if one.filler.number and other.filler.number:
-        return one.filler == other.filler
-    return one.placer == other.placer
+    changes = (replace(_order(group, patient, profile, zone, findings), sent=sent) for group in groups)
+    return Conversion(joining.join(changes, findings), findings.all())
 
 
 def _patient(message: Message, profile: Profile, zone: tzinfo, findings: Findings) -> PatientChange:
@@ -166,7 +143,7 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         around = {**patient.defaults, **change.defaults, **around}
     for step in group.steps:
         procedure = _procedure(step, group, around, profile, zone, findings)
-        change = replace(change, procedures=_with_procedure(change.procedures, procedure, findings))
+        change = replace(change, procedures=joining.with_procedure(change.procedures, procedure, findings))
     return change
 
 
@@ -291,68 +268,3 @@ def _identified(reader: Reader, profile: Profile) -> Document:
         if attribute.keyword == "ScheduledProcedureStepID":
             return {attribute.keyword: reader.value(attribute) or ""}
     return {}
-
-
-def _same_order(one: OrderChange, other: OrderChange) -> bool:
-    # parent and child, old and new one may share the placer order number
-    if one.control != other.control and {one.control, other.control} & {"PA", "CH", "RO"}:
-        return False
-    for mine, its in ((one.filler, other.filler), (one.placer, other.placer)):
-        if mine.number and its.number:
-            return mine == its
-    return bool(one.accession) and one.accession == other.accession
-
-
-def _joined(one: OrderChange, other: OrderChange, findings: Findings) -> OrderChange:
-    if (one.control, one.order_status) != (other.control, other.order_status):
-        findings.add(other.control_location, "102", "Order control differs within one order")
-    procedures = one.procedures
-    for procedure in other.procedures:
-        procedures = _with_procedure(procedures, procedure, findings)
-    return replace(
-        one,
-        procedures=procedures,
-        accession=one.accession or other.accession,
-        placer=one.placer if one.placer.number else other.placer,
-        filler=one.filler if one.filler.number else other.filler,
-        visit={**other.visit, **one.visit},
-        request={**other.request, **one.request},
-    )
-
-
-def _with_procedure(
-    before: tuple[ProcedureChange, ...], added: ProcedureChange, findings: Findings
-) -> tuple[ProcedureChange, ...]:
-    """`before` with one more procedure of one step, joined where it is the same procedure."""
-    for index, other in enumerate(before):
-        if other.requested_procedure_id == added.requested_procedure_id:
-            if other.study_instance_uid != added.study_instance_uid:
-                findings.add(added.uid_location, "102", "Study Instance UID differs within one requested procedure")
-            attributes = {**added.attributes, **other.attributes}
-            joined = replace(other, attributes=attributes, steps=_with_step(other.steps, added.steps[0]))
-            return (*before[:index], joined, *before[index + 1 :])
-    return (*before, added)
-
-
-def _with_step(before: tuple[StepChange, ...], added: StepChange) -> tuple[StepChange, ...]:
-    for index, other in enumerate(before):
-        if added.step_id and other.step_id == added.step_id:
-            keyword = "ScheduledProtocolCodeSequence"
-            codes = [*other.attributes.get(keyword, [])]
-            codes += [item for item in added.attributes.get(keyword, []) if item not in codes]
-            attributes = {**added.attributes, **other.attributes, **({keyword: codes} if codes else {})}
-            joined = replace(other, attributes=attributes, stations=other.stations or added.stations)
-            return (*before[:index], joined, *before[index + 1 :])
-    return (*before, added)
-
-
-def _check_uids(orders: list[OrderChange], findings: Findings) -> None:
-    """One Study Instance UID is one requested procedure, of those that are written: a ZDS belongs to RO, not to RP."""
-    seen: set[str] = set()
-    written = (one for one in orders if lifecycle.action(one.control, one.order_status) is Action.WRITE)
-    for procedure in (procedure for order in written for procedure in order.procedures):
-        uid = procedure.study_instance_uid
-        if uid in seen:
-            findings.add(procedure.uid_location, "102", "One Study Instance UID for several requested procedures")
-        if uid:
-            seen.add(uid)

@@ -64,6 +64,7 @@ class Recorder:
     @contextmanager
     def trip(self, name: str) -> Iterator[None]:
         """Record what is entered inside, and a moment longer: some of it is written behind."""
+        time.sleep(1)  # what came before has ended
         self._trip = self.entered[name] = set()
         yield
         time.sleep(2)

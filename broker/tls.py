@@ -172,14 +172,14 @@ def failure(error: BaseException) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class CertificateIdentity:
     """What a certificate says of its owner: common and DNS names in lower case, and its SHA-256 in hexadecimal."""
 
     names: frozenset[str]
     sha256: str
 
 
-def identity(certificate: bytes) -> Identity:
+def identity(certificate: bytes) -> CertificateIdentity:
     """Read a verified certificate (DER). One that cannot be read has no names."""
     digest = hashlib.sha256(certificate).hexdigest()
     try:
@@ -189,8 +189,8 @@ def identity(certificate: bytes) -> Identity:
             if isinstance(extension.value, x509.SubjectAlternativeName):
                 names += extension.value.get_values_for_type(x509.DNSName)
     except ValueError:
-        return Identity(frozenset(), digest)
-    return Identity(frozenset(name.lower() for name in names), digest)
+        return CertificateIdentity(frozenset(), digest)
+    return CertificateIdentity(frozenset(name.lower() for name in names), digest)
 
 
 def _stamp(files: TlsFiles) -> Stamp:

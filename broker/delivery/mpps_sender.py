@@ -20,7 +20,7 @@ from broker.dicom.association.user import Remote
 from broker.dicom.dataset import scan as elements
 from broker.dicom.dataset.recode import SYNTAXES, recode
 from broker.dicom.dimse.invocation import Response
-from broker.dicom.dimse.message import Context
+from broker.dicom.dimse.message import PresentationContext
 from broker.errors import BadContent, PeerFault
 from broker.queue.feed import Feed
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
@@ -130,7 +130,7 @@ class MppsDelivery:
     async def _create(self, lease: Lease, message: PassedMessage, *, again: bool) -> _Told:
         uid = message.sop_instance_uid
 
-        async def send(association: Association, context: Context) -> Response:
+        async def send(association: Association, context: PresentationContext) -> Response:
             return await association.n_create(context.abstract_syntax, uid, data, context=context)
 
         pair, data = await self._encoded(lease, message)
@@ -142,7 +142,7 @@ class MppsDelivery:
     async def _set(self, lease: Lease, message: PassedMessage, *, again: bool) -> _Told:
         uid = message.sop_instance_uid
 
-        async def send(association: Association, context: Context) -> Response:
+        async def send(association: Association, context: PresentationContext) -> Response:
             return await association.n_set(context.abstract_syntax, uid, data, context=context)
 
         pair, data = await self._encoded(lease, message)
@@ -168,7 +168,7 @@ class MppsDelivery:
         if mpps not in found:
             return _Told("refused", "no-message")
 
-        async def send(association: Association, context: Context) -> Response:
+        async def send(association: Association, context: PresentationContext) -> Response:
             return await association.event_report(context.abstract_syntax, found[mpps], event, context=context)
 
         pair = next((pair for pair in _NOTIFY if lease.accepts(pair)), None)

@@ -16,7 +16,7 @@ def verdict(status: int, attempts: int) -> Verdict:
     """
     if st.is_success_or_warning(status):
         return "done"
-    if status & 0xFF00 == st.OUT_OF_RESOURCES or status == st.PROCESSING_FAILURE:
+    if st.is_out_of_resources(status) or status == st.PROCESSING_FAILURE:
         return "busy"
     if status == st.DUPLICATE_SOP_INSTANCE and attempts > 1:
         return "done"

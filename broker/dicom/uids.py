@@ -1,4 +1,4 @@
-"""UIDs this wire speaks of: transfer syntaxes, storage SOP classes, our own implementation."""
+"""Names the UIDs of the DICOM door: SOP classes, transfer syntaxes, our implementation; chooses transfer syntaxes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
-from pynetdicom import AllStoragePresentationContexts
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 IMPLEMENTATION_CLASS = "2.25.230479862418604178293851036541372196514"
@@ -34,6 +33,13 @@ UNCOMPRESSED = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED)
 # the data set itself is deflated (PS3.5 A.5, A.7, A.9)
 DEFLATED_SYNTAXES = frozenset({DEFLATED, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
 _NO_SYNTAX_OF_OBJECTS = frozenset({"1.2.840.10008.1.2.6.1", "1.2.840.10008.1.2.6.2", "1.2.840.10008.1.20"})
+# storage SOP classes of the standard that pydicom's dictionary does not have yet (PS3.4 table B.5-1)
+_NEWER_STORAGE = frozenset({
+    "1.2.840.10008.5.1.4.1.1.9.100.1",  # Waveform Presentation State Storage
+    "1.2.840.10008.5.1.4.1.1.9.100.2",  # Waveform Acquisition Presentation State Storage
+    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation Storage
+    "1.2.840.10008.5.1.4.1.1.66.8",  # Height Map Segmentation Storage
+})  # fmt: skip
 _NO_STORAGE = frozenset({"1.2.840.10008.1.3.10", "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.2"})
 
 
@@ -43,9 +49,7 @@ def _registered(kind: str, word: str = "") -> frozenset[str]:
 
 
 TRANSFER_SYNTAXES = (_registered("Transfer Syntax") | {str(uid) for uid in AllTransferSyntaxes}) - _NO_SYNTAX_OF_OBJECTS
-STORAGE_CLASSES = (
-    _registered("SOP Class", "Storage") | {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
-) - _NO_STORAGE
+STORAGE_CLASSES = (_registered("SOP Class", "Storage") | _NEWER_STORAGE) - _NO_STORAGE
 STORAGE_SERVICE = "1.2.840.10008.4.2"  # the Storage Service Class, in common extended negotiation
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")

@@ -16,7 +16,6 @@ from broker.store.mpps.mpps import COMPLETED, DISCONTINUED, IN_PROGRESS
 
 FINAL = (COMPLETED, DISCONTINUED)
 MAX_ITEMS = 64  # scheduled steps of one performed step
-NO_LONGER_UPDATED = 0xA710  # Error ID (PS3.4 table F.7.2-2)
 _CHARSET = "SpecificCharacterSet"
 
 
@@ -38,7 +37,7 @@ class Answer:
 
 FINISHED = Answer(
     st.PROCESSING_FAILURE, comment="Performed Procedure Step Object may no longer be updated",
-    error_id=NO_LONGER_UPDATED,
+    error_id=st.NO_LONGER_UPDATABLE,
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from broker.dicom.dataset.scan import DataSetScan, RawElement
-from broker.dicom.dimse.message import Peer
+from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent
 from broker.routing.fields import Kind, kind_of, tag_of
 
@@ -63,7 +63,7 @@ def identity(scan: DataSetScan, command_class: str, command_instance: str) -> Id
 
 
 def facts(
-    scan: DataSetScan, peer: Peer, fields: Iterable[str], local_time: datetime
+    scan: DataSetScan, peer: PeerAE, fields: Iterable[str], local_time: datetime
 ) -> dict[str, tuple[str | float, ...]]:
     """Facts of these fields; a missing, empty or unreadable value is not there."""
     found: dict[str, tuple[str | float, ...]] = {

@@ -26,7 +26,7 @@ from broker import telemetry
 from broker.dicom.dataset import part10
 from broker.dicom.dataset.scan import scan
 from broker.dicom.dataset.walk import Buffer
-from broker.dicom.dimse.message import Peer
+from broker.dicom.dimse.message import PeerAE
 from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.model.lane import JobKind, Lane, LaneKind
@@ -55,7 +55,7 @@ class Arrival:
     sop_class: str
     sop_instance: str
     transfer_syntax: str
-    peer: Peer
+    peer: PeerAE
 
     def check(self) -> None:
         """Raises BadContent for UIDs that cannot be (they never become part of a path anyway)."""

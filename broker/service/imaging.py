@@ -12,7 +12,7 @@ from broker.dicom.association.provider import Provider
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
-from broker.dicom.wire.limits import Limits as DicomLimits
+from broker.dicom.wire.limits import AssociationLimits
 from broker.errors import ConfigurationError
 from broker.mpps.scp import PerformedStepService
 from broker.routing.reception import Reception
@@ -121,7 +121,7 @@ class Imaging:
             services=[verification, queries, self._storage.service(), *self._performed.services()],
             tls=tls,
             reuse_port=settings.service.workers > 1,
-            limits=DicomLimits(
+            limits=AssociationLimits(
                 limits.half_open_per_address,
                 limits.associations_per_address,
                 limits.associations,

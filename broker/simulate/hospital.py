@@ -12,10 +12,10 @@ from pydicom.dataset import Dataset
 
 from broker.errors import BrokerError
 from broker.simulate import messages
-from broker.simulate.account import Account, Course, Expected, differences, settle
 from broker.simulate.modality import VirtualModality
-from broker.simulate.orders import Order
+from broker.simulate.orders import SimulatedOrder
 from broker.simulate.pacs import VirtualPacs
+from broker.simulate.report import Course, Expected, RunReport, differences, settle
 from broker.simulate.ris import VirtualRis
 from broker.telemetry import describe
 
@@ -64,7 +64,7 @@ class Hospital:
         """Run a blocking function with the PACS open: a broker that stops releases its associations with them."""
         await asyncio.to_thread(blocking)
 
-    async def run(self, orders: Sequence[Order], day: date, doors: Doors) -> Account:
+    async def run(self, orders: Sequence[SimulatedOrder], day: date, doors: Doors) -> RunReport:
         """Run orders through the loop and account for everything. Never raises for what the broker does."""
         run = _Run(orders, day, doors, self._progress)
         await run.write_messages()
@@ -87,14 +87,14 @@ class Hospital:
                 async with asyncio.timeout(STALL):
                     await self._arrival.wait()
             except TimeoutError:
-                break  # the account says what lacks
+                break  # the report says what lacks
         await asyncio.sleep(QUIET)
 
 
 class _Run:
     """One run of the loop up to the last C-STORE."""
 
-    def __init__(self, orders: Sequence[Order], day: date, doors: Doors, progress: Progress) -> None:
+    def __init__(self, orders: Sequence[SimulatedOrder], day: date, doors: Doors, progress: Progress) -> None:
         self.course = Course(orders)
         self._day = day
         self._doors = doors
@@ -117,7 +117,7 @@ class _Run:
 
     async def work(self) -> None:
         """All at once: each RIS sends, each modality asks as soon as an order is accepted, and examines meanwhile."""
-        accepted: dict[str, asyncio.Queue[Order | None]] = {name: asyncio.Queue() for name in self._stations}
+        accepted: dict[str, asyncio.Queue[SimulatedOrder | None]] = {name: asyncio.Queue() for name in self._stations}
         async with asyncio.TaskGroup() as group:
             for name, station in self._stations.items():
                 device = VirtualModality(station, *self._doors.dicom, self._doors.ae_title)
@@ -128,7 +128,7 @@ class _Run:
             for inbox in accepted.values():
                 inbox.put_nowait(None)
 
-    async def _order(self, accepted: dict[str, asyncio.Queue[Order | None]]) -> None:
+    async def _order(self, accepted: dict[str, asyncio.Queue[SimulatedOrder | None]]) -> None:
         started = time.monotonic()
         interfaces = sorted({station.interface for station in self._stations.values()})
         async with asyncio.TaskGroup() as group:
@@ -137,7 +137,9 @@ class _Run:
                 group.create_task(self._send(mine, accepted))
         self.course.order_seconds = time.monotonic() - started
 
-    async def _send(self, orders: Sequence[Order], accepted: dict[str, asyncio.Queue[Order | None]]) -> None:
+    async def _send(
+        self, orders: Sequence[SimulatedOrder], accepted: dict[str, asyncio.Queue[SimulatedOrder | None]]
+    ) -> None:
         ris = VirtualRis(*self._doors.hl7)
         for order in orders:
             self._sent_at[order.accession] = time.monotonic()
@@ -161,7 +163,7 @@ class _Run:
         return True
 
     async def _ask(
-        self, device: VirtualModality, inbox: asyncio.Queue[Order | None], todo: asyncio.Queue[Dataset | None]
+        self, device: VirtualModality, inbox: asyncio.Queue[SimulatedOrder | None], todo: asyncio.Queue[Dataset | None]
     ) -> None:
         """A query begun after an order was accepted must show it: one for all that have come meanwhile."""
         more = True
@@ -175,7 +177,9 @@ class _Run:
                 await self._noted(self._query(device, orders, todo), f"worklist of {device.station.ae_title}")
         todo.put_nowait(None)
 
-    async def _query(self, device: VirtualModality, orders: list[Order], todo: asyncio.Queue[Dataset | None]) -> None:
+    async def _query(
+        self, device: VirtualModality, orders: list[SimulatedOrder], todo: asyncio.Queue[Dataset | None]
+    ) -> None:
         answers = {str(answer.get("AccessionNumber", "")): answer for answer in await device.worklist(self._day)}
         now = time.monotonic()
         name = device.station.ae_title
@@ -184,7 +188,7 @@ class _Run:
         for order in orders:
             answer = answers.get(order.accession)
             if answer is None:
-                continue  # the account says so
+                continue  # the report says so
             self.course.found[order.accession] = now - self._sent_at[order.accession]
             wrong = differences(order, answer)
             if wrong:

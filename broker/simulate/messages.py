@@ -7,7 +7,7 @@ from typing import Any
 
 from hl7apy.core import Message
 
-from broker.simulate.orders import Order, Patient
+from broker.simulate.orders import SimulatedOrder, SimulatedPatient
 from broker.simulate.stations import Code
 
 APPLICATION = {"OMI": "SIM_RIS", "ORM": "SIM_OLDRIS"}
@@ -15,14 +15,14 @@ FACILITY = "SIM_HOSPITAL"
 _SCHEME = "99SIM"
 
 
-def build(order: Order, control_id: str, now: datetime) -> bytes:
+def build(order: SimulatedOrder, control_id: str, now: datetime) -> bytes:
     """The message of a new order for its station's interface, in UTF-8."""
     message = _omi_o23(order) if order.station.interface == "OMI" else _orm_o01(order)
     _header(message.msh, order.station.interface, control_id, now)
     return str(message.to_er7()).encode("utf-8")
 
 
-def _omi_o23(order: Order) -> Any:
+def _omi_o23(order: SimulatedOrder) -> Any:
     """OMI^O23 of HL7 2.5.1 as in IHE RAD-4: timing in TQ1, everything of the step in IPC."""
     message = Message("OMI_O23", version="2.5.1")
     pid = message.omi_o23_patient.pid
@@ -51,7 +51,7 @@ def _omi_o23(order: Order) -> Any:
     return message
 
 
-def _orm_o01(order: Order) -> Any:
+def _orm_o01(order: SimulatedOrder) -> Any:
     """ORM^O01 of HL7 2.3.1 as in IHE RAD-4: identifiers in OBR-18 to 20, the Study Instance UID in ZDS."""
     message = Message("ORM_O01", version="2.3.1")
     _patient(message.orm_o01_patient.pid, order.patient)
@@ -87,7 +87,7 @@ def _header(msh: Any, interface: str, control_id: str, now: datetime) -> None:
     msh.msh_18 = "UNICODE UTF-8"
 
 
-def _patient(pid: Any, patient: Patient) -> None:
+def _patient(pid: Any, patient: SimulatedPatient) -> None:
     pid.pid_3.cx_1 = patient.patient_id
     pid.pid_3.cx_4.hd_1 = FACILITY
     pid.pid_3.cx_5 = "PI"
@@ -108,14 +108,14 @@ def _visit(pv1: Any) -> None:
     pv1.pv1_8.xcn_3 = "Édith"
 
 
-def _common(orc: Any, order: Order) -> None:
+def _common(orc: Any, order: SimulatedOrder) -> None:
     orc.orc_1 = "NW"
     orc.orc_2.ei_1 = order.placer
     orc.orc_3.ei_1 = order.filler
     orc.orc_5 = "SC"
 
 
-def _request(obr: Any, order: Order) -> None:
+def _request(obr: Any, order: SimulatedOrder) -> None:
     obr.obr_1 = "1"
     obr.obr_2.ei_1 = order.placer
     obr.obr_3.ei_1 = order.filler

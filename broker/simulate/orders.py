@@ -29,7 +29,7 @@ _NAMES: tuple[tuple[Group, ...], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class SimulatedPatient:
     """A synthetic patient."""
 
     patient_id: str
@@ -44,11 +44,11 @@ class Patient:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SimulatedOrder:
     """One order with one procedure of one step. `start` is the wall clock of the site."""
 
     number: int
-    patient: Patient
+    patient: SimulatedPatient
     station: Station
     accession: str
     study_instance_uid: str
@@ -75,17 +75,17 @@ class Order:
         return f"SPS{self.accession[3:]}"
 
 
-def patient(number: int) -> Patient:
+def patient(number: int) -> SimulatedPatient:
     """The n-th synthetic patient."""
     born = date(1931, 1, 1) + timedelta(days=number * 977 % 30_000)
-    return Patient(f"SIM-{number:06d}", _NAMES[number % len(_NAMES)], born, "FMO"[number % 3])
+    return SimulatedPatient(f"SIM-{number:06d}", _NAMES[number % len(_NAMES)], born, "FMO"[number % 3])
 
 
-def make_orders(count: int, day: date, stations: Sequence[Station]) -> list[Order]:
+def make_orders(count: int, day: date, stations: Sequence[Station]) -> list[SimulatedOrder]:
     """`count` orders on `day`, over all stations in turn, from 8 o'clock on."""
     begin = datetime.combine(day, time(8))
     return [
-        Order(
+        SimulatedOrder(
             number=number,
             patient=patient(number),
             station=stations[number % len(stations)],

@@ -11,7 +11,7 @@ from broker.dicom.association.provider import Provider
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
-from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, Origin, Refusal
+from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, ConnectionOrigin, Rejection
 from broker.dicom.wire.negotiation import AssociationRequest
 
 _READ = 256 * 1024
@@ -55,7 +55,7 @@ class VirtualPacs:
         if provider is not None:
             await provider.stop(0)
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
+    def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | None:
         """Anyone who calls this PACS by its name."""
         return None if request.called_ae == self.ae_title else CALLED_AE_UNKNOWN
 

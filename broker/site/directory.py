@@ -13,9 +13,9 @@ from broker.dicom.wire.admission import (
     CALLING_AE_UNKNOWN,
     IDENTITY_REFUSED,
     NOT_AUTHENTIC,
+    ConnectionOrigin,
     Grant,
-    Origin,
-    Refusal,
+    Rejection,
 )
 from broker.dicom.wire.negotiation import AssociationRequest
 from broker.site.device import DEFAULT, Device
@@ -64,7 +64,7 @@ class Directory:
         """Those of the nodes that may call from this address."""
         return tuple(n for n in nodes if not n.host or address in self._addresses.get(n.host, frozenset()))
 
-    def owners(self, certificate: tls.Identity | None) -> tuple[Node, ...]:
+    def owners(self, certificate: tls.CertificateIdentity | None) -> tuple[Node, ...]:
         """The nodes that a verified certificate is bound to."""
         return tuple(node for node in self.nodes if is_bound(node) and presents(node, certificate))
 
@@ -116,7 +116,7 @@ class NodeAdmission:
         self._knocked = knocked
         self._identity_required = identity_required
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | Grant | None:
+    def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant | None:
         """Refuse, or let the peer in. A node that fails to prove itself is logged and counted (UL-12, UL-13)."""
         if request.called_ae != self._ae_title:
             return CALLED_AE_UNKNOWN
@@ -140,7 +140,7 @@ class NodeAdmission:
         checked = request.user.identity is not None and any(node.username for node in named)
         return Grant(identity_checked=True) if checked else None
 
-    def _doubt(self, named: tuple[Node, ...], request: AssociationRequest, origin: Origin) -> str:
+    def _doubt(self, named: tuple[Node, ...], request: AssociationRequest, origin: ConnectionOrigin) -> str:
         """Why the caller is not one of the nodes of its AE title, empty if it is (or need not be one)."""
         nodes = self._directory.at(named, origin.address)
         if self._accept == "any":

@@ -16,7 +16,7 @@ def is_bound(node: Node) -> bool:
     return bool(node.certificate_name or node.certificate_sha256)
 
 
-def presents(node: Node, certificate: tls.Identity | None) -> bool:
+def presents(node: Node, certificate: tls.CertificateIdentity | None) -> bool:
     """A verified certificate is the one the node names; a node that names none needs none."""
     if not is_bound(node):
         return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from broker import telemetry
 from broker.dicom.dataset.read import MAX_BYTES, BadElement, decode_identifier
+from broker.dicom.dimse import status as st
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
 from broker.site.device import DEFAULT, Device
 from broker.store.db.database import Database
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-SUCCESS, PENDING, PENDING_WARNING, CANCEL = 0x0000, 0xFF00, 0xFF01, 0xFE00
-OUT_OF_RESOURCES, IDENTIFIER_MISMATCH, UNABLE_TO_PROCESS = 0xA700, 0xA900, 0xC001
 PAGE = 200  # candidates of one statement
 PATIENCE, HURRY = 10.0, 2.0  # seconds for the database before the copy answers: at first, and once it was away
 INLINE = 16  # so few candidates, or bytes of an identifier below 4 KiB, are not worth a thread
@@ -48,7 +47,7 @@ class _Course:
     query: Query | None = None  # as it was asked
     size: int = 0  # bytes of its identifier
     count: int = 0
-    status: int = UNABLE_TO_PROCESS
+    status: int = st.UNABLE_TO_PROCESS
     comment: str = ""
     copied: bool = False  # answered from the copy, the database being away
     offending: int = 0  # tag of the key that could not be read
@@ -103,11 +102,11 @@ class WorklistService:
         except (ProtocolViolation, PeerFault, OSError):
             raise
         except BadContent as error:
-            course.status, course.comment = IDENTIFIER_MISMATCH, str(error)[:64]
+            course.status, course.comment = st.DATASET_MISMATCH, str(error)[:64]
             course.offending = error.tag if isinstance(error, BadElement) else 0
         except Unavailable as error:
             telemetry.logger().warning("worklist.unavailable", error=telemetry.describe(error))
-            course.status, course.comment = OUT_OF_RESOURCES, "database not available"
+            course.status, course.comment = st.OUT_OF_RESOURCES, "database not available"
         except Exception as error:
             telemetry.logger().error("worklist.failed", error=telemetry.describe(error))
             course.comment = "internal error"
@@ -143,14 +142,14 @@ class WorklistService:
     async def _answer(self, request: Request, key: Key, asked: Asked, course: _Course) -> int:
         """Send the matches; the final status."""
         if asked.served.view.empty:
-            return SUCCESS
+            return st.SUCCESS
         most = course.device.max_answers or self._max_answers
-        pending = PENDING if asked.served.supported else PENDING_WARNING
+        pending = st.PENDING if asked.served.supported else st.PENDING_WARNING
         known = dict(asked.answers)  # as it is now: a query like this one may change it meanwhile
         after: tuple[str, int] | None = None
         while True:
             if request.cancelled:
-                return CANCEL
+                return st.CANCEL
             found = await self._page(asked.criteria, after, known, course)
             answers = await self._answers(key, asked, known, [one for one in found if one.id not in course.seen])
             room = most - course.count
@@ -158,12 +157,12 @@ class WorklistService:
             course.count += sent
             course.seen.update(step for step, _ in answers[:sent])
             if request.cancelled:
-                return CANCEL
+                return st.CANCEL
             if len(answers) > room:
                 course.comment = f"more than {most} matches"
-                return OUT_OF_RESOURCES
+                return st.OUT_OF_RESOURCES
             if len(found) < PAGE:
-                return SUCCESS
+                return st.SUCCESS
             after = (found[-1].start_at, found[-1].id)
 
     async def _answers(self, key: Key, asked: Asked, known: Known, found: Sequence[Found]) -> list[tuple[int, bytes]]:

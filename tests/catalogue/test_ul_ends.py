@@ -35,7 +35,7 @@ from broker.dicom.association.user import Proposal, Remote, open_association
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
-from broker.dicom.wire.wire import ConnectionLost
+from broker.dicom.wire.connection import ConnectionLost
 from broker.errors import PeerFault
 
 MIB = 1024**2

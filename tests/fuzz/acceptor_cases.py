@@ -15,10 +15,10 @@ from broker.dicom.dataset.scan import scan
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Handler, Request, Service
-from broker.dicom.wire.admission import Origin, Refusal
-from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.admission import ConnectionOrigin, Rejection
+from broker.dicom.wire.connection import PduConnection
+from broker.dicom.wire.limits import AssociationLimits
 from broker.dicom.wire.negotiation import AssociationRequest
-from broker.dicom.wire.wire import Wire
 from broker.errors import BadContent
 from broker.routing.header import facts, identity
 from broker.worklist.answer.encoder import AnswerEncoder
@@ -29,7 +29,7 @@ from fuzz.dataset_cases import FIELDS, TAGS
 from fuzz.tree import encode
 from fuzz.virtual import Connection
 
-LIMITS = Limits(
+LIMITS = AssociationLimits(
     association_request_timeout=5,
     pdu_timeout=5,
     idle_timeout=20,
@@ -50,7 +50,7 @@ GIVES_UP = 500.0  # virtual seconds, beyond all deadlines together
 class Anybody:
     """Lets everybody in."""
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
+    def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | None:
         """Yes."""
         return None
 
@@ -154,7 +154,7 @@ def provider() -> Provider:
 
 async def converse(target: Provider, case: Case) -> bytes:
     """Say everything to an acceptor; what it said, once the connection is over."""
-    wire = Wire(max_data=LIMITS.max_pdu, send_timeout=LIMITS.pdu_timeout, on_connect=target._connected)
+    wire = PduConnection(max_data=LIMITS.max_pdu, send_timeout=LIMITS.pdu_timeout, on_connect=target._connected)
     connection = Connection(wire, reads=case.reads)
     for turn in case.says:
         for piece in turn:

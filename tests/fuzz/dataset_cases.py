@@ -16,7 +16,7 @@ from support.worklist.worklist import document
 
 from broker.dicom.dataset.read import decode_identifier
 from broker.dicom.dataset.scan import scan
-from broker.dicom.dimse.message import Peer
+from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent
 from broker.mpps import checks, dataset
 from broker.mpps import performed as steps
@@ -31,7 +31,7 @@ from broker.worklist.query.parse import parse
 from fuzz.datasets import CT, Sample, performed, query, sample
 from fuzz.reference import well_formed
 
-PEER = Peer("FUZZ", "BROKER", "127.0.0.1")
+PEER = PeerAE("FUZZ", "BROKER", "127.0.0.1")
 FIELDS = frozenset(BASE_FIELDS) | {
     "tag.PatientName", "tag.SliceThickness", "tag.InstanceNumber", "tag.Rows", "tag.WindowCenter",
     "tag.PatientComments",

@@ -29,7 +29,7 @@ from support.peers.tools import wait_until
 from support.service.site import Site
 
 from broker.dicom.association.provider import Provider
-from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.limits import AssociationLimits
 from broker.errors import BadContent
 from fuzz import commands as c
 from fuzz import conversations, datasets
@@ -44,7 +44,7 @@ LATE = 1.0  # seconds of the clock that a case may take, beyond the second after
 QUIET = 0.05  # seconds after which a peer waits for us
 PILED = 30.0  # seconds; requests behind each other in one association wait for slow handlers before its end is seen
 BATCH = 100
-LIMITS = Limits(
+LIMITS = AssociationLimits(
     association_request_timeout=1,
     pdu_timeout=1,
     idle_timeout=2,

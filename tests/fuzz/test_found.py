@@ -13,7 +13,7 @@ from broker.dicom import uids
 from broker.dicom.association.association import Association
 from broker.dicom.association.user import Proposal, open_association
 from broker.dicom.dimse.request import Request, Service
-from broker.dicom.wire.wire import ConnectionLost, DeadlinePassed, Wire
+from broker.dicom.wire.connection import ConnectionLost, DeadlinePassed, PduConnection
 from broker.errors import PeerFault
 from fuzz import acceptor_cases, requestor_cases
 from fuzz import commands as c
@@ -94,7 +94,7 @@ def test_ds14_nothing_follows_an_abort() -> None:
         provider = acceptor_cases.provider()
         service = Service(frozenset({uids.VERIFICATION}), uids.first_of(IMPLICIT), {c.ECHO: slow})
         provider._services[uids.VERIFICATION] = service
-        wire = Wire(max_data=16384, send_timeout=5, on_connect=provider._connected)
+        wire = PduConnection(max_data=16384, send_timeout=5, on_connect=provider._connected)
         connection = Connection(wire)
         connection.arrive(raw.associate_rq([(uids.VERIFICATION, IMPLICIT)]) + echo + short(RELEASE_RP))
         await wire.closed
@@ -162,7 +162,7 @@ def test_ds14_a_handler_that_waits_for_the_peer_is_told_of_its_end(after: str) -
 
     async def talk() -> float:
         provider = acceptor_cases.provider()
-        connection = Connection(Wire(max_data=16384, send_timeout=5, on_connect=provider._connected))
+        connection = Connection(PduConnection(max_data=16384, send_timeout=5, on_connect=provider._connected))
         connection.arrive(raw.associate_rq([(COMMITMENT, IMPLICIT)]) + raw.p_data(1, action, is_command=True))
         await asyncio.sleep(0.1)
         connection.arrive(short(RELEASE_RQ))
@@ -187,7 +187,7 @@ def test_a_peer_that_closes_its_side_and_reads_nothing_is_cut_off() -> None:
     async def work() -> None:
         target = acceptor_cases.provider()
         limits = acceptor_cases.LIMITS
-        wire = Wire(max_data=limits.max_pdu, send_timeout=limits.pdu_timeout, on_connect=target._connected)
+        wire = PduConnection(max_data=limits.max_pdu, send_timeout=limits.pdu_timeout, on_connect=target._connected)
         connection = Connection(wire, reads=10)
         connection.arrive(raw.associate_rq([(uids.VERIFICATION, IMPLICIT)]))
         await asyncio.sleep(acceptor_cases.SETTLED)

@@ -79,7 +79,7 @@ def test_a_case_comes_again_from_its_name_and_from_its_file(kind: str, tmp_path:
 def test_the_harness_sees_what_goes_wrong(mine: harness.Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash in a decoder, a handler's defect that was answered politely, a hang that a jumping clock would hide."""
     from broker.dicom.dimse import command
-    from broker.dicom.wire import wire
+    from broker.dicom.wire import connection as wire
     from fuzz import command_cases
     from fuzz.acceptor_cases import ECHO
 

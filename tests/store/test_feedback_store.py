@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, update
 from support.dicom.objects import ct_slice
 from support.service.site import order
 
-from broker.dicom.dimse.message import Peer
+from broker.dicom.dimse.message import PeerAE
 from broker.model.lane import JobState
 from broker.orders.core.story import Context
 from broker.orders.inbound import reception
@@ -87,7 +87,9 @@ class House:
 
     def receive(self, at: Reception | None = None, **attributes: str) -> str:
         thing = ct_slice(64, **attributes)
-        arrival = Arrival(thing.sop_class, thing.sop_instance, thing.transfer_syntax, Peer("CT", "BROKER", "10.0.0.9"))
+        arrival = Arrival(
+            thing.sop_class, thing.sop_instance, thing.transfer_syntax, PeerAE("CT", "BROKER", "10.0.0.9")
+        )
         return (at or self.reception()).whole(arrival, thing.data)
 
     def reception(self) -> Reception:

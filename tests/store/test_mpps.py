@@ -22,7 +22,7 @@ from support.mpps.performed import SERIES, bytes_of, creation, final, item, seri
 from support.service.site import order
 from support.worklist.worklist import IMPLICIT
 
-from broker.dicom.dimse.message import Peer
+from broker.dicom.dimse.message import PeerAE
 from broker.model.lane import JobState
 from broker.mpps import checks, deciding, overdue, recording
 from broker.mpps.checks import Answer
@@ -411,7 +411,7 @@ def test_images_of_a_wrong_entry_that_have_not_left_or_come_later_are_held(house
     wrong, right, late = ct_slice(64), ct_slice(64), ct_slice(64)
 
     def arrive(one: Encoded) -> str:
-        peer = Peer("CT01", "BROKER", "10.0.0.9")
+        peer = PeerAE("CT01", "BROKER", "10.0.0.9")
         return door.whole(Arrival(one.sop_class, one.sop_instance, one.transfer_syntax, peer), one.data)
 
     assert [arrive(wrong), arrive(right)] == ["new", "new"]

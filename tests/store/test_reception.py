@@ -20,7 +20,7 @@ from support.store.spool import spool_files
 
 from broker import faults
 from broker.dicom import uids
-from broker.dicom.dimse.message import Peer
+from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent, SpoolUnavailable, StoreUnavailable
 from broker.model.lane import JobState
 from broker.routing import reception as module
@@ -35,7 +35,7 @@ from broker.store.images.spool import Spool
 from broker.store.schema import tables
 
 ZONE = ZoneInfo("Europe/Zurich")
-PEER = Peer("CT01", "BROKER", "10.0.0.9")
+PEER = PeerAE("CT01", "BROKER", "10.0.0.9")
 TO_PACS = {"rule": [{"name": "ct", "when": {"field": "tag.Modality", "value": "CT"}, "send": ["pacs"]}]}
 TO_BOTH = {"rule": [{"name": "ct", "when": {"field": "tag.Modality", "value": "CT"}, "send": ["pacs", "cad"]}]}
 NOTHING: dict[str, Any] = {}

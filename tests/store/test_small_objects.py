@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select
 from support.dicom.objects import Encoded, ct_slice
 from support.store.spool import spool_files
 
-from broker.dicom.dimse.message import Peer
+from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent
 from broker.model.lane import JobState
 from broker.routing import sweep
@@ -53,7 +53,7 @@ def reception(opened: Database, spool: Spool) -> Reception:
 
 
 def arrival(item: Encoded) -> Arrival:
-    return Arrival(item.sop_class, item.sop_instance, item.transfer_syntax, Peer("CT", "BROKER", "127.0.0.1"))
+    return Arrival(item.sop_class, item.sop_instance, item.transfer_syntax, PeerAE("CT", "BROKER", "127.0.0.1"))
 
 
 def contents(database: Database) -> list[bytes]:

@@ -22,7 +22,7 @@ from support.peers.tools import run as foreign
 from broker.dicom import uids
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request
-from broker.dicom.wire.wire import Wire
+from broker.dicom.wire.connection import PduConnection
 from broker.site.directory import Directory, NodeAdmission
 from broker.site.nodes import parse_nodes
 
@@ -231,9 +231,9 @@ def test_an_unread_answer_does_not_keep_the_socket_open_for_ever() -> None:
 
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        wires: list[Wire] = []
+        wires: list[PduConnection] = []
         server = await loop.create_server(
-            lambda: Wire(max_data=16384, send_timeout=0.2, on_connect=wires.append), "127.0.0.1", 0
+            lambda: PduConnection(max_data=16384, send_timeout=0.2, on_connect=wires.append), "127.0.0.1", 0
         )
         port = server.sockets[0].getsockname()[1]
         with socket.socket() as lazy:

@@ -17,8 +17,8 @@ from broker.dicom.association.user import Proposal, Remote, associate
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
-from broker.dicom.wire.admission import Grant, Origin, Refusal
-from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.admission import ConnectionOrigin, Grant, Rejection
+from broker.dicom.wire.limits import AssociationLimits
 from broker.dicom.wire.negotiation import AssociationRequest
 from broker.dicom.wire.user_information import CommonExtended, UserIdentity
 from broker.errors import BadContent, PeerFault, StoreUnavailable
@@ -40,7 +40,7 @@ class Everybody:
         self.requests: list[AssociationRequest] = []
         self.grant: Grant | None = Grant(identity_checked=True)
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | Grant | None:
+    def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant | None:
         self.requests.append(request)
         return self.grant
 
@@ -64,7 +64,7 @@ async def pair(
     admission: Everybody | None = None, operations: int = 1, identity: UserIdentity | None = None, **limits: Any,
 ) -> AsyncIterator[Association]:  # fmt: skip
     """An association to a provider of these services."""
-    made = Limits(**{"association_request_timeout": 5, "pdu_timeout": 5, "operations": operations, **limits})
+    made = AssociationLimits(**{"association_request_timeout": 5, "pdu_timeout": 5, "operations": operations, **limits})
     provider = Provider("127.0.0.1", 0, admission=admission or Everybody(), services=provided, limits=made)
     await provider.start()
     remote = Remote(

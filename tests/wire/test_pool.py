@@ -21,8 +21,8 @@ from broker.dicom.association.user import Remote
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
-from broker.dicom.wire.admission import LOCAL_LIMIT, Origin, Refusal
-from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.admission import LOCAL_LIMIT, ConnectionOrigin, Rejection
+from broker.dicom.wire.limits import AssociationLimits
 from broker.dicom.wire.negotiation import AssociationRequest
 from broker.errors import PeerFault, Unavailable
 
@@ -48,7 +48,7 @@ class Archive:
     def open(self) -> int:
         return len(self.provider._sessions)
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
+    def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | None:
         self.requests.append(request)
         self.most = max(self.most, self.open)
         return LOCAL_LIMIT if self.open > self.at_once else None
@@ -70,7 +70,9 @@ async def archive(*, idle: float = 30, at_once: int = 99) -> AsyncIterator[Archi
     service = Service(
         frozenset({CT, MR}), uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE, JPEG[1]), {cmd.C_STORE_RQ: peer.store}
     )
-    peer.provider = Provider("127.0.0.1", 0, admission=peer, services=[service], limits=Limits(idle_timeout=idle))
+    peer.provider = Provider(
+        "127.0.0.1", 0, admission=peer, services=[service], limits=AssociationLimits(idle_timeout=idle)
+    )
     await peer.provider.start()
     before = telemetry.ASSOCIATIONS.labels("user")._value.get()
     try:

@@ -16,7 +16,7 @@ from broker.dicom import uids
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
-from broker.dicom.wire.wire import DeadlinePassed
+from broker.dicom.wire.connection import DeadlinePassed
 from broker.errors import BadContent, SpoolUnavailable
 
 

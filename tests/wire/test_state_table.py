@@ -41,33 +41,33 @@ from broker.dicom.association.user import Proposal, Remote, open_association
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
-from broker.dicom.wire.states import TRANSITIONS, Action, Event, State
+from broker.dicom.wire.states import TRANSITIONS, ULAction, ULEvent, ULState
 from broker.errors import PeerFault
 
 RELEASED = b"\x06\0\0\0\0\x04\0\0\0\0"
 REQUEST = wire.associate_rq([(VERIFICATION, IMPLICIT), (WORKLIST, IMPLICIT)])
 EVENTS = {
-    Event.ASSOCIATE_AC_PDU: wire.associate_ac(REQUEST[6:]),
-    Event.ASSOCIATE_RJ_PDU: b"\x03\0\0\0\0\x04\0\1\1\1",
-    Event.ASSOCIATE_RQ_PDU: REQUEST,
-    Event.DATA_PDU: wire.echo_rq(77),
-    Event.RELEASE_RQ_PDU: RELEASE,
-    Event.RELEASE_RP_PDU: RELEASED,
-    Event.ABORT_PDU: ABORTED,
-    Event.INVALID_PDU: b"\x09\0\0\0\0\x04\0\0\0\0",
-    Event.TRANSPORT_CLOSED: b"",
+    ULEvent.ASSOCIATE_AC_PDU: wire.associate_ac(REQUEST[6:]),
+    ULEvent.ASSOCIATE_RJ_PDU: b"\x03\0\0\0\0\x04\0\1\1\1",
+    ULEvent.ASSOCIATE_RQ_PDU: REQUEST,
+    ULEvent.DATA_PDU: wire.echo_rq(77),
+    ULEvent.RELEASE_RQ_PDU: RELEASE,
+    ULEvent.RELEASE_RP_PDU: RELEASED,
+    ULEvent.ABORT_PDU: ABORTED,
+    ULEvent.INVALID_PDU: b"\x09\0\0\0\0\x04\0\0\0\0",
+    ULEvent.TRANSPORT_CLOSED: b"",
 }
 STATES = {
-    "Sta2": State.STA2,
-    "Sta5": State.STA5,
-    "Sta6": State.STA6,
-    "Sta6 as requestor": State.STA6,
-    "Sta7": State.STA7,
-    "Sta7 as requestor": State.STA7,
-    "Sta8": State.STA8,
-    "Sta10": State.STA10,
-    "Sta11": State.STA11,
-    "Sta13": State.STA13,
+    "Sta2": ULState.STA2,
+    "Sta5": ULState.STA5,
+    "Sta6": ULState.STA6,
+    "Sta6 as requestor": ULState.STA6,
+    "Sta7": ULState.STA7,
+    "Sta7 as requestor": ULState.STA7,
+    "Sta8": ULState.STA8,
+    "Sta10": ULState.STA10,
+    "Sta11": ULState.STA11,
+    "Sta13": ULState.STA13,
 }
 
 
@@ -226,12 +226,12 @@ async def acts(action: str, scene: Scene) -> None:
         for event in EVENTS
     ],
 )
-def test_an_event_in_a_state_causes_its_action(state: str, event: Event, action: Action) -> None:
+def test_an_event_in_a_state_causes_its_action(state: str, event: ULEvent, action: ULAction) -> None:
     async def work() -> None:
         stage = requestor if state in ("Sta5", "Sta11") or state.endswith("requestor") else acceptor
         async with stage(state) as scene:
             other = scene.peer
-            if event is Event.TRANSPORT_CLOSED:
+            if event is ULEvent.TRANSPORT_CLOSED:
                 other.writer.close()
             else:
                 await other.send(EVENTS[event])
@@ -291,7 +291,7 @@ def test_artim_ends_sta13_when_the_peer_does_not_close(last_word: str) -> None:
                 assert (await other.pdu())[0] == RJ
             else:
                 await other.associate()
-                await other.send(RELEASE if last_word == "A-RELEASE-RP" else EVENTS[Event.INVALID_PDU])
+                await other.send(RELEASE if last_word == "A-RELEASE-RP" else EVENTS[ULEvent.INVALID_PDU])
                 assert (await other.pdu())[0] in (RELEASE_RP, 7)
             await remains(lambda: provider._sessions, 0.2)  # the peer has its time
             await until(lambda: not provider._sessions, "then we close", 2)
@@ -311,9 +311,9 @@ def test_sta8_answers_what_runs_before_the_release() -> None:
             assert not waiting.done()
             for session in scene.provider._sessions:
                 assert session._association is not None
-                for request, _ in session._association._desk._running.values():
+                for request, _ in session._association._server._running.values():
                     await request.respond(st.CANCEL)
-                for _, task in list(session._association._desk._running.values()):
+                for _, task in list(session._association._server._running.values()):
                     task.cancel()
             assert (await waiting)[0] == DATA
             assert (await scene.peer.pdu())[0] == RELEASE_RP

@@ -16,8 +16,8 @@ from support.service.secure import AC, HERE, IMPLICIT, VERIFICATION
 from broker.dicom import uids
 from broker.dicom.association.provider import Provider
 from broker.dicom.dimse.request import Service
-from broker.dicom.wire.admission import Origin, Refusal
-from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.admission import ConnectionOrigin, Rejection
+from broker.dicom.wire.limits import AssociationLimits
 from broker.dicom.wire.negotiation import AssociationRequest
 from broker.tls import TlsContexts, TlsFiles
 
@@ -26,9 +26,9 @@ class Recorder:
     """Admits everybody."""
 
     def __init__(self) -> None:
-        self.origins: list[Origin] = []
+        self.origins: list[ConnectionOrigin] = []
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
+    def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | None:
         self.origins.append(origin)
         return None
 
@@ -72,7 +72,7 @@ def test_requests_of_any_size_may_come_right_behind_the_handshake(
     verification = Service(frozenset({VERIFICATION}), uids.first_of(uids.IMPLICIT_LE), {})
 
     async def work() -> None:
-        limits = Limits(association_request_timeout=5, pdu_timeout=5)
+        limits = AssociationLimits(association_request_timeout=5, pdu_timeout=5)
         provider = Provider(HERE, 0, admission=admission, services=[verification], limits=limits, tls=contexts)
         await provider.start()
         try:

@@ -25,7 +25,7 @@ from broker.dicom.dimse import status as st
 from broker.dicom.dimse.invocation import MAX_ANSWER
 from broker.dicom.wire import negotiation as neg
 from broker.dicom.wire import pdu
-from broker.dicom.wire.wire import DeadlinePassed
+from broker.dicom.wire.connection import DeadlinePassed
 from broker.errors import PeerFault
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

@@ -19,11 +19,11 @@ from rich.console import Console
 
 from broker import telemetry
 from broker.cli.demo.demo_broker import BrokerProcess, ChildFailed, write_configuration
-from broker.cli.demo.demo_view import ProgressView, show_account, show_doors
-from broker.simulate.account import Account
+from broker.cli.demo.demo_view import ProgressView, show_doors, show_report
 from broker.simulate.hospital import Hospital
 from broker.simulate.modality import Sent
-from broker.simulate.orders import Order, make_orders
+from broker.simulate.orders import SimulatedOrder, make_orders
+from broker.simulate.report import RunReport
 from broker.simulate.stations import STATIONS
 
 ARCHIVE, CAD = "ARCHIVE", "CAD"  # AE titles; the nodes have the same names in small letters
@@ -49,9 +49,9 @@ def destinations(sent: Sent) -> frozenset[str]:
     return frozenset({ARCHIVE, CAD} if sent.modality == "MG" else {ARCHIVE})
 
 
-def exit_code(account: Account) -> int:
+def exit_code(report: RunReport) -> int:
     """0 if everything was found and arrived."""
-    return 0 if account.good else 1
+    return 0 if report.good else 1
 
 
 def _run(console: Console, count: int, keep: bool) -> int:
@@ -72,9 +72,9 @@ def _run(console: Console, count: int, keep: bool) -> int:
         doors = broker.doors()
         console.print(f"broker running: {broker.web}", highlight=False)
         with view:
-            account = runner.run(hospital.run(todo, day, doors))
-        show_account(console, account)
-        if not account.good:
+            report = runner.run(hospital.run(todo, day, doors))
+        show_report(console, report)
+        if not report.good:
             console.print(f"log of the broker:\n{broker.tail()}", markup=False, highlight=False)
         if keep:
             show_doors(console, doors, broker.web, str(broker.data_dir), STATIONS[0].ae_title)
@@ -82,10 +82,10 @@ def _run(console: Console, count: int, keep: bool) -> int:
                 runner.run(hospital.stay())
             except KeyboardInterrupt:
                 console.print(f"stopping; data stays in {directory}", highlight=False)
-        return exit_code(account)
+        return exit_code(report)
 
 
-def _totals(orders: Sequence[Order]) -> dict[str, int]:
+def _totals(orders: Sequence[SimulatedOrder]) -> dict[str, int]:
     """How many of each stage there will be, if all goes well."""
     images = sum(order.station.objects for order in orders)
     again = sum(order.station.objects for order in orders if order.station.modality == "MG")

@@ -1,4 +1,4 @@
-"""What the demonstration shows: progress while it runs, the account at the end."""
+"""What the demonstration shows: progress while it runs, the report at the end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from broker.simulate.account import Account, Line
 from broker.simulate.hospital import Doors
+from broker.simulate.report import Line, RunReport
 from broker.simulate.stations import transfer_syntax_name
 
 MIB = 1024**2
@@ -58,7 +58,7 @@ class ProgressView:
             self._console.print(f"{_LABELS[stage]}: {done}", highlight=False)
 
 
-def show_account(console: Console, account: Account) -> None:
+def show_report(console: Console, report: RunReport) -> None:
     """The table by modality, the totals and what is wrong."""
     table = Table(
         title="Images from order to archive",
@@ -73,23 +73,23 @@ def show_account(console: Console, account: Account) -> None:
     table.add_column("transfer syntax", no_wrap=True)
     table.add_column("identical", justify="right", no_wrap=True)
     table.add_column("at", no_wrap=True)
-    for line in account.lines:
+    for line in report.lines:
         table.add_row(*_cells(line))
     console.print(table)
     console.print(
-        f"{account.orders_per_second:.0f} orders/s; {account.to_worklist * 1000:.0f} ms from order to worklist answer "
-        f"(median); {account.images_per_second:.0f} images/s and {account.bytes_per_second / MIB:.1f} MiB/s from "
+        f"{report.orders_per_second:.0f} orders/s; {report.to_worklist * 1000:.0f} ms from order to worklist answer "
+        f"(median); {report.images_per_second:.0f} images/s and {report.bytes_per_second / MIB:.1f} MiB/s from "
         "modality to PACS, simulators included",
         highlight=False,
         soft_wrap=True,
     )
-    if account.repeats:
-        console.print(f"{account.repeats} objects arrived more than once, with the same bytes", highlight=False)
-    for finding in account.findings[:SHOWN]:
+    if report.repeats:
+        console.print(f"{report.repeats} objects arrived more than once, with the same bytes", highlight=False)
+    for finding in report.findings[:SHOWN]:
         console.print(f"  ✗ {finding}", style="red", markup=False, highlight=False, soft_wrap=True)
-    if len(account.findings) > SHOWN:
-        console.print(f"  … and {len(account.findings) - SHOWN} more", highlight=False)
-    console.print(verdict(account), style="bold green" if account.good else "bold red", highlight=False, soft_wrap=True)
+    if len(report.findings) > SHOWN:
+        console.print(f"  … and {len(report.findings) - SHOWN} more", highlight=False)
+    console.print(verdict(report), style="bold green" if report.good else "bold red", highlight=False, soft_wrap=True)
 
 
 def _cells(line: Line) -> tuple[str, ...]:
@@ -103,17 +103,17 @@ def _cells(line: Line) -> tuple[str, ...]:
     )
 
 
-def verdict(account: Account) -> str:
+def verdict(report: RunReport) -> str:
     """One line: good or not."""
-    if account.good:
+    if report.good:
         return (
-            f"All {account.orders} orders were on the worklist of their modality; all {account.sent} images "
-            f"({account.bytes / MIB:.1f} MiB) arrived bit for bit identical exactly where the rules say "
-            f"({account.deliveries} deliveries)."
+            f"All {report.orders} orders were on the worklist of their modality; all {report.sent} images "
+            f"({report.bytes / MIB:.1f} MiB) arrived bit for bit identical exactly where the rules say "
+            f"({report.deliveries} deliveries)."
         )
     return (
-        f"Not everything arrived: {account.found} of {account.orders} orders on the worklist, {account.identical} of "
-        f"{account.sent} images right everywhere, {len(account.findings)} findings."
+        f"Not everything arrived: {report.found} of {report.orders} orders on the worklist, {report.identical} of "
+        f"{report.sent} images right everywhere, {len(report.findings)} findings."
     )
 
 

@@ -8,7 +8,6 @@ from broker.dicom.dimse import status as st
 from broker.dicom.dimse.invocation import Response
 
 Verdict = Literal["done", "busy", "refused", "not-there"]
-MAY_NO_LONGER_BE_UPDATED = 0xA710  # Error ID (0000,0903) beside 0110 (PS3.4 table F.7.2-2)
 
 
 def created(response: Response, *, again: bool) -> Verdict:
@@ -22,7 +21,7 @@ def updated(response: Response, *, again: bool, final: bool) -> Verdict:
     """Of an N-SET, `final` if it ends the step. `not-there`: the receiver does not have the step (any more)."""
     if response.status == st.NO_SUCH_SOP_INSTANCE:
         return "not-there"
-    if response.status == st.PROCESSING_FAILURE and response.error_id == MAY_NO_LONGER_BE_UPDATED:
+    if response.status == st.PROCESSING_FAILURE and response.error_id == st.NO_LONGER_UPDATABLE:
         return "done" if again and final else "refused"
     return _common(response.status)
 
@@ -36,5 +35,5 @@ def _common(status: int) -> Verdict:
     """`busy` is worth another try, `refused` needs a person."""
     if st.is_success_or_warning(status):
         return "done"
-    passing = status in (st.PROCESSING_FAILURE, st.RESOURCE_LIMITATION) or status & 0xFF00 == st.OUT_OF_RESOURCES
+    passing = status in (st.PROCESSING_FAILURE, st.RESOURCE_LIMITATION) or st.is_out_of_resources(status)
     return "busy" if passing else "refused"

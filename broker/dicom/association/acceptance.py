@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from broker.dicom import uids
-from broker.dicom.dimse.message import Context
+from broker.dicom.dimse.message import PresentationContext
 from broker.dicom.dimse.request import Service
 from broker.dicom.wire import negotiation as neg
-from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.limits import AssociationLimits
 from broker.dicom.wire.user_information import Role, UserInformation
 
 
@@ -18,13 +18,17 @@ class Agreement:
     """The answer, and what follows from it: our contexts, the service of each, and the window (asked, served)."""
 
     answer: neg.AssociationAccept
-    contexts: dict[int, Context]
+    contexts: dict[int, PresentationContext]
     services: dict[int, Service]
     window: tuple[int, int]
 
 
 def agree(
-    request: neg.AssociationRequest, services: Mapping[str, Service], limits: Limits, *, identity_checked: bool = False
+    request: neg.AssociationRequest,
+    services: Mapping[str, Service],
+    limits: AssociationLimits,
+    *,
+    identity_checked: bool = False,
 ) -> Agreement:
     """Answer a request by what is served here, `services` by abstract syntax."""
     identity = request.user.identity if identity_checked else None
@@ -40,7 +44,7 @@ def agree(
         if role is not None and service is not None:
             roles[role.sop_class] = role
         if result.result == neg.ACCEPTED and service is not None:
-            contexts[context.id] = Context(
+            contexts[context.id] = PresentationContext(
                 context.id,
                 context.abstract_syntax,
                 result.transfer_syntax,
@@ -97,7 +101,7 @@ def _akin(user: UserInformation, services: Mapping[str, Service]) -> dict[str, S
 
 
 def _extended(
-    user: UserInformation, services: Mapping[str, Service], contexts: Mapping[int, Context]
+    user: UserInformation, services: Mapping[str, Service], contexts: Mapping[int, PresentationContext]
 ) -> tuple[tuple[str, bytes], ...]:
     """Answers to SOP class extended negotiation; none means that the class is not negotiated."""
     accepted = {context.abstract_syntax for context in contexts.values()}

@@ -17,27 +17,27 @@ from broker import telemetry
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.invocation import Invocation, Response
-from broker.dicom.dimse.message import Context, Data, MessageAssembly, Peer, Sender
+from broker.dicom.dimse.message import Data, MessageAssembly, MessageSender, PeerAE, PresentationContext
 from broker.dicom.dimse.operations import Operations
 from broker.dicom.dimse.request import Service
-from broker.dicom.dimse.serving import Desk
+from broker.dicom.dimse.serving import RequestServer
 from broker.dicom.dimse.stream import DataStream
 from broker.dicom.wire import pdu
-from broker.dicom.wire.limits import Limits
-from broker.dicom.wire.states import EVENT_OF_PDU, Action, Event, State, StateMachine
-from broker.dicom.wire.wire import ConnectionLost, DeadlinePassed, IdlePassed, Wire
+from broker.dicom.wire.connection import ConnectionLost, DeadlinePassed, IdlePassed, PduConnection
+from broker.dicom.wire.limits import AssociationLimits
+from broker.dicom.wire.states import EVENT_OF_PDU, StateMachine, ULAction, ULEvent, ULState
 from broker.errors import BrokerError, PeerFault, ProtocolViolation
 
 RELEASE_TIMEOUT = 5.0  # seconds
 PATIENCE = 5.0  # seconds that a peer has to close the connection after our A-ABORT
-_TAKE_DATA = (Action.DT_2, Action.AR_6)
+_TAKE_DATA = (ULAction.DT_2, ULAction.AR_6)
 
 
-async def wait_for_close(wire: Wire, machine: StateMachine, patience: float) -> None:
+async def wait_for_close(connection: PduConnection, machine: StateMachine, patience: float) -> None:
     """Give the peer `patience` seconds, the ARTIM timer, to close the connection after our last PDU (Sta13)."""
-    closed = await wire.part(patience)
-    if machine.state is State.STA13:
-        machine.on(Event.TRANSPORT_CLOSED if closed else Event.ARTIM_EXPIRED)  # AR-5, AA-2
+    closed = await connection.part(patience)
+    if machine.state is ULState.STA13:
+        machine.on(ULEvent.TRANSPORT_CLOSED if closed else ULEvent.ARTIM_EXPIRED)  # AR-5, AA-2
 
 
 class Association(Operations):
@@ -45,13 +45,13 @@ class Association(Operations):
 
     def __init__(
         self,
-        wire: Wire,
+        connection: PduConnection,
         machine: StateMachine,
-        peer: Peer,
-        contexts: Mapping[int, Context],
+        peer: PeerAE,
+        contexts: Mapping[int, PresentationContext],
         *,
         max_length: int,
-        limits: Limits,
+        limits: AssociationLimits,
         services: Mapping[int, Service],
         window: tuple[int, int] = (1, 1),
     ) -> None:
@@ -62,13 +62,13 @@ class Association(Operations):
         self.peer = peer
         self.contexts = contexts
         self.ended_by = ""  # why it ended, as a code; empty while it lives
-        self._wire = wire
+        self._connection = connection
         self._machine = machine
         self._limits = limits
         self._assembly = MessageAssembly(contexts)
         self._receiver: DataStream | Invocation | None = None  # where data set fragments go
-        self._sender = Sender(wire, machine, pdu.payload_per_pdu(max_length))
-        self._desk = Desk(self, peer, self._sender, services, window=window[1], max_object=limits.max_object)
+        self._sender = MessageSender(connection, machine, pdu.payload_per_pdu(max_length))
+        self._server = RequestServer(self, peer, self._sender, services, window=window[1], max_object=limits.max_object)
         self._by_syntax = {(c.abstract_syntax, c.transfer_syntax): c for c in contexts.values() if c.uses}
         self._by_class = {c.abstract_syntax: c for c in contexts.values() if c.uses}
         self._slots = asyncio.Semaphore(window[0])
@@ -89,37 +89,39 @@ class Association(Operations):
     async def run(self) -> None:
         """Read until the association ends; never raises for what a peer does."""
         self._reader = asyncio.current_task()
-        self._wire.closed.add_done_callback(lambda _: self._fail_invocations())  # also while the loop waits for others
+        self._connection.closed.add_done_callback(
+            lambda _: self._fail_invocations()
+        )  # also while the loop waits for others
         try:
             await self._read()
         except ProtocolViolation as error:
             if not self._machine.over:
-                self._machine.on(Event.INVALID_PDU)
+                self._machine.on(ULEvent.INVALID_PDU)
             self._violated(error)
         except ConnectionLost:
-            self._end(Event.TRANSPORT_CLOSED, "closed")
+            self._end(ULEvent.TRANSPORT_CLOSED, "closed")
         except DeadlinePassed:
-            self._end(Event.PEER_SILENT, "deadline", pdu.abort(by_user=False))
+            self._end(ULEvent.PEER_SILENT, "deadline", pdu.abort(by_user=False))
         except asyncio.CancelledError:
-            self._end(Event.ABORT_REQUEST, "stopping", pdu.abort(by_user=True))
+            self._end(ULEvent.ABORT_REQUEST, "stopping", pdu.abort(by_user=True))
         finally:
-            self._wire.last_word(b"")
+            self._connection.last_word(b"")
             self._over.set()
             self._fail_invocations()
             # when we stop, the provider's grace is over already
-            await self._desk.close(0 if self.ended_by == "stopping" else self._limits.pdu_timeout)
+            await self._server.close(0 if self.ended_by == "stopping" else self._limits.pdu_timeout)
 
     def finish(self) -> None:
         """The broker stops: end after the running requests."""
-        self._desk.finish(self._served)
+        self._server.finish(self._all_served)
 
     def abort(self) -> None:
         """End at once, also when the peer does not read (A-ABORT, PS3.8 7.3). `gone` waits for the peer to see it."""
-        if self._end(Event.ABORT_REQUEST, "aborted", pdu.abort(by_user=True)) and self._machine.requestor:
-            end = wait_for_close(self._wire, self._machine, PATIENCE)
+        if self._end(ULEvent.ABORT_REQUEST, "aborted", pdu.abort(by_user=True)) and self._machine.requestor:
+            end = wait_for_close(self._connection, self._machine, PATIENCE)
             self._departure = asyncio.get_running_loop().create_task(end)
         if self._departure is None:
-            self._wire.close()
+            self._connection.close()
         self._stop_reading()
 
     async def gone(self) -> None:
@@ -132,16 +134,16 @@ class Association(Operations):
         if not self._machine.over and self._reader is not None:
             with contextlib.suppress(BrokerError, TimeoutError):
                 async with asyncio.timeout(min(RELEASE_TIMEOUT, self._limits.response_timeout)):
-                    if self._machine.allows(Event.RELEASE_REQUEST):  # else a release is under way already
-                        self._machine.on(Event.RELEASE_REQUEST)  # AR-1
-                        await self._wire.write(pdu.release_request())
+                    if self._machine.allows(ULEvent.RELEASE_REQUEST):  # else a release is under way already
+                        self._machine.on(ULEvent.RELEASE_REQUEST)  # AR-1
+                        await self._connection.write(pdu.release_request())
                     await self._over.wait()
-        waits = self._machine.allows(Event.ARTIM_EXPIRED)
-        self._end(Event.ARTIM_EXPIRED if waits else Event.TRANSPORT_CLOSED, "released")
-        self._wire.close()
+        waits = self._machine.allows(ULEvent.ARTIM_EXPIRED)
+        self._end(ULEvent.ARTIM_EXPIRED if waits else ULEvent.TRANSPORT_CLOSED, "released")
+        self._connection.close()
         self._stop_reading()
 
-    def _end(self, event: Event, reason: str, word: bytes = b"") -> bool:
+    def _end(self, event: ULEvent, reason: str, word: bytes = b"") -> bool:
         """End the association by an event, `word` is our last PDU; False if it is over already."""
         if self._machine.over:
             return False
@@ -156,18 +158,18 @@ class Association(Operations):
 
     def _say_last(self, reason: str, word: bytes) -> None:
         self.ended_by = self.ended_by or reason
-        self._wire.last_word(word)
+        self._connection.last_word(word)
 
-    def _served(self) -> None:
+    def _all_served(self) -> None:
         """No request is being served any more, and none will be: answer a release that waits for that, or end."""
         if self._machine.over:
             return
-        if self._machine.state is State.STA8:
+        if self._machine.state is ULState.STA8:
             self._respond_to_release()
         self._stop_reading()
 
     def _respond_to_release(self) -> None:
-        self._end(Event.RELEASE_RESPONSE, "released", pdu.release_response())  # AR-4
+        self._end(ULEvent.RELEASE_RESPONSE, "released", pdu.release_response())  # AR-4
 
     def _stop_reading(self) -> None:
         if self._reader is not None:
@@ -181,42 +183,42 @@ class Association(Operations):
         while not self._machine.over:
             inside = self._assembly.inside
             try:
-                kind, body = await self._wire.read_pdu(
+                kind, body = await self._connection.read_pdu(
                     limits.pdu_timeout if inside else limits.idle_timeout, limits.pdu_timeout
                 )
             except IdlePassed:
-                if not inside and (self._desk.busy or self._invocations):
+                if not inside and (self._server.busy or self._invocations):
                     continue  # the peer waits for our answer; for its answers there are timers of their own
                 raise
             cut = kind == pdu.RELEASE_RQ and inside  # a message cannot end so
-            action = self._machine.on(Event.INVALID_PDU if cut else EVENT_OF_PDU[kind])
+            action = self._machine.on(ULEvent.INVALID_PDU if cut else EVENT_OF_PDU[kind])
             if action in _TAKE_DATA:
                 for fragment in pdu.fragments(body):
                     await self._take(fragment)
             else:
                 await self._act(action)
 
-    async def _act(self, action: Action) -> None:
+    async def _act(self, action: ULAction) -> None:
         """Do what the machine says to a PDU that is not data."""
         match action:
-            case Action.AR_2:
+            case ULAction.AR_2:
                 self._fail_invocations()  # the peer answers no more, and a handler may wait for that
-                if self._desk.busy:
-                    self._desk.finish(self._served)
+                if self._server.busy:
+                    self._server.finish(self._all_served)
                 else:
                     self._respond_to_release()
-            case Action.AR_3:
+            case ULAction.AR_3:
                 self._say_last("released", b"")
-            case Action.AR_8 if self._machine.requestor:  # Sta9: the requestor answers first
-                self._machine.on(Event.RELEASE_RESPONSE)  # AR-9
-                await self._wire.write(pdu.release_response())
-            case Action.AR_8:  # Sta10: the acceptor waits for the answer to its own request
+            case ULAction.AR_8 if self._machine.requestor:  # Sta9: the requestor answers first
+                self._machine.on(ULEvent.RELEASE_RESPONSE)  # AR-9
+                await self._connection.write(pdu.release_response())
+            case ULAction.AR_8:  # Sta10: the acceptor waits for the answer to its own request
                 pass
-            case Action.AR_10:
+            case ULAction.AR_10:
                 self._respond_to_release()
-            case Action.AA_3:
+            case ULAction.AA_3:
                 self._say_last("aborted-by-peer", b"")
-                self._wire.kill()
+                self._connection.kill()
             case _:  # AA-8
                 self._violated(ProtocolViolation("PDU out of place", code="unexpected-pdu"))
 
@@ -231,13 +233,15 @@ class Association(Operations):
             self._receiver = await self._responded(command)
         elif command.field == cmd.C_CANCEL_RQ:
             self._receiver = None
-            self._desk.cancel(command.responded_to)
+            self._server.cancel(command.responded_to)
         else:
-            self._receiver = await self._desk.begin(command, context)
+            self._receiver = await self._server.begin(command, context)
 
     # --- requests of ours --------------------------------------------------------------------------------
 
-    def context(self, abstract_syntax: str, transfer_syntax: str = "", *, as_scp: bool = False) -> Context | None:
+    def context(
+        self, abstract_syntax: str, transfer_syntax: str = "", *, as_scp: bool = False
+    ) -> PresentationContext | None:
         """See Operations."""
         if as_scp:
             found = (c for c in self.contexts.values() if c.serves and c.abstract_syntax == abstract_syntax)
@@ -246,10 +250,12 @@ class Association(Operations):
             return self._by_syntax.get((abstract_syntax, transfer_syntax))
         return self._by_class.get(abstract_syntax)
 
-    async def invoke(self, context: Context, values: Mapping[int, cmd.Value], data: Data = None) -> Invocation:
+    async def invoke(
+        self, context: PresentationContext, values: Mapping[int, cmd.Value], data: Data = None
+    ) -> Invocation:
         """See Operations."""
         await self._slots.acquire()
-        if self._machine.state is not State.STA6:  # a peer that has asked for release answers no more
+        if self._machine.state is not ULState.STA6:  # a peer that has asked for release answers no more
             self._slots.release()
             raise self._reason()
         message_id = self._message_id = self._message_id % 0xFFFF + 1

@@ -16,7 +16,7 @@ from broker import telemetry
 from broker.dicom.association.association import Association
 from broker.dicom.association.user import Proposal, Remote, open_association
 from broker.dicom.dimse.invocation import Response
-from broker.dicom.dimse.message import Context, Data
+from broker.dicom.dimse.message import Data, PresentationContext
 from broker.dicom.wire.negotiation import MAX_CONTEXTS
 from broker.errors import PeerFault, Unavailable
 
@@ -25,7 +25,7 @@ MAX_AGE = 600.0  # seconds; then a new one: peers commit at its end, certificate
 _GONE = frozenset({"connection-lost", "aborted"})
 
 Pair = tuple[str, str]  # abstract syntax, transfer syntax
-Send = Callable[[Association, Context], Awaitable[Response]]
+Send = Callable[[Association, PresentationContext], Awaitable[Response]]
 
 
 @dataclass(eq=False, slots=True)

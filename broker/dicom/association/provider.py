@@ -1,4 +1,4 @@
-"""The listening side (SCP): accepts connections, negotiates, hands requests to the services that registered.
+"""Listens for associations (SCP): accepts connections, negotiates, hands requests to the services that registered.
 
 Limits stand at the door: connections without an association per address, associations per address and in all,
 and how often one address may ask. An address that asks too often hears of a temporary congestion; others do not notice.
@@ -23,14 +23,13 @@ from broker.dicom.wire.admission import (
     LOCAL_LIMIT,
     TEMPORARY_CONGESTION,
     Admission,
+    ConnectionOrigin,
     Grant,
-    Origin,
-    Refusal,
+    Rejection,
 )
-from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.connection import PduConnection
+from broker.dicom.wire.limits import AssociationLimits, RateLimit
 from broker.dicom.wire.negotiation import AssociationRequest
-from broker.dicom.wire.pace import Pace
-from broker.dicom.wire.wire import Wire
 
 PATIENCE = {"released": 30.0, "refused": 30.0}  # seconds in Sta13 for a peer that behaved
 
@@ -45,7 +44,7 @@ class Provider:
         *,
         admission: Admission,
         services: Sequence[Service],
-        limits: Limits | None = None,
+        limits: AssociationLimits | None = None,
         tls: Callable[[], ssl.SSLContext] | None = None,
         reuse_port: bool = False,
     ) -> None:
@@ -56,7 +55,7 @@ class Provider:
         self.host, self._port = host, port
         self._admission = admission
         self._services = {uid: service for service in services for uid in service.abstract_syntaxes}
-        self._limits = limits or Limits()
+        self._limits = limits or AssociationLimits()
         self._tls = tls
         self._reuse_port = reuse_port
         self._server: asyncio.Server | None = None
@@ -64,7 +63,7 @@ class Provider:
         self._established: Counter[str] = Counter()
         self._parting: Counter[str] = Counter()
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._pace = Pace(self._limits.associations_per_second, time.monotonic)
+        self._pace = RateLimit(self._limits.associations_per_second, time.monotonic)
         self._logged: dict[tuple[str, str], float] = {}
 
     @property
@@ -83,7 +82,7 @@ class Provider:
         loop = asyncio.get_running_loop()
         limits = self._limits
         self._server = await loop.create_server(
-            lambda: Wire(
+            lambda: PduConnection(
                 max_data=limits.max_pdu,
                 send_timeout=limits.pdu_timeout,
                 on_connect=self._connected,
@@ -109,25 +108,25 @@ class Provider:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _connected(self, wire: Wire) -> None:
-        if self._half_open[wire.address] >= self._limits.half_open_per_address:
+    def _connected(self, connection: PduConnection) -> None:
+        if self._half_open[connection.address] >= self._limits.half_open_per_address:
             telemetry.ASSOCIATIONS_REFUSED.labels("half-open").inc()
-            wire.kill()
+            connection.kill()
             return
-        self._half_open[wire.address] += 1
+        self._half_open[connection.address] += 1
         session = Session(
-            wire,
+            connection,
             self._services,
             self._limits,
             allow=self._allow,
             enter=self._enter,
             tls=self._tls() if self._tls else None,
         )
-        task = asyncio.get_running_loop().create_task(self._run(session, wire))
+        task = asyncio.get_running_loop().create_task(self._run(session, connection))
         self._sessions[session] = task
 
-    async def _run(self, session: Session, wire: Wire) -> None:
-        address = wire.address
+    async def _run(self, session: Session, connection: PduConnection) -> None:
+        address = connection.address
         try:
             try:
                 await session.run()
@@ -135,9 +134,9 @@ class Provider:
                 telemetry.logger().error("dicom.defect", peer=address, error=telemetry.describe(error))
             finally:
                 self._leave(session, address)
-            await self._part(session, wire)
+            await self._part(session, connection)
         finally:
-            wire.close()
+            connection.close()
             del self._sessions[session]
 
     def _leave(self, session: Session, address: str) -> None:
@@ -154,36 +153,36 @@ class Provider:
         elif reason != "refused":  # that has a line of its own
             self._log("noise", "dicom.no_association", address, reason)
 
-    async def _part(self, session: Session, wire: Wire) -> None:
+    async def _part(self, session: Session, connection: PduConnection) -> None:
         """Sta13: give the peer time to close first, as long as not too many of its connections wait for that."""
         patience = PATIENCE.get(session.ended_by, 2.0)
-        if session.ended_by == "stopping" or self._parting[wire.address] >= self._limits.half_open_per_address:
+        if session.ended_by == "stopping" or self._parting[connection.address] >= self._limits.half_open_per_address:
             return
-        self._parting[wire.address] += 1
+        self._parting[connection.address] += 1
         try:
             await session.part(min(patience, self._limits.association_request_timeout))
         finally:
-            _decrease(self._parting, wire.address)
+            _decrease(self._parting, connection.address)
 
-    def _allow(self, address: str) -> Refusal | None:
+    def _allow(self, address: str) -> Rejection | None:
         """No address may ask too often."""
         return None if self._pace.take(address) else self._refused(address, TEMPORARY_CONGESTION)
 
-    def _refused(self, address: str, refusal: Refusal, **names: str) -> Refusal:
+    def _refused(self, address: str, refusal: Rejection, **names: str) -> Rejection:
         telemetry.ASSOCIATIONS_REFUSED.labels(refusal.code).inc()
         self._log(refusal.code, "dicom.refused", address, refusal.code, **names)
         return refusal
 
-    def _enter(self, request: AssociationRequest, origin: Origin) -> Refusal | Grant:
+    def _enter(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant:
         """Admission and limits; from here on the connection counts as an association."""
-        answer: Refusal | Grant | None = None
+        answer: Rejection | Grant | None = None
         if request.application_context != uids.APPLICATION_CONTEXT:
             answer = APPLICATION_CONTEXT_UNKNOWN
         elif self._full(origin.address):
             answer = LOCAL_LIMIT
         if answer is None:
             answer = self._admission.admit(request, origin)
-        if isinstance(answer, Refusal):
+        if isinstance(answer, Rejection):
             names = {"calling_ae": request.calling_ae, "called_ae": request.called_ae}
             return self._refused(origin.address, answer, **names)
         _decrease(self._half_open, origin.address)

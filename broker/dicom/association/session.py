@@ -10,18 +10,18 @@ from collections.abc import Callable, Mapping
 from broker import telemetry
 from broker.dicom.association.acceptance import agree
 from broker.dicom.association.association import Association, wait_for_close
-from broker.dicom.dimse.message import Peer
+from broker.dicom.dimse.message import PeerAE
 from broker.dicom.dimse.request import Service
 from broker.dicom.wire import negotiation as neg
 from broker.dicom.wire import pdu
-from broker.dicom.wire.admission import Grant, Origin, Refusal
-from broker.dicom.wire.limits import Limits
-from broker.dicom.wire.states import EVENT_OF_PDU, Action, Event, StateMachine
-from broker.dicom.wire.wire import ConnectionLost, DeadlinePassed, Wire
+from broker.dicom.wire.admission import ConnectionOrigin, Grant, Rejection
+from broker.dicom.wire.connection import ConnectionLost, DeadlinePassed, PduConnection
+from broker.dicom.wire.limits import AssociationLimits
+from broker.dicom.wire.states import EVENT_OF_PDU, StateMachine, ULAction, ULEvent
 from broker.errors import ProtocolViolation
 
-Enter = Callable[[neg.AssociationRequest, Origin], Refusal | Grant]
-Allow = Callable[[str], Refusal | None]
+Enter = Callable[[neg.AssociationRequest, ConnectionOrigin], Rejection | Grant]
+Allow = Callable[[str], Rejection | None]
 
 
 class Session:
@@ -29,16 +29,16 @@ class Session:
 
     def __init__(
         self,
-        wire: Wire,
+        connection: PduConnection,
         services: Mapping[str, Service],
-        limits: Limits,
+        limits: AssociationLimits,
         *,
         allow: Allow,
         enter: Enter,
         tls: ssl.SSLContext | None,
     ) -> None:
         """`allow` refuses an address that asks too often; `enter` decides, and counts what may begin."""
-        self._wire = wire
+        self._connection = connection
         self._machine = StateMachine(requestor=False)
         self._services = services
         self._limits = limits
@@ -69,18 +69,18 @@ class Session:
     async def run(self) -> None:
         """Serve the connection until its last word is said; never raises for what a peer does."""
         self._task = asyncio.current_task()
-        self._machine.on(Event.TRANSPORT_INDICATION)  # AE-5: ARTIM is the time that the first PDU may take
+        self._machine.on(ULEvent.TRANSPORT_INDICATION)  # AE-5: ARTIM is the time that the first PDU may take
         try:
             await self._negotiate()
         except ProtocolViolation as error:
-            self._end(Event.INVALID_PDU, error.code, pdu.abort(by_user=True))  # AA-1: no association, no provider
+            self._end(ULEvent.INVALID_PDU, error.code, pdu.abort(by_user=True))  # AA-1: no association, no provider
         except DeadlinePassed:
-            self._end(Event.ARTIM_EXPIRED, "deadline")
-            self._wire.close()
+            self._end(ULEvent.ARTIM_EXPIRED, "deadline")
+            self._connection.close()
         except ConnectionLost as error:
-            self._end(Event.TRANSPORT_CLOSED, error.code if error.code.startswith("tls-") else "closed")
+            self._end(ULEvent.TRANSPORT_CLOSED, error.code if error.code.startswith("tls-") else "closed")
         except asyncio.CancelledError:
-            self._end(Event.ABORT_REQUEST, "stopping", pdu.abort(by_user=True))
+            self._end(ULEvent.ABORT_REQUEST, "stopping", pdu.abort(by_user=True))
             if self._association is not None:
                 self._association.abort()
         if self._association is not None:
@@ -88,37 +88,37 @@ class Session:
 
     async def part(self, patience: float) -> None:
         """Give the peer `patience` seconds to close the connection first."""
-        await wait_for_close(self._wire, self._machine, patience)
+        await wait_for_close(self._connection, self._machine, patience)
 
-    def _end(self, event: Event, reason: str, word: bytes = b"") -> None:
+    def _end(self, event: ULEvent, reason: str, word: bytes = b"") -> None:
         """End a connection without an association by an event; `word` is our last PDU."""
         self._ended_by = reason
         if self._association is None and self._machine.allows(event):
             self._machine.on(event)
-            self._wire.last_word(word)
+            self._connection.last_word(word)
 
     async def _negotiate(self) -> None:
         if self._tls is not None:
-            await self._wire.secure(self._tls, self._limits.tls_handshake_timeout)
+            await self._connection.secure(self._tls, self._limits.tls_handshake_timeout)
         timeout = self._limits.association_request_timeout
         started = time.monotonic()
-        kind, body = await self._wire.read_pdu(timeout, timeout)
+        kind, body = await self._connection.read_pdu(timeout, timeout)
         if kind != pdu.ASSOCIATE_RQ:
             return self._out_of_place(EVENT_OF_PDU[kind])
-        refusal = self._allow(self._wire.address)
+        refusal = self._allow(self._connection.address)
         if refusal is not None:  # too soon: not even decoded
-            self._machine.on(Event.ASSOCIATE_RQ_PDU, acceptable=False)  # AE-6
+            self._machine.on(ULEvent.ASSOCIATE_RQ_PDU, acceptable=False)  # AE-6
             return await self._refuse(refusal)
         request = neg.decode_request(bytes(body))
-        self._machine.on(Event.ASSOCIATE_RQ_PDU)  # AE-6
-        entry = self._enter(request, Origin(self._wire.address, self._wire.certificate))
-        if isinstance(entry, Refusal):
-            self._machine.on(Event.ASSOCIATE_REJECT)  # AE-8
+        self._machine.on(ULEvent.ASSOCIATE_RQ_PDU)  # AE-6
+        entry = self._enter(request, ConnectionOrigin(self._connection.address, self._connection.certificate))
+        if isinstance(entry, Rejection):
+            self._machine.on(ULEvent.ASSOCIATE_REJECT)  # AE-8
             return await self._refuse(entry)
         agreed = agree(request, self._services, self._limits, identity_checked=entry.identity_checked)
-        peer = Peer(request.calling_ae, request.called_ae, self._wire.address, dict(request.user.extended))
+        peer = PeerAE(request.calling_ae, request.called_ae, self._connection.address, dict(request.user.extended))
         self._association = Association(
-            self._wire,
+            self._connection,
             self._machine,
             peer,
             agreed.contexts,
@@ -127,24 +127,24 @@ class Session:
             services=agreed.services,
             window=agreed.window,
         )
-        self._machine.on(Event.ASSOCIATE_ACCEPT)  # AE-7
-        await self._wire.write(neg.encode_accept(agreed.answer))
+        self._machine.on(ULEvent.ASSOCIATE_ACCEPT)  # AE-7
+        await self._connection.write(neg.encode_accept(agreed.answer))
         telemetry.logger().debug(
             "dicom.associated",
-            peer=self._wire.address,
+            peer=self._connection.address,
             calling_ae=request.calling_ae,
             contexts=len(agreed.contexts),
             duration=round(time.monotonic() - started, 4),
         )
 
-    def _out_of_place(self, event: Event) -> None:
+    def _out_of_place(self, event: ULEvent) -> None:
         """The first PDU is none that asks for an association."""
-        if self._machine.on(event) is Action.AA_1:
+        if self._machine.on(event) is ULAction.AA_1:
             self._ended_by = "unexpected-pdu"
-            self._wire.last_word(pdu.abort(by_user=True))
+            self._connection.last_word(pdu.abort(by_user=True))
         else:
             self._ended_by = "closed"  # AA-2: the peer gave up
 
-    async def _refuse(self, refusal: Refusal) -> None:
+    async def _refuse(self, refusal: Rejection) -> None:
         self._ended_by = "refused"
-        await self._wire.write(pdu.reject(refusal.result, refusal.source, refusal.reason))
+        await self._connection.write(pdu.reject(refusal.result, refusal.source, refusal.reason))

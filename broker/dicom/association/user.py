@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from broker import telemetry, tls
 from broker.dicom import uids
 from broker.dicom.association.association import Association
-from broker.dicom.dimse.message import Context, Peer
+from broker.dicom.dimse.message import PeerAE, PresentationContext
 from broker.dicom.dimse.request import Service
 from broker.dicom.wire import negotiation as neg
 from broker.dicom.wire import pdu
-from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.connection import DeadlinePassed, PduConnection
+from broker.dicom.wire.limits import AssociationLimits
 from broker.dicom.wire.negotiation import MAX_CONTEXTS
-from broker.dicom.wire.states import EVENT_OF_PDU, Action, Event, StateMachine
+from broker.dicom.wire.states import EVENT_OF_PDU, StateMachine, ULAction, ULEvent
 from broker.dicom.wire.user_information import CommonExtended, Role, UserIdentity, UserInformation
-from broker.dicom.wire.wire import DeadlinePassed, Wire
 from broker.errors import PeerFault, ProtocolViolation
 
 MAX_RECEIVE = 262_144
@@ -79,45 +79,45 @@ async def open_association(
     if len(proposals) > MAX_CONTEXTS:
         raise ValueError("an association has 128 presentation contexts at most")
     machine = StateMachine(requestor=True)
-    machine.on(Event.ASSOCIATE_REQUEST)  # AE-1
-    wire = await _connect(remote)
-    machine.on(Event.TRANSPORT_CONFIRM)  # AE-2
+    machine.on(ULEvent.ASSOCIATE_REQUEST)  # AE-1
+    connection = await _connect(remote)
+    machine.on(ULEvent.TRANSPORT_CONFIRM)  # AE-2
     try:
-        association = await _negotiate(wire, machine, remote, proposals, services)
+        association = await _negotiate(connection, machine, remote, proposals, services)
     except ProtocolViolation as error:
         if not machine.over:
-            machine.on(Event.INVALID_PDU)  # AA-8
-        wire.last_word(pdu.complaint(error))
-        wire.close()
+            machine.on(ULEvent.INVALID_PDU)  # AA-8
+        connection.last_word(pdu.complaint(error))
+        connection.close()
         raise PeerFault("the peer broke the protocol", code=error.code) from None
     except BaseException as error:
         if not machine.over:
-            machine.on(Event.ARTIM_EXPIRED if isinstance(error, DeadlinePassed) else Event.TRANSPORT_CLOSED)
-        wire.kill()
+            machine.on(ULEvent.ARTIM_EXPIRED if isinstance(error, DeadlinePassed) else ULEvent.TRANSPORT_CLOSED)
+        connection.kill()
         raise
     telemetry.ASSOCIATIONS.labels("user").inc()
-    association.start(lambda: _ended(wire))
+    association.start(lambda: _ended(connection))
     return association
 
 
-def _ended(wire: Wire) -> None:
-    wire.close()
+def _ended(connection: PduConnection) -> None:
+    connection.close()
     telemetry.ASSOCIATIONS.labels("user").dec()
 
 
-async def _connect(remote: Remote) -> Wire:
+async def _connect(remote: Remote) -> PduConnection:
     loop = asyncio.get_running_loop()
     name = remote.server_name or remote.host
     try:
         async with asyncio.timeout(remote.connect_timeout):
-            _, wire = await loop.create_connection(
-                lambda: Wire(max_data=MAX_RECEIVE, send_timeout=remote.response_timeout),
+            _, connection = await loop.create_connection(
+                lambda: PduConnection(max_data=MAX_RECEIVE, send_timeout=remote.response_timeout),
                 remote.host,
                 remote.port,
                 ssl=remote.tls,
                 server_hostname=name if remote.tls else None,
             )
-            return wire
+            return connection
     except ssl.SSLError as error:
         raise PeerFault("no TLS handshake", code=tls.failure(error)) from None
     except (OSError, TimeoutError):
@@ -142,18 +142,22 @@ def _request(remote: Remote, proposals: Sequence[Proposal]) -> neg.AssociationRe
 
 
 async def _negotiate(
-    wire: Wire, machine: StateMachine, remote: Remote, proposals: Sequence[Proposal], services: Sequence[Service]
+    connection: PduConnection,
+    machine: StateMachine,
+    remote: Remote,
+    proposals: Sequence[Proposal],
+    services: Sequence[Service],
 ) -> Association:
     request = _request(remote, proposals)
-    await wire.write(neg.encode_request(request))
-    kind, body = await wire.read_pdu(remote.response_timeout, remote.response_timeout)
+    await connection.write(neg.encode_request(request))
+    kind, body = await connection.read_pdu(remote.response_timeout, remote.response_timeout)
     malformed = kind == pdu.ASSOCIATE_RJ and len(body) != 4
-    action = machine.on(Event.INVALID_PDU if malformed else EVENT_OF_PDU[kind])
-    if action is Action.AE_4:
+    action = machine.on(ULEvent.INVALID_PDU if malformed else EVENT_OF_PDU[kind])
+    if action is ULAction.AE_4:
         raise PeerFault("association rejected", code=f"rejected-{body[1]}-{body[2]}-{body[3]}")
-    if action is Action.AA_3:
+    if action is ULAction.AA_3:
         raise PeerFault("association aborted", code="aborted")
-    if action is Action.AA_8:
+    if action is ULAction.AA_8:
         raise ProtocolViolation("an answer to no association request", code="unexpected-pdu")
     accept = neg.decode_accept(bytes(body))
     identity = remote.identity
@@ -162,10 +166,10 @@ async def _negotiate(
     contexts = _accepted(accept, request)
     by_class = {uid: service for service in services for uid in service.abstract_syntaxes}
     serving = {i: by_class[c.abstract_syntax] for i, c in contexts.items() if c.abstract_syntax in by_class}
-    limits = Limits(response_timeout=remote.response_timeout, idle_timeout=24 * 3600)
-    peer = Peer(remote.called_ae, remote.calling_ae, remote.host, dict(accept.user.extended))
+    limits = AssociationLimits(response_timeout=remote.response_timeout, idle_timeout=24 * 3600)
+    peer = PeerAE(remote.called_ae, remote.calling_ae, remote.host, dict(accept.user.extended))
     return Association(
-        wire,
+        connection,
         machine,
         peer,
         contexts,
@@ -176,12 +180,12 @@ async def _negotiate(
     )
 
 
-def _accepted(accept: neg.AssociationAccept, request: neg.AssociationRequest) -> dict[int, Context]:
+def _accepted(accept: neg.AssociationAccept, request: neg.AssociationRequest) -> dict[int, PresentationContext]:
     """The contexts that may be used; an acceptance of something we did not propose is none (PS3.8 9.3.3.2)."""
     proposed = {context.id: context for context in request.contexts}
     roles = {role.sop_class: role for role in request.user.roles}
     answered = {role.sop_class: role for role in accept.user.roles}
-    contexts: dict[int, Context] = {}
+    contexts: dict[int, PresentationContext] = {}
     for result in accept.contexts:
         context = proposed.get(result.id)
         if context is None or result.result != neg.ACCEPTED:
@@ -192,7 +196,9 @@ def _accepted(accept: neg.AssociationAccept, request: neg.AssociationRequest) ->
         uses, serves = True, False
         if asked is not None and role is not None:
             uses, serves = asked.scu and role.scu, asked.scp and role.scp
-        contexts[result.id] = Context(result.id, context.abstract_syntax, result.transfer_syntax, serves, uses)
+        contexts[result.id] = PresentationContext(
+            result.id, context.abstract_syntax, result.transfer_syntax, serves, uses
+        )
     return contexts
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
-from broker.dicom.wire.signal import Change
-from broker.dicom.wire.wire import DeadlinePassed
+from broker.dicom.dimse.stream import Notifier
+from broker.dicom.wire.connection import DeadlinePassed
 from broker.errors import ProtocolViolation
 
 MAX_ANSWER = 16 * 1024 * 1024  # bytes of one response's data set
@@ -48,7 +48,7 @@ class Invocation:
         self._command: cmd.Command | None = None
         self._data = bytearray()
         self._error: Exception | None = None
-        self._change = Change()
+        self._change = Notifier()
 
     # --- for the association -----------------------------------------------------------------------------
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from broker.dicom.dimse import command as cmd
 from broker.dicom.wire import pdu
-from broker.dicom.wire.states import Event, StateMachine
-from broker.dicom.wire.wire import ConnectionLost, Wire
+from broker.dicom.wire.connection import ConnectionLost, PduConnection
+from broker.dicom.wire.states import StateMachine, ULEvent
 from broker.errors import ProtocolViolation
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class PresentationContext:
     """An accepted presentation context, and the roles we have in it (PS3.7 D.3.3.4)."""
 
     id: int
@@ -25,7 +25,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class PeerAE:
     """Who is at the other end, as it says itself, and the address it comes from."""
 
     calling_ae: str
@@ -38,7 +38,7 @@ class Peer:
 class MessageAssembly:
     """Collects command fragments; tells the association what each fragment means."""
 
-    contexts: Mapping[int, Context]
+    contexts: Mapping[int, PresentationContext]
     _command: bytearray = field(default_factory=bytearray)
     _command_context: int = 0
     data_context: int = 0  # context id of the data set that is due, 0 for none
@@ -48,7 +48,7 @@ class MessageAssembly:
         """A message has begun and not ended."""
         return bool(self.data_context or self._command)
 
-    def take(self, fragment: pdu.Fragment) -> tuple[cmd.Command, Context] | None:
+    def take(self, fragment: pdu.Fragment) -> tuple[cmd.Command, PresentationContext] | None:
         """A complete command, or None for a fragment that is not the last of a command or belongs to a data set.
 
         Raises ProtocolViolation for fragments out of order, in unknown contexts, or a command that is too long.
@@ -80,12 +80,12 @@ class MessageAssembly:
 Data = bytes | AsyncIterator[bytes] | None
 
 
-class Sender:
-    """Sends messages over a wire, one after the other, in PDUs of the size that the peer allows."""
+class MessageSender:
+    """Sends messages over a connection, one after the other, in PDUs of the size that the peer allows."""
 
-    def __init__(self, wire: Wire, machine: StateMachine, payload: int) -> None:
+    def __init__(self, connection: PduConnection, machine: StateMachine, payload: int) -> None:
         """`machine` knows whether data may be sent; `payload`: bytes of a message per PDU."""
-        self._wire = wire
+        self._connection = connection
         self._machine = machine
         self._payload = payload
         self._turn = asyncio.Lock()  # messages must not be mixed (PS3.8 E.1)
@@ -100,15 +100,15 @@ class Sender:
             parts = self._cut(context_id, command, is_command=True, last=True)
             if isinstance(data, bytes):  # one write for the usual small message
                 parts += self._cut(context_id, data, is_command=False, last=True)
-            await self._wire.write(*parts)
+            await self._connection.write(*parts)
             if data is None or isinstance(data, bytes):
                 return
             ahead: bytes | None = None
             async for piece in data:
                 if ahead is not None:
-                    await self._wire.write(*self._cut(context_id, ahead, is_command=False, last=False))
+                    await self._connection.write(*self._cut(context_id, ahead, is_command=False, last=False))
                 ahead = piece
-            await self._wire.write(*self._cut(context_id, ahead or b"", is_command=False, last=True))
+            await self._connection.write(*self._cut(context_id, ahead or b"", is_command=False, last=True))
 
     async def messages(self, context_id: int, command: bytes, data: Sequence[bytes]) -> None:
         """Send the same command set with each of several small data sets, in one write. Raises as `message` does."""
@@ -119,13 +119,13 @@ class Sender:
             parts += self._cut(context_id, one, is_command=False, last=True)
         async with self._turn:
             self._begin()
-            await self._wire.write(b"".join(parts))
+            await self._connection.write(b"".join(parts))
 
     def _begin(self) -> None:
         """DT-1 or AR-7."""
-        if not self._machine.allows(Event.DATA_REQUEST):
+        if not self._machine.allows(ULEvent.DATA_REQUEST):
             raise ConnectionLost("the association takes no more data")
-        self._machine.on(Event.DATA_REQUEST)
+        self._machine.on(ULEvent.DATA_REQUEST)
 
     def _cut(self, context_id: int, data: bytes, *, is_command: bool, last: bool) -> list[bytes | memoryview]:
         """P-DATA-TF PDUs; `last` ends the command or data set."""

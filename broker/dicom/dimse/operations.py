@@ -12,7 +12,7 @@ from broker.dicom import uids
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.invocation import Invocation, Response
-from broker.dicom.dimse.message import Context, Data
+from broker.dicom.dimse.message import Data, PresentationContext
 from broker.errors import PeerFault
 
 
@@ -20,11 +20,15 @@ class Operations(ABC):
     """What an association can ask of its peer. All raise PeerFault when the association ends or time is up."""
 
     @abstractmethod
-    def context(self, abstract_syntax: str, transfer_syntax: str = "", *, as_scp: bool = False) -> Context | None:
+    def context(
+        self, abstract_syntax: str, transfer_syntax: str = "", *, as_scp: bool = False
+    ) -> PresentationContext | None:
         """The accepted context in which we are SCU (or SCP), in that transfer syntax if one is named."""
 
     @abstractmethod
-    async def invoke(self, context: Context, values: Mapping[int, cmd.Value], data: Data = None) -> Invocation:
+    async def invoke(
+        self, context: PresentationContext, values: Mapping[int, cmd.Value], data: Data = None
+    ) -> Invocation:
         """Send a request and return as soon as its last byte is written."""
 
     @abstractmethod
@@ -44,7 +48,7 @@ class Operations(ABC):
 
     async def store(
         self,
-        context: Context,
+        context: PresentationContext,
         sop_instance: str,
         data: Data,
         *,
@@ -80,7 +84,13 @@ class Operations(ABC):
     # --- normalized services -----------------------------------------------------------------------------
 
     async def event_report(
-        self, sop_class: str, sop_instance: str, event_type: int, data: Data = None, *, context: Context | None = None
+        self,
+        sop_class: str,
+        sop_instance: str,
+        event_type: int,
+        data: Data = None,
+        *,
+        context: PresentationContext | None = None,
     ) -> Response:
         """N-EVENT-REPORT, of an SCP to its SCU."""
         values: dict[int, cmd.Value] = {
@@ -92,25 +102,38 @@ class Operations(ABC):
         return await self._single(context or self._wanted(sop_class, as_scp=True), values, data)
 
     async def n_get(
-        self, sop_class: str, sop_instance: str, attributes: Sequence[int] = (), *, context: Context | None = None
+        self,
+        sop_class: str,
+        sop_instance: str,
+        attributes: Sequence[int] = (),
+        *,
+        context: PresentationContext | None = None,
     ) -> Response:
         """N-GET of `attributes` (tags), all of them if none is named."""
         more: dict[int, cmd.Value] = {cmd.ATTRIBUTES: tuple(attributes)} if attributes else {}
         return await self._normalized(cmd.N_GET_RQ, sop_class, sop_instance, more, None, context)
 
-    async def n_set(self, sop_class: str, sop_instance: str, data: Data, *, context: Context | None = None) -> Response:
+    async def n_set(
+        self, sop_class: str, sop_instance: str, data: Data, *, context: PresentationContext | None = None
+    ) -> Response:
         """N-SET."""
         return await self._normalized(cmd.N_SET_RQ, sop_class, sop_instance, {}, data, context)
 
     async def n_action(
-        self, sop_class: str, sop_instance: str, action_type: int, data: Data = None, *, context: Context | None = None
+        self,
+        sop_class: str,
+        sop_instance: str,
+        action_type: int,
+        data: Data = None,
+        *,
+        context: PresentationContext | None = None,
     ) -> Response:
         """N-ACTION."""
         more: dict[int, cmd.Value] = {cmd.ACTION_TYPE: action_type}
         return await self._normalized(cmd.N_ACTION_RQ, sop_class, sop_instance, more, data, context)
 
     async def n_create(
-        self, sop_class: str, sop_instance: str = "", data: Data = None, *, context: Context | None = None
+        self, sop_class: str, sop_instance: str = "", data: Data = None, *, context: PresentationContext | None = None
     ) -> Response:
         """N-CREATE; without a SOP Instance UID the peer makes one and tells it in the response."""
         values: dict[int, cmd.Value] = {cmd.AFFECTED_SOP_CLASS: sop_class, cmd.COMMAND_FIELD: cmd.N_CREATE_RQ}
@@ -118,19 +141,23 @@ class Operations(ABC):
             values[cmd.AFFECTED_SOP_INSTANCE] = sop_instance
         return await self._single(context or self._wanted(sop_class), values, data)
 
-    async def n_delete(self, sop_class: str, sop_instance: str, *, context: Context | None = None) -> Response:
+    async def n_delete(
+        self, sop_class: str, sop_instance: str, *, context: PresentationContext | None = None
+    ) -> Response:
         """N-DELETE."""
         return await self._normalized(cmd.N_DELETE_RQ, sop_class, sop_instance, {}, None, context)
 
     # --- how -----------------------------------------------------------------------------------------------
 
-    def _wanted(self, abstract_syntax: str, *, as_scp: bool = False) -> Context:
+    def _wanted(self, abstract_syntax: str, *, as_scp: bool = False) -> PresentationContext:
         context = self.context(abstract_syntax, as_scp=as_scp)
         if context is None:
             raise PeerFault("the peer does not serve this SOP class", code="no-context")
         return context
 
-    async def _single(self, context: Context, values: Mapping[int, cmd.Value], data: Data = None) -> Response:
+    async def _single(
+        self, context: PresentationContext, values: Mapping[int, cmd.Value], data: Data = None
+    ) -> Response:
         return await self.response(await self.invoke(context, values, data))
 
     async def _normalized(
@@ -140,7 +167,7 @@ class Operations(ABC):
         sop_instance: str,
         more: Mapping[int, cmd.Value],
         data: Data,
-        context: Context | None,
+        context: PresentationContext | None,
     ) -> Response:
         values: dict[int, cmd.Value] = {
             cmd.REQUESTED_SOP_CLASS: sop_class,

@@ -10,7 +10,7 @@ from broker import telemetry
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.command import Command
-from broker.dicom.dimse.message import Context, Peer, Sender
+from broker.dicom.dimse.message import MessageSender, PeerAE, PresentationContext
 from broker.dicom.dimse.operations import Operations
 from broker.dicom.dimse.stream import DataStream
 from broker.dicom.uids import Choice
@@ -27,11 +27,11 @@ class Request:
     """
 
     command: Command
-    context: Context
-    peer: Peer
+    context: PresentationContext
+    peer: PeerAE
     data: DataStream
     association: Operations
-    _sender: Sender
+    _sender: MessageSender
     cancelled: bool = False  # a C-CANCEL for this request has come
     answered: bool = field(default=False, init=False)  # the final answer has left
 

@@ -9,22 +9,22 @@ from collections.abc import Callable, Mapping
 from broker import telemetry
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
-from broker.dicom.dimse.message import Context, Peer, Sender
+from broker.dicom.dimse.message import MessageSender, PeerAE, PresentationContext
 from broker.dicom.dimse.operations import Operations
 from broker.dicom.dimse.request import Request, Service
 from broker.dicom.dimse.stream import DataStream
-from broker.dicom.wire.wire import ConnectionLost, DeadlinePassed
+from broker.dicom.wire.connection import ConnectionLost, DeadlinePassed
 from broker.errors import ProtocolViolation
 
 
-class Desk:
+class RequestServer:
     """See the module's text."""
 
     def __init__(
         self,
         association: Operations,
-        peer: Peer,
-        sender: Sender,
+        peer: PeerAE,
+        sender: MessageSender,
         services: Mapping[int, Service],
         *,
         window: int,
@@ -51,7 +51,7 @@ class Desk:
         if not self._running:
             then()
 
-    async def begin(self, command: cmd.Command, context: Context) -> DataStream:
+    async def begin(self, command: cmd.Command, context: PresentationContext) -> DataStream:
         """Start the handler of a request as soon as the window allows; where its data set goes.
 
         Raises ProtocolViolation for a message ID that is in use, CancelledError once `finish` was called.

@@ -5,11 +5,33 @@ At most HIGH bytes wait here; then feeding stops, the wire stops reading and TCP
 
 from __future__ import annotations
 
-from broker.dicom.wire.signal import Change
+import asyncio
+
 from broker.errors import BadContent
 
 HIGH = 2 * 1024 * 1024
 FEW = 16
+
+
+class Notifier:
+    """Wakes those who wait for a change; what has changed, they look up themselves. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def notify(self) -> None:
+        """Wake all who wait now."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:
+                if not waiter.done():  # cancelled
+                    waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Return at the next `notify`."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter
 
 
 class DataStream:
@@ -21,7 +43,7 @@ class DataStream:
         self._ended = not present
         self._failed: BaseException | None = None
         self._too_large = False
-        self._change = Change()
+        self._change = Notifier()
         self._discarding = False
         self._limit = limit
         self.received = 0

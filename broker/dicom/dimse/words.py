@@ -1,4 +1,4 @@
-"""What the wire says in codes, in words for people: rejections (PS3.8 9.3.4), failures, statuses (PS3.7 annex C)."""
+"""Puts codes into words for people: rejections (PS3.8 9.3.4), failures, statuses (PS3.7 annex C)."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _FAILURES = {
 }
 _STATUSES = {
     st.SUCCESS: "success",
-    0x0107: "attribute list error",
-    0x0111: "duplicate SOP instance",
-    0x0116: "attribute value out of range",
-    0x0117: "invalid SOP instance",
-    0x0124: "not authorized",
-    0x0212: "mistyped argument",
+    st.ATTRIBUTE_LIST_ERROR: "attribute list error",
+    st.DUPLICATE_SOP_INSTANCE: "duplicate SOP instance",
+    st.VALUE_OUT_OF_RANGE: "attribute value out of range",
+    st.INVALID_SOP_INSTANCE: "invalid SOP instance",
+    st.NOT_AUTHORIZED: "not authorized",
+    st.MISTYPED_ARGUMENT: "mistyped argument",
     st.PROCESSING_FAILURE: "processing failure",
     st.NO_SUCH_SOP_INSTANCE: "no such SOP instance",
     st.SOP_CLASS_NOT_SUPPORTED: "SOP class not supported",
     st.DUPLICATE_INVOCATION: "duplicate invocation",
     st.UNRECOGNIZED_OPERATION: "unrecognized operation",
     st.RESOURCE_LIMITATION: "resource limitation",
-    0xB000: "coercion of data elements",
-    0xB006: "elements discarded",
-    0xB007: "data set does not match SOP class",
+    st.COERCION_OF_ELEMENTS: "coercion of data elements",
+    st.ELEMENTS_DISCARDED: "elements discarded",
+    st.DATASET_MISMATCH_WARNING: "data set does not match SOP class",
 }
 _CLASSES = (
     (0xFF00, st.OUT_OF_RESOURCES, "out of resources"),
     (0xFF00, st.DATASET_MISMATCH, "data set does not match SOP class"),
     (0xF000, st.CANNOT_UNDERSTAND, "cannot understand"),
-    (0xF000, 0xB000, "warning"),
+    (0xF000, st.COERCION_OF_ELEMENTS, "warning"),
 )  # mask and value
 
 

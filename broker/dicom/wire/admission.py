@@ -9,7 +9,7 @@ from broker.dicom.wire.negotiation import AssociationRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """A-ASSOCIATE-RJ parameters and a word for log and metrics."""
 
     result: int
@@ -18,14 +18,16 @@ class Refusal:
     code: str
 
 
-CALLING_AE_UNKNOWN = Refusal(1, 1, 3, "calling-ae-unknown")
-CALLED_AE_UNKNOWN = Refusal(1, 1, 7, "called-ae-unknown")
-NOT_AUTHENTIC = Refusal(1, 1, 3, "node-authentication")  # a known AE title from elsewhere, or with another certificate
+CALLING_AE_UNKNOWN = Rejection(1, 1, 3, "calling-ae-unknown")
+CALLED_AE_UNKNOWN = Rejection(1, 1, 7, "called-ae-unknown")
+NOT_AUTHENTIC = Rejection(
+    1, 1, 3, "node-authentication"
+)  # a known AE title from elsewhere, or with another certificate
 # D.3.3.7 of PS3.7: a failed authorization is permanent and of the ACSE provider, which knows no better reason
-IDENTITY_REFUSED = Refusal(1, 2, 1, "user-identity")
-APPLICATION_CONTEXT_UNKNOWN = Refusal(1, 1, 2, "application-context")
-TEMPORARY_CONGESTION = Refusal(2, 3, 1, "congestion")
-LOCAL_LIMIT = Refusal(2, 3, 2, "local-limit")
+IDENTITY_REFUSED = Rejection(1, 2, 1, "user-identity")
+APPLICATION_CONTEXT_UNKNOWN = Rejection(1, 1, 2, "application-context")
+TEMPORARY_CONGESTION = Rejection(2, 3, 1, "congestion")
+LOCAL_LIMIT = Rejection(2, 3, 2, "local-limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ConnectionOrigin:
     """Where a connection comes from; the certificate (DER) is one that the TLS handshake has verified."""
 
     address: str
@@ -46,6 +48,6 @@ class Origin:
 class Admission(Protocol):
     """Decides who may associate."""
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | Grant | None:
+    def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant | None:
         """A refusal, or a grant; None is a plain one."""
         ...

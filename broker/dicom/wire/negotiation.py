@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass, field
 
 from broker.dicom import uids
-from broker.dicom.wire import items, pdu, user_information
+from broker.dicom.wire import pdu, user_information
 from broker.dicom.wire.user_information import UserInformation
 from broker.errors import ProtocolViolation
 
@@ -63,9 +63,9 @@ def decode_request(body: bytes) -> AssociationRequest:
     called, calling = _titles(body)
     contexts: list[ProposedContext] = []
     user, application = UserInformation(), ""
-    for kind, value in items.split(body, 68):
+    for kind, value in pdu.split_items(body, 68):
         if kind == 0x10:
-            application = items.uid(value)
+            application = pdu.uid_of(value)
         elif kind == 0x20:
             contexts.append(_proposed(value))
         elif kind == 0x50:
@@ -81,11 +81,11 @@ def decode_accept(body: bytes) -> AssociationAccept:
     called, calling = _titles(body, checked=False)
     contexts: list[ContextResult] = []
     user = UserInformation()
-    for kind, value in items.split(body, 68):
+    for kind, value in pdu.split_items(body, 68):
         if kind == 0x21:
             if len(value) < 4:
                 raise ProtocolViolation("presentation context item too short", code="bad-item")
-            syntax = next((items.uid(v) for k, v in items.split(value, 4) if k == 0x40), "")
+            syntax = next((pdu.uid_of(v) for k, v in pdu.split_items(value, 4) if k == 0x40), "")
             contexts.append(ContextResult(value[0], value[2], syntax))
         elif kind == 0x50:
             user = user_information.decode(value)
@@ -94,21 +94,21 @@ def decode_accept(body: bytes) -> AssociationAccept:
 
 def encode_request(request: AssociationRequest) -> bytes:
     """The whole A-ASSOCIATE-RQ PDU."""
-    parts = [items.pack(0x10, request.application_context.encode("ascii"))]
+    parts = [pdu.pack_item(0x10, request.application_context.encode("ascii"))]
     for context in request.contexts:
-        syntaxes = b"".join(items.pack(0x40, s.encode("ascii")) for s in context.transfer_syntaxes)
-        abstract = items.pack(0x30, context.abstract_syntax.encode("ascii"))
-        parts.append(items.pack(0x20, bytes((context.id, 0, 0, 0)) + abstract + syntaxes))
+        syntaxes = b"".join(pdu.pack_item(0x40, s.encode("ascii")) for s in context.transfer_syntaxes)
+        abstract = pdu.pack_item(0x30, context.abstract_syntax.encode("ascii"))
+        parts.append(pdu.pack_item(0x20, bytes((context.id, 0, 0, 0)) + abstract + syntaxes))
     parts.append(user_information.encode(request.user))
     return _encode(pdu.ASSOCIATE_RQ, request.called_ae, request.calling_ae, b"".join(parts))
 
 
 def encode_accept(accept: AssociationAccept) -> bytes:
     """The whole A-ASSOCIATE-AC PDU."""
-    parts = [items.pack(0x10, uids.APPLICATION_CONTEXT.encode("ascii"))]
+    parts = [pdu.pack_item(0x10, uids.APPLICATION_CONTEXT.encode("ascii"))]
     for context in accept.contexts:
-        syntax = items.pack(0x40, context.transfer_syntax.encode("ascii"))
-        parts.append(items.pack(0x21, bytes((context.id, 0, context.result, 0)) + syntax))
+        syntax = pdu.pack_item(0x40, context.transfer_syntax.encode("ascii"))
+        parts.append(pdu.pack_item(0x21, bytes((context.id, 0, context.result, 0)) + syntax))
     parts.append(user_information.encode(accept.user))
     return _encode(pdu.ASSOCIATE_AC, accept.called_ae, accept.calling_ae, b"".join(parts))
 
@@ -133,11 +133,11 @@ def _proposed(value: bytes) -> ProposedContext:
     if len(value) < 4:
         raise ProtocolViolation("presentation context item too short", code="bad-item")
     abstract, syntaxes = "", []
-    for kind, text in items.split(value, 4):
+    for kind, text in pdu.split_items(value, 4):
         if kind == 0x30:
-            abstract = items.uid(text)
+            abstract = pdu.uid_of(text)
         elif kind == 0x40:
-            syntaxes.append(items.uid(text))
+            syntaxes.append(pdu.uid_of(text))
     if not abstract or not syntaxes:
         raise ProtocolViolation("presentation context without syntaxes", code="bad-contexts")
     return ProposedContext(value[0], abstract, tuple(syntaxes))

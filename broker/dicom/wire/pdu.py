@@ -15,6 +15,7 @@ HEADER = 6
 MAX_ASSOCIATE = 256 * 1024
 _SHORT = frozenset({ASSOCIATE_RJ, RELEASE_RQ, RELEASE_RP, ABORT})
 _header = struct.Struct(">BxI")
+_item = struct.Struct(">BxH")
 _pdv = struct.Struct(">IBB")
 
 # A-ABORT reasons of the service provider (PS3.8 table 9-26)
@@ -97,3 +98,48 @@ def complaint(error: ProtocolViolation) -> bytes:
 def reject(result: int, source: int, reason: int) -> bytes:
     """A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
     return _header.pack(ASSOCIATE_RJ, 4) + bytes((0, result, source, reason))
+
+
+# --- items of association negotiation: type, reserved byte, length, value (PS3.8 9.3.2, annex D) --------------------
+
+
+def split_items(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Type and value of each item. Raises ProtocolViolation for one that does not fit."""
+    position, end = start, len(data)
+    while position < end:
+        if end - position < 4:
+            raise ProtocolViolation("item shorter than its header", code="bad-item")
+        kind, length = _item.unpack_from(data, position)
+        position += 4
+        if position + length > end:
+            raise ProtocolViolation("item longer than what holds it", code="bad-item")
+        yield kind, data[position : position + length]
+        position += length
+
+
+def pack_item(kind: int, data: bytes) -> bytes:
+    """One item."""
+    return _item.pack(kind, len(data)) + data
+
+
+def uid_of(value: bytes) -> str:
+    """A UID field; padding, which some senders add, is not significant. Raises ProtocolViolation."""
+    if not value.isascii():
+        raise ProtocolViolation("a UID with characters that none has", code="bad-uid")
+    return value.decode("ascii").strip(" \0")
+
+
+def counted_field(data: bytes, position: int) -> tuple[bytes, int]:
+    """A field behind its two length bytes, and where the next one begins. Raises ProtocolViolation."""
+    start = position + 2
+    stop = start + int.from_bytes(data[position:start], "big")
+    if start > len(data) or stop > len(data):
+        raise ProtocolViolation("field longer than its item", code="bad-item")
+    return data[start:stop], stop
+
+
+def count_field(value: bytes) -> bytes:
+    """A field with its two length bytes before it. Raises ValueError beyond 65,535 bytes."""
+    if len(value) > 0xFFFF:
+        raise ValueError("longer than an item can be")
+    return len(value).to_bytes(2, "big") + value

@@ -44,7 +44,7 @@ from typing import NamedTuple
 from broker.dicom.wire import pdu
 
 
-class State(IntEnum):
+class ULState(IntEnum):
     """States of PS3.8 tables 9-1 to 9-5."""
 
     STA1 = 1  # idle
@@ -62,7 +62,7 @@ class State(IntEnum):
     STA13 = 13  # awaiting the end of the connection; the association no longer exists
 
 
-class Event(IntEnum):
+class ULEvent(IntEnum):
     """Events of PS3.8 table 9-10 in its order. `…_PDU` came from the peer; `…_REQUEST`, `…_RESPONSE` are our wishes."""
 
     ASSOCIATE_REQUEST = 1
@@ -87,7 +87,7 @@ class Event(IntEnum):
     PEER_SILENT = 20  # ours: nothing came for too long, or a PDU did not become complete; see `OURS`
 
 
-class Action(StrEnum):
+class ULAction(StrEnum):
     """Actions of PS3.8 tables 9-6 to 9-9."""
 
     AE_1 = "AE-1"  # connect
@@ -123,9 +123,9 @@ class Action(StrEnum):
 class Transition(NamedTuple):
     """A cell of the table. `otherwise` is the next state of AE-6 if not acceptable, and of AR-8 for an acceptor."""
 
-    action: Action
-    state: State
-    otherwise: State
+    action: ULAction
+    state: ULState
+    otherwise: ULState
 
 
 class OutOfSequence(RuntimeError):
@@ -135,80 +135,80 @@ class OutOfSequence(RuntimeError):
 # PS3.8 table 9-10: rows are events, columns are states.
 _ACTIONS = {
     #                             Sta1 Sta2 Sta3 Sta4 Sta5 Sta6 Sta7 Sta8 Sta9 St10  St11 St12 St13
-    Event.ASSOCIATE_REQUEST:    "AE-1  .    .    .    .    .    .    .    .    .     .    .    .   ",
-    Event.TRANSPORT_CONFIRM:    " .    .    .   AE-2  .    .    .    .    .    .     .    .    .   ",
-    Event.ASSOCIATE_AC_PDU:     " .   AA-1 AA-8  .   AE-3 AA-8 AA-8 AA-8 AA-8 AA-8  AA-8 AA-8 AA-6 ",
-    Event.ASSOCIATE_RJ_PDU:     " .   AA-1 AA-8  .   AE-4 AA-8 AA-8 AA-8 AA-8 AA-8  AA-8 AA-8 AA-6 ",
-    Event.TRANSPORT_INDICATION: "AE-5  .    .    .    .    .    .    .    .    .     .    .    .   ",
-    Event.ASSOCIATE_RQ_PDU:     " .   AE-6 AA-8  .   AA-8 AA-8 AA-8 AA-8 AA-8 AA-8  AA-8 AA-8 AA-7 ",
-    Event.ASSOCIATE_ACCEPT:     " .    .   AE-7  .    .    .    .    .    .    .     .    .    .   ",
-    Event.ASSOCIATE_REJECT:     " .    .   AE-8  .    .    .    .    .    .    .     .    .    .   ",
-    Event.DATA_REQUEST:         " .    .    .    .    .   DT-1  .   AR-7  .    .     .    .    .   ",
-    Event.DATA_PDU:             " .   AA-1 AA-8  .   AA-8 DT-2 AR-6 AA-8 AA-8 AA-8  AA-8 AA-8 AA-6 ",
-    Event.RELEASE_REQUEST:      " .    .    .    .    .   AR-1  .    .    .    .     .    .    .   ",
-    Event.RELEASE_RQ_PDU:       " .   AA-1 AA-8  .   AA-8 AR-2 AR-8 AA-8 AA-8 AA-8  AA-8 AA-8 AA-6 ",
-    Event.RELEASE_RP_PDU:       " .   AA-1 AA-8  .   AA-8 AA-8 AR-3 AA-8 AA-8 AR-10 AR-3 AA-8 AA-6 ",
-    Event.RELEASE_RESPONSE:     " .    .    .    .    .    .    .   AR-4 AR-9  .     .   AR-4  .   ",
-    Event.ABORT_REQUEST:        " .    .   AA-1 AA-2 AA-1 AA-1 AA-1 AA-1 AA-1 AA-1  AA-1 AA-1  .   ",
-    Event.ABORT_PDU:            " .   AA-2 AA-3  .   AA-3 AA-3 AA-3 AA-3 AA-3 AA-3  AA-3 AA-3 AA-2 ",
-    Event.TRANSPORT_CLOSED:     " .   AA-5 AA-4 AA-4 AA-4 AA-4 AA-4 AA-4 AA-4 AA-4  AA-4 AA-4 AR-5 ",
-    Event.ARTIM_EXPIRED:        " .   AA-2  .    .    .    .    .    .    .    .     .    .   AA-2 ",
-    Event.INVALID_PDU:          " .   AA-1 AA-8  .   AA-8 AA-8 AA-8 AA-8 AA-8 AA-8  AA-8 AA-8 AA-7 ",
+    ULEvent.ASSOCIATE_REQUEST:    "AE-1  .    .    .    .    .    .    .    .    .     .    .    .   ",
+    ULEvent.TRANSPORT_CONFIRM:    " .    .    .   AE-2  .    .    .    .    .    .     .    .    .   ",
+    ULEvent.ASSOCIATE_AC_PDU:     " .   AA-1 AA-8  .   AE-3 AA-8 AA-8 AA-8 AA-8 AA-8  AA-8 AA-8 AA-6 ",
+    ULEvent.ASSOCIATE_RJ_PDU:     " .   AA-1 AA-8  .   AE-4 AA-8 AA-8 AA-8 AA-8 AA-8  AA-8 AA-8 AA-6 ",
+    ULEvent.TRANSPORT_INDICATION: "AE-5  .    .    .    .    .    .    .    .    .     .    .    .   ",
+    ULEvent.ASSOCIATE_RQ_PDU:     " .   AE-6 AA-8  .   AA-8 AA-8 AA-8 AA-8 AA-8 AA-8  AA-8 AA-8 AA-7 ",
+    ULEvent.ASSOCIATE_ACCEPT:     " .    .   AE-7  .    .    .    .    .    .    .     .    .    .   ",
+    ULEvent.ASSOCIATE_REJECT:     " .    .   AE-8  .    .    .    .    .    .    .     .    .    .   ",
+    ULEvent.DATA_REQUEST:         " .    .    .    .    .   DT-1  .   AR-7  .    .     .    .    .   ",
+    ULEvent.DATA_PDU:             " .   AA-1 AA-8  .   AA-8 DT-2 AR-6 AA-8 AA-8 AA-8  AA-8 AA-8 AA-6 ",
+    ULEvent.RELEASE_REQUEST:      " .    .    .    .    .   AR-1  .    .    .    .     .    .    .   ",
+    ULEvent.RELEASE_RQ_PDU:       " .   AA-1 AA-8  .   AA-8 AR-2 AR-8 AA-8 AA-8 AA-8  AA-8 AA-8 AA-6 ",
+    ULEvent.RELEASE_RP_PDU:       " .   AA-1 AA-8  .   AA-8 AA-8 AR-3 AA-8 AA-8 AR-10 AR-3 AA-8 AA-6 ",
+    ULEvent.RELEASE_RESPONSE:     " .    .    .    .    .    .    .   AR-4 AR-9  .     .   AR-4  .   ",
+    ULEvent.ABORT_REQUEST:        " .    .   AA-1 AA-2 AA-1 AA-1 AA-1 AA-1 AA-1 AA-1  AA-1 AA-1  .   ",
+    ULEvent.ABORT_PDU:            " .   AA-2 AA-3  .   AA-3 AA-3 AA-3 AA-3 AA-3 AA-3  AA-3 AA-3 AA-2 ",
+    ULEvent.TRANSPORT_CLOSED:     " .   AA-5 AA-4 AA-4 AA-4 AA-4 AA-4 AA-4 AA-4 AA-4  AA-4 AA-4 AR-5 ",
+    ULEvent.ARTIM_EXPIRED:        " .   AA-2  .    .    .    .    .    .    .    .     .    .   AA-2 ",
+    ULEvent.INVALID_PDU:          " .   AA-1 AA-8  .   AA-8 AA-8 AA-8 AA-8 AA-8 AA-8  AA-8 AA-8 AA-7 ",
 }  # fmt: skip
 
 # The state after each action (PS3.8 tables 9-6 to 9-9); two where it depends, see Transition.
-_NEXT: dict[Action, tuple[State, ...]] = {
-    Action.AE_1: (State.STA4,), Action.AE_2: (State.STA5,), Action.AE_3: (State.STA6,), Action.AE_4: (State.STA1,),
-    Action.AE_5: (State.STA2,), Action.AE_6: (State.STA3, State.STA13),
-    Action.AE_7: (State.STA6,), Action.AE_8: (State.STA13,),
-    Action.DT_1: (State.STA6,), Action.DT_2: (State.STA6,),
-    Action.AR_1: (State.STA7,), Action.AR_2: (State.STA8,), Action.AR_3: (State.STA1,), Action.AR_4: (State.STA13,),
-    Action.AR_5: (State.STA1,), Action.AR_6: (State.STA7,), Action.AR_7: (State.STA8,),
-    Action.AR_8: (State.STA9, State.STA10), Action.AR_9: (State.STA11,), Action.AR_10: (State.STA12,),
-    Action.AA_1: (State.STA13,), Action.AA_2: (State.STA1,), Action.AA_3: (State.STA1,), Action.AA_4: (State.STA1,),
-    Action.AA_5: (State.STA1,), Action.AA_6: (State.STA13,), Action.AA_7: (State.STA13,), Action.AA_8: (State.STA13,),
+_NEXT = {
+    "AE-1": "4", "AE-2": "5", "AE-3": "6", "AE-4": "1", "AE-5": "2", "AE-6": "3 13", "AE-7": "6", "AE-8": "13",
+    "DT-1": "6", "DT-2": "6",
+    "AR-1": "7", "AR-2": "8", "AR-3": "1", "AR-4": "13", "AR-5": "1", "AR-6": "7", "AR-7": "8",
+    "AR-8": "9 10", "AR-9": "11", "AR-10": "12",
+    "AA-1": "13", "AA-2": "1", "AA-3": "1", "AA-4": "1", "AA-5": "1", "AA-6": "13", "AA-7": "13", "AA-8": "13",
 }  # fmt: skip
 
 
-def _cell(action: Action, *states: State) -> Transition:
-    states = states or _NEXT[action]
+def _cell(action: ULAction, *states: ULState) -> Transition:
+    states = states or tuple(ULState(int(number)) for number in _NEXT[action].split())
     return Transition(action, states[0], states[-1])
 
 
-TABLE_9_10: Mapping[tuple[State, Event], Transition] = {
-    (state, event): _cell(Action(action))
+TABLE_9_10: Mapping[tuple[ULState, ULEvent], Transition] = {
+    (state, event): _cell(ULAction(action))
     for event, row in _ACTIONS.items()
-    for state, action in zip(State, row.split(), strict=True)
+    for state, action in zip(ULState, row.split(), strict=True)
     if action != "."
 }
 
 # Cells that are ours: added to the table where it is empty, or in place of what stands there.
-OURS: Mapping[tuple[State, Event], Transition] = {
+OURS: Mapping[tuple[ULState, ULEvent], Transition] = {
     # Sta13: our half of the connection is closed after our last PDU and what comes is thrown away unread
-    # (`Connection.part`). So AA-7, one more A-ABORT, is never sent.
-    (State.STA13, Event.ASSOCIATE_RQ_PDU): _cell(Action.AA_6),
-    (State.STA13, Event.INVALID_PDU): _cell(Action.AA_6),
+    # (`PduConnection.part`). So AA-7, one more A-ABORT, is never sent.
+    (ULState.STA13, ULEvent.ASSOCIATE_RQ_PDU): _cell(ULAction.AA_6),
+    (ULState.STA13, ULEvent.INVALID_PDU): _cell(ULAction.AA_6),
     # The broker stops before the peer has asked for anything: an A-ABORT tells it that it need not wait.
-    (State.STA2, Event.ABORT_REQUEST): _cell(Action.AA_1),
+    (ULState.STA2, ULEvent.ABORT_REQUEST): _cell(ULAction.AA_1),
     # A request that crossed our A-RELEASE-RQ (AR-6) is answered: its sender waits for that before it lets go.
-    (State.STA7, Event.DATA_REQUEST): _cell(Action.DT_1, State.STA7),
+    (ULState.STA7, ULEvent.DATA_REQUEST): _cell(ULAction.DT_1, ULState.STA7),
     # The standard has no timer for a peer that does not answer A-ASSOCIATE-RQ or A-RELEASE-RQ. We close.
     **{
-        (state, Event.ARTIM_EXPIRED): _cell(Action.AA_2)
-        for state in (State.STA5, State.STA7, State.STA8, State.STA10, State.STA11)
+        (state, ULEvent.ARTIM_EXPIRED): _cell(ULAction.AA_2)
+        for state in (ULState.STA5, ULState.STA7, ULState.STA8, ULState.STA10, ULState.STA11)
     },
     # Nor has it one for a peer that is idle for too long or stops inside a PDU. We abort as the service provider.
-    **{(state, Event.PEER_SILENT): _cell(Action.AA_8) for state in State if State.STA6 <= state <= State.STA12},
+    **{
+        (state, ULEvent.PEER_SILENT): _cell(ULAction.AA_8)
+        for state in ULState
+        if ULState.STA6 <= state <= ULState.STA12
+    },
 }
 
-TRANSITIONS: Mapping[tuple[State, Event], Transition] = {**TABLE_9_10, **OURS}
+TRANSITIONS: Mapping[tuple[ULState, ULEvent], Transition] = {**TABLE_9_10, **OURS}
 
 
-def _rows(*, requestor: bool) -> dict[State, dict[Event, Transition]]:
+def _rows(*, requestor: bool) -> dict[ULState, dict[ULEvent, Transition]]:
     """The table by state, as one side sees it: AR-8 leads a requestor to Sta9, an acceptor to Sta10."""
-    rows: dict[State, dict[Event, Transition]] = {state: {} for state in State}
+    rows: dict[ULState, dict[ULEvent, Transition]] = {state: {} for state in ULState}
     for (state, event), cell in TRANSITIONS.items():
-        if cell.action is Action.AR_8:
+        if cell.action is ULAction.AR_8:
             cell = _cell(cell.action, cell.state if requestor else cell.otherwise)
         rows[state][event] = cell
     return rows
@@ -216,14 +216,14 @@ def _rows(*, requestor: bool) -> dict[State, dict[Event, Transition]]:
 
 _ROWS = {requestor: _rows(requestor=requestor) for requestor in (True, False)}
 
-EVENT_OF_PDU: Mapping[int, Event] = {
-    pdu.ASSOCIATE_RQ: Event.ASSOCIATE_RQ_PDU,
-    pdu.ASSOCIATE_AC: Event.ASSOCIATE_AC_PDU,
-    pdu.ASSOCIATE_RJ: Event.ASSOCIATE_RJ_PDU,
-    pdu.P_DATA: Event.DATA_PDU,
-    pdu.RELEASE_RQ: Event.RELEASE_RQ_PDU,
-    pdu.RELEASE_RP: Event.RELEASE_RP_PDU,
-    pdu.ABORT: Event.ABORT_PDU,
+EVENT_OF_PDU: Mapping[int, ULEvent] = {
+    pdu.ASSOCIATE_RQ: ULEvent.ASSOCIATE_RQ_PDU,
+    pdu.ASSOCIATE_AC: ULEvent.ASSOCIATE_AC_PDU,
+    pdu.ASSOCIATE_RJ: ULEvent.ASSOCIATE_RJ_PDU,
+    pdu.P_DATA: ULEvent.DATA_PDU,
+    pdu.RELEASE_RQ: ULEvent.RELEASE_RQ_PDU,
+    pdu.RELEASE_RP: ULEvent.RELEASE_RP_PDU,
+    pdu.ABORT: ULEvent.ABORT_PDU,
 }
 
 
@@ -235,20 +235,20 @@ class StateMachine:
     def __init__(self, *, requestor: bool) -> None:
         """`requestor`: we ask for the association; the acceptor otherwise."""
         self.requestor = requestor
-        self.state = State.STA1
+        self.state = ULState.STA1
         self._rows = _ROWS[requestor]
-        self._row = self._rows[State.STA1]
+        self._row = self._rows[ULState.STA1]
 
     @property
     def over(self) -> bool:
         """There is no association any more, or none yet: nothing can be sent."""
-        return self.state is State.STA13 or self.state is State.STA1
+        return self.state is ULState.STA13 or self.state is ULState.STA1
 
-    def allows(self, event: Event) -> bool:
+    def allows(self, event: ULEvent) -> bool:
         """The table has an action for this event in the present state."""
         return event in self._row
 
-    def on(self, event: Event, *, acceptable: bool = True) -> Action:
+    def on(self, event: ULEvent, *, acceptable: bool = True) -> ULAction:
         """Enter the next state; the action to take. `acceptable`: our provider can accept the request (AE-6).
 
         Raises OutOfSequence for a primitive that the state does not allow.

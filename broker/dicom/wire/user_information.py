@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from broker.dicom.wire import items
+from broker.dicom.wire import pdu
 from broker.errors import ProtocolViolation
 
 _MAX_LENGTH, _CLASS, _WINDOW, _ROLE, _VERSION, _EXTENDED, _COMMON, _IDENTITY, _IDENTITY_ANSWER = range(0x51, 0x5A)
@@ -61,12 +61,12 @@ def decode(value: bytes) -> UserInformation:
     roles: list[Role] = []
     extended: list[tuple[str, bytes]] = []
     common: list[CommonExtended] = []
-    for kind, data in items.split(value):
+    for kind, data in pdu.split_items(value):
         if kind == _ROLE:
             roles.append(_role(data))
         elif kind == _EXTENDED:
-            name, rest = items.counted(data, 0)
-            extended.append((items.uid(name), data[rest:]))
+            name, rest = pdu.counted_field(data, 0)
+            extended.append((pdu.uid_of(name), data[rest:]))
         elif kind == _COMMON:
             common.append(_common(data))
         else:
@@ -74,41 +74,43 @@ def decode(value: bytes) -> UserInformation:
     identity, answer = single.get(_IDENTITY), single.get(_IDENTITY_ANSWER)
     return UserInformation(
         _max_length(single.get(_MAX_LENGTH)),
-        items.uid(single.get(_CLASS, b"")),
+        pdu.uid_of(single.get(_CLASS, b"")),
         single.get(_VERSION, b"").decode("latin-1").strip(" \0"),
         _operations(single.get(_WINDOW)),
         tuple(roles),
         tuple(extended),
         tuple(common),
         None if identity is None else _identity(identity),
-        None if answer is None else items.counted(answer, 0)[0],
+        None if answer is None else pdu.counted_field(answer, 0)[0],
     )
 
 
 def encode(user: UserInformation) -> bytes:
     """The whole item."""
     parts = [
-        items.pack(_MAX_LENGTH, struct.pack(">I", user.max_length)),
-        items.pack(_CLASS, user.implementation_class.encode("ascii")),
+        pdu.pack_item(_MAX_LENGTH, struct.pack(">I", user.max_length)),
+        pdu.pack_item(_CLASS, user.implementation_class.encode("ascii")),
     ]
     if user.window is not None:
-        parts.append(items.pack(_WINDOW, _window.pack(*user.window)))
+        parts.append(pdu.pack_item(_WINDOW, _window.pack(*user.window)))
     for role in user.roles:
-        parts.append(items.pack(_ROLE, items.count(role.sop_class.encode("ascii")) + bytes((role.scu, role.scp))))
-    parts.append(items.pack(_VERSION, user.implementation_version.encode("ascii")))
+        parts.append(
+            pdu.pack_item(_ROLE, pdu.count_field(role.sop_class.encode("ascii")) + bytes((role.scu, role.scp)))
+        )
+    parts.append(pdu.pack_item(_VERSION, user.implementation_version.encode("ascii")))
     for sop_class, information in user.extended:
-        parts.append(items.pack(_EXTENDED, items.count(sop_class.encode("ascii")) + information))
+        parts.append(pdu.pack_item(_EXTENDED, pdu.count_field(sop_class.encode("ascii")) + information))
     for entry in user.common:
-        related = b"".join(items.count(uid.encode("ascii")) for uid in entry.related)
-        names = items.count(entry.sop_class.encode("ascii")) + items.count(entry.service_class.encode("ascii"))
-        parts.append(items.pack(_COMMON, names + items.count(related)))
+        related = b"".join(pdu.count_field(uid.encode("ascii")) for uid in entry.related)
+        names = pdu.count_field(entry.sop_class.encode("ascii")) + pdu.count_field(entry.service_class.encode("ascii"))
+        parts.append(pdu.pack_item(_COMMON, names + pdu.count_field(related)))
     if user.identity is not None:
         who = user.identity
         head = bytes((who.kind, who.positive_response))
-        parts.append(items.pack(_IDENTITY, head + items.count(who.primary) + items.count(who.secondary)))
+        parts.append(pdu.pack_item(_IDENTITY, head + pdu.count_field(who.primary) + pdu.count_field(who.secondary)))
     if user.identity_answer is not None:
-        parts.append(items.pack(_IDENTITY_ANSWER, items.count(user.identity_answer)))
-    return items.pack(0x50, b"".join(parts))
+        parts.append(pdu.pack_item(_IDENTITY_ANSWER, pdu.count_field(user.identity_answer)))
+    return pdu.pack_item(0x50, b"".join(parts))
 
 
 def _max_length(data: bytes | None) -> int:
@@ -130,26 +132,26 @@ def _operations(data: bytes | None) -> tuple[int, int] | None:
 
 
 def _role(data: bytes) -> Role:
-    name, rest = items.counted(data, 0)
+    name, rest = pdu.counted_field(data, 0)
     if len(data) != rest + 2:
         raise ProtocolViolation("role selection of wrong length", code="bad-item")
-    return Role(items.uid(name), bool(data[rest]), bool(data[rest + 1]))
+    return Role(pdu.uid_of(name), bool(data[rest]), bool(data[rest + 1]))
 
 
 def _common(data: bytes) -> CommonExtended:
-    sop_class, position = items.counted(data, 0)
-    service_class, position = items.counted(data, position)
-    names, _ = items.counted(data, position)
+    sop_class, position = pdu.counted_field(data, 0)
+    service_class, position = pdu.counted_field(data, position)
+    names, _ = pdu.counted_field(data, position)
     related, position = [], 0
     while position < len(names):
-        name, position = items.counted(names, position)
-        related.append(items.uid(name))
-    return CommonExtended(items.uid(sop_class), items.uid(service_class), tuple(related))
+        name, position = pdu.counted_field(names, position)
+        related.append(pdu.uid_of(name))
+    return CommonExtended(pdu.uid_of(sop_class), pdu.uid_of(service_class), tuple(related))
 
 
 def _identity(data: bytes) -> UserIdentity:
     if len(data) < 2:
         raise ProtocolViolation("user identity too short", code="bad-item")
-    primary, position = items.counted(data, 2)
-    secondary, _ = items.counted(data, position)
+    primary, position = pdu.counted_field(data, 2)
+    secondary, _ = pdu.counted_field(data, position)
     return UserIdentity(data[0], primary, secondary, bool(data[1]))

@@ -13,7 +13,7 @@ from pynetdicom import AE, evt
 
 from broker.delivery.image_sender import DicomDelivery
 from broker.dicom import uids
-from broker.dicom.dimse.message import Peer
+from broker.dicom.dimse.message import PeerAE
 from broker.dicom.wire import negotiation as neg
 from broker.queue.policy import RetryPolicy
 from broker.routing.reception import Arrival, Reception
@@ -41,7 +41,7 @@ class Hospital:
         self.nodes: dict[str, Node] = {}
 
     def take(self, item: Encoded) -> Encoded:
-        arrival = Arrival(item.sop_class, item.sop_instance, item.transfer_syntax, Peer("CT01", "BROKER", "::1"))
+        arrival = Arrival(item.sop_class, item.sop_instance, item.transfer_syntax, PeerAE("CT01", "BROKER", "::1"))
         self.reception.whole(arrival, item.data)
         return item
 

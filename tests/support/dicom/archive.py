@@ -26,7 +26,7 @@ from broker.dicom.association.user import Proposal, Remote, associate
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Handler, Request, Service
-from broker.dicom.wire.admission import Grant, Origin, Refusal
+from broker.dicom.wire.admission import ConnectionOrigin, Grant, Rejection
 from broker.dicom.wire.negotiation import AssociationRequest
 from broker.errors import PeerFault
 from support.dicom.objects import Encoded, fresh_uid
@@ -90,7 +90,7 @@ class Archive:
         """Hold these."""
         self.objects.update({item.sop_instance: item for item in objects})
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | Grant:
+    def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant:
         """Everybody may come in, and is believed to be who it says."""
         return Grant(identity_checked=True)
 

@@ -17,8 +17,8 @@ from broker.dicom.association.provider import Provider
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
-from broker.dicom.wire.admission import Origin, Refusal
-from broker.dicom.wire.limits import Limits
+from broker.dicom.wire.admission import ConnectionOrigin, Rejection
+from broker.dicom.wire.limits import AssociationLimits
 from broker.dicom.wire.negotiation import AssociationRequest
 from support.dicom import raw as wire
 from support.dicom.raw import CT, RELEASE, WORKLIST
@@ -31,7 +31,7 @@ Handler = Callable[[Request], Awaitable[None]]
 class Anybody:
     """Lets everybody in."""
 
-    def admit(self, request: AssociationRequest, origin: Origin) -> Refusal | None:
+    def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | None:
         """See Admission."""
         return None
 
@@ -58,13 +58,13 @@ def query(handler: Handler) -> Service:
 
 def busy(provider: Provider) -> bool:
     """A handler runs."""
-    return any(s._association is not None and s._association._desk.busy for s in provider._sessions)
+    return any(s._association is not None and s._association._server.busy for s in provider._sessions)
 
 
 @asynccontextmanager
 async def serving(*services: Service, admission: Any = None, **limits: Any) -> AsyncIterator[Provider]:
     """A running provider with short timers; afterwards it must have forgotten every connection."""
-    made = Limits(**({"association_request_timeout": 5, "pdu_timeout": 5, "idle_timeout": 30} | limits))
+    made = AssociationLimits(**({"association_request_timeout": 5, "pdu_timeout": 5, "idle_timeout": 30} | limits))
     provider = Provider(
         "127.0.0.1", 0, admission=admission or Anybody(), services=[VERIFICATION, *services], limits=made
     )

@@ -10,12 +10,15 @@ from hypothesis import strategies as some
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ, A_RELEASE_RP, A_RELEASE_RQ, P_DATA_TF
 
 from broker.dicom.dimse import command as cmd
-from broker.dicom.dimse.message import Context, MessageAssembly
+from broker.dicom.dimse.message import MessageAssembly, PresentationContext
 from broker.dicom.wire import pdu
 from broker.dicom.wire.pdu import Fragment
 from broker.errors import ProtocolViolation
 
-CONTEXTS = {1: Context(1, "1.2", "1.2.840.10008.1.2"), 3: Context(3, "1.3", "1.2.840.10008.1.2")}
+CONTEXTS = {
+    1: PresentationContext(1, "1.2", "1.2.840.10008.1.2"),
+    3: PresentationContext(3, "1.3", "1.2.840.10008.1.2"),
+}
 ECHO = cmd.encode({cmd.COMMAND_FIELD: cmd.C_ECHO_RQ, cmd.MESSAGE_ID: 1, cmd.DATA_SET_TYPE: cmd.NO_DATA})
 STORE = cmd.encode({cmd.COMMAND_FIELD: cmd.C_STORE_RQ, cmd.MESSAGE_ID: 1, cmd.DATA_SET_TYPE: 1})
 CANCEL = cmd.encode({cmd.COMMAND_FIELD: cmd.C_CANCEL_RQ, cmd.MESSAGE_ID_RESPONDED: 1, cmd.DATA_SET_TYPE: cmd.NO_DATA})

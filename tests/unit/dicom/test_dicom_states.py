@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from broker.dicom.wire.states import OURS, TABLE_9_10, TRANSITIONS, Action, Event, OutOfSequence, State, StateMachine
+from broker.dicom.wire.states import (
+    OURS,
+    TABLE_9_10,
+    TRANSITIONS,
+    OutOfSequence,
+    StateMachine,
+    ULAction,
+    ULEvent,
+    ULState,
+)
 
 # PS3.8 table 9-10 written down once more, event by event in the order of the standard: states with the same action
 # stand together. A state that is not named has an empty cell.
@@ -50,7 +59,7 @@ def test_the_table_is_that_of_the_standard() -> None:
     assert {(int(s), int(e)): (str(c.action), int(c.state), int(c.otherwise)) for (s, e), c in TABLE_9_10.items()} == (
         standard
     )
-    assert {str(action) for action in Action} == set(NEXT)
+    assert {str(action) for action in ULAction} == set(NEXT)
 
 
 def test_what_differs_from_the_standard_is_listed() -> None:
@@ -70,8 +79,8 @@ def test_what_differs_from_the_standard_is_listed() -> None:
 
 @pytest.mark.parametrize("requestor", [True, False])
 def test_the_machine_follows_the_table(requestor: bool) -> None:
-    for state in State:
-        for event in Event:
+    for state in ULState:
+        for event in ULEvent:
             for acceptable in (True, False):
                 machine = _machine_in(state, requestor)
                 cell = TRANSITIONS.get((state, event))
@@ -81,32 +90,32 @@ def test_the_machine_follows_the_table(requestor: bool) -> None:
                         machine.on(event)
                     assert machine.state is state
                     continue
-                second = not requestor if cell.action is Action.AR_8 else not acceptable
+                second = not requestor if cell.action is ULAction.AR_8 else not acceptable
                 assert machine.on(event, acceptable=acceptable) is cell.action
                 assert machine.state is (cell.otherwise if second else cell.state)
 
 
-_ACCEPTED = [Event.TRANSPORT_INDICATION, Event.ASSOCIATE_RQ_PDU, Event.ASSOCIATE_ACCEPT]
-_COLLIDED = [*_ACCEPTED, Event.RELEASE_REQUEST, Event.RELEASE_RQ_PDU]
+_ACCEPTED = [ULEvent.TRANSPORT_INDICATION, ULEvent.ASSOCIATE_RQ_PDU, ULEvent.ASSOCIATE_ACCEPT]
+_COLLIDED = [*_ACCEPTED, ULEvent.RELEASE_REQUEST, ULEvent.RELEASE_RQ_PDU]
 _WAYS = {
-    State.STA1: [],
-    State.STA2: _ACCEPTED[:1],
-    State.STA3: _ACCEPTED[:2],
-    State.STA4: [Event.ASSOCIATE_REQUEST],
-    State.STA5: [Event.ASSOCIATE_REQUEST, Event.TRANSPORT_CONFIRM],
-    State.STA6: _ACCEPTED,
-    State.STA7: [*_ACCEPTED, Event.RELEASE_REQUEST],
-    State.STA8: [*_ACCEPTED, Event.RELEASE_RQ_PDU],
-    State.STA9: _COLLIDED,
-    State.STA10: _COLLIDED,
-    State.STA11: [*_COLLIDED, Event.RELEASE_RESPONSE],
-    State.STA12: [*_COLLIDED, Event.RELEASE_RP_PDU],
-    State.STA13: [*_ACCEPTED, Event.ABORT_REQUEST],
+    ULState.STA1: [],
+    ULState.STA2: _ACCEPTED[:1],
+    ULState.STA3: _ACCEPTED[:2],
+    ULState.STA4: [ULEvent.ASSOCIATE_REQUEST],
+    ULState.STA5: [ULEvent.ASSOCIATE_REQUEST, ULEvent.TRANSPORT_CONFIRM],
+    ULState.STA6: _ACCEPTED,
+    ULState.STA7: [*_ACCEPTED, ULEvent.RELEASE_REQUEST],
+    ULState.STA8: [*_ACCEPTED, ULEvent.RELEASE_RQ_PDU],
+    ULState.STA9: _COLLIDED,
+    ULState.STA10: _COLLIDED,
+    ULState.STA11: [*_COLLIDED, ULEvent.RELEASE_RESPONSE],
+    ULState.STA12: [*_COLLIDED, ULEvent.RELEASE_RP_PDU],
+    ULState.STA13: [*_ACCEPTED, ULEvent.ABORT_REQUEST],
 }  # the events that lead from Sta1 into a state
-_ONE_SIDED = {State.STA9: True, State.STA10: False, State.STA11: True, State.STA12: False}
+_ONE_SIDED = {ULState.STA9: True, ULState.STA10: False, ULState.STA11: True, ULState.STA12: False}
 
 
-def _machine_in(state: State, requestor: bool) -> StateMachine:
+def _machine_in(state: ULState, requestor: bool) -> StateMachine:
     machine = StateMachine(requestor=_ONE_SIDED.get(state, requestor))
     for event in _WAYS[state]:
         machine.on(event)

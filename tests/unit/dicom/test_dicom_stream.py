@@ -10,7 +10,7 @@ import pytest
 
 from broker.dicom.dimse import stream
 from broker.dicom.dimse.stream import DataStream
-from broker.dicom.wire.wire import ConnectionLost
+from broker.dicom.wire.connection import ConnectionLost
 from broker.errors import BadContent
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from pydicom.uid import UID
+from pynetdicom import AllStoragePresentationContexts
 
 from broker.dicom import uids
 from broker.dicom.dataset.part10 import header
@@ -40,6 +41,11 @@ def test_what_passes_is_safe_in_a_path() -> None:
 def test_our_own_uids_are_valid() -> None:
     assert uids.is_uid(uids.IMPLEMENTATION_CLASS)
     assert len(uids.IMPLEMENTATION_VERSION) <= 16
+
+
+def test_every_storage_class_of_pynetdicom_is_one_of_ours() -> None:
+    theirs = {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
+    assert theirs - uids.STORAGE_CLASSES <= uids._NO_STORAGE
 
 
 def test_a_choice_follows_our_preference() -> None:

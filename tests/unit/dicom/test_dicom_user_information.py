@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pynetdicom.pdu_items import UserInformationItem
 
-from broker.dicom.wire import items, user_information
+from broker.dicom.wire import pdu, user_information
 from broker.dicom.wire.user_information import CommonExtended, Role, UserIdentity, UserInformation
 from broker.errors import ProtocolViolation
 
@@ -30,7 +30,7 @@ informations = some.builds(
 
 def value_of(item: bytes) -> bytes:
     """The value of the one user information item."""
-    ((kind, value),) = items.split(item)
+    ((kind, value),) = pdu.split_items(item)
     assert kind == 0x50
     return value
 
@@ -80,13 +80,20 @@ def test_pynetdicom_reads_all_of_it() -> None:
 @pytest.mark.parametrize(
     "item",
     [
-        items.pack(0x51, b"\0\0\1"), items.pack(0x51, (1023).to_bytes(4, "big")), items.pack(0x53, b"\0\1\0"),
-        items.pack(0x54, b"\0\5" + b"1.2.3" + b"\1"), items.pack(0x54, b"\0"), items.pack(0x56, b"\0\x061.2.3"),
-        items.pack(0x57, b"\0\x031.2\0\x031.2"), items.pack(0x58, b"\1"), items.pack(0x58, b"\1\0\0\x05abc"),
-        items.pack(0x58, b"\1\0\xff\xff" + bytes(65000)), items.pack(0x54, b"\0\5" + b"1.2.\xff" + b"\1\0"),
+        pdu.pack_item(0x51, b"\0\0\1"),
+        pdu.pack_item(0x51, (1023).to_bytes(4, "big")),
+        pdu.pack_item(0x53, b"\0\1\0"),
+        pdu.pack_item(0x54, b"\0\5" + b"1.2.3" + b"\1"),
+        pdu.pack_item(0x54, b"\0"),
+        pdu.pack_item(0x56, b"\0\x061.2.3"),
+        pdu.pack_item(0x57, b"\0\x031.2\0\x031.2"),
+        pdu.pack_item(0x58, b"\1"),
+        pdu.pack_item(0x58, b"\1\0\0\x05abc"),
+        pdu.pack_item(0x58, b"\1\0\xff\xff" + bytes(65000)),
+        pdu.pack_item(0x54, b"\0\5" + b"1.2.\xff" + b"\1\0"),
         b"\x51\0\0",
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_a_violation(item: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         user_information.decode(item)

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from broker.dicom.dataset.scan import DataSetScan, RawElement
-from broker.dicom.dimse.message import Peer
+from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent
 from broker.routing.fields import kind_of
 from broker.routing.header import BASE_FIELDS, MAX_TEXT, MAX_VALUES, facts, identity, tags_of
 
-PEER = Peer("CT01", "BROKER", "10.0.0.9")
+PEER = PeerAE("CT01", "BROKER", "10.0.0.9")
 SUNDAY = datetime(2026, 3, 15, 23, 59)  # noqa: DTZ001 - the caller's local time
 CHARSET, MODALITY, NAME, DESCRIPTION = 0x00080005, 0x00080060, 0x00100010, 0x00081030
 THICKNESS, ROWS, INSTANCE_NUMBER, IMAGE_TYPE = 0x00180050, 0x00280010, 0x00200013, 0x00080008

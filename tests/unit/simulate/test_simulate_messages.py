@@ -10,7 +10,7 @@ from hl7apy.parser import parse_message
 from broker.errors import PeerFault, Refused
 from broker.hl7.message import Message, parse
 from broker.simulate.messages import build
-from broker.simulate.orders import Order, make_orders
+from broker.simulate.orders import SimulatedOrder, make_orders
 from broker.simulate.ris import check_answer
 from broker.simulate.stations import STATIONS
 
@@ -18,16 +18,16 @@ NOW = datetime(2030, 3, 12, 8, 15, 0, tzinfo=UTC)
 ORDERS = make_orders(24, date(2030, 3, 12), STATIONS)
 
 
-def _read(order: Order) -> Message:
+def _read(order: SimulatedOrder) -> Message:
     return parse(build(order, order.accession, NOW))
 
 
-def _of(interface: str) -> list[Order]:
+def _of(interface: str) -> list[SimulatedOrder]:
     return [order for order in ORDERS if order.station.interface == interface]
 
 
 @pytest.mark.parametrize("order", _of("OMI"), ids=lambda order: order.accession)
-def test_omi_says_everything_of_the_step_in_ipc(order: Order) -> None:
+def test_omi_says_everything_of_the_step_in_ipc(order: SimulatedOrder) -> None:
     message = _read(order)
     assert message.header.message_type == "OMI^O23"
     assert message.header.get(12) == "2.5.1"
@@ -41,7 +41,7 @@ def test_omi_says_everything_of_the_step_in_ipc(order: Order) -> None:
 
 
 @pytest.mark.parametrize("order", _of("ORM"), ids=lambda order: order.accession)
-def test_orm_says_it_in_obr_and_zds(order: Order) -> None:
+def test_orm_says_it_in_obr_and_zds(order: SimulatedOrder) -> None:
     message = _read(order)
     assert message.header.message_type == "ORM^O01"
     assert message.header.get(12) == "2.3.1"
@@ -53,7 +53,7 @@ def test_orm_says_it_in_obr_and_zds(order: Order) -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS[:12], ids=lambda order: order.patient.patient_id)
-def test_names_come_through_in_every_script(order: Order) -> None:
+def test_names_come_through_in_every_script(order: SimulatedOrder) -> None:
     segment = _read(order).first("PID")
     assert segment is not None
     names = [(r.get(1), r.get(2), r.get(8)) for r in segment.repetitions(5)]

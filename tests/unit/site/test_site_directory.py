@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, Origin
+from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, ConnectionOrigin
 from broker.dicom.wire.negotiation import AssociationRequest
 from broker.errors import ConfigurationError
 from broker.site import directory as module
@@ -168,7 +168,7 @@ def test_senders_are_known_by_application_and_facility() -> None:
 def admit(called: str, calling: str, *, accept: Any = "known", address: str = "127.0.0.2") -> tuple[Any, list[Any]]:
     knocks: list[Any] = []
     admission = NodeAdmission(Directory(parse_nodes([CT])), "BROKER", accept, lambda *who: knocks.append(who))
-    return admission.admit(AssociationRequest(called, calling, ()), Origin(address)), knocks
+    return admission.admit(AssociationRequest(called, calling, ()), ConnectionOrigin(address)), knocks
 
 
 def test_a_known_caller_enters() -> None:

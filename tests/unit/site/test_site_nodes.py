@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, Origin, Refusal
+from broker.dicom.wire.admission import (
+    CALLED_AE_UNKNOWN,
+    CALLING_AE_UNKNOWN,
+    NOT_AUTHENTIC,
+    ConnectionOrigin,
+    Rejection,
+)
 from broker.dicom.wire.negotiation import AssociationRequest, ProposedContext
 from broker.errors import ConfigurationError
 from broker.site.directory import Directory, NodeAdmission
@@ -69,13 +75,13 @@ def test_names_are_unique() -> None:
         parse_nodes([CT, {**MR, "name": "ct1"}])
 
 
-def ask(accept: Any, called: str, calling: str, address: str) -> tuple[Refusal | None, list[tuple[str, str]]]:
+def ask(accept: Any, called: str, calling: str, address: str) -> tuple[Rejection | None, list[tuple[str, str]]]:
     knocked: list[tuple[str, str]] = []
     admission = NodeAdmission(
         Directory(parse_nodes([CT, MR])), "BROKER", accept, lambda title, where, _: knocked.append((title, where))
     )
     request = AssociationRequest(called, calling, (ProposedContext(1, "1.2.840.10008.1.1", ("1.2.840.10008.1.2",)),))
-    return admission.admit(request, Origin(address)), knocked
+    return admission.admit(request, ConnectionOrigin(address)), knocked
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,9 @@ def ask(accept: Any, called: str, calling: str, address: str) -> tuple[Refusal |
         ("any", "../x", "WHOEVER", "192.0.2.1", CALLED_AE_UNKNOWN, 0),
     ],
 )
-def test_admission(accept: str, called: str, calling: str, address: str, refusal: Refusal | None, knocks: int) -> None:
+def test_admission(
+    accept: str, called: str, calling: str, address: str, refusal: Rejection | None, knocks: int
+) -> None:
     answer, knocked = ask(accept, called, calling, address)
     assert answer == refusal
     assert len(knocked) == knocks

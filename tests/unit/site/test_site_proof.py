@@ -12,7 +12,14 @@ from structlog.testing import capture_logs
 from support.certificates import Authority, Files
 
 from broker import telemetry, tls
-from broker.dicom.wire.admission import CALLING_AE_UNKNOWN, IDENTITY_REFUSED, NOT_AUTHENTIC, Grant, Origin, Refusal
+from broker.dicom.wire.admission import (
+    CALLING_AE_UNKNOWN,
+    IDENTITY_REFUSED,
+    NOT_AUTHENTIC,
+    ConnectionOrigin,
+    Grant,
+    Rejection,
+)
 from broker.dicom.wire.negotiation import AssociationRequest
 from broker.dicom.wire.user_information import UserIdentity, UserInformation
 from broker.errors import ConfigurationError
@@ -47,12 +54,12 @@ CHECKED = Grant(identity_checked=True)
 def admit(
     tables: list[dict[str, Any]], certificate: Files | None = None, *, calling: str = "CT01", address: str = HERE,
     accept: Any = "known", identity: UserIdentity | None = None, required: bool = False,
-) -> Refusal | None:  # fmt: skip
+) -> Rejection | None:  # fmt: skip
     admission = NodeAdmission(
         Directory(parse_nodes(tables)), "BROKER", accept, lambda *_: None, identity_required=required
     )
     request = AssociationRequest("BROKER", calling, (), UserInformation(identity=identity))
-    return admission.admit(request, Origin(address, certificate.der if certificate else None))
+    return admission.admit(request, ConnectionOrigin(address, certificate.der if certificate else None))
 
 
 # --- certificates ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 from support.worklist.worklist import IMPLICIT, SPS, document, encoded, read
 
-from broker.dicom.wire.wire import ConnectionLost
+from broker.dicom.wire.connection import ConnectionLost
 from broker.errors import BadContent, StoreUnavailable
 from broker.store.worklist.worklist import Criteria, Found
 from broker.worklist import scp

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pydicom.dataset import Dataset
 
 from broker.simulate.modality import Sent
-from broker.simulate.orders import Order
+from broker.simulate.orders import SimulatedOrder
 from broker.simulate.pacs import Kept
 from broker.simulate.stations import Station
 
@@ -21,7 +21,7 @@ Arrived = Mapping[str, Mapping[str, Kept]]  # by PACS, by SOP Instance UID
 class Course:
     """What the simulators saw. Times in seconds; `found` maps accession numbers to the time from order to answer."""
 
-    orders: Sequence[Order]
+    orders: Sequence[SimulatedOrder]
     accepted: set[str] = field(default_factory=set)
     found: dict[str, float] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class RunReport:
     """The whole run in numbers and words. It is good if there are no findings."""
 
     lines: tuple[Line, ...]
@@ -68,7 +68,7 @@ class Account:
         return not self.findings
 
 
-def differences(order: Order, answer: Dataset) -> list[str]:
+def differences(order: SimulatedOrder, answer: Dataset) -> list[str]:
     """Keywords whose values in a worklist answer are not those of the order."""
     step = answer.ScheduledProcedureStepSequence[0]
     wanted = {
@@ -93,7 +93,7 @@ def differences(order: Order, answer: Dataset) -> list[str]:
     ]
 
 
-def settle(course: Course, arrived: Arrived, expected: Expected) -> Account:
+def settle(course: Course, arrived: Arrived, expected: Expected) -> RunReport:
     """Compare what was sent with what arrived."""
     findings = [*course.troubles, *_orders_missing(course)]
     identical: set[str] = set()
@@ -109,7 +109,7 @@ def settle(course: Course, arrived: Arrived, expected: Expected) -> Account:
         f"image {uid}: at {name}, but nobody sent it" for name, uids in arrived.items() for uid in uids.keys() - known
     ]
     total = sum(sent.length for sent in course.sent)
-    return Account(
+    return RunReport(
         lines=tuple(_lines(course, identical, expected)),
         findings=tuple(findings),
         orders=len(course.orders),

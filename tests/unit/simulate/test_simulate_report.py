@@ -1,4 +1,4 @@
-"""The account of a demonstration: each way in which something can be missing is found and named."""
+"""The report of a demonstration: each way in which something can be missing is found and named."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pydicom.sequence import Sequence
 from rich.console import Console
 
 from broker.cli.demo.demo import ARCHIVE, CAD, destinations, exit_code
-from broker.cli.demo.demo_view import show_account
-from broker.simulate.account import Account, Course, differences, settle
+from broker.cli.demo.demo_view import show_report
 from broker.simulate.modality import Sent
-from broker.simulate.orders import Order, make_orders
+from broker.simulate.orders import SimulatedOrder, make_orders
 from broker.simulate.pacs import Kept
+from broker.simulate.report import Course, RunReport, differences, settle
 from broker.simulate.stations import STATIONS
 
 Objects = dict[str, dict[str, Kept]]
@@ -42,21 +42,21 @@ def _run() -> tuple[Course, Objects]:
     return course, arrived
 
 
-def _settled(course: Course, arrived: Objects) -> tuple[Account, str]:
-    account = settle(course, arrived, destinations)
+def _settled(course: Course, arrived: Objects) -> tuple[RunReport, str]:
+    report = settle(course, arrived, destinations)
     out = io.StringIO()
-    show_account(Console(file=out, width=200), account)
-    return account, out.getvalue()
+    show_report(Console(file=out, width=200), report)
+    return report, out.getvalue()
 
 
 def test_a_good_run_counts_everything() -> None:
-    account, text = _settled(*_run())
+    report, text = _settled(*_run())
     images = sum(station.objects for station in STATIONS)
-    assert exit_code(account) == 0
-    assert (account.orders, account.found, account.sent, account.identical) == (6, 6, images, images)
-    assert account.deliveries == images + 4
-    assert (account.orders_per_second, account.to_worklist, account.images_per_second) == (3.0, 0.1, images / 4)
-    assert [line.sent for line in account.lines if line.station.modality == "CT"] == [4, 1]
+    assert exit_code(report) == 0
+    assert (report.orders, report.found, report.sent, report.identical) == (6, 6, images, images)
+    assert report.deliveries == images + 4
+    assert (report.orders_per_second, report.to_worklist, report.images_per_second) == (3.0, 0.1, images / 4)
+    assert [line.sent for line in report.lines if line.station.modality == "CT"] == [4, 1]
     assert f"all {images} images" in text
     assert "bit for bit identical" in text
 
@@ -65,9 +65,9 @@ def test_a_lost_image_is_named() -> None:
     course, arrived = _run()
     lost = course.sent[3].sop_instance
     del arrived[ARCHIVE][lost]
-    account, text = _settled(course, arrived)
-    assert exit_code(account) == 1
-    assert account.findings == (f"image {lost} (SIM_CT): did not arrive at {ARCHIVE}",)
+    report, text = _settled(course, arrived)
+    assert exit_code(report) == 1
+    assert report.findings == (f"image {lost} (SIM_CT): did not arrive at {ARCHIVE}",)
     assert lost in text
     assert "Not everything arrived" in text
 
@@ -84,9 +84,9 @@ def test_an_altered_image_is_not_identical(change: dict[str, str | bool], words:
     course, arrived = _run()
     uid = course.sent[0].sop_instance
     arrived[ARCHIVE][uid] = replace(arrived[ARCHIVE][uid], **change)  # type: ignore[arg-type]
-    account, _ = _settled(course, arrived)
-    assert [words in finding for finding in account.findings] == [True]
-    assert account.identical == account.sent - 1
+    report, _ = _settled(course, arrived)
+    assert [words in finding for finding in report.findings] == [True]
+    assert report.identical == report.sent - 1
 
 
 def test_an_image_where_no_rule_says_is_a_finding() -> None:
@@ -94,10 +94,10 @@ def test_an_image_where_no_rule_says_is_a_finding() -> None:
     uid = course.sent[0].sop_instance
     arrived[CAD][uid] = arrived[ARCHIVE][uid]
     arrived[CAD]["2.999.77"] = arrived[ARCHIVE][uid]
-    account, _ = _settled(course, arrived)
-    assert exit_code(account) == 1
-    assert account.findings[0] == f"image {uid} (SIM_CT): arrived at {CAD}, though no rule says so"
-    assert account.findings[1] == f"image 2.999.77: at {CAD}, but nobody sent it"
+    report, _ = _settled(course, arrived)
+    assert exit_code(report) == 1
+    assert report.findings[0] == f"image {uid} (SIM_CT): arrived at {CAD}, though no rule says so"
+    assert report.findings[1] == f"image 2.999.77: at {CAD}, but nobody sent it"
 
 
 def test_an_order_not_found_and_images_not_stored_are_findings() -> None:
@@ -105,8 +105,8 @@ def test_an_order_not_found_and_images_not_stored_are_findings() -> None:
     del course.found[course.orders[5].accession]
     arrived[ARCHIVE].pop(course.sent[0].sop_instance)
     course.sent = course.sent[1:]
-    account, _ = _settled(course, arrived)
-    assert account.findings == (
+    report, _ = _settled(course, arrived)
+    assert report.findings == (
         f"order {course.orders[0].accession}: 1 of 5 images could not be stored",
         f"order {course.orders[5].accession}: accepted, but not on the worklist of SIM_MG",
     )
@@ -116,13 +116,13 @@ def test_a_repeat_with_the_same_bytes_is_counted_and_good() -> None:
     course, arrived = _run()
     uid = course.sent[0].sop_instance
     arrived[ARCHIVE][uid] = replace(arrived[ARCHIVE][uid], arrivals=3)
-    account, text = _settled(course, arrived)
-    assert account.good
-    assert account.repeats == 2
+    report, text = _settled(course, arrived)
+    assert report.good
+    assert report.repeats == 2
     assert "2 objects arrived more than once" in text
 
 
-def _answer(order: Order) -> Dataset:
+def _answer(order: SimulatedOrder) -> Dataset:
     step = Dataset()
     step.ScheduledProcedureStepID = order.step_id
     step.ScheduledProcedureStepStartTime = f"{order.start:%H%M%S}"

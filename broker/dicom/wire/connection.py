@@ -38,19 +38,19 @@ class IdlePassed(DeadlinePassed):
     """Not one byte came in the time allowed between PDUs; the connection is still in order."""
 
 
-class WireObserver(Protocol):
+class ConnectionObserver(Protocol):
     """Who wants to know of a new connection."""
 
-    def __call__(self, wire: Wire, /) -> None:
+    def __call__(self, connection: PduConnection, /) -> None:
         """Called once the connection stands."""
         ...
 
 
-class Wire(asyncio.BufferedProtocol):
+class PduConnection(asyncio.BufferedProtocol):
     """See the module's text. `max_data` caps P-DATA bodies (bytes), `send_timeout` a peer that does not read (s)."""
 
     def __init__(
-        self, *, max_data: int, send_timeout: float, on_connect: WireObserver | None = None, hold: bool = False
+        self, *, max_data: int, send_timeout: float, on_connect: ConnectionObserver | None = None, hold: bool = False
     ) -> None:
         """`hold`: read nothing before `secure`."""
         self._max_data = max_data

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as some
 
-from broker.dicom.wire import pace
-from broker.dicom.wire.pace import Pace
+from broker.dicom.wire import limits
+from broker.dicom.wire.limits import RateLimit
 
 
 class Clock:
@@ -21,7 +21,7 @@ class Clock:
 
 def test_a_burst_passes_and_then_only_the_rate() -> None:
     clock = Clock()
-    bucket = Pace(10, clock)
+    bucket = RateLimit(10, clock)
     assert [bucket.take("a") for _ in range(45)] == [True] * 40 + [False] * 5
     clock.now += 0.25
     assert [bucket.take("a") for _ in range(4)] == [True, True, False, False]
@@ -30,14 +30,14 @@ def test_a_burst_passes_and_then_only_the_rate() -> None:
 
 
 def test_addresses_are_apart() -> None:
-    bucket = Pace(1, Clock())
+    bucket = RateLimit(1, Clock())
     assert [bucket.take("a") for _ in range(6)] == [True] * 4 + [False] * 2
     assert bucket.take("b")
 
 
 def test_a_slow_rate_lets_one_in() -> None:
     clock = Clock()
-    bucket = Pace(0.1, clock)
+    bucket = RateLimit(0.1, clock)
     assert [bucket.take("a"), bucket.take("a")] == [True, False]
     clock.now += 10
     assert bucket.take("a")
@@ -45,23 +45,23 @@ def test_a_slow_rate_lets_one_in() -> None:
 
 def test_addresses_that_are_quiet_are_forgotten_and_busy_ones_are_not() -> None:
     clock = Clock()
-    bucket = Pace(1, clock)
+    bucket = RateLimit(1, clock)
     while bucket.take("busy"):
         pass
-    for number in range(20 * pace._SWEEP):
+    for number in range(20 * limits._SWEEP):
         bucket.take(str(number))
         clock.now += 0.01
         bucket.take("busy")
-    assert len(bucket._buckets) <= 3 * pace._SWEEP
+    assert len(bucket._buckets) <= 3 * limits._SWEEP
     assert "busy" in bucket._buckets
 
 
 @given(some.lists(some.floats(0, 3), max_size=200), some.floats(0.5, 20))
 def test_no_more_passes_than_burst_and_rate_allow(pauses: list[float], rate: float) -> None:
     clock = Clock()
-    bucket = Pace(rate, clock)
+    bucket = RateLimit(rate, clock)
     passed = 0
     for pause in pauses:
         clock.now += pause
         passed += bucket.take("a")
-    assert passed <= max(rate * pace.BURST, 1) + rate * sum(pauses) + 1e-6
+    assert passed <= max(rate * limits.BURST, 1) + rate * sum(pauses) + 1e-6

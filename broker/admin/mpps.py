@@ -17,7 +17,7 @@ from broker.mpps import deciding, showing
 from broker.mpps.deciding import Undecided
 from broker.mpps.showing import ShownStep
 from broker.site.nodes import MPPS_NOTIFICATION
-from broker.store.mpps import mpps
+from broker.store.mpps import performed_steps
 
 Row = Annotated[int, InPath(ge=1, le=2**63 - 1)]
 Reason = Annotated[str, Field(min_length=3, max_length=500)]
@@ -109,7 +109,7 @@ def router(context: AdminContext) -> APIRouter:
         """List performed procedure steps, newest first; `waiting`: only those that a person must look at."""
         wanted = {"status": status, "linking": linking, "attention": "*" if waiting else ""}
         values = {name: value for name, value in wanted.items() if value}
-        return [MppsView(**row) for row in database.read(mpps.listed, values, before, limit).result()]
+        return [MppsView(**row) for row in database.read(performed_steps.listed, values, before, limit).result()]
 
     @routes.get("/{row}")
     def one(row: Row) -> MppsDetail:

@@ -22,12 +22,13 @@ from broker.dicom.dataset.recode import SYNTAXES, recode
 from broker.dicom.dimse.invocation import Response
 from broker.dicom.dimse.message import PresentationContext
 from broker.errors import BadContent, PeerFault
+from broker.model.performed import MessageKind
 from broker.queue.feed import Feed
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store.db.database import Database
 from broker.store.jobs import Job
-from broker.store.mpps import mpps_passing as store
-from broker.store.mpps.mpps_passing import CREATE, PassedMessage
+from broker.store.mpps import passing as store
+from broker.store.mpps.passing import PassedMessage
 
 BUSY_IN_A_ROW = 3  # so many in a row that cannot be processed: the receiver is in trouble, not the messages
 _STATUS = 0x00400252  # Performed Procedure Step Status
@@ -115,7 +116,7 @@ class MppsDelivery:
         if message is None:
             return _Told("refused", "no-message")
         again = job.attempts > 1
-        if message.kind == CREATE:
+        if message.kind == MessageKind.CREATE:
             return await self._create(lease, message, again=again)
         told = await self._set(lease, message, again=again)
         if told.verdict != "not-there":

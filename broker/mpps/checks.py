@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from broker.dicom.dimse import status as st
+from broker.model.performed import PerformedStatus
 from broker.mpps.attributes import END, FORGIVEN, ITEMS, MPPS, SERIES, STATUS, TAGS, MppsAttribute
 from broker.mpps.dataset import DataSet
 from broker.orders.core.values import Document
-from broker.store.mpps.mpps import COMPLETED, DISCONTINUED, IN_PROGRESS
 
-FINAL = (COMPLETED, DISCONTINUED)
+FINAL = (PerformedStatus.COMPLETED, PerformedStatus.DISCONTINUED)
 MAX_ITEMS = 64  # scheduled steps of one performed step
 _CHARSET = "SpecificCharacterSet"
 
@@ -85,7 +85,7 @@ def created(found: DataSet, *, strict: bool, first_completed: bool = False) -> A
     """
     document, course = found.document, _Course(strict=strict)
     status = document.get(STATUS, "")
-    if status and status != IN_PROGRESS and not (first_completed and status in FINAL):
+    if status and status != PerformedStatus.IN_PROGRESS and not (first_completed and status in FINAL):
         course.fail(st.INVALID_ATTRIBUTE_VALUE, (TAGS[STATUS],), "a step is created IN PROGRESS")
     lacks = list(_lacks(document, MPPS, soft=False))
     course.fail(st.MISSING_ATTRIBUTE, _of(lacks, "1", absent=True, soft=False), "missing attribute")
@@ -107,7 +107,7 @@ def changed(found: DataSet, stored: Document, *, strict: bool) -> tuple[Answer, 
     """The answer to an N-SET of a step that is IN PROGRESS, and what the step is after it."""
     given, course = found.document, _Course(strict=strict)
     status = given.get(STATUS, "")
-    if status and status not in {*FINAL, IN_PROGRESS}:
+    if status and status not in {*PerformedStatus}:
         course.fail(st.INVALID_ATTRIBUTE_VALUE, (TAGS[STATUS],), "no status of a performed step")
     if STATUS in given and not status:
         course.forgive(st.MISSING_ATTRIBUTE_VALUE, st.SUCCESS, (TAGS[STATUS],), "value-missing")

@@ -9,15 +9,14 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.model.performed import PerformedStatus, PerformedStep
+from broker.mpps import performed
 from broker.mpps.attributes import ITEMS, SERIES
-from broker.mpps.performed import objects
 from broker.mpps.recording import locked
 from broker.orders.core.story import Context
 from broker.orders.core.values import Document
-from broker.store.mpps import mpps as store
-from broker.store.mpps import mpps_objects
-from broker.store.mpps.mpps import COMPLETED, Performed
-from broker.store.mpps.mpps_objects import MISSING, Counts
+from broker.store.mpps import objects, performed_steps
+from broker.store.mpps.objects import MISSING, ListedObjects
 from broker.store.orders import saving
 
 MORE = "images-more"  # finding: its series have objects that it does not list
@@ -28,13 +27,13 @@ def compare(connection: Connection, mpps: int, context: Context) -> str:
 
     A person's decision stands: who set it aside is not asked again.
     """
-    known = store.load(connection, mpps)
+    known = performed_steps.load(connection, mpps)
     one = locked(connection, known.sop_instance_uid) if known else None
-    if one is None or one.row is None or one.status != COMPLETED:
+    if one is None or one.row is None or one.status != PerformedStatus.COMPLETED:
         return ""
     seen, lacks = _look(connection, one)
     at = context.at.timestamp()
-    mpps_objects.compared(connection, one.row, at)
+    objects.compared(connection, one.row, at)
     news = "missing" if lacks and MISSING not in one.findings else ""
     if one.attention == MISSING and not lacks:
         news = "found"
@@ -42,7 +41,7 @@ def compare(connection: Connection, mpps: int, context: Context) -> str:
     findings = tuple(dict.fromkeys((*one.findings, *notes)))
     attention = "" if news == "found" else one.attention or (MISSING if news else "")
     if findings != one.findings or attention != one.attention:
-        store.save(connection, replace(one, findings=findings, attention=attention))
+        performed_steps.save(connection, replace(one, findings=findings, attention=attention))
     if news:
         saving.add_audit(connection, at, context.actor, f"mpps.images-{news}", "mpps", one.row, _detail(seen))
     return news
@@ -50,13 +49,13 @@ def compare(connection: Connection, mpps: int, context: Context) -> str:
 
 def lacking(connection: Connection, mpps: int) -> bool:
     """Whether a completed MPPS (row) still lacks objects; only reads."""
-    one = store.load(connection, mpps)
+    one = performed_steps.load(connection, mpps)
     return one is not None and _look(connection, one)[1]
 
 
-def _look(connection: Connection, one: Performed) -> tuple[Counts, bool]:
+def _look(connection: Connection, one: PerformedStep) -> tuple[ListedObjects, bool]:
     """What of its objects is here, and whether some that should be are not."""
-    seen = mpps_objects.count(connection, *_listed(one.document))
+    seen = objects.count(connection, *_listed(one.document))
     return seen, seen.study and seen.missing > 0
 
 
@@ -64,11 +63,11 @@ def _listed(document: Document) -> tuple[set[str], set[str], set[str]]:
     """SOP instances, series and studies that an MPPS names."""
     series, items = document.get(SERIES, []), document.get(ITEMS, [])
     return (
-        set(objects(document)),
+        set(performed.objects(document)),
         {uid for one in series if (uid := one.get("SeriesInstanceUID"))},
         {uid for one in items if (uid := one.get("StudyInstanceUID"))},
     )
 
 
-def _detail(seen: Counts) -> Document:
+def _detail(seen: ListedObjects) -> Document:
     return {"listed": seen.listed, "missing": seen.missing, "more": seen.more}

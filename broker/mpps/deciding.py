@@ -9,6 +9,7 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from broker.errors import BrokerError
+from broker.model.performed import Linking, PerformedStatus, PerformedStep
 from broker.mpps import notification
 from broker.mpps.attributes import STATUS
 from broker.mpps.checks import FINAL
@@ -18,8 +19,7 @@ from broker.orders.core.story import Context
 from broker.orders.core.values import Document
 from broker.orders.stories import matching, performing
 from broker.site.nodes import Node
-from broker.store.mpps import mpps as store
-from broker.store.mpps.mpps import Performed
+from broker.store.mpps import performed_steps
 from broker.store.orders import reading, saving
 
 
@@ -39,18 +39,18 @@ def link(connection: Connection, row: int, step: int, position: int | None, cont
     The patient may differ: a person has looked. Raises Undecided.
     """
     one = _locked(connection, row)
-    items = store.links(connection, row)
+    items = performed_steps.links(connection, row)
     chosen = [item for item in items if item.step is None if position is None or item.position == position]
     if not chosen:
         raise Undecided("conflict", "No such item without a step")
-    if store.order_of(connection, step) is None:
+    if performed_steps.order_of(connection, step) is None:
         raise Undecided("missing", "No such scheduled step")
     reading.lock(connection, performing.lock_names(connection, [step]))
-    store.set_link(connection, row, chosen[0].position, step, "person")
-    linking = matching.summary((item.step, item.reason) for item in store.links(connection, row))
+    performed_steps.set_link(connection, row, chosen[0].position, step, "person")
+    linking = matching.summary((item.step, item.reason) for item in performed_steps.links(connection, row))
     other = one.attention if one.attention not in matching.WAITING else ""  # what linking does not settle
     made = replace(one, linking=linking, attention=other or matching.waits(linking), **_next(one, context))
-    store.save(connection, made)
+    performed_steps.save(connection, made)
     told(connection, made, [step], "linked", context)
     _audit(connection, row, "linked", {"step": step, "item": chosen[0].position}, context)
 
@@ -58,8 +58,8 @@ def link(connection: Connection, row: int, step: int, position: int | None, cont
 def set_aside(connection: Connection, row: int, reason: str, context: Context) -> None:
     """Nobody needs to look at an MPPS (row) any more; what is linked stays so. Raises Undecided."""
     one = _locked(connection, row)
-    linking = one.linking if one.linking == matching.LINKED else matching.SET_ASIDE
-    store.save(connection, replace(one, linking=linking, attention="", **_next(one, context)))
+    linking = one.linking if one.linking == Linking.LINKED else Linking.SET_ASIDE
+    performed_steps.save(connection, replace(one, linking=linking, attention="", **_next(one, context)))
     _audit(connection, row, "set-aside", {"reason": reason}, context)
 
 
@@ -80,24 +80,24 @@ def end(
     if one.status in FINAL:
         raise Undecided("conflict", "The performed procedure step has ended")
     made = replace(advanced(one, {**one.document, STATUS: status}, ["ended-by-person"], context))
-    store.save(connection, made)
-    steps = [item.step for item in store.links(connection, row) if item.step is not None]
+    performed_steps.save(connection, made)
+    steps = [item.step for item in performed_steps.links(connection, row) if item.step is not None]
     told(connection, made, steps, status.lower(), context)
     keep_back(connection, made, lanes)
-    event = Event.COMPLETED if status == "COMPLETED" else Event.DISCONTINUED
+    event = Event.COMPLETED if status == PerformedStatus.COMPLETED else Event.DISCONTINUED
     notification.of_change(connection, listeners, row, made.revision, event, context.at.timestamp())
     _audit(connection, row, "ended", {"status": status, "reason": reason}, context)
 
 
-def _locked(connection: Connection, row: int) -> Performed:
-    known = store.load(connection, row)
+def _locked(connection: Connection, row: int) -> PerformedStep:
+    known = performed_steps.load(connection, row)
     one = locked(connection, known.sop_instance_uid) if known else None
     if one is None:
         raise Undecided("missing", "No such performed procedure step")
     return one
 
 
-def _next(one: Performed, context: Context) -> Document:
+def _next(one: PerformedStep, context: Context) -> Document:
     return {"revision": one.revision + 1, "updated_at": context.at.timestamp()}
 
 

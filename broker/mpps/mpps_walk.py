@@ -12,9 +12,10 @@ from broker.mpps import comparing, overdue
 from broker.orders.step_walk import PAGE, Walk
 from broker.site.closing import Closings
 from broker.site.nodes import MPPS_NOTIFICATION
-from broker.store.mpps import mpps_objects, mpps_overdue
-from broker.store.mpps.mpps_objects import ToCompare
-from broker.store.mpps.mpps_overdue import Overdue
+from broker.store.mpps import objects
+from broker.store.mpps import overdue as store
+from broker.store.mpps.objects import ToCompare
+from broker.store.mpps.overdue import Overdue
 
 _Place = tuple[float, int]  # when an MPPS was last heard of, and its row
 
@@ -31,7 +32,7 @@ def end_overdue(walk: Walk) -> int:
         return _end(walk, closings, silent)
 
     while not walk.stopping.is_set():
-        page = walk.database.read(mpps_overdue.silent, before, after, PAGE).result()
+        page = walk.database.read(store.silent, before, after, PAGE).result()
         if not page:
             break
         after = page[-1].row
@@ -68,10 +69,10 @@ def compare_objects(walk: Walk) -> int:
     before = walk.clock() - hours * 3600
 
     def never_compared(after: _Place) -> list[ToCompare]:
-        return walk.database.read(mpps_objects.to_compare, before, after, PAGE).result()
+        return walk.database.read(objects.to_compare, before, after, PAGE).result()
 
     def lacking(after: _Place) -> list[ToCompare]:
-        return walk.database.read(mpps_objects.lacking, after, PAGE).result()
+        return walk.database.read(objects.lacking, after, PAGE).result()
 
     def compare(completed: ToCompare) -> int:
         return _compare(walk, completed)

@@ -10,6 +10,7 @@ from enum import IntEnum
 from sqlalchemy import Connection
 
 from broker.model.lane import JobKind, Lane, LaneKind
+from broker.model.performed import MessageKind, PerformedStatus
 from broker.site.nodes import Node
 from broker.store import jobs
 from broker.store.jobs import NewJob
@@ -25,12 +26,15 @@ class Event(IntEnum):
     DELETED = 5
 
 
-_BY_STATUS = {"COMPLETED": Event.COMPLETED, "DISCONTINUED": Event.DISCONTINUED}
+_BY_STATUS: dict[str, Event] = {
+    PerformedStatus.COMPLETED: Event.COMPLETED,
+    PerformedStatus.DISCONTINUED: Event.DISCONTINUED,
+}
 
 
 def event_of(kind: str, status: str) -> Event | None:
     """What a message (`create`, `set`) that leaves a step in `status` is told as; None for an intermediate N-SET."""
-    return _BY_STATUS.get(status) or (Event.IN_PROGRESS if kind == "create" else None)
+    return _BY_STATUS.get(status) or (Event.IN_PROGRESS if kind == MessageKind.CREATE else None)
 
 
 def of_message(

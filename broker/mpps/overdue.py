@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.model.performed import PerformedStatus, PerformedStep
 from broker.mpps import notification
 from broker.mpps.attributes import STATUS
 from broker.mpps.notification import Event
@@ -18,9 +19,7 @@ from broker.mpps.recording import advanced, locked, told
 from broker.orders.core import lifecycle
 from broker.orders.core.story import Context
 from broker.site.nodes import Node
-from broker.store.mpps import mpps as store
-from broker.store.mpps import mpps_overdue as overdue
-from broker.store.mpps.mpps import DISCONTINUED, IN_PROGRESS, Performed
+from broker.store.mpps import overdue, performed_steps
 from broker.store.orders import closing, reading, saving
 
 CAUSE = "mpps-overdue"
@@ -32,7 +31,7 @@ def note(connection: Connection, mpps: int, before: float, context: Context) -> 
     if one is None or overdue.NOTED in one.findings:
         return False
     attention = one.attention or overdue.NOTED
-    store.save(connection, replace(one, findings=(*one.findings, overdue.NOTED), attention=attention))
+    performed_steps.save(connection, replace(one, findings=(*one.findings, overdue.NOTED), attention=attention))
     saving.add_audit(connection, context.at.timestamp(), context.actor, "mpps.overdue", "mpps", mpps, {})
     return True
 
@@ -48,15 +47,15 @@ def discontinue(
     if one is None:
         return False
     changes = {
-        STATUS: DISCONTINUED,
+        STATUS: PerformedStatus.DISCONTINUED,
         "PerformedProcedureStepEndDate": context.received[:8],
         "PerformedProcedureStepEndTime": context.received[8:],
     }
-    steps = [link.step for link in store.links(connection, mpps) if link.step is not None]
+    steps = [link.step for link in performed_steps.links(connection, mpps) if link.step is not None]
     made = advanced(one, {**one.document, **changes}, [overdue.NOTED], context)
     done = _with_images(connection, mpps)
     made = replace(made, outcome=lifecycle.COMPLETED if done else lifecycle.DISCONTINUED, attention=one.attention)
-    store.save(connection, made)
+    performed_steps.save(connection, made)
     told(connection, made, steps, "overdue", context)
     at = context.at.timestamp()
     saving.add_audit(connection, at, context.actor, "mpps.discontinued", "mpps", mpps, {"reason": CAUSE})
@@ -64,11 +63,11 @@ def discontinue(
     return True
 
 
-def _silent(connection: Connection, row: int, before: float) -> Performed | None:
+def _silent(connection: Connection, row: int, before: float) -> PerformedStep | None:
     """The MPPS, nobody else changing it, if it is still IN PROGRESS and silent."""
-    known = store.load(connection, row)
+    known = performed_steps.load(connection, row)
     one = locked(connection, known.sop_instance_uid) if known else None
-    return one if one is not None and one.status == IN_PROGRESS and one.updated_at <= before else None
+    return one if one is not None and one.status == PerformedStatus.IN_PROGRESS and one.updated_at <= before else None
 
 
 def _with_images(connection: Connection, mpps: int) -> bool:

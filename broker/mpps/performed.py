@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
+from broker.model.performed import PerformedStatus
 from broker.mpps.attributes import IMAGES, REASON, SERIES, STATUS
 from broker.orders.core import lifecycle
 from broker.orders.core.values import Document
-from broker.store.mpps.mpps import COMPLETED, IN_PROGRESS
-from broker.store.mpps.mpps_objects import WRONG_ENTRY
+from broker.store.mpps.objects import WRONG_ENTRY
 
 INCORRECT_ENTRY = "110514"  # incorrect worklist entry selected
 # reasons of discontinuation (CID 9300) that leave the examination to be done, and those that call it off
@@ -20,9 +20,9 @@ _CALLED_OFF = frozenset({"110500", "110502", "110510", "110512"})
 def outcome(document: Document) -> tuple[str, str]:
     """Status of its scheduled steps if nothing else were known, and why a person must look (empty: no need)."""
     status = document.get(STATUS, "")
-    if status in {IN_PROGRESS, ""}:
+    if status in {PerformedStatus.IN_PROGRESS, ""}:
         return lifecycle.STARTED, ""
-    if status == COMPLETED:
+    if status == PerformedStatus.COMPLETED:
         return lifecycle.COMPLETED, ""
     code = reason(document)
     if code in _CALLED_OFF:

@@ -17,6 +17,7 @@ from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
 from broker.errors import BadContent, Unavailable
 from broker.model.lane import Lane, LaneKind
+from broker.model.performed import MessageKind, PerformedMessage
 from broker.mpps import recording
 from broker.mpps.attributes import MPPS
 from broker.mpps.checks import Answer, created
@@ -27,8 +28,7 @@ from broker.site import nodes
 from broker.site.device import DEFAULT, Device
 from broker.site.directory import Directory
 from broker.store.db.database import Database
-from broker.store.mpps import mpps as store
-from broker.store.mpps.mpps import CREATE, SET, Message
+from broker.store.mpps import performed_steps
 from broker.threads import Threads
 
 THREADS = 8
@@ -40,7 +40,7 @@ class _Asked:
     """A message and the profile of the device that sent it."""
 
     uid: str
-    message: Message
+    message: PerformedMessage
     device: Device
     findings: tuple[str, ...] = ()
 
@@ -87,11 +87,11 @@ class PerformedStepService:
 
     async def create(self, request: Request) -> None:
         """Handle an N-CREATE."""
-        await self._handle(request, CREATE, self._create)
+        await self._handle(request, MessageKind.CREATE, self._create)
 
     async def change(self, request: Request) -> None:
         """Handle an N-SET."""
-        await self._handle(request, SET, self._change)
+        await self._handle(request, MessageKind.SET, self._change)
 
     async def get(self, request: Request) -> None:
         """Handle an N-GET: the attributes that the Attribute Identifier List names, all of them without one."""
@@ -106,17 +106,17 @@ class PerformedStepService:
             return
         await request.respond(status, data)
 
-    async def _handle(self, request: Request, kind: str, work: Callable[[_Asked], Outcome]) -> None:
+    async def _handle(self, request: Request, kind: MessageKind, work: Callable[[_Asked], Outcome]) -> None:
         peer, uid = request.peer, request.command.sop_instance
         try:
             data = await request.data.read_all(MAX_BYTES)
-            message = Message(
-                datetime.now(self._zone).timestamp(),
-                kind,
-                peer.calling_ae,
-                encoding_of(data, request.context.transfer_syntax),
-                data,
-                hashlib.sha256(data).digest(),
+            message = PerformedMessage(
+                at=datetime.now(self._zone).timestamp(),
+                kind=kind,
+                calling_ae=peer.calling_ae,
+                transfer_syntax_uid=encoding_of(data, request.context.transfer_syntax),
+                data=data,
+                digest=hashlib.sha256(data).digest(),
             )
             node = self._directory.device(peer.calling_ae, peer.address)
             device = (node.device if node else None) or DEFAULT
@@ -187,7 +187,7 @@ class PerformedStepService:
         return Context(uuid4(), at, "", f"dicom:{asked.message.calling_ae}", subscribers=subscribers)
 
     def _retrieve(self, uid: str, asked: Sequence[int], transfer_syntax: str) -> tuple[int, bytes | None]:
-        known = self._database.read(store.find, uid).result()
+        known = self._database.read(performed_steps.find, uid).result()
         if known is None:
             return st.NO_SUCH_SOP_INSTANCE, None
         tags = set(asked) & set(MPPS) if asked else {tag for tag, a in MPPS.items() if a.keyword in known.document}
@@ -198,12 +198,12 @@ class PerformedStepService:
 _INVALID = Answer(st.INVALID_SOP_INSTANCE, comment="invalid SOP Instance UID", findings=("uid-invalid",))
 
 
-def _identified(uid: str, message: Message, device: Device) -> _Asked:
+def _identified(uid: str, message: PerformedMessage, device: Device) -> _Asked:
     """The message under its instance. Without one an N-CREATE gets one, the same for the same bytes of the same AE.
 
     Empty for what can be no UID at all.
     """
-    if not uid and message.kind == CREATE:
+    if not uid and message.kind == MessageKind.CREATE:
         named = hashlib.sha256(message.calling_ae.encode() + b"\0" + message.digest).digest()
         return _Asked(f"2.25.{UUID(bytes=named[:16], version=4).int}", message, device, ("uid-missing",))
     if uids.is_uid(uid):

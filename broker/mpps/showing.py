@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from broker.store.mpps import mpps
-from broker.store.mpps.mpps import Link, Performed
+from broker.model.performed import PerformedStep, StepLink
+from broker.store.mpps import performed_steps
 from broker.store.orders import matching
 
 
@@ -19,17 +19,17 @@ class ShownStep:
     `proposals`: rows of step and order, status and planned start of steps of the same patient and modality.
     """
 
-    performed: Performed
-    items: tuple[Link, ...]
+    performed: PerformedStep
+    items: tuple[StepLink, ...]
     proposals: tuple[dict[str, Any], ...]
 
 
 def show(connection: Connection, row: int) -> ShownStep | None:
     """The performed procedure step of a row; None if there is none."""
-    performed = mpps.load(connection, row)
+    performed = performed_steps.load(connection, row)
     if performed is None:
         return None
-    items = tuple(mpps.links(connection, row))
+    items = tuple(performed_steps.links(connection, row))
     patient = str(performed.document.get("PatientID", ""))
     unlinked = patient and any(item.step is None for item in items)
     proposals = matching.of_patient(connection, patient, performed.modality) if unlinked else ()

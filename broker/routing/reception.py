@@ -40,7 +40,7 @@ from broker.store.db.database import Database
 from broker.store.images import instances
 from broker.store.images.instances import KnownVersion, NewInstance
 from broker.store.images.spool import Spool, SpoolFile
-from broker.store.mpps import mpps_objects
+from broker.store.mpps import objects
 
 SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sync instead of three
 WARN_EVERY = 60.0  # seconds
@@ -282,7 +282,7 @@ def record(
     if telling is not None:
         telling.write(connection)
     detail = {"rules": list(rules), "rules_version": new.rules_version}
-    held = mpps_objects.WRONG_ENTRY if mpps_objects.is_kept_back(connection, new.sop_instance_uid) else ""
+    held = objects.WRONG_ENTRY if objects.is_kept_back(connection, new.sop_instance_uid) else ""
     first = instances.add_first(connection, new)
     if first is not None:
         _enqueue(connection, first, destinations, detail, new.received_at, None, held)

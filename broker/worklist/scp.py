@@ -16,8 +16,8 @@ from broker.dicom.dimse import status as st
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
 from broker.site.device import DEFAULT, Device
 from broker.store.db.database import Database
+from broker.store.worklist.candidates import Criteria, Found, search
 from broker.store.worklist.outage import WorklistCopy
-from broker.store.worklist.worklist import Criteria, Found, search
 from broker.worklist.answer.cache import AnswerCache, Asked, Key, Known
 from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.device import adapt

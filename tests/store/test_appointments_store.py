@@ -14,7 +14,7 @@ from broker.orders.profile.profile import AppointmentCancel, Policy, Profile, Un
 from broker.store.db.database import Database
 from broker.store.orders import appointments
 from broker.store.schema import tables
-from broker.store.worklist.worklist import Criteria, search
+from broker.store.worklist.candidates import Criteria, search
 
 CANCELS = profile(policy=Policy(appointment_cancel=AppointmentCancel.CANCEL))
 CREATES = profile(policy=Policy(unknown_appointment=UnknownAppointment.CREATE))

@@ -21,7 +21,8 @@ from broker.orders.core.values import EntityId, OrderKeys
 from broker.orders.inbound.results import ResultChange
 from broker.orders.stories import ending, reopening, resulting
 from broker.store.db.database import Database
-from broker.store.mpps import mpps_objects, mpps_overdue, mpps_passing
+from broker.store.mpps import objects, passing
+from broker.store.mpps import overdue as silent
 from broker.store.orders import closing as store
 from broker.store.schema import tables
 
@@ -317,13 +318,13 @@ def test_no_look_reads_a_whole_table(tmp_path: Path) -> None:
         store.by_start(connection, "SCHEDULED", "2030", None, ("", 0), 5)
         store.with_images(connection, "CT01", ("SCHEDULED", "STARTED"), "2030", ("", 0), 5)
         store.traces(connection, 1, ("SCHEDULED",))
-        mpps_overdue.silent(connection, 1.0, 0, 5)
-        mpps_overdue.steps_of(connection, 1)
-        mpps_passing.messages(connection, [1, 2])
-        mpps_passing.creation(connection, 1)
-        mpps_objects.to_compare(connection, 1.0, (0.0, 0), 5)
-        mpps_objects.lacking(connection, (0.0, 0), 5)
-        mpps_objects.count(connection, {"1.2"}, {"1.3"}, {"1.4"})
+        silent.silent(connection, 1.0, 0, 5)
+        silent.steps_of(connection, 1)
+        passing.messages(connection, [1, 2])
+        passing.creation(connection, 1)
+        objects.to_compare(connection, 1.0, (0.0, 0), 5)
+        objects.lacking(connection, (0.0, 0), 5)
+        objects.count(connection, {"1.2"}, {"1.3"}, {"1.4"})
         event.remove(connection, "before_cursor_execute", note)
         plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all() for text, values in seen]
         return [row[3] for plan in plans for row in plan]

@@ -27,8 +27,9 @@ from broker.store import configurations, knocks
 from broker.store.db.database import Database
 from broker.store.orders import search as order_search
 from broker.store.schema import tables
-from broker.store.worklist import device_queries, worklist_steps
-from broker.store.worklist.worklist import search
+from broker.store.worklist import device_queries
+from broker.store.worklist import steps as worklist_steps
+from broker.store.worklist.candidates import search
 from broker.worklist.device import adapt
 from broker.worklist.explain import explain, recall
 from broker.worklist.explain.memory import Outcome, QueryMemory, keep

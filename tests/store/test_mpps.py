@@ -24,6 +24,7 @@ from support.worklist.worklist import IMPLICIT
 
 from broker.dicom.dimse.message import PeerAE
 from broker.model.lane import JobState
+from broker.model.performed import MessageKind, PerformedMessage, PerformedStep
 from broker.mpps import checks, deciding, overdue, recording
 from broker.mpps.checks import Answer
 from broker.mpps.dataset import decode
@@ -38,9 +39,7 @@ from broker.site.nodes import parse_nodes
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.images.spool import Spool
-from broker.store.mpps import mpps as store
-from broker.store.mpps import mpps_objects
-from broker.store.mpps.mpps import Message
+from broker.store.mpps import objects, performed_steps
 from broker.store.orders.messages import Received
 from broker.store.schema import tables
 
@@ -83,9 +82,12 @@ class House:
             done = self.database.submit(intake.take, received, header, examined.conversion, self.context())
             assert done.result(20).code == "AA"
 
-    def message(self, kind: str, values: dict[str, Any], calling: str) -> Message:
+    def message(self, kind: str, values: dict[str, Any], calling: str) -> PerformedMessage:
         data = bytes_of(values)
-        return Message(self.now.timestamp(), kind, calling, IMPLICIT, data, hashlib.sha256(data).digest())
+        return PerformedMessage(
+            at=self.now.timestamp(), kind=MessageKind(kind), calling_ae=calling, transfer_syntax_uid=IMPLICIT,
+            data=data, digest=hashlib.sha256(data).digest(),
+        )  # fmt: skip
 
     def create(
         self, uid: str, *items: dict[str, Any], calling: str = "CT01", strict: bool = False, first: bool = False,
@@ -125,13 +127,13 @@ class House:
 
         return self.database.read(query).result(20)
 
-    def one(self, uid: str) -> store.Performed:
-        found = self.database.read(store.find, uid).result(20)
+    def one(self, uid: str) -> PerformedStep:
+        found = self.database.read(performed_steps.find, uid).result(20)
         assert found is not None
         return found
 
     def links(self, uid: str) -> list[tuple[int | None, str]]:
-        found = self.database.read(store.links, self.one(uid).row).result(20)
+        found = self.database.read(performed_steps.links, self.one(uid).row).result(20)
         return [(link.step, link.reason) for link in found]
 
     def told(self) -> list[str]:
@@ -607,7 +609,7 @@ def test_images_of_a_wrong_entry_that_was_created_so_are_held(house: House) -> N
     whole = final("DISCONTINUED", reason="110514", images=("2.999.9.1.1",))
     assert house.create("1.2.1", first=True, **whole).status == 0
     assert (house.statuses(), house.one("1.2.1").attention) == (["SCHEDULED"], "wrong-entry")
-    assert house.database.read(mpps_objects.is_kept_back, "2.999.9.1.1").result(20)
+    assert house.database.read(objects.is_kept_back, "2.999.9.1.1").result(20)
 
 
 def test_images_of_a_wrong_entry_that_a_person_ends_are_held(house: House) -> None:
@@ -616,7 +618,7 @@ def test_images_of_a_wrong_entry_that_a_person_ends_are_held(house: House) -> No
     house.change("1.2.1", final("IN PROGRESS", reason="110514", images=("2.999.9.1.1",)))
     house.decide(deciding.end, 1, "DISCONTINUED", "the modality broke down")
     assert (house.statuses(), house.one("1.2.1").attention) == (["SCHEDULED"], "wrong-entry")
-    assert house.database.read(mpps_objects.is_kept_back, "2.999.9.1.1").result(20)
+    assert house.database.read(objects.is_kept_back, "2.999.9.1.1").result(20)
 
 
 def test_an_order_without_performed_steps_is_told_by_our_clock(house: House) -> None:

@@ -17,7 +17,7 @@ from support.orders.intake import audit
 from broker.mpps import comparing, deciding
 from broker.orders.core.story import Context
 from broker.store.db.database import Database
-from broker.store.mpps import mpps_objects
+from broker.store.mpps import objects
 from broker.store.schema import tables
 
 SERIES = "2.999.9.1"
@@ -133,7 +133,7 @@ def test_long_lists(database: Database, many: int) -> None:
     house = House(database)
     completed(house, [f"1.2.{number}" for number in range(many)])
     house.image(uid="1.2.700", series=SERIES)
-    found = database.read(
-        mpps_objects.count, {f"1.2.{number}" for number in range(many)}, {SERIES}, {"2.999.7.1"}
-    ).result(10)
+    found = database.read(objects.count, {f"1.2.{number}" for number in range(many)}, {SERIES}, {"2.999.7.1"}).result(
+        10
+    )
     assert (found.listed, found.here, found.missing, found.more) == (many, 1, many - 1, 0)

@@ -23,7 +23,7 @@ from broker.orders.stories.reopening import NotReopened
 from broker.store.db.database import Database
 from broker.store.orders import order_links
 from broker.store.schema import tables
-from broker.store.worklist.worklist import search
+from broker.store.worklist.candidates import search
 from broker.worklist.query.criteria import search_criteria
 
 REFUSING = replace(built_in(), policy=Policy(unknown_order_cancel=UnknownCancel.REFUSE))

@@ -19,8 +19,7 @@ from broker.store.db.database import Database
 from broker.store.idempotency import Key
 from broker.store.orders import reading
 from broker.store.schema import tables
-from broker.store.worklist import worklist
-from broker.store.worklist.worklist import Criteria, Words
+from broker.store.worklist.candidates import Criteria, Words, search
 
 
 @pytest.fixture
@@ -250,7 +249,7 @@ def test_an_emergency_order_is_in_the_worklist_at_once_and_takes_a_plain_change(
     placed = place(caller, caller.emergency(Emergency("CT", "polytrauma", "CT01", "F")))
     shown = placed.document
     assert shown["patient"]["IssuerOfPatientID"] == Settings().dicom.ae_title
-    found = database.read(worklist.search, Criteria(stations=Words(("CT01",))), None, 10).result()
+    found = database.read(search, Criteria(stations=Words(("CT01",))), None, 10).result()
     assert len(found) == 1
     assert shown["patient"]["PatientID"] in found[0].answer
     known = {key: shown[key] for key in ("patient", "visit", "request", "procedures")}

@@ -16,9 +16,9 @@ from support.orders.intake import take
 from broker.errors import StoreUnavailable
 from broker.orders.core import lifecycle
 from broker.store.db.database import Database
+from broker.store.worklist.candidates import Criteria, Words, search
 from broker.store.worklist.outage import Clock, WorklistCopy
 from broker.store.worklist.outage_keeper import CopyKeeper, CopyTrouble
-from broker.store.worklist.worklist import Criteria, Words, search
 
 CRITERIA = [
     Criteria(),

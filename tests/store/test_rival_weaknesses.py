@@ -22,7 +22,7 @@ from broker.orders.listener import OrderDoor
 from broker.orders.profile.book import built_in
 from broker.store.db.database import Database
 from broker.store.schema import tables
-from broker.store.worklist.worklist import search
+from broker.store.worklist.candidates import search
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.matcher import matches
 

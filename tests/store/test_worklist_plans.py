@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from broker.store.db.database import Database
-from broker.store.worklist import worklist
-from broker.store.worklist.worklist import Criteria, Words, search
+from broker.store.worklist import candidates
+from broker.store.worklist.candidates import Criteria, Words, search
 
 COUNT = 12_000
 OPEN = ("SCHEDULED", "ARRIVED", "READY")
@@ -81,9 +81,9 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def _explained(connection: Connection, criteria: Criteria) -> str:
     """The plan of the statement of a first page."""
-    values: dict[str, Any] = {"limit": 200, "few": worklist.FEW}
-    shape = worklist._shape(criteria, values)
-    prepared = worklist._prepared(shape, False, worklist._path(connection, shape, values))
+    values: dict[str, Any] = {"limit": 200, "few": candidates.FEW}
+    shape = candidates._shape(criteria, values)
+    prepared = candidates._prepared(shape, False, candidates._path(connection, shape, values))
     statement, bound = prepared._bind(connection, values)
     if connection.dialect.name == "sqlite":
         return "\n".join(row[3] for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, tuple(bound)))
@@ -123,7 +123,7 @@ def test_the_way_changes_nothing(filled: Database, name: str, monkeypatch: pytes
         return [one.id for one in found]
 
     usual = filled.read(pages).result()
-    monkeypatch.setattr(worklist, "FEW", 0)
+    monkeypatch.setattr(candidates, "FEW", 0)
     assert filled.read(pages).result() == usual
     assert usual
 
@@ -138,7 +138,7 @@ def test_a_document_that_is_known_is_not_read_again(filled: Database) -> None:
 
 @pytest.mark.parametrize("prefix", ["a", "z", "\ud7ff", "\U0010ffff", "ab\U0010ffff"])
 def test_a_range_holds_what_begins_with_a_text_and_nothing_else(prefix: str) -> None:
-    behind = worklist._behind(prefix)
+    behind = candidates._behind(prefix)
     behind.encode()  # no half of a surrogate pair
     for more in ("", "\0", "x", "\U0010ffff" * 20):
         assert prefix.encode() <= (prefix + more).encode() < behind.encode()

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.model.performed import Linking
 from broker.orders.core import booking, plan
 from broker.orders.core.appointments import Asked, slots_of
 from broker.orders.core.booking import Wish
 from broker.orders.core.story import AuditEntry, Context
 from broker.orders.core.values import Order, PatientChange
 from broker.orders.stories import matching, performing, writing
-from broker.store.mpps import mpps
+from broker.store.mpps import performed_steps
 from broker.store.orders import appointments as store
 from broker.store.orders import reading
 from broker.store.orders.appointments import Appointment
@@ -31,7 +32,7 @@ def link_performed(
         for procedure in written.procedures
         if any(step.row is None or step.row not in known for step in procedure.steps)
     }
-    found = {item for key in keys for item in mpps.waiting(connection, *key)}
+    found = {item for key in keys for item in performed_steps.waiting(connection, *key)}
     entries: list[AuditEntry] = []
     for row in sorted({row for row, _ in found}):
         entries += _link(connection, request, row, {position for r, position in found if r == row}, context)
@@ -40,24 +41,24 @@ def link_performed(
 
 def _link(connection: Connection, request: int, row: int, positions: set[int], context: Context) -> list[AuditEntry]:
     """Link those items of an MPPS that mean a step of the order, for the same patient only."""
-    one = mpps.load(connection, row)
+    one = performed_steps.load(connection, row)
     patient = matching.patient_of(one.document) if one else None
-    if one is None or patient is None or one.linking not in {matching.UNSCHEDULED, matching.PARTLY}:
+    if one is None or patient is None or one.linking not in {Linking.UNSCHEDULED, Linking.PARTLY}:
         return []
     items = one.document.get("ScheduledStepAttributesSequence", [])
     steps = []
     for position in sorted(positions):
         made = matching.find(connection, matching.keys_of(items[position]), patient)
         if made.order == request and made.step is not None:
-            mpps.set_link(connection, row, position, made.step, f"late:{made.reason}")
+            performed_steps.set_link(connection, row, position, made.step, f"late:{made.reason}")
             steps.append(made.step)
     if not steps:
         return []
     # the sender of the order knows nothing of it: that it begins or ends was done by a modality, not by this message
     codes = performing.follow(connection, steps, row, "late-order", replace(context, sender=None))
-    linking = matching.summary((link.step, link.reason) for link in mpps.links(connection, row))
-    attention = one.attention if one.attention not in {matching.UNSCHEDULED, matching.PARTLY} else ""
-    mpps.save(
+    linking = matching.summary((link.step, link.reason) for link in performed_steps.links(connection, row))
+    attention = one.attention if one.attention not in {Linking.UNSCHEDULED, Linking.PARTLY} else ""
+    performed_steps.save(
         connection,
         replace(
             one,

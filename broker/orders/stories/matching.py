@@ -12,15 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from broker.model.performed import Linking
 from broker.orders.core import lifecycle, plan
 from broker.orders.core.values import Document, PatientChange
 from broker.store.orders import matching
 from broker.store.orders.matching import Candidate
 
 # why an item has no step
-UNKNOWN, AMBIGUOUS, MISMATCH = "unknown", "ambiguous", "mismatch"
-# what all items together come to
-LINKED, PARTLY, UNSCHEDULED, SET_ASIDE = "linked", "partly", "unscheduled", "set-aside"
+UNKNOWN, AMBIGUOUS, MISMATCH = "unknown", Linking.AMBIGUOUS.value, Linking.MISMATCH.value
 _LONGEST = 64  # characters of a key; what is longer is none of ours, and PostgreSQL indexes no more than 2700 bytes
 _FIRST = ("step+study", "step+accession")  # rungs
 
@@ -141,12 +140,14 @@ def summary(reasons: Iterable[tuple[int | None, str]]) -> str:
     found = list(reasons)
     why = {reason for step, reason in found if step is None}
     if MISMATCH in why or AMBIGUOUS in why:
-        return MISMATCH if MISMATCH in why else AMBIGUOUS
+        return Linking.MISMATCH if MISMATCH in why else Linking.AMBIGUOUS
     linked = [step for step, _ in found if step is not None]
-    return (PARTLY if why else LINKED) if linked else UNSCHEDULED
+    return (Linking.PARTLY if why else Linking.LINKED) if linked else Linking.UNSCHEDULED
 
 
-WAITING = frozenset({UNSCHEDULED, PARTLY, MISMATCH, AMBIGUOUS})  # linkings that wait for a person
+WAITING = frozenset(
+    {Linking.UNSCHEDULED, Linking.PARTLY, Linking.MISMATCH, Linking.AMBIGUOUS}
+)  # linkings that wait for a person
 
 
 def waits(linking: str) -> str:

@@ -7,19 +7,20 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.model.performed import PerformedStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.story import Context
 from broker.orders.core.values import Step
 from broker.orders.stories import writing
-from broker.store.mpps import mpps
+from broker.store.mpps import performed_steps
 from broker.store.orders import reading
 
-FINAL = (mpps.COMPLETED, mpps.DISCONTINUED)
+FINAL = (PerformedStatus.COMPLETED, PerformedStatus.DISCONTINUED)
 
 
 def lock_names(connection: Connection, steps: Iterable[int]) -> set[str]:
     """Names to lock for work on these steps (rows): their patients."""
-    rows = {row for step in steps if (row := mpps.order_of(connection, step)) is not None}
+    rows = {row for step in steps if (row := performed_steps.order_of(connection, step)) is not None}
     return {name for row in rows for name in reading.lock_names(connection, row)}
 
 
@@ -30,7 +31,7 @@ def follow(connection: Connection, steps: Iterable[int], row: int, event: str, c
     """
     by_order: dict[int, set[int]] = {}
     for step in steps:
-        order = mpps.order_of(connection, step)
+        order = performed_steps.order_of(connection, step)
         if order is not None:
             by_order.setdefault(order, set()).add(step)
     codes: set[str] = set()
@@ -56,7 +57,7 @@ def follow(connection: Connection, steps: Iterable[int], row: int, event: str, c
 
 
 def _moved(connection: Connection, step: Step, row: int, codes: set[str]) -> Step:
-    linked = mpps.of_step(connection, step.row or 0)
+    linked = performed_steps.of_step(connection, step.row or 0)
     append = any(status in FINAL for other, status, *_ in linked if other != row)
     outcomes = [outcome for _, _, outcome, counts in linked if counts]
     status = lifecycle.performed(step.status, outcomes, append=append)

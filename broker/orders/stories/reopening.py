@@ -12,7 +12,7 @@ from broker.orders.core import lifecycle
 from broker.orders.core.story import Context
 from broker.orders.core.values import Order, Procedure, Step
 from broker.orders.stories import writing
-from broker.store.mpps.mpps import REOPENED
+from broker.store.mpps.performed_steps import REOPENED
 from broker.store.orders import reading, saving
 
 MAX_REASON = 1000  # characters

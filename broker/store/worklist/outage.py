@@ -1,6 +1,6 @@
 """The worklist while the database is away: a copy of the open steps in an SQLite file of its own.
 
-The copy has the columns that `store.worklist.worklist.search` reads, so that the same statement runs on it.
+The copy has the columns that `store.worklist.candidates.search` reads, so that the same statement runs on it.
 It is made by one process (`store.worklist.outage_keeper`) and read by all. WAL: who reads never waits for who
 writes, and sees what one refresh left, which is one snapshot of the database.
 """
@@ -18,8 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from broker.errors import StoreUnavailable
-from broker.store.worklist import worklist
-from broker.store.worklist.worklist import Criteria, Found
+from broker.store.worklist import candidates
+from broker.store.worklist.candidates import Criteria, Found
 
 WAIT = 5.0  # seconds for a lock on the copy
 Moment = tuple[float, float, str]  # wall, running, boot
@@ -68,7 +68,7 @@ class WorklistCopy:
                 connection.exec_driver_sql("BEGIN")
                 if self._usable(connection) is None:
                     raise StoreUnavailable("the copy of the worklist is too old", code="copy-too-old")
-                return worklist.search(connection, criteria, after, limit)
+                return candidates.search(connection, criteria, after, limit)
         except (SQLAlchemyError, sqlite3.Error, OSError):
             raise StoreUnavailable("there is no usable copy of the worklist", code="no-copy") from None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from broker.store.worklist.worklist import Criteria
+from broker.store.worklist.candidates import Criteria
 from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.query.keys import Query
 

@@ -15,10 +15,11 @@ from broker.site.directory import Directory
 from broker.site.nodes import Node
 from broker.store import knocks
 from broker.store.orders import search as order_search
-from broker.store.worklist import device_queries, worklist_steps
+from broker.store.worklist import device_queries
+from broker.store.worklist import steps as worklist_steps
+from broker.store.worklist.candidates import search
 from broker.store.worklist.device_queries import Asked
-from broker.store.worklist.worklist import search
-from broker.store.worklist.worklist_steps import StepRow
+from broker.store.worklist.steps import StepRow
 from broker.worklist.explain import recall, verdict
 from broker.worklist.explain.verdict import Asking, Caller, Ground, Step, Verdict
 from broker.worklist.query.criteria import search_criteria

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from broker.orders.core.names import fold
-from broker.store.worklist.worklist import Criteria, Words
+from broker.store.worklist.candidates import Criteria, Words
 from broker.worklist.query.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE
 from broker.worklist.query.date_ranges import Span
 from broker.worklist.query.keys import Key, Query, SequenceKey, SpanKey, StartKey, TextKey

@@ -13,7 +13,7 @@ from broker.orders.core.names import fold
 from broker.store.db.database import Database
 from broker.store.orders.saving import name_groups
 from broker.store.schema import tables
-from broker.store.worklist.worklist import Criteria, Found, search
+from broker.store.worklist.candidates import Criteria, Found, search
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import Query
 from broker.worklist.query.matcher import matches

@@ -11,7 +11,7 @@ import pytest
 from support.worklist.worklist import IMPLICIT, SPS, document, query, read
 from unit.worklist.test_worklist_scp import _Database, _Request, _steps
 
-from broker.store.worklist.worklist import Criteria, Found
+from broker.store.worklist.candidates import Criteria, Found
 from broker.worklist.answer import cache
 from broker.worklist.answer.cache import AnswerCache, Asked
 from broker.worklist.answer.encoder import AnswerEncoder

@@ -16,7 +16,7 @@ from support.worklist.worklist import IMPLICIT, SPS, document, encoded, read
 
 from broker.dicom.wire.connection import ConnectionLost
 from broker.errors import BadContent, StoreUnavailable
-from broker.store.worklist.worklist import Criteria, Found
+from broker.store.worklist.candidates import Criteria, Found
 from broker.worklist import scp
 from broker.worklist.scp import WorklistService
 

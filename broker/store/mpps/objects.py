@@ -1,4 +1,4 @@
-"""Objects that performed procedure steps list: kept back, and looked for among those received."""
+"""Keeps back objects that a performed procedure step lists, and counts how many of them were received."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _IS_KEPT = Prepared(any=select(_kept.c.mpps).where(_kept.c.sop_instance_uid == b
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ListedObjects:
     """Of the objects that an MPPS lists: how many, how many of them are here, how many more its series have here."""
 
     listed: int
@@ -103,7 +103,7 @@ def compared(connection: Connection, row: int, at: float) -> None:
     connection.execute(update(_mpps).where(_mpps.c.id == row).values(compared_at=at))
 
 
-def count(connection: Connection, listed: set[str], series: set[str], studies: set[str]) -> Counts:
+def count(connection: Connection, listed: set[str], series: set[str], studies: set[str]) -> ListedObjects:
     """What of these SOP instances, series and studies was received."""
     uid, study = _instance.c.sop_instance_uid, _instance.c.study_instance_uid
     here: set[str] = set()
@@ -114,7 +114,7 @@ def count(connection: Connection, listed: set[str], series: set[str], studies: s
         query = select(uid).where(study.in_(studies), _instance.c.series_instance_uid.in_(part))
         more.update(connection.execute(query).scalars())
     any_ = connection.execute(select(_instance.c.id).where(study.in_(studies)).limit(1)).first()
-    return Counts(len(listed), len(here), len(more - listed), any_ is not None)
+    return ListedObjects(len(listed), len(here), len(more - listed), any_ is not None)
 
 
 def _parts(values: set[str]) -> Iterator[list[str]]:

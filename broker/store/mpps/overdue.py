@@ -1,4 +1,4 @@
-"""Performed procedure steps that stay IN PROGRESS, and the scheduled steps they mean."""
+"""Finds performed procedure steps that stay IN PROGRESS, and the scheduled steps they are linked to."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from broker.model.performed import PerformedStatus
 from broker.store.schema import tables
 
 NOTED = "overdue"  # among the findings, and why a person must look
-_IN_PROGRESS = "IN PROGRESS"
 _mpps, _link = tables.mpps.c, tables.mpps_link.c
 _step, _procedure = tables.scheduled_step.c, tables.requested_procedure.c
 
@@ -30,7 +30,7 @@ def silent(connection: Connection, before: float, after: int, limit: int) -> lis
     """The next that are IN PROGRESS and were last heard of before a time, with rows above `after`."""
     query = (
         select(_mpps.id, _mpps.station, _mpps.calling_ae, _mpps.updated_at, _mpps.findings)
-        .where(_mpps.status == _IN_PROGRESS, _mpps.updated_at <= before, _mpps.id > after)
+        .where(_mpps.status == PerformedStatus.IN_PROGRESS, _mpps.updated_at <= before, _mpps.id > after)
         .order_by(_mpps.id)
         .limit(limit)
     )

@@ -1,4 +1,4 @@
-"""What is passed on of performed procedure steps: messages as they came, and to which step they belong."""
+"""Reads the messages of performed procedure steps that are passed on to other systems."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from broker.model.performed import MessageKind
 from broker.store.schema import tables
 
 _mpps, _message = tables.mpps.c, tables.mpps_message.c
-CREATE, SET = "create", "set"  # kinds of messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def messages(connection: Connection, rows: Sequence[int]) -> dict[int, PassedMes
 def creation(connection: Connection, mpps: int) -> PassedMessage | None:
     """The N-CREATE that made an MPPS (row)."""
     query = select(*_COLUMNS).join_from(tables.mpps_message, tables.mpps)
-    query = query.where(_message.mpps == mpps, _message.kind == CREATE).order_by(_message.id).limit(1)
+    query = query.where(_message.mpps == mpps, _message.kind == MessageKind.CREATE).order_by(_message.id).limit(1)
     found = connection.execute(query).first()
     return PassedMessage(*found[:4], bytes(found[4])) if found else None
 

@@ -1,20 +1,17 @@
-"""Modality Performed Procedure Steps: their state, their messages, the scheduled steps they are linked to."""
+"""Reads and writes performed procedure steps, their messages and their links to scheduled steps."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, bindparam, func, insert, or_, select, update
 
-from broker.model.order import Document
+from broker.model.performed import PerformedMessage, PerformedStatus, PerformedStep, StepLink
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
-IN_PROGRESS, COMPLETED, DISCONTINUED = "IN PROGRESS", "COMPLETED", "DISCONTINUED"
-CREATE, SET = "create", "set"  # kinds of messages
 REOPENED = "reopened"  # cause of events: a person lets a step begin again
 MANY = 50  # items looked at for one order that comes late
 
@@ -56,8 +53,10 @@ _REOPENED = (
     .where(_event.c.step == bindparam("step"), _event.c.cause == REOPENED)
     .scalar_subquery()
 )
+# an MPPS that had ended before a person reopened the step says nothing of it any more
+_COUNTS = or_(_t.c.status == PerformedStatus.IN_PROGRESS, _t.c.updated_at > _REOPENED)
 _OF_STEP = Prepared(
-    any=select(_t.c.id, _t.c.status, _t.c.outcome, or_(_t.c.status == IN_PROGRESS, _t.c.updated_at > _REOPENED))
+    any=select(_t.c.id, _t.c.status, _t.c.outcome, _COUNTS)
     .join_from(_link, _t)
     .where(_link.c.step == bindparam("step"))
     .distinct()
@@ -84,104 +83,58 @@ _WAITING = Prepared(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Performed:
-    """A performed procedure step (row `row`, None for a new one); times in seconds since the epoch."""
-
-    row: int | None
-    sop_instance_uid: str
-    status: str
-    linking: str
-    calling_ae: str
-    station: str
-    modality: str
-    started_at: float
-    ended_at: float | None
-    document: Document
-    findings: tuple[str, ...]
-    revision: int
-    created_at: float
-    updated_at: float
-    outcome: str
-    attention: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An item of the Scheduled Step Attributes Sequence: the step (row) it means, and why that or why none."""
-
-    position: int
-    step: int | None
-    reason: str
-    study_instance_uid: str = ""
-    accession: str = ""
-    requested_procedure_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """An N-CREATE or N-SET as it came (`at` in seconds since the epoch); `digest` is the SHA-256 of the data set."""
-
-    at: float
-    kind: str
-    calling_ae: str
-    transfer_syntax_uid: str
-    data: bytes = field(repr=False)
-    digest: bytes
-
-
-def find(connection: Connection, sop_instance_uid: str) -> Performed | None:
+def find(connection: Connection, sop_instance_uid: str) -> PerformedStep | None:
     """The performed procedure step of a SOP Instance UID."""
     return next(map(_performed, _BY_UID.rows(connection, {"uid": sop_instance_uid})), None)
 
 
-def load(connection: Connection, row: int) -> Performed | None:
+def load(connection: Connection, row: int) -> PerformedStep | None:
     """A performed procedure step by its row."""
     return next(map(_performed, _BY_ROW.rows(connection, {"row": row})), None)
 
 
-def _performed(row: Sequence[Any]) -> Performed:
+def _performed(row: Sequence[Any]) -> PerformedStep:
     values = dict(zip(_COLUMNS, row[1:], strict=True))
     read = {"document": json.loads(values["document"]), "findings": tuple(json.loads(values["findings"]))}
-    return Performed(row[0], **{**values, **read})
+    return PerformedStep(row=row[0], **{**values, **read})
 
 
-def _values(one: Performed) -> dict[str, Any]:
-    found = {name: getattr(one, name) for name in _COLUMNS}
-    text = json.dumps(one.document, ensure_ascii=False, separators=(",", ":"))
-    return {**found, "document": text, "findings": json.dumps(one.findings)}
+def _values(step: PerformedStep) -> dict[str, Any]:
+    columns = {name: getattr(step, name) for name in _COLUMNS}
+    text = json.dumps(step.document, ensure_ascii=False, separators=(",", ":"))
+    return {**columns, "document": text, "findings": json.dumps(step.findings)}
 
 
-def save(connection: Connection, one: Performed) -> int:
+def save(connection: Connection, step: PerformedStep) -> int:
     """Insert (without `row`) or update; the row."""
-    if one.row is None:
-        return int(_ADD.rows(connection, _values(one))[0][0])
-    _UPDATE.count(connection, {"row": one.row, **{f"to_{name}": value for name, value in _values(one).items()}})
-    return one.row
+    if step.row is None:
+        return int(_ADD.rows(connection, _values(step))[0][0])
+    _UPDATE.count(connection, {"row": step.row, **{f"to_{name}": value for name, value in _values(step).items()}})
+    return step.row
 
 
-def add_message(connection: Connection, row: int, message: Message) -> int:
+def add_message(connection: Connection, row: int, message: PerformedMessage) -> int:
     """Keep a message of an MPPS (row); the row of the message."""
     values = {name: getattr(message, name) for name in _MESSAGE if name != "mpps"}
     return int(_ADD_MESSAGE.rows(connection, {"mpps": row, **values})[0][0])
 
 
-def repeats(connection: Connection, row: int, message: Message, within: float) -> bool:
+def repeats(connection: Connection, row: int, message: PerformedMessage, within: float) -> bool:
     """Whether the last message of its kind was the same, by the same AE, at most `within` seconds ago."""
     for digest, calling_ae, at in _LAST.rows(connection, {"row": row, "kind": message.kind}):
         return bytes(digest) == message.digest and calling_ae == message.calling_ae and message.at - at <= within
     return False
 
 
-def links(connection: Connection, row: int) -> list[Link]:
+def links(connection: Connection, row: int) -> list[StepLink]:
     """The items of an MPPS (row) in their sequence."""
-    return [Link(*found) for found in _LINKS.rows(connection, {"row": row})]
+    return [StepLink(**dict(zip(_ITEM, item, strict=True))) for item in _LINKS.rows(connection, {"row": row})]
 
 
-def add_links(connection: Connection, row: int, items: Sequence[Link]) -> None:
+def add_links(connection: Connection, row: int, items: Sequence[StepLink]) -> None:
     """Note the items of a new MPPS (row)."""
-    for one in items:
-        _ADD_LINK.rows(connection, {"mpps": row, **{name: getattr(one, name) for name in _ITEM}})
+    for link in items:
+        _ADD_LINK.rows(connection, {"mpps": row, **{name: getattr(link, name) for name in _ITEM}})
 
 
 def set_link(connection: Connection, row: int, position: int, step: int, reason: str) -> None:

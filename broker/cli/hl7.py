@@ -1,4 +1,4 @@
-"""`broker hl7`: try a message by a mapping, send messages, run stored ones again."""
+"""`broker hl7`: try a message by a mapping profile, send messages, run stored ones again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from broker.cli.asking.desk import ask, mistakes, settings_of
-from broker.cli.mapping import Config
+from broker.cli.asking.running import ask_or_do
+from broker.cli.common import INTERRUPTED, Config, exit_on_error, settings_of
 from broker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from broker.store.db.database import Database
     from broker.store.orders.messages import Selection
 
-app = typer.Typer(no_args_is_help=True, help="HL7 messages: try, send, run again.")
+app = typer.Typer(no_args_is_help=True, help="Try, send and run again HL7 messages.")
 Profile = Annotated[
-    str, typer.Option("--profile", help="A profile by name or file; else that of the sender.", show_default=False)
+    str,
+    typer.Option(
+        "--profile", help="Name or file of a mapping profile; else that of the message's sender.", show_default=False
+    ),
 ]
 _ADDRESS = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+)):(\d{1,5})")
 MAX_FILE = 64 * 1024 * 1024
@@ -32,13 +35,15 @@ MAX_FILE = 64 * 1024 * 1024
 
 @app.command("test")
 def try_message(
-    file: Annotated[Path, typer.Argument(help="A message, one segment per line; - reads the terminal.")] = Path("-"),
+    file: Annotated[Path, typer.Argument(help="File of messages, one segment per line; - reads the terminal.")] = Path(
+        "-"
+    ),
     profile: Profile = "",
     config: Config = None,
 ) -> None:
-    """Show what a message would be answered, and where each attribute of the worklist entry comes from.
+    """Show how a message would be answered, and where each attribute of the worklist entry comes from.
 
-    Nothing is stored, and nothing that is stored is looked at but the mappings in force.
+    Stores nothing, and reads nothing that is stored but the mapping profiles in force.
     """
     from broker.cli.views.hl7_view import show_test
     from broker.orders import mappings
@@ -46,7 +51,7 @@ def try_message(
     from broker.orders.trying.explanation import explain
     from broker.orders.trying.profile_choice import choose
 
-    with mistakes():
+    with exit_on_error():
         settings = settings_of(config)
         texts = mappings.peek(settings.database_url())
         choice = _choice(profile)
@@ -64,59 +69,69 @@ def try_message(
 
 @app.command()
 def send(
-    to: Annotated[str, typer.Argument(metavar="HOST:PORT")],
-    files: Annotated[list[Path], typer.Argument(help="Files of messages; - reads from the terminal.")],
-    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many times each.")] = 1,
-    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds to connect, and for each answer.")] = 30,
-    tls_ca: Annotated[Path | None, typer.Option(help="Use TLS: authorities that sign the receiver (PEM).")] = None,
-    tls_certificate: Annotated[Path | None, typer.Option(help="Our certificate (PEM).")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    to: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Address of the receiver.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of messages; - reads the terminal.")],
+    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="Send each so many times.")] = 1,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="Seconds to wait for the connection and for each answer.")
+    ] = 30,
+    tls_ca: Annotated[Path | None, typer.Option(help="Use TLS, and trust the authorities in this file (PEM).")] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="File of our certificate (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="File of its key (PEM).")] = None,
 ) -> None:
-    """Send messages over MLLP and show each acknowledgement. Exit code 1 if one of them is not positive."""
+    """Send messages over MLLP and show each acknowledgement.
+
+    Exits with 1 if one of them is not positive.
+    """
     from broker.cli.views.hl7_view import show_answer
     from broker.errors import PeerFault
     from broker.service.loop import loop_factory
-    from broker.tools.hl7_send import Receiver
+    from broker.tools.hl7_send import MllpTarget
     from broker.tools.hl7_send import send as deliver
 
-    with mistakes():
+    with exit_on_error():
         match = _ADDRESS.fullmatch(to)
         if match is None or not 0 < int(match[3]) < 65536:
-            raise ConfigurationError(f"{to}: not of the form host:port")
+            raise ConfigurationError(f"{to}: not of the form host:port, like 127.0.0.1:2575")
         context = _tls(tls_ca, tls_certificate, tls_key)
         messages = [message for file in files for message in _raw_messages(file)]
         if not messages:
             raise ConfigurationError("no message in the files: each begins with a line that begins with MSH")
-        receiver = Receiver(match[1] or match[2], int(match[3]), timeout, context)
+        target = MllpTarget(match[1] or match[2], int(match[3]), timeout, context)
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                good = runner.run(deliver(receiver, messages, count, show_answer))
+                good = runner.run(deliver(target, messages, count, show_answer))
         except PeerFault as error:
             raise PeerFault(f"{to}: {error} ({error.code})") from None
         except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
     if not good:
         raise typer.Exit(1)
 
 
 @app.command()
 def replay(
-    ids: Annotated[list[int] | None, typer.Option("--id", help="A message of the journal by its number.")] = None,
-    since: Annotated[str, typer.Option(help="Received since 2026-03-12 or 2026-03-12T08:00 (site's clock).")] = "",
-    until: Annotated[str, typer.Option(help="Received before.")] = "",
-    sender: Annotated[str, typer.Option(help="MSH-3, or MSH-3|MSH-4.")] = "",
-    type_: Annotated[str, typer.Option("--type", help="ORM, or ORM^O01.")] = "",
-    answer: Annotated[str, typer.Option(help="Only those answered so: AE.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many, the newest.")] = 100,
+    ids: Annotated[
+        list[int] | None,
+        typer.Option("--id", help="Run this message of the journal again, by its number; several times."),
+    ] = None,
+    since: Annotated[
+        str, typer.Option(help="Only those received since, like 2026-03-12 or 2026-03-12T08:00 (site's clock).")
+    ] = "",
+    until: Annotated[str, typer.Option(help="Only those received before.")] = "",
+    sender: Annotated[str, typer.Option(help="Only those of this sender: MSH-3, or MSH-3|MSH-4.")] = "",
+    type_: Annotated[str, typer.Option("--type", help="Only those of this type: ORM, or ORM^O01.")] = "",
+    answer: Annotated[str, typer.Option(help="Only those that were answered so, like AE.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many, the newest first.")] = 100,
     profile: Profile = "",
-    write: Annotated[bool, typer.Option("--write", help="Keep what changes.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write what changes.")] = False,
     config: Config = None,
 ) -> None:
-    """Run stored messages again and show how the worklist would differ; with --write it does."""
+    """Run stored messages again and show how the worklist would differ. Writes nothing without --write."""
     from broker.cli.views.hl7_view import show_replay
     from broker.store.orders.messages import Selection
 
-    with mistakes():
+    with exit_on_error():
         settings = settings_of(config)
         choice = _choice(profile)
         selection = Selection(
@@ -133,7 +148,7 @@ def replay(
         def run_here(database: Database, actor: str) -> list[dict[str, Any]]:
             return _replay(database, actor, settings, choice, selection, write=write)
 
-        replayed = ask(settings, "/api/v1/messages/replay", body, run_here)
+        replayed = ask_or_do(settings, "/messages/replay", body, run_here)
     show_replay(replayed, write=write)
     if any(message["code"] != "AA" for message in replayed):
         raise typer.Exit(1)

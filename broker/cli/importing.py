@@ -1,4 +1,4 @@
-"""`broker import`: orders from CSV, worklist files and dumps. Exit: 0 all in place, 1 not all, 2 configuration."""
+"""`broker import`: places orders from CSV, worklist and dump files."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from pathlib import Path
 
 import typer
 
-from broker import telemetry
+from broker.cli.common import settings_of
 from broker.cli.imports import run as work
 from broker.cli.imports import view
 from broker.errors import BrokerError, ConfigurationError
-from broker.settings import load
 
 
 def run(
     paths: Sequence[Path], *, config: Path | None, dry: bool, encoding: str, skip_unknown: bool, as_json: bool
 ) -> int:
-    """Exit code of `broker import`. Raises ConfigurationError."""
-    settings = load(config)
-    telemetry.configure("warning", "console", settings.log.identifiers)
+    """Place orders; the exit code: 0 if all are in place, 1 if not. Raises ConfigurationError."""
+    settings = settings_of(config)
     account = work.Account()
     items = work.gather(paths, account, encoding, skip_unknown=skip_unknown)
     try:

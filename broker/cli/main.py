@@ -1,4 +1,4 @@
-"""`broker`: all commands."""
+"""`broker`: declares all commands; each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import typer
 
 from broker import __version__, telemetry
 from broker.cli import hl7, mapping, mpps, nodes, queue, worklist
+from broker.cli.common import Config, exit_on_error
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
     name="broker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="Modality worklist and RIS integration broker: HL7 orders in, DICOM worklist out, images routed by rules.",
+    help="Run and operate the broker: it takes HL7 orders, serves them as DICOM worklist, and routes images by rules.",
 )  # fmt: skip
 site = typer.Typer(no_args_is_help=True, help="Nodes and rules.")
 app.add_typer(site, name="site")
@@ -26,14 +27,9 @@ app.add_typer(hl7.app, name="hl7")
 app.add_typer(nodes.app, name="nodes")
 app.add_typer(worklist.app, name="worklist")
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Path of broker.toml; built-in defaults without it.", show_default=False),
-]
-
 
 class Encoding(StrEnum):
-    """Of text files."""
+    """How a text file is written."""
 
     UTF_8 = "utf-8"
     UTF_8_SIG = "utf-8-sig"
@@ -49,7 +45,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -65,30 +61,28 @@ def serve(config: Config = None) -> None:
     """Run the broker until it is stopped (SIGTERM, Ctrl-C)."""
     from broker.settings import load
 
-    try:
+    with exit_on_error():
         settings = load(config)  # a mistake shows before anything heavy is imported
         from broker.service.serve import serve as run
 
         code = run(settings)
-    except ConfigurationError as error:
-        raise _configuration_error(error) from None
     sys.exit(code)
 
 
 @worklist.app.command("import")
 def worklist_import(
-    node: Annotated[str, typer.Argument(help="A node with role worklist.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would become of its items.")] = False,
+    node: Annotated[str, typer.Argument(help="Name of a node with role worklist.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would become of each item; write nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     config: Config = None,
 ) -> None:
-    """Take over the worklist of another server now, as its schedule does."""
-    from broker.cli.source import run
+    """Import the worklist of another server now, as its schedule does."""
+    from broker.cli.worklist_import import run
 
-    try:
+    with exit_on_error():
         code = run(node, config=config, dry=dry_run, as_json=as_json)
-    except ConfigurationError as error:
-        raise _configuration_error(error) from None
     sys.exit(code)
 
 
@@ -129,9 +123,11 @@ def site_import(file: Annotated[Path, typer.Argument(help="A site.toml.")], conf
         raise _configuration_error(error) from None
 
 
-Name = Annotated[str, typer.Argument(metavar="NODE", help="A node of the site by its name, or AE@host:port.")]
-Calling = Annotated[str | None, typer.Option(help="Our AE title; that of [dicom] without it.", show_default=False)]
-Timeout = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds to connect, and for each answer.")]
+Name = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node of the site, or AE@host:port.")]
+Calling = Annotated[str | None, typer.Option(help="Call with this AE title instead of our own.", show_default=False)]
+Timeout = Annotated[
+    float, typer.Option(min=0.1, max=3600, help="Seconds to wait for the connection and for each answer.")
+]
 
 
 @app.command()
@@ -140,15 +136,13 @@ def echo(
     config: Config = None,
     calling: Calling = None,
     timeout: Timeout = 10,
-    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many C-ECHO on the association.")] = 1,
+    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="Send so many C-ECHO on the association.")] = 1,
 ) -> None:
-    """Ask a node whether it answers. Works beside a running broker."""
-    from broker.cli.node import echo as run
+    """Test whether a DICOM node answers (C-ECHO). Works beside a running broker."""
+    from broker.cli.dicom import echo as run
 
-    try:
+    with exit_on_error():
         code = run(node, config=config, calling=calling, timeout=timeout, count=count)
-    except ConfigurationError as error:
-        raise _configuration_error(error) from None
     sys.exit(code)
 
 
@@ -159,18 +153,18 @@ def send(
     config: Config = None,
     calling: Calling = None,
     timeout: Timeout = 60,
-    associations: Annotated[int, typer.Option("--associations", "-n", min=1, max=64, help="At once.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="The summary as one line of JSON.")] = False,
+    associations: Annotated[
+        int, typer.Option("--associations", "-n", min=1, max=64, help="Open so many associations at once.")
+    ] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one line of JSON.")] = False,
 ) -> None:
-    """Send DICOM files to a node, each as it is. Works beside a running broker."""
-    from broker.cli.node import send as run
+    """Send DICOM files to a node, each as it is (C-STORE). Works beside a running broker."""
+    from broker.cli.dicom import send as run
 
-    try:
+    with exit_on_error():
         code = run(
             node, paths, config=config, calling=calling, timeout=timeout, associations=associations, as_json=as_json
         )
-    except ConfigurationError as error:
-        raise _configuration_error(error) from None
     sys.exit(code)
 
 
@@ -178,27 +172,29 @@ def send(
 def import_(
     paths: Annotated[list[Path], typer.Argument(exists=True, help="CSV, .wl and dump files, and folders of them.")],
     config: Config = None,
-    dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would become of each order.")] = False,
-    encoding: Annotated[Encoding, typer.Option(help="Of CSV files.")] = Encoding.UTF_8,
-    skip_unknown: Annotated[bool, typer.Option("--skip-unknown", help="Leave out columns we do not know.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The summary as one line of JSON.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would become of each order; write nothing.")
+    ] = False,
+    encoding: Annotated[Encoding, typer.Option(help="Character encoding of CSV files.")] = Encoding.UTF_8,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out columns that the broker does not know.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one line of JSON.")] = False,
 ) -> None:
-    """Place orders from files, into a running broker or its database. Again changes nothing."""
+    """Place orders from files, by the running broker or into its database. A second run changes nothing."""
     from broker.cli.importing import run
 
-    try:
+    with exit_on_error():
         code = run(paths, config=config, dry=dry, encoding=encoding, skip_unknown=skip_unknown, as_json=as_json)
-    except ConfigurationError as error:
-        raise _configuration_error(error) from None
     sys.exit(code)
 
 
 @app.command()
 def demo(
-    orders: Annotated[int, typer.Option(min=1, max=500, help="How many orders run through the loop.")] = 20,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the broker running afterwards (Ctrl-C ends it).")] = False,
+    orders: Annotated[int, typer.Option(min=1, max=500, help="Run so many orders.")] = 20,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the broker running afterwards, until Ctrl-C.")] = False,
 ) -> None:
-    """Run orders through RIS, broker, modality and PACS in a temporary directory and account for every image."""
+    """Show the broker at work: run orders through a simulated hospital and check every image. Leaves nothing behind."""
     from broker.cli.demo.demo import run
 
     sys.exit(run(orders=orders, keep=keep))

@@ -1,4 +1,4 @@
-"""`broker mapping`: profiles that map HL7 messages to the worklist."""
+"""`broker mapping`: check, publish, list and roll back profiles that map HL7 messages to the worklist."""
 
 from __future__ import annotations
 
@@ -7,65 +7,58 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from broker.cli.asking.desk import ask, mistakes, settings_of, wall_clock
+from broker.cli.asking.running import ask_or_do
+from broker.cli.common import Config, exit_on_error, settings_of, show_table, wall_clock
 
 if TYPE_CHECKING:
     from broker.store.db.database import Database
 
-app = typer.Typer(no_args_is_help=True, help="Mappings of HL7 messages to the worklist.")
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Path of broker.toml; built-in defaults without it.", show_default=False),
-]
-File = Annotated[Path, typer.Argument(help="A mapping profile (TOML).")]
-Name = Annotated[str, typer.Argument(help="A profile, as `broker mapping list` names it.")]
+app = typer.Typer(no_args_is_help=True, help="Check, publish and roll back profiles that map HL7 messages.")
+File = Annotated[Path, typer.Argument(help="File of a mapping profile (TOML).")]
+Name = Annotated[str, typer.Argument(help="Name of a profile, as `broker mapping list` shows it.")]
 
 
 @app.command("list")
 def list_(config: Config = None) -> None:
-    """Show all profiles in force and whose messages they read."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """List all profiles in force and the senders that each reads."""
     from broker.orders import mappings
     from broker.store import configurations
 
-    with mistakes():
+    with exit_on_error():
         clock = wall_clock(config)
         url = settings_of(config).database_url()
-        found = mappings.listed(mappings.peek(url), configurations.look(url, mappings.dates) or {})
-    table = Table(box=None, pad_edge=False)
-    for title in ("name", "version", "extends", "senders", "stations", "examples", "published", "description"):
-        table.add_column(title, overflow="fold", no_wrap=title in ("name", "version", "extends"))
-    for one in found:
-        published = f"{clock(one.at)} {one.source}" if one.version else one.source
-        table.add_row(
-            one.name,
-            str(one.version),
-            one.extends,
-            "\n".join(one.senders),
-            str(one.stations),
-            str(one.examples),
-            published,
-            one.description,
+        profiles = mappings.listed(mappings.peek(url), configurations.look(url, mappings.dates) or {})
+    titles = ("name", "version", "extends", "senders", "stations", "examples", "published", "description")
+    rows = [
+        (
+            profile.name,
+            str(profile.version),
+            profile.extends,
+            "\n".join(profile.senders),
+            str(profile.stations),
+            str(profile.examples),
+            f"{clock(profile.at)} {profile.source}" if profile.version else profile.source,
+            profile.description,
         )
-    Console().print(table)
+        for profile in profiles
+    ]
+    show_table(titles, rows, whole=("name", "version", "extends"))
 
 
 @app.command()
 def check(file: File, config: Config = None) -> None:
-    """Read a profile and run its examples, and those of the profiles in force beside it. Nothing is changed."""
+    """Check a profile: run its examples and those of the profiles in force beside it. Changes nothing."""
     from broker.orders import mappings
 
-    with mistakes():
+    with exit_on_error():
         texts = mappings.peek(settings_of(config).database_url())
         try:
-            found = mappings.check(mappings.read_file(file), texts, str(file))
+            checked = mappings.check(mappings.read_file(file), texts, str(file))
         except mappings.ExamplesFailed as error:
             for failure in error.failures:
                 typer.echo(f"{file}: {failure}", err=True)
             raise typer.Exit(1) from None
-    typer.echo(f"{file}: profile {found.name}, {found.examples} examples: all good")
+    typer.echo(f"{file}: profile {checked.name}, {checked.examples} examples: all good")
 
 
 @app.command("import")
@@ -73,14 +66,14 @@ def import_(file: File, config: Config = None) -> None:
     """Publish a profile if all examples come out as they say. A running broker uses it from the next message on."""
     from broker.orders.mappings import Mappings, read_file
 
-    with mistakes():
+    with exit_on_error():
         text = read_file(file)
 
         def publish(database: Database, actor: str) -> dict[str, Any]:
             name, version = Mappings(database).publish(text, actor)
             return {"name": name, "version": version}
 
-        published = ask(settings_of(config), "/api/v1/mappings", {"toml": text}, publish)
+        published = ask_or_do(settings_of(config), "/mappings", {"toml": text}, publish)
     _show_published(published)
 
 
@@ -88,13 +81,15 @@ def import_(file: File, config: Config = None) -> None:
 def export(
     name: Name,
     config: Config = None,
-    version: Annotated[int | None, typer.Option(help="An older one; 0 is built in.", show_default=False)] = None,
+    version: Annotated[
+        int | None, typer.Option(help="Print this older version; 0 is the built-in profile.", show_default=False)
+    ] = None,
 ) -> None:
     """Print a profile as TOML, just as it was imported."""
     from broker.orders import mappings
     from broker.store import configurations
 
-    with mistakes():
+    with exit_on_error():
         url = settings_of(config).database_url()
         text = configurations.look(url, lambda connection: mappings.text_of(connection, name, version))
         typer.echo(text if text is not None else mappings.built_in_text(name, version), nl=False)
@@ -102,31 +97,33 @@ def export(
 
 @app.command()
 def history(name: Name, config: Config = None) -> None:
-    """Show all versions of a profile, the newest first: when and by whom."""
+    """List all versions of a profile, newest first: when and by whom."""
     from broker.orders import mappings
     from broker.store import configurations
 
-    with mistakes():
+    with exit_on_error():
         clock = wall_clock(config)
         url = settings_of(config).database_url()
-        found = configurations.look(url, lambda connection: mappings.history_of(connection, name))
-    for entry in found if found is not None else [mappings.Entry(0, 0, "built-in")]:
+        versions = configurations.look(url, lambda connection: mappings.history_of(connection, name))
+    for entry in versions if versions is not None else [mappings.Entry(0, 0, "built-in")]:
         typer.echo(f"{entry.version:>4}  {clock(entry.at) if entry.version else '':19}  {entry.source}")
 
 
 @app.command()
 def rollback(
-    name: Name, version: Annotated[int, typer.Argument(min=0, help="0 is the built-in profile.")], config: Config = None
+    name: Name,
+    version: Annotated[int, typer.Argument(min=0, help="Number of the version; 0 is the built-in profile.")],
+    config: Config = None,
 ) -> None:
-    """Put an older version in force again, as a new one."""
+    """Put an older version in force again, as a new version."""
     from broker.orders.mappings import Mappings
 
     def put_back(database: Database, actor: str) -> dict[str, Any]:
         return {"name": name, "version": Mappings(database).rollback(name, version, actor)}
 
-    with mistakes():
-        path = f"/api/v1/mappings/{name}/rollback"
-        published = ask(settings_of(config), path, {"version": version}, put_back)
+    with exit_on_error():
+        path = f"/mappings/{name}/rollback"
+        published = ask_or_do(settings_of(config), path, {"version": version}, put_back)
     _show_published(published)
 
 

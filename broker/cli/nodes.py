@@ -3,56 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from broker.cli.asking.desk import Refusal, mistakes, settings_of, wall_clock
+from broker.cli.asking.running import ask
+from broker.cli.common import Config, exit_on_error, show_table, wall_clock
 
-app = typer.Typer(no_args_is_help=True, help="Nodes: who is known, and who knocks.")
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Path of broker.toml; built-in defaults without it.", show_default=False),
-]
-
-
-def _ask(config: Path | None, method: str, path: str = "", body: dict[str, Any] | None = None) -> Any:
-    from broker.cli.asking import control
-
-    answer = control.call(settings_of(config), method, f"/api/v1/nodes{path}", body)
-    if answer is None:
-        raise Refusal("no broker runs on this data directory")
-    if not answer.good:
-        raise Refusal(answer.problem)
-    return answer.body
-
-
-def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console(markup=False).print(table)
+app = typer.Typer(no_args_is_help=True, help="List nodes and devices that knock; let a device in.")
 
 
 @app.command("list")
 def list_(config: Config = None) -> None:
     """Show the nodes in force."""
-    with mistakes():
-        found = _ask(config, "GET")
+    with exit_on_error():
+        found = ask(config, "GET", "/nodes")
     rows = []
     for one in found:
         title = one["ae_title"] or "|".join(filter(None, (one["application"], one["facility"])))
         place = f"{one['host'] or 'any address'}{':' + str(one['port']) if one['port'] else ''}"
         profile = ", ".join(f"{key} = {_said(value)}" for key, value in (one["device"] or {}).items())
         rows.append((one["name"], one["kind"], title, place, " ".join(one["roles"]), profile))
-    _table(("name", "kind", "title", "address", "roles", "profile"), rows)
+    show_table(("name", "kind", "title", "address", "roles", "profile"), rows)
 
 
 def _said(value: Any) -> str:
@@ -63,15 +35,15 @@ def _said(value: Any) -> str:
 @app.command()
 def knocking(config: Config = None) -> None:
     """Show devices that called and are no node, the last to call first."""
-    with mistakes():
+    with exit_on_error():
         clock = wall_clock(config)
-        found = _ask(config, "GET", "/knocking")
+        found = ask(config, "GET", "/nodes/knocking")
     rows = []
     for one in found:
         last = clock(one["last_at"])
         asked = ", ".join(f"{keyword}={value}" for keyword, value in (one["queries"] or [{}])[0].items())
         rows.append((one["ae_title"], one["address"], str(one["count"]), last, ", ".join(one["wants"]), asked))
-    _table(("AE title", "address", "calls", "last", "wants", "asked last"), rows)
+    show_table(("AE title", "address", "calls", "last", "wants", "asked last"), rows)
 
 
 @app.command()
@@ -87,8 +59,8 @@ def admit(
 ) -> None:
     """Let a device in, at once and without a restart."""
     body = {"ae_title": ae_title, "address": address, "name": name, "bind_address": not any_address}
-    with mistakes():
-        done = _ask(config, "POST", "/admit", body | ({"roles": role} if role else {}))
+    with exit_on_error():
+        done = ask(config, "POST", "/nodes/admit", body | ({"roles": role} if role else {}))
     node = done["node"]
     place = node["host"] or "any address"
     typer.echo(f"{node['name']}: {node['ae_title']} from {place} is let in (version {done['version']} of the nodes)")

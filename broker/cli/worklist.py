@@ -1,72 +1,51 @@
-"""`broker worklist`: why a device shows an exam or not."""
+"""`broker worklist explain`: say why a device shows an exam or not. Asks the running broker."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from broker.cli.asking.desk import Refusal, mistakes, settings_of
+from broker.cli.asking.running import ask
+from broker.cli.common import Config, exit_on_error
 
-app = typer.Typer(no_args_is_help=True, help="What modalities are shown.")
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Path of broker.toml; built-in defaults without it.", show_default=False),
-]
+app = typer.Typer(no_args_is_help=True, help="Explain the worklist of a device; import that of another server.")
 _MARKS = {True: "yes", False: "NO", None: "?"}
 _SHOWN = {True: "shown", False: "not shown", None: "cannot be told"}
 
 
-@app.callback()
-def _commands() -> None:
-    """Keeps `explain` a command of its own while it is the only one."""
-
-
 @app.command()
 def explain(
-    device: Annotated[str, typer.Option(help="A node of the site by its name, or an AE title.")],
+    device: Annotated[str, typer.Option(help="Name of a node of the site, or an AE title.")],
     accession: Annotated[str, typer.Option(help="Accession number of the exam.")] = "",
-    order: Annotated[int, typer.Option(help="Or our own number of its order.")] = 0,
-    step: Annotated[int, typer.Option(help="Or our own number of one step.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON document.")] = False,
+    order: Annotated[int, typer.Option(help="Instead: our own number of its order.")] = 0,
+    step: Annotated[int, typer.Option(help="Instead: our own number of one step.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON document.")] = False,
     config: Config = None,
 ) -> None:
-    """Say why a device shows an exam or not: each condition of its last queries, and the first reason.
+    """Explain why a device shows an exam or not: each condition of its last queries, and the first reason.
 
-    Exit code 0 if it is shown, 3 if it is not or that cannot be told.
+    Exits with 0 if the exam is shown, with 3 if it is not or that cannot be told.
     """
-    wanted = {"AccessionNumber": accession, "order": order, "step": step}
-    body = {"device": device, **{name: value for name, value in wanted.items() if value}}
-    with mistakes():
-        found = _ask(config, body)
+    exam = {"AccessionNumber": accession, "order": order, "step": step}
+    body = {"device": device, **{name: value for name, value in exam.items() if value}}
+    with exit_on_error():
+        explanation = ask(config, "POST", "/worklist/explain", body)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(explanation, ensure_ascii=False, indent=2))
     else:
-        _show(found)
-    raise typer.Exit(0 if found["shown"] else 3)
+        _show(explanation)
+    raise typer.Exit(0 if explanation["shown"] else 3)
 
 
-def _ask(config: Path | None, body: dict[str, Any]) -> Any:
-    from broker.cli.asking import control
-
-    settings = settings_of(config)
-    answer = control.call(settings, "POST", "/api/v1/worklist/explain", body)
-    if answer is None:
-        raise Refusal("no broker runs on this data directory")
-    if not answer.good:
-        raise Refusal(answer.problem)
-    return answer.body
-
-
-def _show(found: dict[str, Any]) -> None:
+def _show(explanation: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False, markup=False)
-    console.print(f"{_SHOWN[found['shown']]}: {found['reason']}", style="bold", soft_wrap=True)
-    for step in found["steps"]:
+    console.print(f"{_SHOWN[explanation['shown']]}: {explanation['reason']}", style="bold", soft_wrap=True)
+    for step in explanation["steps"]:
         stations = ", ".join(step["ScheduledStationAETitle"]) or "no station"
         console.print(
             f"\nstep {step['ScheduledProcedureStepID']} (order {step['order']}, step {step['step']}): "

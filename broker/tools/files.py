@@ -1,4 +1,4 @@
-"""DICOM files of folders: found, and handed out in order with their bytes read ahead."""
+"""Finds DICOM files in folders and hands them out in order, with small ones read ahead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from broker.dicom.dataset import file_pieces as reading
 from broker.dicom.dataset import part10
 from broker.errors import BadContent
-from broker.tools.account import Account
+from broker.tools.send_report import SendReport
 
 SMALL = reading.PIECE  # bytes; longer ones are streamed
 BATCH_FILES, BATCH_BYTES = 64, 4 * 1024 * 1024  # read at once; two batches are in memory at most
@@ -35,7 +35,7 @@ class DicomFile:
 Loaded = tuple[DicomFile, "bytes | Exception | None"]  # None: to be streamed
 
 
-def find(paths: Iterable[Path], account: Account, progress: Callable[[], None]) -> list[DicomFile]:
+def find(paths: Iterable[Path], report: SendReport, progress: Callable[[], None]) -> list[DicomFile]:
     """DICOM files of these paths, folders with all that is in them, in order of their names; the rest is counted."""
     found: list[DicomFile] = []
     for path in _files(paths):
@@ -43,14 +43,14 @@ def find(paths: Iterable[Path], account: Account, progress: Callable[[], None]) 
         try:
             header = part10.read(path)
         except (BadContent, OSError) as error:
-            account.files += 1
-            account.fail(path, reason(error))
+            report.files += 1
+            report.fail(path, reason(error))
             continue
         if header is None or header.sop_class == DIRECTORY:
-            account.not_dicom += 1
+            report.not_dicom += 1
             continue
-        account.files += 1
-        account.bytes += header.length
+        report.files += 1
+        report.bytes += header.length
         found.append(DicomFile(path, header))
     return found
 

@@ -1,4 +1,4 @@
-"""Sends HL7 messages by hand (MLLP), one after the other on one connection, and tells each answer."""
+"""Sends HL7 messages over MLLP, one after the other on one connection, and tells each answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from broker.hl7.reply import Reply, read_reply
 
 
 @dataclass(frozen=True, slots=True)
-class Receiver:
+class MllpTarget:
     """Where messages go, and how long to wait (s) for the connection and for each answer."""
 
     host: str
@@ -30,17 +30,17 @@ class Answered:
     seconds: float
 
 
-async def send(to: Receiver, messages: Sequence[bytes], count: int, tell: Callable[[Answered], None]) -> bool:
+async def send(target: MllpTarget, messages: Sequence[bytes], count: int, tell: Callable[[Answered], None]) -> bool:
     """Send all messages `count` times; True if every answer is positive and is about its message.
 
     Raises PeerFault at the first message that gets no answer.
     """
     good = True
-    async with await MllpClient.connect(to.host, to.port, to.timeout, to.tls) as client:
+    async with await MllpClient.connect(target.host, target.port, target.timeout, target.tls) as client:
         for _ in range(count):
             for index, message in enumerate(messages):
                 started = time.perf_counter()
-                reply = read_reply(await client.exchange(message, to.timeout))
+                reply = read_reply(await client.exchange(message, target.timeout))
                 tell(Answered(index, reply, time.perf_counter() - started))
                 good = good and reply.positive
     return good

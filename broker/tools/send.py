@@ -1,4 +1,4 @@
-"""Sends files to a node by hand: over one or several associations, each object in its own transfer syntax."""
+"""Sends DICOM files to a node over one or several associations, each object in its own transfer syntax."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from broker.dicom.dimse import words
 from broker.dicom.dimse.message import Data
 from broker.dicom.wire.negotiation import MAX_CONTEXTS
 from broker.errors import BadContent, PeerFault
-from broker.tools.account import Account
 from broker.tools.files import DicomFile, Loaded, Supply, reason
+from broker.tools.send_report import SendReport
 
 GIVE_UP = 3  # associations that ended with an object in flight, one after the other
 FAREWELL = 2.0  # seconds in which a node may see that we abort
-REFRESH = 0.1  # seconds between two looks at the account
+REFRESH = 0.1  # seconds between two looks at the report
 
 
 async def send(
-    remote: Remote, files: Sequence[DicomFile], account: Account, *, associations: int, progress: Callable[[], None]
+    remote: Remote, files: Sequence[DicomFile], report: SendReport, *, associations: int, progress: Callable[[], None]
 ) -> None:
-    """Send all files and note in the account what became of each; `progress` is called now and then.
+    """Send all files and note in the report what became of each; `progress` is called ten times a second.
 
-    A cancelled one aborts its associations; the account is right up to that moment.
+    When it is cancelled it aborts its associations; the report is right up to that moment.
     """
-    account.began = time.monotonic()
+    report.began = time.monotonic()
     ticking = asyncio.get_running_loop().create_task(_tick(progress))
     pool = Pool(lambda: remote, limit=associations)
     try:
         for pairs, members in _groups(files):
-            sending = _Sending(pool, pairs, Supply(members), account)
+            sending = _Sending(pool, pairs, Supply(members), report)
             await sending.run(min(associations, len(members)))
         await pool.close()
     except asyncio.CancelledError:
-        account.interrupted = True
+        report.interrupted = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
                 await pool.close()
         raise
     finally:
-        account.ended = time.monotonic()
+        report.ended = time.monotonic()
         ticking.cancel()
 
 
@@ -70,26 +70,26 @@ def _groups(files: Sequence[DicomFile]) -> list[tuple[list[Pair], list[DicomFile
 class _Sending:
     """Files of one group on their way."""
 
-    def __init__(self, pool: Pool, pairs: Sequence[Pair], supply: Supply, account: Account) -> None:
+    def __init__(self, pool: Pool, pairs: Sequence[Pair], supply: Supply, report: SendReport) -> None:
         self._pool = pool
         self._pairs = pairs
         self._supply = supply
-        self._account = account
+        self._report = report
         self._further = 0  # associations to open once one stands
         self._failed_in_a_row = 0
         self._trouble = ""
 
     async def run(self, associations: int) -> None:
         """Send until nothing is left, or nobody can send any more."""
-        if self._account.trouble:  # in an earlier group
-            self._account.unsent += self._supply.left
+        if self._report.trouble:  # in an earlier group
+            self._report.unsent += self._supply.left
             return
         self._further = associations - 1
         async with asyncio.TaskGroup() as group:
             group.create_task(self._work(group))
         if self._supply.left:
-            self._account.unsent += self._supply.left
-            self._account.trouble = self._trouble
+            self._report.unsent += self._supply.left
+            self._report.trouble = self._trouble
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         """Send over one association; over a new one when it ends early and the node still takes objects."""
@@ -114,7 +114,7 @@ class _Sending:
     async def _send_one(self, lease: Lease, loaded: Loaded) -> None:
         file, data = loaded
         if isinstance(data, Exception):
-            self._account.fail(file.path, reason(data))
+            self._report.fail(file.path, reason(data))
             return
         header = file.header
 
@@ -124,22 +124,22 @@ class _Sending:
         try:
             response = await lease.store(file.pair, header.sop_instance, source)
         except PeerFault as error:
-            self._account.fail(file.path, words.failure(error))
+            self._report.fail(file.path, words.failure(error))
             raise
         except (BadContent, OSError) as error:
-            self._account.fail(file.path, reason(error))
+            self._report.fail(file.path, reason(error))
             raise
         self._failed_in_a_row = 0
-        self._account.moved += len(data or b"")
+        self._report.moved += len(data or b"")
         if response is None:
-            self._account.lack_context(file.path)
+            self._report.lack_context(file.path)
         elif st.is_success_or_warning(response.status):
-            self._account.arrived(header.length, response.status)
+            self._report.arrived(header.length, response.status)
         else:
-            self._account.refuse(file.path, response.status)
+            self._report.refuse(file.path, response.status)
 
     async def _stream(self, file: DicomFile) -> AsyncIterator[bytes]:
         header = file.header
         async for piece in reading.stream(file.path, header.offset, header.length, header.transfer_syntax):
             yield piece
-            self._account.moved += len(piece)
+            self._report.moved += len(piece)

@@ -1,4 +1,4 @@
-"""How a command reaches the broker of its data directory: by the control socket, or its database while none runs."""
+"""Reaches the broker of a data directory: over its control socket, or its database while no broker runs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TIMEOUT = 120.0  # seconds for an answer
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the server said: HTTP status, and the body (decoded JSON, or text)."""
+class ServerAnswer:
+    """What the broker answers: HTTP status, and the body (decoded JSON, or text)."""
 
     status: int
     body: Any
@@ -42,7 +42,7 @@ class Answer:
 
 def call(
     settings: Settings, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-) -> Answer | None:
+) -> ServerAnswer | None:
     """Ask the running broker, with the admin role; None if none runs. `body` is sent as JSON.
 
     Raises PeerFault when it does not answer, BadContent for an answer that is no JSON.
@@ -65,7 +65,7 @@ def call(
     kind = response.headers.get("content-type", "")
     try:
         text = response.text
-        return Answer(response.status_code, json.loads(text) if "json" in kind and text else text)
+        return ServerAnswer(response.status_code, json.loads(text) if "json" in kind and text else text)
     except ValueError:
         raise BadContent("the broker's answer is no JSON") from None
 

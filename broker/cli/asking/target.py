@@ -1,4 +1,4 @@
-"""Whom a command speaks to: a node of the site by its name, or any peer as `AE@host:port`."""
+"""Finds the peer that a command is to connect to: a node of the site by its name, or any peer as `AE@host:port`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _ADDRESS = re.compile(r"(?P<ae>.+)@(?:\[(?P<v6>[^]]+)\]|(?P<host>[^@:\[\]]+)):(?
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A peer, and what it is called in output."""
+    """A peer, and how output names it."""
 
     label: str
     remote: Remote
 
 
 def find(name: str, config: Path | None, calling: str | None, timeout: float) -> Target:
-    """The peer that `name` means. `timeout` (s) to connect and for each answer; `calling` empty: our own AE title.
+    """The peer that `name` means. `timeout` (s): to connect, and for each answer. `calling`: our AE title, if another.
 
     Raises ConfigurationError for an unknown name, an address that is none, or a mistake in the configuration.
     """
@@ -50,7 +50,7 @@ def remote_of(settings: Settings, node: Node) -> Remote:
 def _address(text: str, calling: str) -> Remote:
     match = _ADDRESS.fullmatch(text)
     if match is None or not 0 < int(match["port"]) < 65536:
-        raise ConfigurationError(f"{text}: not of the form AE@host:port")
+        raise ConfigurationError(f"{text}: not of the form AE@host:port, like PACS@127.0.0.1:104")
     return Remote(match["v6"] or match["host"], int(match["port"]), _ae_title(match["ae"], text), calling)
 
 

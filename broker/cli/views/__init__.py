@@ -1,1 +1,1 @@
-"""views."""
+"""What commands print: `hl7_view.py` for `broker hl7`, `send_view.py` for `broker send`."""

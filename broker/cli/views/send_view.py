@@ -1,4 +1,4 @@
-"""What `broker send` shows: a bar on a terminal while it runs, the summary at the end."""
+"""Shows how `broker send` goes on: a bar on a terminal while it runs, the summary at the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from broker.dicom.dimse import words
-from broker.tools.account import Account
+from broker.tools.send_report import SendReport
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -20,8 +20,8 @@ REFRESH = 0.1  # seconds
 class SendView:
     """Live on a terminal, silent otherwise. Use as a context manager."""
 
-    def __init__(self, account: Account, label: str) -> None:
-        self._account = account
+    def __init__(self, report: SendReport, label: str) -> None:
+        self._report = report
         self._label = label
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -57,46 +57,46 @@ class SendView:
         now = time.monotonic()
         if self._bar is not None and self._task is not None and now - self._looked > REFRESH:
             self._looked = now
-            self._bar.update(self._task, files=f"{self._account.files} files", refresh=True)
+            self._bar.update(self._task, files=f"{self._report.files} files", refresh=True)
 
     def sending(self) -> None:
         """Files are being sent."""
-        account = self._account
+        report = self._report
         if self._bar is not None and self._task is not None:
             self._bar.update(
                 self._task,
                 description=self._label,
-                total=account.bytes,
-                completed=min(account.moved, account.bytes),
-                files=f"{account.done}/{account.files} files",
+                total=report.bytes,
+                completed=min(report.moved, report.bytes),
+                files=f"{report.done}/{report.files} files",
                 refresh=True,
             )
 
 
-def summary(account: Account, label: str) -> str:
+def summary(report: SendReport, label: str) -> str:
     """Some lines of text; what is zero is left out."""
-    rate = f", {account.sent_bytes / MIB / account.seconds:.1f} MiB/s" if account.seconds else ""
+    rate = f", {report.sent_bytes / MIB / report.seconds:.1f} MiB/s" if report.seconds else ""
     lines = [
-        f"{label}: {account.sent} of {account.files} files sent, {account.sent_bytes / MIB:.1f} MiB in "
-        f"{account.seconds:.2f} s{rate}"
+        f"{label}: {report.sent} of {report.files} files sent, {report.sent_bytes / MIB:.1f} MiB in "
+        f"{report.seconds:.2f} s{rate}"
     ]
-    lines += _statuses("with a warning", account.warnings) + _statuses("refused", account.refused)
+    lines += _statuses("with a warning", report.warnings) + _statuses("refused", report.refused)
     for count, what in (
-        (account.no_context, "without presentation context"),
-        (account.failed, "failed"),
-        (account.not_dicom, "skipped, no DICOM file or a DICOMDIR"),
+        (report.no_context, "without presentation context"),
+        (report.failed, "failed"),
+        (report.not_dicom, "skipped, no DICOM file or a DICOMDIR"),
     ):
         if count:
             lines.append(f"  {count} {what}")
-    if account.unsent:
-        lines.append(f"  {account.unsent} not sent: {account.trouble}")
-    lines += [f"  {printable(path)}: {reason}" for path, reason in account.failures]
-    listed = account.failed + account.no_context + account.refused.total()
-    if listed > len(account.failures):
-        lines.append(f"  … and {listed - len(account.failures)} more")
-    if account.interrupted:
+    if report.unsent:
+        lines.append(f"  {report.unsent} not sent: {report.trouble}")
+    lines += [f"  {printable(path)}: {reason}" for path, reason in report.failures]
+    listed = report.failed + report.no_context + report.refused.total()
+    if listed > len(report.failures):
+        lines.append(f"  … and {listed - len(report.failures)} more")
+    if report.interrupted:
         lines.append("  interrupted")
-    if not account.files:
+    if not report.files:
         lines.append("  nothing to send")
     return "\n".join(lines)
 

@@ -11,15 +11,15 @@ from support.loops import remains, run, until
 
 from broker.dicom.dataset import file_pieces as reading
 from broker.tools import files
-from broker.tools.account import Account
 from broker.tools.files import DicomFile, Supply, find
+from broker.tools.send_report import SendReport
 
 
 def made(tmp_path: Path, count: int, size: int = 64) -> list[DicomFile]:
     tmp_path.mkdir(exist_ok=True)
     for number in range(count):
         (tmp_path / f"{number:04}").write_bytes(ct_slice(size).part10())
-    return find([tmp_path], Account(), lambda: None)
+    return find([tmp_path], SendReport(), lambda: None)
 
 
 @pytest.mark.parametrize("takers", [1, 2, 9])

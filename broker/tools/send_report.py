@@ -1,4 +1,4 @@
-"""The account of sending files by hand: what was found and what became of each."""
+"""Counts the files that `broker send` found and sent, and why some failed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ LISTED = 20  # failures kept with their reasons; the rest is counted
 
 
 @dataclass(slots=True)
-class Account:
-    """Counts of files. `seconds` runs from the first connection to the last answer."""
+class SendReport:
+    """What became of the files. `seconds` runs from the first connection to the last answer."""
 
     files: int = 0  # DICOM files found
     bytes: int = 0  # of their data sets

@@ -1,4 +1,4 @@
-"""`broker echo` and `broker send`: try a node by hand, beside a running broker. Exit codes as in `cli.main`."""
+"""`broker echo` and `broker send`: reach a DICOM node by hand, beside a running broker."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import typer
 
 from broker import telemetry
 from broker.cli.asking import target
+from broker.cli.common import INTERRUPTED
 from broker.dicom.dimse import words
 from broker.errors import PeerFault
 from broker.service.loop import loop_factory
 
-INTERRUPTED = 130
-
 
 def echo(name: str, *, config: Path | None, calling: str | None, timeout: float, count: int) -> int:
-    """Exit code of `broker echo`: 0 if the node answers every time. Raises ConfigurationError."""
+    """Echo so many times; the exit code: 0 if the node answers every time. Raises ConfigurationError."""
     from broker.tools.echo import echo as ask
 
     peer = target.find(name, config, calling, timeout)
@@ -45,23 +44,23 @@ def send(
     associations: int,
     as_json: bool,
 ) -> int:
-    """Exit code of `broker send`: 0 if there were DICOM files and all arrived. Raises ConfigurationError."""
+    """Send files; the exit code: 0 if there were DICOM files and all arrived. Raises ConfigurationError."""
     from broker.cli.views.send_view import SendView, summary
-    from broker.tools.account import Account
     from broker.tools.files import find
     from broker.tools.send import send as deliver
+    from broker.tools.send_report import SendReport
 
     peer = target.find(name, config, calling, timeout)
     telemetry.configure("warning", "console", False)
-    account = Account()
+    report = SendReport()
     try:
-        with SendView(account, peer.label) as view:
-            files = find(paths, account, view.looking)
+        with SendView(report, peer.label) as view:
+            files = find(paths, report, view.looking)
             if files:
-                work = deliver(peer.remote, files, account, associations=associations, progress=view.sending)
+                work = deliver(peer.remote, files, report, associations=associations, progress=view.sending)
                 with asyncio.Runner(loop_factory=loop_factory()) as runner:
                     runner.run(work)
     except KeyboardInterrupt:
-        account.interrupted = True
-    typer.echo(json.dumps(account.as_json()) if as_json else summary(account, peer.label))
-    return INTERRUPTED if account.interrupted else 0 if account.good else 1
+        report.interrupted = True
+    typer.echo(json.dumps(report.as_json()) if as_json else summary(report, peer.label))
+    return INTERRUPTED if report.interrupted else 0 if report.good else 1

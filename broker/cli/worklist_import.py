@@ -1,4 +1,4 @@
-"""`broker worklist import`: the running broker imports, or we do while none runs. Exit: 0 all in place, 1 not."""
+"""`broker worklist import`: imports from another worklist server, by the running broker or while none runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 import typer
 
-from broker import telemetry
 from broker.admin import sources
 from broker.admin.sources import SourceReport
 from broker.cli.asking import control
+from broker.cli.common import settings_of
 from broker.errors import BrokerError, ConfigurationError, PeerFault
 from broker.service.loop import loop_factory
 from broker.service.site import compile_site, in_force
-from broker.settings import Settings, load
+from broker.settings import Settings
 from broker.site.remotes import Remotes, tls_files
 from broker.worklist.source.source_schedule import SourceSchedule
 
@@ -32,9 +32,8 @@ _WORDS = {
 
 
 def run(node: str, *, config: Path | None, dry: bool, as_json: bool) -> int:
-    """Exit code of `broker worklist import`: 0 all in place, 1 not all. Raises ConfigurationError."""
-    settings = load(config)
-    telemetry.configure("warning", "console", settings.log.identifiers)
+    """Import; the exit code: 0 if all is in place, 1 if not. Raises ConfigurationError."""
+    settings = settings_of(config)
     try:
         report = _import(settings, node, dry)
     except ConfigurationError:
@@ -86,4 +85,6 @@ def _alone(settings: Settings, node: str, dry: bool) -> SourceReport:
 
 
 def _unknown(node: str) -> ConfigurationError:
-    return ConfigurationError(f"{node}: no node with role worklist in the site that is in force")
+    return ConfigurationError(
+        f"{node}: no node with role worklist is in force: `broker nodes list` shows the nodes and their roles"
+    )

@@ -1,0 +1,70 @@
+"""Shares what every command needs: the option `--config`, the settings, the site's clock, error messages, tables.
+
+Exit codes of all commands: 0 done, 1 not done, 2 a mistake in the configuration or the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker.errors import BrokerError, ConfigurationError
+from broker.settings import Settings, load
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="Read settings from this broker.toml; built-in defaults without it.", show_default=False
+    ),
+]
+INTERRUPTED = 130  # exit code after Ctrl-C
+
+
+class Refused(Exception):
+    """The broker refuses what was asked; the text says why, one line for each reason."""
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """Print what went wrong and exit: with code 2 after a mistake in the configuration, with 1 after all else."""
+    try:
+        yield
+    except ConfigurationError as error:
+        typer.echo(f"configuration error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except (Refused, BrokerError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+def settings_of(config: Path | None) -> Settings:
+    """Load the settings and send warnings of the log to the terminal. Raises ConfigurationError."""
+    from broker import telemetry
+
+    settings = load(config)
+    telemetry.configure("warning", "console", settings.log.identifiers)
+    return settings
+
+
+def wall_clock(config: Path | None) -> Callable[[float], str]:
+    """A function that shows seconds since the epoch as date and time of the site. Raises ConfigurationError."""
+    zone = load(config).zone()
+    return lambda at: datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> None:
+    """Print rows under their titles. The columns `whole` are never wrapped; no value is read as markup."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        table.add_column(title, overflow="fold", no_wrap=title in whole)
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False).print(table)

@@ -58,13 +58,13 @@ def test_a_stale_socket_is_replaced_and_a_folder_is_closed_to_others(tmp_path: P
     site.data.chmod(0o755)
     with site:
         assert stat.S_IMODE(site.data.stat().st_mode) == 0o700
-        assert control.call(settings_of(site), "GET", "/health/live") == control.Answer(200, "ok\n")
+        assert control.call(settings_of(site), "GET", "/health/live") == control.ServerAnswer(200, "ok\n")
 
 
 def test_a_long_path_is_shortened(tmp_path: Path) -> None:
     with Site(tmp_path / ("long" * 40) / "site") as site:
         assert len(str(site.data / "control.sock")) > 108
-        assert control.call(settings_of(site), "GET", "/health/live") == control.Answer(200, "ok\n")
+        assert control.call(settings_of(site), "GET", "/health/live") == control.ServerAnswer(200, "ok\n")
     assert not (site.data / "control.sock").exists()
 
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-BROKER = ROOT / "broker"
+from support.tree import BROKER, ROOT, modules, name
+
 ASYNC_PACKAGES = {"dicom", "hl7", "service", "admin", "simulate", "tools"}
 # what waits: a door, the queue, what sends to a peer; the decisions beside them stay plain functions
 ASYNC_FILES = (
@@ -23,21 +23,10 @@ ASYNC_FILES = (
 MAX_MODULE, MAX_FUNCTION = 352, 60  # lines; modules: 350 is the aim
 
 
-def modules() -> Iterator[Path]:
-    """All modules of the product but migrations, which only grow by new files."""
-    for path in sorted(BROKER.rglob("*.py")):
-        if "versions" not in path.parts:
-            yield path
-
-
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
-
-
-def name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
 
 
 def test_codemap_names_only_files_that_exist() -> None:

@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.errors import ConfigurationError
+from broker.model.message import MessageSelection
 from broker.orders.mappings import ExamplesFailed, Mappings, stored
 from broker.orders.trying import preview
 from broker.orders.trying.explanation import explain
 from broker.orders.trying.profile_choice import ProfileChoice, choose
 from broker.orders.trying.replay import Bench
 from broker.orders.trying.replay import replay as run_again
-from broker.store.orders.messages import Selection
 
 Toml = Annotated[str, Field(max_length=1024 * 1024, description="A mapping profile as TOML")]
 
@@ -71,10 +71,16 @@ class ReplayBody(MappingBody):
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     write: bool = False
 
-    def selection(self) -> Selection:
+    def selection(self) -> MessageSelection:
         """The messages that are meant."""
-        return Selection(
-            tuple(self.rows), self.since, self.until, self.sender, self.message_type, self.answer_code, self.limit
+        return MessageSelection(
+            rows=tuple(self.rows),
+            since=self.since,
+            until=self.until,
+            sender=self.sender,
+            message_type=self.message_type,
+            answer_code=self.answer_code,
+            limit=self.limit,
         )
 
 

@@ -17,8 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from broker import telemetry
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
+from broker.model.order import Document
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.values import Conversion, Document
+from broker.orders.core.values import Conversion
 from broker.orders.documents import document, schema
 from broker.orders.documents.emergency import Emergency
 from broker.orders.documents.emergency import document as emergency_order

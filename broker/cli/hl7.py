@@ -17,10 +17,10 @@ from broker.cli.common import INTERRUPTED, Config, exit_on_error, settings_of
 from broker.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from broker.model.message import MessageSelection
     from broker.orders.trying.profile_choice import ProfileChoice
     from broker.settings import Settings
     from broker.store.db.database import Database
-    from broker.store.orders.messages import Selection
 
 app = typer.Typer(no_args_is_help=True, help="Try, send and run again HL7 messages.")
 Profile = Annotated[
@@ -129,19 +129,19 @@ def replay(
 ) -> None:
     """Run stored messages again and show how the worklist would differ. Writes nothing without --write."""
     from broker.cli.views.hl7_view import show_replay
-    from broker.store.orders.messages import Selection
+    from broker.model.message import MessageSelection
 
     with exit_on_error():
         settings = settings_of(config)
         choice = _choice(profile)
-        selection = Selection(
-            tuple(ids or ()),
-            _moment(since, settings) or 0,
-            _moment(until, settings),
-            sender,
-            type_,
-            answer,
-            limit,
+        selection = MessageSelection(
+            rows=tuple(ids or ()),
+            since=_moment(since, settings) or 0,
+            until=_moment(until, settings),
+            sender=sender,
+            message_type=type_,
+            answer_code=answer,
+            limit=limit,
         )
         body = {**asdict(selection), "mapping": choice.name, "toml": choice.toml, "write": write}
 
@@ -155,7 +155,13 @@ def replay(
 
 
 def _replay(
-    database: Database, actor: str, settings: Settings, choice: ProfileChoice, selection: Selection, *, write: bool
+    database: Database,
+    actor: str,
+    settings: Settings,
+    choice: ProfileChoice,
+    selection: MessageSelection,
+    *,
+    write: bool,
 ) -> list[dict[str, Any]]:
     """Run stored messages again as the running broker does."""
     from broker.orders.mappings import Mappings

@@ -6,9 +6,29 @@ A `Document` maps DICOM keywords to text, lists of text, integers, or lists of d
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 Document = dict[str, Any]
+
+
+class StepStatus(StrEnum):
+    """Status of a Scheduled Procedure Step (PS3.3 C.4.10), as it is stored and answered."""
+
+    SCHEDULED = "SCHEDULED"
+    ARRIVED = "ARRIVED"
+    READY = "READY"
+    STARTED = "STARTED"
+    COMPLETED = "COMPLETED"
+    DISCONTINUED = "DISCONTINUED"
+    CANCELED = "CANCELED"
+
+
+class OrderLinkKind(StrEnum):
+    """What one order is to another."""
+
+    REPLACES = "replaces"
+    PARENT = "parent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +57,7 @@ class Step:
     row: int | None
     step_id: str
     position: int
-    status: str
+    status: StepStatus
     attributes: Document
     held: bool = False  # by the RIS: in no worklist until it is released
 
@@ -110,3 +130,32 @@ class OpenAnswer:
 
     step: int
     answer: Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptCancel:
+    """A cancel that came before its order, by the keys it named.
+
+    `steps` are the Scheduled Procedure Step IDs it named; none means the whole order.
+    """
+
+    control: str  # ORC-1
+    order_status: str  # ORC-5
+    placer: EntityId
+    filler: EntityId
+    accession: str
+    patient_id: str
+    issuer: str
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvent:
+    """One entry in the event log of a step (row); `at` in seconds since the epoch, `before` empty for a new step."""
+
+    step: int
+    at: float
+    before: str
+    after: str
+    cause: str
+    actor: str

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from broker.dicom.dimse import status as st
+from broker.model.order import Document
 from broker.model.performed import PerformedStatus
 from broker.mpps.attributes import END, FORGIVEN, ITEMS, MPPS, SERIES, STATUS, TAGS, MppsAttribute
 from broker.mpps.dataset import DataSet
-from broker.orders.core.values import Document
 
 FINAL = (PerformedStatus.COMPLETED, PerformedStatus.DISCONTINUED)
 MAX_ITEMS = 64  # scheduled steps of one performed step

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.model.order import Document
 from broker.model.performed import PerformedStatus, PerformedStep
 from broker.mpps import performed
 from broker.mpps.attributes import ITEMS, SERIES
 from broker.mpps.recording import locked
 from broker.orders.core.story import Context
-from broker.orders.core.values import Document
 from broker.store.mpps import objects, performed_steps
 from broker.store.mpps.objects import MISSING, ListedObjects
 from broker.store.orders import saving

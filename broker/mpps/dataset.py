@@ -11,8 +11,8 @@ from broker.dicom.dataset.charset import DEFAULT, lookup
 from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET
 from broker.dicom.dataset.read import Element, decode_identifier
 from broker.dicom.dataset.write import DataSetWriter, ElementSpec
+from broker.model.order import Document
 from broker.mpps.attributes import ENUMERATED, MPPS, MppsAttribute
-from broker.orders.core.values import Document
 from broker.orders.documents.validity import Invalid, checked
 
 MAX_BYTES = 4 * 1024 * 1024

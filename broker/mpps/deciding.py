@@ -9,6 +9,7 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from broker.errors import BrokerError
+from broker.model.order import Document
 from broker.model.performed import Linking, PerformedStatus, PerformedStep
 from broker.mpps import notification
 from broker.mpps.attributes import STATUS
@@ -16,7 +17,6 @@ from broker.mpps.checks import FINAL
 from broker.mpps.notification import Event
 from broker.mpps.recording import advanced, keep_back, locked, told
 from broker.orders.core.story import Context
-from broker.orders.core.values import Document
 from broker.orders.stories import matching, performing
 from broker.site.nodes import Node
 from broker.store.mpps import performed_steps

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.model.order import StepStatus
 from broker.model.performed import PerformedStatus, PerformedStep
 from broker.mpps import notification
 from broker.mpps.attributes import STATUS
@@ -54,7 +55,7 @@ def discontinue(
     steps = [link.step for link in performed_steps.links(connection, mpps) if link.step is not None]
     made = advanced(one, {**one.document, **changes}, [overdue.NOTED], context)
     done = _with_images(connection, mpps)
-    made = replace(made, outcome=lifecycle.COMPLETED if done else lifecycle.DISCONTINUED, attention=one.attention)
+    made = replace(made, outcome=StepStatus.COMPLETED if done else StepStatus.DISCONTINUED, attention=one.attention)
     performed_steps.save(connection, made)
     told(connection, made, steps, "overdue", context)
     at = context.at.timestamp()
@@ -76,6 +77,6 @@ def _with_images(connection: Connection, mpps: int) -> bool:
     for order, steps in overdue.steps_of(connection, mpps).items():
         images = closing.traces(connection, order, lifecycle.WAITING).images
         for procedure in reading.load_order(connection, order).procedures:
-            alone = len([step for step in procedure.steps if step.status != lifecycle.CANCELED]) == 1
+            alone = len([step for step in procedure.steps if step.status != StepStatus.CANCELED]) == 1
             found |= alone and any(step.row in steps and step.row in images for step in procedure.steps)
     return found

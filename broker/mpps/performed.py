@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
+from broker.model.order import Document, StepStatus
 from broker.model.performed import PerformedStatus
 from broker.mpps.attributes import IMAGES, REASON, SERIES, STATUS
-from broker.orders.core import lifecycle
-from broker.orders.core.values import Document
 from broker.store.mpps.objects import WRONG_ENTRY
 
 INCORRECT_ENTRY = "110514"  # incorrect worklist entry selected
@@ -21,17 +20,17 @@ def outcome(document: Document) -> tuple[str, str]:
     """Status of its scheduled steps if nothing else were known, and why a person must look (empty: no need)."""
     status = document.get(STATUS, "")
     if status in {PerformedStatus.IN_PROGRESS, ""}:
-        return lifecycle.STARTED, ""
+        return StepStatus.STARTED, ""
     if status == PerformedStatus.COMPLETED:
-        return lifecycle.COMPLETED, ""
+        return StepStatus.COMPLETED, ""
     code = reason(document)
     if code in _CALLED_OFF:
-        return lifecycle.CANCELED, ""
+        return StepStatus.CANCELED, ""
     if code == INCORRECT_ENTRY:
-        return lifecycle.SCHEDULED, WRONG_ENTRY if made_something(document) else ""
+        return StepStatus.SCHEDULED, WRONG_ENTRY if made_something(document) else ""
     if code in _TO_BE_DONE or (not code and not made_something(document)):
-        return lifecycle.SCHEDULED, ""
-    return lifecycle.DISCONTINUED, "discontinued"
+        return StepStatus.SCHEDULED, ""
+    return StepStatus.DISCONTINUED, "discontinued"
 
 
 def reason(document: Document) -> str:

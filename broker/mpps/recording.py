@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.dicom.dimse import status as st
+from broker.model.order import Document
 from broker.model.performed import PerformedMessage, PerformedStep, StepLink
 from broker.mpps import notification, passing_on, performed
 from broker.mpps.attributes import ITEMS, STATUS
 from broker.mpps.checks import FINAL, FINISHED, Answer, changed
 from broker.mpps.dataset import DataSet
 from broker.orders.core.story import Context
-from broker.orders.core.values import Document
 from broker.orders.stories import matching, performing
 from broker.orders.stories.matching import Match
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node

@@ -17,6 +17,7 @@ from broker.hl7.findings import Finding
 from broker.hl7.framing import parts
 from broker.hl7.header import Header, read_header
 from broker.hl7.server import Answer, Peer
+from broker.model.message import ReceivedMessage
 from broker.orders.core.story import Context
 from broker.orders.core.values import Conversion
 from broker.orders.inbound import reception
@@ -26,7 +27,6 @@ from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
 from broker.site.nodes import Node
 from broker.store.db.database import Database
-from broker.store.orders.messages import Received
 
 IN_THREAD = 64 * 1024  # bytes from which a message is read in a thread
 
@@ -162,8 +162,8 @@ class OrderDoor:
         future = self._database.submit(intake.keep_unreadable, received, answer)
         return await asyncio.wrap_future(future)
 
-    def _received(self, raw: bytes, header: Header | None, peer: Peer, context: Context) -> Received:
-        return Received(
+    def _received(self, raw: bytes, header: Header | None, peer: Peer, context: Context) -> ReceivedMessage:
+        return ReceivedMessage(
             raw=raw,
             digest=hashlib.sha256(raw).digest(),
             listener=self._interface.name,

@@ -18,7 +18,7 @@ from broker.site.directory import Directory
 from broker.store import idempotency, jobs
 from broker.store.db.database import Database
 from broker.store.images.spool import Spool
-from broker.store.orders import appointments, order_links
+from broker.store.orders import waiting
 from broker.store.worklist.outage_keeper import CopyKeeper
 
 KEEP_APPOINTMENTS = 30  # days
@@ -56,7 +56,7 @@ class Housekeeping:
 
         def expire() -> None:
             before = time.time() - keep_days * 86_400
-            self._database.submit(order_links.expire, before).result()
+            self._database.submit(waiting.expire_cancels, before).result()
 
         self._add("cancels", expire, 86_400, first=datetime.now(UTC))
 
@@ -83,7 +83,9 @@ class Housekeeping:
         def expire() -> None:
             now = datetime.now(zone)
             before = now - timedelta(days=KEEP_APPOINTMENTS)
-            self._database.submit(appointments.expire, before.timestamp(), now.strftime("%Y%m%d%H%M%S")).result()
+            self._database.submit(
+                waiting.expire_appointments, before.timestamp(), now.strftime("%Y%m%d%H%M%S")
+            ).result()
 
         self._add("appointments", expire, 86_400, first=datetime.now(UTC))
 

@@ -26,7 +26,7 @@ from broker.orders.listener import OrderDoor
 from broker.orders.profile.book import ProfileBook, built_in
 from broker.orders.profile.document import read
 from broker.store.db.database import Database
-from broker.store.orders import reading
+from broker.store.orders import answers, reading
 
 CASES = sorted((Path(__file__).parent / "hl7").glob("*.case"))
 ZONE = ZoneInfo("Europe/Zurich")
@@ -74,7 +74,7 @@ def masked(answer: bytes | None, charset: str) -> str:
 def worklist(connection: Connection) -> str:
     """All answers, as readable JSON."""
     rows = reading.order_rows(connection)
-    found = [{"status": s, **answer} for row in rows for s, answer in reading.answers_of(connection, row)]
+    found = [{"status": s, **answer} for row in rows for s, answer in answers.answers_of(connection, row)]
     return json.dumps(found, ensure_ascii=False, indent=1)
 
 

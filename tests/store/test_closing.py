@@ -15,9 +15,10 @@ from support.orders.closing import House, device
 from support.orders.intake import AT, audit, log, steps, take
 from support.service.site import order
 
+from broker.model.order import EntityId
 from broker.mpps import overdue
 from broker.orders.core.story import Context
-from broker.orders.core.values import EntityId, OrderKeys
+from broker.orders.core.values import OrderKeys
 from broker.orders.inbound.results import ResultChange
 from broker.orders.stories import ending, reopening, resulting
 from broker.store.db.database import Database

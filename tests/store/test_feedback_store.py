@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Connection, select, update
 from support.dicom.objects import ct_slice
+from support.orders.intake import received
 from support.service.site import order
 
 from broker.dicom.dimse.message import PeerAE
@@ -33,7 +33,6 @@ from broker.site.nodes import Node, parse_nodes
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.images.spool import Spool
-from broker.store.orders.messages import Received
 from broker.store.schema import tables
 
 ZONE = ZoneInfo("Europe/Zurich")
@@ -64,10 +63,7 @@ class House:
         examined = reception.examine(raw, Interface("test"), lambda _: built_in(), ZONE)
         assert examined is not None
         header = examined.header
-        received = Received(
-            raw, hashlib.sha256(raw).digest(), "t", "p", header.sender, header.control_id, header.message_type, 1.0
-        )
-        done = self.database.submit(intake.take, received, header, examined.conversion, self.context())
+        done = self.database.submit(intake.take, received(raw, header), header, examined.conversion, self.context())
         return str(done.result(20).code)
 
     def change(self, *statuses: str, **more: Any) -> None:

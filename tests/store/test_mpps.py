@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import Connection, func, select, text
 from support.dicom.objects import Encoded, ct_slice
 from support.mpps.performed import SERIES, bytes_of, creation, final, item, series, unscheduled
+from support.orders.intake import received
 from support.service.site import order
 from support.worklist.worklist import IMPLICIT
 
@@ -40,7 +41,6 @@ from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.images.spool import Spool
 from broker.store.mpps import objects, performed_steps
-from broker.store.orders.messages import Received
 from broker.store.schema import tables
 
 ZONE = ZoneInfo("Europe/Zurich")
@@ -76,10 +76,7 @@ class House:
             examined = reception.examine(raw, Interface("test"), lambda _: built_in(), ZONE)
             assert examined is not None
             header = examined.header
-            received = Received(
-                raw, hashlib.sha256(raw).digest(), "t", "p", header.sender, header.control_id, header.message_type, 1.0
-            )
-            done = self.database.submit(intake.take, received, header, examined.conversion, self.context())
+            done = self.database.submit(intake.take, received(raw, header), header, examined.conversion, self.context())
             assert done.result(20).code == "AA"
 
     def message(self, kind: str, values: dict[str, Any], calling: str) -> PerformedMessage:

@@ -19,7 +19,7 @@ from broker.orders.profile.book import built_in
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
 from broker.store.db.database import Database
-from broker.store.orders import events, reading
+from broker.store.orders import reading
 from broker.store.schema import tables
 
 _numbers = itertools.count(1)
@@ -241,7 +241,7 @@ def test_arrival_marks_what_is_scheduled_today(database: Database) -> None:
     }  # fmt: skip
     item = answers(database)["1"]["ScheduledProcedureStepSequence"][0]
     assert item["ScheduledProcedureStepStatus"] == "ARRIVED"
-    log = database.read(events.of_step, found["A1"]["id"]).result()
+    log = database.read(reading.events_of_step, found["A1"]["id"]).result()
     assert [(e.before, e.after, e.cause, e.actor) for e in log[1:]] == [
         ("SCHEDULED", "ARRIVED", "adt:A10", "hl7:ADT|SITE")
     ]

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from broker.hl7.server import Peer
+from broker.model.message import MessageSelection
 from broker.model.order import Document
 from broker.orders.inbound.interface import Interface
 from broker.orders.listener import OrderDoor
@@ -20,8 +21,7 @@ from broker.orders.profile.book import ProfileBook, built_in
 from broker.orders.trying.replay import Bench, Difference, Replayed, replay
 from broker.site.nodes import parse_nodes
 from broker.store.db.database import Database
-from broker.store.orders import reading
-from broker.store.orders.messages import Selection
+from broker.store.orders import answers, reading
 from broker.store.schema import tables
 
 ZONE = ZoneInfo("Europe/Zurich")
@@ -51,7 +51,7 @@ def bench(text: str = "") -> Bench:
 
 
 def run(database: Database, text: str = "", *, write: bool = False, **selection: object) -> list[Replayed]:
-    return replay(database, Selection(**selection), bench(text), write=write)  # type: ignore[arg-type]
+    return replay(database, MessageSelection(**selection), bench(text), write=write)  # type: ignore[arg-type]
 
 
 def everything(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
@@ -62,9 +62,9 @@ def everything(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
-def answers(connection: Connection) -> list[Document]:
+def all_answers(connection: Connection) -> list[Document]:
     rows = reading.order_rows(connection)
-    return [answer for row in rows for _, answer in reading.answers_of(connection, row)]
+    return [answer for row in rows for _, answer in answers.answers_of(connection, row)]
 
 
 SPIRAL = '[values.Modality]\nSPIRAL = "CT"\n'
@@ -87,7 +87,7 @@ def test_a_dry_run_shows_what_would_come_and_keeps_nothing(database: Database) -
 
 def test_a_dry_run_sees_the_cancel_that_was_kept_for_a_refused_order(database: Database) -> None:
     receive(database, order("1"), order("1", "CA"))
-    assert [answer["StudyInstanceUID"] for answer in database.read(answers).result()] == []
+    assert [answer["StudyInstanceUID"] for answer in database.read(all_answers).result()] == []
     first, second = run(database, SPIRAL)
     assert (first.code, second.code) == ("AA", "AA")
     assert ("ScheduledProcedureStepStatus", None, "CANCELED") in [
@@ -99,7 +99,7 @@ def test_a_dry_run_sees_the_cancel_that_was_kept_for_a_refused_order(database: D
 def test_with_write_it_is_done_and_told_by_whom(database: Database) -> None:
     receive(database, order("1"), order("2", modality="CR"))
     assert [one.code for one in run(database, SPIRAL, write=True)] == ["AA", "AA"]
-    by_accession = {answer["AccessionNumber"]: answer for answer in database.read(answers).result()}
+    by_accession = {answer["AccessionNumber"]: answer for answer in database.read(all_answers).result()}
     assert by_accession["A1"]["ScheduledProcedureStepSequence"][0]["Modality"] == "CT"
     rows = database.read(everything).result()
     t = tables.audit.c
@@ -127,7 +127,7 @@ def test_demographics_show_in_the_other_orders_of_the_patient(database: Database
 def test_older_demographics_do_not_come_back(database: Database) -> None:
     receive(database, order("1", modality="CT", name="OLD^NAME"), order("2", modality="CT", name="NEW^NAME"))
     assert [one.differences for one in run(database, write=True)] == [(), ()]
-    assert {answer["PatientName"] for answer in database.read(answers).result()} == {"NEW^NAME"}
+    assert {answer["PatientName"] for answer in database.read(all_answers).result()} == {"NEW^NAME"}
     # of a patient who is known only by this run, the newest message tells
     receive(database, *(order(n, name=f"N^{n}").replace(b"PID|||1|", b"PID|||7|") for n in ("3", "4")))
     found = run(database, SPIRAL, rows=(3, 4))
@@ -141,7 +141,7 @@ def test_what_is_still_refused_says_why(database: Database) -> None:
     (found,) = run(database, write=True)
     assert (found.code, found.differences, found.new_steps) == ("AE", (), 0)
     assert [(finding.location, finding.code) for finding in found.findings] == [("OBR^1^24", "103")]
-    assert database.read(answers).result() == []
+    assert database.read(all_answers).result() == []
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_messages_are_selected(selection: dict[str, object], numbers: list[str],
 def test_differences_are_told_of_a_known_clock(database: Database) -> None:
     receive(database, order("1"))
     at = datetime(2026, 3, 13, 7, 30, tzinfo=ZONE)
-    (found,) = replay(database, Selection(), bench(SPIRAL), write=True, clock=lambda: at)
+    (found,) = replay(database, MessageSelection(), bench(SPIRAL), write=True, clock=lambda: at)
     assert Difference(0, "Modality", None, "CT") in found.differences
     step = database.read(lambda c: c.execute(select(tables.scheduled_step.c.updated_at)).scalar_one()).result()
     assert step == at.timestamp()
@@ -181,5 +181,5 @@ def test_what_a_message_run_again_does_is_told_to_others(database: Database) -> 
     listeners = tuple(parse_nodes([table | {"feedback": {"events": ["cancelled"]}}]))
     receive(database, order("1"), order("1", "CA"))
     for write, jobs in ((False, 0), (True, 1)):
-        replay(database, Selection(), replace(bench(SPIRAL), subscribers=listeners), write=write)
+        replay(database, MessageSelection(), replace(bench(SPIRAL), subscribers=listeners), write=write)
         assert len(database.read(everything).result()["job"]) == jobs

@@ -16,7 +16,7 @@ from support.worklist.worklist_rows import found_by, replace_documents
 from support.worklist.worklist_table import ROWS, Row
 
 from broker.errors import BadContent
-from broker.orders.core.answer import HELD
+from broker.orders.core.worklist_item import HELD
 from broker.store.db.database import Database
 
 LEAVES = [row for row in ROWS if row.vr != "SQ"]

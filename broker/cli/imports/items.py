@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.orders.core.values import Document
+from broker.model.order import Document
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from typing import Any
 
 from broker.cli.imports.items import Item
 from broker.errors import BadContent
+from broker.model.order import Document
 from broker.orders.core.attributes import CODE
-from broker.orders.core.values import Document
 from broker.orders.documents.document import FIELDS, STATUS
 from broker.orders.documents.validity import Field
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from broker.orders.core.values import Document, OrderChange, OrderKeys, PatientChange, Span
+from broker.model.order import Document
+from broker.orders.core.values import OrderChange, OrderKeys, PatientChange, Span
 
 START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
 END = ("ScheduledProcedureStepEndDate", "ScheduledProcedureStepEndTime")

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from broker.model.order import Document, Order, Step, StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.appointments import END, START, Asked, Slot
 from broker.orders.core.lifecycle import Action, Effect
-from broker.orders.core.values import Document, Order, Step, merged
+from broker.orders.core.values import merged
 
 _STATION = "ScheduledStationAETitle"
 REOPENS = "S13"
 _ACTIONS = {
-    Asked.NO_SHOW: (Action.DISCONTINUE, lifecycle.DISCONTINUED),
-    Asked.START: (Action.START, lifecycle.STARTED),
-    Asked.COMPLETE: (Action.COMPLETE, lifecycle.COMPLETED),
+    Asked.NO_SHOW: (Action.DISCONTINUE, StepStatus.DISCONTINUED),
+    Asked.START: (Action.START, StepStatus.STARTED),
+    Asked.COMPLETE: (Action.COMPLETE, StepStatus.COMPLETED),
 }
 
 
@@ -78,7 +79,7 @@ def booked(order: Order, wish: Wish, default_station: str) -> Booked:
             after = _after(step, wish, meant[row], default_station) if row in meant else step
             if after is None:
                 late.add(row)
-            elif after.status == lifecycle.SCHEDULED != step.status:
+            elif after.status == StepStatus.SCHEDULED != step.status:
                 reopened.add(row)
             steps.append(after or step)
         procedures.append(replace(procedure, steps=tuple(steps)))
@@ -98,15 +99,15 @@ def _after(step: Step, wish: Wish, slot: Slot, default_station: str) -> Step | N
         if step.status not in lifecycle.WAITING:
             return None
         if wish.cancels and not slot.removed:
-            return replace(step, status=lifecycle.CANCELED)
+            return replace(step, status=StepStatus.CANCELED)
         return replace(step, attributes=merged(step.attributes, dict.fromkeys((*START, *END), "")))
     attributes = merged(step.attributes, slot.attributes)
     if not attributes.get(_STATION):
         attributes[_STATION] = [default_station]
     if step.status in lifecycle.WAITING:
         return replace(step, attributes=attributes)
-    reopens = wish.event == REOPENS and step.row in wish.no_shows and step.status == lifecycle.DISCONTINUED
-    return replace(step, status=lifecycle.SCHEDULED, attributes=attributes) if reopens else None
+    reopens = wish.event == REOPENS and step.row in wish.no_shows and step.status == StepStatus.DISCONTINUED
+    return replace(step, status=StepStatus.SCHEDULED, attributes=attributes) if reopens else None
 
 
 def assigned(order: Order, slots: Sequence[Slot]) -> dict[int, int]:

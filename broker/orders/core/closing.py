@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from broker.model.order import StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.lifecycle import Action
 from broker.site.closing import Rules
@@ -69,10 +70,10 @@ def _by_time(seen: Seen, rules: Rules, now: datetime, *, waits: bool) -> End | N
         if not waits:
             stale = now.timestamp() - seen.status_at >= rules.over_after * 3600
             return End(Action.COMPLETE, Cause.TIME) if stale else None
-        if seen.signs or seen.status != lifecycle.SCHEDULED or rules.unseen == "completed":
+        if seen.signs or seen.status != StepStatus.SCHEDULED or rules.unseen == "completed":
             return End(Action.COMPLETE, Cause.TIME)
         return End(Action.DISCONTINUE, Cause.NO_SHOW)
-    came = seen.signs or seen.status != lifecycle.SCHEDULED
+    came = seen.signs or seen.status != StepStatus.SCHEDULED
     if not came and rules.no_show_after and over(seen.start_at, rules.no_show_after, now):
         return End(Action.DISCONTINUE, Cause.NO_SHOW)
     if waits and rules.expire_after and over(seen.start_at, rules.expire_after, now):

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
-SCHEDULED, ARRIVED, READY, STARTED = "SCHEDULED", "ARRIVED", "READY", "STARTED"
-COMPLETED, DISCONTINUED, CANCELED = "COMPLETED", "DISCONTINUED", "CANCELED"
-WAITING = (SCHEDULED, ARRIVED, READY)
-OPEN = (*WAITING, STARTED)
-ENDED = (COMPLETED, DISCONTINUED, CANCELED)
-STATUSES = (*OPEN, *ENDED)
+from broker.model.order import StepStatus
+
+WAITING = (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY)
+OPEN = (*WAITING, StepStatus.STARTED)
+ENDED = (StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED)
 
 # HL7 table 0119 as of 2.5.1: a code outside it is an error
 CONTROLS = frozenset(
@@ -66,11 +65,11 @@ _BY_STATUS = {
 }  # fmt: skip
 _CHANGED = {"CM": Action.COMPLETE, "CA": Action.CANCEL, "DC": Action.STOP}  # ORC-5 of a change request that ends it
 _TO = {
-    Action.CANCEL: CANCELED,
-    Action.DISCONTINUE: DISCONTINUED,
-    Action.START: STARTED,
-    Action.STOP: DISCONTINUED,
-    Action.COMPLETE: COMPLETED,
+    Action.CANCEL: StepStatus.CANCELED,
+    Action.DISCONTINUE: StepStatus.DISCONTINUED,
+    Action.START: StepStatus.STARTED,
+    Action.STOP: StepStatus.DISCONTINUED,
+    Action.COMPLETE: StepStatus.COMPLETED,
 }
 # reply to an order control code (ORC-1 of ORR, ORI, ORG): done, not done
 _REPLIES = {
@@ -89,13 +88,13 @@ def action(control: str, order_status: str) -> Action:
     return _BY_CONTROL.get(control, Action.NOTHING)
 
 
-def apply(wanted: Action, status: str) -> tuple[Effect, str]:
+def apply(wanted: Action, status: StepStatus) -> tuple[Effect, StepStatus]:
     """Effect on a step in `status` and the status after it. For holding see `held`."""
     if status in ENDED or wanted in {Action.NUMBER, Action.ASK, Action.LINK, Action.NOTHING}:
         return Effect.NONE, status
     if wanted is Action.WRITE:
         return Effect.APPLY, status
-    if status == STARTED:
+    if status == StepStatus.STARTED:
         if wanted in {Action.CANCEL, Action.HOLD}:
             return Effect.REFUSE, status
         if wanted in {Action.DISCONTINUE, Action.START, Action.RELEASE}:
@@ -103,31 +102,32 @@ def apply(wanted: Action, status: str) -> tuple[Effect, str]:
     return Effect.APPLY, _TO.get(wanted, status)
 
 
-def performed(status: str, outcomes: Sequence[str], *, append: bool) -> str:
+def performed(status: StepStatus, outcomes: Sequence[StepStatus], *, append: bool) -> StepStatus:
     """Status of a step after a message of a performed procedure step.
 
     `outcomes` is what each MPPS that is linked to it makes of it, oldest first. `append`: the modality begins a
     further MPPS where an earlier one is final, which alone opens an ended step again; a cancelled one stays.
     """
-    told = next((one for one in (STARTED, COMPLETED) if one in outcomes), outcomes[-1] if outcomes else status)
+    decisive = (outcome for outcome in (StepStatus.STARTED, StepStatus.COMPLETED) if outcome in outcomes)
+    told = next(decisive, outcomes[-1] if outcomes else status)
     if status in ENDED:
-        return told if append and told == STARTED and status != CANCELED else status
+        return told if append and told == StepStatus.STARTED and status != StepStatus.CANCELED else status
     return told
 
 
-def held(wanted: Action, status: str, before: bool) -> bool:
+def held(wanted: Action, status: StepStatus, before: bool) -> bool:
     """Whether a step to which this applies is held after it; `status` is the one after it."""
     if wanted in {Action.HOLD, Action.RELEASE}:
         return wanted is Action.HOLD
     return before and status in WAITING
 
 
-def reached(wanted: Action, status: str, is_held: bool) -> bool:
+def reached(wanted: Action, status: StepStatus, is_held: bool) -> bool:
     """Whether a step is already as `wanted` would have it."""
     if wanted in {Action.HOLD, Action.RELEASE}:
         return status in OPEN and is_held == (wanted is Action.HOLD)
     if wanted in {Action.DISCONTINUE, Action.STOP}:
-        return status in {DISCONTINUED, CANCELED}
+        return status in {StepStatus.DISCONTINUED, StepStatus.CANCELED}
     return status == _TO.get(wanted, status)
 
 
@@ -136,7 +136,7 @@ def reply(control: str, done: bool) -> str:
     return _REPLIES.get(control, ("", ""))[0 if done else 1]
 
 
-def order_status(steps: Iterable[tuple[str, bool]]) -> str:
+def order_status(steps: Iterable[tuple[StepStatus, bool]]) -> str:
     """ORC-5 (table 0038) of an order with steps of these statuses, held or not; empty for no steps."""
     found = tuple(steps)
     statuses = {status for status, _ in found}
@@ -144,9 +144,9 @@ def order_status(steps: Iterable[tuple[str, bool]]) -> str:
         return ""
     waiting = [is_held for status, is_held in found if status in WAITING]
     if statuses <= set(ENDED):
-        return "CM" if COMPLETED in statuses else "DC" if DISCONTINUED in statuses else "CA"
-    if STARTED in statuses:
+        return "CM" if StepStatus.COMPLETED in statuses else "DC" if StepStatus.DISCONTINUED in statuses else "CA"
+    if StepStatus.STARTED in statuses:
         return "IP"
-    if COMPLETED in statuses:
+    if StepStatus.COMPLETED in statuses:
         return "A"
     return "HD" if all(waiting) else "SC"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker.hl7.findings import Finding
-from broker.orders.core.values import Document, EntityId, Order, Patient, PatientChange
-
-OPEN, CLOSED, CANCELED = "open", "closed", "canceled"  # states of a visit
+from broker.model.order import Document, EntityId, Order, Patient
+from broker.model.visit import VisitState
+from broker.orders.core.values import PatientChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class PatientUpdate:
 
 @dataclass(frozen=True, slots=True)
 class VisitChange:
-    """Change a visit and what its orders show of it; `state` empty leaves that as it is."""
+    """Change a visit and what its orders show of it; without `state` that stays as it is."""
 
     event: Event
     patient: EntityId
     number: EntityId
-    state: str
+    state: VisitState | None
     attributes: Document
 
     def names(self) -> tuple[str, ...]:

@@ -6,24 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from broker.hl7.findings import Finding
+from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, StepStatus, Written
 from broker.orders.core import identifiers, lifecycle, progress
 from broker.orders.core.lifecycle import Action
-from broker.orders.core.values import (
-    Document,
-    EntityId,
-    Order,
-    OrderChange,
-    Patient,
-    PatientChange,
-    Plan,
-    Procedure,
-    ProcedureChange,
-    Step,
-    StepChange,
-    StepNames,
-    Written,
-    merged,
-)
+from broker.orders.core.values import OrderChange, PatientChange, Plan, ProcedureChange, StepChange, StepNames, merged
 
 _START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
 _END = ("ScheduledProcedureStepEndDate", "ScheduledProcedureStepEndTime")
@@ -325,6 +311,6 @@ class _Writing:
         step_id = identifiers.step_id(change.step_id, old.step_id if old else "", now.mint, order)
         if not step_id:
             self._missing(change.step_location, "Scheduled procedure step id is missing")
-        status = old.status if old else lifecycle.SCHEDULED
+        status = old.status if old else StepStatus.SCHEDULED
         held = old.held if old else self._change.order_status == "HD"
         return Step(old.row if old else None, step_id, position, status, attributes, held)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from broker.hl7.findings import Finding
+from broker.model.order import Order, Procedure, Step
 from broker.orders.core import lifecycle
 from broker.orders.core.lifecycle import Action, Effect
-from broker.orders.core.values import Order, OrderChange, Plan, Procedure, Step, StepNames, merged
+from broker.orders.core.values import OrderChange, Plan, StepNames, merged
 
 _ACTIONS = {
     Action.CANCEL: "canceled", Action.DISCONTINUE: "discontinued", Action.HOLD: "held", Action.RELEASE: "released",

@@ -15,8 +15,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
+from broker.model.order import Document
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.values import Document
 from broker.site.nodes import Node
 
 

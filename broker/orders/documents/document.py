@@ -10,17 +10,9 @@ from collections.abc import Collection
 from typing import Any
 
 from broker.hl7.findings import Finding
+from broker.model.order import Document, EntityId
 from broker.orders.core import attributes
-from broker.orders.core.values import (
-    MAX_STEPS,
-    Conversion,
-    Document,
-    EntityId,
-    OrderChange,
-    PatientChange,
-    ProcedureChange,
-    StepChange,
-)
+from broker.orders.core.values import MAX_STEPS, Conversion, OrderChange, PatientChange, ProcedureChange, StepChange
 from broker.orders.documents import validity
 
 FIELDS = {name: validity.fields(table) for name, table in attributes.SECTIONS.items()}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from broker.model.order import Document
 from broker.orders.core import names
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.values import Document
 
 PREFIX = "TMP"  # of temporary patient identifiers: 13 characters of base 32 follow
 

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
-from broker.orders.core.values import Document, Order, Procedure, Step
+from broker.model.order import Document, Order, Procedure, Step, StepEvent
 from broker.orders.documents.document import FIELDS, STATUS
-from broker.store.orders.events import StepEvent
 
 
 def document(order: Order) -> dict[str, Any]:

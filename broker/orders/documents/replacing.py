@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from broker.model.order import Document, Order, Procedure, Step
 from broker.orders.core import lifecycle
-from broker.orders.core.values import (
-    Document,
-    Order,
-    OrderChange,
-    PatientChange,
-    Procedure,
-    ProcedureChange,
-    Step,
-    StepChange,
-)
+from broker.orders.core.values import OrderChange, PatientChange, ProcedureChange, StepChange
 from broker.orders.documents.document import FIELDS
 
 # what an order is found by stays when the document leaves it out

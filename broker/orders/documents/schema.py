@@ -7,7 +7,7 @@ from typing import Any
 
 from pydicom.datadict import dictionary_description
 
-from broker.orders.core import lifecycle
+from broker.model.order import StepStatus
 from broker.orders.core.values import MAX_STEPS
 from broker.orders.documents import validity
 from broker.orders.documents.document import FIELDS, STATUS
@@ -23,7 +23,7 @@ _PATTERNS = {
 def order(modalities: Collection[str]) -> Schema:
     """Schema of an order."""
     step = _object("step", ["Modality"], modalities)
-    step["properties"][STATUS] = {"type": "string", "enum": list(lifecycle.STATUSES), "readOnly": True}
+    step["properties"][STATUS] = {"type": "string", "enum": [status.value for status in StepStatus], "readOnly": True}
     held = "By the RIS: in no worklist until it is released."
     step["properties"]["held"] = {"type": "boolean", "readOnly": True, "description": held}
     step["properties"]["events"] = {"type": "array", "items": _EVENT, "readOnly": True}

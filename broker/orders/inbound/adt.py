@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from datetime import tzinfo
 
 from broker.hl7.message import DELETE, Message, Repetition, Segments, undeleted
-from broker.orders.core import patients
+from broker.model.order import Document, EntityId
+from broker.model.visit import VisitState
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.patients import (
     Arrival,
@@ -21,16 +22,17 @@ from broker.orders.core.patients import (
     VisitMove,
     compatible,
 )
-from broker.orders.core.values import Change, Conversion, Document, EntityId, PatientChange
+from broker.orders.core.values import Change, Conversion, PatientChange
 from broker.orders.inbound.mapping import read_patient
 from broker.orders.inbound.reader import Findings, Reader
 from broker.orders.profile.convert import Unusable, instant, text
 from broker.orders.profile.profile import Profile
 
-# what an event makes of the visit in PV1: its state, empty for "as it is"
+# what an event makes of the visit in PV1: its state, None for "as it is"
 _VISITS = {
-    "A01": patients.OPEN, "A04": patients.OPEN, "A05": patients.OPEN, "A28": patients.OPEN, "A13": patients.OPEN,
-    "A03": patients.CLOSED, "A11": patients.CANCELED, "A02": "", "A12": "", "A06": "", "A07": "", "A08": "",
+    "A01": VisitState.OPEN, "A04": VisitState.OPEN, "A05": VisitState.OPEN, "A28": VisitState.OPEN,
+    "A13": VisitState.OPEN, "A03": VisitState.CLOSED, "A11": VisitState.CANCELED,
+    "A02": None, "A12": None, "A06": None, "A07": None, "A08": None,
 }  # fmt: skip
 _NEEDS_VISIT = frozenset({"A02", "A03", "A11", "A12", "A13"})  # events that are about nothing else
 

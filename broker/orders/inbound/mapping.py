@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 from broker.hl7.message import DELETE, Message, Segments, undeleted
+from broker.model.order import Document, EntityId
 from broker.orders.core import lifecycle
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.lifecycle import Action
 from broker.orders.core.values import (
     MAX_STEPS,
     Conversion,
-    Document,
-    EntityId,
     OrderChange,
     OrderKeys,
     PatientChange,

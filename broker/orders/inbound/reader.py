@@ -9,8 +9,8 @@ from typing import Any
 
 from broker.hl7.findings import Finding
 from broker.hl7.message import DELETE, Repetition, Segment, Segments
+from broker.model.order import Document
 from broker.orders.core import names
-from broker.orders.core.values import Document
 from broker.orders.profile import convert
 from broker.orders.profile.profile import FieldSource, FieldType, MappedAttribute, Profile
 from broker.orders.profile.provenance import OriginKind, ValueOrigin

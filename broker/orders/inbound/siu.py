@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from broker.hl7.message import DELETE, Message, Segment, Segments, undeleted
+from broker.model.order import Document, EntityId
 from broker.orders.core.appointments import END, START, AppointmentChange, Asked, Slot
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.values import (
     MAX_STEPS,
     Conversion,
-    Document,
-    EntityId,
     OrderChange,
     OrderKeys,
     PatientChange,

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from broker.hl7.message import DELETE, Repetition, undeleted
-from broker.orders.core.values import Document, Span
+from broker.model.order import Document
+from broker.orders.core.values import Span
 
 ValueTable = Mapping[str, str | int]  # by the value of HL7 in capitals; `*` stands for every other one
 LENGTH = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240, "AE": 16, "UI": 64, "UC": 4096, "UT": 65536}

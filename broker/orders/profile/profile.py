@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from broker.hl7.message import Path
+from broker.model.order import Document
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
-from broker.orders.core.values import Document
 from broker.orders.profile import convert
 from broker.orders.profile.convert import ValueTable
 from broker.orders.profile.provenance import Trace

@@ -14,7 +14,7 @@ from typing import Any
 from pydicom.datadict import tag_for_keyword
 
 from broker.hl7.message import Path, Segments, path
-from broker.orders.core.values import Document
+from broker.model.order import Document
 from broker.orders.profile import convert
 from broker.wildcard import Wildcard, compile_wildcard
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from broker.model.order import Order, Step
 from broker.orders.core import lifecycle
 from broker.orders.core.identifiers import Minter, accession
 from broker.orders.core.story import Context
-from broker.orders.core.values import Order, OrderChange, PatientChange, Step
+from broker.orders.core.values import OrderChange, PatientChange
 from broker.orders.documents import replacing
 from broker.orders.stories import intake
 from broker.store.db.engine import savepoint

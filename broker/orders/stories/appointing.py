@@ -7,18 +7,17 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
-from broker.orders.core import booking, lifecycle, plan
+from broker.model.appointment import Appointment, AppointmentState
+from broker.model.order import Document, Order, StepStatus
+from broker.orders.core import booking, plan
 from broker.orders.core.appointments import AppointmentChange, Asked, slots_document
 from broker.orders.core.booking import Booked, Wish
 from broker.orders.core.closing import Cause
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.story import AuditEntry, Context
-from broker.orders.core.values import Document, Order
 from broker.orders.stories import ordering, writing
 from broker.orders.stories.ordering import PlannedOrder
-from broker.store.orders import appointments as store
-from broker.store.orders import events, reading
-from broker.store.orders.appointments import Appointment
+from broker.store.orders import reading, waiting
 
 NO_SHOW = "110507"  # Patient did not arrive (PS3.16 CID 9300)
 _AHEAD = 86_400  # seconds: a time of a message further in our future must not make others look old
@@ -65,8 +64,8 @@ class PlannedAppointment:
                 reopened = self.made.reopened
                 writing.write(connection, self.made.order, self.stored, self.change.cause, context, reopened)
         for other in self.others:
-            store.save(connection, other, at)
-        number = store.save(connection, kept, at) if kept is not None else 0
+            waiting.save_appointment(connection, other, at)
+        number = waiting.save_appointment(connection, kept, at) if kept is not None else 0
         detail: Document = {"event": self.change.event}
         if self.action == _ACTIONS[Asked.NO_SHOW]:
             detail["reason"] = NO_SHOW
@@ -97,8 +96,8 @@ def _known(
     connection: Connection, change: AppointmentChange, stored: Order | None, context: Context
 ) -> list[Appointment]:
     if stored is not None and stored.row is not None:
-        return store.of_order(connection, stored.row)
-    return store.waiting(connection, change.keys.filler, change.keys.placer)
+        return waiting.appointments_of(connection, stored.row)
+    return waiting.appointments(connection, change.keys.filler, change.keys.placer)
 
 
 def _late(change: AppointmentChange, stored: Order | None, text: str) -> PlannedAppointment:
@@ -119,7 +118,7 @@ def _mine(change: AppointmentChange, mine: Appointment | None, stored: Order | N
         sender=context.actor,
         number=change.number,
         request=stored.row if stored else None,
-        state=store.OFF if change.asked in {Asked.UNBOOK, Asked.NO_SHOW} else store.BOOKED,
+        state=AppointmentState.OFF if change.asked in {Asked.UNBOOK, Asked.NO_SHOW} else AppointmentState.BOOKED,
         event=change.event,
         filler=change.keys.filler,
         placer=change.keys.placer,
@@ -153,13 +152,13 @@ def _apply(
     mine: Appointment | None,
     context: Context,
 ) -> PlannedAppointment:
-    others = [one for one in known if one is not mine and one.state == store.BOOKED]
+    others = [one for one in known if one is not mine and one.state == AppointmentState.BOOKED]
     wish = Wish(
         change.asked,
         change.event,
         change.slots,
         change.cancels,
-        own=mine.steps if mine and mine.state == store.BOOKED else frozenset(),
+        own=mine.steps if mine and mine.state == AppointmentState.BOOKED else frozenset(),
         others=frozenset(step for one in others for step in one.steps),
         no_shows=_no_shows(connection, stored),
     )
@@ -188,6 +187,6 @@ def _apply(
 
 def _no_shows(connection: Connection, order: Order) -> frozenset[int]:
     """Rows of the steps that an appointment, or nobody coming to it, has ended: their last change of status says so."""
-    rows = [step.row for step in order.steps() if step.status == lifecycle.DISCONTINUED and step.row is not None]
-    causes = {row: events.last_cause(connection, row) for row in rows}
+    rows = [step.row for step in order.steps() if step.status == StepStatus.DISCONTINUED and step.row is not None]
+    causes = {row: reading.last_cause(connection, row) for row in rows}
     return frozenset(row for row, why in causes.items() if why.startswith("appointment:") or why == Cause.NO_SHOW)

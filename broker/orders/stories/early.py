@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.model.appointment import Appointment, AppointmentState
+from broker.model.order import Order
 from broker.model.performed import Linking
 from broker.orders.core import booking, plan
 from broker.orders.core.appointments import Asked, slots_of
 from broker.orders.core.booking import Wish
 from broker.orders.core.story import AuditEntry, Context
-from broker.orders.core.values import Order, PatientChange
+from broker.orders.core.values import PatientChange
 from broker.orders.stories import matching, performing, writing
 from broker.store.mpps import performed_steps
-from broker.store.orders import appointments as store
-from broker.store.orders import reading
-from broker.store.orders.appointments import Appointment
+from broker.store.orders import reading, waiting
 
 
 def link_performed(
@@ -74,7 +74,7 @@ def _link(connection: Connection, request: int, row: int, positions: set[int], c
 
 def book_appointments(connection: Connection, request: int, written: Order, context: Context) -> tuple[AuditEntry, ...]:
     """Apply what waits for an order (row) that has just been written; what to record in the audit trail."""
-    found = store.waiting(connection, written.filler, written.placer)
+    found = waiting.appointments(connection, written.filler, written.placer)
     if not found:
         return ()
     order = reading.load_order(connection, request)  # with the rows of what is new
@@ -83,10 +83,10 @@ def book_appointments(connection: Connection, request: int, written: Order, cont
         if one.patient_id and not plan.same_patient(order.patient, PatientChange(one.patient_id, one.issuer, {})):
             continue
         kept = replace(one, request=request)
-        if one.state == store.BOOKED:
+        if one.state == AppointmentState.BOOKED:
             order, kept = _book(connection, order, kept, context)
-        store.save(connection, kept, context.at.timestamp())
-        action = "booked" if one.state == store.BOOKED else "unchanged"
+        waiting.save_appointment(connection, kept, context.at.timestamp())
+        action = "booked" if one.state == AppointmentState.BOOKED else "unchanged"
         entries.append(AuditEntry(f"appointment.{action}", "order", request, {"event": one.event}))
     return tuple(entries)
 

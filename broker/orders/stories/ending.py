@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.model.order import Document, Order, Procedure, Step, StepStatus
 from broker.orders.core import closing, lifecycle
 from broker.orders.core.appointments import END, START
 from broker.orders.core.closing import Cause, End, Seen
 from broker.orders.core.story import Context
-from broker.orders.core.values import Document, Order, Procedure, Step, merged
+from broker.orders.core.values import merged
 from broker.orders.stories import writing
 from broker.site.closing import Closings, Rules
 from broker.store.orders import closing as store
@@ -64,7 +65,7 @@ def _seen(step: Step, procedure: Procedure, rules: Mapping[int, Rules], traces: 
     """What is known of a step. Images say only of a study what was done: they count if they can be of no other step."""
     row = step.row or 0
     own, images = rules[row], traces.images.get(row, {})
-    others = [rules[s.row or 0] for s in procedure.steps if s.row != step.row and s.status != lifecycle.CANCELED]
+    others = [rules[s.row or 0] for s in procedure.steps if s.row != step.row and s.status != StepStatus.CANCELED]
     if others:
         images = {title: came for title, came in images.items() if title in own.titles}
     sure = {} if any(other.titles & own.titles or not other.titles for other in others) else images

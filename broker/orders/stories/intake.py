@@ -15,6 +15,7 @@ from broker.hl7 import acknowledgement
 from broker.hl7.acknowledgement import Body
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
+from broker.model.message import ReceivedMessage
 from broker.orders.core.appointments import AppointmentChange
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import Arrival, IdentifierChange, Merge, PatientUpdate, VisitChange, VisitMove
@@ -24,7 +25,6 @@ from broker.orders.inbound.results import ResultChange
 from broker.orders.stories import appointing, merging, ordering, registering, replies, resulting, visiting
 from broker.store.db.engine import savepoint
 from broker.store.orders import messages, reading, saving
-from broker.store.orders.messages import Received
 
 STORIES: Mapping[type[Change], Story] = {
     OrderChange: ordering.story,
@@ -54,7 +54,7 @@ class Outcome:
 
 def take(
     connection: Connection,
-    received: Received,
+    received: ReceivedMessage,
     header: Header,
     conversion: Conversion,
     context: Context,
@@ -124,7 +124,7 @@ def add_audit(connection: Connection, entry: AuditEntry, context: Context, **mor
 
 def refuse(
     connection: Connection,
-    received: Received,
+    received: ReceivedMessage,
     header: Header,
     code: str,
     findings: tuple[Finding, ...],
@@ -147,7 +147,7 @@ def refuse(
     return Outcome(answer, code, len(findings))
 
 
-def keep_unreadable(connection: Connection, received: Received, answer: bytes) -> Outcome:
+def keep_unreadable(connection: Connection, received: ReceivedMessage, answer: bytes) -> Outcome:
     """Journal bytes without a usable MSH, answered AR."""
     messages.record(connection, received, accepted=False, answer_code="AR", answer=answer, note="unreadable")
     return Outcome(answer, "AR", 1)

@@ -12,9 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from broker.model.order import Document
 from broker.model.performed import Linking
 from broker.orders.core import lifecycle, plan
-from broker.orders.core.values import Document, PatientChange
+from broker.orders.core.values import PatientChange
 from broker.store.orders import matching
 from broker.store.orders.matching import Candidate
 

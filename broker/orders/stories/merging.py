@@ -12,11 +12,12 @@ from functools import partial
 from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
+from broker.model.order import Document, EntityId, Patient
 from broker.orders.core import patients
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import IdentifierChange, Merge, Replacement
 from broker.orders.core.story import AuditEntry, Context
-from broker.orders.core.values import Document, EntityId, Patient, PatientChange, merged
+from broker.orders.core.values import PatientChange, merged
 from broker.orders.stories import writing
 from broker.orders.stories.registering import Decision, heard, is_late, save, unnamed
 from broker.store.orders import patients as store

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
+from broker.model.order import Document, EntityId, KeptCancel, Order, OrderLinkKind
 from broker.orders.core import identifiers, lifecycle, patients, plan
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.story import AuditEntry, Context
-from broker.orders.core.values import Document, EntityId, Order, OrderChange, Plan
+from broker.orders.core.values import OrderChange, Plan
 from broker.orders.stories import early, writing
-from broker.store.orders import order_links, reading, saving
-from broker.store.orders.order_links import Tombstone
+from broker.store.orders import reading, saving, waiting
 
 Findings = tuple[Finding, ...]
 
@@ -29,7 +29,7 @@ class PlannedOrder:
     change: OrderChange
     made: Plan
     before: Order | None
-    overtakers: Mapping[int, Tombstone] = field(default_factory=dict)
+    overtakers: Mapping[int, KeptCancel] = field(default_factory=dict)
     parent: int | None = None
     replaced: tuple[int, ...] = ()
 
@@ -65,7 +65,7 @@ class PlannedOrder:
             used = self._used()
             cause = f"overtaken:{next(iter(used.values())).control}" if used else cause
             row = writing.write(connection, made.order, self.before, cause, context)
-            order_links.drop(connection, used)
+            waiting.drop_cancels(connection, used)
         elif made.written is not None and row is not None:
             saving.save_written(connection, row, made.written)
         elif made.action == "late" and self.before is not None:
@@ -81,35 +81,35 @@ class PlannedOrder:
             return tuple(entries)
         return (*entries, *early.book_appointments(connection, row, made.order, context))
 
-    def _used(self) -> dict[int, Tombstone]:
+    def _used(self) -> dict[int, KeptCancel]:
         """Cancels that this order, now that it is here, needs no more."""
         return dict(self.overtakers) if self.before is None else {}
 
     def _park(self, connection: Connection, context: Context) -> int:
         """Keep this cancel for its order; the row."""
         change = self.change
-        stone = Tombstone(
-            change.control,
-            change.order_status,
-            change.placer,
-            change.filler,
-            change.accession,
-            change.patient.patient_id,
-            change.patient.issuer,
-            tuple(sorted(change.step_names())),
+        cancel = KeptCancel(
+            control=change.control,
+            order_status=change.order_status,
+            placer=change.placer,
+            filler=change.filler,
+            accession=change.accession,
+            patient_id=change.patient.patient_id,
+            issuer=change.patient.issuer,
+            steps=tuple(sorted(change.step_names())),
         )
         for row, other in self.overtakers.items():
-            if other == stone:
+            if other == cancel:
                 return row
-        return order_links.add(connection, stone, context.actor, context.at.timestamp())
+        return waiting.keep_cancel(connection, cancel, context.actor, context.at.timestamp())
 
     def _link(self, connection: Connection, row: int) -> list[AuditEntry]:
-        others = [(order_links.PARENT, self.parent)] if self.parent is not None else []
-        others += [(order_links.REPLACES, other) for other in self.replaced]
+        others = [(OrderLinkKind.PARENT, self.parent)] if self.parent is not None else []
+        others += [(OrderLinkKind.REPLACES, other) for other in self.replaced]
         return [
             AuditEntry(f"order.{kind}", "order", row, {"order": other})
             for kind, other in others
-            if other is not None and other != row and order_links.link(connection, row, kind, other)
+            if other is not None and other != row and saving.link(connection, row, kind, other)
         ]
 
 
@@ -132,7 +132,7 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
     change = replace(change, patient=asked)
     overtakers = {}
     if stored is None:
-        overtakers = order_links.find(connection, change.filler, change.placer, change.accession, asked.patient_id)
+        overtakers = waiting.cancels(connection, change.filler, change.placer, change.accession, asked.patient_id)
         # the end of the old order may share its accession number with the new one
         ends = lifecycle.REPLACED if change.replaces else ()
         overtakers = {number: stone for number, stone in overtakers.items() if stone.control not in ends}

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.model.order import Step, StepStatus
 from broker.model.performed import PerformedStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.story import Context
-from broker.orders.core.values import Step
 from broker.orders.stories import writing
 from broker.store.mpps import performed_steps
 from broker.store.orders import reading
@@ -59,9 +59,9 @@ def follow(connection: Connection, steps: Iterable[int], row: int, event: str, c
 def _moved(connection: Connection, step: Step, row: int, codes: set[str]) -> Step:
     linked = performed_steps.of_step(connection, step.row or 0)
     append = any(status in FINAL for other, status, *_ in linked if other != row)
-    outcomes = [outcome for _, _, outcome, counts in linked if counts]
+    outcomes = [StepStatus(outcome) for _, _, outcome, counts in linked if counts]
     status = lifecycle.performed(step.status, outcomes, append=append)
-    told = lifecycle.performed(lifecycle.STARTED, outcomes, append=append)
+    told = lifecycle.performed(StepStatus.STARTED, outcomes, append=append)
     if status in lifecycle.ENDED and told != status:
-        codes.add("step-canceled" if status == lifecycle.CANCELED else "step-ended")
+        codes.add("step-canceled" if status == StepStatus.CANCELED else "step-ended")
     return replace(step, status=status, held=step.held and status in lifecycle.WAITING)

@@ -15,10 +15,11 @@ from sqlalchemy import Connection
 
 from broker.errors import BrokerError
 from broker.hl7.findings import Finding
-from broker.orders.core import identifiers, lifecycle
+from broker.model.order import Document, Order, StepStatus
+from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.story import Context
-from broker.orders.core.values import Conversion, Document, Order, OrderChange
+from broker.orders.core.values import Conversion, OrderChange
 from broker.orders.documents import outline, replacing
 from broker.orders.stories import intake, reopening
 from broker.store import idempotency
@@ -122,7 +123,7 @@ def cancel(connection: Connection, row: int, revision: str | None, context: Cont
     stored = _locked(connection, row)
     if revision is not None and outline.document(stored)["revision"] != revision:
         raise OrderRefused("changed", "The order has changed meanwhile")
-    if stored.steps() and all(step.status == lifecycle.CANCELED for step in stored.steps()):
+    if stored.steps() and all(step.status == StepStatus.CANCELED for step in stored.steps()):
         return Placed(row, "unchanged", (), outline.document(stored))
     return _applied(connection, [replacing.canceling(stored)], context)
 
@@ -180,7 +181,7 @@ def read(connection: Connection, row: int, zone: tzinfo) -> Document | None:
     if not order_search.exists(connection, row):
         return None
     order = reading.load_order(connection, row)
-    return outline.with_events(outline.document(order), order, order_search.events(connection, row), zone)
+    return outline.with_events(outline.document(order), order, reading.events_of_order(connection, row), zone)
 
 
 def search(connection: Connection, wanted: Mapping[str, str], after: int, limit: int) -> list[Document]:

@@ -9,11 +9,12 @@ from functools import partial
 from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
+from broker.model.order import Order, Patient
 from broker.orders.core import lifecycle, patients
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import Event, PatientUpdate
 from broker.orders.core.story import AuditEntry, Context
-from broker.orders.core.values import Order, Patient, PatientChange, merged
+from broker.orders.core.values import PatientChange, merged
 from broker.orders.stories import writing
 from broker.store.orders import patients as store
 from broker.store.orders import reading, saving

@@ -7,10 +7,10 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from broker.errors import BrokerError
-from broker.orders.core import answer as answers
+from broker.model.order import Order, Procedure, Step, StepStatus
 from broker.orders.core import lifecycle
+from broker.orders.core import worklist_item as answers
 from broker.orders.core.story import Context
-from broker.orders.core.values import Order, Procedure, Step
 from broker.orders.stories import writing
 from broker.store.mpps.performed_steps import REOPENED
 from broker.store.orders import reading, saving
@@ -39,8 +39,8 @@ def reopen(connection: Connection, order: int, step: int, reason: str, context: 
     procedure, before = found
     if before.status not in lifecycle.ENDED:
         raise NotReopened("the step has not ended")
-    _write(connection, stored, procedure, replace(before, status=lifecycle.SCHEDULED, held=False), context)
-    writing.record(connection, order, [writing.Changed(step, before.status, lifecycle.SCHEDULED)], REOPENED, context)
+    _write(connection, stored, procedure, replace(before, status=StepStatus.SCHEDULED, held=False), context)
+    writing.record(connection, order, [writing.Changed(step, before.status, StepStatus.SCHEDULED)], REOPENED, context)
     detail = {"step": step, "before": before.status, "reason": reason}
     saving.add_audit(connection, context.at.timestamp(), context.actor, "order.reopened", "order", order, detail)
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from broker.hl7.acknowledgement import Body
 from broker.hl7.header import Header, Separators
+from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.names import to_xpn
-from broker.orders.core.values import Document, EntityId, Order, OrderChange, Patient, Procedure, Step
+from broker.orders.core.values import OrderChange
 from broker.orders.stories.ordering import PlannedOrder
 
 _KINDS = {"ORM": ("ORR", "O02"), "OMI": ("ORI", "O24"), "OMG": ("ORG", "O20")}
@@ -55,7 +56,7 @@ def _procedures(made: PlannedOrder) -> tuple[Procedure, ...]:
             change.requested_procedure_id,
             change.study_instance_uid,
             change.attributes,
-            tuple(Step(None, step.step_id, 0, "", step.attributes) for step in change.steps),
+            tuple(Step(None, step.step_id, 0, StepStatus.SCHEDULED, step.attributes) for step in change.steps),
         )
         for change in made.change.procedures
     )

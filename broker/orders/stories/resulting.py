@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
+from broker.model.order import Order, Step
 from broker.orders.core import lifecycle, plan
 from broker.orders.core.booking import codes_of
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.lifecycle import Action
 from broker.orders.core.story import AuditEntry, Context
-from broker.orders.core.values import Order, Step
 from broker.orders.inbound.results import ResultChange
 from broker.orders.stories import writing
 from broker.store.orders import reading

@@ -8,16 +8,17 @@ from functools import partial
 from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
-from broker.orders.core import lifecycle, patients
+from broker.model.order import Document, EntityId, Order, Patient, StepStatus
+from broker.model.visit import Visit, VisitState
+from broker.orders.core import patients
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import Arrival, Event, VisitChange, VisitMove
 from broker.orders.core.story import AuditEntry, Context
-from broker.orders.core.values import Document, EntityId, Order, Patient, merged
+from broker.orders.core.values import merged
 from broker.orders.stories import writing
 from broker.orders.stories.registering import LATE, Decision, heard, is_late, open_orders
 from broker.store.orders import patients as store
 from broker.store.orders import reading
-from broker.store.orders.patients import Visit
 
 _NOTHING_TO_MOVE = Finding("MRG^1^5", "0", "The visit is not known: there is nothing to move", "W")
 
@@ -45,22 +46,22 @@ def _change(
     change: VisitChange, patient: Patient, stored: Visit | None, connection: Connection, context: Context
 ) -> tuple[AuditEntry, ...]:
     event, at, given = change.event, context.at.timestamp(), change.attributes
-    visit = stored or Visit(None, patient.row or 0, change.number)
+    visit = stored or Visit(row=None, patient=patient.row or 0, number=change.number)
     state = change.state or visit.state
-    opens = state == patients.OPEN and (stored is None or visit.state != patients.OPEN)
+    opens = state == VisitState.OPEN and (stored is None or visit.state != VisitState.OPEN)
     visit = replace(
         visit,
         location=given.get("CurrentPatientLocation", visit.location),
         patient_class=given.get("RouteOfAdmissions", visit.patient_class),
         state=state,
         opened_at=at if opens and event.trigger != "A13" else visit.opened_at,
-        closed_at=0 if state == patients.OPEN else at if state != visit.state else visit.closed_at,
+        closed_at=0 if state == VisitState.OPEN else at if state != visit.state else visit.closed_at,
     )
     row = store.save_visit(connection, visit, at)
     heard(connection, "visit", row, event)
     concerned = patients.of_visit(open_orders(connection, patient.row or 0), change.number.number)
     entries = [_entry("changed" if stored else "created", row, event)]
-    if state == patients.CANCELED:
+    if state == VisitState.CANCELED:
         entries += [
             AuditEntry("order.visit-canceled", "order", order.row or 0, {"event": event.trigger}) for order in concerned
         ]
@@ -106,8 +107,8 @@ def _arrived(order: Order, today: str) -> Order:
     procedures = []
     for procedure in order.procedures:
         steps = tuple(
-            replace(step, status=lifecycle.ARRIVED)
-            if step.status == lifecycle.SCHEDULED and step.start_at[:8] == today
+            replace(step, status=StepStatus.ARRIVED)
+            if step.status == StepStatus.SCHEDULED and step.start_at[:8] == today
             else step
             for step in procedure.steps
         )

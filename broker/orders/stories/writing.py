@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from broker.orders.core import answer as answers
+from broker.model.order import Order, Patient, StepStatus
 from broker.orders.core import lifecycle
+from broker.orders.core import worklist_item as answers
 from broker.orders.core.story import Context
-from broker.orders.core.values import Order, Patient
 from broker.orders.telling import notices
-from broker.store.orders import events, reading, saving
+from broker.store.orders import answers as answers_
+from broker.store.orders import reading, saving
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def write(
 def propagate(connection: Connection, before: Patient, after: Patient, other_than: int | None, at: float) -> None:
     """Show changed demographics in the open steps of a patient's orders, but for those of one order."""
     assert before.row is not None
-    for open_ in reading.open_answers(connection, before.row, lifecycle.OPEN, other_than):
+    for open_ in answers_.open_answers(connection, before.row, lifecycle.OPEN, other_than):
         answer = answers.with_patient(open_.answer, before, after)
         saving.save_index(connection, open_.step, answers.index(after, answer), at)
 
@@ -85,11 +86,11 @@ def record(connection: Connection, order: int, changes: Sequence[Changed], cause
     """
     at, last = context.at.timestamp(), 0
     for change in changes:
-        last = events.add(connection, change.step, at, change.before, change.after, cause, context.actor)
-    if any(change.before or change.after != lifecycle.SCHEDULED for change in changes):
+        last = saving.add_event(connection, change.step, at, change.before, change.after, cause, context.actor)
+    if any(change.before or change.after != StepStatus.SCHEDULED for change in changes):
         notices.changed(connection, order, {change.step: change.before for change in changes}, last, context)
 
 
 def note(connection: Connection, step: int, status: str, cause: str, context: Context) -> None:
     """Append what left the status of a step as it was (held, released, came too late): nothing follows from it."""
-    events.add(connection, step, context.at.timestamp(), status, status, cause, context.actor)
+    saving.add_event(connection, step, context.at.timestamp(), status, status, cause, context.actor)

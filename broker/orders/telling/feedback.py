@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from broker.model.order import StepStatus
 from broker.orders.core import lifecycle as life
 from broker.site.nodes import Node
 
@@ -68,13 +69,13 @@ def state(statuses: Collection[str]) -> Event | None:
     """What the steps together say of the order; None if all that is open waits still (or there is none)."""
     found = set(statuses)
     if found and found <= set(life.ENDED):
-        ends = ((life.COMPLETED, Event.COMPLETED), (life.DISCONTINUED, Event.DISCONTINUED))
+        ends = ((StepStatus.COMPLETED, Event.COMPLETED), (StepStatus.DISCONTINUED, Event.DISCONTINUED))
         return next((event for status, event in ends if status in found), Event.CANCELLED)
     for status, event in (
-        (life.STARTED, Event.STARTED),
-        (life.COMPLETED, Event.PARTIAL),
-        (life.ARRIVED, Event.ARRIVED),
-        (life.READY, Event.ARRIVED),
+        (StepStatus.STARTED, Event.STARTED),
+        (StepStatus.COMPLETED, Event.PARTIAL),
+        (StepStatus.ARRIVED, Event.ARRIVED),
+        (StepStatus.READY, Event.ARRIVED),
     ):
         if status in found:
             return event

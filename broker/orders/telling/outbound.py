@@ -16,8 +16,8 @@ from hl7apy.core import Message
 from broker.errors import BadContent
 from broker.hl7 import charset
 from broker.hl7.header import Separators
+from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step
 from broker.orders.core import names
-from broker.orders.core.values import Document, EntityId, Order, Patient, Procedure, Step
 from broker.orders.telling.feedback import Event, Notice
 from broker.site.feedback import Feedback
 from broker.site.nodes import Node

@@ -25,7 +25,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from broker.errors import ConfigurationError
-from broker.orders.core.values import Document
+from broker.model.order import Document
 from broker.orders.profile.profile import Profile
 from broker.orders.trying import preview
 from broker.orders.trying.preview import Preview

@@ -8,7 +8,7 @@ from datetime import tzinfo
 
 from broker.hl7.findings import Finding
 from broker.hl7.message import Segments
-from broker.orders.core.values import Document
+from broker.model.order import Document
 from broker.orders.profile.profile import Profile
 from broker.orders.profile.provenance import OriginKind, Trace, ValueOrigin
 from broker.orders.trying import preview

@@ -12,10 +12,11 @@ from uuid import UUID
 from broker.hl7 import charset
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header, read_header
-from broker.orders.core import answer as answers
+from broker.model.order import Document
 from broker.orders.core import lifecycle, plan
+from broker.orders.core import worklist_item as answers
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.values import Change, Document, OrderChange, PatientChange
+from broker.orders.core.values import Change, OrderChange, PatientChange
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface
 from broker.orders.profile.profile import Profile

@@ -17,8 +17,10 @@ from sqlalchemy import Connection
 
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
+from broker.model.message import JournaledMessage, MessageSelection
+from broker.model.order import Document
 from broker.orders.core.story import Context
-from broker.orders.core.values import Change, Document, OrderChange
+from broker.orders.core.values import Change, OrderChange
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface, Profiles
 from broker.orders.inbound.reception import Examined
@@ -27,8 +29,7 @@ from broker.orders.stories import intake
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.db.engine import savepoint
-from broker.store.orders import messages, reading
-from broker.store.orders.messages import Selection, Stored
+from broker.store.orders import answers, messages, reading
 
 _IDENTITY = ("PatientID", "IssuerOfPatientID")
 _ANY = Interface("replay", processing_ids=frozenset({"P", "T", "D"}))
@@ -73,13 +74,18 @@ class Bench:
 
 
 def replay(
-    database: Database, selection: Selection, bench: Bench, *, write: bool, clock: Callable[[], datetime] | None = None
+    database: Database,
+    selection: MessageSelection,
+    bench: Bench,
+    *,
+    write: bool,
+    clock: Callable[[], datetime] | None = None,
 ) -> list[Replayed]:
     """Run the selected messages again, oldest first; only with `write` anything is kept.
 
     Raises StoreUnavailable; with `write`, what was applied before stays applied.
     """
-    found: list[Stored] = database.read(messages.select_messages, selection).result()
+    found: list[JournaledMessage] = database.read(messages.select_messages, selection).result()
     start = clock() if clock else datetime.now(bench.zone)
     if not write:
         return database.submit(_dry, found, bench, start).result()
@@ -89,7 +95,7 @@ def replay(
     ]
 
 
-def _dry(connection: Connection, found: Sequence[Stored], bench: Bench, start: datetime) -> list[Replayed]:
+def _dry(connection: Connection, found: Sequence[JournaledMessage], bench: Bench, start: datetime) -> list[Replayed]:
     with savepoint(connection) as undo:
         done = [
             _again(connection, stored, bench, start + timedelta(microseconds=number), keep=False)
@@ -99,7 +105,7 @@ def _dry(connection: Connection, found: Sequence[Stored], bench: Bench, start: d
     return done
 
 
-def _again(connection: Connection, stored: Stored, bench: Bench, at: datetime, *, keep: bool) -> Replayed:
+def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: datetime, *, keep: bool) -> Replayed:
     chosen = ""
 
     def profiles(header: Header) -> Profile:
@@ -140,7 +146,7 @@ def _again(connection: Connection, stored: Stored, bench: Bench, at: datetime, *
 
 
 def _apply(
-    connection: Connection, examined: Examined, context: Context, stored: Stored, bench: Bench, *, keep: bool
+    connection: Connection, examined: Examined, context: Context, stored: JournaledMessage, bench: Bench, *, keep: bool
 ) -> tuple[tuple[Finding, ...], bool, tuple[Difference, ...], int]:
     """Apply a conversion; findings, whether it was applied, differences and the number of new steps.
 
@@ -153,11 +159,11 @@ def _apply(
         plans, audit = intake.apply(connection, changes, context)
         findings = tuple(finding for made in plans for finding in made.findings)
         touched = {kind: [entry.row for entry in audit or () if entry.kind == kind] for kind in ("order", "patient")}
-        after = reading.answers_written(connection, touched["order"], touched["patient"], at)
+        after = answers.answers_written(connection, touched["order"], touched["patient"], at)
         undo()
     if audit is None:
         return findings, False, (), 0
-    before = reading.answers_by_step(connection, list(after))
+    before = answers.answers_by_step(connection, list(after))
     _, audit = intake.apply(connection, changes, context)
     for entry in audit or ():
         intake.add_audit(connection, entry, context, message=stored.row, replayed_by=bench.actor)
@@ -169,7 +175,7 @@ def _apply(
     return findings, True, tuple(replace(d, step=0) if d.step in fresh else d for d in found), len(fresh)
 
 
-def _current(connection: Connection, change: Change, stored: Stored, bench: Bench) -> Change:
+def _current(connection: Connection, change: Change, stored: JournaledMessage, bench: Bench) -> Change:
     """An order without the demographics of its message, if the patient was changed after that came, before this run."""
     if not isinstance(change, OrderChange):
         return change

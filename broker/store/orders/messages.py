@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import Connection, bindparam, insert, null, select, text, union_all, update
 
+from broker.model.message import JournaledMessage, MessageSelection, ReceivedMessage
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
@@ -23,22 +22,8 @@ _EARLIER = Prepared(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message as it came. `digest` is SHA-256 of `raw`, `received_at` seconds since the epoch."""
-
-    raw: bytes
-    digest: bytes
-    listener: str
-    peer: str
-    sender: str  # MSH-3|MSH-4
-    control_id: str
-    message_type: str
-    received_at: float
-
-
 def record(
-    connection: Connection, message: Received, *, accepted: bool, answer_code: str, answer: bytes, note: str = ""
+    connection: Connection, message: ReceivedMessage, *, accepted: bool, answer_code: str, answer: bytes, note: str = ""
 ) -> int:
     """Append a message with its answer; the row. An accepted one is unique by sender, control id and bytes."""
     values = {
@@ -58,7 +43,7 @@ def record(
     return int(_RECORD.rows(connection, values)[0][0])
 
 
-def earlier(connection: Connection, message: Received) -> tuple[tuple[str, bytes] | None, bool]:
+def earlier(connection: Connection, message: ReceivedMessage) -> tuple[tuple[str, bytes] | None, bool]:
     """What the same sender had accepted under this control id: code and bytes of the answer to the same message, and
     whether there was any message.
     """
@@ -68,33 +53,7 @@ def earlier(connection: Connection, message: Received) -> tuple[tuple[str, bytes
     return answered, bool(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which messages of the journal: by their rows, else by time (s since the epoch), sender and type."""
-
-    rows: tuple[int, ...] = ()
-    since: float = 0
-    until: float | None = None
-    sender: str = ""  # MSH-3|MSH-4, or MSH-3 alone
-    message_type: str = ""  # `ORM^O01`, or `ORM` alone
-    answer_code: str = ""
-    limit: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A message of the journal with the code it was answered."""
-
-    row: int
-    received_at: float
-    sender: str
-    message_type: str
-    raw: bytes
-    accepted: bool
-    answer_code: str
-
-
-def select_messages(connection: Connection, selection: Selection) -> list[Stored]:
+def select_messages(connection: Connection, selection: MessageSelection) -> list[JournaledMessage]:
     """The selected messages, oldest first; of more than `limit` the newest ones."""
     t = tables.message.c
     query = select(t.id, t.received_at, t.sender, t.message_type, t.raw, t.accepted, t.answer_code)
@@ -111,7 +70,18 @@ def select_messages(connection: Connection, selection: Selection) -> list[Stored
     if selection.answer_code:
         query = query.where(t.answer_code == selection.answer_code)
     rows = connection.execute(query.order_by(t.id.desc()).limit(selection.limit)).all()
-    return [Stored(r[0], r[1], r[2], r[3], bytes(r[4]), bool(r[5]), r[6]) for r in reversed(rows)]
+    return [
+        JournaledMessage(
+            row=row.id,
+            received_at=row.received_at,
+            sender=row.sender,
+            message_type=row.message_type,
+            raw=bytes(row.raw),
+            accepted=bool(row.accepted),
+            answer_code=row.answer_code,
+        )
+        for row in reversed(rows)
+    ]
 
 
 def add_note(connection: Connection, row: int, note: str) -> None:

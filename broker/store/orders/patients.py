@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from broker.model.order import EntityId
+from broker.model.visit import Visit, VisitState
 from broker.store.schema import tables
 
 _alias, _visit, _heard, _request = tables.patient_alias, tables.visit, tables.heard, tables.service_request
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """A visit of a patient (row). `state` is open, closed or canceled; times in seconds, 0 where nothing was said."""
-
-    row: int | None
-    patient: int
-    number: EntityId
-    location: str = ""
-    patient_class: str = ""
-    state: str = "open"
-    opened_at: float = 0
-    closed_at: float = 0
 
 
 _VISIT = (
@@ -36,7 +24,20 @@ _VISIT = (
 def visits(connection: Connection, patient: int) -> list[Visit]:
     """Visits of a patient (row), oldest first."""
     found = connection.execute(select(*_VISIT).where(_visit.c.patient == patient).order_by(_visit.c.id))
-    return [Visit(row[0], row[1], EntityId(row[2], row[3]), *row[4:]) for row in found]
+    return [_visit_of(row) for row in found]
+
+
+def _visit_of(row: Sequence[Any]) -> Visit:
+    return Visit(
+        row=row[0],
+        patient=row[1],
+        number=EntityId(row[2], row[3]),
+        location=row[4],
+        patient_class=row[5],
+        state=VisitState(row[6]),
+        opened_at=row[7],
+        closed_at=row[8],
+    )
 
 
 def find_visit(connection: Connection, patient: int, number: EntityId) -> Visit | None:

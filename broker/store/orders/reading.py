@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, text, union_all
 
-from broker.model.order import Document, EntityId, OpenAnswer, Order, Patient, Procedure, Step, Written
+from broker.model.order import EntityId, Order, OrderLinkKind, Patient, Procedure, Step, StepEvent, StepStatus, Written
 from broker.store.db.engine import is_sqlite
 from broker.store.db.prepared import Prepared
-from broker.store.orders import order_links
 from broker.store.schema import tables
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _NAMED = "patient|"  # how names of patients begin
 _request, _patient = tables.service_request.c, tables.patient.c
-_procedure, _step = tables.requested_procedure.c, tables.scheduled_step.c
+_procedure, _step, _event = tables.requested_procedure.c, tables.scheduled_step.c, tables.step_event.c
 # one statement for all keys, as most orders are new. A key that is not asked is NULL and equals nothing
 _BY_NUMBER = Prepared(
     any=select(
@@ -122,7 +121,7 @@ def find_order(connection: Connection, filler: EntityId, placer: EntityId, acces
             exact = [keys for keys in fit if keys.issuers[kind] == wanted.issuer]
             fit = exact or [keys for keys in fit if not keys.issuers[kind] or not wanted.issuer]
         if len(fit) > 1:
-            others = order_links.secondary(connection, [keys.row for keys in fit])
+            others = secondary(connection, [keys.row for keys in fit])
             fit = [keys for keys in fit if keys.row not in others]
         if len(fit) == 1:
             return fit[0].row
@@ -186,7 +185,9 @@ def _procedures(connection: Connection, request: int) -> tuple[Procedure, ...]:
     steps = _STEPS.rows(connection, {"row": request})
     below: dict[int, list[Step]] = {}
     for row in steps:
-        below.setdefault(row[1], []).append(Step(row[0], row[2], row[3], row[4], json.loads(row[5]), bool(row[6])))
+        below.setdefault(row[1], []).append(
+            Step(row[0], row[2], row[3], StepStatus(row[4]), json.loads(row[5]), bool(row[6]))
+        )
     return tuple(Procedure(row[0], row[1], row[2], json.loads(row[3]), tuple(below.get(row[0], ()))) for row in found)
 
 
@@ -196,65 +197,50 @@ def study_owners(connection: Connection, uids: Sequence[str]) -> dict[str, int]:
     return {uid: int(rows[0][0]) for uid, rows in found.items() if rows}
 
 
-def open_answers(
-    connection: Connection, patient: int, statuses: Sequence[str], other_than: int | None
-) -> list[OpenAnswer]:
-    """Answers of a patient's steps in `statuses`, those of one order left out."""
-    step, procedure, request = tables.scheduled_step, tables.requested_procedure, tables.service_request
-    query = (
-        select(step.c.id, step.c.answer)
-        .join_from(step, procedure)
-        .join(request)
-        .where(
-            request.c.patient == bindparam("patient"),
-            request.c.id != bindparam("other"),
-            (step.c.status + "").in_(statuses),  # an expression: SQLite would take the index of all open steps
-        )
-        .order_by(step.c.id)
-    )
-    found = connection.execute(query, {"patient": patient, "other": other_than if other_than is not None else -1})
-    return [OpenAnswer(row, json.loads(answer)) for row, answer in found]
-
-
-def answers_of(connection: Connection, order: int) -> list[tuple[str, Document]]:
-    """Status and answer of each step of an order, in its sequence."""
-    step, procedure = tables.scheduled_step, tables.requested_procedure
-    query = (
-        select(step.c.status, step.c.answer)
-        .join_from(step, procedure)
-        .where(procedure.c.request == order)
-        .order_by(procedure.c.id, step.c.position, step.c.id)
-    )
-    return [(status, json.loads(answer)) for status, answer in connection.execute(query)]
-
-
 def order_rows(connection: Connection) -> list[int]:
     """Rows of all orders, oldest first."""
     request = tables.service_request.c
     return list(connection.execute(select(request.id).order_by(request.id)).scalars())
 
 
-def answers_written(
-    connection: Connection, orders: Sequence[int], patients: Sequence[int], at: float
-) -> dict[int, Document]:
-    """Answers by step of those written at a time (s since the epoch), among the steps of all orders of some patients.
+def secondary(connection: Connection, rows: Collection[int]) -> set[int]:
+    """Of these orders, those that a number does not mean: replaced ones, and children of others of them."""
+    table = tables.order_link.c
+    query = select(table.request, table.kind, table.other).where(or_(table.other.in_(rows), table.request.in_(rows)))
+    found = set()
+    for request, kind, other in connection.execute(query):
+        if kind == OrderLinkKind.REPLACES:
+            found.add(other)
+        elif other in rows:
+            found.add(request)
+    return found
 
-    The patients of `orders` count too: what is told of one order may change what is shown in the others.
-    """
-    step, procedure, request = tables.scheduled_step, tables.requested_procedure, tables.service_request
-    owners = connection.execute(select(request.c.patient).where(request.c.id.in_(orders))).scalars()
+
+def events_of_order(connection: Connection, order: int) -> dict[int, Sequence[StepEvent]]:
+    """Events of the steps of an order (rows), oldest first."""
     query = (
-        select(step.c.id, step.c.answer)
-        .join_from(step, procedure)
-        .join(request)
-        .where(request.c.patient.in_({*patients, *owners}), step.c.updated_at == at)
-        .order_by(step.c.id)
+        select(_event.step, _event.at, _event.before, _event.after, _event.cause, _event.actor)
+        .join_from(tables.step_event, tables.scheduled_step)
+        .join(tables.requested_procedure)
+        .where(_procedure.request == order)
+        .order_by(_event.id)
     )
-    return {row: json.loads(answer) for row, answer in connection.execute(query)}
+    found: dict[int, list[StepEvent]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row[0], []).append(StepEvent(*row))
+    return dict(found)
 
 
-def answers_by_step(connection: Connection, steps: Sequence[int]) -> dict[int, Document]:
-    """Answers of some steps, by their rows."""
-    step = tables.scheduled_step.c
-    query = select(step.id, step.answer).where(step.id.in_(steps))
-    return {row: json.loads(answer) for row, answer in connection.execute(query)}
+def events_of_step(connection: Connection, step: int) -> list[StepEvent]:
+    """Events of a step (row), oldest first."""
+    query = select(_event.step, _event.at, _event.before, _event.after, _event.cause, _event.actor).where(
+        _event.step == step
+    )
+    return [StepEvent(*row) for row in connection.execute(query.order_by(_event.id))]
+
+
+def last_cause(connection: Connection, step: int) -> str:
+    """Cause of the last change of status of a step (row), empty for none."""
+    return next(
+        (event.cause for event in reversed(events_of_step(connection, step)) if event.before != event.after), ""
+    )

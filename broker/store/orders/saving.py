@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, case, delete, insert, literal, update
+from sqlalchemy import Connection, Table, and_, bindparam, case, delete, insert, literal, select, update
 
-from broker.model.order import Document, Order, Patient, Procedure, Step, StepIndex, Written
+from broker.model.order import Document, Order, OrderLinkKind, Patient, Procedure, Step, StepIndex, Written
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
@@ -70,6 +70,10 @@ _STATION = Prepared(any=insert(_station).values({name: bindparam(name) for name 
 _name = tables.step_name
 _NO_NAME = Prepared(any=delete(_name).where(_name.c.step == bindparam("row")))
 _NAME = Prepared(any=insert(_name).values({name: bindparam(name) for name in ("step", "words")}))
+_event = tables.step_event
+_EVENT = Prepared(
+    any=insert(_event).values({c.name: bindparam(c.name) for c in _event.c if c.name != "id"}).returning(_event.c.id)
+)
 _AUDIT = Prepared(
     any=insert(tables.audit).values({c.name: bindparam(c.name) for c in tables.audit.c if c.name != "id"})
 )
@@ -190,3 +194,20 @@ def add_audit(
     """Append to the audit trail."""
     values = {"at": at, "actor": actor, "action": action, "object_kind": kind, "object_id": object_id}
     _AUDIT.rows(connection, {**values, "detail": _text(detail)})
+
+
+def link(connection: Connection, request: int, kind: OrderLinkKind, other: int) -> bool:
+    """Note that one order `replaces` another or has it as its `parent`; false if it is known already."""
+    table = tables.order_link
+    values = {"request": request, "kind": kind, "other": other}
+    same = and_(*(table.c[name] == value for name, value in values.items()))
+    if connection.execute(select(table.c.request).where(same)).first():
+        return False
+    connection.execute(insert(table), values)
+    return True
+
+
+def add_event(connection: Connection, step: int, at: float, before: str, after: str, cause: str, actor: str) -> int:
+    """Append an event of a step (row) to its event log, which is append-only; the row of the event."""
+    values = {"step": step, "at": at, "before": before, "after": after, "cause": cause, "actor": actor}
+    return int(_EVENT.rows(connection, values)[0][0])

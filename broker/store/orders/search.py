@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from sqlalchemy import ColumnElement, Connection, select
 from sqlalchemy import exists as there_is
 
-from broker.store.orders.events import StepEvent
 from broker.store.schema import tables
 
 _request, _patient = tables.service_request, tables.patient
@@ -40,18 +39,3 @@ def find(connection: Connection, wanted: Mapping[str, str], after: int, limit: i
         where.append(there_is().where(_procedure.c.request == _request.c.id, *below))
     query = select(_request.c.id).join_from(_request, _patient).where(*where)
     return list(connection.execute(query.order_by(_request.c.id).limit(limit)).scalars())
-
-
-def events(connection: Connection, order: int) -> dict[int, Sequence[StepEvent]]:
-    """Events of the steps of an order (rows), oldest first."""
-    query = (
-        select(_event.c.step, _event.c.at, _event.c.before, _event.c.after, _event.c.cause, _event.c.actor)
-        .join_from(_event, _step)
-        .join(_procedure)
-        .where(_procedure.c.request == order)
-        .order_by(_event.c.id)
-    )
-    found: dict[int, list[StepEvent]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row[0], []).append(StepEvent(*row))
-    return dict(found)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker.orders.core import lifecycle
-from broker.orders.core.answer import HELD
+from broker.orders.core.worklist_item import HELD
 from broker.worklist.explain import recall
 from broker.worklist.explain.recall import Secret
 from broker.worklist.query import matcher as match

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from broker.orders.core.answer import HELD
+from broker.orders.core.worklist_item import HELD
 from broker.worklist.query.attributes import LABEL, START_DATE, START_TIME, STATUS, STEP_SEQUENCE
 from broker.worklist.query.date_ranges import stored_date, stored_time
 from broker.worklist.query.keys import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View, normalise

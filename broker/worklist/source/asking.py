@@ -16,7 +16,8 @@ from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET, element
 from broker.dicom.dataset.read import decode_identifier
 from broker.dicom.dataset.write import DataSetWriter, ElementSpec
 from broker.errors import BadContent
-from broker.orders.core.values import Document, OrderChange
+from broker.model.order import Document
+from broker.orders.core.values import OrderChange
 from broker.orders.documents import document
 from broker.site.source import Source
 from broker.worklist.query.attributes import (

@@ -10,7 +10,7 @@ from pydicom.datadict import keyword_for_tag
 
 from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET
 from broker.dicom.dataset.read import Element
-from broker.orders.core.values import Document
+from broker.model.order import Document
 from broker.orders.documents.document import FIELDS, STATUS
 from broker.orders.documents.validity import Field
 from broker.worklist.query.attributes import STEP_SEQUENCE

@@ -20,8 +20,8 @@ from broker.dicom.association.association import Association
 from broker.dicom.association.user import Proposal, Remote, associate
 from broker.dicom.dimse import status as st
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
+from broker.model.order import Document
 from broker.orders.core.story import Context
-from broker.orders.core.values import Document
 from broker.orders.stories import adopting
 from broker.orders.stories.adopting import Adopted, Item
 from broker.site.nodes import Node

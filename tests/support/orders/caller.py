@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from broker.model.order import Document
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.story import Context
-from broker.orders.core.values import Conversion, Document, OrderChange
+from broker.orders.core.values import Conversion, OrderChange
 from broker.orders.documents import document, emergency
 from broker.orders.documents.emergency import Emergency
 from broker.orders.profile.book import built_in

@@ -9,7 +9,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, select
 
+from broker.hl7.header import Header
 from broker.hl7.server import Peer
+from broker.model.message import ReceivedMessage
+from broker.model.order import StepEvent
 from broker.orders.core.story import Context
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface
@@ -18,9 +21,7 @@ from broker.orders.profile.profile import Profile
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
 from broker.store.db.database import Database
-from broker.store.orders import events
-from broker.store.orders.events import StepEvent
-from broker.store.orders.messages import Received
+from broker.store.orders import reading
 from broker.store.schema import tables
 
 ZONE = ZoneInfo("Europe/Zurich")
@@ -28,18 +29,30 @@ PEER = Peer("127.0.0.1", 5000)
 AT = datetime(2026, 3, 12, 8, tzinfo=ZONE)
 
 
+def received(raw: bytes, header: Header) -> ReceivedMessage:
+    """A message as a listener hands it on; when it came does not matter."""
+    return ReceivedMessage(
+        raw=raw,
+        digest=hashlib.sha256(raw).digest(),
+        listener="test",
+        peer=str(PEER),
+        sender=header.sender,
+        control_id=header.control_id,
+        message_type=header.message_type,
+        received_at=1.0,
+    )
+
+
 def submit(database: Database, raw: bytes, used: Profile | None = None, *, order_answers: bool = False):  # type: ignore[no-untyped-def]
     """Take a message as a listener does; the future of its outcome."""
     examined = reception.examine(raw, Interface("test"), lambda _: used or built_in(), ZONE)
     assert examined is not None
     header = examined.header
-    received = Received(
-        raw, hashlib.sha256(raw).digest(), "test", str(PEER), header.sender, header.control_id, header.message_type, 1.0
-    )
+    message = received(raw, header)
     context = Context(uuid4(), AT, "UNASSIGNED")
     if examined.code:
-        return database.submit(intake.refuse, received, header, examined.code, examined.conversion.findings, context)
-    return database.submit(intake.take, received, header, examined.conversion, context, order_answers=order_answers)
+        return database.submit(intake.refuse, message, header, examined.code, examined.conversion.findings, context)
+    return database.submit(intake.take, message, header, examined.conversion, context, order_answers=order_answers)
 
 
 def take(database: Database, raw: bytes, used: Profile | None = None, *, order_answers: bool = False) -> Outcome:
@@ -71,4 +84,4 @@ def audit(connection: Connection) -> list[str]:
 
 def log(database: Database, step: int = 1) -> list[StepEvent]:
     """Events of a step (row)."""
-    return database.read(events.of_step, step).result()
+    return database.read(reading.events_of_step, step).result()

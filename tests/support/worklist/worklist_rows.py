@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from broker.orders.core.answer import HELD
 from broker.orders.core.names import fold
+from broker.orders.core.worklist_item import HELD
 from broker.store.db.database import Database
 from broker.store.orders.saving import name_groups
 from broker.store.schema import tables

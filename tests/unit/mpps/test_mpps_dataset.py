@@ -11,12 +11,13 @@ from support.mpps.performed import REASON, SERIES, STATUS, bytes_of, creation, f
 from support.worklist.worklist import EXPLICIT, IMPLICIT, encoded, read
 
 from broker.errors import BadContent
+from broker.model.order import EntityId, Patient, StepStatus
 from broker.mpps import performed
 from broker.mpps.attributes import MPPS, TAGS
 from broker.mpps.checks import Answer, changed, created
 from broker.mpps.dataset import MAX_ELEMENTS, decode, encode
 from broker.orders.core import lifecycle
-from broker.orders.core.values import EntityId, Patient, PatientChange
+from broker.orders.core.values import PatientChange
 from broker.orders.stories import matching
 from broker.orders.stories.matching import Keys, Match
 from broker.store.orders.matching import Candidate
@@ -176,7 +177,7 @@ def test_moments(date: str, time: str, expected: tuple[int, int, int] | None) ->
 
 def test_a_reason_of_another_scheme_is_no_reason_of_ours() -> None:
     document = {STATUS: "DISCONTINUED", REASON: [{"CodeValue": "110514", "CodingSchemeDesignator": "99X"}]}
-    assert performed.outcome(document) == (lifecycle.DISCONTINUED, "discontinued")
+    assert performed.outcome(document) == (StepStatus.DISCONTINUED, "discontinued")
 
 
 ANNA = Patient(1, "P1", "H", {}, (EntityId("OLD", "H"),))
@@ -186,7 +187,7 @@ MEANT = PatientChange("P1", "H", {})
 def step(
     row: int, step_id: str, study: str = "1.1", accession: str = "A", procedure: str = "R", **more: Any
 ) -> Candidate:
-    values = {"status": lifecycle.SCHEDULED, "issuer": "", "patient": ANNA} | more
+    values = {"status": StepStatus.SCHEDULED, "issuer": "", "patient": ANNA} | more
     return Candidate(row, row // 10, step_id, study, accession, procedure, **values)
 
 
@@ -201,8 +202,8 @@ ONE, TWO, OTHER = step(10, "S1"), step(11, "S2"), step(20, "S1", "1.2", "B", "R2
     (Keys("S1", "9.9", "A", issuer="X"), [step(10, "S1", issuer="Y")], (None, "unknown")),
     (Keys("", "1.2"), [OTHER], (20, "study")),
     (Keys("", "1.1"), [ONE, TWO], (None, "ambiguous")),
-    (Keys("", "1.1"), [ONE, step(11, "S2", status=lifecycle.COMPLETED)], (10, "study")),
-    (Keys("", "1.1"), [step(11, "S2", status=lifecycle.COMPLETED)], (11, "study")),
+    (Keys("", "1.1"), [ONE, step(11, "S2", status=StepStatus.COMPLETED)], (10, "study")),
+    (Keys("", "1.1"), [step(11, "S2", status=StepStatus.COMPLETED)], (11, "study")),
     (Keys("", "9.9", "B"), [OTHER], (20, "accession")),
     (Keys("", "9.9", "A"), [ONE, TWO], (None, "ambiguous")),
     (Keys("S9", "9.9", "Z"), [], (None, "unknown")),

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.hl7.message import parse
+from broker.model.order import EntityId, Order, Patient
 from broker.orders.core import patients
 from broker.orders.core.patients import (
     Arrival,
@@ -20,7 +21,7 @@ from broker.orders.core.patients import (
     older,
     redirected,
 )
-from broker.orders.core.values import Conversion, EntityId, Order, Patient, PatientChange
+from broker.orders.core.values import Conversion, PatientChange
 from broker.orders.inbound import adt
 from broker.orders.inbound.reception import CONVERTERS
 from broker.orders.profile import convert
@@ -53,10 +54,10 @@ def test_the_events_that_are_taken() -> None:
     ("trigger", "state"),
     [
         ("A01", "open"), ("A04", "open"), ("A05", "open"), ("A28", "open"), ("A13", "open"), ("A03", "closed"),
-        ("A11", "canceled"), ("A02", ""), ("A12", ""), ("A06", ""), ("A07", ""), ("A08", ""),
+        ("A11", "canceled"), ("A02", None), ("A12", None), ("A06", None), ("A07", None), ("A08", None),
     ],
 )  # fmt: skip
-def test_events_of_a_visit(trigger: str, state: str) -> None:
+def test_events_of_a_visit(trigger: str, state: str | None) -> None:
     made = converted(trigger, EVN, PID, PV1)
     update, visit = made.changes
     assert made.findings == ()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step
 from broker.orders.core import booking
 from broker.orders.core.appointments import Asked, Slot
 from broker.orders.core.booking import Wish
-from broker.orders.core.values import Document, EntityId, Order, OrderKeys, Patient, Procedure, Step
+from broker.orders.core.values import OrderKeys
 from broker.orders.inbound.results import ResultChange
 from broker.orders.stories import resulting
 

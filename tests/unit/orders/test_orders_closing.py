@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.errors import ConfigurationError
+from broker.model.order import StepStatus
 from broker.orders.core import closing, lifecycle
 from broker.orders.core.closing import Cause, End, Seen, decide
 from broker.orders.core.lifecycle import Action
@@ -86,9 +87,9 @@ def test_decision(step: Seen, rules: Rules, expected: End | None) -> None:
     assert decide(step, rules, NOW) == expected
 
 
-@pytest.mark.parametrize("status", lifecycle.STATUSES)
+@pytest.mark.parametrize("status", list(StepStatus))
 def test_nothing_is_decided_that_moves_a_step_backwards(status: str) -> None:
-    rank = {name: number for number, name in enumerate(lifecycle.STATUSES)}
+    rank = {name: number for number, name in enumerate(list(StepStatus))}
     for rules in (IMAGES, TIME, replace(TIME, unseen="no-show"), Rules(no_show_after=1, expire_after=1)):
         for images in (0, 3):
             made = decide(seen(status=status, images=images, last_image=AT - 901), rules, NOW)

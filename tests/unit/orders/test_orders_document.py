@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from support.orders.documents import order
 
 from broker.hl7.findings import Finding
+from broker.model.order import EntityId
 from broker.orders.core import attributes
-from broker.orders.core.values import EntityId, OrderChange
+from broker.orders.core.values import OrderChange
 from broker.orders.documents import document, schema, validity
 from broker.orders.documents.document import FIELDS
 from broker.orders.profile.book import built_in

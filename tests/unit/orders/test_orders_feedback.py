@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.orders.core import lifecycle
+from broker.model.order import StepStatus
 from broker.orders.telling import feedback
 from broker.orders.telling.feedback import Event, Notice, audience, codes, event, state
 from broker.site.nodes import Node, parse_nodes
@@ -57,7 +57,7 @@ def test_what_a_ris_is_told(before: str, after: str, told: str | None) -> None:
     assert event(steps(before), steps(after)) == told
 
 
-@given(st.lists(st.sampled_from(lifecycle.STATUSES)), st.lists(st.sampled_from(lifecycle.STATUSES)))
+@given(st.lists(st.sampled_from(list(StepStatus))), st.lists(st.sampled_from(list(StepStatus))))
 def test_every_situation_has_codes_and_nothing_is_told_twice(before: list[str], after: list[str]) -> None:
     found = event(before, after)
     assert (found is None) == (state(before) is state(after))

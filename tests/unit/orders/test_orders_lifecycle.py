@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from broker.model.order import StepStatus
 from broker.orders.core import lifecycle
-from broker.orders.core.lifecycle import ENDED, STATUSES, Action, Effect
+from broker.orders.core.lifecycle import ENDED, Action, Effect
 
 S, A, R, T = "SCHEDULED", "ARRIVED", "READY", "STARTED"
 C, D, X = "COMPLETED", "DISCONTINUED", "CANCELED"
@@ -17,15 +18,15 @@ TABLE = {
     Action.COMPLETE: {S: C, A: C, R: C, T: C, C: "-", D: "-", X: "-"},
     Action.HOLD: {S: S, A: A, R: R, T: "!", C: "-", D: "-", X: "-"},
     Action.RELEASE: {S: S, A: A, R: R, T: "-", C: "-", D: "-", X: "-"},
-    Action.NUMBER: dict.fromkeys(STATUSES, "-"),
-    Action.ASK: dict.fromkeys(STATUSES, "-"),
-    Action.LINK: dict.fromkeys(STATUSES, "-"),
+    Action.NUMBER: dict.fromkeys(StepStatus, "-"),
+    Action.ASK: dict.fromkeys(StepStatus, "-"),
+    Action.LINK: dict.fromkeys(StepStatus, "-"),
     Action.NOTHING: {S: "-", A: "-", R: "-", T: "-", C: "-", D: "-", X: "-"},
 }
 
 
 @pytest.mark.parametrize("action", list(Action))
-@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("status", list(StepStatus))
 def test_table(action: Action, status: str) -> None:
     effect, after = lifecycle.apply(action, status)
     expected = TABLE[action][status]
@@ -82,7 +83,7 @@ def test_order_status_of_what_is_held() -> None:
     assert lifecycle.order_status([(S, True), (T, False)]) == "IP"
 
 
-@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("status", list(StepStatus))
 def test_only_what_waits_is_held(status: str) -> None:
     assert lifecycle.held(Action.WRITE, status, True) == (status in {S, A, R})
     assert lifecycle.held(Action.HOLD, status, False)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.hl7.message import Message, parse
+from broker.model.order import EntityId, Order, Patient, Procedure, Step
 from broker.orders.core import names
-from broker.orders.core.values import EntityId, Order, Patient, Procedure, Step
 from broker.orders.telling.feedback import Event, Notice
 from broker.orders.telling.outbound import Ours, Unfit, build
 from broker.site.nodes import Node, parse_nodes

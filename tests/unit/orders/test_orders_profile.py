@@ -11,9 +11,10 @@ import pytest
 from broker.errors import ConfigurationError
 from broker.hl7.header import read_header
 from broker.hl7.message import parse as parse_message
+from broker.model.order import Document
 from broker.orders.core import plan
 from broker.orders.core.identifiers import Minter, accession, study_from_accession
-from broker.orders.core.values import Document, OrderChange
+from broker.orders.core.values import OrderChange
 from broker.orders.inbound import mapping
 from broker.orders.profile import document as profile_document
 from broker.orders.profile import profile

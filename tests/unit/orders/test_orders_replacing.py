@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 from support.orders.documents import order
 
+from broker.model.order import EntityId, Order, Patient, Procedure, Step, StepEvent
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.values import EntityId, Order, OrderChange, Patient, Procedure, Step
+from broker.orders.core.values import OrderChange
 from broker.orders.documents import document, emergency, outline, replacing, validity
 from broker.orders.documents.emergency import Emergency
-from broker.store.orders.events import StepEvent
 
 PATIENT = Patient(1, "QZPAT1", "HOSPITAL", {"PatientID": "QZPAT1", "PatientName": "A^B", "PatientComments": "old"})
 

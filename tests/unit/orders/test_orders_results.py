@@ -9,7 +9,7 @@ from support.orders.appointments import profile
 
 from broker.errors import ConfigurationError
 from broker.hl7 import message as hl7
-from broker.orders.core.values import EntityId
+from broker.model.order import EntityId
 from broker.orders.inbound import results
 from broker.orders.inbound.results import ResultChange
 from broker.orders.profile import parsing

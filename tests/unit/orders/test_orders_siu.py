@@ -9,8 +9,9 @@ import pytest
 from support.orders.appointments import profile, siu
 
 from broker.hl7 import message as hl7
+from broker.model.order import EntityId
 from broker.orders.core.appointments import AppointmentChange, Asked, slots_document, slots_of
-from broker.orders.core.values import Conversion, EntityId
+from broker.orders.core.values import Conversion
 from broker.orders.inbound import siu as converter
 from broker.orders.profile.book import built_in
 from broker.orders.profile.profile import AppointmentCancel, Policy, Profile, UnknownAppointment

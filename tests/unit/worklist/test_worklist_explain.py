@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.worklist.worklist import DATE, SPS, STATION, TIME, document, query
 
-from broker.orders.core.answer import HELD
+from broker.orders.core.worklist_item import HELD
 from broker.site.device import Device
 from broker.store.knocks import Knock
 from broker.worklist.explain import recall, verdict

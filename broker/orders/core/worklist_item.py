@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from broker.model.order import StepIndex
+from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, StepIndex
 from broker.orders.core.names import fold
-from broker.orders.core.values import Document, EntityId, Order, Patient, Procedure, Step
 
 HELD = "Held"  # no DICOM keyword: the step of this answer is held, nobody is shown it
 _OTHER_IDS = "OtherPatientIDsSequence"

@@ -9,9 +9,11 @@ from uuid import uuid4
 
 from broker.orders.core.story import Context
 from broker.orders.mappings import Mappings
+from broker.routing.site import Site
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.store.db.database import Database
+from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
 
 
@@ -26,6 +28,7 @@ class AdminContext:
     database: Database
     settings: Settings
     directory: Directory
+    site: InForce[Site]
     mappings: Mappings
     sources: SourceSchedule
     secret: bytes

@@ -1,13 +1,33 @@
-"""REST for nodes: `/api/v1/nodes`. Who is known, who knocks, and the one call that lets a device in."""
+"""Serves nodes over REST: who is known, who knocks, and the one call that lets a device in."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
+from sqlalchemy import Connection
 
+from broker import telemetry
+from broker.admin.context import AdminContext
+from broker.admin.problems import FieldError, Problem
+from broker.dicom import uids
+from broker.errors import ConfigurationError
 from broker.settings.types import AETitle
+from broker.site import admitting
+from broker.site.admitting import AlreadyKnown, Newcomer
+from broker.site.directory import Directory
+from broker.site.nodes import Node
+from broker.store import knocks
+from broker.store.db.database import Database
+from broker.store.knocks import Knock
+from broker.store.worklist import device_queries
+from broker.store.worklist.device_queries import Asked
+from broker.versions.in_force import Conflict, Signature
+from broker.worklist.explain import recall
+
+MPPS = "1.2.840.10008.3.1.2.3.3"
 
 
 class NodeView(BaseModel):
@@ -58,39 +78,90 @@ class AdmittedView(BaseModel):
     knocked: bool
 
 
-class Desk(Protocol):
-    """What the broker can do with nodes."""
-
-    def nodes(self) -> list[NodeView]:
-        """The nodes in force."""
-        ...
-
-    def knocking(self) -> list[KnockView]:
-        """Devices that called and are no node, the last to call first."""
-        ...
-
-    def admit(self, body: AdmitBody, actor: str) -> AdmittedView:
-        """Make a node of a device. Raises Problem."""
-        ...
-
-
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/nodes, for admins."""
     routes = APIRouter(prefix="/api/v1/nodes", tags=["nodes"])
 
     @routes.get("")
-    def nodes() -> list[NodeView]:
-        """The nodes in force."""
-        return desk.nodes()
+    def nodes(response: Response) -> list[NodeView]:
+        """List the nodes in force; the ETag is the version of the document."""
+        response.headers["ETag"] = f'"{context.site.version("nodes")}"'
+        return [view(node) for node in context.directory.nodes]
 
     @routes.get("/knocking")
     def knocking() -> list[KnockView]:
-        """Devices that called and are no node, the last to call first."""
-        return desk.knocking()
+        """List devices that called and are no node, the last to call first."""
+        context.write_behind()
+        return strangers(context.database, context.directory)
 
     @routes.post("/admit", status_code=201, responses={409: {"description": "It is a node already"}})
     def admit(body: AdmitBody, request: Request) -> AdmittedView:
-        """Let a device in: from its next association on, in other processes within seconds. No restart."""
-        return desk.admit(body, request.state.actor)
+        """Let a device in: from its next association on, in other processes within a second. No restart."""
+        newcomer = Newcomer(body.ae_title, str(body.address), body.name, tuple(body.roles), body.bind_address)
+        context.write_behind()
+        try:
+            admitted = admitting.admit(context.site, newcomer, Signature(actor=request.state.actor))
+        except (AlreadyKnown, Conflict) as error:
+            raise Problem(409, str(error)) from None
+        except ConfigurationError as error:
+            raise Problem(422, "This is no node", [FieldError("", str(error))]) from None
+        telemetry.logger().info(
+            "node.admitted", node=admitted.node.name, calling_ae=body.ae_title, version=admitted.version
+        )
+        return AdmittedView(node=view(admitted.node), version=admitted.version, knocked=admitted.knocked)
 
     return routes
+
+
+def strangers(database: Database, directory: Directory) -> list[KnockView]:
+    """Devices that called and are no node, the last to call first. Raises StoreUnavailable."""
+    return [
+        _knock(knock, asked)
+        for knock, asked in database.read(_knocking).result()
+        if directory.device(knock.ae_title, knock.address) is None
+    ]
+
+
+def _knocking(connection: Connection) -> list[tuple[Knock, Asked | None]]:
+    found = []
+    for knock in knocks.all_of(connection):
+        asked = device_queries.of(connection, knock.ae_title, knock.address)
+        found.append((knock, asked[0] if asked else None))
+    return found
+
+
+def _knock(knock: Knock, asked: Asked | None) -> KnockView:
+    keys = [recall.summary(one["asked"]) for one in reversed(asked.queries)] if asked is not None else []
+    return KnockView(
+        ae_title=knock.ae_title,
+        address=knock.address,
+        first_at=knock.first_at,
+        last_at=knock.last_at,
+        count=knock.count,
+        sop_classes=list(knock.contexts),
+        wants=wants(knock.contexts),
+        queries=[one for one in keys if one is not None][:5],
+    )
+
+
+def wants(contexts: Sequence[str]) -> list[str]:
+    """What SOP classes are for, in words."""
+    words = {uids.VERIFICATION: "verification", uids.MODALITY_WORKLIST: "worklist", MPPS: "performed procedure step"}
+    storage = "1.2.840.10008.5.1.4.1.1."
+    return sorted({words.get(one) or ("storage" if one.startswith(storage) else "other") for one in contexts})
+
+
+def view(node: Node) -> NodeView:
+    """A node without what it proves itself by."""
+    return NodeView(
+        name=node.name,
+        kind=node.kind,
+        ae_title=node.ae_title,
+        application=node.application,
+        facility=node.facility,
+        host=node.host,
+        port=node.port,
+        roles=sorted(node.roles),
+        tls=node.tls is not None,
+        device=node.device.model_dump(exclude_defaults=True, mode="json") if node.device is not None else None,
+    )

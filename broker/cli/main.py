@@ -89,7 +89,7 @@ def worklist_import(
 @site.command("check")
 def site_check(file: Annotated[Path, typer.Argument(help="A site.toml.")]) -> None:
     """Check nodes and rules of a file and run the examples of its rules."""
-    from broker.service.site import read_file
+    from broker.routing.site import read_file
 
     try:
         documents = read_file(file)
@@ -103,10 +103,11 @@ def site_check(file: Annotated[Path, typer.Argument(help="A site.toml.")]) -> No
 @site.command("import")
 def site_import(file: Annotated[Path, typer.Argument(help="A site.toml.")], config: Config = None) -> None:
     """Put nodes and rules of a file in force as new versions. The broker must be stopped; the next start uses them."""
+    from broker.routing.site import read_file, site_in_force
     from broker.service.datadir import DataDirectory
-    from broker.service.site import import_document, read_file
     from broker.settings import load
     from broker.store.db.database import Database
+    from broker.versions.in_force import Signature
 
     try:
         settings = load(config)
@@ -114,9 +115,9 @@ def site_import(file: Annotated[Path, typer.Argument(help="A site.toml.")], conf
         documents = read_file(file)
         data = DataDirectory(settings.service.data_dir)
         database = Database(settings.database_url())
+        numbers = site_in_force(database).publish(documents, Signature(actor="cli", source="command line"))
         for kind in ("nodes", "rules"):
-            number = import_document(database, kind, documents[kind], source="command line")
-            typer.echo(f"{kind}: version {number} in force")
+            typer.echo(f"{kind}: version {numbers[kind]} in force")
         database.close()
         data.close()
     except ConfigurationError as error:

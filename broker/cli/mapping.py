@@ -105,7 +105,7 @@ def history(name: Name, config: Config = None) -> None:
         clock = wall_clock(config)
         url = settings_of(config).database_url()
         versions = configurations.look(url, lambda connection: mappings.history_of(connection, name))
-    for entry in versions if versions is not None else [mappings.Entry(0, 0, "built-in")]:
+    for entry in versions if versions is not None else [mappings.built_in_entry(name)]:
         typer.echo(f"{entry.version:>4}  {clock(entry.at) if entry.version else '':19}  {entry.source}")
 
 

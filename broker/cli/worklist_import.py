@@ -14,9 +14,10 @@ from broker.admin.sources import SourceReport
 from broker.cli.asking import control
 from broker.cli.common import settings_of
 from broker.errors import BrokerError, ConfigurationError, PeerFault
+from broker.routing.site import first_import, site_in_force
 from broker.service.loop import loop_factory
-from broker.service.site import compile_site, in_force
 from broker.settings import Settings
+from broker.site.directory import Directory
 from broker.site.remotes import Remotes, tls_files
 from broker.worklist.source.source_schedule import SourceSchedule
 
@@ -75,10 +76,12 @@ def _import(settings: Settings, node: str, dry: bool) -> SourceReport:
 def _alone(settings: Settings, node: str, dry: bool) -> SourceReport:
     """The same as the running broker does."""
     with control.alone(settings) as database:
-        nodes = compile_site(*in_force(database, settings.service.site)).nodes
-        remotes = Remotes(settings.dicom.ae_title, nodes, tls_files(settings.dicom.tls), settings.service.site.parent)
+        site = site_in_force(database)
+        first_import(site, settings.service.site)
+        directory = Directory(site.value.nodes)
+        remotes = Remotes(settings.dicom.ae_title, tls_files(settings.dicom.tls), settings.service.site.parent)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            account = runner.run(SourceSchedule(database, settings, nodes, remotes).run(node, dry=dry))
+            account = runner.run(SourceSchedule(database, settings, directory, remotes).run(node, dry=dry))
     if account is None:
         raise _unknown(node)
     return sources.report(account)

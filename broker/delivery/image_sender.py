@@ -43,16 +43,17 @@ class DicomDelivery:
         self._spool = spool
         self._node = node
         self._remote = remote
-        self._pools: dict[str, Pool] = {}
+        self._pools: dict[str, tuple[Node, Pool]] = {}
+        self._closing: set[asyncio.Task[None]] = set()  # pools of nodes that changed
 
     async def __call__(self, name: str, feed: Feed) -> None:
         """Send what the lane of node `name` holds. Raises PeerFault when the destination is away."""
-        node = self._node(name)
         supply = _Supply(self._database, feed)
         try:
             batch = await supply.take()
             while batch:
-                if node is None:
+                node = self._node(name)  # it may change while the lane is at work
+                if node is None or "destination" not in node.roles:
                     for job, _ in batch:
                         feed.hold(job, "unknown-node")
                     batch = await supply.take()
@@ -63,7 +64,7 @@ class DicomDelivery:
 
     async def close(self) -> None:
         """Release the associations that wait for more."""
-        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+        await asyncio.gather(*(pool.close() for _, pool in self._pools.values()), *self._closing)
 
     async def _send(self, node: Node, feed: Feed, supply: _Supply, batch: _Batch) -> _Batch:
         """Send on one association; returns jobs that need contexts it did not propose, or the next ones."""
@@ -74,20 +75,23 @@ class DicomDelivery:
             return await supply.take()
         async with self._pool(node).lease(pairs) as lease:
             sending = _Sending(lease, self._spool, feed, supply.ahead)
-            while batch:
+            while batch and self._node(node.name) == node:
                 later = await sending.send(batch)
                 if later:
                     return later
                 batch = await supply.take()
-        return []
+        return batch
 
     def _pool(self, node: Node) -> Pool:
-        pool = self._pools.get(node.name)
-        if pool is None:
-            pool = Pool(
-                lambda: self._remote(self._node(node.name) or node), limit=node.associations, keep=node.association_idle
-            )
-            self._pools[node.name] = pool
+        """Associations to a node as it is now; those of before end when they are given back."""
+        known, pool = self._pools.get(node.name, (None, None))
+        if pool is None or known != node:
+            if pool is not None:
+                task = asyncio.get_running_loop().create_task(pool.close())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+            pool = Pool(lambda: self._remote(node), limit=node.associations, keep=node.association_idle)
+            self._pools[node.name] = node, pool
         return pool
 
 

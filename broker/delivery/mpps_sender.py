@@ -58,7 +58,8 @@ class MppsDelivery:
         self._database = database
         self._node = node
         self._remote = remote
-        self._pools: dict[tuple[str, str], Pool] = {}
+        self._pools: dict[tuple[str, str], tuple[Node, Pool]] = {}
+        self._closing: set[asyncio.Task[None]] = set()  # pools of nodes that changed
 
     async def forward(self, name: str, feed: Feed) -> None:
         """Pass on what the lane of node `name` holds. Raises PeerFault when the node is away."""
@@ -70,12 +71,12 @@ class MppsDelivery:
 
     async def close(self) -> None:
         """Release the associations that wait for more."""
-        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+        await asyncio.gather(*(pool.close() for _, pool in self._pools.values()), *self._closing)
 
     async def _serve(self, name: str, role: str, feed: Feed, work: _Work) -> None:
-        node = self._node(name)
         busy = 0
         while jobs := await feed.take():
+            node = self._node(name)  # it may change while the lane is at work
             if node is None or role not in node.roles:
                 for job in jobs:
                     feed.hold(job, "unknown-node")
@@ -177,15 +178,16 @@ class MppsDelivery:
         return _NOT_TAKEN if response is None else _told(response, outcome.told(response))
 
     def _pool(self, node: Node, role: str) -> Pool:
-        pool = self._pools.get((node.name, role))
-        if pool is None:
+        """Associations to a node as it is now; those of before end when they are given back."""
+        known, pool = self._pools.get((node.name, role), (None, None))
+        if pool is None or known != node:
+            if pool is not None:
+                task = asyncio.get_running_loop().create_task(pool.close())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
             # one at a time per lane; a subscriber sees us as the SCP of the notification class (PS3.4 F.9)
-            pool = Pool(
-                lambda: self._remote(self._node(node.name) or node),
-                keep=node.association_idle,
-                as_scp=role == MPPS_NOTIFICATION,
-            )
-            self._pools[node.name, role] = pool
+            pool = Pool(lambda: self._remote(node), keep=node.association_idle, as_scp=role == MPPS_NOTIFICATION)
+            self._pools[node.name, role] = node, pool
         return pool
 
 

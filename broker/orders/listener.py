@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import Callable
 from datetime import datetime
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -42,10 +43,10 @@ class OrderDoor:
         *,
         zone: ZoneInfo,
         default_station: str,
-        subscribers: tuple[Node, ...] = (),
-        without_results: frozenset[str] = frozenset(),
+        subscribers: Callable[[], tuple[Node, ...]] = tuple,
+        without_results: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
-        """`subscribers` are the nodes that may want to hear of changes of status; see `Context`."""
+        """`subscribers` are the nodes that may want to hear of changes of status just then; see `Context`."""
         self._database = database
         self._interface = interface
         self._profiles = profiles
@@ -128,8 +129,8 @@ class OrderDoor:
             uuid4(),
             datetime.now(self._zone),
             self._default_station,
-            subscribers=self._subscribers,
-            without_results=self._without_results,
+            subscribers=self._subscribers(),
+            without_results=self._without_results(),
         )
 
     async def _take(self, raw: bytes, header: Header, peer: Peer, context: Context) -> Outcome:

@@ -1,12 +1,11 @@
-"""Mapping profiles of the site: versions in the database over the built-in ones, checked before they are published.
+"""Publishes mapping profiles of the site: versions in the database over the built-in ones, checked before.
 
-A version is the TOML text of one profile, kept for ever; the newest of a name is in force. The running broker swaps
-its `ProfileBook` when one is published and looks now and then for what other processes have published.
+A version is the TOML text of one profile, kept for ever; the newest of a name is in force. All profiles of the site are
+one family of documents (`versions.in_force`), whose value is the `ProfileBook`: they may build on each other.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,11 @@ from broker.orders.profile.book import DEFAULT, ProfileBook
 from broker.orders.trying import examples
 from broker.orders.trying.profile_choice import ProfileChoice, choose
 from broker.store import configurations
+from broker.store.configurations import Publication, Version
 from broker.store.db.database import Database
-from broker.store.orders import reading, saving
+from broker.versions.in_force import Audited, Conflict, Documents, InForce, Signature
 
 PREFIX = "mapping:"
-ATTEMPTS = 5  # to publish while others publish too
 
 
 class ExamplesFailed(BadContent):
@@ -55,15 +54,6 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A version of a profile: when (s since the epoch) and by whom."""
-
-    version: int
-    at: float
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class Checked:
     """A profile that may be published: name and text, how many examples ran, and whether it is in force just so."""
 
@@ -78,8 +68,7 @@ Texts = Mapping[str, tuple[int, str]]  # by name: version and TOML text
 
 def stored(connection: Connection) -> Texts:
     """Versions in force and their texts, by name, of the profiles in a database."""
-    found = configurations.newest(connection, PREFIX)
-    return {kind.removeprefix(PREFIX): (v.version, str(v.document["toml"])) for kind, v in found.items()}
+    return _texts(configurations.newest(connection, _kinds(connection)))
 
 
 def peek(url: str) -> Texts:
@@ -106,26 +95,35 @@ def check(text: str, texts: Texts, place: str = "mapping profile") -> Checked:
 
 def check_all(new: Mapping[str, str], texts: Texts) -> list[Checked]:
     """`check` for several profiles (by place) that may build on each other."""
-    documents = _documents(texts)
-    added: dict[str, str] = {}
-    for place, text in new.items():
-        document = profile_document.read(text, place)
-        if document["name"] in added:
-            raise ConfigurationError(f"{place}: name: {document['name']!r} twice")
-        added[document["name"]] = text
-        documents[document["name"]] = document
-    book = ProfileBook(documents)
-    checked, failures = [], []
-    for name, document in documents.items():
-        found = examples.parse(document)
-        mark = "" if name in added else f"profile {name!r}: "
-        failures += [f"{mark}{failure}" for failure in examples.run(found, book.named(name))]
-        if name in added:
-            unchanged = name in texts and texts[name][1] == added[name]
-            checked.append(Checked(name, added[name], len(found), unchanged))
+    added = _by_name(new)
+    together = {**texts, **{name: (0, text) for name, text in added.items()}}
+    _run_examples({PREFIX + name: Version(name, number, {"toml": text}) for name, (number, text) in together.items()})
+    tables = _documents({name: (0, text) for name, text in added.items()})
+    return [
+        Checked(name, text, len(examples.parse(tables[name])), name in texts and texts[name][1] == text)
+        for name, text in added.items()
+    ]
+
+
+def _texts(documents: Documents) -> Texts:
+    return {kind.removeprefix(PREFIX): (v.version, str(v.document["toml"])) for kind, v in documents.items()}
+
+
+def _book(documents: Documents) -> ProfileBook:
+    return book_of(_texts(documents))
+
+
+def _run_examples(documents: Documents) -> None:
+    """Run the examples of all profiles of the site; new ones have version 0. Raises ExamplesFailed."""
+    texts = _texts(documents)
+    tables = _documents(texts)
+    book = ProfileBook(tables)
+    failures: list[str] = []
+    for name, table in tables.items():
+        mark = f"profile {name!r}: " if texts[name][0] else ""
+        failures += [f"{mark}{failure}" for failure in examples.run(examples.parse(table), book.named(name))]
     if failures:
         raise ExamplesFailed(tuple(failures))
-    return checked
 
 
 class Mappings:
@@ -134,15 +132,12 @@ class Mappings:
     def __init__(self, database: Database) -> None:
         """Nothing is read before somebody asks: a profile that cannot be used any more must not stop a roll-back."""
         self._database = database
-        self._book: ProfileBook | None = None
-        self._numbers: Mapping[str, int] = {}
+        self.documents = InForce(database, PREFIX, _book, check=_run_examples)
 
     @property
     def book(self) -> ProfileBook:
         """The profiles in force. Raises ConfigurationError for a stored profile that cannot be used."""
-        if self._book is None:
-            self._book, self._numbers = self._read()
-        return self._book
+        return self.documents.value
 
     def profiles(self, fallback: str) -> Profiles:
         """How a listener chooses; `fallback` serves unclaimed senders. Always by the profiles in force just then.
@@ -163,24 +158,9 @@ class Mappings:
         profile = choose(choice, self.book, texts)
         return lambda header: profile
 
-    def _read(self) -> tuple[ProfileBook, Mapping[str, int]]:
-        texts = self._database.read(stored).result()
-        return book_of(texts), {PREFIX + name: version for name, (version, _) in texts.items()}
-
     def refresh(self) -> bool:
-        """Take over what another process has published; True if there was something.
-
-        An unusable profile changes nothing here: who published it has checked it, so this program is too old for it.
-        """
-        if self._book is None or self._database.read(configurations.numbers, PREFIX).result() == self._numbers:
-            return False
-        try:
-            self._book, self._numbers = self._read()
-        except ConfigurationError as error:
-            telemetry.logger().error("mapping.not_loaded", message=str(error))
-            return False
-        telemetry.logger().info("mapping.loaded", count=len(self._numbers))
-        return True
+        """Take over what another process has published; True if there was something."""
+        return self.documents.refresh()
 
     def in_force(self) -> list[Listed]:
         """All profiles in force, by name."""
@@ -190,38 +170,44 @@ class Mappings:
         """See `check`, beside the profiles in force."""
         return check(text, self._database.read(stored).result())
 
-    def publish(self, text: str, source: str, place: str = "mapping profile") -> tuple[str, int]:
+    def publish(
+        self, text: str, source: str, place: str = "mapping profile", *, author: str = "", reason: str = ""
+    ) -> tuple[str, int]:
         """Put a profile in force; its name and version (that in force if it says just the same).
 
-        Raises as `check`; then nothing changes.
+        `source` is the actor, `author` on whose behalf. Raises as `check`; then nothing changes.
         """
-        return self.publish_all({place: text}, source)[0]
+        return self.publish_all({place: text}, source, author=author, reason=reason)[0]
 
-    def publish_all(self, new: Mapping[str, str], source: str) -> list[tuple[str, int]]:
+    def publish_all(
+        self, new: Mapping[str, str], source: str, *, author: str = "", reason: str = ""
+    ) -> list[tuple[str, int]]:
         """`publish` for several profiles (by place) that may build on each other: all or none."""
-        for _ in range(ATTEMPTS):
-            texts = self._database.read(stored).result()
-            checked = check_all(new, texts)
-            added = {PREFIX + one.name: one.text for one in checked if not one.unchanged}
-            seen = {PREFIX + name: version for name, (version, _) in texts.items()}
-            done = self._database.submit(_add, added, seen, source, time.time()).result()
-            if done is not None:
-                self.refresh()
-                numbers = {**seen, **done}
-                return [(one.name, numbers[PREFIX + one.name]) for one in checked]
-        raise ConfigurationError("mapping profiles are being published by others: try again")
+        texts = _by_name(new)
+        contents = {PREFIX + name: {"toml": text} for name, text in texts.items()}
+        signature = Signature(actor=source, author=author, reason=reason)
+        try:
+            numbers = self.documents.publish(contents, signature)
+        except Conflict:
+            raise ConfigurationError("mapping profiles are being published by others: try again") from None
+        return [(name, numbers[PREFIX + name]) for name in texts]
 
     def export(self, name: str, version: int | None = None) -> str:
         """The text of a profile, that in force or an older version (0: built-in). Raises ConfigurationError."""
         return self._database.read(text_of, name, version).result()
 
-    def history(self, name: str) -> list[Entry]:
+    def history(self, name: str) -> list[Publication]:
         """Versions of a profile, newest first; the built-in one is 0. Raises ConfigurationError."""
         return self._database.read(history_of, name).result()
 
-    def rollback(self, name: str, version: int, source: str) -> int:
+    def rollback(self, name: str, version: int, source: str, *, author: str = "", reason: str = "") -> int:
         """Put an older version in force again, as a new one; its number. Raises as `publish`."""
-        return self.publish(self.export(name, version), f"{source}, version {version} again")[1]
+        kind = PREFIX + name
+        return self.documents.publish(
+            {kind: {"toml": self.export(name, version)}},
+            Signature(actor=source, author=author, reason=reason, source=f"{source}, version {version} again"),
+            audited=Audited("mapping.published", {"kind": kind, "again": version}),
+        )[kind]
 
     def first_import(self, folder: Path) -> None:
         """Publish the profiles of a folder that the database does not hold; warn of those that differ from it.
@@ -247,6 +233,17 @@ class Mappings:
             telemetry.logger().info("mapping.imported", kind=name, version=version)
 
 
+def _by_name(new: Mapping[str, str]) -> dict[str, str]:
+    """Texts of profiles by their names. Raises ConfigurationError that says the place."""
+    texts: dict[str, str] = {}
+    for place, text in new.items():
+        name = profile_document.read(text, place)["name"]
+        if name in texts:
+            raise ConfigurationError(f"{place}: name: {name!r} twice")
+        texts[name] = text
+    return texts
+
+
 def read_file(path: Path) -> str:
     """The text of a profile in a file. Raises ConfigurationError."""
     try:
@@ -257,34 +254,23 @@ def read_file(path: Path) -> str:
         raise ConfigurationError(f"{path}: not UTF-8") from None
 
 
-def _add(
-    connection: Connection, added: Mapping[str, str], seen: Mapping[str, int], source: str, at: float
-) -> dict[str, int] | None:
-    """Store new versions; None if the profiles in force are no longer those of the check (`seen`)."""
-    reading.lock(connection, [PREFIX])
-    if configurations.numbers(connection, PREFIX) != seen:
-        return None
-    done = {}
-    for kind, text in added.items():
-        done[kind] = configurations.add(connection, kind, {"toml": text}, source=source, at=at)
-        detail = {"kind": kind}
-        saving.add_audit(connection, at, source, "mapping.published", "mapping", done[kind], detail)
-    return done
-
-
-def dates(connection: Connection) -> dict[str, Entry]:
+def dates(connection: Connection) -> dict[str, Publication]:
     """When and by whom each profile in force was published, by name."""
-    names = [kind.removeprefix(PREFIX) for kind in configurations.numbers(connection, PREFIX)]
-    return {name: Entry(*configurations.history(connection, PREFIX + name)[0]) for name in names}
+    kinds = _kinds(connection)
+    return {kind.removeprefix(PREFIX): configurations.history(connection, kind, 1)[0] for kind in kinds}
 
 
-def listed(texts: Texts, published: Mapping[str, Entry]) -> list[Listed]:
+def _kinds(connection: Connection) -> list[str]:
+    return [kind for kind in configurations.numbers(connection) if kind.startswith(PREFIX)]
+
+
+def listed(texts: Texts, published: Mapping[str, Publication]) -> list[Listed]:
     """Profiles in force for a list, by name. Raises ConfigurationError."""
     book = book_of(texts)
     documents = {**profile_document.built_in_documents(), **_documents(texts)}
     found = []
     for name in sorted(book.names()):
-        document, entry = documents[name], published.get(name, Entry(0, 0, "built-in"))
+        document, entry = documents[name], published.get(name) or built_in_entry(name)
         profile = book.named(name)
         found.append(
             Listed(
@@ -319,11 +305,16 @@ def built_in_text(name: str, version: int | None = None) -> str:
     return text
 
 
-def history_of(connection: Connection, name: str) -> list[Entry]:
+def built_in_entry(name: str) -> Publication:
+    """A built-in profile in a history."""
+    return Publication(kind=PREFIX + name, version=0, source="built-in")
+
+
+def history_of(connection: Connection, name: str) -> list[Publication]:
     """See `Mappings.history`."""
-    found = [Entry(*row) for row in configurations.history(connection, PREFIX + name)]
+    found = configurations.history(connection, PREFIX + name)
     if name in profile_document.built_in_documents():
-        found.append(Entry(0, 0, "built-in"))
+        found.append(built_in_entry(name))
     if not found:
         raise ConfigurationError(f"mapping profile {name!r}: no such profile")
     return found

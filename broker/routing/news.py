@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
@@ -16,12 +16,19 @@ REMEMBERED = 10_000  # studies; the queue itself knows which were told, this onl
 class News:
     """What reception tells the nodes that want to hear of images. One per process; its methods may run in threads."""
 
-    def __init__(self, subscribers: Iterable[Node]) -> None:
-        self._nodes = tuple(n for n in subscribers if n.feedback and Event.IMAGES in n.feedback.events)
+    def __init__(self, subscribers: Callable[[], tuple[Node, ...]]) -> None:
+        """`subscribers` are the nodes that are sent feedback just then."""
+        self._subscribers = subscribers
+        self._of: tuple[Node, ...] | None = None  # the subscribers that `_nodes` are of
+        self._nodes: tuple[Node, ...] = ()
         self._told: dict[str, None] = {}
 
     def of(self, study_instance_uid: str, at: float) -> Telling | None:
         """What is to be told with an object of a study, received `at` (seconds); None for nothing."""
+        subscribers = self._subscribers()
+        if subscribers is not self._of:
+            self._of, self._told = subscribers, {}
+            self._nodes = tuple(n for n in subscribers if n.feedback and Event.IMAGES in n.feedback.events)
         if not self._nodes or study_instance_uid in self._told:
             return None
         return Telling(study_instance_uid, at, self._nodes)

@@ -87,6 +87,15 @@ def fields_of(rules: RuleSet) -> frozenset[str]:
     return frozenset(found)
 
 
+class _Judge:
+    """A rule set with the fields and tags that it needs of an object."""
+
+    def __init__(self, rules: RuleSet) -> None:
+        self.rules = rules
+        self.fields = fields_of(rules) | set(header.BASE_FIELDS)
+        self.tags = header.tags_of(self.fields)
+
+
 class Reception:
     """Takes objects in. One per process; its methods may run in many threads."""
 
@@ -94,15 +103,16 @@ class Reception:
         self,
         database: Database,
         spool: Spool,
-        rules: RuleSet,
+        rules: Callable[[], RuleSet],
         zone: ZoneInfo,
         wake: Callable[[], None],
         *,
         small: int = SMALL,
-        subscribers: Sequence[Node] = (),
+        subscribers: Callable[[], tuple[Node, ...]] = tuple,
     ) -> None:
-        """`wake` is called after each commit that made work for the queue; `small` bytes and less need no file.
+        """`rules` and `subscribers` are those in force just then; each object is judged by one rule set.
 
+        `wake` is called after each commit that made work for the queue; `small` bytes and less need no file.
         `subscribers` are the nodes that may want to hear of images of an order.
         """
         self.small = small
@@ -110,8 +120,7 @@ class Reception:
         self._database = database
         self._spool = spool
         self._rules = rules
-        self._fields = fields_of(rules) | set(header.BASE_FIELDS)
-        self._tags = header.tags_of(self._fields)
+        self._judge = _Judge(rules())
         self._zone = zone
         self._wake = wake
         self._warned: dict[tuple[str, str], float] = {}
@@ -132,7 +141,7 @@ class Reception:
         """Take an object that is in memory at once; see `complete`."""
         if len(data) > self.small:
             return self.complete(arrival, self.begin(arrival, data))
-        new, decision = self._judge(arrival, data, _Body("", 0, len(data), sha256(data).digest(), data))
+        new, decision = self._decide(arrival, data, _Body("", 0, len(data), sha256(data).digest(), data))
         outcome = self._record(new, decision)
         self._tell(new, decision, outcome)
         return outcome
@@ -170,21 +179,30 @@ class Reception:
             view = memoryview(whole)
             data = view[file.data_offset :]
             try:
-                return self._judge(arrival, data, body, lambda: whole.madvise(mmap.MADV_DONTNEED))
+                return self._decide(arrival, data, body, lambda: whole.madvise(mmap.MADV_DONTNEED))
             finally:
                 data.release()
                 view.release()
 
-    def _judge(
+    def _judge_now(self) -> _Judge:
+        """The rules in force at this moment, for all that is done with one object."""
+        rules = self._rules()
+        judge = self._judge
+        if judge.rules is not rules:
+            judge = self._judge = _Judge(rules)
+        return judge
+
+    def _decide(
         self, arrival: Arrival, data: Buffer, body: _Body, relax: Callable[[], object] = lambda: None
     ) -> tuple[NewInstance, Decision]:
         if not body.length:
             raise BadContent("no data set", code="truncated")
-        found = scan(data, arrival.transfer_syntax, self._tags, relax)
+        judge = self._judge_now()
+        found = scan(data, arrival.transfer_syntax, judge.tags, relax)
         uids = header.identity(found, arrival.sop_class, arrival.sop_instance)
         now = time.time()
-        facts = header.facts(found, arrival.peer, self._fields, datetime.fromtimestamp(now, self._zone))
-        decision = decide(self._rules, facts)
+        facts = header.facts(found, arrival.peer, judge.fields, datetime.fromtimestamp(now, self._zone))
+        decision = decide(judge.rules, facts)
         new = NewInstance(
             sop_instance_uid=uids.sop_instance,
             sop_class_uid=uids.sop_class,
@@ -201,7 +219,7 @@ class Reception:
             received_at=now,
             state=_STATE[decision.action],
             reason=decision.reason,
-            rules_version=self._rules.version,
+            rules_version=judge.rules.version,
             trace=json.dumps(decision.trace, ensure_ascii=False),
             facts=json.dumps(facts, ensure_ascii=False),
             content=body.content,

@@ -33,14 +33,14 @@ from broker.orders.step_walk import Walk
 from broker.orders.telling.outbound import Ours
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.policy import RetryPolicy
+from broker.routing.rules import RuleSet
+from broker.routing.site import Site, first_import, site_in_force
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
 from broker.service.health import Monitor
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import COPY, Imaging
 from broker.service.messaging import Messaging
-from broker.service.nodes import NodeDesk, Nodes
-from broker.service.site import compile_site, in_force
 from broker.service.web import WebServer
 from broker.service.workers.channel import Task
 from broker.service.workers.workers import Workers
@@ -52,6 +52,8 @@ from broker.store.db.database import Database
 from broker.store.images.spool import Spool
 from broker.store.worklist import outage
 from broker.store.worklist.outage_keeper import CopyKeeper
+from broker.versions.in_force import InForce
+from broker.versions.watch import Watch
 from broker.worklist.source.source_schedule import SourceSchedule
 
 COPY_EVERY = 30.0  # seconds between two refreshes of the worklist's copy
@@ -73,43 +75,46 @@ class Broker:
         self._stack.callback(self.database.close)
         self.spool = Spool(settings.service.data_dir / "spool")
         self._stack.callback(self.spool.close)
-        self._documents = in_force(self.database, settings.service.site)
-        site = compile_site(*self._documents)
-        self.directory = Directory(site.nodes)
+        remotes = Remotes(settings.dicom.ae_title, tls_files(settings.dicom.tls), settings.service.site.parent)
+        receivers = Receivers(tls_files(settings.hl7.tls), settings.service.site.parent)
+        self.directory = Directory()
+        self.site = site_in_force(self.database, (remotes.prepare, receivers.prepare), self.directory.take)
+        first_import(self.site, settings.service.site)
+        rules = partial(_rules, self.site)
+        rules()  # what is stored must be usable before anything else begins
+        self.directory.resolve()
+        self.site.follow(partial(self.directory.resolve, unknown=True))
         self.mappings = Mappings(self.database)
         self.mappings.first_import(settings.service.site.parent / "mapping")
-        remotes = Remotes(
-            settings.dicom.ae_title, self.directory.nodes, tls_files(settings.dicom.tls), settings.service.site.parent
-        )
         self._delivery = DicomDelivery(self.database, self.spool, self.directory.node, remotes)
         self._mpps = MppsDelivery(self.database, self.directory.node, remotes)
         self._feedback = FeedbackDelivery(
             self.database,
             self.directory.node,
-            Receivers(self.directory.nodes, tls_files(settings.hl7.tls), settings.service.site.parent),
+            receivers,
             Ours(settings.hl7.application, settings.hl7.facility),
             settings.zone(),
         )
         self.dispatcher = self._dispatcher()
         self._imaging = Imaging(
-            settings, self.database, self.directory, site.rules, self.spool, self.dispatcher.wake, data.log_key()
+            settings, self.database, self.directory, rules, self.spool, self.dispatcher.wake, data.log_key()
         )
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(settings, self.database, self.directory, self.mappings.profiles)
         self._workers = Workers(data.lock, self.dispatcher.wake, fail)
         self.monitor = Monitor(
-            settings, self.database, self.directory, site.rules, self._imaging, self._messaging, self._workers
+            settings, self.database, self.directory, rules, self._imaging, self._messaging, self._workers
         )
         status = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
-        self._sources = SourceSchedule(self.database, settings, self.directory.nodes, remotes)
-        keeper = Nodes(self.database, self.directory)
-        app = create_app(
-            status, self._routers(keeper), token=settings.web.admin_token, body_limit=settings.limits.web_body
-        )
+        self._sources = SourceSchedule(self.database, settings, self.directory, remotes)
+        self.site.follow(self._sources.changed)
+        self._watch = Watch(self.database, self.site, self.mappings.documents)
+        self._stack.callback(self._watch.stop)
+        app = create_app(status, self._routers(), token=settings.web.admin_token, body_limit=settings.limits.web_body)
         self._web = WebServer(app, settings.web.host, settings.web.port)
         self._control = ControlServer(app, settings.service.data_dir)
         self.monitor.web = self._web
-        self._housekeeping = self._keep_house(keeper)
+        self._housekeeping = self._keep_house()
         self._running: asyncio.Task[None] | None = None
 
     # --- parts -------------------------------------------------------------------------------------------
@@ -134,32 +139,28 @@ class Broker:
             concurrency,
         )
 
-    def _routers(self, directory_keeper: Nodes) -> list[APIRouter]:
+    def _routers(self) -> list[APIRouter]:
         """What REST offers beside health, metrics and the start page."""
         context = AdminContext(
             database=self.database,
             settings=self._settings,
             directory=self.directory,
+            site=self.site,
             mappings=self.mappings,
             sources=self._sources,
             secret=self._data.log_key(),
             wake=self.dispatcher.wake,
             write_behind=partial(self._imaging.write_behind, everything=True),
         )
-        node_desk = NodeDesk(self.database, self.directory, directory_keeper, context.write_behind)
-        return [
-            *(room.router(context) for room in (mappings, holds, mpps, sources, worklist, orders)),
-            nodes.router(node_desk),
-        ]
+        return [room.router(context) for room in (mappings, holds, mpps, sources, worklist, orders, nodes)]
 
-    def _keep_house(self, keeper: Nodes) -> Housekeeping:
+    def _keep_house(self) -> Housekeeping:
         """What is done again and again, and nobody waits for."""
         settings = self._settings
         house = Housekeeping(self.database, self.directory)
         house.keep_spool(self.spool, settings.delivery.keep_days)
         house.forget_cancels(settings.orders.keep_cancels_days)
-        house.keep_mappings(self.mappings.refresh)
-        house.keep_devices(keeper.refresh, self._imaging.write_behind)
+        house.keep_callers(self._imaging.write_behind)
         house.forget_appointments(settings.zone())
         walk = Walk(database=self.database, settings=settings, directory=self.directory, wake=self.dispatcher.wake)
         house.close_steps(walk, settings.worklist.closing_every)
@@ -191,6 +192,7 @@ class Broker:
         self._running = asyncio.get_running_loop().create_task(self.dispatcher.run())
         self._running.add_done_callback(self._died)
         self._housekeeping.start()
+        self._watch.start()
         self._sources.start()
         addresses = self.monitor.addresses()
         self._data.announce(addresses | {"pid": os.getpid()})
@@ -235,7 +237,7 @@ class Broker:
         """For the workers 2 to N, once the ports are known."""
         ports = {name: port for name, (_, port) in self._imaging.listening().items()}
         return [
-            Task(number, self._settings, self._documents, ports, self._data.log_key())
+            Task(number, self._settings, ports, self._data.log_key())
             for number in range(2, self._settings.service.workers + 1)
         ]
 
@@ -244,3 +246,8 @@ class Broker:
         if not task.cancelled() and task.exception() is not None:
             telemetry.logger().error("queue.defect", error=telemetry.describe(task.exception() or Exception()))
             self._fail()
+
+
+def _rules(site: InForce[Site]) -> RuleSet:
+    """The rules in force just then."""
+    return site.value.rules

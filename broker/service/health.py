@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from broker import __version__
@@ -34,7 +35,7 @@ class Monitor:
         settings: Settings,
         database: Database,
         directory: Directory,
-        rules: RuleSet,
+        rules: Callable[[], RuleSet],
         imaging: Imaging,
         messaging: Messaging,
         workers: Workers,
@@ -102,7 +103,7 @@ class Monitor:
         for lane in numbers.lanes:
             for state, number in lane.jobs.items():
                 queue[state] = queue.get(state, 0) + number
-        rules = self._rules
+        rules = self._rules()
         action = rules.default_action
         return Overview(
             version=__version__,

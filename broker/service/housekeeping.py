@@ -60,21 +60,8 @@ class Housekeeping:
 
         self._add("cancels", expire, 86_400, first=datetime.now(UTC))
 
-    def keep_mappings(self, refresh: Callable[[], object]) -> None:
-        """Look for mapping profiles that other processes have published."""
-
-        def look() -> None:
-            refresh()
-
-        self._add("mappings", look, 5)
-
-    def keep_devices(self, refresh: Callable[[], object], write: Callable[[], None]) -> None:
-        """What every process does: look for nodes that others changed, write down what callers did."""
-
-        def look() -> None:
-            refresh()
-
-        self._add("nodes", look, 2)
+    def keep_callers(self, write: Callable[[], None]) -> None:
+        """What every process does: write down what callers did."""
         self._add("callers", write, 3)
 
     def forget_appointments(self, zone: tzinfo) -> None:

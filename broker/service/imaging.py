@@ -41,7 +41,7 @@ class Imaging:
         settings: Settings,
         database: Database,
         directory: Directory,
-        rules: RuleSet,
+        rules: Callable[[], RuleSet],
         spool: Spool,
         wake: Callable[[], None],
         secret: bytes,
@@ -49,7 +49,7 @@ class Imaging:
     ) -> None:
         """`wake` is called, from any thread, after each commit that made work for the queue.
 
-        `secret` keys the hashes in the memory of queries.
+        `rules` are those in force just then. `secret` keys the hashes in the memory of queries.
         `ports`: by listener, what the first process has bound; this one joins it there.
         """
         self._settings = settings
@@ -65,7 +65,7 @@ class Imaging:
             settings.zone(),
             wake,
             small=settings.limits.small_object,
-            subscribers=directory.subscribers(),
+            subscribers=directory.subscribers,
         )
         age = settings.worklist.outage_copy_age
         self.worklist_copy = WorklistCopy(settings.service.data_dir / COPY, age) if age else None

@@ -17,6 +17,7 @@ from broker.orders.listener import OrderDoor
 from broker.settings import Hl7Listener, Settings
 from broker.site.closing import closings_of
 from broker.site.directory import Directory
+from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.tls import TlsContexts, TlsFiles
 
@@ -34,8 +35,8 @@ class Messaging:
         self._settings = settings
         self._database = database
         self._profiles = profiles
-        self._subscribers = directory.subscribers()
-        self._without_results = closings_of(settings, directory.nodes).without_results()
+        self._directory = directory
+        self._without: tuple[tuple[Node, ...] | None, frozenset[str]] = (None, frozenset())
         self.doors: list[tuple[str, str, MllpServer]] = []  # kind, place in the configuration, listener
         for number, listener in enumerate(settings.hl7.listeners()):
             place = f"hl7.listener.{number - 1}" if number else "hl7"
@@ -53,7 +54,7 @@ class Messaging:
             profiles,
             zone=self._settings.zone(),
             default_station=self._settings.worklist.default_station,
-            subscribers=self._subscribers,
+            subscribers=self._directory.subscribers,
             without_results=self._without_results,
         )
         if listener.plain:
@@ -69,6 +70,15 @@ class Messaging:
             )
             door = self._door(tls.host or listener.host, tls.port, orders, listener.strict, secure)
             self.doors.append(("hl7-tls", f"{place}.tls", door))
+
+    def _without_results(self) -> frozenset[str]:
+        """The stations whose steps no result ends, by the nodes in force."""
+        nodes, titles = self._without
+        if nodes is not self._directory.nodes:
+            nodes = self._directory.nodes
+            titles = closings_of(self._settings, nodes).without_results()
+            self._without = nodes, titles
+        return titles
 
     def _door(self, host: str, port: int, orders: OrderDoor, strict: bool, secure: Secure | None = None) -> MllpServer:
         limits = self._settings.limits

@@ -11,8 +11,10 @@ from sqlalchemy import Connection
 
 from broker.errors import BadContent
 from broker.site.nodes import Node, parse_nodes
-from broker.store import configurations, knocks
-from broker.store.orders import reading, saving
+from broker.store import knocks
+from broker.versions.in_force import Audited, Contents, Documents, InForce, Signature
+
+KIND = "nodes"
 
 
 class AlreadyKnown(BadContent):
@@ -22,7 +24,7 @@ class AlreadyKnown(BadContent):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Newcomer:
     """Who shall enter. `bound`: from this address only. Without a name one is made of the AE title."""
 
     ae_title: str
@@ -41,29 +43,39 @@ class Admitted:
     knocked: bool
 
 
-def admit(connection: Connection, wanted: Wanted, actor: str, at: float) -> Admitted:
-    """Make a node of a device, in force from this commit on; `at` in s since the epoch.
+def admit(documents: InForce[Any], newcomer: Newcomer, signature: Signature) -> Admitted:
+    """Make a node of a device, in force from this publication on; blocking.
 
-    Raises AlreadyKnown, ConfigurationError that names node and key.
+    `documents` are those the nodes belong to. Raises Conflict, AlreadyKnown, ConfigurationError (node and key named).
     """
-    reading.lock(connection, ["nodes"])
-    version = configurations.current(connection, "nodes")
-    document = list(version.document) if version is not None else []
-    nodes = parse_nodes(document)
-    title = wanted.ae_title.strip(" ")
+    title = newcomer.ae_title.strip(" ")
+    admitted: list[Node] = []
+    forgotten: list[int] = []
+
+    def with_newcomer(found: Documents) -> Contents:
+        version = found.get(KIND)
+        tables = list(version.document) if version is not None else []
+        tables.append(_table(newcomer, title, parse_nodes(tables)))
+        admitted.append(parse_nodes(tables)[-1])
+        detail["node"] = admitted[-1].name
+        return {KIND: tables}
+
+    def forget(connection: Connection) -> None:
+        forgotten.append(knocks.forget(connection, title, newcomer.address if newcomer.bound else ""))
+
+    detail = {"node": "", "ae_title": title, "address": newcomer.address, "bound": newcomer.bound}
+    numbers = documents.publish(with_newcomer, signature, audited=Audited("node.admitted", detail), also=forget)
+    return Admitted(admitted[-1], numbers[KIND], bool(forgotten and forgotten[-1]))
+
+
+def _table(newcomer: Newcomer, title: str, nodes: Sequence[Node]) -> dict[str, Any]:
+    """The table of the new node. Raises AlreadyKnown."""
     for node in nodes:
-        if node.kind == "dicom" and node.ae_title == title and node.host in ("", wanted.address):
+        if node.kind == "dicom" and node.ae_title == title and node.host in ("", newcomer.address):
             raise AlreadyKnown(f"node {node.name!r} has this AE title already")
-    name = wanted.name or _name(title, {node.name for node in nodes})
-    table: dict[str, Any] = {"name": name, "kind": "dicom", "ae_title": title, "roles": list(wanted.roles)}
-    if wanted.bound:
-        table["host"] = wanted.address
-    made = parse_nodes([*document, table])[-1]
-    number = configurations.add(connection, "nodes", [*document, table], source=actor, at=at)
-    forgotten = knocks.forget(connection, title, wanted.address if wanted.bound else "")
-    detail = {"node": name, "ae_title": title, "address": wanted.address, "bound": wanted.bound}
-    saving.add_audit(connection, at, actor, "node.admitted", "nodes", number, detail)
-    return Admitted(made, number, bool(forgotten))
+    name = newcomer.name or _name(title, {node.name for node in nodes})
+    table: dict[str, Any] = {"name": name, "kind": "dicom", "ae_title": title, "roles": list(newcomer.roles)}
+    return table | ({"host": newcomer.address} if newcomer.bound else {})
 
 
 def _name(title: str, taken: set[str]) -> str:

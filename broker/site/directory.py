@@ -24,32 +24,40 @@ from broker.site.proof import identifies, is_bound, presents
 
 
 class Directory:
-    """Nodes by their names on the wires. They change as a whole (`replace`), and so do the addresses of host names."""
+    """Nodes by their names on the wires. They change as a whole (`take`), and so do the addresses of host names."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self.nodes = tuple(nodes)
-        self._by_name = {node.name: node for node in nodes}
+    def __init__(self, nodes: Sequence[Node] = ()) -> None:
+        self.nodes: tuple[Node, ...] = ()
+        self._by_name: dict[str, Node] = {}
+        self._told: tuple[Node, ...] = ()
         self._addresses: dict[str, frozenset[str]] = {}
-        self.resolve()
+        self.replace(nodes)
 
     def replace(self, nodes: Sequence[Node]) -> None:
-        """Put other nodes in force (blocking: host names are looked up first)."""
-        self.resolve(nodes)
+        """Put other nodes in force and look up their host names (blocking)."""
+        self.take(nodes)
+        self.resolve()
+
+    def take(self, nodes: Sequence[Node]) -> None:
+        """Put other nodes in force at once; host names that are new have no address before `resolve`."""
+        addresses = {node.host: _literal(node.host) for node in nodes if node.host}
+        self._addresses |= {host: frozenset({address}) for host, address in addresses.items() if address}
         self._by_name = {node.name: node for node in nodes}
+        self._told = tuple(node for node in nodes if node.told)
         self.nodes = tuple(nodes)
 
     def node(self, name: str) -> Node | None:
         """A node by its name."""
         return self._by_name.get(name)
 
-    def resolve(self, nodes: Sequence[Node] | None = None) -> None:
-        """Look up the addresses of all host names (blocking; a name that fails keeps its last addresses)."""
-        for host in {node.host for node in (self.nodes if nodes is None else nodes) if node.host}:
-            try:
-                self._addresses[host] = frozenset({ipaddress.ip_address(host).compressed})
+    def resolve(self, *, unknown: bool = False) -> None:
+        """Look up the addresses of host names, or only of `unknown` ones (blocking).
+
+        A name that fails keeps its last addresses.
+        """
+        for host in {node.host for node in self.nodes if node.host and not _literal(node.host)}:
+            if unknown and self._addresses.get(host):
                 continue
-            except ValueError:
-                pass  # not a literal address: ask the resolver
             try:
                 found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
                 self._addresses[host] = frozenset(str(entry[4][0]) for entry in found)
@@ -86,8 +94,16 @@ class Directory:
         return (node.device if node is not None else None) or DEFAULT
 
     def subscribers(self) -> tuple[Node, ...]:
-        """The nodes that are sent feedback on orders."""
-        return tuple(node for node in self.nodes if node.told)
+        """The nodes that are sent feedback on orders; the same tuple as long as no node changes."""
+        return self._told
+
+
+def _literal(host: str) -> str:
+    """The address that a host is, empty for a name."""
+    try:
+        return ipaddress.ip_address(host).compressed
+    except ValueError:
+        return ""
 
 
 class NodeAdmission:

@@ -9,25 +9,54 @@ from broker.dicom.association.user import Remote
 from broker.errors import ConfigurationError
 from broker.hl7.client import Receiver
 from broker.settings import DicomTlsSection, Hl7TlsSection
-from broker.site.nodes import Node
+from broker.site.nodes import Node, NodeTls
 from broker.site.proof import identity_of
 from broker.tls import TlsContexts, TlsFiles
 
 
+class _Contexts:
+    """The TLS of each node that is spoken to by one wire. Files are read again when they change."""
+
+    def __init__(self, kind: str, own: TlsFiles | None, folder: Path) -> None:
+        self._kind = kind
+        self._own = own
+        self._folder = folder
+        self._made: dict[tuple[str, NodeTls], TlsContexts] = {}
+
+    def prepare(self, nodes: Iterable[Node]) -> None:
+        """Read the files of these nodes. Raises ConfigurationError that names node, key and file."""
+        for node in nodes:
+            if node.kind == self._kind:
+                self.of(node)
+
+    def of(self, node: Node) -> TlsContexts | None:
+        """For the next connection to a node; None for one without TLS. Raises ConfigurationError."""
+        if node.tls is None:
+            return None
+        key = (node.name, node.tls)
+        contexts = self._made.get(key)
+        if contexts is None:
+            files = _files(node, self._own, self._folder)
+            contexts = TlsContexts(files, server=False, place=f"node {node.name!r}: tls")
+            self._made = {made: one for made, one in self._made.items() if made[0] != node.name} | {key: contexts}
+        return contexts
+
+
 class Remotes:
-    """Makes a `Remote` of a node, with certificates that may change while the broker runs."""
+    """Makes a `Remote` of a node as it is now, with certificates that may change while the broker runs."""
 
-    def __init__(self, calling_ae: str, nodes: Iterable[Node], own: TlsFiles | None, folder: Path) -> None:
-        """`own`: the files of `[dicom.tls]`; relative paths of a node count from `folder`.
-
-        Raises ConfigurationError that names node, key and file.
-        """
+    def __init__(self, calling_ae: str, own: TlsFiles | None, folder: Path) -> None:
+        """`own`: the files of `[dicom.tls]`; relative paths of a node count from `folder`."""
         self._calling_ae = calling_ae
-        self._contexts = _contexts(nodes, "dicom", own, folder)
+        self._contexts = _Contexts("dicom", own, folder)
+
+    def prepare(self, nodes: Iterable[Node]) -> None:
+        """Read the TLS files of nodes. Raises ConfigurationError that names node, key and file."""
+        self._contexts.prepare(nodes)
 
     def __call__(self, node: Node) -> Remote:
-        """Where the next association to this node goes."""
-        contexts = self._contexts.get(node.name)
+        """Where the next association to this node goes. Raises ConfigurationError for its TLS files."""
+        contexts = self._contexts.of(node)
         return Remote(
             node.host,
             node.port,
@@ -40,29 +69,21 @@ class Remotes:
 
 
 class Receivers:
-    """Makes a `Receiver` of an hl7 node, with certificates that may change while the broker runs."""
+    """Makes a `Receiver` of an hl7 node as it is now, with certificates that may change while the broker runs."""
 
-    def __init__(self, nodes: Iterable[Node], own: TlsFiles | None, folder: Path) -> None:
-        """`own`: our files for this wire; relative paths of a node count from `folder`.
+    def __init__(self, own: TlsFiles | None, folder: Path) -> None:
+        """`own`: our files for this wire; relative paths of a node count from `folder`."""
+        self._contexts = _Contexts("hl7", own, folder)
 
-        Raises ConfigurationError that names node, key and file.
-        """
-        self._contexts = _contexts(nodes, "hl7", own, folder)
+    def prepare(self, nodes: Iterable[Node]) -> None:
+        """Read the TLS files of nodes. Raises ConfigurationError that names node, key and file."""
+        self._contexts.prepare(nodes)
 
     def __call__(self, node: Node) -> Receiver:
-        """Where the next connection to this node goes."""
-        contexts = self._contexts.get(node.name)
+        """Where the next connection to this node goes. Raises ConfigurationError for its TLS files."""
+        contexts = self._contexts.of(node)
         name = (node.tls.server_name or "") if node.tls else ""
         return Receiver(node.host, node.port, contexts() if contexts else None, name)
-
-
-def _contexts(nodes: Iterable[Node], kind: str, own: TlsFiles | None, folder: Path) -> dict[str, TlsContexts]:
-    """By name, for those of the nodes that are of this kind and spoken to over TLS."""
-    return {
-        node.name: TlsContexts(_files(node, own, folder), server=False, place=f"node {node.name!r}: tls")
-        for node in nodes
-        if node.tls is not None and node.kind == kind
-    }
 
 
 def _files(node: Node, own: TlsFiles | None, folder: Path) -> TlsFiles:

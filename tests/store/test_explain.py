@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from support.orders.documents import order
 from support.worklist.worklist import DATE, SPS, STATION, TIME, query
 
+from broker.admin.nodes import strangers
 from broker.errors import ConfigurationError
 from broker.orders.core.story import Context
 from broker.orders.documents import document
 from broker.orders.profile.book import built_in
 from broker.orders.stories import placing
-from broker.service.nodes import NodeDesk, Nodes
-from broker.site.admitting import AlreadyKnown, Wanted, admit
+from broker.routing.site import site_in_force
+from broker.site.admitting import AlreadyKnown, Newcomer, admit
 from broker.site.device import Device
 from broker.site.directory import Directory
 from broker.site.nodes import parse_nodes
@@ -30,6 +31,7 @@ from broker.store.schema import tables
 from broker.store.worklist import device_queries
 from broker.store.worklist import steps as worklist_steps
 from broker.store.worklist.candidates import search
+from broker.versions.in_force import Signature
 from broker.worklist.device import adapt
 from broker.worklist.explain import explain, recall
 from broker.worklist.explain.memory import Outcome, QueryMemory, keep
@@ -170,15 +172,16 @@ def test_a_device_is_admitted_once(database: Database) -> None:
     database.submit(knocks.record, "CT 09", "10.0.0.9", 7.0, 1, ["1.2.840.10008.1.1"]).result()
     (knock,) = database.read(knocks.all_of).result()
     assert (knock.count, knock.contexts) == (3, ("1.2.840.10008.1.1", "1.2.840.10008.5.1.4.31"))
-    done = database.submit(admit, Wanted("CT 09", "10.0.0.9"), "anna", 9.0).result()
+    site, anna = site_in_force(database), Signature(actor="anna")
+    done = admit(site, Newcomer("CT 09", "10.0.0.9"), anna)
     assert (done.node.name, done.node.host, done.version, done.knocked) == ("ct-09", "10.0.0.9", 1, True)
     assert database.read(knocks.all_of).result() == []
     with pytest.raises(AlreadyKnown):
-        database.submit(admit, Wanted("CT 09", "10.0.0.9"), "anna", 9.0).result()
-    other = database.submit(admit, Wanted("CT 09", "10.0.0.8", bound=False), "anna", 9.0).result()
+        admit(site, Newcomer("CT 09", "10.0.0.9"), anna)
+    other = admit(site, Newcomer("CT 09", "10.0.0.8", bound=False), anna)
     assert (other.node.name, other.node.host, other.version, other.knocked) == ("ct-09-2", "", 2, False)
     with pytest.raises(ConfigurationError, match="used twice"):
-        database.submit(admit, Wanted("CT10", "10.0.0.8", name="ct-09"), "anna", 9.0).result()
+        admit(site, Newcomer("CT10", "10.0.0.8", name="ct-09"), anna)
     version = database.read(configurations.current, "nodes").result()
     assert version is not None
     assert [one["name"] for one in version.document] == ["ct-09", "ct-09-2"]
@@ -187,19 +190,21 @@ def test_a_device_is_admitted_once(database: Database) -> None:
 
 
 def test_other_processes_take_over_who_was_admitted(database: Database) -> None:
-    there = Directory(parse_nodes([{"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1",
-                                    "port": 104, "roles": ["destination"]}]))  # fmt: skip
-    nodes = Nodes(database, there)
-    assert nodes.refresh() is False
-    database.submit(admit, Wanted("CT09", "10.0.0.9"), "anna", 9.0).result()
-    assert nodes.refresh() is True
-    assert nodes.refresh() is False
+    here, there = site_in_force(database), Directory()
+    follower = site_in_force(database, use=there.take)
+    here.publish({"nodes": [{"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1",
+                             "port": 104, "roles": ["destination"]}]}, Signature(actor="anna"))  # fmt: skip
+    assert follower.value.nodes == there.nodes
+    assert follower.refresh() is False
+    admit(here, Newcomer("CT09", "10.0.0.9"), Signature(actor="anna"))
+    assert follower.refresh() is True
+    assert follower.refresh() is False
     assert there.device("CT09", "10.0.0.9") is not None
     assert there.device("CT09", "10.0.0.8") is None
-    assert there.node("pacs") is not None  # a node that we send to stays until the next start
+    assert there.node("pacs") is not None
     broken = [{"name": "x", "kind": "fax"}]
     database.submit(configurations.add, "nodes", broken, source="a newer program", at=10.0).result()
-    assert nodes.refresh() is False
+    assert follower.refresh() is False
     assert there.device("CT09", "10.0.0.9") is not None
 
 
@@ -209,9 +214,9 @@ def test_who_knocks_shows_what_it_asked(database: Database) -> None:
     asked = query({"PatientName": "CANARY", SPS: [{STATION: "US07", DATE: "20300312"}]})
     memory.remember("US07", "10.0.0.7", Outcome(6.0, asked, 3, 0, 0.01))
     there = Directory([])
-    desk = NodeDesk(database, there, Nodes(database, there), memory.flush)
-    (one,) = desk.knocking()
+    memory.flush()
+    (one,) = strangers(database, there)
     assert one.wants == ["verification", "worklist"]
     assert one.queries == [{STATION: "US07", DATE: "20300312", "PatientName": "(not kept)"}]
     there.replace(parse_nodes([{"name": "us7", "kind": "dicom", "ae_title": "US07", "roles": ["modality"]}]))
-    assert desk.knocking() == []
+    assert strangers(database, there) == []

@@ -90,7 +90,7 @@ class House:
 
     def reception(self) -> Reception:
         rules = parse_rules({"default": {"action": "hold"}}, set(), 1)
-        return Reception(self.database, self.spool, rules, ZONE, lambda: None, subscribers=self.nodes)
+        return Reception(self.database, self.spool, lambda: rules, ZONE, lambda: None, subscribers=lambda: self.nodes)
 
     def told(self, node: str = "ris") -> list[str]:
         """Event and ORC-5 of everything that is to be told to a node, in the order of the queue."""
@@ -240,8 +240,8 @@ def test_images_say_where_the_order_is(house: House) -> None:
 
 
 def test_nobody_who_wants_images_costs_no_question() -> None:
-    assert News([ris(events=["completed"])]).of("2.999.7.1", 1.0) is None
-    assert News([ris(events=["images"])]).of("2.999.7.1", 1.0) is not None
+    assert News(lambda: (ris(events=["completed"]),)).of("2.999.7.1", 1.0) is None
+    assert News(lambda: (ris(events=["images"]),)).of("2.999.7.1", 1.0) is not None
 
 
 # --- the queue: in order per order, and what a person does ------------------------------------------------

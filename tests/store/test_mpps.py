@@ -406,7 +406,7 @@ def test_discontinued(house: House) -> None:
 def test_images_of_a_wrong_entry_that_have_not_left_or_come_later_are_held(house: House, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     rules = parse_rules({"default": {"action": "send", "send": ["pacs", "cad"]}}, {"pacs", "cad"}, 1)
-    door = Reception(house.database, spool, rules, ZONE, lambda: None)
+    door = Reception(house.database, spool, lambda: rules, ZONE, lambda: None)
     wrong, right, late = ct_slice(64), ct_slice(64), ct_slice(64)
 
     def arrive(one: Encoded) -> str:

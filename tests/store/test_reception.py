@@ -69,7 +69,7 @@ class Place:
 
     def reception(self, document: dict[str, Any], version: int = 1) -> Reception:
         rules: RuleSet = parse_rules(document, {"pacs", "cad"}, version)
-        made = Reception(self.database, self.spool, rules, ZONE, self._wake, small=0)
+        made = Reception(self.database, self.spool, lambda: rules, ZONE, self._wake, small=0)
         self.receptions.append(made)
         return made
 

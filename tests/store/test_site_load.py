@@ -8,9 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from broker.errors import ConfigurationError
-from broker.service.site import Site, compile_site, import_document, in_force, read_file
+from broker.routing.site import Site, first_import, read_file, site_in_force
 from broker.store import configurations
 from broker.store.db.database import Database
+from broker.versions.in_force import Signature
 
 NODE = """[[node]]
 name = "pacs"
@@ -25,7 +26,9 @@ RULE = '[[rule]]\nname = "all"\nwhen = { field = "assoc.calling_ae", op = "exist
 
 def load(database: Database, path: Path) -> Site:
     """The site in force, as a start makes it."""
-    return compile_site(*in_force(database, path))
+    site = site_in_force(database)
+    first_import(site, path)
+    return site.value
 
 
 @pytest.fixture
@@ -86,7 +89,7 @@ def test_each_table_is_imported_when_the_database_holds_none(database: Database,
 def test_versions_count_up_and_old_ones_stay(database: Database, site: Path) -> None:
     load(database, site)
     document = read_file(site)["rules"] | {"default": {"action": "discard"}}
-    assert import_document(database, "rules", document, source="test") == 2
+    assert site_in_force(database).publish({"rules": document}, Signature(actor="test"))["rules"] == 2
     found = load(database, site)
     assert (found.rules.version, found.rules.default_action) == (2, "discard")
 

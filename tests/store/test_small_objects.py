@@ -49,7 +49,7 @@ def reception(opened: Database, spool: Spool) -> Reception:
             connection.execute(delete(table))
 
     opened.execute(empty)
-    return Reception(opened, spool, RULES, ZoneInfo("UTC"), lambda: None, small=LIMIT)
+    return Reception(opened, spool, lambda: RULES, ZoneInfo("UTC"), lambda: None, small=LIMIT)
 
 
 def arrival(item: Encoded) -> Arrival:
@@ -101,7 +101,7 @@ def test_a_refused_object_leaves_nothing(opened: Database, reception: Reception)
 def test_a_lost_file_is_mended_by_a_small_object_too(opened: Database, spool: Spool, reception: Reception) -> None:
     """The limit was raised between the two arrivals."""
     item = ct_slice(100)
-    by_file = Reception(opened, spool, RULES, ZoneInfo("UTC"), lambda: None, small=0)
+    by_file = Reception(opened, spool, lambda: RULES, ZoneInfo("UTC"), lambda: None, small=0)
     assert by_file.whole(arrival(item), item.data) == "new"
     spool.remove(only(opened).path)
     assert reception.whole(arrival(item), item.data) == "repaired"

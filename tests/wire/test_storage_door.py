@@ -47,7 +47,7 @@ class Store:
 def store(tmp_path: Path) -> Any:
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
     spool = Spool(tmp_path / "spool", ahead=0)
-    reception = Reception(database, spool, parse_rules({}, set()), ZoneInfo("UTC"), lambda: None, small=0)
+    reception = Reception(database, spool, lambda: parse_rules({}, set()), ZoneInfo("UTC"), lambda: None, small=0)
     made = Store(StorageService(reception), reception, database, spool)
     yield made
     made.service.close()

@@ -44,7 +44,7 @@ def remote_of(settings: Settings, node: Node) -> Remote:
     """How we connect to a node of the site, as deliveries do. Raises ConfigurationError for its TLS files."""
     from broker.site.remotes import Remotes, tls_files  # loads a library that an address does not need
 
-    return Remotes(settings.dicom.ae_title, (node,), tls_files(settings.dicom.tls), settings.service.site.parent)(node)
+    return Remotes(settings.dicom.ae_title, tls_files(settings.dicom.tls), settings.service.site.parent)(node)
 
 
 def _address(text: str, calling: str) -> Remote:
@@ -64,7 +64,7 @@ def _ae_title(text: str, place: str) -> str:
 
 
 def _node(name: str, settings: Settings) -> Node:
-    from broker.service.site import nodes_in_force  # loads the database layer, which an address does not need
+    from broker.routing.site import nodes_in_force  # loads the database layer, which an address does not need
 
     try:
         nodes = nodes_in_force(settings.database_url(), settings.service.site)

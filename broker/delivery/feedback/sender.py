@@ -88,14 +88,14 @@ class FeedbackDelivery:
         self._receiver = receiver
         self._ours = ours
         self._zone = zone
-        self._links: dict[str, _Link] = {}
+        self._links: dict[str, tuple[Node, _Link]] = {}
         self._unanswered: Counter[int] = Counter()  # tries of messages that got no answer, by job
 
     async def __call__(self, name: str, feed: Feed) -> None:
         """Send what the lane of node `name` holds. Raises PeerFault when the RIS is away."""
-        node = self._node(name)
         while jobs := await feed.take():
             for job in sorted(jobs, key=lambda job: (self._unanswered[job.id], job.id)):
+                node = self._node(name)  # it may change while the lane is at work
                 if node is None or not node.told:
                     feed.hold(job, "unknown-node")
                 else:
@@ -103,8 +103,18 @@ class FeedbackDelivery:
 
     async def close(self) -> None:
         """Close all connections."""
-        for link in self._links.values():
+        for _, link in self._links.values():
             link.close()
+
+    def _link(self, node: Node) -> _Link:
+        """The connection to a node as it is now; that of before is closed."""
+        known, link = self._links.get(node.name, (None, None))
+        if link is None or known != node:
+            if link is not None:
+                link.close()
+            link = _Link()
+            self._links[node.name] = node, link
+        return link
 
     async def _tell(self, node: Node, feed: Feed, job: Job) -> None:
         notice = Notice.of(job.detail)
@@ -112,7 +122,7 @@ class FeedbackDelivery:
         if message is None:
             return
         assert node.feedback is not None
-        link = self._links.setdefault(node.name, _Link())
+        link = self._link(node)
         faults.point("feedback.send")
         try:
             raw = await link.exchange(self._receiver(node), message, notice.control_id, node.feedback.timeout)

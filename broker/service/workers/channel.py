@@ -30,7 +30,6 @@ class Task:
 
     number: int
     settings: Settings
-    documents: tuple[Any, Any, int]  # nodes, rules, version of the rules
     ports: dict[str, int]
     log_key: bytes
 

@@ -13,18 +13,20 @@ from broker.store.schema import devices as tables_devices
 from broker.store.schema import mpps as tables_mpps
 from broker.store.schema import orders
 from broker.store.schema import sources as tables_sources
-from broker.store.schema.base import BIG, Base, table_of
+from broker.store.schema.base import BIG, EMPTY, Base, table_of
 
 
 class ConfigurationRow(Base, table=True):
-    """Nodes and rules as immutable versions; the newest version of a kind is in force."""
+    """Nodes, rules and mapping profiles as immutable versions; the newest version of a kind is in force."""
 
     __tablename__ = "configuration"
     kind: str = Field(primary_key=True)
     version: int = Field(primary_key=True)
     created_at: float
-    source: str
+    source: str  # by which way it came in: `api`, `cli:anna`, `site file`
     document: str
+    author: str = Field(default="", sa_column_kwargs=EMPTY)
+    reason: str = Field(default="", sa_column_kwargs=EMPTY)
 
 
 class KnockRow(Base, table=True):

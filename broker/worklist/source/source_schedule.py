@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from broker import telemetry
 from broker.dicom.association.user import Remote
 from broker.errors import Unavailable
 from broker.settings import Settings
+from broker.site.directory import Directory
 from broker.site.nodes import Node
 from broker.site.source import DEFAULT
 from broker.store.db.database import Database
@@ -31,36 +33,63 @@ class SourceSchedule:
     """Imports from every node with role worklist; never twice at the same time from one node."""
 
     def __init__(
-        self, database: Database, settings: Settings, nodes: Sequence[Node], remotes: Callable[[Node], Remote]
+        self, database: Database, settings: Settings, directory: Directory, remotes: Callable[[Node], Remote]
     ) -> None:
-        """`nodes` of the whole site; `remotes` says how we connect to one."""
+        """`remotes` says how we connect to a node."""
         self._database = database
         self._settings = settings
-        self._subscribers = tuple(node for node in nodes if node.told)
+        self._directory = directory
         self._remotes = remotes
-        self._nodes = {node.name: node for node in nodes if "worklist" in node.roles}
-        self._locks = {name: asyncio.Lock() for name in self._nodes}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._loop: asyncio.AbstractEventLoop | None = None  # None: schedules do not run
+        self._schedules: dict[str, tuple[Node, asyncio.Task[None]]] = {}
+        self._ended: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begin the schedules in the running event loop."""
-        self._tasks = [asyncio.create_task(self._schedule(node)) for node in self._nodes.values()]
+        """Begin the schedules."""
+        self._loop = asyncio.get_running_loop()
+        self._arrange()
+
+    def changed(self) -> None:
+        """Other nodes are in force: begin and end schedules. Callable from any thread."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._arrange)
+
+    def _arrange(self) -> None:
+        """One schedule for each node as it is now; that of a node that changed begins anew."""
+        if self._loop is None:
+            return
+        nodes = {node.name: node for node in self._directory.having("worklist")}
+        for name, (node, _) in list(self._schedules.items()):
+            if nodes.get(name) != node:
+                self._end(name)
+        for name, node in nodes.items():
+            if name not in self._schedules:
+                self._schedules[name] = node, self._loop.create_task(self._schedule(node))
+
+    def _end(self, name: str) -> None:
+        _, task = self._schedules.pop(name)
+        task.cancel()
+        self._ended.add(task)
+        task.add_done_callback(self._ended.discard)
 
     async def stop(self) -> None:
-        """End the schedules. Each item handed to the database is either committed or not."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        """End them; what was handed to the database is committed or not, item by item."""
+        self._loop = None
+        for name in list(self._schedules):
+            self._end(name)
+        await asyncio.gather(*self._ended, return_exceptions=True)
 
     async def run(self, name: str, *, dry: bool) -> Account | None:
         """Import now, at most BY_HAND seconds long; None for a node that is no worklist.
 
         Raises StoreUnavailable while the database is away.
         """
-        node = self._nodes.get(name)
-        return None if node is None else await self._import(node, dry=dry, deadline=BY_HAND)
+        node = self._directory.node(name)
+        if node is None or "worklist" not in node.roles:
+            return None
+        return await self._import(node, dry=dry, deadline=BY_HAND)
 
     async def _schedule(self, node: Node) -> None:
         every = (node.source or DEFAULT).every
@@ -89,7 +118,7 @@ class SourceSchedule:
             remote,
             self._settings.zone(),
             self._settings.worklist.default_station,
-            self._subscribers,
+            self._directory.subscribers(),
         )
         async with self._locks[node.name]:
             began = time.perf_counter()

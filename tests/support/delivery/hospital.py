@@ -37,7 +37,7 @@ class Hospital:
         self.queue = Queue(database)
         self.spool = Spool(folder / "spool")
         rules = parse_rules({"default": {"action": "send", "send": ["pacs"]}}, {"pacs"})
-        self.reception = Reception(database, self.spool, rules, ZoneInfo("UTC"), lambda: None, small=0)
+        self.reception = Reception(database, self.spool, lambda: rules, ZoneInfo("UTC"), lambda: None, small=0)
         self.nodes: dict[str, Node] = {}
 
     def take(self, item: Encoded) -> Encoded:
@@ -54,7 +54,7 @@ class Hospital:
         self.nodes = {node.name: node for node in parse_nodes([table])}
 
     def delivery(self) -> DicomDelivery:
-        return DicomDelivery(self.database, self.spool, self.nodes.get, Remotes("BROKER", (), None, Path()))
+        return DicomDelivery(self.database, self.spool, self.nodes.get, Remotes("BROKER", None, Path()))
 
     def states(self) -> list[str]:
         return self.queue.states()

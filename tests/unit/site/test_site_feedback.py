@@ -68,4 +68,4 @@ def test_feedback_is_for_a_ris() -> None:
 def test_tls_of_an_hl7_node_needs_files_of_its_own_or_of_the_wire() -> None:
     nodes = parse_nodes([RIS | {"tls": True, "feedback": {}}])
     with pytest.raises(ConfigurationError, match=r"node 'ris': tls: needs certificate, key and ca without \[hl7.tls\]"):
-        Receivers(nodes, None, Path())
+        Receivers(None, Path()).prepare(nodes)

@@ -230,7 +230,8 @@ def test_tls_of_a_node_takes_what_it_does_not_name_from_ours(hospital: Authority
         PACS | {"name": "d", "tls": False},
     ])  # fmt: skip
     assert (ours.tls, off.tls) == (NodeTls(), None)
-    remotes = Remotes("BROKER", (plain, ours, theirs, off), own, hospital.folder)
+    remotes = Remotes("BROKER", own, hospital.folder)
+    remotes.prepare((plain, ours, theirs, off))
     assert (remotes(plain).tls, remotes(off).tls) == (None, None)
     assert remotes(ours).tls is not None
     assert remotes(ours).identity == UserIdentity(1, b"u", positive_response=True)
@@ -241,7 +242,7 @@ def test_tls_of_a_node_takes_what_it_does_not_name_from_ours(hospital: Authority
 
 def test_tls_of_a_node_without_files_is_a_configuration_error(hospital: Authority, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"^node 'pacs': tls: needs certificate, key and ca"):
-        Remotes("BROKER", parse_nodes([PACS | {"tls": True}]), None, tmp_path)
+        Remotes("BROKER", None, tmp_path).prepare(parse_nodes([PACS | {"tls": True}]))
     named = PACS | {"tls": {"certificate": "gone.pem", "key": "gone.key", "ca": "ca.pem"}}
     with pytest.raises(ConfigurationError, match=r"^node 'pacs': tls\.certificate: .*gone\.pem: No such file"):
-        Remotes("BROKER", parse_nodes([named]), None, hospital.folder)
+        Remotes("BROKER", None, hospital.folder).prepare(parse_nodes([named]))

@@ -102,7 +102,7 @@ def test_a_destination_that_moves_is_found_at_its_new_address(hospital: Hospital
             async def work() -> None:
                 delivery = DicomDelivery(
                     hospital.database, hospital.spool, lambda name: hospital.nodes.get(name),
-                    Remotes("BROKER", (), None, Path()),
+                    Remotes("BROKER", None, Path()),
                 )  # fmt: skip
                 async with dispatching(hospital.database, delivery) as dispatcher:
                     await until(lambda: hospital.states() == ["done"], "the first is done")

@@ -41,7 +41,7 @@ def nodes(*ports: int, roles: tuple[str, ...] = ("mpps", "mpps-notification")) -
 async def passing(database: Database, *known: Node) -> AsyncIterator[Dispatcher]:
     """The queue at work, as in a broker that has just started."""
     by_name = {node.name: node for node in known}
-    delivery = MppsDelivery(database, by_name.get, Remotes("BROKER", known, None, Path()))
+    delivery = MppsDelivery(database, by_name.get, Remotes("BROKER", None, Path()))
     handlers = {LaneKind.MPPS: delivery.forward, LaneKind.MPPS_EVENT: delivery.notify}
     async with dispatching(database, handlers) as dispatcher:
         yield dispatcher

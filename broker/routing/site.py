@@ -1,0 +1,139 @@
+"""Keeps the nodes and rules of the site in force, checked together: a rule sends only to nodes that are there.
+
+Both come from site.toml into an empty database. From then on the database holds them, as documents `nodes` and `rules`.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from broker import telemetry
+from broker.errors import ConfigurationError
+from broker.routing.evaluate import check
+from broker.routing.rules import RuleSet, parse_rules
+from broker.site.nodes import Node, parse_nodes
+from broker.store import configurations
+from broker.store.db.database import Database
+from broker.versions.in_force import Contents, Documents, InForce, Signature
+
+NODES, RULES = "nodes", "rules"
+UseNodes = Callable[[tuple[Node, ...]], object]
+KEYS = {"node": NODES, "rule": RULES, "default": RULES}  # of site.toml, and the document each is part of
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The nodes and rules that are in force together."""
+
+    nodes: tuple[Node, ...]
+    rules: RuleSet
+
+
+def site_in_force(
+    database: Database,
+    verify: Sequence[UseNodes] = (),
+    use: UseNodes = lambda nodes: None,
+) -> InForce[Site]:
+    """Nodes and rules of a database.
+
+    Each of `verify` may refuse nodes by ConfigurationError. `use` is told the nodes just before they are in force.
+    """
+
+    def built(documents: Documents) -> Site:
+        site = build(documents)
+        for look in verify:
+            look(site.nodes)
+        return site
+
+    return InForce(database, f"{NODES}+{RULES}", built, apply=lambda site: use(site.nodes))
+
+
+def build(documents: Documents) -> Site:
+    """The site that these documents make, after the examples of the rules. Raises ConfigurationError."""
+    nodes, rules = documents.get(NODES), documents.get(RULES)
+    return compile_site(
+        nodes.document if nodes is not None else [],
+        rules.document if rules is not None else {},
+        rules.version if rules is not None else 0,
+    )
+
+
+def compile_site(nodes: Any, rules: Any, version: int) -> Site:
+    """Parse documents and run the examples of the rules. Raises ConfigurationError."""
+    if not isinstance(nodes, list):
+        raise ConfigurationError("node: a list of tables")
+    if not isinstance(rules, Mapping):
+        raise ConfigurationError("rule: a table with rule and default")
+    parsed = parse_nodes(nodes)
+    destinations = {node.name for node in parsed if "destination" in node.roles}
+    ruleset = parse_rules(rules, destinations, version)
+    check(ruleset)
+    return Site(parsed, ruleset)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The documents `nodes` and `rules` of a site file, checked whole.
+
+    Raises ConfigurationError: one line that names file, node or rule, and key.
+    """
+    documents = read_tables(path)
+    try:
+        compile_site(documents[NODES], documents[RULES], 0)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    return documents
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The documents `nodes` and `rules` of a site file as they stand there. Raises ConfigurationError."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or 'cannot be read'}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not valid TOML: {error}") from None
+    for key in document:
+        if key not in KEYS:
+            raise ConfigurationError(f"{path}: {key}: unknown key")
+    return {
+        NODES: document.get("node", []),
+        RULES: {key: document[key] for key in ("rule", "default") if key in document},
+    }
+
+
+def first_import(site: InForce[Site], path: Path) -> None:
+    """Publish what the database lacks yet from a site file, if that exists; warn of what differs from it.
+
+    Raises ConfigurationError.
+    """
+    if not path.is_file():
+        return
+    tables = read_file(path)
+    stored = site.stored()
+    for kind, version in stored.items():
+        if json.dumps(version.document, sort_keys=True) != json.dumps(tables[kind], sort_keys=True):
+            telemetry.logger().warning("site.differs", kind=kind, version=version.version, path=str(path))
+
+    def missing(documents: Documents) -> Contents:
+        return {kind: table for kind, table in tables.items() if table and kind not in documents}
+
+    if lacking := missing(stored):
+        numbers = site.publish(missing, Signature(actor="broker", source="site file"))
+        for kind in lacking:
+            telemetry.logger().info("site.imported", kind=kind, version=numbers[kind])
+
+
+def nodes_in_force(url: str, path: Path) -> tuple[Node, ...]:
+    """Nodes of the database, else of the site file. Changes nothing: a broker may be running on that database.
+
+    Raises ConfigurationError, StoreUnavailable.
+    """
+    version = configurations.look(url, lambda connection: configurations.current(connection, NODES))
+    if version is not None:
+        return parse_nodes(version.document)
+    return parse_nodes(read_file(path)[NODES]) if path.is_file() else ()

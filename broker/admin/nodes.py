@@ -23,7 +23,7 @@ from broker.store import knocks
 from broker.store.db.database import Database
 from broker.store.knocks import Knock
 from broker.store.worklist import device_queries
-from broker.store.worklist.device_queries import Asked
+from broker.store.worklist.device_queries import DeviceQueries
 from broker.versions.in_force import Conflict, Signature
 from broker.worklist.explain import recall
 
@@ -122,7 +122,7 @@ def strangers(database: Database, directory: Directory) -> list[KnockView]:
     ]
 
 
-def _knocking(connection: Connection) -> list[tuple[Knock, Asked | None]]:
+def _knocking(connection: Connection) -> list[tuple[Knock, DeviceQueries | None]]:
     found = []
     for knock in knocks.all_of(connection):
         asked = device_queries.of(connection, knock.ae_title, knock.address)
@@ -130,7 +130,7 @@ def _knocking(connection: Connection) -> list[tuple[Knock, Asked | None]]:
     return found
 
 
-def _knock(knock: Knock, asked: Asked | None) -> KnockView:
+def _knock(knock: Knock, asked: DeviceQueries | None) -> KnockView:
     keys = [recall.summary(one["asked"]) for one in reversed(asked.queries)] if asked is not None else []
     return KnockView(
         ae_title=knock.ae_title,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
-from broker.worklist.source.source_import import Account
+from broker.worklist.source.source_import import ImportAccount
 
 
 class ImportBody(BaseModel):
@@ -47,7 +47,7 @@ def router(context: AdminContext) -> APIRouter:
     return routes
 
 
-def report(account: Account) -> SourceReport:
+def report(account: ImportAccount) -> SourceReport:
     """An import as REST and commands show it."""
     return SourceReport(
         node=account.node,

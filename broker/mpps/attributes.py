@@ -1,4 +1,4 @@
-"""The attributes of a Modality Performed Procedure Step, as data (PS3.4 table F.7.2-1).
+"""Lists the attributes of a Modality Performed Procedure Step as data (PS3.4 table F.7.2-1).
 
 Each line: keyword, type in N-CREATE, then `set` where an N-SET may have it, and the type in the final state.
 Those of items are indented below their sequence. `CODE` and its like stand for items described once.
@@ -108,7 +108,7 @@ class MppsAttribute:
 
 def _parsed(lines: Iterator[str]) -> dict[int, MppsAttribute]:
     """Attributes by tag, in the order of the table."""
-    found: dict[int, MppsAttribute] = {}
+    attributes: dict[int, MppsAttribute] = {}
     below: dict[str, list[str]] = {}
     heads: list[str] = []
     for line in lines:
@@ -123,8 +123,8 @@ def _parsed(lines: Iterator[str]) -> dict[int, MppsAttribute]:
         shared = next((_ITEMS[word] for word in more if word in _ITEMS), "")
         items = _parsed(iter(below.get(head) or shared.split("\n")))
         many = dictionary_VM(tag) != "1"
-        found[tag] = MppsAttribute(keyword, tag, dictionary_VR(tag), many, kind, "set" in more, "1" in more, items)
-    return found
+        attributes[tag] = MppsAttribute(keyword, tag, dictionary_VR(tag), many, kind, "set" in more, "1" in more, items)
+    return attributes
 
 
 MPPS = _parsed(iter(_TABLE.split("\n")))

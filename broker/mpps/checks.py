@@ -1,6 +1,7 @@
-"""What an SCP must check of an N-CREATE or N-SET, in the order of the standard, with the status of each failure. Pure.
+"""Judges an N-CREATE or N-SET in the order of the standard, and gives each failure its status. Pure.
 
-Lenient: what can be forgiven is noted as a finding and answered with success or a warning. PS3.4 F.7.2, PS3.7 annex C.
+Lenient: a fault that can be forgiven is noted as a finding and answered with success or a warning (PS3.4 F.7.2, PS3.7
+annex C). A device's profile may ask for the standard to the letter.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _CHARSET = "SpecificCharacterSet"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class MppsAnswer:
     """A DIMSE status with what goes with it: Attribute Identifier List, Error Comment, Error ID; findings are ours."""
 
     status: int = st.SUCCESS
@@ -35,7 +36,7 @@ class Answer:
         return st.is_success_or_warning(self.status)
 
 
-FINISHED = Answer(
+FINISHED = MppsAnswer(
     st.PROCESSING_FAILURE, comment="Performed Procedure Step Object may no longer be updated",
     error_id=st.NO_LONGER_UPDATABLE,
 )  # fmt: skip
@@ -71,19 +72,19 @@ class _Course:
             self._warning = self._warning or status
             self._tags.update(dict.fromkeys(tags))
 
-    def answer(self) -> Answer:
+    def answer(self) -> MppsAnswer:
         """What is answered."""
         if self._failure:
-            return Answer(self._failure, tuple(self._tags), self._comment, findings=tuple(self._findings))
-        return Answer(self._warning, tuple(self._tags), findings=tuple(self._findings))
+            return MppsAnswer(self._failure, tuple(self._tags), self._comment, findings=tuple(self._findings))
+        return MppsAnswer(self._warning, tuple(self._tags), findings=tuple(self._findings))
 
 
-def created(found: DataSet, *, strict: bool, first_completed: bool = False) -> Answer:
+def created(data_set: DataSet, *, strict: bool, first_completed: bool = False) -> MppsAnswer:
     """The answer to an N-CREATE with this data set, if its instance is not known yet.
 
     `first_completed`: the device may create a step that is final already.
     """
-    document, course = found.document, _Course(strict=strict)
+    document, course = data_set.document, _Course(strict=strict)
     status = document.get(STATUS, "")
     if status and status != PerformedStatus.IN_PROGRESS and not (first_completed and status in FINAL):
         course.fail(st.INVALID_ATTRIBUTE_VALUE, (TAGS[STATUS],), "a step is created IN PROGRESS")
@@ -96,16 +97,16 @@ def created(found: DataSet, *, strict: bool, first_completed: bool = False) -> A
     course.forgive(st.MISSING_ATTRIBUTE, warning, _of(lacks, "1", absent=True, soft=True), "attribute-missing")
     course.forgive(st.MISSING_ATTRIBUTE_VALUE, warning, _of(lacks, "1", absent=False, soft=True), "value-missing")
     course.forgive(st.MISSING_ATTRIBUTE, warning, _of(lacks, "2", absent=True), "attribute-missing")
-    _values(course, found)
-    course.forgive(warning, st.SUCCESS, found.other, "attribute-unsupported")
+    _values(course, data_set)
+    course.forgive(warning, st.SUCCESS, data_set.other, "attribute-unsupported")
     if status in FINAL:
         _final(course, document)
     return course.answer()
 
 
-def changed(found: DataSet, stored: Document, *, strict: bool) -> tuple[Answer, Document]:
+def changed(data_set: DataSet, stored: Document, *, strict: bool) -> tuple[MppsAnswer, Document]:
     """The answer to an N-SET of a step that is IN PROGRESS, and what the step is after it."""
-    given, course = found.document, _Course(strict=strict)
+    given, course = data_set.document, _Course(strict=strict)
     status = given.get(STATUS, "")
     if status and status not in {*PerformedStatus}:
         course.fail(st.INVALID_ATTRIBUTE_VALUE, (TAGS[STATUS],), "no status of a performed step")
@@ -127,8 +128,8 @@ def changed(found: DataSet, stored: Document, *, strict: bool) -> tuple[Answer, 
         tuple(TAGS[k] for k in given if k in unknown & FORGIVEN),
         "attribute-not-created",
     )
-    _values(course, found)
-    course.forgive(st.ATTRIBUTE_LIST_ERROR, st.SUCCESS, found.other, "attribute-unsupported")
+    _values(course, data_set)
+    course.forgive(st.ATTRIBUTE_LIST_ERROR, st.SUCCESS, data_set.other, "attribute-unsupported")
     taken = settable - (unknown - FORGIVEN) - {_CHARSET}
     document = {**stored, **{k: v for k, v in given.items() if k in taken and (k != STATUS or v)}}
     if document.get(STATUS) in FINAL:
@@ -136,8 +137,8 @@ def changed(found: DataSet, stored: Document, *, strict: bool) -> tuple[Answer, 
     return course.answer(), document
 
 
-def _values(course: _Course, found: DataSet) -> None:
-    course.forgive(st.INVALID_ATTRIBUTE_VALUE, st.VALUE_OUT_OF_RANGE, found.odd, "value-out-of-range")
+def _values(course: _Course, data_set: DataSet) -> None:
+    course.forgive(st.INVALID_ATTRIBUTE_VALUE, st.VALUE_OUT_OF_RANGE, data_set.odd, "value-out-of-range")
 
 
 _Lack = tuple[int, str, bool, bool]  # tag, type, absent (else empty), whether devices are forgiven for it
@@ -157,8 +158,8 @@ def _lacks(document: Document, table: Mapping[int, MppsAttribute], *, soft: bool
 
 
 def _of(lacks: list[_Lack], kind: str, *, absent: bool, soft: bool | None = None) -> tuple[int, ...]:
-    found = (tag for tag, k, a, s in lacks if k == kind and a == absent and (soft is None or s == soft))
-    return tuple(dict.fromkeys(found))
+    tags = (tag for tag, k, a, s in lacks if k == kind and a == absent and (soft is None or s == soft))
+    return tuple(dict.fromkeys(tags))
 
 
 def _final(course: _Course, document: Document) -> None:

@@ -1,17 +1,18 @@
-"""The story of a completed MPPS some time later: are the objects it lists here? What is missing is for a person.
+"""Compares a completed MPPS with the objects that were received some time later. Missing ones are left to a person.
 
-Only where objects of its studies come through this broker; a modality that sends elsewhere is none of our business.
+It looks only where objects of the same studies come through this broker. A modality may send elsewhere.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 
 from sqlalchemy import Connection
 
 from broker.model.order import Document
 from broker.model.performed import PerformedStatus, PerformedStep
-from broker.mpps import performed
+from broker.mpps import meaning
 from broker.mpps.attributes import ITEMS, SERIES
 from broker.mpps.recording import locked
 from broker.orders.core.story import Context
@@ -22,40 +23,48 @@ from broker.store.orders import saving
 MORE = "images-more"  # finding: its series have objects that it does not list
 
 
-def compare(connection: Connection, mpps: int, context: Context) -> str:
-    """Compare a completed MPPS (row) with what was received; `missing`, `found` (missing before), or empty for no news.
+class Comparison(StrEnum):
+    """The news of a comparison: objects are missing now, or those that were missing are here."""
+
+    NOTHING = ""
+    MISSING = "missing"
+    FOUND = "found"
+
+
+def compare(connection: Connection, mpps: int, context: Context) -> Comparison:
+    """Compare a completed MPPS (row) with what was received.
 
     A person's decision stands: who set it aside is not asked again.
     """
     known = performed_steps.load(connection, mpps)
-    one = locked(connection, known.sop_instance_uid) if known else None
-    if one is None or one.row is None or one.status != PerformedStatus.COMPLETED:
-        return ""
-    seen, lacks = _look(connection, one)
+    performed = locked(connection, known.sop_instance_uid) if known else None
+    if performed is None or performed.row is None or performed.status != PerformedStatus.COMPLETED:
+        return Comparison.NOTHING
+    seen, lacks = _look(connection, performed)
     at = context.at.timestamp()
-    objects.compared(connection, one.row, at)
-    news = "missing" if lacks and MISSING not in one.findings else ""
-    if one.attention == MISSING and not lacks:
-        news = "found"
+    objects.compared(connection, performed.row, at)
+    news = Comparison.MISSING if lacks and MISSING not in performed.findings else Comparison.NOTHING
+    if performed.attention == MISSING and not lacks:
+        news = Comparison.FOUND
     notes = [code for code, noted in ((MISSING, lacks), (MORE, seen.listed and seen.more)) if noted]
-    findings = tuple(dict.fromkeys((*one.findings, *notes)))
-    attention = "" if news == "found" else one.attention or (MISSING if news else "")
-    if findings != one.findings or attention != one.attention:
-        performed_steps.save(connection, replace(one, findings=findings, attention=attention))
+    findings = tuple(dict.fromkeys((*performed.findings, *notes)))
+    attention = "" if news == Comparison.FOUND else performed.attention or (MISSING if news else "")
+    if findings != performed.findings or attention != performed.attention:
+        performed_steps.save(connection, replace(performed, findings=findings, attention=attention))
     if news:
-        saving.add_audit(connection, at, context.actor, f"mpps.images-{news}", "mpps", one.row, _detail(seen))
+        saving.add_audit(connection, at, context.actor, f"mpps.images-{news}", "mpps", performed.row, _detail(seen))
     return news
 
 
 def lacking(connection: Connection, mpps: int) -> bool:
     """Whether a completed MPPS (row) still lacks objects; only reads."""
-    one = performed_steps.load(connection, mpps)
-    return one is not None and _look(connection, one)[1]
+    performed = performed_steps.load(connection, mpps)
+    return performed is not None and _look(connection, performed)[1]
 
 
-def _look(connection: Connection, one: PerformedStep) -> tuple[ListedObjects, bool]:
+def _look(connection: Connection, performed: PerformedStep) -> tuple[ListedObjects, bool]:
     """What of its objects is here, and whether some that should be are not."""
-    seen = objects.count(connection, *_listed(one.document))
+    seen = objects.count(connection, *_listed(performed.document))
     return seen, seen.study and seen.missing > 0
 
 
@@ -63,9 +72,9 @@ def _listed(document: Document) -> tuple[set[str], set[str], set[str]]:
     """SOP instances, series and studies that an MPPS names."""
     series, items = document.get(SERIES, []), document.get(ITEMS, [])
     return (
-        set(performed.objects(document)),
-        {uid for one in series if (uid := one.get("SeriesInstanceUID"))},
-        {uid for one in items if (uid := one.get("StudyInstanceUID"))},
+        set(meaning.objects(document)),
+        {uid for entry in series if (uid := entry.get("SeriesInstanceUID"))},
+        {uid for item in items if (uid := item.get("StudyInstanceUID"))},
     )
 
 

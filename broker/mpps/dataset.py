@@ -1,4 +1,4 @@
-"""Data sets of performed procedure steps: bytes to documents of keywords and back, within bounds."""
+"""Reads data sets of performed procedure steps into documents of keywords, and writes them, within bounds."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ class DataSet:
 
 def decode(data: bytes, transfer_syntax: str) -> DataSet:
     """Read a data set, little endian. Raises BadContent, whose text holds no values."""
-    found = decode_identifier(data, transfer_syntax, max_bytes=MAX_BYTES, max_elements=MAX_ELEMENTS)
+    data_set = decode_identifier(data, transfer_syntax, max_bytes=MAX_BYTES, max_elements=MAX_ELEMENTS)
     odd: dict[int, None] = {}
-    document = _document(found.elements, MPPS, odd)
-    other = tuple(tag for tag in found.elements if tag not in MPPS and not tag >> 16 & 1)
-    known = not found.charset or lookup(found.charset) is not None
+    document = _document(data_set.elements, MPPS, odd)
+    other = tuple(tag for tag in data_set.elements if tag not in MPPS and not tag >> 16 & 1)
+    known = not data_set.charset or lookup(data_set.charset) is not None
     if not known:
         odd[SPECIFIC_CHARACTER_SET] = None
     return DataSet(document, tuple(odd), other, known)
 
 
 def _document(elements: Mapping[int, Element], table: Mapping[int, MppsAttribute], odd: dict[int, None]) -> Document:
-    found: Document = {}
+    document: Document = {}
     for tag, element in elements.items():
         attribute = table.get(tag)
         if attribute is None:
             continue
         if attribute.vr == "SQ":
-            found[attribute.keyword] = [_document(item, attribute.items, odd) for item in element.items]
+            document[attribute.keyword] = [_document(item, attribute.items, odd) for item in element.items]
             continue
         values = [_clean(value) for value in _values(attribute, element.text)]
         if not all(_fits(attribute, value) for value in values):
             odd[tag] = None
-        found[attribute.keyword] = values if attribute.many else "\\".join(values)
-    return found
+        document[attribute.keyword] = values if attribute.many else "\\".join(values)
+    return document
 
 
 def _values(attribute: MppsAttribute, text: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a person decides about a performed procedure step: which scheduled step it means, or none, and its end."""
+"""Carries out what a person decides about a performed procedure step: its scheduled step, or none, and its end."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 from broker.errors import BrokerError
 from broker.model.order import Document
 from broker.model.performed import Linking, PerformedStatus, PerformedStep
-from broker.mpps import notification
+from broker.mpps import passing_on
 from broker.mpps.attributes import STATUS
 from broker.mpps.checks import FINAL
-from broker.mpps.notification import Event
+from broker.mpps.passing_on import MppsEvent
 from broker.mpps.recording import advanced, keep_back, locked, told
 from broker.orders.core.story import Context
 from broker.orders.stories import matching, performing
@@ -38,7 +38,7 @@ def link(connection: Connection, row: int, step: int, position: int | None, cont
 
     The patient may differ: a person has looked. Raises Undecided.
     """
-    one = _locked(connection, row)
+    performed = _locked(connection, row)
     items = performed_steps.links(connection, row)
     chosen = [item for item in items if item.step is None if position is None or item.position == position]
     if not chosen:
@@ -48,18 +48,20 @@ def link(connection: Connection, row: int, step: int, position: int | None, cont
     reading.lock(connection, performing.lock_names(connection, [step]))
     performed_steps.set_link(connection, row, chosen[0].position, step, "person")
     linking = matching.summary((item.step, item.reason) for item in performed_steps.links(connection, row))
-    other = one.attention if one.attention not in matching.WAITING else ""  # what linking does not settle
-    made = replace(one, linking=linking, attention=other or matching.waits(linking), **_next(one, context))
-    performed_steps.save(connection, made)
-    told(connection, made, [step], "linked", context)
+    other = performed.attention if performed.attention not in matching.WAITING else ""  # what linking does not settle
+    updated = replace(
+        performed, linking=linking, attention=other or matching.waits(linking), **_next(performed, context)
+    )
+    performed_steps.save(connection, updated)
+    told(connection, updated, [step], "linked", context)
     _audit(connection, row, "linked", {"step": step, "item": chosen[0].position}, context)
 
 
 def set_aside(connection: Connection, row: int, reason: str, context: Context) -> None:
     """Nobody needs to look at an MPPS (row) any more; what is linked stays so. Raises Undecided."""
-    one = _locked(connection, row)
-    linking = one.linking if one.linking == Linking.LINKED else Linking.SET_ASIDE
-    performed_steps.save(connection, replace(one, linking=linking, attention="", **_next(one, context)))
+    performed = _locked(connection, row)
+    linking = performed.linking if performed.linking == Linking.LINKED else Linking.SET_ASIDE
+    performed_steps.save(connection, replace(performed, linking=linking, attention="", **_next(performed, context)))
     _audit(connection, row, "set-aside", {"reason": reason}, context)
 
 
@@ -76,29 +78,29 @@ def end(
 
     `listeners` are told of it by N-EVENT-REPORT; for `lanes` see `recording.keep_back`.
     """
-    one = _locked(connection, row)
-    if one.status in FINAL:
+    performed = _locked(connection, row)
+    if performed.status in FINAL:
         raise Undecided("conflict", "The performed procedure step has ended")
-    made = replace(advanced(one, {**one.document, STATUS: status}, ["ended-by-person"], context))
-    performed_steps.save(connection, made)
+    updated = replace(advanced(performed, {**performed.document, STATUS: status}, ["ended-by-person"], context))
+    performed_steps.save(connection, updated)
     steps = [item.step for item in performed_steps.links(connection, row) if item.step is not None]
-    told(connection, made, steps, status.lower(), context)
-    keep_back(connection, made, lanes)
-    event = Event.COMPLETED if status == PerformedStatus.COMPLETED else Event.DISCONTINUED
-    notification.of_change(connection, listeners, row, made.revision, event, context.at.timestamp())
+    told(connection, updated, steps, status.lower(), context)
+    keep_back(connection, updated, lanes)
+    event = MppsEvent.COMPLETED if status == PerformedStatus.COMPLETED else MppsEvent.DISCONTINUED
+    passing_on.tell_change(connection, listeners, row, updated.revision, event, context.at.timestamp())
     _audit(connection, row, "ended", {"status": status, "reason": reason}, context)
 
 
 def _locked(connection: Connection, row: int) -> PerformedStep:
     known = performed_steps.load(connection, row)
-    one = locked(connection, known.sop_instance_uid) if known else None
-    if one is None:
+    performed = locked(connection, known.sop_instance_uid) if known else None
+    if performed is None:
         raise Undecided("missing", "No such performed procedure step")
-    return one
+    return performed
 
 
-def _next(one: PerformedStep, context: Context) -> Document:
-    return {"revision": one.revision + 1, "updated_at": context.at.timestamp()}
+def _next(performed: PerformedStep, context: Context) -> Document:
+    return {"revision": performed.revision + 1, "updated_at": context.at.timestamp()}
 
 
 def _audit(connection: Connection, row: int, action: str, detail: Document, context: Context) -> None:

@@ -1,7 +1,7 @@
-"""The stories of an MPPS that stays IN PROGRESS: noted for a person, or ended in place of its modality (PS3.4 F.7.2.2).
+"""Ends an MPPS that stays IN PROGRESS in place of its modality, or notes it for a person (PS3.4 F.7.2.2).
 
-Its scheduled steps follow as after an N-SET: as done if images of them are there, else as discontinued. What is passed
-on to other systems stays what the modality said; subscribers are told.
+Its scheduled steps follow as after an N-SET: as done if images of them are there, else as discontinued. Other systems
+are passed on only what the modality said. Subscribers are told of the end.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 
 from broker.model.order import StepStatus
 from broker.model.performed import PerformedStatus, PerformedStep
-from broker.mpps import notification
+from broker.mpps import passing_on
 from broker.mpps.attributes import STATUS
-from broker.mpps.notification import Event
+from broker.mpps.passing_on import MppsEvent
 from broker.mpps.recording import advanced, locked, told
 from broker.orders.core import lifecycle
 from broker.orders.core.story import Context
@@ -28,11 +28,13 @@ CAUSE = "mpps-overdue"
 
 def note(connection: Connection, mpps: int, before: float, context: Context) -> bool:
     """Note that an MPPS (row), silent since before that time (s since the epoch), is overdue; False if it is not."""
-    one = _silent(connection, mpps, before)
-    if one is None or overdue.NOTED in one.findings:
+    performed = _silent(connection, mpps, before)
+    if performed is None or overdue.NOTED in performed.findings:
         return False
-    attention = one.attention or overdue.NOTED
-    performed_steps.save(connection, replace(one, findings=(*one.findings, overdue.NOTED), attention=attention))
+    attention = performed.attention or overdue.NOTED
+    performed_steps.save(
+        connection, replace(performed, findings=(*performed.findings, overdue.NOTED), attention=attention)
+    )
     saving.add_audit(connection, context.at.timestamp(), context.actor, "mpps.overdue", "mpps", mpps, {})
     return True
 
@@ -44,8 +46,8 @@ def discontinue(
 
     `subscribers` are the nodes that are told events of MPPS.
     """
-    one = _silent(connection, mpps, before)
-    if one is None:
+    performed = _silent(connection, mpps, before)
+    if performed is None:
         return False
     changes = {
         STATUS: PerformedStatus.DISCONTINUED,
@@ -53,30 +55,36 @@ def discontinue(
         "PerformedProcedureStepEndTime": context.received[8:],
     }
     steps = [link.step for link in performed_steps.links(connection, mpps) if link.step is not None]
-    made = advanced(one, {**one.document, **changes}, [overdue.NOTED], context)
+    updated = advanced(performed, {**performed.document, **changes}, [overdue.NOTED], context)
     done = _with_images(connection, mpps)
-    made = replace(made, outcome=StepStatus.COMPLETED if done else StepStatus.DISCONTINUED, attention=one.attention)
-    performed_steps.save(connection, made)
-    told(connection, made, steps, "overdue", context)
+    updated = replace(
+        updated, outcome=StepStatus.COMPLETED if done else StepStatus.DISCONTINUED, attention=performed.attention
+    )
+    performed_steps.save(connection, updated)
+    told(connection, updated, steps, "overdue", context)
     at = context.at.timestamp()
     saving.add_audit(connection, at, context.actor, "mpps.discontinued", "mpps", mpps, {"reason": CAUSE})
-    notification.of_change(connection, subscribers, mpps, made.revision, Event.DISCONTINUED, at)
+    passing_on.tell_change(connection, subscribers, mpps, updated.revision, MppsEvent.DISCONTINUED, at)
     return True
 
 
 def _silent(connection: Connection, row: int, before: float) -> PerformedStep | None:
     """The MPPS, nobody else changing it, if it is still IN PROGRESS and silent."""
     known = performed_steps.load(connection, row)
-    one = locked(connection, known.sop_instance_uid) if known else None
-    return one if one is not None and one.status == PerformedStatus.IN_PROGRESS and one.updated_at <= before else None
+    performed = locked(connection, known.sop_instance_uid) if known else None
+    return (
+        performed
+        if performed is not None and performed.status == PerformedStatus.IN_PROGRESS and performed.updated_at <= before
+        else None
+    )
 
 
 def _with_images(connection: Connection, mpps: int) -> bool:
     """Images of its step are there; of a study with several steps they do not say which is done."""
-    found = False
+    done = False
     for order, steps in overdue.steps_of(connection, mpps).items():
         images = closing.traces(connection, order, lifecycle.WAITING).images
         for procedure in reading.load_order(connection, order).procedures:
             alone = len([step for step in procedure.steps if step.status != StepStatus.CANCELED]) == 1
-            found |= alone and any(step.row in steps and step.row in images for step in procedure.steps)
-    return found
+            done |= alone and any(step.row in steps and step.row in images for step in procedure.steps)
+    return done

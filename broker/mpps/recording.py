@@ -1,4 +1,4 @@
-"""The stories of N-CREATE and N-SET: keep what came, link it, let scheduled steps follow; each is one transaction."""
+"""Records N-CREATE and N-SET: keeps what came, links it, lets scheduled steps follow. Each is one transaction."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from broker.dicom.dimse import status as st
 from broker.model.order import Document
 from broker.model.performed import PerformedMessage, PerformedStep, StepLink
-from broker.mpps import notification, passing_on, performed
+from broker.mpps import meaning, passing_on
 from broker.mpps.attributes import ITEMS, STATUS
-from broker.mpps.checks import FINAL, FINISHED, Answer, changed
+from broker.mpps.checks import FINAL, FINISHED, MppsAnswer, changed
 from broker.mpps.dataset import DataSet
 from broker.orders.core.story import Context
 from broker.orders.stories import matching, performing
@@ -25,10 +25,10 @@ RETRY = 600.0  # seconds in which the same bytes of the same AE are a repeat
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RecordingOutcome:
     """What became of a message: the answer, and the linking for the log."""
 
-    answer: Answer
+    answer: MppsAnswer
     linking: str = ""
 
 
@@ -36,32 +36,32 @@ def create(
     connection: Connection,
     uid: str,
     message: PerformedMessage,
-    found: DataSet,
-    answer: Answer,
+    data_set: DataSet,
+    answer: MppsAnswer,
     context: Context,
     nodes: Collection[Node],
     lanes: Sequence[str] = (),
-) -> Outcome:
+) -> RecordingOutcome:
     """Keep a new performed procedure step; `answer` is what its checks say, `nodes` those it goes to.
 
     For `lanes` see `keep_back`.
     """
-    document = {keyword: value for keyword, value in found.document.items() if keyword != "SpecificCharacterSet"}
+    document = {keyword: value for keyword, value in data_set.document.items() if keyword != "SpecificCharacterSet"}
     lock(connection, uid, document)
     known = performed_steps.find(connection, uid)
     if known is not None:
         if performed_steps.repeats(connection, known.row or 0, message, RETRY):
-            return Outcome(Answer(findings=("repeated",)), known.linking)
+            return RecordingOutcome(MppsAnswer(findings=("repeated",)), known.linking)
         other = "duplicate" if known.calling_ae == message.calling_ae else "duplicate-of-other-ae"
-        return Outcome(Answer(st.DUPLICATE_SOP_INSTANCE, comment="the instance exists", findings=(other,)))
+        return RecordingOutcome(MppsAnswer(st.DUPLICATE_SOP_INSTANCE, comment="the instance exists", findings=(other,)))
     if not answer.good:
-        return Outcome(answer)
+        return RecordingOutcome(answer)
     patient = matching.patient_of(document)
     keys = [matching.keys_of(item) for item in document[ITEMS]]
-    matches = [matching.find(connection, one, patient) for one in keys]
+    matches = [matching.find(connection, item_keys, patient) for item_keys in keys]
     reading.lock(connection, performing.lock_names(connection, _steps(matches)))
-    one = _new(uid, message, document, matches, answer, context)
-    row = performed_steps.save(connection, one)
+    performed = _new(uid, message, document, matches, answer, context)
+    row = performed_steps.save(connection, performed)
     performed_steps.add_links(
         connection,
         row,
@@ -77,22 +77,22 @@ def create(
             for position, (match, key) in enumerate(zip(matches, keys, strict=True))
         ],
     )
-    one = replace(one, row=row)
-    told(connection, one, _steps(matches), "created", context)
-    keep_back(connection, one, lanes)
-    _keep(connection, one, message, nodes, context)
-    return Outcome(answer, one.linking)
+    performed = replace(performed, row=row)
+    told(connection, performed, _steps(matches), "created", context)
+    keep_back(connection, performed, lanes)
+    _keep(connection, performed, message, nodes, context)
+    return RecordingOutcome(answer, performed.linking)
 
 
 def _new(
-    uid: str, message: PerformedMessage, document: Document, matches: list[Match], answer: Answer, context: Context
+    uid: str, message: PerformedMessage, document: Document, matches: list[Match], answer: MppsAnswer, context: Context
 ) -> PerformedStep:
     at, zone = context.at.timestamp(), context.at.tzinfo
     assert zone is not None
-    outcome, attention = performed.outcome(document)
-    linking = matching.summary((one.step, one.reason) for one in matches)
+    outcome, attention = meaning.outcome(document)
+    linking = matching.summary((match.step, match.reason) for match in matches)
     status = document[STATUS]
-    ended = (performed.moment(document, "End", zone) or at) if status in FINAL else None
+    ended = (meaning.moment(document, "End", zone) or at) if status in FINAL else None
     return PerformedStep(
         row=None,
         sop_instance_uid=uid,
@@ -101,7 +101,7 @@ def _new(
         calling_ae=message.calling_ae,
         station=document["PerformedStationAETitle"][:64],
         modality=document["Modality"][:64],
-        started_at=performed.moment(document, "Start", zone) or at,
+        started_at=meaning.moment(document, "Start", zone) or at,
         ended_at=ended,
         document=document,
         findings=answer.findings,
@@ -117,68 +117,68 @@ def change(
     connection: Connection,
     uid: str,
     message: PerformedMessage,
-    found: DataSet,
+    data_set: DataSet,
     context: Context,
     nodes: Collection[Node],
     *,
     strict: bool,
     lanes: Sequence[str] = (),
-) -> Outcome:
+) -> RecordingOutcome:
     """Change a performed procedure step that is IN PROGRESS. For `lanes` see `keep_back`."""
-    one = locked(connection, uid)
-    if one is None:
-        return Outcome(Answer(st.NO_SUCH_SOP_INSTANCE, findings=("orphan",)))
-    assert one.row is not None
-    if performed_steps.repeats(connection, one.row, message, RETRY):
-        return Outcome(Answer(findings=("repeated",)), one.linking)
-    if one.status in FINAL:
-        return Outcome(FINISHED, one.linking)
-    answer, document = changed(found, one.document, strict=strict)
+    performed = locked(connection, uid)
+    if performed is None:
+        return RecordingOutcome(MppsAnswer(st.NO_SUCH_SOP_INSTANCE, findings=("orphan",)))
+    assert performed.row is not None
+    if performed_steps.repeats(connection, performed.row, message, RETRY):
+        return RecordingOutcome(MppsAnswer(findings=("repeated",)), performed.linking)
+    if performed.status in FINAL:
+        return RecordingOutcome(FINISHED, performed.linking)
+    answer, document = changed(data_set, performed.document, strict=strict)
     if not answer.good:
-        return Outcome(answer, one.linking)
-    made = advanced(one, document, answer.findings, context)
-    performed_steps.save(connection, made)
-    if made.status in FINAL:
-        steps = [link.step for link in performed_steps.links(connection, one.row) if link.step is not None]
-        told(connection, made, steps, made.status.lower(), context)
-    keep_back(connection, made, lanes)
-    _keep(connection, made, message, nodes, context)
-    return Outcome(answer, made.linking)
+        return RecordingOutcome(answer, performed.linking)
+    updated = advanced(performed, document, answer.findings, context)
+    performed_steps.save(connection, updated)
+    if updated.status in FINAL:
+        steps = [link.step for link in performed_steps.links(connection, performed.row) if link.step is not None]
+        told(connection, updated, steps, updated.status.lower(), context)
+    keep_back(connection, updated, lanes)
+    _keep(connection, updated, message, nodes, context)
+    return RecordingOutcome(answer, updated.linking)
 
 
-def advanced(one: PerformedStep, document: Document, findings: Iterable[str], context: Context) -> PerformedStep:
+def advanced(performed: PerformedStep, document: Document, findings: Iterable[str], context: Context) -> PerformedStep:
     """A performed procedure step with other attributes, and what follows from these."""
     at, zone = context.at.timestamp(), context.at.tzinfo
     assert zone is not None
-    outcome, attention = performed.outcome(document)
-    ended = (performed.moment(document, "End", zone) or at) if document[STATUS] in FINAL else None
+    outcome, attention = meaning.outcome(document)
+    ended = (meaning.moment(document, "End", zone) or at) if document[STATUS] in FINAL else None
     # that it was silent for too long is nobody's concern any more once it has ended
-    before = "" if ended is not None and one.attention == overdue.NOTED else one.attention
+    before = "" if ended is not None and performed.attention == overdue.NOTED else performed.attention
     return replace(
-        one,
+        performed,
         status=document[STATUS],
         document=document,
         ended_at=ended,
         outcome=outcome,
         attention=attention or before,
-        revision=one.revision + 1,
+        revision=performed.revision + 1,
         updated_at=at,
-        findings=tuple(dict.fromkeys((*one.findings, *findings))),
+        findings=tuple(dict.fromkeys((*performed.findings, *findings))),
     )
 
 
-def keep_back(connection: Connection, one: PerformedStep, lanes: Sequence[str]) -> None:
+def keep_back(connection: Connection, performed: PerformedStep, lanes: Sequence[str]) -> None:
     """Hold what was made by a wrong worklist entry: what comes later, and what has not left yet by these lanes."""
-    if one.row is not None and one.attention == objects.WRONG_ENTRY:
-        objects.keep_back(connection, one.row, performed.objects(one.document), lanes)
+    if performed.row is not None and performed.attention == objects.WRONG_ENTRY:
+        objects.keep_back(connection, performed.row, meaning.objects(performed.document), lanes)
 
 
-def told(connection: Connection, one: PerformedStep, steps: Iterable[int], event: str, context: Context) -> None:
+def told(connection: Connection, performed: PerformedStep, steps: Iterable[int], event: str, context: Context) -> None:
     """Let the linked steps follow; what they could not follow is for a person."""
-    codes = performing.follow(connection, dict.fromkeys(steps), one.row or 0, event, context)
+    codes = performing.follow(connection, dict.fromkeys(steps), performed.row or 0, event, context)
     if codes:
-        findings = tuple(dict.fromkeys((*one.findings, *sorted(codes))))
-        performed_steps.save(connection, replace(one, attention=min(codes), findings=findings))
+        findings = tuple(dict.fromkeys((*performed.findings, *sorted(codes))))
+        performed_steps.save(connection, replace(performed, attention=min(codes), findings=findings))
 
 
 def locked(connection: Connection, uid: str) -> PerformedStep | None:
@@ -193,8 +193,8 @@ def locked(connection: Connection, uid: str) -> PerformedStep | None:
     return again
 
 
-def _linked(connection: Connection, one: PerformedStep) -> list[int]:
-    return [link.step for link in performed_steps.links(connection, one.row or 0) if link.step is not None]
+def _linked(connection: Connection, performed: PerformedStep) -> list[int]:
+    return [link.step for link in performed_steps.links(connection, performed.row or 0) if link.step is not None]
 
 
 def lock(connection: Connection, uid: str, document: Document, steps: Iterable[int] = ()) -> None:
@@ -205,19 +205,23 @@ def lock(connection: Connection, uid: str, document: Document, steps: Iterable[i
 
 
 def _steps(matches: Iterable[Match]) -> list[int]:
-    return [one.step for one in matches if one.step is not None]
+    return [match.step for match in matches if match.step is not None]
 
 
 def _keep(
-    connection: Connection, one: PerformedStep, message: PerformedMessage, nodes: Collection[Node], context: Context
+    connection: Connection,
+    performed: PerformedStep,
+    message: PerformedMessage,
+    nodes: Collection[Node],
+    context: Context,
 ) -> None:
     """Keep the message, pass it on, and tell those who want to know."""
-    assert one.row is not None
-    row, at = one.row, context.at.timestamp()
+    assert performed.row is not None
+    row, at = performed.row, context.at.timestamp()
     kept = performed_steps.add_message(connection, row, message)
-    passing_on.enqueue(connection, [node for node in nodes if MPPS in node.roles], kept, row, at)
-    event = notification.event_of(message.kind, one.status)
+    passing_on.pass_on(connection, [node for node in nodes if MPPS in node.roles], row, kept, at)
+    event = passing_on.event_of(message.kind, performed.status)
     if event is not None:
         subscribers = [node for node in nodes if MPPS_NOTIFICATION in node.roles]
-        notification.of_message(connection, subscribers, row, kept, event, at)
+        passing_on.tell_message(connection, subscribers, row, kept, event, at)
     saving.add_audit(connection, at, context.actor, f"mpps.{message.kind}", "mpps", row, {"message": kept})

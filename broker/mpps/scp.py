@@ -1,4 +1,4 @@
-"""The door of performed procedure steps: N-CREATE, N-SET and N-GET (PS3.4 F.7, F.8). Answers after the commit."""
+"""Serves N-CREATE, N-SET and N-GET of performed procedure steps (PS3.4 F.7, F.8). It answers after the commit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 
 from broker import faults, telemetry
 from broker.dicom import uids
-from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET
 from broker.dicom.dataset.read import encoding_of
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
@@ -20,9 +19,9 @@ from broker.model.lane import Lane, LaneKind
 from broker.model.performed import MessageKind, PerformedMessage
 from broker.mpps import recording
 from broker.mpps.attributes import MPPS
-from broker.mpps.checks import Answer, created
+from broker.mpps.checks import MppsAnswer, created
 from broker.mpps.dataset import MAX_BYTES, decode, encode
-from broker.mpps.recording import Outcome
+from broker.mpps.recording import RecordingOutcome
 from broker.orders.core.story import Context
 from broker.site import nodes
 from broker.site.device import DEFAULT, Device
@@ -36,7 +35,7 @@ _LOUD = {"duplicate", "duplicate-of-other-ae", "orphan"}  # findings that are wo
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Received:
     """A message and the profile of the device that sent it."""
 
     uid: str
@@ -96,17 +95,17 @@ class PerformedStepService:
     async def get(self, request: Request) -> None:
         """Handle an N-GET: the attributes that the Attribute Identifier List names, all of them without one."""
         await request.data.drain()
-        asked = request.command.tags(cmd.ATTRIBUTES)
+        tags = request.command.tags(cmd.ATTRIBUTES)
         try:
             uid = request.command.sop_instance
-            status, data = await self._threads.call(self._retrieve, uid, asked, request.context.transfer_syntax)
+            status, data = await self._threads.call(self._retrieve, uid, tags, request.context.transfer_syntax)
         except Unavailable as error:
             telemetry.logger().warning("mpps.unavailable", error=telemetry.describe(error))
             await request.respond(st.PROCESSING_FAILURE, comment=error.code)
             return
         await request.respond(status, data)
 
-    async def _handle(self, request: Request, kind: MessageKind, work: Callable[[_Asked], Outcome]) -> None:
+    async def _handle(self, request: Request, kind: MessageKind, work: Callable[[_Received], RecordingOutcome]) -> None:
         peer, uid = request.peer, request.command.sop_instance
         try:
             data = await request.data.read_all(MAX_BYTES)
@@ -120,36 +119,36 @@ class PerformedStepService:
             )
             node = self._directory.device(peer.calling_ae, peer.address)
             device = (node.device if node else None) or DEFAULT
-            asked = _identified(uid, message, device)
-            uid = asked.uid
-            outcome = Outcome(_INVALID) if not uid else await self._threads.call(work, asked)
+            received = _identified(uid, message, device)
+            uid = received.uid
+            outcome = RecordingOutcome(_INVALID) if not uid else await self._threads.call(work, received)
         except BadContent as error:
             await request.data.drain()
-            outcome = Outcome(Answer(st.PROCESSING_FAILURE, comment=error.code, findings=(error.code,)))
+            outcome = RecordingOutcome(MppsAnswer(st.PROCESSING_FAILURE, comment=error.code, findings=(error.code,)))
         except Unavailable as error:
             telemetry.logger().warning("mpps.unavailable", error=telemetry.describe(error))
-            outcome = Outcome(Answer(st.PROCESSING_FAILURE, comment=error.code))
+            outcome = RecordingOutcome(MppsAnswer(st.PROCESSING_FAILURE, comment=error.code))
         answer = outcome.answer
         _log(kind, uid, peer.calling_ae, outcome)
         if answer.good:
             faults.point("dicom.answer")
         await _respond(request, uid, answer)
 
-    def _create(self, asked: _Asked) -> Outcome:
-        found = decode(asked.message.data, asked.message.transfer_syntax_uid)
-        answer = created(found, strict=asked.strict, first_completed=asked.device.first_completed)
-        if asked.findings and asked.strict:
+    def _create(self, received: _Received) -> RecordingOutcome:
+        data_set = decode(received.message.data, received.message.transfer_syntax_uid)
+        answer = created(data_set, strict=received.strict, first_completed=received.device.first_completed)
+        if received.findings and received.strict:
             answer = _INVALID
-        answer = Answer(
-            answer.status, answer.tags, answer.comment, answer.error_id, (*asked.findings, *answer.findings)
+        answer = MppsAnswer(
+            answer.status, answer.tags, answer.comment, answer.error_id, (*received.findings, *answer.findings)
         )
         outcome = self._database.execute(
             recording.create,
-            asked.uid,
-            asked.message,
-            found,
+            received.uid,
+            received.message,
+            data_set,
             answer,
-            self._context(asked),
+            self._context(received),
             self._listeners(),
             self._lanes(),
         )
@@ -166,53 +165,54 @@ class PerformedStepService:
         """Lanes of the queue by which images leave."""
         return [Lane(LaneKind.DELIVER, node.name).name for node in self._directory.having("destination")]
 
-    def _change(self, asked: _Asked) -> Outcome:
-        found = decode(asked.message.data, asked.message.transfer_syntax_uid)
+    def _change(self, received: _Received) -> RecordingOutcome:
+        data_set = decode(received.message.data, received.message.transfer_syntax_uid)
         outcome = self._database.execute(
             recording.change,
-            asked.uid,
-            asked.message,
-            found,
-            self._context(asked),
+            received.uid,
+            received.message,
+            data_set,
+            self._context(received),
             self._listeners(),
-            strict=asked.strict,
+            strict=received.strict,
             lanes=self._lanes(),
         )
         self._wake()
         return outcome
 
-    def _context(self, asked: _Asked) -> Context:
-        at = datetime.fromtimestamp(asked.message.at, self._zone)
+    def _context(self, received: _Received) -> Context:
+        at = datetime.fromtimestamp(received.message.at, self._zone)
         subscribers = self._directory.subscribers()
-        return Context(uuid4(), at, "", f"dicom:{asked.message.calling_ae}", subscribers=subscribers)
+        return Context(uuid4(), at, "", f"dicom:{received.message.calling_ae}", subscribers=subscribers)
 
-    def _retrieve(self, uid: str, asked: Sequence[int], transfer_syntax: str) -> tuple[int, bytes | None]:
-        known = self._database.read(performed_steps.find, uid).result()
-        if known is None:
+    def _retrieve(self, uid: str, tags: Sequence[int], transfer_syntax: str) -> tuple[int, bytes | None]:
+        performed = self._database.read(performed_steps.find, uid).result()
+        if performed is None:
             return st.NO_SUCH_SOP_INSTANCE, None
-        tags = set(asked) & set(MPPS) if asked else {tag for tag, a in MPPS.items() if a.keyword in known.document}
-        status = st.NOT_ALL_SUPPORTED if set(asked) - set(MPPS) else st.SUCCESS
-        return status, encode(known.document, tags - {SPECIFIC_CHARACTER_SET}, transfer_syntax, self._charset)
+        document = performed.document
+        kept = set(tags) & set(MPPS) if tags else {tag for tag, a in MPPS.items() if a.keyword in document}
+        status = st.NOT_ALL_SUPPORTED if set(tags) - set(MPPS) else st.SUCCESS
+        return status, encode(document, kept, transfer_syntax, self._charset)
 
 
-_INVALID = Answer(st.INVALID_SOP_INSTANCE, comment="invalid SOP Instance UID", findings=("uid-invalid",))
+_INVALID = MppsAnswer(st.INVALID_SOP_INSTANCE, comment="invalid SOP Instance UID", findings=("uid-invalid",))
 
 
-def _identified(uid: str, message: PerformedMessage, device: Device) -> _Asked:
+def _identified(uid: str, message: PerformedMessage, device: Device) -> _Received:
     """The message under its instance. Without one an N-CREATE gets one, the same for the same bytes of the same AE.
 
     Empty for what can be no UID at all.
     """
     if not uid and message.kind == MessageKind.CREATE:
         named = hashlib.sha256(message.calling_ae.encode() + b"\0" + message.digest).digest()
-        return _Asked(f"2.25.{UUID(bytes=named[:16], version=4).int}", message, device, ("uid-missing",))
+        return _Received(f"2.25.{UUID(bytes=named[:16], version=4).int}", message, device, ("uid-missing",))
     if uids.is_uid(uid):
-        return _Asked(uid, message, device)
+        return _Received(uid, message, device)
     plausible = 0 < len(uid) <= 64 and uid.replace(".", "").isdigit() and uid.isascii()  # leading zeros are common
-    return _Asked(uid if plausible else "", message, device, ("uid-invalid",))
+    return _Received(uid if plausible else "", message, device, ("uid-invalid",))
 
 
-async def _respond(request: Request, uid: str, answer: Answer) -> None:
+async def _respond(request: Request, uid: str, answer: MppsAnswer) -> None:
     more: dict[int, cmd.Value] = {}
     if answer.tags:
         more[cmd.ATTRIBUTES] = answer.tags[:256]
@@ -223,7 +223,7 @@ async def _respond(request: Request, uid: str, answer: Answer) -> None:
     await request.respond(answer.status, comment=answer.comment, more=more)
 
 
-def _log(kind: str, uid: str, calling_ae: str, outcome: Outcome) -> None:
+def _log(kind: str, uid: str, calling_ae: str, outcome: RecordingOutcome) -> None:
     """What became of a message; a refusal is worth a warning, as is an instance of another AE."""
     answer = outcome.answer
     loud = not answer.good or _LOUD & set(answer.findings)

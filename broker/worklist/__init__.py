@@ -1,1 +1,5 @@
-"""From order to answer: query keys, matching, C-FIND answers of the Modality Worklist (PS3.4 Annex K)."""
+"""Answers worklist queries of modalities: C-FIND of the Modality Worklist (PS3.4 annex K).
+
+Open `scp` first: it parses a request (`query`), adapts it to its device (`device`), searches, and encodes the matches
+(`answer`). `explain` says why a device shows an exam or not. `source` imports from other worklist servers.
+"""

@@ -1,6 +1,7 @@
-"""What a device's profile makes of its query: what is asked, what is seen, how it is written. Pure.
+"""Adapts a query to the profile of its device: what it asks, what it sees, how that is written. Pure.
 
-The result is a `Query` again, which matcher, SQL plan and explanation read alike: they cannot disagree on a profile.
+The result is a `Query` again. Matcher, search criteria and explanation read it alike: they cannot disagree on a
+profile.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from datetime import date, datetime, timedelta, timezone
 from broker.site.device import DEFAULT, Device
 from broker.wildcard import Wildcard, compile_wildcard
 from broker.worklist.query.attributes import START_DATE, STATIONS, STEP_SEQUENCE
-from broker.worklist.query.date_ranges import Span
-from broker.worklist.query.keys import ANY_CASE, EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View
+from broker.worklist.query.date_ranges import Interval
+from broker.worklist.query.keys import ANY_CASE, EmptyKey, IntervalKey, Key, Query, SequenceKey, StartKey, TextKey, View
 from broker.worklist.query.names import FuzzyKey, NameKey
 
 
@@ -47,7 +48,7 @@ def _adapted(key: Key, device: Device, calling_ae: str) -> Key:
         return replace(key, keys=tuple(_adapted(inner, device, calling_ae) for inner in key.keys))
     if isinstance(key, EmptyKey) and key.otherwise is not None:
         otherwise = _adapted(key.otherwise, device, calling_ae)
-        assert isinstance(otherwise, TextKey | NameKey | FuzzyKey | SpanKey)
+        assert isinstance(otherwise, TextKey | NameKey | FuzzyKey | IntervalKey)
         return replace(key, otherwise=otherwise)
     if isinstance(key, FuzzyKey) and device.prefix_names:
         literal = _adapted(key.literal, device, calling_ae)
@@ -58,9 +59,9 @@ def _adapted(key: Key, device: Device, calling_ae: str) -> Key:
     if isinstance(key, TextKey) and key.keyword == STATIONS and _own(key, device, calling_ae):
         return replace(key, exact=key.exact | frozenset(device.stations))
     if isinstance(key, StartKey):
-        return StartKey(_wider(key.span, device))
-    if isinstance(key, SpanKey) and key.keyword == START_DATE:
-        return replace(key, spans=tuple(_wider(span, device) for span in key.spans))
+        return StartKey(_wider(key.interval, device))
+    if isinstance(key, IntervalKey) and key.keyword == START_DATE:
+        return replace(key, intervals=tuple(_wider(interval, device) for interval in key.intervals))
     return key
 
 
@@ -77,10 +78,10 @@ def _beginning(group: Wildcard | None) -> Wildcard | None:
     return compile_wildcard(group.prefix + "*") if group is not None and group.literal else group
 
 
-def _wider(span: Span, device: Device) -> Span:
-    low = span.low and _moved(span.low, -device.days_before)
-    high = span.high and _moved(span.high, device.days_after)
-    return Span(low, high, span.single and low == high)
+def _wider(interval: Interval, device: Device) -> Interval:
+    low = interval.low and _moved(interval.low, -device.days_before)
+    high = interval.high and _moved(interval.high, device.days_after)
+    return Interval(low, high, interval.single and low == high)
 
 
 def _moved(moment: str, days: int) -> str:
@@ -95,13 +96,13 @@ def _moved(moment: str, days: int) -> str:
     return f"{day.year:04}{day.month:02}{day.day:02}{moment[8:]}"
 
 
-def _window(device: Device, now: datetime) -> Span | None:
+def _window(device: Device, now: datetime) -> Interval | None:
     before, after = device.window_hours_before, device.window_hours_after
     if before is None and after is None:
         return None
     low = (now - timedelta(hours=before)).strftime("%Y%m%d%H%M%S000000") if before is not None else None
     high = (now + timedelta(hours=after)).strftime("%Y%m%d%H%M%S999999") if after is not None else None
-    return Span(low, high)
+    return Interval(low, high)
 
 
 def _in_step(keys: Iterable[Key], more: Key, keep: Callable[[Key], bool] = lambda key: True) -> tuple[Key, ...]:

@@ -1,4 +1,4 @@
-"""The worklist door: C-FIND of the Modality Worklist SOP class (PS3.4 K.4.1)."""
+"""Serves C-FIND of the Modality Worklist SOP class (PS3.4 K.4.1)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from broker.site.device import DEFAULT, Device
 from broker.store.db.database import Database
 from broker.store.worklist.candidates import Criteria, Found, search
 from broker.store.worklist.outage import WorklistCopy
-from broker.worklist.answer.cache import AnswerCache, Asked, Key, Known
+from broker.worklist.answer.cache import AnswerCache, Key, Known, PreparedQuery
 from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.device import adapt
-from broker.worklist.explain.memory import Outcome, QueryMemory
+from broker.worklist.explain.memory import QueryMemory, QueryOutcome
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import Query
 from broker.worklist.query.matcher import matches
@@ -114,7 +114,7 @@ class WorklistService:
         telemetry.QUERIES.observe(duration)
         self._log(request, course, duration)
         if self._memory is not None:
-            outcome = Outcome(
+            outcome = QueryOutcome(
                 time.time(), course.query, course.count, course.status, duration, course.comment, course.size
             )
             self._memory.remember(peer.calling_ae, peer.address, outcome)
@@ -127,19 +127,19 @@ class WorklistService:
         own = None if device is DEFAULT else (request.peer.calling_ae, device.digest)
         return data, (request.context.transfer_syntax, options, own)
 
-    async def _understand(self, key: Key, request: Request, device: Device, options: Agreed) -> Asked:
+    async def _understand(self, key: Key, request: Request, device: Device, options: Agreed) -> PreparedQuery:
         asked = self._cache.get(key)
         if asked is None:
             syntax = request.context.transfer_syntax
             query = await _here_or_aside(len(key[0]) < 4096, _read, key[0], syntax, options)
             served = adapt(query, device, request.peer.calling_ae, datetime.now(self._zone))
             encoder = AnswerEncoder(served, syntax, self._charset, device.charset, device.max_lengths)
-            asked = Asked(query, served, search_criteria(served), encoder)
+            asked = PreparedQuery(query, served, search_criteria(served), encoder)
             if query.named or not device.windowed:  # a window moves with the clock
                 self._cache.add(key, asked)
         return asked
 
-    async def _answer(self, request: Request, key: Key, asked: Asked, course: _Course) -> int:
+    async def _answer(self, request: Request, key: Key, asked: PreparedQuery, course: _Course) -> int:
         """Send the matches; the final status."""
         if asked.served.view.empty:
             return st.SUCCESS
@@ -165,7 +165,9 @@ class WorklistService:
                 return st.SUCCESS
             after = (found[-1].start_at, found[-1].id)
 
-    async def _answers(self, key: Key, asked: Asked, known: Known, found: Sequence[Found]) -> list[tuple[int, bytes]]:
+    async def _answers(
+        self, key: Key, asked: PreparedQuery, known: Known, found: Sequence[Found]
+    ) -> list[tuple[int, bytes]]:
         """Steps and encoded answers of those candidates that match; what is known is not worked out again."""
         ready = {one.id: known[one.id][1] for one in found if one.id in known and known[one.id][0] == one.revision}
         fresh = [one for one in found if one.id not in ready]

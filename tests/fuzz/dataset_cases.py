@@ -19,7 +19,7 @@ from broker.dicom.dataset.scan import scan
 from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent
 from broker.mpps import checks, dataset
-from broker.mpps import performed as steps
+from broker.mpps import meaning as steps
 from broker.mpps.attributes import ITEMS, MPPS
 from broker.orders.stories import matching
 from broker.routing.header import BASE_FIELDS, facts, identity, tags_of

@@ -33,8 +33,9 @@ from broker.store.worklist import steps as worklist_steps
 from broker.store.worklist.candidates import search
 from broker.versions.in_force import Signature
 from broker.worklist.device import adapt
-from broker.worklist.explain import explain, recall
-from broker.worklist.explain.memory import Outcome, QueryMemory, keep
+from broker.worklist.explain import conditions as explain
+from broker.worklist.explain import recall
+from broker.worklist.explain.memory import QueryMemory, QueryOutcome, keep
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.matcher import matches
 
@@ -212,7 +213,7 @@ def test_who_knocks_shows_what_it_asked(database: Database) -> None:
     database.submit(knocks.record, "US07", "10.0.0.7", 5.0, 1, ["1.2.840.10008.5.1.4.31", "1.2.840.10008.1.1"]).result()
     memory = QueryMemory(database, SECRET)
     asked = query({"PatientName": "CANARY", SPS: [{STATION: "US07", DATE: "20300312"}]})
-    memory.remember("US07", "10.0.0.7", Outcome(6.0, asked, 3, 0, 0.01))
+    memory.remember("US07", "10.0.0.7", QueryOutcome(6.0, asked, 3, 0, 0.01))
     there = Directory([])
     memory.flush()
     (one,) = strangers(database, there)

@@ -27,7 +27,7 @@ from broker.dicom.dimse.message import PeerAE
 from broker.model.lane import JobState
 from broker.model.performed import MessageKind, PerformedMessage, PerformedStep
 from broker.mpps import checks, deciding, overdue, recording
-from broker.mpps.checks import Answer
+from broker.mpps.checks import MppsAnswer
 from broker.mpps.dataset import decode
 from broker.orders.core.story import Context
 from broker.orders.inbound import reception
@@ -89,7 +89,7 @@ class House:
     def create(
         self, uid: str, *items: dict[str, Any], calling: str = "CT01", strict: bool = False, first: bool = False,
         **more: Any,
-    ) -> Answer:  # fmt: skip
+    ) -> MppsAnswer:  # fmt: skip
         values = creation(*items, **more)
         message = self.message("create", values, calling)
         found = decode(message.data, IMPLICIT)
@@ -100,7 +100,7 @@ class House:
     def change(
         self, uid: str, values: dict[str, Any], *, calling: str = "CT01", strict: bool = False,
         lanes: Sequence[str] = (),
-    ) -> Answer:  # fmt: skip
+    ) -> MppsAnswer:  # fmt: skip
         message = self.message("set", values, calling)
         found = decode(message.data, IMPLICIT)
         done = self.database.submit(
@@ -190,14 +190,14 @@ def two_steps(message: str) -> str:
 
 def test_scheduled(house: House) -> None:
     house.order(1)
-    assert house.create("1.2.1") == Answer()
+    assert house.create("1.2.1") == MppsAnswer()
     assert (house.statuses(), house.shown()) == (["STARTED"], ["STARTED"])
     one = house.one("1.2.1")
     assert (one.status, one.linking, one.attention, one.started_at, one.ended_at) == (
         "IN PROGRESS", "linked", "", START, None,
     )  # fmt: skip
     assert house.links("1.2.1") == [(1, "step+study")]
-    assert house.change("1.2.1", final()) == Answer()
+    assert house.change("1.2.1", final()) == MppsAnswer()
     assert (house.statuses(), house.shown()) == (["COMPLETED"], ["COMPLETED"])
     assert house.one("1.2.1").ended_at == END
     assert house.told() == ["1 started IP", "1 completed CM"]
@@ -253,9 +253,9 @@ def test_a_group_with_an_item_of_nobody_keeps_both_facts(house: House) -> None:
 def test_append(house: House) -> None:
     house.order(1)
     for uid in ("1.2.1", "1.2.2"):
-        assert house.create(uid) == Answer()
+        assert house.create(uid) == MppsAnswer()
         assert house.statuses() == ["STARTED"]
-        assert house.change(uid, final()) == Answer()
+        assert house.change(uid, final()) == MppsAnswer()
         assert house.statuses() == ["COMPLETED"]
     assert house.shown() == ["COMPLETED"]
     assert house.told() == ["1 started IP", "1 completed CM"] * 2
@@ -292,7 +292,7 @@ def test_what_is_performed_of_a_cancelled_order_is_for_a_person(house: House) ->
 
 def test_unscheduled(house: House) -> None:
     house.order(1)
-    assert house.create("1.2.1", unscheduled(), patient="") == Answer()
+    assert house.create("1.2.1", unscheduled(), patient="") == MppsAnswer()
     one = house.one("1.2.1")
     assert (one.linking, one.attention, house.links("1.2.1")) == ("unscheduled", "unscheduled", [(None, "unknown")])
     house.change("1.2.1", final())
@@ -419,7 +419,7 @@ def test_images_of_a_wrong_entry_that_have_not_left_or_come_later_are_held(house
     house.order(1)
     house.create("1.2.1")
     values = final("DISCONTINUED", reason="110514", images=(wrong.sop_instance, late.sop_instance))
-    assert house.change("1.2.1", values, lanes=("deliver:pacs", "deliver:cad")) == Answer()
+    assert house.change("1.2.1", values, lanes=("deliver:pacs", "deliver:cad")) == MppsAnswer()
     (held,) = house.database.read(jobs.held).result(20)
     assert (held.lane, held.subject, held.error) == ("deliver:pacs", 1, "wrong-entry")
     assert arrive(late) == "new"
@@ -437,7 +437,7 @@ def test_one_acquisition_for_several_procedures(house: House) -> None:
     house.create("1.2.1", item(1))
     house.create("1.2.2", item(1, ScheduledProcedureStepID="SPS1B"))
     for uid in ("1.2.1", "1.2.2"):
-        assert house.change(uid, final()) == Answer()
+        assert house.change(uid, final()) == MppsAnswer()
     assert house.statuses() == ["COMPLETED", "COMPLETED"]
 
 
@@ -455,9 +455,9 @@ def test_a_repeat_has_no_second_effect(house: House) -> None:
     house.order(1)
     house.create("1.2.1")
     house.now += timedelta(minutes=5)
-    assert house.create("1.2.1") == Answer(findings=("repeated",))
+    assert house.create("1.2.1") == MppsAnswer(findings=("repeated",))
     house.change("1.2.1", final())
-    assert house.change("1.2.1", final()) == Answer(findings=("repeated",))
+    assert house.change("1.2.1", final()) == MppsAnswer(findings=("repeated",))
     assert house.told() == ["1 started IP", "1 completed CM"]
     assert house.one("1.2.1").revision == 2
     house.now += timedelta(hours=1)

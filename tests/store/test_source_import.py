@@ -23,7 +23,7 @@ from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.orders import sourced
 from broker.worklist.source import source_import
-from broker.worklist.source.source_import import Account, SourceImport
+from broker.worklist.source.source_import import ImportAccount, SourceImport
 from broker.worklist.source.source_schedule import LONGEST_PAUSE, pause
 
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -37,7 +37,7 @@ def server() -> Iterator[Server]:
 
 def importing(
     database: Database, port: int, *, dry: bool = False, name: str = "old", timeout: float = 20, **source: Any
-) -> Account:
+) -> ImportAccount:
     """One import; what became of it."""
     known: Node = node(port, name, **source)
     remote = Remote("127.0.0.1", port, "WORKLIST", "BROKER", response_timeout=timeout)
@@ -46,7 +46,7 @@ def importing(
     return account
 
 
-def outcomes(account: Account) -> dict[str, int]:
+def outcomes(account: ImportAccount) -> dict[str, int]:
     return dict(account.counts)
 
 

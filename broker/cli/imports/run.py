@@ -15,7 +15,8 @@ from typing import Any
 from uuid import uuid4
 
 from broker.cli.asking import control
-from broker.cli.imports import dataset, dump, sheet
+from broker.cli.imports import dump, sheet
+from broker.cli.imports import worklist_file as dataset
 from broker.cli.imports.items import Item
 from broker.dicom.dataset import part10
 from broker.errors import BadContent, PeerFault
@@ -27,7 +28,7 @@ from broker.orders.stories.placing import OrderRefused, Placed
 from broker.service.control import user_name
 from broker.settings import Settings
 from broker.store.db.database import Database
-from broker.worklist.source.dataset import order
+from broker.worklist.source.order_document import order
 
 CHUNK = 200  # orders asked for at once
 CHUNK_BYTES = 512 * 1024

@@ -1,4 +1,4 @@
-"""Specific Character Set (0008,0005): bytes to Unicode and back, code extensions included (PS3.3 C.12.1.1.2).
+"""Decodes and encodes text by Specific Character Set (0008,0005), code extensions included (PS3.3 C.12.1.1.2).
 
 Our own and not pydicom's: pydicom replaces what does not fit by `?` with a warning, takes the default
 repertoire for Latin-1 and does not know ISO_IR 203. Here a value that does not fit is an error.

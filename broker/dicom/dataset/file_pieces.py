@@ -1,4 +1,4 @@
-"""Reads files ahead of the wire: in pieces, the next one while the one before is sent."""
+"""Reads files in pieces ahead of the wire: the next piece while the one before is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The DICOM file header around a data set (PS3.10 7.1): written and measured by us, read from files of others."""
+"""Writes the DICOM file header around a data set, and reads it from files of others (PS3.10 7.1)."""
 
 from __future__ import annotations
 

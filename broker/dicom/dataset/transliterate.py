@@ -1,4 +1,4 @@
-"""Plain ASCII for devices whose character set cannot hold a name.
+"""Writes text in plain ASCII for devices whose character set cannot hold it.
 
 Latin letters lose their marks (NFKD); Greek and Cyrillic follow the machine-readable travel documents
 (ICAO 9303 part 3, tables for transliteration). What has no ASCII form is left out, never replaced by `?`.

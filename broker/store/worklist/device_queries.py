@@ -15,7 +15,7 @@ MAX_DEVICES = 1000  # beyond, the one that has been silent longest is forgotten
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DeviceQueries:
     """What is remembered of a device. Times in s since the epoch; `queries` are JSON objects, oldest first."""
 
     calling_ae: str
@@ -26,18 +26,18 @@ class Asked:
     queries: list[dict[str, Any]]
 
 
-def of(connection: Connection, calling_ae: str, address: str = "") -> list[Asked]:
+def of(connection: Connection, calling_ae: str, address: str = "") -> list[DeviceQueries]:
     """What is remembered of the devices of an AE title, at all addresses or one; the last to ask first."""
     query = select(_t).where(_t.c.calling_ae == calling_ae)
     if address:
         query = query.where(_t.c.address == address)
     return [
-        Asked(row.calling_ae, row.address, row.first_at, row.last_at, row.calls, json.loads(row.queries))
+        DeviceQueries(row.calling_ae, row.address, row.first_at, row.last_at, row.calls, json.loads(row.queries))
         for row in connection.execute(query.order_by(_t.c.last_at.desc()).limit(MAX_DEVICES))
     ]
 
 
-def save(connection: Connection, asked: Asked, *, new: bool) -> None:
+def save(connection: Connection, asked: DeviceQueries, *, new: bool) -> None:
     """Write what is remembered of a device; a `new` one may take the place of another."""
     values = {
         "last_at": asked.last_at,

@@ -1,4 +1,4 @@
-"""What the same request was answered before: devices ask the same every few seconds.
+"""Keeps what the same request was answered before. Devices ask the same every few seconds.
 
 An answer stands for one revision of a step, and the revision comes with every row that a search finds, so what is
 remembered is never stale. Bounded in requests and bytes, the request that was asked longest ago goes first. Used from
@@ -26,7 +26,7 @@ Known = dict[int, tuple[int, bytes | None]]  # by step: its revision, the encode
 
 
 @dataclass(slots=True)
-class Asked:
+class PreparedQuery:
     """A request as it was understood, and as its device is served; with its answers by step."""
 
     query: Query
@@ -42,18 +42,18 @@ class AnswerCache:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         """`max_bytes`: of all that is remembered."""
-        self._asked: OrderedDict[Key, Asked] = OrderedDict()
+        self._asked: OrderedDict[Key, PreparedQuery] = OrderedDict()
         self._max_bytes = max_bytes
         self.size = 0
 
-    def get(self, key: Key) -> Asked | None:
+    def get(self, key: Key) -> PreparedQuery | None:
         """The request, if it was asked before."""
         found = self._asked.get(key)
         if found is not None:
             self._asked.move_to_end(key)
         return found
 
-    def add(self, key: Key, asked: Asked) -> None:
+    def add(self, key: Key, asked: PreparedQuery) -> None:
         """Remember a request, unless it is long."""
         if len(key[0]) > MAX_REQUEST:
             return
@@ -79,7 +79,7 @@ class AnswerCache:
         while self.size > self._max_bytes and self._asked:
             self._forget(next(iter(self._asked)))
 
-    def _resize(self, asked: Asked, by: int) -> None:
+    def _resize(self, asked: PreparedQuery, by: int) -> None:
         asked.size += by
         self.size += by
 

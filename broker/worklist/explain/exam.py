@@ -18,10 +18,10 @@ from broker.store.orders import search as order_search
 from broker.store.worklist import device_queries
 from broker.store.worklist import steps as worklist_steps
 from broker.store.worklist.candidates import search
-from broker.store.worklist.device_queries import Asked
+from broker.store.worklist.device_queries import DeviceQueries
 from broker.store.worklist.steps import StepRow
 from broker.worklist.explain import recall, verdict
-from broker.worklist.explain.verdict import Asking, Caller, Ground, Step, Verdict
+from broker.worklist.explain.verdict import Asking, Caller, ExplainedStep, Ground, Verdict
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import Query
 from broker.worklist.query.matcher import matches
@@ -89,7 +89,7 @@ def explain_exam(
 
 def _caller(
     connection: Connection, device: str, directory: Directory, *, accepts_any: bool
-) -> tuple[Caller, list[Asked]]:
+) -> tuple[Caller, list[DeviceQueries]]:
     """Who is meant: a node by its name or AE title, else an AE title that is no node's; and what it asked."""
     node = _node(directory, device)
     title = node.ae_title if node is not None else device.strip(" ")
@@ -120,7 +120,7 @@ def _steps(connection: Connection, exam: Exam) -> list[StepRow]:
     return worklist_steps.of_orders(connection, orders, STEPS) if orders else []
 
 
-def _askings(asked: Sequence[Asked]) -> list[Asking]:
+def _askings(asked: Sequence[DeviceQueries]) -> list[Asking]:
     """The queries of a device, from all its addresses, the last first."""
     entries = [entry for one in asked for entry in one.queries]
     entries.sort(key=lambda entry: -float(entry["at"]))
@@ -156,7 +156,7 @@ def _place(connection: Connection, zone: tzinfo, query: Query, row: int) -> int 
 
 
 def _step(row: StepRow, caller: Caller, askings: Sequence[Asking], ground: Ground) -> StepVerdict:
-    step = Step(row.row, row.answer, row.came_at, row.changed_at)
+    step = ExplainedStep(row.row, row.answer, row.came_at, row.changed_at)
     verdicts = tuple(verdict.judge(step, caller, asking, ground) for asking in askings)
     shown, reason = verdict.conclude(step, caller, verdicts, ground)
     return StepVerdict(row, shown, reason, verdicts)

@@ -1,4 +1,4 @@
-"""The last queries of each device, without patient data: `worklist.explain.explain` runs them again.
+"""Remembers the last queries of each device, without patient data. An explanation runs them again.
 
 Values of `recall.PLAIN` keys are kept; of all others only that there was one, and a keyed hash of it where it is exact,
 so that it can be told whether it fits a step. Written behind: a query costs the door one append.
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from broker.store.db.database import Database
 from broker.store.orders import reading
 from broker.store.worklist import device_queries
-from broker.store.worklist.device_queries import Asked
+from broker.store.worklist.device_queries import DeviceQueries
 from broker.worklist.explain import recall
 from broker.worklist.query.keys import Query
 
@@ -29,7 +29,7 @@ _MOST = device_queries.MAX_DEVICES  # devices between two flushes
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class QueryOutcome:
     """One query and what it came to. `at` in s since the epoch, `duration` in s; no query: it could not be read.
 
     `size`: bytes of its identifier.
@@ -47,7 +47,7 @@ class Outcome:
 @dataclass(slots=True)
 class _Pending:
     calls: int
-    last: deque[Outcome | dict[str, Any]]
+    last: deque[QueryOutcome | dict[str, Any]]
 
 
 class QueryMemory:
@@ -61,7 +61,7 @@ class QueryMemory:
         self._pending: dict[tuple[str, str], _Pending] = {}
         self._size = 0
 
-    def remember(self, calling_ae: str, address: str, outcome: Outcome) -> None:
+    def remember(self, calling_ae: str, address: str, outcome: QueryOutcome) -> None:
         """Note a query. Best effort: nobody waits for it."""
         with self._lock:
             pending = self._pending.get((calling_ae, address))
@@ -86,7 +86,7 @@ class QueryMemory:
         return [one if isinstance(one, dict) else _entry(one, self._secret) for one in pending.last]
 
 
-def _entry(outcome: Outcome, secret: bytes) -> dict[str, Any]:
+def _entry(outcome: QueryOutcome, secret: bytes) -> dict[str, Any]:
     asked = recall.encode(outcome.query, secret) if outcome.query is not None else None
     return {
         "at": round(outcome.at, 3),
@@ -107,9 +107,9 @@ def keep(
     reading.lock(connection, ["device-queries"])
     for (calling_ae, address), (calls, entries) in news.items():
         found = device_queries.of(connection, calling_ae, address)
-        old = found[0] if found else Asked(calling_ae, address, at, at, 0, [])
+        old = found[0] if found else DeviceQueries(calling_ae, address, at, at, 0, [])
         last = max((entry["at"] for entry in entries), default=at)
-        asked = Asked(calling_ae, address, old.first_at, last, old.calls + calls, merged(old.queries, entries))
+        asked = DeviceQueries(calling_ae, address, old.first_at, last, old.calls + calls, merged(old.queries, entries))
         device_queries.save(connection, asked, new=not found)
 
 

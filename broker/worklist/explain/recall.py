@@ -1,4 +1,4 @@
-"""A query as JSON that is kept, and back. Pure. What may be a patient's is kept as a keyed hash."""
+"""Turns a query into JSON that is kept, and back. Pure. A value that may be a patient's is kept as a keyed hash."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from broker.wildcard import Wildcard, compile_wildcard
 from broker.worklist.query.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
-from broker.worklist.query.date_ranges import Span, stored_date, stored_time
+from broker.worklist.query.date_ranges import Interval, stored_date, stored_time
 from broker.worklist.query.keys import (
     ANY_CASE,
     EmptyKey,
+    IntervalKey,
     Key,
     Query,
     SequenceKey,
-    SpanKey,
     StartKey,
     TextKey,
     normalise,
@@ -147,10 +147,10 @@ def words(key: Key) -> str:
     """What a kept key asks for, in words."""
     if isinstance(key, TextKey):
         return " or ".join(sorted([*key.exact, *map(text_of, key.patterns)]))
-    if isinstance(key, SpanKey):
-        return " or ".join(_span(span) for span in key.spans)
+    if isinstance(key, IntervalKey):
+        return " or ".join(_interval(interval) for interval in key.intervals)
     if isinstance(key, StartKey):
-        return _span(key.span)
+        return _interval(key.interval)
     if isinstance(key, EmptyKey):
         return "nothing" + (f" or {words(key.otherwise)}" if key.otherwise is not None else "")
     return "a value"
@@ -168,8 +168,8 @@ def text_of(pattern: Wildcard) -> str:
     return "".join(out)
 
 
-def _span(span: Span) -> str:
-    low, high = _moment(span.low), _moment(span.high)
+def _interval(interval: Interval) -> str:
+    low, high = _moment(interval.low), _moment(interval.high)
     return low if low == high else f"{low}-{high}"
 
 
@@ -193,8 +193,8 @@ def _stored(level: Document, one: Secret) -> Iterable[str]:
 def _is_plain(key: Key) -> bool:
     if isinstance(key, StartKey):
         return True
-    if isinstance(key, SpanKey):
-        return key.keyword in PLAIN and len(key.spans) <= FEW
+    if isinstance(key, IntervalKey):
+        return key.keyword in PLAIN and len(key.intervals) <= FEW
     if not isinstance(key, TextKey) or key.keyword not in PLAIN or len(key.exact) + len(key.patterns) > FEW:
         return False
     return all(len(text) <= SHORT for text in (*key.exact, *map(text_of, key.patterns)))
@@ -203,10 +203,15 @@ def _is_plain(key: Key) -> bool:
 def _plain(key: Key) -> list[Any]:
     if isinstance(key, TextKey):
         return ["text", key.keyword, key.vr, sorted(key.exact), [text_of(one) for one in key.patterns]]
-    if isinstance(key, SpanKey):
-        return ["span", key.keyword, key.vr, [[span.low, span.high, span.single] for span in key.spans]]
+    if isinstance(key, IntervalKey):
+        return [
+            "span",
+            key.keyword,
+            key.vr,
+            [[interval.low, interval.high, interval.single] for interval in key.intervals],
+        ]
     assert isinstance(key, StartKey)
-    return ["start", key.span.low, key.span.high]
+    return ["start", key.interval.low, key.interval.high]
 
 
 def _key(kept: list[Any]) -> Key:
@@ -216,8 +221,8 @@ def _key(kept: list[Any]) -> Key:
     if kind == "text":
         return TextKey(rest[0], rest[1], frozenset(rest[2]), tuple(compile_wildcard(text) for text in rest[3]))
     if kind == "span":
-        return SpanKey(rest[0], rest[1], tuple(Span(*one) for one in rest[2]))
-    return StartKey(Span(rest[0], rest[1]))
+        return IntervalKey(rest[0], rest[1], tuple(Interval(*one) for one in rest[2]))
+    return StartKey(Interval(rest[0], rest[1]))
 
 
 def _secret(key: Key, secret: bytes, *, in_step: bool) -> list[Any]:
@@ -232,9 +237,11 @@ def _secret(key: Key, secret: bytes, *, in_step: bool) -> list[Any]:
             asked += [group.prefix] if group is not None and group.literal else []
     elif isinstance(key, TextKey):
         asked, exact = nsmallest(HASHES + 1, key.exact), not key.patterns and not key.any_case
-    elif isinstance(key, SpanKey):
-        asked = [span.low for span in key.spans if span.low is not None and span.low == span.high]
-        exact = len(asked) == len(key.spans)
+    elif isinstance(key, IntervalKey):
+        asked = [
+            interval.low for interval in key.intervals if interval.low is not None and interval.low == interval.high
+        ]
+        exact = len(asked) == len(key.intervals)
     elif isinstance(key, EmptyKey):  # no value has a hash as well
         rest = _secret(key.otherwise, secret, in_step=in_step) if key.otherwise is not None else None
         _, vr, _, hashes, exact, plain = rest or [keyword, "", in_step, [], True, True]

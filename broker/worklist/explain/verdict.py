@@ -1,4 +1,4 @@
-"""Why a device shows a step or not: who it is, what it asked last, and what each of its queries comes to. Pure."""
+"""Judges whether a device shows a step: by who it is, what it asked last, and what each query comes to. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from broker.dicom.dataset import charset
 from broker.site.device import Device
 from broker.store.knocks import Knock
 from broker.worklist.device import adapt
-from broker.worklist.explain import explain
-from broker.worklist.explain.explain import Check
+from broker.worklist.explain import conditions
+from broker.worklist.explain.conditions import Check, Condition
 from broker.worklist.explain.recall import Recalled
 from broker.worklist.query.attributes import STATIONS, STEP_SEQUENCE
 from broker.worklist.query.keys import Query, SequenceKey, TextKey
@@ -20,7 +20,7 @@ from broker.worklist.query.timezone import in_offset
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ExplainedStep:
     """A step as it is now. `came_at` and `changed_at` in s since the epoch."""
 
     row: int
@@ -88,7 +88,7 @@ def supposed(ae_title: str) -> Asking:
     return Asking(Recalled(Query(keys=(key,), named=(STATIONS,)), (), ""))
 
 
-def judge(step: Step, caller: Caller, asking: Asking, ground: Ground) -> Verdict:
+def judge(step: ExplainedStep, caller: Caller, asking: Asking, ground: Ground) -> Verdict:
     """What a query of the device would show of a step now."""
     if asking.recalled is None:
         return Verdict(asking, False, f"the query could not be read: {asking.comment}", ())
@@ -97,20 +97,20 @@ def judge(step: Step, caller: Caller, asking: Asking, ground: Ground) -> Verdict
     secret = ground.secret if recalled.key in ("", ground.key) else None
     document = in_offset(step.document, ground.zone, query.offset)
     loose = {"prefix_names": profile.prefix_names, "any_case": profile.ignore_case}
-    found = list(explain.checks(document, query, recalled.secrets, secret, **loose))
-    if explain.shown(found) and not recalled.secrets:
+    found = list(conditions.checks(document, query, recalled.secrets, secret, **loose))
+    if conditions.shown(found) and not recalled.secrets:
         place, most = ground.place(query, step.row), profile.max_answers or ground.max_answers
         if place == -1:
-            found.append(Check("search", False))
+            found.append(Check(Condition.SEARCH, False))
         elif place is not None:
-            found.append(Check("cap", place < most, str(most), str(place + 1)))
-    elif explain.shown(found) is None:
+            found.append(Check(Condition.CAP, place < most, str(most), str(place + 1)))
+    elif conditions.shown(found) is None:
         found = _found_nothing(found, step, asking)
     found.append(_written(step.document, recalled.query.charset, profile, ground.charset))
-    return Verdict(asking, explain.shown(found), explain.sentence(found), tuple(found))
+    return Verdict(asking, conditions.shown(found), conditions.sentence(found), tuple(found))
 
 
-def _found_nothing(found: list[Check], step: Step, asking: Asking) -> list[Check]:
+def _found_nothing(found: list[Check], step: ExplainedStep, asking: Asking) -> list[Check]:
     """The query found nothing since the step changed last: then the one condition that is not known was not met."""
     nothing = asking.status == "0000" and not asking.count and (asking.at or 0) > step.changed_at
     if not nothing or sum(check.passed is None for check in found) > 1:
@@ -128,12 +128,14 @@ def _written(document: Document, asked: Sequence[str], profile: Device, default:
         used.encode(name, name=True)
     except UnicodeEncodeError:
         if not profile.charset and asked:
-            return Check("character set", True, "\\".join(terms), f"the name does not fit: {default} instead")
-        return Check("character set", True, "\\".join(terms), "the name does not fit: written in plain letters")
-    return Check("character set", True, "\\".join(terms), "the name fits")
+            return Check(Condition.CHARSET, True, "\\".join(terms), f"the name does not fit: {default} instead")
+        return Check(Condition.CHARSET, True, "\\".join(terms), "the name does not fit: written in plain letters")
+    return Check(Condition.CHARSET, True, "\\".join(terms), "the name fits")
 
 
-def conclude(step: Step, caller: Caller, verdicts: Sequence[Verdict], ground: Ground) -> tuple[bool | None, str]:
+def conclude(
+    step: ExplainedStep, caller: Caller, verdicts: Sequence[Verdict], ground: Ground
+) -> tuple[bool | None, str]:
     """Whether the device shows the step, and why or why not, in one sentence. `verdicts`: the last query first."""
     who = caller.node or caller.ae_title
     if not caller.node and not caller.accepted:

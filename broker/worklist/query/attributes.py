@@ -1,7 +1,7 @@
-"""The attributes of the worklist that we support, as data (PS3.4 table K.6-1).
+"""Lists the attributes of the worklist that we support, as data (PS3.4 table K.6-1).
 
-Each has its return type; a type that starts with `-` is never used for matching. Everything that does not
-stand here is an unsupported key: it is returned empty and the answers carry the warning FF01.
+Each has its return type; a type that starts with `-` is never used for matching. All others are
+unsupported keys: they are returned empty, and the answers carry the warning FF01.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What SQL can narrow down of a query: a superset of its matches, never less."""
+"""Derives the search criteria of a query: what SQL can narrow down, a superset of its matches. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from broker.orders.core.names import fold
 from broker.store.worklist.candidates import Criteria, Words
 from broker.worklist.query.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE
-from broker.worklist.query.date_ranges import Span
-from broker.worklist.query.keys import Key, Query, SequenceKey, SpanKey, StartKey, TextKey
+from broker.worklist.query.date_ranges import Interval
+from broker.worklist.query.keys import IntervalKey, Key, Query, SequenceKey, StartKey, TextKey
 from broker.worklist.query.names import WIDE, NameKey
 from broker.worklist.query.timezone import widened
 
@@ -77,14 +77,14 @@ def _start(keys: Iterable[Key]) -> tuple[str | None, str | None]:
     """Bounds of the start; the upper one takes in every fraction of its second, which is left to the matcher."""
     for key in keys:
         if isinstance(key, StartKey):
-            return key.span.low and key.span.low[:14], key.span.high and key.span.high[:14] + _FRACTION
-        if isinstance(key, SpanKey) and key.keyword == START_DATE:
-            return _bound(key.spans, "low", "000000"), _bound(key.spans, "high", "235959" + _FRACTION)
+            return key.interval.low and key.interval.low[:14], key.interval.high and key.interval.high[:14] + _FRACTION
+        if isinstance(key, IntervalKey) and key.keyword == START_DATE:
+            return _bound(key.intervals, "low", "000000"), _bound(key.intervals, "high", "235959" + _FRACTION)
     return None, None
 
 
-def _bound(spans: Iterable[Span], side: str, clock: str) -> str | None:
-    days = [span.low if side == "low" else span.high for span in spans]
+def _bound(intervals: Iterable[Interval], side: str, clock: str) -> str | None:
+    days = [interval.low if side == "low" else interval.high for interval in intervals]
     known = [day for day in days if day is not None]
     if len(known) < len(days):
         return None

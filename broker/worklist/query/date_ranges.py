@@ -1,4 +1,4 @@
-"""Dates and times in queries: single values, ranges, legacy forms (PS3.4 C.2.2.2.5, PS3.5 6.2).
+"""Reads dates and times of queries: single values, ranges, legacy forms (PS3.4 C.2.2.2.5, PS3.5 6.2).
 
 A date is compared as `YYYYMMDD`, a time as `HHMMSSffffff`: digits only, so text order is time order.
 """
@@ -14,7 +14,7 @@ _LAST = "235959999999"
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Interval:
     """An interval with both ends included; an open end is None. `single`: asked as one value, not as a range."""
 
     low: str | None
@@ -32,26 +32,26 @@ class Span:
         return "closed" if self.low and self.high else "from" if self.low else "until"
 
 
-def date_span(text: str, keyword: str) -> Span:
-    """The span of a DA key. Raises BadElement for an impossible date."""
+def date_interval(text: str, keyword: str) -> Interval:
+    """The interval of a DA key. Raises BadElement for an impossible date."""
     low, dash, high = (part.strip() for part in text.partition("-"))
     if not dash:
         day = _day(low, keyword)
-        return Span(day, day, single=True)
+        return Interval(day, day, single=True)
     if not low and not high:
         raise _bad("date", keyword)
-    return Span(_day(low, keyword) if low else None, _day(high, keyword) if high else None)
+    return Interval(_day(low, keyword) if low else None, _day(high, keyword) if high else None)
 
 
-def time_span(text: str, keyword: str) -> Span:
-    """The span of a TM key, partial bounds padded to their precision. Raises BadElement for an impossible time."""
+def time_interval(text: str, keyword: str) -> Interval:
+    """The interval of a TM key, partial bounds padded to their precision. Raises BadElement for an impossible time."""
     low, dash, high = (part.strip() for part in text.partition("-"))
     if not dash:
         first, last = _clock(low, keyword)
-        return Span(first, last, single=True)
+        return Interval(first, last, single=True)
     if not low and not high:
         raise _bad("time", keyword)
-    return Span(_clock(low, keyword)[0] if low else None, _clock(high, keyword)[1] if high else None)
+    return Interval(_clock(low, keyword)[0] if low else None, _clock(high, keyword)[1] if high else None)
 
 
 def stored_date(value: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from broker.dicom.dataset.write import ElementSpec
 from broker.wildcard import Wildcard
 from broker.worklist.query.attributes import VISIBLE
-from broker.worklist.query.date_ranges import Span
+from broker.worklist.query.date_ranges import Interval
 from broker.worklist.query.names import FuzzyKey, NameKey
 
 ANY_CASE = frozenset({"AE", "CS"})  # VRs whose case a device's profile may ignore
@@ -30,19 +30,19 @@ class TextKey:
 
 
 @dataclass(frozen=True, slots=True)
-class SpanKey:
-    """Dates (`vr` DA) or times (`vr` TM) within any of the spans."""
+class IntervalKey:
+    """Dates (`vr` DA) or times (`vr` TM) within any of the intervals."""
 
     keyword: str
     vr: str
-    spans: tuple[Span, ...]
+    intervals: tuple[Interval, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class StartKey:
     """Combined start date and time of the step as `YYYYMMDDHHMMSSffffff` (PS3.4 table K.6-1, C.2.2.2.5)."""
 
-    span: Span
+    interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class EmptyKey:
     """No value at all, or what `otherwise` says (empty value matching, PS3.4 C.2.2.2 of later editions)."""
 
     keyword: str
-    otherwise: TextKey | NameKey | FuzzyKey | SpanKey | None = None
+    otherwise: TextKey | NameKey | FuzzyKey | IntervalKey | None = None
 
 
-Key = TextKey | NameKey | FuzzyKey | SpanKey | EmptyKey | StartKey | SequenceKey
+Key = TextKey | NameKey | FuzzyKey | IntervalKey | EmptyKey | StartKey | SequenceKey
 
 
 @dataclass(frozen=True, slots=True)

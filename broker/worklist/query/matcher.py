@@ -1,4 +1,4 @@
-"""The reference matcher: does a stored step fit a query? Every candidate that SQL yields passes here.
+"""Decides whether a stored step fits a query. Every candidate that SQL yields passes here. Pure.
 
 A document maps DICOM keywords to values: text, list of texts, list of documents, or a number.
 """
@@ -11,7 +11,17 @@ from typing import Any
 from broker.orders.core.worklist_item import HELD
 from broker.worklist.query.attributes import LABEL, START_DATE, START_TIME, STATUS, STEP_SEQUENCE
 from broker.worklist.query.date_ranges import stored_date, stored_time
-from broker.worklist.query.keys import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, View, normalise
+from broker.worklist.query.keys import (
+    EmptyKey,
+    IntervalKey,
+    Key,
+    Query,
+    SequenceKey,
+    StartKey,
+    TextKey,
+    View,
+    normalise,
+)
 from broker.worklist.query.names import FuzzyKey, NameKey, fuzzy_fits, name_fits
 
 Document = Mapping[str, Any]
@@ -21,7 +31,7 @@ NOTHING = " \0^="  # a value of nothing else is empty
 def matches(document: Document, query: Query) -> bool:
     """True when the step is visible to the query and all its keys match: none that is held or to be scheduled.
 
-    `worklist.explain.explain` names these conditions one by one.
+    `worklist.explain.conditions` names these conditions one by one.
     """
     return (
         not query.view.empty
@@ -85,17 +95,17 @@ def fits(document: Document, key: Key) -> bool:
 def _starts(step: Document, key: StartKey) -> bool:
     day = "".join(values(step, START_DATE)[:1])
     clock = stored_time("".join(values(step, START_TIME)[:1]))
-    return bool(day and clock) and key.span.holds(stored_date(day) + clock)
+    return bool(day and clock) and key.interval.holds(stored_date(day) + clock)
 
 
-def _value_fits(value: str, key: TextKey | NameKey | FuzzyKey | SpanKey) -> bool:
+def _value_fits(value: str, key: TextKey | NameKey | FuzzyKey | IntervalKey) -> bool:
     if isinstance(key, NameKey):
         return name_fits(value, key)
     if isinstance(key, FuzzyKey):
         return fuzzy_fits(value, key)
-    if isinstance(key, SpanKey):
+    if isinstance(key, IntervalKey):
         plain = stored_date(value) if key.vr == "DA" else stored_time(value)
-        return bool(plain) and any(span.holds(plain) for span in key.spans)
+        return bool(plain) and any(interval.holds(plain) for interval in key.intervals)
     plain = normalise(key.vr, value)
     if key.any_case:
         plain = plain.lower()

@@ -1,4 +1,4 @@
-"""Person names in queries: literal matching without case and accents, and fuzzy matching where a device negotiates it.
+"""Matches person names: literally without case and accents, and by likeness where a device negotiates it.
 
 Literal (PS3.4 C.2.2.2.1): what is insensitive is ours to choose. Case, compatibility forms and accents do not count;
 marks that make another letter do (voiced kana, Thai tone marks), and a syllable of Hangul is one character.

@@ -1,4 +1,4 @@
-"""SOP Class Extended Negotiation of the worklist: what a device may ask for beyond the baseline (PS3.4 K.5, C.5.1.1).
+"""Negotiates what a device may ask for beyond the baseline: SOP Class Extended Negotiation (PS3.4 K.5, C.5.1.1).
 
 One byte per option. The first two (relational queries, combined dates and times) ask for nothing here: there is
 one level, and the combination is mandatory. The fifth (multi-frame conversion) has no meaning for a worklist.

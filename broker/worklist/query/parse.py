@@ -20,8 +20,8 @@ from broker.worklist.query.attributes import (
     WORKLIST,
     WorklistAttribute,
 )
-from broker.worklist.query.date_ranges import Span, date_span, time_span
-from broker.worklist.query.keys import EmptyKey, Key, Query, SequenceKey, SpanKey, StartKey, TextKey, normalise
+from broker.worklist.query.date_ranges import Interval, date_interval, time_interval
+from broker.worklist.query.keys import EmptyKey, IntervalKey, Key, Query, SequenceKey, StartKey, TextKey, normalise
 from broker.worklist.query.names import FuzzyKey, NameKey, fold_name, name_pattern, name_words
 from broker.worklist.query.negotiation import BASELINE, Agreed
 from broker.worklist.query.timezone import offset_minutes
@@ -152,10 +152,10 @@ def _value(element: Element, attribute: WorklistAttribute, notes: _Notes) -> lis
     return [EmptyKey(keyword, _condition(vr, keyword, rest, notes) if rest else None)]
 
 
-def _condition(vr: str, keyword: str, parts: list[str], notes: _Notes) -> TextKey | NameKey | FuzzyKey | SpanKey:
+def _condition(vr: str, keyword: str, parts: list[str], notes: _Notes) -> TextKey | NameKey | FuzzyKey | IntervalKey:
     if vr in ("DA", "TM"):
-        read = date_span if vr == "DA" else time_span
-        return SpanKey(keyword, vr, tuple(read(part, keyword) for part in _few(parts, keyword)))
+        read = date_interval if vr == "DA" else time_interval
+        return IntervalKey(keyword, vr, tuple(read(part, keyword) for part in _few(parts, keyword)))
     if vr == "PN":
         literal = NameKey(keyword, tuple(name_pattern(part) for part in _few(parts, keyword)))
         words = tuple(name_words(part) for part in parts) if notes.agreed.fuzzy_names else ()
@@ -173,16 +173,16 @@ def _few(parts: list[str], keyword: str) -> list[str]:
 
 def _combined(keys: list[Key]) -> list[Key]:
     """Join the ranges of start date and start time when both are ranges of one form; else each stands alone."""
-    spans = {key.keyword: key for key in keys if isinstance(key, SpanKey)}
-    day, clock = spans.get(START_DATE), spans.get(START_TIME)
-    if day is None or clock is None or len(day.spans) != 1 or len(clock.spans) != 1:
+    intervals = {key.keyword: key for key in keys if isinstance(key, IntervalKey)}
+    day, clock = intervals.get(START_DATE), intervals.get(START_TIME)
+    if day is None or clock is None or len(day.intervals) != 1 or len(clock.intervals) != 1:
         return keys
-    days, times = day.spans[0], clock.spans[0]
+    days, times = day.intervals[0], clock.intervals[0]
     if days.single or days.form() != times.form():
         return keys
     low = days.low + times.low if days.low and times.low else None
     high = days.high + times.high if days.high and times.high else None
-    return [key for key in keys if key not in (day, clock)] + [StartKey(Span(low, high))]
+    return [key for key in keys if key not in (day, clock)] + [StartKey(Interval(low, high))]
 
 
 def everything(sequence: WorklistAttribute) -> tuple[ElementSpec, ...]:

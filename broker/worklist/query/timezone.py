@@ -1,4 +1,4 @@
-"""Timezone query adjustment (byte 4 of extended negotiation): a device that asks and reads in an offset of its own.
+"""Adjusts dates and times to the offset in which a device asks and reads (byte 4 of extended negotiation).
 
 Orders hold the local wall clock of the site. Where the adjustment was agreed on and the request names an offset
 (0008,0201), a step is looked at through that offset, dates and times alike, and the answer says so (PS3.4 K.4.1.1.3,

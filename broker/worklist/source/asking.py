@@ -1,4 +1,4 @@
-"""Asking another worklist server: identifiers of queries, and what its answers are as orders. Pure."""
+"""Writes the queries to another worklist server, and reads its answers as orders. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from broker.worklist.query.attributes import (
     WORKLIST,
     WorklistAttribute,
 )
-from broker.worklist.source.dataset import order
+from broker.worklist.source.order_document import order
 
 UNUSABLE = frozenset({"item-too-large", "item-unusable", "no-key"})  # codes of items that were read
 MAX_ITEM = 128 * 1024  # bytes of an item as an order document

@@ -1,7 +1,7 @@
-"""One import from another worklist server: its answers are read as they come, in bounded memory, and adopted.
+"""Imports from another worklist server once: its answers are read as they come, in bounded memory, and adopted.
 
-What it has no more is withdrawn only after two complete imports without it, and after it was asked for by its own key:
-an empty answer of a server in trouble, a narrower filter or a new date must not cancel examinations.
+An item that the server has no more is withdrawn only after two complete imports without it, and after it was asked for
+by its own key: an empty answer of a server in trouble, a narrower filter or a new date must not cancel examinations.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_LEFT_OUT = 100  # attributes named
 
 
 @dataclass(slots=True)
-class Account:
+class ImportAccount:
     """What became of an import. `complete`: the server told all it has; `error` is the code of what ended it."""
 
     node: str
@@ -80,12 +80,12 @@ class SourceImport:
         self._default_station = default_station
         self._subscribers = subscribers
 
-    async def run(self, *, dry: bool = False, deadline: float | None = None) -> Account:
+    async def run(self, *, dry: bool = False, deadline: float | None = None) -> ImportAccount:
         """Ask and adopt; `dry`: nothing is written. What the server does wrong stands in the account.
 
         Raises StoreUnavailable while the database is away.
         """
-        account = Account(self._node.name, dry)
+        account = ImportAccount(self._node.name, dry)
         try:
             async with asyncio.timeout(deadline or self._source.deadline):
                 await self._import(account)
@@ -95,7 +95,7 @@ class SourceImport:
             account.error = "deadline"
         return account
 
-    async def _import(self, account: Account) -> None:
+    async def _import(self, account: ImportAccount) -> None:
         window = Window.around(self._source, datetime.now(self._zone).date())
         known = await asyncio.wrap_future(self._database.read(sourced.of_node, self._node.name))
         seen: set[str] = set()
@@ -124,7 +124,7 @@ class SourceImport:
                 await self._missed(association, window, known, seen, account)
 
     async def _offers(
-        self, association: Association, queries: Iterable[Document], account: Account
+        self, association: Association, queries: Iterable[Document], account: ImportAccount
     ) -> AsyncGenerator[Offer, None]:
         """Usable items of the answers to some queries; all else is counted. Ends early when the server fails."""
         context = association.context(uids.MODALITY_WORKLIST)
@@ -145,7 +145,7 @@ class SourceImport:
             finally:
                 await answers.aclose()  # type: ignore[attr-defined]
 
-    def _read(self, data: bytes, transfer_syntax: str, account: Account) -> Offer | None:
+    def _read(self, data: bytes, transfer_syntax: str, account: ImportAccount) -> Offer | None:
         left_out: Counter[str] = Counter()
         try:
             offer = asking.offer(asking.read(data, transfer_syntax, self._source, left_out))
@@ -161,7 +161,7 @@ class SourceImport:
             account.left_out += left_out
         return offer
 
-    async def _adopt(self, offers: list[Offer], account: Account) -> None:
+    async def _adopt(self, offers: list[Offer], account: ImportAccount) -> None:
         futures = [
             self._database.submit(
                 adopting.adopt,
@@ -193,7 +193,12 @@ class SourceImport:
     # --- what is there no more ---------------------------------------------------------------------------
 
     async def _missed(
-        self, association: Association, window: Window, known: Mapping[str, Sourced], seen: set[str], account: Account
+        self,
+        association: Association,
+        window: Window,
+        known: Mapping[str, Sourced],
+        seen: set[str],
+        account: ImportAccount,
     ) -> None:
         """Count what a complete import did not have, and withdraw what was missed often enough."""
         theirs = [one for one in known.values() if one.state == adopting.THEIRS and window.holds(one.start_at)]
@@ -214,9 +219,11 @@ class SourceImport:
             if one.misses + 1 >= MISSES:
                 account.note(*await self._withdraw(association, one, account))
 
-    async def _withdraw(self, association: Association, item: Sourced, account: Account) -> tuple[str, tuple[str, ...]]:
+    async def _withdraw(
+        self, association: Association, item: Sourced, account: ImportAccount
+    ) -> tuple[str, tuple[str, ...]]:
         """Ask for the item itself; it may only have moved out of the window or the filter."""
-        asked = Account(account.node)
+        asked = ImportAccount(account.node)
         found = [offer async for offer in self._offers(association, [asking.keys_of(item.key)], asked)]
         if asked.error or asked.counts:
             return "kept", (f"asked again, the server fails: {asked.error or 'unreadable'}",)

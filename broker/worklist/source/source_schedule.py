@@ -22,7 +22,7 @@ from broker.site.nodes import Node
 from broker.site.source import DEFAULT
 from broker.store.db.database import Database
 from broker.store.orders import sourced
-from broker.worklist.source.source_import import Account, SourceImport
+from broker.worklist.source.source_import import ImportAccount, SourceImport
 
 LONGEST_PAUSE = 3600.0  # seconds between two tries of a server that fails
 BY_HAND = 100.0  # seconds; whoever waits for the answer waits no longer
@@ -81,7 +81,7 @@ class SourceSchedule:
             self._end(name)
         await asyncio.gather(*self._ended, return_exceptions=True)
 
-    async def run(self, name: str, *, dry: bool) -> Account | None:
+    async def run(self, name: str, *, dry: bool) -> ImportAccount | None:
         """Import now, at most BY_HAND seconds long; None for a node that is no worklist.
 
         Raises StoreUnavailable while the database is away.
@@ -107,7 +107,7 @@ class SourceSchedule:
                 telemetry.logger().error("source.defect", node=node.name, error=telemetry.describe(error))
             await asyncio.sleep(pause(every, failures))
 
-    async def _import(self, node: Node, *, dry: bool = False, deadline: float | None = None) -> Account:
+    async def _import(self, node: Node, *, dry: bool = False, deadline: float | None = None) -> ImportAccount:
         source = node.source or DEFAULT
         remote = replace(self._remotes(node), response_timeout=source.timeout)
         if source.calling_ae:
@@ -139,7 +139,7 @@ def pause(every: float, failures: int) -> float:
     return min(every * 2.0 ** min(failures, 20), max(every, LONGEST_PAUSE))
 
 
-def _report(account: Account, duration: float) -> None:
+def _report(account: ImportAccount, duration: float) -> None:
     outcome = "complete" if account.complete else "failed" if account.error else "partial"
     if not account.dry:
         telemetry.SOURCE_IMPORTS.labels(account.node, outcome).inc()

@@ -14,13 +14,13 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
 from support.worklist.worklist import EXPLICIT, IMPLICIT, SPS, dataset
 
-from broker.cli.imports import dataset as data_sets
 from broker.cli.imports import dump, sheet
+from broker.cli.imports import worklist_file as data_sets
 from broker.cli.imports.items import Item
 from broker.dicom.dataset.read import Element
 from broker.errors import BadContent
 from broker.orders.documents import document
-from broker.worklist.source.dataset import order as order_of
+from broker.worklist.source.order_document import order as order_of
 
 HEAD = "accession;patient_id;name;Modality;station;date;time;description"
 

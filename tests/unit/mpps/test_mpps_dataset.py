@@ -12,9 +12,9 @@ from support.worklist.worklist import EXPLICIT, IMPLICIT, encoded, read
 
 from broker.errors import BadContent
 from broker.model.order import EntityId, Patient, StepStatus
-from broker.mpps import performed
+from broker.mpps import meaning
 from broker.mpps.attributes import MPPS, TAGS
-from broker.mpps.checks import Answer, changed, created
+from broker.mpps.checks import MppsAnswer, changed, created
 from broker.mpps.dataset import MAX_ELEMENTS, decode, encode
 from broker.orders.core import lifecycle
 from broker.orders.core.values import PatientChange
@@ -89,7 +89,7 @@ def test_an_unknown_character_set_is_out_of_range() -> None:
     )  # fmt: skip
 
 
-def put(values: dict[str, Any], stored: dict[str, Any] | None = None, *, strict: bool = False) -> Answer:
+def put(values: dict[str, Any], stored: dict[str, Any] | None = None, *, strict: bool = False) -> MppsAnswer:
     before = decode(bytes_of(stored or creation()), IMPLICIT).document
     return changed(decode(bytes_of(values), IMPLICIT), before, strict=strict)[0]
 
@@ -116,7 +116,7 @@ def test_change(values: dict[str, Any], lenient: int, strict: int) -> None:
 def test_what_was_not_created_is_forgiven_where_it_matters() -> None:
     stored = without("PerformedProcedureStepEndDate", "PerformedProcedureStepEndTime", SERIES, REASON)
     answer = put(final("DISCONTINUED", reason="110514"), stored)
-    assert answer == Answer(findings=("attribute-not-created",))
+    assert answer == MppsAnswer(findings=("attribute-not-created",))
     assert put(final(), stored, strict=True).status == 0x0105
 
 
@@ -172,12 +172,12 @@ ZURICH = ZoneInfo("Europe/Zurich")
 def test_moments(date: str, time: str, expected: tuple[int, int, int] | None) -> None:
     document = {"PerformedProcedureStepStartDate": date, "PerformedProcedureStepStartTime": time}
     wanted = datetime(2030, 3, 12, *expected, tzinfo=ZURICH).timestamp() if expected else None
-    assert performed.moment(document, "Start", ZURICH) == wanted
+    assert meaning.moment(document, "Start", ZURICH) == wanted
 
 
 def test_a_reason_of_another_scheme_is_no_reason_of_ours() -> None:
     document = {STATUS: "DISCONTINUED", REASON: [{"CodeValue": "110514", "CodingSchemeDesignator": "99X"}]}
-    assert performed.outcome(document) == (StepStatus.DISCONTINUED, "discontinued")
+    assert meaning.outcome(document) == (StepStatus.DISCONTINUED, "discontinued")
 
 
 ANNA = Patient(1, "P1", "H", {}, (EntityId("OLD", "H"),))

@@ -13,16 +13,16 @@ from unit.worklist.test_worklist_scp import _Database, _Request, _steps
 
 from broker.store.worklist.candidates import Criteria, Found
 from broker.worklist.answer import cache
-from broker.worklist.answer.cache import AnswerCache, Asked
+from broker.worklist.answer.cache import AnswerCache, PreparedQuery
 from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.scp import WorklistService
 
 KEYS = {"AccessionNumber": "", SPS: [{"Modality": "CT"}]}
 
 
-def _asked() -> Asked:
+def _asked() -> PreparedQuery:
     asked = query(KEYS)
-    return Asked(asked, asked, Criteria(), AnswerEncoder(asked, IMPLICIT, "ISO_IR 192"))
+    return PreparedQuery(asked, asked, Criteria(), AnswerEncoder(asked, IMPLICIT, "ISO_IR 192"))
 
 
 def _found(service: WorklistService, request: _Request) -> list[str]:
@@ -79,7 +79,7 @@ def test_what_is_understood_of_requests_counts_too() -> None:
         for number in range(100):
             values = "\\".join(f"{number:02}{value:02}" for value in range(99))
             asked = query({0x00190000 | 0x1000 + tag: ("LO", "") for tag in range(300)} | {"AccessionNumber": values})
-            made = Asked(asked, asked, Criteria(), AnswerEncoder(asked, IMPLICIT, "ISO_IR 192"))
+            made = PreparedQuery(asked, asked, Criteria(), AnswerEncoder(asked, IMPLICIT, "ISO_IR 192"))
             kept.add((number.to_bytes(2) * 1500, IMPLICIT), made)
             del asked, made
         held = tracemalloc.get_traced_memory()[0]

@@ -13,7 +13,7 @@ from support.worklist.worklist import DATE, DEVICES, SPS, STATION, TIME, documen
 
 from broker.wildcard import compile_wildcard
 from broker.worklist.explain import recall
-from broker.worklist.explain.memory import KEEP, TOGETHER, Outcome, QueryMemory, merged
+from broker.worklist.explain.memory import KEEP, TOGETHER, QueryMemory, QueryOutcome, merged
 from broker.worklist.query.matcher import matches
 
 SECRET = b"a secret of the tests"
@@ -107,8 +107,8 @@ def test_a_flood_of_queries_is_one_write_and_bounded() -> None:
     memory = QueryMemory(database, SECRET)  # type: ignore[arg-type]
     asked = query({SPS: [{STATION: "CT01"}]})
     for number in range(5000):
-        memory.remember("CT01", "127.0.0.1", Outcome(number, asked, 1, 0, 0.01))
-        memory.remember(f"X{number}", "127.0.0.1", Outcome(number, asked, 1, 0, 0.01))
+        memory.remember("CT01", "127.0.0.1", QueryOutcome(number, asked, 1, 0, 0.01))
+        memory.remember(f"X{number}", "127.0.0.1", QueryOutcome(number, asked, 1, 0, 0.01))
     memory.flush()
     assert max(len(unit) for unit in database.units) == TOGETHER
     news = {device: one for unit in database.units for device, one in unit.items()}
@@ -127,7 +127,9 @@ def test_long_queries_take_no_memory_until_they_are_written() -> None:
         for number in range(60):
             values = "\\".join(f"{number:02}{value:05}" for value in range(5000))
             memory.remember(
-                f"X{number}", "127.0.0.1", Outcome(number, query({"AccessionNumber": values}), 1, 0, 0.01, size=40_000)
+                f"X{number}",
+                "127.0.0.1",
+                QueryOutcome(number, query({"AccessionNumber": values}), 1, 0, 0.01, size=40_000),
             )
         held = tracemalloc.get_traced_memory()[0]
     finally:

@@ -17,8 +17,8 @@ from support.worklist.worklist import read
 
 from broker.delivery.mpps_sender import MppsDelivery
 from broker.model.lane import LaneKind
-from broker.mpps import notification
-from broker.mpps.notification import Event
+from broker.mpps import passing_on
+from broker.mpps.passing_on import MppsEvent
 from broker.queue import holds
 from broker.queue.dispatcher import Dispatcher
 from broker.site.nodes import Node, parse_nodes
@@ -239,10 +239,10 @@ def test_a_subscriber_is_told_each_event_by_an_scp_that_calls_it(database: Datab
             subscriber = nodes(ris.port)
 
             def unit(connection: Connection) -> None:
-                notification.of_message(connection, subscriber, row, 1, Event.IN_PROGRESS, 1.0)
-                notification.of_message(connection, subscriber, row, 2, Event.COMPLETED, 1.0)
-                notification.of_message(connection, subscriber, row, 2, Event.COMPLETED, 1.0)  # a repeat
-                notification.of_change(connection, subscriber, row, 1, Event.UPDATED, 1.0)
+                passing_on.tell_message(connection, subscriber, row, 1, MppsEvent.IN_PROGRESS, 1.0)
+                passing_on.tell_message(connection, subscriber, row, 2, MppsEvent.COMPLETED, 1.0)
+                passing_on.tell_message(connection, subscriber, row, 2, MppsEvent.COMPLETED, 1.0)  # a repeat
+                passing_on.tell_change(connection, subscriber, row, 1, MppsEvent.UPDATED, 1.0)
 
             database.submit(unit).result(10)
             async with passing(database, *subscriber):
@@ -264,7 +264,7 @@ def test_a_subscriber_that_was_away_is_told_when_it_is_back(database: Database) 
         subscriber = nodes(port)
 
         def unit(connection: Connection) -> None:
-            notification.of_message(connection, subscriber, taken.rows[1], 1, Event.IN_PROGRESS, 1.0)
+            passing_on.tell_message(connection, subscriber, taken.rows[1], 1, MppsEvent.IN_PROGRESS, 1.0)
 
         database.submit(unit).result(10)
         async with passing(database, *subscriber):
@@ -299,4 +299,4 @@ def test_without_its_role_a_node_is_sent_nothing(database: Database) -> None:
     ],
 )
 def test_which_event_a_message_is(kind: str, status: str, expected: int | None) -> None:
-    assert notification.event_of(kind, status) == expected
+    assert passing_on.event_of(kind, status) == expected

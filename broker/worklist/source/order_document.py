@@ -1,4 +1,4 @@
-"""A worklist answer becomes an order document: one data set, one order with one step. Pure."""
+"""Turns a worklist answer into an order document: one data set, one order with one step. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worklist files (`.wl`): the data set in them. What an order is made of it, `worklist.source.dataset` says."""
+"""Reads the data set in a worklist file (`.wl`). `worklist.source.order_document` makes an order of it."""
 
 from __future__ import annotations
 

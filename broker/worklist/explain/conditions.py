@@ -1,13 +1,14 @@
-"""Says why a query shows a step or not: each condition of `worklist.query.matcher` with its value. Pure.
+"""Names the conditions under which a query shows a step, and says of each whether the step meets it. Pure.
 
-The conditions are asked of the same functions as the matcher's, on the same values, so that both say the same.
-Nothing of a patient stands in what is said.
+The conditions are those of `worklist.query.matcher`, asked of the same functions on the same values, so that both say
+the same. No patient data stands in what is said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from broker.orders.core import lifecycle
 from broker.orders.core.worklist_item import HELD
@@ -26,11 +27,25 @@ NAMES = {
 NOT_KEPT = "a value (not kept)"
 
 
+class Condition(StrEnum):
+    """A condition beside the keys of a query. The values are what people read."""
+
+    VALUES = "values"  # the query has a value, where the profile asks for one
+    HELD = "held"
+    SCHEDULED = "scheduled"
+    LABEL = "label"
+    STATUS = "status"
+    START = "date and time"
+    SEARCH = "search"  # the database finds the step
+    CAP = "cap"  # no more answers than the device is sent
+    CHARSET = "character set"
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition: what the device asks or is allowed to see, what the step has, and whether that passes.
+    """One condition, a `Condition` or the name of a key: what the device asks or may see, what the step has.
 
-    None: cannot be told, since the value that was asked for is not kept.
+    `passed` is None where it cannot be told, since the value that was asked for is not kept.
     """
 
     name: str
@@ -78,20 +93,20 @@ def _seen(document: Document, query: Query) -> list[Check]:
     sees = "all" if view.labels is None else ", ".join(sorted(view.labels))
     hidden = f", never {', '.join(sorted(view.hidden))}" if view.hidden else ""
     asked = "what it asks for" if query.asks_status else ", ".join(view.shown)
-    empty = [Check("values", False, "at least one value in the query", "none")] if view.empty else []
+    empty = [Check(Condition.VALUES, False, "at least one value in the query", "none")] if view.empty else []
     return [
         *empty,
-        Check("held", HELD not in document, "not held by the RIS", "held" if HELD in document else ""),
-        Check("scheduled", match.scheduled(document), "a date", _start(document)),
-        Check("label", match.labelled(document, view), sees + (" only" if view.only_labelled else ""), labels),
-        Check("status", match.visible(document, query), asked + hidden, status),
+        Check(Condition.HELD, HELD not in document, "not held by the RIS", "held" if HELD in document else ""),
+        Check(Condition.SCHEDULED, match.scheduled(document), "a date", _start(document)),
+        Check(Condition.LABEL, match.labelled(document, view), sees + (" only" if view.only_labelled else ""), labels),
+        Check(Condition.STATUS, match.visible(document, query), asked + hidden, status),
     ]
 
 
 def _key(document: Document, key: Key, *, in_step: bool) -> Check:
     passed = match.fits(document, SequenceKey(STEP_SEQUENCE, (key,)) if in_step else key)
     if isinstance(key, StartKey):
-        return Check("date and time", passed, recall.words(key), _start(document))
+        return Check(Condition.START, passed, recall.words(key), _start(document))
     name = NAMES.get(key.keyword, key.keyword)
     if key.keyword not in recall.PLAIN or isinstance(key, SequenceKey | NameKey | FuzzyKey):
         return Check(name, passed, NOT_KEPT, "the same" if passed else "another, or none")
@@ -135,21 +150,21 @@ def sentence(found: Sequence[Check]) -> str:
 
 def _failure(check: Check) -> str:
     hint = f" ({check.hint})" if check.hint else ""
-    if check.name == "values":
+    if check.name == Condition.VALUES:
         return "the query has no values, and the device's profile answers such a query with nothing (empty_on_no_keys)"
-    if check.name == "held":
+    if check.name == Condition.HELD:
         return "the step is held by the RIS: it is in no worklist until it is released"
-    if check.name == "scheduled":
+    if check.name == Condition.SCHEDULED:
         return "the step has no date yet: it is still to be scheduled"
-    if check.name == "label":
+    if check.name == Condition.LABEL:
         has = f"the worklist label {check.found}" if check.found else "no worklist label"
         return f"the order has {has}, and the device sees {check.asked}"
-    if check.name == "status":
+    if check.name == Condition.STATUS:
         ended = " (it has ended)" if check.found in lifecycle.ENDED else ""
         return f"the step is {check.found}{ended}, and the device sees {check.asked}"
-    if check.name == "cap":
+    if check.name == Condition.CAP:
         return f"the step would be answer {check.found}, and the device is sent {check.asked} at most"
-    if check.name == "search":
+    if check.name == Condition.SEARCH:
         return "the database does not find it though it matches: a defect of the broker, please report it"
     if check.asked == NOT_KEPT:
         return f"the device asks for another {check.name}{hint}"

@@ -1,4 +1,4 @@
-"""What a performed procedure step says of the scheduled ones: when it was, what becomes of them. Pure."""
+"""Derives from a performed procedure step when it was and what becomes of its scheduled steps. Pure."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def objects(document: Document) -> Iterator[str]:
     """SOP Instance UIDs of what it has made."""
     for series in document.get(SERIES, []):
         for keyword in IMAGES:
-            yield from (uid for one in series.get(keyword, []) if (uid := one.get("ReferencedSOPInstanceUID")))
+            yield from (uid for image in series.get(keyword, []) if (uid := image.get("ReferencedSOPInstanceUID")))
 
 
 def moment(document: Document, edge: str, zone: tzinfo) -> float | None:

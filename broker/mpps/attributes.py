@@ -130,9 +130,9 @@ def _parsed(lines: Iterator[str]) -> dict[int, MppsAttribute]:
 MPPS = _parsed(iter(_TABLE.split("\n")))
 TAGS = {attribute.keyword: tag for tag, attribute in MPPS.items()}
 
-STATUS, SERIES, ITEMS = (
-    "PerformedProcedureStepStatus", "PerformedSeriesSequence", "ScheduledStepAttributesSequence",
-)  # fmt: skip
+STATUS = "PerformedProcedureStepStatus"
+SERIES = "PerformedSeriesSequence"
+ITEMS = "ScheduledStepAttributesSequence"
 REASON = "PerformedProcedureStepDiscontinuationReasonCodeSequence"
 END = ("PerformedProcedureStepEndDate", "PerformedProcedureStepEndTime")
 # what careless devices set without having created it

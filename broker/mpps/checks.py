@@ -37,9 +37,10 @@ class MppsAnswer:
 
 
 FINISHED = MppsAnswer(
-    st.PROCESSING_FAILURE, comment="Performed Procedure Step Object may no longer be updated",
+    st.PROCESSING_FAILURE,
+    comment="Performed Procedure Step Object may no longer be updated",
     error_id=st.NO_LONGER_UPDATABLE,
-)  # fmt: skip
+)
 
 
 class _Course:

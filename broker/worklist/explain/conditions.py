@@ -27,7 +27,7 @@ NAMES = {
 NOT_KEPT = "a value (not kept)"
 
 
-class Condition(StrEnum):
+class ShownCondition(StrEnum):
     """A condition beside the keys of a query. The values are what people read."""
 
     VALUES = "values"  # the query has a value, where the profile asks for one
@@ -43,7 +43,7 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition, a `Condition` or the name of a key: what the device asks or may see, what the step has.
+    """One condition, a `ShownCondition` or the name of a key: what the device asks or may see, what the step has.
 
     `passed` is None where it cannot be told, since the value that was asked for is not kept.
     """
@@ -93,20 +93,22 @@ def _seen(document: Document, query: Query) -> list[Check]:
     sees = "all" if view.labels is None else ", ".join(sorted(view.labels))
     hidden = f", never {', '.join(sorted(view.hidden))}" if view.hidden else ""
     asked = "what it asks for" if query.asks_status else ", ".join(view.shown)
-    empty = [Check(Condition.VALUES, False, "at least one value in the query", "none")] if view.empty else []
+    empty = [Check(ShownCondition.VALUES, False, "at least one value in the query", "none")] if view.empty else []
     return [
         *empty,
-        Check(Condition.HELD, HELD not in document, "not held by the RIS", "held" if HELD in document else ""),
-        Check(Condition.SCHEDULED, match.scheduled(document), "a date", _start(document)),
-        Check(Condition.LABEL, match.labelled(document, view), sees + (" only" if view.only_labelled else ""), labels),
-        Check(Condition.STATUS, match.visible(document, query), asked + hidden, status),
+        Check(ShownCondition.HELD, HELD not in document, "not held by the RIS", "held" if HELD in document else ""),
+        Check(ShownCondition.SCHEDULED, match.scheduled(document), "a date", _start(document)),
+        Check(
+            ShownCondition.LABEL, match.labelled(document, view), sees + (" only" if view.only_labelled else ""), labels
+        ),
+        Check(ShownCondition.STATUS, match.visible(document, query), asked + hidden, status),
     ]
 
 
 def _key(document: Document, key: Key, *, in_step: bool) -> Check:
     passed = match.fits(document, SequenceKey(STEP_SEQUENCE, (key,)) if in_step else key)
     if isinstance(key, StartKey):
-        return Check(Condition.START, passed, recall.words(key), _start(document))
+        return Check(ShownCondition.START, passed, recall.words(key), _start(document))
     name = NAMES.get(key.keyword, key.keyword)
     if key.keyword not in recall.PLAIN or isinstance(key, SequenceKey | NameKey | FuzzyKey):
         return Check(name, passed, NOT_KEPT, "the same" if passed else "another, or none")
@@ -150,21 +152,21 @@ def sentence(found: Sequence[Check]) -> str:
 
 def _failure(check: Check) -> str:
     hint = f" ({check.hint})" if check.hint else ""
-    if check.name == Condition.VALUES:
+    if check.name == ShownCondition.VALUES:
         return "the query has no values, and the device's profile answers such a query with nothing (empty_on_no_keys)"
-    if check.name == Condition.HELD:
+    if check.name == ShownCondition.HELD:
         return "the step is held by the RIS: it is in no worklist until it is released"
-    if check.name == Condition.SCHEDULED:
+    if check.name == ShownCondition.SCHEDULED:
         return "the step has no date yet: it is still to be scheduled"
-    if check.name == Condition.LABEL:
+    if check.name == ShownCondition.LABEL:
         has = f"the worklist label {check.found}" if check.found else "no worklist label"
         return f"the order has {has}, and the device sees {check.asked}"
-    if check.name == Condition.STATUS:
+    if check.name == ShownCondition.STATUS:
         ended = " (it has ended)" if check.found in lifecycle.ENDED else ""
         return f"the step is {check.found}{ended}, and the device sees {check.asked}"
-    if check.name == Condition.CAP:
+    if check.name == ShownCondition.CAP:
         return f"the step would be answer {check.found}, and the device is sent {check.asked} at most"
-    if check.name == Condition.SEARCH:
+    if check.name == ShownCondition.SEARCH:
         return "the database does not find it though it matches: a defect of the broker, please report it"
     if check.asked == NOT_KEPT:
         return f"the device asks for another {check.name}{hint}"

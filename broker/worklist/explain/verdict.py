@@ -11,7 +11,7 @@ from broker.site.device import Device
 from broker.store.knocks import Knock
 from broker.worklist.device import adapt
 from broker.worklist.explain import conditions
-from broker.worklist.explain.conditions import Check, Condition
+from broker.worklist.explain.conditions import Check, ShownCondition
 from broker.worklist.explain.recall import Recalled
 from broker.worklist.query.attributes import STATIONS, STEP_SEQUENCE
 from broker.worklist.query.keys import Query, SequenceKey, TextKey
@@ -101,9 +101,9 @@ def judge(step: ExplainedStep, caller: Caller, asking: Asking, ground: Ground) -
     if conditions.shown(found) and not recalled.secrets:
         place, most = ground.place(query, step.row), profile.max_answers or ground.max_answers
         if place == -1:
-            found.append(Check(Condition.SEARCH, False))
+            found.append(Check(ShownCondition.SEARCH, False))
         elif place is not None:
-            found.append(Check(Condition.CAP, place < most, str(most), str(place + 1)))
+            found.append(Check(ShownCondition.CAP, place < most, str(most), str(place + 1)))
     elif conditions.shown(found) is None:
         found = _found_nothing(found, step, asking)
     found.append(_written(step.document, recalled.query.charset, profile, ground.charset))
@@ -128,9 +128,9 @@ def _written(document: Document, asked: Sequence[str], profile: Device, default:
         used.encode(name, name=True)
     except UnicodeEncodeError:
         if not profile.charset and asked:
-            return Check(Condition.CHARSET, True, "\\".join(terms), f"the name does not fit: {default} instead")
-        return Check(Condition.CHARSET, True, "\\".join(terms), "the name does not fit: written in plain letters")
-    return Check(Condition.CHARSET, True, "\\".join(terms), "the name fits")
+            return Check(ShownCondition.CHARSET, True, "\\".join(terms), f"the name does not fit: {default} instead")
+        return Check(ShownCondition.CHARSET, True, "\\".join(terms), "the name does not fit: written in plain letters")
+    return Check(ShownCondition.CHARSET, True, "\\".join(terms), "the name fits")
 
 
 def conclude(

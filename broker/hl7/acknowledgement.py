@@ -9,13 +9,16 @@ from typing import NamedTuple
 from uuid import UUID
 
 from broker.hl7 import charset
+from broker.hl7.fields import ERR, MSA, MSH
 from broker.hl7.findings import CODES, Finding, MalformedMessage
 from broker.hl7.framing import join
 from broker.hl7.header import Header, Separators
+from broker.hl7.writer import Component, Escaped, SegmentWriter, Value
 
 __all__ = ["Body", "Finding", "MalformedMessage", "Reply", "build", "control_id", "phases", "reply", "unreadable"]
 
 MAX_FINDINGS = 100
+_TABLE = "HL70357"
 NO_HEADER = Header(Separators(), ("MSH", "|", "^~\\&"), "ascii")
 
 
@@ -40,7 +43,7 @@ def phases(header: Header, code: str, *, stored: bool = True) -> tuple[str, str]
     is stored, whatever became of it, as long as the second tells that; else it has to tell it itself, by CE or CR.
     An AR, or a message that is not `stored`, ends with the accept phase where the sender listens to that.
     """
-    accept, application = header.get(15), header.get(16)
+    accept, application = header.get(MSH.ACCEPT_ACKNOWLEDGEMENT), header.get(MSH.APPLICATION_ACKNOWLEDGEMENT)
     if not accept and not application:
         return "", code
     good = code == "AA"
@@ -105,14 +108,14 @@ def build(
 
     `token` makes MSH-10, `at` is aware and makes MSH-7, `text` is the MSA-3 of senders before 2.5.
     """
-    mark = header.separators
+    writer = SegmentWriter(header.separators)
     shown = list(findings[:MAX_FINDINGS])
-    segments = [_msh(header, token, at, body), _msa(header, code, shown, text)]
+    segments = [_msh(writer, header, token, at, body), _msa(writer, header, code, shown, text)]
     if header.version >= (2, 5):
-        segments += [_err(finding, mark) for finding in shown]
+        segments += [_err(writer, finding) for finding in shown]
     elif told := [finding for finding in shown if finding.is_error or finding.code == "0"]:
         # ERR-1 has no severity: a warning with an error code would look like an error
-        segments.append("ERR" + mark.field + mark.repetition.join(_err_1(finding, mark) for finding in told))
+        segments.append(writer.segment("ERR", {ERR.CODE_AND_LOCATION: [_err_1(finding) for finding in told]}))
     segments += body.segments if body else ()
     return charset.encode("".join(segment + "\r" for segment in segments), header.codec)
 
@@ -132,46 +135,43 @@ def unreadable(raw: bytes, *, token: UUID, at: datetime) -> bytes | None:
     return build(NO_HEADER, "AR", [finding], token=token, at=at)
 
 
-def _msh(header: Header, token: UUID, at: datetime, body: Body | None) -> str:
-    mark = header.separators
-    event = body.event if body else header.get(9, 2)
+def _msh(writer: SegmentWriter, header: Header, token: UUID, at: datetime, body: Body | None) -> str:
+    event = body.event if body else header.get(MSH.MESSAGE_TYPE, 2)
     event = event if event.isascii() and event.isalnum() else ""
     kind = [body.kind, event, f"{body.kind}_{event}"] if body else ["ACK", event, "ACK"]
     kind = kind if header.version >= (2, 4) else kind[:2]
-    fields = {
-        3: header.get(5),
-        4: header.get(6),
-        5: header.get(3),
-        6: header.get(4),
-        7: at.strftime("%Y%m%d%H%M%S%z"),
-        9: mark.component.join(kind if event else kind[:1]),
-        10: control_id(token),
-        11: header.get(11) or "P",
-        12: header.get(12),
-        18: header.get(18),
+    fields: dict[int, Value] = {
+        MSH.SENDING_APPLICATION: Escaped(header.get(MSH.RECEIVING_APPLICATION)),
+        MSH.SENDING_FACILITY: Escaped(header.get(MSH.RECEIVING_FACILITY)),
+        MSH.RECEIVING_APPLICATION: Escaped(header.get(MSH.SENDING_APPLICATION)),
+        MSH.RECEIVING_FACILITY: Escaped(header.get(MSH.SENDING_FACILITY)),
+        MSH.TIME: Escaped(at.strftime("%Y%m%d%H%M%S%z")),
+        MSH.MESSAGE_TYPE: tuple(kind if event else kind[:1]),
+        MSH.CONTROL_ID: control_id(token),
+        MSH.PROCESSING_ID: Escaped(header.get(MSH.PROCESSING_ID) or "P"),
+        MSH.VERSION: Escaped(header.get(MSH.VERSION)),
+        MSH.CHARACTER_SET: Escaped(header.get(MSH.CHARACTER_SET)),
     }
-    marks = mark.component + mark.repetition + mark.escape + mark.subcomponent
-    values = [fields.get(number, "") for number in range(3, 19)]
-    return mark.field.join(["MSH", marks, *values]).rstrip(mark.field)
+    return writer.segment("MSH", fields)
 
 
-def _msa(header: Header, code: str, findings: Sequence[Finding], text: str) -> str:
-    mark = header.separators
-    fields = ["MSA", code, header.control_id]
+def _msa(writer: SegmentWriter, header: Header, code: str, findings: Sequence[Finding], text: str) -> str:
+    fields: dict[int, Value] = {MSA.CODE: code, MSA.CONTROL_ID: Escaped(header.control_id)}
     if header.version < (2, 5):
-        text = text or (findings[0].text if findings else "")
-        if text:
-            fields.append(mark.escaped(text[:80]))
-    return mark.field.join(fields)
+        fields[MSA.TEXT] = (text or (findings[0].text if findings else ""))[:80]
+    return writer.segment("MSA", fields, least=MSA.CONTROL_ID)
 
 
-def _err(finding: Finding, mark: Separators) -> str:
-    location = mark.component.join(finding.location.split("^"))
-    code = mark.component.join([finding.code, CODES[finding.code], "HL70357"])
-    return mark.field.join(["ERR", "", location, code, finding.severity, "", "", "", mark.escaped(finding.text)])
+def _err(writer: SegmentWriter, finding: Finding) -> str:
+    fields: dict[int, Value] = {
+        ERR.LOCATION: tuple(finding.location.split("^")),
+        ERR.CODE: (finding.code, CODES[finding.code], _TABLE),
+        ERR.SEVERITY: finding.severity,
+        ERR.USER_MESSAGE: finding.text,
+    }
+    return writer.segment("ERR", fields)
 
 
-def _err_1(finding: Finding, mark: Separators) -> str:
+def _err_1(finding: Finding) -> tuple[Component, ...]:
     segment, sequence, field = [*finding.location.split("^"), "", ""][:3]
-    code = mark.subcomponent.join([finding.code, CODES[finding.code], "HL70357"])
-    return mark.component.join([segment, sequence, field, code])
+    return (segment, sequence, field, (finding.code, CODES[finding.code], _TABLE))

@@ -10,8 +10,10 @@ from itertools import pairwise
 from uuid import UUID
 
 from broker.hl7 import acknowledgement, charset
+from broker.hl7.fields import BHS, BTS, MSH
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
+from broker.hl7.writer import Escaped, SegmentWriter, Value
 
 MAX_MESSAGES = 1000  # in one frame: each is a transaction of its own
 _START = re.compile(rb"(?:\A|(?<=[\r\n]))(FHS|BHS|MSH|BTS|FTS)(?=[^A-Za-z0-9]|\Z)")
@@ -92,13 +94,15 @@ def answer(file: File, acknowledgements: Sequence[Sequence[bytes]], *, token: UU
         return b""
     out: list[bytes] = [_line("FHS", file.header, token, at)] if file.header else []
     for number, (batch, messages) in enumerate(zip(file.batches, acknowledgements, strict=True), 1):
-        mark = (batch.header or file.header or acknowledgement.NO_HEADER).separators.field
-        comment = "" if batch.complete else mark + _COUNT_WRONG
+        writer = SegmentWriter((batch.header or file.header or acknowledgement.NO_HEADER).separators)
+        comment = "" if batch.complete else _COUNT_WRONG
         out.append(_line("BHS", batch.header, UUID(int=token.int ^ number << 96), at))
         out += messages
-        out.append(f"BTS{mark}{len(messages)}{comment}\r".encode())
+        trailer = writer.segment("BTS", {BTS.COUNT: str(len(messages)), BTS.COMMENT: comment})
+        out.append(f"{trailer}\r".encode())
     if file.header:
-        out.append(f"FTS{file.header.separators.field}{len(file.batches)}\r".encode())
+        trailer = SegmentWriter(file.header.separators).segment("FTS", {BTS.COUNT: str(len(file.batches))})
+        out.append(f"{trailer}\r".encode())
     return b"".join(out)
 
 
@@ -114,8 +118,13 @@ def refuse(file: File, *, token: UUID, at: datetime) -> bytes:
 def _line(name: str, to: Header | None, token: UUID, at: datetime) -> bytes:
     """BHS or FHS of an answer (HL7 2.5.1 §2.15.2, §2.15.4): MSH fields 3 to 7, then 11 our id and 12 theirs."""
     header = to or acknowledgement.NO_HEADER
-    mark = header.separators
-    marks = mark.component + mark.repetition + mark.escape + mark.subcomponent
-    fields = [header.get(5), header.get(6), header.get(3), header.get(4), at.strftime("%Y%m%d%H%M%S%z"), "", "", ""]
-    line = mark.field.join([name, marks, *fields, acknowledgement.control_id(token), header.get(11)])
-    return charset.encode(line.rstrip(mark.field) + "\r", header.codec)
+    fields: dict[int, Value] = {
+        MSH.SENDING_APPLICATION: Escaped(header.get(MSH.RECEIVING_APPLICATION)),
+        MSH.SENDING_FACILITY: Escaped(header.get(MSH.RECEIVING_FACILITY)),
+        MSH.RECEIVING_APPLICATION: Escaped(header.get(MSH.SENDING_APPLICATION)),
+        MSH.RECEIVING_FACILITY: Escaped(header.get(MSH.SENDING_FACILITY)),
+        MSH.TIME: Escaped(at.strftime("%Y%m%d%H%M%S%z")),
+        BHS.CONTROL_ID: acknowledgement.control_id(token),
+        BHS.REFERENCE: Escaped(header.get(BHS.CONTROL_ID)),
+    }
+    return charset.encode(SegmentWriter(header.separators).segment(name, fields) + "\r", header.codec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from broker.hl7 import charset
@@ -10,13 +11,13 @@ from broker.hl7.findings import MalformedMessage
 from broker.hl7.tolerance import USUAL, Tolerance
 
 _DEFAULTS = "^~\\&"
-_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))
+CONTROLS: Mapping[int, None] = dict.fromkeys((*range(32), *range(127, 160)))
 _VERSION = re.compile(r"(\d{1,2})\.(\d{1,2})(?:\.(\d{1,2}))?")
 
 
 def clean(text: str, keep: str = "") -> str:
     """Text without control characters (NUL, C0, DEL, C1) other than those of `keep`."""
-    return text.translate({code: None for code in _CONTROLS if chr(code) not in keep} if keep else _CONTROLS)
+    return text.translate({code: None for code in CONTROLS if chr(code) not in keep} if keep else CONTROLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,8 @@ class Separators:
     escape: str = "\\"
     subcomponent: str = "&"
 
-    def escaped(self, text: str) -> str:
-        """Text as a value of ours inside a message with these separators."""
-        codes = {self.escape: "E", self.field: "F", self.component: "S", self.repetition: "R", self.subcomponent: "T"}
-        return "".join(f"{self.escape}{codes[c]}{self.escape}" if c in codes else c for c in clean(text))
+
+RECOMMENDED = Separators()  # HL7 2.5.1 §2.5.4
 
 
 @dataclass(frozen=True, slots=True)

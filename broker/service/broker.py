@@ -22,6 +22,7 @@ from broker.admin import holds, mappings, mpps, nodes, orders, sources, worklist
 from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.views import Sources
+from broker.delivery.feedback.outbound import SendingParty
 from broker.delivery.feedback.sender import FeedbackDelivery
 from broker.delivery.image_sender import DicomDelivery
 from broker.delivery.mpps_sender import MppsDelivery
@@ -30,7 +31,6 @@ from broker.model.lane import Lane, LaneKind
 from broker.orders.core import lifecycle
 from broker.orders.mappings import Mappings
 from broker.orders.step_walk import Walk
-from broker.orders.telling.outbound import Ours
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.policy import RetryPolicy
 from broker.routing.rules import RuleSet
@@ -92,7 +92,7 @@ class Broker:
             self.database,
             self.directory.node,
             receivers,
-            Ours(settings.hl7.application, settings.hl7.facility),
+            SendingParty(settings.hl7.application, settings.hl7.facility),
             settings.zone(),
         )
         self.dispatcher = self._dispatcher()

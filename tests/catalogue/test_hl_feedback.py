@@ -1,6 +1,6 @@
 """HL-23: what the broker sends to a RIS, whatever that answers.
 
-HL-20, outbound half: `tests/golden/feedback/hostile.case` and `tests/unit/test_orders_outbound.py`.
+HL-20, outbound half: `tests/golden/feedback/hostile.case` and `tests/unit/delivery/test_feedback_outbound.py`.
 
 The row's words: retry / dead / ignored late ACK; never match by order only. The design's contract says which: AE is
 retried and held after three tries, AR is held at once, no answer means that the RIS is away.

@@ -18,13 +18,13 @@ import pytest
 from golden.test_hl7_cases import ZONE, FixedDoor, sections
 from sqlalchemy import Connection, select
 
+from broker.delivery.feedback import outbound
+from broker.delivery.feedback.outbound import SendingParty
 from broker.hl7.server import Peer
 from broker.orders.core.story import Context
 from broker.orders.inbound.interface import Interface
 from broker.orders.profile.book import built_in
-from broker.orders.telling import outbound
 from broker.orders.telling.feedback import Notice
-from broker.orders.telling.outbound import Ours
 from broker.site.nodes import Node, parse_nodes
 from broker.store.db.database import Database
 from broker.store.orders import reading
@@ -51,7 +51,7 @@ def told(connection: Connection, node: Node) -> list[bytes]:
     job = tables.job.c
     found = connection.execute(select(job.detail).where(job.lane == "feedback:ris").order_by(job.id)).scalars()
     notices = [Notice.of(json.loads(detail)) for detail in found]
-    ours = Ours("BROKER", "RADIOLOGY")
+    ours = SendingParty("BROKER", "RADIOLOGY")
     return [outbound.build(reading.load_order(connection, n.order), n, node, ours, ZONE) for n in notices]
 
 

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from datetime import tzinfo
 
 from broker import faults, telemetry
-from broker.delivery.feedback import answers
+from broker.delivery.feedback import answers, outbound
+from broker.delivery.feedback.outbound import NotInCharset, SendingParty
 from broker.errors import PeerFault, Unavailable
 from broker.hl7.client import MllpClient, Receiver
-from broker.orders.telling import outbound
 from broker.orders.telling.feedback import Notice
-from broker.orders.telling.outbound import Ours, Unfit
 from broker.queue.feed import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database
@@ -79,7 +78,7 @@ class FeedbackDelivery:
         database: Database,
         node: Callable[[str], Node | None],
         receiver: Callable[[Node], Receiver],
-        ours: Ours,
+        ours: SendingParty,
         zone: tzinfo,
     ) -> None:
         """`ours` and `zone`: our names and the site's clock in the messages."""
@@ -157,7 +156,7 @@ class FeedbackDelivery:
             return await asyncio.to_thread(outbound.build, order, notice, node, self._ours, self._zone)
         except Unavailable:
             raise
-        except Unfit as error:
+        except NotInCharset as error:
             feed.hold(job, error.code)
         except Exception as error:  # an order that we cannot put into words must not stop the others
             telemetry.logger().error("feedback.not_built", node=node.name, job=job.id, error=telemetry.describe(error))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.header import Separators
 from broker.hl7.message import DELETE, parse, path, unescape
+from broker.hl7.writer import SegmentWriter
 
 MSH = "MSH|^~\\&|A|B|C|D|20260312||ORM^O01|1|P|2.3"
 
@@ -56,7 +57,7 @@ def test_unescape(text: str, plain: str) -> None:
 
 @given(st.text(alphabet=st.characters(blacklist_categories=("Cs", "Cc")), max_size=40))
 def test_escaping_is_undone(text: str) -> None:
-    assert unescape(Separators().escaped(text), Separators()) == text
+    assert unescape(SegmentWriter().text(text), Separators()) == text
 
 
 def test_controls_are_removed() -> None:

@@ -1,12 +1,12 @@
-"""Builds what a RIS is told of an order by hl7apy (ORM^O01, OMG^O19, OMI^O23, ORU^R01), from the stored order alone.
+"""Builds the messages that tell a RIS of an order, by hl7apy: ORM^O01, OMG^O19, OMI^O23 or ORU^R01.
 
-Fields as in IHE RAD-4 and RAD-13. Every value is escaped before it enters the message, so that none of it can begin a
-component, field or segment. Retries give the same bytes as long as nobody changes the order.
+Fields as in IHE RAD-4 and RAD-13, all of the stored order. Every value is escaped before it enters the message, so that
+none of it can begin a component, field or segment. Retries give the same bytes as long as nobody changes the order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
@@ -15,7 +15,8 @@ from hl7apy.core import Message
 
 from broker.errors import BadContent
 from broker.hl7 import charset
-from broker.hl7.header import Separators
+from broker.hl7.fields import IPC, MSH, OBR, OBX, ORC, PID, PV1, TQ1, ZDS
+from broker.hl7.writer import SegmentWriter
 from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step
 from broker.orders.core import names
 from broker.orders.telling.feedback import Event, Notice
@@ -35,21 +36,21 @@ _CHOICES = {"2.3.1": "orm_o01_choice", "2.5.1": "orm_o01_obrrqdrq1rxoodsodt_supp
 
 
 @dataclass(frozen=True, slots=True)
-class Ours:
+class SendingParty:
     """MSH-3 and MSH-4 of what we send."""
 
     application: str
     facility: str
 
 
-class Unfit(BadContent):
+class NotInCharset(BadContent):
     """An identifier cannot be written in the character set of the receiver: it would be another one."""
 
     code = "not-in-charset"
 
 
-def build(order: Order, notice: Notice, node: Node, ours: Ours, zone: tzinfo) -> bytes:
-    """The message of a notice for a node with feedback, times on the site's clock. Raises Unfit."""
+def build(order: Order, notice: Notice, node: Node, ours: SendingParty, zone: tzinfo) -> bytes:
+    """The message of a notice for a node with feedback, times on the site's clock. Raises NotInCharset."""
     assert node.feedback is not None
     wanted = node.feedback
     structure = wanted.message.replace("^", "_")
@@ -66,23 +67,23 @@ class _Text:
     def __init__(self, names: tuple[str, ...]) -> None:
         """`names` of its character sets (HL7 table 0211)."""
         self.names = names
-        self._escape: Callable[[str], str] = Separators().escaped
+        self._writer = SegmentWriter()
 
     def plain(self, *parts: str) -> str:
         """Components of text."""
-        return "^".join(self._escape(part) for part in parts).rstrip("^")
+        return self._writer.value(parts)
 
     def exact(self, *parts: str) -> str:
-        """Components of an identifier. Raises Unfit."""
+        """Components of an identifier. Raises NotInCharset."""
         if not self.fits(*parts):
-            raise Unfit
+            raise NotInCharset
         return self.plain(*parts)
 
     def under(self, *parts: str) -> str:
-        """Subcomponents of an identifier. Raises Unfit."""
+        """Subcomponents of an identifier. Raises NotInCharset."""
         if not self.fits(*parts):
-            raise Unfit
-        return "&".join(self._escape(part) for part in parts).rstrip("&")
+            raise NotInCharset
+        return self._writer.subcomponents(parts)
 
     def fits(self, *parts: str) -> bool:
         """The character set holds all of it."""
@@ -99,7 +100,7 @@ class _Writing:
         self._message, self._prefix = message, structure.lower()
         self._order, self._notice, self._node, self._text, self._zone = order, notice, node, text, zone
 
-    def write(self, ours: Ours, wanted: Feedback) -> None:
+    def write(self, ours: SendingParty, wanted: Feedback) -> None:
         self._header(ours, wanted)
         above = self._message  # hl7apy makes groups that are read on the fly, but loses what is added to these
         if self._prefix == "oru_r01":
@@ -113,36 +114,41 @@ class _Writing:
     def _time(self, at: float | None, form: str = "%Y%m%d%H%M%S") -> str:
         return datetime.fromtimestamp(at, self._zone).strftime(form) if at is not None else ""
 
-    def _header(self, ours: Ours, wanted: Feedback) -> None:
+    def _header(self, ours: SendingParty, wanted: Feedback) -> None:
         msh, text = self._message.msh, self._text
-        msh.msh_3, msh.msh_4 = text.plain(ours.application), text.plain(ours.facility)
-        msh.msh_5, msh.msh_6 = text.plain(self._node.application), text.plain(self._node.facility)
-        msh.msh_7 = self._time(self._notice.at, "%Y%m%d%H%M%S%z")
-        msh.msh_9 = wanted.message if wanted.version == "2.3.1" else f"{wanted.message}^{self._prefix.upper()}"
-        msh.msh_10 = self._notice.control_id
-        msh.msh_11 = "P"
+        kind = wanted.message if wanted.version == "2.3.1" else f"{wanted.message}^{self._prefix.upper()}"
+        fields = {
+            MSH.SENDING_APPLICATION: text.plain(ours.application),
+            MSH.SENDING_FACILITY: text.plain(ours.facility),
+            MSH.RECEIVING_APPLICATION: text.plain(self._node.application),
+            MSH.RECEIVING_FACILITY: text.plain(self._node.facility),
+            MSH.TIME: self._time(self._notice.at, "%Y%m%d%H%M%S%z"),
+            MSH.MESSAGE_TYPE: kind,
+            MSH.CONTROL_ID: self._notice.control_id,
+            MSH.PROCESSING_ID: "P",
+        }
+        _fill(msh, fields)
         if wanted.charset:
-            _repeat(msh, "msh_18", wanted.charset.split("~"))
+            _repeat(msh, MSH.CHARACTER_SET, wanted.charset.split("~"))
         if "~" in wanted.charset:  # sets that are reached by escapes (HL7 2.5.1 §2.16.9.20)
-            msh.msh_20 = "ISO 2022-1994"
+            _fill(msh, {MSH.CHARACTER_SET_SCHEME: "ISO 2022-1994"})
 
     def _pid(self, pid: Any, patient: Patient) -> None:
         text, known = self._text, patient.attributes
-        pid.pid_1 = "1"
         qualifiers = (known.get("IssuerOfPatientIDQualifiersSequence") or [{}])[0]
         universal = qualifiers.get("UniversalEntityID", "")
         namespace = "" if patient.issuer == universal else patient.issuer  # a sender may have only that one
         authority = text.under(namespace, universal, qualifiers.get("UniversalEntityIDType", ""))
         kind = text.exact(qualifiers.get("IdentifierTypeCode", ""))
-        pid.pid_3 = "^".join((text.exact(patient.patient_id), "", "", authority, kind)).rstrip("^")
-        _repeat(pid, "pid_5", self._names(known.get("PatientName", "")))
-        pid.pid_7 = known.get("PatientBirthDate", "")
-        pid.pid_8 = known.get("PatientSex", "")
+        number = "^".join((text.exact(patient.patient_id), "", "", authority, kind)).rstrip("^")
+        _fill(pid, {PID.SET_ID: "1", PID.IDENTIFIERS: number})
+        _repeat(pid, PID.NAME, self._names(known.get("PatientName", "")))
+        _fill(pid, {PID.BIRTH_DATE: known.get("PatientBirthDate", ""), PID.SEX: known.get("PatientSex", "")})
 
     def _names(self, name: str) -> list[str]:
         """Writings of a name that the character set holds; the first one anyhow."""
-        found = names.to_xpn(name)
-        held = [writing for writing in found if self._text.fits(*writing[1])] or found[:1]
+        writings = names.to_xpn(name)
+        held = [writing for writing in writings if self._text.fits(*writing[1])] or writings[:1]
         more = len(held) > 1 or any(letter != "A" for letter, _ in held)
         return [self._text.plain(*parts, "", "L", letter if more else "") for letter, parts in held]
 
@@ -153,10 +159,11 @@ class _Writing:
         if not number and not kinds:
             return
         pv1 = patient.add_group(f"{self._prefix}_patient_visit" if self._prefix != "oru_r01" else "oru_r01_visit").pv1
-        pv1.pv1_1, pv1.pv1_2 = "1", text.plain(kinds or "U")
+        _fill(pv1, {PV1.SET_ID: "1", PV1.CLASS: text.plain(kinds or "U")})
         issuer = (known.get("IssuerOfAdmissionIDSequence") or [{}])[0]
         if number:
-            pv1.pv1_19 = "^".join((text.exact(number), "", "", text.under(*_authority(issuer)))).rstrip("^")
+            visit = "^".join((text.exact(number), "", "", text.under(*_authority(issuer)))).rstrip("^")
+            _fill(pv1, {PV1.VISIT_NUMBER: visit})
 
     def _group(self, above: Any, number: int, procedure: Procedure, version: str) -> None:
         """ORC, timing, OBR and what belongs to them, for one requested procedure."""
@@ -169,20 +176,20 @@ class _Writing:
         self._obr(detail.obr, number, procedure)
         if orm:
             zds = group.add_segment("ZDS")
-            zds.add_field("zds_1")
+            zds.add_field(f"zds_{ZDS.STUDY_UID}")
             owner = self._text.plain(self._node.application, "Application", "DICOM")
-            zds.zds_1 = f"{self._text.exact(procedure.study_instance_uid)}^{owner}"
+            _fill(zds, {ZDS.STUDY_UID: f"{self._text.exact(procedure.study_instance_uid)}^{owner}"})
         elif oru or self._notice.event in _WITH_STUDY:
             self._obx(group.add_group(f"{self._prefix}_observation").obx, procedure)
         if self._prefix == "omi_o23":
             for step in procedure.steps:
                 self._ipc(group.add_segment("IPC"), procedure, step)
 
-    def _entity(self, found: EntityId, keyword: str) -> str:
+    def _entity(self, entity: EntityId, keyword: str) -> str:
         """An EI of an order number."""
         issuer = (self._order.attributes.get(keyword) or [{}])[0]
-        parts = _authority(issuer) if issuer else (found.issuer, "", "")
-        return self._text.exact(found.number, *parts) if found.number else ""
+        parts = _authority(issuer) if issuer else (entity.issuer, "", "")
+        return self._text.exact(entity.number, *parts) if entity.number else ""
 
     def _placer(self) -> str:
         return self._entity(self._order.placer, "OrderPlacerIdentifierSequence")
@@ -191,33 +198,45 @@ class _Writing:
         return self._entity(self._order.filler, "OrderFillerIdentifierSequence")
 
     def _orc(self, orc: Any) -> None:
-        orc.orc_1 = "SC"
-        orc.orc_2, orc.orc_3 = self._placer(), self._filler()
-        orc.orc_5 = self._notice.status
-        orc.orc_9 = self._time(self._notice.at)
+        fields = {
+            ORC.CONTROL: "SC",
+            ORC.PLACER: self._placer(),
+            ORC.FILLER: self._filler(),
+            ORC.STATUS: self._notice.status,
+            ORC.TIME: self._time(self._notice.at),
+        }
+        _fill(orc, fields)
         if self._notice.event in _REASONS:
-            orc.orc_16 = self._text.plain(*_REASONS[self._notice.event], "L")
+            _fill(orc, {ORC.REASON: self._text.plain(*_REASONS[self._notice.event], "L")})
 
     def _tq1(self, tq1: Any, procedure: Procedure) -> None:
-        tq1.tq1_1 = "1"
         planned = min((step.start_at for step in procedure.steps if step.start_at), default="")
-        tq1.tq1_7 = self._time(self._notice.began) or planned
-        tq1.tq1_8 = self._time(self._notice.ended) if self._notice.began is not None else ""
+        fields = {
+            TQ1.SET_ID: "1",
+            TQ1.START: self._time(self._notice.began) or planned,
+            TQ1.END: self._time(self._notice.ended) if self._notice.began is not None else "",
+        }
         priority = _PRIORITIES.get(procedure.attributes.get("RequestedProcedurePriority", ""))
         if priority:
-            tq1.tq1_9 = self._text.plain(*priority, "HL70485")
+            fields[TQ1.PRIORITY] = self._text.plain(*priority, "HL70485")
+        _fill(tq1, fields)
 
     def _obr(self, obr: Any, number: int, procedure: Procedure) -> None:
         text, steps = self._text, procedure.steps
-        obr.obr_1 = str(number)
-        obr.obr_2, obr.obr_3 = self._placer(), self._filler()
-        obr.obr_4 = self._service(procedure.attributes)
-        obr.obr_7, obr.obr_8 = self._time(self._notice.began), self._time(self._notice.ended)
-        obr.obr_18 = text.exact(self._order.accession)
-        obr.obr_19 = text.exact(procedure.requested_procedure_id)
-        obr.obr_20 = text.exact(steps[0].step_id) if len(steps) == 1 else ""
-        obr.obr_24 = text.plain(steps[0].attributes.get("Modality", "")) if steps else ""
-        obr.obr_25 = self._notice.result
+        fields = {
+            OBR.SET_ID: str(number),
+            OBR.PLACER: self._placer(),
+            OBR.FILLER: self._filler(),
+            OBR.SERVICE: self._service(procedure.attributes),
+            OBR.BEGAN: self._time(self._notice.began),
+            OBR.ENDED: self._time(self._notice.ended),
+            OBR.ACCESSION: text.exact(self._order.accession),
+            OBR.PROCEDURE_ID: text.exact(procedure.requested_procedure_id),
+            OBR.STEP_ID: text.exact(steps[0].step_id) if len(steps) == 1 else "",
+            OBR.MODALITY: text.plain(steps[0].attributes.get("Modality", "")) if steps else "",
+            OBR.RESULT_STATUS: self._notice.result,
+        }
+        _fill(obr, fields)
 
     def _service(self, known: Document) -> str:
         """OBR-4 as it was ordered: the code, else the description alone."""
@@ -233,32 +252,42 @@ class _Writing:
         return self._text.plain(code, item.get("CodeMeaning", ""), "L" if scheme == "99LOCAL" else scheme)
 
     def _obx(self, obx: Any, procedure: Procedure) -> None:
-        obx.obx_1 = "1"
-        obx.obx_2 = "ST"
-        obx.obx_3 = "113014^DICOM Study^DCM"
+        fields = {OBX.SET_ID: "1", OBX.VALUE_TYPE: "ST", OBX.IDENTIFIER: "113014^DICOM Study^DCM"}
         if obx.version == "2.3.1":
-            obx.obx_4 = "1"  # required there (HL7 2.3.1 §7.3.2)
-        obx.obx_5 = self._text.exact(procedure.study_instance_uid)
-        obx.obx_11 = "O"
+            fields[OBX.SUB_ID] = "1"  # required there (HL7 2.3.1 §7.3.2)
+        fields |= {OBX.VALUE: self._text.exact(procedure.study_instance_uid), OBX.STATUS: "O"}
+        _fill(obx, fields)
 
     def _ipc(self, ipc: Any, procedure: Procedure, step: Step) -> None:
         text, known = self._text, step.attributes
         issuer = (self._order.attributes.get("IssuerOfAccessionNumberSequence") or [{}])[0]
-        ipc.ipc_1 = text.exact(self._order.accession, *_authority(issuer))
-        ipc.ipc_2 = text.exact(procedure.requested_procedure_id)
-        ipc.ipc_3 = text.exact(procedure.study_instance_uid)
-        ipc.ipc_4 = text.exact(step.step_id)
-        ipc.ipc_5 = text.plain(known.get("Modality", ""))
-        _repeat(ipc, "ipc_6", [self._code(item) for item in known.get("ScheduledProtocolCodeSequence", [])])
-        ipc.ipc_7 = text.plain(*known.get("ScheduledStationName", [])[:1])
-        ipc.ipc_8 = text.plain(known.get("ScheduledProcedureStepLocation", ""))
-        ipc.ipc_9 = text.plain(step.stations[0]) if step.stations else ""
+        fields = {
+            IPC.ACCESSION: text.exact(self._order.accession, *_authority(issuer)),
+            IPC.PROCEDURE_ID: text.exact(procedure.requested_procedure_id),
+            IPC.STUDY_UID: text.exact(procedure.study_instance_uid),
+            IPC.STEP_ID: text.exact(step.step_id),
+            IPC.MODALITY: text.plain(known.get("Modality", "")),
+        }
+        _fill(ipc, fields)
+        _repeat(ipc, IPC.PROTOCOL, [self._code(item) for item in known.get("ScheduledProtocolCodeSequence", [])])
+        fields = {
+            IPC.STATION_NAME: text.plain(*known.get("ScheduledStationName", [])[:1]),
+            IPC.LOCATION: text.plain(known.get("ScheduledProcedureStepLocation", "")),
+            IPC.STATION_AE: text.plain(step.stations[0]) if step.stations else "",
+        }
+        _fill(ipc, fields)
 
 
-def _repeat(segment: Any, field: str, values: Sequence[str]) -> None:
+def _fill(segment: Any, fields: Mapping[Any, str]) -> None:
+    """Set fields of a segment of hl7apy, already escaped, by their numbers."""
+    for number, value in fields.items():
+        setattr(segment, f"{segment.name}_{number}".lower(), value)
+
+
+def _repeat(segment: Any, number: int, values: Sequence[str]) -> None:
     """Repetitions of a field, already escaped."""
     for value in values:
-        segment.add_field(field).value = value
+        segment.add_field(f"{segment.name}_{number}".lower()).value = value
 
 
 def _authority(item: Document) -> tuple[str, str, str]:

@@ -11,11 +11,11 @@ from hl7apy.parser import parse_message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker.delivery.feedback.outbound import NotInCharset, SendingParty, build
 from broker.hl7.message import Message, parse
 from broker.model.order import EntityId, Order, Patient, Procedure, Step
 from broker.orders.core import names
 from broker.orders.telling.feedback import Event, Notice
-from broker.orders.telling.outbound import Ours, Unfit, build
 from broker.site.nodes import Node, parse_nodes
 
 ZONE = ZoneInfo("Europe/Paris")
@@ -53,7 +53,7 @@ def notice(event: Event = Event.COMPLETED) -> Notice:
 
 
 def told(order_: Order, node_: Node, notice_: Notice | None = None) -> bytes:
-    return build(order_, notice_ or notice(), node_, Ours("BROKER", "RAD"), ZONE)
+    return build(order_, notice_ or notice(), node_, SendingParty("BROKER", "RAD"), ZONE)
 
 
 def clean(text: str) -> str:
@@ -117,7 +117,7 @@ def test_reason_and_study_by_event(event: Event, reason: str, study: str) -> Non
 
 @pytest.mark.parametrize("charset", ["8859/1", "", "ISO IR87", "8859/15"])
 def test_an_identifier_is_never_replaced(charset: str) -> None:
-    with pytest.raises(Unfit):
+    with pytest.raises(NotInCharset):
         told(order(number="ą7"), node("ORM^O01", "2.3.1", charset))
     assert told(order(text="ą7"), node("ORM^O01", "2.3.1", charset))
 

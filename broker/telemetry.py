@@ -1,9 +1,9 @@
-"""Logs and metrics: structlog set-up, redaction, every metric declared once.
+"""Sets up the log, keeps patient data out of it, and declares every metric once.
 
-No patient data at any level. Three mechanisms, so that one mistake is not enough:
-only the keys of `FIELDS` reach the log; identifiers go through `identifier()`, a keyed hash;
-exceptions are logged as type and place (`describe()`), never with their text, since texts of
-foreign libraries quote values. Records of foreign libraries lose their text for the same reason.
+Three mechanisms keep patient data out at every level, so that one mistake is not enough. Only the keys of `FIELDS`
+reach the log. Identifiers go through `identifier()`, a keyed hash. Exceptions are logged as type and place
+(`describe()`), never with their text, since texts of foreign libraries quote values; records of foreign libraries lose
+their text for the same reason.
 """
 
 from __future__ import annotations
@@ -137,13 +137,13 @@ def configure(
 
 
 def debugging() -> bool:
-    """Lines of level debug are written. Asked where each object would pay for a line that nobody sees."""
+    """Lines of level debug are written. Ask before a line for every object: it costs time even if nobody sees it."""
     return _debugging
 
 
 @lru_cache(maxsize=4096)
 def child(metric: Counter, *labels: str) -> Counter:
-    """What a counter counts under these labels: found once, `metric.labels` costs more than counting."""
+    """The counter of a metric under these labels, cached: `metric.labels` costs more than counting."""
     return metric.labels(*labels)
 
 

@@ -1,4 +1,4 @@
-"""Threads for work that blocks, called from the event loop: half the price of an executor and `wrap_future`."""
+"""Runs blocking work in threads for the event loop, at half the cost of an executor with `wrap_future`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _Inbox = queue.SimpleQueue["_Call | None"]
 
 
 class _Outcome(asyncio.Future[T]):
-    """Of work in a thread. A task that waits and is cancelled learns it when the thread is done: both use the same
-    things. Cheaper than a shield, and one turn of the loop less.
+    """The outcome of work in a thread. It cannot be cancelled: a cancelled task waits until the thread is done, since
+    both use the same objects. Cheaper than a shield, and one turn of the loop less.
     """
 
     def cancel(self, msg: Any | None = None) -> bool:
@@ -28,7 +28,7 @@ _Call = tuple[asyncio.AbstractEventLoop, _Outcome[Any], Callable[[], Any]]
 
 
 class Threads:
-    """A fixed number of threads. The one that became idle last goes first: its caches are warm."""
+    """A fixed number of threads. The thread that became idle last works next: its caches are warm."""
 
     def __init__(self, count: int, name: str) -> None:
         self._lock = threading.Lock()
@@ -57,7 +57,7 @@ class Threads:
         return future
 
     def close(self) -> None:
-        """Wait for what was called."""
+        """Wait for all running work and end the threads."""
         for inbox in self._inboxes:
             inbox.put(None)
         for thread in self._threads:

@@ -1,4 +1,4 @@
-"""Who may ask: open pages for all, the rest for the control socket and the admin token; and how much may be asked."""
+"""Lets requests in: open pages for all, the rest for the control socket and the admin token. Bounds every body."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Access:
     """ASGI middleware: sets `request.state.actor`, refuses strangers (401) and bodies that are too big or too deep."""
 
     def __init__(self, app: ASGIApp, token: str, limit: int) -> None:
-        """`token`: the bearer token with the admin role, empty for none. `limit`: bytes of a body."""
+        """`token`: bearer token with the admin role, empty for none. `limit`: bytes of a body."""
         self._app = app
         self._token = token.encode()
         self._limit = limit
@@ -80,7 +80,7 @@ class Access:
 
 
 class _Replay:
-    """Gives out a body that was read, then what comes after it."""
+    """Hands on a body that was read already, then whatever comes after it."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
         self._body: bytes | None = body
@@ -94,7 +94,7 @@ class _Replay:
 
 
 def _check_json(body: bytes) -> None:
-    """Refuse what a JSON reader may choke on: other encodings than UTF-8, and depth. Linear in the length."""
+    """Refuse JSON in another encoding than UTF-8, and JSON nested too deep for its reader. Linear in the length."""
     try:
         body.decode("utf-8")
     except UnicodeDecodeError:

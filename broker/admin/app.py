@@ -1,4 +1,4 @@
-"""The HTTP application: `/health/live`, `/health/ready`, `/metrics`, `/api/v1/status`, the page `/`."""
+"""Builds the HTTP application: health, metrics, status and the start page, open to all; REST for admins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from broker import __version__
 from broker.admin import problems
 from broker.admin.access import Access
-from broker.admin.views import Overview, Sources
+from broker.admin.overview import Overview, StatusSource
 
 _HERE = Path(__file__).parent
 _HEADERS = {
@@ -28,9 +28,9 @@ _HEADERS = {
 
 
 def create_app(
-    sources: Sources, routers: Sequence[APIRouter] = (), *, token: str = "", body_limit: int = 1_048_576
+    source: StatusSource, routers: Sequence[APIRouter] = (), *, token: str = "", body_limit: int = 1_048_576
 ) -> FastAPI:
-    """Build the application; what `routers` serve is for admins alone (`admin.access`).
+    """Build the application. `admin.access` lets only admins reach what `routers` serve.
 
     `token`: bearer token with the admin role, empty for none. `body_limit`: bytes of a request's body.
     """
@@ -39,8 +39,8 @@ def create_app(
     problems.handle(app)
     app.add_middleware(Access, token=token, limit=body_limit)
     _harden(app)
-    _health(app, sources)
-    _overview(app, sources)
+    _health(app, source)
+    _overview(app, source)
     bearer = HTTPBearer(auto_error=False, description="`[web] admin_token`; `admin.access` asks for it")
     for router in routers:
         app.include_router(router, dependencies=[Security(bearer)])
@@ -48,7 +48,7 @@ def create_app(
 
 
 def _harden(app: FastAPI) -> None:
-    """Headers on every answer."""
+    """Set headers on every answer that forbid scripts, framing and caching."""
 
     @app.middleware("http")
     async def harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -58,25 +58,25 @@ def _harden(app: FastAPI) -> None:
         return response
 
 
-def _health(app: FastAPI, sources: Sources) -> None:
+def _health(app: FastAPI, source: StatusSource) -> None:
     @app.get("/health/live", response_class=PlainTextResponse, tags=["health"])
     async def live() -> str:
-        """The process runs."""
+        """Answer that the process runs."""
         return "ok\n"
 
     @app.get("/health/ready", tags=["health"])
     async def ready() -> JSONResponse:
-        """200 when every listener accepts and the worklist answers; `degraded` when the database or a worker fails."""
-        health, problems = await sources.readiness()
+        """Answer 200 if every listener accepts and the worklist answers; `degraded` if database or worker fail."""
+        health, problems = await source.readiness()
         return JSONResponse({"status": health, "problems": problems}, status_code=503 if health == "down" else 200)
 
     @app.get("/metrics", tags=["health"])
     def metrics() -> Response:
-        """Prometheus metrics."""
-        return Response(generate_latest(sources.metrics), media_type=CONTENT_TYPE_LATEST)
+        """Export Prometheus metrics."""
+        return Response(generate_latest(source.metrics), media_type=CONTENT_TYPE_LATEST)
 
 
-def _overview(app: FastAPI, sources: Sources) -> None:
+def _overview(app: FastAPI, source: StatusSource) -> None:
     templates = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -84,12 +84,12 @@ def _overview(app: FastAPI, sources: Sources) -> None:
 
     @app.get("/api/v1/status", tags=["status"])
     async def status() -> Overview:
-        """The broker at a glance."""
-        return await sources.overview()
+        """Show the broker at a glance."""
+        return await source.overview()
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> str:
-        return templates.get_template("overview.html").render(view=await sources.overview())
+        return templates.get_template("overview.html").render(view=await source.overview())
 
 
 def _duration(seconds: int) -> str:

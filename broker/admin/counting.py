@@ -1,7 +1,7 @@
-"""Counts of the whole database for pages: one look at a time, and none that costs the readers more than a share.
+"""Counts what the whole database holds, for pages: one count at a time, at most a share of the time.
 
-A page is open to everybody and loads itself again: without this, a few of them would keep all readers of a large
-database busy, which the worklist needs.
+The start page is open to everybody and reloads itself. Without this bound a few open pages would keep busy all readers
+of a large database, which the worklist needs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from broker.store.overview import Counts, counts
 NOTHING = Counts({}, {}, [], {}, 0, 0)
 FRESH = 2.0  # seconds for which counts are served again: a page reload costs no query
 SHARE = 20  # times as long as a look took is the least time to the next one
-FIRST = 5.0  # seconds that a page waits if there are no counts yet
-AGAIN = 1.0  # seconds that it waits for newer ones
+FIRST = 5.0  # seconds that a page waits while there are no counts yet
+AGAIN = 1.0  # seconds that a page waits for newer counts
 DAY = 86_400.0
 
 
 class Counting:
-    """The counts, as old as must be."""
+    """Serves the newest counts; runs a new count only when the last one is old enough."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds."""
@@ -48,8 +48,8 @@ class Counting:
     async def _run(self) -> None:
         began = self._clock()
         try:
-            found = await asyncio.wrap_future(self._database.read(counts, time.time() - DAY))
-            self._counted, self._at, self._failed = found, began, False
+            counted = await asyncio.wrap_future(self._database.read(counts, time.time() - DAY))
+            self._counted, self._at, self._failed = counted, began, False
         except Unavailable:
             self._failed = True
         finally:

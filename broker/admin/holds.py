@@ -1,4 +1,4 @@
-"""REST for jobs that wait for a person: `/api/v1/holds`. A list without patients, and two decisions."""
+"""Serves `/api/v1/holds`: lists jobs that wait for a person, without patient data; releases and discards them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DiscardBody(BaseModel):
 
 
 class HoldView(BaseModel):
-    """A held job: what kind of work, for whom (`lane`), the code of what went wrong; `created_at` s since the epoch."""
+    """A held job: its kind, its lane, the code of what went wrong. `created_at` in s since the epoch."""
 
     id: int
     kind: str

@@ -1,4 +1,4 @@
-"""REST for performed procedure steps: `/api/v1/mpps`. The list has no patients; three decisions of a person."""
+"""Serves `/api/v1/mpps`: lists performed procedure steps without patient data; links, sets aside and ends them."""
 
 from __future__ import annotations
 

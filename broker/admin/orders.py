@@ -1,4 +1,4 @@
-"""REST for orders: `/api/v1/orders`. No identifier of a patient stands in a URL; nothing positive before the commit."""
+"""Serves `/api/v1/orders`. No URL holds an identifier of a patient; no positive answer leaves before the commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refusals of the web as `application/problem+json` (RFC 9457). Texts name fields, never their values."""
+"""Answers refusals as `application/problem+json` (RFC 9457). Texts name fields, never their values."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def answer(problem: Problem) -> JSONResponse:
 
 
 def handle(app: FastAPI) -> None:
-    """Answer refusals, bad requests and passing trouble (503, without a word about its cause) as problems."""
+    """Answer refusals, bad requests and passing trouble as problems; 503 never names its cause."""
 
     @app.exception_handler(Problem)
     async def refused(request: Request, problem: Problem) -> Response:

@@ -1,4 +1,4 @@
-"""REST for other worklist servers: `/api/v1/worklist/sources`. Counts and causes, no patients."""
+"""Serves `/api/v1/worklist/sources`: imports from other worklist servers. Answers hold counts and causes only."""
 
 from __future__ import annotations
 

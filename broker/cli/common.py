@@ -25,7 +25,7 @@ Config = Annotated[
 INTERRUPTED = 130  # exit code after Ctrl-C
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """The broker refuses what was asked; the text says why, one line for each reason."""
 
 
@@ -37,7 +37,7 @@ def exit_on_error() -> Iterator[None]:
     except ConfigurationError as error:
         typer.echo(f"configuration error: {error}", err=True)
         raise typer.Exit(2) from None
-    except (Refused, BrokerError) as error:
+    except (CommandRefused, BrokerError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
 

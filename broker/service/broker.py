@@ -21,7 +21,7 @@ from broker import __version__, telemetry
 from broker.admin import holds, mappings, mpps, nodes, orders, sources, worklist
 from broker.admin.app import create_app
 from broker.admin.context import AdminContext
-from broker.admin.views import Sources
+from broker.admin.overview import StatusSource
 from broker.delivery.feedback.outbound import SendingParty
 from broker.delivery.feedback.sender import FeedbackDelivery
 from broker.delivery.image_sender import DicomDelivery
@@ -105,7 +105,7 @@ class Broker:
         self.monitor = Monitor(
             settings, self.database, self.directory, rules, self._imaging, self._messaging, self._workers
         )
-        status = Sources(self.monitor.overview, self.monitor.readiness, self._workers)
+        status = StatusSource(self.monitor.overview, self.monitor.readiness, self._workers)
         self._sources = SourceSchedule(self.database, settings, self.directory, remotes)
         self.site.follow(self._sources.changed)
         self._watch = Watch(self.database, self.site, self.mappings.documents)

@@ -1,4 +1,4 @@
-"""The control socket: commands speak REST over `data_dir/control.sock` while a broker runs there."""
+"""Serves REST to commands over the control socket `data_dir/control.sock`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def address(folder: Path) -> Iterator[str]:
 
 
 class ControlServer(Server):
-    """Serves the application on the socket, to the owner of the data directory alone. Hold the directory's lock."""
+    """Serves the application on the socket to the owner of the data directory alone. Needs the directory's lock."""
 
     def __init__(self, app: FastAPI, folder: Path) -> None:
         async def local(scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +56,7 @@ class ControlServer(Server):
         self._folder = folder
 
     def _bind(self) -> socket.socket:
-        """Listen, in place of what a broker left behind that was killed. Raises OSError."""
+        """Listen; a socket that a killed broker left behind is replaced. Raises OSError."""
         path = self._folder / NAME
         _close_to_others(self._folder)
         path.unlink(missing_ok=True)
@@ -79,7 +79,7 @@ class ControlServer(Server):
 
 
 def _close_to_others(folder: Path) -> None:
-    """Who may write the folder could put another socket there: orders are nobody else's business."""
+    """Close the folder to other users: whoever may write it could put another socket there and read orders."""
     if folder.stat().st_mode & 0o077:
         try:
             folder.chmod(0o700)
@@ -88,7 +88,7 @@ def _close_to_others(folder: Path) -> None:
 
 
 class _Local(H11Protocol):
-    """Says in `client` which user of this machine calls."""
+    """HTTP protocol that names the calling user of this machine as `client`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

@@ -1,4 +1,4 @@
-"""The data directory: one broker at a time, its log key, and where its doors are."""
+"""Locks the data directory for one broker at a time; keeps its log key and announces its listeners there."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from broker.errors import ConfigurationError
 
-PATIENCE = 3.0  # seconds for what is left of a broker that was killed: its workers may hang in the disk for a moment
+PATIENCE = 3.0  # seconds that a killed broker's workers may hold the lock: they may wait for the disk for a moment
 
 
 class DataDirectory:
-    """Opened and locked for this process."""
+    """The data directory, opened and locked for this process."""
 
     def __init__(self, path: Path) -> None:
         """Create if needed and lock. Raises ConfigurationError when it cannot be used or is in use."""
@@ -29,16 +29,16 @@ class DataDirectory:
         while not _locked(self._lock):
             if time.monotonic() > deadline:
                 os.close(self._lock)
-                raise ConfigurationError(f"service.data_dir: {path}: in use by another broker")
+                raise ConfigurationError(f"service.data_dir: {path}: in use by another broker: stop it first")
             time.sleep(0.05)
 
     @property
     def lock(self) -> int:
-        """The descriptor that holds the lock; whoever inherits it holds it too, until the last of them is gone."""
+        """The descriptor that holds the lock. A process that inherits it holds the lock too."""
         return self._lock
 
     def log_key(self) -> bytes:
-        """Secret for the hashes of identifiers in logs, made at first use; stable over restarts."""
+        """The key of the hashes of identifiers in logs, made at first use and stable over restarts."""
         file = self.path / "log.key"
         try:
             return file.read_bytes()
@@ -55,7 +55,7 @@ class DataDirectory:
         part.replace(self.path / "listeners.json")
 
     def close(self) -> None:
-        """Withdraw the announcement and the lock."""
+        """Remove `listeners.json` and release the lock."""
         (self.path / "listeners.json").unlink(missing_ok=True)
         os.close(self._lock)
 

@@ -1,4 +1,4 @@
-"""What the broker knows of its own state, for health checks and the start page."""
+"""Judges the state of the broker for health checks, and collects the numbers of the start page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker import __version__
 from broker.admin.counting import Counting
-from broker.admin.views import Health, ListenerView, NodeView, Overview
+from broker.admin.overview import Health, ListenerView, NodeStatus, Overview
 from broker.errors import BrokerError
 from broker.model.lane import JobState, Lane, LaneKind
 from broker.routing.rules import RuleSet
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Monitor:
-    """Looks at the parts and says how they are."""
+    """Asks the parts how they are, for `/health/ready`, `/api/v1/status` and the start page."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Monitor:
         self._counting = Counting(database)
 
     def addresses(self) -> dict[str, Any]:
-        """Open doors: name to list of (host, port)."""
+        """Host and port of every open listener, by the name of its kind."""
         found: dict[str, Any] = {"dicom": [], "hl7": [], "web": []}
         for name, address in self._imaging.listening().items():
             found[name] = [address]
@@ -63,10 +63,10 @@ class Monitor:
         return found
 
     async def readiness(self) -> tuple[Health, list[str]]:
-        """`down` when a door is closed, or the database cannot be read and there is no copy of the worklist.
+        """Judge whether the broker is ready, and say why not.
 
-        `degraded` when the worklist answers from its copy, when the last write failed, or a worker is away: its
-        connections go to the others.
+        `down`: a listener is closed, or the database cannot be read and there is no copy of the worklist. `degraded`:
+        the worklist answers from its copy, the last write failed, or a worker is away (its connections go to others).
         """
         problems = []
         if not self._imaging.accepting:
@@ -93,7 +93,7 @@ class Monitor:
         return ("degraded" if problems else "ok"), problems
 
     async def overview(self) -> Overview:
-        """Counts of everything; while the database is away the last ones, and a problem that says so."""
+        """Count everything; while the database is away show the last counts, and say so among the problems."""
         health, problems = await self.readiness()
         numbers, age = await self._counting.newest()
         if age is not None:
@@ -140,7 +140,7 @@ class Monitor:
 
 
 def _lanes(node: Node) -> list[str]:
-    """All queue lanes with work for a node."""
+    """Names of all queue lanes with work for a node."""
     hl7, dicom = (LaneKind.FEEDBACK,), (LaneKind.DELIVER, LaneKind.MPPS, LaneKind.MPPS_EVENT)
     return [Lane(kind, node.name).name for kind in (hl7 if node.kind == "hl7" else dicom)]
 
@@ -149,7 +149,7 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _node(node: Node, known: dict[str, LaneState]) -> NodeView:
+def _node(node: Node, known: dict[str, LaneState]) -> NodeStatus:
     lanes = [known[name] for name in _lanes(node) if name in known]
     jobs = sum((Counter(lane.jobs) for lane in lanes), Counter[str]())
     waiting = jobs[JobState.READY] + jobs[JobState.LEASED]
@@ -158,7 +158,7 @@ def _node(node: Node, known: dict[str, LaneState]) -> NodeView:
     state = "" if not served else "not reachable" if broken else "waiting" if waiting else "reachable"
     if state == "reachable" and not jobs[JobState.DONE]:
         state = "idle"
-    return NodeView(
+    return NodeStatus(
         name=node.name,
         kind=node.kind,
         title=node.ae_title or node.application,

@@ -1,4 +1,4 @@
-"""Work that nobody waits for, in threads of APScheduler: sweeps, purges, ends of steps, addresses, recovery probe."""
+"""Schedules work that nobody waits for, in threads of APScheduler: sweeps, purges, ends of steps, the recovery probe."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ COPY_SHARE = 20  # times as long as a refresh of the worklist's copy took is the
 
 
 class Housekeeping:
-    """Schedules in UTC: a daily job at a local hour would run twice on the day the clocks go back."""
+    """Runs periodic jobs, scheduled in UTC: a daily job at a local hour would run twice when the clocks go back."""
 
     def __init__(self, database: Database, directory: Directory) -> None:
-        """What every process needs for itself."""
+        """Schedule what every process needs: addresses of host names, and the probe after a failed write."""
         self._database = database
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self._stopping: list[threading.Event] = []  # of long jobs: set at the stop
@@ -38,7 +38,7 @@ class Housekeeping:
         self._add("probe", self._probe, 15)
 
     def keep_spool(self, spool: Spool, keep_days: float) -> None:
-        """What one process does for all; to be called before others write into the spool."""
+        """Sweep and purge the spool, in one process for all. Call it before anything writes into the spool."""
         started = time.time()
 
         def unclaimed() -> None:
@@ -52,7 +52,7 @@ class Housekeeping:
         self._add("idempotency", self._forget, 3600)
 
     def forget_cancels(self, keep_days: float) -> None:
-        """What one process does for all: cancels whose orders never came are not kept for ever."""
+        """Forget cancels whose orders never came, in one process for all."""
 
         def expire() -> None:
             before = time.time() - keep_days * 86_400
@@ -65,7 +65,7 @@ class Housekeeping:
         self._add("callers", write, 3)
 
     def forget_appointments(self, zone: tzinfo) -> None:
-        """What one process does for all: appointments whose orders never came, and those long over."""
+        """Forget appointments whose orders never came and those long over, in one process for all."""
 
         def expire() -> None:
             now = datetime.now(zone)
@@ -77,7 +77,7 @@ class Housekeeping:
         self._add("appointments", expire, 86_400, first=datetime.now(UTC))
 
     def close_steps(self, walk: Walk, every: float) -> None:
-        """What one process does for all: steps end whose devices do not say so. `every`: seconds."""
+        """End steps whose modality does not say that they are done, in one process for all. `every`: seconds."""
         due = 0.0
 
         def work() -> None:
@@ -94,7 +94,7 @@ class Housekeeping:
         self._add("closing", work, every, first=datetime.now(UTC))
 
     def keep_copy(self, keeper: CopyKeeper, seconds: float) -> None:
-        """What one process does for all: the worklist's copy for an outage of the database, made anew so often."""
+        """Refresh the copy of the worklist for outages of the database, in one process for all."""
         state = {"made": time.monotonic(), "away": False, "next": 0.0}
 
         def refresh() -> None:
@@ -115,11 +115,11 @@ class Housekeeping:
         self._add("worklist-copy", refresh, seconds, first=datetime.now(UTC))
 
     def start(self) -> None:
-        """Begin."""
+        """Start the scheduler."""
         self._scheduler.start()
 
     def stop(self) -> None:
-        """End; waits for a running job."""
+        """Stop the scheduler; waits for running jobs."""
         for stopping in self._stopping:
             stopping.set()
         if self._scheduler.running:
@@ -139,6 +139,6 @@ class Housekeeping:
         self._database.submit(idempotency.forget, time.time()).result()
 
     def _probe(self) -> None:
-        """After a failed write: does writing work again? So that health recovers without traffic."""
+        """After a failed write, try to write again: health recovers without traffic."""
         if not self._database.writable:
             self._database.submit(jobs.probe_write, time.time()).result()

@@ -1,4 +1,4 @@
-"""The DICOM side of one process: who may call, what is served, the listeners. Every worker has one of its own."""
+"""Builds the DICOM side of one process: admission, services and listeners. Every worker builds its own."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Imaging:
             self._add("dicom-tls", tls.host or settings.dicom.host, tls.port, contexts)
 
     def _add(self, name: str, host: str, port: int, tls: TlsContexts | None = None) -> None:
-        """A listener. The same is served at each; limits count per listener and process."""
+        """Add a listener. Each serves the same; limits count per listener and process."""
         self._wanted[name] = port
         self.doors[name] = self._door(host, self._ports[name] if self._ports else port, tls)
 
@@ -135,7 +135,7 @@ class Imaging:
         )
 
     async def _echo(self, request: Request) -> None:
-        """C-ECHO answers success only while the database can be read: a modality's test button must not lie."""
+        """Answer C-ECHO with success only while the database can be read: a modality's test button must not lie."""
         await asyncio.wrap_future(self._database.ping())
         await request.respond(st.SUCCESS)
 
@@ -181,7 +181,7 @@ class Imaging:
 
 
 def _claim(host: str, port: int) -> None:
-    """See that nobody listens there: SO_REUSEPORT would share the port with another broker without a word.
+    """Check that nobody listens there: SO_REUSEPORT would share the port with another broker without a word.
 
     Raises OSError.
     """

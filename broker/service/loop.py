@@ -1,4 +1,4 @@
-"""The event loop of all commands; running a service process on it, and its signals."""
+"""Chooses the event loop of all commands, runs a process on it and handles its signals."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ GRACE = 8.0  # seconds for running work after a stop signal
 
 
 def run(main: Coroutine[Any, Any, int]) -> int:
-    """Run `main` to its end on the fastest loop there is; its exit code."""
+    """Run `main` to its end on uvloop where there is one; its exit code."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.get_loop().set_exception_handler(_report)
         return runner.run(main)
 
 
 def on_signals(stop: Callable[[], object]) -> None:
-    """SIGTERM and SIGINT call `stop` inside the running loop."""
+    """Call `stop` inside the running loop on SIGTERM and SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 def loop_factory() -> Any:
-    """uvloop's where there is one."""
+    """A factory of uvloop's event loop; of asyncio's on Windows."""
     if sys.platform == "win32":
         return asyncio.new_event_loop
     import uvloop  # not available on Windows
@@ -36,6 +36,6 @@ def loop_factory() -> Any:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Errors nobody awaited: type and place only, the default handler would print values."""
+    """Log an error that nobody awaited by type and place only: the default handler would print values."""
     error = context.get("exception")
     telemetry.logger().error("loop.error", error=telemetry.describe(error) if error else "unknown")

@@ -1,4 +1,4 @@
-"""The HL7 side of the broker: its interfaces, and the MLLP listeners of each."""
+"""Builds the HL7 side of the broker: its interfaces, and the MLLP listeners of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from broker.tls import TlsContexts, TlsFiles
 
 
 class Messaging:
-    """All listeners: a plain one and one for TLS for each interface, as configured."""
+    """All HL7 listeners: for each interface a plain one, one for TLS, or both."""
 
     def __init__(
         self, settings: Settings, database: Database, directory: Directory, profiles: Callable[[str], Profiles]
@@ -119,7 +119,7 @@ class Messaging:
 
 
 def interface_of(listener: Hl7Listener, place: str, known: KnownSender | None) -> Interface:
-    """What the keys of a listener mean. Raises ConfigurationError."""
+    """The interface that the keys of a listener describe. Raises ConfigurationError."""
     if listener.charset:
         try:
             charset.codec_of((listener.charset,))

@@ -1,4 +1,4 @@
-"""uvicorn inside the broker's event loop, on sockets of ours."""
+"""Runs uvicorn inside the broker's event loop, on listening sockets that the broker opens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from broker import telemetry
 
 
 class _Quiet(uvicorn.Server):
-    """Signals belong to the broker; `up` is set once it serves."""
+    """A uvicorn server that leaves signals to the broker. `up` is set once it serves."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from broker.cli.common import Refused, settings_of
+from broker.cli.common import CommandRefused, settings_of
 from broker.errors import ConfigurationError
 from broker.settings import Settings
 
@@ -21,22 +21,24 @@ NOT_RUNNING = "no broker runs on this data directory: start it with `broker serv
 def ask(config: Path | None, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """Ask the running broker under `/api/v1`; the JSON answer.
 
-    Raises Refused (also when no broker runs), ConfigurationError, PeerFault.
+    Raises CommandRefused (also when no broker runs), ConfigurationError, PeerFault.
     """
     from broker.cli.asking import control
 
     answer = control.call(settings_of(config), method, f"/api/v1{path}", body)
     if answer is None:
-        raise Refused(NOT_RUNNING)
+        raise CommandRefused(NOT_RUNNING)
     if not answer.good:
-        raise Refused(answer.problem)
+        raise CommandRefused(answer.problem)
     return answer.body
 
 
 def ask_or_do(settings: Settings, path: str, body: dict[str, Any], here: Callable[[Database, str], Any]) -> Any:
     """POST to the running broker under `/api/v1`; without one call `here(database, actor)` under the database's lock.
 
-    Gives the JSON answer, or what `here` returns. Raises Refused, ConfigurationError, PeerFault, StoreUnavailable.
+    Gives the JSON answer, or what `here` returns.
+
+    Raises CommandRefused, ConfigurationError, PeerFault, StoreUnavailable.
     """
     from broker.cli.asking import control
 
@@ -45,7 +47,7 @@ def ask_or_do(settings: Settings, path: str, body: dict[str, Any], here: Callabl
         with control.alone(settings) as database, _refusals():
             return here(database, f"cli:{getpass.getuser()}")
     if not answer.good:
-        raise Refused(answer.problem)
+        raise CommandRefused(answer.problem)
     return answer.body
 
 
@@ -57,6 +59,6 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except ExamplesFailed as error:
-        raise Refused("\n".join((str(error), *error.failures[:100]))) from None
+        raise CommandRefused("\n".join((str(error), *error.failures[:100]))) from None
     except ConfigurationError as error:
-        raise Refused(str(error)) from None
+        raise CommandRefused(str(error)) from None

@@ -1,4 +1,4 @@
-"""What the demonstration shows: progress while it runs, the report at the end."""
+"""Prints the demonstration: progress while it runs, the report of every image at the end."""
 
 from __future__ import annotations
 

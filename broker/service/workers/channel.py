@@ -1,4 +1,4 @@
-"""What the first process and its workers say to each other, over a socket pair between parent and child.
+"""Defines what the first process and its workers say to each other, over a socket pair between parent and child.
 
 To the worker: one `Task`, later perhaps the line `stop`. From it: lines `wake` (there is work for the queue) and
 `report` with state and metrics.
@@ -26,7 +26,7 @@ Snapshot = list[list[Any]]  # of each metric: name, help, type, samples
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the first process decides for its workers, so that all do the same until they stop."""
+    """What the first process tells a worker at its start."""
 
     number: int
     settings: Settings
@@ -53,19 +53,19 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """State of a worker at a moment."""
+    """The state of a worker at one moment."""
 
     accepting: bool
     writable: bool
     metrics: Snapshot
 
     def encode(self) -> str:
-        """As text without line ends."""
+        """This report as JSON without line ends."""
         return json.dumps([self.accepting, self.writable, self.metrics])
 
     @classmethod
     def decode(cls, text: bytes) -> Report:
-        """Of a line of our own child."""
+        """The report in a line of our own child."""
         return cls(*json.loads(text))
 
 

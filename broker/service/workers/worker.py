@@ -1,8 +1,8 @@
-"""A further process on the same DICOM port: receives and answers; the first process does all the rest.
+"""Runs a further process on the same DICOM ports: it receives and answers; the first process does all the rest.
 
 Run by `service.workers.workers` as `python -m broker.service.workers.worker FD`: FD is an inherited socket.
-When that closes, the first process is gone and this one ends at once: what it acknowledged is on stable storage, and
-a broker that is gone must not answer.
+When FD closes, the first process is gone and this one ends at once. What it acknowledged is on stable storage, and a
+broker that is gone must not answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from broker.versions.watch import Watch
 
 
 def _end_with_parent(descriptor: int) -> None:
-    """A thread, so that not even a busy event loop outlives the first process."""
+    """End this process when the first one is gone. Runs in a thread, so that a busy event loop cannot delay it."""
     watch = select.poll()
     watch.register(descriptor, 0)  # no events but the hang-up, which is always told
     watch.poll()
@@ -103,7 +103,7 @@ class _Worker:
             await asyncio.sleep(EVERY)
 
     def _wake(self) -> None:
-        """From any thread; many commits between two turns of the loop are one line."""
+        """Tell the first process that there is work, from any thread. Many commits in one turn of the loop are one line."""
         if not self._woken:
             self._woken = True
             self._loop.call_soon_threadsafe(self._pass_on)
@@ -113,7 +113,7 @@ class _Worker:
         self._say("wake\n")
 
     def _say(self, line: str) -> None:
-        """Unless earlier lines wait still: the first process looks for work by itself, and reports grow old."""
+        """Write a line unless earlier ones still wait: the first process also looks for work by itself, reports grow old."""
         if self._writer.transport.get_write_buffer_size() == 0:
             self._writer.write(line.encode())
 

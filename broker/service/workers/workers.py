@@ -1,4 +1,4 @@
-"""The further processes of `[service] workers`: started, heard, started again when one dies, stopped with the first.
+"""Starts the further processes of `[service] workers`, hears them, starts them again when they die, stops them.
 
 They share the DICOM ports by SO_REUSEPORT: the kernel spreads new connections over them. What must exist once (HL7,
 web, lanes, housekeeping) is in the first process. The limits of `[limits]` count in each process for itself.
@@ -31,7 +31,7 @@ LEAVING = 2.0  # seconds between the end of its socket and that of the process
 
 
 class _Child:
-    """One process and what is known of it."""
+    """One worker process and its last report."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -46,7 +46,7 @@ class _Child:
 
 
 class Workers(Collector):
-    """The workers 2 to N; none of them with `workers = 1`."""
+    """The workers 2 to N; none with `workers = 1`. Collects the metrics of all processes."""
 
     def __init__(self, lock: int, wake: Callable[[], None], fail: Callable[[], None]) -> None:
         """`lock`: descriptor that each worker inherits, so that the data directory stays locked while one lives.
@@ -84,7 +84,7 @@ class Workers(Collector):
         await asyncio.gather(*self._keepers, return_exceptions=True)
 
     def problems(self) -> list[str]:
-        """What is wrong with the workers, for health checks."""
+        """Describe what is wrong with the workers, for health checks."""
         found = []
         for child in self._children:
             if child.report is None:
@@ -96,7 +96,7 @@ class Workers(Collector):
         return found
 
     def collect(self) -> Iterable[Metric]:
-        """The metrics of this process; with workers those of all, at most a report old, by their number."""
+        """The metrics of this process; with workers the last reported ones of all, with the number of each."""
         if not self._children:
             return REGISTRY.collect()
         others = [(child.task.number, child.report) for child in self._children]
@@ -124,7 +124,7 @@ class Workers(Collector):
                     await self._stopping.wait()
 
     def _kept(self, keeper: asyncio.Task[None]) -> None:
-        """Nobody looks after a worker any more whose keeper failed: end all, the supervisor restarts."""
+        """End the broker if a keeper failed: nobody looks after its worker any more. The supervisor restarts all."""
         if not keeper.cancelled() and keeper.exception() is not None:
             telemetry.logger().error("worker.defect", error=telemetry.describe(keeper.exception() or Exception()))
             self._fail()
@@ -157,7 +157,7 @@ class Workers(Collector):
         return code
 
     async def _hear(self, child: _Child, reader: asyncio.StreamReader) -> None:
-        """Until it ends, or says nothing for so long that it must be stuck."""
+        """Read its lines until it ends, or is silent for so long that it must be stuck."""
         silent = 0
         while silent < (STARTING if child.report is None else SILENT):
             try:

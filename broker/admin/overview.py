@@ -1,4 +1,4 @@
-"""What the web shows, as values that `service` fills in."""
+"""Holds the start page and `/api/v1/status` as values: counts and states without patient data."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Health = Literal["ok", "degraded", "down"]
 
 
 class ListenerView(BaseModel):
-    """A door of the broker."""
+    """A listener of the broker."""
 
     name: str
     address: str
     state: Literal["listening", "closed"]
 
 
-class NodeView(BaseModel):
+class NodeStatus(BaseModel):
     """A system of the site and the work waiting for it."""
 
     name: str
@@ -43,7 +43,7 @@ class Overview(BaseModel):
     health: Health
     problems: list[str]
     listeners: list[ListenerView]
-    nodes: list[NodeView]
+    nodes: list[NodeStatus]
     worklist: dict[str, int]
     messages: dict[str, int]  # by answer, of the last 24 hours
     instances: dict[str, int]
@@ -56,8 +56,8 @@ class Overview(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the web gets its content."""
+class StatusSource:
+    """Where the web gets health, overview and metrics: `service.health` and the workers answer."""
 
     overview: Callable[[], Awaitable[Overview]]
     readiness: Callable[[], Awaitable[tuple[Health, list[str]]]]

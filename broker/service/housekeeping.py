@@ -1,4 +1,4 @@
-"""Schedules work that nobody waits for, in threads of APScheduler: sweeps, purges, ends of steps, the recovery probe."""
+"""Schedules work that nobody waits for, in threads of APScheduler: sweeps, purges, ends of steps, a recovery probe."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class _Worker:
             await asyncio.sleep(EVERY)
 
     def _wake(self) -> None:
-        """Tell the first process that there is work, from any thread. Many commits in one turn of the loop are one line."""
+        """Tell the first process of work, from any thread. Many commits in one turn of the loop are one line."""
         if not self._woken:
             self._woken = True
             self._loop.call_soon_threadsafe(self._pass_on)
@@ -113,7 +113,7 @@ class _Worker:
         self._say("wake\n")
 
     def _say(self, line: str) -> None:
-        """Write a line unless earlier ones still wait: the first process also looks for work by itself, reports grow old."""
+        """Write a line unless earlier ones wait: the first process looks for work by itself, and reports grow old."""
         if self._writer.transport.get_write_buffer_size() == 0:
             self._writer.write(line.encode())
 

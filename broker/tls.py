@@ -1,4 +1,4 @@
-"""TLS for both wires: contexts from files, read again when those change; what a verified certificate says of its owner.
+"""Makes TLS contexts from files, reads those again when they change, and names the owner of a verified certificate.
 
 The profile is that of PS3.15 B.12 (BCP 195: RFC 8996 and RFC 9325), which has no way down: TLS 1.2 and 1.3, ephemeral
 key exchange and authenticated encryption only, both sides with a certificate. Validity, chain, purpose (extended key
@@ -183,9 +183,9 @@ def identity(certificate: bytes) -> CertificateIdentity:
     """Read a verified certificate (DER). One that cannot be read has no names."""
     digest = hashlib.sha256(certificate).hexdigest()
     try:
-        found = x509.load_der_x509_certificate(certificate)
-        names = [str(entry.value) for entry in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-        for extension in found.extensions:
+        owner = x509.load_der_x509_certificate(certificate)
+        names = [str(entry.value) for entry in owner.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        for extension in owner.extensions:
             if isinstance(extension.value, x509.SubjectAlternativeName):
                 names += extension.value.get_values_for_type(x509.DNSName)
     except ValueError:
@@ -195,14 +195,14 @@ def identity(certificate: bytes) -> CertificateIdentity:
 
 def _stamp(files: TlsFiles) -> Stamp:
     """What changes when a file does, also by a rename, a link that moves or new permissions."""
-    found: list[tuple[int, ...] | None] = []
+    stamps: list[tuple[int, ...] | None] = []
     for path in (files.certificate, files.key, files.ca, files.crl):
         try:
             state = path.stat() if path is not None else None
         except OSError:
             state = None
-        found.append(state and (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino))
-    return tuple(found)
+        stamps.append(state and (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino))
+    return tuple(stamps)
 
 
 def _read(path: Path, key: str) -> bytes:

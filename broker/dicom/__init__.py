@@ -1,1 +1,5 @@
-"""The DICOM wire: upper layer (PS3.8), DIMSE (PS3.7), provider (SCP), user (SCU). Knows no orders."""
+"""Speaks DICOM over the network: upper layer (PS3.8), messages (PS3.7), data sets (PS3.5). Knows no orders.
+
+Open `association/provider.py` for requests that come, `association/user.py` for requests of ours. `wire` holds the
+bytes, PDUs and the state machine, `dimse` the messages, `dataset` the encoded data sets; `uids.py` names the UIDs.
+"""

@@ -33,7 +33,13 @@ UNCOMPRESSED = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED)
 # the data set itself is deflated (PS3.5 A.5, A.7, A.9)
 DEFLATED_SYNTAXES = frozenset({DEFLATED, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
 _NO_SYNTAX_OF_OBJECTS = frozenset({"1.2.840.10008.1.2.6.1", "1.2.840.10008.1.2.6.2", "1.2.840.10008.1.20"})
-# storage SOP classes of the standard that pydicom's dictionary does not have yet (PS3.4 table B.5-1)
+# UIDs of the standard that pydicom's dictionary does not have yet (PS3.6 table A-1, PS3.4 table B.5-1)
+_NEWER_SYNTAXES = frozenset({
+    "1.2.840.10008.1.2.4.110",  # JPEG XL Lossless
+    "1.2.840.10008.1.2.4.111",  # JPEG XL JPEG Recompression
+    "1.2.840.10008.1.2.4.112",  # JPEG XL
+    "1.2.840.10008.1.2.8.1",  # Deflated Image Frame Compression
+})  # fmt: skip
 _NEWER_STORAGE = frozenset({
     "1.2.840.10008.5.1.4.1.1.9.100.1",  # Waveform Presentation State Storage
     "1.2.840.10008.5.1.4.1.1.9.100.2",  # Waveform Acquisition Presentation State Storage
@@ -48,7 +54,9 @@ def _registered(kind: str, word: str = "") -> frozenset[str]:
     return frozenset(uid for uid, entry in UID_dictionary.items() if entry[1] == kind and word in entry[0])
 
 
-TRANSFER_SYNTAXES = (_registered("Transfer Syntax") | {str(uid) for uid in AllTransferSyntaxes}) - _NO_SYNTAX_OF_OBJECTS
+TRANSFER_SYNTAXES = (
+    _registered("Transfer Syntax") | {str(uid) for uid in AllTransferSyntaxes} | _NEWER_SYNTAXES
+) - _NO_SYNTAX_OF_OBJECTS
 STORAGE_CLASSES = (_registered("SOP Class", "Storage") | _NEWER_STORAGE) - _NO_STORAGE
 STORAGE_SERVICE = "1.2.840.10008.4.2"  # the Storage Service Class, in common extended negotiation
 

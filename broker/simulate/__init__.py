@@ -1,1 +1,5 @@
-"""A virtual RIS, modalities and PACS. They speak only over the wire and know nothing of the broker's inside."""
+"""Simulates a RIS, modalities and PACS around a broker. They speak over the network and know nothing of its inside.
+
+Open `hospital`, which runs them all, then `modality` and `pacs`. `stations` and `orders` are their data, `messages` and
+`objects` what they send; `report` compares what was sent with what arrived.
+"""

@@ -1,4 +1,4 @@
-"""A small hospital around a broker: two RIS, several modalities and PACS, all at work at the same time."""
+"""Runs a small hospital around a broker: two RIS, several modalities and PACS, all at work at the same time."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class Hospital:
 
     async def _deliveries(self, course: Course) -> None:
         """Wait until everything is where it should be or nothing comes any more, then for what should not come."""
-        wanted = {(item.sop_instance, name) for item in course.sent for name in self._expected(item)}
-        while any(uid not in self.pacs[name].kept for uid, name in wanted):
+        missing = {(item.sop_instance, name) for item in course.sent for name in self._expected(item)}
+        while any(uid not in self.pacs[name].kept for uid, name in missing):
             self._arrival.clear()
             try:
                 async with asyncio.timeout(STALL):

@@ -1,4 +1,4 @@
-"""JPEG Baseline frames of flat 8 x 8 blocks (ITU-T T.81): valid for every decoder, written without one.
+"""Writes JPEG Baseline frames of flat 8 x 8 blocks (ITU-T T.81): valid for every decoder, written without one.
 
 Each block has one coefficient, its mean, so that the entropy coding is a few bits per block and no transform is needed.
 """

@@ -1,4 +1,4 @@
-"""Order messages by hl7apy: a builder that shares nothing with the reader they are meant to check."""
+"""Builds order messages by hl7apy, which shares nothing with the reader that they check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A virtual modality: asks for its worklist, sends what it makes of an answer, remembers only checksums."""
+"""Simulates a modality: asks for its worklist, makes objects of an answer, sends them, remembers only checksums."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STEP_RETURNED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """An object that the peer confirmed. `modality` is that of the object, which may be a report."""
 
@@ -86,14 +86,14 @@ class VirtualModality:
 
     def _sent(self, item: Encoded, modality: str, answer: Dataset) -> Sent:
         return Sent(
-            item.sop_instance,
-            item.sop_class,
-            item.transfer_syntax,
-            self.station.ae_title,
-            modality,
-            str(answer.AccessionNumber),
-            len(item.data),
-            hashlib.sha256(item.data).hexdigest(),
+            sop_instance=item.sop_instance,
+            sop_class=item.sop_class,
+            transfer_syntax=item.transfer_syntax,
+            station=self.station.ae_title,
+            modality=modality,
+            accession=str(answer.AccessionNumber),
+            length=len(item.data),
+            sha256=hashlib.sha256(item.data).hexdigest(),
         )
 
 

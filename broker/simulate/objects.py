@@ -1,4 +1,4 @@
-"""Objects as a modality makes them: identity from the worklist answer, pixels of its own, encoded by pydicom."""
+"""Makes objects as a modality does: identity from the worklist answer, pixels of its own, encoded by pydicom."""
 
 from __future__ import annotations
 

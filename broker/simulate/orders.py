@@ -1,4 +1,4 @@
-"""Synthetic patients and the orders for them. Every name says in its language that it is a test."""
+"""Makes synthetic patients and orders for them. Every name says in its language that it is a test."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SimulatedPatient:
         return "=".join("^".join(group) for group in self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedOrder:
     """One order with one procedure of one step. `start` is the wall clock of the site."""
 

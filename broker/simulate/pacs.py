@@ -1,10 +1,10 @@
-"""A virtual PACS: takes every object, keeps only its checksum."""
+"""Simulates a PACS: takes every object, keeps only its checksum."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 from broker.dicom import uids
 from broker.dicom.association.provider import Provider
@@ -19,12 +19,13 @@ _READ = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is known of an object that arrived. `changed`: it came more than once, with different bytes."""
+    """Facts of an object that arrived. `changed`: it came more than once, with different bytes."""
 
     sop_class: str
     transfer_syntax: str
     length: int
     sha256: str
+    _: KW_ONLY
     arrivals: int = 1
     changed: bool = False
 

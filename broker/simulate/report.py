@@ -1,10 +1,10 @@
-"""The account of a run: what was ordered, found, sent and delivered, and everything that is wrong with it. Pure."""
+"""Reports a run: counts orders, answers, objects and deliveries, and names everything that is wrong. Pure."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from pydicom.dataset import Dataset
 
@@ -19,9 +19,10 @@ Arrived = Mapping[str, Mapping[str, Kept]]  # by PACS, by SOP Instance UID
 
 @dataclass(slots=True)
 class Course:
-    """What the simulators saw. Times in seconds; `found` maps accession numbers to the time from order to answer."""
+    """Everything the simulators saw. Seconds; `found` maps accession numbers to the time from order to answer."""
 
     orders: Sequence[SimulatedOrder]
+    _: KW_ONLY
     accepted: set[str] = field(default_factory=set)
     found: dict[str, float] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
@@ -30,7 +31,7 @@ class Course:
     image_seconds: float = 0.0  # from the first C-STORE to the last arrival
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One station and transfer syntax. `identical` counts objects that are right at every PACS."""
 
@@ -44,7 +45,7 @@ class Line:
     destinations: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
     """The whole run in numbers and words. It is good if there are no findings."""
 
@@ -71,7 +72,7 @@ class RunReport:
 def differences(order: SimulatedOrder, answer: Dataset) -> list[str]:
     """Keywords whose values in a worklist answer are not those of the order."""
     step = answer.ScheduledProcedureStepSequence[0]
-    wanted = {
+    of_order = {
         "PatientName": order.patient.person_name,
         "PatientID": order.patient.patient_id,
         "PatientBirthDate": f"{order.patient.birth_date:%Y%m%d}",
@@ -80,14 +81,14 @@ def differences(order: SimulatedOrder, answer: Dataset) -> list[str]:
         "RequestedProcedureID": order.procedure_id,
         "RequestedProcedureDescription": order.station.procedure[1],
     }
-    wanted_of_step = {
+    of_step = {
         "ScheduledProcedureStepID": order.step_id,
         "ScheduledProcedureStepStartTime": f"{order.start:%H%M%S}",
         "ScheduledProcedureStepDescription": order.station.protocol[1],
     }
     return [
         keyword
-        for source, table in ((answer, wanted), (step, wanted_of_step))
+        for source, table in ((answer, of_order), (step, of_step))
         for keyword, value in table.items()
         if str(source.get(keyword, "")) != value
     ]
@@ -142,14 +143,14 @@ def _orders_missing(course: Course) -> Iterator[str]:
             yield f"order {order.accession}: {lacking} of {order.station.objects} images could not be stored"
 
 
-def _wrong(sent: Sent, arrived: Arrived, wanted: frozenset[str]) -> Iterator[str]:
+def _wrong(sent: Sent, arrived: Arrived, destinations: frozenset[str]) -> Iterator[str]:
     for name, objects in arrived.items():
         kept = objects.get(sent.sop_instance)
         label = f"image {sent.sop_instance} ({sent.station})"
         if kept is None:
-            if name in wanted:
+            if name in destinations:
                 yield f"{label}: did not arrive at {name}"
-        elif name not in wanted:
+        elif name not in destinations:
             yield f"{label}: arrived at {name}, though no rule says so"
         elif kept.sha256 != sent.sha256 or kept.changed:
             yield f"{label}: arrived at {name} with other bytes ({kept.length} instead of {sent.length})"

@@ -1,4 +1,4 @@
-"""A virtual RIS: sends orders over MLLP and expects each to be accepted."""
+"""Simulates a RIS: sends orders over MLLP and expects each to be accepted."""
 
 from __future__ import annotations
 

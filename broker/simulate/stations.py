@@ -1,8 +1,8 @@
-"""The modalities of a small virtual hospital: what is ordered on them and what they make of it, as data."""
+"""Lists the modalities of a small virtual hospital: the procedures ordered on them, the objects they make."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from broker.dicom import uids
@@ -31,6 +31,7 @@ class Series:
     transfer_syntax: str
     count: int
     side: int
+    _: KW_ONLY
     bits: int = 16
     frames: int = 1
 
@@ -45,6 +46,7 @@ class Station:
     procedure: Code
     protocol: Code
     series: tuple[Series, ...]
+    _: KW_ONLY
     interface: Interface = "OMI"
 
     @property
@@ -63,7 +65,7 @@ STATIONS = (
     ),
     Station(
         "SIM_CR", "CR", "Room 2", ("RXHAND", "Radiographie de la main"), ("RXHAND2", "Main, 2 incidences"),
-        (Series("CR", CR_IMAGE, uids.EXPLICIT_BE, 2, 512),), "ORM",
+        (Series("CR", CR_IMAGE, uids.EXPLICIT_BE, 2, 512),), interface="ORM",
     ),
     Station(
         "SIM_MR", "MR", "Room 3", ("MRHEAD", "MR Schädel"), ("MRHEAD1", "Schädel T2 transversal"),
@@ -71,7 +73,7 @@ STATIONS = (
     ),
     Station(
         "SIM_US", "US", "Room 4", ("USABD", "US abdomen"), ("USABD1", "Abdomen, cine loops"),
-        (Series("US", US_MULTIFRAME, JPEG_BASELINE, 2, 256, 8, 12),),
+        (Series("US", US_MULTIFRAME, JPEG_BASELINE, 2, 256, bits=8, frames=12),),
     ),
     Station(
         "SIM_DX", "DX", "Room 5", ("DXTHX", "Thorax 2 projections"), ("DXTHX2", "Thorax p.a. and lateral"),

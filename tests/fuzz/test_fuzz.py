@@ -79,7 +79,7 @@ def test_a_case_comes_again_from_its_name_and_from_its_file(kind: str, tmp_path:
 def test_the_harness_sees_what_goes_wrong(mine: harness.Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash in a decoder, a handler's defect that was answered politely, a hang that a jumping clock would hide."""
     from broker.dicom.dimse import command
-    from broker.dicom.wire import connection as wire
+    from broker.dicom.wire import connection
     from fuzz import command_cases
     from fuzz.acceptor_cases import ECHO
 
@@ -93,6 +93,6 @@ def test_the_harness_sees_what_goes_wrong(mine: harness.Harness, monkeypatch: py
         with pytest.raises(harness.Failure, match="final answers"):
             mine.run(("acceptor", ECHO))
     with monkeypatch.context() as patch:
-        patch.setattr(wire.Wire, "connection_lost", lambda self, error: None)
+        patch.setattr(connection.PduConnection, "connection_lost", lambda self, error: None)
         with pytest.raises(harness.Failure, match="TimeoutError"):
             mine.run(("acceptor", ECHO))

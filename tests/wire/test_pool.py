@@ -61,7 +61,7 @@ class Archive:
         await request.respond(st.SUCCESS)
 
     def remote(self) -> Remote:
-        return Remote("127.0.0.1", self.provider.port, "PACS", "BROKER", 5, 5)
+        return Remote("127.0.0.1", self.provider.port, "PACS", "BROKER", connect_timeout=5, response_timeout=5)
 
 
 @asynccontextmanager
@@ -344,7 +344,7 @@ def pynetdicom(on_store: Callable[[Any], int], **more: Any) -> Iterator[Remote]:
     ae.add_supported_context(MR, uids.EXPLICIT_LE)
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, on_store)])
     try:
-        yield Remote("127.0.0.1", server.server_address[1], "PACS", "BROKER", 5, 5)
+        yield Remote("127.0.0.1", server.server_address[1], "PACS", "BROKER", connect_timeout=5, response_timeout=5)
     finally:
         server.shutdown()
 

@@ -49,7 +49,7 @@ def pynetdicom(handlers: list[Any], *contexts: tuple[str, list[str]], **options:
         ae.add_supported_context(abstract, syntaxes)
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     try:
-        yield Remote("127.0.0.1", server.server_address[1], "PACS", "BROKER", 5, 5)
+        yield Remote("127.0.0.1", server.server_address[1], "PACS", "BROKER", connect_timeout=5, response_timeout=5)
     finally:
         server.shutdown()
 
@@ -231,7 +231,7 @@ def test_contexts_that_were_refused_are_not_there() -> None:
 
 def test_a_rejection_names_its_parameters() -> None:
     with pynetdicom([], (uids.VERIFICATION, [uids.IMPLICIT_LE]), require_called_aet=True) as remote:
-        other = Remote(remote.host, remote.port, "OTHER", "BROKER", 5, 5)
+        other = Remote(remote.host, remote.port, "OTHER", "BROKER", connect_timeout=5, response_timeout=5)
 
         async def work() -> None:
             assert (await fault_of(other, echo)).code == "rejected-1-1-7"
@@ -245,7 +245,9 @@ def test_a_rejection_names_its_parameters() -> None:
 def test_nobody_listens() -> None:
     async def work() -> None:
         for host in ("127.0.0.1", "no-such-host.invalid"):
-            fault = await fault_of(Remote(host, free_port(), "PACS", "BROKER", 2, 2), echo)
+            fault = await fault_of(
+                Remote(host, free_port(), "PACS", "BROKER", connect_timeout=2, response_timeout=2), echo
+            )
             assert fault.code == "connect-failed"
             assert fault.retryable
 

@@ -1,4 +1,4 @@
-"""What the acceptor answers to proposed contexts, roles and the rest of an A-ASSOCIATE-RQ (PS3.7 D.3.3). Pure."""
+"""Decides the answer to an A-ASSOCIATE-RQ: contexts, roles, window, extended negotiation (PS3.7 D.3.3). Pure."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def agree(
         limits.max_pdu,
         uids.IMPLEMENTATION_CLASS,
         uids.IMPLEMENTATION_VERSION,
-        None if request.user.window is None else (window[1], window[0]),
-        tuple(roles.values()),
-        _extended(request.user, services, contexts),
+        window=None if request.user.window is None else (window[1], window[0]),
+        roles=tuple(roles.values()),
+        extended=_extended(request.user, services, contexts),
         identity_answer=b"" if identity and identity.positive_response else None,
     )
     answer = neg.AssociationAccept(request.called_ae, request.calling_ae, tuple(results), user)
@@ -91,13 +91,13 @@ def _role(proposed: Role | None, service: Service | None) -> Role | None:
 def _akin(user: UserInformation, services: Mapping[str, Service]) -> dict[str, Service]:
     """Services for SOP classes unknown here, by the service class or related general classes that the peer names."""
     by_service_class = {s.service_class: s for s in services.values() if s.service_class}
-    found: dict[str, Service] = {}
+    akin: dict[str, Service] = {}
     for entry in user.common:
         related = (services[uid] for uid in entry.related if uid in services)
         service = by_service_class.get(entry.service_class) or next(related, None)
         if service is not None:
-            found[entry.sop_class] = service
-    return found
+            akin[entry.sop_class] = service
+    return akin
 
 
 def _extended(

@@ -30,7 +30,6 @@ from broker.errors import BrokerError, PeerFault, ProtocolViolation
 
 RELEASE_TIMEOUT = 5.0  # seconds
 PATIENCE = 5.0  # seconds that a peer has to close the connection after our A-ABORT
-_TAKE_DATA = (ULAction.DT_2, ULAction.AR_6)
 
 
 async def wait_for_close(connection: PduConnection, machine: StateMachine, patience: float) -> None:
@@ -41,7 +40,7 @@ async def wait_for_close(connection: PduConnection, machine: StateMachine, patie
 
 
 class Association(Operations):
-    """See the module's text. `run` must be running for anything to happen."""
+    """An established association. `run` must be running for anything to happen."""
 
     def __init__(
         self,
@@ -179,8 +178,9 @@ class Association(Operations):
 
     async def _read(self) -> None:
         """Take PDUs until the association is over."""
-        limits = self._limits
-        while not self._machine.over:
+        limits, machine = self._limits, self._machine
+        takes_more = not machine.over
+        while takes_more:
             inside = self._assembly.inside
             try:
                 kind, body = await self._connection.read_pdu(
@@ -190,13 +190,13 @@ class Association(Operations):
                 if not inside and (self._server.busy or self._invocations):
                     continue  # the peer waits for our answer; for its answers there are timers of their own
                 raise
-            cut = kind == pdu.RELEASE_RQ and inside  # a message cannot end so
-            action = self._machine.on(ULEvent.INVALID_PDU if cut else EVENT_OF_PDU[kind])
-            if action in _TAKE_DATA:
+            if kind == pdu.P_DATA and machine.takes_data:
                 for fragment in pdu.fragments(body):
                     await self._take(fragment)
-            else:
-                await self._act(action)
+                continue
+            cut = kind == pdu.RELEASE_RQ and inside  # a message cannot end so
+            await self._act(machine.on(ULEvent.INVALID_PDU if cut else EVENT_OF_PDU[kind]))
+            takes_more = not machine.over
 
     async def _act(self, action: ULAction) -> None:
         """Do what the machine says to a PDU that is not data."""
@@ -244,8 +244,8 @@ class Association(Operations):
     ) -> PresentationContext | None:
         """See Operations."""
         if as_scp:
-            found = (c for c in self.contexts.values() if c.serves and c.abstract_syntax == abstract_syntax)
-            return next((c for c in found if transfer_syntax in ("", c.transfer_syntax)), None)
+            served = (c for c in self.contexts.values() if c.serves and c.abstract_syntax == abstract_syntax)
+            return next((c for c in served if transfer_syntax in ("", c.transfer_syntax)), None)
         if transfer_syntax:
             return self._by_syntax.get((abstract_syntax, transfer_syntax))
         return self._by_class.get(abstract_syntax)
@@ -321,7 +321,7 @@ class Association(Operations):
             self._receiver.fail(self._reason())
 
     def _reason(self) -> PeerFault:
-        """What a caller is told of an association that has ended."""
+        """The error that a caller gets once the association has ended."""
         if self.ended_by in ("", "closed", "released", "stopping"):
             return ConnectionLost("the association has ended")
         if self.ended_by == "deadline":

@@ -1,4 +1,4 @@
-"""Associations to one destination, kept warm: opened when needed, used again, released after a while.
+"""Keeps associations to one destination warm: opens them when needed, uses them again, releases them after a while.
 
 A peer may end an idle association at any time. One that is seen to have ended is never handed out; when it ends in
 the very moment we send on it, `Lease.store` sends the object once more on a new one.
@@ -57,7 +57,7 @@ class Lease:
 
     @property
     def proposed(self) -> frozenset[Pair]:
-        """What was proposed in it, accepted or not."""
+        """Pairs that were proposed in it, accepted or not."""
         return self._line.proposed
 
     def accepts(self, pair: Pair) -> bool:

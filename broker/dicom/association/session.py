@@ -25,7 +25,7 @@ Allow = Callable[[str], Rejection | None]
 
 
 class Session:
-    """See the module's text."""
+    """One connection of the acceptor; see the text of the module."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Session:
 
     @property
     def ended_by(self) -> str:
-        """Why it ended, as a code."""
+        """The reason of the end, as a code."""
         return self._association.ended_by if self._association is not None else self._ended_by
 
     def finish(self) -> None:

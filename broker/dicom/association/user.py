@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from broker import telemetry, tls
 from broker.dicom import uids
@@ -27,12 +27,13 @@ MAX_RECEIVE = 262_144
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Where an association goes and under which names. Times in seconds; `operations`: requests open at once."""
+    """The address of a peer and the AE titles to use. Times in seconds; `operations`: requests open at once."""
 
     host: str
     port: int
     called_ae: str
     calling_ae: str
+    _: KW_ONLY
     connect_timeout: float = 10
     response_timeout: float = 60
     operations: int = 1
@@ -47,6 +48,7 @@ class Proposal:
 
     abstract_syntax: str
     transfer_syntaxes: tuple[str, ...]
+    _: KW_ONLY
     scu: bool = True
     scp: bool = False
     extended: bytes | None = None  # service class application information (PS3.7 D.3.3.5)
@@ -132,11 +134,11 @@ def _request(remote: Remote, proposals: Sequence[Proposal]) -> neg.AssociationRe
         MAX_RECEIVE,
         uids.IMPLEMENTATION_CLASS,
         uids.IMPLEMENTATION_VERSION,
-        (remote.operations, 1) if remote.operations > 1 else None,
-        tuple({p.abstract_syntax: Role(p.abstract_syntax, p.scu, p.scp) for p in proposals if p.scp}.values()),
-        tuple((p.abstract_syntax, p.extended) for p in proposals if p.extended is not None),
-        tuple(p.common for p in proposals if p.common is not None),
-        remote.identity,
+        window=(remote.operations, 1) if remote.operations > 1 else None,
+        roles=tuple({p.abstract_syntax: Role(p.abstract_syntax, p.scu, p.scp) for p in proposals if p.scp}.values()),
+        extended=tuple((p.abstract_syntax, p.extended) for p in proposals if p.extended is not None),
+        common=tuple(p.common for p in proposals if p.common is not None),
+        identity=remote.identity,
     )
     return neg.AssociationRequest(remote.called_ae, remote.calling_ae, tuple(proposed), user)
 
@@ -192,10 +194,10 @@ def _accepted(accept: neg.AssociationAccept, request: neg.AssociationRequest) ->
             continue
         if result.transfer_syntax not in context.transfer_syntaxes:
             raise ProtocolViolation("a transfer syntax that was not proposed", code="wrong-transfer-syntax")
-        asked, role = roles.get(context.abstract_syntax), answered.get(context.abstract_syntax)
+        proposed_role, role = roles.get(context.abstract_syntax), answered.get(context.abstract_syntax)
         uses, serves = True, False
-        if asked is not None and role is not None:
-            uses, serves = asked.scu and role.scu, asked.scp and role.scp
+        if proposed_role is not None and role is not None:
+            uses, serves = proposed_role.scu and role.scu, proposed_role.scp and role.scp
         contexts[result.id] = PresentationContext(
             result.id, context.abstract_syntax, result.transfer_syntax, serves, uses
         )

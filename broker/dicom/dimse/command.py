@@ -1,4 +1,4 @@
-"""DIMSE command sets: group 0000 in Implicit VR Little Endian (PS3.7 6.3, annex E)."""
+"""Reads and writes DIMSE command sets: group 0000 in Implicit VR Little Endian (PS3.7 6.3, annex E)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request of ours that waits for its responses (PS3.7 9, 10)."""
+"""Holds the responses to a request of ours until its caller takes them (PS3.7 9, 10)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from broker.dicom.wire.connection import DeadlinePassed
 from broker.errors import ProtocolViolation
 
 MAX_ANSWER = 16 * 1024 * 1024  # bytes of one response's data set
-WAITING = 64  # responses; beyond, the wire is not read and TCP makes the peer wait
+WAITING = 64  # responses; beyond, nothing is read and TCP makes the peer wait
 
 
 @dataclass(frozen=True, slots=True)

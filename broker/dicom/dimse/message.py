@@ -1,4 +1,4 @@
-"""Messages over an association: presentation contexts, assembly of what comes, sending in PDUs (PS3.8 annex E)."""
+"""Assembles messages from fragments and sends messages in PDUs, each in its presentation context (PS3.8 annex E)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PresentationContext:
 
 @dataclass(frozen=True, slots=True)
 class PeerAE:
-    """Who is at the other end, as it says itself, and the address it comes from."""
+    """The application entity at the other end: its AE title as it says itself (`calling_ae`), ours, its address."""
 
     calling_ae: str
     called_ae: str
@@ -114,9 +114,9 @@ class MessageSender:
         """Send the same command set with each of several small data sets, in one write. Raises as `message` does."""
         parts: list[bytes | memoryview] = []
         head = self._cut(context_id, command, is_command=True, last=True)
-        for one in data:
+        for data_set in data:
             parts += head
-            parts += self._cut(context_id, one, is_command=False, last=True)
+            parts += self._cut(context_id, data_set, is_command=False, last=True)
         async with self._turn:
             self._begin()
             await self._connection.write(b"".join(parts))

@@ -1,4 +1,4 @@
-"""The DIMSE services as user: C-STORE, C-FIND, C-GET, C-MOVE, C-ECHO and the six N-services (PS3.7 9.1, 10.1).
+"""Asks a peer for DIMSE services: C-STORE, C-FIND, C-GET, C-MOVE, C-ECHO and the six N-services (PS3.7 9.1, 10.1).
 
 Statuses are returned, not raised. Data sets go and come encoded in the transfer syntax of their context.
 """
@@ -17,7 +17,7 @@ from broker.errors import PeerFault
 
 
 class Operations(ABC):
-    """What an association can ask of its peer. All raise PeerFault when the association ends or time is up."""
+    """The requests that an association can send. All raise PeerFault when the association ends or time is up."""
 
     @abstractmethod
     def context(
@@ -44,7 +44,7 @@ class Operations(ABC):
     async def echo(self) -> int:
         """C-ECHO; the status."""
         values: dict[int, cmd.Value] = {cmd.COMMAND_FIELD: cmd.C_ECHO_RQ, cmd.AFFECTED_SOP_CLASS: uids.VERIFICATION}
-        return (await self._single(self._wanted(uids.VERIFICATION), values)).status
+        return (await self._single(self._required(uids.VERIFICATION), values)).status
 
     async def store(
         self,
@@ -99,7 +99,7 @@ class Operations(ABC):
             cmd.COMMAND_FIELD: cmd.N_EVENT_REPORT_RQ,
             cmd.EVENT_TYPE: event_type,
         }
-        return await self._single(context or self._wanted(sop_class, as_scp=True), values, data)
+        return await self._single(context or self._required(sop_class, as_scp=True), values, data)
 
     async def n_get(
         self,
@@ -139,7 +139,7 @@ class Operations(ABC):
         values: dict[int, cmd.Value] = {cmd.AFFECTED_SOP_CLASS: sop_class, cmd.COMMAND_FIELD: cmd.N_CREATE_RQ}
         if sop_instance:
             values[cmd.AFFECTED_SOP_INSTANCE] = sop_instance
-        return await self._single(context or self._wanted(sop_class), values, data)
+        return await self._single(context or self._required(sop_class), values, data)
 
     async def n_delete(
         self, sop_class: str, sop_instance: str, *, context: PresentationContext | None = None
@@ -149,7 +149,7 @@ class Operations(ABC):
 
     # --- how -----------------------------------------------------------------------------------------------
 
-    def _wanted(self, abstract_syntax: str, *, as_scp: bool = False) -> PresentationContext:
+    def _required(self, abstract_syntax: str, *, as_scp: bool = False) -> PresentationContext:
         context = self.context(abstract_syntax, as_scp=as_scp)
         if context is None:
             raise PeerFault("the peer does not serve this SOP class", code="no-context")
@@ -174,13 +174,13 @@ class Operations(ABC):
             cmd.REQUESTED_SOP_INSTANCE: sop_instance,
             cmd.COMMAND_FIELD: field,
         }
-        return await self._single(context or self._wanted(sop_class), {**values, **more}, data)
+        return await self._single(context or self._required(sop_class), {**values, **more}, data)
 
     async def _query(
         self, field: int, abstract_syntax: str, identifier: bytes, more: Mapping[int, cmd.Value]
     ) -> AsyncIterator[Response]:
         values: dict[int, cmd.Value] = {cmd.AFFECTED_SOP_CLASS: abstract_syntax, cmd.COMMAND_FIELD: field, **more}
-        invocation = await self.invoke(self._wanted(abstract_syntax), values, identifier)
+        invocation = await self.invoke(self._required(abstract_syntax), values, identifier)
         try:
             while True:
                 response = await self.response(invocation)

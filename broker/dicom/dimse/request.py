@@ -1,10 +1,10 @@
-"""What a feature registers with the wire, and what its handler is given."""
+"""Defines a service, which a feature registers, and the request that its handler gets."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from broker import telemetry
 from broker.dicom.dimse import command as cmd
@@ -19,11 +19,12 @@ from broker.errors import BadContent, Unavailable
 PORTION = 32  # pending responses of one write
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Request:
     """One DIMSE request. The handler reads `data`, and responds: pending answers first, then one final answer.
 
-    `association` is for requests of our own to the same peer: sub-operations of a C-GET, event reports.
+    `association` is for requests of our own to the same peer: sub-operations of a C-GET, event reports. `sender` is for
+    the methods here alone.
     """
 
     command: Command
@@ -31,7 +32,7 @@ class Request:
     peer: PeerAE
     data: DataStream
     association: Operations
-    _sender: MessageSender
+    sender: MessageSender
     cancelled: bool = False  # a C-CANCEL for this request has come
     answered: bool = field(default=False, init=False)  # the final answer has left
 
@@ -60,7 +61,7 @@ class Request:
             self.answered = True
             name = cmd.NAMES.get(self.command.field, "unknown")
             telemetry.child(telemetry.DIMSE_ANSWERS, name, f"{status:04X}").inc()
-        await self._sender.message(self.context.id, cmd.encode(values), data)
+        await self.sender.message(self.context.id, cmd.encode(values), data)
 
     async def respond_all(self, status: int, answers: Sequence[bytes]) -> int:
         """Send pending responses, several with one write; how many have left: a C-CANCEL stops the others.
@@ -71,7 +72,7 @@ class Request:
         for position in range(0, len(answers), PORTION):
             if self.cancelled:
                 return position
-            await self._sender.messages(self.context.id, command, answers[position : position + PORTION])
+            await self.sender.messages(self.context.id, command, answers[position : position + PORTION])
             await asyncio.sleep(0)  # a C-CANCEL may be there, and others wait
         return len(answers)
 
@@ -112,7 +113,7 @@ Handler = Callable[[Request], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a feature serves: abstract syntaxes, its choice of transfer syntax, handlers by command field.
+    """A service of a feature: abstract syntaxes, its choice of transfer syntax, handlers by command field.
 
     `also_user`: where the requestor asks for the role, we act as SCU of these classes too (C-GET, PS3.7 D.3.3.4).
     `service_class`: SOP classes unknown to us are served if the requestor says they belong to it (PS3.7 D.3.3.6).
@@ -123,6 +124,7 @@ class Service:
     abstract_syntaxes: frozenset[str]
     choose: Choice
     handlers: Mapping[int, Handler]
+    _: KW_ONLY
     also_user: bool = False
     service_class: str = ""
     members: frozenset[str] = frozenset()

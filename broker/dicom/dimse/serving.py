@@ -1,4 +1,4 @@
-"""The requests of a peer that are being served: handlers as tasks, at most as many at once as negotiated."""
+"""Serves the requests of a peer: handlers as tasks, at most as many at once as negotiated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from broker.errors import ProtocolViolation
 
 
 class RequestServer:
-    """See the module's text."""
+    """The requests of one association that are being served."""
 
     def __init__(
         self,
@@ -62,7 +62,14 @@ class RequestServer:
         if command.message_id in self._running:
             raise ProtocolViolation("message ID of a request that is not answered yet", code="repeated-message-id")
         data = DataStream(limit=self._max_object, present=command.has_data)
-        request = Request(command, context, self._peer, data, self._association, self._sender)
+        request = Request(
+            command=command,
+            context=context,
+            peer=self._peer,
+            data=data,
+            association=self._association,
+            sender=self._sender,
+        )
         task = asyncio.get_running_loop().create_task(self._handle(request))
         self._running[command.message_id] = (request, task)
         task.add_done_callback(lambda task: self._handled(command.message_id, task))

@@ -1,6 +1,6 @@
-"""A data set on its way in: fragments are fed by the association, a handler reads them at its own pace.
+"""Hands a data set from the association, which feeds fragments, to a handler, which reads at its own pace.
 
-At most HIGH bytes wait here; then feeding stops, the wire stops reading and TCP slows the sender down.
+At most HIGH bytes wait here; then feeding stops, the connection is not read and TCP slows the sender down.
 """
 
 from __future__ import annotations

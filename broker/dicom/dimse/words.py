@@ -50,7 +50,7 @@ _CLASSES = (
 
 
 def failure(error: BrokerError) -> str:
-    """Why an association came to nothing, for instance `rejected: local limit exceeded (2,3,2)`."""
+    """The reason why there is no association, for instance `rejected: local limit exceeded (2,3,2)`."""
     code = error.code
     if code.startswith("rejected-"):
         result, source, reason = (int(part) for part in code.split("-")[1:])

@@ -1,4 +1,4 @@
-"""Who may associate: the question the provider asks, and the answers of an A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
+"""Defines the question who may associate, and the answers of an A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from broker.dicom.wire.negotiation import AssociationRequest
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A-ASSOCIATE-RJ parameters and a word for log and metrics."""
+    """Parameters of an A-ASSOCIATE-RJ and a word for log and metrics."""
 
     result: int
     source: int
@@ -39,7 +39,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOrigin:
-    """Where a connection comes from; the certificate (DER) is one that the TLS handshake has verified."""
+    """The address of a connection and its certificate (DER), which the TLS handshake has verified."""
 
     address: str
     certificate: bytes | None = field(default=None, repr=False)

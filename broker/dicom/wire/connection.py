@@ -1,4 +1,4 @@
-"""One TCP connection of the upper layer: whole PDUs in, bytes out, both with deadlines and bounded memory.
+"""Reads whole PDUs from one TCP connection and writes bytes to it, both with deadlines and bounded memory.
 
 Received bytes land directly in one buffer; `read_pdu` hands out a view of it that is valid until the next call.
 The header decides before the body is accepted: an announced length over the cap ends the connection with no memory
@@ -39,7 +39,7 @@ class IdlePassed(DeadlinePassed):
 
 
 class ConnectionObserver(Protocol):
-    """Who wants to know of a new connection."""
+    """Is told of each new connection."""
 
     def __call__(self, connection: PduConnection, /) -> None:
         """Called once the connection stands."""
@@ -47,7 +47,7 @@ class ConnectionObserver(Protocol):
 
 
 class PduConnection(asyncio.BufferedProtocol):
-    """See the module's text. `max_data` caps P-DATA bodies (bytes), `send_timeout` a peer that does not read (s)."""
+    """`max_data` caps P-DATA bodies (bytes); a peer may read nothing for `send_timeout` seconds."""
 
     def __init__(
         self, *, max_data: int, send_timeout: float, on_connect: ConnectionObserver | None = None, hold: bool = False
@@ -59,13 +59,13 @@ class PduConnection(asyncio.BufferedProtocol):
         self._hold = hold
         self._buffer = bytearray(SMALL)
         self._start = self._end = self._handed = 0
-        self._wanted = 0
+        self._needed = 0
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._paused_reading = False
-        self._parting = 0
+        self._leftover = 0
         self._cut: asyncio.TimerHandle | None = None  # aborts a closing connection whose peer does not read
-        self._lost = self._done = False
+        self._lost = self._said_last = False
         self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
         self.address = ""
@@ -89,7 +89,7 @@ class PduConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Free space behind what was received; never empty, since reading pauses when the buffer is full."""
-        if self._parting:
+        if self._leftover:
             return memoryview(self._buffer)
         if self._end == len(self._buffer):  # only until `secure` is done, so by a few turns of the loop at most
             self._replace(2 * len(self._buffer))
@@ -97,15 +97,15 @@ class PduConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Wake the reader once it has what it waits for."""
-        if self._parting:
-            self._parting -= nbytes
-            if self._parting <= 0:
+        if self._leftover:
+            self._leftover -= nbytes
+            if self._leftover <= 0:
                 self.kill()
             return
         self._end += nbytes
         if not self._hold:
             self._pause_when_full()
-        if self._end - self._start >= self._wanted:
+        if self._end - self._start >= self._needed:
             self._wake()
 
     def eof_received(self) -> bool:
@@ -185,7 +185,7 @@ class PduConnection(asyncio.BufferedProtocol):
 
     async def write(self, *parts: bytes | memoryview) -> None:
         """Send; returns when the peer has caught up. Raises ConnectionLost or DeadlinePassed."""
-        if self._lost or self._done or self.transport is None or self.transport.is_closing():
+        if self._lost or self._said_last or self.transport is None or self.transport.is_closing():
             raise ConnectionLost("the connection is closed")
         self.transport.writelines(parts)
         if self._drained is not None:
@@ -200,7 +200,7 @@ class PduConnection(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Close after what was written has left; a peer that does not read it in time loses the rest."""
-        if self.transport is None or self.closed.done() or self._parting:
+        if self.transport is None or self.closed.done() or self._leftover:
             return
         if not self.transport.is_closing():  # it closes by itself when the peer does
             self.transport.close()
@@ -213,8 +213,8 @@ class PduConnection(asyncio.BufferedProtocol):
 
         Nothing follows it: a handler that is still at work finds the connection closed.
         """
-        done, self._done = self._done, True
-        if not word or done or self.transport is None or self._lost or self.transport.is_closing():
+        said, self._said_last = self._said_last, True
+        if not word or said or self.transport is None or self._lost or self.transport.is_closing():
             return
         if self._drained is not None:
             self.transport.abort()
@@ -230,7 +230,7 @@ class PduConnection(asyncio.BufferedProtocol):
         if self.transport is None or self._lost or self.transport.is_closing():
             self.close()
             return True
-        self._parting = PARTING
+        self._leftover = PARTING
         self._replace(SMALL)
         if self._paused_reading:
             self.transport.resume_reading()
@@ -266,7 +266,7 @@ class PduConnection(asyncio.BufferedProtocol):
                 self._replace(SMALL)
 
     async def _wait(self, count: int, seconds: float) -> None:
-        self._wanted = count
+        self._needed = count
         waiter = self._waiter = self._loop.create_future()
         timer = self._loop.call_later(seconds, self._wake)
         try:
@@ -287,8 +287,8 @@ class PduConnection(asyncio.BufferedProtocol):
     def _make_room(self, count: int) -> None:
         """Have `count` bytes fit behind `_start`, with space to read ahead once data flows."""
         if self._start + count > len(self._buffer) or self._end == len(self._buffer):
-            wanted = LARGE if count > pdu.HEADER else len(self._buffer)
-            self._replace(max(wanted, count))
+            size = LARGE if count > pdu.HEADER else len(self._buffer)
+            self._replace(max(size, count))
         if self._paused_reading and self.transport is not None and self._end < len(self._buffer):
             self._paused_reading = False
             self.transport.resume_reading()

@@ -9,7 +9,7 @@ BURST = 4.0  # seconds' worth that may come at once
 _SWEEP = 1024  # addresses; beyond, those that have been quiet are forgotten
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssociationLimits:
     """Counts, bytes and seconds; see `[limits]` of the configuration."""
 

@@ -1,4 +1,4 @@
-"""A-ASSOCIATE-RQ and A-ASSOCIATE-AC as values (PS3.8 9.3.2, 9.3.3).
+"""Reads and writes A-ASSOCIATE-RQ and A-ASSOCIATE-AC (PS3.8 9.3.2, 9.3.3).
 
 A codec of our own: pynetdicom's needs 185 ms for a request of 128 contexts with 50 syntaxes each (and works
 quadratically), which would stop the event loop for everybody; this one needs about 5 ms. pynetdicom and DCMTK

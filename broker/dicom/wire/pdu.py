@@ -1,4 +1,4 @@
-"""Protocol data units but for association negotiation: header, P-DATA-TF, release, abort, reject (PS3.8 9.3)."""
+"""Reads and writes PDUs: header, P-DATA-TF, release, abort, reject; items of association negotiation (PS3.8 9.3)."""
 
 from __future__ import annotations
 

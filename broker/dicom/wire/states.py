@@ -230,12 +230,13 @@ EVENT_OF_PDU: Mapping[int, ULEvent] = {
 class StateMachine:
     """The state of one connection, from its first byte to its last. Starts idle (Sta1)."""
 
-    __slots__ = ("_row", "_rows", "requestor", "state")
+    __slots__ = ("_row", "_rows", "requestor", "state", "takes_data")
 
     def __init__(self, *, requestor: bool) -> None:
         """`requestor`: we ask for the association; the acceptor otherwise."""
         self.requestor = requestor
         self.state = ULState.STA1
+        self.takes_data = False  # P-DATA-TF is taken (DT-2, AR-6) and changes no state: asked where time counts
         self._rows = _ROWS[requestor]
         self._row = self._rows[ULState.STA1]
 
@@ -261,4 +262,5 @@ class StateMachine:
             state = otherwise
         if state is not self.state:
             self.state, self._row = state, self._rows[state]
+            self.takes_data = state is ULState.STA6 or state is ULState.STA7
         return action

@@ -1,9 +1,9 @@
-"""The user information item: what both sides say of themselves (PS3.8 annex D.1, PS3.7 annex D.3.3)."""
+"""Reads and writes the user information item of association negotiation (PS3.8 annex D.1, PS3.7 annex D.3.3)."""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from broker.dicom.wire import pdu
 from broker.errors import ProtocolViolation
@@ -47,6 +47,7 @@ class UserInformation:
     max_length: int = 16384
     implementation_class: str = ""
     implementation_version: str = ""
+    _: KW_ONLY
     window: tuple[int, int] | None = None
     roles: tuple[Role, ...] = ()
     extended: tuple[tuple[str, bytes], ...] = ()
@@ -76,12 +77,12 @@ def decode(value: bytes) -> UserInformation:
         _max_length(single.get(_MAX_LENGTH)),
         pdu.uid_of(single.get(_CLASS, b"")),
         single.get(_VERSION, b"").decode("latin-1").strip(" \0"),
-        _operations(single.get(_WINDOW)),
-        tuple(roles),
-        tuple(extended),
-        tuple(common),
-        None if identity is None else _identity(identity),
-        None if answer is None else pdu.counted_field(answer, 0)[0],
+        window=_operations(single.get(_WINDOW)),
+        roles=tuple(roles),
+        extended=tuple(extended),
+        common=tuple(common),
+        identity=None if identity is None else _identity(identity),
+        identity_answer=None if answer is None else pdu.counted_field(answer, 0)[0],
     )
 
 

@@ -311,7 +311,9 @@ class Archive:
         members = frozenset({FILM_SESSION, FILM_BOX, IMAGE_BOX, PRINTER})
         services = [
             Service(frozenset({uids.VERIFICATION}), NATIVE, {cmd.C_ECHO_RQ: self.echo}),
-            Service(uids.STORAGE_CLASSES, uids.for_storage, storage, True, uids.STORAGE_SERVICE),
+            Service(
+                uids.STORAGE_CLASSES, uids.for_storage, storage, also_user=True, service_class=uids.STORAGE_SERVICE
+            ),
             Service(frozenset(FIND.values()), NATIVE, {cmd.C_FIND_RQ: self.find}),
             Service(frozenset(MOVE.values()), NATIVE, {cmd.C_MOVE_RQ: self.move}),
             Service(frozenset(GET.values()), NATIVE, {cmd.C_GET_RQ: self.get}),

@@ -101,9 +101,13 @@ def test_a_foreign_request_is_read_whole() -> None:
         neg.ProposedContext(255, uids.VERIFICATION, (uids.IMPLICIT_LE,)),
     )
     assert found.user == neg.UserInformation(
-        16382, "1.2.3.4", "FOREIGN", None, (Role(CT, False, True),), ((CT, b"\x01\x02"),),
+        16382,
+        "1.2.3.4",
+        "FOREIGN",
+        roles=(Role(CT, False, True),),
+        extended=((CT, b"\x01\x02"),),
         identity=UserIdentity(1, b"someone"),
-    )  # fmt: skip
+    )
 
 
 def test_a_foreign_accept_is_read_whole() -> None:

@@ -93,6 +93,8 @@ def test_the_machine_follows_the_table(requestor: bool) -> None:
                 second = not requestor if cell.action is ULAction.AR_8 else not acceptable
                 assert machine.on(event, acceptable=acceptable) is cell.action
                 assert machine.state is (cell.otherwise if second else cell.state)
+                data = TRANSITIONS.get((machine.state, ULEvent.DATA_PDU))
+                assert machine.takes_data == (data is not None and data.action in (ULAction.DT_2, ULAction.AR_6))
 
 
 _ACCEPTED = [ULEvent.TRANSPORT_INDICATION, ULEvent.ASSOCIATE_RQ_PDU, ULEvent.ASSOCIATE_ACCEPT]

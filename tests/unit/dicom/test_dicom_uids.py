@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
-from pynetdicom import AllStoragePresentationContexts
+from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
 
 from broker.dicom import uids
 from broker.dicom.dataset.part10 import header
@@ -43,9 +47,15 @@ def test_our_own_uids_are_valid() -> None:
     assert len(uids.IMPLEMENTATION_VERSION) <= 16
 
 
-def test_every_storage_class_of_pynetdicom_is_one_of_ours() -> None:
-    theirs = {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
-    assert theirs - uids.STORAGE_CLASSES <= uids._NO_STORAGE
+def test_nothing_that_pynetdicom_knows_is_missing() -> None:
+    """In a process of its own: pynetdicom adds UIDs to pydicom's dictionary when it is imported."""
+    script = "from broker.dicom import uids; print(*uids.STORAGE_CLASSES, '|', *uids.TRANSFER_SYNTAXES)"
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    storage, syntaxes = (set(part.split()) for part in printed.split("|"))
+    assert {str(context.abstract_syntax) for context in AllStoragePresentationContexts} - storage <= uids._NO_STORAGE
+    assert set(ALL_TRANSFER_SYNTAXES) <= syntaxes
+    known = {uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax"}
+    assert known - syntaxes == uids._NO_SYNTAX_OF_OBJECTS
 
 
 def test_a_choice_follows_our_preference() -> None:

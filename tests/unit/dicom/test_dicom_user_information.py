@@ -19,12 +19,14 @@ informations = some.builds(
     some.just(0) | some.integers(1024, 2**32 - 1),
     uid,
     some.text("ABC_123", max_size=16),
-    some.none() | some.tuples(number, number),
-    some.lists(some.builds(Role, uid, some.booleans(), some.booleans()), max_size=4).map(tuple),
-    some.lists(some.tuples(uid, short), max_size=4).map(tuple),
-    some.lists(some.builds(CommonExtended, uid, uid, some.lists(uid, max_size=3).map(tuple)), max_size=3).map(tuple),
-    some.none() | some.builds(UserIdentity, some.integers(1, 5), short, short, some.booleans()),
-    some.none() | short,
+    window=some.none() | some.tuples(number, number),
+    roles=some.lists(some.builds(Role, uid, some.booleans(), some.booleans()), max_size=4).map(tuple),
+    extended=some.lists(some.tuples(uid, short), max_size=4).map(tuple),
+    common=some.lists(some.builds(CommonExtended, uid, uid, some.lists(uid, max_size=3).map(tuple)), max_size=3).map(
+        tuple
+    ),
+    identity=some.none() | some.builds(UserIdentity, some.integers(1, 5), short, short, some.booleans()),
+    identity_answer=some.none() | short,
 )
 
 
@@ -53,9 +55,15 @@ def test_mutations_raise_nothing_but_a_violation(user: UserInformation, data: so
 
 def test_pynetdicom_reads_all_of_it() -> None:
     user = UserInformation(
-        32768, "1.2.3.4", "OURS_1", (5, 3), (Role("1.2.5", True, False),), (("1.2.6", b"\1\2"),),
-        (CommonExtended("1.2.7", "1.2.8", ("1.2.9", "1.2.10")),), UserIdentity(2, b"who", b"pass", True),
-    )  # fmt: skip
+        32768,
+        "1.2.3.4",
+        "OURS_1",
+        window=(5, 3),
+        roles=(Role("1.2.5", True, False),),
+        extended=(("1.2.6", b"\1\2"),),
+        common=(CommonExtended("1.2.7", "1.2.8", ("1.2.9", "1.2.10")),),
+        identity=UserIdentity(2, b"who", b"pass", True),
+    )
     item = UserInformationItem()
     item.decode(user_information.encode(user))
     assert item.maximum_length == 32768

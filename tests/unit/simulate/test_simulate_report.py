@@ -33,9 +33,15 @@ def _run() -> tuple[Course, Objects]:
             for _ in range(series.count):
                 uid = f"2.999.{len(course.sent)}"
                 item = Sent(
-                    uid, series.sop_class, series.transfer_syntax, order.station.ae_title, series.modality,
-                    order.accession, 1000, f"digest of {uid}",
-                )  # fmt: skip
+                    sop_instance=uid,
+                    sop_class=series.sop_class,
+                    transfer_syntax=series.transfer_syntax,
+                    station=order.station.ae_title,
+                    modality=series.modality,
+                    accession=order.accession,
+                    length=1000,
+                    sha256=f"digest of {uid}",
+                )
                 course.sent.append(item)
                 for name in destinations(item):
                     arrived[name][uid] = Kept(series.sop_class, series.transfer_syntax, 1000, item.sha256)

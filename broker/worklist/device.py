@@ -107,14 +107,14 @@ def _window(device: Device, now: datetime) -> Interval | None:
 
 def _in_step(keys: Iterable[Key], more: Key, keep: Callable[[Key], bool] = lambda key: True) -> tuple[Key, ...]:
     """The keys with one more of the step, beside those of its keys that are kept."""
-    found: list[Key] = []
+    others: list[Key] = []
     inner: tuple[Key, ...] = ()
     for key in keys:
         if isinstance(key, SequenceKey) and key.keyword == STEP_SEQUENCE:
-            inner = tuple(one for one in key.keys if keep(one))
+            inner = tuple(step_key for step_key in key.keys if keep(step_key))
         else:
-            found.append(key)
-    return (*found, SequenceKey(STEP_SEQUENCE, (*inner, more)))
+            others.append(key)
+    return (*others, SequenceKey(STEP_SEQUENCE, (*inner, more)))
 
 
 def _any_case(key: Key) -> Key:
@@ -128,7 +128,7 @@ def _any_case(key: Key) -> Key:
     if not isinstance(key, TextKey) or key.vr not in ANY_CASE:
         return key
     exact = frozenset(value.lower() for value in key.exact)
-    return replace(key, exact=exact, patterns=tuple(_small(one) for one in key.patterns), any_case=True)
+    return replace(key, exact=exact, patterns=tuple(_small(pattern) for pattern in key.patterns), any_case=True)
 
 
 def _small(pattern: Wildcard) -> Wildcard:

@@ -41,7 +41,7 @@ INLINE = 16  # so few candidates, or bytes of an identifier below 4 KiB, are not
 
 @dataclass(slots=True)
 class _Course:
-    """What a query came to, for the log."""
+    """The state of one query while it is answered, for the log."""
 
     device: Device = DEFAULT
     query: Query | None = None  # as it was asked
@@ -96,9 +96,9 @@ class WorklistService:
             options = agreed(request.peer.extended.get(request.context.abstract_syntax))
             key = await self._key(request, course.device, options)
             course.size = len(key[0])
-            asked = await self._understand(key, request, course.device, options)
-            course.query = asked.query
-            course.status = await self._answer(request, key, asked, course)
+            prepared = await self._understand(key, request, course.device, options)
+            course.query = prepared.query
+            course.status = await self._answer(request, key, prepared, course)
         except (ProtocolViolation, PeerFault, OSError):
             raise
         except BadContent as error:
@@ -128,30 +128,32 @@ class WorklistService:
         return data, (request.context.transfer_syntax, options, own)
 
     async def _understand(self, key: Key, request: Request, device: Device, options: Agreed) -> PreparedQuery:
-        asked = self._cache.get(key)
-        if asked is None:
+        """The request made ready to be answered; kept for the next one that is the same."""
+        prepared = self._cache.get(key)
+        if prepared is None:
             syntax = request.context.transfer_syntax
             query = await _here_or_aside(len(key[0]) < 4096, _read, key[0], syntax, options)
             served = adapt(query, device, request.peer.calling_ae, datetime.now(self._zone))
             encoder = AnswerEncoder(served, syntax, self._charset, device.charset, device.max_lengths)
-            asked = PreparedQuery(query, served, search_criteria(served), encoder)
+            prepared = PreparedQuery(query, served, search_criteria(served), encoder)
             if query.named or not device.windowed:  # a window moves with the clock
-                self._cache.add(key, asked)
-        return asked
+                self._cache.add(key, prepared)
+        return prepared
 
-    async def _answer(self, request: Request, key: Key, asked: PreparedQuery, course: _Course) -> int:
+    async def _answer(self, request: Request, key: Key, prepared: PreparedQuery, course: _Course) -> int:
         """Send the matches; the final status."""
-        if asked.served.view.empty:
+        if prepared.served.view.empty:
             return st.SUCCESS
         most = course.device.max_answers or self._max_answers
-        pending = st.PENDING if asked.served.supported else st.PENDING_WARNING
-        known = dict(asked.answers)  # as it is now: a query like this one may change it meanwhile
+        pending = st.PENDING if prepared.served.supported else st.PENDING_WARNING
+        known = dict(prepared.answers)  # as it is now: a query like this one may change it meanwhile
         after: tuple[str, int] | None = None
         while True:
             if request.cancelled:
                 return st.CANCEL
-            found = await self._page(asked.criteria, after, known, course)
-            answers = await self._answers(key, asked, known, [one for one in found if one.id not in course.seen])
+            candidates = await self._page(prepared.criteria, after, known, course)
+            unseen = [candidate for candidate in candidates if candidate.id not in course.seen]
+            answers = await self._answers(key, prepared, known, unseen)
             room = most - course.count
             sent = await request.respond_all(pending, [data for _, data in answers[:room]])
             course.count += sent
@@ -161,22 +163,26 @@ class WorklistService:
             if len(answers) > room:
                 course.comment = f"more than {most} matches"
                 return st.OUT_OF_RESOURCES
-            if len(found) < PAGE:
+            if len(candidates) < PAGE:
                 return st.SUCCESS
-            after = (found[-1].start_at, found[-1].id)
+            after = (candidates[-1].start_at, candidates[-1].id)
 
     async def _answers(
-        self, key: Key, asked: PreparedQuery, known: Known, found: Sequence[Found]
+        self, key: Key, prepared: PreparedQuery, known: Known, candidates: Sequence[Found]
     ) -> list[tuple[int, bytes]]:
         """Steps and encoded answers of those candidates that match; what is known is not worked out again."""
-        ready = {one.id: known[one.id][1] for one in found if one.id in known and known[one.id][0] == one.revision}
-        fresh = [one for one in found if one.id not in ready]
+        ready = {
+            candidate.id: known[candidate.id][1]
+            for candidate in candidates
+            if candidate.id in known and known[candidate.id][0] == candidate.revision
+        }
+        fresh = [candidate for candidate in candidates if candidate.id not in ready]
         if fresh:
             little = len(fresh) <= INLINE
-            made = await _here_or_aside(little, _prepare, fresh, asked.served, asked.encoder, self._zone)
-            self._cache.keep(key, made)
-            ready.update((step, data) for step, (_, data) in made.items())
-        return [(one.id, data) for one in found if (data := ready.get(one.id)) is not None]
+            worked_out = await _here_or_aside(little, _prepare, fresh, prepared.served, prepared.encoder, self._zone)
+            self._cache.keep(key, worked_out)
+            ready.update((step, data) for step, (_, data) in worked_out.items())
+        return [(candidate.id, data) for candidate in candidates if (data := ready.get(candidate.id)) is not None]
 
     async def _page(
         self, criteria: Criteria, after: tuple[str, int] | None, known: Known, course: _Course
@@ -187,20 +193,20 @@ class WorklistService:
             return await asyncio.wrap_future(read)
         try:
             async with asyncio.timeout(self._patience):
-                found = await asyncio.wrap_future(read)
+                candidates = await asyncio.wrap_future(read)
         except (Unavailable, TimeoutError):
             self._patience = HURRY
             try:
-                found = await asyncio.to_thread(self._copy.search, criteria, after, PAGE)
+                candidates = await asyncio.to_thread(self._copy.search, criteria, after, PAGE)
             except Unavailable:
                 telemetry.WORKLIST_COPY_QUERIES.labels("refused").inc()
                 raise
             if not course.copied:
                 telemetry.WORKLIST_COPY_QUERIES.labels("answered").inc()
             course.copied = True
-            return found
+            return candidates
         self._patience = PATIENCE
-        return found
+        return candidates
 
     def _log(self, request: Request, course: _Course, duration: float) -> None:
         query = course.query
@@ -228,16 +234,16 @@ def _read(data: bytes, transfer_syntax: str, options: Agreed) -> Query:
     return parse(decode_identifier(data, transfer_syntax), options)
 
 
-def _prepare(found: Sequence[Found], query: Query, encoder: AnswerEncoder, zone: tzinfo) -> Known:
-    """What the candidates say to a query.
+def _prepare(candidates: Sequence[Found], query: Query, encoder: AnswerEncoder, zone: tzinfo) -> Known:
+    """Encoded answers of the candidates that match, by step.
 
     A step whose document cannot be used is left out with an error in the log: it must not hide all others.
     """
     answers: Known = {}
-    for one in found:
+    for candidate in candidates:
         try:
-            document = in_offset(json.loads(one.answer), zone, query.offset)
-            answers[one.id] = (one.revision, encoder.encode(document) if matches(document, query) else None)
+            document = in_offset(json.loads(candidate.answer), zone, query.offset)
+            answers[candidate.id] = (candidate.revision, encoder.encode(document) if matches(document, query) else None)
         except Exception as error:
-            telemetry.logger().error("worklist.step_unusable", error=telemetry.describe(error), key=one.id)
+            telemetry.logger().error("worklist.step_unusable", error=telemetry.describe(error), key=candidate.id)
     return answers

@@ -38,53 +38,53 @@ class PreparedQuery:
 
 
 class AnswerCache:
-    """See the module's text."""
+    """Prepared queries with their answers, in the order of their last use."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         """`max_bytes`: of all that is remembered."""
-        self._asked: OrderedDict[Key, PreparedQuery] = OrderedDict()
+        self._prepared: OrderedDict[Key, PreparedQuery] = OrderedDict()
         self._max_bytes = max_bytes
         self.size = 0
 
     def get(self, key: Key) -> PreparedQuery | None:
-        """The request, if it was asked before."""
-        found = self._asked.get(key)
-        if found is not None:
-            self._asked.move_to_end(key)
-        return found
+        """The request, if it was prepared before."""
+        prepared = self._prepared.get(key)
+        if prepared is not None:
+            self._prepared.move_to_end(key)
+        return prepared
 
-    def add(self, key: Key, asked: PreparedQuery) -> None:
+    def add(self, key: Key, prepared: PreparedQuery) -> None:
         """Remember a request, unless it is long."""
         if len(key[0]) > MAX_REQUEST:
             return
         self._forget(key)
-        asked.size = _request_cost(key)
-        self._asked[key] = asked
-        self.size += asked.size
-        while len(self._asked) > MAX_REQUESTS or self.size > self._max_bytes:
-            self._forget(next(iter(self._asked)))
+        prepared.size = _request_cost(key)
+        self._prepared[key] = prepared
+        self.size += prepared.size
+        while len(self._prepared) > MAX_REQUESTS or self.size > self._max_bytes:
+            self._forget(next(iter(self._prepared)))
 
-    def keep(self, key: Key, made: Known) -> None:
+    def keep(self, key: Key, answers: Known) -> None:
         """Remember answers to a request that is still remembered itself."""
-        asked = self._asked.get(key)
-        if asked is None:
+        prepared = self._prepared.get(key)
+        if prepared is None:
             return
-        for step, (revision, data) in made.items():
-            if len(asked.answers) >= MAX_ANSWERS:
-                self._resize(asked, _request_cost(key) - asked.size)
-                asked.answers.clear()
-            before = asked.answers.get(step)
-            self._resize(asked, _cost(data) - (_cost(before[1]) if before is not None else 0))
-            asked.answers[step] = (revision, data)
-        while self.size > self._max_bytes and self._asked:
-            self._forget(next(iter(self._asked)))
+        for step, (revision, data) in answers.items():
+            if len(prepared.answers) >= MAX_ANSWERS:
+                self._resize(prepared, _request_cost(key) - prepared.size)
+                prepared.answers.clear()
+            before = prepared.answers.get(step)
+            self._resize(prepared, _cost(data) - (_cost(before[1]) if before is not None else 0))
+            prepared.answers[step] = (revision, data)
+        while self.size > self._max_bytes and self._prepared:
+            self._forget(next(iter(self._prepared)))
 
-    def _resize(self, asked: PreparedQuery, by: int) -> None:
-        asked.size += by
+    def _resize(self, prepared: PreparedQuery, by: int) -> None:
+        prepared.size += by
         self.size += by
 
     def _forget(self, key: Key) -> None:
-        gone = self._asked.pop(key, None)
+        gone = self._prepared.pop(key, None)
         if gone is not None:
             self.size -= gone.size
 

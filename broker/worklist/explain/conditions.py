@@ -70,20 +70,20 @@ def checks(
     `secret` made their hashes, None if that is not known here. `prefix_names` and
     `any_case`: exact ones of names, and of codes, say no `no`.
     """
-    found = [*_seen(document, query)]
+    results = [*_seen(document, query)]
     for key in query.keys:
         step = isinstance(key, SequenceKey) and key.keyword == STEP_SEQUENCE
-        for one in key.keys if isinstance(key, SequenceKey) and step else (key,):
-            found.append(_key(document, one, in_step=step))
-    found += [_secret(document, one, secret, prefix_names=prefix_names, any_case=any_case) for one in secrets]
-    return tuple(found)
+        for inner in key.keys if isinstance(key, SequenceKey) and step else (key,):
+            results.append(_key(document, inner, in_step=step))
+    results += [_secret(document, hidden, secret, prefix_names=prefix_names, any_case=any_case) for hidden in secrets]
+    return tuple(results)
 
 
-def shown(found: Sequence[Check]) -> bool | None:
+def shown(results: Sequence[Check]) -> bool | None:
     """All pass; None if that depends on what cannot be told."""
-    if any(check.passed is False for check in found):
+    if any(check.passed is False for check in results):
         return False
-    return None if any(check.passed is None for check in found) else True
+    return None if any(check.passed is None for check in results) else True
 
 
 def _seen(document: Document, query: Query) -> list[Check]:
@@ -120,15 +120,15 @@ def _key(document: Document, key: Key, *, in_step: bool) -> Check:
     return Check(name, passed, asked, ", ".join(stored), hint)
 
 
-def _secret(document: Document, one: Secret, secret: bytes | None, *, prefix_names: bool, any_case: bool) -> Check:
-    passed = recall.fits(document, one, secret, any_case=any_case) if secret is not None else None
-    if one.vr == "PN" and prefix_names and not passed:
+def _secret(document: Document, hidden: Secret, secret: bytes | None, *, prefix_names: bool, any_case: bool) -> Check:
+    passed = recall.fits(document, hidden, secret, any_case=any_case) if secret is not None else None
+    if hidden.vr == "PN" and prefix_names and not passed:
         passed = None
     words = {True: "the same", False: "another, or none", None: "cannot be told"}
     hint = ""
-    if passed is False and one.vr == "PN" and not one.ascii:
+    if passed is False and hidden.vr == "PN" and not hidden.ascii:
         hint = "it holds unusual letters: the device may name another character set than it uses"
-    return Check(NAMES.get(one.keyword, one.keyword or "key"), passed, NOT_KEPT, words[passed], hint)
+    return Check(NAMES.get(hidden.keyword, hidden.keyword or "key"), passed, NOT_KEPT, words[passed], hint)
 
 
 def _step_values(document: Document, keyword: str) -> list[str]:
@@ -139,12 +139,12 @@ def _start(document: Document) -> str:
     return " ".join([*_step_values(document, START_DATE)[:1], *_step_values(document, START_TIME)[:1]])
 
 
-def sentence(found: Sequence[Check]) -> str:
+def sentence(results: Sequence[Check]) -> str:
     """The first reason why the step is not shown, or that it is."""
-    check = next((one for one in found if one.passed is False), None)
+    check = next((check for check in results if check.passed is False), None)
     if check is not None:
         return _failure(check)
-    unknown = [one.name for one in found if one.passed is None]
+    unknown = [check.name for check in results if check.passed is None]
     if unknown:
         return f"the query also asks for {', '.join(unknown)}, whose values are not kept: whether they fit is not known"
     return "every condition is met"

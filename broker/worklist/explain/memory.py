@@ -106,26 +106,27 @@ def keep(
     """Write calls and queries by device (AE title, address), beside those kept already."""
     reading.lock(connection, ["device-queries"])
     for (calling_ae, address), (calls, entries) in news.items():
-        found = device_queries.of(connection, calling_ae, address)
-        old = found[0] if found else DeviceQueries(calling_ae, address, at, at, 0, [])
+        kept = device_queries.of(connection, calling_ae, address)
+        old = kept[0] if kept else DeviceQueries(calling_ae, address, at, at, 0, [])
         last = max((entry["at"] for entry in entries), default=at)
-        asked = DeviceQueries(calling_ae, address, old.first_at, last, old.calls + calls, merged(old.queries, entries))
-        device_queries.save(connection, asked, new=not found)
+        device = DeviceQueries(calling_ae, address, old.first_at, last, old.calls + calls, merged(old.queries, entries))
+        device_queries.save(connection, device, new=not kept)
 
 
 def merged(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The last `KEEP` different queries, oldest first. The same one again is counted; much of one shape gives way."""
-    found = list(old)
+    queries = list(old)
     for entry in new:
         same = next(
-            (one for one in found if (one["asked"], one["comment"]) == (entry["asked"], entry["comment"])), None
+            (query for query in queries if (query["asked"], query["comment"]) == (entry["asked"], entry["comment"])),
+            None,
         )
         if same is not None:
-            found.remove(same)
+            queries.remove(same)
             entry = {**entry, "first": same["first"], "times": same["times"] + entry["times"]}
-        found.append(entry)
-    while len(found) > KEEP:
-        shapes = [recall.shape(entry["asked"]) for entry in found]
+        queries.append(entry)
+    while len(queries) > KEEP:
+        shapes = [recall.shape(entry["asked"]) for entry in queries]
         often = Counter(shapes).most_common(1)[0][0]
-        del found[shapes.index(often)]
-    return found
+        del queries[shapes.index(often)]
+    return queries

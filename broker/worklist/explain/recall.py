@@ -68,10 +68,10 @@ def encode(query: Query, secret: bytes) -> dict[str, Any]:
     secrets: list[Any] = []
     for key in query.keys:
         if isinstance(key, SequenceKey) and key.keyword == STEP_SEQUENCE:
-            step = [one for one in key.keys if _is_plain(one)]
-            secrets += [_secret(one, secret, in_step=True) for one in key.keys if not _is_plain(one)]
+            step = [part for part in key.keys if _is_plain(part)]
+            secrets += [_secret(part, secret, in_step=True) for part in key.keys if not _is_plain(part)]
             if step:
-                plain.append(["sequence", STEP_SEQUENCE, [_plain(one) for one in step]])
+                plain.append(["sequence", STEP_SEQUENCE, [_plain(part) for part in step]])
         elif _is_plain(key):
             plain.append(_plain(key))
         else:
@@ -91,7 +91,7 @@ def encode(query: Query, secret: bytes) -> dict[str, Any]:
 def decode(asked: dict[str, Any]) -> Recalled:
     """A kept query."""
     query = Query(
-        keys=tuple(_key(one) for one in asked["keys"]),
+        keys=tuple(_key(part) for part in asked["keys"]),
         charset=tuple(asked["charset"]),
         supported=asked["supported"],
         asks_status=asked["status"],
@@ -113,34 +113,34 @@ def summary(asked: dict[str, Any] | None) -> dict[str, str] | None:
 
 def keys(recalled: Recalled) -> dict[str, str]:
     """What a query asks for, by keyword."""
-    found: dict[str, str] = {}
+    by_keyword: dict[str, str] = {}
     for key in recalled.query.keys:
-        for one in key.keys if isinstance(key, SequenceKey) else (key,):
-            found[START_DATE if isinstance(one, StartKey) else one.keyword] = words(one)
-    return found | {one.keyword: "(not kept)" for one in recalled.secrets}
+        for inner in key.keys if isinstance(key, SequenceKey) else (key,):
+            by_keyword[START_DATE if isinstance(inner, StartKey) else inner.keyword] = words(inner)
+    return by_keyword | {hidden.keyword: "(not kept)" for hidden in recalled.secrets}
 
 
 def shape(asked: dict[str, Any] | None) -> str:
     """What queries for one patient after the other have in common."""
     if asked is None:
         return ""
-    return json.dumps([asked["keys"], [one[:3] for one in asked["secrets"]]])
+    return json.dumps([asked["keys"], [hidden[:3] for hidden in asked["secrets"]]])
 
 
-def fits(document: Document, one: Secret, secret: bytes, *, any_case: bool = False) -> bool | None:
+def fits(document: Document, hidden: Secret, secret: bytes, *, any_case: bool = False) -> bool | None:
     """Whether a key that is not kept matches; None where that cannot be told any more.
 
     `any_case`: the device is served without regard to the case of codes.
     """
-    levels = items(document, STEP_SEQUENCE) if one.in_step else [document]
-    texts = {text for level in levels for text in _stored(level, one)}
-    folded = any_case and one.vr in ANY_CASE
+    levels = items(document, STEP_SEQUENCE) if hidden.in_step else [document]
+    texts = {text for level in levels for text in _stored(level, hidden)}
+    folded = any_case and hidden.vr in ANY_CASE
     if folded:  # the letters that were asked for are not known: all small or all capital ones are the usual ones
         texts |= {text.lower() for text in texts} | {text.upper() for text in texts}
     empty = not any(text.strip(NOTHING) for text in texts)
-    if {_hash(secret, one.keyword, text) for text in (*texts, *([""] if empty else []))} & one.hashes:
+    if {_hash(secret, hidden.keyword, text) for text in (*texts, *([""] if empty else []))} & hidden.hashes:
         return True
-    return False if (one.exact and not folded) or not texts else None
+    return False if (hidden.exact and not folded) or not texts else None
 
 
 def words(key: Key) -> str:
@@ -180,14 +180,14 @@ def _moment(text: str | None) -> str:
     return text or ""
 
 
-def _stored(level: Document, one: Secret) -> Iterable[str]:
-    for value in values(level, one.keyword):
-        if one.vr == "PN":
+def _stored(level: Document, hidden: Secret) -> Iterable[str]:
+    for value in values(level, hidden.keyword):
+        if hidden.vr == "PN":
             yield from fold_name(value).split("=")
-        elif one.vr in ("DA", "TM"):
-            yield stored_date(value) if one.vr == "DA" else stored_time(value)
+        elif hidden.vr in ("DA", "TM"):
+            yield stored_date(value) if hidden.vr == "DA" else stored_time(value)
         else:
-            yield normalise(one.vr, value)
+            yield normalise(hidden.vr, value)
 
 
 def _is_plain(key: Key) -> bool:
@@ -202,7 +202,7 @@ def _is_plain(key: Key) -> bool:
 
 def _plain(key: Key) -> list[Any]:
     if isinstance(key, TextKey):
-        return ["text", key.keyword, key.vr, sorted(key.exact), [text_of(one) for one in key.patterns]]
+        return ["text", key.keyword, key.vr, sorted(key.exact), [text_of(pattern) for pattern in key.patterns]]
     if isinstance(key, IntervalKey):
         return [
             "span",
@@ -217,11 +217,11 @@ def _plain(key: Key) -> list[Any]:
 def _key(kept: list[Any]) -> Key:
     kind, *rest = kept
     if kind == "sequence":
-        return SequenceKey(rest[0], tuple(_key(one) for one in rest[1]))
+        return SequenceKey(rest[0], tuple(_key(part) for part in rest[1]))
     if kind == "text":
         return TextKey(rest[0], rest[1], frozenset(rest[2]), tuple(compile_wildcard(text) for text in rest[3]))
     if kind == "span":
-        return IntervalKey(rest[0], rest[1], tuple(Interval(*one) for one in rest[2]))
+        return IntervalKey(rest[0], rest[1], tuple(Interval(*ends) for ends in rest[2]))
     return StartKey(Interval(rest[0], rest[1]))
 
 

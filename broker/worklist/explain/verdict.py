@@ -97,26 +97,26 @@ def judge(step: ExplainedStep, caller: Caller, asking: Asking, ground: Ground) -
     secret = ground.secret if recalled.key in ("", ground.key) else None
     document = in_offset(step.document, ground.zone, query.offset)
     loose = {"prefix_names": profile.prefix_names, "any_case": profile.ignore_case}
-    found = list(conditions.checks(document, query, recalled.secrets, secret, **loose))
-    if conditions.shown(found) and not recalled.secrets:
+    results = list(conditions.checks(document, query, recalled.secrets, secret, **loose))
+    if conditions.shown(results) and not recalled.secrets:
         place, most = ground.place(query, step.row), profile.max_answers or ground.max_answers
         if place == -1:
-            found.append(Check(ShownCondition.SEARCH, False))
+            results.append(Check(ShownCondition.SEARCH, False))
         elif place is not None:
-            found.append(Check(ShownCondition.CAP, place < most, str(most), str(place + 1)))
-    elif conditions.shown(found) is None:
-        found = _found_nothing(found, step, asking)
-    found.append(_written(step.document, recalled.query.charset, profile, ground.charset))
-    return Verdict(asking, conditions.shown(found), conditions.sentence(found), tuple(found))
+            results.append(Check(ShownCondition.CAP, place < most, str(most), str(place + 1)))
+    elif conditions.shown(results) is None:
+        results = _found_nothing(results, step, asking)
+    results.append(_written(step.document, recalled.query.charset, profile, ground.charset))
+    return Verdict(asking, conditions.shown(results), conditions.sentence(results), tuple(results))
 
 
-def _found_nothing(found: list[Check], step: ExplainedStep, asking: Asking) -> list[Check]:
+def _found_nothing(results: list[Check], step: ExplainedStep, asking: Asking) -> list[Check]:
     """The query found nothing since the step changed last: then the one condition that is not known was not met."""
     nothing = asking.status == "0000" and not asking.count and (asking.at or 0) > step.changed_at
-    if not nothing or sum(check.passed is None for check in found) > 1:
-        return found
+    if not nothing or sum(check.passed is None for check in results) > 1:
+        return results
     hint = "the query found nothing"
-    return [replace(one, passed=False, hint=hint) if one.passed is None else one for one in found]
+    return [replace(check, passed=False, hint=hint) if check.passed is None else check for check in results]
 
 
 def _written(document: Document, asked: Sequence[str], profile: Device, default: str) -> Check:

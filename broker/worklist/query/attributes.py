@@ -50,7 +50,7 @@ _TABLE: dict[str, Any] = {
 
 
 def _tree(table: Mapping[str, Any]) -> dict[int, WorklistAttribute]:
-    found: dict[int, WorklistAttribute] = {}
+    by_tag: dict[int, WorklistAttribute] = {}
     for keyword, entry in table.items():
         kind, children = entry if isinstance(entry, tuple) else (entry, {})
         if not kind:
@@ -58,8 +58,8 @@ def _tree(table: Mapping[str, Any]) -> dict[int, WorklistAttribute]:
         tag = tag_for_keyword(keyword)
         assert tag is not None, keyword
         matched = not kind.startswith("-")
-        found[tag] = WorklistAttribute(keyword, tag, dictionary_VR(tag), kind.lstrip("-"), matched, _tree(children))
-    return dict(sorted(found.items()))
+        by_tag[tag] = WorklistAttribute(keyword, tag, dictionary_VR(tag), kind.lstrip("-"), matched, _tree(children))
+    return dict(sorted(by_tag.items()))
 
 
 WORKLIST: Mapping[int, WorklistAttribute] = _tree(_TABLE)

@@ -59,8 +59,8 @@ def _names(key: Key | None) -> tuple[str, ...] | None:
     if not isinstance(key, NameKey):
         return None
     groups = (next((pattern for pattern in name if pattern is not None), None) for name in key.names)
-    found = tuple(fold(_plain(group.prefix))[:_LONGEST] if group is not None else "" for group in groups)
-    return found if all(found) and _storable(found) else None
+    beginnings = tuple(fold(_plain(group.prefix))[:_LONGEST] if group is not None else "" for group in groups)
+    return beginnings if all(beginnings) and _storable(beginnings) else None
 
 
 def _plain(prefix: str) -> str:

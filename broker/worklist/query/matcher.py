@@ -52,8 +52,8 @@ def labelled(document: Document, view: View) -> bool:
     """The Worklist Label of the order is one that the device sees; an order without one is seen by all."""
     if view.labels is None:
         return True
-    found = values(document, LABEL)
-    return any(normalise("LO", label) in view.labels for label in found) if found else not view.only_labelled
+    labels = values(document, LABEL)
+    return any(normalise("LO", label) in view.labels for label in labels) if labels else not view.only_labelled
 
 
 def visible(document: Document, query: Query) -> bool:
@@ -66,16 +66,16 @@ def visible(document: Document, query: Query) -> bool:
 
 def items(document: Document, keyword: str) -> list[Document]:
     """Items of a stored sequence."""
-    found = document.get(keyword)
-    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
+    stored = document.get(keyword)
+    return [item for item in stored if isinstance(item, Mapping)] if isinstance(stored, list) else []
 
 
 def values(document: Document, keyword: str) -> list[str]:
     """Stored values of an attribute as text; none when it is absent or empty."""
-    found = document.get(keyword)
-    if found is None:
+    stored = document.get(keyword)
+    if stored is None:
         return []
-    return [str(value) for value in (found if isinstance(found, list) else [found]) if value != ""]
+    return [str(value) for value in (stored if isinstance(stored, list) else [stored]) if value != ""]
 
 
 def fits(document: Document, key: Key) -> bool:

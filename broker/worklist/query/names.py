@@ -103,8 +103,10 @@ def _fits(group: str, pattern: Wildcard) -> bool:
     """Components that are empty at the end may be left out (PS3.5 6.2.1.2): a group is tried with those asked for."""
     if pattern.matches(group):
         return True
-    asked = pattern.accepts.get("^", pattern.any_character).bit_count() - pattern.any_character.bit_count()
-    return group.count("^") < asked < _COMPONENTS and pattern.matches(group + "^" * (asked - group.count("^")))
+    components = pattern.accepts.get("^", pattern.any_character).bit_count() - pattern.any_character.bit_count()
+    return group.count("^") < components < _COMPONENTS and pattern.matches(
+        group + "^" * (components - group.count("^"))
+    )
 
 
 def fuzzy_fits(value: str, key: FuzzyKey) -> bool:
@@ -112,7 +114,7 @@ def fuzzy_fits(value: str, key: FuzzyKey) -> bool:
     if name_fits(value, key.literal):
         return True
     stored = name_words(value)
-    return any(name and all(any(_like(asked, words) for words in stored) for asked in name) for name in key.names)
+    return any(name and all(any(_like(group, words) for words in stored) for group in name) for name in key.names)
 
 
 def _like(asked: tuple[str, ...], stored: tuple[str, ...]) -> bool:
@@ -120,8 +122,8 @@ def _like(asked: tuple[str, ...], stored: tuple[str, ...]) -> bool:
 
 
 def _words(group: str) -> tuple[str, ...]:
-    found = (to_ascii(word) or word for word in _BREAKS.split(group) if word)
-    return tuple(word[:_LONGEST] for word in found)[:MAX_WORDS]
+    words = (to_ascii(word) or word for word in _BREAKS.split(group) if word)
+    return tuple(word[:_LONGEST] for word in words)[:MAX_WORDS]
 
 
 @lru_cache(65536)

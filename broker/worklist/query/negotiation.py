@@ -34,8 +34,8 @@ def negotiate(sop_class: str, information: bytes) -> bytes | None:
     """
     if len(information) < 3:
         return None
-    asked = information[:_LONGEST]
-    return bytes((i in (0, 1)) or (i in _SUPPORTED and asked[i] == 1) for i in range(len(asked)))
+    offered = information[:_LONGEST]
+    return bytes((i in (0, 1)) or (i in _SUPPORTED and offered[i] == 1) for i in range(len(offered)))
 
 
 def agreed(information: bytes | None) -> Agreed:

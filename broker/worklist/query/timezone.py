@@ -26,11 +26,11 @@ _PAIRS = (
 
 def offset_minutes(text: str) -> int:
     """The offset of `+HHMM` or `-HHMM` in minutes. Raises BadElement for what is none (-1200 to +1400)."""
-    found = _OFFSET.fullmatch(text)
-    minutes = int(found[2]) * 60 + int(found[3]) if found and int(found[3]) < 60 else -1
-    if found is None or minutes < 0 or text == "-0000":
+    parts = _OFFSET.fullmatch(text)
+    minutes = int(parts[2]) * 60 + int(parts[3]) if parts and int(parts[3]) < 60 else -1
+    if parts is None or minutes < 0 or text == "-0000":
         raise BadElement("bad offset: TimezoneOffsetFromUTC", TIMEZONE, code="bad-offset")
-    minutes = -minutes if found[1] == "-" else minutes
+    minutes = -minutes if parts[1] == "-" else minutes
     if not -12 * 60 <= minutes <= 14 * 60:
         raise BadElement("bad offset: TimezoneOffsetFromUTC", TIMEZONE, code="bad-offset")
     return minutes
@@ -52,27 +52,27 @@ def in_offset(document: Mapping[str, Any], zone: tzinfo, minutes: int | None) ->
     if minutes is None:
         return document
     there = timezone(timedelta(minutes=minutes))
-    found = _pairs(document, zone, there)
+    moved = _pairs(document, zone, there)
     steps = document.get(STEP_SEQUENCE)
     if isinstance(steps, list):
-        found[STEP_SEQUENCE] = [_pairs(step, zone, there) if isinstance(step, Mapping) else step for step in steps]
-    return found
+        moved[STEP_SEQUENCE] = [_pairs(step, zone, there) if isinstance(step, Mapping) else step for step in steps]
+    return moved
 
 
 def _pairs(item: Mapping[str, Any], zone: tzinfo, there: tzinfo) -> dict[str, Any]:
-    found = dict(item)
+    moved = dict(item)
     for day, clock in _PAIRS:
         moment = _moment(item.get(day), item.get(clock))
         if moment is None:
             continue
         try:
-            moved = moment.replace(tzinfo=zone).astimezone(there)
+            local = moment.replace(tzinfo=zone).astimezone(there)
         except OverflowError:  # at the ends of the calendar
             continue
-        found[day] = moved.date().isoformat().replace("-", "")
+        moved[day] = local.date().isoformat().replace("-", "")
         fraction = str(item[clock]).partition(".")[2]
-        found[clock] = moved.strftime("%H%M%S") + (f".{fraction}" if fraction else "")
-    return found
+        moved[clock] = local.strftime("%H%M%S") + (f".{fraction}" if fraction else "")
+    return moved
 
 
 def _moment(day: object, clock: object) -> datetime | None:

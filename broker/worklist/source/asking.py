@@ -79,9 +79,9 @@ def keys_of(key: str) -> Document:
     return {"StudyInstanceUID" if kind == "study" else "AccessionNumber": number, STEP_SEQUENCE: [step]}
 
 
-def identifier(asked: Document, transfer_syntax: str) -> bytes:
+def identifier(keys: Document, transfer_syntax: str) -> bytes:
     """The identifier of a query: these keys, and all that a worklist may tell as return keys."""
-    return _WRITERS[transfer_syntax].encode(_itemised(asked, WORKLIST))
+    return _WRITERS[transfer_syntax].encode(_itemised(keys, WORKLIST))
 
 
 def _everything(table: Mapping[int, WorklistAttribute]) -> tuple[ElementSpec, ...]:
@@ -99,37 +99,37 @@ _WRITERS = {
 
 def _itemised(given: Document, table: Mapping[int, WorklistAttribute]) -> dict[str, Any]:
     """With one item in each sequence that has none: what is in it is asked for (PS3.4 C.2.2.2.6)."""
-    found = dict(given)
-    for one in table.values():
-        if one.vr == "SQ":
-            items: list[Any] = found.get(one.keyword) or [{}]
-            found[one.keyword] = [_itemised(item, one.children) for item in items]
-    return found
+    filled = dict(given)
+    for key in table.values():
+        if key.vr == "SQ":
+            items: list[Any] = filled.get(key.keyword) or [{}]
+            filled[key.keyword] = [_itemised(item, key.children) for item in items]
+    return filled
 
 
 def read(data: bytes, transfer_syntax: str, source: Source, left_out: Counter[str]) -> Document:
     """An answer as an order document. Raises BadContent, whose text holds no values."""
-    found = decode_identifier(data, transfer_syntax)
-    if not found.charset and source.charset:
+    answer = decode_identifier(data, transfer_syntax)
+    if not answer.charset and source.charset:
         # the element that the answer should have begun with
         named = element(
             SPECIFIC_CHARACTER_SET, b"CS", source.charset.encode("ascii"), implicit=transfer_syntax == uids.IMPLICIT_LE
         )
-        found = decode_identifier(named + data, transfer_syntax)
-    made = order(found.elements, left_out)
-    if source.issuer and made["patient"].get("PatientID"):
-        made["patient"].setdefault("IssuerOfPatientID", source.issuer)
-    return made
+        answer = decode_identifier(named + data, transfer_syntax)
+    order_document = order(answer.elements, left_out)
+    if source.issuer and order_document["patient"].get("PatientID"):
+        order_document["patient"].setdefault("IssuerOfPatientID", source.issuer)
+    return order_document
 
 
-def offer(made: Document) -> Offer:
+def offer(order_document: Document) -> Offer:
     """An order document as it is offered. Raises BadContent, whose text holds paths and no values."""
-    text = json.dumps(made, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(order_document, sort_keys=True, ensure_ascii=False)
     if len(text) > MAX_ITEM:
         raise BadContent("item too large", code="item-too-large")
-    conversion = document.convert(made, ())
+    conversion = document.convert(order_document, ())
     if not conversion.usable:
-        wrong = [f"{one.location}: {one.text}" for one in conversion.findings if one.is_error]
+        wrong = [f"{finding.location}: {finding.text}" for finding in conversion.findings if finding.is_error]
         raise BadContent("; ".join(wrong[:5]), code="item-unusable")
     change = conversion.changes[0]
     assert isinstance(change, OrderChange)

@@ -39,7 +39,7 @@ def order(elements: Mapping[int, Element], left_out: Counter[str]) -> Document:
 
 
 def _section(item: Mapping[int, Element], known: Mapping[str, Field], left_out: Counter[str]) -> Document:
-    found: Document = {}
+    section: Document = {}
     for tag, element in item.items():
         keyword = keyword_for_tag(tag)
         if keyword not in known:
@@ -47,8 +47,8 @@ def _section(item: Mapping[int, Element], known: Mapping[str, Field], left_out: 
             continue
         value = _value(element, known[keyword], left_out)
         if value not in ("", []) and keyword != STATUS:
-            found[keyword] = value
-    return found
+            section[keyword] = value
+    return section
 
 
 def _value(element: Element, field: Field, left_out: Counter[str]) -> Any:

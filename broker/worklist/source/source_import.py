@@ -130,8 +130,8 @@ class SourceImport:
         context = association.context(uids.MODALITY_WORKLIST)
         if context is None:
             raise PeerFault("the peer serves no worklist", code="no-context")
-        for wanted in queries:
-            data = asking.identifier(wanted, context.transfer_syntax)
+        for keys in queries:
+            data = asking.identifier(keys, context.transfer_syntax)
             answers = association.find(uids.MODALITY_WORKLIST, data)
             try:
                 async for response in answers:
@@ -201,13 +201,13 @@ class SourceImport:
         account: ImportAccount,
     ) -> None:
         """Count what a complete import did not have, and withdraw what was missed often enough."""
-        theirs = [one for one in known.values() if one.state == adopting.THEIRS and window.holds(one.start_at)]
-        missing = [one for one in theirs if one.key not in seen]
+        theirs = [item for item in known.values() if item.state == adopting.THEIRS and window.holds(item.start_at)]
+        missing = [item for item in theirs if item.key not in seen]
         back = [key for key in seen if key in known and known[key].misses]
         account.counts["missing"] = len(missing)
         now = datetime.now(self._zone).timestamp()
         await asyncio.wrap_future(
-            self._database.submit(sourced.count_misses, self._node.name, [one.key for one in missing], back, now)
+            self._database.submit(sourced.count_misses, self._node.name, [item.key for item in missing], back, now)
         )
         if self._source.missing != "cancel":
             return
@@ -215,19 +215,19 @@ class SourceImport:
             account.reasons["so many items are missing that none is cancelled"] += len(missing)
             telemetry.logger().warning("source.many_missing", node=self._node.name, count=len(missing))
             return
-        for one in missing:
-            if one.misses + 1 >= MISSES:
-                account.note(*await self._withdraw(association, one, account))
+        for item in missing:
+            if item.misses + 1 >= MISSES:
+                account.note(*await self._withdraw(association, item, account))
 
     async def _withdraw(
         self, association: Association, item: Sourced, account: ImportAccount
     ) -> tuple[str, tuple[str, ...]]:
         """Ask for the item itself; it may only have moved out of the window or the filter."""
-        asked = ImportAccount(account.node)
-        found = [offer async for offer in self._offers(association, [asking.keys_of(item.key)], asked)]
-        if asked.error or asked.counts:
-            return "kept", (f"asked again, the server fails: {asked.error or 'unreadable'}",)
-        same = [offer for offer in found if offer.key == item.key]
+        single = ImportAccount(account.node)
+        offers = [offer async for offer in self._offers(association, [asking.keys_of(item.key)], single)]
+        if single.error or single.counts:
+            return "kept", (f"asked again, the server fails: {single.error or 'unreadable'}",)
+        same = [offer for offer in offers if offer.key == item.key]
         if same:
             await self._adopt(same[:1], account)
             return "moved", ()

@@ -14,7 +14,7 @@ from broker import faults, telemetry
 from broker.delivery.outcome import verdict
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
-from broker.dicom.dataset import file_pieces as reading
+from broker.dicom.dataset import file_pieces
 from broker.dicom.dimse.message import Data
 from broker.errors import PeerFault
 from broker.queue.feed import Feed
@@ -198,7 +198,7 @@ class _Sending:
 
         def source() -> Data:
             if len(head) == item.data_length:
-                return head + reading.padding(item.data_length, item.transfer_syntax_uid)
+                return head + file_pieces.padding(item.data_length, item.transfer_syntax_uid)
             return self._read(item, head)
 
         try:
@@ -247,7 +247,7 @@ class _Sending:
             if len(piece) != size:
                 raise OSError("the file became shorter while it was sent")  # never a shorter object at the peer
             yield piece
-        if padding := reading.padding(item.data_length, item.transfer_syntax_uid):
+        if padding := file_pieces.padding(item.data_length, item.transfer_syntax_uid):
             yield padding
 
 

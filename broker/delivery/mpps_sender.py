@@ -17,8 +17,8 @@ from broker.dicom import uids
 from broker.dicom.association.association import Association
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
-from broker.dicom.dataset import scan as elements
 from broker.dicom.dataset.recode import SYNTAXES, recode
+from broker.dicom.dataset.scan import scan
 from broker.dicom.dimse.invocation import Response
 from broker.dicom.dimse.message import PresentationContext
 from broker.errors import BadContent, PeerFault
@@ -200,5 +200,5 @@ def _told(response: Response, verdict: Verdict) -> _Told:
 
 def _is_final(message: PassedMessage) -> bool:
     """An N-SET that ends the step."""
-    found = elements.scan(message.data, message.transfer_syntax_uid, {_STATUS}).elements.get(_STATUS)
+    found = scan(message.data, message.transfer_syntax_uid, {_STATUS}).elements.get(_STATUS)
     return found is not None and found.value.strip(b" \0") in _FINAL

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.dicom.dataset import file_pieces as reading
-from broker.dicom.dataset import part10
+from broker.dicom.dataset import file_pieces, part10
 from broker.errors import BadContent
 from broker.tools.send_report import SendReport
 
-SMALL = reading.PIECE  # bytes; longer ones are streamed
+SMALL = file_pieces.PIECE  # bytes; longer ones are streamed
 BATCH_FILES, BATCH_BYTES = 64, 4 * 1024 * 1024  # read at once; two batches are in memory at most
 DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: DICOMDIR is no object to send
 
@@ -128,8 +127,8 @@ def _load(batch: Sequence[DicomFile]) -> list[Loaded]:
         data: bytes | Exception | None = None
         if header.length <= SMALL:
             try:
-                data = reading.piece(file.path, header.offset, header.length)
-                data += reading.padding(header.length, header.transfer_syntax)
+                data = file_pieces.piece(file.path, header.offset, header.length)
+                data += file_pieces.padding(header.length, header.transfer_syntax)
             except (BadContent, OSError) as error:
                 data = error
         loaded.append((file, data))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
-from broker.dicom.dataset import file_pieces as reading
+from broker.dicom.dataset import file_pieces
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse import words
 from broker.dicom.dimse.message import Data
@@ -140,6 +140,6 @@ class _Sending:
 
     async def _stream(self, file: DicomFile) -> AsyncIterator[bytes]:
         header = file.header
-        async for piece in reading.stream(file.path, header.offset, header.length, header.transfer_syntax):
+        async for piece in file_pieces.stream(file.path, header.offset, header.length, header.transfer_syntax):
             yield piece
             self._report.moved += len(piece)

@@ -33,8 +33,7 @@ from broker.store.worklist import steps as worklist_steps
 from broker.store.worklist.candidates import search
 from broker.versions.in_force import Signature
 from broker.worklist.device import adapt
-from broker.worklist.explain import conditions as explain
-from broker.worklist.explain import recall
+from broker.worklist.explain import conditions, recall
 from broker.worklist.explain.memory import QueryMemory, QueryOutcome, keep
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.matcher import matches
@@ -145,9 +144,9 @@ def test_explanation_matcher_and_search_agree(database: Database, orders: list[d
         kept = recall.decode(json.loads(json.dumps(recall.encode(asked, SECRET))))
         again = adapt(kept.query, device, calling, NOW)
         for row in rows:
-            assert explain.shown(explain.checks(row.answer, served)) is (row.row in shown)
-            told = explain.shown(
-                explain.checks(row.answer, again, kept.secrets, SECRET, prefix_names=device.prefix_names)
+            assert conditions.shown(conditions.checks(row.answer, served)) is (row.row in shown)
+            told = conditions.shown(
+                conditions.checks(row.answer, again, kept.secrets, SECRET, prefix_names=device.prefix_names)
             )
             assert told in (None, row.row in shown)
 

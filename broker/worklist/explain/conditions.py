@@ -14,7 +14,7 @@ from broker.orders.core import lifecycle
 from broker.orders.core.worklist_item import HELD
 from broker.worklist.explain import recall
 from broker.worklist.explain.recall import Secret
-from broker.worklist.query import matcher as match
+from broker.worklist.query import matcher
 from broker.worklist.query.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
 from broker.worklist.query.keys import Key, Query, SequenceKey, StartKey
 from broker.worklist.query.matcher import Document, items, values
@@ -90,23 +90,26 @@ def _seen(document: Document, query: Query) -> list[Check]:
     view = query.view
     status = " ".join(_step_values(document, STATUS))
     labels = " ".join(values(document, LABEL))
-    sees = "all" if view.labels is None else ", ".join(sorted(view.labels))
+    sees = ("all" if view.labels is None else ", ".join(sorted(view.labels))) + (" only" if view.only_labelled else "")
     hidden = f", never {', '.join(sorted(view.hidden))}" if view.hidden else ""
     asked = "what it asks for" if query.asks_status else ", ".join(view.shown)
     empty = [Check(ShownCondition.VALUES, False, "at least one value in the query", "none")] if view.empty else []
     return [
         *empty,
         Check(ShownCondition.HELD, HELD not in document, "not held by the RIS", "held" if HELD in document else ""),
-        Check(ShownCondition.SCHEDULED, match.scheduled(document), "a date", _start(document)),
+        Check(ShownCondition.SCHEDULED, matcher.scheduled(document), "a date", _start(document)),
         Check(
-            ShownCondition.LABEL, match.labelled(document, view), sees + (" only" if view.only_labelled else ""), labels
+            ShownCondition.LABEL,
+            matcher.labelled(document, view),
+            sees + (" only" if view.only_labelled else ""),
+            labels,
         ),
-        Check(ShownCondition.STATUS, match.visible(document, query), asked + hidden, status),
+        Check(ShownCondition.STATUS, matcher.visible(document, query), asked + hidden, status),
     ]
 
 
 def _key(document: Document, key: Key, *, in_step: bool) -> Check:
-    passed = match.fits(document, SequenceKey(STEP_SEQUENCE, (key,)) if in_step else key)
+    passed = matcher.fits(document, SequenceKey(STEP_SEQUENCE, (key,)) if in_step else key)
     if isinstance(key, StartKey):
         return Check(ShownCondition.START, passed, recall.words(key), _start(document))
     name = NAMES.get(key.keyword, key.keyword)

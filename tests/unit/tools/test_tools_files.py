@@ -9,7 +9,7 @@ import pytest
 from support.dicom.objects import ct_slice
 from support.loops import remains, run, until
 
-from broker.dicom.dataset import file_pieces as reading
+from broker.dicom.dataset import file_pieces
 from broker.tools import files
 from broker.tools.files import DicomFile, Supply, find
 from broker.tools.send_report import SendReport
@@ -118,12 +118,12 @@ def test_files_that_vanish_or_shrink_come_as_what_is_wrong(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 5000])
 def test_a_stream_is_the_file_from_its_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(reading, "PIECE", 1000)
+    monkeypatch.setattr(file_pieces, "PIECE", 1000)
     content = bytes(n % 251 for n in range(size + 7))
     (tmp_path / "file").write_bytes(content)
 
     async def work() -> None:
-        got = [piece async for piece in reading.stream(tmp_path / "file", 7, size, "1.2")]
+        got = [piece async for piece in file_pieces.stream(tmp_path / "file", 7, size, "1.2")]
         assert b"".join(got) == content[7:]
         assert all(len(piece) <= 1000 for piece in got)
 
@@ -131,14 +131,14 @@ def test_a_stream_is_the_file_from_its_offset(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_stream_that_is_left_early_closes_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "PIECE", 10)
+    monkeypatch.setattr(file_pieces, "PIECE", 10)
     (tmp_path / "file").write_bytes(bytes(1000))
     closed: list[int] = []
-    close = reading.os.close
-    monkeypatch.setattr(reading.os, "close", lambda number: (closed.append(number), close(number)))
+    close = file_pieces.os.close
+    monkeypatch.setattr(file_pieces.os, "close", lambda number: (closed.append(number), close(number)))
 
     async def work() -> None:
-        stream = reading.stream(tmp_path / "file", 0, 1000, "1.2")
+        stream = file_pieces.stream(tmp_path / "file", 0, 1000, "1.2")
         assert await anext(stream) == bytes(10)
         await stream.aclose()  # type: ignore[attr-defined]
         await until(lambda: len(closed) == 1, "it is closed")

@@ -15,6 +15,7 @@ import typer
 from broker.cli.asking.running import ask_or_do
 from broker.cli.common import INTERRUPTED, Config, exit_on_error, settings_of
 from broker.errors import ConfigurationError
+from broker.hl7.codes import AckCode
 
 if TYPE_CHECKING:
     from broker.model.message import MessageSelection
@@ -63,7 +64,7 @@ def try_message(
             explanations.append(explain(raw, chosen, settings.zone(), default_station=station))
     for explanation in explanations:
         show_test(explanation)
-    if any(explanation.code != "AA" for explanation in explanations):
+    if any(explanation.code != AckCode.AA for explanation in explanations):
         raise typer.Exit(1)
 
 
@@ -150,7 +151,7 @@ def replay(
 
         replayed = ask_or_do(settings, "/messages/replay", body, run_here)
     show_replay(replayed, write=write)
-    if any(message["code"] != "AA" for message in replayed):
+    if any(message["code"] != AckCode.AA for message in replayed):
         raise typer.Exit(1)
 
 

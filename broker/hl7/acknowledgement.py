@@ -9,8 +9,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from broker.hl7 import charset
+from broker.hl7.codes import ERROR_TEXTS, AckCode, ErrorCode
 from broker.hl7.fields import ERR, MSA, MSH
-from broker.hl7.findings import CODES, Finding, MalformedMessage
+from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.framing import join
 from broker.hl7.header import Header, Separators
 from broker.hl7.writer import Component, Escaped, SegmentWriter, Value
@@ -46,10 +47,10 @@ def phases(header: Header, code: str, *, stored: bool = True) -> tuple[str, str]
     accept, application = header.get(MSH.ACCEPT_ACKNOWLEDGEMENT), header.get(MSH.APPLICATION_ACKNOWLEDGEMENT)
     if not accept and not application:
         return "", code
-    good = code == "AA"
+    good = code == AckCode.AA
     second = code if _wanted(application, good) else ""
-    if good or (stored and code == "AE" and second):
-        return ("CA" if _wanted(accept, True) else ""), second
+    if good or (stored and code == AckCode.AE and second):
+        return (AckCode.CA if _wanted(accept, True) else ""), second
     first = "C" + code[1] if _wanted(accept, False) else ""
     return first, "" if first else second
 
@@ -113,7 +114,7 @@ def build(
     segments = [_msh(writer, header, token, at, body), _msa(writer, header, code, shown, text)]
     if header.version >= (2, 5):
         segments += [_err(writer, finding) for finding in shown]
-    elif told := [finding for finding in shown if finding.is_error or finding.code == "0"]:
+    elif told := [finding for finding in shown if finding.is_error or finding.code == ErrorCode.ACCEPTED]:
         # ERR-1 has no severity: a warning with an error code would look like an error
         segments.append(writer.segment("ERR", {ERR.CODE_AND_LOCATION: [_err_1(finding) for finding in told]}))
     segments += body.segments if body else ()
@@ -127,12 +128,12 @@ def unreadable(raw: bytes, *, token: UUID, at: datetime) -> bytes | None:
     """
     head = raw[:64].lstrip(b"\xef\xbb\xbf\xff\xfe\r\n\0 \t")
     if head.startswith(b"MSH"):
-        finding = Finding("MSH^1", "100", "Message does not begin with a usable MSH segment")
+        finding = Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "Message does not begin with a usable MSH segment")
     elif head.replace(b"\0", b"").startswith(b"MSH"):
-        finding = Finding("MSH^1^18", "103", "Character set is not supported")
+        finding = Finding("MSH^1^18", ErrorCode.TABLE_VALUE_NOT_FOUND, "Character set is not supported")
     else:
         return None
-    return build(NO_HEADER, "AR", [finding], token=token, at=at)
+    return build(NO_HEADER, AckCode.AR, [finding], token=token, at=at)
 
 
 def _msh(writer: SegmentWriter, header: Header, token: UUID, at: datetime, body: Body | None) -> str:
@@ -165,7 +166,7 @@ def _msa(writer: SegmentWriter, header: Header, code: str, findings: Sequence[Fi
 def _err(writer: SegmentWriter, finding: Finding) -> str:
     fields: dict[int, Value] = {
         ERR.LOCATION: tuple(finding.location.split("^")),
-        ERR.CODE: (finding.code, CODES[finding.code], _TABLE),
+        ERR.CODE: (finding.code, ERROR_TEXTS[finding.code], _TABLE),
         ERR.SEVERITY: finding.severity,
         ERR.USER_MESSAGE: finding.text,
     }
@@ -174,4 +175,4 @@ def _err(writer: SegmentWriter, finding: Finding) -> str:
 
 def _err_1(finding: Finding) -> tuple[Component, ...]:
     segment, sequence, field = [*finding.location.split("^"), "", ""][:3]
-    return (segment, sequence, field, (finding.code, CODES[finding.code], _TABLE))
+    return (segment, sequence, field, (finding.code, ERROR_TEXTS[finding.code], _TABLE))

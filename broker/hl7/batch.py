@@ -10,6 +10,7 @@ from itertools import pairwise
 from uuid import UUID
 
 from broker.hl7 import acknowledgement, charset
+from broker.hl7.codes import AckCode, ErrorCode
 from broker.hl7.fields import BHS, BTS, MSH
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
@@ -111,8 +112,8 @@ def refuse(file: File, *, token: UUID, at: datetime) -> bytes:
     header = file.header or file.batches[0].header or acknowledgement.NO_HEADER
     fields = (*header.fields, *[""] * 12)[:12]
     named = Header(header.separators, (*fields[:8], "", "", fields[11]), "utf-8")
-    finding = Finding("BHS^1", "102", f"More than {MAX_MESSAGES} messages in one frame")
-    return acknowledgement.build(named, "AR", [finding], token=token, at=at)
+    finding = Finding("BHS^1", ErrorCode.DATA_TYPE, f"More than {MAX_MESSAGES} messages in one frame")
+    return acknowledgement.build(named, AckCode.AR, [finding], token=token, at=at)
 
 
 def _line(name: str, to: Header | None, token: UUID, at: datetime) -> bytes:

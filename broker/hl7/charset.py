@@ -12,6 +12,7 @@ import re
 from typing import NamedTuple
 
 from broker.hl7 import iso2022
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.tolerance import USUAL, Tolerance
 
@@ -36,9 +37,11 @@ _PARTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)
 _ALONE = {"gb18030", "big5hkscs", "utf-8"}  # sets without code extension
 _ERRORS = "broker-latin-1"
 _WHERE = "MSH^1^18"
-_STRANGE = Finding(_WHERE, "102", "Text is not in the declared character set")
-_UNKNOWN = Finding(_WHERE, "103", "Character set is not supported")
-_LOOKS_UTF_8 = Finding(_WHERE, "102", "Text looks like UTF-8, which is not the declared character set", "W")
+_STRANGE = Finding(_WHERE, ErrorCode.DATA_TYPE, "Text is not in the declared character set")
+_UNKNOWN = Finding(_WHERE, ErrorCode.TABLE_VALUE_NOT_FOUND, "Character set is not supported")
+_LOOKS_UTF_8 = Finding(
+    _WHERE, ErrorCode.DATA_TYPE, "Text looks like UTF-8, which is not the declared character set", Severity.WARNING
+)
 OVERVIEW = 65536  # bytes of a message that may hold its MSH
 
 
@@ -128,7 +131,7 @@ def decode(raw: bytes, tolerance: Tolerance = USUAL) -> Decoded:
 
 
 def _warning(finding: Finding) -> Finding:
-    return Finding(finding.location, finding.code, finding.text, "W")
+    return Finding(finding.location, finding.code, finding.text, Severity.WARNING)
 
 
 def _declared(raw: bytes, codec: str) -> Decoded:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from broker.hl7 import charset
+from broker.hl7.codes import ErrorCode
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header, Separators, clean
 from broker.hl7.tolerance import USUAL, Tolerance
@@ -237,7 +238,9 @@ def parse(raw: bytes, tolerance: Tolerance = USUAL) -> Message:
     text, codec, findings = charset.decode(inner, tolerance)
     header = Header.of(text, codec, tolerance.version)
     if header is None:
-        raise MalformedMessage(Finding("MSH^1", "100", "Message does not begin with a usable MSH segment"))
+        raise MalformedMessage(
+            Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "Message does not begin with a usable MSH segment")
+        )
     _check_ends(text, len(inner) < len(raw), tolerance)
     lines = clean(text, keep="\t\r\n").replace("\n", "\r").split("\r")
     segments: list[Segment] = []
@@ -262,7 +265,7 @@ def _check_ends(text: str, noise: bool, tolerance: Tolerance) -> None:
     elif tolerance.strict and (noise or "\r\r" in text):
         fault = "Bytes before the message, or a blank segment"
     if fault:
-        raise MalformedMessage(Finding("MSH^1", "100", fault))
+        raise MalformedMessage(Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, fault))
 
 
 def _check(line: str, separators: Separators, counts: dict[str, int], before: list[Segment]) -> None:
@@ -270,10 +273,12 @@ def _check(line: str, separators: Separators, counts: dict[str, int], before: li
     name = line[:3]
     previous = f"{before[-1].name}^{before[-1].sequence}" if before else "MSH^1"
     if not _NAME.fullmatch(name) or line[3:4] not in ("", separators.field):
-        raise MalformedMessage(Finding(previous, "100", "A line after this segment is not a segment"))
+        raise MalformedMessage(
+            Finding(previous, ErrorCode.SEGMENT_SEQUENCE, "A line after this segment is not a segment")
+        )
     if name == "MSH" and before:
-        raise MalformedMessage(Finding("MSH^2", "100", "More than one message in a frame"))
+        raise MalformedMessage(Finding("MSH^2", ErrorCode.SEGMENT_SEQUENCE, "More than one message in a frame"))
     if len(before) >= MAX_SEGMENTS:
-        raise MalformedMessage(Finding(previous, "100", "Too many segments"))
+        raise MalformedMessage(Finding(previous, ErrorCode.SEGMENT_SEQUENCE, "Too many segments"))
     if name != "MSH" and line.count(separators.repetition) > MAX_REPETITIONS:
-        raise MalformedMessage(Finding(f"{name}^{counts[name]}", "102", "Too many repetitions"))
+        raise MalformedMessage(Finding(f"{name}^{counts[name]}", ErrorCode.DATA_TYPE, "Too many repetitions"))

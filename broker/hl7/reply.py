@@ -1,18 +1,27 @@
-"""An acknowledgement as its receiver reads it: MSA and ERR in words (HL7 2.5.1 §2.9, §2.15.5, §2.15.8)."""
+"""Reads an acknowledgement for people: MSA and ERR in words (HL7 2.5.1 §2.9, §2.15.5, §2.15.8)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.hl7.findings import CODES, MalformedMessage
+from broker.hl7.codes import ERROR_TEXTS, AckCode, Severity
+from broker.hl7.findings import MalformedMessage
 from broker.hl7.message import Message, Segment, parse
 
-POSITIVE = frozenset({"AA", "CA"})
-_WORDS = {
-    "AA": "accepted", "CA": "received and stored", "AE": "refused: content", "CE": "refused: content",
-    "AR": "rejected", "CR": "rejected",
-}  # fmt: skip
-_SEVERITIES = {"E": "error", "W": "warning", "I": "information"}
+_WORDS: Mapping[str, str] = {
+    AckCode.AA: "accepted",
+    AckCode.CA: "received and stored",
+    AckCode.AE: "refused: content",
+    AckCode.CE: "refused: content",
+    AckCode.AR: "rejected",
+    AckCode.CR: "rejected",
+}
+_SEVERITIES: Mapping[str, str] = {
+    Severity.ERROR: "error",
+    Severity.WARNING: "warning",
+    Severity.INFORMATION: "information",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +35,7 @@ class Reply:
     @property
     def positive(self) -> bool:
         """The message was accepted."""
-        return self.code in POSITIVE
+        return self.code in (AckCode.AA, AckCode.CA)
 
     @property
     def words(self) -> str:
@@ -56,12 +65,12 @@ def _findings(segment: Segment) -> list[str]:
     """Lines of an ERR: ERR-2 to ERR-8 from v2.5 on, repetitions of ERR-1 before."""
     if code := segment.get(3, 1).strip():
         severity = _SEVERITIES.get(segment.get(4).strip(), "error")
-        text = segment.get(8).strip() or segment.get(7).strip() or segment.get(3, 2) or CODES.get(code, "")
+        text = segment.get(8).strip() or segment.get(7).strip() or segment.get(3, 2) or ERROR_TEXTS.get(code, "")
         return [f"{severity} {code} at {segment.get(2) or 'the message'}: {text}"]
     found = []
     for repetition in segment.repetitions(1):
         place = "^".join(part for part in repetition.components()[:3] if part)
         code = repetition.get(4, 1).strip()
-        text = repetition.get(4, 2) or CODES.get(code, "")
+        text = repetition.get(4, 2) or ERROR_TEXTS.get(code, "")
         found.append(f"error {code or '?'} at {place or 'the message'}: {text}")
     return found

@@ -14,6 +14,7 @@ from broker import faults, telemetry
 from broker.errors import StoreUnavailable
 from broker.hl7 import acknowledgement, batch
 from broker.hl7.batch import File
+from broker.hl7.codes import AckCode, ErrorCode
 from broker.hl7.findings import Finding
 from broker.hl7.framing import parts
 from broker.hl7.header import Header, read_header
@@ -105,7 +106,7 @@ class OrderDoor:
 
     async def on_oversize(self, head: bytes, peer: Peer) -> Answer:
         """AE for a message over the limit, of which only the first bytes are there. It is not journaled."""
-        finding = Finding("MSH^1", "102", "message exceeds the limit")
+        finding = Finding("MSH^1", ErrorCode.DATA_TYPE, "message exceeds the limit")
         return self._refuse_unstored(head, peer, finding)
 
     async def on_truncated(self, raw: bytes, peer: Peer) -> Answer:
@@ -114,8 +115,8 @@ class OrderDoor:
         header = read_header(raw, self._interface.tolerance)
         if header is None:
             return None
-        finding = Finding("MSH^1", "100", "message is cut by an end block inside it")
-        examined = Examined(header, "AE", Conversion((), (finding,)))
+        finding = Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "message is cut by an end block inside it")
+        examined = Examined(header, AckCode.AE, Conversion((), (finding,)))
         outcome: Outcome | None
         try:
             outcome = await self._submit(raw, examined, peer, context)
@@ -139,7 +140,7 @@ class OrderDoor:
             examined = await asyncio.to_thread(reception.examine, *arguments)
         else:
             examined = reception.examine(*arguments)
-        return await self._submit(raw, examined or Examined(header, "AE", Conversion()), peer, context)
+        return await self._submit(raw, examined or Examined(header, AckCode.AE, Conversion()), peer, context)
 
     async def _submit(self, raw: bytes, examined: Examined, peer: Peer, context: Context) -> Outcome:
         received, header = self._received(raw, examined.header, peer, context), examined.header
@@ -181,7 +182,7 @@ class OrderDoor:
         level("hl7.not_taken", listener=self._interface.name, error=telemetry.describe(error))
         if self._interface.on_transient == "close" or header is None:
             return None
-        finding = Finding("MSH^1", "207", "The message could not be stored, send it again")
+        finding = Finding("MSH^1", ErrorCode.INTERNAL_ERROR, "The message could not be stored, send it again")
         code, answer = acknowledgement.reply(
             header, self._interface.on_transient, [finding], token=context.token, at=context.at, stored=False
         )
@@ -193,7 +194,7 @@ class OrderDoor:
         if header is None:
             return None
         code, answer = acknowledgement.reply(
-            header, "AE", [finding], token=context.token, at=context.at, text=finding.text, stored=False
+            header, AckCode.AE, [finding], token=context.token, at=context.at, text=finding.text, stored=False
         )
         self._log(header, peer, code, started, Outcome(answer, code, 1))
         return answer

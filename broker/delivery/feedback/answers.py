@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from broker.hl7.codes import AckCode
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.message import Message, parse
 from broker.site.feedback import Feedback
 
 Verdict = Literal["done", "hold", "retry"]
-_ACCEPTED, _ERROR, _REJECTED = {"AA", "CA"}, {"AE", "CE"}, {"AR", "CR"}
+_ACCEPTED, _ERROR, _REJECTED = {AckCode.AA, AckCode.CA}, {AckCode.AE, AckCode.CE}, {AckCode.AR, AckCode.CR}
 
 
 @dataclass(frozen=True, slots=True)

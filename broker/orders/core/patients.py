@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId, Order, Patient
 from broker.model.visit import VisitState
@@ -142,7 +143,9 @@ def redirected(asked: PatientChange, known: Patient | None) -> tuple[PatientChan
     if known is None or not is_retired(known, EntityId(asked.patient_id, asked.issuer)):
         return asked, ()
     text = "The patient identifier is retired: taken for the patient it leads to"
-    return PatientChange(known.patient_id, known.issuer, {}), (Finding("PID^1^3", "0", text, "W"),)
+    return PatientChange(known.patient_id, known.issuer, {}), (
+        Finding("PID^1^3", ErrorCode.ACCEPTED, text, Severity.WARNING),
+    )
 
 
 def without(identifiers: Sequence[EntityId], *others: EntityId) -> tuple[EntityId, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, StepStatus, Written
 from broker.orders.core import identifiers, lifecycle, progress
@@ -50,7 +51,7 @@ def make(change: OrderChange, now: Situation) -> Plan:
     wanted = lifecycle.action(change.control, change.order_status)
     stored = now.stored
     if stored is not None and wanted is not Action.NOTHING and not same_patient(stored.patient, change.patient):
-        finding = Finding("PID^1^3", "205", "The order belongs to another patient")
+        finding = Finding("PID^1^3", ErrorCode.DUPLICATE_KEY, "The order belongs to another patient")
         return Plan("refused", findings=(finding,), row=stored.row, done=False)
     if wanted is not Action.WRITE:
         return progress.make(change, wanted, stored)
@@ -71,7 +72,11 @@ def _overtaken(change: OrderChange, made: Plan, overtakers: Sequence[Overtaker])
     if order == made.order:
         return made
     text = "The order was cancelled before it came: stored as cancelled"
-    return replace(made, order=order, findings=(*made.findings, Finding(change.control_location, "204", text, "W")))
+    return replace(
+        made,
+        order=order,
+        findings=(*made.findings, Finding(change.control_location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING)),
+    )
 
 
 def same_patient(stored: Patient, asked: PatientChange) -> bool:
@@ -151,7 +156,14 @@ class _Writing:
             written=self._written(),
         )
         if stored is not None and order != stored and change.control in lifecycle.NEW:
-            self._findings.append(Finding(change.control_location, "205", "Known order: treated as a change", "W"))
+            self._findings.append(
+                Finding(
+                    change.control_location,
+                    ErrorCode.DUPLICATE_KEY,
+                    "Known order: treated as a change",
+                    Severity.WARNING,
+                )
+            )
         findings = tuple(self._findings)
         if any(finding.is_error for finding in findings):
             return Plan("refused", findings=findings, row=order.row, done=False)
@@ -208,12 +220,12 @@ class _Writing:
         owner = now.owners.get(uid)
         if owner is not None and (old is None or uid != old.study_instance_uid):
             self._findings.append(
-                Finding(change.uid_location, "205", "Study Instance UID belongs to another procedure")
+                Finding(change.uid_location, ErrorCode.DUPLICATE_KEY, "Study Instance UID belongs to another procedure")
             )
         begun = old is not None and any(step.status not in lifecycle.WAITING for step in old.steps)
         if old is not None and begun and uid not in {"", old.study_instance_uid}:
             text = "Examination has begun: its Study Instance UID is kept"
-            self._findings.append(Finding(change.uid_location, "0", text, "W"))
+            self._findings.append(Finding(change.uid_location, ErrorCode.ACCEPTED, text, Severity.WARNING))
             uid = old.study_instance_uid
         procedure_id = identifiers.requested_procedure_id(
             change.requested_procedure_id,
@@ -245,13 +257,13 @@ class _Writing:
                 self._missing(self._change.accession_location, "Accession number is missing")
             elif not free:
                 text = "Study Instance UID made from the accession number belongs to another procedure"
-                self._findings.append(Finding(self._change.accession_location, "205", text))
+                self._findings.append(Finding(self._change.accession_location, ErrorCode.DUPLICATE_KEY, text))
             uid = free[0] if free else ""
             self._made.add(uid)
         return identifiers.study_instance_uid(uid, old.study_instance_uid if old else "", self._now.mint)
 
     def _missing(self, location: str, text: str) -> None:
-        finding = Finding(location, "101", text)
+        finding = Finding(location, ErrorCode.REQUIRED_FIELD_MISSING, text)
         if finding not in self._findings:
             self._findings.append(finding)
 
@@ -268,7 +280,9 @@ class _Writing:
             taken.add(index)
             if stored[index].status in lifecycle.ENDED:
                 text = "The step has ended: its change is recorded without effect"
-                self._findings.append(Finding(self._change.control_location, "0", text, "W"))
+                self._findings.append(
+                    Finding(self._change.control_location, ErrorCode.ACCEPTED, text, Severity.WARNING)
+                )
             else:
                 result[index] = self._step(change, stored[index], stored[index].position)
         return tuple(result)
@@ -296,14 +310,18 @@ class _Writing:
             attributes["ScheduledProcedureStepStartDate"] = now.received[:8]
             attributes["ScheduledProcedureStepStartTime"] = now.received[8:]
             text = "Start is missing: the time of receipt is used"
-            self._findings.append(Finding(change.start_location, "101", text, "W"))
+            self._findings.append(
+                Finding(change.start_location, ErrorCode.REQUIRED_FIELD_MISSING, text, Severity.WARNING)
+            )
         if _ends_too_early(attributes):
             if change.attributes.get(_END[0]):
                 text = "End is before the start and is left out"
-                self._findings.append(Finding(change.start_location, "102", text, "W"))
+                self._findings.append(Finding(change.start_location, ErrorCode.DATA_TYPE, text, Severity.WARNING))
             attributes = {keyword: value for keyword, value in attributes.items() if keyword not in _END}
         if not attributes.get("Modality"):
-            self._findings.append(Finding(change.modality_location, "101", "Modality is missing"))
+            self._findings.append(
+                Finding(change.modality_location, ErrorCode.REQUIRED_FIELD_MISSING, "Modality is missing")
+            )
         before = old.attributes if old else change.defaults
         known = tuple(before.get("ScheduledStationAETitle", ()))
         attributes["ScheduledStationAETitle"] = list(identifiers.stations(change.stations, known, now.default_station))

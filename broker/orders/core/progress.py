@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Order, Procedure, Step
 from broker.orders.core import lifecycle
@@ -19,7 +20,7 @@ def make(change: OrderChange, wanted: Action, stored: Order | None) -> Plan:
     """Plan a change that writes no values."""
     if wanted is Action.NOTHING or (wanted is Action.LINK and stored is None):
         text = "Order control is not acted on: recorded without effect"
-        finding = Finding(change.control_location, "0", text, "W")
+        finding = Finding(change.control_location, ErrorCode.ACCEPTED, text, Severity.WARNING)
         return Plan("unchanged", findings=(finding,), row=stored.row if stored else None)
     if stored is None:
         return _unknown(change, wanted)
@@ -32,7 +33,7 @@ def make(change: OrderChange, wanted: Action, stored: Order | None) -> Plan:
 
 def late(change: OrderChange, stored: Order, text: str = "The order has ended: recorded without effect") -> Plan:
     """A change that came too late: recorded without effect."""
-    finding = Finding(change.control_location, "0", text, "W")
+    finding = Finding(change.control_location, ErrorCode.ACCEPTED, text, Severity.WARNING)
     return Plan("late", findings=(finding,), row=stored.row, done=False)
 
 
@@ -63,9 +64,11 @@ def _targets(order: Order, names: StepNames) -> StepNames:
 def _unknown(change: OrderChange, wanted: Action) -> Plan:
     location = change.control_location.rsplit("^", 1)[0] + "^2"
     if wanted not in {Action.CANCEL, Action.DISCONTINUE} or not change.parks:
-        return Plan("refused", findings=(Finding(location, "204", "The order is not known"),), done=False)
+        return Plan(
+            "refused", findings=(Finding(location, ErrorCode.UNKNOWN_KEY, "The order is not known"),), done=False
+        )
     text = "The order is not known yet: if it comes, it is stored as cancelled"
-    return Plan("parked", findings=(Finding(location, "204", text, "W"),))
+    return Plan("parked", findings=(Finding(location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING),))
 
 
 def _number(change: OrderChange, stored: Order) -> Plan:
@@ -80,7 +83,12 @@ def _set_status(change: OrderChange, wanted: Action, stored: Order) -> Plan:
     if refused:
         text = "The examination has started: it is not cancelled"
         text = "The examination has started: it is not held" if wanted is Action.HOLD else text
-        return Plan("refused", findings=(Finding(change.control_location, "204", text),), row=stored.row, done=False)
+        return Plan(
+            "refused",
+            findings=(Finding(change.control_location, ErrorCode.UNKNOWN_KEY, text),),
+            row=stored.row,
+            done=False,
+        )
     if order != stored:
         return Plan(_ACTIONS.get(wanted, "status"), order, row=stored.row)
     targets = _targets(stored, names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from broker.hl7.codes import ErrorCode
 from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId
 from broker.orders.core import attributes
@@ -39,9 +40,9 @@ class _Reading:
     def order(self, given: Any) -> OrderChange:
         parts = given if isinstance(given, dict) else {}
         if not isinstance(given, dict):
-            self._add("", "102", "an object is expected")
+            self._add("", ErrorCode.DATA_TYPE, "an object is expected")
         for name in parts.keys() - {"patient", "visit", "request", "procedures"} - READ_ONLY["order"]:
-            self._add(str(name), "102", "unknown member")
+            self._add(str(name), ErrorCode.DATA_TYPE, "unknown member")
         patient = self._section("patient", parts.get("patient"), "patient")
         request = self._section("request", parts.get("request"), "request")
         for keyword in ("PatientID", "PatientName"):
@@ -61,30 +62,30 @@ class _Reading:
             procedures=self._procedures(parts.get("procedures")),
         )
 
-    def _add(self, path: str, code: str, text: str) -> None:
+    def _add(self, path: str, code: ErrorCode, text: str) -> None:
         if len(self.findings) < 100:
             told = path.encode("utf-8", "replace").decode()  # names of members are those of the document
             self.findings.append(Finding(told, code, text))
 
     def _missing(self, path: str) -> None:
         if not any(finding.location == path for finding in self.findings):
-            self._add(path, "101", "missing")
+            self._add(path, ErrorCode.REQUIRED_FIELD_MISSING, "missing")
 
     def _section(self, name: str, given: Any, path: str) -> Document:
         values, wrong = validity.section(FIELDS[name], {} if given is None else given)
         for below, text in wrong:
-            self._add(f"{path}/{below}" if below else path, "102", text)
+            self._add(f"{path}/{below}" if below else path, ErrorCode.DATA_TYPE, text)
         return values
 
     def _list(self, given: Any, path: str) -> list[Any]:
         if isinstance(given, list) and given:
             return given
-        self._add(path, "101", "a list with at least one object is expected")
+        self._add(path, ErrorCode.REQUIRED_FIELD_MISSING, "a list with at least one object is expected")
         return []
 
     def _procedures(self, given: Any) -> tuple[ProcedureChange, ...]:
         if isinstance(given, list) and len(given) > MAX_STEPS:
-            self._add("procedures", "102", f"at most {MAX_STEPS} procedures in one order")
+            self._add("procedures", ErrorCode.DATA_TYPE, f"at most {MAX_STEPS} procedures in one order")
         procedures = [
             self._procedure(one, f"procedures/{number}")
             for number, one in enumerate(self._list(given, "procedures")[:MAX_STEPS])
@@ -92,11 +93,13 @@ class _Reading:
         for number, procedure in enumerate(procedures):
             for other in procedures[:number]:
                 if procedure.study_instance_uid and procedure.study_instance_uid == other.study_instance_uid:
-                    self._add(procedure.uid_location, "102", "two procedures have the same")
+                    self._add(procedure.uid_location, ErrorCode.DATA_TYPE, "two procedures have the same")
                 if procedure.requested_procedure_id and (
                     procedure.requested_procedure_id == other.requested_procedure_id
                 ):
-                    self._add(f"procedures/{number}/RequestedProcedureID", "102", "two procedures have the same")
+                    self._add(
+                        f"procedures/{number}/RequestedProcedureID", ErrorCode.DATA_TYPE, "two procedures have the same"
+                    )
         return tuple(procedures)
 
     def _procedure(self, given: Any, path: str) -> ProcedureChange:
@@ -109,11 +112,13 @@ class _Reading:
         for number, one in enumerate(self._list(steps, f"{path}/steps")):
             self._steps += 1
             if self._steps > MAX_STEPS:
-                self._add(f"{path}/steps", "102", f"at most {MAX_STEPS} steps in one order")
+                self._add(f"{path}/steps", ErrorCode.DATA_TYPE, f"at most {MAX_STEPS} steps in one order")
                 break
             step = self._step(one, f"{path}/steps/{number}")
             if step.step_id and any(step.step_id == other.step_id for other in below):
-                self._add(f"{path}/steps/{number}/ScheduledProcedureStepID", "102", "two steps have the same")
+                self._add(
+                    f"{path}/steps/{number}/ScheduledProcedureStepID", ErrorCode.DATA_TYPE, "two steps have the same"
+                )
             below.append(step)
         return ProcedureChange(
             requested_procedure_id=values.get("RequestedProcedureID", ""),
@@ -132,7 +137,7 @@ class _Reading:
         if not modality:
             self._missing(f"{path}/Modality")
         elif self._modalities and modality not in self._modalities:
-            self._add(f"{path}/Modality", "103", "not a modality that worklist devices know")
+            self._add(f"{path}/Modality", ErrorCode.TABLE_VALUE_NOT_FOUND, "not a modality that worklist devices know")
         if values.get("ScheduledProcedureStepStartDate"):
             # a date alone is a start at midnight: the time is type 1 in an answer
             values["ScheduledProcedureStepStartTime"] = values.get("ScheduledProcedureStepStartTime") or "000000"

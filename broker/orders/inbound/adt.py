@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
 
+from broker.hl7.codes import ErrorCode
 from broker.hl7.message import DELETE, Message, Repetition, Segments, undeleted
 from broker.model.order import Document, EntityId
 from broker.model.visit import VisitState
@@ -50,13 +51,13 @@ class _Reading:
         """The patient of a PID; a name can be missing but not be deleted."""
         change = read_patient(view, self.profile, self.zone, self.findings)
         if change.attributes.get("PatientName") == "":
-            self.findings.add(view.at("PID-5"), "101", "Patient name is missing")
+            self.findings.add(view.at("PID-5"), ErrorCode.REQUIRED_FIELD_MISSING, "Patient name is missing")
         return change
 
     def update(self) -> PatientUpdate:
         """The patient of the message, allergies (AL1) included: they are the patient's, whatever the visit."""
         if len(self.message.all("PID")) > 1:
-            self.findings.add("PID^2", "100", "More than one patient in a message")
+            self.findings.add("PID^2", ErrorCode.SEGMENT_SEQUENCE, "More than one patient in a message")
         change = self.patient(self.message)
         change.attributes.update(self._visit_section(Segments(self.message.all("AL1"))))
         return PatientUpdate(self.event, change, self.message.at("PID-5"))
@@ -76,7 +77,7 @@ class _Reading:
         try:
             number = text(repetition.get(1), "LO", exact=True)
         except Unusable:
-            self.findings.add(location, "102", "Value cannot be used")
+            self.findings.add(location, ErrorCode.DATA_TYPE, "Value cannot be used")
             return EntityId()
         return EntityId(number, text(undeleted(repetition.get(4, 1)) or undeleted(repetition.get(4, 2)), "LO"))
 
@@ -101,7 +102,7 @@ def _patient_and_visit(reading: _Reading) -> list[Change]:
     attributes = reading.visit(view)
     number = _visit_number(attributes)
     if view.first("PV1") is None and trigger in _NEEDS_VISIT:
-        reading.findings.add("PV1^1", "101", "Visit is missing")
+        reading.findings.add("PV1^1", ErrorCode.REQUIRED_FIELD_MISSING, "Visit is missing")
     if not number.number and (view.first("PV1") is None or view.get("PV1-2.1").strip() == "N"):
         return [update]  # class N (table 0004): not applicable
     visit = VisitChange(reading.event, _identified(update.patient), number, _VISITS[trigger], attributes)
@@ -134,12 +135,12 @@ def _replacements(reading: _Reading) -> list[Change]:
     for run in runs:
         patient = reading.patient(run)
         if run.first("MRG") is None:
-            reading.findings.add(run.at("PID-3"), "101", "Merge segment is missing")
+            reading.findings.add(run.at("PID-3"), ErrorCode.REQUIRED_FIELD_MISSING, "Merge segment is missing")
         for merge in run.all("MRG"):
             for prior in _priors(reading, Segments([merge]), patient, one_authority=kind is Merge):
                 changes.append(kind(reading.event, patient, prior, merge.at(1)))
     if not runs:
-        reading.findings.add("PID^1", "101", "Patient is missing")
+        reading.findings.add("PID^1", ErrorCode.REQUIRED_FIELD_MISSING, "Patient is missing")
     return changes
 
 
@@ -152,14 +153,14 @@ def _priors(reading: _Reading, view: Segments, patient: PatientChange, *, one_au
     found = [reading.number(repetition, merge.at(1)) for repetition in merge.repetitions(1)]
     found = [EntityId(prior.number, prior.issuer or patient.issuer) for prior in found if prior.number]
     if not found:
-        reading.findings.add(merge.at(1), "101", "Prior identifier is missing")
+        reading.findings.add(merge.at(1), ErrorCode.REQUIRED_FIELD_MISSING, "Prior identifier is missing")
         return []
     same = [prior for prior in found if compatible(prior.issuer, patient.issuer)]
     if not same and one_authority:
-        reading.findings.add(merge.at(1), "205", "Prior identifier is of another authority")
+        reading.findings.add(merge.at(1), ErrorCode.DUPLICATE_KEY, "Prior identifier is of another authority")
     chosen = same if one_authority else (same or found)[:1]
     if any(prior.number == patient.patient_id and compatible(prior.issuer, patient.issuer) for prior in chosen):
-        reading.findings.add(merge.at(1), "205", "Prior identifier is that of the patient")
+        reading.findings.add(merge.at(1), ErrorCode.DUPLICATE_KEY, "Prior identifier is that of the patient")
     return chosen
 
 
@@ -173,14 +174,16 @@ def _visit_moves(reading: _Reading) -> list[Change]:
         prior, visit = (reading.number(next(iter(merge.repetitions(field)), None), merge.at(field)) for field in (1, 5))
         for found, field in ((prior, 1), (visit, 5)):
             if not found.number:
-                reading.findings.add(merge.at(field), "101", "Prior patient and visit are both needed")
+                reading.findings.add(
+                    merge.at(field), ErrorCode.REQUIRED_FIELD_MISSING, "Prior patient and visit are both needed"
+                )
         prior = EntityId(prior.number, prior.issuer or update.patient.issuer)
         attributes = reading.visit(run)
         changes.append(
             VisitMove(reading.event, _identified(update.patient), prior, visit, _visit_number(attributes), attributes)
         )
     if not runs:
-        reading.findings.add("MRG^1", "101", "Merge segment is missing")
+        reading.findings.add("MRG^1", ErrorCode.REQUIRED_FIELD_MISSING, "Merge segment is missing")
     return changes
 
 

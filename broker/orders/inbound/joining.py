@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from broker.hl7.codes import ErrorCode
 from broker.orders.core import lifecycle
 from broker.orders.core.lifecycle import Action
 from broker.orders.core.values import OrderChange, OrderKeys, ProcedureChange, StepChange
@@ -36,7 +37,7 @@ def _same_order(one: OrderChange, other: OrderChange) -> bool:
 
 def _joined(one: OrderChange, other: OrderChange, findings: Findings) -> OrderChange:
     if (one.control, one.order_status) != (other.control, other.order_status):
-        findings.add(other.control_location, "102", "Order control differs within one order")
+        findings.add(other.control_location, ErrorCode.DATA_TYPE, "Order control differs within one order")
     procedures = one.procedures
     for procedure in other.procedures:
         procedures = with_procedure(procedures, procedure, findings)
@@ -58,7 +59,9 @@ def with_procedure(
     for index, other in enumerate(before):
         if other.requested_procedure_id == added.requested_procedure_id:
             if other.study_instance_uid != added.study_instance_uid:
-                findings.add(added.uid_location, "102", "Study Instance UID differs within one requested procedure")
+                findings.add(
+                    added.uid_location, ErrorCode.DATA_TYPE, "Study Instance UID differs within one requested procedure"
+                )
             attributes = {**added.attributes, **other.attributes}
             joined = replace(other, attributes=attributes, steps=_with_step(other.steps, added.steps[0]))
             return (*before[:index], joined, *before[index + 1 :])
@@ -85,7 +88,7 @@ def _replacing(orders: list[OrderChange], findings: Findings) -> list[OrderChang
             replaced if order.control == "RO" else (order.parent,) if order.control == "CH" and order.parent else ()
         )
         if any(_same_keys(order, keys) for keys in others):
-            findings.add(order.control_location, "205", "The order has no number of its own")
+            findings.add(order.control_location, ErrorCode.DUPLICATE_KEY, "The order has no number of its own")
     return [replace(order, replaces=replaced) if order.control == "RO" else order for order in orders]
 
 
@@ -102,6 +105,8 @@ def _check_uids(orders: list[OrderChange], findings: Findings) -> None:
     for procedure in (procedure for order in written for procedure in order.procedures):
         uid = procedure.study_instance_uid
         if uid in seen:
-            findings.add(procedure.uid_location, "102", "One Study Instance UID for several requested procedures")
+            findings.add(
+                procedure.uid_location, ErrorCode.DATA_TYPE, "One Study Instance UID for several requested procedures"
+            )
         if uid:
             seen.add(uid)

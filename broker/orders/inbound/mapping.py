@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.message import DELETE, Message, Segments, undeleted
 from broker.model.order import Document, EntityId
 from broker.orders.core import lifecycle
@@ -65,7 +66,7 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     required = not groups or any(group.acts for group in groups)
     patient = _patient(message, profile, zone, findings if required else Findings())
     if sum(len(group.steps) for group in groups) > MAX_STEPS:
-        findings.add("OBR^1", "100", "Too many procedure steps in one message")
+        findings.add("OBR^1", ErrorCode.SEGMENT_SEQUENCE, "Too many procedure steps in one message")
         groups = []
     sent = span(message.header.get(7, 1), zone)
     changes = (replace(_order(group, patient, profile, zone, findings), sent=sent) for group in groups)
@@ -76,9 +77,9 @@ def _patient(message: Message, profile: Profile, zone: tzinfo, findings: Finding
     """The one patient of an order message, who has a name."""
     patient = read_patient(message, profile, zone, findings)
     if len(message.all("PID")) > 1:
-        findings.add("PID^2", "100", "More than one patient in a message")
+        findings.add("PID^2", ErrorCode.SEGMENT_SEQUENCE, "More than one patient in a message")
     if not patient.attributes.get("PatientName"):
-        findings.add("PID^1^5", "101", "Patient name is missing")
+        findings.add("PID^1^5", ErrorCode.REQUIRED_FIELD_MISSING, "Patient name is missing")
     return patient
 
 
@@ -86,7 +87,7 @@ def read_patient(view: Segments, profile: Profile, zone: tzinfo, findings: Findi
     """The patient of a PID segment; the name may be missing, an identifier may not (HL7 2.5.1 §3.4.2)."""
     sources = [source for a in profile.sections["patient"] if a.keyword == "PatientID" for source in a.sources]
     if all(view.get(source.path).strip() in {"", DELETE} for source in sources):
-        findings.add(view.at("PID-3"), "101", "Patient identifier is missing")
+        findings.add(view.at("PID-3"), ErrorCode.REQUIRED_FIELD_MISSING, "Patient identifier is missing")
     attributes = Reader(view, profile, zone, findings).section("patient")
     issuer = attributes.get("IssuerOfPatientID", "")
     return PatientChange(attributes.get("PatientID", ""), issuer, attributes, profile.defaults.get("patient", {}))
@@ -95,7 +96,7 @@ def read_patient(view: Segments, profile: Profile, zone: tzinfo, findings: Findi
 def _groups(message: Message, findings: Findings) -> Iterator[_Group]:
     head, runs = message.groups("ORC", alone="OBR")
     if not runs:
-        findings.add("ORC^1", "100", "Order segment is missing")
+        findings.add("ORC^1", ErrorCode.SEGMENT_SEQUENCE, "Order segment is missing")
     studies = message.all("ZDS")
     shared = studies if len(studies) == 1 else []
     before: list[Segments] = []
@@ -149,17 +150,21 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
 def _check(group: _Group, findings: Findings) -> None:
     view = group.view
     if not group.control:
-        findings.add(view.at("ORC-1"), "101", "Order control is missing")
+        findings.add(view.at("ORC-1"), ErrorCode.REQUIRED_FIELD_MISSING, "Order control is missing")
     elif group.action is None:
-        findings.add(view.at("ORC-1"), "103", "Order control is not in table 0119")
+        findings.add(view.at("ORC-1"), ErrorCode.TABLE_VALUE_NOT_FOUND, "Order control is not in table 0119")
     if group.acts and not entity(view, 2).number and not entity(view, 3).number:
-        findings.add(view.at("ORC-2"), "101", "Placer and filler order number are missing")
+        findings.add(view.at("ORC-2"), ErrorCode.REQUIRED_FIELD_MISSING, "Placer and filler order number are missing")
     if group.action is Action.NUMBER:
         for number in (2, 3):
             if not entity(view, number).number:
-                findings.add(view.at(f"ORC-{number}"), "101", "A number is assigned: both order numbers are needed")
+                findings.add(
+                    view.at(f"ORC-{number}"),
+                    ErrorCode.REQUIRED_FIELD_MISSING,
+                    "A number is assigned: both order numbers are needed",
+                )
     if len(view.all("TQ1")) > 1:
-        findings.add("TQ1^2", "0", "Only the first timing of an order is used", "W")
+        findings.add("TQ1^2", ErrorCode.ACCEPTED, "Only the first timing of an order is used", Severity.WARNING)
 
 
 def entity(view: Segments, field: int) -> EntityId:
@@ -190,16 +195,16 @@ def _procedure(
     attributes = reader.section("procedure")
     told = any(map(attributes.get, _WHAT)) or any(undeleted(view.get(path)).strip() for path in _CODED)
     if group.writes and not told:
-        findings.add(view.at("OBR-4"), "101", "Requested procedure is missing")
+        findings.add(view.at("OBR-4"), ErrorCode.REQUIRED_FIELD_MISSING, "Requested procedure is missing")
     step = reader.section("step") if group.writes else _identified(reader, profile)
     if group.writes:
         step = _placed(step, {**around, **attributes}, view, group, profile)
     defaults = profile.defaults.get("step", {})
     modality = step.get("Modality", defaults.get("Modality", "") if group.control in lifecycle.NEW else "")
     if modality and profile.modalities and modality not in profile.modalities:
-        findings.add(reader.where("step", "Modality"), "103", "Modality is not known")
+        findings.add(reader.where("step", "Modality"), ErrorCode.TABLE_VALUE_NOT_FOUND, "Modality is not known")
     elif group.control in lifecycle.NEW and not modality:
-        findings.add(reader.where("step", "Modality"), "101", "Modality is missing")
+        findings.add(reader.where("step", "Modality"), ErrorCode.REQUIRED_FIELD_MISSING, "Modality is missing")
     if step.get("ScheduledProcedureStepStartDate"):
         # a date alone is a start at midnight: the time is type 1 in an answer
         step["ScheduledProcedureStepStartTime"] = step.get("ScheduledProcedureStepStartTime") or "000000"
@@ -231,9 +236,16 @@ def _check_start(step: Document, where: str, zone: tzinfo, findings: Findings) -
     """A start in the hour that a change of summer time removes or repeats is kept as sent, with a warning."""
     kind = oddity(step["ScheduledProcedureStepStartDate"], step["ScheduledProcedureStepStartTime"], zone)
     if kind == "skipped":
-        findings.add(where, "102", "Start does not exist that day, clocks go forward: kept as sent", "W")
+        findings.add(
+            where,
+            ErrorCode.DATA_TYPE,
+            "Start does not exist that day, clocks go forward: kept as sent",
+            Severity.WARNING,
+        )
     elif kind == "repeated":
-        findings.add(where, "102", "Start comes twice that day, clocks go back: kept as sent", "W")
+        findings.add(
+            where, ErrorCode.DATA_TYPE, "Start comes twice that day, clocks go back: kept as sent", Severity.WARNING
+        )
 
 
 def _placed(step: Document, around: Document, view: Segments, group: _Group, profile: Profile) -> Document:

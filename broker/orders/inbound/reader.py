@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.hl7.message import DELETE, Repetition, Segment, Segments
 from broker.model.order import Document
@@ -31,7 +32,7 @@ class Findings:
     def __init__(self) -> None:
         self._found: dict[Finding, None] = {}
 
-    def add(self, location: str, code: str, text: str, severity: str = "E") -> None:
+    def add(self, location: str, code: ErrorCode, text: str, severity: Severity = Severity.ERROR) -> None:
         """Note a finding."""
         self._found.setdefault(Finding(location, code, text, severity))
 
@@ -141,9 +142,10 @@ class Reader:
         return found[first : first + 1]
 
     def _unusable(self, attribute: MappedAttribute, source: FieldSource) -> None:
-        severity = "E" if attribute.keyword in _STRICT else "W"
-        text = "Value cannot be used" if severity == "E" else "Value cannot be used and is left out"
-        self._findings.add(self._view.at(source.path), "102", text, severity)
+        strict = attribute.keyword in _STRICT
+        severity = Severity.ERROR if strict else Severity.WARNING
+        text = "Value cannot be used" if strict else "Value cannot be used and is left out"
+        self._findings.add(self._view.at(source.path), ErrorCode.DATA_TYPE, text, severity)
 
     def _plain(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         path = source.path
@@ -199,7 +201,9 @@ class Reader:
     def _whole(self, attribute: MappedAttribute, source: FieldSource, text: str, *, exact: bool = False) -> str:
         """A text; that it is cut is told to who sent it."""
         if not exact and len(text.strip()) > convert.LENGTH.get(attribute.vr, 64):
-            self._findings.add(self._view.at(source.path), "102", "Value is too long and is cut", "W")
+            self._findings.add(
+                self._view.at(source.path), ErrorCode.DATA_TYPE, "Value is too long and is cut", Severity.WARNING
+            )
         return convert.text(text, attribute.vr, exact=exact)
 
     def _notes(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:

@@ -8,6 +8,7 @@ from datetime import tzinfo
 
 from broker.hl7 import header as headers
 from broker.hl7 import message as hl7
+from broker.hl7.codes import AckCode, ErrorCode
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header
 from broker.hl7.message import Message
@@ -56,18 +57,18 @@ def examine(raw: bytes, interface: Interface, profiles: Profiles, zone: tzinfo) 
     try:
         message = hl7.parse(raw, interface.tolerance)
     except MalformedMessage as error:
-        return Examined(header, "AE", Conversion((), (error.finding,)))
+        return Examined(header, AckCode.AE, Conversion((), (error.finding,)))
     conversion = CONVERTERS[header.get(9, 1)][header.get(9, 2)](message, profiles(header), zone)
     conversion = replace(conversion, findings=message.findings + conversion.findings)
-    return Examined(message.header, "" if conversion.usable else "AE", conversion)
+    return Examined(message.header, "" if conversion.usable else AckCode.AE, conversion)
 
 
 def check(header: Header, interface: Interface) -> tuple[str, Finding | None]:
     """What is wrong with MSH: AE or AR and the finding, or nothing."""
     if not header.control_id.strip():
-        return "AE", Finding("MSH^1^10", "101", "Message control id is missing")
+        return AckCode.AE, Finding("MSH^1^10", ErrorCode.REQUIRED_FIELD_MISSING, "Message control id is missing")
     if len(header.control_id) > MAX_CONTROL_ID:
-        return "AE", Finding("MSH^1^10", "102", "Message control id is too long")
+        return AckCode.AE, Finding("MSH^1^10", ErrorCode.DATA_TYPE, "Message control id is too long")
     return _kind(header, interface) or _parties(header, interface) or ("", None)
 
 
@@ -75,13 +76,13 @@ def _kind(header: Header, interface: Interface) -> tuple[str, Finding] | None:
     """What kind of message it is."""
     kind, event, processing = header.get(9, 1), header.get(9, 2), header.get(11, 1)
     if kind not in CONVERTERS:
-        return "AR", Finding("MSH^1^9", "200", "Message type is not supported")
+        return AckCode.AR, Finding("MSH^1^9", ErrorCode.UNSUPPORTED_MESSAGE_TYPE, "Message type is not supported")
     if event not in CONVERTERS[kind]:
-        return "AR", Finding("MSH^1^9", "201", "Event is not supported")
+        return AckCode.AR, Finding("MSH^1^9", ErrorCode.UNSUPPORTED_EVENT, "Event is not supported")
     if processing not in interface.processing_ids and (processing or "MSH-11" not in interface.optional_fields):
-        return "AR", Finding("MSH^1^11", "202", "Processing id is not taken here")
+        return AckCode.AR, Finding("MSH^1^11", ErrorCode.UNSUPPORTED_PROCESSING_ID, "Processing id is not taken here")
     if header.version[:1] != (2,):
-        return "AR", Finding("MSH^1^12", "203", "Version is not 2.x")
+        return AckCode.AR, Finding("MSH^1^12", ErrorCode.UNSUPPORTED_VERSION, "Version is not 2.x")
     return None
 
 
@@ -89,13 +90,15 @@ def _parties(header: Header, interface: Interface) -> tuple[str, Finding] | None
     """Who sends it, to whom, and when."""
     for number, name in _NAMES.items():
         if not header.get(number).strip() and f"MSH-{number}" not in interface.optional_fields:
-            return "AE", Finding(f"MSH^1^{number}", "101", f"{name} is missing")
+            return AckCode.AE, Finding(f"MSH^1^{number}", ErrorCode.REQUIRED_FIELD_MISSING, f"{name} is missing")
     for number in (3, 4):
         if len(header.get(number)) > MAX_PARTY:
-            return "AE", Finding(f"MSH^1^{number}", "102", f"{_NAMES[number]} is too long")
+            return AckCode.AE, Finding(f"MSH^1^{number}", ErrorCode.DATA_TYPE, f"{_NAMES[number]} is too long")
     application, facility = header.get(5, 1), header.get(6, 1)
     if interface.receiving and not interface.receiving & {application, f"{application}|{facility}"}:
-        return "AR", Finding("MSH^1^5", "103", "Receiving application or facility is another one")
+        return AckCode.AR, Finding(
+            "MSH^1^5", ErrorCode.TABLE_VALUE_NOT_FOUND, "Receiving application or facility is another one"
+        )
     if interface.known is not None and not interface.known(header.get(3, 1), header.get(4, 1)):
-        return "AR", Finding("MSH^1^3", "103", "Sending application is not known")
+        return AckCode.AR, Finding("MSH^1^3", ErrorCode.TABLE_VALUE_NOT_FOUND, "Sending application is not known")
     return None

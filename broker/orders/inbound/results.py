@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import tzinfo
 
+from broker.hl7.codes import ErrorCode
 from broker.hl7.message import DELETE, Message, Segments
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.values import MAX_STEPS, Conversion, OrderKeys, PatientChange
@@ -47,9 +48,9 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     _, runs = message.groups("ORC", alone="OBR")
     runs = [run for run in runs if run.first("OBR")]
     if not runs:
-        findings.add("OBR^1", "100", "Result segment is missing")
+        findings.add("OBR^1", ErrorCode.SEGMENT_SEQUENCE, "Result segment is missing")
     if len(runs) > MAX_STEPS:
-        findings.add("OBR^1", "100", "Too many results in one message")
+        findings.add("OBR^1", ErrorCode.SEGMENT_SEQUENCE, "Too many results in one message")
         runs = []
     # what is wrong with demographics in a report is not the examination's
     attributes = Reader(message, profile, zone, Findings()).section("patient")

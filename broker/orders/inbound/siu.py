@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.message import DELETE, Message, Segment, Segments, undeleted
 from broker.model.order import Document, EntityId
 from broker.orders.core.appointments import END, START, AppointmentChange, Asked, Slot
@@ -63,20 +64,22 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     findings = Findings()
     event = message.header.get(9, 2)
     if event in IGNORED:
-        findings.add("MSH^1^9", "0", "Blocked slots concern no order: recorded without effect", "W")
+        findings.add(
+            "MSH^1^9", ErrorCode.ACCEPTED, "Blocked slots concern no order: recorded without effect", Severity.WARNING
+        )
         return Conversion((), findings.all())
     source = _Source(message, profile, zone, findings)
     if message.first("SCH") is None:
-        findings.add("SCH^1", "100", "Schedule activity segment is missing")
+        findings.add("SCH^1", ErrorCode.SEGMENT_SEQUENCE, "Schedule activity segment is missing")
         return Conversion((), findings.all())
     if len(message.all("SCH")) > 1:
-        findings.add("SCH^2", "100", "More than one appointment in a message")
+        findings.add("SCH^2", ErrorCode.SEGMENT_SEQUENCE, "More than one appointment in a message")
     asked = _asked(source, event)
     views = _views(message, findings)
     slots = [_slot(source, view, asked) for view in views]
     wrong = any(finding.is_error for finding in findings.all())
     if not wrong and asked is Asked.BOOK and event in {"S12", "S13"} and not all(_has_start(slot) for slot in slots):
-        findings.add("SCH^1^11", "101", "Start of the appointment is missing")
+        findings.add("SCH^1^11", ErrorCode.REQUIRED_FIELD_MISSING, "Start of the appointment is missing")
     changes = _changes(source, event, asked, slots, views)
     return Conversion(tuple(changes), findings.all())
 
@@ -100,7 +103,12 @@ def _asked(source: _Source, event: str) -> Asked:
     else:
         asked, fits = Asked.NO_SHOW, status in {"", "NOSHOW"}
     if not fits:
-        source.findings.add("SCH^1^25", "103", "Status contradicts the event or is not known: the event counts", "W")
+        source.findings.add(
+            "SCH^1^25",
+            ErrorCode.TABLE_VALUE_NOT_FOUND,
+            "Status contradicts the event or is not known: the event counts",
+            Severity.WARNING,
+        )
     return asked
 
 
@@ -114,7 +122,7 @@ def _changes(
     orders, guessed = _orders(source)
     each = len(orders) == len(slots)
     if len(orders) * (1 if each else len(slots)) > MAX_STEPS:
-        source.findings.add("SCH^1^26", "100", "Too many orders and services in one message")
+        source.findings.add("SCH^1^26", ErrorCode.SEGMENT_SEQUENCE, "Too many orders and services in one message")
         return
     for index, keys in enumerate(orders):
         # as many services as orders: one each; else each order takes from all what fits its codes
@@ -148,7 +156,7 @@ def _orders(source: _Source) -> tuple[list[OrderKeys], bool]:
         found = [keys for keys in dict.fromkeys(pairs) if keys.placer.number or keys.filler.number]
         if found:
             return found, guessed
-    source.findings.add("SCH^1^26", "101", "Placer and filler order number are missing")
+    source.findings.add("SCH^1^26", ErrorCode.REQUIRED_FIELD_MISSING, "Placer and filler order number are missing")
     return [], False
 
 
@@ -158,7 +166,7 @@ def _entities(source: _Source, field: int) -> list[EntityId]:
     for repetition in segment.repetitions(field) if segment else ():
         number, namespace, universal = (undeleted(repetition.get(part)).strip() for part in (1, 2, 3))
         if len(number) > LENGTH["LO"]:
-            source.findings.add(f"SCH^1^{field}", "102", "Value cannot be used")
+            source.findings.add(f"SCH^1^{field}", ErrorCode.DATA_TYPE, "Value cannot be used")
             number = ""
         found.append(EntityId(number, (namespace or universal) if number else ""))
     return found
@@ -179,7 +187,7 @@ def _views(message: Message, findings: Findings) -> list[Segments]:
     """
     services, resources = len(message.all("AIS")), sum(len(message.all(name)) for name in _GIVEN_BY)
     if max(services, len(message.all("RGS"))) > MAX_STEPS or resources > 4 * MAX_STEPS:
-        findings.add("AIS^1", "100", "Too many services or resources in one message")
+        findings.add("AIS^1", ErrorCode.SEGMENT_SEQUENCE, "Too many services or resources in one message")
         return []
     _, groups = message.groups("RGS")
     shared = [segment for name in ("MSH", "SCH", "TQ1") for segment in message.all(name)]
@@ -230,7 +238,7 @@ def _stations(source: _Source, view: Segments) -> list[str]:
             return list(dict.fromkeys(title for title in titles if title))
     if equipment := view.first("AIG"):
         text = "Equipment is not in the table of stations: the station stays"
-        source.findings.add(equipment.at(3), "103", text, "W")
+        source.findings.add(equipment.at(3), ErrorCode.TABLE_VALUE_NOT_FOUND, text, Severity.WARNING)
     return []
 
 

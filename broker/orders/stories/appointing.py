@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.appointment import Appointment, AppointmentState
 from broker.model.order import Document, Order, StepStatus
@@ -80,7 +81,7 @@ def story(connection: Connection, change: AppointmentChange, context: Context, m
     stored = reading.load_order(connection, row) if row is not None else None
     if stored is not None and change.patient is not None and not plan.same_patient(stored.patient, change.patient):
         if not change.guessed:
-            finding = Finding("PID^1^3", "205", "The order belongs to another patient")
+            finding = Finding("PID^1^3", ErrorCode.DUPLICATE_KEY, "The order belongs to another patient")
             return PlannedAppointment(change, "refused", (finding,), stored)
         stored = None  # an appointment number that happens to be an order number
     known = _known(connection, change, stored, context)
@@ -101,7 +102,9 @@ def _known(
 
 
 def _late(change: AppointmentChange, stored: Order | None, text: str) -> PlannedAppointment:
-    return PlannedAppointment(change, "late", (Finding(change.location, "0", text, "W"),), stored)
+    return PlannedAppointment(
+        change, "late", (Finding(change.location, ErrorCode.ACCEPTED, text, Severity.WARNING),), stored
+    )
 
 
 def _mine(change: AppointmentChange, mine: Appointment | None, stored: Order | None, context: Context) -> Appointment:
@@ -140,7 +143,12 @@ def _unknown(
         created = ordering.story(connection, change.create, context, mint)
         kept = replace(kept, slots=())
         return PlannedAppointment(change, "booked", created.findings, None, kept=kept, created=created)
-    finding = Finding(change.location, "204", "The order is not known yet: the appointment is kept for it", "W")
+    finding = Finding(
+        change.location,
+        ErrorCode.UNKNOWN_KEY,
+        "The order is not known yet: the appointment is kept for it",
+        Severity.WARNING,
+    )
     return PlannedAppointment(change, "kept", (finding,), kept=kept)
 
 
@@ -171,10 +179,10 @@ def _apply(
     findings = []
     if made.late:
         text = "Steps that have started or ended stay as they are"
-        findings.append(Finding(change.location, "0", text, "W"))
+        findings.append(Finding(change.location, ErrorCode.ACCEPTED, text, Severity.WARNING))
     if made.unmatched:
         text = "A service of the appointment fits no step of the order: left out"
-        findings.append(Finding("AIS^1^3", "0", text, "W"))
+        findings.append(Finding("AIS^1^3", ErrorCode.ACCEPTED, text, Severity.WARNING))
     kept = replace(_mine(change, mine, stored, context), slots=())
     if change.asked is Asked.BOOK:
         kept = replace(kept, steps=made.moved)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from broker.hl7 import acknowledgement
 from broker.hl7.acknowledgement import Body
+from broker.hl7.codes import AckCode, ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
 from broker.model.message import ReceivedMessage
@@ -38,7 +39,9 @@ STORIES: Mapping[type[Change], Story] = {
     IdentifierChange: merging.change_identifier,
 }
 
-_REUSED = Finding("MSH^1^10", "205", "Message control id was used before for another message", "W")
+_REUSED = Finding(
+    "MSH^1^10", ErrorCode.DUPLICATE_KEY, "Message control id was used before for another message", Severity.WARNING
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +76,19 @@ def take(
     if answered is not None:
         return Outcome(answered[1], answered[0], repeated=True)
     if not conversion.usable:
-        return refuse(connection, received, header, "AE", conversion.findings, context)
+        return refuse(connection, received, header, AckCode.AE, conversion.findings, context)
     reused = (_REUSED,) if used else ()
     if reused and refuse_reused:
-        return refuse(connection, received, header, "AE", (replace(_REUSED, severity="E"),), context)
+        return refuse(connection, received, header, AckCode.AE, (replace(_REUSED, severity=Severity.ERROR),), context)
     sender = (header.get(3, 1), header.get(4, 1))
     context = replace(context, actor=f"hl7:{received.sender}", sender=sender)
     plans, audit = apply(connection, conversion.changes, context)
     findings = conversion.findings + reused + tuple(finding for made in plans for finding in made.findings)
     body = replies.make(header, plans, applied=audit is not None) if order_answers else None
     if audit is None:
-        return refuse(connection, received, header, "AE", findings, context, plans=plans, body=body)
+        return refuse(connection, received, header, AckCode.AE, findings, context, plans=plans, body=body)
     note = "control-id-reused" if reused else ""
-    code, answer = acknowledgement.reply(header, "AA", findings, token=context.token, at=context.at, body=body)
+    code, answer = acknowledgement.reply(header, AckCode.AA, findings, token=context.token, at=context.at, body=body)
     row = messages.record(connection, received, accepted=True, answer_code=code, answer=answer, note=note)
     for entry in audit:
         add_audit(connection, entry, context, message=row)
@@ -149,5 +152,5 @@ def refuse(
 
 def keep_unreadable(connection: Connection, received: ReceivedMessage, answer: bytes) -> Outcome:
     """Journal bytes without a usable MSH, answered AR."""
-    messages.record(connection, received, accepted=False, answer_code="AR", answer=answer, note="unreadable")
-    return Outcome(answer, "AR", 1)
+    messages.record(connection, received, accepted=False, answer_code=AckCode.AR, answer=answer, note="unreadable")
+    return Outcome(answer, AckCode.AR, 1)

@@ -11,6 +11,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId, Patient
 from broker.orders.core import patients
@@ -33,7 +34,7 @@ def story(connection: Connection, change: Merge, context: Context, mint: Minter)
     if survivor is not None and retired is not None and survivor.row == retired.row:
         if not patients.is_retired(retired, prior):
             return _refused(change, "The patient was merged into the one to be retired")
-        return Decision((*findings, Finding(change.location, "0", _DONE, "W")))
+        return Decision((*findings, Finding(change.location, ErrorCode.ACCEPTED, _DONE, Severity.WARNING)))
     if retired is not None and patients.is_retired(retired, prior):
         return _refused(change, "The prior identifier leads to another patient already")
     if survivor is None:
@@ -54,7 +55,7 @@ def _found(connection: Connection, change: Replacement) -> tuple[Patient | None,
 
 
 def _refused(change: Replacement, text: str) -> Decision:
-    return Decision((Finding(change.location, "205", text),))
+    return Decision((Finding(change.location, ErrorCode.DUPLICATE_KEY, text),))
 
 
 def _merge(
@@ -107,7 +108,7 @@ def change_identifier(connection: Connection, change: IdentifierChange, context:
     if known is not None and patients.is_retired(known, prior):
         if owner is None:
             return _refused(change, "The prior identifier leads to another patient already")
-        return Decision((Finding(change.location, "0", _DONE, "W"),))
+        return Decision((Finding(change.location, ErrorCode.ACCEPTED, _DONE, Severity.WARNING),))
     findings = unnamed(change.patient, change.location) if known is None else ()
     asked = change.patient
     if known is not None and is_late(connection, "patient", known.row, change.event):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId, KeptCancel, Order, OrderLinkKind
 from broker.orders.core import identifiers, lifecycle, patients, plan
@@ -176,12 +177,16 @@ def _find(
     row = reading.find_order(connection, EntityId(), change.placer, "")
     if holder in (None, row):
         return row, ()
-    return row, (_at(change, "3", "205", "The filler order number belongs to another order", "E"),)
+    return row, (
+        _at(change, "3", ErrorCode.DUPLICATE_KEY, "The filler order number belongs to another order", Severity.ERROR),
+    )
 
 
 def _no_parent(change: OrderChange) -> Finding:
-    return _at(change, "8", "204", "The parent order is not known: recorded without a link", "W")
+    return _at(
+        change, "8", ErrorCode.UNKNOWN_KEY, "The parent order is not known: recorded without a link", Severity.WARNING
+    )
 
 
-def _at(change: OrderChange, field_number: str, code: str, text: str, severity: str) -> Finding:
+def _at(change: OrderChange, field_number: str, code: ErrorCode, text: str, severity: Severity) -> Finding:
     return Finding(f"{change.control_location.rsplit('^', 1)[0]}^{field_number}", code, text, severity)

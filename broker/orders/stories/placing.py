@@ -14,6 +14,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from broker.errors import BrokerError
+from broker.hl7.codes import ErrorCode
 from broker.hl7.findings import Finding
 from broker.model.order import Document, Order, StepStatus
 from broker.orders.core import identifiers
@@ -29,7 +30,8 @@ from broker.store.orders import reading
 from broker.store.orders import search as order_search
 
 Kind = Literal["missing", "conflict", "changed", "invalid", "key-reused"]
-_CONFLICTS = frozenset({"204", "205", "206"})  # codes of table 0357 that speak of what is stored
+# codes that speak of what is stored
+_CONFLICTS = frozenset({ErrorCode.UNKNOWN_KEY, ErrorCode.DUPLICATE_KEY, ErrorCode.RECORD_LOCKED})
 
 
 class OrderRefused(BrokerError):

@@ -8,6 +8,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Order, Patient
 from broker.orders.core import lifecycle, patients
@@ -19,7 +20,9 @@ from broker.orders.stories import writing
 from broker.store.orders import patients as store
 from broker.store.orders import reading, saving
 
-LATE = Finding("EVN^1^2", "0", "The sender has sent newer data: recorded without effect", "W")
+LATE = Finding(
+    "EVN^1^2", ErrorCode.ACCEPTED, "The sender has sent newer data: recorded without effect", Severity.WARNING
+)
 _ALLERGIES = "Allergies"
 
 
@@ -56,7 +59,7 @@ def unnamed(asked: PatientChange, location: str) -> tuple[Finding, ...]:
     """What is wrong with a patient to be created."""
     if asked.attributes.get("PatientName"):
         return ()
-    return (Finding(location, "101", "Patient name is missing"),)
+    return (Finding(location, ErrorCode.REQUIRED_FIELD_MISSING, "Patient name is missing"),)
 
 
 def is_late(connection: Connection, kind: str, row: int | None, event: Event) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Order, Step
 from broker.orders.core import lifecycle, plan
@@ -55,15 +56,21 @@ def story(connection: Connection, change: ResultChange, context: Context, mint: 
         return PlannedResult(change, "recorded", stored=stored)
     if stored is None:
         text = "The order of the result is not known: recorded without effect"
-        return PlannedResult(change, "recorded", (Finding(change.location, "204", text, "W"),))
+        return PlannedResult(
+            change, "recorded", (Finding(change.location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING),)
+        )
     if change.patient is not None and not plan.same_patient(stored.patient, change.patient):
-        return PlannedResult(change, "refused", (Finding("PID^1^3", "205", "The order belongs to another patient"),))
+        return PlannedResult(
+            change, "refused", (Finding("PID^1^3", ErrorCode.DUPLICATE_KEY, "The order belongs to another patient"),)
+        )
     order = completed(stored, change, context.without_results)
     if order == stored:
         open_ = any(step.status in lifecycle.OPEN for step in order.steps())
         text = "Results end no step of this device" if open_ else "The examination has ended"
         text += ": recorded without effect"
-        return PlannedResult(change, "recorded", (Finding(change.location, "0", text, "W"),), stored)
+        return PlannedResult(
+            change, "recorded", (Finding(change.location, ErrorCode.ACCEPTED, text, Severity.WARNING),), stored
+        )
     return PlannedResult(change, "completed", (), stored, order)
 
 

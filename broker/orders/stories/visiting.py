@@ -7,6 +7,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId, Order, Patient, StepStatus
 from broker.model.visit import Visit, VisitState
@@ -20,7 +21,9 @@ from broker.orders.stories.registering import LATE, Decision, heard, is_late, op
 from broker.store.orders import patients as store
 from broker.store.orders import reading
 
-_NOTHING_TO_MOVE = Finding("MRG^1^5", "0", "The visit is not known: there is nothing to move", "W")
+_NOTHING_TO_MOVE = Finding(
+    "MRG^1^5", ErrorCode.ACCEPTED, "The visit is not known: there is nothing to move", Severity.WARNING
+)
 
 
 def story(connection: Connection, change: VisitChange, context: Context, mint: Minter) -> Decision:

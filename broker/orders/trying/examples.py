@@ -25,6 +25,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from broker.errors import ConfigurationError
+from broker.hl7.codes import AckCode
 from broker.model.order import Document
 from broker.orders.profile.profile import Profile
 from broker.orders.trying import preview
@@ -81,7 +82,7 @@ def _example(number: int, table: Mapping[str, Any]) -> Example:
     message, findings, expect = table.get("message"), table.get("findings"), table.get("expect", {})
     if not isinstance(message, str) or not message.strip():
         raise ValueError("message: a text is needed")
-    if table.get("answer", "AA") not in {"AA", "AE", "AR"}:
+    if table.get("answer", AckCode.AA) not in {AckCode.AA, AckCode.AE, AckCode.AR}:
         raise ValueError("answer: AA, AE or AR")
     if findings is not None and not (isinstance(findings, list) and all(isinstance(f, str) for f in findings)):
         raise ValueError("findings: a list of texts like 'PID^1^3 101'")
@@ -92,7 +93,7 @@ def _example(number: int, table: Mapping[str, Any]) -> Example:
     counts = {key: int(table[key]) for key in ("orders", "steps") if key in table}
     wanted = None if findings is None else tuple(sorted(findings))
     name = str(table.get("name", number))
-    return Example(name, preview.as_bytes(message), table.get("answer", "AA"), wanted, zone, counts, expect)
+    return Example(name, preview.as_bytes(message), table.get("answer", AckCode.AA), wanted, zone, counts, expect)
 
 
 def run(examples: tuple[Example, ...], profile: Profile) -> list[Failure]:
@@ -111,7 +112,7 @@ def _run(example: Example, profile: Profile) -> list[Failure]:
     shown = sorted(f"{finding.location} {finding.code}" for finding in found.findings)
     if example.findings is not None:
         compare("findings", list(example.findings), shown)
-    elif example.answer == "AA":
+    elif example.answer == AckCode.AA:
         compare("findings", [], [f"{f.location} {f.code}" for f in found.findings if f.is_error])
     compare("answer", example.answer, found.code)
     documents = list(preview.documents(found))

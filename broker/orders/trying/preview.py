@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from broker.hl7 import charset
+from broker.hl7.codes import AckCode, ErrorCode
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header, read_header
 from broker.model.order import Document
@@ -95,8 +96,8 @@ def preview(
     at = clock(header, zone)
     examined = reception.examine(raw, _BENCH, lambda _: profile, at.tzinfo or UTC)
     if examined is None:
-        finding = Finding("MSH^1", "100", "Message does not begin with a usable MSH segment")
-        return Preview("AR", (finding,), ())
+        finding = Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "Message does not begin with a usable MSH segment")
+        return Preview(AckCode.AR, (finding,), ())
     findings = examined.conversion.findings
     if examined.code:
         return Preview(examined.code, findings, ())
@@ -106,7 +107,7 @@ def preview(
         found, made = _planned(change, mint, at.strftime("%Y%m%d%H%M%S"), default_station)
         findings += found
         ordered.append(Ordered(change, made))
-    code = "AE" if any(finding.is_error for finding in findings) else "AA"
+    code = AckCode.AE if any(finding.is_error for finding in findings) else AckCode.AA
     return Preview(code, findings, tuple(ordered))
 
 

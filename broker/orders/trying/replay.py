@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from broker.hl7.codes import AckCode
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
 from broker.model.message import JournaledMessage, MessageSelection
@@ -116,7 +117,7 @@ def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: d
 
     examined = reception.examine(stored.raw, _ANY, profiles, bench.zone)
     findings = examined.conversion.findings if examined else ()
-    code = examined.code if examined else "AR"
+    code = examined.code if examined else AckCode.AR
     differences: tuple[Difference, ...] = ()
     new_steps = 0
     if examined is not None and not code:
@@ -130,7 +131,7 @@ def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: d
         )
         more, applied, differences, new_steps = _apply(connection, examined, context, stored, bench, keep=keep)
         findings += more
-        code = "AA" if applied else "AE"
+        code = AckCode.AA if applied else AckCode.AE
     return Replayed(
         stored.row,
         stored.received_at,

@@ -1,4 +1,6 @@
-"""Examples of a mapping profile: a message each, and what is expected of it. Run by the converter that serves the door.
+"""Runs the examples of a mapping profile by the converter that reads real messages.
+
+An example is a message and what is expected of it:
 
 [[example]]
 name = "chest in the emergency room"
@@ -36,13 +38,13 @@ _KEYS = {"name", "message", "answer", "findings", "timezone", "orders", "steps",
 _PART = re.compile(r"(\w+)(?:\[([1-9]\d{0,3})\])?")
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileExample:
     """One example, validated."""
 
     name: str
     message: bytes
-    answer: str
+    answer: AckCode
     findings: tuple[str, ...] | None
     zone: ZoneInfo | None
     counts: Mapping[str, int]
@@ -62,21 +64,21 @@ class Failure:
         return f"example {self.example!r}: {self.what}: expected {self.expected!r}, got {self.got!r}"
 
 
-def parse(document: Mapping[str, Any]) -> tuple[Example, ...]:
+def parse(document: Mapping[str, Any]) -> tuple[ProfileExample, ...]:
     """The examples of a profile's document. Raises ConfigurationError that names profile, example and key."""
     tables = document.get("example", [])
     if not isinstance(tables, list) or len(tables) > MAX_EXAMPLES:
         raise ConfigurationError(f"mapping profile {document['name']!r}: example: at most {MAX_EXAMPLES} tables")
-    found = []
+    examples = []
     for number, table in enumerate(tables, 1):
         try:
-            found.append(_example(number, table))
+            examples.append(_example(number, table))
         except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
             raise ConfigurationError(f"mapping profile {document['name']!r}: example {number}: {error}") from None
-    return tuple(found)
+    return tuple(examples)
 
 
-def _example(number: int, table: Mapping[str, Any]) -> Example:
+def _example(number: int, table: Mapping[str, Any]) -> ProfileExample:
     if unknown := set(table) - _KEYS:
         raise ValueError(f"unknown key {min(unknown)}")
     message, findings, expect = table.get("message"), table.get("findings"), table.get("expect", {})
@@ -89,42 +91,46 @@ def _example(number: int, table: Mapping[str, Any]) -> Example:
     for name in expect:
         if not all(_PART.fullmatch(part) for part in name.split(".")):
             raise ValueError(f"expect.{name}: not of the form step[2].Keyword.Keyword")
-    zone = ZoneInfo(table["timezone"]) if "timezone" in table else None
-    counts = {key: int(table[key]) for key in ("orders", "steps") if key in table}
-    wanted = None if findings is None else tuple(sorted(findings))
-    name = str(table.get("name", number))
-    return Example(name, preview.as_bytes(message), table.get("answer", AckCode.AA), wanted, zone, counts, expect)
+    return ProfileExample(
+        name=str(table.get("name", number)),
+        message=preview.as_bytes(message),
+        answer=AckCode(table.get("answer", AckCode.AA)),
+        findings=None if findings is None else tuple(sorted(findings)),
+        zone=ZoneInfo(table["timezone"]) if "timezone" in table else None,
+        counts={key: int(table[key]) for key in ("orders", "steps") if key in table},
+        expect=expect,
+    )
 
 
-def run(examples: tuple[Example, ...], profile: Profile) -> list[Failure]:
+def run(examples: tuple[ProfileExample, ...], profile: Profile) -> list[Failure]:
     """Run examples by a profile; what they do not find as expected."""
     return [failure for example in examples for failure in _run(example, profile)]
 
 
-def _run(example: Example, profile: Profile) -> list[Failure]:
-    found = preview.preview(example.message, profile, example.zone)
+def _run(example: ProfileExample, profile: Profile) -> list[Failure]:
+    outcome = preview.preview(example.message, profile, example.zone)
     failures = []
 
     def compare(what: str, expected: Any, got: Any) -> None:
         if not _same(expected, got):
             failures.append(Failure(example.name, what, expected, got))
 
-    shown = sorted(f"{finding.location} {finding.code}" for finding in found.findings)
+    shown = sorted(f"{finding.location} {finding.code}" for finding in outcome.findings)
     if example.findings is not None:
         compare("findings", list(example.findings), shown)
     elif example.answer == AckCode.AA:
-        compare("findings", [], [f"{f.location} {f.code}" for f in found.findings if f.is_error])
-    compare("answer", example.answer, found.code)
-    documents = list(preview.documents(found))
+        compare("findings", [], [f"{f.location} {f.code}" for f in outcome.findings if f.is_error])
+    compare("answer", str(example.answer), str(outcome.code))
+    documents = list(preview.documents(outcome))
     for what, number in example.counts.items():
-        compare(what, number, len(found.ordered) if what == "orders" else _steps(found))
+        compare(what, number, len(outcome.ordered) if what == "orders" else _steps(outcome))
     for name, expected in example.expect.items():
-        compare(name, expected, _value(documents, found, name))
+        compare(name, expected, _value(documents, outcome, name))
     return failures
 
 
-def _steps(found: Preview) -> int:
-    return sum(len(ordered.answers) for ordered in found.ordered)
+def _steps(outcome: Preview) -> int:
+    return sum(len(ordered.answers) for ordered in outcome.ordered)
 
 
 def _same(expected: Any, got: Any) -> bool:
@@ -134,10 +140,10 @@ def _same(expected: Any, got: Any) -> bool:
     return bool(expected == got or [expected] == got)
 
 
-def _value(documents: list[Document], found: Preview, name: str) -> Any:
+def _value(documents: list[Document], outcome: Preview, name: str) -> Any:
     """What an example asks for: `step[2].Keyword`, `Sequence[2].Keyword`, and `control` of the first order."""
     if name == "control":
-        return getattr(found.ordered[0].change, "control", None) if found.ordered else None
+        return getattr(outcome.ordered[0].change, "control", None) if outcome.ordered else None
     parts = [(match[1], int(match[2] or 0)) for part in name.split(".") if (match := _PART.fullmatch(part))]
     position = (parts.pop(0)[1] or 1) if parts[0][0] == "step" and len(parts) > 1 else 1
     here: Any = documents[position - 1] if position <= len(documents) else {}

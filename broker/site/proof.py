@@ -5,10 +5,8 @@ from __future__ import annotations
 import hmac
 
 from broker import tls
-from broker.dicom.wire.user_information import UserIdentity
+from broker.dicom.wire.user_information import IdentityKind, UserIdentity
 from broker.site.nodes import Node
-
-USER_NAME, USER_NAME_AND_PASSCODE = 1, 2  # PS3.7 table D.3-14
 
 
 def is_bound(node: Node) -> bool:
@@ -34,12 +32,12 @@ def identifies(node: Node, identity: UserIdentity | None, *, required: bool = Fa
     """
     if not node.username:
         return not required
-    kind = USER_NAME_AND_PASSCODE if node.passcode else USER_NAME
+    kind = IdentityKind.USER_NAME_AND_PASSCODE if node.passcode else IdentityKind.USER_NAME
     if identity is None or identity.kind != kind:
         return False
     # both are always compared, and each in constant time
     name = hmac.compare_digest(identity.primary, node.username.encode())
-    passcode = kind == USER_NAME or hmac.compare_digest(identity.secondary, node.passcode.encode())
+    passcode = kind == IdentityKind.USER_NAME or hmac.compare_digest(identity.secondary, node.passcode.encode())
     return name and passcode
 
 
@@ -47,5 +45,5 @@ def identity_of(node: Node) -> UserIdentity | None:
     """What we say of ourselves to this node; we want to hear that it was checked."""
     if not node.username:
         return None
-    kind = USER_NAME_AND_PASSCODE if node.passcode else USER_NAME
+    kind = IdentityKind.USER_NAME_AND_PASSCODE if node.passcode else IdentityKind.USER_NAME
     return UserIdentity(kind, node.username.encode(), node.passcode.encode(), positive_response=True)

@@ -25,7 +25,7 @@ from broker.dicom.dimse.stream import DataStream
 from broker.dicom.wire import pdu
 from broker.dicom.wire.connection import ConnectionLost, DeadlinePassed, IdlePassed, PduConnection
 from broker.dicom.wire.limits import AssociationLimits
-from broker.dicom.wire.states import EVENT_OF_PDU, StateMachine, ULAction, ULEvent, ULState
+from broker.dicom.wire.states import EVENT_OF_PDU, EndReason, StateMachine, ULAction, ULEvent, ULState
 from broker.errors import BrokerError, PeerFault, ProtocolViolation
 
 RELEASE_TIMEOUT = 5.0  # seconds
@@ -60,7 +60,7 @@ class Association(Operations):
         """
         self.peer = peer
         self.contexts = contexts
-        self.ended_by = ""  # why it ended, as a code; empty while it lives
+        self.ended_by = ""  # EndReason or the code of a violation; empty while it lives
         self._connection = connection
         self._machine = machine
         self._limits = limits
@@ -98,17 +98,17 @@ class Association(Operations):
                 self._machine.on(ULEvent.INVALID_PDU)
             self._violated(error)
         except ConnectionLost:
-            self._end(ULEvent.TRANSPORT_CLOSED, "closed")
+            self._end(ULEvent.TRANSPORT_CLOSED, EndReason.CLOSED)
         except DeadlinePassed:
-            self._end(ULEvent.PEER_SILENT, "deadline", pdu.abort(by_user=False))
+            self._end(ULEvent.PEER_SILENT, EndReason.DEADLINE, pdu.abort(by_user=False))
         except asyncio.CancelledError:
-            self._end(ULEvent.ABORT_REQUEST, "stopping", pdu.abort(by_user=True))
+            self._end(ULEvent.ABORT_REQUEST, EndReason.STOPPING, pdu.abort(by_user=True))
         finally:
             self._connection.last_word(b"")
             self._over.set()
             self._fail_invocations()
             # when we stop, the provider's grace is over already
-            await self._server.close(0 if self.ended_by == "stopping" else self._limits.pdu_timeout)
+            await self._server.close(0 if self.ended_by == EndReason.STOPPING else self._limits.pdu_timeout)
 
     def finish(self) -> None:
         """The broker stops: end after the running requests."""
@@ -116,7 +116,7 @@ class Association(Operations):
 
     def abort(self) -> None:
         """End at once, also when the peer does not read (A-ABORT, PS3.8 7.3). `gone` waits for the peer to see it."""
-        if self._end(ULEvent.ABORT_REQUEST, "aborted", pdu.abort(by_user=True)) and self._machine.requestor:
+        if self._end(ULEvent.ABORT_REQUEST, EndReason.ABORTED, pdu.abort(by_user=True)) and self._machine.requestor:
             end = wait_for_close(self._connection, self._machine, PATIENCE)
             self._departure = asyncio.get_running_loop().create_task(end)
         if self._departure is None:
@@ -138,7 +138,7 @@ class Association(Operations):
                         await self._connection.write(pdu.release_request())
                     await self._over.wait()
         waits = self._machine.allows(ULEvent.ARTIM_EXPIRED)
-        self._end(ULEvent.ARTIM_EXPIRED if waits else ULEvent.TRANSPORT_CLOSED, "released")
+        self._end(ULEvent.ARTIM_EXPIRED if waits else ULEvent.TRANSPORT_CLOSED, EndReason.RELEASED)
         self._connection.close()
         self._stop_reading()
 
@@ -168,7 +168,7 @@ class Association(Operations):
         self._stop_reading()
 
     def _respond_to_release(self) -> None:
-        self._end(ULEvent.RELEASE_RESPONSE, "released", pdu.release_response())  # AR-4
+        self._end(ULEvent.RELEASE_RESPONSE, EndReason.RELEASED, pdu.release_response())  # AR-4
 
     def _stop_reading(self) -> None:
         if self._reader is not None:
@@ -208,7 +208,7 @@ class Association(Operations):
                 else:
                     self._respond_to_release()
             case ULAction.AR_3:
-                self._say_last("released", b"")
+                self._say_last(EndReason.RELEASED, b"")
             case ULAction.AR_8 if self._machine.requestor:  # Sta9: the requestor answers first
                 self._machine.on(ULEvent.RELEASE_RESPONSE)  # AR-9
                 await self._connection.write(pdu.release_response())
@@ -217,7 +217,7 @@ class Association(Operations):
             case ULAction.AR_10:
                 self._respond_to_release()
             case ULAction.AA_3:
-                self._say_last("aborted-by-peer", b"")
+                self._say_last(EndReason.ABORTED_BY_PEER, b"")
                 self._connection.kill()
             case _:  # AA-8
                 self._violated(ProtocolViolation("PDU out of place", code="unexpected-pdu"))
@@ -322,10 +322,10 @@ class Association(Operations):
 
     def _reason(self) -> PeerFault:
         """The error that a caller gets once the association has ended."""
-        if self.ended_by in ("", "closed", "released", "stopping"):
+        if self.ended_by in ("", EndReason.CLOSED, EndReason.RELEASED, EndReason.STOPPING):
             return ConnectionLost("the association has ended")
-        if self.ended_by == "deadline":
+        if self.ended_by == EndReason.DEADLINE:
             return DeadlinePassed("the peer was silent")
-        if self.ended_by.startswith("aborted"):
+        if self.ended_by in (EndReason.ABORTED, EndReason.ABORTED_BY_PEER):
             return PeerFault("association aborted", code="aborted")
         return PeerFault("the peer broke the protocol", code=self.ended_by)

@@ -30,8 +30,12 @@ from broker.dicom.wire.admission import (
 from broker.dicom.wire.connection import PduConnection
 from broker.dicom.wire.limits import AssociationLimits, RateLimit
 from broker.dicom.wire.negotiation import AssociationRequest
+from broker.dicom.wire.states import EndReason
 
-PATIENCE = {"released": 30.0, "refused": 30.0}  # seconds in Sta13 for a peer that behaved
+PATIENCE: dict[str, float] = {
+    EndReason.RELEASED: 30.0,
+    EndReason.REFUSED: 30.0,
+}  # seconds in Sta13 for a peer that behaved
 
 
 class Provider:
@@ -150,13 +154,16 @@ class Provider:
         if reason.startswith("tls-") and reason not in (tls.DEADLINE, tls.CLOSED):
             telemetry.NODE_AUTHENTICATION_FAILURES.labels("handshake").inc()
             self._log("tls", "node.authentication_failed", address, reason)
-        elif reason != "refused":  # that has a line of its own
+        elif reason != EndReason.REFUSED:  # that has a line of its own
             self._log("noise", "dicom.no_association", address, reason)
 
     async def _part(self, session: Session, connection: PduConnection) -> None:
         """Sta13: give the peer time to close first, as long as not too many of its connections wait for that."""
         patience = PATIENCE.get(session.ended_by, 2.0)
-        if session.ended_by == "stopping" or self._parting[connection.address] >= self._limits.half_open_per_address:
+        if (
+            session.ended_by == EndReason.STOPPING
+            or self._parting[connection.address] >= self._limits.half_open_per_address
+        ):
             return
         self._parting[connection.address] += 1
         try:

@@ -17,7 +17,7 @@ from broker.dicom.wire import pdu
 from broker.dicom.wire.admission import ConnectionOrigin, Grant, Rejection
 from broker.dicom.wire.connection import ConnectionLost, DeadlinePassed, PduConnection
 from broker.dicom.wire.limits import AssociationLimits
-from broker.dicom.wire.states import EVENT_OF_PDU, StateMachine, ULAction, ULEvent
+from broker.dicom.wire.states import EVENT_OF_PDU, EndReason, StateMachine, ULAction, ULEvent
 from broker.errors import ProtocolViolation
 
 Enter = Callable[[neg.AssociationRequest, ConnectionOrigin], Rejection | Grant]
@@ -47,7 +47,7 @@ class Session:
         self._tls = tls
         self._association: Association | None = None
         self._task: asyncio.Task[None] | None = None
-        self._ended_by = "closed"
+        self._ended_by: str = EndReason.CLOSED
 
     @property
     def established(self) -> bool:
@@ -75,12 +75,12 @@ class Session:
         except ProtocolViolation as error:
             self._end(ULEvent.INVALID_PDU, error.code, pdu.abort(by_user=True))  # AA-1: no association, no provider
         except DeadlinePassed:
-            self._end(ULEvent.ARTIM_EXPIRED, "deadline")
+            self._end(ULEvent.ARTIM_EXPIRED, EndReason.DEADLINE)
             self._connection.close()
         except ConnectionLost as error:
-            self._end(ULEvent.TRANSPORT_CLOSED, error.code if error.code.startswith("tls-") else "closed")
+            self._end(ULEvent.TRANSPORT_CLOSED, error.code if error.code.startswith("tls-") else EndReason.CLOSED)
         except asyncio.CancelledError:
-            self._end(ULEvent.ABORT_REQUEST, "stopping", pdu.abort(by_user=True))
+            self._end(ULEvent.ABORT_REQUEST, EndReason.STOPPING, pdu.abort(by_user=True))
             if self._association is not None:
                 self._association.abort()
         if self._association is not None:
@@ -143,8 +143,8 @@ class Session:
             self._ended_by = "unexpected-pdu"
             self._connection.last_word(pdu.abort(by_user=True))
         else:
-            self._ended_by = "closed"  # AA-2: the peer gave up
+            self._ended_by = EndReason.CLOSED  # AA-2: the peer gave up
 
     async def _refuse(self, refusal: Rejection) -> None:
-        self._ended_by = "refused"
+        self._ended_by = EndReason.REFUSED
         await self._connection.write(pdu.reject(refusal.result, refusal.source, refusal.reason))

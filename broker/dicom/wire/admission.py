@@ -18,16 +18,17 @@ class Rejection:
     code: str
 
 
-CALLING_AE_UNKNOWN = Rejection(1, 1, 3, "calling-ae-unknown")
-CALLED_AE_UNKNOWN = Rejection(1, 1, 7, "called-ae-unknown")
-NOT_AUTHENTIC = Rejection(
-    1, 1, 3, "node-authentication"
-)  # a known AE title from elsewhere, or with another certificate
+_PERMANENT, _TRANSIENT = 1, 2  # results
+_USER, _ACSE, _PRESENTATION = 1, 2, 3  # sources: service user; service provider, of ACSE or presentation related
+CALLING_AE_UNKNOWN = Rejection(_PERMANENT, _USER, 3, "calling-ae-unknown")
+CALLED_AE_UNKNOWN = Rejection(_PERMANENT, _USER, 7, "called-ae-unknown")
+# a known AE title from elsewhere, or with another certificate
+NOT_AUTHENTIC = Rejection(_PERMANENT, _USER, 3, "node-authentication")
 # D.3.3.7 of PS3.7: a failed authorization is permanent and of the ACSE provider, which knows no better reason
-IDENTITY_REFUSED = Rejection(1, 2, 1, "user-identity")
-APPLICATION_CONTEXT_UNKNOWN = Rejection(1, 1, 2, "application-context")
-TEMPORARY_CONGESTION = Rejection(2, 3, 1, "congestion")
-LOCAL_LIMIT = Rejection(2, 3, 2, "local-limit")
+IDENTITY_REFUSED = Rejection(_PERMANENT, _ACSE, 1, "user-identity")
+APPLICATION_CONTEXT_UNKNOWN = Rejection(_PERMANENT, _USER, 2, "application-context")
+TEMPORARY_CONGESTION = Rejection(_TRANSIENT, _PRESENTATION, 1, "congestion")
+LOCAL_LIMIT = Rejection(_TRANSIENT, _PRESENTATION, 2, "local-limit")
 
 
 @dataclass(frozen=True, slots=True)

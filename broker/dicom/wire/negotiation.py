@@ -16,6 +16,9 @@ from broker.dicom.wire.user_information import UserInformation
 from broker.errors import ProtocolViolation
 
 MAX_CONTEXTS = 128
+# item types (PS3.8 tables 9-12 to 9-19)
+_APPLICATION_CONTEXT, _PROPOSED_CONTEXT, _CONTEXT_RESULT, _USER_INFORMATION = 0x10, 0x20, 0x21, 0x50
+_ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x30, 0x40
 ACCEPTED, USER_REJECTION, NO_REASON, ABSTRACT_NOT_SUPPORTED, TRANSFER_NOT_SUPPORTED = range(5)
 
 
@@ -64,11 +67,11 @@ def decode_request(body: bytes) -> AssociationRequest:
     contexts: list[ProposedContext] = []
     user, application = UserInformation(), ""
     for kind, value in pdu.split_items(body, 68):
-        if kind == 0x10:
+        if kind == _APPLICATION_CONTEXT:
             application = pdu.uid_of(value)
-        elif kind == 0x20:
+        elif kind == _PROPOSED_CONTEXT:
             contexts.append(_proposed(value))
-        elif kind == 0x50:
+        elif kind == _USER_INFORMATION:
             user = user_information.decode(value)
     ids = [context.id for context in contexts]
     if not contexts or len(set(ids)) != len(ids) or not all(i % 2 for i in ids):
@@ -82,33 +85,33 @@ def decode_accept(body: bytes) -> AssociationAccept:
     contexts: list[ContextResult] = []
     user = UserInformation()
     for kind, value in pdu.split_items(body, 68):
-        if kind == 0x21:
+        if kind == _CONTEXT_RESULT:
             if len(value) < 4:
                 raise ProtocolViolation("presentation context item too short", code="bad-item")
-            syntax = next((pdu.uid_of(v) for k, v in pdu.split_items(value, 4) if k == 0x40), "")
+            syntax = next((pdu.uid_of(v) for k, v in pdu.split_items(value, 4) if k == _TRANSFER_SYNTAX), "")
             contexts.append(ContextResult(value[0], value[2], syntax))
-        elif kind == 0x50:
+        elif kind == _USER_INFORMATION:
             user = user_information.decode(value)
     return AssociationAccept(called, calling, tuple(contexts), user)
 
 
 def encode_request(request: AssociationRequest) -> bytes:
     """The whole A-ASSOCIATE-RQ PDU."""
-    parts = [pdu.pack_item(0x10, request.application_context.encode("ascii"))]
+    parts = [pdu.pack_item(_APPLICATION_CONTEXT, request.application_context.encode("ascii"))]
     for context in request.contexts:
-        syntaxes = b"".join(pdu.pack_item(0x40, s.encode("ascii")) for s in context.transfer_syntaxes)
-        abstract = pdu.pack_item(0x30, context.abstract_syntax.encode("ascii"))
-        parts.append(pdu.pack_item(0x20, bytes((context.id, 0, 0, 0)) + abstract + syntaxes))
+        syntaxes = b"".join(pdu.pack_item(_TRANSFER_SYNTAX, s.encode("ascii")) for s in context.transfer_syntaxes)
+        abstract = pdu.pack_item(_ABSTRACT_SYNTAX, context.abstract_syntax.encode("ascii"))
+        parts.append(pdu.pack_item(_PROPOSED_CONTEXT, bytes((context.id, 0, 0, 0)) + abstract + syntaxes))
     parts.append(user_information.encode(request.user))
     return _encode(pdu.ASSOCIATE_RQ, request.called_ae, request.calling_ae, b"".join(parts))
 
 
 def encode_accept(accept: AssociationAccept) -> bytes:
     """The whole A-ASSOCIATE-AC PDU."""
-    parts = [pdu.pack_item(0x10, uids.APPLICATION_CONTEXT.encode("ascii"))]
+    parts = [pdu.pack_item(_APPLICATION_CONTEXT, uids.APPLICATION_CONTEXT.encode("ascii"))]
     for context in accept.contexts:
-        syntax = pdu.pack_item(0x40, context.transfer_syntax.encode("ascii"))
-        parts.append(pdu.pack_item(0x21, bytes((context.id, 0, context.result, 0)) + syntax))
+        syntax = pdu.pack_item(_TRANSFER_SYNTAX, context.transfer_syntax.encode("ascii"))
+        parts.append(pdu.pack_item(_CONTEXT_RESULT, bytes((context.id, 0, context.result, 0)) + syntax))
     parts.append(user_information.encode(accept.user))
     return _encode(pdu.ASSOCIATE_AC, accept.called_ae, accept.calling_ae, b"".join(parts))
 
@@ -134,9 +137,9 @@ def _proposed(value: bytes) -> ProposedContext:
         raise ProtocolViolation("presentation context item too short", code="bad-item")
     abstract, syntaxes = "", []
     for kind, text in pdu.split_items(value, 4):
-        if kind == 0x30:
+        if kind == _ABSTRACT_SYNTAX:
             abstract = pdu.uid_of(text)
-        elif kind == 0x40:
+        elif kind == _TRANSFER_SYNTAX:
             syntaxes.append(pdu.uid_of(text))
     if not abstract or not syntaxes:
         raise ProtocolViolation("presentation context without syntaxes", code="bad-contexts")

@@ -120,6 +120,18 @@ class ULAction(StrEnum):
     AA_8 = "AA-8"  # send A-ABORT of the service provider, tell our side, start ARTIM
 
 
+class EndReason(StrEnum):
+    """Reasons of the end of an association or connection, beside the codes of violations and of TLS (`tls-…`)."""
+
+    RELEASED = "released"
+    CLOSED = "closed"  # by the peer, without a word
+    ABORTED = "aborted"  # by us
+    ABORTED_BY_PEER = "aborted-by-peer"
+    DEADLINE = "deadline"  # the peer was silent for too long
+    STOPPING = "stopping"  # the broker stops
+    REFUSED = "refused"
+
+
 class Transition(NamedTuple):
     """A cell of the table. `otherwise` is the next state of AE-6 if not acceptable, and of AR-8 for an acceptor."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import KW_ONLY, dataclass, field
+from enum import IntEnum
 
 from broker.dicom.wire import pdu
 from broker.errors import ProtocolViolation
 
+_USER_INFORMATION = 0x50
 _MAX_LENGTH, _CLASS, _WINDOW, _ROLE, _VERSION, _EXTENDED, _COMMON, _IDENTITY, _IDENTITY_ANSWER = range(0x51, 0x5A)
 _window = struct.Struct(">HH")
 
@@ -30,9 +32,19 @@ class CommonExtended:
     related: tuple[str, ...] = ()
 
 
+class IdentityKind(IntEnum):
+    """Forms of a user identity (PS3.7 table D.3-14). A peer may send other numbers."""
+
+    USER_NAME = 1
+    USER_NAME_AND_PASSCODE = 2
+    KERBEROS = 3
+    SAML = 4
+    JWT = 5
+
+
 @dataclass(frozen=True, slots=True)
 class UserIdentity:
-    """User identity (PS3.7 D.3.3.7): 1 user name, 2 with passcode, 3 Kerberos, 4 SAML, 5 JWT."""
+    """User identity (PS3.7 D.3.3.7); `kind` is one of IdentityKind or what a peer has sent."""
 
     kind: int
     primary: bytes = field(repr=False)
@@ -111,7 +123,7 @@ def encode(user: UserInformation) -> bytes:
         parts.append(pdu.pack_item(_IDENTITY, head + pdu.count_field(who.primary) + pdu.count_field(who.secondary)))
     if user.identity_answer is not None:
         parts.append(pdu.pack_item(_IDENTITY_ANSWER, pdu.count_field(user.identity_answer)))
-    return pdu.pack_item(0x50, b"".join(parts))
+    return pdu.pack_item(_USER_INFORMATION, b"".join(parts))
 
 
 def _max_length(data: bytes | None) -> int:

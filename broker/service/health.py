@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from broker import __version__
@@ -13,14 +12,11 @@ from broker.admin.counting import Counting
 from broker.admin.overview import Health, ListenerView, NodeStatus, Overview
 from broker.errors import BrokerError
 from broker.model.lane import JobState, Lane, LaneKind
-from broker.routing.rules import RuleSet
-from broker.settings import Settings
-from broker.site.directory import Directory
 from broker.site.nodes import Node
-from broker.store.db.database import Database
 from broker.store.overview import LaneState
 
 if TYPE_CHECKING:
+    from broker.service.foundation import Foundation
     from broker.service.imaging import Imaging
     from broker.service.messaging import Messaging
     from broker.service.web import WebServer
@@ -32,24 +28,21 @@ class Monitor:
 
     def __init__(
         self,
-        settings: Settings,
-        database: Database,
-        directory: Directory,
-        rules: Callable[[], RuleSet],
+        foundation: Foundation,
         imaging: Imaging,
         messaging: Messaging,
         workers: Workers,
     ) -> None:
         self.web: WebServer | None = None
-        self._settings = settings
-        self._database = database
-        self._directory = directory
-        self._rules = rules
+        self._settings = foundation.settings
+        self._database = foundation.database
+        self._directory = foundation.directory
+        self._rules = foundation.rules
         self._imaging = imaging
         self._messaging = messaging
         self._workers = workers
         self._started = time.monotonic()
-        self._counting = Counting(database)
+        self._counting = Counting(foundation.database)
 
     def addresses(self) -> dict[str, Any]:
         """Host and port of every open listener, by the name of its kind."""

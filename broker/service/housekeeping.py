@@ -2,85 +2,92 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, tzinfo
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from broker import telemetry
 from broker.errors import StoreUnavailable
 from broker.mpps.mpps_walk import compare_objects, end_overdue
+from broker.orders.core import lifecycle
 from broker.orders.step_walk import Walk, end_by_images, end_by_time
 from broker.routing import sweep
-from broker.site.directory import Directory
+from broker.service.foundation import Foundation
 from broker.store import idempotency, jobs
-from broker.store.db.database import Database
-from broker.store.images.spool import Spool
 from broker.store.orders import waiting
+from broker.store.worklist import outage
 from broker.store.worklist.outage_keeper import CopyKeeper
 
+DAY, HOUR = 86_400.0, 3600.0  # seconds
 KEEP_APPOINTMENTS = 30  # days
 BY_TIME_EVERY = 300.0  # seconds between two walks that look at hours: they need no closer look
+COPY_EVERY = 30.0  # seconds between two refreshes of the worklist's copy
 COPY_SHARE = 20  # times as long as a refresh of the worklist's copy took is the least time to the next one
 
 
 class Housekeeping:
     """Runs periodic jobs, scheduled in UTC: a daily job at a local hour would run twice when the clocks go back."""
 
-    def __init__(self, database: Database, directory: Directory) -> None:
-        """Schedule what every process needs: addresses of host names, and the probe after a failed write."""
-        self._database = database
+    def __init__(self, foundation: Foundation, write_behind: Callable[[], None]) -> None:
+        """Schedule what every process does for itself. `write_behind` writes down what callers did."""
+        self._foundation = foundation
+        self._settings = foundation.settings
+        self._database = foundation.database
         self._scheduler = BackgroundScheduler(timezone=UTC)
-        self._stopping: list[threading.Event] = []  # of long jobs: set at the stop
-        self._add("resolve", directory.resolve, 60)
+        self._stopping = ExitStack()  # ends long jobs
+        self._closing = ExitStack()
+        self._add("resolve", foundation.directory.resolve, 60)
         self._add("probe", self._probe, 15)
+        self._add("callers", write_behind, 3)
 
-    def keep_spool(self, spool: Spool, keep_days: float) -> None:
-        """Sweep and purge the spool, in one process for all. Call it before anything writes into the spool."""
-        started = time.time()
+    def serve_all(self, wake: Callable[[], None]) -> None:
+        """Schedule what one process does for all. Call it before anything writes into the spool.
 
-        def unclaimed() -> None:
-            sweep.set_aside_unclaimed(self._database, spool, before=max(started, time.time() - sweep.YOUNG))
+        `wake` is called when the RIS is to be told.
+        """
+        self._keep_spool()
+        self._add("idempotency", self._forget_keys, HOUR)
+        self._add("cancels", self._forget_cancels, DAY, at_once=True)
+        self._add("appointments", self._forget_appointments, DAY, at_once=True)
+        self._end_steps(wake)
+        self._keep_copy()
+
+    def _keep_spool(self) -> None:
+        """Sweep and purge the spool."""
+        started, database, spool = time.time(), self._database, self._foundation.spool
+
+        def sweep_spool() -> None:
+            sweep.set_aside_unclaimed(database, spool, before=max(started, time.time() - sweep.YOUNG))
 
         def purge() -> None:
-            sweep.purge_delivered(self._database, spool, keep_days)
+            sweep.purge_delivered(database, spool, self._settings.delivery.keep_days)
 
-        self._add("sweep", unclaimed, 86_400, first=datetime.now(UTC))
-        self._add("purge", purge, 3600)
-        self._add("idempotency", self._forget, 3600)
+        self._add("sweep", sweep_spool, DAY, at_once=True)
+        self._add("purge", purge, HOUR)
 
-    def forget_cancels(self, keep_days: float) -> None:
-        """Forget cancels whose orders never came, in one process for all."""
+    def _forget_keys(self) -> None:
+        self._database.submit(idempotency.forget, time.time()).result()
 
-        def expire() -> None:
-            before = time.time() - keep_days * 86_400
-            self._database.submit(waiting.expire_cancels, before).result()
+    def _forget_cancels(self) -> None:
+        """Forget cancels whose orders never came."""
+        before = time.time() - self._settings.orders.keep_cancels_days * DAY
+        self._database.submit(waiting.expire_cancels, before).result()
 
-        self._add("cancels", expire, 86_400, first=datetime.now(UTC))
+    def _forget_appointments(self) -> None:
+        """Forget appointments whose orders never came, and those long over."""
+        now = datetime.now(self._settings.zone())
+        before = now - timedelta(days=KEEP_APPOINTMENTS)
+        self._database.submit(waiting.expire_appointments, before.timestamp(), now.strftime("%Y%m%d%H%M%S")).result()
 
-    def keep_callers(self, write: Callable[[], None]) -> None:
-        """What every process does: write down what callers did."""
-        self._add("callers", write, 3)
-
-    def forget_appointments(self, zone: tzinfo) -> None:
-        """Forget appointments whose orders never came and those long over, in one process for all."""
-
-        def expire() -> None:
-            now = datetime.now(zone)
-            before = now - timedelta(days=KEEP_APPOINTMENTS)
-            self._database.submit(
-                waiting.expire_appointments, before.timestamp(), now.strftime("%Y%m%d%H%M%S")
-            ).result()
-
-        self._add("appointments", expire, 86_400, first=datetime.now(UTC))
-
-    def close_steps(self, walk: Walk, every: float) -> None:
-        """End steps whose modality does not say that they are done, in one process for all. `every`: seconds."""
+    def _end_steps(self, wake: Callable[[], None]) -> None:
+        """End steps and MPPS whose modality does not say that they are done."""
+        walk = Walk(database=self._database, settings=self._settings, directory=self._foundation.directory, wake=wake)
         due = 0.0
 
-        def work() -> None:
+        def end() -> None:
             nonlocal due
             end_by_images(walk)
             now = walk.clock()
@@ -90,11 +97,17 @@ class Housekeeping:
                 end_overdue(walk)
                 compare_objects(walk)
 
-        self._stopping.append(walk.stopping)
-        self._add("closing", work, every, first=datetime.now(UTC))
+        self._stopping.callback(walk.stopping.set)
+        self._add("closing", end, self._settings.worklist.closing_every, at_once=True)
 
-    def keep_copy(self, keeper: CopyKeeper, seconds: float) -> None:
-        """Refresh the copy of the worklist for outages of the database, in one process for all."""
+    def _keep_copy(self) -> None:
+        """Refresh the copy of the worklist for outages of the database."""
+        path, age = self._foundation.worklist_copy, self._settings.worklist.outage_copy_age
+        if not age:
+            outage.discard(path)  # no file with patients stays behind
+            return
+        keeper = CopyKeeper(self._database, path, lifecycle.OPEN)
+        self._closing.callback(keeper.close)
         state = {"made": time.monotonic(), "away": False, "next": 0.0}
 
         def refresh() -> None:
@@ -112,7 +125,12 @@ class Housekeeping:
                 state["next"] = began + COPY_SHARE * (time.monotonic() - began)
             telemetry.WORKLIST_COPY_AGE.set(time.monotonic() - state["made"])
 
-        self._add("worklist-copy", refresh, seconds, first=datetime.now(UTC))
+        self._add("worklist-copy", refresh, min(COPY_EVERY, age / 10), at_once=True)
+
+    def _probe(self) -> None:
+        """After a failed write, try to write again: health recovers without traffic."""
+        if not self._database.writable:
+            self._database.submit(jobs.probe_write, time.time()).result()
 
     def start(self) -> None:
         """Start the scheduler."""
@@ -120,25 +138,22 @@ class Housekeeping:
 
     def stop(self) -> None:
         """Stop the scheduler; waits for running jobs."""
-        for stopping in self._stopping:
-            stopping.set()
+        self._stopping.close()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
 
-    def _add(self, name: str, work: Callable[[], None], seconds: float, first: datetime | None = None) -> None:
+    def close(self) -> None:
+        """Give back what the jobs held open."""
+        self._closing.close()
+
+    def _add(self, name: str, work: Callable[[], None], seconds: float, *, at_once: bool = False) -> None:
+        """Schedule a job every so many seconds, first after them or at once. One that fails is logged and goes on."""
+
         def guarded() -> None:
             try:
                 work()
             except Exception as error:
                 telemetry.logger().warning("housekeeping.failed", kind=name, error=telemetry.describe(error))
 
-        when = {"next_run_time": first} if first else {}
-        self._scheduler.add_job(guarded, "interval", seconds=seconds, coalesce=True, misfire_grace_time=None, **when)
-
-    def _forget(self) -> None:
-        self._database.submit(idempotency.forget, time.time()).result()
-
-    def _probe(self) -> None:
-        """After a failed write, try to write again: health recovers without traffic."""
-        if not self._database.writable:
-            self._database.submit(jobs.probe_write, time.time()).result()
+        first = {"next_run_time": datetime.now(UTC)} if at_once else {}
+        self._scheduler.add_job(guarded, "interval", seconds=seconds, coalesce=True, misfire_grace_time=None, **first)

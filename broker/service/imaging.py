@@ -16,21 +16,16 @@ from broker.dicom.wire.limits import AssociationLimits
 from broker.errors import ConfigurationError
 from broker.mpps.scp import PerformedStepService
 from broker.routing.reception import Reception
-from broker.routing.rules import RuleSet
 from broker.routing.scp import StorageService
-from broker.settings import Settings
-from broker.site.directory import Directory, NodeAdmission
+from broker.service.foundation import Foundation
+from broker.site.directory import NodeAdmission
 from broker.site.knocking import KnockBook
 from broker.site.remotes import tls_files
-from broker.store.db.database import Database
-from broker.store.images.spool import Spool
 from broker.store.worklist.outage import WorklistCopy
 from broker.tls import TlsContexts
 from broker.worklist.explain.memory import QueryMemory
 from broker.worklist.query.negotiation import negotiate
 from broker.worklist.scp import WorklistService
-
-COPY = "worklist-copy.db"  # in the data directory
 
 
 class Imaging:
@@ -38,37 +33,32 @@ class Imaging:
 
     def __init__(
         self,
-        settings: Settings,
-        database: Database,
-        directory: Directory,
-        rules: Callable[[], RuleSet],
-        spool: Spool,
+        foundation: Foundation,
         wake: Callable[[], None],
-        secret: bytes,
         ports: Mapping[str, int] | None = None,
     ) -> None:
         """`wake` is called, from any thread, after each commit that made work for the queue.
 
-        `rules` are those in force just then. `secret` keys the hashes in the memory of queries.
         `ports`: by listener, what the first process has bound; this one joins it there.
         """
+        settings, database, directory = foundation.settings, foundation.database, foundation.directory
         self._settings = settings
         self._database = database
         self._directory = directory
         self._ports = ports
         self._knocks = KnockBook(database)
-        self._memory = QueryMemory(database, secret)
+        self._memory = QueryMemory(database, foundation.log_key)
         reception = Reception(
             database,
-            spool,
-            rules,
+            foundation.spool,
+            foundation.rules,
             settings.zone(),
             wake,
             small=settings.limits.small_object,
             subscribers=directory.subscribers,
         )
         age = settings.worklist.outage_copy_age
-        self.worklist_copy = WorklistCopy(settings.service.data_dir / COPY, age) if age else None
+        self.worklist_copy = WorklistCopy(foundation.worklist_copy, age) if age else None
         self._storage = StorageService(reception, settings.dicom.private_sop_classes)
         self._performed = PerformedStepService(database, directory, settings.zone(), settings.worklist.charset, wake)
         self._wanted: dict[str, int] = {}  # configured port of each listener

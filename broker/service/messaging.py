@@ -14,26 +14,24 @@ from broker.hl7.server import Limits, MllpServer
 from broker.hl7.tolerance import Tolerance
 from broker.orders.inbound.interface import Interface, KnownSender, Profiles
 from broker.orders.listener import OrderDoor
-from broker.settings import Hl7Listener, Settings
+from broker.service.foundation import Foundation
+from broker.settings import Hl7Listener
 from broker.site.closing import closings_of
-from broker.site.directory import Directory
 from broker.site.nodes import Node
-from broker.store.db.database import Database
 from broker.tls import TlsContexts, TlsFiles
 
 
 class Messaging:
     """All HL7 listeners: for each interface a plain one, one for TLS, or both."""
 
-    def __init__(
-        self, settings: Settings, database: Database, directory: Directory, profiles: Callable[[str], Profiles]
-    ) -> None:
+    def __init__(self, foundation: Foundation, profiles: Callable[[str], Profiles]) -> None:
         """Nothing is open yet. `profiles` by the name of the one for senders that no profile claims.
 
         Raises ConfigurationError that names the key.
         """
+        settings, directory = foundation.settings, foundation.directory
         self._settings = settings
-        self._database = database
+        self._database = foundation.database
         self._profiles = profiles
         self._directory = directory
         self._without: tuple[tuple[Node, ...] | None, frozenset[str]] = (None, frozenset())

@@ -332,7 +332,7 @@ def test_needs_postgresql(tmp_path: Path, database_url: str) -> None:
 
 def test_a_worker_that_cannot_start_is_an_error_at_start(tmp_path: Path, database_url: str) -> None:
     settings = Settings(database=DatabaseSection(url="postgresql+psycopg://nobody@127.0.0.1:1/nothing"))
-    task = Task(2, settings, ([], {}, 0), {"dicom": 0}, b"key")
+    task = Task(2, settings, {"dicom": 0}, b"key")
     failed: list[bool] = []
 
     async def start() -> None:

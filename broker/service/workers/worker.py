@@ -15,18 +15,13 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 
 from broker import telemetry
 from broker.errors import BrokerError, ConfigurationError
-from broker.routing.site import site_in_force
-from broker.service import loop
+from broker.service import foundation, loop
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
 from broker.service.workers.channel import EVERY, Report, Task, snapshot
-from broker.site.directory import Directory
-from broker.store.db.database import Database
-from broker.store.images.spool import Spool
 from broker.versions.watch import Watch
 
 
@@ -52,37 +47,21 @@ class _Worker:
         loop.on_signals(self._stopping.set)
         with ExitStack() as stack:
             settings = self._task.settings
-            database = Database(settings.database_url())
-            stack.callback(database.close)
-            directory = Directory()
-            site = site_in_force(database, use=directory.take)
-            site.follow(partial(directory.resolve, unknown=True))
-            await asyncio.to_thread(lambda: site.value)
-            await asyncio.to_thread(directory.resolve)
-            watch = Watch(database, site)
+            base = await asyncio.to_thread(foundation.lay, settings, self._task.log_key, stack)
+            watch = Watch(base.database, base.site)
             stack.callback(watch.stop)
-            spool = Spool(settings.service.data_dir / "spool")
-            stack.callback(spool.close)
-            imaging = Imaging(
-                settings,
-                database,
-                directory,
-                lambda: site.value.rules,
-                spool,
-                self._wake,
-                self._task.log_key,
-                self._task.ports,
-            )
+            imaging = Imaging(base, self._wake, self._task.ports)
             stack.callback(imaging.close)
-            housekeeping = Housekeeping(database, directory)
-            housekeeping.keep_callers(imaging.write_behind)
+            housekeeping = Housekeeping(base, imaging.write_behind)
             stack.callback(housekeeping.stop)
             await imaging.start()
             housekeeping.start()
             watch.start()
             helpers = [
                 asyncio.create_task(self._listen()),
-                asyncio.create_task(self._report(lambda: Report(imaging.accepting, database.writable, snapshot()))),
+                asyncio.create_task(
+                    self._report(lambda: Report(imaging.accepting, base.database.writable, snapshot()))
+                ),
             ]
             telemetry.logger().info("worker.ready")
             await self._stopping.wait()

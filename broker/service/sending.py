@@ -1,0 +1,84 @@
+"""Builds the sending side of the broker: one sender for each kind of lane, and the dispatcher that runs the lanes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+import uuid
+from collections.abc import Callable
+
+from broker import telemetry
+from broker.delivery.feedback.outbound import SendingParty
+from broker.delivery.feedback.sender import FeedbackDelivery
+from broker.delivery.image_sender import DicomDelivery
+from broker.delivery.mpps_sender import MppsDelivery
+from broker.model.lane import Lane, LaneKind
+from broker.queue.dispatcher import Dispatcher
+from broker.queue.policy import RetryPolicy
+from broker.service.foundation import Foundation
+from broker.site.remotes import Receivers, Remotes
+from broker.store import jobs
+
+
+class Sending:
+    """All lanes, in the first process only: images, MPPS and their events to DICOM nodes, feedback to RIS."""
+
+    def __init__(
+        self, foundation: Foundation, remotes: Remotes, receivers: Receivers, fail: Callable[[], None]
+    ) -> None:
+        """Nothing is sent yet. `fail` is called when the dispatcher ends by an error."""
+        settings, database, node = foundation.settings, foundation.database, foundation.directory.node
+        self._database = database
+        self._fail = fail
+        self._images = DicomDelivery(database, foundation.spool, node, remotes)
+        self._mpps = MppsDelivery(database, node, remotes)
+        party = SendingParty(settings.hl7.application, settings.hl7.facility)
+        self._feedback = FeedbackDelivery(database, node, receivers, party, settings.zone())
+        self._running: asyncio.Task[None] | None = None
+
+        def concurrency(lane: Lane) -> int:
+            target = node(lane.node)
+            return target.associations if target and lane.kind is LaneKind.DELIVER else 1
+
+        times = settings.delivery
+        self._dispatcher = Dispatcher(
+            database,
+            {
+                LaneKind.DELIVER: self._images,
+                LaneKind.FEEDBACK: self._feedback,
+                LaneKind.MPPS: self._mpps.forward,
+                LaneKind.MPPS_EVENT: self._mpps.notify,
+            },
+            RetryPolicy(times.retry_first, times.retry_last, times.give_up),
+            f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}",
+            concurrency,
+        )
+        self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
+
+    async def free_leases(self) -> None:
+        """Give back the jobs that a broker held which was killed. Raises StoreUnavailable."""
+        prefix = "" if self._database.dialect == "sqlite" else f"{socket.gethostname()}:"
+        freed = await asyncio.wrap_future(self._database.submit(jobs.free_leases, time.time(), owner_prefix=prefix))
+        if freed:
+            telemetry.logger().info("queue.leases_freed", count=freed)
+
+    def start(self) -> None:
+        """Run the lanes."""
+        self._running = asyncio.get_running_loop().create_task(self._dispatcher.run())
+        self._running.add_done_callback(self._died)
+
+    async def stop(self, grace: float) -> None:
+        """Let running deliveries end within `grace` seconds, then close all associations and connections."""
+        await self._dispatcher.stop(grace)
+        await self._images.close()
+        await self._mpps.close()
+        await self._feedback.close()
+        if self._running is not None:
+            await self._running
+
+    def _died(self, task: asyncio.Task[None]) -> None:
+        """End the broker if the dispatcher ended by an error: half of it would go on. The supervisor restarts all."""
+        if not task.cancelled() and task.exception() is not None:
+            telemetry.logger().error("queue.defect", error=telemetry.describe(task.exception() or Exception()))
+            self._fail()

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from broker.errors import ConfigurationError
 
@@ -67,12 +68,44 @@ def explain(error: ValidationError, config: Path | None) -> str:
     key = ".".join(str(part) for part in first["loc"])
     variable = "BROKER_" + key.replace(".", "__").upper()
     place = f"environment variable {variable}: " if variable in os.environ else f"{config}: " if config else ""
-    text = _WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
-    return f"{place}{key}: {text}"
+    return f"{place}{key}: {wording(first)}"
 
 
-_WORDS: dict[Any, str] = {
+# by pydantic's type of error; `{…}` is filled from its context
+_WORDS = {
     "extra_forbidden": "unknown key",
-    "model_type": "must be a table",
+    "missing": "is required",
+    "literal_error": "must be {expected}",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a number",
+    "string_type": "must be text",
+    "path_type": "must be a path",
     "tuple_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_pattern_mismatch": "has characters that are not allowed here",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} values",
+    "too_long": "must have at most {max_length} values",
 }
+
+
+def wording(mistake: ErrorDetails) -> str:
+    """Say in words what is wrong with a value. Values themselves are never quoted: they may be secrets."""
+    words = _WORDS.get(mistake["type"])
+    context = mistake.get("ctx", {})
+    if words is None:
+        return mistake["msg"].removeprefix("Value error, ")
+    return "must not be empty" if context.get("min_length") == 1 else words.format(**context)

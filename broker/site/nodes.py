@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from broker.errors import ConfigurationError
+from broker.settings.mistakes import wording
 from broker.settings.types import AETitle
 from broker.site.device import Device
 from broker.site.feedback import Feedback
@@ -240,8 +241,7 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             key = ".".join(str(part) for part in first["loc"])
-            text = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(f"{label}: {key + ': ' if key else ''}{text}") from None
+            raise ConfigurationError(f"{label}: {key + ': ' if key else ''}{wording(first)}") from None
         if any(node.name == parsed.name for node in nodes):
             raise ConfigurationError(f"{label}: the name is used twice")
         nodes.append(

@@ -104,7 +104,7 @@ def test_the_example_holds_every_key_with_its_default() -> None:
         ("[hl7]\nduplicates = 'x'\n", "hl7.duplicates"),
         ("[hl7]\ncharset_errors = 'x'\n", "hl7.charset_errors"),
         ("[hl7]\nsegment_ends = 'lf'\n", "hl7.segment_ends"),
-        ("[hl7.tls]\ncertificate = 'c'\n", "hl7.tls.key: Field required"),
+        ("[hl7.tls]\ncertificate = 'c'\n", "hl7.tls.key: is required"),
         ("[[hl7.listener]]\n[hl7.listener.tls]\nprot = 1\n", "hl7.listener.0.tls"),
         ("[service]\nworkers = 2\n", "service.workers"),
         ("[service]\nworkers = 0\n", "service.workers"),
@@ -125,6 +125,29 @@ def test_mistake_in_the_file_is_one_line_that_names_file_and_key(tmp_path: Path,
     assert str(caught.value).startswith(f"{file}: ")
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[dicom]\nport = 70000\n", "dicom.port: must be at most 65535"),
+        ("[dicom]\nport = 'many'\n", "dicom.port: must be a whole number"),
+        ("[dicom]\naccept = 'some'\n", "dicom.accept: must be 'known' or 'any'"),
+        ("[dicom]\nplain = 'perhaps'\n", "dicom.plain: must be true or false"),
+        ("[hl7]\nprocessing_ids = []\n", "hl7.processing_ids: must not be empty"),
+        ("[hl7]\napplication = ''\n", "hl7.application: must not be empty"),
+        ("[hl7]\ndefault_version = '3'\n", "hl7.default_version: an HL7 version such as 2.3.1"),
+        ("[delivery]\nretry_first = 0\n", "delivery.retry_first: must be more than 0"),
+        ("[limits]\npdu_timeout = inf\n", "limits.pdu_timeout: must be at most"),
+        ("dicom = 3\n", "dicom: must be a table"),
+        ("[dicom]\nprivate_sop_classes = '1.2.3'\n", "dicom.private_sop_classes: must be a list"),
+    ],
+)
+def test_a_mistake_is_told_in_plain_words(tmp_path: Path, text: str, words: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigurationError) as caught:
+        settings.load(file)
+    assert str(caught.value).startswith(f"{file}: {words}")
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_mistake_in_the_environment_names_the_variable(
     ("text", "words"),
     [
         ("[dicom]\nplain = false\n", "plain: false needs [dicom.tls]"),
-        ("[dicom.tls]\ncertificate = 'c'\n", "dicom.tls.key: Field required"),
+        ("[dicom.tls]\ncertificate = 'c'\n", "dicom.tls.key: is required"),
         (TLS + "prot = 1\n", "dicom.tls.prot: unknown key"),
         (TLS + "port = 65536\n", "dicom.tls.port"),
         ("[dicom]\ntls = true\n", "dicom.tls"),

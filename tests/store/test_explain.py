@@ -20,6 +20,7 @@ from broker.orders.documents import document
 from broker.orders.profile.book import built_in
 from broker.orders.stories import placing
 from broker.routing.site import site_in_force
+from broker.settings import load
 from broker.site.admitting import AlreadyKnown, Newcomer, admit
 from broker.site.device import Device
 from broker.site.directory import Directory
@@ -34,6 +35,7 @@ from broker.store.worklist.candidates import search
 from broker.versions.in_force import Signature
 from broker.worklist.device import adapt
 from broker.worklist.explain import conditions, recall
+from broker.worklist.explain.exam import Exam, explain_exam
 from broker.worklist.explain.memory import QueryMemory, QueryOutcome, keep
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.matcher import matches
@@ -220,3 +222,31 @@ def test_who_knocks_shows_what_it_asked(database: Database) -> None:
     assert one.queries == [{STATION: "US07", DATE: "20300312", "PatientName": "(not kept)"}]
     there.replace(parse_nodes([{"name": "us7", "kind": "dicom", "ae_title": "US07", "roles": ["modality"]}]))
     assert strangers(database, there) == []
+
+
+@pytest.mark.parametrize(
+    ("exam", "shown", "reason"),
+    [
+        (Exam(accession="A1"), True, "that query shows the step"),
+        (Exam(accession="A2"), False, "the step has station CT02, and the device asks for CT03"),
+        (Exam(accession="A7"), False, "the step is COMPLETED (it has ended)"),
+        (Exam(accession="A8"), False, "the step is held by the RIS"),
+        (Exam(accession="A99"), False, "no order has this accession number"),
+        (Exam(step=999), False, "no step has this number"),
+    ],
+)
+def test_an_exam_is_explained_by_what_its_device_asked(
+    database: Database, orders: list[dict[str, Any]], exam: Exam, shown: bool, reason: str
+) -> None:
+    (node,) = parse_nodes(
+        [{"name": "ct", "kind": "dicom", "ae_title": "CT01", "host": "127.0.0.1", "roles": ["modality"]}]
+    )
+    memory = QueryMemory(database, SECRET)
+    for seconds, station in enumerate(("CT01", "CT03")):
+        asked = query({SPS: [{STATION: station}]})
+        memory.remember("CT01", "127.0.0.1", QueryOutcome(NOW.timestamp() + seconds, asked, 1, 0, 0.01))
+    memory.flush()
+    told = database.read(explain_exam, exam, "ct", Directory([node]), load(), SECRET).result()
+    assert (told.caller.node, told.shown) == ("ct", shown)
+    assert reason in told.reason
+    assert "Doe" not in told.reason

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from broker.dicom import uids
 from broker.dicom.dataset.encoding import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED
-from broker.dicom.dataset.walk import CLOSED, Buffer, Walk
+from broker.dicom.dataset.walk import CLOSED, Buffer, HeaderWalk
 from broker.errors import BadContent
 
 MAX_NOTED = 16 * 1024  # longest value noted, bytes
@@ -70,7 +70,7 @@ def _is_implicit(data: Buffer) -> bool:
     return len(data) >= 8 and not bytes(data[4:6]).isalpha()
 
 
-class _Measure(Walk):
+class _Measure(HeaderWalk):
     """Measures a data set: enters what has no length and skips what has one, whatever that holds."""
 
     def __init__(self, data: Buffer, wanted: Container[int], relax: Callable[[], object], *, big_endian: bool) -> None:

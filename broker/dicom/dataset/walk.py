@@ -1,6 +1,6 @@
 """Walks over an encoded data set: finds its elements, checks every length, nesting and delimiter (PS3.5 7).
 
-`Walk` reads headers and counts them. `scan` stands on it for objects that arrive: these are measured and not entered.
+`HeaderWalk` reads headers and counts them. `scan` stands on it for objects that arrive: they are measured, not entered.
 `Tokens` stands on it for all that is read whole: queries, answers, performed steps (`read`, `recode`).
 No value is decoded or held here, so a walk costs the same for any size of value.
 """
@@ -24,7 +24,7 @@ Token = tuple[int, bytes, int, int]  # tag, VR, where the value begins and ends;
 Resolve = Callable[[int, bytes, int], bytes]
 
 
-class Walk:
+class HeaderWalk:
     """Reads headers of elements and items one by one.
 
     Raises BadContent: `truncated`, `bad-delimiter`, `bad-vr`, `too-deep`, `too-many-elements`.
@@ -114,7 +114,7 @@ class Walk:
             raise BadContent("sequences nested too deeply", code="too-deep")
 
 
-class Tokens(Walk):
+class Tokens(HeaderWalk):
     """An iteration over all elements of a little endian data set, those of items included.
 
     It asks `resolve(tag, vr, length)` for the VR of each element (`vr` as it stands, empty in implicit VR), and enters

@@ -12,6 +12,7 @@ from datetime import datetime
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
+from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET, TEXT_VRS
 from broker.dicom.dataset.scan import DataSetScan, RawElement
 from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent
@@ -25,12 +26,11 @@ BASE_FIELDS = (
 )  # fmt: skip
 MAX_TEXT, MAX_VALUES = 1024, 64
 
-_CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 _ESCAPE = re.compile(r"\x1b[ -/]+[0-~]")  # ISO 2022 designations that a codec left in the text
 _SINGLE_VALUED = frozenset({"LT", "ST", "UT", "UR"})
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
-_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES, _CHARSET = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00080005
+_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Identity:
 def tags_of(fields: Iterable[str]) -> frozenset[int]:
     """Tags that identity and these fields need from a data set."""
     tags = {tag for field in fields if (tag := tag_of(field)) is not None}
-    return frozenset(tags | {_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES, _CHARSET})
+    return frozenset(tags | {_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES, SPECIFIC_CHARACTER_SET})
 
 
 def identity(scan: DataSetScan, command_class: str, command_instance: str) -> Identity:
@@ -124,8 +124,8 @@ def _decimal(text: str) -> float | None:
 
 def _decode(value: bytes, elements: Mapping[int, RawElement], vr: str) -> str:
     """Text by Specific Character Set; undecodable bytes become replacement characters, never an error."""
-    if vr not in _CHARSET_VRS:
+    if vr not in TEXT_VRS:
         return value.decode("latin-1")
-    terms = _ascii(elements.get(_CHARSET)).split("\\")
+    terms = _ascii(elements.get(SPECIFIC_CHARACTER_SET)).split("\\")
     codec = python_encoding.get(terms[-1].strip(), "latin-1")  # with ISO 2022 the last term holds the escapes
     return _ESCAPE.sub("", value.decode(codec, "replace"))

@@ -14,7 +14,7 @@ from broker.errors import Unavailable
 from broker.store.db.database import Database
 from broker.store.overview import Counts, counts
 
-NOTHING = Counts({}, {}, [], {}, 0, 0)
+NOTHING = Counts(steps={}, instances={}, lanes=[], messages={}, knocking=0, performed_waiting=0)
 FRESH = 2.0  # seconds for which counts are served again: a page reload costs no query
 SHARE = 20  # times as long as a look took is the least time to the next one
 FIRST = 5.0  # seconds that a page waits while there are no counts yet

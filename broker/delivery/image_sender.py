@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from broker import faults, telemetry
-from broker.delivery.outcome import verdict
+from broker.delivery.outcome import Sent, Verdict, verdict
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
 from broker.dicom.dataset import file_pieces
@@ -33,7 +33,7 @@ _Item = tuple[Job, StoredObject]
 _Batch = list[tuple[Job, StoredObject | None]]
 
 
-class DicomDelivery:
+class ImageSender:
     """Handler of the queue for jobs of kind `deliver`."""
 
     def __init__(
@@ -184,14 +184,14 @@ class _Sending:
     def _load(self, items: Sequence[_Item]) -> list[asyncio.Future[tuple[bytes, str]]]:
         """For each the first piece of its data set, mostly all of it; or why it cannot be sent."""
         loop = asyncio.get_running_loop()
-        found: list[asyncio.Future[tuple[bytes, str]]] = []
+        loads: list[asyncio.Future[tuple[bytes, str]]] = []
         for _, item in items:
             if item.content is None:
-                found.append(loop.run_in_executor(None, self._begin, item))
+                loads.append(loop.run_in_executor(None, self._begin, item))
             else:
-                found.append(loop.create_future())
-                found[-1].set_result((item.content, ""))
-        return found
+                loads.append(loop.create_future())
+                loads[-1].set_result((item.content, ""))
+        return loads
 
     async def _send_one(self, job: Job, item: StoredObject, head: bytes) -> None:
         faults.point("delivery.send")
@@ -213,17 +213,17 @@ class _Sending:
         faults.point("delivery.sent")
         status = response.status
         code = f"status-{status:04X}"
-        match verdict(status, job.attempts):
-            case "done":
+        match verdict(Sent.STORE, status, again=job.attempts > 1):
+            case Verdict.DONE:
                 self._busy = 0
                 self._feed.done(job, "" if status == 0 else code)
-            case "refused":
-                self._feed.hold(job, code)
-            case "busy":
+            case Verdict.BUSY:
                 self._busy += 1
                 self._feed.retry(job, code, item_fault=False)
                 if self._busy >= BUSY_IN_A_ROW:
                     raise PeerFault("the destination is out of resources", code=code)
+            case _:
+                self._feed.hold(job, code)
         if telemetry.debugging():
             telemetry.logger().debug(
                 "delivery.answered", instance=telemetry.identifier(item.sop_instance_uid), status=f"{status:04X}"

@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from broker import faults, telemetry
-from broker.delivery.mpps import outcome
-from broker.delivery.mpps.outcome import Verdict
+from broker.delivery.outcome import Sent, Verdict, verdict
 from broker.dicom import uids
 from broker.dicom.association.association import Association
 from broker.dicom.association.pool import Lease, Pair, Pool
@@ -27,7 +26,7 @@ from broker.queue.feed import Feed
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store.db.database import Database
 from broker.store.jobs import Job
-from broker.store.mpps import passing as store
+from broker.store.mpps import passing
 from broker.store.mpps.passing import PassedMessage
 
 BUSY_IN_A_ROW = 3  # so many in a row that cannot be processed: the receiver is in trouble, not the messages
@@ -38,18 +37,19 @@ _NOTIFY = [(uids.PERFORMED_STEP_NOTIFICATION, syntax) for syntax in SYNTAXES]
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Outcome:
     """Verdict on a request and the code to record: empty for success."""
 
     verdict: Verdict
     code: str
 
 
-_NOT_TAKEN = _Told("refused", "no-presentation-context")
-_Work = Callable[[Lease, Job], Awaitable[_Told]]
+_NOT_TAKEN = _Outcome(Verdict.REFUSED, "no-presentation-context")
+_NO_MESSAGE = _Outcome(Verdict.REFUSED, "no-message")
+_Work = Callable[[Lease, Job], Awaitable[_Outcome]]
 
 
-class MppsDelivery:
+class MppsSender:
     """Handlers of the queue: `forward` for lanes `mpps:<node>`, `notify` for lanes `mpps-event:<node>`."""
 
     def __init__(
@@ -83,53 +83,53 @@ class MppsDelivery:
                 continue
             async with self._pool(node, role).lease(_FORWARD if role == MPPS else _NOTIFY) as lease:
                 for job in jobs:
-                    busy = busy + 1 if await self._one(lease, feed, job, work) else 0
+                    busy = busy + 1 if await self._do(lease, feed, job, work) else 0
                     if busy >= BUSY_IN_A_ROW:
                         raise PeerFault("the receiver cannot process anything", code="busy")
 
-    async def _one(self, lease: Lease, feed: Feed, job: Job, work: _Work) -> bool:
+    async def _do(self, lease: Lease, feed: Feed, job: Job, work: _Work) -> bool:
         """Do one job and report it; whether the receiver was too busy for it."""
         faults.point("mpps.send")
         try:
-            told = await work(lease, job)
+            outcome = await work(lease, job)
         except PeerFault as error:
             # it ended with this message in flight: perhaps because of it, so others go first next time
             feed.retry(job, error.code, item_fault=lease.in_flight)
             raise
         except BadContent as error:
-            told = _Told("refused", error.code)
+            outcome = _Outcome(Verdict.REFUSED, error.code)
         faults.point("mpps.sent")
-        match told.verdict:
-            case "done":
-                feed.done(job, told.code)
-            case "busy":
-                feed.retry(job, told.code, item_fault=False)
+        match outcome.verdict:
+            case Verdict.DONE:
+                feed.done(job, outcome.code)
+            case Verdict.BUSY:
+                feed.retry(job, outcome.code, item_fault=False)
             case _:
-                feed.hold(job, told.code)
-        telemetry.logger().info("mpps.passed_on", lane=job.lane, kind=job.kind, job=job.id, answer=told.code)
-        return told.verdict == "busy"
+                feed.hold(job, outcome.code)
+        telemetry.logger().info("mpps.passed_on", lane=job.lane, kind=job.kind, job=job.id, answer=outcome.code)
+        return outcome.verdict is Verdict.BUSY
 
     # --- forwarding --------------------------------------------------------------------------------------
 
-    async def _pass_on(self, lease: Lease, job: Job) -> _Told:
-        found = await asyncio.wrap_future(self._database.read(store.messages, [job.subject]))
-        message = found.get(job.subject)
+    async def _pass_on(self, lease: Lease, job: Job) -> _Outcome:
+        messages = await asyncio.wrap_future(self._database.read(passing.messages, [job.subject]))
+        message = messages.get(job.subject)
         if message is None:
-            return _Told("refused", "no-message")
+            return _NO_MESSAGE
         again = job.attempts > 1
         if message.kind == MessageKind.CREATE:
             return await self._create(lease, message, again=again)
-        told = await self._set(lease, message, again=again)
-        if told.verdict != "not-there":
-            return told
-        creation = await asyncio.wrap_future(self._database.read(store.creation, message.mpps))
+        outcome = await self._set(lease, message, again=again)
+        if outcome.verdict is not Verdict.NOT_THERE:
+            return outcome
+        creation = await asyncio.wrap_future(self._database.read(passing.creation, message.mpps))
         if creation is None:
-            return told
+            return outcome
         # it has lost the step, or never had it: once more from the beginning
-        made = await self._create(lease, creation, again=True)
-        return await self._set(lease, message, again=True) if made.verdict == "done" else made
+        created = await self._create(lease, creation, again=True)
+        return await self._set(lease, message, again=True) if created.verdict is Verdict.DONE else created
 
-    async def _create(self, lease: Lease, message: PassedMessage, *, again: bool) -> _Told:
+    async def _create(self, lease: Lease, message: PassedMessage, *, again: bool) -> _Outcome:
         uid = message.sop_instance_uid
 
         async def send(association: Association, context: PresentationContext) -> Response:
@@ -139,9 +139,9 @@ class MppsDelivery:
         response = await lease.exchange(pair, send)
         if response is None:
             return _NOT_TAKEN
-        return _told(response, outcome.created(response, again=again or lease.repeated))
+        return _outcome(Sent.CREATE, response, again=again or lease.repeated)
 
-    async def _set(self, lease: Lease, message: PassedMessage, *, again: bool) -> _Told:
+    async def _set(self, lease: Lease, message: PassedMessage, *, again: bool) -> _Outcome:
         uid = message.sop_instance_uid
 
         async def send(association: Association, context: PresentationContext) -> Response:
@@ -151,8 +151,7 @@ class MppsDelivery:
         response = await lease.exchange(pair, send)
         if response is None:
             return _NOT_TAKEN
-        final = _is_final(message)
-        return _told(response, outcome.updated(response, again=again or lease.repeated, final=final))
+        return _outcome(Sent.SET, response, again=again or lease.repeated, final=_is_final(message))
 
     async def _encoded(self, lease: Lease, message: PassedMessage) -> tuple[Pair, bytes]:
         """Where a message goes on this association, and its bytes there. Raises BadContent if they cannot be made."""
@@ -164,18 +163,18 @@ class MppsDelivery:
 
     # --- notification ------------------------------------------------------------------------------------
 
-    async def _report(self, lease: Lease, job: Job) -> _Told:
+    async def _report(self, lease: Lease, job: Job) -> _Outcome:
         mpps, event = int(job.detail["mpps"]), int(job.detail["event"])
-        found = await asyncio.wrap_future(self._database.read(store.sop_instances, [mpps]))
-        if mpps not in found:
-            return _Told("refused", "no-message")
+        instances = await asyncio.wrap_future(self._database.read(passing.sop_instances, [mpps]))
+        if mpps not in instances:
+            return _NO_MESSAGE
 
         async def send(association: Association, context: PresentationContext) -> Response:
-            return await association.event_report(context.abstract_syntax, found[mpps], event, context=context)
+            return await association.event_report(context.abstract_syntax, instances[mpps], event, context=context)
 
         pair = next((pair for pair in _NOTIFY if lease.accepts(pair)), None)
         response = await lease.exchange(pair, send) if pair else None
-        return _NOT_TAKEN if response is None else _told(response, outcome.told(response))
+        return _NOT_TAKEN if response is None else _outcome(Sent.EVENT, response)
 
     def _pool(self, node: Node, role: str) -> Pool:
         """Associations to a node as it is now; those of before end when they are given back."""
@@ -191,14 +190,14 @@ class MppsDelivery:
         return pool
 
 
-def _told(response: Response, verdict: Verdict) -> _Told:
+def _outcome(sent: Sent, response: Response, *, again: bool = False, final: bool = False) -> _Outcome:
     code = f"status-{response.status:04X}" if response.status else ""
     if response.error_id:
         code += f"-{response.error_id:04X}"
-    return _Told(verdict, code)
+    return _Outcome(verdict(sent, response.status, response.error_id, again=again, final=final), code)
 
 
 def _is_final(message: PassedMessage) -> bool:
     """An N-SET that ends the step."""
-    found = scan(message.data, message.transfer_syntax_uid, {_STATUS}).elements.get(_STATUS)
-    return found is not None and found.value.strip(b" \0") in _FINAL
+    status = scan(message.data, message.transfer_syntax_uid, {_STATUS}).elements.get(_STATUS)
+    return status is not None and status.value.strip(b" \0") in _FINAL

@@ -73,5 +73,8 @@ def _enqueue(
     at: float,
 ) -> None:
     group = f"mpps:{mpps}"
-    new = [NewJob(kind, Lane(lane, node.name).name, subject, detail, group_key=group) for node in nodes]
+    new = [
+        NewJob(kind=kind, lane=Lane(lane, node.name).name, subject=subject, detail=detail, group_key=group)
+        for node in nodes
+    ]
     jobs.enqueue(connection, new, at)

@@ -38,14 +38,15 @@ from broker.site.nodes import Node
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.images import instances
-from broker.store.images.instances import KnownVersion, NewInstance
+from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
 from broker.store.images.spool import Spool, SpoolFile
+from broker.store.jobs import NewJob
 from broker.store.mpps import objects
 
 SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sync instead of three
 WARN_EVERY = 60.0  # seconds
 FILE_FAULTS = ("file-missing", "file-damaged")  # reasons for which deliveries are held until the object comes again
-_STATE = {"send": "routed", "hold": "held", "discard": "discarded"}
+_STATE = {"send": InstanceState.ROUTED, "hold": InstanceState.HELD, "discard": InstanceState.DISCARDED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +308,7 @@ def record(
         return "new"
     known = instances.versions(connection, new.sop_instance_uid)
     twins = [version for version in known if version.digest == new.digest]
-    same = next((version for version in twins if version.state != "purged"), None)
+    same = next((version for version in twins if version.state != InstanceState.PURGED), None)
     if same is not None:
         instances.reroute(connection, same.id, new)
         _enqueue(connection, same.id, destinations, detail, new.received_at, None, held)
@@ -338,7 +339,10 @@ def _enqueue(
     group: str | None,
     held: str,
 ) -> None:
-    new = [jobs.NewJob(JobKind.DELIVER, _lane(node), subject, detail, group_key=group, held=held) for node in nodes]
+    new = [
+        NewJob(kind=JobKind.DELIVER, lane=_lane(node), subject=subject, detail=detail, group_key=group, held=held)
+        for node in nodes
+    ]
     jobs.enqueue(connection, new, now)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from broker import telemetry
 from broker.delivery.feedback.outbound import SendingParty
-from broker.delivery.feedback.sender import FeedbackDelivery
-from broker.delivery.image_sender import DicomDelivery
-from broker.delivery.mpps_sender import MppsDelivery
+from broker.delivery.feedback.sender import FeedbackSender
+from broker.delivery.image_sender import ImageSender
+from broker.delivery.mpps_sender import MppsSender
 from broker.model.lane import Lane, LaneKind
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.policy import RetryPolicy
@@ -31,10 +31,10 @@ class Sending:
         settings, database, node = foundation.settings, foundation.database, foundation.directory.node
         self._database = database
         self._fail = fail
-        self._images = DicomDelivery(database, foundation.spool, node, remotes)
-        self._mpps = MppsDelivery(database, node, remotes)
+        self._images = ImageSender(database, foundation.spool, node, remotes)
+        self._mpps = MppsSender(database, node, remotes)
         party = SendingParty(settings.hl7.application, settings.hl7.facility)
-        self._feedback = FeedbackDelivery(database, node, receivers, party, settings.zone())
+        self._feedback = FeedbackSender(database, node, receivers, party, settings.zone())
         self._running: asyncio.Task[None] | None = None
 
         def concurrency(lane: Lane) -> int:

@@ -1,4 +1,4 @@
-"""What was answered to requests with an idempotency key, so that the same request again has no second effect."""
+"""Remembers answers to requests with an idempotency key, so that the same request again has no second effect."""
 
 from __future__ import annotations
 

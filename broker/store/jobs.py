@@ -1,7 +1,7 @@
-"""Rows of the durable queue: enqueue, claim with lease and fence, finish, put back. Policy lives in `broker.queue`.
+"""Enqueues, claims, finishes and puts back the jobs of the durable queue. `broker.queue` decides which and when.
 
-`now` is passed in seconds since the epoch. On PostgreSQL several processes claim side by side
-(`FOR UPDATE SKIP LOCKED`); on SQLite the one writer is serial.
+A lane is passed as its stored name (`model.lane.Lane.name`), `now` in seconds since the epoch. On PostgreSQL several
+processes claim side by side (`FOR UPDATE SKIP LOCKED`); on SQLite the one writer is serial.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ _CLAIM = Prepared(sqlite=_claim(lock=False), postgresql=_claim(lock=True))
 Report = Callable[[Connection], bool]  # `finish` or `put_back` with its arguments
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """Work to enqueue: unique by kind, lane and subject. `held`: the code of why it waits for a person; empty: no."""
 
@@ -112,7 +112,7 @@ class NewJob:
     held: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A claimed job. `fence` proves that the claim is still ours."""
 
@@ -178,15 +178,28 @@ def due_lanes(connection: Connection, now: float) -> list[str]:
 
 def _next_lane(connection: Connection, after: str) -> str | None:
     query = select(_t.c.lane).where(_t.c.state == JobState.READY, _t.c.lane > after).order_by(_t.c.lane).limit(1)
-    found: str | None = connection.execute(query).scalar()
-    return found
+    lane: str | None = connection.execute(query).scalar()
+    return lane
 
 
 def claim(connection: Connection, lane: str, owner: str, now: float, lease: float, limit: int) -> list[Job]:
     """Lease up to `limit` due jobs of a lane for `lease` seconds. The attempt counts from here."""
     values = {"wanted": lane, "owner": owner, "now": now, "until": now + lease, "limit": limit}
     rows = _CLAIM.rows(connection, values)
-    jobs = [Job(r[0], r[1], r[2], r[3], json.loads(r[4]), *r[5:]) for r in rows]
+    jobs = [
+        Job(
+            id=row[0],
+            kind=row[1],
+            lane=row[2],
+            subject=row[3],
+            detail=json.loads(row[4]),
+            attempts=row[5],
+            failures=row[6],
+            fence=row[7],
+            created_at=row[8],
+        )
+        for row in rows
+    ]
     return sorted(jobs, key=lambda job: job.id)
 
 
@@ -219,7 +232,7 @@ def release_held(connection: Connection, kind: str, subject: int, errors: Sequen
     return int(done.rowcount)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldJob:
     """A job that waits for a person, and why. Times in seconds since the epoch."""
 
@@ -235,10 +248,15 @@ class HeldJob:
 
 def held(connection: Connection, lane: str = "", limit: int = 1000) -> list[HeldJob]:
     """Held jobs, of one lane or of all, oldest first."""
-    columns = (_t.c.id, _t.c.kind, _t.c.lane, _t.c.subject, _t.c.detail, _t.c.failures, _t.c.last_error)
-    query = select(*columns, _t.c.created_at).where(_t.c.state == JobState.HELD).order_by(_t.c.id).limit(limit)
+    columns = (_t.c.id, _t.c.kind, _t.c.lane, _t.c.subject, _t.c.detail, _t.c.failures, _t.c.created_at)
+    query = (
+        select(*columns, _t.c.last_error.label("error"))
+        .where(_t.c.state == JobState.HELD)
+        .order_by(_t.c.id)
+        .limit(limit)
+    )
     rows = connection.execute(query.where(_t.c.lane == lane) if lane else query)
-    return [HeldJob(*row[:4], json.loads(row[4]), *row[5:]) for row in rows]
+    return [HeldJob(**{**row, "detail": json.loads(row["detail"])}) for row in rows.mappings()]
 
 
 def end_hold(connection: Connection, job: int, state: JobState, now: float) -> bool:

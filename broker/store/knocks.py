@@ -1,4 +1,4 @@
-"""Rows of devices that knocked."""
+"""Remembers unknown devices that asked for an association, for a person to admit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_ROWS = 1000  # a scanner with ever new AE titles fills no disk
 MAX_CONTEXTS = 128  # SOP classes of a device that are remembered
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Knock:
     """An unknown device: how often it called and what it proposed (abstract syntaxes). Times in s since the epoch."""
 
@@ -50,10 +50,7 @@ def all_of(connection: Connection, ae_title: str = "") -> list[Knock]:
     if ae_title:
         query = query.where(_t.c.ae_title == ae_title)
     return [
-        Knock(
-            row.ae_title, row.address, row.first_at, row.last_at, row._mapping["count"], tuple(json.loads(row.contexts))
-        )
-        for row in connection.execute(query)
+        Knock(**{**row, "contexts": tuple(json.loads(row["contexts"]))}) for row in connection.execute(query).mappings()
     ]
 
 

@@ -1,4 +1,4 @@
-"""Numbers of the whole database for pages and metrics; no identities."""
+"""Counts the rows of the whole database by state, for pages and metrics. Gives no identities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from broker.store.images import instances
 from broker.store.schema import tables
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaneState:
     """One lane: jobs by state, and its breaker (`open_until` in seconds since the epoch)."""
 
@@ -22,7 +22,7 @@ class LaneState:
     last_error: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """Rows by state."""
 
@@ -42,7 +42,7 @@ def counts(connection: Connection, since: float) -> Counts:
         by_lane.setdefault(lane, {})[state] = number
     breakers = jobs.breakers(connection)
     lanes = [
-        LaneState(name, by_lane.get(name, {}), *breakers.get(name, (0, 0.0, "")))
+        _lane(name, by_lane.get(name, {}), breakers.get(name, (0, 0.0, "")))
         for name in sorted(by_lane.keys() | breakers.keys())
     ]
     steps = connection.execute(select(step.c.status, func.count()).group_by(step.c.status))
@@ -53,10 +53,15 @@ def counts(connection: Connection, since: float) -> Counts:
     )
     waiting = select(func.count()).select_from(tables.mpps).where(tables.mpps.c.attention > "")
     return Counts(
-        {status: int(number) for status, number in steps},
-        instances.counts(connection),
-        lanes,
-        {code: int(number) for code, number in answers},
-        knocks.count(connection),
-        int(connection.execute(waiting).scalar_one()),
+        steps={status: int(number) for status, number in steps},
+        instances=instances.counts(connection),
+        lanes=lanes,
+        messages={code: int(number) for code, number in answers},
+        knocking=knocks.count(connection),
+        performed_waiting=int(connection.execute(waiting).scalar_one()),
     )
+
+
+def _lane(name: str, jobs_by_state: dict[str, int], breaker: tuple[int, float, str]) -> LaneState:
+    failures, open_until, last_error = breaker
+    return LaneState(name=name, jobs=jobs_by_state, failures=failures, open_until=open_until, last_error=last_error)

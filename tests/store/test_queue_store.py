@@ -50,8 +50,11 @@ class Queue:
         return self.database.submit(unit, *args, **kwargs).result(20)
 
     def put(self, *subjects: int, lane: str = "deliver:pacs", at: float = 0.0, **more: Any) -> int:
-        new = [NewJob(more.get("kind", "deliver"), lane, s, {"n": s}, more.get("group"), more.get("priority", 5))
-               for s in subjects]  # fmt: skip
+        kind, group, priority = more.get("kind", "deliver"), more.get("group"), more.get("priority", 5)
+        new = [
+            NewJob(kind=kind, lane=lane, subject=subject, detail={"n": subject}, group_key=group, priority=priority)
+            for subject in subjects
+        ]
         return int(self.do(jobs.enqueue, new, at))
 
     def claim(
@@ -104,7 +107,9 @@ def test_a_finished_job_is_not_done_again(queue: Queue) -> None:
 
 
 def test_what_was_put_in_comes_out(queue: Queue) -> None:
-    new = NewJob("deliver", "deliver:pacs", 7, {"rules": ["Ærøskøbing CT"], "rules_version": 3})
+    new = NewJob(
+        kind="deliver", lane="deliver:pacs", subject=7, detail={"rules": ["Ærøskøbing CT"], "rules_version": 3}
+    )
     queue.do(jobs.enqueue, [new], 12.5)
     (job,) = queue.claim()
     assert (job.kind, job.lane, job.subject, job.detail) == (new.kind, new.lane, 7, new.detail)
@@ -113,7 +118,7 @@ def test_what_was_put_in_comes_out(queue: Queue) -> None:
 
 def test_a_transaction_that_fails_leaves_no_job(queue: Queue) -> None:
     def half(connection: Connection) -> None:
-        jobs.enqueue(connection, [NewJob("deliver", "deliver:pacs", 1, {})], 0.0)
+        jobs.enqueue(connection, [NewJob(kind="deliver", lane="deliver:pacs", subject=1, detail={})], 0.0)
         raise ValueError
 
     with pytest.raises(ValueError):

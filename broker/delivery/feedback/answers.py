@@ -1,4 +1,4 @@
-"""What a RIS answers to a message of ours, and what that means for the job (HL7 2.5.1 §2.9.2, table 0008). Pure."""
+"""Reads the answer of a RIS and decides what it means for the job (HL7 2.5.1 §2.9.2, table 0008)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ACCEPTED, _ERROR, _REJECTED = {AckCode.AA, AckCode.CA}, {AckCode.AE, AckCode.CE
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RisAnswer:
     """MSA-1 and the first error code of table 0357, empty if none is told."""
 
     code: str
@@ -33,23 +33,23 @@ def answers(raw: bytes, control_id: str) -> bool:
         return False
 
 
-def read(raw: bytes) -> Answer:
+def read(raw: bytes) -> RisAnswer:
     """What an answer says. Texts of the peer are left out: they may quote the message."""
     message = parse(raw)
     code = message.get("MSA-1").strip().upper()
     known = code in _ACCEPTED | _ERROR | _REJECTED
-    return Answer(code if known else "unknown-code", _error(message))
+    return RisAnswer(code if known else "unknown-code", _error(message))
 
 
 def _error(message: Message) -> str:
     """ERR-3.1, before 2.5 ERR-1.4.1, or MSA-6.1; only if it is a number as those of the table are."""
-    found = (message.get(path).strip() for path in ("ERR-3.1", "ERR-1.4.1", "MSA-6.1"))
-    return next((code for code in found if code.isascii() and code.isdigit() and len(code) <= 4), "")
+    codes = (message.get(path).strip() for path in ("ERR-3.1", "ERR-1.4.1", "MSA-6.1"))
+    return next((code for code in codes if code.isascii() and code.isdigit() and len(code) <= 4), "")
 
 
-def verdict(answer: Answer, wanted: Feedback, tries: int) -> Verdict:
+def verdict(answer: RisAnswer, feedback: Feedback, tries: int) -> Verdict:
     """What becomes of the job after `tries` negative answers, this one included. A code of no table is an error."""
     if answer.code in _ACCEPTED:
         return "done"
-    policy = wanted.on_reject if answer.code in _REJECTED else wanted.on_error
-    return "retry" if policy == "retry" and tries < wanted.attempts else "hold"
+    policy = feedback.on_reject if answer.code in _REJECTED else feedback.on_error
+    return "retry" if policy == "retry" and tries < feedback.attempts else "hold"

@@ -70,7 +70,7 @@ class _Link:
             client.abort()
 
 
-class FeedbackDelivery:
+class FeedbackSender:
     """Handler of the queue for lanes `feedback:<node>`."""
 
     def __init__(

@@ -73,10 +73,10 @@ def _enqueue(
     ended = (at if ended is None else ended) if found in feedback.ENDS else None
     new = [
         jobs.NewJob(
-            kind,
-            Lane(LaneKind.FEEDBACK, node.name).name,
-            subject,
-            Notice(order, found, status, result, control_id(uuid4()), at, began, ended).document(),
+            kind=kind,
+            lane=Lane(LaneKind.FEEDBACK, node.name).name,
+            subject=subject,
+            detail=Notice(order, found, status, result, control_id(uuid4()), at, began, ended).document(),
             group_key=f"order:{order}",
         )
         for node in nodes

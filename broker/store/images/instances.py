@@ -1,8 +1,9 @@
-"""Rows of received SOP Instances."""
+"""Keeps the rows of received SOP Instances, with every version of an object."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, literal, or_, select, update
 
@@ -19,7 +20,16 @@ _VERSIONS = Prepared(
 )
 
 
-@dataclass(frozen=True, slots=True)
+class InstanceState(StrEnum):
+    """Says what became of an object by the rules, and whether its bytes are still here."""
+
+    ROUTED = "routed"  # deliveries were enqueued
+    HELD = "held"  # a person must look
+    DISCARDED = "discarded"  # by a rule: kept, sent nowhere
+    PURGED = "purged"  # sent everywhere, its bytes are deleted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewInstance:
     """What reception knows of an object when it asks for a row. Times in seconds since the epoch."""
 
@@ -36,7 +46,7 @@ class NewInstance:
     data_length: int
     digest: bytes
     received_at: float
-    state: str
+    state: InstanceState
     reason: str
     rules_version: int
     trace: str
@@ -60,7 +70,7 @@ _ADD_FIRST = Prepared(
 _ADD_CONTENT = Prepared(any=insert(_content).values(instance=bindparam("instance"), data=bindparam("data")))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownVersion:
     """A version of an object that is there already. Offset and length in bytes."""
 
@@ -73,7 +83,7 @@ class KnownVersion:
     data_length: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
     """What a sender needs: identity, encoding, and the data set or where it lies in its file (bytes)."""
 
@@ -90,7 +100,18 @@ class StoredObject:
 def versions(connection: Connection, sop_instance_uid: str) -> list[KnownVersion]:
     """All versions of an object, newest first; on PostgreSQL a purge of them waits for this transaction."""
     rows = _VERSIONS.rows(connection, {"uid": sop_instance_uid})
-    return [KnownVersion(row[0], row[1], bytes(row[2]), *row[3:]) for row in rows]
+    return [
+        KnownVersion(
+            id=row[0],
+            version=row[1],
+            digest=bytes(row[2]),
+            state=row[3],
+            path=row[4],
+            data_offset=row[5],
+            data_length=row[6],
+        )
+        for row in rows
+    ]
 
 
 def add_first(connection: Connection, new: NewInstance) -> int | None:
@@ -130,9 +151,10 @@ def _keep_content(connection: Connection, key: int, new: NewInstance) -> None:
 
 def stored(connection: Connection, ids: list[int]) -> dict[int, StoredObject]:
     """Objects by id."""
-    columns = [*(_t.c[name] for name in StoredObject.__slots__ if name != "content"), _content.c.data]
+    columns = [*(_t.c[name] for name in StoredObject.__slots__ if name != "content"), _content.c.data.label("content")]
     query = select(*columns).join(_content, _content.c.instance == _t.c.id, isouter=True)
-    return {row[0]: StoredObject(*row) for row in connection.execute(query.where(_t.c.id.in_(ids)))}
+    rows = connection.execute(query.where(_t.c.id.in_(ids))).mappings()
+    return {row["id"]: StoredObject(**row) for row in rows}
 
 
 def known_paths(connection: Connection, folder: str) -> set[str]:
@@ -152,7 +174,7 @@ def _delivered(before: float) -> ColumnElement[bool]:
     j = tables.job
     waiting = or_(j.c.state != JobState.DONE, j.c.done_at >= before)
     open_jobs = select(j.c.id).where(j.c.kind == JobKind.DELIVER, j.c.subject == _t.c.id, waiting).exists()
-    return and_(_t.c.state == "routed", _t.c.received_at < before, ~open_jobs)
+    return and_(_t.c.state == InstanceState.ROUTED, _t.c.received_at < before, ~open_jobs)
 
 
 def purgeable(connection: Connection, before: float, limit: int) -> list[int]:
@@ -169,7 +191,10 @@ def mark_purged(connection: Connection, ids: list[int], before: float) -> list[s
     # an object that comes again at this moment either waits for us here, or its new deliveries are seen below
     connection.execute(select(_t.c.id).where(_t.c.id.in_(ids)).order_by(_t.c.id).with_for_update()).all()
     gone = connection.execute(
-        update(_t).where(_t.c.id.in_(ids), _delivered(before)).values(state="purged").returning(_t.c.id, _t.c.path)
+        update(_t)
+        .where(_t.c.id.in_(ids), _delivered(before))
+        .values(state=InstanceState.PURGED)
+        .returning(_t.c.id, _t.c.path)
     ).all()
     connection.execute(delete(_content).where(_content.c.instance.in_([row.id for row in gone])))
     return [row.path for row in gone]
@@ -177,9 +202,9 @@ def mark_purged(connection: Connection, ids: list[int], before: float) -> list[s
 
 def reroute(connection: Connection, key: int, new: NewInstance) -> None:
     """An object that was held or discarded came again and now a rule sends it."""
-    if new.state == "routed":
+    if new.state == InstanceState.ROUTED:
         connection.execute(
             update(_t)
-            .where(_t.c.id == key, _t.c.state.in_(("held", "discarded")))
-            .values(state="routed", reason="", rules_version=new.rules_version, trace=new.trace)
+            .where(_t.c.id == key, _t.c.state.in_((InstanceState.HELD, InstanceState.DISCARDED)))
+            .values(state=InstanceState.ROUTED, reason="", rules_version=new.rules_version, trace=new.trace)
         )

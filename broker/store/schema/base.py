@@ -1,4 +1,4 @@
-"""What all tables are made of: one metadata, names of constraints, row numbers."""
+"""Gives all tables one metadata, names of constraints and the type of row numbers."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ class MppsRow(Base, table=True):
     __table_args__ = (Index("ix_mpps_compared_at", "updated_at", sqlite_where=_OPEN, postgresql_where=_OPEN),)
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     sop_instance_uid: str = Field(unique=True)
-    status: str = Field(index=True)  # IN PROGRESS | COMPLETED | DISCONTINUED
-    linking: str = Field(index=True)  # linked | partly | unscheduled | ambiguous | mismatch | set-aside
+    status: str = Field(index=True)  # model.performed.PerformedStatus
+    linking: str = Field(index=True)  # model.performed.Linking
     calling_ae: str  # who sent the N-CREATE
     station: str  # Performed Station AE Title
     modality: str
@@ -43,7 +43,7 @@ class MppsMessageRow(Base, table=True):
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     mpps: int = Field(foreign_key="mpps.id", index=True, sa_type=BIG)
     at: float
-    kind: str  # create | set
+    kind: str  # model.performed.MessageKind
     calling_ae: str
     transfer_syntax_uid: str
     data: bytes  # the data set

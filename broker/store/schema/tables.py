@@ -99,7 +99,7 @@ class InstanceRow(Base, table=True):
     data_length: int = Field(sa_type=BIG)
     digest: bytes  # SHA-256 of the data set bytes
     received_at: float = Field(index=True)
-    state: str = Field(index=True)  # routed | held | discarded | purged
+    state: str = Field(index=True)  # store.images.instances.InstanceState
     reason: str
     rules_version: int
     trace: str  # per rule and leaf: what was seen, why it matched or not
@@ -140,7 +140,7 @@ class JobRow(Base, table=True):
     subject: int = Field(sa_type=BIG)  # id of what the kind works on
     group_key: str | None  # jobs of one group and lane run in order of id
     detail: str
-    state: str  # ready | leased | done | held | discarded
+    state: str  # model.lane.JobState
     priority: int
     due_at: float
     attempts: int  # counted at claim, so that a job which kills the process is counted

@@ -1,4 +1,4 @@
-"""Rows of what devices asked: one per device, a bounded number of devices."""
+"""Remembers the last worklist queries of each device, for a bounded number of devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _t = tables.device_query
 MAX_DEVICES = 1000  # beyond, the one that has been silent longest is forgotten
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceQueries:
     """What is remembered of a device. Times in s since the epoch; `queries` are JSON objects, oldest first."""
 
@@ -32,19 +32,19 @@ def of(connection: Connection, calling_ae: str, address: str = "") -> list[Devic
     if address:
         query = query.where(_t.c.address == address)
     return [
-        DeviceQueries(row.calling_ae, row.address, row.first_at, row.last_at, row.calls, json.loads(row.queries))
-        for row in connection.execute(query.order_by(_t.c.last_at.desc()).limit(MAX_DEVICES))
+        DeviceQueries(**{**row, "queries": json.loads(row["queries"])})
+        for row in connection.execute(query.order_by(_t.c.last_at.desc()).limit(MAX_DEVICES)).mappings()
     ]
 
 
-def save(connection: Connection, asked: DeviceQueries, *, new: bool) -> None:
+def save(connection: Connection, device: DeviceQueries, *, new: bool) -> None:
     """Write what is remembered of a device; a `new` one may take the place of another."""
     values = {
-        "last_at": asked.last_at,
-        "calls": asked.calls,
-        "queries": json.dumps(asked.queries),
+        "last_at": device.last_at,
+        "calls": device.calls,
+        "queries": json.dumps(device.queries),
     }
-    here = (_t.c.calling_ae == asked.calling_ae, _t.c.address == asked.address)
+    here = (_t.c.calling_ae == device.calling_ae, _t.c.address == device.address)
     if not new:
         connection.execute(update(_t).where(*here).values(**values))
         return
@@ -52,5 +52,5 @@ def save(connection: Connection, asked: DeviceQueries, *, new: bool) -> None:
         silent = connection.execute(select(_t.c.calling_ae, _t.c.address).order_by(_t.c.last_at).limit(1)).one()
         connection.execute(delete(_t).where(_t.c.calling_ae == silent[0], _t.c.address == silent[1]))
     connection.execute(
-        insert(_t).values(calling_ae=asked.calling_ae, address=asked.address, first_at=asked.first_at, **values)
+        insert(_t).values(calling_ae=device.calling_ae, address=device.address, first_at=device.first_at, **values)
     )

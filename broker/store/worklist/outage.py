@@ -1,4 +1,4 @@
-"""The worklist while the database is away: a copy of the open steps in an SQLite file of its own.
+"""Answers worklist queries while the database is away, from a copy of the open steps in an SQLite file of its own.
 
 The copy has the columns that `store.worklist.candidates.search` reads, so that the same statement runs on it.
 It is made by one process (`store.worklist.outage_keeper`) and read by all. WAL: who reads never waits for who

@@ -1,4 +1,4 @@
-"""Steps with their whole answers, for who looks at single ones."""
+"""Reads single steps with their whole answers."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -106,11 +106,12 @@ def keep(
     """Write calls and queries by device (AE title, address), beside those kept already."""
     reading.lock(connection, ["device-queries"])
     for (calling_ae, address), (calls, entries) in news.items():
-        kept = device_queries.of(connection, calling_ae, address)
-        old = kept[0] if kept else DeviceQueries(calling_ae, address, at, at, 0, [])
+        known = device_queries.of(connection, calling_ae, address)
+        new = DeviceQueries(calling_ae=calling_ae, address=address, first_at=at, last_at=at, calls=0, queries=[])
+        old = known[0] if known else new
         last = max((entry["at"] for entry in entries), default=at)
-        device = DeviceQueries(calling_ae, address, old.first_at, last, old.calls + calls, merged(old.queries, entries))
-        device_queries.save(connection, device, new=not kept)
+        device = replace(old, last_at=last, calls=old.calls + calls, queries=merged(old.queries, entries))
+        device_queries.save(connection, device, new=not known)
 
 
 def merged(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

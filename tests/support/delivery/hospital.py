@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pynetdicom import AE, evt
 
-from broker.delivery.image_sender import DicomDelivery
+from broker.delivery.image_sender import ImageSender
 from broker.dicom import uids
 from broker.dicom.dimse.message import PeerAE
 from broker.dicom.wire import negotiation as neg
@@ -53,8 +53,8 @@ class Hospital:
                  "roles": ["destination"]}  # fmt: skip
         self.nodes = {node.name: node for node in parse_nodes([table])}
 
-    def delivery(self) -> DicomDelivery:
-        return DicomDelivery(self.database, self.spool, self.nodes.get, Remotes("BROKER", None, Path()))
+    def delivery(self) -> ImageSender:
+        return ImageSender(self.database, self.spool, self.nodes.get, Remotes("BROKER", None, Path()))
 
     def states(self) -> list[str]:
         return self.queue.states()

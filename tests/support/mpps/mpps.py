@@ -86,7 +86,9 @@ class Taken:
             }  # fmt: skip
             row = connection.execute(insert(tables.mpps_message).values(values)).inserted_primary_key[0]
             group = f"mpps:{self.rows[number]}"
-            new = [NewJob("mpps", f"mpps:{node}", row, {}, group_key=group) for node in self.nodes]
+            new = [
+                NewJob(kind="mpps", lane=f"mpps:{node}", subject=row, detail={}, group_key=group) for node in self.nodes
+            ]
             jobs.enqueue(connection, new, time.time())
 
         self.database.submit(unit).result(10)

@@ -31,7 +31,7 @@ class Queue:
         self.database = database
 
     def put(self, *subjects: int, lane: str = PACS, kind: str = "deliver", at: float | None = None) -> None:
-        new = [NewJob(kind, lane, subject, {}) for subject in subjects]
+        new = [NewJob(kind=kind, lane=lane, subject=subject, detail={}) for subject in subjects]
         self.database.submit(jobs.enqueue, new, time.time() if at is None else at).result(10)
 
     def rows(self, lane: str = PACS) -> list[Any]:

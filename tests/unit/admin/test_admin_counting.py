@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from broker.admin.counting import NOTHING, Counting
 from broker.errors import StoreUnavailable
 from broker.store.overview import Counts
 
-SOME, MORE = (Counts({"SCHEDULED": number}, {}, [], {}, 0, 0) for number in (1, 2))
+SOME, MORE = (replace(NOTHING, steps={"SCHEDULED": number}) for number in (1, 2))
 
 
 class SlowDatabase:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.delivery.feedback.answers import Answer, answers, read, verdict
+from broker.delivery.feedback.answers import RisAnswer, answers, read, verdict
 from broker.site.feedback import Feedback
 
 
@@ -52,4 +52,4 @@ def test_an_answer_is_kept_as_codes_alone(raw: bytes, shown: str) -> None:
     ],
 )  # fmt: skip
 def test_verdict(code: str, keys: dict[str, object], tries: int, wanted: str) -> None:
-    assert verdict(Answer(code), Feedback.model_validate(keys), tries) == wanted
+    assert verdict(RisAnswer(code), Feedback.model_validate(keys), tries) == wanted

@@ -44,7 +44,7 @@ def conclude(
     return (*verdict.conclude(step, caller, verdicts, ground), verdicts)
 
 
-KNOCK = Knock("CT01", "10.0.0.9", T - 100, T - 5, 7, ())
+KNOCK = Knock(ae_title="CT01", address="10.0.0.9", first_at=T - 100, last_at=T - 5, count=7, contexts=())
 SITUATIONS: list[tuple[str, list[Asking], dict[str, Any], dict[str, Any], bool | None, str]] = [
     ("shown", [asked(OWN)], {}, {}, True, "ct1 asked at 2026-03-12 08:59:00: the step is shown"),
     ("held", [asked(OWN)], {HELD: 1}, {}, False, "the step is held by the RIS"),

@@ -17,7 +17,7 @@ from support.peers.tools import wait_until
 from support.queue.lanes import dispatching
 
 from broker.delivery import image_sender
-from broker.delivery.image_sender import DicomDelivery
+from broker.delivery.image_sender import ImageSender
 from broker.queue import feed
 from broker.site.remotes import Remotes
 
@@ -100,7 +100,7 @@ def test_a_destination_that_moves_is_found_at_its_new_address(hospital: Hospital
             after, hospital.nodes = hospital.nodes, before
 
             async def work() -> None:
-                delivery = DicomDelivery(
+                delivery = ImageSender(
                     hospital.database, hospital.spool, lambda name: hospital.nodes.get(name),
                     Remotes("BROKER", None, Path()),
                 )  # fmt: skip

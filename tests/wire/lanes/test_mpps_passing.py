@@ -15,7 +15,7 @@ from support.peers.tools import free_port
 from support.queue.lanes import dispatching
 from support.worklist.worklist import read
 
-from broker.delivery.mpps_sender import MppsDelivery
+from broker.delivery.mpps_sender import MppsSender
 from broker.model.lane import LaneKind
 from broker.mpps import passing_on
 from broker.mpps.passing_on import MppsEvent
@@ -41,7 +41,7 @@ def nodes(*ports: int, roles: tuple[str, ...] = ("mpps", "mpps-notification")) -
 async def passing(database: Database, *known: Node) -> AsyncIterator[Dispatcher]:
     """The queue at work, as in a broker that has just started."""
     by_name = {node.name: node for node in known}
-    delivery = MppsDelivery(database, by_name.get, Remotes("BROKER", None, Path()))
+    delivery = MppsSender(database, by_name.get, Remotes("BROKER", None, Path()))
     handlers = {LaneKind.MPPS: delivery.forward, LaneKind.MPPS_EVENT: delivery.notify}
     async with dispatching(database, handlers) as dispatcher:
         yield dispatcher

@@ -107,8 +107,8 @@ def router(context: AdminContext) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> list[MppsView]:
         """List performed procedure steps, newest first; `waiting`: only those that a person must look at."""
-        wanted = {"status": status, "linking": linking, "attention": "*" if waiting else ""}
-        values = {name: value for name, value in wanted.items() if value}
+        filters = {"status": status, "linking": linking, "attention": "*" if waiting else ""}
+        values = {name: value for name, value in filters.items() if value}
         return [MppsView(**row) for row in database.read(performed_steps.listed, values, before, limit).result()]
 
     @routes.get("/{row}")

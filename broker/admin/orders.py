@@ -30,16 +30,17 @@ from broker.store.idempotency import Key
 
 STATUS = {"missing": 404, "conflict": 409, "changed": 412, "invalid": 422, "key-reused": 422}
 BATCH = 500  # orders in one import
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
+_Responses = dict[int | str, dict[str, Any]]
+_PROBLEMS: _Responses = {
     401: {"description": "No admin token"}, 409: {"description": "What is stored does not allow it"},
     413: {"description": "Too large"}, 422: {"description": "Fields that cannot be used, by their paths"},
     503: {"description": "Passing trouble: send it again"},
 }  # fmt: skip
 
 
-def _as_order(found: dict[str, Any]) -> None:
-    found.clear()
-    found.update(schema.order(built_in().modalities))
+def _as_order(schema_of_body: dict[str, Any]) -> None:
+    schema_of_body.clear()
+    schema_of_body.update(schema.order(built_in().modalities))
 
 
 class OrderBody(RootModel[Any]):
@@ -118,10 +119,10 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
     database = context.database
 
     async def place(
-        given: Any, asked: Any, request: Request, key: str | None, rename: Callable[[str], str] = str
+        given: Any, body: Any, request: Request, key: str | None, rename: Callable[[str], str] = str
     ) -> Response:
         conversion = await asyncio.to_thread(_convert, given)
-        keyed = Key(request.state.actor, key, _digest(request, asked)) if key else None
+        keyed = Key(request.state.actor, key, _digest(request, body)) if key else None
         story = context.story(request.state.actor)
         placed = await _outcome(
             lambda: database.submit(placing.place, placing.usable(conversion), story, keyed), rename
@@ -155,8 +156,8 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
     @routes.post("/batch", responses={200: {"description": "What became of each order, in their sequence"}})
     async def batch(request: Request, body: BatchBody) -> Response:
         """Place many orders, each in its own transaction: `broker import`."""
-        given = [one.root for one in body.orders]
-        conversions = await asyncio.to_thread(lambda: [_convert(one) for one in given])
+        given = [order.root for order in body.orders]
+        conversions = await asyncio.to_thread(lambda: [_convert(order) for order in given])
         results = await asyncio.gather(
             *(_result(context, conversion, request.state.actor, body.dry_run) for conversion in conversions)
         )
@@ -193,9 +194,9 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
 
 def _changing(routes: APIRouter, context: AdminContext) -> None:
     database = context.database
-    changed = {404: {"description": "No such order"}, 412: {"description": "Changed meanwhile"}}
+    changed: _Responses = {404: {"description": "No such order"}, 412: {"description": "Changed meanwhile"}}
 
-    @routes.put("/{id}", responses={**changed, 428: {"description": "If-Match is missing"}})  # type: ignore[dict-item]
+    @routes.put("/{id}", responses={**changed, 428: {"description": "If-Match is missing"}})
     async def amend(request: Request, row: Row, order: OrderBody, if_match: IfMatch = None) -> Response:
         """Make an order what the document says: steps it leaves out are cancelled, attributes of the order deleted.
 
@@ -212,7 +213,7 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
 
         return _placed(await _outcome(begin), 200)
 
-    @routes.delete("/{id}", responses=changed)  # type: ignore[arg-type]
+    @routes.delete("/{id}", responses=changed)
     async def cancel(request: Request, row: Row, if_match: IfMatch = None) -> Response:
         """Cancel an order: 409 if it has started or ended. Again is no error."""
         story = context.story(request.state.actor)

@@ -83,10 +83,10 @@ def handle(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [
             FieldError(
-                "/".join(str(part) for part in one["loc"] if part != "body"),
-                one["msg"] if one["type"] in _PLAIN else str(one["type"]).replace("_", " "),
+                "/".join(str(part) for part in fault["loc"] if part != "body"),
+                fault["msg"] if fault["type"] in _PLAIN else str(fault["type"]).replace("_", " "),
             )
-            for one in error.errors()
+            for fault in error.errors()
         ]
         return answer(Problem(422, "The request cannot be used as it is", errors))
 

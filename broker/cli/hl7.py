@@ -30,15 +30,14 @@ Profile = Annotated[
         "--profile", help="Name or file of a mapping profile; else that of the message's sender.", show_default=False
     ),
 ]
+MessageFile = Annotated[Path, typer.Argument(help="File of messages, one segment per line; - reads the terminal.")]
 _ADDRESS = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+)):(\d{1,5})")
 MAX_FILE = 64 * 1024 * 1024
 
 
 @app.command("test")
 def try_message(
-    file: Annotated[Path, typer.Argument(help="File of messages, one segment per line; - reads the terminal.")] = Path(
-        "-"
-    ),
+    file: MessageFile = Path("-"),
     profile: Profile = "",
     config: Config = None,
 ) -> None:
@@ -208,18 +207,18 @@ def _messages(file: Path) -> list[str]:
             text = charset.decode(raw.lstrip(b"\x0b\r\n \t"))[0]
         except MalformedMessage:
             text = raw.decode("latin_1")
-    found = preview.split(text)
-    if not found:
+    messages = preview.split(text)
+    if not messages:
         raise ConfigurationError(f"{file}: no message: each begins with a line that begins with MSH")
-    return found
+    return messages
 
 
 def _raw_messages(file: Path) -> list[bytes]:
     """Messages of a file as they are, but for line ends and framing."""
     parts = re.split(rb"(?:^|(?<=[\r\n\x0b]))(?=MSH)", _read(file))
     lines = ([line.strip(b" \t\x0b\x1c") for line in re.split(rb"[\r\n]+", part)] for part in parts)
-    found = [b"".join(line + b"\r" for line in some if line) for some in lines]
-    return [message for message in found if message.startswith(b"MSH")]
+    messages = [b"".join(line + b"\r" for line in segments if line) for segments in lines]
+    return [message for message in messages if message.startswith(b"MSH")]
 
 
 def _moment(text: str, settings: Settings) -> float | None:

@@ -36,8 +36,8 @@ class Encoding(StrEnum):
     LATIN_1 = "latin-1"
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(asked_for: bool) -> None:
+    if asked_for:
         typer.echo(f"broker {__version__}")
         raise typer.Exit
 

@@ -46,14 +46,14 @@ class Monitor:
 
     def addresses(self) -> dict[str, Any]:
         """Host and port of every open listener, by the name of its kind."""
-        found: dict[str, Any] = {"dicom": [], "hl7": [], "web": []}
+        addresses: dict[str, Any] = {"dicom": [], "hl7": [], "web": []}
         for name, address in self._imaging.listening().items():
-            found[name] = [address]
+            addresses[name] = [address]
         for name, address in self._messaging.listening():
-            found.setdefault(name, []).append(address)
+            addresses.setdefault(name, []).append(address)
         if self.web is not None and self.web.listening is not None:
-            found["web"].append(self.web.listening)
-        return found
+            addresses["web"].append(self.web.listening)
+        return addresses
 
     async def readiness(self) -> tuple[Health, list[str]]:
         """Judge whether the broker is ready, and say why not.

@@ -36,7 +36,7 @@ Loaded = tuple[DicomFile, "bytes | Exception | None"]  # None: to be streamed
 
 def find(paths: Iterable[Path], report: SendReport, progress: Callable[[], None]) -> list[DicomFile]:
     """DICOM files of these paths, folders with all that is in them, in order of their names; the rest is counted."""
-    found: list[DicomFile] = []
+    files: list[DicomFile] = []
     for path in _files(paths):
         progress()
         try:
@@ -50,8 +50,8 @@ def find(paths: Iterable[Path], report: SendReport, progress: Callable[[], None]
             continue
         report.files += 1
         report.bytes += header.length
-        found.append(DicomFile(path, header))
-    return found
+        files.append(DicomFile(path, header))
+    return files
 
 
 def _files(paths: Iterable[Path]) -> Iterator[str]:

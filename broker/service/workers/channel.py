@@ -82,10 +82,10 @@ def merged(snapshots: Mapping[int, Snapshot]) -> Iterable[Metric]:
     Not summed up: the counters of a worker that was started again begin at zero, and Prometheus knows what that
     means in a series of its own (`sum by (…) (rate(…))`).
     """
-    found: dict[str, Metric] = {}
+    metrics: dict[str, Metric] = {}
     for number, snapped in sorted(snapshots.items()):
         for name, documentation, kind, samples in snapped:
-            metric = found.setdefault(name, Metric(name, documentation, kind))
+            metric = metrics.setdefault(name, Metric(name, documentation, kind))
             for sample, labels, value in samples:
                 metric.add_sample(sample, {"worker": str(number), **labels}, value)
-    return found.values()
+    return metrics.values()

@@ -85,15 +85,15 @@ class Workers(Collector):
 
     def problems(self) -> list[str]:
         """Describe what is wrong with the workers, for health checks."""
-        found = []
+        problems = []
         for child in self._children:
             if child.report is None:
-                found.append(f"worker {child.task.number} is not running")
+                problems.append(f"worker {child.task.number} is not running")
             elif not child.report.accepting:
-                found.append(f"worker {child.task.number} does not accept connections")
+                problems.append(f"worker {child.task.number} does not accept connections")
             elif not child.report.writable:
-                found.append(f"worker {child.task.number} cannot write to the database")
-        return found
+                problems.append(f"worker {child.task.number} cannot write to the database")
+        return problems
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of this process; with workers the last reported ones of all, with the number of each."""

@@ -173,7 +173,7 @@ def failure(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CertificateIdentity:
-    """What a certificate says of its owner: common and DNS names in lower case, and its SHA-256 in hexadecimal."""
+    """Owner of a certificate: common and DNS names in lower case, and the SHA-256 of the certificate in hexadecimal."""
 
     names: frozenset[str]
     sha256: str
@@ -194,7 +194,7 @@ def identity(certificate: bytes) -> CertificateIdentity:
 
 
 def _stamp(files: TlsFiles) -> Stamp:
-    """What changes when a file does, also by a rename, a link that moves or new permissions."""
+    """State of the files that differs once one has changed, also by a rename, a link that moves or new permissions."""
     stamps: list[tuple[int, ...] | None] = []
     for path in (files.certificate, files.key, files.ca, files.crl):
         try:

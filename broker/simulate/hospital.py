@@ -28,7 +28,7 @@ STAGES = ("messages", "orders", "worklist", "images", "delivered")
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """Where the broker listens."""
+    """Addresses at which the broker listens, and its AE title."""
 
     hl7: tuple[str, int]
     dicom: tuple[str, int]
@@ -165,7 +165,7 @@ class _Run:
     async def _ask(
         self, device: VirtualModality, inbox: asyncio.Queue[SimulatedOrder | None], todo: asyncio.Queue[Dataset | None]
     ) -> None:
-        """A query begun after an order was accepted must show it: one for all that have come meanwhile."""
+        """Query once for all orders accepted meanwhile: a query that begins after that must show them."""
         more = True
         while more:
             batch = [await inbox.get()]

@@ -151,7 +151,7 @@ class Association(Operations):
         return True
 
     def _violated(self, error: ProtocolViolation) -> None:
-        """AA-8: the machine is in Sta13 now."""
+        """Abort as the service provider (AA-8). The machine is in Sta13 already."""
         telemetry.logger().debug("dicom.violation", peer=self.peer.address, reason=error.code)
         self._say_last(error.code, pdu.complaint(error))
 
@@ -199,7 +199,7 @@ class Association(Operations):
             takes_more = not machine.over
 
     async def _act(self, action: ULAction) -> None:
-        """Do what the machine says to a PDU that is not data."""
+        """Take an action of the state machine upon a PDU that is not data."""
         match action:
             case ULAction.AR_2:
                 self._fail_invocations()  # the peer answers no more, and a handler may wait for that

@@ -30,7 +30,7 @@ Send = Callable[[Association, PresentationContext], Awaitable[Response]]
 
 @dataclass(eq=False, slots=True)
 class _Line:
-    """An open association and what was asked for in it."""
+    """An open association and the pairs that were proposed in it."""
 
     association: Association
     remote: Remote
@@ -166,7 +166,7 @@ class Pool:
         return None
 
     def _covers(self, line: _Line, needed: Sequence[Pair], now: float) -> bool:
-        """All pairs were proposed; that one was refused is believed for a while only."""
+        """Say whether all pairs were proposed in it. That the peer refused one is believed for a while only."""
         age = now - line.opened
         if age > MAX_AGE or not line.proposed.issuperset(needed):
             return False
@@ -176,7 +176,7 @@ class Pool:
         return association.context(*pair, as_scp=self._as_scp) is not None
 
     async def _open(self, needed: Sequence[Pair], how: str) -> _Line:
-        """A new association for what is needed now and, as far as there is room, what the peer took before."""
+        """Open an association for the pairs needed now and, as far as there is room, those the peer took before."""
         await self._make_room()
         if self._closed:
             raise Unavailable("no new associations: stopping")

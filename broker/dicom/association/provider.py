@@ -144,7 +144,7 @@ class Provider:
             del self._sessions[session]
 
     def _leave(self, session: Session, address: str) -> None:
-        """From here on the connection counts no more."""
+        """Stop counting the connection; log why it came to no association."""
         if session.established:
             _decrease(self._established, address)
             telemetry.ASSOCIATIONS.labels("provider").dec()
@@ -158,7 +158,7 @@ class Provider:
             self._log("noise", "dicom.no_association", address, reason)
 
     async def _part(self, session: Session, connection: PduConnection) -> None:
-        """Sta13: give the peer time to close first, as long as not too many of its connections wait for that."""
+        """Give the peer time to close first (Sta13), unless too many of its connections wait for that."""
         patience = PATIENCE.get(session.ended_by, 2.0)
         if (
             session.ended_by == EndReason.STOPPING
@@ -172,7 +172,7 @@ class Provider:
             _decrease(self._parting, connection.address)
 
     def _allow(self, address: str) -> Rejection | None:
-        """No address may ask too often."""
+        """Refuse an address that asks too often."""
         return None if self._pace.take(address) else self._refused(address, TEMPORARY_CONGESTION)
 
     def _refused(self, address: str, refusal: Rejection, **names: str) -> Rejection:
@@ -181,7 +181,7 @@ class Provider:
         return refusal
 
     def _enter(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant:
-        """Admission and limits; from here on the connection counts as an association."""
+        """Ask limits and admission; a connection that may go on counts as an association from here on."""
         answer: Rejection | Grant | None = None
         if request.application_context != uids.APPLICATION_CONTEXT:
             answer = APPLICATION_CONTEXT_UNKNOWN

@@ -138,7 +138,7 @@ class Session:
         )
 
     def _out_of_place(self, event: ULEvent) -> None:
-        """The first PDU is none that asks for an association."""
+        """End the connection: its first PDU does not ask for an association."""
         if self._machine.on(event) is ULAction.AA_1:
             self._ended_by = "unexpected-pdu"
             self._connection.last_word(pdu.abort(by_user=True))

@@ -53,7 +53,7 @@ class Invocation:
     # --- for the association -----------------------------------------------------------------------------
 
     async def begin(self, command: cmd.Command) -> None:
-        """A response has come; its data set, if it has one, is fed next."""
+        """Take a response; its data set, if it has one, is fed next."""
         if command.has_data:
             self._command = command
             self._data.clear()
@@ -61,7 +61,7 @@ class Invocation:
             await self._put(Response(command, b""))
 
     async def feed(self, data: memoryview, last: bool) -> None:
-        """A fragment of the response's data set. Raises ProtocolViolation for one that is too long."""
+        """Take a fragment of the response's data set. Raises ProtocolViolation for one that is too long."""
         if len(self._data) + len(data) > MAX_ANSWER:
             raise ProtocolViolation("answer too long", code="too-large")
         self._data += data
@@ -70,7 +70,7 @@ class Invocation:
             self._data.clear()
 
     def fail(self, error: Exception) -> None:
-        """No further response will come."""
+        """End the waiting with an error: no further response will come."""
         if not self.finished:
             self.finished, self._error = True, error
             self._change.notify()
@@ -99,7 +99,7 @@ class Invocation:
         return self._responses.popleft()
 
     def abandon(self) -> None:
-        """The caller does not wait any more; what still comes is thrown away."""
+        """Throw away what still comes: the caller does not wait any more."""
         self.abandoned = True
         self._responses.clear()
         self._change.notify()

@@ -122,7 +122,7 @@ class MessageSender:
             await self._connection.write(b"".join(parts))
 
     def _begin(self) -> None:
-        """DT-1 or AR-7."""
+        """Ask the state machine whether data may be sent (DT-1, AR-7). Raises ConnectionLost."""
         if not self._machine.allows(ULEvent.DATA_REQUEST):
             raise ConnectionLost("the association takes no more data")
         self._machine.on(ULEvent.DATA_REQUEST)

@@ -76,7 +76,7 @@ class RequestServer:
         return data
 
     def cancel(self, message_id: int) -> None:
-        """A C-CANCEL has come; one for a request that is answered already means nothing."""
+        """Mark a request as cancelled (C-CANCEL); one that is answered already is past that."""
         if message_id in self._running:
             self._running[message_id][0].cancelled = True
 

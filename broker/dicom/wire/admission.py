@@ -50,5 +50,5 @@ class Admission(Protocol):
     """Decides who may associate."""
 
     def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant | None:
-        """A refusal, or a grant; None is a plain one."""
+        """Reject the request, or grant it; None grants it without an identity that was checked."""
         ...

@@ -42,7 +42,7 @@ class ConnectionObserver(Protocol):
     """Is told of each new connection."""
 
     def __call__(self, connection: PduConnection, /) -> None:
-        """Called once the connection stands."""
+        """Note a connection that stands."""
         ...
 
 
@@ -109,7 +109,7 @@ class PduConnection(asyncio.BufferedProtocol):
             self._wake()
 
     def eof_received(self) -> bool:
-        """A half-closed association is a closed one."""
+        """Treat a half-closed connection as a closed one."""
         self._lost = True
         self._wake()
         return False
@@ -123,12 +123,12 @@ class PduConnection(asyncio.BufferedProtocol):
             self.closed.set_result(None)
 
     def pause_writing(self) -> None:
-        """The peer reads slower than we write."""
+        """Hold writers back: the peer reads slower than we write."""
         if self._drained is None:
             self._drained = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        """The peer caught up."""
+        """Let writers go on: the peer caught up."""
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None

@@ -39,7 +39,7 @@ class RateLimit:
         self._sweep_at = _SWEEP
 
     def take(self, address: str) -> bool:
-        """One more from this address; False if that is too often."""
+        """Count one more from this address; False if that is too often."""
         now = self._clock()
         if len(self._buckets) >= self._sweep_at:
             self._sweep(now)
@@ -50,7 +50,7 @@ class RateLimit:
         return allowed
 
     def _sweep(self, now: float) -> None:
-        """A bucket that is full again says nothing. The next sweep comes when as many again have been added."""
+        """Forget buckets that are full again. The next sweep comes when as many again have been added."""
         self._buckets = {
             address: (left, since)
             for address, (left, since) in self._buckets.items()

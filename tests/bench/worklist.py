@@ -78,9 +78,10 @@ def first_order(number: int = FIRST, station: str = PLACE) -> str:
     return order(number, station=station, start=f"{DAY}103000", name=f"BENCH^N{number}")
 
 
-def filled(folder: Path, count: int) -> Site:
+def filled(folder: Path, count: int, interpreter: str = sys.executable) -> Site:
     """A broker, not running, that holds so many items."""
     site = quiet_site(folder, LIMITS)
+    site.interpreter = interpreter
     with site, Mllp(site.hl7) as ris:
         answer = ris.exchange(first_order())
         assert answer["MSA"][0][1] == "AA", answer

@@ -58,6 +58,7 @@ class Site:
             text += f"[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items())
         (folder / "broker.toml").write_text(text, encoding="utf-8")
         self.environment = {"BROKER_FAULTS": str(self.faults)}
+        self.interpreter = sys.executable
         self.process: subprocess.Popen[bytes] | None = None
         self.listeners: dict[str, Any] = {}
 
@@ -67,7 +68,7 @@ class Site:
         environment = {**ENVIRONMENT, "PYTHONWARNINGS": "default"} | self.environment
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "broker", "serve", "--config", str(self.folder / "broker.toml")],
+                [self.interpreter, "-m", "broker", "serve", "--config", str(self.folder / "broker.toml")],
                 stdout=log, stderr=log, env=environment, cwd=self.folder,
             )  # fmt: skip
         wait_until(lambda: self._announced() or self.process.poll() is not None, 60, "the broker is ready")

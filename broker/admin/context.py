@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.mappings import Mappings
 from broker.routing.site import Site
 from broker.settings import Settings
@@ -35,9 +35,9 @@ class AdminContext:
     wake: Callable[[], None]
     write_behind: Callable[[], None]
 
-    def story(self, actor: str) -> Context:
+    def story(self, actor: str) -> StoryContext:
         """The context of a change that `actor` (`api`, `cli:USER`) makes now."""
-        return Context(
+        return StoryContext(
             uuid4(),
             datetime.now(self.settings.zone()),
             self.settings.worklist.default_station,

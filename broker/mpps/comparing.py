@@ -15,7 +15,7 @@ from broker.model.performed import PerformedStatus, PerformedStep
 from broker.mpps import meaning
 from broker.mpps.attributes import ITEMS, SERIES
 from broker.mpps.recording import locked
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.store.mpps import objects, performed_steps
 from broker.store.mpps.objects import MISSING, ListedObjects
 from broker.store.orders import saving
@@ -31,7 +31,7 @@ class Comparison(StrEnum):
     FOUND = "found"
 
 
-def compare(connection: Connection, mpps: int, context: Context) -> Comparison:
+def compare(connection: Connection, mpps: int, context: StoryContext) -> Comparison:
     """Compare a completed MPPS (row) with what was received.
 
     A person's decision stands: who set it aside is not asked again.

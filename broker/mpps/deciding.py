@@ -16,7 +16,7 @@ from broker.mpps.attributes import STATUS
 from broker.mpps.checks import FINAL
 from broker.mpps.passing_on import MppsEvent
 from broker.mpps.recording import advanced, keep_back, locked, told
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.stories import matching, performing
 from broker.site.nodes import Node
 from broker.store.mpps import performed_steps
@@ -33,7 +33,7 @@ class Undecided(BrokerError):
         self.kind = kind
 
 
-def link(connection: Connection, row: int, step: int, position: int | None, context: Context) -> None:
+def link(connection: Connection, row: int, step: int, position: int | None, context: StoryContext) -> None:
     """Link an item (the first that has none, or the one at `position` from 0) of an MPPS (row) to a step (row).
 
     The patient may differ: a person has looked. Raises Undecided.
@@ -57,7 +57,7 @@ def link(connection: Connection, row: int, step: int, position: int | None, cont
     _audit(connection, row, "linked", {"step": step, "item": chosen[0].position}, context)
 
 
-def set_aside(connection: Connection, row: int, reason: str, context: Context) -> None:
+def set_aside(connection: Connection, row: int, reason: str, context: StoryContext) -> None:
     """Nobody needs to look at an MPPS (row) any more; what is linked stays so. Raises Undecided."""
     performed = _locked(connection, row)
     linking = performed.linking if performed.linking == Linking.LINKED else Linking.SET_ASIDE
@@ -70,7 +70,7 @@ def end(
     row: int,
     status: str,
     reason: str,
-    context: Context,
+    context: StoryContext,
     listeners: Sequence[Node] = (),
     lanes: Sequence[str] = (),
 ) -> None:
@@ -99,9 +99,9 @@ def _locked(connection: Connection, row: int) -> PerformedStep:
     return performed
 
 
-def _next(performed: PerformedStep, context: Context) -> Document:
+def _next(performed: PerformedStep, context: StoryContext) -> Document:
     return {"revision": performed.revision + 1, "updated_at": context.at.timestamp()}
 
 
-def _audit(connection: Connection, row: int, action: str, detail: Document, context: Context) -> None:
+def _audit(connection: Connection, row: int, action: str, detail: Document, context: StoryContext) -> None:
     saving.add_audit(connection, context.at.timestamp(), context.actor, f"mpps.{action}", "mpps", row, detail)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from broker import telemetry
 from broker.mpps import comparing, overdue
-from broker.orders.step_walk import PAGE, Walk
+from broker.orders.step_walk import PAGE, StepWalk
 from broker.site.closing import Closings
 from broker.site.nodes import MPPS_NOTIFICATION
 from broker.store.mpps import objects
@@ -20,7 +20,7 @@ from broker.store.mpps.overdue import Overdue
 _Place = tuple[float, int]  # when an MPPS was last heard of, and its row
 
 
-def end_overdue(walk: Walk) -> int:
+def end_overdue(walk: StepWalk) -> int:
     """Note or end MPPS that stay IN PROGRESS; how many. Raises StoreUnavailable."""
     closings = walk.closings
     hours = [rules.mpps_after for rules in closings.devices() if rules.mpps_after]
@@ -40,7 +40,7 @@ def end_overdue(walk: Walk) -> int:
     return changed
 
 
-def _end(walk: Walk, closings: Closings, silent: Overdue) -> int:
+def _end(walk: StepWalk, closings: Closings, silent: Overdue) -> int:
     rules = closings.of((silent.station, silent.calling_ae))
     before = walk.clock() - rules.mpps_after * 3600
     ends = rules.mpps_overdue == "discontinue"
@@ -58,7 +58,7 @@ def _end(walk: Walk, closings: Closings, silent: Overdue) -> int:
     return int(done)
 
 
-def compare_objects(walk: Walk) -> int:
+def compare_objects(walk: StepWalk) -> int:
     """Compare completed MPPS with the objects that should be here by now; of how many there is news for a person.
 
     Raises StoreUnavailable.
@@ -84,7 +84,7 @@ def compare_objects(walk: Walk) -> int:
     return _each(walk, lacking, compare_again) + _each(walk, never_compared, compare)
 
 
-def _each(walk: Walk, look: Callable[[_Place], list[ToCompare]], compare: Callable[[ToCompare], int]) -> int:
+def _each(walk: StepWalk, look: Callable[[_Place], list[ToCompare]], compare: Callable[[ToCompare], int]) -> int:
     news, after = 0, (0.0, 0)
     while not walk.stopping.is_set() and (page := look(after)):
         after = page[-1].updated_at, page[-1].row
@@ -92,7 +92,7 @@ def _each(walk: Walk, look: Callable[[_Place], list[ToCompare]], compare: Callab
     return news
 
 
-def _compare(walk: Walk, completed: ToCompare) -> int:
+def _compare(walk: StepWalk, completed: ToCompare) -> int:
     news = walk.database.execute(comparing.compare, completed.row, walk.context())
     if news:
         log = telemetry.logger().warning if news == "missing" else telemetry.logger().info

@@ -18,7 +18,7 @@ from broker.mpps.attributes import STATUS
 from broker.mpps.passing_on import MppsEvent
 from broker.mpps.recording import advanced, locked, told
 from broker.orders.core import lifecycle
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.site.nodes import Node
 from broker.store.mpps import overdue, performed_steps
 from broker.store.orders import closing, reading, saving
@@ -26,7 +26,7 @@ from broker.store.orders import closing, reading, saving
 CAUSE = "mpps-overdue"
 
 
-def note(connection: Connection, mpps: int, before: float, context: Context) -> bool:
+def note(connection: Connection, mpps: int, before: float, context: StoryContext) -> bool:
     """Note that an MPPS (row), silent since before that time (s since the epoch), is overdue; False if it is not."""
     performed = _silent(connection, mpps, before)
     if performed is None or overdue.NOTED in performed.findings:
@@ -40,7 +40,7 @@ def note(connection: Connection, mpps: int, before: float, context: Context) -> 
 
 
 def discontinue(
-    connection: Connection, mpps: int, before: float, subscribers: Sequence[Node], context: Context
+    connection: Connection, mpps: int, before: float, subscribers: Sequence[Node], context: StoryContext
 ) -> bool:
     """End such an MPPS as DISCONTINUED, and its scheduled steps; False if it has ended or was heard of meanwhile.
 

@@ -14,7 +14,7 @@ from broker.mpps import meaning, passing_on
 from broker.mpps.attributes import ITEMS, STATUS
 from broker.mpps.checks import FINAL, FINISHED, MppsAnswer, changed
 from broker.mpps.dataset import DataSet
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.stories import matching, performing
 from broker.orders.stories.matching import Match
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
@@ -38,7 +38,7 @@ def create(
     message: PerformedMessage,
     data_set: DataSet,
     answer: MppsAnswer,
-    context: Context,
+    context: StoryContext,
     nodes: Collection[Node],
     lanes: Sequence[str] = (),
 ) -> RecordingOutcome:
@@ -85,7 +85,12 @@ def create(
 
 
 def _new(
-    uid: str, message: PerformedMessage, document: Document, matches: list[Match], answer: MppsAnswer, context: Context
+    uid: str,
+    message: PerformedMessage,
+    document: Document,
+    matches: list[Match],
+    answer: MppsAnswer,
+    context: StoryContext,
 ) -> PerformedStep:
     at, zone = context.at.timestamp(), context.at.tzinfo
     assert zone is not None
@@ -118,7 +123,7 @@ def change(
     uid: str,
     message: PerformedMessage,
     data_set: DataSet,
-    context: Context,
+    context: StoryContext,
     nodes: Collection[Node],
     *,
     strict: bool,
@@ -146,7 +151,9 @@ def change(
     return RecordingOutcome(answer, updated.linking)
 
 
-def advanced(performed: PerformedStep, document: Document, findings: Iterable[str], context: Context) -> PerformedStep:
+def advanced(
+    performed: PerformedStep, document: Document, findings: Iterable[str], context: StoryContext
+) -> PerformedStep:
     """A performed procedure step with other attributes, and what follows from these."""
     at, zone = context.at.timestamp(), context.at.tzinfo
     assert zone is not None
@@ -173,7 +180,9 @@ def keep_back(connection: Connection, performed: PerformedStep, lanes: Sequence[
         objects.keep_back(connection, performed.row, meaning.objects(performed.document), lanes)
 
 
-def told(connection: Connection, performed: PerformedStep, steps: Iterable[int], event: str, context: Context) -> None:
+def told(
+    connection: Connection, performed: PerformedStep, steps: Iterable[int], event: str, context: StoryContext
+) -> None:
     """Let the linked steps follow; what they could not follow is for a person."""
     codes = performing.follow(connection, dict.fromkeys(steps), performed.row or 0, event, context)
     if codes:
@@ -213,7 +222,7 @@ def _keep(
     performed: PerformedStep,
     message: PerformedMessage,
     nodes: Collection[Node],
-    context: Context,
+    context: StoryContext,
 ) -> None:
     """Keep the message, pass it on, and tell those who want to know."""
     assert performed.row is not None

@@ -22,7 +22,7 @@ from broker.mpps.attributes import MPPS
 from broker.mpps.checks import MppsAnswer, created
 from broker.mpps.dataset import MAX_BYTES, decode, encode
 from broker.mpps.recording import RecordingOutcome
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.site import nodes
 from broker.site.device import DEFAULT, Device
 from broker.site.directory import Directory
@@ -180,10 +180,10 @@ class PerformedStepService:
         self._wake()
         return outcome
 
-    def _context(self, received: _Received) -> Context:
+    def _context(self, received: _Received) -> StoryContext:
         at = datetime.fromtimestamp(received.message.at, self._zone)
         subscribers = self._directory.subscribers()
-        return Context(uuid4(), at, "", f"dicom:{received.message.calling_ae}", subscribers=subscribers)
+        return StoryContext(uuid4(), at, "", f"dicom:{received.message.calling_ae}", subscribers=subscribers)
 
     def _retrieve(self, uid: str, tags: Sequence[int], transfer_syntax: str) -> tuple[int, bytes | None]:
         performed = self._database.read(performed_steps.find, uid).result()

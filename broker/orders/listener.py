@@ -20,7 +20,7 @@ from broker.hl7.framing import parts
 from broker.hl7.header import Header, read_header
 from broker.hl7.server import Answer, Peer
 from broker.model.message import ReceivedMessage
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Conversion
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface, Profiles
@@ -47,7 +47,7 @@ class OrderDoor:
         subscribers: Callable[[], tuple[Node, ...]] = tuple,
         without_results: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
-        """`subscribers` are the nodes that may want to hear of changes of status just then; see `Context`."""
+        """`subscribers` are the nodes that may want to hear of changes of status just then; see `StoryContext`."""
         self._database = database
         self._interface = interface
         self._profiles = profiles
@@ -125,8 +125,8 @@ class OrderDoor:
         self._log(header, peer, outcome.code if outcome else "closed", started, outcome)
         return outcome.answer if outcome else None
 
-    def _context(self) -> Context:
-        return Context(
+    def _context(self) -> StoryContext:
+        return StoryContext(
             uuid4(),
             datetime.now(self._zone),
             self._default_station,
@@ -134,7 +134,7 @@ class OrderDoor:
             without_results=self._without_results(),
         )
 
-    async def _take(self, raw: bytes, header: Header, peer: Peer, context: Context) -> Outcome:
+    async def _take(self, raw: bytes, header: Header, peer: Peer, context: StoryContext) -> Outcome:
         arguments = (raw, self._interface, self._profiles, self._zone)
         if len(raw) > IN_THREAD:
             examined = await asyncio.to_thread(reception.examine, *arguments)
@@ -142,7 +142,7 @@ class OrderDoor:
             examined = reception.examine(*arguments)
         return await self._submit(raw, examined or Examined(header, AckCode.AE, Conversion()), peer, context)
 
-    async def _submit(self, raw: bytes, examined: Examined, peer: Peer, context: Context) -> Outcome:
+    async def _submit(self, raw: bytes, examined: Examined, peer: Peer, context: StoryContext) -> Outcome:
         received, header = self._received(raw, examined.header, peer, context), examined.header
         if examined.code:
             findings = examined.conversion.findings
@@ -164,7 +164,7 @@ class OrderDoor:
         future = self._database.submit(intake.keep_unreadable, received, answer)
         return await asyncio.wrap_future(future)
 
-    def _received(self, raw: bytes, header: Header | None, peer: Peer, context: Context) -> ReceivedMessage:
+    def _received(self, raw: bytes, header: Header | None, peer: Peer, context: StoryContext) -> ReceivedMessage:
         return ReceivedMessage(
             raw=raw,
             digest=hashlib.sha256(raw).digest(),
@@ -176,7 +176,7 @@ class OrderDoor:
             received_at=context.at.timestamp(),
         )
 
-    def _transient(self, header: Header | None, context: Context, error: Exception) -> Outcome | None:
+    def _transient(self, header: Header | None, context: StoryContext, error: Exception) -> Outcome | None:
         """Trouble of ours: never a positive answer, and the sender keeps its message."""
         level = telemetry.logger().warning if isinstance(error, StoreUnavailable) else telemetry.logger().error
         level("hl7.not_taken", listener=self._interface.name, error=telemetry.describe(error))

@@ -17,24 +17,24 @@ from uuid import uuid4
 from broker import telemetry
 from broker.errors import StoreUnavailable
 from broker.orders.core import closing, lifecycle
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.stories import ending
 from broker.settings import Settings
 from broker.site.closing import Closings, closings_of
 from broker.site.directory import Directory
 from broker.store.db.database import Database
 from broker.store.orders import closing as store
-from broker.store.orders.closing import Candidate, Place
+from broker.store.orders.closing import OpenStep, Place
 
 PAGE = 500  # rows read at once
 ACTOR = "broker"  # who ends steps, in the audit trail
 _PAST, _AHEAD = 30 * 24, 48  # hours from a step's start: between them its images are expected
 Item = TypeVar("Item")
-_Look = Callable[[Place], list[Candidate]]
+_Look = Callable[[Place], list[OpenStep]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Walk:
+class StepWalk:
     """What a walk works on. `wake` is called when the RIS is to be told; `clock` gives seconds since the epoch.
 
     Once `stopping` is set (from any thread) a walk begins nothing new.
@@ -57,10 +57,10 @@ class Walk:
         """The time on the site's clock."""
         return datetime.fromtimestamp(self.clock(), self.settings.zone())
 
-    def context(self) -> Context:
+    def context(self) -> StoryContext:
         """The context of one change."""
         station, subscribers = self.settings.worklist.default_station, self.directory.subscribers()
-        return Context(uuid4(), self.now, station, ACTOR, subscribers=subscribers)
+        return StoryContext(uuid4(), self.now, station, ACTOR, subscribers=subscribers)
 
     def guarded(self, work: Callable[[Item], int], item: Item) -> int:
         """What `work` returns; 0 if it fails, so that one item does not keep the others. Raises StoreUnavailable."""
@@ -73,7 +73,7 @@ class Walk:
             return 0
 
 
-def end_by_images(walk: Walk) -> int:
+def end_by_images(walk: StepWalk) -> int:
     """Start or end steps whose images say that they are at work or done; how many changed. Raises StoreUnavailable."""
     changed = 0
     since, until = closing.before(_PAST, walk.now), closing.before(-_AHEAD, walk.now)
@@ -82,14 +82,14 @@ def end_by_images(walk: Walk) -> int:
         if rules.images:
             for title in sorted(rules.titles):
 
-                def look(after: Place, title: str = title) -> list[Candidate]:
+                def look(after: Place, title: str = title) -> list[OpenStep]:
                     return walk.database.read(store.with_images, title, lifecycle.OPEN, until, after, PAGE).result()
 
                 changed += _end(walk, closings, _pages(look, (since, 0)))
     return changed
 
 
-def end_by_time(walk: Walk) -> int:
+def end_by_time(walk: StepWalk) -> int:
     """End steps whose start is long past; how many changed. Raises StoreUnavailable."""
     closings = walk.closings
     hours = [hour for rules in closings.devices() for hour in rules.hours]
@@ -102,7 +102,7 @@ def end_by_time(walk: Walk) -> int:
     titles = None if closings.default.hours else _titles(closings)
     for status in lifecycle.OPEN if timed else lifecycle.WAITING:
 
-        def look(after: Place, status: str = status) -> list[Candidate]:
+        def look(after: Place, status: str = status) -> list[OpenStep]:
             return walk.database.read(store.by_start, status, until, titles, after, PAGE).result()
 
         late = (candidate for candidate in _pages(look, ("", 0)) if _is_late(candidate, closings, now))
@@ -115,18 +115,18 @@ def _titles(closings: Closings) -> list[str]:
     return sorted({title for rules in closings.devices() if rules.hours for title in rules.titles})
 
 
-def _is_late(candidate: Candidate, closings: Closings, now: datetime) -> bool:
+def _is_late(candidate: OpenStep, closings: Closings, now: datetime) -> bool:
     hours = closings.of(candidate.stations).hours
     return bool(hours) and closing.over(candidate.start_at, min(hours), now)
 
 
-def _pages(look: _Look, after: Place) -> Iterator[Candidate]:
+def _pages(look: _Look, after: Place) -> Iterator[OpenStep]:
     while page := look(after):
         yield from page
         after = page[-1].start_at, page[-1].step
 
 
-def _end(walk: Walk, closings: Closings, candidates: Iterator[Candidate]) -> int:
+def _end(walk: StepWalk, closings: Closings, candidates: Iterator[OpenStep]) -> int:
     """End what is to be ended of the orders of the candidates, each order once."""
     seen: set[int] = set()
     changed = 0
@@ -143,7 +143,7 @@ def _end(walk: Walk, closings: Closings, candidates: Iterator[Candidate]) -> int
     return changed
 
 
-def _end_order(walk: Walk, closings: Closings, order: int) -> int:
+def _end_order(walk: StepWalk, closings: Closings, order: int) -> int:
     context = walk.context()
     if not walk.database.read(ending.plan, order, closings, context).result():
         return 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from broker.orders.telling import notices
-from broker.orders.telling.feedback import Event
+from broker.orders.telling.feedback import OrderEvent
 from broker.site.nodes import Node
 
 REMEMBERED = 10_000  # studies; the queue itself knows which were told, this only saves asking it
@@ -28,7 +28,7 @@ class News:
         subscribers = self._subscribers()
         if subscribers is not self._of:
             self._of, self._told = subscribers, {}
-            self._nodes = tuple(n for n in subscribers if n.feedback and Event.IMAGES in n.feedback.events)
+            self._nodes = tuple(n for n in subscribers if n.feedback and OrderEvent.IMAGES in n.feedback.events)
         if not self._nodes or study_instance_uid in self._told:
             return None
         return Telling(study_instance_uid, at, self._nodes)

@@ -13,7 +13,7 @@ from broker import telemetry
 from broker.errors import StoreUnavailable
 from broker.mpps.mpps_walk import compare_objects, end_overdue
 from broker.orders.core import lifecycle
-from broker.orders.step_walk import Walk, end_by_images, end_by_time
+from broker.orders.step_walk import StepWalk, end_by_images, end_by_time
 from broker.routing import sweep
 from broker.service.foundation import Foundation
 from broker.store import idempotency, jobs
@@ -84,7 +84,9 @@ class Housekeeping:
 
     def _end_steps(self, wake: Callable[[], None]) -> None:
         """End steps and MPPS whose modality does not say that they are done."""
-        walk = Walk(database=self._database, settings=self._settings, directory=self._foundation.directory, wake=wake)
+        walk = StepWalk(
+            database=self._database, settings=self._settings, directory=self._foundation.directory, wake=wake
+        )
         due = 0.0
 
         def end() -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, select
 from broker.delivery.feedback import outbound
 from broker.delivery.feedback.outbound import SendingParty
 from broker.hl7.server import Peer
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.inbound.interface import Interface
 from broker.orders.profile.book import built_in
 from broker.orders.telling.feedback import Notice
@@ -42,7 +42,7 @@ class TellingDoor(FixedDoor):
 
     node: Node
 
-    def _context(self) -> Context:
+    def _context(self) -> StoryContext:
         return replace(super()._context(), subscribers=(self.node,))
 
 

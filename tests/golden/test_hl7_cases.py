@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import Connection
 
 from broker.hl7.server import Peer
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.inbound.interface import Interface, Profiles
 from broker.orders.listener import OrderDoor
 from broker.orders.profile.book import ProfileBook, built_in
@@ -38,9 +38,9 @@ class FixedDoor(OrderDoor):
 
     count = 0
 
-    def _context(self) -> Context:
+    def _context(self) -> StoryContext:
         self.count += 1
-        return Context(UUID(int=self.count), datetime(2026, 3, 12, 8, 15, 44, tzinfo=ZONE), "UNASSIGNED")
+        return StoryContext(UUID(int=self.count), datetime(2026, 3, 12, 8, 15, 44, tzinfo=ZONE), "UNASSIGNED")
 
 
 def sections(text: str) -> list[tuple[str, str]]:

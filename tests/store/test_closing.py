@@ -17,10 +17,11 @@ from support.service.site import order
 
 from broker.model.order import EntityId
 from broker.mpps import overdue
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
+from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import OrderKeys
 from broker.orders.inbound.results import ResultChange
-from broker.orders.stories import ending, reopening, resulting
+from broker.orders.stories import ending, resulting
 from broker.store.db.database import Database
 from broker.store.mpps import objects, passing
 from broker.store.mpps import overdue as silent
@@ -104,8 +105,8 @@ def test_a_reopened_step_is_not_ended_by_the_images_it_had(database: Database) -
     house.image(after=1)
     assert house.later(hours=1).close() == 1
     assert statuses(house) == ["COMPLETED"]
-    context = Context(uuid4(), house.now, "NONE", "test")
-    database.submit(reopening.reopen, 1, 1, "to be repeated", context).result()
+    context = StoryContext(uuid4(), house.now, "NONE", "test")
+    database.submit(ending.reopen, 1, 1, "to be repeated", context).result()
     assert house.later(hours=1).close() == 0
     assert statuses(house) == ["SCHEDULED"]
     for _ in range(2):
@@ -187,7 +188,7 @@ def test_what_a_message_ended_meanwhile_stays_as_the_message_said(database: Data
     house.place()
     house.later(hours=2)
     found = house.walk.closings
-    context = Context(uuid4(), house.now, "NONE", "broker")
+    context = StoryContext(uuid4(), house.now, "NONE", "broker")
     assert database.read(ending.plan, 1, found, context).result()
     house.say(1, "CA")
     assert database.submit(ending.end, 1, found, context).result() == {}
@@ -223,14 +224,17 @@ def test_a_result_ends_no_step_of_a_device_that_forbids_it(database: Database) -
     keys = OrderKeys(EntityId("PL1", "RIS"), EntityId("FI1", "RIS"))
     change = ResultChange("F", True, keys, "", "", "", "", None, "OBR^1")
 
-    def planned(connection: Connection, without: frozenset[str]) -> tuple[str, list[str]]:
-        context = Context(uuid4(), AT, "NONE", without_results=without)
-        made = resulting.story(connection, change, context, lambda *_: "")
-        return made.action, [finding.text for finding in made.findings]
+    def taken(connection: Connection, without: frozenset[str]) -> tuple[str, list[str]]:
+        context = StoryContext(uuid4(), AT, "NONE", without_results=without)
+        planned = resulting.story(connection, change, context, Minter(context.token))
+        (entry,) = planned.write(connection, context)
+        return entry.action, [finding.text for finding in planned.findings]
 
-    assert database.read(planned, frozenset()).result() == ("completed", [])
-    spared = database.read(planned, house.walk.closings.without_results()).result()
-    assert spared == ("recorded", ["Results end no step of this device: recorded without effect"])
+    spared = database.submit(taken, house.walk.closings.without_results()).result()
+    assert spared == ("result.recorded", ["Results end no step of this device: recorded without effect"])
+    assert statuses(house) == ["SCHEDULED"]
+    assert database.submit(taken, frozenset()).result() == ("result.completed", [])
+    assert statuses(house) == ["COMPLETED"]
 
 
 # --- performed procedure steps that stay in progress -----------------------------------------------------
@@ -298,7 +302,7 @@ def test_an_mpps_that_stays_in_progress_is_ended_if_the_rules_say_so(
 def test_an_mpps_that_was_heard_of_meanwhile_is_left_alone(database: Database) -> None:
     house = House(database)
     in_progress(house)
-    context = Context(uuid4(), house.now, "NONE", "broker")
+    context = StoryContext(uuid4(), house.now, "NONE", "broker")
     before = house.now.timestamp() - 1
     assert database.submit(overdue.note, 1, before, context).result() is False
     assert database.submit(overdue.discontinue, 1, before, (), context).result() is False

@@ -15,7 +15,7 @@ from support.worklist.worklist import DATE, SPS, STATION, TIME, query
 
 from broker.admin.nodes import strangers
 from broker.errors import ConfigurationError
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.documents import document
 from broker.orders.profile.book import built_in
 from broker.orders.stories import placing
@@ -61,7 +61,7 @@ def orders(database: Database) -> list[dict[str, Any]]:
     given[3]["patient"]["PatientName"] = "Doe^John"
     for number, one in enumerate(given):
         change = placing.usable(document.convert(one, built_in().modalities))
-        context = Context(UUID(int=number + 1), NOW, "UNASSIGNED", "test")
+        context = StoryContext(UUID(int=number + 1), NOW, "UNASSIGNED", "test")
         database.submit(placing.place, change, context, None, dry=False).result()
     database.submit(_end, "A7").result()
     database.submit(_hold, "A8").result()

@@ -19,7 +19,7 @@ from support.service.site import order
 
 from broker.dicom.dimse.message import PeerAE
 from broker.model.lane import JobState
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface
 from broker.orders.profile.book import built_in
@@ -54,8 +54,8 @@ class House:
         self.database, self.nodes = database, nodes
         self.spool = Spool(folder / "spool")
 
-    def context(self, **more: Any) -> Context:
-        return Context(uuid4(), NOW, "UNASSIGNED", subscribers=self.nodes, **more)
+    def context(self, **more: Any) -> StoryContext:
+        return StoryContext(uuid4(), NOW, "UNASSIGNED", subscribers=self.nodes, **more)
 
     def say(self, message: str) -> str:
         """A message through intake; MSA-1."""

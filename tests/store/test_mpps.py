@@ -29,11 +29,11 @@ from broker.model.performed import MessageKind, PerformedMessage, PerformedStep
 from broker.mpps import checks, deciding, overdue, recording
 from broker.mpps.checks import MppsAnswer
 from broker.mpps.dataset import decode
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface
 from broker.orders.profile.book import built_in
-from broker.orders.stories import intake, reopening
+from broker.orders.stories import ending, intake
 from broker.routing.reception import Arrival, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import parse_nodes
@@ -67,8 +67,8 @@ class House:
         self.now = NOW
         self.subscribers = (RIS,)
 
-    def context(self) -> Context:
-        return Context(uuid4(), self.now, "UNASSIGNED", "dicom:CT01", subscribers=self.subscribers)
+    def context(self) -> StoryContext:
+        return StoryContext(uuid4(), self.now, "UNASSIGNED", "dicom:CT01", subscribers=self.subscribers)
 
     def order(self, *numbers: int, change: Callable[[str], str] = str, **more: Any) -> None:
         for number in numbers:
@@ -581,7 +581,7 @@ def test_what_was_done_before_a_person_reopened_the_step_ends_it_no_more(
     house.create("1.2.1")
     house.change("1.2.1", final())
     house.now += timedelta(minutes=5)
-    house.database.submit(reopening.reopen, 1, 1, "to be repeated", house.context()).result(20)
+    house.database.submit(ending.reopen, 1, 1, "to be repeated", house.context()).result(20)
     house.now += timedelta(minutes=5)
     house.create("1.2.2")
     assert house.statuses() == ["STARTED"]

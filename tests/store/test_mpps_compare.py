@@ -15,7 +15,7 @@ from support.orders.closing import House
 from support.orders.intake import audit
 
 from broker.mpps import comparing, deciding
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.store.db.database import Database
 from broker.store.mpps import objects
 from broker.store.schema import tables
@@ -105,7 +105,7 @@ def test_a_person_s_decision_stands(database: Database) -> None:
     row = completed(house, ["1.2.1", "1.2.2"])
     house.image(uid="1.2.1", series=SERIES)
     assert house.later(hours=1).compare() == 1
-    context = Context(uuid4(), house.now, "NONE", "person")
+    context = StoryContext(uuid4(), house.now, "NONE", "person")
     database.submit(deciding.set_aside, row, "sent from the console", context).result(10)
     assert house.later(hours=5).compare() == 0
     assert database.submit(comparing.compare, row, context).result(10) == ""

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, select, update
 from support.orders.intake import AT, audit, counts, log, steps, submit, take
 from support.worklist.worklist import SPS, query
 
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.profile.book import built_in
 from broker.orders.profile.profile import Policy, UnknownCancel
-from broker.orders.stories import reopening
-from broker.orders.stories.reopening import NotReopened
+from broker.orders.stories import ending
+from broker.orders.stories.ending import NotReopened
 from broker.store.db.database import Database
 from broker.store.orders import waiting
 from broker.store.schema import tables
@@ -422,15 +422,15 @@ def test_an_older_cancel_cancels(database: Database) -> None:
 # --- reopening ---------------------------------------------------------------------------------------------------
 
 
-def context() -> Context:
-    return Context(uuid4(), AT, "UNASSIGNED", actor="user:desk")
+def context() -> StoryContext:
+    return StoryContext(uuid4(), AT, "UNASSIGNED", actor="user:desk")
 
 
 @pytest.mark.parametrize("ended", ["COMPLETED", "DISCONTINUED", "CANCELED"])
 def test_a_person_reopens_a_step_with_a_reason(database: Database, ended: str) -> None:
     take(database, one("NW"))
     database.submit(set_status, ended).result()
-    database.submit(reopening.reopen, 1, 1, " wrong patient called ", context()).result()
+    database.submit(ending.reopen, 1, 1, " wrong patient called ", context()).result()
     assert statuses(database) == ["SCHEDULED"]
     answer = json.loads(str(database.read(steps).result()[0]["answer"]))
     assert answer["ScheduledProcedureStepSequence"][0]["ScheduledProcedureStepStatus"] == "SCHEDULED"
@@ -450,5 +450,5 @@ def test_what_is_not_reopened(database: Database) -> None:
     take(database, one("NW"))
     for order, step, reason in ((1, 1, "why"), (9, 1, "why"), (1, 9, "why"), (1, 1, " "), (1, 1, "x" * 1001)):
         with pytest.raises(NotReopened):
-            database.submit(reopening.reopen, order, step, reason, context()).result()
+            database.submit(ending.reopen, order, step, reason, context()).result()
     assert database.read(audit).result() == ["order.created"]

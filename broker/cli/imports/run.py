@@ -20,7 +20,7 @@ from broker.cli.imports import worklist_file as dataset
 from broker.cli.imports.items import Item
 from broker.dicom.dataset import part10
 from broker.errors import BadContent, PeerFault
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.documents import document
 from broker.orders.profile.book import built_in
 from broker.orders.stories import placing
@@ -151,7 +151,7 @@ def _alone(database: Database, settings: Settings, chunk: Sequence[Item], dry: b
     for item in chunk:
         try:
             change = placing.usable(document.convert(item.document, built_in().modalities))
-            context = Context(uuid4(), datetime.now(zone), station, actor)
+            context = StoryContext(uuid4(), datetime.now(zone), station, actor)
             begun.append(database.submit(placing.place, change, context, dry=dry))
         except OrderRefused as error:
             begun.append(error)

@@ -19,19 +19,19 @@ from broker.hl7.fields import IPC, MSH, OBR, OBX, ORC, PID, PV1, TQ1, ZDS
 from broker.hl7.writer import SegmentWriter
 from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step
 from broker.orders.core import names
-from broker.orders.telling.feedback import Event, Notice
+from broker.orders.telling.feedback import Notice, OrderEvent
 from broker.site.feedback import Feedback
 from broker.site.nodes import Node
 
 _REASONS = {
-    Event.ARRIVED: ("ARRIVED", "Patient has arrived"),
-    Event.IMAGES: ("IMAGES", "First images received"),
+    OrderEvent.ARRIVED: ("ARRIVED", "Patient has arrived"),
+    OrderEvent.IMAGES: ("IMAGES", "First images received"),
 }  # ORC-16, for what ORC-5 has no code for
 _PRIORITIES = {
     "STAT": ("S", "Stat"), "HIGH": ("A", "ASAP"), "ROUTINE": ("R", "Routine"), "MEDIUM": ("T", "Timing critical"),
     "LOW": ("R", "Routine"),
 }  # fmt: skip
-_WITH_STUDY = (Event.PARTIAL, Event.COMPLETED, Event.IMAGES)  # events after which there may be images
+_WITH_STUDY = (OrderEvent.PARTIAL, OrderEvent.COMPLETED, OrderEvent.IMAGES)  # events after which there may be images
 _CHOICES = {"2.3.1": "orm_o01_choice", "2.5.1": "orm_o01_obrrqdrq1rxoodsodt_suppgrp"}  # hl7apy's names
 
 

@@ -1,4 +1,4 @@
-"""What a scheduling message (SIU) wants done to the steps of one order, in DICOM terms and free of HL7 syntax."""
+"""Defines what a scheduling message (SIU) wants done to the steps of one order, in DICOM terms, free of HL7 syntax."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
 END = ("ScheduledProcedureStepEndDate", "ScheduledProcedureStepEndTime")
 
 
-class Asked(StrEnum):
+class AppointmentAction(StrEnum):
     """What is asked for."""
 
     BOOK = "book"  # time, station, room, performer
@@ -35,7 +35,7 @@ class Slot:
     removed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppointmentChange:
     """What one scheduling message wants done to one order.
 
@@ -44,7 +44,7 @@ class AppointmentChange:
     """
 
     event: str  # S12
-    asked: Asked
+    asked: AppointmentAction
     number: str
     keys: OrderKeys
     patient: PatientChange | None

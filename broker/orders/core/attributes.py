@@ -1,7 +1,7 @@
-"""The attributes of an order that we keep, by section of PS3.4 table K.6-1, as data: what documents may hold.
+"""Lists the attributes of an order that are kept, by section of PS3.4 table K.6-1: what order documents may hold.
 
-Each keyword has its return type in the worklist, with a `-` in front if it is never matched, empty if it is kept
-but no part of a worklist; a sequence has the attributes of its items too.
+Each keyword has its return type in the worklist, with a `-` in front if it is never matched, empty if it is kept and is
+no part of a worklist. A sequence has the attributes of its items too.
 """
 
 from __future__ import annotations

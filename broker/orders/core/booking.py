@@ -1,8 +1,8 @@
-"""Decides what an appointment changes in the steps of an order. Pure.
+"""Decides what an appointment changes in the steps of an order.
 
-A cancelled appointment leaves its steps in their status but without a start: to be scheduled, and in no worklist. What
-has started or ended is not moved. One exception, and no other: a patient who did not come (S26) and is given a new time
-(S13) makes the step scheduled again, if an appointment and nothing else has ended it.
+A cancelled appointment leaves its steps in their status but without a start: they are to be scheduled again, and are in
+no worklist. A step that has started or ended is not moved. There is one exception: a patient who did not come (S26) is
+given a new time (S13), and the step is scheduled again, if an appointment and nothing else has ended it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 
 from broker.model.order import Document, Order, Step, StepStatus
 from broker.orders.core import lifecycle
-from broker.orders.core.appointments import END, START, Asked, Slot
+from broker.orders.core.appointments import END, START, AppointmentAction, Slot
 from broker.orders.core.lifecycle import Action, Effect
 from broker.orders.core.values import merged
 
 _STATION = "ScheduledStationAETitle"
 REOPENS = "S13"
 _ACTIONS = {
-    Asked.NO_SHOW: (Action.DISCONTINUE, StepStatus.DISCONTINUED),
-    Asked.START: (Action.START, StepStatus.STARTED),
-    Asked.COMPLETE: (Action.COMPLETE, StepStatus.COMPLETED),
+    AppointmentAction.NO_SHOW: (Action.DISCONTINUE, StepStatus.DISCONTINUED),
+    AppointmentAction.START: (Action.START, StepStatus.STARTED),
+    AppointmentAction.COMPLETE: (Action.COMPLETE, StepStatus.COMPLETED),
 }
 
 
@@ -34,7 +34,7 @@ class Wish:
     has ended.
     """
 
-    asked: Asked
+    asked: AppointmentAction
     event: str
     slots: tuple[Slot, ...]
     cancels: bool = False
@@ -61,14 +61,14 @@ class Booked:
 def booked(order: Order, wish: Wish, default_station: str) -> Booked:
     """A stored order after an appointment."""
     rows = [step.row or 0 for step in order.steps()]
-    if wish.own and wish.asked is not Asked.BOOK:
+    if wish.own and wish.asked is not AppointmentAction.BOOK:
         meant = {row: Slot(frozenset(), {}) for row in rows if row in wish.own}
         unmatched = 0
     else:
-        found = assigned(order, wish.slots)
-        unmatched = len(wish.slots) - len(set(found.values()))
-        left = () if wish.asked is Asked.BOOK else wish.others
-        meant = {rows[at]: wish.slots[number] for at, number in found.items() if rows[at] not in left}
+        by_step = assigned(order, wish.slots)
+        unmatched = len(wish.slots) - len(set(by_step.values()))
+        left = () if wish.asked is AppointmentAction.BOOK else wish.others
+        meant = {rows[at]: wish.slots[number] for at, number in by_step.items() if rows[at] not in left}
     late: set[int] = set()
     reopened: set[int] = set()
     procedures = []
@@ -91,11 +91,11 @@ def _after(step: Step, wish: Wish, slot: Slot, default_station: str) -> Step | N
     """A step as wanted; None if it is too late for that."""
     if wish.asked in _ACTIONS:
         action, target = _ACTIONS[wish.asked]
-        if step.status == target and (wish.asked is not Asked.NO_SHOW or step.row in wish.no_shows):
+        if step.status == target and (wish.asked is not AppointmentAction.NO_SHOW or step.row in wish.no_shows):
             return step
         effect, status = lifecycle.apply(action, step.status)
         return replace(step, status=status) if effect is Effect.APPLY else None
-    if wish.asked is Asked.UNBOOK or slot.removed:
+    if wish.asked is AppointmentAction.UNBOOK or slot.removed:
         if step.status not in lifecycle.WAITING:
             return None
         if wish.cancels and not slot.removed:
@@ -120,21 +120,21 @@ def assigned(order: Order, slots: Sequence[Slot]) -> dict[int, int]:
         (codes_of(s, "ScheduledProtocolCodeSequence"), codes_of(p, "RequestedProcedureCodeSequence"))
         for p, s in ((p.attributes, s.attributes) for p in order.procedures for s in p.steps)
     ]
-    found: dict[int, int] = {}
+    by_step: dict[int, int] = {}
     free = list(range(len(slots)))
     for level in (0, 1):
         for number in list(free):
             codes = slots[number].codes
-            fit = [at for at in range(len(steps)) if at not in found and codes & steps[at][level]]
+            fit = [at for at in range(len(steps)) if at not in by_step and codes & steps[at][level]]
             alone = not any(codes & slots[other].codes for other in range(len(slots)) if other != number)
             for at in fit if alone else fit[:1]:
-                found[at] = number
+                by_step[at] = number
             if fit:
                 free.remove(number)
-    left = [at for at in range(len(steps)) if at not in found]
+    left = [at for at in range(len(steps)) if at not in by_step]
     if len(slots) == 1 and free:
         return dict.fromkeys(left, 0)
-    return {**found, **dict(zip(left, free, strict=False))}
+    return {**by_step, **dict(zip(left, free, strict=False))}
 
 
 def codes_of(attributes: Document, keyword: str) -> frozenset[str]:

@@ -1,6 +1,6 @@
-"""What becomes of a step whose device does not say that it is done: by images, by time, by nobody coming. Pure.
+"""Decides when a step ends if its modality sends no MPPS: by its images, by time, by nobody coming.
 
-It never moves a step backwards, and it leaves alone whatever a device is at work on by its own word (MPPS).
+No step moves backwards. A step of which an MPPS is IN PROGRESS is left alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Cause(StrEnum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """What is known of a step. `start_at` is the site's wall clock `YYYYMMDDHHMMSS`, other times s since the epoch.
 

@@ -1,8 +1,8 @@
-"""Where identifiers come from that a message leaves out. What was given out once is kept for ever.
+"""Says where identifiers come from that a message leaves out. An identifier that was given out is kept.
 
-Generated values come from a random token of the message, so that a transaction that is run twice makes the
-same ones: `2.25.` and the integer of a version 4 UUID (PS3.5 B.2), and 13 characters of base 32 (65 bits)
-after a prefix for identifiers of at most 16 characters. Row numbers would do too, but are known only after the insert.
+Generated values come from a random token of the message, so that a transaction that is run twice makes the same ones.
+A UID is `2.25.` and the integer of a version 4 UUID (PS3.5 B.2). An identifier of at most 16 characters is a prefix and
+13 characters of base 32 (65 bits). Row numbers are no source, as they are known only after the insert.
 """
 
 from __future__ import annotations

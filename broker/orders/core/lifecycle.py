@@ -138,11 +138,11 @@ def reply(control: str, done: bool) -> str:
 
 def order_status(steps: Iterable[tuple[StepStatus, bool]]) -> str:
     """ORC-5 (table 0038) of an order with steps of these statuses, held or not; empty for no steps."""
-    found = tuple(steps)
-    statuses = {status for status, _ in found}
+    states = tuple(steps)
+    statuses = {status for status, _ in states}
     if not statuses:
         return ""
-    waiting = [is_held for status, is_held in found if status in WAITING]
+    waiting = [is_held for status, is_held in states if status in WAITING]
     if statuses <= set(ENDED):
         return "CM" if StepStatus.COMPLETED in statuses else "DC" if StepStatus.DISCONTINUED in statuses else "CA"
     if StepStatus.STARTED in statuses:

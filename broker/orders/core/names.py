@@ -1,4 +1,4 @@
-"""Person names: HL7 XPN, XCN and CN to DICOM PN (PS3.5 6.2.1), and a folded form to search by."""
+"""Converts person names from HL7 XPN, XCN and CN to DICOM PN (PS3.5 6.2.1), and folds names for searching."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ADT messages ask for: patients, visits, arrivals, merges. Values and the decisions that need no database."""
+"""Defines what ADT messages ask for (patients, visits, arrivals, merges), and decides what needs no database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from broker.orders.core.values import PatientChange
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class AdtEvent:
     """An ADT event: its trigger, who sent it, and when it was recorded (see `convert.instant`)."""
 
     trigger: str
@@ -30,7 +30,7 @@ class Event:
 class PatientUpdate:
     """Create a patient, or update the demographics."""
 
-    event: Event
+    event: AdtEvent
     patient: PatientChange
     location: str = "PID^1"
 
@@ -43,7 +43,7 @@ class PatientUpdate:
 class VisitChange:
     """Change a visit and what its orders show of it; without `state` that stays as it is."""
 
-    event: Event
+    event: AdtEvent
     patient: EntityId
     number: EntityId
     state: VisitState | None
@@ -55,10 +55,10 @@ class VisitChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class PatientArrival:
     """The patient has arrived, for the visit of this number if it has one."""
 
-    event: Event
+    event: AdtEvent
     patient: EntityId
     number: EntityId
 
@@ -71,7 +71,7 @@ class Arrival:
 class Replacement:
     """An identifier `prior` that gives way to the one of `patient`; `location` is where the message says so."""
 
-    event: Event
+    event: AdtEvent
     patient: PatientChange
     prior: EntityId
     location: str
@@ -91,14 +91,14 @@ class IdentifierChange(Replacement):
     """One patient under another identifier (A47)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VisitMove:
     """A visit of the patient `prior` becomes one of `patient`, under `number` if that is given (A45).
 
     `attributes` are what its orders are to show of it.
     """
 
-    event: Event
+    event: AdtEvent
     patient: EntityId
     prior: EntityId
     prior_number: EntityId

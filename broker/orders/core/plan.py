@@ -1,89 +1,94 @@
-"""What an order change makes of the stored order. Pure: the stories write what is planned here."""
+"""Decides what an order change makes of the stored order; the stories write what is planned here.
+
+`make` takes the change and the situation, and gives a `Plan`: the action, the order to write, findings for the sender.
+Changes that write no values (status, holding, filler number) are planned in `orders.core.progress`.
+`tests/unit/orders/test_orders_plan.py` shows all of it as a table.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
-from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, StepStatus, Written
+from broker.model.order import Document, EntityId, KeptCancel, Order, Patient, Procedure, Step, StepStatus, Written
 from broker.orders.core import identifiers, lifecycle, progress
 from broker.orders.core.lifecycle import Action
-from broker.orders.core.values import OrderChange, PatientChange, Plan, ProcedureChange, StepChange, StepNames, merged
+from broker.orders.core.values import (
+    OrderAction,
+    OrderChange,
+    PatientChange,
+    Plan,
+    ProcedureChange,
+    StepChange,
+    merged,
+)
 
 _START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
 _END = ("ScheduledProcedureStepEndDate", "ScheduledProcedureStepEndTime")
 _AHEAD = 86_400  # seconds: a time of a message further in our future is a mistake and must not make others look old
 
 
-@dataclass(frozen=True, slots=True)
-class Overtaker:
-    """A cancel that came before its order."""
-
-    control: str
-    order_status: str
-    steps: StepNames
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
     """What a plan depends on besides the change.
 
-    `received` is the site's wall clock `YYYYMMDDHHMMSS`, `at` the same in seconds since the epoch; `owners` maps each
-    Study Instance UID of the message to the row of the order that has it; `patient` is the stored one of the message's
-    identifier; `overtakers` are cancels that came before the order.
+    `at` is the aware time of receipt on the site's clock. `owners` maps each Study Instance UID of the message to the
+    row of the order that has it. `patient` is the stored one of the message's identifier. `cancels` came before the
+    order.
     """
 
     stored: Order | None
     patient: Patient | None
     owners: Mapping[str, int]
-    received: str
+    at: datetime
     default_station: str
     mint: identifiers.Minter
-    at: float = 0
     sender: str = ""
-    overtakers: Sequence[Overtaker] = ()
+    cancels: Sequence[KeptCancel] = ()
 
 
 def make(change: OrderChange, now: Situation) -> Plan:
     """Plan one order change."""
-    wanted = lifecycle.action(change.control, change.order_status)
+    action = lifecycle.action(change.control, change.order_status)
     stored = now.stored
-    if stored is not None and wanted is not Action.NOTHING and not same_patient(stored.patient, change.patient):
+    if stored is not None and action is not Action.NOTHING and not same_patient(stored.patient, change.patient):
         finding = Finding("PID^1^3", ErrorCode.DUPLICATE_KEY, "The order belongs to another patient")
-        return Plan("refused", findings=(finding,), row=stored.row, done=False)
-    if wanted is not Action.WRITE:
-        return progress.make(change, wanted, stored)
+        return Plan(action=OrderAction.REFUSED, findings=(finding,), row=stored.row, done=False)
+    if action is not Action.WRITE:
+        return progress.make(change, action, stored)
     if stored is not None and stored.steps() and all(step.status in lifecycle.ENDED for step in stored.steps()):
         return progress.late(change, stored)
     if stored is not None and _older(change, stored.written, now.sender):
         return progress.late(change, stored, "The order was changed by a newer message: recorded without effect")
-    made = _Writing(change, now).plan()
-    return _overtaken(change, made, now.overtakers) if made.order and stored is None else made
+    result = _Writing(change, now).plan()
+    return _cancelled(change, result, now.cancels) if result.order and stored is None else result
 
 
-def _overtaken(change: OrderChange, made: Plan, overtakers: Sequence[Overtaker]) -> Plan:
+def _cancelled(change: OrderChange, created: Plan, cancels: Sequence[KeptCancel]) -> Plan:
     """A new order to which the cancels that came before it are applied."""
-    assert made.order is not None
-    order = made.order
-    for one in overtakers:
-        order, _ = progress.moved(order, lifecycle.action(one.control, one.order_status), one.steps)
-    if order == made.order:
-        return made
+    assert created.order is not None
+    order = created.order
+    for cancel in cancels:
+        wanted = lifecycle.action(cancel.control, cancel.order_status)
+        order, _ = progress.moved(order, wanted, frozenset(cancel.steps))
+    if order == created.order:
+        return created
     text = "The order was cancelled before it came: stored as cancelled"
     return replace(
-        made,
+        created,
         order=order,
-        findings=(*made.findings, Finding(change.control_location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING)),
+        findings=(*created.findings, Finding(change.control_location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING)),
     )
 
 
-def same_patient(stored: Patient, asked: PatientChange) -> bool:
+def same_patient(stored: Patient, change: PatientChange) -> bool:
     """Whether a message means the stored patient, by a retired identifier too; an issuer counts where both have one."""
     known = (EntityId(stored.patient_id, stored.issuer), *stored.aliases)
     return any(
-        one.number == asked.patient_id and (one.issuer == asked.issuer or not one.issuer or not asked.issuer)
+        one.number == change.patient_id and (one.issuer == change.issuer or not one.issuer or not change.issuer)
         for one in known
     )
 
@@ -103,8 +108,6 @@ def _older(change: OrderChange, written: Written, sender: str) -> bool:
 
 def study_candidates(change: OrderChange, procedure: ProcedureChange, accession: str) -> tuple[str, ...]:
     """Study Instance UIDs for a procedure that could be made of its accession number, the best first."""
-    if change.identifiers.study_instance_uid != "from-accession":
-        return ()
     issuers = [*change.request.get("IssuerOfAccessionNumberSequence", []), {}]
     issuer = issuers[0].get("UniversalEntityID") or issuers[0].get("LocalNamespaceEntityID", "")
     number = change.filler.number or change.placer.number
@@ -166,23 +169,24 @@ class _Writing:
             )
         findings = tuple(self._findings)
         if any(finding.is_error for finding in findings):
-            return Plan("refused", findings=findings, row=order.row, done=False)
+            return Plan(action=OrderAction.REFUSED, findings=findings, row=order.row, done=False)
         if order == stored:
             # it was asked for again, later: what was asked for in between must not overwrite it
-            return Plan("unchanged", findings=findings, row=order.row, written=order.written)
-        return Plan("updated" if stored else "created", order, findings, order.row)
+            return Plan(action=OrderAction.UNCHANGED, findings=findings, row=order.row, written=order.written)
+        action = OrderAction.UPDATED if stored else OrderAction.CREATED
+        return Plan(action=action, order=order, findings=findings, row=order.row)
 
     def _written(self) -> Written:
-        change, limit = self._change, self._now.at + _AHEAD
+        change, limit = self._change, self._now.at.timestamp() + _AHEAD
         starts = [span.start if span and span.start < limit else 0 for span in (change.ordered, change.sent)]
         return Written(self._now.sender, *starts)
 
     def _patient(self) -> Patient:
-        asked = self._change.patient
+        change = self._change.patient
         known = self._now.stored.patient if self._now.stored else self._now.patient
         if known is None:
-            return Patient(None, asked.patient_id, asked.issuer, merged(asked.defaults, asked.attributes))
-        return replace(known, attributes=merged(known.attributes, asked.attributes))
+            return Patient(None, change.patient_id, change.issuer, merged(change.defaults, change.attributes))
+        return replace(known, attributes=merged(known.attributes, change.attributes))
 
     def _procedures(self, accession: str) -> tuple[Procedure, ...]:
         """Stored procedures, changed where the message has them, then new ones."""
@@ -205,12 +209,12 @@ class _Writing:
     @staticmethod
     def _match(change: ProcedureChange, stored: list[Procedure], taken: set[int]) -> int | None:
         free = [index for index in range(len(stored)) if index not in taken]
-        wanted = change.requested_procedure_id
+        number = change.requested_procedure_id
         tests = (
-            lambda p: bool(wanted) and p.requested_procedure_id == wanted,
+            lambda p: bool(number) and p.requested_procedure_id == number,
             lambda p: bool(change.study_instance_uid) and p.study_instance_uid == change.study_instance_uid,
             # an identifier of ours gives way to one of the message, none of the message means the next one
-            lambda p: not wanted or "RequestedProcedureID" not in p.attributes,
+            lambda p: not number or "RequestedProcedureID" not in p.attributes,
         )
         return next((index for test in tests for index in free if test(stored[index])), None)
 
@@ -251,9 +255,9 @@ class _Writing:
         if not uid and old is None and policy == "require":
             self._missing(change.uid_location, "Study Instance UID is missing")
         if not uid and old is None and policy == "from-accession":
-            made = study_candidates(self._change, change, accession)
-            free = [made_uid for made_uid in made if made_uid not in {*self._now.owners, *self._made}]
-            if not made:
+            candidates = study_candidates(self._change, change, accession)
+            free = [made_uid for made_uid in candidates if made_uid not in {*self._now.owners, *self._made}]
+            if not candidates:
                 self._missing(self._change.accession_location, "Accession number is missing")
             elif not free:
                 text = "Study Instance UID made from the accession number belongs to another procedure"
@@ -307,8 +311,8 @@ class _Writing:
         if unscheduled and self._change.start_required:
             self._missing(change.start_location, "Start is missing")
         elif unscheduled:
-            attributes["ScheduledProcedureStepStartDate"] = now.received[:8]
-            attributes["ScheduledProcedureStepStartTime"] = now.received[8:]
+            attributes["ScheduledProcedureStepStartDate"] = f"{now.at:%Y%m%d}"
+            attributes["ScheduledProcedureStepStartTime"] = f"{now.at:%H%M%S}"
             text = "Start is missing: the time of receipt is used"
             self._findings.append(
                 Finding(change.start_location, ErrorCode.REQUIRED_FIELD_MISSING, text, Severity.WARNING)

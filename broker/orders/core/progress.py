@@ -1,4 +1,4 @@
-"""What an order message that writes no values makes of a stored order: status, holding, filler number. Pure."""
+"""Decides what an order message that writes no values makes of a stored order: status, holding, filler number."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from broker.hl7.findings import Finding
 from broker.model.order import Order, Procedure, Step
 from broker.orders.core import lifecycle
 from broker.orders.core.lifecycle import Action, Effect
-from broker.orders.core.values import OrderChange, Plan, StepNames, merged
+from broker.orders.core.values import OrderAction, OrderChange, Plan, StepNames, merged
 
 _ACTIONS = {
-    Action.CANCEL: "canceled", Action.DISCONTINUE: "discontinued", Action.HOLD: "held", Action.RELEASE: "released",
-}  # fmt: skip
+    Action.CANCEL: OrderAction.CANCELED,
+    Action.DISCONTINUE: OrderAction.DISCONTINUED,
+    Action.HOLD: OrderAction.HELD,
+    Action.RELEASE: OrderAction.RELEASED,
+}
 
 
 def make(change: OrderChange, wanted: Action, stored: Order | None) -> Plan:
@@ -21,11 +24,11 @@ def make(change: OrderChange, wanted: Action, stored: Order | None) -> Plan:
     if wanted is Action.NOTHING or (wanted is Action.LINK and stored is None):
         text = "Order control is not acted on: recorded without effect"
         finding = Finding(change.control_location, ErrorCode.ACCEPTED, text, Severity.WARNING)
-        return Plan("unchanged", findings=(finding,), row=stored.row if stored else None)
+        return Plan(action=OrderAction.UNCHANGED, findings=(finding,), row=stored.row if stored else None)
     if stored is None:
         return _unknown(change, wanted)
     if wanted in {Action.ASK, Action.LINK}:
-        return Plan("unchanged", row=stored.row)
+        return Plan(action=OrderAction.UNCHANGED, row=stored.row)
     if wanted is Action.NUMBER:
         return _number(change, stored)
     return _set_status(change, wanted, stored)
@@ -34,7 +37,7 @@ def make(change: OrderChange, wanted: Action, stored: Order | None) -> Plan:
 def late(change: OrderChange, stored: Order, text: str = "The order has ended: recorded without effect") -> Plan:
     """A change that came too late: recorded without effect."""
     finding = Finding(change.control_location, ErrorCode.ACCEPTED, text, Severity.WARNING)
-    return Plan("late", findings=(finding,), row=stored.row, done=False)
+    return Plan(action=OrderAction.LATE, findings=(finding,), row=stored.row, done=False)
 
 
 def moved(order: Order, wanted: Action, names: StepNames) -> tuple[Order, bool]:
@@ -65,16 +68,20 @@ def _unknown(change: OrderChange, wanted: Action) -> Plan:
     location = change.control_location.rsplit("^", 1)[0] + "^2"
     if wanted not in {Action.CANCEL, Action.DISCONTINUE} or not change.parks:
         return Plan(
-            "refused", findings=(Finding(location, ErrorCode.UNKNOWN_KEY, "The order is not known"),), done=False
+            action=OrderAction.REFUSED,
+            findings=(Finding(location, ErrorCode.UNKNOWN_KEY, "The order is not known"),),
+            done=False,
         )
     text = "The order is not known yet: if it comes, it is stored as cancelled"
-    return Plan("parked", findings=(Finding(location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING),))
+    return Plan(action=OrderAction.PARKED, findings=(Finding(location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING),))
 
 
 def _number(change: OrderChange, stored: Order) -> Plan:
     attributes = merged(stored.attributes, change.request)
     order = replace(stored, filler=change.filler, attributes=attributes)
-    return Plan("unchanged" if order == stored else "numbered", None if order == stored else order, row=stored.row)
+    if order == stored:
+        return Plan(action=OrderAction.UNCHANGED, row=stored.row)
+    return Plan(action=OrderAction.NUMBERED, order=order, row=stored.row)
 
 
 def _set_status(change: OrderChange, wanted: Action, stored: Order) -> Plan:
@@ -84,17 +91,17 @@ def _set_status(change: OrderChange, wanted: Action, stored: Order) -> Plan:
         text = "The examination has started: it is not cancelled"
         text = "The examination has started: it is not held" if wanted is Action.HOLD else text
         return Plan(
-            "refused",
+            action=OrderAction.REFUSED,
             findings=(Finding(change.control_location, ErrorCode.UNKNOWN_KEY, text),),
             row=stored.row,
             done=False,
         )
     if order != stored:
-        return Plan(_ACTIONS.get(wanted, "status"), order, row=stored.row)
+        return Plan(action=_ACTIONS.get(wanted, OrderAction.STATUS), order=order, row=stored.row)
     targets = _targets(stored, names)
     steps = [step for step in stored.steps() if step.step_id in targets]
     reached = all(lifecycle.reached(wanted, step.status, step.held) for step in steps)
     if all(step.status in lifecycle.OPEN for step in steps):
         text = "The examination has started: recorded without effect"
-        return Plan("unchanged", row=stored.row) if reached else late(change, stored, text)
+        return Plan(action=OrderAction.UNCHANGED, row=stored.row) if reached else late(change, stored, text)
     return replace(late(change, stored), done=reached)

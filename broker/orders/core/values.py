@@ -1,13 +1,13 @@
-"""What an order message asks for, in DICOM terms and free of HL7 syntax.
+"""Defines what an order message asks for, in DICOM terms, free of HL7 syntax; and the plan for it.
 
-A `Document` maps DICOM keywords to values: text, a list of text (several values), an integer (US), or a list of
-documents (sequence). DA is `YYYYMMDD`, TM `HHMMSS`, PN `alphabetic=ideographic=phonetic`. In a change an absent
-keyword means "as before", an empty value (`""` or `[]`) means "delete".
+For `Document` see `broker.model.order`. In a change an absent keyword means "as before", an empty value (`""` or `[]`)
+means "delete".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from broker.hl7.findings import Finding
@@ -95,7 +95,7 @@ class OrderKeys:
         return tuple(f"{kind}|{key.number}|{key.issuer}" for kind, key in kinds if key.number)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderChange:
     """What one message wants done to one order.
 
@@ -153,13 +153,28 @@ class Conversion:
         return not any(finding.is_error for finding in self.findings)
 
 
-@dataclass(frozen=True, slots=True)
+class OrderAction(StrEnum):
+    """What an order change comes to, as the audit trail says it."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    CANCELED = "canceled"
+    DISCONTINUED = "discontinued"
+    HELD = "held"
+    RELEASED = "released"
+    STATUS = "status"  # another change of status
+    NUMBERED = "numbered"  # the order has got its filler number
+    PARKED = "parked"  # a cancel that is kept for its order
+    UNCHANGED = "unchanged"
+    LATE = "late"  # recorded without effect
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is to be written for one order change: nothing without `order`."""
 
-    # created | updated | canceled | discontinued | held | released | status | numbered | parked | unchanged | late |
-    # refused
-    action: str
+    action: OrderAction
     order: Order | None = None
     findings: tuple[Finding, ...] = ()
     row: int | None = None  # the stored order, also when nothing is written

@@ -1,4 +1,4 @@
-"""The whole worklist answer of a step: patient, visit, request, procedure at the root, the step in its sequence."""
+"""Builds the worklist answer of a step: patient, visit, request and procedure at the root, the step in its sequence."""
 
 from __future__ import annotations
 

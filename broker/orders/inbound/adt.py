@@ -14,10 +14,10 @@ from broker.model.order import Document, EntityId
 from broker.model.visit import VisitState
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.patients import (
-    Arrival,
-    Event,
+    AdtEvent,
     IdentifierChange,
     Merge,
+    PatientArrival,
     PatientUpdate,
     VisitChange,
     VisitMove,
@@ -45,7 +45,7 @@ class _Reading:
         self.message, self.profile, self.zone = message, profile, zone
         self.findings = Findings()
         header = message.header
-        self.event = Event(header.get(9, 2), header.sender, _recorded(message, zone))
+        self.event = AdtEvent(header.get(9, 2), header.sender, _recorded(message, zone))
 
     def patient(self, view: Segments) -> PatientChange:
         """The patient of a PID; a name can be missing but not be deleted."""
@@ -124,7 +124,7 @@ def _arrival(reading: _Reading) -> list[Change]:
     """A10: of its location nobody knows whether it is the one left or the one reached, so it is not taken."""
     update = reading.update()
     number = _visit_number(reading.visit(reading.message))
-    return [update, Arrival(reading.event, _identified(update.patient), number)]
+    return [update, PatientArrival(reading.event, _identified(update.patient), number)]
 
 
 def _replacements(reading: _Reading) -> list[Change]:
@@ -180,7 +180,14 @@ def _visit_moves(reading: _Reading) -> list[Change]:
         prior = EntityId(prior.number, prior.issuer or update.patient.issuer)
         attributes = reading.visit(run)
         changes.append(
-            VisitMove(reading.event, _identified(update.patient), prior, visit, _visit_number(attributes), attributes)
+            VisitMove(
+                event=reading.event,
+                patient=_identified(update.patient),
+                prior=prior,
+                prior_number=visit,
+                number=_visit_number(attributes),
+                attributes=attributes,
+            )
         )
     if not runs:
         reading.findings.add("MRG^1", ErrorCode.REQUIRED_FIELD_MISSING, "Merge segment is missing")

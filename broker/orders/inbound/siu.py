@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, tzinfo
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.message import DELETE, Message, Segment, Segments, undeleted
 from broker.model.order import Document, EntityId
-from broker.orders.core.appointments import END, START, AppointmentChange, Asked, Slot
+from broker.orders.core.appointments import END, START, AppointmentAction, AppointmentChange, Slot
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.values import (
     MAX_STEPS,
@@ -42,8 +42,11 @@ _GIVEN_BY = {"AIG": _STATION, "AIL": "ScheduledProcedureStepLocation", "AIP": "S
 _OFF = frozenset({"CANCELLED", "CANCELED", "DC", "DELETED"})
 _ON = frozenset({"", "PENDING", "WAITLIST", "BOOKED", "OVERBOOK"})
 _MODIFIED = {
-    **dict.fromkeys(_OFF, Asked.UNBOOK), "NOSHOW": Asked.NO_SHOW, "STARTED": Asked.START, "COMPLETE": Asked.COMPLETE,
-}  # fmt: skip
+    **dict.fromkeys(_OFF, AppointmentAction.UNBOOK),
+    "NOSHOW": AppointmentAction.NO_SHOW,
+    "STARTED": AppointmentAction.START,
+    "COMPLETE": AppointmentAction.COMPLETE,
+}
 _UNITS = {"": 60, "MIN": 60, "M": 60, "S": 1, "SEC": 1, "H": 3600, "HR": 3600, "D": 86_400}  # UCUM, ISO+, common ones
 _LONGEST = 366 * 86_400  # seconds
 
@@ -78,7 +81,12 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     views = _views(message, findings)
     slots = [_slot(source, view, asked) for view in views]
     wrong = any(finding.is_error for finding in findings.all())
-    if not wrong and asked is Asked.BOOK and event in {"S12", "S13"} and not all(_has_start(slot) for slot in slots):
+    if (
+        not wrong
+        and asked is AppointmentAction.BOOK
+        and event in {"S12", "S13"}
+        and not all(_has_start(slot) for slot in slots)
+    ):
         findings.add("SCH^1^11", ErrorCode.REQUIRED_FIELD_MISSING, "Start of the appointment is missing")
     changes = _changes(source, event, asked, slots, views)
     return Conversion(tuple(changes), findings.all())
@@ -88,20 +96,20 @@ def _has_start(slot: Slot) -> bool:
     return slot.removed or bool(slot.attributes.get(START[0]))
 
 
-def _asked(source: _Source, event: str) -> Asked:
+def _asked(source: _Source, event: str) -> AppointmentAction:
     """What event and SCH-25 ask for together; a status that contradicts the event is only noted."""
     text = source.message.get("SCH-25.1").strip()
     status = text.upper().replace("-", "").replace(" ", "").replace("_", "")
     if event in _BOOKS:
         if event not in {"S12", "S13"} and status in _MODIFIED:
             return _MODIFIED[status]
-        asked, fits = Asked.BOOK, status in _ON
+        asked, fits = AppointmentAction.BOOK, status in _ON
     elif event in _UNBOOKS:
         if status == "NOSHOW":
-            return Asked.NO_SHOW
-        asked, fits = Asked.UNBOOK, status == "" or status in _OFF
+            return AppointmentAction.NO_SHOW
+        asked, fits = AppointmentAction.UNBOOK, status == "" or status in _OFF
     else:
-        asked, fits = Asked.NO_SHOW, status in {"", "NOSHOW"}
+        asked, fits = AppointmentAction.NO_SHOW, status in {"", "NOSHOW"}
     if not fits:
         source.findings.add(
             "SCH^1^25",
@@ -113,11 +121,11 @@ def _asked(source: _Source, event: str) -> Asked:
 
 
 def _changes(
-    source: _Source, event: str, asked: Asked, slots: list[Slot], views: list[Segments]
+    source: _Source, event: str, asked: AppointmentAction, slots: list[Slot], views: list[Segments]
 ) -> Iterator[AppointmentChange]:
     message, profile = source.message, source.profile
     number = undeleted(message.get("SCH-2.1")).strip() or undeleted(message.get("SCH-1.1")).strip()
-    creates = profile.policy.unknown_appointment is UnknownAppointment.CREATE and asked is Asked.BOOK
+    creates = profile.policy.unknown_appointment is UnknownAppointment.CREATE and asked is AppointmentAction.BOOK
     patient = _patient(source, source.findings if creates else Findings())
     orders, guessed = _orders(source)
     each = len(orders) == len(slots)
@@ -208,10 +216,10 @@ def _removed(segment: Segment | None) -> bool:
     return segment is not None and segment.get(2).strip().upper() == "D"
 
 
-def _slot(source: _Source, view: Segments, asked: Asked) -> Slot:
+def _slot(source: _Source, view: Segments, asked: AppointmentAction) -> Slot:
     service = view.first("AIS")
     codes = {service.get(3, part).strip().casefold() for part in (1, 4)} - {"", DELETE} if service else set()
-    if asked is not Asked.BOOK:
+    if asked is not AppointmentAction.BOOK:
         return Slot(frozenset(codes), {})
     if _removed(service):
         return Slot(frozenset(codes), {}, removed=True)

@@ -1,7 +1,7 @@
-"""The stories of what other worklist servers have: adopt an item, withdraw one that is there no more.
+"""Adopts orders of other worklist servers, and withdraws one that its server has no more; each in one transaction.
 
-Each is a unit of one transaction. Who else has written an order is believed more than a worklist server: an order of
-a RIS, of REST or of another server stays as it is (`ours`). A status changes by the life cycle alone.
+An order that somebody else has written (a RIS, REST, another server) is believed more than a worklist server: it stays
+as it is (`ours`). A status changes by the life cycle alone.
 """
 
 from __future__ import annotations
@@ -12,21 +12,19 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.model.order import Order, Step
+from broker.model.sourced import Sourced, SourcedState
 from broker.orders.core import lifecycle
+from broker.orders.core.context import StoryContext
 from broker.orders.core.identifiers import Minter, accession
-from broker.orders.core.story import Context
 from broker.orders.core.values import OrderChange, PatientChange
 from broker.orders.documents import replacing
 from broker.orders.stories import intake
 from broker.store.db.engine import savepoint
 from broker.store.orders import reading, sourced
-from broker.store.orders.sourced import Sourced
-
-THEIRS, OURS, ENDED, GONE = "theirs", "ours", "ended", "gone"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class SourcedOrder:
     """One item of a server: what it is known by there, what it is, whether that has changed."""
 
     key: str
@@ -49,7 +47,9 @@ def actor(node: str) -> str:
     return f"source:{node}"
 
 
-def adopt(connection: Connection, node: str, item: Item, context: Context, *, dry: bool = False) -> Adopted:
+def adopt(
+    connection: Connection, node: str, item: SourcedOrder, context: StoryContext, *, dry: bool = False
+) -> Adopted:
     """Make the order of an item what the item says; `dry`: only say what would become of it."""
     reading.lock(connection, [f"source|{node}|{item.key}", *item.change.names()])
     with savepoint(connection) as undo:
@@ -59,11 +59,11 @@ def adopt(connection: Connection, node: str, item: Item, context: Context, *, dr
     return done
 
 
-def _adopted(connection: Connection, node: str, item: Item, context: Context) -> Adopted:
+def _adopted(connection: Connection, node: str, item: SourcedOrder, context: StoryContext) -> Adopted:
     row = _row(connection, node, item)
     stored = reading.load_order(connection, row) if row is not None else None
     if stored is not None and stored.written.by != context.actor:
-        _note(connection, node, item, row, OURS, context)
+        _note(connection, node, item, row, SourcedState.OURS, context)
         return Adopted("ours")
     named = replace(_named(item.change, stored, context), row=row)
     change, reasons = _believed(connection, named, stored, context)
@@ -79,11 +79,11 @@ def _adopted(connection: Connection, node: str, item: Item, context: Context) ->
             intake.add_audit(connection, entry, context)
     row = audit[0].row
     ended = "late" in actions or _has_ended(connection, row, item)
-    _note(connection, node, item, row, ENDED if ended else THEIRS, context)
+    _note(connection, node, item, row, SourcedState.ENDED if ended else SourcedState.THEIRS, context)
     return Adopted("ended" if ended else next((one for one in actions if one != "unchanged"), "unchanged"))
 
 
-def _row(connection: Connection, node: str, item: Item) -> int | None:
+def _row(connection: Connection, node: str, item: SourcedOrder) -> int | None:
     """The order of an item: the one it was before, the one its numbers or its study name."""
     known = sourced.find(connection, node, item.key)
     if known is not None:
@@ -96,7 +96,7 @@ def _row(connection: Connection, node: str, item: Item) -> int | None:
     return row
 
 
-def _named(change: OrderChange, stored: Order | None, context: Context) -> OrderChange:
+def _named(change: OrderChange, stored: Order | None, context: StoryContext) -> OrderChange:
     """The change with the numbers by which the order is found; a new order without any gets one of ours."""
     if stored is not None:
         return replace(
@@ -111,7 +111,7 @@ def _named(change: OrderChange, stored: Order | None, context: Context) -> Order
 
 
 def _believed(
-    connection: Connection, change: OrderChange, stored: Order | None, context: Context
+    connection: Connection, change: OrderChange, stored: Order | None, context: StoryContext
 ) -> tuple[OrderChange, tuple[str, ...]]:
     """What is believed of a patient whom others have told of: that it is the same; and why that is doubtful."""
     asked = change.patient
@@ -125,7 +125,7 @@ def _believed(
     return replace(change, patient=PatientChange(asked.patient_id, asked.issuer, only)), ()
 
 
-def _has_ended(connection: Connection, row: int, item: Item) -> bool:
+def _has_ended(connection: Connection, row: int, item: SourcedOrder) -> bool:
     steps = _steps(reading.load_order(connection, row), item.key, item.step_id)
     return bool(steps) and all(step.status in lifecycle.ENDED for step in steps)
 
@@ -142,13 +142,17 @@ def _steps(stored: Order, key: str, step_id: str) -> Sequence[Step]:
     ]
 
 
-def _note(connection: Connection, node: str, item: Item, row: int | None, state: str, context: Context) -> None:
+def _note(
+    connection: Connection, node: str, item: SourcedOrder, row: int | None, state: SourcedState, context: StoryContext
+) -> None:
     if row is not None:
-        known = Sourced(item.key, row, item.step_id, item.start_at, item.digest, state)
+        known = Sourced(
+            key=item.key, request=row, step_id=item.step_id, start_at=item.start_at, digest=item.digest, state=state
+        )
         sourced.save(connection, node, known, context.at.timestamp())
 
 
-def withdraw(connection: Connection, node: str, key: str, context: Context, *, dry: bool = False) -> Adopted:
+def withdraw(connection: Connection, node: str, key: str, context: StoryContext, *, dry: bool = False) -> Adopted:
     """Cancel the steps of an item that its server has no more, if they wait still and nobody else wrote the order."""
     known = sourced.find(connection, node, key)
     names = reading.lock_names(connection, known.request) if known else ()
@@ -160,12 +164,12 @@ def withdraw(connection: Connection, node: str, key: str, context: Context, *, d
     return done
 
 
-def _withdrawn(connection: Connection, node: str, known: Sourced, context: Context) -> Adopted:
+def _withdrawn(connection: Connection, node: str, known: Sourced, context: StoryContext) -> Adopted:
     stored = reading.load_order(connection, known.request)
     steps = [step for step in _steps(stored, known.key, known.step_id) if step.status in lifecycle.WAITING]
     at = context.at.timestamp()
     if stored.written.by != context.actor or not steps:
-        state = OURS if stored.written.by != context.actor else ENDED
+        state = SourcedState.OURS if stored.written.by != context.actor else SourcedState.ENDED
         sourced.save(connection, node, replace(known, state=state), at)
         return Adopted("kept")
     plans, audit = intake.apply(connection, [replacing.canceling(stored, steps)], context)
@@ -173,5 +177,5 @@ def _withdrawn(connection: Connection, node: str, known: Sourced, context: Conte
         return Adopted("kept", tuple(finding.text for made in plans for finding in made.findings))
     for entry in audit:
         intake.add_audit(connection, entry, context)
-    sourced.save(connection, node, replace(known, state=GONE), at)
+    sourced.save(connection, node, replace(known, state=SourcedState.GONE), at)
     return Adopted("canceled")

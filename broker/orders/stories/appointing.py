@@ -1,4 +1,4 @@
-"""The story of an appointment: find its order, decide (`orders.core.booking`), write it; without its order, keep it."""
+"""Carries out an appointment: writes what `orders.core.booking` decides, or keeps it until its order comes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from broker.hl7.findings import Finding
 from broker.model.appointment import Appointment, AppointmentState
 from broker.model.order import Document, Order, StepStatus
 from broker.orders.core import booking, plan
-from broker.orders.core.appointments import AppointmentChange, Asked, slots_document
+from broker.orders.core.appointments import AppointmentAction, AppointmentChange, slots_document
 from broker.orders.core.booking import Booked, Wish
 from broker.orders.core.closing import Cause
+from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.story import AuditEntry, Context
 from broker.orders.stories import ordering, writing
-from broker.orders.stories.ordering import PlannedOrder
+from broker.orders.stories.planned import Planned
 from broker.store.orders import reading, waiting
 
 NO_SHOW = "110507"  # Patient did not arrive (PS3.16 CID 9300)
 _AHEAD = 86_400  # seconds: a time of a message further in our future must not make others look old
 _ACTIONS = {
-    Asked.BOOK: "booked", Asked.UNBOOK: "canceled", Asked.NO_SHOW: "no-show", Asked.START: "started",
-    Asked.COMPLETE: "completed",
-}  # fmt: skip
+    AppointmentAction.BOOK: "booked",
+    AppointmentAction.UNBOOK: "canceled",
+    AppointmentAction.NO_SHOW: "no-show",
+    AppointmentAction.START: "started",
+    AppointmentAction.COMPLETE: "completed",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedAppointment:
-    """What an appointment comes to; see `story.Planned`.
+class _Decided:
+    """What an appointment comes to.
 
     `kept` is its row to be; the others of the order have lost steps to it. `created` is the order that it makes.
     """
@@ -42,14 +45,13 @@ class PlannedAppointment:
     made: Booked | None = None
     kept: Appointment | None = None
     others: tuple[Appointment, ...] = ()
-    created: PlannedOrder | None = None
+    created: Planned | None = None
 
-    @property
-    def accession(self) -> str:
-        """Accession number of the order."""
-        return self.created.accession if self.created else self.stored.accession if self.stored else ""
+    def planned(self) -> Planned:
+        accession = self.created.accession if self.created else self.stored.accession if self.stored else ""
+        return Planned(findings=self.findings, accession=accession, write=self.write)
 
-    def write(self, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
+    def write(self, connection: Connection, context: StoryContext) -> tuple[AuditEntry, ...]:
         """Write the order's steps and the appointment; its audit entries."""
         at, kept, row = context.at.timestamp(), self.kept, None
         entries: list[AuditEntry] = []
@@ -68,21 +70,25 @@ class PlannedAppointment:
             waiting.save_appointment(connection, other, at)
         number = waiting.save_appointment(connection, kept, at) if kept is not None else 0
         detail: Document = {"event": self.change.event}
-        if self.action == _ACTIONS[Asked.NO_SHOW]:
+        if self.action == _ACTIONS[AppointmentAction.NO_SHOW]:
             detail["reason"] = NO_SHOW
         if row is not None:
             return (*entries, AuditEntry(f"appointment.{self.action}", "order", row, detail))
         return (AuditEntry(f"appointment.{self.action}", "appointment", number, detail),)
 
 
-def story(connection: Connection, change: AppointmentChange, context: Context, mint: Minter) -> PlannedAppointment:
+def story(connection: Connection, change: AppointmentChange, context: StoryContext, mint: Minter) -> Planned:
     """Plan one appointment."""
+    return _decide(connection, change, context, mint).planned()
+
+
+def _decide(connection: Connection, change: AppointmentChange, context: StoryContext, mint: Minter) -> _Decided:
     row = reading.find_order(connection, change.keys.filler, change.keys.placer, "")
     stored = reading.load_order(connection, row) if row is not None else None
     if stored is not None and change.patient is not None and not plan.same_patient(stored.patient, change.patient):
         if not change.guessed:
             finding = Finding("PID^1^3", ErrorCode.DUPLICATE_KEY, "The order belongs to another patient")
-            return PlannedAppointment(change, "refused", (finding,), stored)
+            return _Decided(change, "refused", (finding,), stored)
         stored = None  # an appointment number that happens to be an order number
     known = _known(connection, change, stored, context)
     mine = next((one for one in known if (one.sender, one.number) == (context.actor, change.number)), None)
@@ -94,20 +100,20 @@ def story(connection: Connection, change: AppointmentChange, context: Context, m
 
 
 def _known(
-    connection: Connection, change: AppointmentChange, stored: Order | None, context: Context
+    connection: Connection, change: AppointmentChange, stored: Order | None, context: StoryContext
 ) -> list[Appointment]:
     if stored is not None and stored.row is not None:
         return waiting.appointments_of(connection, stored.row)
     return waiting.appointments(connection, change.keys.filler, change.keys.placer)
 
 
-def _late(change: AppointmentChange, stored: Order | None, text: str) -> PlannedAppointment:
-    return PlannedAppointment(
-        change, "late", (Finding(change.location, ErrorCode.ACCEPTED, text, Severity.WARNING),), stored
-    )
+def _late(change: AppointmentChange, stored: Order | None, text: str) -> _Decided:
+    return _Decided(change, "late", (Finding(change.location, ErrorCode.ACCEPTED, text, Severity.WARNING),), stored)
 
 
-def _mine(change: AppointmentChange, mine: Appointment | None, stored: Order | None, context: Context) -> Appointment:
+def _mine(
+    change: AppointmentChange, mine: Appointment | None, stored: Order | None, context: StoryContext
+) -> Appointment:
     """The row of the appointment as this message leaves it."""
     sent = change.sent.start if change.sent is not None else 0
     starts = [
@@ -115,13 +121,15 @@ def _mine(change: AppointmentChange, mine: Appointment | None, stored: Order | N
         for slot in change.slots
         if slot.attributes.get("ScheduledProcedureStepStartDate")
     ]
-    books = change.asked is Asked.BOOK
+    books = change.asked is AppointmentAction.BOOK
     return Appointment(
         row=mine.row if mine else None,
         sender=context.actor,
         number=change.number,
         request=stored.row if stored else None,
-        state=AppointmentState.OFF if change.asked in {Asked.UNBOOK, Asked.NO_SHOW} else AppointmentState.BOOKED,
+        state=AppointmentState.OFF
+        if change.asked in {AppointmentAction.UNBOOK, AppointmentAction.NO_SHOW}
+        else AppointmentState.BOOKED,
         event=change.event,
         filler=change.keys.filler,
         placer=change.keys.placer,
@@ -135,21 +143,21 @@ def _mine(change: AppointmentChange, mine: Appointment | None, stored: Order | N
 
 
 def _unknown(
-    connection: Connection, change: AppointmentChange, mine: Appointment | None, context: Context, mint: Minter
-) -> PlannedAppointment:
+    connection: Connection, change: AppointmentChange, mine: Appointment | None, context: StoryContext, mint: Minter
+) -> _Decided:
     """Keep an appointment until its order comes; if the mapping says so, make the order."""
     kept = _mine(change, mine, None, context)
     if change.create is not None:
         created = ordering.story(connection, change.create, context, mint)
         kept = replace(kept, slots=())
-        return PlannedAppointment(change, "booked", created.findings, None, kept=kept, created=created)
+        return _Decided(change, "booked", created.findings, None, kept=kept, created=created)
     finding = Finding(
         change.location,
         ErrorCode.UNKNOWN_KEY,
         "The order is not known yet: the appointment is kept for it",
         Severity.WARNING,
     )
-    return PlannedAppointment(change, "kept", (finding,), kept=kept)
+    return _Decided(change, "kept", (finding,), kept=kept)
 
 
 def _apply(
@@ -158,8 +166,8 @@ def _apply(
     stored: Order,
     known: list[Appointment],
     mine: Appointment | None,
-    context: Context,
-) -> PlannedAppointment:
+    context: StoryContext,
+) -> _Decided:
     others = [one for one in known if one is not mine and one.state == AppointmentState.BOOKED]
     wish = Wish(
         change.asked,
@@ -184,13 +192,13 @@ def _apply(
         text = "A service of the appointment fits no step of the order: left out"
         findings.append(Finding("AIS^1^3", ErrorCode.ACCEPTED, text, Severity.WARNING))
     kept = replace(_mine(change, mine, stored, context), slots=())
-    if change.asked is Asked.BOOK:
+    if change.asked is AppointmentAction.BOOK:
         kept = replace(kept, steps=made.moved)
         others = [replace(one, steps=one.steps - made.moved) for one in others if one.steps & made.moved]
     else:
         others = []
     action = _ACTIONS[change.asked] if made.order != stored else "unchanged"
-    return PlannedAppointment(change, action, tuple(findings), stored, made, kept, tuple(others))
+    return _Decided(change, action, tuple(findings), stored, made, kept, tuple(others))
 
 
 def _no_shows(connection: Connection, order: Order) -> frozenset[int]:

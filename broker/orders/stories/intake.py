@@ -1,6 +1,6 @@
-"""The story of a message: journal it, tell a repeat, apply what it asks for; everything or nothing.
+"""Takes in a message: journals it, recognizes a repeat, applies what it asks for; all of it or nothing.
 
-The answer is built inside the transaction so that it is stored with the message: a repeat gets the same bytes.
+The answer is built inside the transaction and stored with the message, so that a repeat gets the same bytes.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from broker.hl7.findings import Finding
 from broker.hl7.header import Header
 from broker.model.message import ReceivedMessage
 from broker.orders.core.appointments import AppointmentChange
+from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.patients import Arrival, IdentifierChange, Merge, PatientUpdate, VisitChange, VisitMove
-from broker.orders.core.story import AuditEntry, Context, Planned, Story
+from broker.orders.core.patients import IdentifierChange, Merge, PatientArrival, PatientUpdate, VisitChange, VisitMove
 from broker.orders.core.values import Change, Conversion, OrderChange
 from broker.orders.inbound.results import ResultChange
 from broker.orders.stories import appointing, merging, ordering, registering, replies, resulting, visiting
+from broker.orders.stories.planned import Planned, Story
 from broker.store.db.engine import savepoint
 from broker.store.orders import messages, reading, saving
 
@@ -33,7 +34,7 @@ STORIES: Mapping[type[Change], Story] = {
     ResultChange: resulting.story,
     PatientUpdate: registering.story,
     VisitChange: visiting.story,
-    Arrival: visiting.arrival,
+    PatientArrival: visiting.arrival,
     VisitMove: visiting.move,
     Merge: merging.story,
     IdentifierChange: merging.change_identifier,
@@ -60,7 +61,7 @@ def take(
     received: ReceivedMessage,
     header: Header,
     conversion: Conversion,
-    context: Context,
+    context: StoryContext,
     *,
     order_answers: bool = False,
     refuse_reused: bool = False,
@@ -83,7 +84,7 @@ def take(
     sender = (header.get(3, 1), header.get(4, 1))
     context = replace(context, actor=f"hl7:{received.sender}", sender=sender)
     plans, audit = apply(connection, conversion.changes, context)
-    findings = conversion.findings + reused + tuple(finding for made in plans for finding in made.findings)
+    findings = conversion.findings + reused + tuple(finding for planned in plans for finding in planned.findings)
     body = replies.make(header, plans, applied=audit is not None) if order_answers else None
     if audit is None:
         return refuse(connection, received, header, AckCode.AE, findings, context, plans=plans, body=body)
@@ -92,12 +93,12 @@ def take(
     row = messages.record(connection, received, accepted=True, answer_code=code, answer=answer, note=note)
     for entry in audit:
         add_audit(connection, entry, context, message=row)
-    accession = next((made.accession for made in plans if made.accession), "")
+    accession = next((planned.accession for planned in plans if planned.accession), "")
     return Outcome(answer, code, len(findings), accession=accession)
 
 
 def apply(
-    connection: Connection, changes: Sequence[Change], context: Context
+    connection: Connection, changes: Sequence[Change], context: StoryContext
 ) -> tuple[list[Planned], list[AuditEntry] | None]:
     """Plan and write changes, each seeing those before it; all plans, and the audit entries.
 
@@ -109,17 +110,17 @@ def apply(
     good = True
     with savepoint(connection) if len(changes) > 1 else nullcontext(lambda: None) as undo:
         for change in changes:
-            made = STORIES[type(change)](connection, change, context, mint)
-            plans.append(made)
-            good = good and not any(finding.is_error for finding in made.findings)
+            planned = STORIES[type(change)](connection, change, context, mint)
+            plans.append(planned)
+            good = good and not any(finding.is_error for finding in planned.findings)
             if good:
-                audit += made.write(connection, context)
+                audit += planned.write(connection, context)
         if not good:
             undo()
     return plans, audit if good else None
 
 
-def add_audit(connection: Connection, entry: AuditEntry, context: Context, **more: object) -> None:
+def add_audit(connection: Connection, entry: AuditEntry, context: StoryContext, **more: object) -> None:
     """Append an entry to the audit trail; `more` completes its detail."""
     at, detail = context.at.timestamp(), {**more, **entry.detail}
     saving.add_audit(connection, at, context.actor, entry.action, entry.kind, entry.row, detail)
@@ -131,7 +132,7 @@ def refuse(
     header: Header,
     code: str,
     findings: tuple[Finding, ...],
-    context: Context,
+    context: StoryContext,
     *,
     plans: Sequence[Planned] = (),
     body: Body | None = None,
@@ -143,8 +144,8 @@ def refuse(
     code, answer = acknowledgement.reply(header, code, findings, token=context.token, at=context.at, body=body)
     note = " ".join(f"{finding.location}:{finding.code}" for finding in findings[:10] if finding.is_error)
     row = messages.record(connection, received, accepted=False, answer_code=code, answer=answer, note=note)
-    for made in plans:
-        entry = made.refused if isinstance(made, ordering.PlannedOrder) else None
+    for planned in plans:
+        entry = planned.audit_refusal
         if entry is not None and reading.lock_names(connection, entry.row):  # not one of the message, undone again
             add_audit(connection, entry, context, message=row)
     return Outcome(answer, code, len(findings))

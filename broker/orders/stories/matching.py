@@ -1,7 +1,7 @@
-"""Which scheduled step something performed means: the ladder of keys, for MPPS and for images.
+"""Finds the scheduled step that a performed item or an image means, by a ladder of keys.
 
-The first rung that fits decides. What it cannot decide (several steps fit, no rung fits, another patient) is left to a
-person; nothing is ever linked by patient and time alone.
+The first rung that fits decides. A person decides what the ladder cannot (several steps fit, no rung fits, another
+patient). Nothing is ever linked by patient and time alone.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ def patient_of(document: Document) -> PatientChange | None:
 
 def find(connection: Connection, keys: Keys, patient: PatientChange | None) -> Match:
     """Find the step of an item about `patient`."""
-    found = choose(keys, patient, matching.candidates(connection, keys.study_instance_uid, keys.accession, ""))
-    if found.reason in _FIRST or not keys.step_id or not keys.requested_procedure_id:
-        return found
+    match = choose(keys, patient, matching.candidates(connection, keys.study_instance_uid, keys.accession, ""))
+    if match.reason in _FIRST or not keys.step_id or not keys.requested_procedure_id:
+        return match
     # many steps may share a Requested Procedure ID: asked for only where it can still decide
     whole = matching.candidates(connection, keys.study_instance_uid, keys.accession, keys.requested_procedure_id)
     return choose(keys, patient, whole)
@@ -86,20 +86,20 @@ def find(connection: Connection, keys: Keys, patient: PatientChange | None) -> M
 def choose(keys: Keys, patient: PatientChange | None, candidates: Sequence[Candidate]) -> Match:
     """The step that the keys mean among those that share one of them. Pure."""
     for reason, fits, alone in _ladder(keys, candidates):
-        found = [one for one in candidates if fits(one)]
-        if not found:
+        fitting = [candidate for candidate in candidates if fits(candidate)]
+        if not fitting:
             continue
         if alone:
-            opened = [one for one in found if one.status in lifecycle.OPEN]
-            found = opened or found
-        if len(found) > 1:
+            opened = [candidate for candidate in fitting if candidate.status in lifecycle.OPEN]
+            fitting = opened or fitting
+        if len(fitting) > 1:
             return Match(None, None, AMBIGUOUS)
-        (one,) = found
+        (candidate,) = fitting
         if patient is None:  # without a patient to compare only keys of the step itself are enough
-            return Match(None, None, AMBIGUOUS) if alone else Match(one.step, one.order, reason)
-        if not plan.same_patient(one.patient, patient):
+            return Match(None, None, AMBIGUOUS) if alone else Match(candidate.step, candidate.order, reason)
+        if not plan.same_patient(candidate.patient, patient):
             return Match(None, None, MISMATCH)
-        return Match(one.step, one.order, reason)
+        return Match(candidate.step, candidate.order, reason)
     return Match(None, None, UNKNOWN)
 
 
@@ -138,11 +138,11 @@ def _ladder(keys: Keys, candidates: Sequence[Candidate]) -> Iterable[Rung]:
 
 def summary(reasons: Iterable[tuple[int | None, str]]) -> str:
     """What the items of one MPPS come to together, each with its step (row) and reason."""
-    found = list(reasons)
-    why = {reason for step, reason in found if step is None}
+    items = list(reasons)
+    why = {reason for step, reason in items if step is None}
     if MISMATCH in why or AMBIGUOUS in why:
         return Linking.MISMATCH if MISMATCH in why else Linking.AMBIGUOUS
-    linked = [step for step, _ in found if step is not None]
+    linked = [step for step, _ in items if step is not None]
     return (Linking.PARTLY if why else Linking.LINKED) if linked else Linking.UNSCHEDULED
 
 

@@ -1,7 +1,7 @@
-"""The stories of merge and change of identifier: one patient from two, or one under another identifier.
+"""Merges two patients, or gives one patient another identifier.
 
-All in the transaction of the message: orders, visits, the worklist answers of open steps. Answers of steps that have
-ended stay what they were. The retired identifier leads to the patient from now on, also one never heard of before.
+Orders, visits and the worklist answers of open steps change in the transaction of the message. Answers of steps that
+have ended stay as they were. The retired identifier leads to the patient from now on, also if it was never heard of.
 """
 
 from __future__ import annotations
@@ -15,47 +15,48 @@ from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId, Patient
 from broker.orders.core import patients
+from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import IdentifierChange, Merge, Replacement
-from broker.orders.core.story import AuditEntry, Context
 from broker.orders.core.values import PatientChange, merged
 from broker.orders.stories import writing
-from broker.orders.stories.registering import Decision, heard, is_late, save, unnamed
+from broker.orders.stories.planned import Planned
+from broker.orders.stories.registering import heard, is_late, save, unnamed
 from broker.store.orders import patients as store
 from broker.store.orders import reading
 
 _DONE = "This was done before: recorded without effect"
 
 
-def story(connection: Connection, change: Merge, context: Context, mint: Minter) -> Decision:
+def story(connection: Connection, change: Merge, context: StoryContext, mint: Minter) -> Planned:
     """Plan a merge. Refused: a circle, a retired identifier that leads to somebody else."""
     survivor, retired, prior = _found(connection, change)
     asked, findings = patients.redirected(change.patient, survivor)
     if survivor is not None and retired is not None and survivor.row == retired.row:
         if not patients.is_retired(retired, prior):
             return _refused(change, "The patient was merged into the one to be retired")
-        return Decision((*findings, Finding(change.location, ErrorCode.ACCEPTED, _DONE, Severity.WARNING)))
+        return Planned(findings=(*findings, Finding(change.location, ErrorCode.ACCEPTED, _DONE, Severity.WARNING)))
     if retired is not None and patients.is_retired(retired, prior):
         return _refused(change, "The prior identifier leads to another patient already")
     if survivor is None:
         findings += unnamed(asked, change.location)
     elif asked.attributes and is_late(connection, "patient", survivor.row, change.event):
         asked = replace(asked, attributes={})
-    return Decision(findings, partial(_merge, change, asked, survivor, retired, prior))
+    return Planned(findings=findings, write=partial(_merge, change, asked, survivor, retired, prior))
 
 
 def _found(connection: Connection, change: Replacement) -> tuple[Patient | None, Patient | None, EntityId]:
     """The patient, the one of the prior identifier, and that identifier; as stored without authority if only so."""
     patient = reading.find_patient(connection, change.patient.patient_id, change.patient.issuer)
     for prior in (change.prior, EntityId(change.prior.number)):
-        found = reading.find_patient(connection, prior.number, prior.issuer)
-        if found is not None:
-            return patient, found, prior
+        known = reading.find_patient(connection, prior.number, prior.issuer)
+        if known is not None:
+            return patient, known, prior
     return patient, None, change.prior
 
 
-def _refused(change: Replacement, text: str) -> Decision:
-    return Decision((Finding(change.location, ErrorCode.DUPLICATE_KEY, text),))
+def _refused(change: Replacement, text: str) -> Planned:
+    return Planned(findings=(Finding(change.location, ErrorCode.DUPLICATE_KEY, text),))
 
 
 def _merge(
@@ -65,7 +66,7 @@ def _merge(
     retired: Patient | None,
     prior: EntityId,
     connection: Connection,
-    context: Context,
+    context: StoryContext,
 ) -> tuple[AuditEntry, ...]:
     at = context.at.timestamp()
     before = survivor or Patient(None, asked.patient_id, asked.issuer, {})
@@ -99,7 +100,7 @@ def _with_allergies(attributes: Document, retired: Patient) -> Document:
     return {**attributes, "Allergies": list(both)} if both else attributes
 
 
-def change_identifier(connection: Connection, change: IdentifierChange, context: Context, mint: Minter) -> Decision:
+def change_identifier(connection: Connection, change: IdentifierChange, context: StoryContext, mint: Minter) -> Planned:
     """Plan a change of identifier. Refused: the new one is somebody else's, the prior one leads to somebody else."""
     owner, known, prior = _found(connection, change)
     new = EntityId(change.patient.patient_id, change.patient.issuer)
@@ -108,12 +109,12 @@ def change_identifier(connection: Connection, change: IdentifierChange, context:
     if known is not None and patients.is_retired(known, prior):
         if owner is None:
             return _refused(change, "The prior identifier leads to another patient already")
-        return Decision((Finding(change.location, ErrorCode.ACCEPTED, _DONE, Severity.WARNING),))
+        return Planned(findings=(Finding(change.location, ErrorCode.ACCEPTED, _DONE, Severity.WARNING),))
     findings = unnamed(change.patient, change.location) if known is None else ()
     asked = change.patient
     if known is not None and is_late(connection, "patient", known.row, change.event):
         asked = replace(asked, attributes={})
-    return Decision(findings, partial(_rename, change, asked, known, prior, new))
+    return Planned(findings=findings, write=partial(_rename, change, asked, known, prior, new))
 
 
 def _rename(
@@ -123,7 +124,7 @@ def _rename(
     prior: EntityId,
     new: EntityId,
     connection: Connection,
-    context: Context,
+    context: StoryContext,
 ) -> tuple[AuditEntry, ...]:
     at = context.at.timestamp()
     before = known or Patient(None, new.number, new.issuer, {})

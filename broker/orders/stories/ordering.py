@@ -1,9 +1,9 @@
-"""The story of an order change: find the order, decide (`orders.core.plan`), write it with its worklist answers."""
+"""Carries out an order change: finds the order, lets `orders.core.plan` decide, writes it with its worklist answers."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -11,82 +11,82 @@ from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId, KeptCancel, Order, OrderLinkKind
 from broker.orders.core import identifiers, lifecycle, patients, plan
+from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.story import AuditEntry, Context
-from broker.orders.core.values import OrderChange, Plan
+from broker.orders.core.values import OrderAction, OrderChange, Plan
 from broker.orders.stories import early, writing
+from broker.orders.stories.planned import OrderReply, Planned
 from broker.store.orders import reading, saving, waiting
 
 Findings = tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedOrder:
-    """What an order change comes to; see `story.Planned`.
+class _Decided:
+    """An order change with its plan.
 
-    `overtakers` are rows of cancels kept for this order, `parent` and `replaced` rows of orders.
+    `before` is the stored order. `cancels` are cancels kept for this order, by their rows. `parent` and `replaced` are
+    rows of orders.
     """
 
     change: OrderChange
-    made: Plan
+    plan: Plan
     before: Order | None
-    overtakers: Mapping[int, KeptCancel] = field(default_factory=dict)
-    parent: int | None = None
-    replaced: tuple[int, ...] = ()
+    cancels: Mapping[int, KeptCancel]
+    parent: int | None
+    replaced: tuple[int, ...]
 
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What is to be told to the sender."""
-        return self.made.findings
+    def planned(self) -> Planned:
+        plan = self.plan
+        return Planned(
+            findings=plan.findings,
+            accession=plan.order.accession if plan.order else "",
+            write=self.write,
+            audit_refusal=self._audit_refusal(),
+            reply=OrderReply(self.change, plan.order or self.before, plan.done),
+        )
 
-    @property
-    def accession(self) -> str:
-        """Accession number of what is written."""
-        return self.made.order.accession if self.made.order else ""
-
-    @property
-    def refused(self) -> AuditEntry | None:
-        """What to record in the audit trail of a known order that refuses this."""
-        if self.made.action != "refused" or self.before is None or self.before.row is None:
+    def _audit_refusal(self) -> AuditEntry | None:
+        if self.plan.action != OrderAction.REFUSED or self.before is None or self.before.row is None:
             return None
-        codes = [finding.code for finding in self.findings if finding.is_error]
+        codes = [finding.code for finding in self.plan.findings if finding.is_error]
         return AuditEntry("order.refused", "order", self.before.row, {**self._asked(), "findings": codes})
 
     def _asked(self) -> Document:
         return {"control": self.change.control, "status": self.change.order_status}
 
-    def write(self, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
+    def write(self, connection: Connection, context: StoryContext) -> tuple[AuditEntry, ...]:
         """Write the order; its audit entries."""
-        made, change = self.made, self.change
+        plan, change = self.plan, self.change
         detail = self._asked()
-        if made.action == "parked":
+        if plan.action == OrderAction.PARKED:
             return (AuditEntry("order.parked", "tombstone", self._park(connection, context), detail),)
-        row, cause = made.row, f"order:{change.control}"
-        if made.order is not None:
+        row, cause = plan.row, f"order:{change.control}"
+        if plan.order is not None:
             used = self._used()
             cause = f"overtaken:{next(iter(used.values())).control}" if used else cause
-            row = writing.write(connection, made.order, self.before, cause, context)
+            row = writing.write(connection, plan.order, self.before, cause, context)
             waiting.drop_cancels(connection, used)
-        elif made.written is not None and row is not None:
-            saving.save_written(connection, row, made.written)
-        elif made.action == "late" and self.before is not None:
+        elif plan.written is not None and row is not None:
+            saving.save_written(connection, row, plan.written)
+        elif plan.action == OrderAction.LATE and self.before is not None:
             for step in self.before.steps():
                 writing.note(connection, step.row or 0, step.status, f"late:{change.control}", context)
         if row is None:
             return ()
-        entries = [AuditEntry(f"order.{made.action}", "order", row, detail)]
+        entries = [AuditEntry(f"order.{plan.action}", "order", row, detail)]
         entries += self._link(connection, row)
-        if made.order is not None:
-            entries += early.link_performed(connection, row, made.order, self.before, context)
-        if made.order is None or _same_numbers(made.order, self.before):
+        if plan.order is not None:
+            entries += early.link_performed(connection, row, plan.order, self.before, context)
+        if plan.order is None or _same_numbers(plan.order, self.before):
             return tuple(entries)
-        return (*entries, *early.book_appointments(connection, row, made.order, context))
+        return (*entries, *early.book_appointments(connection, row, plan.order, context))
 
     def _used(self) -> dict[int, KeptCancel]:
         """Cancels that this order, now that it is here, needs no more."""
-        return dict(self.overtakers) if self.before is None else {}
+        return dict(self.cancels) if self.before is None else {}
 
-    def _park(self, connection: Connection, context: Context) -> int:
+    def _park(self, connection: Connection, context: StoryContext) -> int:
         """Keep this cancel for its order; the row."""
         change = self.change
         cancel = KeptCancel(
@@ -99,7 +99,7 @@ class PlannedOrder:
             issuer=change.patient.issuer,
             steps=tuple(sorted(change.step_names())),
         )
-        for row, other in self.overtakers.items():
+        for row, other in self.cancels.items():
             if other == cancel:
                 return row
         return waiting.keep_cancel(connection, cancel, context.actor, context.at.timestamp())
@@ -118,7 +118,7 @@ def _same_numbers(one: Order, other: Order | None) -> bool:
     return other is not None and (one.placer, one.filler) == (other.placer, other.filler)
 
 
-def story(connection: Connection, change: OrderChange, context: Context, mint: Minter) -> PlannedOrder:
+def story(connection: Connection, change: OrderChange, context: StoryContext, mint: Minter) -> Planned:
     """Plan one order change."""
     parent, extra = None, Findings()
     if change.parent is not None:
@@ -131,12 +131,12 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
     known = reading.find_patient(connection, change.patient.patient_id, change.patient.issuer)
     asked, redirected = patients.redirected(change.patient, stored.patient if stored else known)
     change = replace(change, patient=asked)
-    overtakers = {}
+    cancels = {}
     if stored is None:
-        overtakers = waiting.cancels(connection, change.filler, change.placer, change.accession, asked.patient_id)
+        cancels = waiting.cancels(connection, change.filler, change.placer, change.accession, asked.patient_id)
         # the end of the old order may share its accession number with the new one
         ends = lifecycle.REPLACED if change.replaces else ()
-        overtakers = {number: stone for number, stone in overtakers.items() if stone.control not in ends}
+        cancels = {row: cancel for row, cancel in cancels.items() if cancel.control not in ends}
     uids = [procedure.study_instance_uid for procedure in change.procedures if procedure.study_instance_uid]
     if change.identifiers.study_instance_uid == "from-accession":
         before = stored.accession if stored else ""
@@ -148,16 +148,15 @@ def story(connection: Connection, change: OrderChange, context: Context, mint: M
         stored=stored,
         patient=known,
         owners=reading.study_owners(connection, uids),
-        received=context.received,
         default_station=context.default_station,
         mint=mint,
-        at=context.at.timestamp(),
+        at=context.at,
         sender=context.actor,
-        overtakers=[plan.Overtaker(s.control, s.order_status, frozenset(s.steps)) for s in overtakers.values()],
+        cancels=tuple(cancels.values()),
     )
-    made = plan.make(change, situation)
-    made = replace(made, findings=(*redirected, *made.findings, *extra, *clash))
-    return PlannedOrder(change, made, stored, overtakers, parent, replaced)
+    order_plan = plan.make(change, situation)
+    order_plan = replace(order_plan, findings=(*redirected, *order_plan.findings, *extra, *clash))
+    return _Decided(change, order_plan, stored, cancels, parent, replaced).planned()
 
 
 def _find(

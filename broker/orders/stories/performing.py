@@ -1,4 +1,4 @@
-"""What performed procedure steps make of the scheduled steps they are linked to, one order at a time."""
+"""Lets scheduled steps follow the performed procedure steps that are linked to them, one order at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from broker.model.order import Step, StepStatus
 from broker.model.performed import PerformedStatus
 from broker.orders.core import lifecycle
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.stories import writing
 from broker.store.mpps import performed_steps
 from broker.store.orders import reading
@@ -24,7 +24,7 @@ def lock_names(connection: Connection, steps: Iterable[int]) -> set[str]:
     return {name for row in rows for name in reading.lock_names(connection, row)}
 
 
-def follow(connection: Connection, steps: Iterable[int], row: int, event: str, context: Context) -> set[str]:
+def follow(connection: Connection, steps: Iterable[int], row: int, event: str, context: StoryContext) -> set[str]:
     """Let the steps (rows) follow what has happened to an MPPS (row); the caller holds the locks of their patients.
 
     What came of it as codes: `step-canceled` or `step-ended` for a step that has ended otherwise and stays so.
@@ -35,22 +35,22 @@ def follow(connection: Connection, steps: Iterable[int], row: int, event: str, c
         if order is not None:
             by_order.setdefault(order, set()).add(step)
     codes: set[str] = set()
-    for order, wanted in by_order.items():
+    for order, rows in by_order.items():
         stored = reading.load_order(connection, order)
-        made = {
-            step.row: _moved(connection, step, row, codes) for step in stored.steps() if step.row in wanted and step.row
+        after = {
+            step.row: _moved(connection, step, row, codes) for step in stored.steps() if step.row in rows and step.row
         }
         procedures = tuple(
-            replace(one, steps=tuple(made.get(step.row or 0, step) for step in one.steps)) for one in stored.procedures
+            replace(one, steps=tuple(after.get(step.row or 0, step) for step in one.steps)) for one in stored.procedures
         )
         changed = replace(stored, procedures=procedures)
         if changed == stored:
-            for one, moved in made.items():
+            for one, moved in after.items():
                 writing.note(connection, one, moved.status, f"mpps:{event}", context)
             continue
         before = {step.row: step.status for step in stored.steps()}
         reopened = {
-            one for one, moved in made.items() if before[one] in lifecycle.ENDED and moved.status != before[one]
+            one for one, moved in after.items() if before[one] in lifecycle.ENDED and moved.status != before[one]
         }
         writing.write(connection, changed, stored, f"mpps:{event}", context, reopened)
     return codes

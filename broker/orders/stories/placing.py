@@ -1,7 +1,6 @@
-"""The stories of REST and imports: place, change, cancel, reopen, read and search orders.
+"""Places, amends, cancels and reads orders for REST and imports. A refused change writes nothing.
 
-Each is a unit of one transaction and ends in the same stories as HL7 messages (`orders.stories.intake`). A change that
-is refused writes nothing.
+Each story runs as one transaction and ends in the same stories as HL7 messages (`orders.stories.intake`).
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from broker.hl7.codes import ErrorCode
 from broker.hl7.findings import Finding
 from broker.model.order import Document, Order, StepStatus
 from broker.orders.core import identifiers
+from broker.orders.core.context import StoryContext
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.story import Context
 from broker.orders.core.values import Conversion, OrderChange
 from broker.orders.documents import outline, replacing
-from broker.orders.stories import intake, reopening
+from broker.orders.stories import ending, intake
 from broker.store import idempotency
 from broker.store.db.engine import savepoint
 from broker.store.idempotency import Key
@@ -86,7 +85,7 @@ def usable(conversion: Conversion) -> OrderChange:
 
 
 def place(
-    connection: Connection, change: OrderChange, context: Context, key: Key | None = None, *, dry: bool = False
+    connection: Connection, change: OrderChange, context: StoryContext, key: Key | None = None, *, dry: bool = False
 ) -> Placed:
     """Create or update an order. Under a `key` that was used the stored outcome; `dry`: nothing is written.
 
@@ -108,7 +107,7 @@ def place(
     return placed
 
 
-def amend(connection: Connection, row: int, change: OrderChange, revision: str, context: Context) -> Placed:
+def amend(connection: Connection, row: int, change: OrderChange, revision: str, context: StoryContext) -> Placed:
     """Make an order what a whole document says, if it still is as at `revision`. Raises OrderRefused."""
     stored = _locked(connection, row, change)
     if outline.document(stored)["revision"] != revision:
@@ -120,7 +119,7 @@ def amend(connection: Connection, row: int, change: OrderChange, revision: str, 
     return _applied(connection, changes, context)
 
 
-def cancel(connection: Connection, row: int, revision: str | None, context: Context) -> Placed:
+def cancel(connection: Connection, row: int, revision: str | None, context: StoryContext) -> Placed:
     """Cancel what has not started of an order; again is no error. Raises OrderRefused."""
     stored = _locked(connection, row)
     if revision is not None and outline.document(stored)["revision"] != revision:
@@ -130,15 +129,15 @@ def cancel(connection: Connection, row: int, revision: str | None, context: Cont
     return _applied(connection, [replacing.canceling(stored)], context)
 
 
-def reopen(connection: Connection, row: int, step_id: str, reason: str, context: Context) -> Placed:
+def reopen(connection: Connection, row: int, step_id: str, reason: str, context: StoryContext) -> Placed:
     """A person lets an ended step (Scheduled Procedure Step ID) begin again. Raises OrderRefused."""
     stored = _locked(connection, row)
     steps = [step.row or 0 for step in stored.steps() if step.step_id == step_id]
     if len(steps) != 1:
         raise OrderRefused("missing", "The order has no such step")
     try:
-        reopening.reopen(connection, row, steps[0], reason, context)
-    except reopening.NotReopened as error:
+        ending.reopen(connection, row, steps[0], reason, context)
+    except ending.NotReopened as error:
         raise OrderRefused("conflict", str(error)) from None
     return Placed(row, "reopened", (), outline.document(reading.load_order(connection, row)))
 
@@ -152,7 +151,7 @@ def _locked(connection: Connection, row: int, change: OrderChange | None = None)
     return reading.load_order(connection, row)
 
 
-def _numbered(connection: Connection, change: OrderChange, context: Context) -> OrderChange:
+def _numbered(connection: Connection, change: OrderChange, context: StoryContext) -> OrderChange:
     """A new order without an accession number, and without an order number that can be one, gets one of ours."""
     if identifiers.accession(change.accession, "", change.filler.number, change.placer.number):
         return change
@@ -161,9 +160,9 @@ def _numbered(connection: Connection, change: OrderChange, context: Context) -> 
     return replace(change, accession=Minter(context.token).short("ACC"))
 
 
-def _applied(connection: Connection, changes: Sequence[OrderChange], context: Context) -> Placed:
+def _applied(connection: Connection, changes: Sequence[OrderChange], context: StoryContext) -> Placed:
     plans, audit = intake.apply(connection, changes, context)
-    findings = [finding for made in plans for finding in made.findings]
+    findings = [finding for planned in plans for finding in planned.findings]
     if audit is None:
         errors = [finding for finding in findings if finding.is_error]
         conflict = any(finding.code in _CONFLICTS for finding in errors)

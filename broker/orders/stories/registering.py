@@ -1,9 +1,8 @@
-"""The story of a patient update: create the patient, or change the demographics wherever they are shown."""
+"""Creates a patient, or changes the demographics wherever they are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from sqlalchemy import Connection
@@ -12,11 +11,12 @@ from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Order, Patient
 from broker.orders.core import lifecycle, patients
+from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.patients import Event, PatientUpdate
-from broker.orders.core.story import AuditEntry, Context
+from broker.orders.core.patients import AdtEvent, PatientUpdate
 from broker.orders.core.values import PatientChange, merged
 from broker.orders.stories import writing
+from broker.orders.stories.planned import Planned
 from broker.store.orders import patients as store
 from broker.store.orders import reading, saving
 
@@ -26,24 +26,7 @@ LATE = Finding(
 _ALLERGIES = "Allergies"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What an ADT change comes to; see `story.Planned`. `act` writes it."""
-
-    findings: tuple[Finding, ...] = ()
-    act: Callable[[Connection, Context], tuple[AuditEntry, ...]] | None = None
-
-    @property
-    def accession(self) -> str:
-        """None: it is about a patient."""
-        return ""
-
-    def write(self, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
-        """Write it; its audit entries."""
-        return self.act(connection, context) if self.act else ()
-
-
-def story(connection: Connection, change: PatientUpdate, context: Context, mint: Minter) -> Decision:
+def story(connection: Connection, change: PatientUpdate, context: StoryContext, mint: Minter) -> Planned:
     """Plan the update of a patient."""
     known = reading.find_patient(connection, change.patient.patient_id, change.patient.issuer)
     asked, findings = patients.redirected(change.patient, known)
@@ -51,8 +34,8 @@ def story(connection: Connection, change: PatientUpdate, context: Context, mint:
         findings += unnamed(asked, change.location)
     elif asked.attributes and is_late(connection, "patient", known.row, change.event):
         act = partial(_record_late, known.row or 0, change.event)
-        return Decision((*findings, LATE), act)
-    return Decision(findings, partial(_update, change.event, asked, known))
+        return Planned(findings=(*findings, LATE), write=act)
+    return Planned(findings=findings, write=partial(_update, change.event, asked, known))
 
 
 def unnamed(asked: PatientChange, location: str) -> tuple[Finding, ...]:
@@ -62,12 +45,12 @@ def unnamed(asked: PatientChange, location: str) -> tuple[Finding, ...]:
     return (Finding(location, ErrorCode.REQUIRED_FIELD_MISSING, "Patient name is missing"),)
 
 
-def is_late(connection: Connection, kind: str, row: int | None, event: Event) -> bool:
+def is_late(connection: Connection, kind: str, row: int | None, event: AdtEvent) -> bool:
     """True if the same sender's newest message that was applied to a patient or visit is certainly newer."""
     return row is not None and patients.older(event.at, store.last_heard(connection, kind, row, event.sender))
 
 
-def heard(connection: Connection, kind: str, row: int, event: Event) -> None:
+def heard(connection: Connection, kind: str, row: int, event: AdtEvent) -> None:
     """Remember that an event was applied, if it says when it was."""
     if event.at:
         store.hear(connection, kind, row, event.sender, event.at)
@@ -89,12 +72,12 @@ def open_orders(connection: Connection, patient: int) -> list[Order]:
     return [reading.load_order(connection, row) for row in rows]
 
 
-def _record_late(row: int, event: Event, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
+def _record_late(row: int, event: AdtEvent, connection: Connection, context: StoryContext) -> tuple[AuditEntry, ...]:
     return (AuditEntry("patient.late", "patient", row, {"event": event.trigger}),)
 
 
 def _update(
-    event: Event, asked: PatientChange, known: Patient | None, connection: Connection, context: Context
+    event: AdtEvent, asked: PatientChange, known: Patient | None, connection: Connection, context: StoryContext
 ) -> tuple[AuditEntry, ...]:
     before = known or Patient(None, asked.patient_id, asked.issuer, {})
     after = save(
@@ -112,7 +95,7 @@ def _update(
     return (AuditEntry(f"patient.{action}", "patient", row, {"event": event.trigger}),)
 
 
-def _replace_allergies(connection: Connection, patient: int, event: Event, context: Context) -> None:
+def _replace_allergies(connection: Connection, patient: int, event: AdtEvent, context: StoryContext) -> None:
     """The allergies of a message replace those that orders brought: these give way to the patient's."""
     for order in open_orders(connection, patient):
         if _ALLERGIES in order.attributes:

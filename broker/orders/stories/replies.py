@@ -12,16 +12,16 @@ from broker.hl7.acknowledgement import Body
 from broker.hl7.fields import IPC, MSH, OBR, ORC, PID, ZDS
 from broker.hl7.header import Header, Separators
 from broker.hl7.writer import SegmentWriter, Value
-from broker.model.order import Document, Order, Patient, Procedure, Step, StepStatus
+from broker.model.order import Document, Patient, Procedure, Step, StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.names import to_xpn
 from broker.orders.core.values import OrderChange
-from broker.orders.stories.ordering import PlannedOrder
+from broker.orders.stories.planned import OrderReply, Planned
 
 _KINDS = {"ORM": ("ORR", "O02"), "OMI": ("ORI", "O24"), "OMG": ("ORG", "O20")}
 
 
-def make(header: Header, plans: Sequence[object], *, applied: bool) -> Body | None:
+def make(header: Header, plans: Sequence[Planned], *, applied: bool) -> Body | None:
     """The application answer to a message with these plans, all written or (`applied` false) none.
 
     None for messages that have no such answer.
@@ -30,16 +30,12 @@ def make(header: Header, plans: Sequence[object], *, applied: bool) -> Body | No
     if kind is None:
         return None
     lines = _ReplyLines(header.separators, ipc=kind[0] == "ORI")
-    orders = [made for made in plans if isinstance(made, PlannedOrder)]
-    segments = [line for made in orders for line in lines.order(made, applied and made.made.done)]
+    orders = [planned.reply for planned in plans if planned.reply is not None]
+    segments = [line for reply in orders for line in lines.order(reply, applied and reply.done)]
     if segments:
-        known = next((order.patient for order in map(_order, orders) if order), None)
+        known = next((reply.order.patient for reply in orders if reply.order), None)
         segments.insert(0, lines.patient(known or _asked(orders[0].change)))
     return Body(*kind, tuple(segments))
-
-
-def _order(made: PlannedOrder) -> Order | None:
-    return made.made.order or made.before
 
 
 def _asked(change: OrderChange) -> Patient:
@@ -47,11 +43,10 @@ def _asked(change: OrderChange) -> Patient:
     return Patient(None, patient.patient_id, patient.issuer, patient.attributes)
 
 
-def _procedures(made: PlannedOrder) -> tuple[Procedure, ...]:
+def _procedures(reply: OrderReply) -> tuple[Procedure, ...]:
     """Those of the order, or what the message says of an order that is not there."""
-    order = _order(made)
-    if order is not None:
-        return order.procedures
+    if reply.order is not None:
+        return reply.order.procedures
     return tuple(
         Procedure(
             None,
@@ -60,7 +55,7 @@ def _procedures(made: PlannedOrder) -> tuple[Procedure, ...]:
             change.attributes,
             tuple(Step(None, step.step_id, 0, StepStatus.SCHEDULED, step.attributes) for step in change.steps),
         )
-        for change in made.change.procedures
+        for change in reply.change.procedures
     )
 
 
@@ -78,12 +73,12 @@ class _ReplyLines:
         number = (patient.patient_id, "", "", patient.issuer)
         return self._writer.segment("PID", {PID.IDENTIFIERS: number, PID.NAME: names})
 
-    def order(self, planned: PlannedOrder, done: bool) -> Iterator[str]:
+    def order(self, reply: OrderReply, done: bool) -> Iterator[str]:
         """ORC, OBR and IPC of an order; nothing for an order control code without a reply."""
-        code = lifecycle.reply(planned.change.control, done)
+        code = lifecycle.reply(reply.change.control, done)
         if not code:
             return
-        order, change = _order(planned), planned.change
+        order, change = reply.order, reply.change
         placer, filler = (order.placer, order.filler) if order else (change.placer, change.filler)
         numbers: dict[int, Value] = {
             ORC.PLACER: (placer.number, placer.issuer),  # OBR has both numbers in the same fields
@@ -94,7 +89,7 @@ class _ReplyLines:
         status = lifecycle.order_status((step.status, step.held) for step in steps)
         orc = self._writer.segment("ORC", {ORC.CONTROL: code, **numbers, ORC.STATUS: status})
         count = 0
-        for procedure in _procedures(planned):
+        for procedure in _procedures(reply):
             for step in procedure.steps[:1] if self._ipc else procedure.steps:
                 count += 1
                 yield orc

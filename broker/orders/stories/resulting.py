@@ -1,9 +1,10 @@
-"""The story of a result: it ends the examinations of its order if the mapping says so, and begins nothing again."""
+"""Ends the examinations of an order when its result comes, if the mapping says so; begins none again."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -12,40 +13,16 @@ from broker.hl7.findings import Finding
 from broker.model.order import Order, Step
 from broker.orders.core import lifecycle, plan
 from broker.orders.core.booking import codes_of
+from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.lifecycle import Action
-from broker.orders.core.story import AuditEntry, Context
 from broker.orders.inbound.results import ResultChange
 from broker.orders.stories import writing
+from broker.orders.stories.planned import Planned
 from broker.store.orders import reading
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedResult:
-    """What a result comes to; see `story.Planned`. Without `order` nothing is written."""
-
-    change: ResultChange
-    action: str  # completed | recorded | refused
-    findings: tuple[Finding, ...] = ()
-    stored: Order | None = None
-    order: Order | None = None
-
-    @property
-    def accession(self) -> str:
-        """Accession number of the order."""
-        return self.stored.accession if self.stored else ""
-
-    def write(self, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
-        """Write the order's steps; its audit entry."""
-        if self.stored is None or self.stored.row is None:
-            return ()
-        if self.order is not None:
-            writing.write(connection, self.order, self.stored, f"result:{self.change.status}", context)
-        detail = {"status": self.change.status}
-        return (AuditEntry(f"result.{self.action}", "order", self.stored.row, detail),)
-
-
-def story(connection: Connection, change: ResultChange, context: Context, mint: Minter) -> PlannedResult:
+def story(connection: Connection, change: ResultChange, context: StoryContext, mint: Minter) -> Planned:
     """Plan one result."""
     row = reading.find_order(connection, change.keys.filler, change.keys.placer, change.accession)
     if row is None and change.study_instance_uid:
@@ -53,25 +30,38 @@ def story(connection: Connection, change: ResultChange, context: Context, mint: 
         row = reading.study_owners(connection, [uid]).get(uid)
     stored = reading.load_order(connection, row) if row is not None else None
     if not change.completes:
-        return PlannedResult(change, "recorded", stored=stored)
+        return _recorded(change, stored)
     if stored is None:
         text = "The order of the result is not known: recorded without effect"
-        return PlannedResult(
-            change, "recorded", (Finding(change.location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING),)
-        )
+        return _recorded(change, None, Finding(change.location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING))
     if change.patient is not None and not plan.same_patient(stored.patient, change.patient):
-        return PlannedResult(
-            change, "refused", (Finding("PID^1^3", ErrorCode.DUPLICATE_KEY, "The order belongs to another patient"),)
-        )
+        return Planned(findings=(Finding("PID^1^3", ErrorCode.DUPLICATE_KEY, "The order belongs to another patient"),))
     order = completed(stored, change, context.without_results)
     if order == stored:
         open_ = any(step.status in lifecycle.OPEN for step in order.steps())
         text = "Results end no step of this device" if open_ else "The examination has ended"
         text += ": recorded without effect"
-        return PlannedResult(
-            change, "recorded", (Finding(change.location, ErrorCode.ACCEPTED, text, Severity.WARNING),), stored
-        )
-    return PlannedResult(change, "completed", (), stored, order)
+        return _recorded(change, stored, Finding(change.location, ErrorCode.ACCEPTED, text, Severity.WARNING))
+    return Planned(accession=stored.accession, write=partial(_complete, change, stored, order))
+
+
+def _recorded(change: ResultChange, stored: Order | None, *findings: Finding) -> Planned:
+    """A result that changes no step."""
+    if stored is None:
+        return Planned(findings=findings)
+    entry = _entry("recorded", change, stored)
+    return Planned(findings=findings, accession=stored.accession, write=lambda *_: (entry,))
+
+
+def _complete(
+    change: ResultChange, stored: Order, order: Order, connection: Connection, context: StoryContext
+) -> tuple[AuditEntry, ...]:
+    writing.write(connection, order, stored, f"result:{change.status}", context)
+    return (_entry("completed", change, stored),)
+
+
+def _entry(action: str, change: ResultChange, order: Order) -> AuditEntry:
+    return AuditEntry(f"result.{action}", "order", order.row or 0, {"status": change.status})
 
 
 def completed(order: Order, change: ResultChange, without: Collection[str] = ()) -> Order:

@@ -1,4 +1,4 @@
-"""The stories of visits: what a patient's orders show of one, arrival, and the move of a visit to another patient."""
+"""Changes what the orders of a patient show of a visit, records arrivals, moves a visit to another patient."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId, Order, Patient, StepStatus
 from broker.model.visit import Visit, VisitState
 from broker.orders.core import patients
+from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.patients import Arrival, Event, VisitChange, VisitMove
-from broker.orders.core.story import AuditEntry, Context
+from broker.orders.core.patients import AdtEvent, PatientArrival, VisitChange, VisitMove
 from broker.orders.core.values import merged
 from broker.orders.stories import writing
-from broker.orders.stories.registering import LATE, Decision, heard, is_late, open_orders
+from broker.orders.stories.planned import Planned
+from broker.orders.stories.registering import LATE, heard, is_late, open_orders
 from broker.store.orders import patients as store
 from broker.store.orders import reading
 
@@ -26,27 +27,27 @@ _NOTHING_TO_MOVE = Finding(
 )
 
 
-def story(connection: Connection, change: VisitChange, context: Context, mint: Minter) -> Decision:
+def story(connection: Connection, change: VisitChange, context: StoryContext, mint: Minter) -> Planned:
     """Plan the change of a visit."""
     patient = _patient(connection, change.patient)
     if patient is None:  # refused by the update before this
-        return Decision()
+        return Planned()
     stored = store.find_visit(connection, patient.row or 0, change.number)
     if stored is not None and is_late(connection, "visit", stored.row, change.event):
-        return Decision((LATE,), lambda *_: (_entry("late", stored.row, change.event),))
-    return Decision((), partial(_change, change, patient, stored))
+        return Planned(findings=(LATE,), write=lambda *_: (_entry("late", stored.row, change.event),))
+    return Planned(write=partial(_change, change, patient, stored))
 
 
 def _patient(connection: Connection, identifier: EntityId) -> Patient | None:
     return reading.find_patient(connection, identifier.number, identifier.issuer)
 
 
-def _entry(action: str, row: int | None, event: Event) -> AuditEntry:
+def _entry(action: str, row: int | None, event: AdtEvent) -> AuditEntry:
     return AuditEntry(f"visit.{action}", "visit", row or 0, {"event": event.trigger})
 
 
 def _change(
-    change: VisitChange, patient: Patient, stored: Visit | None, connection: Connection, context: Context
+    change: VisitChange, patient: Patient, stored: Visit | None, connection: Connection, context: StoryContext
 ) -> tuple[AuditEntry, ...]:
     event, at, given = change.event, context.at.timestamp(), change.attributes
     visit = stored or Visit(row=None, patient=patient.row or 0, number=change.number)
@@ -80,27 +81,27 @@ def _shown(order: Order, given: Document) -> Document:
     return merged(order.attributes, {keyword: value for keyword, value in given.items() if keyword not in keep})
 
 
-def _write(connection: Connection, before: Order, after: Order, event: Event, context: Context) -> bool:
+def _write(connection: Connection, before: Order, after: Order, event: AdtEvent, context: StoryContext) -> bool:
     """Write an order that an event has changed; False if it has not."""
     if after != before:
         writing.write(connection, after, before, event.cause, context)
     return after != before
 
 
-def arrival(connection: Connection, change: Arrival, context: Context, mint: Minter) -> Decision:
+def arrival(connection: Connection, change: PatientArrival, context: StoryContext, mint: Minter) -> Planned:
     """Plan an arrival."""
-    return Decision((), partial(_arrive, change))
+    return Planned(write=partial(_arrive, change))
 
 
-def _arrive(change: Arrival, connection: Connection, context: Context) -> tuple[AuditEntry, ...]:
+def _arrive(change: PatientArrival, connection: Connection, context: StoryContext) -> tuple[AuditEntry, ...]:
     """SCHEDULED steps of today become ARRIVED; what is further on stays."""
     patient = _patient(connection, change.patient)
     assert patient is not None
-    found = open_orders(connection, patient.row or 0)
+    orders = open_orders(connection, patient.row or 0)
     if change.number.number:
-        found = patients.of_visit(found, change.number.number)
+        orders = patients.of_visit(orders, change.number.number)
     entries = []
-    for order in found:
+    for order in orders:
         if _write(connection, order, _arrived(order, context.received[:8]), change.event, context):
             entries.append(AuditEntry("order.arrived", "order", order.row or 0, {"event": change.event.trigger}))
     return tuple(entries)
@@ -119,20 +120,20 @@ def _arrived(order: Order, today: str) -> Order:
     return replace(order, procedures=tuple(procedures))
 
 
-def move(connection: Connection, change: VisitMove, context: Context, mint: Minter) -> Decision:
+def move(connection: Connection, change: VisitMove, context: StoryContext, mint: Minter) -> Planned:
     """Plan the move of a visit with its orders, those that have ended too."""
     patient, prior = _patient(connection, change.patient), _patient(connection, change.prior)
     if patient is None:  # refused by the update before this
-        return Decision()
+        return Planned()
     if prior is None or prior.row == patient.row:
-        return Decision((_NOTHING_TO_MOVE,))
+        return Planned(findings=(_NOTHING_TO_MOVE,))
     rows = store.orders_of(connection, prior.row or 0)
     loaded = (reading.load_order(connection, row) for row in rows)
     moved = [order for order in loaded if order.attributes.get("AdmissionID") == change.prior_number.number]
     visit = store.find_visit(connection, prior.row or 0, change.prior_number)
     if visit is None and not moved:
-        return Decision((_NOTHING_TO_MOVE,))
-    return Decision((), partial(_move, change, patient, moved, visit))
+        return Planned(findings=(_NOTHING_TO_MOVE,))
+    return Planned(write=partial(_move, change, patient, moved, visit))
 
 
 def _move(
@@ -141,7 +142,7 @@ def _move(
     moved: list[Order],
     visit: Visit | None,
     connection: Connection,
-    context: Context,
+    context: StoryContext,
 ) -> tuple[AuditEntry, ...]:
     event, row, number = change.event, patient.row or 0, change.number if change.number.number else change.prior_number
     for order in moved:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from broker.model.order import Order, Patient, StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core import worklist_item as answers
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.telling import notices
 from broker.store.orders import answers as answers_
 from broker.store.orders import reading, saving
@@ -34,7 +34,7 @@ def write(
     order: Order,
     stored: Order | None,
     cause: str,
-    context: Context,
+    context: StoryContext,
     reopened: Collection[int] = (),
 ) -> int:
     """Write an order as planned, `stored` being what was there; its row.
@@ -79,7 +79,7 @@ def propagate(connection: Connection, before: Patient, after: Patient, other_tha
         saving.save_index(connection, open_.step, answers.index(after, answer), at)
 
 
-def record(connection: Connection, order: int, changes: Sequence[Changed], cause: str, context: Context) -> None:
+def record(connection: Connection, order: int, changes: Sequence[Changed], cause: str, context: StoryContext) -> None:
     """Append changes of steps of one order (row) to the log, and tell the RIS what they make of the order.
 
     To be called once for all that changes together, after it was written: what is told is the state of the order.
@@ -91,6 +91,6 @@ def record(connection: Connection, order: int, changes: Sequence[Changed], cause
         notices.changed(connection, order, {change.step: change.before for change in changes}, last, context)
 
 
-def note(connection: Connection, step: int, status: str, cause: str, context: Context) -> None:
+def note(connection: Connection, step: int, status: str, cause: str, context: StoryContext) -> None:
     """Append what left the status of a step as it was (held, released, came too late): nothing follows from it."""
     saving.add_event(connection, step, context.at.timestamp(), status, status, cause, context.actor)

@@ -1,7 +1,7 @@
-"""Which changes of an order a RIS is told, and who is told them. Pure.
+"""Decides which changes of an order a RIS is told, and which nodes are told.
 
-A RIS knows orders, not steps: an event is a change of what all steps together say of the order (IHE RAD-4, RAD-13;
-HL7 tables 0038 and 0123).
+A RIS knows orders, not steps: an event is a change of what all steps together say of the order (IHE RAD-4, RAD-13; HL7
+tables 0038 and 0123).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from broker.orders.core import lifecycle as life
 from broker.site.nodes import Node
 
 
-class Event(StrEnum):
+class OrderEvent(StrEnum):
     """What happened to an order, as in `events` of a node."""
 
     ARRIVED = "arrived"
@@ -31,14 +31,19 @@ class Event(StrEnum):
 
 # ORC-5 and OBR-25 by what the steps say; None is an order nobody has begun
 _CODES = {
-    None: ("SC", "S"), Event.ARRIVED: ("SC", "S"), Event.REOPENED: ("SC", "S"), Event.STARTED: ("IP", "I"),
-    Event.PARTIAL: ("A", "A"), Event.COMPLETED: ("CM", "R"), Event.DISCONTINUED: ("DC", "X"),
-    Event.CANCELLED: ("CA", "X"),
-}  # fmt: skip
-ENDS = (Event.COMPLETED, Event.DISCONTINUED)  # of work
+    None: ("SC", "S"),
+    OrderEvent.ARRIVED: ("SC", "S"),
+    OrderEvent.REOPENED: ("SC", "S"),
+    OrderEvent.STARTED: ("IP", "I"),
+    OrderEvent.PARTIAL: ("A", "A"),
+    OrderEvent.COMPLETED: ("CM", "R"),
+    OrderEvent.DISCONTINUED: ("DC", "X"),
+    OrderEvent.CANCELLED: ("CA", "X"),
+}
+ENDS = (OrderEvent.COMPLETED, OrderEvent.DISCONTINUED)  # of work
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """One thing that a RIS is told of an order (row). Kept with its job, so that every try says the same.
 
@@ -47,7 +52,7 @@ class Notice:
     """
 
     order: int
-    event: Event
+    event: OrderEvent
     status: str
     result: str
     control_id: str
@@ -62,41 +67,41 @@ class Notice:
     @classmethod
     def of(cls, document: dict[str, Any]) -> Notice:
         """From the detail of a job."""
-        return cls(**{**document, "event": Event(document["event"])})
+        return cls(**{**document, "event": OrderEvent(document["event"])})
 
 
-def state(statuses: Collection[str]) -> Event | None:
+def state(statuses: Collection[str]) -> OrderEvent | None:
     """What the steps together say of the order; None if all that is open waits still (or there is none)."""
-    found = set(statuses)
-    if found and found <= set(life.ENDED):
-        ends = ((StepStatus.COMPLETED, Event.COMPLETED), (StepStatus.DISCONTINUED, Event.DISCONTINUED))
-        return next((event for status, event in ends if status in found), Event.CANCELLED)
+    present = set(statuses)
+    if present and present <= set(life.ENDED):
+        ends = ((StepStatus.COMPLETED, OrderEvent.COMPLETED), (StepStatus.DISCONTINUED, OrderEvent.DISCONTINUED))
+        return next((event for status, event in ends if status in present), OrderEvent.CANCELLED)
     for status, event in (
-        (StepStatus.STARTED, Event.STARTED),
-        (StepStatus.COMPLETED, Event.PARTIAL),
-        (StepStatus.ARRIVED, Event.ARRIVED),
-        (StepStatus.READY, Event.ARRIVED),
+        (StepStatus.STARTED, OrderEvent.STARTED),
+        (StepStatus.COMPLETED, OrderEvent.PARTIAL),
+        (StepStatus.ARRIVED, OrderEvent.ARRIVED),
+        (StepStatus.READY, OrderEvent.ARRIVED),
     ):
-        if status in found:
+        if status in present:
             return event
     return None
 
 
-def event(before: Collection[str], after: Collection[str]) -> Event | None:
+def event(before: Collection[str], after: Collection[str]) -> OrderEvent | None:
     """What happened when the statuses of an order's steps changed so; None for nothing a RIS does not know."""
     was, now = state(before), state(after)
     if was is now:
         return None
-    return now or Event.REOPENED
+    return now or OrderEvent.REOPENED
 
 
-def codes(said: Event | None) -> tuple[str, str]:
+def codes(said: OrderEvent | None) -> tuple[str, str]:
     """ORC-5 and OBR-25 of an order whose steps say this."""
     return _CODES[said]
 
 
 def audience(
-    nodes: Iterable[Node], wanted: Event, source: str, sender: tuple[str, str] | None = None
+    nodes: Iterable[Node], wanted: OrderEvent, source: str, sender: tuple[str, str] | None = None
 ) -> Sequence[Node]:
     """Those of the nodes that want to hear of an event of an order from `source` (`MSH-3|MSH-4`).
 

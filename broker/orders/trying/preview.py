@@ -104,7 +104,7 @@ def preview(
     mint = Minter(UUID(int=token))
     ordered: list[Ordered] = []
     for change in examined.conversion.changes:
-        found, made = _planned(change, mint, at.strftime("%Y%m%d%H%M%S"), default_station)
+        found, made = _planned(change, mint, at, default_station)
         findings += found
         ordered.append(Ordered(change, made))
     code = AckCode.AE if any(finding.is_error for finding in findings) else AckCode.AA
@@ -112,16 +112,14 @@ def preview(
 
 
 def _planned(
-    change: Change, mint: Minter, received: str, default_station: str
+    change: Change, mint: Minter, at: datetime, default_station: str
 ) -> tuple[tuple[Finding, ...], tuple[Document, ...]]:
     """Findings and worklist answers of a change that writes an order, nothing for others."""
     if not isinstance(change, OrderChange):
         return (), ()
     if lifecycle.action(change.control, change.order_status) is not lifecycle.Action.WRITE:
         return (), ()
-    nothing = plan.Situation(
-        stored=None, patient=None, owners={}, received=received, default_station=default_station, mint=mint
-    )
+    nothing = plan.Situation(stored=None, patient=None, owners={}, at=at, default_station=default_station, mint=mint)
     made = plan.make(change, nothing)
     order = made.order
     if order is None:

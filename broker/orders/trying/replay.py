@@ -20,7 +20,7 @@ from broker.hl7.findings import Finding
 from broker.hl7.header import Header
 from broker.model.message import JournaledMessage, MessageSelection
 from broker.model.order import Document
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Change, OrderChange
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface, Profiles
@@ -121,7 +121,7 @@ def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: d
     differences: tuple[Difference, ...] = ()
     new_steps = 0
     if examined is not None and not code:
-        context = Context(
+        context = StoryContext(
             uuid4(),
             at.astimezone(bench.zone),
             bench.default_station,
@@ -147,7 +147,13 @@ def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: d
 
 
 def _apply(
-    connection: Connection, examined: Examined, context: Context, stored: JournaledMessage, bench: Bench, *, keep: bool
+    connection: Connection,
+    examined: Examined,
+    context: StoryContext,
+    stored: JournaledMessage,
+    bench: Bench,
+    *,
+    keep: bool,
 ) -> tuple[tuple[Finding, ...], bool, tuple[Difference, ...], int]:
     """Apply a conversion; findings, whether it was applied, differences and the number of new steps.
 

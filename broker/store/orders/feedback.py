@@ -1,4 +1,4 @@
-"""What feedback to a RIS asks of the orders: their state, where they came from, since when they are worked on."""
+"""Reads what feedback to a RIS needs of orders: their state, their source, since when they are worked on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scheduled steps that the keys of something performed may mean: candidates, found by indexed keys."""
+"""Finds the scheduled steps that the keys of something performed may mean, by indexed keys."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _PATIENTS = Prepared(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A scheduled step (row) of an order (row) with its keys. `issuer` is that of the accession number."""
 
@@ -75,7 +75,17 @@ def _candidate(row: Sequence[Any]) -> Candidate:
     issuers = json.loads(row[7]).get("IssuerOfAccessionNumberSequence") or [{}]
     issuer = issuers[0].get("LocalNamespaceEntityID", "")
     patient = Patient(row[8], row[9], row[10], {}, aliases)
-    return Candidate(row[0], row[1], row[2], row[3], row[4], row[5], row[6], issuer, patient)
+    return Candidate(
+        step=row[0],
+        order=row[1],
+        step_id=row[2],
+        study_instance_uid=row[3],
+        accession=row[4],
+        requested_procedure_id=row[5],
+        status=row[6],
+        issuer=issuer,
+        patient=patient,
+    )
 
 
 def of_patient(connection: Connection, patient_id: str, modality: str) -> list[dict[str, Any]]:

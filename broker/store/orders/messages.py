@@ -1,4 +1,4 @@
-"""Journal of received HL7 messages: raw bytes and the answer given."""
+"""Keeps the journal of received HL7 messages: their raw bytes and the answers given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows around a patient: visits, retired identifiers, which orders are whose, what each sender said last."""
+"""Reads and writes the rows around a patient: visits, retired identifiers, orders, what each sender said last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding and loading orders, and the locks that keep two messages about one order apart."""
+"""Finds and loads orders, patients and events of steps; locks that keep messages about one order apart."""
 
 from __future__ import annotations
 
@@ -110,16 +110,16 @@ def find_order(connection: Connection, filler: EntityId, placer: EntityId, acces
     without an issuer, stored or asked for, matches if it is the only one. A number that replaced orders or children
     share means the order in force, or the parent.
     """
-    asked = {"filler": filler.number or None, "placer": placer.number or None, "accession": accession or None}
-    rows = _BY_NUMBER.rows(connection, asked)
-    found = [_Keys(row[0], (row[1], row[3], row[5]), (row[2], row[4])) for row in rows]
-    for kind, wanted in enumerate((filler, placer, EntityId(accession)) if found else ()):
-        if not wanted.number:
+    numbers = {"filler": filler.number or None, "placer": placer.number or None, "accession": accession or None}
+    rows = _BY_NUMBER.rows(connection, numbers)
+    orders = [_Keys(row[0], (row[1], row[3], row[5]), (row[2], row[4])) for row in rows]
+    for kind, number in enumerate((filler, placer, EntityId(accession)) if orders else ()):
+        if not number.number:
             continue
-        fit = [keys for keys in found if keys.numbers[kind] == wanted.number and keys.compatible(filler, placer, kind)]
+        fit = [keys for keys in orders if keys.numbers[kind] == number.number and keys.compatible(filler, placer, kind)]
         if kind < 2:
-            exact = [keys for keys in fit if keys.issuers[kind] == wanted.issuer]
-            fit = exact or [keys for keys in fit if not keys.issuers[kind] or not wanted.issuer]
+            exact = [keys for keys in fit if keys.issuers[kind] == number.issuer]
+            fit = exact or [keys for keys in fit if not keys.issuers[kind] or not number.issuer]
         if len(fit) > 1:
             others = secondary(connection, [keys.row for keys in fit])
             fit = [keys for keys in fit if keys.row not in others]
@@ -144,16 +144,16 @@ class _Keys:
 
 def find_patient(connection: Connection, patient_id: str, issuer: str) -> Patient | None:
     """The patient under an identifier and issuer, also under a retired one."""
-    wanted = {"patient_id": patient_id, "issuer": issuer}
-    rows = _PATIENT.rows(connection, wanted)
+    identifier = {"patient_id": patient_id, "issuer": issuer}
+    rows = _PATIENT.rows(connection, identifier)
     has_it = next((row for row in rows if (row[1], row[2]) == (patient_id, issuer)), None)
     return _patient_of(has_it or rows[0]) if rows else None
 
 
-def _patient_of(found: Sequence[Any]) -> Patient:
+def _patient_of(row: Sequence[Any]) -> Patient:
     """A patient of row, identifier, issuer, attributes, aliases."""
-    aliases = tuple(EntityId(number, issuer) for number, issuer in json.loads(found[4]))
-    return Patient(found[0], found[1], found[2], json.loads(found[3]), aliases)
+    aliases = tuple(EntityId(number, issuer) for number, issuer in json.loads(row[4]))
+    return Patient(row[0], row[1], row[2], json.loads(row[3]), aliases)
 
 
 def patient_changed(connection: Connection, patient_id: str, issuer: str, after: float, before: float) -> bool:
@@ -181,20 +181,22 @@ def load_order(connection: Connection, row: int) -> Order:
 
 
 def _procedures(connection: Connection, request: int) -> tuple[Procedure, ...]:
-    found = _PROCEDURES.rows(connection, {"row": request})
+    procedures = _PROCEDURES.rows(connection, {"row": request})
     steps = _STEPS.rows(connection, {"row": request})
     below: dict[int, list[Step]] = {}
     for row in steps:
         below.setdefault(row[1], []).append(
             Step(row[0], row[2], row[3], StepStatus(row[4]), json.loads(row[5]), bool(row[6]))
         )
-    return tuple(Procedure(row[0], row[1], row[2], json.loads(row[3]), tuple(below.get(row[0], ()))) for row in found)
+    return tuple(
+        Procedure(row[0], row[1], row[2], json.loads(row[3]), tuple(below.get(row[0], ()))) for row in procedures
+    )
 
 
 def study_owners(connection: Connection, uids: Sequence[str]) -> dict[str, int]:
     """Row of the order that each Study Instance UID belongs to; unknown ones are left out."""
-    found = {uid: _OWNER.rows(connection, {"uid": uid}) for uid in uids}
-    return {uid: int(rows[0][0]) for uid, rows in found.items() if rows}
+    owners = {uid: _OWNER.rows(connection, {"uid": uid}) for uid in uids}
+    return {uid: int(rows[0][0]) for uid, rows in owners.items() if rows}
 
 
 def order_rows(connection: Connection) -> list[int]:
@@ -225,10 +227,10 @@ def events_of_order(connection: Connection, order: int) -> dict[int, Sequence[St
         .where(_procedure.request == order)
         .order_by(_event.id)
     )
-    found: dict[int, list[StepEvent]] = {}
+    events: dict[int, list[StepEvent]] = {}
     for row in connection.execute(query):
-        found.setdefault(row[0], []).append(StepEvent(*row))
-    return dict(found)
+        events.setdefault(row[0], []).append(StepEvent(*row))
+    return dict(events)
 
 
 def events_of_step(connection: Connection, step: int) -> list[StepEvent]:

@@ -1,4 +1,4 @@
-"""Writing orders: patient, request, procedures, steps with their search columns, audit."""
+"""Writes orders: patient, request, procedures, steps with their search columns, links, event log, audit trail."""
 
 from __future__ import annotations
 

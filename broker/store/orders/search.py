@@ -1,4 +1,4 @@
-"""Orders by what people search them by: exact values, page by page."""
+"""Finds orders by the values that people search them by, page by page."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""What was taken over from other worklist servers: which order it is here, and how it last was there."""
+"""Keeps what was taken over from other worklist servers: which order it is here, and how it last was there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
 
+from broker.model.sourced import Sourced, SourcedState
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
@@ -25,19 +26,6 @@ _DROP = Prepared(any=delete(_item).where(_item.c.node == bindparam("node"), _ite
 _ADD = Prepared(any=insert(_item).values({column.name: bindparam(column.name) for column in _item.c}))
 
 
-@dataclass(frozen=True, slots=True)
-class Sourced:
-    """An item of another server. `state`: theirs (it says what the order is), ours (others do), ended, gone."""
-
-    key: str
-    request: int
-    step_id: str
-    start_at: str
-    digest: bytes
-    state: str
-    misses: int = 0
-
-
 def of_node(connection: Connection, node: str) -> Mapping[str, Sourced]:
     """All items of a node, by key."""
     found = connection.execute(select(*_COLUMNS).where(_item.c.node == node))
@@ -50,9 +38,16 @@ def find(connection: Connection, node: str, key: str) -> Sourced | None:
     return _sourced(rows[0]) if rows else None
 
 
-def _sourced(row: Sequence[object]) -> Sourced:
-    key, request, step_id, start_at, digest, state, misses = row
-    return Sourced(str(key), int(request), str(step_id), str(start_at), bytes(digest), str(state), int(misses))  # type: ignore[call-overload]
+def _sourced(row: Sequence[Any]) -> Sourced:
+    return Sourced(
+        key=row[0],
+        request=row[1],
+        step_id=row[2],
+        start_at=row[3],
+        digest=bytes(row[4]),
+        state=SourcedState(row[5]),
+        misses=row[6],
+    )
 
 
 def save(connection: Connection, node: str, item: Sourced, at: float) -> None:

@@ -143,7 +143,7 @@ def cancels(
     """
     keys = {"filler": filler.number or None, "placer": placer.number or None, "accession": accession or None}
     rows = _CANCELS.rows(connection, {"patient_id": patient_id, **keys})
-    found = {}
+    kept = {}
     for row in sorted(rows):
         cancel = KeptCancel(
             control=row[1],
@@ -156,8 +156,8 @@ def cancels(
             steps=tuple(json.loads(row[10])),
         )
         if not (_contradict(cancel.filler, filler) or _contradict(cancel.placer, placer)):
-            found[int(row[0])] = cancel
-    return found
+            kept[int(row[0])] = cancel
+    return kept
 
 
 def _contradict(one: EntityId, other: EntityId) -> bool:

@@ -21,14 +21,14 @@ from broker.dicom.association.user import Proposal, Remote, associate
 from broker.dicom.dimse import status as st
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
 from broker.model.order import Document
-from broker.orders.core.story import Context
+from broker.model.sourced import Sourced, SourcedState
+from broker.orders.core.context import StoryContext
 from broker.orders.stories import adopting
-from broker.orders.stories.adopting import Adopted, Item
+from broker.orders.stories.adopting import Adopted, SourcedOrder
 from broker.site.nodes import Node
 from broker.site.source import DEFAULT, Source
 from broker.store.db.database import Database
 from broker.store.orders import sourced
-from broker.store.orders.sourced import Sourced
 from broker.worklist.source import asking
 from broker.worklist.source.asking import Offer, Window
 
@@ -166,7 +166,7 @@ class SourceImport:
             self._database.submit(
                 adopting.adopt,
                 self._node.name,
-                Item(offer.key, offer.step_id, offer.start_at, offer.digest, offer.change),
+                SourcedOrder(offer.key, offer.step_id, offer.start_at, offer.digest, offer.change),
                 self._context(),
                 dry=account.dry,
             )
@@ -181,8 +181,8 @@ class SourceImport:
                 telemetry.logger().error("source.item_failed", node=account.node, error=telemetry.describe(done))
                 account.note("refused", ("internal error",))
 
-    def _context(self) -> Context:
-        return Context(
+    def _context(self) -> StoryContext:
+        return StoryContext(
             uuid4(),
             datetime.now(self._zone),
             self._default_station,
@@ -201,7 +201,7 @@ class SourceImport:
         account: ImportAccount,
     ) -> None:
         """Count what a complete import did not have, and withdraw what was missed often enough."""
-        theirs = [item for item in known.values() if item.state == adopting.THEIRS and window.holds(item.start_at)]
+        theirs = [item for item in known.values() if item.state == SourcedState.THEIRS and window.holds(item.start_at)]
         missing = [item for item in theirs if item.key not in seen]
         back = [key for key in seen if key in known and known[key].misses]
         account.counts["missing"] = len(missing)
@@ -239,4 +239,4 @@ class SourceImport:
 
 def _unchanged(known: Sourced | None, offer: Offer) -> bool:
     """Nothing is to be done: it is as it was when it was taken over. Who wrote the order since then, stays."""
-    return known is not None and known.digest == offer.digest and known.state != adopting.GONE
+    return known is not None and known.digest == offer.digest and known.state != SourcedState.GONE

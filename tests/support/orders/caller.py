@@ -9,8 +9,8 @@ from typing import Any
 from uuid import uuid4
 
 from broker.model.order import Document
+from broker.orders.core.context import StoryContext
 from broker.orders.core.identifiers import Minter
-from broker.orders.core.story import Context
 from broker.orders.core.values import Conversion, OrderChange
 from broker.orders.documents import document, emergency
 from broker.orders.documents.emergency import Emergency
@@ -29,10 +29,10 @@ class Caller:
         self.database = database
         self.settings = settings
 
-    def context(self, actor: str) -> Context:
+    def context(self, actor: str) -> StoryContext:
         """Of a change made now."""
         now = datetime.now(self.settings.zone())
-        return Context(uuid4(), now, self.settings.worklist.default_station, actor)
+        return StoryContext(uuid4(), now, self.settings.worklist.default_station, actor)
 
     def convert(self, given: Any) -> Conversion:
         """The order change of a document."""

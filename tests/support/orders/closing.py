@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, update
 
 from broker.mpps import mpps_walk
 from broker.orders import step_walk
-from broker.orders.step_walk import Walk
+from broker.orders.step_walk import StepWalk
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.nodes import Node, parse_nodes
@@ -41,7 +41,7 @@ class House:
         self.nodes: tuple[Node, ...] = parse_nodes([RIS, *devices])
         self.settings = Settings(service={"timezone": "Europe/Zurich"}, worklist=worklist)
         self.woken = 0
-        self.walk = Walk(
+        self.walk = StepWalk(
             database=database,
             settings=self.settings,
             directory=Directory(self.nodes),

@@ -13,7 +13,7 @@ from broker.hl7.header import Header
 from broker.hl7.server import Peer
 from broker.model.message import ReceivedMessage
 from broker.model.order import StepEvent
-from broker.orders.core.story import Context
+from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
 from broker.orders.inbound.interface import Interface
 from broker.orders.profile.book import built_in
@@ -49,7 +49,7 @@ def submit(database: Database, raw: bytes, used: Profile | None = None, *, order
     assert examined is not None
     header = examined.header
     message = received(raw, header)
-    context = Context(uuid4(), AT, "UNASSIGNED")
+    context = StoryContext(uuid4(), AT, "UNASSIGNED")
     if examined.code:
         return database.submit(intake.refuse, message, header, examined.code, examined.conversion.findings, context)
     return database.submit(intake.take, message, header, examined.conversion, context, order_answers=order_answers)

@@ -15,7 +15,7 @@ from broker.delivery.feedback.outbound import NotInCharset, SendingParty, build
 from broker.hl7.message import Message, parse
 from broker.model.order import EntityId, Order, Patient, Procedure, Step
 from broker.orders.core import names
-from broker.orders.telling.feedback import Event, Notice
+from broker.orders.telling.feedback import Notice, OrderEvent
 from broker.site.nodes import Node, parse_nodes
 
 ZONE = ZoneInfo("Europe/Paris")
@@ -48,8 +48,8 @@ def order(**more: Any) -> Order:
     return Order(1, patient, EntityId(number, number), EntityId("F1", number), number, attributes, (procedure,))
 
 
-def notice(event: Event = Event.COMPLETED) -> Notice:
-    return Notice(1, event, "CM", "R", "BRK0", AT, AT - 60, AT)
+def notice(event: OrderEvent = OrderEvent.COMPLETED) -> Notice:
+    return Notice(order=1, event=event, status="CM", result="R", control_id="BRK0", at=AT, began=AT - 60, ended=AT)
 
 
 def told(order_: Order, node_: Node, notice_: Notice | None = None) -> bytes:
@@ -106,11 +106,11 @@ def test_hl7apy_reads_what_it_wrote_and_finds_it_valid(message: str, version: st
 @pytest.mark.parametrize(
     ("event", "reason", "study"),
     [
-        (Event.ARRIVED, "ARRIVED", ""), (Event.STARTED, "", ""), (Event.PARTIAL, "", "2.999.1"),
-        (Event.COMPLETED, "", "2.999.1"), (Event.CANCELLED, "", ""), (Event.IMAGES, "IMAGES", "2.999.1"),
+        (OrderEvent.ARRIVED, "ARRIVED", ""), (OrderEvent.STARTED, "", ""), (OrderEvent.PARTIAL, "", "2.999.1"),
+        (OrderEvent.COMPLETED, "", "2.999.1"), (OrderEvent.CANCELLED, "", ""), (OrderEvent.IMAGES, "IMAGES", "2.999.1"),
     ],
 )  # fmt: skip
-def test_reason_and_study_by_event(event: Event, reason: str, study: str) -> None:
+def test_reason_and_study_by_event(event: OrderEvent, reason: str, study: str) -> None:
     message = parse(told(order(), node("OMG^O19", "2.5.1"), notice(event)))
     assert (message.get("ORC-16.1"), message.get("OBX-5")) == (reason, study)
 

@@ -188,7 +188,15 @@ def step(
     row: int, step_id: str, study: str = "1.1", accession: str = "A", procedure: str = "R", **more: Any
 ) -> Candidate:
     values = {"status": StepStatus.SCHEDULED, "issuer": "", "patient": ANNA} | more
-    return Candidate(row, row // 10, step_id, study, accession, procedure, **values)
+    return Candidate(
+        step=row,
+        order=row // 10,
+        step_id=step_id,
+        study_instance_uid=study,
+        accession=accession,
+        requested_procedure_id=procedure,
+        **values,
+    )
 
 
 ONE, TWO, OTHER = step(10, "S1"), step(11, "S2"), step(20, "S1", "1.2", "B", "R2")

@@ -10,10 +10,10 @@ from broker.hl7.message import parse
 from broker.model.order import EntityId, Order, Patient
 from broker.orders.core import patients
 from broker.orders.core.patients import (
-    Arrival,
-    Event,
+    AdtEvent,
     IdentifierChange,
     Merge,
+    PatientArrival,
     PatientUpdate,
     VisitChange,
     VisitMove,
@@ -65,7 +65,7 @@ def test_events_of_a_visit(trigger: str, state: str | None) -> None:
     assert isinstance(visit, VisitChange)
     assert (update.patient.patient_id, update.patient.issuer) == ("P1", "SITE")
     assert update.patient.attributes["PatientName"] == "ROE^RICHARD"
-    assert update.event == visit.event == Event(trigger, "ADT|SITE", "20260312070000")
+    assert update.event == visit.event == AdtEvent(trigger, "ADT|SITE", "20260312070000")
     assert (visit.patient, visit.number, visit.state) == (EntityId("P1", "SITE"), EntityId("V1", "SITE"), state)
     assert visit.attributes["CurrentPatientLocation"] == "CARD^204^A"
     assert visit.attributes["RouteOfAdmissions"] == "I"
@@ -97,7 +97,7 @@ def test_events_about_nothing_but_a_visit_need_one(trigger: str) -> None:
 def test_arrival() -> None:
     update, arrival = converted("A10", EVN, PID, PV1).changes
     assert isinstance(update, PatientUpdate)
-    assert isinstance(arrival, Arrival)
+    assert isinstance(arrival, PatientArrival)
     assert (arrival.patient, arrival.number) == (EntityId("P1", "SITE"), EntityId("V1", "SITE"))
     assert arrival.event.cause == "adt:A10"
 

@@ -6,7 +6,7 @@ import pytest
 
 from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step
 from broker.orders.core import booking
-from broker.orders.core.appointments import Asked, Slot
+from broker.orders.core.appointments import AppointmentAction, Slot
 from broker.orders.core.booking import Wish
 from broker.orders.core.values import OrderKeys
 from broker.orders.inbound.results import ResultChange
@@ -67,7 +67,7 @@ def test_services_find_their_steps(slots: list[Slot], found: dict[int, int]) -> 
 
 
 def test_a_service_that_fits_nothing_is_counted() -> None:
-    made = booked(TWO, Wish(Asked.BOOK, "S12", (slot("a"), slot("b"), slot("x"))))
+    made = booked(TWO, Wish(AppointmentAction.BOOK, "S12", (slot("a"), slot("b"), slot("x"))))
     assert (made.moved, made.unmatched) == ({1, 2}, 1)
 
 
@@ -79,7 +79,7 @@ def test_a_procedure_of_several() -> None:
 
 @pytest.mark.parametrize("status", ["SCHEDULED", "ARRIVED", "READY"])
 def test_what_waits_is_moved_in_its_status(status: str) -> None:
-    made = booked(order(("RP", [("A", status)])), Wish(Asked.BOOK, "S13", (slot(),)))
+    made = booked(order(("RP", [("A", status)])), Wish(AppointmentAction.BOOK, "S13", (slot(),)))
     (step,) = made.order.steps()
     assert (step.status, step.start_at, step.stations) == (status, "20260313110000", ("CT01",))
     assert "ScheduledProcedureStepEndDate" not in step.attributes
@@ -88,43 +88,44 @@ def test_what_waits_is_moved_in_its_status(status: str) -> None:
 
 @pytest.mark.parametrize("status", ["STARTED", "COMPLETED", "DISCONTINUED", "CANCELED"])
 @pytest.mark.parametrize(
-    ("asked", "event"), [(Asked.BOOK, "S13"), (Asked.UNBOOK, "S15"), (Asked.NO_SHOW, "S26")]
-)  # fmt: skip
-def test_what_has_started_or_ended_stays(status: str, asked: Asked, event: str) -> None:
+    ("asked", "event"),
+    [(AppointmentAction.BOOK, "S13"), (AppointmentAction.UNBOOK, "S15"), (AppointmentAction.NO_SHOW, "S26")],
+)
+def test_what_has_started_or_ended_stays(status: str, asked: AppointmentAction, event: str) -> None:
     stored = order(("RP", [("A", status)]))
     made = booked(stored, Wish(asked, event, (slot(),)))
     assert (made.order, made.moved, made.late) == (stored, frozenset(), {1})
 
 
 def test_a_removed_station_gives_way_to_the_default() -> None:
-    made = booked(TWO, Wish(Asked.BOOK, "S20", (Slot(frozenset({"a"}), {"ScheduledStationAETitle": []}),)))
+    made = booked(TWO, Wish(AppointmentAction.BOOK, "S20", (Slot(frozenset({"a"}), {"ScheduledStationAETitle": []}),)))
     assert [step.stations for step in made.order.steps()] == [("UNASSIGNED",), ("CT01",)]
 
 
 def test_a_cancelled_appointment_leaves_steps_to_be_scheduled() -> None:
-    made = booked(TWO, Wish(Asked.UNBOOK, "S15", (slot(),)))
+    made = booked(TWO, Wish(AppointmentAction.UNBOOK, "S15", (slot(),)))
     assert [(step.status, step.start_at, step.stations) for step in made.order.steps()] == [
         ("SCHEDULED", "", ("CT01",))
     ] * 2  # fmt: skip
-    assert booked(made.order, Wish(Asked.UNBOOK, "S15", (slot(),))).order == made.order
-    again = booked(made.order, Wish(Asked.BOOK, "S12", (slot(),)))
+    assert booked(made.order, Wish(AppointmentAction.UNBOOK, "S15", (slot(),))).order == made.order
+    again = booked(made.order, Wish(AppointmentAction.BOOK, "S12", (slot(),)))
     assert [step.start_at for step in again.order.steps()] == ["20260313110000"] * 2
 
 
 def test_a_cancelled_appointment_cancels_where_the_mapping_says_so() -> None:
-    made = booked(TWO, Wish(Asked.UNBOOK, "S15", (slot("a"),), cancels=True))
+    made = booked(TWO, Wish(AppointmentAction.UNBOOK, "S15", (slot("a"),), cancels=True))
     assert [step.status for step in made.order.steps()] == ["CANCELED", "SCHEDULED"]
     removed = Slot(frozenset({"a"}), {}, removed=True)
-    made = booked(TWO, Wish(Asked.BOOK, "S22", (removed,), cancels=True))
+    made = booked(TWO, Wish(AppointmentAction.BOOK, "S22", (removed,), cancels=True))
     assert [(step.status, step.start_at) for step in made.order.steps()] == [
         ("SCHEDULED", ""), ("SCHEDULED", "20260312100000"),
     ]  # fmt: skip
 
 
 def test_the_end_of_an_appointment_means_what_it_has_booked() -> None:
-    wish = Wish(Asked.UNBOOK, "S15", (slot(),), own=frozenset({2}), others=frozenset({1}))
+    wish = Wish(AppointmentAction.UNBOOK, "S15", (slot(),), own=frozenset({2}), others=frozenset({1}))
     assert [step.start_at for step in booked(TWO, wish).order.steps()] == ["20260312100000", ""]
-    wish = Wish(Asked.UNBOOK, "S15", (slot(),), others=frozenset({1, 2}))
+    wish = Wish(AppointmentAction.UNBOOK, "S15", (slot(),), others=frozenset({1, 2}))
     made = booked(TWO, wish)
     assert (made.order, made.moved, made.late) == (TWO, frozenset(), frozenset())
 
@@ -135,7 +136,7 @@ def test_the_end_of_an_appointment_means_what_it_has_booked() -> None:
 )
 def test_only_a_no_show_is_scheduled_again_and_only_by_s13(event: str, no_shows: set[int], status: str) -> None:
     stored = order(("RP", [("A", "DISCONTINUED")]))
-    made = booked(stored, Wish(Asked.BOOK, event, (slot(),), no_shows=frozenset(no_shows)))
+    made = booked(stored, Wish(AppointmentAction.BOOK, event, (slot(),), no_shows=frozenset(no_shows)))
     if status:
         assert [step.status for step in made.order.steps()] == [status]
         assert made.reopened == {1}
@@ -146,18 +147,20 @@ def test_only_a_no_show_is_scheduled_again_and_only_by_s13(event: str, no_shows:
 @pytest.mark.parametrize(
     ("asked", "before", "after"),
     [
-        (Asked.NO_SHOW, "ARRIVED", "DISCONTINUED"), (Asked.START, "READY", "STARTED"),
-        (Asked.COMPLETE, "STARTED", "COMPLETED"), (Asked.COMPLETE, "SCHEDULED", "COMPLETED"),
-        (Asked.START, "STARTED", "STARTED"), (Asked.COMPLETE, "COMPLETED", "COMPLETED"),
+        (AppointmentAction.NO_SHOW, "ARRIVED", "DISCONTINUED"), (AppointmentAction.START, "READY", "STARTED"),
+        (AppointmentAction.COMPLETE, "STARTED", "COMPLETED"), (AppointmentAction.COMPLETE, "SCHEDULED", "COMPLETED"),
+        (AppointmentAction.START, "STARTED", "STARTED"), (AppointmentAction.COMPLETE, "COMPLETED", "COMPLETED"),
     ],
 )  # fmt: skip
-def test_status_by_appointment(asked: Asked, before: str, after: str) -> None:
+def test_status_by_appointment(asked: AppointmentAction, before: str, after: str) -> None:
     made = booked(order(("RP", [("A", before)])), Wish(asked, "S14", (slot(),)))
     assert ([step.status for step in made.order.steps()], made.late) == ([after], frozenset())
 
 
-@pytest.mark.parametrize(("asked", "before"), [(Asked.START, "COMPLETED"), (Asked.COMPLETE, "CANCELED")])
-def test_status_by_appointment_never_moves_backwards(asked: Asked, before: str) -> None:
+@pytest.mark.parametrize(
+    ("asked", "before"), [(AppointmentAction.START, "COMPLETED"), (AppointmentAction.COMPLETE, "CANCELED")]
+)
+def test_status_by_appointment_never_moves_backwards(asked: AppointmentAction, before: str) -> None:
     made = booked(order(("RP", [("A", before)])), Wish(asked, "S14", (slot(),)))
     assert ([step.status for step in made.order.steps()], made.late) == ([before], {1})
 

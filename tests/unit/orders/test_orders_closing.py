@@ -20,7 +20,7 @@ from broker.site.nodes import parse_nodes
 ZONE = ZoneInfo("Europe/Zurich")
 NOW = datetime(2026, 3, 12, 18, tzinfo=ZONE)
 AT = NOW.timestamp()
-STEP = Seen("SCHEDULED", AT - 86_400, "20260312080000")  # ten hours ago
+STEP = Seen(status="SCHEDULED", status_at=AT - 86_400, start_at="20260312080000")  # ten hours ago
 IMAGES = Rules(images=True, images_minimum=3, images_quiet=900)
 TIME = Rules(over_after=8)
 STARTED = End(Action.START, Cause.IMAGES)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from broker.model.order import StepStatus
 from broker.orders.telling import feedback
-from broker.orders.telling.feedback import Event, Notice, audience, codes, event, state
+from broker.orders.telling.feedback import Notice, OrderEvent, audience, codes, event, state
 from broker.site.nodes import Node, parse_nodes
 
 # by their first letters; T is STARTED, E is READY
@@ -77,35 +77,37 @@ def node(**feedback_keys: Any) -> Node:
 @pytest.mark.parametrize(
     ("keys", "told", "source", "sender", "hears"),
     [
-        ({}, Event.STARTED, "RIS|A", None, True),
-        ({}, Event.STARTED, "", None, True),
-        ({}, Event.IMAGES, "RIS|A", None, False),
-        ({"events": ["images"]}, Event.IMAGES, "RIS|A", None, True),
-        ({"events": ["completed"]}, Event.STARTED, "RIS|A", None, False),
-        ({}, Event.STARTED, "RIS|A", ("RIS", "A"), False),
-        ({}, Event.STARTED, "RIS|A", ("RIS", "B"), True),
-        ({}, Event.STARTED, "RIS|A", ("PACS", "A"), True),
-        ({"echo": True}, Event.STARTED, "RIS|A", ("RIS", "A"), True),
-        ({"senders": ["RIS"]}, Event.STARTED, "RIS|B", None, True),
-        ({"senders": ["RIS|A"]}, Event.STARTED, "RIS|B", None, False),
-        ({"senders": ["RIS|A", "KIS"]}, Event.STARTED, "KIS|", None, True),
-        ({"senders": ["RIS"]}, Event.STARTED, "", None, False),
-        ({"senders": ["RIS"]}, Event.STARTED, "RIS2|A", None, False),
+        ({}, OrderEvent.STARTED, "RIS|A", None, True),
+        ({}, OrderEvent.STARTED, "", None, True),
+        ({}, OrderEvent.IMAGES, "RIS|A", None, False),
+        ({"events": ["images"]}, OrderEvent.IMAGES, "RIS|A", None, True),
+        ({"events": ["completed"]}, OrderEvent.STARTED, "RIS|A", None, False),
+        ({}, OrderEvent.STARTED, "RIS|A", ("RIS", "A"), False),
+        ({}, OrderEvent.STARTED, "RIS|A", ("RIS", "B"), True),
+        ({}, OrderEvent.STARTED, "RIS|A", ("PACS", "A"), True),
+        ({"echo": True}, OrderEvent.STARTED, "RIS|A", ("RIS", "A"), True),
+        ({"senders": ["RIS"]}, OrderEvent.STARTED, "RIS|B", None, True),
+        ({"senders": ["RIS|A"]}, OrderEvent.STARTED, "RIS|B", None, False),
+        ({"senders": ["RIS|A", "KIS"]}, OrderEvent.STARTED, "KIS|", None, True),
+        ({"senders": ["RIS"]}, OrderEvent.STARTED, "", None, False),
+        ({"senders": ["RIS"]}, OrderEvent.STARTED, "RIS2|A", None, False),
     ],
 )
 def test_who_is_told(
-    keys: dict[str, Any], told: Event, source: str, sender: tuple[str, str] | None, hears: bool
+    keys: dict[str, Any], told: OrderEvent, source: str, sender: tuple[str, str] | None, hears: bool
 ) -> None:
     assert bool(audience([node(**keys)], told, source, sender)) is hears
 
 
 def test_a_notice_survives_its_job() -> None:
-    notice = Notice(7, Event.COMPLETED, "CM", "R", "BRK1", 12.5, 3.25, None)
+    notice = Notice(
+        order=7, event=OrderEvent.COMPLETED, status="CM", result="R", control_id="BRK1", at=12.5, began=3.25, ended=None
+    )
     assert Notice.of(json.loads(json.dumps(notice.document()))) == notice
 
 
 def test_the_codes_are_those_of_the_tables() -> None:
-    every = [codes(said) for said in (None, *(e for e in Event if e is not Event.IMAGES))]
+    every = [codes(said) for said in (None, *(e for e in OrderEvent if e is not OrderEvent.IMAGES))]
     assert {status for status, _ in every} <= {"A", "CA", "CM", "DC", "IP", "SC"}  # HL7 table 0038
     assert {result for _, result in every} <= {"A", "I", "R", "S", "X"}  # HL7 table 0123
-    assert set(feedback.ENDS) < set(Event)
+    assert set(feedback.ENDS) < set(OrderEvent)

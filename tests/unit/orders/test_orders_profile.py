@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -203,8 +204,8 @@ def change(wanted: profile.Profile, *segments: str) -> OrderChange:
 
 def situation(stored: Any = None, **more: Any) -> plan.Situation:
     values: dict[str, Any] = {
-        "stored": stored, "patient": None, "owners": {}, "received": "20260312081544", "default_station": "NONE",
-        "mint": Minter(UUID(int=7)),
+        "stored": stored, "patient": None, "owners": {}, "at": datetime(2026, 3, 12, 8, 15, 44, tzinfo=UTC),
+        "default_station": "NONE", "mint": Minter(UUID(int=7)),
     }  # fmt: skip
     return plan.Situation(**{**values, **more})
 

@@ -10,7 +10,7 @@ from support.orders.appointments import profile, siu
 
 from broker.hl7 import message as hl7
 from broker.model.order import EntityId
-from broker.orders.core.appointments import AppointmentChange, Asked, slots_document, slots_of
+from broker.orders.core.appointments import AppointmentAction, AppointmentChange, slots_document, slots_of
 from broker.orders.core.values import Conversion
 from broker.orders.inbound import siu as converter
 from broker.orders.profile.book import built_in
@@ -45,11 +45,11 @@ def findings(raw: bytes, used: Profile | None = None) -> list[tuple[str, str, st
 
 @pytest.mark.parametrize(
     ("event", "asked"),
-    [(f"S{number}", Asked.BOOK) for number in (12, 13, 14, 18, 19, 20, 21, 22)]
-    + [(f"S{number}", Asked.UNBOOK) for number in (15, 16, 17)]
-    + [("S26", Asked.NO_SHOW)],
+    [(f"S{number}", AppointmentAction.BOOK) for number in (12, 13, 14, 18, 19, 20, 21, 22)]
+    + [(f"S{number}", AppointmentAction.UNBOOK) for number in (15, 16, 17)]
+    + [("S26", AppointmentAction.NO_SHOW)],
 )
-def test_each_event_asks_for_something(event: str, asked: Asked) -> None:
+def test_each_event_asks_for_something(event: str, asked: AppointmentAction) -> None:
     change = one(siu(event))
     assert (change.event, change.asked, change.cause) == (event, asked, f"appointment:{event}")
 
@@ -64,18 +64,20 @@ def test_blocked_slots_ask_for_nothing(event: str) -> None:
 @pytest.mark.parametrize(
     ("event", "status", "asked", "warned"),
     [
-        ("S12", "Booked", Asked.BOOK, False), ("S12", "Pending", Asked.BOOK, False),
-        ("S12", "Cancelled", Asked.BOOK, True), ("S13", "Complete", Asked.BOOK, True),
-        ("S13", "Noshow", Asked.BOOK, True), ("S14", "Started", Asked.START, False),
-        ("S14", "COMPLETE", Asked.COMPLETE, False), ("S14", "Cancelled", Asked.UNBOOK, False),
-        ("S14", "No Show", Asked.NO_SHOW, False), ("S14", "LOCAL", Asked.BOOK, True),
-        ("S15", "Cancelled", Asked.UNBOOK, False), ("S15", "Booked", Asked.UNBOOK, True),
-        ("S15", "Noshow", Asked.NO_SHOW, False), ("S16", "Dc", Asked.UNBOOK, False),
-        ("S17", "Deleted", Asked.UNBOOK, False), ("S26", "Noshow", Asked.NO_SHOW, False),
-        ("S26", "Complete", Asked.NO_SHOW, True),
+        ("S12", "Booked", AppointmentAction.BOOK, False), ("S12", "Pending", AppointmentAction.BOOK, False),
+        ("S12", "Cancelled", AppointmentAction.BOOK, True), ("S13", "Complete", AppointmentAction.BOOK, True),
+        ("S13", "Noshow", AppointmentAction.BOOK, True), ("S14", "Started", AppointmentAction.START, False),
+        ("S14", "COMPLETE", AppointmentAction.COMPLETE, False), ("S14", "Cancelled", AppointmentAction.UNBOOK, False),
+        ("S14", "No Show", AppointmentAction.NO_SHOW, False), ("S14", "LOCAL", AppointmentAction.BOOK, True),
+        ("S15", "Cancelled", AppointmentAction.UNBOOK, False), ("S15", "Booked", AppointmentAction.UNBOOK, True),
+        ("S15", "Noshow", AppointmentAction.NO_SHOW, False), ("S16", "Dc", AppointmentAction.UNBOOK, False),
+        ("S17", "Deleted", AppointmentAction.UNBOOK, False), ("S26", "Noshow", AppointmentAction.NO_SHOW, False),
+        ("S26", "Complete", AppointmentAction.NO_SHOW, True),
     ],
 )  # fmt: skip
-def test_status_counts_where_it_agrees_with_the_event(event: str, status: str, asked: Asked, warned: bool) -> None:
+def test_status_counts_where_it_agrees_with_the_event(
+    event: str, status: str, asked: AppointmentAction, warned: bool
+) -> None:
     assert one(siu(event, status=status)).asked is asked
     assert (("SCH^1^25", "103", "W") in findings(siu(event, status=status))) == warned
 

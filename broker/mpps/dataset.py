@@ -9,7 +9,7 @@ from typing import Any
 from broker.dicom import uids
 from broker.dicom.dataset.charset import DEFAULT, lookup
 from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET
-from broker.dicom.dataset.read import Element, decode_identifier
+from broker.dicom.dataset.read import Element, decode_data_set
 from broker.dicom.dataset.write import DataSetWriter, ElementSpec
 from broker.model.order import Document
 from broker.mpps.attributes import ENUMERATED, MPPS, MppsAttribute
@@ -35,7 +35,7 @@ class DataSet:
 
 def decode(data: bytes, transfer_syntax: str) -> DataSet:
     """Read a data set, little endian. Raises BadContent, whose text holds no values."""
-    data_set = decode_identifier(data, transfer_syntax, max_bytes=MAX_BYTES, max_elements=MAX_ELEMENTS)
+    data_set = decode_data_set(data, transfer_syntax, max_bytes=MAX_BYTES, max_elements=MAX_ELEMENTS)
     odd: dict[int, None] = {}
     document = _document(data_set.elements, MPPS, odd)
     other = tuple(tag for tag in data_set.elements if tag not in MPPS and not tag >> 16 & 1)

@@ -11,14 +11,14 @@ from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from broker import telemetry
-from broker.dicom.dataset.read import MAX_BYTES, BadElement, decode_identifier
+from broker.dicom.dataset.read import MAX_BYTES, BadElement, decode_data_set
 from broker.dicom.dimse import status as st
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
 from broker.site.device import DEFAULT, Device
 from broker.store.db.database import Database
 from broker.store.worklist.candidates import Criteria, Found, search
 from broker.store.worklist.outage import WorklistCopy
-from broker.worklist.answer.cache import AnswerCache, Key, Known, PreparedQuery
+from broker.worklist.answer.cache import AnswerCache, Known, PreparedQuery, RequestKey
 from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.device import adapt
 from broker.worklist.explain.memory import QueryMemory, QueryOutcome
@@ -121,13 +121,13 @@ class WorklistService:
         await request.respond(course.status, comment=course.comment, offending=course.offending)
 
     @staticmethod
-    async def _key(request: Request, device: Device, options: Agreed) -> Key:
+    async def _key(request: Request, device: Device, options: Agreed) -> RequestKey:
         """The identifier, and all else that its reading and its answers depend on beside the steps."""
         data = await request.data.read_all(MAX_BYTES)
         own = None if device is DEFAULT else (request.peer.calling_ae, device.digest)
         return data, (request.context.transfer_syntax, options, own)
 
-    async def _understand(self, key: Key, request: Request, device: Device, options: Agreed) -> PreparedQuery:
+    async def _understand(self, key: RequestKey, request: Request, device: Device, options: Agreed) -> PreparedQuery:
         """The request made ready to be answered; kept for the next one that is the same."""
         prepared = self._cache.get(key)
         if prepared is None:
@@ -140,7 +140,7 @@ class WorklistService:
                 self._cache.add(key, prepared)
         return prepared
 
-    async def _answer(self, request: Request, key: Key, prepared: PreparedQuery, course: _Course) -> int:
+    async def _answer(self, request: Request, key: RequestKey, prepared: PreparedQuery, course: _Course) -> int:
         """Send the matches; the final status."""
         if prepared.served.view.empty:
             return st.SUCCESS
@@ -168,7 +168,7 @@ class WorklistService:
             after = (candidates[-1].start_at, candidates[-1].id)
 
     async def _answers(
-        self, key: Key, prepared: PreparedQuery, known: Known, candidates: Sequence[Found]
+        self, key: RequestKey, prepared: PreparedQuery, known: Known, candidates: Sequence[Found]
     ) -> list[tuple[int, bytes]]:
         """Steps and encoded answers of those candidates that match; what is known is not worked out again."""
         ready = {
@@ -231,7 +231,7 @@ async def _here_or_aside(little: bool, work: Callable[P, T], *args: P.args, **kw
 
 
 def _read(data: bytes, transfer_syntax: str, options: Agreed) -> Query:
-    return parse(decode_identifier(data, transfer_syntax), options)
+    return parse(decode_data_set(data, transfer_syntax), options)
 
 
 def _prepare(candidates: Sequence[Found], query: Query, encoder: AnswerEncoder, zone: tzinfo) -> Known:

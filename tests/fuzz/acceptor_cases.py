@@ -10,7 +10,7 @@ from support.dicom import raw
 
 from broker.dicom import uids
 from broker.dicom.association.provider import Provider
-from broker.dicom.dataset.read import decode_identifier
+from broker.dicom.dataset.read import decode_data_set
 from broker.dicom.dataset.scan import scan
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
@@ -86,7 +86,7 @@ async def slow(request: Request) -> None:
 
 async def find(request: Request) -> None:
     """C-FIND: some answers, until it is cancelled."""
-    query = parse(decode_identifier(await request.data.read_all(1 << 18), request.context.transfer_syntax))
+    query = parse(decode_data_set(await request.data.read_all(1 << 18), request.context.transfer_syntax))
     answer = AnswerEncoder(query, request.context.transfer_syntax, "ISO_IR 192").encode({})
     for _ in range(3):
         if request.cancelled:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from support.worklist.worklist import document
 
-from broker.dicom.dataset.read import decode_identifier
+from broker.dicom.dataset.read import decode_data_set
 from broker.dicom.dataset.scan import scan
 from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent
@@ -65,7 +65,7 @@ def read_object(thing: Sample) -> dict[str, tuple[str | float, ...]]:
 
 def read_query(thing: Sample) -> Query:
     """Read an identifier and make a query of it. Raises BadContent."""
-    return parse(decode_identifier(thing.data, thing.transfer_syntax))
+    return parse(decode_data_set(thing.data, thing.transfer_syntax))
 
 
 def storable(value: Any) -> bool:

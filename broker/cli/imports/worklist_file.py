@@ -13,7 +13,7 @@ from pydicom.filewriter import write_dataset
 
 from broker.dicom import uids
 from broker.dicom.dataset import part10
-from broker.dicom.dataset.read import MAX_BYTES, Element, decode_identifier
+from broker.dicom.dataset.read import MAX_BYTES, Element, decode_data_set
 from broker.errors import BadContent
 
 MAX_FILE = MAX_BYTES + part10.FIRST
@@ -26,13 +26,13 @@ def read(path: Path) -> Mapping[int, Element]:
     header = part10.read(path)
     data = path.read_bytes()
     if header is None:
-        return decode_identifier(data, uids.IMPLICIT_LE).elements
+        return decode_data_set(data, uids.IMPLICIT_LE).elements
     syntax, data = header.transfer_syntax, data[header.offset :]
     if syntax in uids.DEFLATED_SYNTAXES:
         raise BadContent("deflated: only uncompressed files are read", code="deflated")
     if syntax == uids.EXPLICIT_BE:
         data, syntax = _little_endian(data), uids.EXPLICIT_LE
-    return decode_identifier(data, syntax).elements
+    return decode_data_set(data, syntax).elements
 
 
 def _little_endian(data: bytes) -> bytes:

@@ -53,16 +53,16 @@ class Element(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Identifier:
+class TextDataSet:
     """The elements of a data set by tag, and the character set it names (empty: none)."""
 
     elements: Mapping[int, Element]
     charset: tuple[str, ...] = ()
 
 
-def decode_identifier(
+def decode_data_set(
     data: bytes, transfer_syntax: str, *, max_bytes: int = MAX_BYTES, max_elements: int = MAX_ELEMENTS
-) -> Identifier:
+) -> TextDataSet:
     """Read the identifier of a C-FIND request, or another data set of text within these limits, little endian.
 
     Raises BadElement for an element whose form does not fit its attribute, and BadContent for all else that cannot be
@@ -79,7 +79,7 @@ def decode_identifier(
     except BadContent as error:
         raise _refusal(error.code) from None
     named = elements.get(SPECIFIC_CHARACTER_SET)
-    return Identifier(elements, _terms(named.text) if named else ())
+    return TextDataSet(elements, _terms(named.text) if named else ())
 
 
 def _refusal(code: str) -> BadContent:

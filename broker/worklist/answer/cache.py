@@ -21,7 +21,7 @@ MAX_ANSWERS = 10_000  # to one request; beyond, it begins anew
 _UNDERSTOOD = 40  # bytes of a request as it was understood, for each of its identifier
 _OVERHEAD = 160  # bytes of an entry beside its answer
 
-Key = tuple[bytes, object]  # the identifier as it came, and all else that its reading and its answers depend on
+RequestKey = tuple[bytes, object]  # the identifier as it came, and all else that its reading and its answers depend on
 Known = dict[int, tuple[int, bytes | None]]  # by step: its revision, the encoded answer or None where it does not match
 
 
@@ -42,18 +42,18 @@ class AnswerCache:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         """`max_bytes`: of all that is remembered."""
-        self._prepared: OrderedDict[Key, PreparedQuery] = OrderedDict()
+        self._prepared: OrderedDict[RequestKey, PreparedQuery] = OrderedDict()
         self._max_bytes = max_bytes
         self.size = 0
 
-    def get(self, key: Key) -> PreparedQuery | None:
+    def get(self, key: RequestKey) -> PreparedQuery | None:
         """The request, if it was prepared before."""
         prepared = self._prepared.get(key)
         if prepared is not None:
             self._prepared.move_to_end(key)
         return prepared
 
-    def add(self, key: Key, prepared: PreparedQuery) -> None:
+    def add(self, key: RequestKey, prepared: PreparedQuery) -> None:
         """Remember a request, unless it is long."""
         if len(key[0]) > MAX_REQUEST:
             return
@@ -64,7 +64,7 @@ class AnswerCache:
         while len(self._prepared) > MAX_REQUESTS or self.size > self._max_bytes:
             self._forget(next(iter(self._prepared)))
 
-    def keep(self, key: Key, answers: Known) -> None:
+    def keep(self, key: RequestKey, answers: Known) -> None:
         """Remember answers to a request that is still remembered itself."""
         prepared = self._prepared.get(key)
         if prepared is None:
@@ -83,13 +83,13 @@ class AnswerCache:
         prepared.size += by
         self.size += by
 
-    def _forget(self, key: Key) -> None:
+    def _forget(self, key: RequestKey) -> None:
         gone = self._prepared.pop(key, None)
         if gone is not None:
             self.size -= gone.size
 
 
-def _request_cost(key: Key) -> int:
+def _request_cost(key: RequestKey) -> int:
     return _OVERHEAD + _UNDERSTOOD * len(key[0])
 
 

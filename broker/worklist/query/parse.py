@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from broker.dicom.dataset.charset import lookup
-from broker.dicom.dataset.read import BadElement, Element, Identifier
+from broker.dicom.dataset.read import BadElement, Element, TextDataSet
 from broker.dicom.dataset.write import ElementSpec
 from broker.wildcard import compile_wildcard, has_wildcard
 from broker.worklist.query.attributes import (
@@ -41,7 +41,7 @@ class _Notes:
     remarks: set[str] = field(default_factory=set)
 
 
-def parse(identifier: Identifier, agreed: Agreed = BASELINE) -> Query:
+def parse(identifier: TextDataSet, agreed: Agreed = BASELINE) -> Query:
     """The query of an identifier, read by what was `agreed` on for the association.
 
     Raises BadContent, without values in its text, for keys that cannot be read.
@@ -64,7 +64,7 @@ def parse(identifier: Identifier, agreed: Agreed = BASELINE) -> Query:
     )
 
 
-def _offset(identifier: Identifier, notes: _Notes) -> tuple[int | None, int | None]:
+def _offset(identifier: TextDataSet, notes: _Notes) -> tuple[int | None, int | None]:
     """The offset agreed on, and one that is only said. Raises BadElement for one that was agreed on and is none."""
     element = identifier.elements.get(TIMEZONE)
     text = element.text.strip(" \0") if element else ""

@@ -13,7 +13,7 @@ from typing import Any
 from broker.dicom import uids
 from broker.dicom.dataset.charset import UTF_8
 from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET, element
-from broker.dicom.dataset.read import decode_identifier
+from broker.dicom.dataset.read import decode_data_set
 from broker.dicom.dataset.write import DataSetWriter, ElementSpec
 from broker.errors import BadContent
 from broker.model.order import Document
@@ -109,13 +109,13 @@ def _itemised(given: Document, table: Mapping[int, WorklistAttribute]) -> dict[s
 
 def read(data: bytes, transfer_syntax: str, source: Source, left_out: Counter[str]) -> Document:
     """An answer as an order document. Raises BadContent, whose text holds no values."""
-    answer = decode_identifier(data, transfer_syntax)
+    answer = decode_data_set(data, transfer_syntax)
     if not answer.charset and source.charset:
         # the element that the answer should have begun with
         named = element(
             SPECIFIC_CHARACTER_SET, b"CS", source.charset.encode("ascii"), implicit=transfer_syntax == uids.IMPLICIT_LE
         )
-        answer = decode_identifier(named + data, transfer_syntax)
+        answer = decode_data_set(named + data, transfer_syntax)
     order_document = order(answer.elements, left_out)
     if source.issuer and order_document["patient"].get("PatientID"):
         order_document["patient"].setdefault("IssuerOfPatientID", source.issuer)

@@ -16,7 +16,7 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
-from broker.dicom.dataset.read import decode_identifier
+from broker.dicom.dataset.read import decode_data_set
 from broker.worklist.query.keys import Query
 from broker.worklist.query.negotiation import BASELINE, Agreed
 from broker.worklist.query.parse import parse
@@ -83,7 +83,7 @@ def query(
 ) -> Query:
     """The query of an identifier, through the wire form."""
     data = encoded(keys, implicit=implicit, charset=charset)
-    return parse(decode_identifier(data, IMPLICIT if implicit else EXPLICIT), options)
+    return parse(decode_data_set(data, IMPLICIT if implicit else EXPLICIT), options)
 
 
 def read(data: bytes, *, implicit: bool = True) -> Dataset:

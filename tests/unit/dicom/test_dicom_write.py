@@ -13,7 +13,7 @@ from pydicom.filewriter import write_dataset
 
 from broker.dicom.dataset.charset import DEFAULT, LATIN_1, UTF_8
 from broker.dicom.dataset.encoding import LONG_VRS, NAMES, SHORT_VRS, dictionary_vr, element, header
-from broker.dicom.dataset.read import decode_identifier
+from broker.dicom.dataset.read import decode_data_set
 from broker.dicom.dataset.write import DataSetWriter, ElementSpec, cut
 from broker.dicom.uids import EXPLICIT_LE, IMPLICIT_LE
 
@@ -59,7 +59,7 @@ def test_a_document_is_written_in_the_order_of_tags_and_read_back(syntax: str) -
     implicit = syntax == IMPLICIT_LE
     writer = DataSetWriter([ROWS, NAME, CODES], [UTF_8], implicit=implicit)
     data = writer.encode({"PatientName": "Müller^Jürg", "Rows": 258, "ProcedureCodeSequence": [{"CodeValue": "A"}, {}]})
-    found = decode_identifier(data, syntax)
+    found = decode_data_set(data, syntax)
     assert list(found.elements) == [0x00080005, 0x00081032, 0x00100010, 0x00280010]
     assert found.charset == ("ISO_IR 192",)
     assert found.elements[0x00100010].text.strip() == "Müller^Jürg"
@@ -72,17 +72,17 @@ def test_a_document_is_written_in_the_order_of_tags_and_read_back(syntax: str) -
 def test_flags_of_a_spec() -> None:
     document = {"ProcedureCodeSequence": [{"CodeValue": "A"}, {"CodeValue": "B"}]}
     specs = [CODES._replace(one_item=True), NAME._replace(optional=True), ElementSpec(tag=0x00091001, vr="LO")]
-    found = decode_identifier(DataSetWriter(specs, [DEFAULT], implicit=True).encode(document), IMPLICIT_LE).elements
+    found = decode_data_set(DataSetWriter(specs, [DEFAULT], implicit=True).encode(document), IMPLICIT_LE).elements
     assert set(found) == {0x00081032, 0x00091001}
     assert [item[0x00080100].text for item in found[0x00081032].items] == ["A "]
 
 
 def test_the_first_character_set_that_holds_a_document_is_taken_and_the_last_holds_what_it_can() -> None:
     writer = DataSetWriter([NAME], [LATIN_1, UTF_8], implicit=True)
-    assert decode_identifier(writer.encode({"PatientName": "A"}), IMPLICIT_LE).charset == ()
-    assert decode_identifier(writer.encode({"PatientName": "Ä"}), IMPLICIT_LE).charset == ("ISO_IR 100",)
-    assert decode_identifier(writer.encode({"PatientName": "山"}), IMPLICIT_LE).charset == ("ISO_IR 192",)
-    lossy = decode_identifier(DataSetWriter([NAME], [DEFAULT], implicit=True).encode({"PatientName": "Ä"}), IMPLICIT_LE)
+    assert decode_data_set(writer.encode({"PatientName": "A"}), IMPLICIT_LE).charset == ()
+    assert decode_data_set(writer.encode({"PatientName": "Ä"}), IMPLICIT_LE).charset == ("ISO_IR 100",)
+    assert decode_data_set(writer.encode({"PatientName": "山"}), IMPLICIT_LE).charset == ("ISO_IR 192",)
+    lossy = decode_data_set(DataSetWriter([NAME], [DEFAULT], implicit=True).encode({"PatientName": "Ä"}), IMPLICIT_LE)
     assert (lossy.charset, lossy.elements[0x00100010].text) == ((), "A ")
 
 

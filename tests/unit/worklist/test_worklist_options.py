@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.worklist.worklist import DATE, IMPLICIT, SPS, TIME, document, encoded, read
 
-from broker.dicom.dataset.read import BadElement, decode_identifier
+from broker.dicom.dataset.read import BadElement, decode_data_set
 from broker.errors import BadContent
 from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.query.criteria import search_criteria
@@ -26,7 +26,7 @@ ALL = Agreed(fuzzy_names=True, timezone=True, empty_values=True, multiple_values
 
 
 def _query(keys: dict[Any, Any], options: Agreed = ALL) -> Query:
-    return parse(decode_identifier(encoded(keys, charset=["ISO_IR 192"]), IMPLICIT), options)
+    return parse(decode_data_set(encoded(keys, charset=["ISO_IR 192"]), IMPLICIT), options)
 
 
 @pytest.mark.parametrize(

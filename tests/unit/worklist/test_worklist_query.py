@@ -8,7 +8,7 @@ import time
 import pytest
 from support.worklist.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, TIME, encoded, query
 
-from broker.dicom.dataset.read import MAX_BYTES, decode_identifier
+from broker.dicom.dataset.read import MAX_BYTES, decode_data_set
 from broker.errors import BadContent
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import StartKey
@@ -52,7 +52,7 @@ def test_only_the_first_of_several_items_counts() -> None:
 @pytest.mark.parametrize("sent", [True, False])
 def test_other_vr_encoding_than_negotiated_is_read(sent: bool) -> None:
     data = encoded({"PatientID": "P1", SPS: [{"Modality": "CT"}]}, implicit=sent)
-    found = parse(decode_identifier(data, EXPLICIT if sent else IMPLICIT))
+    found = parse(decode_data_set(data, EXPLICIT if sent else IMPLICIT))
     assert set(found.named) == {"PatientID", "Modality"}
 
 
@@ -113,7 +113,7 @@ def test_keys_that_cannot_be_read(keys: dict[object, object], code: str) -> None
 )  # fmt: skip
 def test_hostile_bytes_are_refused(data: bytes, syntax: str, code: str) -> None:
     with pytest.raises(BadContent) as caught:
-        decode_identifier(data, syntax)
+        decode_data_set(data, syntax)
     assert caught.value.code == code
 
 
@@ -134,7 +134,7 @@ def test_values_are_decoded_by_the_character_set_of_the_query() -> None:
 @pytest.mark.parametrize("charset", [b"ISO_IR 999", b""])
 def test_unknown_or_missing_character_set_is_read_as_latin_1(charset: bytes) -> None:
     data = _element(0x00080005, charset) + _element(0x00321033, "Hôpital".encode("latin_1") + b" ")
-    (key,) = parse(decode_identifier(data, IMPLICIT)).keys
+    (key,) = parse(decode_data_set(data, IMPLICIT)).keys
     assert key.exact == {"Hôpital"}
 
 
@@ -182,5 +182,5 @@ def test_plan_leaves_what_sql_cannot_do() -> None:
     ],
 )
 def test_escapes_that_a_peer_left_out_are_understood(terms: str, data: bytes, text: str) -> None:
-    found = decode_identifier(_element(0x00080005, terms.encode()) + _element(0x00100010, data), IMPLICIT)
+    found = decode_data_set(_element(0x00080005, terms.encode()) + _element(0x00100010, data), IMPLICIT)
     assert found.elements[0x00100010].text == text

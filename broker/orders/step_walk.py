@@ -24,13 +24,13 @@ from broker.site.closing import Closings, closings_of
 from broker.site.directory import Directory
 from broker.store.db.database import Database
 from broker.store.orders import closing as store
-from broker.store.orders.closing import Candidate, Place
+from broker.store.orders.closing import OpenStep, Place
 
 PAGE = 500  # rows read at once
 ACTOR = "broker"  # who ends steps, in the audit trail
 _PAST, _AHEAD = 30 * 24, 48  # hours from a step's start: between them its images are expected
 Item = TypeVar("Item")
-_Look = Callable[[Place], list[Candidate]]
+_Look = Callable[[Place], list[OpenStep]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def end_by_images(walk: Walk) -> int:
         if rules.images:
             for title in sorted(rules.titles):
 
-                def look(after: Place, title: str = title) -> list[Candidate]:
+                def look(after: Place, title: str = title) -> list[OpenStep]:
                     return walk.database.read(store.with_images, title, lifecycle.OPEN, until, after, PAGE).result()
 
                 changed += _end(walk, closings, _pages(look, (since, 0)))
@@ -102,7 +102,7 @@ def end_by_time(walk: Walk) -> int:
     titles = None if closings.default.hours else _titles(closings)
     for status in lifecycle.OPEN if timed else lifecycle.WAITING:
 
-        def look(after: Place, status: str = status) -> list[Candidate]:
+        def look(after: Place, status: str = status) -> list[OpenStep]:
             return walk.database.read(store.by_start, status, until, titles, after, PAGE).result()
 
         late = (candidate for candidate in _pages(look, ("", 0)) if _is_late(candidate, closings, now))
@@ -115,18 +115,18 @@ def _titles(closings: Closings) -> list[str]:
     return sorted({title for rules in closings.devices() if rules.hours for title in rules.titles})
 
 
-def _is_late(candidate: Candidate, closings: Closings, now: datetime) -> bool:
+def _is_late(candidate: OpenStep, closings: Closings, now: datetime) -> bool:
     hours = closings.of(candidate.stations).hours
     return bool(hours) and closing.over(candidate.start_at, min(hours), now)
 
 
-def _pages(look: _Look, after: Place) -> Iterator[Candidate]:
+def _pages(look: _Look, after: Place) -> Iterator[OpenStep]:
     while page := look(after):
         yield from page
         after = page[-1].start_at, page[-1].step
 
 
-def _end(walk: Walk, closings: Closings, candidates: Iterator[Candidate]) -> int:
+def _end(walk: Walk, closings: Closings, candidates: Iterator[OpenStep]) -> int:
     """End what is to be ended of the orders of the candidates, each order once."""
     seen: set[int] = set()
     changed = 0

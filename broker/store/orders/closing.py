@@ -16,7 +16,7 @@ Place = tuple[str, int]  # start and row of a step: where a walk stands
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class OpenStep:
     """An open step (row) and its order (row). `start_at`: wall clock of the site."""
 
     order: int
@@ -41,7 +41,7 @@ class Traces:
 
 def by_start(
     connection: Connection, status: str, until: str, stations: Collection[str] | None, after: Place, limit: int
-) -> list[Candidate]:
+) -> list[OpenStep]:
     """The next steps in a status that start until then, behind `after` in the order of start and row.
 
     `stations`: only those on one of these.
@@ -55,7 +55,7 @@ def by_start(
 
 def with_images(
     connection: Connection, station: str, statuses: Collection[str], until: str, after: Place, limit: int
-) -> list[Candidate]:
+) -> list[OpenStep]:
     """The next steps on a station, in these statuses and of a study with images, that start until then."""
     start = _station.c.start_at
     images = select(_instance.c.id).where(_instance.c.study_instance_uid == _step.c.study_instance_uid).exists()
@@ -72,14 +72,14 @@ def _candidates() -> Select[Any]:
 
 def _page(
     connection: Connection, query: Select[Any], start: ColumnElement[str], after: Place, limit: int
-) -> list[Candidate]:
+) -> list[OpenStep]:
     query = query.where(or_(start > after[0], _step.c.id > after[1])).order_by(start, _step.c.id).limit(limit)
     rows = connection.execute(query).all()
     stations: dict[int, list[str]] = {row[1]: [] for row in rows}
     titles = select(_station.c.step, _station.c.ae_title).where(_station.c.step.in_(list(stations)))
     for step, title in connection.execute(titles) if rows else ():
         stations[step].append(title)
-    return [Candidate(row[0], row[1], row[2], row[3], tuple(stations[row[1]])) for row in rows]
+    return [OpenStep(row[0], row[1], row[2], row[3], tuple(stations[row[1]])) for row in rows]
 
 
 def traces(connection: Connection, order: int, waiting: Collection[str]) -> Traces:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from broker import faults, telemetry
-from broker.delivery.outcome import Sent, Verdict, verdict
+from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
 from broker.dicom.dataset import file_pieces
@@ -213,11 +213,11 @@ class _Sending:
         faults.point("delivery.sent")
         status = response.status
         code = f"status-{status:04X}"
-        match verdict(Sent.STORE, status, again=job.attempts > 1):
-            case Verdict.DONE:
+        match verdict(RequestKind.STORE, status, again=job.attempts > 1):
+            case JobVerdict.DONE:
                 self._busy = 0
                 self._feed.done(job, "" if status == 0 else code)
-            case Verdict.BUSY:
+            case JobVerdict.BUSY:
                 self._busy += 1
                 self._feed.retry(job, code, item_fault=False)
                 if self._busy >= BUSY_IN_A_ROW:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from broker import faults, telemetry
-from broker.delivery.outcome import Sent, Verdict, verdict
+from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.dicom import uids
 from broker.dicom.association.association import Association
 from broker.dicom.association.pool import Lease, Pair, Pool
@@ -38,14 +38,14 @@ _NOTIFY = [(uids.PERFORMED_STEP_NOTIFICATION, syntax) for syntax in SYNTAXES]
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """Verdict on a request and the code to record: empty for success."""
+    """The verdict on a request and the code to record: empty for success."""
 
-    verdict: Verdict
+    verdict: JobVerdict
     code: str
 
 
-_NOT_TAKEN = _Outcome(Verdict.REFUSED, "no-presentation-context")
-_NO_MESSAGE = _Outcome(Verdict.REFUSED, "no-message")
+_NOT_TAKEN = _Outcome(JobVerdict.REFUSED, "no-presentation-context")
+_NO_MESSAGE = _Outcome(JobVerdict.REFUSED, "no-message")
 _Work = Callable[[Lease, Job], Awaitable[_Outcome]]
 
 
@@ -97,17 +97,17 @@ class MppsSender:
             feed.retry(job, error.code, item_fault=lease.in_flight)
             raise
         except BadContent as error:
-            outcome = _Outcome(Verdict.REFUSED, error.code)
+            outcome = _Outcome(JobVerdict.REFUSED, error.code)
         faults.point("mpps.sent")
         match outcome.verdict:
-            case Verdict.DONE:
+            case JobVerdict.DONE:
                 feed.done(job, outcome.code)
-            case Verdict.BUSY:
+            case JobVerdict.BUSY:
                 feed.retry(job, outcome.code, item_fault=False)
             case _:
                 feed.hold(job, outcome.code)
         telemetry.logger().info("mpps.passed_on", lane=job.lane, kind=job.kind, job=job.id, answer=outcome.code)
-        return outcome.verdict is Verdict.BUSY
+        return outcome.verdict is JobVerdict.BUSY
 
     # --- forwarding --------------------------------------------------------------------------------------
 
@@ -120,14 +120,14 @@ class MppsSender:
         if message.kind == MessageKind.CREATE:
             return await self._create(lease, message, again=again)
         outcome = await self._set(lease, message, again=again)
-        if outcome.verdict is not Verdict.NOT_THERE:
+        if outcome.verdict is not JobVerdict.NOT_THERE:
             return outcome
         creation = await asyncio.wrap_future(self._database.read(passing.creation, message.mpps))
         if creation is None:
             return outcome
         # it has lost the step, or never had it: once more from the beginning
         created = await self._create(lease, creation, again=True)
-        return await self._set(lease, message, again=True) if created.verdict is Verdict.DONE else created
+        return await self._set(lease, message, again=True) if created.verdict is JobVerdict.DONE else created
 
     async def _create(self, lease: Lease, message: PassedMessage, *, again: bool) -> _Outcome:
         uid = message.sop_instance_uid
@@ -139,7 +139,7 @@ class MppsSender:
         response = await lease.exchange(pair, send)
         if response is None:
             return _NOT_TAKEN
-        return _outcome(Sent.CREATE, response, again=again or lease.repeated)
+        return _outcome(RequestKind.CREATE, response, again=again or lease.repeated)
 
     async def _set(self, lease: Lease, message: PassedMessage, *, again: bool) -> _Outcome:
         uid = message.sop_instance_uid
@@ -151,7 +151,7 @@ class MppsSender:
         response = await lease.exchange(pair, send)
         if response is None:
             return _NOT_TAKEN
-        return _outcome(Sent.SET, response, again=again or lease.repeated, final=_is_final(message))
+        return _outcome(RequestKind.SET, response, again=again or lease.repeated, final=_is_final(message))
 
     async def _encoded(self, lease: Lease, message: PassedMessage) -> tuple[Pair, bytes]:
         """Where a message goes on this association, and its bytes there. Raises BadContent if they cannot be made."""
@@ -174,7 +174,7 @@ class MppsSender:
 
         pair = next((pair for pair in _NOTIFY if lease.accepts(pair)), None)
         response = await lease.exchange(pair, send) if pair else None
-        return _NOT_TAKEN if response is None else _outcome(Sent.EVENT, response)
+        return _NOT_TAKEN if response is None else _outcome(RequestKind.EVENT, response)
 
     def _pool(self, node: Node, role: str) -> Pool:
         """Associations to a node as it is now; those of before end when they are given back."""
@@ -190,7 +190,7 @@ class MppsSender:
         return pool
 
 
-def _outcome(sent: Sent, response: Response, *, again: bool = False, final: bool = False) -> _Outcome:
+def _outcome(sent: RequestKind, response: Response, *, again: bool = False, final: bool = False) -> _Outcome:
     code = f"status-{response.status:04X}" if response.status else ""
     if response.error_id:
         code += f"-{response.error_id:04X}"

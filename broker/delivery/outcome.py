@@ -11,7 +11,7 @@ from enum import IntEnum, StrEnum
 from broker.dicom.dimse import status as st
 
 
-class Verdict(StrEnum):
+class JobVerdict(StrEnum):
     """Says what becomes of the job."""
 
     DONE = "done"
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
     NOT_THERE = "not-there"  # of N-SET: the receiver does not have the step (any more)
 
 
-class Sent(IntEnum):
+class RequestKind(IntEnum):
     """The request that was answered: a column of the table."""
 
     STORE = 0
@@ -29,7 +29,7 @@ class Sent(IntEnum):
     EVENT = 3
 
 
-BUSY, REFUSED, NOT_THERE = Verdict.BUSY, Verdict.REFUSED, Verdict.NOT_THERE
+BUSY, REFUSED, NOT_THERE = JobVerdict.BUSY, JobVerdict.REFUSED, JobVerdict.NOT_THERE
 _TABLE = {
     #                          C-STORE  N-CREATE N-SET      N-EVENT-REPORT
     st.OUT_OF_RESOURCES:       (BUSY,    BUSY,    BUSY,      BUSY),  # the class A7xx
@@ -40,17 +40,19 @@ _TABLE = {
 }  # fmt: skip
 
 
-def verdict(sent: Sent, status: int, error_id: int = 0, *, again: bool = False, final: bool = False) -> Verdict:
+def verdict(
+    sent: RequestKind, status: int, error_id: int = 0, *, again: bool = False, final: bool = False
+) -> JobVerdict:
     """What a status means; `error_id` is (0000,0903) of an N service.
 
     `again`: an earlier request of the job may have arrived and its answer been lost. Then an instance that is there
     already (0111) is ours, and so is the end of a step that may no longer be updated, if this N-SET is the `final` one.
     """
     if st.is_success_or_warning(status):
-        return Verdict.DONE
-    if status == st.DUPLICATE_SOP_INSTANCE and again and sent in (Sent.STORE, Sent.CREATE):
-        return Verdict.DONE
-    if sent is Sent.SET and (status, error_id) == (st.PROCESSING_FAILURE, st.NO_LONGER_UPDATABLE):
-        return Verdict.DONE if again and final else Verdict.REFUSED
+        return JobVerdict.DONE
+    if status == st.DUPLICATE_SOP_INSTANCE and again and sent in (RequestKind.STORE, RequestKind.CREATE):
+        return JobVerdict.DONE
+    if sent is RequestKind.SET and (status, error_id) == (st.PROCESSING_FAILURE, st.NO_LONGER_UPDATABLE):
+        return JobVerdict.DONE if again and final else JobVerdict.REFUSED
     named = st.OUT_OF_RESOURCES if st.is_out_of_resources(status) else status
-    return _TABLE[named][sent] if named in _TABLE else Verdict.REFUSED
+    return _TABLE[named][sent] if named in _TABLE else JobVerdict.REFUSED

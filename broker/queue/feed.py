@@ -52,6 +52,7 @@ class Feed:
     ) -> None:
         """`claim` leases the next jobs of a lane, at most so many."""
         self._lane = lane
+        self._name = lane.name
         self._database = database
         self._policy = policy
         self._bell = bell
@@ -105,7 +106,7 @@ class Feed:
 
     def hold(self, job: Job, reason: str) -> None:
         """A person must look; `reason` is a code without patient data."""
-        telemetry.logger().warning("job.held", lane=self._lane.name, kind=job.kind, job=job.id, reason=reason)
+        telemetry.logger().warning("job.held", lane=self._name, kind=job.kind, job=job.id, reason=reason)
         self._report(job, store.finish, JobState.HELD, time.time(), reason)
         self._count("held")
 
@@ -147,7 +148,7 @@ class Feed:
     # --- recording ---------------------------------------------------------------------------------------
 
     def _count(self, outcome: str) -> None:
-        telemetry.child(telemetry.DELIVERIES, self._lane.name, outcome).inc()
+        telemetry.child(telemetry.DELIVERIES, self._name, outcome).inc()
 
     def _report(self, job: Job, unit: Callable[..., bool], *args: Any, **kwargs: Any) -> None:
         del self._open[job.id]

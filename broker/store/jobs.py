@@ -60,7 +60,7 @@ def _claim(*, lock: bool) -> ReturningUpdate[Any]:
     due = (
         select(_t.c.id)
         .where(
-            _t.c.lane == bindparam("wanted"),
+            _t.c.lane == bindparam("lane"),
             _t.c.state == JobState.READY,
             _t.c.due_at <= bindparam("now"),
             or_(_t.c.group_key.is_(None), ~blocked),
@@ -131,12 +131,12 @@ def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
     """Insert jobs, skipping those that are there already; how many are new."""
     rows = [
         {
-            "kind": job.kind,
+            "kind": str(job.kind),
             "lane": job.lane,
             "subject": job.subject,
             "group_key": job.group_key,
             "detail": json.dumps(job.detail, ensure_ascii=False),
-            "state": JobState.HELD if job.held else JobState.READY,
+            "state": (JobState.HELD if job.held else JobState.READY).value,
             "priority": job.priority,
             "due_at": now,
             "attempts": 0,
@@ -184,7 +184,7 @@ def _next_lane(connection: Connection, after: str) -> str | None:
 
 def claim(connection: Connection, lane: str, owner: str, now: float, lease: float, limit: int) -> list[Job]:
     """Lease up to `limit` due jobs of a lane for `lease` seconds. The attempt counts from here."""
-    values = {"wanted": lane, "owner": owner, "now": now, "until": now + lease, "limit": limit}
+    values = {"lane": lane, "owner": owner, "now": now, "until": now + lease, "limit": limit}
     rows = _CLAIM.rows(connection, values)
     jobs = [
         Job(
@@ -206,7 +206,7 @@ def claim(connection: Connection, lane: str, owner: str, now: float, lease: floa
 def finish(connection: Connection, job: Job, state: JobState, now: float, error: str = "") -> bool:
     """End a job as done, held or discarded; False if the claim was lost meanwhile."""
     done_at = now if state == JobState.DONE else None
-    values = {"job": job.id, "claim": job.fence, "new": state, "done": done_at, "error": error}
+    values = {"job": job.id, "claim": job.fence, "new": state.value, "done": done_at, "error": error}
     return bool(_FINISH.count(connection, values))
 
 

@@ -53,8 +53,8 @@ def _sqlite(url: str, readers: int) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:
-        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
-        for pragma, value in wanted.items():
+        settings = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+        for pragma, value in settings.items():
             connection.execute(f"PRAGMA {pragma}={value}")
             if connection.execute(f"PRAGMA {pragma}").fetchone()[0] != value:
                 raise ConfigurationError(f"SQLite refuses {pragma}={value}: acknowledged data would not be durable")

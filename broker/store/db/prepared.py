@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, cast
 
 from sqlalchemy import Connection, Executable
@@ -51,9 +52,10 @@ class Prepared:
     def _compile(self, connection: Connection) -> _Compiled:
         dialect = connection.dialect
         statement: Any = self._statements[dialect.name if dialect.name in self._statements else "any"]
-        made = statement.compile(dialect=dialect)
-        fixed = {name: value for name, value in made.params.items() if value is not None}
-        self._compiled[dialect.name] = (str(made), made.positiontup, fixed)
+        compiled = statement.compile(dialect=dialect)
+        # plain text in place of enums: the driver of SQLite takes a subclass by a slow way
+        fixed = {name: _plain(value) for name, value in compiled.params.items() if value is not None}
+        self._compiled[dialect.name] = (str(compiled), compiled.positiontup, fixed)
         return self._compiled[dialect.name]
 
 
@@ -63,3 +65,7 @@ def _sqlite(connection: Connection, text: str, values: list[Any]) -> sqlite3.Cur
         return driver.execute(text, values)
     except sqlite3.IntegrityError as error:
         raise IntegrityError(text, None, error) from None
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value

@@ -40,11 +40,11 @@ def _unavailable(error: OSError) -> SpoolUnavailable:
 
 def _loaded() -> Callable[[int, int, int, int], int]:
     """sync_file_range(2): descriptor, offset, bytes, flags. Only a hint; where there is none the fsync does it all."""
-    found = getattr(ctypes.CDLL(None), "sync_file_range", None)
-    if found is None:
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is None:
         return lambda descriptor, offset, size, flags: 0
-    found.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return cast(Callable[[int, int, int, int], int], found)
+    function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return cast(Callable[[int, int, int, int], int], function)
 
 
 _sync_file_range = _loaded()
@@ -160,7 +160,7 @@ class Spool:
     def __init__(self, root: Path, *, ahead: int = AHEAD) -> None:
         """Create the folder if needed; `ahead`: empty files kept ready. Raises SpoolUnavailable."""
         self.root = root
-        self._wanted = ahead
+        self._count = ahead
         self._known: set[Path] = set()
         self._ahead: deque[_Blank] = deque()
         self._created = 0.0
@@ -174,7 +174,7 @@ class Spool:
         blank = self._take()
         before, self._created = self._created, time.monotonic()
         flowing = self._created - before < FLOWING
-        if flowing and len(self._ahead) < self._wanted // 2 and not self._making.locked() and not self._closed:
+        if flowing and len(self._ahead) < self._count // 2 and not self._making.locked() and not self._closed:
             self._maker.submit(self._make_ahead)
         if blank is None:
             folder = self._folder()
@@ -213,15 +213,15 @@ class Spool:
         """Make empty files and sync their folder once for all of them. Failing costs nothing but the advantage."""
         if not self._making.acquire(blocking=False):
             return
-        made: list[_Blank] = []
+        blanks: list[_Blank] = []
         try:
             folder = self._folder()
-            made = [_Blank.make(folder) for _ in range(self._wanted - len(self._ahead))]
+            blanks = [_Blank.make(folder) for _ in range(self._count - len(self._ahead))]
             _sync_folder(folder)
-            self._ahead.extend(replace(blank, folder_synced=True) for blank in made)
+            self._ahead.extend(replace(blank, folder_synced=True) for blank in blanks)
         except (OSError, SpoolUnavailable):
             self._known.clear()
-            for blank in made:
+            for blank in blanks:
                 blank.discard()
         finally:
             self._making.release()

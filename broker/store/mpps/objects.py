@@ -83,19 +83,19 @@ def is_kept_back(connection: Connection, uid: str) -> bool:
 def to_compare(connection: Connection, before: float, place: tuple[float, int], limit: int) -> list[ToCompare]:
     """The next completed MPPS that nobody compared yet, last heard of before a time but after `place`."""
     here = tuple_(_mpps.c.updated_at, _mpps.c.id) > tuple_(*place)
-    return _found(connection, and_(_OPEN, _mpps.c.updated_at <= before, here), limit)
+    return _page(connection, and_(_OPEN, _mpps.c.updated_at <= before, here), limit)
 
 
 def lacking(connection: Connection, place: tuple[float, int], limit: int) -> list[ToCompare]:
     """The next MPPS that lacked objects when they were compared, last heard of after `place`."""
     here = tuple_(_mpps.c.updated_at, _mpps.c.id) > tuple_(*place)
-    return _found(connection, and_(_mpps.c.attention == MISSING, here), limit)
+    return _page(connection, and_(_mpps.c.attention == MISSING, here), limit)
 
 
-def _found(connection: Connection, which: ColumnElement[bool], limit: int) -> list[ToCompare]:
+def _page(connection: Connection, which: ColumnElement[bool], limit: int) -> list[ToCompare]:
     at, row = _mpps.c.updated_at, _mpps.c.id
     query = select(row, _mpps.c.calling_ae, at).where(which).order_by(at, row).limit(limit)
-    return [ToCompare(*found) for found in connection.execute(query)]
+    return [ToCompare(*row) for row in connection.execute(query)]
 
 
 def compared(connection: Connection, row: int, at: float) -> None:

@@ -46,7 +46,7 @@ def steps_of(connection: Connection, row: int) -> dict[int, set[int]]:
         .where(_link.mpps == row)
         .order_by(_procedure.request)
     )
-    found: dict[int, set[int]] = {}
+    steps: dict[int, set[int]] = {}
     for order, step in connection.execute(query):
-        found.setdefault(int(order), set()).add(int(step))
-    return found
+        steps.setdefault(int(order), set()).add(int(step))
+    return steps

@@ -37,11 +37,11 @@ def creation(connection: Connection, mpps: int) -> PassedMessage | None:
     """The N-CREATE that made an MPPS (row)."""
     query = select(*_COLUMNS).join_from(tables.mpps_message, tables.mpps)
     query = query.where(_message.mpps == mpps, _message.kind == MessageKind.CREATE).order_by(_message.id).limit(1)
-    found = connection.execute(query).first()
-    return PassedMessage(*found[:4], bytes(found[4])) if found else None
+    row = connection.execute(query).first()
+    return PassedMessage(*row[:4], bytes(row[4])) if row else None
 
 
 def sop_instances(connection: Connection, rows: Sequence[int]) -> dict[int, str]:
     """SOP Instance UIDs of MPPS by row."""
-    found = connection.execute(select(_mpps.id, _mpps.sop_instance_uid).where(_mpps.id.in_(rows)))
-    return {int(row): uid for row, uid in found}
+    instances = connection.execute(select(_mpps.id, _mpps.sop_instance_uid).where(_mpps.id.in_(rows)))
+    return {int(row): uid for row, uid in instances}

@@ -171,16 +171,16 @@ _LISTED = (
 )  # fmt: skip
 
 
-def listed(connection: Connection, wanted: Mapping[str, str], before: int, limit: int) -> list[dict[str, Any]]:
+def listed(connection: Connection, values: Mapping[str, str], before: int, limit: int) -> list[dict[str, Any]]:
     """MPPS without their data sets, newest first, with rows below `before`.
 
-    `wanted`: values of status, linking, attention (`*` for any that is not empty).
+    `values`: of status, linking, attention (`*` for any that is not empty).
     """
     query = select(*(_t.c[name] for name in _LISTED)).where(_t.c.id < bindparam("before", type_=_t.c.id.type))
-    for name, value in wanted.items():
+    for name, value in values.items():
         column = _t.c[name]
         query = query.where(column > "" if value == "*" else column == value)
-    found = connection.execute(
+    rows = connection.execute(
         query.order_by(_t.c.id.desc()).limit(bindparam("most", type_=Integer)), {"before": before, "most": limit}
     )
-    return [{**row, "findings": json.loads(row["findings"])} for row in found.mappings()]
+    return [{**row, "findings": json.loads(row["findings"])} for row in rows.mappings()]

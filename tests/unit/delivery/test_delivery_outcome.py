@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.delivery.outcome import Sent, verdict
+from broker.delivery.outcome import RequestKind, verdict
 
 
 @pytest.mark.parametrize(
@@ -21,24 +21,24 @@ from broker.delivery.outcome import Sent, verdict
     ],
 )  # fmt: skip
 def test_verdict(status: int, attempts: int, expected: str) -> None:
-    assert verdict(Sent.STORE, status, again=attempts > 1) == expected
+    assert verdict(RequestKind.STORE, status, again=attempts > 1) == expected
 
 
 @pytest.mark.parametrize(
     ("sent", "status", "error_id", "again", "expected"),
     [
-        (Sent.CREATE, 0x0000, 0, False, "done"), (Sent.SET, 0x0001, 0, False, "done"),
-        (Sent.EVENT, 0x0116, 0, False, "done"),
-        (Sent.CREATE, 0x0110, 0, False, "busy"), (Sent.SET, 0xA700, 0, False, "busy"),
-        (Sent.EVENT, 0x0213, 0, False, "busy"),
-        (Sent.CREATE, 0x0111, 0, False, "refused"), (Sent.CREATE, 0x0111, 0, True, "done"),
-        (Sent.SET, 0x0111, 0, True, "refused"), (Sent.EVENT, 0x0111, 0, True, "refused"),
-        (Sent.SET, 0x0112, 0, False, "not-there"), (Sent.CREATE, 0x0112, 0, False, "refused"),
-        (Sent.EVENT, 0x0112, 0, False, "refused"),
-        (Sent.CREATE, 0x0106, 0, True, "refused"), (Sent.SET, 0xC000, 0, True, "refused"),
+        (RequestKind.CREATE, 0x0000, 0, False, "done"), (RequestKind.SET, 0x0001, 0, False, "done"),
+        (RequestKind.EVENT, 0x0116, 0, False, "done"),
+        (RequestKind.CREATE, 0x0110, 0, False, "busy"), (RequestKind.SET, 0xA700, 0, False, "busy"),
+        (RequestKind.EVENT, 0x0213, 0, False, "busy"),
+        (RequestKind.CREATE, 0x0111, 0, False, "refused"), (RequestKind.CREATE, 0x0111, 0, True, "done"),
+        (RequestKind.SET, 0x0111, 0, True, "refused"), (RequestKind.EVENT, 0x0111, 0, True, "refused"),
+        (RequestKind.SET, 0x0112, 0, False, "not-there"), (RequestKind.CREATE, 0x0112, 0, False, "refused"),
+        (RequestKind.EVENT, 0x0112, 0, False, "refused"),
+        (RequestKind.CREATE, 0x0106, 0, True, "refused"), (RequestKind.SET, 0xC000, 0, True, "refused"),
     ],
 )  # fmt: skip
-def test_verdict_on_a_performed_step(sent: Sent, status: int, error_id: int, again: bool, expected: str) -> None:
+def test_verdict_on_a_performed_step(sent: RequestKind, status: int, error_id: int, again: bool, expected: str) -> None:
     assert verdict(sent, status, error_id, again=again) == expected
 
 
@@ -47,5 +47,5 @@ def test_verdict_on_a_performed_step(sent: Sent, status: int, error_id: int, aga
     [(False, False, "refused"), (False, True, "refused"), (True, False, "refused"), (True, True, "done")],
 )
 def test_a_step_that_may_no_longer_be_updated_was_perhaps_ended_by_us(again: bool, final: bool, expected: str) -> None:
-    assert verdict(Sent.SET, 0x0110, 0xA710, again=again, final=final) == expected
-    assert verdict(Sent.CREATE, 0x0110, 0xA710, again=again, final=final) == "busy"
+    assert verdict(RequestKind.SET, 0x0110, 0xA710, again=again, final=final) == expected
+    assert verdict(RequestKind.CREATE, 0x0110, 0xA710, again=again, final=final) == "busy"

@@ -1,4 +1,4 @@
-"""Acknowledgements: MSH, MSA, one ERR per finding (HL7 2.5.1 §2.9, §2.15.5, §2.15.8; ERR-1 form before 2.5)."""
+"""Builds acknowledgements: MSH, MSA, one ERR per finding (HL7 2.5.1 §2.9, §2.15.5, §2.15.8; ERR-1 form before 2.5)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ from broker.hl7.framing import join
 from broker.hl7.header import Header, Separators
 from broker.hl7.writer import Component, Escaped, SegmentWriter, Value
 
-__all__ = ["Body", "Finding", "MalformedMessage", "Reply", "build", "control_id", "phases", "reply", "unreadable"]
+__all__ = [
+    "Acknowledgement",
+    "Body",
+    "Finding",
+    "MalformedMessage",
+    "build",
+    "control_id",
+    "phases",
+    "reply",
+    "unreadable",
+]
 
 MAX_FINDINGS = 100
 _TABLE = "HL70357"
@@ -60,7 +70,7 @@ def _wanted(condition: str, good: bool) -> bool:
     return {"": False, "NE": False, "SU": good, "ER": not good}.get(condition.strip().upper(), True)
 
 
-class Reply(NamedTuple):
+class Acknowledgement(NamedTuple):
     """What is sent for a message: the code it ends with (`none` for silence), and no, one or two acknowledgements.
 
     Two are joined by what stands between two frames (`framing.join`).
@@ -80,7 +90,7 @@ def reply(
     text: str = "",
     stored: bool = True,
     body: Body | None = None,
-) -> Reply:
+) -> Acknowledgement:
     """The answer to a message in the mode that its MSH-15 and MSH-16 ask for; the arguments are those of `build`.
 
     `body` is what an application acknowledgement holds more than an ACK.
@@ -92,7 +102,7 @@ def reply(
         parts.append(build(header, first, told, token=UUID(int=token.int ^ 1 << 127), at=at, text=text))
     if second:
         parts.append(build(header, second, findings, token=token, at=at, text=text, body=body))
-    return Reply(second or first or "none", join(parts))
+    return Acknowledgement(second or first or "none", join(parts))
 
 
 def build(

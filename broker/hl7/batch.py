@@ -1,4 +1,4 @@
-"""Batches: FHS {BHS {messages} BTS} FTS, taken apart, and answered by batches of acknowledgements (HL7 §2.10.3)."""
+"""Takes batches apart, FHS {BHS {messages} BTS} FTS, and answers them by batches of acknowledgements (HL7 §2.10.3)."""
 
 from __future__ import annotations
 

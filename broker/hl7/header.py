@@ -1,4 +1,4 @@
-"""The MSH segment alone: separators and what an answer needs, readable even if the rest is not."""
+"""Reads the MSH segment alone: separators and what an answer needs, even if the rest cannot be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a listener forgives its senders, and what it assumes where they say nothing."""
+"""Says what a listener forgives its senders, and what it assumes where they say nothing."""
 
 from __future__ import annotations
 

@@ -23,8 +23,7 @@ from broker.model.message import ReceivedMessage
 from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Conversion
 from broker.orders.inbound import reception
-from broker.orders.inbound.interface import Interface, Profiles
-from broker.orders.inbound.reception import Examined
+from broker.orders.inbound.reception import AnswerKind, Examined, Interface, OnTransient, Profiles
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
 from broker.site.nodes import Node
@@ -154,7 +153,7 @@ class OrderDoor:
                 header,
                 examined.conversion,
                 context,
-                order_answers=self._interface.answers == "order",
+                order_answers=self._interface.answers == AnswerKind.ORDER,
                 refuse_reused=self._interface.refuse_reused,
             )
         return await asyncio.wrap_future(future)
@@ -180,11 +179,11 @@ class OrderDoor:
         """Trouble of ours: never a positive answer, and the sender keeps its message."""
         level = telemetry.logger().warning if isinstance(error, StoreUnavailable) else telemetry.logger().error
         level("hl7.not_taken", listener=self._interface.name, error=telemetry.describe(error))
-        if self._interface.on_transient == "close" or header is None:
+        if self._interface.on_transient == OnTransient.CLOSE or header is None:
             return None
         finding = Finding("MSH^1", ErrorCode.INTERNAL_ERROR, "The message could not be stored, send it again")
         code, answer = acknowledgement.reply(
-            header, self._interface.on_transient, [finding], token=context.token, at=context.at, stored=False
+            header, AckCode(self._interface.on_transient), [finding], token=context.token, at=context.at, stored=False
         )
         return Outcome(answer, code, 1) if answer else None  # silence would look like success
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from broker import telemetry
 from broker.errors import BadContent, ConfigurationError
-from broker.orders.inbound.interface import Profiles
+from broker.orders.inbound.reception import Profiles
 from broker.orders.profile import document as profile_document
 from broker.orders.profile.book import DEFAULT, ProfileBook
 from broker.orders.trying import examples

@@ -12,7 +12,7 @@ from broker.hl7.findings import MalformedMessage
 from broker.hl7.secure import Secure
 from broker.hl7.server import Limits, MllpServer
 from broker.hl7.tolerance import Tolerance
-from broker.orders.inbound.interface import Interface, KnownSender, Profiles
+from broker.orders.inbound.reception import AnswerKind, Interface, KnownSender, OnTransient, Profiles
 from broker.orders.listener import OrderDoor
 from broker.service.foundation import Foundation
 from broker.settings import Hl7Listener
@@ -132,14 +132,14 @@ def interface_of(listener: Hl7Listener, place: str, known: KnownSender | None) -
         listener.default_version if "MSH-12" in optional else "",
     )
     return Interface(
-        listener.name,
-        known,
-        listener.on_transient,
-        frozenset(listener.processing_ids),
-        listener.answers,
-        listener.profile,
-        frozenset(listener.receiving),
-        optional,
-        tolerance,
-        listener.duplicates == "refuse",
+        name=listener.name,
+        known=known,
+        on_transient=OnTransient(listener.on_transient),
+        processing_ids=frozenset(listener.processing_ids),
+        answers=AnswerKind(listener.answers),
+        profile=listener.profile,
+        receiving=frozenset(listener.receiving),
+        optional_fields=optional,
+        tolerance=tolerance,
+        refuse_reused=listener.duplicates == "refuse",
     )

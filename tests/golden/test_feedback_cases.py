@@ -22,7 +22,7 @@ from broker.delivery.feedback import outbound
 from broker.delivery.feedback.outbound import SendingParty
 from broker.hl7.server import Peer
 from broker.orders.core.context import StoryContext
-from broker.orders.inbound.interface import Interface
+from broker.orders.inbound.reception import Interface
 from broker.orders.profile.book import built_in
 from broker.orders.telling.feedback import Notice
 from broker.site.nodes import Node, parse_nodes
@@ -62,7 +62,9 @@ def test_case(path: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     [keys] = [body for name, body in parts if name == "node"]
     node = parse_nodes([NODE | tomllib.loads(keys)])[0]
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
-    door = TellingDoor(database, Interface("test"), lambda header: built_in(), zone=ZONE, default_station="UNASSIGNED")
+    door = TellingDoor(
+        database, Interface(name="test"), lambda header: built_in(), zone=ZONE, default_station="UNASSIGNED"
+    )
     door.node = node
     try:
         for name, body in parts:

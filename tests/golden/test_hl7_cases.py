@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 
 from broker.hl7.server import Peer
 from broker.orders.core.context import StoryContext
-from broker.orders.inbound.interface import Interface, Profiles
+from broker.orders.inbound.reception import Interface, Profiles
 from broker.orders.listener import OrderDoor
 from broker.orders.profile.book import ProfileBook, built_in
 from broker.orders.profile.document import read
@@ -83,7 +83,7 @@ def test_case(path: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     text = path.read_text(encoding="utf-8")
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
     profiles = mapping_of(text.split("== ", 1)[0])
-    door = FixedDoor(database, Interface("test"), profiles, zone=ZONE, default_station="UNASSIGNED")
+    door = FixedDoor(database, Interface(name="test"), profiles, zone=ZONE, default_station="UNASSIGNED")
     expected = [body for name, body in sections(text) if not name.startswith("message")]
     came: list[str] = []
     out = text.split("== ", 1)[0]

@@ -21,7 +21,7 @@ from broker.dicom.dimse.message import PeerAE
 from broker.model.lane import JobState
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
-from broker.orders.inbound.interface import Interface
+from broker.orders.inbound.reception import Interface
 from broker.orders.profile.book import built_in
 from broker.orders.stories import intake, writing
 from broker.orders.stories.writing import Changed
@@ -60,7 +60,7 @@ class House:
     def say(self, message: str) -> str:
         """A message through intake; MSA-1."""
         raw = message.encode()
-        examined = reception.examine(raw, Interface("test"), lambda _: built_in(), ZONE)
+        examined = reception.examine(raw, Interface(name="test"), lambda _: built_in(), ZONE)
         assert examined is not None
         header = examined.header
         done = self.database.submit(intake.take, received(raw, header), header, examined.conversion, self.context())

@@ -31,7 +31,7 @@ from broker.mpps.checks import MppsAnswer
 from broker.mpps.dataset import decode
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
-from broker.orders.inbound.interface import Interface
+from broker.orders.inbound.reception import Interface
 from broker.orders.profile.book import built_in
 from broker.orders.stories import ending, intake
 from broker.routing.reception import Arrival, Reception
@@ -73,7 +73,7 @@ class House:
     def order(self, *numbers: int, change: Callable[[str], str] = str, **more: Any) -> None:
         for number in numbers:
             raw = change(order(number, **more)).encode()
-            examined = reception.examine(raw, Interface("test"), lambda _: built_in(), ZONE)
+            examined = reception.examine(raw, Interface(name="test"), lambda _: built_in(), ZONE)
             assert examined is not None
             header = examined.header
             done = self.database.submit(intake.take, received(raw, header), header, examined.conversion, self.context())

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, update
 from support.orders.intake import PEER, ZONE, counts, steps, submit, take
 
 from broker import faults
-from broker.orders.inbound.interface import Interface
+from broker.orders.inbound.reception import Interface
 from broker.orders.listener import OrderDoor
 from broker.orders.profile.book import built_in
 from broker.store.db.database import Database
@@ -155,7 +155,7 @@ def test_orders_are_found_by_filler_placer_and_accession(database: Database) -> 
 
 
 def door(database: Database, **changes: object) -> OrderDoor:
-    interface = Interface("test", **changes)  # type: ignore[arg-type]
+    interface = Interface(name="test", **changes)  # type: ignore[arg-type]
     return OrderDoor(database, interface, lambda _: built_in(), zone=ZONE, default_station="UNASSIGNED")
 
 

@@ -14,7 +14,7 @@ from support.orders.intake import ZONE, submit, take
 
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
-from broker.orders.inbound.interface import Interface
+from broker.orders.inbound.reception import Interface
 from broker.orders.profile.book import built_in
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
@@ -530,7 +530,7 @@ def test_no_statement_about_a_patient_goes_through_the_orders_of_all(database: D
 
         event.listen(connection, "before_cursor_execute", note)
         for message in (adt("A08", PV1, name="X^Y"), adt("A10"), adt("A45", "MRG|TMP^^^SITE||||V1"), adt("A40", MERGE)):
-            examined = reception.examine(message, Interface("test"), lambda _: built_in(), ZONE)
+            examined = reception.examine(message, Interface(name="test"), lambda _: built_in(), ZONE)
             assert examined is not None
             context = StoryContext(uuid4(), datetime(2026, 3, 12, 8, tzinfo=ZONE), "UNASSIGNED")
             assert intake.apply(connection, examined.conversion.changes, context)[1]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from broker.hl7.server import Peer
 from broker.model.message import MessageSelection
 from broker.model.order import Document
-from broker.orders.inbound.interface import Interface
+from broker.orders.inbound.reception import Interface
 from broker.orders.listener import OrderDoor
 from broker.orders.profile import document as profile_document
 from broker.orders.profile.book import ProfileBook, built_in
@@ -39,7 +39,7 @@ def order(
 
 
 def receive(database: Database, *messages: bytes) -> None:
-    door = OrderDoor(database, Interface("test"), lambda _: built_in(), zone=ZONE, default_station="NONE")
+    door = OrderDoor(database, Interface(name="test"), lambda _: built_in(), zone=ZONE, default_station="NONE")
     for message in messages:
         asyncio.run(door.handle(message, Peer("127.0.0.1", 1)))
 

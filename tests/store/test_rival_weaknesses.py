@@ -17,7 +17,7 @@ from support.orders.intake import PEER, ZONE, counts, steps, take
 from support.service.site import order
 from support.worklist.worklist import SPS, query
 
-from broker.orders.inbound.interface import Interface
+from broker.orders.inbound.reception import Interface
 from broker.orders.listener import OrderDoor
 from broker.orders.profile.book import built_in
 from broker.store.db.database import Database
@@ -63,7 +63,7 @@ def test_a_database_outage_is_not_answered_with_a_rejection(tmp_path: Path, on_t
     """A sender drops what was rejected; `tests/system/test_outage.py` has it with the real broker."""
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
     database.close()
-    interface = Interface("test", on_transient=on_transient)  # type: ignore[arg-type]
+    interface = Interface(name="test", on_transient=on_transient)  # type: ignore[arg-type]
     door = OrderDoor(database, interface, lambda _: built_in(), zone=ZONE, default_station="UNASSIGNED")
     answer = asyncio.run(door.handle(message(group("NW", "P1")).encode(), PEER))
     assert b"MSA|AR" not in (answer or b"")

@@ -1,4 +1,4 @@
-"""What is read from files: orders as documents with the place they come from, or why there is none."""
+"""Holds what is read from files: orders as documents with the place they come from, or why there is none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from broker.model.order import Document
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ImportItem:
     """An order of a file. `place` names file and rows for people; without a document `error` says why."""
 
     place: str

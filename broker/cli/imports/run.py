@@ -17,7 +17,7 @@ from uuid import uuid4
 from broker.cli.asking import control
 from broker.cli.imports import dump, sheet
 from broker.cli.imports import worklist_file as dataset
-from broker.cli.imports.items import Item
+from broker.cli.imports.items import ImportItem
 from broker.dicom.dataset import part10
 from broker.errors import BadContent, PeerFault
 from broker.orders.core.context import StoryContext
@@ -61,7 +61,7 @@ class Account:
         self.counts["refused"] += 1
         self.failures.append((place, reason))
 
-    def note(self, item: Item, result: dict[str, Any]) -> None:
+    def note(self, item: ImportItem, result: dict[str, Any]) -> None:
         """Note the outcome of one order."""
         if result["outcome"] == "refused":
             details = [": ".join(filter(None, (one["path"], one["text"]))) for one in result["errors"]]
@@ -71,9 +71,9 @@ class Account:
         self.warnings.update(warning["text"] for warning in result["warnings"])
 
 
-def gather(paths: Iterable[Path], account: Account, encoding: str, *, skip_unknown: bool) -> list[Item]:
+def gather(paths: Iterable[Path], account: Account, encoding: str, *, skip_unknown: bool) -> list[ImportItem]:
     """Orders of files; of folders, with all below, those whose names say that they hold some."""
-    items: list[Item] = []
+    items: list[ImportItem] = []
     for path in _files(paths):
         try:
             items += _read(path, account, encoding, skip_unknown)
@@ -94,18 +94,18 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
             yield from (Path(folder, name) for name in sorted(names) if Path(name).suffix.lower() in IN_FOLDERS)
 
 
-def _read(path: Path, account: Account, encoding: str, skip_unknown: bool) -> Iterable[Item]:
+def _read(path: Path, account: Account, encoding: str, skip_unknown: bool) -> Iterable[ImportItem]:
     if part10.read(path) is not None or path.suffix.lower() == ".wl":
-        return [Item(path.name, order(dataset.read(path), account.left_out))]
+        return [ImportItem(path.name, order(dataset.read(path), account.left_out))]
     if not path.is_file() or path.stat().st_size > sheet.MAX_FILE:
         raise BadContent(f"no file of at most {sheet.MAX_FILE} bytes", code="too-large")
     data = path.read_bytes()
     if dump.looks_like(data):
-        return [Item(path.name, order(dump.read(data), account.left_out))]
+        return [ImportItem(path.name, order(dump.read(data), account.left_out))]
     return sheet.read(path.name, data, encoding, skip_unknown=skip_unknown)
 
 
-def place(settings: Settings, items: Sequence[Item], account: Account, dry: bool) -> Iterator[None]:
+def place(settings: Settings, items: Sequence[ImportItem], account: Account, dry: bool) -> Iterator[None]:
     """Place orders; gives after each chunk. Raises ConfigurationError, BrokerError when it cannot go on."""
     with ExitStack() as stack:
         database: Database | None = None
@@ -124,8 +124,8 @@ def place(settings: Settings, items: Sequence[Item], account: Account, dry: bool
             yield
 
 
-def _chunks(items: Sequence[Item], account: Account) -> Iterator[list[Item]]:
-    chunk: list[Item] = []
+def _chunks(items: Sequence[ImportItem], account: Account) -> Iterator[list[ImportItem]]:
+    chunk: list[ImportItem] = []
     size = 0
     for item in items:
         if item.document is None:
@@ -144,7 +144,7 @@ def _chunks(items: Sequence[Item], account: Account) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _alone(database: Database, settings: Settings, chunk: Sequence[Item], dry: bool) -> list[dict[str, Any]]:
+def _alone(database: Database, settings: Settings, chunk: Sequence[ImportItem], dry: bool) -> list[dict[str, Any]]:
     """The same as the running broker does with a chunk."""
     actor, station, zone = f"cli:{user_name(os.getuid())}", settings.worklist.default_station, settings.zone()
     begun: list[Future[Placed] | OrderRefused] = []

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.cli.imports.items import Item
+from broker.cli.imports.items import ImportItem
 from broker.errors import BadContent
 from broker.model.order import Document
 from broker.orders.core.attributes import CODE
@@ -90,12 +90,12 @@ class _Order:
                 self.error = f"{keyword} differs within one procedure"
         procedure["steps"].append(row["step"])
 
-    def item(self, name: str) -> Item:
+    def item(self, name: str) -> ImportItem:
         """The order as it is to be placed."""
         place = f"{name} row{'s' if len(self.rows) > 1 else ''} {', '.join(map(str, self.rows))}"
         if self.error:
-            return Item(place, error=self.error)
-        return Item(place, {**self.parts, "procedures": self.procedures})
+            return ImportItem(place, error=self.error)
+        return ImportItem(place, {**self.parts, "procedures": self.procedures})
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -107,7 +107,7 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(one.get(keyword) == other.get(keyword) for keyword in told)
 
 
-def read(name: str, data: bytes, encoding: str, *, skip_unknown: bool) -> Iterator[Item]:
+def read(name: str, data: bytes, encoding: str, *, skip_unknown: bool) -> Iterator[ImportItem]:
     """Orders of a CSV file, in the sequence of their first rows.
 
     Raises BadContent for a file that is none: unknown columns, another encoding, no header.
@@ -142,14 +142,14 @@ def _header(names: list[str], skip_unknown: bool) -> list[tuple[str, Field] | No
     return columns
 
 
-def _joined(name: str, columns: list[tuple[str, Field] | None], rows: Iterator[list[str]]) -> Iterator[Item]:
+def _joined(name: str, columns: list[tuple[str, Field] | None], rows: Iterator[list[str]]) -> Iterator[ImportItem]:
     orders: dict[tuple[str, str], _Order] = {}
     for number, cells in enumerate(rows, 2):
         if not any(cell.strip() for cell in cells):
             continue
         row: Row = {section: {} for section in FIELDS}
         if len(cells) > len(columns):
-            yield Item(f"{name} row {number}", error=f"{len(cells)} cells, but {len(columns)} columns")
+            yield ImportItem(f"{name} row {number}", error=f"{len(cells)} cells, but {len(columns)} columns")
             continue
         for cell, column in zip(cells, columns, strict=False):
             if column is not None and cell.strip():
@@ -157,7 +157,7 @@ def _joined(name: str, columns: list[tuple[str, Field] | None], rows: Iterator[l
         keys = [(keyword, row["request"][keyword]) for keyword in _KEYS if keyword in row["request"]]
         if not keys:
             text = "an accession or order number is needed: without one a second import would place it again"
-            yield Item(f"{name} row {number}", error=text)
+            yield ImportItem(f"{name} row {number}", error=text)
             continue
         order = _found(orders, keys) or _Order()
         order.add(number, row)

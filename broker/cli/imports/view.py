@@ -1,4 +1,4 @@
-"""What `broker import` shows: a bar on a terminal while it runs, the summary at the end."""
+"""Shows what `broker import` does: a bar on a terminal while it runs, the summary at the end."""
 
 from __future__ import annotations
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 from broker.hl7.codes import AckCode
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.message import Message, parse
 from broker.site.feedback import Feedback
 
-Verdict = Literal["done", "hold", "retry"]
 _ACCEPTED, _ERROR, _REJECTED = {AckCode.AA, AckCode.CA}, {AckCode.AE, AckCode.CE}, {AckCode.AR, AckCode.CR}
+
+
+class AnswerVerdict(StrEnum):
+    """Says what becomes of the job of a message."""
+
+    DONE = "done"
+    HOLD = "hold"
+    RETRY = "retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +54,10 @@ def _error(message: Message) -> str:
     return next((code for code in codes if code.isascii() and code.isdigit() and len(code) <= 4), "")
 
 
-def verdict(answer: RisAnswer, feedback: Feedback, tries: int) -> Verdict:
+def verdict(answer: RisAnswer, feedback: Feedback, tries: int) -> AnswerVerdict:
     """What becomes of the job after `tries` negative answers, this one included. A code of no table is an error."""
     if answer.code in _ACCEPTED:
-        return "done"
+        return AnswerVerdict.DONE
     policy = feedback.on_reject if answer.code in _REJECTED else feedback.on_error
-    return "retry" if policy == "retry" and tries < feedback.attempts else "hold"
+    again = policy == "retry" and tries < feedback.attempts
+    return AnswerVerdict.RETRY if again else AnswerVerdict.HOLD

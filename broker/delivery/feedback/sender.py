@@ -14,6 +14,7 @@ from datetime import tzinfo
 
 from broker import faults, telemetry
 from broker.delivery.feedback import answers, outbound
+from broker.delivery.feedback.answers import AnswerVerdict
 from broker.delivery.feedback.outbound import NotInCharset, SendingParty
 from broker.errors import PeerFault, Unavailable
 from broker.hl7.client import MllpClient, Receiver
@@ -134,11 +135,11 @@ class FeedbackSender:
         faults.point("feedback.sent")
         answer = answers.read(raw)
         match answers.verdict(answer, node.feedback, job.failures + 1):
-            case "done":
+            case AnswerVerdict.DONE:
                 feed.done(job)
-            case "retry":
+            case AnswerVerdict.RETRY:
                 feed.retry(job, str(answer), item_fault=True)
-            case "hold":
+            case AnswerVerdict.HOLD:
                 feed.hold(job, str(answer))
         telemetry.logger().info(
             "feedback.answered",

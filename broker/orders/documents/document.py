@@ -1,4 +1,4 @@
-"""An order as a JSON document of DICOM keywords becomes an order change. Pure; all findings at once.
+"""Reads an order as a JSON document of DICOM keywords: an order change, with all findings at once.
 
 `{"patient": {…}, "visit": {…}, "request": {…}, "procedures": [{…, "steps": [{…}]}]}`. An absent attribute is left as it
 is, an empty one (null, "", []) is deleted. A finding's location is the path of the field: `patient/PatientID`.

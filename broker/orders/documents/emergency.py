@@ -1,4 +1,4 @@
-"""Emergency orders typed by hand: somebody nobody knows yet, under a temporary identity, now and first of all. Pure.
+"""Makes emergency orders that are typed by hand: a patient nobody knows yet, a temporary identity, start now.
 
 The temporary patient is merged into the real one when that is known (HL7 ADT^A40).
 """

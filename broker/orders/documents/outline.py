@@ -1,4 +1,4 @@
-"""A stored order as the JSON document that `orders.documents.document` reads, with what only we know of it. Pure."""
+"""Writes a stored order as the JSON document that `document` reads, with what only the broker knows of it."""
 
 from __future__ import annotations
 

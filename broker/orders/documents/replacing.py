@@ -1,4 +1,4 @@
-"""A whole new document in place of a stored order: which changes that takes. Pure."""
+"""Finds the changes that put a whole new document in the place of a stored order."""
 
 from __future__ import annotations
 

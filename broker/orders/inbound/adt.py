@@ -1,4 +1,4 @@
-"""From an ADT message to changes of patients and visits, by the patient and visit sections of a profile. Pure.
+"""Reads ADT messages: changes of patients and visits, by the patient and visit sections of a profile.
 
 HL7 2.5.1 chapter 3. Routed by the trigger in MSH-9.2; EVN-1 is not looked at.
 """

@@ -1,4 +1,4 @@
-"""From a message to order changes by a mapping profile. Pure; all findings at once.
+"""Reads order messages (ORM, OMI, OMG): order changes by a mapping profile, with all findings at once.
 
 One message may hold several ORC/OBR groups (ORM, OMI) and several IPC in each (OMI). Groups with the same order
 numbers are one order; in it, groups with the same Requested Procedure ID are one procedure, and groups with the same

@@ -1,20 +1,25 @@
-"""The first look at a message, pure: read it, check MSH, convert it; ready to be taken or refused."""
+"""Reads a message, checks its MSH by what the listener takes, and converts it; then it is ready to be taken or refused.
+
+Open this file first: `CONVERTERS` says which module reads which message.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
+from enum import StrEnum
 
 from broker.hl7 import header as headers
 from broker.hl7 import message as hl7
 from broker.hl7.codes import AckCode, ErrorCode
+from broker.hl7.fields import MSH
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header
 from broker.hl7.message import Message
+from broker.hl7.tolerance import USUAL, Tolerance
 from broker.orders.core.values import Conversion
 from broker.orders.inbound import adt, mapping, results, siu
-from broker.orders.inbound.interface import Interface, Profiles
 from broker.orders.profile.profile import Profile
 
 Converter = Callable[[Message, Profile, tzinfo], Conversion]
@@ -32,9 +37,53 @@ CONVERTERS: Mapping[str, Mapping[str, Converter]] = {
 MAX_CONTROL_ID = 199  # characters (HL7 2.7 §2.14.9.10)
 MAX_PARTY = 227  # characters of MSH-3 and MSH-4 (HL7 2.5.1 §2.15.9.3)
 _NAMES = {
-    3: "Sending application", 4: "Sending facility", 5: "Receiving application", 6: "Receiving facility",
-    7: "Date/time of message",
-}  # fmt: skip
+    MSH.SENDING_APPLICATION: "Sending application",
+    MSH.SENDING_FACILITY: "Sending facility",
+    MSH.RECEIVING_APPLICATION: "Receiving application",
+    MSH.RECEIVING_FACILITY: "Receiving facility",
+    MSH.TIME: "Date/time of message",
+}
+
+
+KnownSender = Callable[[str, str], bool]  # sending application, sending facility
+Profiles = Callable[[Header], Profile]  # the mapping profile for the sender of a message
+
+
+class OnTransient(StrEnum):
+    """Says what is done with a message while the database is away."""
+
+    CLOSE = "close"  # the connection: the sender keeps its message
+    AE = "AE"
+    AR = "AR"
+
+
+class AnswerKind(StrEnum):
+    """Says what orders are answered with."""
+
+    ACKNOWLEDGEMENT = "ack"
+    ORDER = "order"  # an application answer that tells of the order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """One listener, by its name in logs and journal; the keys of `[hl7]` in `broker.toml`.
+
+    `known` None admits every sender. Messages with another MSH-11 than `processing_ids` are refused, and so are those
+    for others than `receiving`: `APPLICATION` or `APPLICATION|FACILITY` as in MSH-5 and MSH-6, empty for all.
+    `profile` names the mapping profile of senders that no profile claims. `refuse_reused`: a control id with
+    other bytes than before is refused instead of taken with a warning.
+    """
+
+    name: str
+    known: KnownSender | None = None
+    on_transient: OnTransient = OnTransient.CLOSE
+    processing_ids: frozenset[str] = frozenset({"P"})
+    answers: AnswerKind = AnswerKind.ACKNOWLEDGEMENT
+    profile: str = ""
+    receiving: frozenset[str] = frozenset()
+    optional_fields: frozenset[str] = frozenset({"MSH-3", "MSH-4", "MSH-5", "MSH-6", "MSH-7"})
+    tolerance: Tolerance = USUAL
+    refuse_reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +107,9 @@ def examine(raw: bytes, interface: Interface, profiles: Profiles, zone: tzinfo) 
         message = hl7.parse(raw, interface.tolerance)
     except MalformedMessage as error:
         return Examined(header, AckCode.AE, Conversion((), (error.finding,)))
-    conversion = CONVERTERS[header.get(9, 1)][header.get(9, 2)](message, profiles(header), zone)
+    conversion = CONVERTERS[header.get(MSH.MESSAGE_TYPE, 1)][header.get(MSH.MESSAGE_TYPE, 2)](
+        message, profiles(header), zone
+    )
     conversion = replace(conversion, findings=message.findings + conversion.findings)
     return Examined(message.header, "" if conversion.usable else AckCode.AE, conversion)
 
@@ -74,7 +125,8 @@ def check(header: Header, interface: Interface) -> tuple[str, Finding | None]:
 
 def _kind(header: Header, interface: Interface) -> tuple[str, Finding] | None:
     """What kind of message it is."""
-    kind, event, processing = header.get(9, 1), header.get(9, 2), header.get(11, 1)
+    kind, event = header.get(MSH.MESSAGE_TYPE, 1), header.get(MSH.MESSAGE_TYPE, 2)
+    processing = header.get(MSH.PROCESSING_ID, 1)
     if kind not in CONVERTERS:
         return AckCode.AR, Finding("MSH^1^9", ErrorCode.UNSUPPORTED_MESSAGE_TYPE, "Message type is not supported")
     if event not in CONVERTERS[kind]:
@@ -91,14 +143,16 @@ def _parties(header: Header, interface: Interface) -> tuple[str, Finding] | None
     for number, name in _NAMES.items():
         if not header.get(number).strip() and f"MSH-{number}" not in interface.optional_fields:
             return AckCode.AE, Finding(f"MSH^1^{number}", ErrorCode.REQUIRED_FIELD_MISSING, f"{name} is missing")
-    for number in (3, 4):
+    for number in (MSH.SENDING_APPLICATION, MSH.SENDING_FACILITY):
         if len(header.get(number)) > MAX_PARTY:
             return AckCode.AE, Finding(f"MSH^1^{number}", ErrorCode.DATA_TYPE, f"{_NAMES[number]} is too long")
-    application, facility = header.get(5, 1), header.get(6, 1)
+    application, facility = header.get(MSH.RECEIVING_APPLICATION, 1), header.get(MSH.RECEIVING_FACILITY, 1)
     if interface.receiving and not interface.receiving & {application, f"{application}|{facility}"}:
         return AckCode.AR, Finding(
             "MSH^1^5", ErrorCode.TABLE_VALUE_NOT_FOUND, "Receiving application or facility is another one"
         )
-    if interface.known is not None and not interface.known(header.get(3, 1), header.get(4, 1)):
+    if interface.known is not None and not interface.known(
+        header.get(MSH.SENDING_APPLICATION, 1), header.get(MSH.SENDING_FACILITY, 1)
+    ):
         return AckCode.AR, Finding("MSH^1^3", ErrorCode.TABLE_VALUE_NOT_FOUND, "Sending application is not known")
     return None

@@ -1,4 +1,4 @@
-"""From a result (ORU^R01) to what it says of its order: that there is one, and whether that ends the examination. Pure.
+"""Reads results (ORU^R01): each says that its order has one, and whether that ends the examination.
 
 Which states of a result (OBR-25, table 0123) do is the mapping's `result_completes`: none unless it says so.
 """

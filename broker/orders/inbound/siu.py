@@ -1,4 +1,4 @@
-"""From a scheduling message (SIU) to changes of appointments by a mapping profile. Pure (HL7 2.5.1 §10.3, §10.6).
+"""Reads scheduling messages (SIU): changes of appointments by a mapping profile (HL7 2.5.1 §10.3, §10.6).
 
 S12, S13 and S14 say when, where, on what and by whom; S15, S16 and S17 that it is off; S26 that the patient did not
 come. S18 to S22 tell of a service or resource of an appointment: senders repeat the whole appointment, so they are read

@@ -1,4 +1,4 @@
-"""What a message would come to by a mapping profile if nothing were stored yet. Pure: no database is asked."""
+"""Says what a message would come to by a mapping profile if nothing were stored yet. No database is asked."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from broker.orders.core import worklist_item as answers
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import Change, OrderChange, PatientChange
 from broker.orders.inbound import reception
-from broker.orders.inbound.interface import Interface
+from broker.orders.inbound.reception import Interface
 from broker.orders.profile.profile import Profile
 
 _OFFSET = re.compile(r"(\d{8})(\d{4})?(\d{2})?(?:\.\d+)?([+-])(\d{2})(\d{2})")
-_BENCH = Interface("test", processing_ids=frozenset({"P", "T", "D"}))
+_BENCH = Interface(name="test", processing_ids=frozenset({"P", "T", "D"}))
 _FRAME = re.compile(r"[\x0b\x1c]")
 
 

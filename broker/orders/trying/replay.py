@@ -23,8 +23,7 @@ from broker.model.order import Document
 from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Change, OrderChange
 from broker.orders.inbound import reception
-from broker.orders.inbound.interface import Interface, Profiles
-from broker.orders.inbound.reception import Examined
+from broker.orders.inbound.reception import Examined, Interface, Profiles
 from broker.orders.profile.profile import Profile
 from broker.orders.stories import intake
 from broker.site.nodes import Node
@@ -33,7 +32,7 @@ from broker.store.db.engine import savepoint
 from broker.store.orders import answers, messages, reading
 
 _IDENTITY = ("PatientID", "IssuerOfPatientID")
-_ANY = Interface("replay", processing_ids=frozenset({"P", "T", "D"}))
+_ANY = Interface(name="replay", processing_ids=frozenset({"P", "T", "D"}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from broker.model.message import ReceivedMessage
 from broker.model.order import StepEvent
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
-from broker.orders.inbound.interface import Interface
+from broker.orders.inbound.reception import Interface
 from broker.orders.profile.book import built_in
 from broker.orders.profile.profile import Profile
 from broker.orders.stories import intake
@@ -45,7 +45,7 @@ def received(raw: bytes, header: Header) -> ReceivedMessage:
 
 def submit(database: Database, raw: bytes, used: Profile | None = None, *, order_answers: bool = False):  # type: ignore[no-untyped-def]
     """Take a message as a listener does; the future of its outcome."""
-    examined = reception.examine(raw, Interface("test"), lambda _: used or built_in(), ZONE)
+    examined = reception.examine(raw, Interface(name="test"), lambda _: used or built_in(), ZONE)
     assert examined is not None
     header = examined.header
     message = received(raw, header)

@@ -16,7 +16,7 @@ from support.worklist.worklist import EXPLICIT, IMPLICIT, SPS, dataset
 
 from broker.cli.imports import dump, sheet
 from broker.cli.imports import worklist_file as data_sets
-from broker.cli.imports.items import Item
+from broker.cli.imports.items import ImportItem
 from broker.dicom.dataset.read import Element
 from broker.errors import BadContent
 from broker.orders.documents import document
@@ -25,7 +25,7 @@ from broker.worklist.source.order_document import order as order_of
 HEAD = "accession;patient_id;name;Modality;station;date;time;description"
 
 
-def rows(*lines: str, head: str = HEAD, encoding: str = "utf-8", skip: bool = False) -> list[Item]:
+def rows(*lines: str, head: str = HEAD, encoding: str = "utf-8", skip: bool = False) -> list[ImportItem]:
     data = "\n".join([head, *lines]).encode("latin-1" if encoding == "latin-1" else "utf-8")
     return list(sheet.read("a.csv", data, encoding, skip_unknown=skip))
 
@@ -151,7 +151,7 @@ DUMP = b"""
 (0008,0090) PN [HOUSE^GREG]
 (0009,0010) LO [OWN]
 (0040,0100) SQ (Sequence with explicit length #=1)
-  (fffe,e000) na (Item with explicit length #=12)
+  (fffe,e000) na (ImportItem with explicit length #=12)
     (0008,0060) CS [CT]
     (0040,0001) AE  AA32\\AA33
     (0040,0002) DA  20300312

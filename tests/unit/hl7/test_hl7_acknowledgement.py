@@ -115,3 +115,11 @@ def test_unreadable() -> None:
     assert raw is not None
     assert b"\rMSA|AR|" in raw
     assert acknowledgement.unreadable(b"GET / HTTP/1.1", token=TOKEN, at=AT) is None
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.5.1"])
+def test_an_answer_tells_of_so_many_findings_at_most(version: str) -> None:
+    findings = [Finding(f"OBX^{n}^5", "102", "Value cannot be used") for n in range(acknowledgement.MAX_FINDINGS + 1)]
+    raw = answer(f"MSH|^~\\&|RIS|||||||ORM^O01|c-1|P|{version}\r".encode(), findings=findings)
+    assert raw.count(b"OBX^") == acknowledgement.MAX_FINDINGS
+    assert b"OBX^99^5" in raw

@@ -82,7 +82,7 @@ class SiteBody(RulesBody):
         return {NODES: self.node, **super().contents()}
 
 
-class RollbackBody(SignedBody):
+class DocumentRollbackBody(SignedBody):
     """The version that is to be in force again; the one before the present one, if none is given."""
 
     version: Annotated[int, Field(ge=1, le=MAX_NUMBER)] | None = None
@@ -99,7 +99,7 @@ class ChangeView(BaseModel):
     after: str
 
 
-class CheckView(BaseModel):
+class DocumentCheckView(BaseModel):
     """What a document would change."""
 
     changes: list[ChangeView]
@@ -166,12 +166,12 @@ def _edit(routes: APIRouter, context: AdminContext, name: str, body_type: type[A
         versions = {kind: numbers[kind] for kind in body.contents()}
         return PublishedVersionView(versions=versions, changes=_changes(edit))
 
-    def check(body: Any) -> CheckView:
+    def check(body: Any) -> DocumentCheckView:
         edit = SiteEdit(body.contents(), replace=True)
         with _refusals():
             checked = context.site.checked(edit)
         rules = checked[RULES].document.get("rule", []) if RULES in checked else []
-        return CheckView(changes=_changes(edit), examples=sum(len(rule.get("example", [])) for rule in rules))
+        return DocumentCheckView(changes=_changes(edit), examples=sum(len(rule.get("example", [])) for rule in rules))
 
     words = {RULES: "the rules", NODES: "the nodes", "site": "nodes and rules"}[name]
     publish.__annotations__["body"] = check.__annotations__["body"] = body_type
@@ -224,7 +224,7 @@ def _versions(routes: APIRouter, context: AdminContext, kind: str) -> None:
             ]
 
     @routes.post(f"/{kind}/rollback", tags=[kind], status_code=201, responses=_REFUSED, operation_id=f"rollback_{kind}")
-    def rollback(body: RollbackBody, request: Request, response: Response) -> PublishedVersionView:
+    def rollback(body: DocumentRollbackBody, request: Request, response: Response) -> PublishedVersionView:
         """Put an older version in force again, as a new version."""
         expected = _expected(request, kind)
         before = context.site.stored().get(kind)

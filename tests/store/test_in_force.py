@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 from structlog.testing import capture_logs
+from support.peers.tools import wait_until
 
 from broker.errors import ConfigurationError
 from broker.store import configurations
@@ -61,10 +62,7 @@ def test_a_watch_notices_within_a_second(database: Database) -> None:
     try:
         for number in range(1, 4):
             here.publish({"left": number}, ANNA)
-            until = time.monotonic() + 1
-            while there.value != number and time.monotonic() < until:
-                time.sleep(0.01)
-            assert there.value == number
+            wait_until(lambda number=number: there.value == number, 1, "the value is in force there")
     finally:
         watch.stop()
 

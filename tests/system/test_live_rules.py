@@ -64,7 +64,8 @@ class Senders:
 
     def __init__(self, port: int) -> None:
         self.acknowledged: list[str] = []
-        self.allowed = 0  # so many may be sent: all would be there before the first few changes
+        self._turn = threading.Condition()
+        self._allowed = 0  # so many may be sent: all would be there before the first few changes
         self._port = port
         self._threads = [threading.Thread(target=self._send, args=(number,)) for number in range(ASSOCIATIONS)]
         for thread in self._threads:
@@ -75,15 +76,21 @@ class Senders:
         with RawScu(self._port, timeout=60) as modality:
             assert modality.associate([(item.sop_class, item.transfer_syntax)])[0] == 2
             for _ in range(OBJECTS // ASSOCIATIONS):
-                while len(self.acknowledged) >= self.allowed:
-                    time.sleep(0.002)
+                with self._turn:
+                    self._turn.wait_for(lambda: len(self.acknowledged) < self._allowed)
                 item = again(item)
                 if modality.store(item) == 0:
                     self.acknowledged.append(item.sop_instance)
 
+    def allow(self, count: int) -> None:
+        """Let so many be sent in all."""
+        with self._turn:
+            self._allowed = count
+            self._turn.notify_all()
+
     def wait(self) -> None:
         """Until all is sent."""
-        self.allowed = 2 * OBJECTS
+        self.allow(2 * OBJECTS)
         for thread in self._threads:
             thread.join(600)
             assert not thread.is_alive()
@@ -169,7 +176,7 @@ def test_each_object_is_routed_by_one_version(tmp_path: Path, database_url: str,
         senders = Senders(site.dicom)
         for number in range(2, CHANGES + 1):
             due = OBJECTS * number // (CHANGES + 5)
-            senders.allowed = OBJECTS * (number + 2) // (CHANGES + 5)
+            senders.allow(OBJECTS * (number + 2) // (CHANGES + 5))
             wait_until(lambda due=due: len(senders.acknowledged) >= due, 120, "objects arrive")
             editor.change(number)
         senders.wait()

@@ -13,7 +13,7 @@ from broker.admin.problems import Problem, answer
 
 OPEN = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/api/v1/status", "/api/docs"})
 LOCAL_USER = "broker.local_user"  # of an ASGI scope: who calls over the control socket
-DEPTH = 16  # of nested lists and objects in JSON
+DEPTH = 20  # of nested lists and objects in JSON
 BODY_TIME = 30.0  # seconds for a whole body
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
+from pydantic import BaseModel, Field, IPvAnyAddress
 from sqlalchemy import Connection
 
 from broker import telemetry
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
+from broker.admin.site import SignedBody, in_force
 from broker.dicom import uids
 from broker.errors import ConfigurationError
+from broker.routing.site import NODES
 from broker.settings.types import AETitle
 from broker.site import admitting
 from broker.site.admitting import AlreadyKnown, Newcomer
@@ -24,7 +26,7 @@ from broker.store.db.database import Database
 from broker.store.knocks import Knock
 from broker.store.worklist import device_queries
 from broker.store.worklist.device_queries import DeviceQueries
-from broker.versions.in_force import Conflict, Signature
+from broker.versions.in_force import Conflict
 from broker.worklist.explain import recall
 
 MPPS = "1.2.840.10008.3.1.2.3.3"
@@ -58,10 +60,8 @@ class KnockView(BaseModel):
     queries: list[dict[str, str]] = Field(description="What it asked, if it was let in; values of patients left out")
 
 
-class AdmitBody(BaseModel):
+class AdmitBody(SignedBody):
     """Who shall be let in. A name is made of the AE title; `bind_address`: from this address only."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     ae_title: AETitle
     address: IPvAnyAddress
@@ -85,7 +85,7 @@ def router(context: AdminContext) -> APIRouter:
     @routes.get("")
     def nodes(response: Response) -> list[NodeView]:
         """List the nodes in force; the ETag is the version of the document."""
-        response.headers["ETag"] = f'"{context.site.version("nodes")}"'
+        response.headers["ETag"] = f'"{in_force(context, NODES)}"'
         return [view(node) for node in context.directory.nodes]
 
     @routes.get("/knocking")
@@ -100,7 +100,7 @@ def router(context: AdminContext) -> APIRouter:
         newcomer = Newcomer(body.ae_title, str(body.address), body.name, tuple(body.roles), body.bind_address)
         context.write_behind()
         try:
-            admitted = admitting.admit(context.site, newcomer, Signature(actor=request.state.actor))
+            admitted = admitting.admit(context.site, newcomer, body.signature(request))
         except (AlreadyKnown, Conflict) as error:
             raise Problem(409, str(error)) from None
         except ConfigurationError as error:

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from broker import __version__, telemetry
-from broker.cli import hl7, mapping, mpps, nodes, queue, worklist
+from broker import __version__
+from broker.cli import documents, hl7, mapping, mpps, nodes, queue, rules, worklist
 from broker.cli.common import Config, exit_on_error
 from broker.errors import ConfigurationError
 
@@ -18,8 +18,10 @@ app = typer.Typer(
     name="broker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Run and operate the broker: it takes HL7 orders, serves them as DICOM worklist, and routes images by rules.",
 )  # fmt: skip
-site = typer.Typer(no_args_is_help=True, help="Nodes and rules.")
+site = typer.Typer(no_args_is_help=True, help="Check and publish nodes and rules together.")
+documents.add_editing(site, documents.SITE)
 app.add_typer(site, name="site")
+app.add_typer(rules.app, name="rules")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(queue.app, name="queue")
 app.add_typer(mpps.app, name="mpps")
@@ -92,36 +94,12 @@ def site_check(file: Annotated[Path, typer.Argument(help="A site.toml.")]) -> No
     from broker.routing.site import read_file
 
     try:
-        documents = read_file(file)
+        contents = read_file(file)
     except ConfigurationError as error:
         raise _configuration_error(error) from None
-    rules = documents["rules"].get("rule", [])
-    examples = sum(len(rule.get("example", [])) for rule in rules)
-    typer.echo(f"{file}: {len(documents['nodes'])} nodes, {len(rules)} rules, {examples} examples: all good")
-
-
-@site.command("import")
-def site_import(file: Annotated[Path, typer.Argument(help="A site.toml.")], config: Config = None) -> None:
-    """Put nodes and rules of a file in force as new versions. The broker must be stopped; the next start uses them."""
-    from broker.routing.site import read_file, site_in_force
-    from broker.service.datadir import DataDirectory
-    from broker.settings import load
-    from broker.store.db.database import Database
-    from broker.versions.in_force import Signature
-
-    try:
-        settings = load(config)
-        telemetry.configure("warning", "console", settings.log.identifiers)
-        documents = read_file(file)
-        data = DataDirectory(settings.service.data_dir)
-        database = Database(settings.database_url())
-        numbers = site_in_force(database).publish(documents, Signature(actor="cli", source="command line"))
-        for kind in ("nodes", "rules"):
-            typer.echo(f"{kind}: version {numbers[kind]} in force")
-        database.close()
-        data.close()
-    except ConfigurationError as error:
-        raise _configuration_error(error) from None
+    tables = contents["rules"].get("rule", [])
+    examples = sum(len(rule.get("example", [])) for rule in tables)
+    typer.echo(f"{file}: {len(contents['nodes'])} nodes, {len(tables)} rules, {examples} examples: all good")
 
 
 Name = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node of the site, or AE@host:port.")]

@@ -1,4 +1,4 @@
-"""`broker nodes`: who is known, who knocks, and letting a device in. Asks the running broker."""
+"""`broker nodes`: shows, checks and publishes nodes; shows devices that knock and lets them in."""
 
 from __future__ import annotations
 
@@ -7,23 +7,45 @@ from typing import Annotated, Any
 
 import typer
 
-from broker.cli.asking.running import ask
+from broker.cli import documents
+from broker.cli.asking.anywhere import ask
 from broker.cli.common import Config, exit_on_error, show_table, wall_clock
+from broker.cli.documents import Author, Json, Number, Reason
 
-app = typer.Typer(no_args_is_help=True, help="List nodes and devices that knock; let a device in.")
+app = typer.Typer(no_args_is_help=True, help="Show, check and publish nodes; let devices in that knock.")
+documents.add_editing(app, "nodes")
+documents.add_versions(app, "nodes")
 
 
 @app.command("list")
-def list_(config: Config = None) -> None:
+def list_(config: Config = None, as_json: Json = False) -> None:
     """Show the nodes in force."""
     with exit_on_error():
-        found = ask(config, "GET", "/nodes")
+        nodes = ask(config, "GET", "/nodes")
+    if as_json:
+        typer.echo(json.dumps(nodes))
+        return
+    _show(nodes)
+
+
+@app.command()
+def show(number: Number, config: Config = None, as_json: Json = False) -> None:
+    """Show the nodes of one version."""
+    with exit_on_error():
+        version = documents.document(config, "nodes", number)
+    if as_json:
+        typer.echo(json.dumps(version))
+        return
+    _show(version["document"])
+
+
+def _show(nodes: list[dict[str, Any]]) -> None:
     rows = []
-    for one in found:
-        title = one["ae_title"] or "|".join(filter(None, (one["application"], one["facility"])))
-        place = f"{one['host'] or 'any address'}{':' + str(one['port']) if one['port'] else ''}"
-        profile = ", ".join(f"{key} = {_said(value)}" for key, value in (one["device"] or {}).items())
-        rows.append((one["name"], one["kind"], title, place, " ".join(one["roles"]), profile))
+    for node in nodes:
+        title = node.get("ae_title") or "|".join(filter(None, (node.get("application"), node.get("facility"))))
+        place = f"{node.get('host') or 'any address'}{':' + str(node['port']) if node.get('port') else ''}"
+        profile = ", ".join(f"{key} = {_said(value)}" for key, value in (node.get("device") or {}).items())
+        rows.append((node["name"], node["kind"], title, place, " ".join(node.get("roles", ())), profile))
     show_table(("name", "kind", "title", "address", "roles", "profile"), rows)
 
 
@@ -33,11 +55,14 @@ def _said(value: Any) -> str:
 
 
 @app.command()
-def knocking(config: Config = None) -> None:
+def knocking(config: Config = None, as_json: Json = False) -> None:
     """Show devices that called and are no node, the last to call first."""
     with exit_on_error():
         clock = wall_clock(config)
         found = ask(config, "GET", "/nodes/knocking")
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
     rows = []
     for one in found:
         last = clock(one["last_at"])
@@ -56,11 +81,18 @@ def admit(
         bool, typer.Option("--any-address", help="Let it in from every address, not from this one only.")
     ] = False,
     config: Config = None,
+    reason: Reason = "",
+    author: Author = "",
+    as_json: Json = False,
 ) -> None:
     """Let a device in, at once and without a restart."""
     body = {"ae_title": ae_title, "address": address, "name": name, "bind_address": not any_address}
+    body |= documents.signed(reason, author)
     with exit_on_error():
         done = ask(config, "POST", "/nodes/admit", body | ({"roles": role} if role else {}))
+    if as_json:
+        typer.echo(json.dumps(done))
+        return
     node = done["node"]
     place = node["host"] or "any address"
     typer.echo(f"{node['name']}: {node['ae_title']} from {place} is let in (version {done['version']} of the nodes)")

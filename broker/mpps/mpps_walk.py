@@ -10,7 +10,7 @@ from collections.abc import Callable
 from broker import telemetry
 from broker.mpps import comparing, overdue
 from broker.orders.step_walk import PAGE, StepWalk
-from broker.site.closing import Closings
+from broker.site.closings import Closings
 from broker.site.nodes import MPPS_NOTIFICATION
 from broker.store.mpps import objects
 from broker.store.mpps import overdue as store

@@ -20,7 +20,7 @@ from broker.orders.core import closing, lifecycle
 from broker.orders.core.context import StoryContext
 from broker.orders.stories import ending
 from broker.settings import Settings
-from broker.site.closing import Closings, closings_of
+from broker.site.closings import Closings, closings_of
 from broker.site.directory import Directory
 from broker.store.db.database import Database
 from broker.store.orders import closing as store

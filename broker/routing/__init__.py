@@ -1,1 +1,5 @@
-"""From instance to plan: reception, the facts rules may see, rules, decisions."""
+"""From instance to plan: an object is received, judged by the rules in force, and stored with one job per destination.
+
+Open `reception.py` first (the story of an object), then `rules.py` and `evaluate.py` (what a rule is, and how it is
+evaluated), then `site.py` and `editing.py` (how nodes and rules are kept in force and changed).
+"""

@@ -19,7 +19,7 @@ _SEEN = 64  # characters of a value kept in a trace
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RoutingDecision:
     """What happens with an instance, and why."""
 
     action: Literal["send", "hold", "discard"]
@@ -29,7 +29,7 @@ class Decision:
     trace: list[dict[str, Any]]
 
 
-def decide(rules: RuleSet, facts: Facts) -> Decision:
+def decide(rules: RuleSet, facts: Facts) -> RoutingDecision:
     """Evaluate all rules in order. An error holds the instance, earlier matches included."""
     destinations: dict[str, None] = {}
     matched: list[str] = []
@@ -40,7 +40,7 @@ def decide(rules: RuleSet, facts: Facts) -> Decision:
             truth = _truth(rule.when, facts, leaves)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             trace.append({"rule": rule.name, "result": "error", "tests": leaves})
-            return Decision("hold", (), (), f"rule-error:{type(error).__name__}", trace)
+            return RoutingDecision("hold", (), (), f"rule-error:{type(error).__name__}", trace)
         trace.append({"rule": rule.name, "result": _name(truth), "tests": leaves})
         if truth:
             matched.append(rule.name)
@@ -48,10 +48,10 @@ def decide(rules: RuleSet, facts: Facts) -> Decision:
             if rule.then == "stop":
                 break
     if matched:
-        return Decision("send", tuple(destinations), tuple(matched), "", trace)
+        return RoutingDecision("send", tuple(destinations), tuple(matched), "", trace)
     if rules.default_action == "send":
-        return Decision("send", rules.default_send, ("default",), "", trace)
-    return Decision(rules.default_action, (), (), "no-rule-matched", trace)
+        return RoutingDecision("send", rules.default_send, ("default",), "", trace)
+    return RoutingDecision(rules.default_action, (), (), "no-rule-matched", trace)
 
 
 def check(rules: RuleSet) -> None:

@@ -31,7 +31,7 @@ from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.model.lane import JobKind, Lane, LaneKind
 from broker.routing import header
-from broker.routing.evaluate import Decision, decide
+from broker.routing.evaluate import RoutingDecision, decide
 from broker.routing.news import News, Telling
 from broker.routing.rules import Group, RuleSet, Test
 from broker.site.nodes import Node
@@ -50,7 +50,7 @@ _STATE = {"send": InstanceState.ROUTED, "hold": InstanceState.HELD, "discard": I
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class IncomingObject:
     """What is known before the data set: UIDs of the command, transfer syntax of the context, the peer."""
 
     sop_class: str
@@ -126,7 +126,7 @@ class Reception:
         self._wake = wake
         self._warned: dict[tuple[str, str], float] = {}
 
-    def begin(self, arrival: Arrival, *parts: bytes) -> SpoolFile:
+    def begin(self, arrival: IncomingObject, *parts: bytes) -> SpoolFile:
         """Open a spool file and write the first bytes. Raises SpoolUnavailable."""
         file = self._spool.create(
             part10.header(arrival.sop_class, arrival.sop_instance, arrival.transfer_syntax, arrival.peer.calling_ae)
@@ -138,7 +138,7 @@ class Reception:
             raise
         return file
 
-    def whole(self, arrival: Arrival, data: bytes) -> str:
+    def whole(self, arrival: IncomingObject, data: bytes) -> str:
         """Take an object that is in memory at once; see `complete`."""
         if len(data) > self.small:
             return self.complete(arrival, self.begin(arrival, data))
@@ -147,7 +147,7 @@ class Reception:
         self._tell(new, decision, outcome)
         return outcome
 
-    def complete(self, arrival: Arrival, file: SpoolFile, *last: bytes) -> str:
+    def complete(self, arrival: IncomingObject, file: SpoolFile, *last: bytes) -> str:
         """Check, decide, make durable and commit; `new`, `version`, `duplicate` or `repaired`.
 
         `last` are bytes that still have to be written. Raises BadContent (refuse for good), SpoolUnavailable or
@@ -172,7 +172,7 @@ class Reception:
         self._tell(new, decision, outcome)
         return outcome
 
-    def _judge_file(self, arrival: Arrival, file: SpoolFile) -> tuple[NewInstance, Decision]:
+    def _judge_file(self, arrival: IncomingObject, file: SpoolFile) -> tuple[NewInstance, RoutingDecision]:
         if not file.data_length:
             raise BadContent("no data set", code="truncated")
         body = _Body(file.name, file.data_offset, file.data_length, file.digest, None)
@@ -194,8 +194,8 @@ class Reception:
         return judge
 
     def _decide(
-        self, arrival: Arrival, data: Buffer, body: _Body, relax: Callable[[], object] = lambda: None
-    ) -> tuple[NewInstance, Decision]:
+        self, arrival: IncomingObject, data: Buffer, body: _Body, relax: Callable[[], object] = lambda: None
+    ) -> tuple[NewInstance, RoutingDecision]:
         if not body.length:
             raise BadContent("no data set", code="truncated")
         judge = self._judge_now()
@@ -227,7 +227,7 @@ class Reception:
         )
         return new, decision
 
-    def _record(self, new: NewInstance, decision: Decision) -> str:
+    def _record(self, new: NewInstance, decision: RoutingDecision) -> str:
         for _ in range(3):
             try:
                 telling = self._news.of(new.study_instance_uid, new.received_at)
@@ -250,7 +250,7 @@ class Reception:
             return False
         return size == version.data_offset + version.data_length
 
-    def _tell(self, new: NewInstance, decision: Decision, outcome: str) -> None:
+    def _tell(self, new: NewInstance, decision: RoutingDecision, outcome: str) -> None:
         telemetry.child(telemetry.INSTANCES_RECEIVED, outcome).inc()
         telemetry.BYTES_RECEIVED.inc(new.data_length)
         if outcome == "version":

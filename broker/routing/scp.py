@@ -10,7 +10,7 @@ from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
 from broker.errors import BadContent
-from broker.routing.reception import Arrival, Reception
+from broker.routing.reception import IncomingObject, Reception
 from broker.threads import Threads
 
 CHUNK = 128 * 1024  # bytes handed to a spool thread at once, while the rest is still on its way
@@ -39,7 +39,7 @@ class StorageService:
 
     async def store(self, request: Request) -> None:
         """Handle a C-STORE-RQ."""
-        arrival = Arrival(
+        arrival = IncomingObject(
             request.command.sop_class, request.command.sop_instance, request.context.transfer_syntax, request.peer
         )
         try:
@@ -64,7 +64,7 @@ class StorageService:
         await request.respond(st.SUCCESS)
         faults.point("dicom.answered")
 
-    async def _receive(self, request: Request, arrival: Arrival) -> None:
+    async def _receive(self, request: Request, arrival: IncomingObject) -> None:
         parts = await request.data.take(self._reception.small + 1)
         if request.data.ended:
             await self._threads.call(self._reception.whole, arrival, b"".join(parts))

@@ -16,7 +16,7 @@ from broker.orders.inbound.reception import AnswerKind, Interface, KnownSender, 
 from broker.orders.listener import OrderDoor
 from broker.service.foundation import Foundation
 from broker.settings import Hl7Listener
-from broker.site.closing import closings_of
+from broker.site.closings import closings_of
 from broker.site.nodes import Node
 from broker.tls import TlsContexts, TlsFiles
 

@@ -186,7 +186,7 @@ def _host_name(host: str) -> None:
         raise ValueError(f"host: {error}") from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A system of the site. What is given binds a caller: `host` to its address, the certificate, the user name.
 
@@ -196,13 +196,13 @@ class Node:
 
     name: str
     kind: str
-    ae_title: str
-    application: str
-    facility: str
-    host: str
-    port: int
-    roles: frozenset[str]
-    associations: int
+    ae_title: str = ""
+    application: str = ""
+    facility: str = ""
+    host: str = ""
+    port: int = 0
+    roles: frozenset[str] = frozenset()
+    associations: int = 1
     tls: NodeTls | None = None
     certificate_name: str = ""
     certificate_sha256: frozenset[str] = frozenset()
@@ -233,7 +233,7 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
     nodes: list[Node] = []
     for position, table in enumerate(tables, 1):
         name = table.get("name") if isinstance(table, Mapping) else None
-        label = f"node {name if isinstance(name, str) and name else position!r}"
+        label = f"node {name[:64] if isinstance(name, str) and name else position!r}"
         if not isinstance(table, Mapping):
             raise ConfigurationError(f"{label}: must be a table")
         try:
@@ -244,26 +244,28 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
             raise ConfigurationError(f"{label}: {key + ': ' if key else ''}{wording(first)}") from None
         if any(node.name == parsed.name for node in nodes):
             raise ConfigurationError(f"{label}: the name is used twice")
-        nodes.append(
-            Node(
-                parsed.name,
-                parsed.kind,
-                parsed.ae_title or "",
-                parsed.application or "",
-                parsed.facility or "",
-                parsed.host or "",
-                parsed.port or 0,
-                frozenset(parsed.roles),
-                parsed.associations,
-                parsed.tls,
-                parsed.certificate_name or "",
-                frozenset(parsed.certificate_sha256),
-                parsed.username or "",
-                parsed.passcode or "",
-                parsed.association_idle,
-                parsed.feedback,
-                parsed.device,
-                parsed.source,
-            )
-        )
+        nodes.append(_node(parsed))
     return tuple(nodes)
+
+
+def _node(table: NodeTable) -> Node:
+    return Node(
+        name=table.name,
+        kind=table.kind,
+        ae_title=table.ae_title or "",
+        application=table.application or "",
+        facility=table.facility or "",
+        host=table.host or "",
+        port=table.port or 0,
+        roles=frozenset(table.roles),
+        associations=table.associations,
+        tls=table.tls,
+        certificate_name=table.certificate_name or "",
+        certificate_sha256=frozenset(table.certificate_sha256),
+        username=table.username or "",
+        passcode=table.passcode or "",
+        association_idle=table.association_idle,
+        feedback=table.feedback,
+        device=table.device,
+        source=table.source,
+    )

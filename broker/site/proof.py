@@ -1,4 +1,4 @@
-"""Whether a caller proves to be the node it says it is: by its certificate, by its user identity. Pure."""
+"""Decides whether a caller proves to be the node it claims to be, by its certificate and its user identity."""
 
 from __future__ import annotations
 

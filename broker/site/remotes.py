@@ -1,4 +1,4 @@
-"""How we connect to a node: address, TLS; for a DICOM one AE titles and user identity."""
+"""Makes of a node where the next connection to it goes: address, TLS, AE titles, user identity."""
 
 from __future__ import annotations
 

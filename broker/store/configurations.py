@@ -82,11 +82,19 @@ def at_version(connection: Connection, kind: str, version: int) -> Version | Non
     return None if row is None else Version(kind, version, json.loads(row.document))
 
 
+_PUBLICATIONS = select(_t.c.kind, _t.c.version, _t.c.created_at, _t.c.source, _t.c.author, _t.c.reason)
+
+
 def history(connection: Connection, kind: str, limit: int | None = None) -> list[Publication]:
     """The versions of a kind without their documents, newest first."""
-    query = select(_t.c.kind, _t.c.version, _t.c.created_at, _t.c.source, _t.c.author, _t.c.reason)
-    query = query.where(_t.c.kind == kind).order_by(_t.c.version.desc()).limit(limit)
+    query = _PUBLICATIONS.where(_t.c.kind == kind).order_by(_t.c.version.desc()).limit(limit)
     return [_publication(row) for row in connection.execute(query)]
+
+
+def publication(connection: Connection, kind: str, version: int) -> Publication | None:
+    """One version without its document, None if there is none of that number."""
+    row = connection.execute(_PUBLICATIONS.where(_t.c.kind == kind, _t.c.version == version)).first()
+    return None if row is None else _publication(row)
 
 
 def _publication(row: Any) -> Publication:

@@ -118,12 +118,6 @@ class InForce(Generic[T]):
         state = self._state
         return state.value if state is not None else self._load()
 
-    def version(self, kind: str) -> int:
-        """The number of the version that this process uses; 0 for none."""
-        state = self._state
-        found = state.documents.get(kind) if state is not None else None
-        return found.version if found is not None else 0
-
     def follow(self, follower: Callable[[], object]) -> None:
         """Call `follower` after each new value came into force, in the thread that noticed it."""
         self._followers.append(follower)
@@ -195,6 +189,10 @@ class InForce(Generic[T]):
     def history(self, kind: str, limit: int | None = None) -> list[Publication]:
         """The versions of a kind without their documents, newest first."""
         return self._database.read(configurations.history, kind, limit).result()
+
+    def publication(self, kind: str, number: int) -> Publication | None:
+        """When and by whom a version was published, None if there is none of that number."""
+        return self._database.read(configurations.publication, kind, number).result()
 
     def at_version(self, kind: str, number: int) -> Version:
         """One version of a kind. Raises NoSuchVersion."""

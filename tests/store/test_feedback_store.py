@@ -27,7 +27,7 @@ from broker.orders.stories import intake, writing
 from broker.orders.stories.writing import Changed
 from broker.queue import holds
 from broker.routing.news import News
-from broker.routing.reception import Arrival, Reception
+from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import Node, parse_nodes
 from broker.store import jobs
@@ -83,7 +83,7 @@ class House:
 
     def receive(self, at: Reception | None = None, **attributes: str) -> str:
         thing = ct_slice(64, **attributes)
-        arrival = Arrival(
+        arrival = IncomingObject(
             thing.sop_class, thing.sop_instance, thing.transfer_syntax, PeerAE("CT", "BROKER", "10.0.0.9")
         )
         return (at or self.reception()).whole(arrival, thing.data)

@@ -34,7 +34,7 @@ from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Interface
 from broker.orders.profile.book import built_in
 from broker.orders.stories import ending, intake
-from broker.routing.reception import Arrival, Reception
+from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import parse_nodes
 from broker.store import jobs
@@ -411,7 +411,7 @@ def test_images_of_a_wrong_entry_that_have_not_left_or_come_later_are_held(house
 
     def arrive(one: Encoded) -> str:
         peer = PeerAE("CT01", "BROKER", "10.0.0.9")
-        return door.whole(Arrival(one.sop_class, one.sop_instance, one.transfer_syntax, peer), one.data)
+        return door.whole(IncomingObject(one.sop_class, one.sop_instance, one.transfer_syntax, peer), one.data)
 
     assert [arrive(wrong), arrive(right)] == ["new", "new"]
     begun = house.database.submit(jobs.claim, "deliver:cad", "h:1", NOW.timestamp() * 2, 60.0, 64).result(20)

@@ -25,7 +25,7 @@ from broker.errors import BadContent, SpoolUnavailable, StoreUnavailable
 from broker.model.lane import JobState
 from broker.routing import reception as module
 from broker.routing import sweep
-from broker.routing.reception import Arrival, Reception
+from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules import RuleSet, parse_rules
 from broker.store import jobs
 from broker.store.db.database import Database
@@ -124,9 +124,9 @@ def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def arrival(item: Encoded, **other: str) -> Arrival:
+def arrival(item: Encoded, **other: str) -> IncomingObject:
     values = {"sop_class": item.sop_class, "sop_instance": item.sop_instance, "transfer_syntax": item.transfer_syntax}
-    return Arrival(**(values | other), peer=PEER)
+    return IncomingObject(**(values | other), peer=PEER)
 
 
 def slice_of(uid: str = "2.999.1", **attributes: str) -> Encoded:

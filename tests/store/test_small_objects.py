@@ -16,7 +16,7 @@ from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent
 from broker.model.lane import JobState
 from broker.routing import sweep
-from broker.routing.reception import Arrival, Reception
+from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules import parse_rules
 from broker.store import jobs
 from broker.store.db.database import Database
@@ -52,8 +52,8 @@ def reception(opened: Database, spool: Spool) -> Reception:
     return Reception(opened, spool, lambda: RULES, ZoneInfo("UTC"), lambda: None, small=LIMIT)
 
 
-def arrival(item: Encoded) -> Arrival:
-    return Arrival(item.sop_class, item.sop_instance, item.transfer_syntax, PeerAE("CT", "BROKER", "127.0.0.1"))
+def arrival(item: Encoded) -> IncomingObject:
+    return IncomingObject(item.sop_class, item.sop_instance, item.transfer_syntax, PeerAE("CT", "BROKER", "127.0.0.1"))
 
 
 def contents(database: Database) -> list[bytes]:

@@ -120,5 +120,9 @@ def test_site_file_that_differs_from_the_database_is_a_warning(tmp_path: Path) -
     )  # fmt: skip
     assert (done.returncode, done.stdout.splitlines()) == (
         0,
-        ["nodes: version 2 in force", "rules: version 1 in force"],
+        [
+            "nodes: version 2 in force",
+            "rules: version 1 in force",
+            '  node \'ct1\': ae_title: "CT01" → "CT77"',
+        ],
     )

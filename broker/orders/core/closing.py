@@ -12,7 +12,7 @@ from enum import StrEnum
 from broker.model.order import StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.lifecycle import Action
-from broker.site.closing import Rules
+from broker.site.closings import ClosingRules
 
 
 class Cause(StrEnum):
@@ -50,7 +50,7 @@ class End:
     cause: Cause
 
 
-def decide(seen: Seen, rules: Rules, now: datetime) -> End | None:
+def decide(seen: Seen, rules: ClosingRules, now: datetime) -> End | None:
     """What becomes of an open step `now` (aware, on the site's clock); None: it stays as it is."""
     if seen.status not in lifecycle.OPEN or seen.at_work:
         return None
@@ -65,7 +65,7 @@ def decide(seen: Seen, rules: Rules, now: datetime) -> End | None:
     return _by_time(seen, rules, now, waits=waits)
 
 
-def _by_time(seen: Seen, rules: Rules, now: datetime, *, waits: bool) -> End | None:
+def _by_time(seen: Seen, rules: ClosingRules, now: datetime, *, waits: bool) -> End | None:
     if rules.over_after and over(seen.start_at, rules.over_after, now):
         if not waits:
             stale = now.timestamp() - seen.status_at >= rules.over_after * 3600

@@ -18,7 +18,7 @@ from broker.orders.core.closing import Cause, End, Seen
 from broker.orders.core.context import StoryContext
 from broker.orders.core.values import merged
 from broker.orders.stories import writing
-from broker.site.closing import Closings, Rules
+from broker.site.closings import ClosingRules, Closings
 from broker.store.mpps.performed_steps import REOPENED
 from broker.store.orders import closing as store
 from broker.store.orders import reading, saving
@@ -73,7 +73,7 @@ def _plan(connection: Connection, order: Order, closings: Closings, context: Sto
     return ends
 
 
-def _seen(step: Step, procedure: Procedure, rules: Mapping[int, Rules], traces: Traces) -> Seen:
+def _seen(step: Step, procedure: Procedure, rules: Mapping[int, ClosingRules], traces: Traces) -> Seen:
     """What is known of a step. Images say only of a study what was done: they count if they can be of no other step."""
     row = step.row or 0
     own, images = rules[row], traces.images.get(row, {})

@@ -16,7 +16,7 @@ from broker.dicom import uids
 from broker.dicom.dimse.message import PeerAE
 from broker.dicom.wire import negotiation as neg
 from broker.queue.policy import RetryPolicy
-from broker.routing.reception import Arrival, Reception
+from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import Node, parse_nodes
 from broker.site.remotes import Remotes
@@ -41,7 +41,9 @@ class Hospital:
         self.nodes: dict[str, Node] = {}
 
     def take(self, item: Encoded) -> Encoded:
-        arrival = Arrival(item.sop_class, item.sop_instance, item.transfer_syntax, PeerAE("CT01", "BROKER", "::1"))
+        arrival = IncomingObject(
+            item.sop_class, item.sop_instance, item.transfer_syntax, PeerAE("CT01", "BROKER", "::1")
+        )
         self.reception.whole(arrival, item.data)
         return item
 

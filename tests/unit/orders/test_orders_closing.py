@@ -14,15 +14,15 @@ from broker.model.order import StepStatus
 from broker.orders.core import closing, lifecycle
 from broker.orders.core.closing import Cause, End, Seen, decide
 from broker.orders.core.lifecycle import Action
-from broker.site.closing import Closings, Rules
+from broker.site.closings import ClosingRules, Closings
 from broker.site.nodes import parse_nodes
 
 ZONE = ZoneInfo("Europe/Zurich")
 NOW = datetime(2026, 3, 12, 18, tzinfo=ZONE)
 AT = NOW.timestamp()
 STEP = Seen(status="SCHEDULED", status_at=AT - 86_400, start_at="20260312080000")  # ten hours ago
-IMAGES = Rules(images=True, images_minimum=3, images_quiet=900)
-TIME = Rules(over_after=8)
+IMAGES = ClosingRules(images=True, images_minimum=3, images_quiet=900)
+TIME = ClosingRules(over_after=8)
 STARTED = End(Action.START, Cause.IMAGES)
 BY_IMAGES = End(Action.COMPLETE, Cause.IMAGES)
 BY_TIME = End(Action.COMPLETE, Cause.TIME)
@@ -47,7 +47,7 @@ def seen(**changes: Any) -> Seen:
         (seen(status="STARTED", images=3, last_image=AT - 10), IMAGES, None),
         (seen(status="STARTED", images=3, last_image=AT - 900), IMAGES, BY_IMAGES),
         (seen(held=True, images=3, last_image=AT - 10), IMAGES, STARTED),
-        (seen(images=99, last_image=AT - 900), Rules(), None),
+        (seen(images=99, last_image=AT - 900), ClosingRules(), None),
         # what a device is at work on by its own word is left alone, and so is what has ended
         (seen(status="STARTED", images=3, last_image=AT - 9000, at_work=True), IMAGES, None),
         (seen(status="STARTED", status_at=AT - 90_000, at_work=True), TIME, None),
@@ -55,8 +55,8 @@ def seen(**changes: Any) -> Seen:
         *((seen(status=status), replace(TIME, expire_after=1, no_show_after=1), None) for status in lifecycle.ENDED),
         # time
         (seen(), TIME, BY_TIME),
-        (seen(), Rules(over_after=10), BY_TIME),
-        (seen(), Rules(over_after=10.1), None),
+        (seen(), ClosingRules(over_after=10), BY_TIME),
+        (seen(), ClosingRules(over_after=10.1), None),
         (seen(start_at=""), TIME, None),
         (seen(held=True), TIME, None),
         (seen(), replace(TIME, unseen="no-show"), NO_SHOW),
@@ -67,30 +67,30 @@ def seen(**changes: Any) -> Seen:
         (seen(images=1, last_image=AT - 10, signs=True), TIME, None),
         (seen(images=1, last_image=AT - 1000, signs=True), TIME, BY_TIME),
         # nobody came
-        (seen(), Rules(no_show_after=10), NO_SHOW),
-        (seen(), Rules(no_show_after=11), None),
-        (seen(status="ARRIVED"), Rules(no_show_after=1), None),
-        (seen(status="STARTED"), Rules(no_show_after=1), None),
-        (seen(signs=True), Rules(no_show_after=1), None),
-        (seen(held=True), Rules(no_show_after=1), None),
+        (seen(), ClosingRules(no_show_after=10), NO_SHOW),
+        (seen(), ClosingRules(no_show_after=11), None),
+        (seen(status="ARRIVED"), ClosingRules(no_show_after=1), None),
+        (seen(status="STARTED"), ClosingRules(no_show_after=1), None),
+        (seen(signs=True), ClosingRules(no_show_after=1), None),
+        (seen(held=True), ClosingRules(no_show_after=1), None),
         # long over
-        (seen(), Rules(expire_after=10), EXPIRED),
-        (seen(), Rules(expire_after=11), None),
-        (seen(status="READY", signs=True), Rules(expire_after=1), EXPIRED),
-        (seen(status="STARTED"), Rules(expire_after=1), None),
-        (seen(start_at=""), Rules(expire_after=1), None),
-        (seen(held=True), Rules(expire_after=1), None),
-        (seen(), Rules(no_show_after=2, expire_after=1), NO_SHOW),
+        (seen(), ClosingRules(expire_after=10), EXPIRED),
+        (seen(), ClosingRules(expire_after=11), None),
+        (seen(status="READY", signs=True), ClosingRules(expire_after=1), EXPIRED),
+        (seen(status="STARTED"), ClosingRules(expire_after=1), None),
+        (seen(start_at=""), ClosingRules(expire_after=1), None),
+        (seen(held=True), ClosingRules(expire_after=1), None),
+        (seen(), ClosingRules(no_show_after=2, expire_after=1), NO_SHOW),
     ],
 )
-def test_decision(step: Seen, rules: Rules, expected: End | None) -> None:
+def test_decision(step: Seen, rules: ClosingRules, expected: End | None) -> None:
     assert decide(step, rules, NOW) == expected
 
 
 @pytest.mark.parametrize("status", list(StepStatus))
 def test_nothing_is_decided_that_moves_a_step_backwards(status: str) -> None:
     rank = {name: number for number, name in enumerate(list(StepStatus))}
-    for rules in (IMAGES, TIME, replace(TIME, unseen="no-show"), Rules(no_show_after=1, expire_after=1)):
+    for rules in (IMAGES, TIME, replace(TIME, unseen="no-show"), ClosingRules(no_show_after=1, expire_after=1)):
         for images in (0, 3):
             made = decide(seen(status=status, images=images, last_image=AT - 901), rules, NOW)
             if made is not None and made.action is not None:
@@ -118,7 +118,7 @@ def test_whose_rules_are_in_force() -> None:
             {"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "h", "port": 1, "roles": ["destination"]},
         ]
     )
-    default = Rules(expire_after=48, mpps_after=24)
+    default = ClosingRules(expire_after=48, mpps_after=24)
     closings = Closings(nodes, default)
     ct, us, mr = (closings.of([title]) for title in ("CT02", "US01", "MR01"))
     assert (ct.images, ct.result, ct.expire_after, ct.over_after, ct.mpps_after) == (True, False, 0, 0, 24)

@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 
 from broker.errors import ConfigurationError
 from broker.routing import evaluate
-from broker.routing.evaluate import Decision, as_facts, check, decide
+from broker.routing.evaluate import RoutingDecision, as_facts, check, decide
 from broker.routing.rules import RuleSet, parse_rules
 
 NODES = {"pacs", "cad", "archive"}
@@ -176,7 +176,7 @@ def table(name: str, when: Any, *send: str, then: str = "continue") -> dict[str,
     return {"name": name, "when": when, "send": list(send), "then": then}
 
 
-def decided(*tables: Any, default: Any = None, facts: Any = None) -> Decision:
+def decided(*tables: Any, default: Any = None, facts: Any = None) -> RoutingDecision:
     document: dict[str, Any] = {"rule": list(tables)}
     if default:
         document["default"] = default

@@ -38,7 +38,9 @@ def error(*tables: Any) -> str:
 
 def test_nodes_become_values() -> None:
     pacs, ct, ris = parse_nodes([PACS, CT, RIS])
-    assert pacs == Node("pacs", "dicom", "PACS", "", "", "127.0.0.1", 104, frozenset({"destination"}), 1)
+    assert pacs == Node(
+        name="pacs", kind="dicom", ae_title="PACS", host="127.0.0.1", port=104, roles=frozenset({"destination"})
+    )
     assert (ct.port, ct.host) == (0, "127.0.0.2")
     assert (ris.ae_title, ris.application, ris.facility) == ("", "RIS", "HOSP")
     assert parse_nodes([]) == ()

@@ -1,0 +1,63 @@
+"""`broker rules`: shows, checks and publishes the rules that say where images go."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from broker.cli import documents
+from broker.cli.common import Config, exit_on_error, show_table, wall_clock
+from broker.cli.documents import Json, Number
+
+app = typer.Typer(no_args_is_help=True, help="Show, check and publish the rules that say where images go.")
+documents.add_editing(app, "rules")
+documents.add_versions(app, "rules")
+
+
+@app.command("list")
+def list_(config: Config = None, as_json: Json = False) -> None:
+    """Show the rules in force."""
+    _show(config, None, as_json)
+
+
+@app.command()
+def show(number: Number, config: Config = None, as_json: Json = False) -> None:
+    """Show the rules of one version."""
+    _show(config, number, as_json)
+
+
+def _show(config: Any, number: int | None, as_json: bool) -> None:
+    with exit_on_error():
+        clock = wall_clock(config)
+        version = documents.document(config, "rules", number)
+    if as_json:
+        typer.echo(json.dumps(version))
+        return
+    found = version["document"]
+    rows = [
+        (str(place), rule["name"], condition(rule["when"]), ", ".join(rule["send"]), rule.get("then", "continue"))
+        for place, rule in enumerate(found.get("rule", []), 1)
+    ]
+    default = found.get("default", {})
+    rows.append(
+        ("", "default", "no rule matched", ", ".join(default.get("send", [])) or default.get("action", "hold"), "")
+    )
+    show_table(("", "rule", "when", "send to", "then"), rows)
+    if version["version"]:
+        author = version["author"] or version["source"]
+        why = f": {version['reason']}" if version["reason"] else ""
+        typer.echo(f"version {version['version']}, {clock(version['at'])}, {author}{why}")
+
+
+def condition(when: dict[str, Any]) -> str:
+    """A condition as a person reads it."""
+    if "field" in when:
+        value = json.dumps(when["value"], ensure_ascii=False) if "value" in when else ""
+        return " ".join(filter(None, (when["field"], when.get("op", "is"), value)))
+    if "not" in when:
+        return f"not ({condition(when['not'])})"
+    word = "all" if "all" in when else "any"
+    joint = " and " if word == "all" else " or "
+    return joint.join(f"({condition(one)})" if "field" not in one else condition(one) for one in when[word])

@@ -1,0 +1,69 @@
+"""Serves one REST request inside a command, on the database of a broker that does not run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from broker.admin import nodes, problems, site
+from broker.admin.access import LOCAL_USER, Access
+from broker.admin.context import AdminContext
+from broker.errors import ConfigurationError
+from broker.orders.mappings import Mappings
+from broker.routing.site import site_in_force
+from broker.settings import Settings
+from broker.site.directory import Directory
+from broker.site.remotes import Receivers, Remotes, tls_files
+from broker.store.db.database import Database
+from broker.worklist.source.source_schedule import SourceSchedule
+
+
+def request(
+    settings: Settings, database: Database, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
+) -> httpx.Response:
+    """The answer that the running broker would give to the user of this process. Raises ConfigurationError."""
+    app = _app(settings, database)
+
+    async def local(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, LOCAL_USER: getpass.getuser()}, receive, send)
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=local), base_url="http://broker") as http:
+            return await http.request(method, path, json=body, headers=headers)
+
+    return asyncio.run(ask())
+
+
+def _app(settings: Settings, database: Database) -> FastAPI:
+    """The routes that need nothing but the database."""
+    folder = settings.service.site.parent
+    remotes = Remotes(settings.dicom.ae_title, tls_files(settings.dicom.tls), folder)
+    receivers = Receivers(tls_files(settings.hl7.tls), folder)
+    directory = Directory()
+    in_force = site_in_force(database, (remotes.prepare, receivers.prepare), directory.take)
+    with contextlib.suppress(ConfigurationError):  # what cannot be used any more can be rolled back all the same
+        directory.take(in_force.value.nodes)
+    context = AdminContext(
+        database=database,
+        settings=settings,
+        directory=directory,
+        site=in_force,
+        mappings=Mappings(database),
+        sources=SourceSchedule(database, settings, directory, remotes),
+        secret=b"",
+        wake=lambda: None,
+        write_behind=lambda: None,
+    )
+    app = FastAPI()
+    problems.handle(app)
+    app.add_middleware(Access, token="", limit=settings.limits.web_body)
+    for room in (site, nodes):
+        app.include_router(room.router(context))
+    return app

@@ -20,7 +20,7 @@ ASYNC_FILES = (
     "source_import.py",
     "source_schedule.py",
 )
-MAX_MODULE, MAX_FUNCTION = 352, 60  # lines; modules: 350 is the aim
+MAX_MODULE, MAX_FUNCTION = 350, 60  # lines
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

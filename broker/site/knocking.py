@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from broker.store.db.database import Database
@@ -50,13 +51,15 @@ class KnockBook:
                 self._write(key, seen, now)
 
     def flush(self, *, everything: bool = False) -> None:
-        """Write the calls whose minute is over, or all that wait."""
+        """Write the calls whose minute is over, or all that wait (blocking). Raises StoreUnavailable."""
         now = time.time()
         with self._lock:
-            for key, seen in self._seen.items():
-                if seen.calls and (everything or now - seen.written >= INTERVAL):
-                    self._write(key, seen, now)
+            due = [(k, s) for k, s in self._seen.items() if s.calls and (everything or now - s.written >= INTERVAL)]
+            writes = [self._write(key, seen, now) for key, seen in due]
+        for write in writes:
+            write.result()
 
-    def _write(self, key: tuple[str, str], seen: _Seen, now: float) -> None:
-        self._database.submit(record, *key, seen.last, seen.calls, sorted(seen.contexts))
+    def _write(self, key: tuple[str, str], seen: _Seen, now: float) -> Future[None]:
+        write = self._database.submit(record, *key, seen.last, seen.calls, sorted(seen.contexts))
         seen.written, seen.calls = now, 0
+        return write

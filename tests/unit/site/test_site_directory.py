@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -207,9 +208,14 @@ class Recorder:
 
         self.counted = 0
 
-    def submit(self, unit: Any, calling: str, address: str, now: float, calls: int, contexts: list[str]) -> None:
+    def submit(
+        self, unit: Any, calling: str, address: str, now: float, calls: int, contexts: list[str]
+    ) -> Future[None]:
         self.calls.append((calling, address))
         self.counted += calls
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
 
 
 def test_a_scanner_writes_once_a_minute_and_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,9 +164,10 @@ ASSOCIATIONS_REFUSED = Counter("broker_dicom_associations_refused", "Refused ass
 POOL_LEASES = Counter("broker_dicom_pool_leases", "Associations used to send, by how they were had", ["how"])
 DIMSE_ANSWERS = Counter("broker_dimse_answers", "Final DIMSE answers", ["command", "status"])
 QUERIES = Histogram(
-    "broker_worklist_query_seconds", "Time of a worklist query",
+    "broker_worklist_query_seconds",
+    "Time of a worklist query",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-)  # fmt: skip
+)
 WORKLIST_COPY_AGE = Gauge(
     "broker_worklist_copy_age_seconds", "Age of the copy of the worklist for outages of the database"
 )

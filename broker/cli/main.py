@@ -15,9 +15,12 @@ from broker.cli.common import Config, exit_on_error
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
-    name="broker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="broker",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Run and operate the broker: it takes HL7 orders, serves them as DICOM worklist, and routes images by rules.",
-)  # fmt: skip
+)
 site = typer.Typer(no_args_is_help=True, help="Check and publish nodes and rules together.")
 documents.add_editing(site, documents.SITE)
 app.add_typer(site, name="site")

@@ -22,9 +22,19 @@ from broker.site.remotes import Remotes, tls_files
 from broker.worklist.source.source_schedule import SourceSchedule
 
 _ORDER = (
-    "created", "updated", "moved", "canceled", "unchanged", "ours", "ended", "kept", "missing", "repeated", "refused",
+    "created",
+    "updated",
+    "moved",
+    "canceled",
+    "unchanged",
+    "ours",
+    "ended",
+    "kept",
+    "missing",
+    "repeated",
+    "refused",
     "unreadable",
-)  # fmt: skip
+)
 _WORDS = {
     "ours": "left as another sender has written them", "ended": "ended here already", "missing": "not there any more",
     "moved": "found at another time", "canceled": "cancelled, being there no more", "kept": "kept nevertheless",

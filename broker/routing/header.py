@@ -1,4 +1,4 @@
-"""What reception reads from a data set: identity, and the facts rules may see. Decodes only what is asked for."""
+"""Reads identity, and the facts that rules may see, from a data set at reception. Decodes only what is asked for."""
 
 from __future__ import annotations
 

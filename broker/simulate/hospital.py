@@ -22,8 +22,8 @@ from broker.telemetry import describe
 STALL = 20.0  # seconds without an arrival after which what lacks counts as missing
 QUIET = 0.5  # seconds to listen for objects that should not come
 
-Progress = Callable[[str, int], None]  # one of STAGES, and how many are done
-STAGES = ("messages", "orders", "worklist", "images", "delivered")
+# a stage (messages, orders, worklist, images, delivered), and how many are done
+Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True)

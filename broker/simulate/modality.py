@@ -25,9 +25,11 @@ _RETURNED = (
     "PatientSex", "StudyInstanceUID", "RequestedProcedureDescription", "RequestedProcedureID",
 )  # fmt: skip
 _STEP_RETURNED = (
-    "ScheduledProcedureStepStartTime", "ScheduledProcedureStepDescription", "ScheduledProcedureStepID",
+    "ScheduledProcedureStepStartTime",
+    "ScheduledProcedureStepDescription",
+    "ScheduledProcedureStepID",
     "ScheduledStationName",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

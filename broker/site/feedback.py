@@ -10,9 +10,7 @@ from broker.hl7 import charset
 from broker.hl7.findings import MalformedMessage
 
 MessageType = Literal["ORM^O01", "OMG^O19", "OMI^O23", "ORU^R01"]
-EventName = Literal[
-    "arrived", "started", "partial", "completed", "discontinued", "cancelled", "reopened", "images"
-]  # fmt: skip
+EventName = Literal["arrived", "started", "partial", "completed", "discontinued", "cancelled", "reopened", "images"]
 Policy = Literal["hold", "retry"]
 _SINCE_2_4 = ("OMG^O19", "OMI^O23")
 

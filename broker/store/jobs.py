@@ -38,10 +38,13 @@ _PUT_BACK = Prepared(
     any=update(_t)
     .where(_OURS)
     .values(
-        state=JobState.READY, due_at=bindparam("due"), last_error=bindparam("error"), lease_owner="",
+        state=JobState.READY,
+        due_at=bindparam("due"),
+        last_error=bindparam("error"),
+        lease_owner="",
         failures=_t.c.failures + bindparam("faults"),
     )
-)  # fmt: skip
+)
 
 
 def _claim(*, lock: bool) -> ReturningUpdate[Any]:

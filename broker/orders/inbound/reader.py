@@ -18,8 +18,10 @@ from broker.orders.profile.provenance import OriginKind, ValueOrigin
 
 # what must be right for the order to be used; anything else unusable is left out with a warning
 _STRICT = convert.EXACT | {
-    "PatientBirthDate", "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime",
-}  # fmt: skip
+    "PatientBirthDate",
+    "ScheduledProcedureStepStartDate",
+    "ScheduledProcedureStepStartTime",
+}
 
 
 _ISSUER = "IssuerOfPatientID"

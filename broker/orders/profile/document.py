@@ -19,9 +19,18 @@ ProfileDocument = Mapping[str, Any]
 MAX_DEPTH = 8
 MAX_TEXT = 1024 * 1024  # characters of a profile
 _MERGED = {
-    "patient", "visit", "request", "procedure", "step", "values", "measures", "check", "defaults", "identifiers",
+    "patient",
+    "visit",
+    "request",
+    "procedure",
+    "step",
+    "values",
+    "measures",
+    "check",
+    "defaults",
+    "identifiers",
     "policy",
-}  # fmt: skip
+}
 _OWN = {"senders", "example", "description", "extends"}
 
 

@@ -186,6 +186,6 @@ def read(connection: Connection, row: int, zone: tzinfo) -> Document | None:
 
 
 def search(connection: Connection, wanted: Mapping[str, str], after: int, limit: int) -> list[Document]:
-    """The documents of at most `limit` orders with these values (`order_search.KEYWORDS`), with rows above `after`."""
+    """The documents of at most `limit` orders with these values (keywords of `search`), with rows above `after`."""
     rows = order_search.find(connection, wanted, after, limit)
     return [outline.document(reading.load_order(connection, row)) for row in rows]

@@ -15,9 +15,14 @@ from broker.orders.trying import preview
 
 _ORDER, _STEP = {"visit", "request"}, {"procedure", "step"}
 _DERIVED = (
-    "AccessionNumber", "RequestedProcedureID", "StudyInstanceUID", "ScheduledProcedureStepID",
-    "ScheduledStationAETitle", "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime",
-)  # fmt: skip
+    "AccessionNumber",
+    "RequestedProcedureID",
+    "StudyInstanceUID",
+    "ScheduledProcedureStepID",
+    "ScheduledStationAETitle",
+    "ScheduledProcedureStepStartDate",
+    "ScheduledProcedureStepStartTime",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,15 @@ _mpps, _instance, _job, _kept = tables.mpps, tables.instance, tables.job, tables
 _HOLD = Prepared(
     any=update(_job)
     .where(
-        _job.c.kind == JobKind.DELIVER, _job.c.lane == bindparam("to"), _job.c.state == JobState.READY,
+        _job.c.kind == JobKind.DELIVER,
+        _job.c.lane == bindparam("to"),
+        _job.c.state == JobState.READY,
         _job.c.subject.in_(
             select(_instance.c.id).where(_instance.c.sop_instance_uid == bindparam("uid")).scalar_subquery()
         ),
     )
     .values(state=JobState.HELD, last_error=bindparam("why"))
-)  # fmt: skip
+)
 _OPEN = text("status = 'COMPLETED' AND compared_at IS NULL")  # bare, as the partial index says it
 _VALUES: dict[str, Any] = {"sop_instance_uid": bindparam("uid"), "mpps": bindparam("row")}
 _KEEP = Prepared(

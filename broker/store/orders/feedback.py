@@ -10,8 +10,11 @@ from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
 _step, _procedure, _request, _event = (
-    tables.scheduled_step.c, tables.requested_procedure.c, tables.service_request.c, tables.step_event.c,
-)  # fmt: skip
+    tables.scheduled_step.c,
+    tables.requested_procedure.c,
+    tables.service_request.c,
+    tables.step_event.c,
+)
 _STEPS = Prepared(
     any=select(_step.id, _step.status)
     .join_from(tables.scheduled_step, tables.requested_procedure)

@@ -16,28 +16,45 @@ from broker.store.schema import tables
 MANY = 200  # candidates of one set of keys; more share a key only where it is none
 
 _step, _procedure, _request, _patient = (
-    tables.scheduled_step, tables.requested_procedure, tables.service_request, tables.patient,
-)  # fmt: skip
+    tables.scheduled_step,
+    tables.requested_procedure,
+    tables.service_request,
+    tables.patient,
+)
 _s = _step.c
 _FROM = (
     select(
-        _s.id, _request.c.id, _s.step_id, _s.study_instance_uid, _s.accession, _s.requested_procedure_id, _s.status,
-        _request.c.attributes, _patient.c.id, _patient.c.patient_id, _patient.c.issuer, _patient.c.aliases,
+        _s.id,
+        _request.c.id,
+        _s.step_id,
+        _s.study_instance_uid,
+        _s.accession,
+        _s.requested_procedure_id,
+        _s.status,
+        _request.c.attributes,
+        _patient.c.id,
+        _patient.c.patient_id,
+        _patient.c.issuer,
+        _patient.c.aliases,
     )
     .join_from(_step, _procedure)
     .join(_request)
     .join(_patient)
-)  # fmt: skip
+)
 # accession and Requested Procedure ID are asked for in each other's column too: some devices mix them up
 _CANDIDATES = Prepared(
     any=_FROM.where(
         or_(
-            _s.study_instance_uid == bindparam("study"), _s.accession == bindparam("accession"),
-            _s.accession == bindparam("procedure"), _s.requested_procedure_id == bindparam("procedure"),
+            _s.study_instance_uid == bindparam("study"),
+            _s.accession == bindparam("accession"),
+            _s.accession == bindparam("procedure"),
+            _s.requested_procedure_id == bindparam("procedure"),
             _s.requested_procedure_id == bindparam("accession"),
         )
-    ).order_by(_s.id.desc()).limit(MANY)
-)  # fmt: skip
+    )
+    .order_by(_s.id.desc())
+    .limit(MANY)
+)
 _PATIENTS = Prepared(
     any=select(_s.id, _procedure.c.request, _s.status, _s.start_at)
     .join_from(_step, _procedure)

@@ -16,9 +16,12 @@ _alias, _visit, _heard, _request = tables.patient_alias, tables.visit, tables.he
 
 
 _VISIT = (
-    _visit.c.id, _visit.c.patient, _visit.c.admission_id, _visit.c.issuer,
+    _visit.c.id,
+    _visit.c.patient,
+    _visit.c.admission_id,
+    _visit.c.issuer,
     *(_visit.c[field.name] for field in fields(Visit)[3:]),
-)  # fmt: skip
+)
 
 
 def visits(connection: Connection, patient: int) -> list[Visit]:

@@ -22,15 +22,22 @@ _procedure, _step, _event = tables.requested_procedure.c, tables.scheduled_step.
 # one statement for all keys, as most orders are new. A key that is not asked is NULL and equals nothing
 _BY_NUMBER = Prepared(
     any=select(
-        _request.id, _request.filler_number, _request.filler_issuer, _request.placer_number, _request.placer_issuer,
+        _request.id,
+        _request.filler_number,
+        _request.filler_issuer,
+        _request.placer_number,
+        _request.placer_issuer,
         _request.accession,
-    ).where(
+    )
+    .where(
         or_(
-            _request.filler_number == bindparam("filler"), _request.placer_number == bindparam("placer"),
+            _request.filler_number == bindparam("filler"),
+            _request.placer_number == bindparam("placer"),
             _request.accession == bindparam("accession"),
         )
-    ).order_by(_request.id)
-)  # fmt: skip
+    )
+    .order_by(_request.id)
+)
 _alias = tables.patient_alias.c
 _WHOLE = select(_patient.id, _patient.patient_id, _patient.issuer, _patient.attributes, _patient.aliases)
 _PATIENT = Prepared(
@@ -43,17 +50,29 @@ _PATIENT = Prepared(
 )
 _ORDER = Prepared(
     any=select(
-        _request.placer_number, _request.placer_issuer, _request.filler_number, _request.filler_issuer,
-        _request.accession, _request.attributes, _patient.id, _patient.patient_id, _patient.issuer, _patient.attributes,
-        _request.changed_by, _request.ordered_from, _request.sent_from,
+        _request.placer_number,
+        _request.placer_issuer,
+        _request.filler_number,
+        _request.filler_issuer,
+        _request.accession,
+        _request.attributes,
+        _patient.id,
+        _patient.patient_id,
+        _patient.issuer,
+        _patient.attributes,
+        _request.changed_by,
+        _request.ordered_from,
+        _request.sent_from,
         _patient.aliases,
-    ).join_from(tables.service_request, tables.patient).where(_request.id == bindparam("row"))
-)  # fmt: skip
+    )
+    .join_from(tables.service_request, tables.patient)
+    .where(_request.id == bindparam("row"))
+)
 _PROCEDURES = Prepared(
-    any=select(
-        _procedure.id, _procedure.requested_procedure_id, _procedure.study_instance_uid, _procedure.attributes
-    ).where(_procedure.request == bindparam("row")).order_by(_procedure.id)
-)  # fmt: skip
+    any=select(_procedure.id, _procedure.requested_procedure_id, _procedure.study_instance_uid, _procedure.attributes)
+    .where(_procedure.request == bindparam("row"))
+    .order_by(_procedure.id)
+)
 _STEPS = Prepared(
     any=select(_step.id, _step.procedure, _step.step_id, _step.position, _step.status, _step.attributes, _step.held)
     .join_from(tables.scheduled_step, tables.requested_procedure)

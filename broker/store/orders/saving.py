@@ -43,11 +43,20 @@ _PATIENT = _Saved(
 _REQUEST = _Saved(
     tables.service_request,
     (
-        "patient", "placer_number", "placer_issuer", "filler_number", "filler_issuer", "accession", "attributes",
-        "changed_by", "ordered_from", "sent_from",
+        "patient",
+        "placer_number",
+        "placer_issuer",
+        "filler_number",
+        "filler_issuer",
+        "accession",
+        "attributes",
+        "changed_by",
+        "ordered_from",
+        "sent_from",
     ),
-    {"created_at": _AT, "updated_at": _AT, "source": bindparam("source")}, {"updated_at": _AT},
-)  # fmt: skip
+    {"created_at": _AT, "updated_at": _AT, "source": bindparam("source")},
+    {"updated_at": _AT},
+)
 _PROCEDURE = _Saved(
     tables.requested_procedure, ("request", "requested_procedure_id", "study_instance_uid", "attributes"), {}, {}
 )
@@ -55,15 +64,28 @@ _step = tables.scheduled_step
 _STEP = _Saved(
     _step,
     (
-        "procedure", "step_id", "position", "status", "start_at", "modality", "patient_id", "patient_name", "accession",
-        "requested_procedure_id", "study_instance_uid", "attributes", "answer", "held",
+        "procedure",
+        "step_id",
+        "position",
+        "status",
+        "start_at",
+        "modality",
+        "patient_id",
+        "patient_name",
+        "accession",
+        "requested_procedure_id",
+        "study_instance_uid",
+        "attributes",
+        "answer",
+        "held",
     ),
     {"status_at": _AT, "updated_at": _AT, "revision": literal(1)},
     {
         "status_at": case((_step.c.status == bindparam("to_status"), _step.c.status_at), else_=_AT),
-        "updated_at": _AT, "revision": _step.c.revision + 1,
+        "updated_at": _AT,
+        "revision": _step.c.revision + 1,
     },
-)  # fmt: skip
+)
 _station = tables.step_station
 _NO_STATION = Prepared(any=delete(_station).where(_station.c.step == bindparam("row")))
 _STATION = Prepared(any=insert(_station).values({name: bindparam(name) for name in ("step", "ae_title", "start_at")}))

@@ -22,7 +22,6 @@ _BELOW = {
     "RequestedProcedureID": _procedure.c.requested_procedure_id,
     "StudyInstanceUID": _procedure.c.study_instance_uid,
 }
-KEYWORDS = frozenset({*_OF_REQUEST, *_BELOW})
 
 
 def exists(connection: Connection, row: int) -> bool:
@@ -31,7 +30,7 @@ def exists(connection: Connection, row: int) -> bool:
 
 
 def find(connection: Connection, wanted: Mapping[str, str], after: int, limit: int) -> list[int]:
-    """Rows of orders that have all these values (keywords of `KEYWORDS`), behind row `after`, oldest first."""
+    """Rows of orders that have all these values (keywords of the tables above), behind row `after`, oldest first."""
     where: list[ColumnElement[bool]] = [_request.c.id > after]
     where += [_OF_REQUEST[keyword] == value for keyword, value in wanted.items() if keyword in _OF_REQUEST]
     below = [_BELOW[keyword] == value for keyword, value in wanted.items() if keyword in _BELOW]

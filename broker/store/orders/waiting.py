@@ -32,16 +32,26 @@ _APPOINTMENTS = Prepared(
 # a key that is not there is NULL and equals nothing
 _CANCELS = Prepared(
     any=select(
-        _c.id, _c.control, _c.order_status, _c.placer_number, _c.placer_issuer, _c.filler_number, _c.filler_issuer,
-        _c.accession, _c.patient_id, _c.issuer, _c.steps,
+        _c.id,
+        _c.control,
+        _c.order_status,
+        _c.placer_number,
+        _c.placer_issuer,
+        _c.filler_number,
+        _c.filler_issuer,
+        _c.accession,
+        _c.patient_id,
+        _c.issuer,
+        _c.steps,
     ).where(
         _c.patient_id == bindparam("patient_id"),
         or_(
-            _c.filler_number == bindparam("filler"), _c.placer_number == bindparam("placer"),
+            _c.filler_number == bindparam("filler"),
+            _c.placer_number == bindparam("placer"),
             _c.accession == bindparam("accession"),
         ),
     )
-)  # fmt: skip
+)
 
 
 def _appointment_of(row: Sequence[Any]) -> Appointment:

@@ -22,20 +22,66 @@ from prometheus_client import Counter, Gauge, Histogram
 
 FIELDS = frozenset(
     {
-        "event", "level", "timestamp", "exc_info",
+        "event",
+        "level",
+        "timestamp",
+        "exc_info",
         # places
-        "listener", "host", "port", "peer", "path", "url", "version", "where", "thread", "worker",
+        "listener",
+        "host",
+        "port",
+        "peer",
+        "path",
+        "url",
+        "version",
+        "where",
+        "thread",
+        "worker",
         # DICOM
-        "calling_ae", "called_ae", "sop_class", "transfer_syntax", "status", "contexts", "command", "pdu",
+        "calling_ae",
+        "called_ae",
+        "sop_class",
+        "transfer_syntax",
+        "status",
+        "contexts",
+        "command",
+        "pdu",
         # HL7
-        "message_type", "sender", "control_id", "answer", "findings",
+        "message_type",
+        "sender",
+        "control_id",
+        "answer",
+        "findings",
         # work
-        "kind", "lane", "node", "nodes", "rule", "rules", "state", "reason", "code", "count", "instances",
-        "orders", "bytes", "duration", "attempt", "delay", "error", "key", "mode", "revision", "message",
+        "kind",
+        "lane",
+        "node",
+        "nodes",
+        "rule",
+        "rules",
+        "state",
+        "reason",
+        "code",
+        "count",
+        "instances",
+        "orders",
+        "bytes",
+        "duration",
+        "attempt",
+        "delay",
+        "error",
+        "key",
+        "mode",
+        "revision",
+        "message",
         # identifiers, hashed
-        "accession", "order", "study", "instance", "job",
+        "accession",
+        "order",
+        "study",
+        "instance",
+        "job",
     }
-)  # fmt: skip
+)
 
 _hash_key = os.urandom(16)
 _show_identifiers = False

@@ -20,11 +20,26 @@ PATH_LENGTH = 200  # characters of a field path: keys are the caller's own words
 # texts of these kinds of pydantic's errors hold nothing of the input
 _PLAIN = frozenset(
     {
-        "missing", "extra_forbidden", "literal_error", "string_type", "int_type", "bool_type", "list_type", "dict_type",
-        "string_too_short", "string_too_long", "greater_than", "greater_than_equal", "less_than", "less_than_equal",
-        "too_long", "too_short", "model_attributes_type", "json_invalid",
+        "missing",
+        "extra_forbidden",
+        "literal_error",
+        "string_type",
+        "int_type",
+        "bool_type",
+        "list_type",
+        "dict_type",
+        "string_too_short",
+        "string_too_long",
+        "greater_than",
+        "greater_than_equal",
+        "less_than",
+        "less_than_equal",
+        "too_long",
+        "too_short",
+        "model_attributes_type",
+        "json_invalid",
     }
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,10 +36,14 @@ _ORDER = (
     "unreadable",
 )
 _WORDS = {
-    "ours": "left as another sender has written them", "ended": "ended here already", "missing": "not there any more",
-    "moved": "found at another time", "canceled": "cancelled, being there no more", "kept": "kept nevertheless",
+    "ours": "left as another sender has written them",
+    "ended": "ended here already",
+    "missing": "not there any more",
+    "moved": "found at another time",
+    "canceled": "cancelled, being there no more",
+    "kept": "kept nevertheless",
     "repeated": "told twice",
-}  # fmt: skip
+}
 
 
 def run(node: str, *, config: Path | None, dry: bool, as_json: bool) -> int:

@@ -21,9 +21,17 @@ from broker.simulate.objects import Encoded, encode, examination
 from broker.simulate.stations import Station
 
 _RETURNED = (
-    "AccessionNumber", "ReferringPhysicianName", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate",
-    "PatientSex", "StudyInstanceUID", "RequestedProcedureDescription", "RequestedProcedureID",
-)  # fmt: skip
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "RequestedProcedureDescription",
+    "RequestedProcedureID",
+)
 _STEP_RETURNED = (
     "ScheduledProcedureStepStartTime",
     "ScheduledProcedureStepDescription",

@@ -16,9 +16,12 @@ from broker.simulate.stations import transfer_syntax_name
 MIB = 1024**2
 SHOWN = 20  # findings listed
 _LABELS = {
-    "messages": "order messages written", "orders": "orders accepted by the broker",
-    "worklist": "found on the worklist", "images": "images stored", "delivered": "arrived at PACS",
-}  # fmt: skip
+    "messages": "order messages written",
+    "orders": "orders accepted by the broker",
+    "worklist": "found on the worklist",
+    "images": "images stored",
+    "delivered": "arrived at PACS",
+}
 
 
 class ProgressView:

@@ -18,9 +18,22 @@ MANY = 50  # items looked at for one order that comes late
 _t, _message, _link = tables.mpps, tables.mpps_message, tables.mpps_link
 _step, _procedure, _event = tables.scheduled_step, tables.requested_procedure, tables.step_event
 _COLUMNS = (
-    "sop_instance_uid", "status", "linking", "calling_ae", "station", "modality", "started_at", "ended_at", "document",
-    "findings", "revision", "created_at", "updated_at", "outcome", "attention",
-)  # fmt: skip
+    "sop_instance_uid",
+    "status",
+    "linking",
+    "calling_ae",
+    "station",
+    "modality",
+    "started_at",
+    "ended_at",
+    "document",
+    "findings",
+    "revision",
+    "created_at",
+    "updated_at",
+    "outcome",
+    "attention",
+)
 _WHOLE = select(_t.c.id, *(_t.c[name] for name in _COLUMNS))
 _BY_UID = Prepared(any=_WHOLE.where(_t.c.sop_instance_uid == bindparam("uid")))
 _BY_ROW = Prepared(any=_WHOLE.where(_t.c.id == bindparam("row")))
@@ -166,9 +179,19 @@ def waiting(connection: Connection, study: str, accession: str, procedure: str) 
 
 
 _LISTED = (
-    "id", "sop_instance_uid", "status", "linking", "attention", "calling_ae", "station", "modality", "started_at",
-    "ended_at", "findings", "revision",
-)  # fmt: skip
+    "id",
+    "sop_instance_uid",
+    "status",
+    "linking",
+    "attention",
+    "calling_ae",
+    "station",
+    "modality",
+    "started_at",
+    "ended_at",
+    "findings",
+    "revision",
+)
 
 
 def listed(connection: Connection, values: Mapping[str, str], before: int, limit: int) -> list[dict[str, Any]]:

@@ -15,9 +15,23 @@ from broker.store.schema import tables
 
 _a, _c = tables.appointment.c, tables.tombstone.c
 _COLUMNS = (
-    _a.id, _a.sender, _a.number, _a.request, _a.state, _a.event, _a.filler_number, _a.filler_issuer, _a.placer_number,
-    _a.placer_issuer, _a.patient_id, _a.issuer, _a.start_at, _a.steps, _a.slots, _a.sent_from,
-)  # fmt: skip
+    _a.id,
+    _a.sender,
+    _a.number,
+    _a.request,
+    _a.state,
+    _a.event,
+    _a.filler_number,
+    _a.filler_issuer,
+    _a.placer_number,
+    _a.placer_issuer,
+    _a.patient_id,
+    _a.issuer,
+    _a.start_at,
+    _a.steps,
+    _a.slots,
+    _a.sent_from,
+)
 _APPOINTMENTS = Prepared(
     any=select(*_COLUMNS)
     .where(

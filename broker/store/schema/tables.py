@@ -47,10 +47,15 @@ class MessageRow(Base, table=True):
     __tablename__ = "message"
     __table_args__ = (
         Index(
-            "uq_message_accepted", "sender", "control_id", "digest", unique=True,
-            sqlite_where=text("accepted"), postgresql_where=text("accepted"),
+            "uq_message_accepted",
+            "sender",
+            "control_id",
+            "digest",
+            unique=True,
+            sqlite_where=text("accepted"),
+            postgresql_where=text("accepted"),
         ),
-    )  # fmt: skip
+    )
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     received_at: float = Field(index=True)
     listener: str
@@ -121,19 +126,30 @@ class JobRow(Base, table=True):
     __table_args__ = (
         UniqueConstraint("kind", "lane", "subject"),
         Index(
-            "ix_job_due", "lane", "priority", "due_at", "id",  # the order of claims: none of them sorts a backlog
-            sqlite_where=text("state = 'ready'"), postgresql_where=text("state = 'ready'"),
+            "ix_job_due",
+            "lane",
+            "priority",
+            "due_at",
+            "id",  # the order of claims: none of them sorts a backlog
+            sqlite_where=text("state = 'ready'"),
+            postgresql_where=text("state = 'ready'"),
         ),
         Index(
-            "ix_job_lease", "lease_until",
-            sqlite_where=text("state = 'leased'"), postgresql_where=text("state = 'leased'"),
+            "ix_job_lease",
+            "lease_until",
+            sqlite_where=text("state = 'leased'"),
+            postgresql_where=text("state = 'leased'"),
         ),
         Index(
-            "ix_job_group", "lane", "group_key", "id",
-            sqlite_where=text("group_key is not null"), postgresql_where=text("group_key is not null"),
+            "ix_job_group",
+            "lane",
+            "group_key",
+            "id",
+            sqlite_where=text("group_key is not null"),
+            postgresql_where=text("group_key is not null"),
         ),
         Index("ix_job_state", "state", "lane"),
-    )  # fmt: skip
+    )
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     kind: str
     lane: str

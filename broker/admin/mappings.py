@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
+from broker.admin.site import SignedBody
 from broker.errors import ConfigurationError
 from broker.model.message import MessageSelection
 from broker.orders.mappings import ExamplesFailed, Mappings, stored
@@ -30,13 +31,19 @@ class _Body(BaseModel):
 
 
 class ProfileBody(_Body):
-    """A profile to check or to publish."""
+    """A profile to check."""
 
     toml: Toml
 
 
-class RollbackBody(_Body):
-    """The version that is to be in force again; 0 is the built-in profile."""
+class PublishProfileBody(SignedBody):
+    """A profile to publish, why, and on whose behalf."""
+
+    toml: Toml
+
+
+class RollbackProfileBody(SignedBody):
+    """The version that is to be in force again (0 is the built-in profile), why, and on whose behalf."""
 
     version: Annotated[int, Field(ge=0)]
 
@@ -99,11 +106,13 @@ class MappingView(BaseModel):
 
 
 class VersionView(BaseModel):
-    """One version of a profile."""
+    """One version of a profile: when, by which way, on whose behalf, and why."""
 
     version: int
     at: float
     source: str
+    author: str
+    reason: str
 
 
 class CheckedView(BaseModel):
@@ -197,10 +206,10 @@ def _publishing(routes: APIRouter, published: Mappings) -> None:
         return [MappingView.model_validate(asdict(profile)) for profile in published.in_force()]
 
     @routes.post("/mappings", status_code=201)
-    def publish(body: ProfileBody, request: Request) -> PublishedView:
+    def publish(body: PublishProfileBody, request: Request) -> PublishedView:
         """Put a profile in force, if all examples come out as they say; it reads the next message."""
         with _refusals():
-            name, version = published.publish(body.toml, request.state.actor)
+            name, version = published.publish(body.toml, request.state.actor, author=body.author, reason=body.reason)
         return PublishedView(name=name, version=version)
 
     @routes.post("/mappings/check")
@@ -223,12 +232,14 @@ def _publishing(routes: APIRouter, published: Mappings) -> None:
             return [VersionView.model_validate(asdict(entry)) for entry in published.history(name)]
 
     @routes.post("/mappings/{name}/rollback", status_code=201)
-    def rollback(name: str, body: RollbackBody, request: Request) -> PublishedView:
+    def rollback(name: str, body: RollbackProfileBody, request: Request) -> PublishedView:
         """Put an older version in force again, as a new version."""
         with _refusals(404):
             published.export(name, body.version)
         with _refusals():
-            version = published.rollback(name, body.version, request.state.actor)
+            version = published.rollback(
+                name, body.version, request.state.actor, author=body.author, reason=body.reason
+            )
         return PublishedView(name=name, version=version)
 
 

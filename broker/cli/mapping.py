@@ -9,8 +9,10 @@ import typer
 
 from broker.cli.asking.running import ask_or_do
 from broker.cli.common import Config, exit_on_error, settings_of, show_table, wall_clock
+from broker.cli.documents import Author, Reason, signed
 
 if TYPE_CHECKING:
+    from broker.store.configurations import Publication
     from broker.store.db.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="Check, publish and roll back profiles that map HL7 messages.")
@@ -62,7 +64,7 @@ def check(file: File, config: Config = None) -> None:
 
 
 @app.command("import")
-def import_(file: File, config: Config = None) -> None:
+def import_(file: File, config: Config = None, reason: Reason = "", author: Author = "") -> None:
     """Publish a profile if all examples come out as they say. A running broker uses it from the next message on."""
     from broker.orders.mappings import Mappings, read_file
 
@@ -70,10 +72,10 @@ def import_(file: File, config: Config = None) -> None:
         text = read_file(file)
 
         def publish(database: Database, actor: str) -> dict[str, Any]:
-            name, version = Mappings(database).publish(text, actor)
+            name, version = Mappings(database).publish(text, actor, author=author, reason=reason)
             return {"name": name, "version": version}
 
-        published = ask_or_do(settings_of(config), "/mappings", {"toml": text}, publish)
+        published = ask_or_do(settings_of(config), "/mappings", {"toml": text} | signed(reason, author), publish)
     _show_published(published)
 
 
@@ -97,7 +99,7 @@ def export(
 
 @app.command()
 def history(name: Name, config: Config = None) -> None:
-    """List all versions of a profile, newest first: when and by whom."""
+    """List all versions of a profile, newest first: when, by whom and why."""
     from broker.orders import mappings
     from broker.store import configurations
 
@@ -106,7 +108,14 @@ def history(name: Name, config: Config = None) -> None:
         url = settings_of(config).database_url()
         versions = configurations.look(url, lambda connection: mappings.history_of(connection, name))
     for entry in versions if versions is not None else [mappings.built_in_entry(name)]:
-        typer.echo(f"{entry.version:>4}  {clock(entry.at) if entry.version else '':19}  {entry.source}")
+        typer.echo(f"{entry.version:>4}  {clock(entry.at) if entry.version else '':19}  {_who_and_why(entry)}")
+
+
+def _who_and_why(entry: Publication) -> str:
+    """Name the actor, who is meant if somebody else, and the reason if one is given."""
+    actor = entry.source.partition(",")[0]  # a roll-back adds `, version 1 again`
+    behalf = f" for {entry.author}" if entry.author not in ("", actor) else ""
+    return entry.source + behalf + (f": {entry.reason}" if entry.reason else "")
 
 
 @app.command()
@@ -114,16 +123,19 @@ def rollback(
     name: Name,
     version: Annotated[int, typer.Argument(min=0, help="Number of the version; 0 is the built-in profile.")],
     config: Config = None,
+    reason: Reason = "",
+    author: Author = "",
 ) -> None:
     """Put an older version in force again, as a new version."""
     from broker.orders.mappings import Mappings
 
     def put_back(database: Database, actor: str) -> dict[str, Any]:
-        return {"name": name, "version": Mappings(database).rollback(name, version, actor)}
+        number = Mappings(database).rollback(name, version, actor, author=author, reason=reason)
+        return {"name": name, "version": number}
 
     with exit_on_error():
         path = f"/mappings/{name}/rollback"
-        published = ask_or_do(settings_of(config), path, {"version": version}, put_back)
+        published = ask_or_do(settings_of(config), path, {"version": version} | signed(reason, author), put_back)
     _show_published(published)
 
 

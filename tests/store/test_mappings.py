@@ -141,6 +141,20 @@ def test_history_says_when_and_by_whom_and_a_rollback_is_a_new_version(database:
         here.history("nobody")
 
 
+def test_history_and_audit_say_on_whose_behalf_and_why(database: Database) -> None:
+    here = Mappings(database)
+    here.publish(text(), "api", author="Ann", reason="first")
+    here.publish(text(spiral="MR"), "api")
+    here.rollback("site", 1, "cli:bob", author="Ann", reason="was wrong")
+    assert [(entry.source, entry.author, entry.reason) for entry in here.history("site")] == [
+        ("cli:bob, version 1 again", "Ann", "was wrong"), ("api", "api", ""), ("api", "Ann", "first")
+    ]  # fmt: skip
+    details = [detail for _, _, _, detail in database.read(audit).result()]
+    assert [(detail.get("author"), detail.get("reason")) for detail in details] == [
+        ("Ann", "first"), (None, None), ("Ann", "was wrong")
+    ]  # fmt: skip
+
+
 def test_a_built_in_profile_is_hidden_by_one_of_its_name_and_comes_back(database: Database) -> None:
     here = Mappings(database)
     own = 'name = "ihe"\nextends = "ihe"\n[values.Modality]\nSPIRAL = "CT"\n'

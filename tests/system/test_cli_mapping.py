@@ -87,6 +87,13 @@ def test_without_a_broker_commands_work_on_the_database(site: Site) -> None:
     assert [line.split()[0] for line in history] == ["3", "2", "1"]
     assert "cli:" in history[0]
     assert "RIS|*" in broker(site, "mapping", "list")
+    signed = ("--reason", "other scanner", "--author", "Ann")
+    assert broker(site, "mapping", "import", profile(site, "MR"), *signed) == "site: version 4 in force\n"
+    back = broker(site, "mapping", "rollback", "site", "3", "--reason", "was wrong")
+    assert back == "site: version 5 in force\n"
+    newest, before = broker(site, "mapping", "history", "site").splitlines()[:2]
+    assert newest.endswith(", version 3 again: was wrong")
+    assert before.endswith(" for Ann: other scanner")
     assert "no such profile" in broker(site, "mapping", "export", "nobody", code=2)
     assert "no such profile" in broker(site, "mapping", "rollback", "site", "9", code=1)
     file.write_text('name = "site"\noddity = 1', encoding="utf-8")
@@ -105,6 +112,11 @@ def test_a_running_broker_reads_the_next_message_by_what_is_published(site: Site
     assert broker(site, "mapping", "import", profile(site, "MR")) == "site: version 2 in force\n"
     assert "in use" not in broker(site, "mapping", "rollback", "site", "1")
     assert [line.split()[0] for line in broker(site, "mapping", "history", "site").splitlines()] == ["3", "2", "1"]
+    broker(site, "mapping", "import", profile(site, "MR"), "--reason", "other scanner", "--author", "Ann")
+    broker(site, "mapping", "rollback", "site", "1", "--reason", "was wrong")
+    newest, before = broker(site, "mapping", "history", "site").splitlines()[:2]
+    assert newest.endswith(", version 1 again: was wrong")
+    assert before.endswith(" for Ann: other scanner")
 
 
 def test_a_pasted_message_is_explained(site: Site) -> None:
@@ -163,6 +175,17 @@ def test_mappings_by_rest(site: Site) -> None:
         assert http.post("/api/v1/mappings/site/rollback", json={"version": 7}).status_code == 404
         assert http.post("/api/v1/mappings/site/rollback", json={"version": 1}).json()["version"] == 1
         assert [one["source"] for one in http.get("/api/v1/mappings/site/history").json()] == ["api"]
+        other = {"toml": profile(site, "MR").read_text(encoding="utf-8"), "reason": "other scanner", "author": "Ann"}
+        assert http.post("/api/v1/mappings", json=other).json()["version"] == 2
+        again = http.post("/api/v1/mappings/site/rollback", json={"version": 1, "reason": "was wrong", "author": "Bob"})
+        assert again.json()["version"] == 3
+        history = http.get("/api/v1/mappings/site/history").json()
+        assert [(entry["author"], entry["reason"]) for entry in history] == [
+            ("Bob", "was wrong"), ("Ann", "other scanner"), ("api", "")
+        ]  # fmt: skip
+        for field in ("reason", "author"):
+            assert http.post("/api/v1/mappings", json={"toml": text, field: "x" * 501}).status_code == 422
+        assert http.post("/api/v1/mappings/check", json={"toml": text, "reason": "x"}).status_code == 422
         tested = http.post("/api/v1/messages/test", json={"message": MESSAGE.format(1)}).json()
         assert (tested["code"], tested["profile"]) == ("AA", "site")
         assert http.post("/api/v1/messages/test", json={"message": "MSH", "mapping": "nobody"}).status_code == 422

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from broker.errors import ConfigurationError
-from broker.routing.rules import Condition, Group, RuleSet, Test
+from broker.routing.rules import Condition, Group, RuleAction, RuleSet, Test
 
 Facts = Mapping[str, Sequence[str | float]]  # a field that is missing or empty is not there
 Truth = bool | None
@@ -22,7 +22,7 @@ _SEEN = 64  # characters of a value kept in a trace
 class RoutingDecision:
     """What happens with an instance, and why."""
 
-    action: Literal["send", "hold", "discard"]
+    action: RuleAction
     destinations: tuple[str, ...]
     rules: tuple[str, ...]  # names of the rules that matched
     reason: str
@@ -40,7 +40,7 @@ def decide(rules: RuleSet, facts: Facts) -> RoutingDecision:
             truth = _truth(rule.when, facts, leaves)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             trace.append({"rule": rule.name, "result": "error", "tests": leaves})
-            return RoutingDecision("hold", (), (), f"rule-error:{type(error).__name__}", trace)
+            return RoutingDecision(RuleAction.HOLD, (), (), f"rule-error:{type(error).__name__}", trace)
         trace.append({"rule": rule.name, "result": _name(truth), "tests": leaves})
         if truth:
             matched.append(rule.name)
@@ -48,9 +48,9 @@ def decide(rules: RuleSet, facts: Facts) -> RoutingDecision:
             if rule.then == "stop":
                 break
     if matched:
-        return RoutingDecision("send", tuple(destinations), tuple(matched), "", trace)
-    if rules.default_action == "send":
-        return RoutingDecision("send", rules.default_send, ("default",), "", trace)
+        return RoutingDecision(RuleAction.SEND, tuple(destinations), tuple(matched), "", trace)
+    if rules.default_action == RuleAction.SEND:
+        return RoutingDecision(RuleAction.SEND, rules.default_send, ("default",), "", trace)
     return RoutingDecision(rules.default_action, (), (), "no-rule-matched", trace)
 
 

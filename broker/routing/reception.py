@@ -1,4 +1,4 @@
-"""The story of an arriving object: spool, check, decide, make durable, commit. Sync: it runs in a spool thread.
+"""Receives an object: spools it, checks it, decides by the rules, makes it durable, commits. Runs in a spool thread.
 
 Order of events, none of which may be swapped: bytes in the spool file; walk of the whole data set; decision of the
 rules; fsync of file and folder; one transaction with the instance and one job per destination; only then the caller
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
@@ -33,7 +34,7 @@ from broker.model.lane import JobKind, Lane, LaneKind
 from broker.routing import header
 from broker.routing.evaluate import RoutingDecision, decide
 from broker.routing.news import News, Telling
-from broker.routing.rules import Group, RuleSet, Test
+from broker.routing.rules import Group, RuleAction, RuleSet, Test
 from broker.site.nodes import Node
 from broker.store import jobs
 from broker.store.db.database import Database
@@ -44,9 +45,24 @@ from broker.store.jobs import NewJob
 from broker.store.mpps import objects
 
 SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sync instead of three
-WARN_EVERY = 60.0  # seconds
+WARN_EVERY = 60.0  # seconds between two warnings of the same event about the same device
+WARNED_KEPT = 1000  # events by device whose last warning is remembered
+ATTEMPTS = 3  # to commit while the same object is committed on other associations
 FILE_FAULTS = ("file-missing", "file-damaged")  # reasons for which deliveries are held until the object comes again
-_STATE = {"send": InstanceState.ROUTED, "hold": InstanceState.HELD, "discard": InstanceState.DISCARDED}
+_STATE = {
+    RuleAction.SEND: InstanceState.ROUTED,
+    RuleAction.HOLD: InstanceState.HELD,
+    RuleAction.DISCARD: InstanceState.DISCARDED,
+}
+
+
+class ReceptionOutcome(StrEnum):
+    """Says what an arrival was, beside the versions of the same object that were known before."""
+
+    NEW = "new"
+    VERSION = "version"  # other bytes under a known UID
+    DUPLICATE = "duplicate"  # the same bytes again
+    REPAIRED = "repaired"  # the same bytes again, whose file was lost or damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +93,15 @@ class _Body:
 
 def fields_of(rules: RuleSet) -> frozenset[str]:
     """All fields that a rule set tests."""
-    found: set[str] = set()
+    fields: set[str] = set()
     waiting = [rule.when for rule in rules.rules]
     while waiting:
         condition = waiting.pop()
         if isinstance(condition, Test):
-            found.add(condition.field)
+            fields.add(condition.field)
         elif isinstance(condition, Group):
             waiting.extend(condition.members)
-    return frozenset(found)
+    return frozenset(fields)
 
 
 class _Judge:
@@ -138,7 +154,7 @@ class Reception:
             raise
         return file
 
-    def whole(self, arrival: IncomingObject, data: bytes) -> str:
+    def whole(self, arrival: IncomingObject, data: bytes) -> ReceptionOutcome:
         """Take an object that is in memory at once; see `complete`."""
         if len(data) > self.small:
             return self.complete(arrival, self.begin(arrival, data))
@@ -147,8 +163,8 @@ class Reception:
         self._tell(new, decision, outcome)
         return outcome
 
-    def complete(self, arrival: IncomingObject, file: SpoolFile, *last: bytes) -> str:
-        """Check, decide, make durable and commit; `new`, `version`, `duplicate` or `repaired`.
+    def complete(self, arrival: IncomingObject, file: SpoolFile, *last: bytes) -> ReceptionOutcome:
+        """Check, decide, make durable and commit.
 
         `last` are bytes that still have to be written. Raises BadContent (refuse for good), SpoolUnavailable or
         StoreUnavailable (the sender keeps its copy). The file is gone after an error or for a duplicate.
@@ -159,7 +175,7 @@ class Reception:
             new, decision = self._judge_file(arrival, file)
             file.keep()
             outcome = self._record(new, decision)
-            kept = outcome != "duplicate"
+            kept = outcome != ReceptionOutcome.DUPLICATE
         except StoreUnavailable:
             # the commit may have happened although we were not told: the file must stay, the sweep decides
             kept = True
@@ -199,10 +215,10 @@ class Reception:
         if not body.length:
             raise BadContent("no data set", code="truncated")
         judge = self._judge_now()
-        found = scan(data, arrival.transfer_syntax, judge.tags, relax)
-        uids = header.identity(found, arrival.sop_class, arrival.sop_instance)
+        scanned = scan(data, arrival.transfer_syntax, judge.tags, relax)
+        uids = header.identity(scanned, arrival.sop_class, arrival.sop_instance)
         now = time.time()
-        facts = header.facts(found, arrival.peer, judge.fields, datetime.fromtimestamp(now, self._zone))
+        facts = header.facts(scanned, arrival.peer, judge.fields, datetime.fromtimestamp(now, self._zone))
         decision = decide(judge.rules, facts)
         new = NewInstance(
             sop_instance_uid=uids.sop_instance,
@@ -227,8 +243,8 @@ class Reception:
         )
         return new, decision
 
-    def _record(self, new: NewInstance, decision: RoutingDecision) -> str:
-        for _ in range(3):
+    def _record(self, new: NewInstance, decision: RoutingDecision) -> ReceptionOutcome:
+        for _ in range(ATTEMPTS):
             try:
                 telling = self._news.of(new.study_instance_uid, new.received_at)
                 outcome = self._database.execute(
@@ -250,26 +266,26 @@ class Reception:
             return False
         return size == version.data_offset + version.data_length
 
-    def _tell(self, new: NewInstance, decision: RoutingDecision, outcome: str) -> None:
-        telemetry.child(telemetry.INSTANCES_RECEIVED, outcome).inc()
+    def _tell(self, new: NewInstance, decision: RoutingDecision, outcome: ReceptionOutcome) -> None:
+        telemetry.child(telemetry.INSTANCES_RECEIVED, outcome.value).inc()
         telemetry.BYTES_RECEIVED.inc(new.data_length)
-        if outcome == "version":
+        if outcome == ReceptionOutcome.VERSION:
             self._warn("instance.changed", new, "other bytes under a known UID")
-        if outcome == "repaired":
+        if outcome == ReceptionOutcome.REPAIRED:
             self._warn("instance.repaired", new, "its file was lost or damaged")
-        if decision.action != "send":
+        if decision.action != RuleAction.SEND:
             self._warn(f"instance.{new.state}", new, decision.reason)
         if telemetry.debugging():
             telemetry.logger().debug(
                 "instance.received",
                 instance=telemetry.identifier(new.sop_instance_uid),
                 calling_ae=new.calling_ae,
-                state=outcome,
+                state=outcome.value,
                 bytes=new.data_length,
                 rules=",".join(decision.rules),
                 nodes=len(decision.destinations),
             )
-        if decision.destinations or outcome == "repaired":
+        if decision.destinations or outcome == ReceptionOutcome.REPAIRED:
             self._wake()
 
     def _warn(self, event: str, new: NewInstance, reason: str) -> None:
@@ -277,7 +293,7 @@ class Reception:
         now = time.monotonic()
         if now - self._warned.get((event, new.calling_ae), -WARN_EVERY) < WARN_EVERY:
             return
-        if len(self._warned) > 1000:
+        if len(self._warned) >= WARNED_KEPT:
             self._warned.clear()
         self._warned[(event, new.calling_ae)] = now
         telemetry.logger().warning(
@@ -292,8 +308,8 @@ def record(
     rules: Sequence[str],
     intact: Callable[[KnownVersion], bool],
     telling: Telling | None = None,
-) -> str:
-    """The transaction: instance row and one delivery per destination; `new`, `version`, `duplicate` or `repaired`.
+) -> ReceptionOutcome:
+    """The transaction: instance row and one delivery per destination.
 
     `intact` tells whether the file of a known version is still there: a positive answer must not rest on a lost one.
     `telling` is what the RIS is told of it.
@@ -305,7 +321,7 @@ def record(
     first = instances.add_first(connection, new)
     if first is not None:
         _enqueue(connection, first, destinations, detail, new.received_at, None, held)
-        return "new"
+        return ReceptionOutcome.NEW
     known = instances.versions(connection, new.sop_instance_uid)
     twins = [version for version in known if version.digest == new.digest]
     same = next((version for version in twins if version.state != InstanceState.PURGED), None)
@@ -313,21 +329,21 @@ def record(
         instances.reroute(connection, same.id, new)
         _enqueue(connection, same.id, destinations, detail, new.received_at, None, held)
         if intact(same):
-            return "duplicate"
+            return ReceptionOutcome.DUPLICATE
         instances.refile(connection, same.id, new)
         jobs.release_held(connection, JobKind.DELIVER, same.id, FILE_FAULTS, new.received_at)
-        return "repaired"
+        return ReceptionOutcome.REPAIRED
     if twins:  # sent and purged since: only destinations that never had these bytes
         had = jobs.lanes_done(connection, JobKind.DELIVER, [version.id for version in twins])
         destinations = [node for node in destinations if _lane(node) not in had]
         if not destinations:
-            return "duplicate"
+            return ReceptionOutcome.DUPLICATE
     subject = instances.add(connection, new, known[0].version + 1)
     group = f"sop:{known[-1].id}"
     for node in destinations:
         jobs.join_group(connection, _lane(node), [version.id for version in known], group)
     _enqueue(connection, subject, destinations, detail, new.received_at, group, held)
-    return "new" if twins else "version"
+    return ReceptionOutcome.NEW if twins else ReceptionOutcome.VERSION
 
 
 def _enqueue(

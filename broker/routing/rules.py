@@ -10,6 +10,7 @@ import contextlib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal
 
 import re2
@@ -21,6 +22,14 @@ Value = str | float | tuple[str, ...] | tuple[float, ...]
 TEXT_OPERATORS = frozenset({"is", "in", "contains", "starts_with", "glob", "regex", "exists"})
 NUMBER_OPERATORS = frozenset({"is", "in", "lt", "le", "gt", "ge", "exists"})
 MAX_LEAVES, MAX_DEPTH, MAX_PATTERN, MAX_RULES = 200, 8, 500, 1000
+
+
+class RuleAction(StrEnum):
+    """The actions that rules decide on, as site.toml spells them."""
+
+    SEND = "send"
+    HOLD = "hold"
+    DISCARD = "discard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ class RuleSet:
     """Ordered rules and what happens when none matched. `version` is 0 until stored."""
 
     rules: tuple[Rule, ...]
-    default_action: Literal["hold", "send", "discard"] = "hold"
+    default_action: RuleAction = RuleAction.HOLD
     default_send: tuple[str, ...] = ()
     version: int = 0
 
@@ -91,13 +100,13 @@ def parse_rules(document: Mapping[str, Any], destinations: Collection[str], vers
         rules.append(rule)
     default = document.get("default", {})
     _keys(default, {"action", "send"}, "default")
-    action = default.get("action", "hold")
-    if action not in ("hold", "send", "discard"):
+    action = default.get("action", RuleAction.HOLD)
+    if action not in tuple(RuleAction):
         raise ConfigurationError("default: action: hold, send or discard")
     send = _destinations(default.get("send", []), destinations, "default")
-    if (action == "send") != bool(send):
+    if (action == RuleAction.SEND) != bool(send):
         raise ConfigurationError('default: send: destinations go with action = "send" and only with it')
-    return RuleSet(tuple(rules), action, send, version)
+    return RuleSet(tuple(rules), RuleAction(action), send, version)
 
 
 def _rule(table: Mapping[str, Any], label: str, destinations: Collection[str]) -> Rule:

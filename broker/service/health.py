@@ -12,6 +12,7 @@ from broker.admin.counting import Counting
 from broker.admin.overview import Health, ListenerView, NodeStatus, Overview
 from broker.errors import BrokerError
 from broker.model.lane import JobState, Lane, LaneKind
+from broker.routing.rules import RuleAction
 from broker.site.nodes import Node
 from broker.store.overview import LaneState
 
@@ -113,7 +114,7 @@ class Monitor:
             performed_waiting=numbers.performed_waiting,
             rules=[f"{rule.name} → {', '.join(rule.send)}" for rule in rules.rules],
             rules_version=rules.version,
-            default_action=f"send to {', '.join(rules.default_send)}" if action == "send" else action,
+            default_action=f"send to {', '.join(rules.default_send)}" if action == RuleAction.SEND else action.value,
         )
 
     def _listeners(self) -> list[ListenerView]:

@@ -9,12 +9,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import Connection, delete, select
+from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
 from support.dicom.objects import Encoded, ct_slice, encode
 from support.store.spool import spool_files
 
@@ -548,6 +551,45 @@ def test_a_file_that_vanishes_under_the_sweep_harms_nobody(place: Place, monkeyp
     assert sweep.set_aside_unclaimed(place.database, place.spool, before=time.time() + 1) == 1
 
 
+# --- warnings --------------------------------------------------------------------------------------------
+
+
+def test_a_device_is_warned_of_once_in_the_interval(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    reception, now = place.reception(NOTHING), [1000.0]
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: now[0])
+    monkeypatch.setattr(module, "time", clock)
+
+    def warnings_at(moment: float, peer: PeerAE = PEER) -> int:
+        now[0] = moment
+        item = slice_of(f"2.999.{moment:.0f}.{len(peer.calling_ae)}")
+        incoming = IncomingObject(item.sop_class, item.sop_instance, item.transfer_syntax, peer)
+        with capture_logs() as logs:
+            assert reception.whole(incoming, item.data) == "new"
+        return sum(entry["event"] == "instance.held" for entry in logs)
+
+    assert warnings_at(1000.0) == 1
+    assert warnings_at(1000.0 + module.WARN_EVERY - 1) == 0
+    assert warnings_at(1000.0 + module.WARN_EVERY - 1, PeerAE("OTHER1", "BROKER", "10.0.0.8")) == 1
+    assert warnings_at(1000.0 + module.WARN_EVERY) == 1
+
+
+def test_the_warnings_of_so_many_devices_are_remembered(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WARNED_KEPT", 2)
+    reception = place.reception(NOTHING)
+
+    def warnings_of(device: str, number: int) -> int:
+        item = slice_of(f"2.999.{number}")
+        incoming = IncomingObject(
+            item.sop_class, item.sop_instance, item.transfer_syntax, PeerAE(device, "BROKER", "10.0.0.9")
+        )
+        with capture_logs() as logs:
+            reception.whole(incoming, item.data)
+        return sum(entry["event"] == "instance.held" for entry in logs)
+
+    assert [warnings_of(device, number) for number, device in enumerate("ABAB", 1)] == [1, 1, 0, 0]
+    assert [warnings_of(device, number) for number, device in enumerate("CA", 5)] == [1, 1]  # C makes A forgotten
+
+
 # --- the transaction alone -------------------------------------------------------------------------------
 
 
@@ -568,6 +610,30 @@ def test_a_lost_race_is_looked_at_again(place: Place, monkeypatch: pytest.Monkey
     assert place.take(item) == "duplicate"
     assert not blind
     assert len(place.files()) == 1
+
+
+@pytest.mark.parametrize(("losses", "outcome"), [(module.ATTEMPTS - 1, "new"), (module.ATTEMPTS, None)])
+def test_a_race_is_lost_so_often_and_no_more(
+    place: Place, monkeypatch: pytest.MonkeyPatch, losses: int, outcome: str | None
+) -> None:
+    """The file of an object whose race was lost for good stays for the sweep, and the sender keeps its copy."""
+    real, left = instances.add_first, [None] * losses
+
+    def others_are_faster(connection: Connection, new: NewInstance) -> int | None:
+        if left:
+            left.pop()
+            raise IntegrityError("insert", {}, Exception("unique"))
+        return real(connection, new)
+
+    monkeypatch.setattr(module.instances, "add_first", others_are_faster)
+    item = slice_of()
+    if outcome is None:
+        with pytest.raises(StoreUnavailable, match="too often at once"):
+            place.take(item)
+        assert (place.rows(), len(place.files())) == ([], 1)
+    else:
+        assert place.take(item) == outcome
+    assert left == []
 
 
 def test_names_below_the_spool_are_matched_literally(place: Place) -> None:

@@ -4,8 +4,7 @@ Order of events, none of which may be swapped: bytes in the spool file; walk of 
 rules; fsync of file and folder; one transaction with the instance and one job per destination; only then the caller
 answers 0x0000. A small object needs no file: its bytes are part of that transaction.
 
-Same SOP Instance UID again: same bytes are a success without new work but for destinations that lack them (and mend a
-file that was lost); other bytes are a new version, alarmed, delivered after its predecessor.
+`recording.py` is the transaction: it says what an object is whose SOP Instance UID is known.
 """
 
 from __future__ import annotations
@@ -13,14 +12,12 @@ from __future__ import annotations
 import json
 import mmap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from broker import telemetry
@@ -30,39 +27,25 @@ from broker.dicom.dataset.walk import Buffer
 from broker.dicom.dimse.message import PeerAE
 from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable
-from broker.model.lane import JobKind, Lane, LaneKind
 from broker.routing import header
 from broker.routing.evaluate import RoutingDecision, decide
-from broker.routing.news import News, Telling
+from broker.routing.news import News
+from broker.routing.recording import ReceptionOutcome, record
 from broker.routing.rules import Group, RuleAction, RuleSet, Test
 from broker.site.nodes import Node
-from broker.store import jobs
 from broker.store.db.database import Database
-from broker.store.images import instances
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
 from broker.store.images.spool import Spool, SpoolFile
-from broker.store.jobs import NewJob
-from broker.store.mpps import objects
 
 SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sync instead of three
 WARN_EVERY = 60.0  # seconds between two warnings of the same event about the same device
 WARNED_KEPT = 1000  # events by device whose last warning is remembered
 ATTEMPTS = 3  # to commit while the same object is committed on other associations
-FILE_FAULTS = ("file-missing", "file-damaged")  # reasons for which deliveries are held until the object comes again
 _STATE = {
     RuleAction.SEND: InstanceState.ROUTED,
     RuleAction.HOLD: InstanceState.HELD,
     RuleAction.DISCARD: InstanceState.DISCARDED,
 }
-
-
-class ReceptionOutcome(StrEnum):
-    """Says what an arrival was, beside the versions of the same object that were known before."""
-
-    NEW = "new"
-    VERSION = "version"  # other bytes under a known UID
-    DUPLICATE = "duplicate"  # the same bytes again
-    REPAIRED = "repaired"  # the same bytes again, whose file was lost or damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,68 +282,3 @@ class Reception:
         telemetry.logger().warning(
             event, instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae, reason=reason
         )
-
-
-def record(
-    connection: Connection,
-    new: NewInstance,
-    destinations: Sequence[str],
-    rules: Sequence[str],
-    intact: Callable[[KnownVersion], bool],
-    telling: Telling | None = None,
-) -> ReceptionOutcome:
-    """The transaction: instance row and one delivery per destination.
-
-    `intact` tells whether the file of a known version is still there: a positive answer must not rest on a lost one.
-    `telling` is what the RIS is told of it.
-    """
-    if telling is not None:
-        telling.write(connection)
-    detail = {"rules": list(rules), "rules_version": new.rules_version}
-    held = objects.WRONG_ENTRY if objects.is_kept_back(connection, new.sop_instance_uid) else ""
-    first = instances.add_first(connection, new)
-    if first is not None:
-        _enqueue(connection, first, destinations, detail, new.received_at, None, held)
-        return ReceptionOutcome.NEW
-    known = instances.versions(connection, new.sop_instance_uid)
-    twins = [version for version in known if version.digest == new.digest]
-    same = next((version for version in twins if version.state != InstanceState.PURGED), None)
-    if same is not None:
-        instances.reroute(connection, same.id, new)
-        _enqueue(connection, same.id, destinations, detail, new.received_at, None, held)
-        if intact(same):
-            return ReceptionOutcome.DUPLICATE
-        instances.refile(connection, same.id, new)
-        jobs.release_held(connection, JobKind.DELIVER, same.id, FILE_FAULTS, new.received_at)
-        return ReceptionOutcome.REPAIRED
-    if twins:  # sent and purged since: only destinations that never had these bytes
-        had = jobs.lanes_done(connection, JobKind.DELIVER, [version.id for version in twins])
-        destinations = [node for node in destinations if _lane(node) not in had]
-        if not destinations:
-            return ReceptionOutcome.DUPLICATE
-    subject = instances.add(connection, new, known[0].version + 1)
-    group = f"sop:{known[-1].id}"
-    for node in destinations:
-        jobs.join_group(connection, _lane(node), [version.id for version in known], group)
-    _enqueue(connection, subject, destinations, detail, new.received_at, group, held)
-    return ReceptionOutcome.NEW if twins else ReceptionOutcome.VERSION
-
-
-def _enqueue(
-    connection: Connection,
-    subject: int,
-    nodes: Sequence[str],
-    detail: dict[str, object],
-    now: float,
-    group: str | None,
-    held: str,
-) -> None:
-    new = [
-        NewJob(kind=JobKind.DELIVER, lane=_lane(node), subject=subject, detail=detail, group_key=group, held=held)
-        for node in nodes
-    ]
-    jobs.enqueue(connection, new, now)
-
-
-def _lane(node: str) -> str:
-    return Lane(LaneKind.DELIVER, node).name

@@ -606,7 +606,7 @@ def test_a_lost_race_is_looked_at_again(place: Place, monkeypatch: pytest.Monkey
             return instances.add(connection, new, 1)
         return real(connection, new)
 
-    monkeypatch.setattr(module.instances, "add_first", first_look_sees_nothing)
+    monkeypatch.setattr(instances, "add_first", first_look_sees_nothing)
     assert place.take(item) == "duplicate"
     assert not blind
     assert len(place.files()) == 1
@@ -625,7 +625,7 @@ def test_a_race_is_lost_so_often_and_no_more(
             raise IntegrityError("insert", {}, Exception("unique"))
         return real(connection, new)
 
-    monkeypatch.setattr(module.instances, "add_first", others_are_faster)
+    monkeypatch.setattr(instances, "add_first", others_are_faster)
     item = slice_of()
     if outcome is None:
         with pytest.raises(StoreUnavailable, match="too often at once"):

@@ -1,0 +1,96 @@
+"""Records a received object in one transaction: its row, one delivery per destination, what the RIS is told.
+
+The same SOP Instance UID again: the same bytes are a success without new work but for destinations that lack them (and
+mend a file that was lost); other bytes are a new version, delivered after its predecessor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+from sqlalchemy import Connection
+
+from broker.model.lane import JobKind, Lane, LaneKind
+from broker.routing.news import Telling
+from broker.store import jobs
+from broker.store.images import instances
+from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
+from broker.store.jobs import NewJob
+from broker.store.mpps import objects
+
+FILE_FAULTS = ("file-missing", "file-damaged")  # reasons for which deliveries are held until the object comes again
+
+
+class ReceptionOutcome(StrEnum):
+    """Says what an arrival was, beside the versions of the same object that were known before."""
+
+    NEW = "new"
+    VERSION = "version"  # other bytes under a known UID
+    DUPLICATE = "duplicate"  # the same bytes again
+    REPAIRED = "repaired"  # the same bytes again, whose file was lost or damaged
+
+
+def record(
+    connection: Connection,
+    new: NewInstance,
+    destinations: Sequence[str],
+    rules: Sequence[str],
+    intact: Callable[[KnownVersion], bool],
+    telling: Telling | None = None,
+) -> ReceptionOutcome:
+    """The transaction: instance row and one delivery per destination.
+
+    `intact` tells whether the file of a known version is still there: a positive answer must not rest on a lost one.
+    `telling` is what the RIS is told of it.
+    """
+    if telling is not None:
+        telling.write(connection)
+    detail = {"rules": list(rules), "rules_version": new.rules_version}
+    held = objects.WRONG_ENTRY if objects.is_kept_back(connection, new.sop_instance_uid) else ""
+    first = instances.add_first(connection, new)
+    if first is not None:
+        _enqueue(connection, first, destinations, detail, new.received_at, None, held)
+        return ReceptionOutcome.NEW
+    known = instances.versions(connection, new.sop_instance_uid)
+    twins = [version for version in known if version.digest == new.digest]
+    same = next((version for version in twins if version.state != InstanceState.PURGED), None)
+    if same is not None:
+        instances.reroute(connection, same.id, new)
+        _enqueue(connection, same.id, destinations, detail, new.received_at, None, held)
+        if intact(same):
+            return ReceptionOutcome.DUPLICATE
+        instances.refile(connection, same.id, new)
+        jobs.release_held(connection, JobKind.DELIVER, same.id, FILE_FAULTS, new.received_at)
+        return ReceptionOutcome.REPAIRED
+    if twins:  # sent and purged since: only destinations that never had these bytes
+        had = jobs.lanes_done(connection, JobKind.DELIVER, [version.id for version in twins])
+        destinations = [node for node in destinations if _lane(node) not in had]
+        if not destinations:
+            return ReceptionOutcome.DUPLICATE
+    subject = instances.add(connection, new, known[0].version + 1)
+    group = f"sop:{known[-1].id}"
+    for node in destinations:
+        jobs.join_group(connection, _lane(node), [version.id for version in known], group)
+    _enqueue(connection, subject, destinations, detail, new.received_at, group, held)
+    return ReceptionOutcome.NEW if twins else ReceptionOutcome.VERSION
+
+
+def _enqueue(
+    connection: Connection,
+    subject: int,
+    nodes: Sequence[str],
+    detail: dict[str, object],
+    now: float,
+    group: str | None,
+    held: str,
+) -> None:
+    new = [
+        NewJob(kind=JobKind.DELIVER, lane=_lane(node), subject=subject, detail=detail, group_key=group, held=held)
+        for node in nodes
+    ]
+    jobs.enqueue(connection, new, now)
+
+
+def _lane(node: str) -> str:
+    return Lane(LaneKind.DELIVER, node).name

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from broker import faults, telemetry
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
+from broker.delivery.targets import target
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
 from broker.dicom.dataset import file_pieces
@@ -37,12 +38,19 @@ class ImageSender:
     """Handler of the queue for jobs of kind `deliver`."""
 
     def __init__(
-        self, database: Database, spool: Spool, node: Callable[[str], Node | None], remote: Callable[[Node], Remote]
+        self,
+        database: Database,
+        spool: Spool,
+        node: Callable[[str], Node | None],
+        remote: Callable[[Node], Remote],
+        refresh: Callable[[], object] = lambda: None,
     ) -> None:
+        """`node` finds a node in force by its name; `refresh` takes over what other processes have published."""
         self._database = database
         self._spool = spool
         self._node = node
         self._remote = remote
+        self._refresh = refresh
         self._pools: dict[str, tuple[Node, Pool]] = {}
         self._closing: set[asyncio.Task[None]] = set()  # pools of nodes that changed
 
@@ -52,8 +60,8 @@ class ImageSender:
         try:
             batch = await supply.take()
             while batch:
-                node = self._node(name)  # it may change while the lane is at work
-                if node is None or "destination" not in node.roles:
+                node = await target(name, self._node, _is_destination, self._refresh)  # it may change meanwhile
+                if node is None:
                     for job, _ in batch:
                         feed.hold(job, "unknown-node")
                     batch = await supply.take()
@@ -249,6 +257,10 @@ class _Sending:
             yield piece
         if padding := file_pieces.padding(item.data_length, item.transfer_syntax_uid):
             yield padding
+
+
+def _is_destination(node: Node) -> bool:
+    return "destination" in node.roles
 
 
 def _pair(item: StoredObject) -> Pair:

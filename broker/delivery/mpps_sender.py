@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from broker import faults, telemetry
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
+from broker.delivery.targets import target
 from broker.dicom import uids
 from broker.dicom.association.association import Association
 from broker.dicom.association.pool import Lease, Pair, Pool
@@ -53,11 +54,17 @@ class MppsSender:
     """Handlers of the queue: `forward` for lanes `mpps:<node>`, `notify` for lanes `mpps-event:<node>`."""
 
     def __init__(
-        self, database: Database, node: Callable[[str], Node | None], remote: Callable[[Node], Remote]
+        self,
+        database: Database,
+        node: Callable[[str], Node | None],
+        remote: Callable[[Node], Remote],
+        refresh: Callable[[], object] = lambda: None,
     ) -> None:
+        """`node` finds a node in force by its name; `refresh` takes over what other processes have published."""
         self._database = database
         self._node = node
         self._remote = remote
+        self._refresh = refresh
         self._pools: dict[tuple[str, str], tuple[Node, Pool]] = {}
         self._closing: set[asyncio.Task[None]] = set()  # pools of nodes that changed
 
@@ -76,8 +83,9 @@ class MppsSender:
     async def _serve(self, name: str, role: str, feed: Feed, work: _Work) -> None:
         busy = 0
         while jobs := await feed.take():
-            node = self._node(name)  # it may change while the lane is at work
-            if node is None or role not in node.roles:
+            # it may change while the lane is at work
+            node = await target(name, self._node, lambda known: role in known.roles, self._refresh)
+            if node is None:
                 for job in jobs:
                     feed.hold(job, "unknown-node")
                 continue

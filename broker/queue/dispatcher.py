@@ -33,7 +33,9 @@ wait that doubles with each try, `queue.policy`) or held (until a person release
       its kind is not known      stays ready                   is passed over       -          lane.defect
 
 An open breaker keeps its lane closed for a wait that doubles with each failure in a row, and starts again at the
-shortest if the last run got something done. A lane whose breaker was open gets one worker until it has worked. A held
+shortest if the last run got something done. A lane whose breaker was open gets one worker until it has worked. When
+its node changes (`begin_afresh`), the breaker is closed and jobs that were put off are ready at once; a worker that
+began before and raises PeerFault does not open the breaker again, since it may speak of the old address. A held
 job of an ordered group keeps back the later ones of its group, and nothing else. `broker_lane_broken`
 shows breakers, `broker_deliveries` counts.
 """
@@ -44,7 +46,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 from broker import telemetry
@@ -83,6 +85,8 @@ class Dispatcher:
         self._running: dict[Lane, set[asyncio.Task[None]]] = {}
         self._passed_over: set[Lane] = set()  # lanes with work that had their workers already
         self._broken: set[Lane] = set()
+        self._changed: set[str] = set()  # names of nodes whose lanes begin afresh at the next look
+        self._outdated: set[asyncio.Task[None]] = set()  # workers that began before their node changed
         self._swept = 0.0
         self._loop = asyncio.get_running_loop()
 
@@ -100,6 +104,18 @@ class Dispatcher:
         """There may be new work. Callable from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the work waits for the next start
             self._loop.call_soon_threadsafe(self._bell.ring)
+
+    def begin_afresh(self, nodes: Collection[str]) -> None:
+        """Try the lanes of these nodes at once: the nodes have changed. Callable from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._note_changed, frozenset(nodes))
+
+    def _note_changed(self, nodes: frozenset[str]) -> None:
+        self._changed |= nodes
+        for lane, running in self._running.items():
+            if lane.node in nodes:
+                self._outdated |= running
+        self._bell.ring()
 
     async def run(self) -> None:
         """Look for due lanes until `stop`."""
@@ -131,6 +147,7 @@ class Dispatcher:
         if now - self._swept > LEASE / 4:
             self._swept = now
             await asyncio.wrap_future(self._database.submit(store.free_leases, now))
+        await self._forget_failures(now)
         before = {lane: frozenset(running) for lane, running in self._running.items()}
         due = await asyncio.wrap_future(self._database.read(store.due_lanes, now))
         for lane in [] if self.stopping else _known(due):  # `stop` does not see what begins after it
@@ -150,6 +167,7 @@ class Dispatcher:
     def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
         """Work that came after a worker's last look, when it still counted as one, is looked for again."""
         self._running[lane].discard(task)
+        self._outdated.discard(task)
         if lane in self._passed_over:
             self._passed_over.discard(lane)
             self._bell.ring()
@@ -206,11 +224,30 @@ class Dispatcher:
     async def _open_breaker(self, lane: Lane, code: str, failures: int) -> None:
         """Keep a lane closed; `failures` in a row, by the last one's `code`."""
         delay = self._policy.delay(failures, random.random())  # noqa: S311 - spreading retries, not a secret
+        if asyncio.current_task() in self._outdated:
+            self._bell.ring()
+            return
         until = time.time() + delay
         await asyncio.wrap_future(self._database.submit(store.open_breaker, lane.name, failures, until, code))
         self._broken.add(lane)
         telemetry.LANES_BROKEN.labels(lane.name).set(1)
         telemetry.logger().warning("lane.broken", lane=lane.name, reason=code, attempt=failures, delay=round(delay, 1))
+
+    async def _forget_failures(self, now: float) -> None:
+        """Close the breakers of lanes whose node has changed; what was put off is due. Raises StoreUnavailable."""
+        if not self._changed:
+            return
+        names, self._changed = self._changed, set()
+        lanes = [Lane(kind, name) for kind in self._handlers for name in names]
+        stored = [lane.name for lane in lanes]
+        try:
+            await asyncio.wrap_future(self._database.submit(store.begin_afresh, stored, now))
+        except StoreUnavailable:
+            self._changed |= names  # at the next look
+            raise
+        for lane in self._broken.intersection(lanes):
+            self._broken.discard(lane)
+            telemetry.LANES_BROKEN.labels(lane.name).set(0)
 
     async def _close_breaker(self, lane: Lane) -> None:
         """The peer works: close the breaker if it was open, here or in the process before this one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -31,10 +32,11 @@ class Sending:
         settings, database, node = foundation.settings, foundation.database, foundation.directory.node
         self._database = database
         self._fail = fail
-        self._images = ImageSender(database, foundation.spool, node, remotes)
-        self._mpps = MppsSender(database, node, remotes)
+        refresh = foundation.site.refresh
+        self._images = ImageSender(database, foundation.spool, node, remotes, refresh)
+        self._mpps = MppsSender(database, node, remotes, refresh)
         party = SendingParty(settings.hl7.application, settings.hl7.facility)
-        self._feedback = FeedbackSender(database, node, receivers, party, settings.zone())
+        self._feedback = FeedbackSender(database, node, receivers, party, settings.zone(), refresh)
         self._running: asyncio.Task[None] | None = None
 
         def concurrency(lane: Lane) -> int:
@@ -54,7 +56,20 @@ class Sending:
             f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}",
             concurrency,
         )
+        self._directory = foundation.directory
+        self._nodes = {node.name: node for node in self._directory.nodes}
+        self._comparing = threading.Lock()
+        foundation.site.follow(self._nodes_changed)
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
+
+    def _nodes_changed(self) -> None:
+        """Let the lanes of nodes that are new, changed or gone begin afresh. Called by whoever notices a version."""
+        with self._comparing:
+            before, self._nodes = self._nodes, {node.name: node for node in self._directory.nodes}
+            names = before.keys() | self._nodes.keys()
+            changed = {name for name in names if before.get(name) != self._nodes.get(name)}
+        if changed:
+            self._dispatcher.begin_afresh(changed)
 
     async def free_leases(self) -> None:
         """Give back the jobs that a broker held which was killed. Raises StoreUnavailable."""

@@ -310,6 +310,13 @@ def close_breaker(connection: Connection, lane: str) -> None:
     connection.execute(update(_lane).where(_lane.c.name == lane).values(failures=0, open_until=0.0, last_error=""))
 
 
+def begin_afresh(connection: Connection, lanes: Sequence[str], now: float) -> None:
+    """Forget what kept these lanes waiting, breakers and put-off jobs alike: their node has changed."""
+    connection.execute(update(_lane).where(_lane.c.name.in_(lanes)).values(failures=0, open_until=0.0, last_error=""))
+    late = (_t.c.lane.in_(lanes), _t.c.state == JobState.READY, _t.c.due_at > now)
+    connection.execute(update(_t).where(*late).values(due_at=now))
+
+
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
     """Number of jobs by lane and state."""
     rows = connection.execute(select(_t.c.lane, _t.c.state, func.count()).group_by(_t.c.lane, _t.c.state))

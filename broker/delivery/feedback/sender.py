@@ -16,6 +16,7 @@ from broker import faults, telemetry
 from broker.delivery.feedback import answers, outbound
 from broker.delivery.feedback.answers import AnswerVerdict
 from broker.delivery.feedback.outbound import NotInCharset, SendingParty
+from broker.delivery.targets import target
 from broker.errors import PeerFault, Unavailable
 from broker.hl7.client import MllpClient, Receiver
 from broker.orders.telling.feedback import Notice
@@ -81,13 +82,18 @@ class FeedbackSender:
         receiver: Callable[[Node], Receiver],
         ours: SendingParty,
         zone: tzinfo,
+        refresh: Callable[[], object] = lambda: None,
     ) -> None:
-        """`ours` and `zone`: our names and the site's clock in the messages."""
+        """`ours` and `zone`: our names and the site's clock in the messages.
+
+        `refresh` takes over what other processes have published.
+        """
         self._database = database
         self._node = node
         self._receiver = receiver
         self._ours = ours
         self._zone = zone
+        self._refresh = refresh
         self._links: dict[str, tuple[Node, _Link]] = {}
         self._unanswered: Counter[int] = Counter()  # tries of messages that got no answer, by job
 
@@ -95,8 +101,8 @@ class FeedbackSender:
         """Send what the lane of node `name` holds. Raises PeerFault when the RIS is away."""
         while jobs := await feed.take():
             for job in sorted(jobs, key=lambda job: (self._unanswered[job.id], job.id)):
-                node = self._node(name)  # it may change while the lane is at work
-                if node is None or not node.told:
+                node = await target(name, self._node, lambda known: known.told, self._refresh)  # it may change
+                if node is None:
                     feed.hold(job, "unknown-node")
                 else:
                     await self._tell(node, feed, job)

@@ -39,6 +39,7 @@ class Hospital:
         rules = parse_rules({"default": {"action": "send", "send": ["pacs"]}}, {"pacs"})
         self.reception = Reception(database, self.spool, lambda: rules, ZoneInfo("UTC"), lambda: None, small=0)
         self.nodes: dict[str, Node] = {}
+        self.refresh: Callable[[], object] = lambda: None
 
     def take(self, item: Encoded) -> Encoded:
         arrival = IncomingObject(
@@ -56,7 +57,7 @@ class Hospital:
         self.nodes = {node.name: node for node in parse_nodes([table])}
 
     def delivery(self) -> ImageSender:
-        return ImageSender(self.database, self.spool, self.nodes.get, Remotes("BROKER", None, Path()))
+        return ImageSender(self.database, self.spool, self.nodes.get, Remotes("BROKER", None, Path()), self.refresh)
 
     def states(self) -> list[str]:
         return self.queue.states()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 import time
@@ -128,5 +129,55 @@ def test_several_workers_that_fail_at_once_are_one_broken_lane(database: Databas
         async with dispatching(database, handler, policy=RetryPolicy(30, 60, 1000), concurrency=3):
             await until(lambda: queue.breaker()[0] >= 1, "the breaker is open")
             await until(lambda: queue.states() == ["ready"] * 200, "all is ready again")
+
+    run(work())
+
+
+def test_the_lane_of_a_changed_node_is_tried_at_once(database: Database, queue: Queue) -> None:
+    """Neither the breaker of the old address nor a job that was put off keeps the new address waiting."""
+    away = [True]
+
+    async def handler(name: str, feed: Feed) -> None:
+        for job in await feed.take():
+            if away[0]:
+                feed.retry(job, "connection-lost", item_fault=True)
+                raise PeerFault("away", code="connection-lost")
+            feed.done(job)
+
+    async def work() -> None:
+        queue.put(1)
+        queue.put(1, lane="deliver:cad")
+        async with dispatching(database, handler, policy=RetryPolicy(600, 900, 10_000)) as dispatcher:
+            await until(lambda: queue.breaker()[0] == 1 and queue.breaker("deliver:cad")[0] == 1, "both are closed")
+            away[0] = False
+            dispatcher.begin_afresh(["pacs"])
+            await until(lambda: queue.states() == ["done"], "the changed node has it", 5)
+        assert queue.breaker() == (0, 0.0, "")
+        assert queue.states("deliver:cad") == ["ready"]
+        assert queue.breaker("deliver:cad")[0] == 1
+
+    run(work())
+
+
+def test_a_failure_at_the_old_address_does_not_close_the_lane_to_the_new_one(database: Database, queue: Queue) -> None:
+    began, changed = asyncio.Event(), asyncio.Event()
+
+    async def handler(name: str, feed: Feed) -> None:
+        taken = await feed.take()
+        if not changed.is_set():
+            began.set()
+            await changed.wait()
+            raise PeerFault("the old address", code="unreachable")
+        for job in taken:
+            feed.done(job)
+
+    async def work() -> None:
+        queue.put(1)
+        async with dispatching(database, handler, policy=RetryPolicy(600, 900, 10_000)) as dispatcher:
+            await began.wait()
+            dispatcher.begin_afresh(["pacs"])
+            await asyncio.sleep(0.2)
+            changed.set()
+            await until(lambda: queue.states() == ["done"], "it went to the new address", 5)
 
     run(work())

@@ -194,3 +194,19 @@ def test_jobs_of_a_node_that_no_longer_exists_are_held(hospital: Hospital) -> No
     hospital.slices(2)
     hospital.until_settled("held", "held")
     assert hospital.queue.errors() == ["unknown-node"] * 2
+
+
+def test_a_node_that_another_process_knows_already_is_looked_up_before_its_jobs_are_held(hospital: Hospital) -> None:
+    refreshed: list[int] = []
+    hospital.slices(2)
+
+    with pacs(hospital, lambda event: 0):
+        published, hospital.nodes = hospital.nodes, {}
+
+        def refresh() -> None:
+            refreshed.append(1)
+            hospital.nodes |= published
+
+        hospital.refresh = refresh
+        hospital.until_settled("done", "done")
+    assert refreshed == [1]

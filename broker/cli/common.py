@@ -5,6 +5,7 @@ Exit codes of all commands: 0 done, 1 not done, 2 a mistake in the configuration
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,6 +23,7 @@ Config = Annotated[
         "--config", "-c", help="Read settings from this broker.toml; built-in defaults without it.", show_default=False
     ),
 ]
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 INTERRUPTED = 130  # exit code after Ctrl-C
 
 
@@ -35,11 +37,16 @@ def exit_on_error() -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:
-        typer.echo(f"configuration error: {error}", err=True)
+        typer.echo(printable(f"configuration error: {error}"), err=True)
         raise typer.Exit(2) from None
     except (CommandRefused, BrokerError) as error:
-        typer.echo(str(error), err=True)
+        typer.echo(printable(str(error)), err=True)
         raise typer.Exit(1) from None
+
+
+def printable(text: str) -> str:
+    """A text without what steers a terminal: control characters and overrides of direction are written as escapes."""
+    return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def settings_of(config: Path | None) -> Settings:
@@ -66,5 +73,5 @@ def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: S
     for title in titles:
         table.add_column(title, overflow="fold", no_wrap=title in whole)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     Console(markup=False).print(table)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from broker.cli.asking.anywhere import ask
-from broker.cli.common import Config, exit_on_error, show_table, wall_clock
+from broker.cli.common import CommandRefused, Config, exit_on_error, printable, show_table, wall_clock
 from broker.errors import ConfigurationError
 
 File = Annotated[Path, typer.Argument(help="A site.toml.")]
@@ -54,6 +54,11 @@ def add_editing(app: typer.Typer, name: str) -> None:
         from broker.versions.toml import dumps
 
         with exit_on_error():
+            if name == SITE and version is not None:
+                raise CommandRefused(
+                    "nodes and rules have versions of their own: use `broker nodes export --version` "
+                    "or `broker rules export --version`"
+                )
             found = {kind: _document(config, kind, version) for kind in _KEYS[name]}
         typer.echo(json.dumps(found) if as_json else dumps(_tables(found)), nl=as_json)
 
@@ -150,7 +155,7 @@ def show_published(published: dict[str, Any], as_json: bool) -> None:
 
 def _show_changes(changes: list[dict[str, Any]]) -> None:
     for change in changes:
-        typer.echo(f"  {change['words']}")
+        typer.echo(printable(f"  {change['words']}"))
     if not changes:
         typer.echo("  nothing changes")
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from broker.cli import documents
-from broker.cli.common import Config, exit_on_error, show_table, wall_clock
+from broker.cli.common import Config, exit_on_error, printable, show_table, wall_clock
 from broker.cli.documents import Json, Number
 
 app = typer.Typer(no_args_is_help=True, help="Show, check and publish the rules that say where images go.")
@@ -48,7 +48,7 @@ def _show(config: Any, number: int | None, as_json: bool) -> None:
     if version["version"]:
         author = version["author"] or version["source"]
         why = f": {version['reason']}" if version["reason"] else ""
-        typer.echo(f"version {version['version']}, {clock(version['at'])}, {author}{why}")
+        typer.echo(printable(f"version {version['version']}, {clock(version['at'])}, {author}{why}"))
 
 
 def condition(when: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from broker import faults, telemetry
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
-from broker.delivery.targets import target
+from broker.delivery.targets import known, looked_up
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
 from broker.dicom.dataset import file_pieces
@@ -60,7 +60,8 @@ class ImageSender:
         try:
             batch = await supply.take()
             while batch:
-                node = await target(name, self._node, _is_destination, self._refresh)  # it may change meanwhile
+                place = (name, self._node, _is_destination)
+                node = known(*place) or await asyncio.to_thread(looked_up, *place, self._refresh)  # it may change
                 if node is None:
                     for job, _ in batch:
                         feed.hold(job, "unknown-node")

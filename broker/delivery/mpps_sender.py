@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from broker import faults, telemetry
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
-from broker.delivery.targets import target
+from broker.delivery.targets import known, looked_up
 from broker.dicom import uids
 from broker.dicom.association.association import Association
 from broker.dicom.association.pool import Lease, Pair, Pool
@@ -50,6 +51,10 @@ _NO_MESSAGE = _Outcome(JobVerdict.REFUSED, "no-message")
 _Work = Callable[[Lease, Job], Awaitable[_Outcome]]
 
 
+def _has_role(role: str, node: Node) -> bool:
+    return role in node.roles
+
+
 class MppsSender:
     """Handlers of the queue: `forward` for lanes `mpps:<node>`, `notify` for lanes `mpps-event:<node>`."""
 
@@ -83,8 +88,8 @@ class MppsSender:
     async def _serve(self, name: str, role: str, feed: Feed, work: _Work) -> None:
         busy = 0
         while jobs := await feed.take():
-            # it may change while the lane is at work
-            node = await target(name, self._node, lambda known: role in known.roles, self._refresh)
+            place = (name, self._node, partial(_has_role, role))
+            node = known(*place) or await asyncio.to_thread(looked_up, *place, self._refresh)  # it may change
             if node is None:
                 for job in jobs:
                     feed.hold(job, "unknown-node")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from broker.site.nodes import Node
 
+Find = Callable[[str], Node | None]
+Serves = Callable[[Node], bool]
 
-async def target(
-    name: str, node: Callable[[str], Node | None], serves: Callable[[Node], bool], refresh: Callable[[], object]
-) -> Node | None:
-    """The node of this name if it serves the lane's purpose, else None: its jobs must wait for a person.
 
-    Another process may have queued a job for a node that this one has not heard of yet. So `refresh` (which blocks)
-    takes over what others have published before a node counts as unknown. Raises StoreUnavailable.
+def known(name: str, find: Find, serves: Serves) -> Node | None:
+    """The node of this name, if this process knows it and it serves the lane's purpose."""
+    node = find(name)
+    return node if node is not None and serves(node) else None
+
+
+def looked_up(name: str, find: Find, serves: Serves, refresh: Callable[[], object]) -> Node | None:
+    """The same after `refresh` took over what other processes have published (blocking). Raises StoreUnavailable.
+
+    Another process may have queued a job for a node that this one has not heard of yet. So a job is held for an
+    unknown node only after this.
     """
-    known = node(name)
-    if known is None or not serves(known):
-        await asyncio.to_thread(refresh)
-        known = node(name)
-    return known if known is not None and serves(known) else None
+    refresh()
+    return known(name, find, serves)

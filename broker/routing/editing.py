@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from broker.errors import BadContent, ConfigurationError
-from broker.routing.site import NODES
+from broker.routing.site import NODES, RULES
 from broker.versions.difference import MASK, SECRETS, ChangeKind, Difference, difference
 from broker.versions.in_force import Contents, Documents
 
@@ -41,8 +41,10 @@ class SiteEdit:
         for kind, content in self._contents.items():
             version = documents.get(kind)
             before: Any = version.document if version is not None else ([] if kind == NODES else {})
-            after = unmasked(content, before) if kind == NODES else content
+            after = without_null(unmasked(content, before)) if kind == NODES else content
             _check_text(kind, after)
+            if kind == RULES and before and not after and not (self._replace and NODES in self._contents):
+                raise ConfigurationError("rule: neither `rule` nor `default` is given; `rule = []` removes all rules")
             if well_formed(kind, after):
                 self.differences += difference(kind, before, after)
             made[kind] = after
@@ -61,6 +63,13 @@ def well_formed(kind: str, document: Any) -> bool:
         return False
     tables, default = document.get("rule", []), document.get("default", {})
     return isinstance(default, Mapping) and isinstance(tables, list) and all(isinstance(t, Mapping) for t in tables)
+
+
+def without_null(value: Any) -> Any:
+    """A document without keys that are null: they are left out, since TOML has no null."""
+    if isinstance(value, Mapping):
+        return {key: without_null(one) for key, one in value.items() if one is not None}
+    return [without_null(one) for one in value] if isinstance(value, list) else value
 
 
 def unmasked(tables: Any, before: Any) -> Any:

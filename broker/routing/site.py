@@ -92,11 +92,13 @@ def read_file(path: Path) -> dict[str, Any]:
 def read_tables(path: Path) -> dict[str, Any]:
     """The documents `nodes` and `rules` of a site file as they stand there. Raises ConfigurationError."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: nested too deeply") from None
     for key in document:
         if key not in KEYS:
             raise ConfigurationError(f"{path}: {key}: unknown key")

@@ -17,19 +17,21 @@ from broker.admin.access import LOCAL_USER, Access
 from broker.admin.context import AdminContext
 from broker.errors import ConfigurationError
 from broker.orders.mappings import Mappings
-from broker.routing.site import site_in_force
+from broker.routing.site import NODES, first_import, site_in_force
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.remotes import Receivers, Remotes, tls_files
 from broker.store.db.database import Database
 from broker.worklist.source.source_schedule import SourceSchedule
 
+ADMIT = "/api/v1/nodes/admit"
+
 
 def request(
     settings: Settings, database: Database, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
 ) -> httpx.Response:
     """The answer that the running broker would give to the user of this process. Raises ConfigurationError."""
-    app = _app(settings, database)
+    app = _app(settings, database, newcomer=path == ADMIT)
 
     async def local(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, LOCAL_USER: getpass.getuser()}, receive, send)
@@ -41,13 +43,18 @@ def request(
     return asyncio.run(ask())
 
 
-def _app(settings: Settings, database: Database) -> FastAPI:
-    """The routes that need nothing but the database."""
+def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
+    """The routes that need nothing but the database. A `newcomer` joins the nodes of the site file, if none is stored.
+
+    Otherwise it would be the only node, and the next start would not read the others. Raises ConfigurationError.
+    """
     folder = settings.service.site.parent
     remotes = Remotes(settings.dicom.ae_title, tls_files(settings.dicom.tls), folder)
     receivers = Receivers(tls_files(settings.hl7.tls), folder)
     directory = Directory()
     in_force = site_in_force(database, (remotes.prepare, receivers.prepare), directory.take)
+    if newcomer and NODES not in in_force.stored():
+        first_import(in_force, settings.service.site)
     with contextlib.suppress(ConfigurationError):  # what cannot be used any more can be rolled back all the same
         directory.take(in_force.value.nodes)
     context = AdminContext(

@@ -231,6 +231,7 @@ class Node:
 def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
     """Nodes of `[[node]]` tables. Raises ConfigurationError that names the node and key."""
     nodes: list[Node] = []
+    names: set[str] = set()
     for position, table in enumerate(tables, 1):
         name = table.get("name") if isinstance(table, Mapping) else None
         label = f"node {name[:64] if isinstance(name, str) and name else position!r}"
@@ -242,8 +243,9 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
             first = error.errors(include_url=False, include_input=False)[0]
             key = ".".join(str(part) for part in first["loc"])
             raise ConfigurationError(f"{label}: {key + ': ' if key else ''}{wording(first)}") from None
-        if any(node.name == parsed.name for node in nodes):
+        if parsed.name in names:
             raise ConfigurationError(f"{label}: the name is used twice")
+        names.add(parsed.name)
         nodes.append(_node(parsed))
     return tuple(nodes)
 

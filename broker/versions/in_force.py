@@ -141,10 +141,8 @@ class InForce(Generic[T]):
             return False
         if numbers is None:
             numbers = self._database.read(configurations.numbers).result()
-        if self._own(numbers) == self._seen:
-            return False
-        with self._lock:
-            changed = self._take_over()
+        with self._lock:  # a take-over under way in another thread is waited for: its value is in force then
+            changed = self._own(numbers) != self._seen and self._take_over()
         if changed:
             for follower in self._followers:
                 follower()

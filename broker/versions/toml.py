@@ -16,7 +16,8 @@ def dumps(document: Mapping[str, Any]) -> str:
 
 
 def _table(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
-    """Values first, then tables: what follows the head of a table belongs to it."""
+    """Values first, then tables: what follows the head of a table belongs to it. TOML has no null: it is left out."""
+    table = {key: value for key, value in table.items() if value is not None}
     tables = {key: value for key, value in table.items() if _is_tables(value) or (_is_table(value) and len(path) < 2)}
     for key, value in sorted(table.items(), key=lambda item: item[0] != "name"):  # the name says what the table is
         if key not in tables:
@@ -53,7 +54,7 @@ def _value(value: Any) -> str:
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items())
+        inside = ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items() if one is not None)
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, list | tuple):
         inside = ", ".join(_value(one) for one in value)

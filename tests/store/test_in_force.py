@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -236,3 +237,26 @@ def test_the_numbers_of_many_versions_of_many_kinds(database: Database) -> None:
 def test_a_version_of_before_has_neither_author_nor_reason(database: Database) -> None:
     database.submit(configurations.add, "left", 1, source="site file", at=5.0).result()
     assert family(database).history("left") == [Publication(kind="left", version=1, at=5.0, source="site file")]
+
+
+def test_who_refreshes_waits_for_a_take_over_under_way(database: Database) -> None:
+    """A publication is in force here when `publish` returns, though the watch takes it over at the same moment."""
+    building, go_on = threading.Event(), threading.Event()
+
+    def slowly(documents: Documents) -> int:
+        if documents and threading.current_thread() is not threading.main_thread():
+            building.set()
+            go_on.wait(10)
+        return total(documents)
+
+    here, there = InForce(database, "left+right", slowly), family(database)
+    assert (here.value, there.value) == (0, 0)
+    there.publish({"left": 7}, ANNA)
+    with ThreadPoolExecutor(2) as pool:
+        watching = pool.submit(here.refresh)
+        assert building.wait(10)
+        refreshing = pool.submit(lambda: (here.refresh(), here.value))
+        early, _ = wait([refreshing], timeout=0.2)
+        go_on.set()
+        assert (watching.result(10), refreshing.result(10)) == (True, (False, 7))
+    assert not early

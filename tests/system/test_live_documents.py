@@ -231,3 +231,12 @@ def test_commands_while_no_broker_runs(tmp_path: Path) -> None:
     with site, httpx.Client(base_url=site.web) as http:
         assert http.get("/health/ready").status_code == 200
         assert store(site)[1:] == (1, "routed")
+
+
+def test_a_device_that_is_admitted_before_the_first_start_joins_the_nodes_of_the_site_file(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site", site=destination("pacs", 104))
+    assert broker(site.folder, "nodes", "admit", "US07", "10.0.0.7").returncode == 0
+    listed = json.loads(broker(site.folder, "nodes", "list", "--json").stdout)
+    assert [one["name"] for one in listed] == ["pacs", "us07"]
+    several = broker(site.folder, "site", "export", "--version", "1")
+    assert (several.returncode, "nodes export --version" in several.stderr) == (1, True)

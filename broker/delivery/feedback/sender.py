@@ -16,7 +16,7 @@ from broker import faults, telemetry
 from broker.delivery.feedback import answers, outbound
 from broker.delivery.feedback.answers import AnswerVerdict
 from broker.delivery.feedback.outbound import NotInCharset, SendingParty
-from broker.delivery.targets import target
+from broker.delivery.targets import known, looked_up
 from broker.errors import PeerFault, Unavailable
 from broker.hl7.client import MllpClient, Receiver
 from broker.orders.telling.feedback import Notice
@@ -72,6 +72,10 @@ class _Link:
             client.abort()
 
 
+def _is_told(node: Node) -> bool:
+    return node.told
+
+
 class FeedbackSender:
     """Handler of the queue for lanes `feedback:<node>`."""
 
@@ -101,7 +105,8 @@ class FeedbackSender:
         """Send what the lane of node `name` holds. Raises PeerFault when the RIS is away."""
         while jobs := await feed.take():
             for job in sorted(jobs, key=lambda job: (self._unanswered[job.id], job.id)):
-                node = await target(name, self._node, lambda known: known.told, self._refresh)  # it may change
+                place = (name, self._node, _is_told)
+                node = known(*place) or await asyncio.to_thread(looked_up, *place, self._refresh)  # it may change
                 if node is None:
                     feed.hold(job, "unknown-node")
                 else:

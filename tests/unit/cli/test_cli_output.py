@@ -1,0 +1,25 @@
+"""Checks that no text of a document or a peer steers the terminal of whoever reads it."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from broker.cli.common import CommandRefused, exit_on_error, printable, show_table
+
+HOSTILE = "a\x1b[31m\x9b2J\u202eb"
+HARMLESS = r"a\x1b[31m\x9b2J\u202eb"
+
+
+def test_control_characters_are_shown_as_escapes() -> None:
+    assert printable(HOSTILE) == HARMLESS
+    assert printable("Zürich\tMR\n[red]") == "Zürich\tMR\n[red]"
+
+
+def test_tables_and_errors_hold_none(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(("rule",), [(HOSTILE,)])
+    with pytest.raises(typer.Exit), exit_on_error():
+        raise CommandRefused(HOSTILE)
+    shown = capsys.readouterr()
+    assert HARMLESS in shown.out
+    assert shown.err.strip() == HARMLESS

@@ -62,6 +62,21 @@ def pieces(item: Encoded, size: int = 16_000, *, last: bool = True) -> list[byte
     ]
 
 
+@pytest.mark.parametrize(("beyond", "files"), [(0, 0), (1, 1)])
+def test_the_limit_of_small_objects_holds_at_the_door(store: Store, beyond: int, files: int) -> None:
+    item = ct_slice(1000)
+    store.reception.small = len(item.data) - beyond
+
+    async def work() -> None:
+        async with serving(store.service.service()) as provider, peer(provider) as modality:
+            await modality.associate((CT, uids.EXPLICIT_LE))
+            await modality.send(wire.store_rq(item.sop_instance), *pieces(item, 100))
+            assert await modality.status() == st.SUCCESS
+            assert (store.states(), len(store.files())) == ({"held": 1}, files)
+
+    run(work())
+
+
 @pytest.mark.parametrize("size", [64, 3_000_000])
 def test_an_object_is_stored_before_it_is_answered(store: Store, size: int) -> None:
     item = ct_slice(size)

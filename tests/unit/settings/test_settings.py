@@ -150,6 +150,16 @@ def test_a_mistake_is_told_in_plain_words(tmp_path: Path, text: str, words: str)
     assert str(caught.value).startswith(f"{file}: {words}")
 
 
+@pytest.mark.parametrize(("size", "good"), [(-1, False), (0, True), (1024**2, True), (1024**2 + 1, False)])
+def test_small_objects_have_at_most_a_mebibyte(tmp_path: Path, size: int, good: bool) -> None:
+    file = write(tmp_path, f"[limits]\nsmall_object = {size}\n")
+    if good:
+        assert settings.load(file).limits.small_object == size
+        return
+    with pytest.raises(ConfigurationError, match=r"limits\.small_object"):
+        settings.load(file)
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"gone\.toml: No such file"):
         settings.load(tmp_path / "gone.toml")

@@ -1,0 +1,60 @@
+"""Orders of files go to the running broker in bounded chunks, and every one of them is accounted for."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from broker.cli.imports import run
+from broker.cli.imports.items import ImportItem
+from broker.cli.imports.run import Account, gather, place
+from broker.errors import PeerFault
+from broker.settings import Settings
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Orders in each request to a broker that takes them all."""
+    sizes: list[int] = []
+
+    def call(settings: Settings, method: str, path: str, body: dict[str, Any]) -> Any:
+        sizes.append(len(body["orders"]))
+        results = [{"outcome": "created", "warnings": []} for _ in body["orders"]]
+        return SimpleNamespace(good=True, body={"results": results}, problem="")
+
+    monkeypatch.setattr(run.control, "call", call)
+    return sizes
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(run.CHUNK, [run.CHUNK]), (run.CHUNK + 1, [run.CHUNK, 1])])
+def test_a_chunk_holds_so_many_orders(asked: list[int], count: int, sizes: list[int]) -> None:
+    account = Account(total=count)
+    deque(place(Settings(), [ImportItem("a.csv", {}) for _ in range(count)], account, dry=True), 0)
+    assert (asked, account.counts, account.good) == (sizes, {"created": count}, True)
+
+
+def test_an_order_over_the_limit_is_refused_and_the_others_go_on(asked: list[int]) -> None:
+    empty = len('{"a": ""}')
+    exactly = ImportItem("exactly", {"a": "x" * (run.CHUNK_BYTES - empty)})
+    beyond = ImportItem("beyond", {"a": "x" * (run.CHUNK_BYTES - empty + 1)})
+    account = Account()
+    deque(place(Settings(), [exactly, beyond, ImportItem("small", {})], account, dry=True), 0)
+    assert asked == [1, 1]
+    assert [where for where, _ in account.failures] == ["beyond"]
+
+
+def test_a_broker_that_refuses_ends_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.control, "call", lambda *_: SimpleNamespace(good=False, body=None, problem="busy"))
+    with pytest.raises(PeerFault, match="busy"):
+        deque(place(Settings(), [ImportItem("a", {})], Account(), dry=False), 0)
+
+
+def test_a_file_that_is_not_there_is_accounted_for(tmp_path: Path) -> None:
+    account = Account()
+    assert gather([tmp_path / "gone.csv"], account, "utf-8", skip_unknown=False) == []
+    assert account.failures[0][0] == "gone.csv"
+    assert not account.good

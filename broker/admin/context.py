@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import uuid4
 
 from broker.orders.core.context import StoryContext
-from broker.orders.mappings import Mappings
+from broker.orders.mapping_versions import Mappings
 from broker.routing.site import Site
 from broker.settings import Settings
 from broker.site.directory import Directory

@@ -16,7 +16,7 @@ from broker.admin.problems import FieldError, Problem
 from broker.admin.site import SignedBody
 from broker.errors import ConfigurationError
 from broker.model.message import MessageSelection
-from broker.orders.mappings import ExamplesFailed, Mappings, stored
+from broker.orders.mapping_versions import ExamplesFailed, Mappings, stored
 from broker.orders.trying import preview
 from broker.orders.trying.explanation import explain
 from broker.orders.trying.profile_choice import ProfileChoice, choose

@@ -23,7 +23,7 @@ from broker.orders.core.values import Conversion
 from broker.orders.documents import document, schema
 from broker.orders.documents.emergency import Emergency
 from broker.orders.documents.emergency import document as emergency_order
-from broker.orders.profile.book import built_in
+from broker.orders.mapping.book import built_in
 from broker.orders.stories import placing
 from broker.orders.stories.placing import OrderRefused, Placed
 from broker.store.idempotency import Key

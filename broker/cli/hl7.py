@@ -46,19 +46,19 @@ def try_message(
     Stores nothing, and reads nothing that is stored but the mapping profiles in force.
     """
     from broker.cli.views.hl7_view import show_test
-    from broker.orders import mappings
+    from broker.orders import mapping_versions
     from broker.orders.trying import preview
     from broker.orders.trying.explanation import explain
     from broker.orders.trying.profile_choice import choose
 
     with exit_on_error():
         settings = settings_of(config)
-        texts = mappings.peek(settings.database_url())
+        texts = mapping_versions.peek(settings.database_url())
         choice = _choice(profile)
         explanations = []
         for text in _messages(file):
             raw = preview.as_bytes(text)
-            chosen = choose(choice, mappings.book_of(texts), texts, raw, settings.hl7.profile)
+            chosen = choose(choice, mapping_versions.book_of(texts), texts, raw, settings.hl7.profile)
             station = settings.worklist.default_station
             explanations.append(explain(raw, chosen, settings.zone(), default_station=station))
     for explanation in explanations:
@@ -164,7 +164,7 @@ def _replay(
     write: bool,
 ) -> list[dict[str, Any]]:
     """Run stored messages again as the running broker does."""
-    from broker.orders.mappings import Mappings
+    from broker.orders.mapping_versions import Mappings
     from broker.orders.trying import replay as again
 
     published = Mappings(database)
@@ -174,7 +174,7 @@ def _replay(
 
 def _choice(profile: str) -> ProfileChoice:
     """What `--profile` means: a file, if there is one, else a name."""
-    from broker.orders.mappings import read_file
+    from broker.orders.mapping_versions import read_file
     from broker.orders.trying.profile_choice import ProfileChoice
 
     path = Path(profile)

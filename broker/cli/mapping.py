@@ -23,13 +23,15 @@ Name = Annotated[str, typer.Argument(help="Name of a profile, as `broker mapping
 @app.command("list")
 def list_(config: Config = None) -> None:
     """List all profiles in force and the senders that each reads."""
-    from broker.orders import mappings
+    from broker.orders import mapping_versions
     from broker.store import configurations
 
     with exit_on_error():
         clock = wall_clock(config)
         url = settings_of(config).database_url()
-        profiles = mappings.listed(mappings.peek(url), configurations.look(url, mappings.dates) or {})
+        profiles = mapping_versions.listed(
+            mapping_versions.peek(url), configurations.look(url, mapping_versions.dates) or {}
+        )
     titles = ("name", "version", "extends", "senders", "stations", "examples", "published", "description")
     rows = [
         (
@@ -50,13 +52,13 @@ def list_(config: Config = None) -> None:
 @app.command()
 def check(file: File, config: Config = None) -> None:
     """Check a profile: run its examples and those of the profiles in force beside it. Changes nothing."""
-    from broker.orders import mappings
+    from broker.orders import mapping_versions
 
     with exit_on_error():
-        texts = mappings.peek(settings_of(config).database_url())
+        texts = mapping_versions.peek(settings_of(config).database_url())
         try:
-            checked = mappings.check(mappings.read_file(file), texts, str(file))
-        except mappings.ExamplesFailed as error:
+            checked = mapping_versions.check(mapping_versions.read_file(file), texts, str(file))
+        except mapping_versions.ExamplesFailed as error:
             for failure in error.failures:
                 typer.echo(f"{file}: {failure}", err=True)
             raise typer.Exit(1) from None
@@ -66,7 +68,7 @@ def check(file: File, config: Config = None) -> None:
 @app.command("import")
 def import_(file: File, config: Config = None, reason: Reason = "", author: Author = "") -> None:
     """Publish a profile if all examples come out as they say. A running broker uses it from the next message on."""
-    from broker.orders.mappings import Mappings, read_file
+    from broker.orders.mapping_versions import Mappings, read_file
 
     with exit_on_error():
         text = read_file(file)
@@ -88,26 +90,26 @@ def export(
     ] = None,
 ) -> None:
     """Print a profile as TOML, just as it was imported."""
-    from broker.orders import mappings
+    from broker.orders import mapping_versions
     from broker.store import configurations
 
     with exit_on_error():
         url = settings_of(config).database_url()
-        text = configurations.look(url, lambda connection: mappings.text_of(connection, name, version))
-        typer.echo(text if text is not None else mappings.built_in_text(name, version), nl=False)
+        text = configurations.look(url, lambda connection: mapping_versions.text_of(connection, name, version))
+        typer.echo(text if text is not None else mapping_versions.built_in_text(name, version), nl=False)
 
 
 @app.command()
 def history(name: Name, config: Config = None) -> None:
     """List all versions of a profile, newest first: when, by whom and why."""
-    from broker.orders import mappings
+    from broker.orders import mapping_versions
     from broker.store import configurations
 
     with exit_on_error():
         clock = wall_clock(config)
         url = settings_of(config).database_url()
-        versions = configurations.look(url, lambda connection: mappings.history_of(connection, name))
-    for entry in versions if versions is not None else [mappings.built_in_entry(name)]:
+        versions = configurations.look(url, lambda connection: mapping_versions.history_of(connection, name))
+    for entry in versions if versions is not None else [mapping_versions.built_in_entry(name)]:
         typer.echo(f"{entry.version:>4}  {clock(entry.at) if entry.version else '':19}  {_who_and_why(entry)}")
 
 
@@ -127,7 +129,7 @@ def rollback(
     author: Author = "",
 ) -> None:
     """Put an older version in force again, as a new version."""
-    from broker.orders.mappings import Mappings
+    from broker.orders.mapping_versions import Mappings
 
     def put_back(database: Database, actor: str) -> dict[str, Any]:
         number = Mappings(database).rollback(name, version, actor, author=author, reason=reason)

@@ -6,7 +6,7 @@ What it raises decides on the jobs that it did not report, and on the lane.
 
 Failure semantics. This table is the whole policy; `Feed` and `Dispatcher._conclude` follow it from top to bottom, and
 each row has a test (`tests/wire/lanes`). A job may be returned (ready at once), put off (ready after a
-wait that doubles with each try, `queue.policy`) or held (until a person releases or discards it, `queue.holds`).
+wait that doubles with each try, `queue.retry_policy`) or held (until a person releases or discards it, `queue.holds`).
 
     What happens                 The job                       The lane             Counted    Logged
     ---------------------------  ----------------------------  -------------------  ---------  -----------------
@@ -53,7 +53,7 @@ from broker import telemetry
 from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import Lane, LaneKind
 from broker.queue.feed import Bell, Feed
-from broker.queue.policy import RetryPolicy
+from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs as store
 from broker.store.db.database import Database
 from broker.store.jobs import Job

@@ -13,7 +13,7 @@ from typing import Any
 from broker import telemetry
 from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import JobState, Lane
-from broker.queue.policy import RetryPolicy
+from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs as store
 from broker.store.db.database import Database
 from broker.store.jobs import Job

@@ -22,7 +22,7 @@ from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
 from broker.errors import ConfigurationError
-from broker.orders.mappings import Mappings
+from broker.orders.mapping_versions import Mappings
 from broker.service import foundation
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory

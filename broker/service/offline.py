@@ -16,7 +16,7 @@ from broker.admin import nodes, problems, site
 from broker.admin.access import LOCAL_USER, Access
 from broker.admin.context import AdminContext
 from broker.errors import ConfigurationError
-from broker.orders.mappings import Mappings
+from broker.orders.mapping_versions import Mappings
 from broker.routing.site import NODES, first_import, site_in_force
 from broker.settings import Settings
 from broker.site.directory import Directory

@@ -16,7 +16,7 @@ from broker.delivery.image_sender import ImageSender
 from broker.delivery.mpps_sender import MppsSender
 from broker.model.lane import Lane, LaneKind
 from broker.queue.dispatcher import Dispatcher
-from broker.queue.policy import RetryPolicy
+from broker.queue.retry_policy import RetryPolicy
 from broker.service.foundation import Foundation
 from broker.site.remotes import Receivers, Remotes
 from broker.store import jobs

@@ -23,7 +23,7 @@ from broker.delivery.feedback.outbound import SendingParty
 from broker.hl7.server import Peer
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound.reception import Interface
-from broker.orders.profile.book import built_in
+from broker.orders.mapping.book import built_in
 from broker.orders.telling.feedback import Notice
 from broker.site.nodes import Node, parse_nodes
 from broker.store.db.database import Database

@@ -23,8 +23,8 @@ from broker.hl7.server import Peer
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound.reception import Interface, Profiles
 from broker.orders.listener import OrderDoor
-from broker.orders.profile.book import ProfileBook, built_in
-from broker.orders.profile.document import read
+from broker.orders.mapping.book import ProfileBook, built_in
+from broker.orders.mapping.document import read
 from broker.store.db.database import Database
 from broker.store.orders import answers, reading
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 from support.orders.appointments import profile, siu
 from support.orders.intake import audit, log, steps, submit, take
 
-from broker.orders.profile.profile import AppointmentCancel, Policy, Profile, UnknownAppointment
+from broker.orders.mapping.profile import AppointmentCancel, Policy, Profile, UnknownAppointment
 from broker.store.db.database import Database
 from broker.store.orders import waiting
 from broker.store.schema import tables

@@ -17,7 +17,7 @@ from broker.admin.nodes import strangers
 from broker.errors import ConfigurationError
 from broker.orders.core.context import StoryContext
 from broker.orders.documents import document
-from broker.orders.profile.book import built_in
+from broker.orders.mapping.book import built_in
 from broker.orders.stories import placing
 from broker.routing.site import site_in_force
 from broker.settings import load

@@ -22,7 +22,7 @@ from broker.model.lane import JobState
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Interface
-from broker.orders.profile.book import built_in
+from broker.orders.mapping.book import built_in
 from broker.orders.stories import intake, writing
 from broker.orders.stories.writing import Changed
 from broker.queue import holds

@@ -32,7 +32,7 @@ from broker.mpps.dataset import decode
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Interface
-from broker.orders.profile.book import built_in
+from broker.orders.mapping.book import built_in
 from broker.orders.stories import ending, intake
 from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules import parse_rules

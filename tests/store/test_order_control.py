@@ -16,8 +16,8 @@ from support.orders.intake import AT, audit, counts, log, steps, submit, take
 from support.worklist.worklist import SPS, query
 
 from broker.orders.core.context import StoryContext
-from broker.orders.profile.book import built_in
-from broker.orders.profile.profile import Policy, UnknownCancel
+from broker.orders.mapping.book import built_in
+from broker.orders.mapping.profile import Policy, UnknownCancel
 from broker.orders.stories import ending
 from broker.orders.stories.ending import NotReopened
 from broker.store.db.database import Database

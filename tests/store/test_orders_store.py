@@ -13,7 +13,7 @@ from support.orders.intake import PEER, ZONE, counts, steps, submit, take
 from broker import faults
 from broker.orders.inbound.reception import Interface
 from broker.orders.listener import OrderDoor
-from broker.orders.profile.book import built_in
+from broker.orders.mapping.book import built_in
 from broker.store.db.database import Database
 from broker.store.db.prepared import Prepared
 from broker.store.orders import messages, reading, saving, waiting

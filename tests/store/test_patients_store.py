@@ -15,7 +15,7 @@ from support.orders.intake import ZONE, submit, take
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Interface
-from broker.orders.profile.book import built_in
+from broker.orders.mapping.book import built_in
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
 from broker.store.db.database import Database

@@ -16,8 +16,8 @@ from broker.model.message import MessageSelection
 from broker.model.order import Document
 from broker.orders.inbound.reception import Interface
 from broker.orders.listener import OrderDoor
-from broker.orders.profile import document as profile_document
-from broker.orders.profile.book import ProfileBook, built_in
+from broker.orders.mapping import document as profile_document
+from broker.orders.mapping.book import ProfileBook, built_in
 from broker.orders.trying.replay import Bench, Difference, Replayed, replay
 from broker.site.nodes import parse_nodes
 from broker.store.db.database import Database

@@ -19,7 +19,7 @@ from support.worklist.worklist import SPS, query
 
 from broker.orders.inbound.reception import Interface
 from broker.orders.listener import OrderDoor
-from broker.orders.profile.book import built_in
+from broker.orders.mapping.book import built_in
 from broker.store.db.database import Database
 from broker.store.schema import tables
 from broker.store.worklist.candidates import search

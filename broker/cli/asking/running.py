@@ -54,7 +54,7 @@ def ask_or_do(settings: Settings, path: str, body: dict[str, Any], here: Callabl
 @contextmanager
 def _refusals() -> Iterator[None]:
     """Refuse a mapping profile that cannot be used, as the running broker does."""
-    from broker.orders.mappings import ExamplesFailed
+    from broker.orders.mapping_versions import ExamplesFailed
 
     try:
         yield

@@ -22,7 +22,7 @@ from broker.dicom.dataset import part10
 from broker.errors import BadContent, PeerFault
 from broker.orders.core.context import StoryContext
 from broker.orders.documents import document
-from broker.orders.profile.book import built_in
+from broker.orders.mapping.book import built_in
 from broker.orders.stories import placing
 from broker.orders.stories.placing import OrderRefused, Placed
 from broker.service.control import user_name

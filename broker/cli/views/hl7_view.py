@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from broker.orders.profile.provenance import ValueOrigin
+    from broker.orders.mapping.provenance import ValueOrigin
     from broker.orders.trying.explanation import Explanation
     from broker.tools.hl7_send import Answered
 

@@ -17,7 +17,7 @@ from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from broker.dicom.uids import is_uid
 from broker.orders.core.attributes import Table
 from broker.orders.core.names import GROUP
-from broker.orders.profile.convert import LENGTH
+from broker.orders.mapping.convert import LENGTH
 
 MAX_VALUES = 64  # values or items of one attribute
 ENUMERATED: Mapping[str, frozenset[str]] = {

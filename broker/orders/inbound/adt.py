@@ -24,10 +24,10 @@ from broker.orders.core.patients import (
     compatible,
 )
 from broker.orders.core.values import Change, Conversion, PatientChange
-from broker.orders.inbound.mapping import read_patient
+from broker.orders.inbound.orm import read_patient
 from broker.orders.inbound.reader import Findings, Reader
-from broker.orders.profile.convert import Unusable, instant, text
-from broker.orders.profile.profile import Profile
+from broker.orders.mapping.convert import Unusable, instant, text
+from broker.orders.mapping.profile import Profile
 
 # what an event makes of the visit in PV1: its state, None for "as it is"
 _VISITS = {

@@ -12,9 +12,9 @@ from broker.hl7.findings import Finding
 from broker.hl7.message import DELETE, Repetition, Segment, Segments
 from broker.model.order import Document
 from broker.orders.core import names
-from broker.orders.profile import convert
-from broker.orders.profile.profile import FieldSource, FieldType, MappedAttribute, Profile
-from broker.orders.profile.provenance import OriginKind, ValueOrigin
+from broker.orders.mapping import convert
+from broker.orders.mapping.profile import FieldSource, FieldType, MappedAttribute, Profile
+from broker.orders.mapping.provenance import OriginKind, ValueOrigin
 
 # what must be right for the order to be used; anything else unusable is left out with a warning
 _STRICT = convert.EXACT | {

@@ -19,8 +19,9 @@ from broker.hl7.header import Header
 from broker.hl7.message import Message
 from broker.hl7.tolerance import USUAL, Tolerance
 from broker.orders.core.values import Conversion
-from broker.orders.inbound import adt, mapping, results, siu
-from broker.orders.profile.profile import Profile
+from broker.orders.inbound import adt, results, siu
+from broker.orders.inbound import orm as mapping
+from broker.orders.mapping.profile import Profile
 
 Converter = Callable[[Message, Profile, tzinfo], Conversion]
 # what we act on: by MSH-9.1 and MSH-9.2 how it is read; each kind of change has its story in `orders.stories.intake`

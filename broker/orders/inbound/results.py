@@ -12,10 +12,10 @@ from broker.hl7.codes import ErrorCode
 from broker.hl7.message import DELETE, Message, Segments
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.values import MAX_STEPS, Conversion, OrderKeys, PatientChange
-from broker.orders.inbound import mapping
+from broker.orders.inbound import orm as mapping
 from broker.orders.inbound.reader import Findings, Reader
-from broker.orders.profile import convert as values
-from broker.orders.profile.profile import Profile
+from broker.orders.mapping import convert as values
+from broker.orders.mapping.profile import Profile
 
 _STUDY_CODES = frozenset({"113014", "110180"})  # DICOM Study, Study Instance UID (DCM), in OBX-3
 

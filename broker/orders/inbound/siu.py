@@ -27,8 +27,8 @@ from broker.orders.core.values import (
     StepChange,
 )
 from broker.orders.inbound.reader import Findings, Reader
-from broker.orders.profile.convert import LENGTH, span
-from broker.orders.profile.profile import AppointmentCancel, Profile, UnknownAppointment
+from broker.orders.mapping.convert import LENGTH, span
+from broker.orders.mapping.profile import AppointmentCancel, Profile, UnknownAppointment
 
 _BOOKS = frozenset({"S12", "S13", "S14", "S18", "S19", "S20", "S21", "S22"})
 _UNBOOKS = frozenset({"S15", "S16", "S17"})

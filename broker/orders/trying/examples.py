@@ -29,7 +29,7 @@ from zoneinfo import ZoneInfo
 from broker.errors import ConfigurationError
 from broker.hl7.codes import AckCode
 from broker.model.order import Document
-from broker.orders.profile.profile import Profile
+from broker.orders.mapping.profile import Profile
 from broker.orders.trying import preview
 from broker.orders.trying.preview import Preview
 

@@ -9,8 +9,8 @@ from datetime import tzinfo
 from broker.hl7.findings import Finding
 from broker.hl7.message import Segments
 from broker.model.order import Document
-from broker.orders.profile.profile import Profile
-from broker.orders.profile.provenance import OriginKind, Trace, ValueOrigin
+from broker.orders.mapping.profile import Profile
+from broker.orders.mapping.provenance import OriginKind, Trace, ValueOrigin
 from broker.orders.trying import preview
 
 _ORDER, _STEP = {"visit", "request"}, {"procedure", "step"}

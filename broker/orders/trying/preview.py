@@ -20,7 +20,7 @@ from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import Change, OrderChange, PatientChange
 from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Interface
-from broker.orders.profile.profile import Profile
+from broker.orders.mapping.profile import Profile
 
 _OFFSET = re.compile(r"(\d{8})(\d{4})?(\d{2})?(?:\.\d+)?([+-])(\d{2})(\d{2})")
 _BENCH = Interface(name="test", processing_ids=frozenset({"P", "T", "D"}))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from broker.hl7.header import read_header
-from broker.orders.profile import document as profile_document
-from broker.orders.profile.book import DEFAULT, ProfileBook
-from broker.orders.profile.profile import Profile
+from broker.orders.mapping import document as profile_document
+from broker.orders.mapping.book import DEFAULT, ProfileBook
+from broker.orders.mapping.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)

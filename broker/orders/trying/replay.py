@@ -24,7 +24,7 @@ from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Change, OrderChange
 from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Examined, Interface, Profiles
-from broker.orders.profile.profile import Profile
+from broker.orders.mapping.profile import Profile
 from broker.orders.stories import intake
 from broker.site.nodes import Node
 from broker.store.db.database import Database

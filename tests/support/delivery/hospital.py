@@ -15,7 +15,7 @@ from broker.delivery.image_sender import ImageSender
 from broker.dicom import uids
 from broker.dicom.dimse.message import PeerAE
 from broker.dicom.wire import negotiation as neg
-from broker.queue.policy import RetryPolicy
+from broker.queue.retry_policy import RetryPolicy
 from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import Node, parse_nodes

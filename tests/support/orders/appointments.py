@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from broker.orders.profile.book import built_in
-from broker.orders.profile.profile import Policy, Profile
+from broker.orders.mapping.book import built_in
+from broker.orders.mapping.profile import Policy, Profile
 
 
 def siu(

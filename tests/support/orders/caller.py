@@ -14,7 +14,7 @@ from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import Conversion, OrderChange
 from broker.orders.documents import document, emergency
 from broker.orders.documents.emergency import Emergency
-from broker.orders.profile.book import built_in
+from broker.orders.mapping.book import built_in
 from broker.orders.stories import placing
 from broker.orders.stories.placing import Placed
 from broker.settings import Settings

@@ -16,8 +16,8 @@ from broker.model.order import StepEvent
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Interface
-from broker.orders.profile.book import built_in
-from broker.orders.profile.profile import Profile
+from broker.orders.mapping.book import built_in
+from broker.orders.mapping.profile import Profile
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
 from broker.store.db.database import Database

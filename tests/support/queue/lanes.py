@@ -13,7 +13,7 @@ from sqlalchemy import select
 from broker.model.lane import LaneKind
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.feed import Feed
-from broker.queue.policy import RetryPolicy
+from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.jobs import NewJob

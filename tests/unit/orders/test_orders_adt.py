@@ -24,8 +24,8 @@ from broker.orders.core.patients import (
 from broker.orders.core.values import Conversion, PatientChange
 from broker.orders.inbound import adt
 from broker.orders.inbound.reception import CONVERTERS
-from broker.orders.profile import convert
-from broker.orders.profile.book import built_in
+from broker.orders.mapping import convert
+from broker.orders.mapping.book import built_in
 
 ZONE = ZoneInfo("Europe/Zurich")
 EVN = "EVN||20260312080000"

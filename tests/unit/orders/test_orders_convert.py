@@ -9,9 +9,9 @@ from broker.hl7.message import parse
 from broker.orders.core import names
 from broker.orders.core.identifiers import Minter, accession, requested_procedure_id
 from broker.orders.core.values import Conversion, OrderChange, merged
-from broker.orders.inbound import mapping
-from broker.orders.profile import convert, parsing
-from broker.orders.profile.book import built_in
+from broker.orders.inbound import orm as mapping
+from broker.orders.mapping import convert, parsing
+from broker.orders.mapping.book import built_in
 
 ZONE = ZoneInfo("Europe/Zurich")
 

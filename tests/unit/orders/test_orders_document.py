@@ -16,7 +16,7 @@ from broker.orders.core import attributes
 from broker.orders.core.values import OrderChange
 from broker.orders.documents import document, schema, validity
 from broker.orders.documents.document import FIELDS
-from broker.orders.profile.book import built_in
+from broker.orders.mapping.book import built_in
 from broker.worklist.query.attributes import STATUS, STEP_SEQUENCE, WORKLIST
 
 MODALITIES = built_in().modalities

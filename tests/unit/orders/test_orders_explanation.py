@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.hl7.header import read_header
-from broker.orders.profile import document as profile_document
-from broker.orders.profile.book import ProfileBook, built_in
-from broker.orders.profile.provenance import ValueOrigin
+from broker.orders.mapping import document as profile_document
+from broker.orders.mapping.book import ProfileBook, built_in
+from broker.orders.mapping.provenance import ValueOrigin
 from broker.orders.trying.explanation import Explanation, explain
 from broker.orders.trying.preview import as_bytes, clock, preview, split
 

@@ -6,10 +6,10 @@ from importlib import resources
 import pytest
 
 from broker.errors import ConfigurationError
-from broker.orders.profile import parsing
-from broker.orders.profile.book import built_in
+from broker.orders.mapping import parsing
+from broker.orders.mapping.book import built_in
 
-IHE = tomllib.loads((resources.files("broker.orders.profile") / "ihe.toml").read_text(encoding="utf-8"))
+IHE = tomllib.loads((resources.files("broker.orders.mapping") / "ihe.toml").read_text(encoding="utf-8"))
 
 
 def test_a_cancel_of_an_unknown_order_is_kept_unless_the_profile_says_otherwise() -> None:

@@ -16,10 +16,10 @@ from broker.model.order import Document
 from broker.orders.core import plan
 from broker.orders.core.identifiers import Minter, accession, study_from_accession
 from broker.orders.core.values import OrderChange
-from broker.orders.inbound import mapping
-from broker.orders.profile import document as profile_document
-from broker.orders.profile import profile
-from broker.orders.profile.book import ProfileBook, built_in
+from broker.orders.inbound import orm as mapping
+from broker.orders.mapping import document as profile_document
+from broker.orders.mapping import profile
+from broker.orders.mapping.book import ProfileBook, built_in
 from broker.orders.trying import examples
 from broker.orders.trying.preview import preview
 

@@ -12,9 +12,9 @@ from broker.hl7 import message as hl7
 from broker.model.order import EntityId
 from broker.orders.inbound import results
 from broker.orders.inbound.results import ResultChange
-from broker.orders.profile import parsing
-from broker.orders.profile.book import built_in
-from broker.orders.profile.profile import Policy
+from broker.orders.mapping import parsing
+from broker.orders.mapping.book import built_in
+from broker.orders.mapping.profile import Policy
 
 ZONE = ZoneInfo("Europe/Zurich")
 HEAD = "MSH|^~\\&|RIS|SITE|BROKER|RAD|20260312080000||ORU^R01|1|P|2.5\rPID|||12345||ROE^RICHARD|not a name|soon\r"

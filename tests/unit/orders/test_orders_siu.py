@@ -13,8 +13,8 @@ from broker.model.order import EntityId
 from broker.orders.core.appointments import AppointmentAction, AppointmentChange, slots_document, slots_of
 from broker.orders.core.values import Conversion
 from broker.orders.inbound import siu as converter
-from broker.orders.profile.book import built_in
-from broker.orders.profile.profile import AppointmentCancel, Policy, Profile, UnknownAppointment
+from broker.orders.mapping.book import built_in
+from broker.orders.mapping.profile import AppointmentCancel, Policy, Profile, UnknownAppointment
 
 ZONE = ZoneInfo("Europe/Zurich")
 DATE, TIME = "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.queue.policy import ITEM_FAILURES, RetryPolicy
+from broker.queue.retry_policy import ITEM_FAILURES, RetryPolicy
 
 
 def test_delay_doubles_to_its_limit() -> None:

@@ -14,7 +14,7 @@ from support.queue.lanes import Queue, dispatching
 
 from broker.errors import PeerFault
 from broker.queue.feed import Feed
-from broker.queue.policy import RetryPolicy
+from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs
 from broker.store.db.database import Database
 

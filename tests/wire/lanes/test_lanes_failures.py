@@ -19,7 +19,7 @@ from support.queue.lanes import PACS, Queue, dispatching
 from broker.errors import PeerFault, StoreUnavailable
 from broker.queue import dispatcher
 from broker.queue.feed import Feed
-from broker.queue.policy import RetryPolicy
+from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.jobs import Job

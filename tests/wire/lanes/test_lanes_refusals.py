@@ -18,7 +18,7 @@ from support.queue.lanes import dispatching
 from support.store.spool import spool_files
 
 from broker.delivery import image_sender
-from broker.queue.policy import RetryPolicy
+from broker.queue.retry_policy import RetryPolicy
 from broker.site import remotes
 from broker.store.schema import tables
 

@@ -7,9 +7,9 @@ from functools import lru_cache
 
 from broker.errors import ConfigurationError
 from broker.hl7.header import Header
-from broker.orders.profile.document import ProfileDocument, built_in_documents, resolved
-from broker.orders.profile.parsing import parse
-from broker.orders.profile.profile import Profile
+from broker.orders.mapping.document import ProfileDocument, built_in_documents, resolved
+from broker.orders.mapping.parsing import parse
+from broker.orders.mapping.profile import Profile
 
 DEFAULT = "ihe"
 

@@ -55,7 +55,7 @@ def _plain(character: str) -> bool:
 @cache
 def built_in_texts() -> Mapping[str, str]:
     """The profiles that come with the broker, by name."""
-    folder = resources.files("broker.orders.profile")
+    folder = resources.files("broker.orders.mapping")
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
     return {file.name.removesuffix(".toml"): file.read_text(encoding="utf-8") for file in files}
 

@@ -13,11 +13,11 @@ from broker.hl7.message import Path
 from broker.model.order import Document
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
-from broker.orders.profile import convert
-from broker.orders.profile.convert import ValueTable
-from broker.orders.profile.provenance import Trace
-from broker.orders.profile.senders import SenderClaim
-from broker.orders.profile.stations import StationRule
+from broker.orders.mapping import convert
+from broker.orders.mapping.convert import ValueTable
+from broker.orders.mapping.provenance import Trace
+from broker.orders.mapping.senders import SenderClaim
+from broker.orders.mapping.stations import StationRule
 
 SECTIONS = ("patient", "visit", "request", "procedure", "step", "appointment")
 

@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 from broker import telemetry
 from broker.errors import BadContent, ConfigurationError
 from broker.orders.inbound.reception import Profiles
-from broker.orders.profile import document as profile_document
-from broker.orders.profile.book import DEFAULT, ProfileBook
+from broker.orders.mapping import document as profile_document
+from broker.orders.mapping.book import DEFAULT, ProfileBook
 from broker.orders.trying import examples
 from broker.orders.trying.profile_choice import ProfileChoice, choose
 from broker.store import configurations

@@ -28,10 +28,10 @@ from broker.orders.core.values import (
 )
 from broker.orders.inbound import joining
 from broker.orders.inbound.reader import Findings, Reader
-from broker.orders.profile import stations
-from broker.orders.profile.convert import oddity, span
-from broker.orders.profile.profile import Profile, StartMissing, UnknownCancel
-from broker.orders.profile.provenance import OriginKind, ValueOrigin
+from broker.orders.mapping import stations
+from broker.orders.mapping.convert import oddity, span
+from broker.orders.mapping.profile import Profile, StartMissing, UnknownCancel
+from broker.orders.mapping.provenance import OriginKind, ValueOrigin
 
 _WHAT = ("RequestedProcedureDescription", "RequestedProcedureCodeSequence")
 _CODED = ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2")  # says it too, whatever the mapping makes of it

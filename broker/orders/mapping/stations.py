@@ -15,7 +15,7 @@ from pydicom.datadict import tag_for_keyword
 
 from broker.hl7.message import Path, Segments, path
 from broker.model.order import Document
-from broker.orders.profile import convert
+from broker.orders.mapping import convert
 from broker.wildcard import Wildcard, compile_wildcard
 
 MAX_RULES = 1000

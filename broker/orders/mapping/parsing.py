@@ -12,8 +12,8 @@ from broker.errors import ConfigurationError
 from broker.hl7.message import path
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
-from broker.orders.profile import convert, stations
-from broker.orders.profile.profile import (
+from broker.orders.mapping import convert, stations
+from broker.orders.mapping.profile import (
     SECTIONS,
     SEQUENCES,
     AppointmentCancel,
@@ -27,7 +27,7 @@ from broker.orders.profile.profile import (
     UnknownAppointment,
     UnknownCancel,
 )
-from broker.orders.profile.senders import parse_senders
+from broker.orders.mapping.senders import parse_senders
 
 KEYS = frozenset(
     {

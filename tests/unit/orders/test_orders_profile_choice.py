@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from broker.orders.profile.book import ProfileBook
 
 from broker.errors import ConfigurationError
+from broker.orders.mapping.book import ProfileBook
 from broker.orders.trying.profile_choice import ProfileChoice, choose
 
 MESSAGE = b"MSH|^~\\&|RIS|SITE|B|R|||ORM^O01|1|P|2.5"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import create_engine, text
 from support.dicom.objects import Encoded, ct_slice, fresh_uid
 from support.dicom.raw import RawScu
@@ -25,7 +27,9 @@ from broker.routing.evaluate import decide
 from broker.routing.rules import parse_rules
 
 TOKEN = "a-token-of-the-tests-0123456789"
-OBJECTS, ASSOCIATIONS, CHANGES = scaled(1_500, 10_000), 8, 50
+OBJECTS, ASSOCIATIONS, CHANGES = scaled(1_504, 10_016), 8, 50
+TURNS = 4  # associations of a modality, one after the other: no process is left out by chance
+EACH = OBJECTS // ASSOCIATIONS // TURNS  # objects on each
 WITHIN = scaled(3.0, 1.0)  # seconds until every process uses a version; the usual run shares its machine
 NAMES = ("east", "north", "west")
 
@@ -60,7 +64,7 @@ class Change:
 
 
 class Senders:
-    """Modalities on one association each; what was answered 0x0000."""
+    """Modalities on one association at a time each; what was answered 0x0000."""
 
     def __init__(self, port: int) -> None:
         self.acknowledged: list[str] = []
@@ -73,14 +77,15 @@ class Senders:
 
     def _send(self, number: int) -> None:
         item = ct_slice(1024, StudyInstanceUID=f"2.999.7.{number + 1}")
-        with RawScu(self._port, timeout=60) as modality:
-            assert modality.associate([(item.sop_class, item.transfer_syntax)])[0] == 2
-            for _ in range(OBJECTS // ASSOCIATIONS):
-                with self._turn:
-                    self._turn.wait_for(lambda: len(self.acknowledged) < self._allowed)
-                item = again(item)
-                if modality.store(item) == 0:
-                    self.acknowledged.append(item.sop_instance)
+        for _ in range(TURNS):
+            with RawScu(self._port, timeout=60) as modality:
+                assert modality.associate([(item.sop_class, item.transfer_syntax)])[0] == 2
+                for _ in range(EACH):
+                    with self._turn:
+                        self._turn.wait_for(lambda: len(self.acknowledged) < self._allowed)
+                    item = again(item)
+                    if modality.store(item) == 0:
+                        self.acknowledged.append(item.sop_instance)
 
     def allow(self, count: int) -> None:
         """Let so many be sent in all."""
@@ -180,9 +185,27 @@ def test_each_object_is_routed_by_one_version(tmp_path: Path, database_url: str,
             wait_until(lambda due=due: len(senders.acknowledged) >= due, 120, "objects arrive")
             editor.change(number)
         senders.wait()
+        check_processes(site, workers)
         editor.close()
         assert "not_loaded" not in site.logged()
     check(database_url, senders.acknowledged, editor.changes)
+
+
+def received(site: Site) -> set[str]:
+    """The processes that received objects, by number."""
+    with urllib.request.urlopen(f"{site.web}/metrics", timeout=30) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    samples = [one for family in families for one in family.samples if one.name == "broker_instances_received_total"]
+    return {one.labels.get("worker", "1") for one in samples if one.value}
+
+
+def check_processes(site: Site, workers: int) -> None:
+    """Each process received objects and took over versions of the rules: what is shown, is shown of all of them."""
+    assert received(site) == {str(number) for number in range(1, workers + 1)}
+    # a process that looks several times a second passes over versions that were in force for less
+    taken_over = [line for line in site.logged().splitlines() if "rules.loaded" in line]
+    for number in range(1, workers + 1):
+        assert sum(workers == 1 or f"worker={number}" in line for line in taken_over) > CHANGES // 5, number
 
 
 def check(database_url: str, acknowledged: list[str], changes: list[Change]) -> None:
@@ -196,7 +219,7 @@ def check(database_url: str, acknowledged: list[str], changes: list[Change]) -> 
         ).all()
         jobs = connection.execute(text("SELECT subject, lane FROM job WHERE kind = 'deliver'")).all()
     engine.dispose()
-    assert len(acknowledged) == len(set(acknowledged)) == OBJECTS // ASSOCIATIONS * ASSOCIATIONS
+    assert len(acknowledged) == len(set(acknowledged)) == ASSOCIATIONS * TURNS * EACH
     assert Counter(row.sop_instance_uid for row in rows) == Counter(acknowledged)  # none lost, none twice
     assert max(Counter((job.subject, job.lane) for job in jobs).values()) == 1
     lanes: dict[int, set[str]] = {row.id: set() for row in rows}

@@ -45,18 +45,6 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(8, (os.cpu_count() or 1) + 1)
 
 
-# whole processes first, units last: files that take long must not be the end of a run, when other workers are idle
-_ORDER = ("system", "catalogue", "interop", "browser", "wire", "store")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Hand out long files first; pytest-xdist gives each file to one worker, in this order."""
-    rank = {Path(__file__).parent / folder: number for number, folder in enumerate(_ORDER)}
-    items.sort(
-        key=lambda item: min((rank[folder] for folder in item.path.parents if folder in rank), default=len(rank))
-    )
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what came out into the case files")
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from support.service.site import Site
 
+from broker.admin.access import DEPTH
 from broker.cli.asking import control
 from broker.errors import ConfigurationError, PeerFault
 from broker.settings import Settings, load
@@ -114,7 +115,7 @@ def test_nobody_enters_over_tcp_without_a_token_in_the_configuration(tmp_path: P
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"[" * 17 + b"]" * 17, 400),
+        (b"[" * (DEPTH + 1) + b"]" * (DEPTH + 1), 400),
         (b'{"a":' * 300_000, 413),
         (b'{"a":' * 30_000, 400),
         (b'"' + b'\\"' * 500_000, 405),  # one string without end: nothing is nested

@@ -18,7 +18,7 @@ from broker.orders.inbound.reception import Interface
 from broker.orders.listener import OrderDoor
 from broker.orders.mapping import document as profile_document
 from broker.orders.mapping.book import ProfileBook, built_in
-from broker.orders.trying.replay import Bench, Difference, Replayed, replay
+from broker.orders.trying.replay import Bench, ItemDifference, Replayed, replay
 from broker.site.nodes import parse_nodes
 from broker.store.db.database import Database
 from broker.store.orders import answers, reading
@@ -162,7 +162,7 @@ def test_differences_are_told_of_a_known_clock(database: Database) -> None:
     receive(database, order("1"))
     at = datetime(2026, 3, 13, 7, 30, tzinfo=ZONE)
     (found,) = replay(database, MessageSelection(), bench(SPIRAL), write=True, clock=lambda: at)
-    assert Difference(0, "Modality", None, "CT") in found.differences
+    assert ItemDifference(0, "Modality", None, "CT") in found.differences
     step = database.read(lambda c: c.execute(select(tables.scheduled_step.c.updated_at)).scalar_one()).result()
     assert step == at.timestamp()
 

@@ -36,7 +36,7 @@ _ANY = Interface(name="replay", processing_ids=frozenset({"P", "T", "D"}))
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ItemDifference:
     """One attribute of a worklist entry before and after; the step by our own row, 0 for a new one."""
 
     step: int
@@ -57,7 +57,7 @@ class Replayed:
     code: str
     profile: str
     findings: tuple[Finding, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[ItemDifference, ...]
     new_steps: int
 
 
@@ -117,7 +117,7 @@ def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: d
     examined = reception.examine(stored.raw, _ANY, profiles, bench.zone)
     findings = examined.conversion.findings if examined else ()
     code = examined.code if examined else AckCode.AR
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[ItemDifference, ...] = ()
     new_steps = 0
     if examined is not None and not code:
         context = StoryContext(
@@ -153,7 +153,7 @@ def _apply(
     bench: Bench,
     *,
     keep: bool,
-) -> tuple[tuple[Finding, ...], bool, tuple[Difference, ...], int]:
+) -> tuple[tuple[Finding, ...], bool, tuple[ItemDifference, ...], int]:
     """Apply a conversion; findings, whether it was applied, differences and the number of new steps.
 
     It acts as the sender did, so that a newer message of that sender still wins; the audit trail says who ran it again.
@@ -193,11 +193,11 @@ def _current(connection: Connection, change: Change, stored: JournaledMessage, b
     return replace(change, patient=replace(asked, attributes=named))
 
 
-def _compare(step: int, before: Document, after: Document) -> list[Difference]:
+def _compare(step: int, before: Document, after: Document) -> list[ItemDifference]:
     """Attributes that differ between two answers of a step, those of the step itself included."""
     old, new = _flat(before), _flat(after)
     keywords = [*old, *(keyword for keyword in new if keyword not in old)]
-    return [Difference(step, k, old.get(k), new.get(k)) for k in keywords if old.get(k) != new.get(k)]
+    return [ItemDifference(step, k, old.get(k), new.get(k)) for k in keywords if old.get(k) != new.get(k)]
 
 
 def _flat(answer: Document) -> Document:

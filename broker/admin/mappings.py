@@ -249,10 +249,10 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
     @routes.post("/messages/test")
     def test(body: TestBody) -> TestView:
         """Run a message through a mapping without storing anything: the answer, and the origin of each attribute."""
-        raw = preview.as_bytes(body.message)
         with _refusals():
             texts = database.read(stored).result() if body.toml else {}
-            profile = choose(body.choice, published.book, texts, raw)
+            profile = choose(body.choice, published.book, texts, preview.as_bytes(body.message))
+        raw = preview.as_bytes(body.message, profile.reading.charset)
         explanation = explain(raw, profile, settings.zone(), default_station=settings.worklist.default_station)
         return TestView.model_validate(asdict(explanation))
 

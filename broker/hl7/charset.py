@@ -75,6 +75,11 @@ def declared(raw: bytes) -> tuple[str, ...]:
     return tuple(part.decode("ascii", "replace").strip() for part in fields[17].split(repetition))
 
 
+def named(text: str) -> tuple[str, ...]:
+    """Names of a setting, whose repetitions are joined by `~` as in MSH-18."""
+    return tuple(part.strip() for part in text.split("~"))
+
+
 def codec_of(names: tuple[str, ...]) -> str:
     """The set for a declaration, empty for none. Raises MalformedMessage for sets we do not read."""
     found = [_codec(name) if name else "" for name in names]
@@ -102,7 +107,7 @@ def _codec(name: str) -> str:
 
 
 def decode(raw: bytes, tolerance: Tolerance = USUAL) -> Decoded:
-    """Text of a whole message and the set to answer in.
+    """Text of a whole message and the set to answer in. What `tolerance` overrides counts instead of MSH-18.
 
     Without MSH-18, and nothing assumed: ASCII, else UTF-8 if valid, else Windows-1252. Raises MalformedMessage
     (103 or 102 at MSH-18) for an unknown set or bytes that contradict the declaration; where `tolerance` replaces,
@@ -111,7 +116,7 @@ def decode(raw: bytes, tolerance: Tolerance = USUAL) -> Decoded:
     marked = raw.startswith(codecs.BOM_UTF8)
     raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
-        codec = codec_of(declared(raw)) or codec_of((tolerance.charset,)) or ("utf-8" if marked else "")
+        codec = _stated(raw, tolerance) or ("utf-8" if marked else "")
     except MalformedMessage:
         if not tolerance.replace:
             raise
@@ -128,6 +133,13 @@ def decode(raw: bytes, tolerance: Tolerance = USUAL) -> Decoded:
         if not tolerance.replace:
             raise MalformedMessage(_STRANGE) from None
         return Decoded(_decode(raw, codec, "replace"), _answering(codec), (_warning(_STRANGE),))
+
+
+def _stated(raw: bytes, tolerance: Tolerance) -> str:
+    """The set that the site or the message states, empty for none. Raises MalformedMessage for one we do not read."""
+    if tolerance.override_charset:
+        return codec_of(named(tolerance.override_charset))
+    return codec_of(declared(raw)) or codec_of(named(tolerance.charset))
 
 
 def _warning(finding: Finding) -> Finding:
@@ -182,6 +194,11 @@ def encode(text: str, codec: str) -> bytes:
     if codec == "cp1252":
         return text.encode(codec, _ERRORS)
     return iso2022.encode(text, codec) if "+" in codec else text.encode(codec or "ascii", "replace")
+
+
+def holds(codec: str, text: str) -> bool:
+    """True if the set has all characters of a text."""
+    return _decode(encode(text, codec), codec or "ascii", "replace") == text
 
 
 def limited(text: str, names: tuple[str, ...]) -> str:

@@ -43,8 +43,8 @@ class Header:
     codec: str
 
     @classmethod
-    def of(cls, text: str, codec: str, version: str = "") -> Header | None:
-        """The header of a decoded message, None if it has no usable MSH. `version` fills an empty MSH-12."""
+    def of(cls, text: str, codec: str, tolerance: Tolerance = USUAL) -> Header | None:
+        """The header of a decoded message, None if it has no usable MSH. `tolerance` may fill or replace MSH-12."""
         line = clean(re.split(r"[\r\n]", text, maxsplit=1)[0])
         if not line.startswith("MSH") or len(line) < 5:
             return None
@@ -54,7 +54,8 @@ class Header:
         marks = line[3] + characters
         if len(set(marks)) != 5 or any(mark.isalnum() or mark in ' "' for mark in marks):
             return None
-        if version and not "".join(fields[11:12]).strip():
+        stated = "".join(fields[11:12]).strip()
+        if version := tolerance.override_version or ("" if stated else tolerance.version):
             fields += [""] * (12 - len(fields))
             fields[11] = version
         return cls(Separators(*marks), ("MSH", line[3], *fields[1:]), codec)
@@ -97,4 +98,4 @@ def read_header(raw: bytes, tolerance: Tolerance = USUAL) -> Header | None:
         text, codec, _ = charset.decode(line, tolerance)
     except MalformedMessage:
         text, codec = line.decode("latin_1"), "latin_1"
-    return Header.of(text, codec, tolerance.version)
+    return Header.of(text, codec, tolerance)

@@ -236,7 +236,7 @@ def parse(raw: bytes, tolerance: Tolerance = USUAL) -> Message:
     """
     inner = raw.lstrip(b"\r\n\0 \t")
     text, codec, findings = charset.decode(inner, tolerance)
-    header = Header.of(text, codec, tolerance.version)
+    header = Header.of(text, codec, tolerance)
     if header is None:
         raise MalformedMessage(
             Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "Message does not begin with a usable MSH segment")

@@ -17,13 +17,13 @@ from broker.hl7.batch import File
 from broker.hl7.codes import AckCode, ErrorCode
 from broker.hl7.findings import Finding
 from broker.hl7.framing import parts
-from broker.hl7.header import Header, read_header
+from broker.hl7.header import Header
 from broker.hl7.server import Answer, Peer
 from broker.model.message import ReceivedMessage
 from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Conversion
 from broker.orders.inbound import reception
-from broker.orders.inbound.reception import AnswerKind, Examined, Interface, OnTransient, Profiles
+from broker.orders.inbound.reception import AnswerKind, Examined, Interface, OnTransient, Opened, Profiles
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
 from broker.site.nodes import Node
@@ -88,15 +88,16 @@ class OrderDoor:
         header: Header | None = None
         outcome: Outcome | None
         try:
-            header = read_header(raw, self._interface.tolerance)
-            if header is None:
+            opened = self._open(raw)
+            header = opened.header if opened else None
+            if opened is None or header is None:
                 answer = acknowledgement.unreadable(raw, token=context.token, at=context.at)
                 outcome = await self._journal_unreadable(raw, answer, peer) if answer else None
             elif header.get(9, 1) in {"ACK", "MCF"}:  # an answer is not answered
                 self._log(header, peer, "none", started)
                 return b""
             else:
-                outcome = await self._take(raw, header, peer, context)
+                outcome = await self._take(raw, opened, peer, context)
         except Exception as error:
             outcome = self._transient(header, context, error)
         self._log(header, peer, outcome.code if outcome else "closed", started, outcome)
@@ -111,9 +112,10 @@ class OrderDoor:
     async def on_truncated(self, raw: bytes, peer: Peer) -> Answer:
         """AE for a message that an end block in its middle has cut: what is there is not acted on."""
         started, context = time.monotonic(), self._context()
-        header = read_header(raw, self._interface.tolerance)
-        if header is None:
+        opened = self._open(raw)
+        if opened is None:
             return None
+        header = opened.header
         finding = Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "message is cut by an end block inside it")
         examined = Examined(header, AckCode.AE, Conversion((), (finding,)))
         outcome: Outcome | None
@@ -133,13 +135,16 @@ class OrderDoor:
             without_results=self._without_results(),
         )
 
-    async def _take(self, raw: bytes, header: Header, peer: Peer, context: StoryContext) -> Outcome:
-        arguments = (raw, self._interface, self._profiles, self._zone)
+    def _open(self, raw: bytes) -> Opened | None:
+        return reception.open_message(raw, self._interface, self._profiles)
+
+    async def _take(self, raw: bytes, opened: Opened, peer: Peer, context: StoryContext) -> Outcome:
+        arguments = (raw, opened, self._interface, self._zone)
         if len(raw) > IN_THREAD:
-            examined = await asyncio.to_thread(reception.examine, *arguments)
+            examined = await asyncio.to_thread(reception.convert, *arguments)
         else:
-            examined = reception.examine(*arguments)
-        return await self._submit(raw, examined or Examined(header, AckCode.AE, Conversion()), peer, context)
+            examined = reception.convert(*arguments)
+        return await self._submit(raw, examined, peer, context)
 
     async def _submit(self, raw: bytes, examined: Examined, peer: Peer, context: StoryContext) -> Outcome:
         received, header = self._received(raw, examined.header, peer, context), examined.header
@@ -189,9 +194,10 @@ class OrderDoor:
 
     def _refuse_unstored(self, head: bytes, peer: Peer, finding: Finding) -> Answer:
         started, context = time.monotonic(), self._context()
-        header = read_header(head, self._interface.tolerance)
-        if header is None:
+        opened = self._open(head)
+        if opened is None:
             return None
+        header = opened.header
         code, answer = acknowledgement.reply(
             header, AckCode.AE, [finding], token=context.token, at=context.at, text=finding.text, stored=False
         )

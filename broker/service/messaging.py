@@ -118,11 +118,11 @@ class Messaging:
 
 def interface_of(listener: Hl7Listener, place: str, known: KnownSender | None) -> Interface:
     """The interface that the keys of a listener describe. Raises ConfigurationError."""
-    if listener.charset:
+    for key, names in (("charset", listener.charset), ("override_charset", listener.override_charset)):
         try:
-            charset.codec_of((listener.charset,))
+            charset.codec_of(charset.named(names))
         except MalformedMessage:
-            raise ConfigurationError(f"{place}.charset: not a character set of HL7 table 0211 that is read") from None
+            raise ConfigurationError(f"{place}.{key}: not a character set that is read") from None
     optional = frozenset[str](listener.optional_fields)
     tolerance = Tolerance(
         listener.charset,
@@ -130,6 +130,7 @@ def interface_of(listener: Hl7Listener, place: str, known: KnownSender | None) -
         listener.segment_ends == "cr",
         listener.strict,
         listener.default_version if "MSH-12" in optional else "",
+        listener.override_charset,
     )
     return Interface(
         name=listener.name,

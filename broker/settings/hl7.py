@@ -72,6 +72,11 @@ class Hl7Listener(Section):
         description='Character set of messages without MSH-18, like "8859/1". Empty: ASCII, UTF-8 or Windows-1252, '
         "whichever fits.",
     )
+    override_charset: str = Field(
+        default="",
+        description="Character set of all messages, whatever their MSH-18 says. A mapping may have another one for its "
+        "senders (`[reading] charset`). Empty: MSH-18 counts.",
+    )
     charset_errors: Literal["refuse", "replace"] = Field(
         default="refuse",
         description='Text that does not fit its character set. "refuse": AE. "replace": U+FFFD, with a warning.',

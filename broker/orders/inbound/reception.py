@@ -96,20 +96,48 @@ class Examined:
     conversion: Conversion
 
 
-def examine(raw: bytes, interface: Interface, profiles: Profiles, zone: tzinfo) -> Examined | None:
-    """Read and convert a message; None if it has no usable MSH."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The MSH of a message, and how its sender's messages are read."""
+
+    header: Header
+    profile: Profile
+    tolerance: Tolerance
+
+
+def open_message(raw: bytes, interface: Interface, profiles: Profiles) -> Opened | None:
+    """Read MSH, and choose the profile of its sender; None if there is no usable MSH.
+
+    What the profile decides about reading counts more than what the listener does.
+    """
     header = headers.read_header(raw, interface.tolerance)
     if header is None:
         return None
+    profile = profiles(header)
+    tolerance = profile.reading.over(interface.tolerance)
+    if tolerance is not interface.tolerance:
+        header = headers.read_header(raw, tolerance) or header
+    return Opened(header, profile, tolerance)
+
+
+def examine(raw: bytes, interface: Interface, profiles: Profiles, zone: tzinfo) -> Examined | None:
+    """Read and convert a message; None if it has no usable MSH."""
+    opened = open_message(raw, interface, profiles)
+    return convert(raw, opened, interface, zone) if opened else None
+
+
+def convert(raw: bytes, opened: Opened, interface: Interface, zone: tzinfo) -> Examined:
+    """Check an opened message by what the interface takes, read and convert it."""
+    header = opened.header
     code, finding = check(header, interface)
     if finding is not None:
         return Examined(header, code, Conversion((), (finding,)))
     try:
-        message = hl7.parse(raw, interface.tolerance)
+        message = hl7.parse(raw, opened.tolerance)
     except MalformedMessage as error:
         return Examined(header, AckCode.AE, Conversion((), (error.finding,)))
     conversion = CONVERTERS[header.get(MSH.MESSAGE_TYPE, 1)][header.get(MSH.MESSAGE_TYPE, 2)](
-        message, profiles(header), zone
+        message, opened.profile, zone
     )
     conversion = replace(conversion, findings=message.findings + conversion.findings)
     return Examined(message.header, "" if conversion.usable else AckCode.AE, conversion)

@@ -30,6 +30,7 @@ _MERGED = {
     "defaults",
     "identifiers",
     "policy",
+    "reading",
 }
 _OWN = {"senders", "example", "description", "extends"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, get_args
@@ -9,6 +10,8 @@ from typing import Any, get_args
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 
 from broker.errors import ConfigurationError
+from broker.hl7 import charset
+from broker.hl7.findings import MalformedMessage
 from broker.hl7.message import path
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
@@ -23,6 +26,7 @@ from broker.orders.mapping.profile import (
     Measure,
     Policy,
     Profile,
+    Reading,
     StartMissing,
     UnknownAppointment,
     UnknownCancel,
@@ -32,7 +36,7 @@ from broker.orders.mapping.senders import parse_senders
 KEYS = frozenset(
     {
         "name", "description", "senders", "values", "measures", "check", "defaults", "station", "identifiers",
-        "policy", "example", *SECTIONS,
+        "policy", "reading", "example", *SECTIONS,
     }
 )  # fmt: skip
 _TERMS: Mapping[str, tuple[str, ...]] = {
@@ -46,6 +50,8 @@ _TERMS: Mapping[str, tuple[str, ...]] = {
     "appointment_cancel": tuple(AppointmentCancel),
     "unknown_appointment": tuple(UnknownAppointment),
     "result_completes": (),
+    "charset": (),
+    "version": (),
 }
 
 
@@ -133,6 +139,18 @@ def _choices(kind: type[Any], table: Any) -> Any:
     return kind(**given)
 
 
+def _reading(table: Any) -> Reading:
+    """The table `[reading]`: a character set that is read, and a version of HL7 v2."""
+    reading: Reading = _choices(Reading, table)
+    try:
+        charset.codec_of(charset.named(reading.charset))
+    except MalformedMessage:
+        raise ValueError(f"charset: {reading.charset} is no character set that is read") from None
+    if reading.version and not re.fullmatch(r"2\.[0-9](\.[0-9])?", reading.version):
+        raise ValueError("version: a version of HL7 like 2.3.1 is needed")
+    return reading
+
+
 def parse(document: Mapping[str, Any]) -> Profile:
     """Validate a profile that stands for itself (what it `extends` is merged already).
 
@@ -170,6 +188,8 @@ def parse(document: Mapping[str, Any]) -> Profile:
         ids = _choices(Identifiers, document.get("identifiers", {}))
         key = "policy"
         policy = _choices(Policy, document.get("policy", {}))
+        key = "reading"
+        reading = _reading(document.get("reading", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         text = f"{error} is needed" if isinstance(error, KeyError) else error
         raise ConfigurationError(f"{place}: {key}: {text}") from None
@@ -185,4 +205,5 @@ def parse(document: Mapping[str, Any]) -> Profile:
         stations=rules,
         identifiers=ids,
         policy=policy,
+        reading=reading,
     )

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from broker.hl7.message import Path
+from broker.hl7.tolerance import Tolerance
 from broker.model.order import Document
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
@@ -112,6 +113,27 @@ class Policy:
     result_completes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Says how messages of the profile's senders are read before they are mapped. Empty: as the listener does.
+
+    `charset` (repetitions joined by `~`) and `version` count instead of what MSH-18 and MSH-12 say.
+    """
+
+    charset: str = ""
+    version: str = ""
+
+    def over(self, tolerance: Tolerance) -> Tolerance:
+        """The tolerance of a listener with what is decided for these senders."""
+        if self == Reading():
+            return tolerance
+        return replace(
+            tolerance,
+            override_charset=self.charset or tolerance.override_charset,
+            override_version=self.version or tolerance.override_version,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """A validated mapping profile. With a `trace` every value that is mapped leaves a note of its origin there."""
@@ -126,6 +148,7 @@ class Profile:
     stations: tuple[StationRule, ...] = ()
     identifiers: Identifiers = identifiers.DEFAULT
     policy: Policy = Policy()
+    reading: Reading = Reading()
     trace: Trace | None = field(default=None, compare=False)
 
     def mapped(self, keyword: str, text: str) -> str | int:

@@ -43,7 +43,7 @@ class ProfileExample:
     """One example, validated."""
 
     name: str
-    message: bytes
+    message: str
     answer: AckCode
     findings: tuple[str, ...] | None
     zone: ZoneInfo | None
@@ -93,7 +93,7 @@ def _example(number: int, table: Mapping[str, Any]) -> ProfileExample:
             raise ValueError(f"expect.{name}: not of the form step[2].Keyword.Keyword")
     return ProfileExample(
         name=str(table.get("name", number)),
-        message=preview.as_bytes(message),
+        message=message,
         answer=AckCode(table.get("answer", AckCode.AA)),
         findings=None if findings is None else tuple(sorted(findings)),
         zone=ZoneInfo(table["timezone"]) if "timezone" in table else None,
@@ -108,7 +108,8 @@ def run(examples: tuple[ProfileExample, ...], profile: Profile) -> list[Failure]
 
 
 def _run(example: ProfileExample, profile: Profile) -> list[Failure]:
-    outcome = preview.preview(example.message, profile, example.zone)
+    raw = preview.as_bytes(example.message, profile.reading.charset)
+    outcome = preview.preview(raw, profile, example.zone)
     failures = []
 
     def compare(what: str, expected: Any, got: Any) -> None:

@@ -49,15 +49,19 @@ class Preview:
     ordered: tuple[Ordered, ...]
 
 
-def as_bytes(text: str) -> bytes:
-    """A message pasted as text, one segment per line, in the character set that its MSH-18 declares."""
+def as_bytes(text: str, override: str = "") -> bytes:
+    """A message pasted as text, one segment per line, in the character set of its sender: `override`, else its MSH-18.
+
+    As UTF-8 if that set does not hold the text, so that nothing of it is lost and the reader says so.
+    """
     lines = [line.strip() for line in _FRAME.sub("", text).replace("\r", "\n").split("\n")]
     joined = "".join(line + "\r" for line in lines if line)
     try:
-        codec = charset.codec_of(charset.declared(joined.encode("utf-8")))
+        codec = charset.codec_of(charset.named(override) if override else charset.declared(joined.encode("utf-8")))
     except MalformedMessage:
         codec = ""  # the reader of the message says so
-    return charset.encode(joined, {"": "utf-8", "iso8859_1": "cp1252"}.get(codec, codec))
+    codec = {"": "utf-8", "iso8859_1": "cp1252"}.get(codec, codec)
+    return charset.encode(joined, codec if charset.holds(codec, joined) else "utf-8")
 
 
 def split(text: str) -> list[str]:

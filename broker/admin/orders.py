@@ -17,13 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from broker import telemetry
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
+from broker.model.modalities import known_modalities
 from broker.model.order import Document
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import Conversion
 from broker.orders.documents import document, schema
 from broker.orders.documents.emergency import Emergency
 from broker.orders.documents.emergency import document as emergency_order
-from broker.orders.mapping.book import built_in
 from broker.orders.stories import placing
 from broker.orders.stories.placing import OrderRefused, Placed
 from broker.store.idempotency import Key
@@ -40,7 +40,7 @@ _PROBLEMS: _Responses = {
 
 def _as_order(schema_of_body: dict[str, Any]) -> None:
     schema_of_body.clear()
-    schema_of_body.update(schema.order(built_in().modalities))
+    schema_of_body.update(schema.order())
 
 
 class OrderBody(RootModel[Any]):
@@ -116,12 +116,12 @@ def router(context: AdminContext) -> APIRouter:
 
 
 def _placing(routes: APIRouter, context: AdminContext) -> None:
-    database = context.database
+    database, modalities = context.database, known_modalities(context.settings.worklist.modalities)
 
     async def place(
         given: Any, body: Any, request: Request, key: str | None, rename: Callable[[str], str] = str
     ) -> Response:
-        conversion = await asyncio.to_thread(_convert, given)
+        conversion = await asyncio.to_thread(document.convert, given, modalities)
         keyed = Key(request.state.actor, key, _digest(request, body)) if key else None
         story = context.story(request.state.actor)
         placed = await _outcome(
@@ -157,7 +157,7 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
     async def batch(request: Request, body: BatchBody) -> Response:
         """Place many orders, each in its own transaction: `broker import`."""
         given = [order.root for order in body.orders]
-        conversions = await asyncio.to_thread(lambda: [_convert(order) for order in given])
+        conversions = await asyncio.to_thread(lambda: [document.convert(order, modalities) for order in given])
         results = await asyncio.gather(
             *(_result(context, conversion, request.state.actor, body.dry_run) for conversion in conversions)
         )
@@ -193,7 +193,7 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
 
 
 def _changing(routes: APIRouter, context: AdminContext) -> None:
-    database = context.database
+    database, modalities = context.database, known_modalities(context.settings.worklist.modalities)
     changed: _Responses = {404: {"description": "No such order"}, 412: {"description": "Changed meanwhile"}}
 
     @routes.put("/{id}", responses={**changed, 428: {"description": "If-Match is missing"}})
@@ -205,7 +205,7 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
         revision = _revision(if_match)
         if revision is None:
             raise Problem(428, "If-Match is needed: the ETag of what the change is based on")
-        conversion = await asyncio.to_thread(_convert, order.root)
+        conversion = await asyncio.to_thread(document.convert, order.root, modalities)
         story = context.story(request.state.actor)
 
         def begin() -> Future[Placed]:
@@ -226,10 +226,6 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
         story = context.story(request.state.actor)
         begin = partial(database.submit, placing.reopen, row, body.ScheduledProcedureStepID, body.reason, story)
         return _placed(await _outcome(begin), 200)
-
-
-def _convert(given: Any) -> Conversion:
-    return document.convert(given, built_in().modalities)
 
 
 def _last(path: str) -> str:

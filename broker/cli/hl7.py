@@ -16,6 +16,7 @@ from broker.cli.asking.running import ask_or_do
 from broker.cli.common import INTERRUPTED, Config, exit_on_error, settings_of
 from broker.errors import ConfigurationError
 from broker.hl7.codes import AckCode
+from broker.model.modalities import known_modalities
 
 if TYPE_CHECKING:
     from broker.model.message import MessageSelection
@@ -55,10 +56,11 @@ def try_message(
         settings = settings_of(config)
         texts = mapping_versions.peek(settings.database_url())
         choice = _choice(profile)
+        book = mapping_versions.book_of(texts, known_modalities(settings.worklist.modalities))
         explanations = []
         for text in _messages(file):
             raw = preview.as_bytes(text)
-            chosen = choose(choice, mapping_versions.book_of(texts), texts, raw, settings.hl7.profile)
+            chosen = choose(choice, book, texts, raw, settings.hl7.profile)
             station = settings.worklist.default_station
             explanations.append(explain(raw, chosen, settings.zone(), default_station=station))
     for explanation in explanations:
@@ -167,7 +169,7 @@ def _replay(
     from broker.orders.mapping_versions import Mappings
     from broker.orders.trying import replay as again
 
-    published = Mappings(database)
+    published = Mappings(database, known_modalities(settings.worklist.modalities))
     bench = again.Bench(published.choice(choice), settings.zone(), settings.worklist.default_station, f"replay:{actor}")
     return [asdict(message) for message in again.replay(database, selection, bench, write=write)]
 

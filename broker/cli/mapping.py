@@ -10,6 +10,7 @@ import typer
 from broker.cli.asking.running import ask_or_do
 from broker.cli.common import Config, exit_on_error, settings_of, show_table, wall_clock
 from broker.cli.documents import Author, Reason, signed
+from broker.model.modalities import known_modalities
 
 if TYPE_CHECKING:
     from broker.store.configurations import Publication
@@ -55,9 +56,11 @@ def check(file: File, config: Config = None) -> None:
     from broker.orders import mapping_versions
 
     with exit_on_error():
-        texts = mapping_versions.peek(settings_of(config).database_url())
+        settings = settings_of(config)
+        texts = mapping_versions.peek(settings.database_url())
         try:
-            checked = mapping_versions.check(mapping_versions.read_file(file), texts, str(file))
+            text = mapping_versions.read_file(file)
+            checked = mapping_versions.check(text, texts, str(file), known_modalities(settings.worklist.modalities))
         except mapping_versions.ExamplesFailed as error:
             for failure in error.failures:
                 typer.echo(f"{file}: {failure}", err=True)
@@ -72,12 +75,14 @@ def import_(file: File, config: Config = None, reason: Reason = "", author: Auth
 
     with exit_on_error():
         text = read_file(file)
+        settings = settings_of(config)
 
         def publish(database: Database, actor: str) -> dict[str, Any]:
-            name, version = Mappings(database).publish(text, actor, author=author, reason=reason)
+            mappings = Mappings(database, known_modalities(settings.worklist.modalities))
+            name, version = mappings.publish(text, actor, author=author, reason=reason)
             return {"name": name, "version": version}
 
-        published = ask_or_do(settings_of(config), "/mappings", {"toml": text} | signed(reason, author), publish)
+        published = ask_or_do(settings, "/mappings", {"toml": text} | signed(reason, author), publish)
     _show_published(published)
 
 
@@ -131,13 +136,15 @@ def rollback(
     """Put an older version in force again, as a new version."""
     from broker.orders.mapping_versions import Mappings
 
-    def put_back(database: Database, actor: str) -> dict[str, Any]:
-        number = Mappings(database).rollback(name, version, actor, author=author, reason=reason)
-        return {"name": name, "version": number}
-
     with exit_on_error():
+        settings = settings_of(config)
+
+        def put_back(database: Database, actor: str) -> dict[str, Any]:
+            mappings = Mappings(database, known_modalities(settings.worklist.modalities))
+            return {"name": name, "version": mappings.rollback(name, version, actor, author=author, reason=reason)}
+
         path = f"/mappings/{name}/rollback"
-        published = ask_or_do(settings_of(config), path, {"version": version} | signed(reason, author), put_back)
+        published = ask_or_do(settings, path, {"version": version} | signed(reason, author), put_back)
     _show_published(published)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import Connection
 
 from broker import telemetry
 from broker.errors import BadContent, ConfigurationError
+from broker.model.modalities import MODALITIES
 from broker.orders.inbound.reception import Profiles
 from broker.orders.mapping import document as profile_document
 from broker.orders.mapping.book import DEFAULT, ProfileBook
@@ -76,28 +78,29 @@ def peek(url: str) -> Texts:
     return configurations.look(url, stored) or {}
 
 
-def book_of(texts: Texts) -> ProfileBook:
-    """The profiles in force. Raises ConfigurationError."""
-    return ProfileBook(_documents(texts))
+def book_of(texts: Texts, modalities: frozenset[str] = MODALITIES) -> ProfileBook:
+    """The profiles in force; `modalities` are those that the broker knows. Raises ConfigurationError."""
+    return ProfileBook(_documents(texts), modalities)
 
 
 def _documents(texts: Texts) -> dict[str, dict[str, Any]]:
     return {name: profile_document.read(text, f"mapping {name!r}") for name, (_, text) in texts.items()}
 
 
-def check(text: str, texts: Texts, place: str = "mapping profile") -> Checked:
+def check(text: str, texts: Texts, place: str = "mapping profile", modalities: frozenset[str] = MODALITIES) -> Checked:
     """Read a profile as it would be beside `texts`, and run its examples and those of all others of the site.
 
     Raises ConfigurationError for what is no profile, ExamplesFailed.
     """
-    return check_all({place: text}, texts)[0]
+    return check_all({place: text}, texts, modalities)[0]
 
 
-def check_all(new: Mapping[str, str], texts: Texts) -> list[Checked]:
+def check_all(new: Mapping[str, str], texts: Texts, modalities: frozenset[str] = MODALITIES) -> list[Checked]:
     """`check` for several profiles (by place) that may build on each other."""
     added = _by_name(new)
     together = {**texts, **{name: (0, text) for name, text in added.items()}}
-    _run_examples({PREFIX + name: Version(name, number, {"toml": text}) for name, (number, text) in together.items()})
+    versions = {PREFIX + name: Version(name, number, {"toml": text}) for name, (number, text) in together.items()}
+    _run_examples(versions, modalities)
     tables = _documents({name: (0, text) for name, text in added.items()})
     return [
         Checked(name, text, len(examples.parse(tables[name])), name in texts and texts[name][1] == text)
@@ -109,15 +112,15 @@ def _texts(documents: Documents) -> Texts:
     return {kind.removeprefix(PREFIX): (v.version, str(v.document["toml"])) for kind, v in documents.items()}
 
 
-def _book(documents: Documents) -> ProfileBook:
-    return book_of(_texts(documents))
+def _book(documents: Documents, modalities: frozenset[str]) -> ProfileBook:
+    return book_of(_texts(documents), modalities)
 
 
-def _run_examples(documents: Documents) -> None:
+def _run_examples(documents: Documents, modalities: frozenset[str]) -> None:
     """Run the examples of all profiles of the site; new ones have version 0. Raises ExamplesFailed."""
     texts = _texts(documents)
     tables = _documents(texts)
-    book = ProfileBook(tables)
+    book = ProfileBook(tables, modalities)
     failures: list[str] = []
     for name, table in tables.items():
         mark = f"profile {name!r}: " if texts[name][0] else ""
@@ -129,10 +132,15 @@ def _run_examples(documents: Documents) -> None:
 class Mappings:
     """The profiles in force in this process, and their publication."""
 
-    def __init__(self, database: Database) -> None:
-        """Nothing is read before somebody asks: a profile that cannot be used any more must not stop a roll-back."""
+    def __init__(self, database: Database, modalities: frozenset[str] = MODALITIES) -> None:
+        """Nothing is read before somebody asks: a profile that cannot be used any more must not stop a roll-back.
+
+        `modalities` are those that the broker knows.
+        """
         self._database = database
-        self.documents = InForce(database, PREFIX, _book, check=_run_examples)
+        self._modalities = modalities
+        build, run_examples = partial(_book, modalities=modalities), partial(_run_examples, modalities=modalities)
+        self.documents = InForce(database, PREFIX, build, check=run_examples)
 
     @property
     def book(self) -> ProfileBook:
@@ -168,7 +176,7 @@ class Mappings:
 
     def check(self, text: str) -> Checked:
         """See `check`, beside the profiles in force."""
-        return check(text, self._database.read(stored).result())
+        return check(text, self._database.read(stored).result(), modalities=self._modalities)
 
     def publish(
         self, text: str, source: str, place: str = "mapping profile", *, author: str = "", reason: str = ""

@@ -22,6 +22,7 @@ from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
 from broker.errors import ConfigurationError
+from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.service import foundation
 from broker.service.control import ControlServer
@@ -64,7 +65,7 @@ class Broker:
             site_file=settings.service.site,
         )
         self._base = base
-        self._mappings = Mappings(base.database)
+        self._mappings = Mappings(base.database, known_modalities(settings.worklist.modalities))
         self._mappings.first_import(folder / "mapping")
         self._sending = Sending(base, remotes, receivers, fail)
         self._imaging = Imaging(base, self._sending.wake)

@@ -16,6 +16,7 @@ from broker.admin import nodes, problems, site
 from broker.admin.access import LOCAL_USER, Access
 from broker.admin.context import AdminContext
 from broker.errors import ConfigurationError
+from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.routing.site import NODES, first_import, site_in_force
 from broker.settings import Settings
@@ -62,7 +63,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         settings=settings,
         directory=directory,
         site=in_force,
-        mappings=Mappings(database),
+        mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
         secret=b"",
         wake=lambda: None,

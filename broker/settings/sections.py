@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from broker.settings.types import AETitle, Count, Hours, LocalEntity, Port, Seconds, StorageUID, Token
+from broker.settings.types import AETitle, Code, Count, Hours, LocalEntity, Port, Seconds, StorageUID, Token
 
 WorklistCharset = Literal[
     "ISO_IR 6", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
@@ -108,6 +108,11 @@ class WorklistSection(Section):
         default="UNASSIGNED", description="Scheduled Station AE Title of a step to which no message gives a station."
     )
     max_answers: Count = Field(default=10_000, description="Answers to one query. After these it ends with A700.")
+    modalities: tuple[Code, ...] = Field(
+        default=(),
+        max_length=256,
+        description="Modalities that orders may ask for besides those of PS3.16 CID 29, whichever door they come by.",
+    )
     charset: WorklistCharset = Field(
         default="ISO_IR 192", description="Character set of answers that do not fit into the set of the query."
     )

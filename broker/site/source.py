@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from broker.settings.types import AETitle
-
-Code = Annotated[str, Field(pattern=r"^[A-Z0-9_ ]{1,16}$")]
-
+from broker.settings.types import AETitle, Code
 
 SourceCharset = Literal[
     "", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",

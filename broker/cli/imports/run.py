@@ -20,9 +20,9 @@ from broker.cli.imports import worklist_file as dataset
 from broker.cli.imports.items import ImportItem
 from broker.dicom.dataset import part10
 from broker.errors import BadContent, PeerFault
+from broker.model.modalities import known_modalities
 from broker.orders.core.context import StoryContext
 from broker.orders.documents import document
-from broker.orders.mapping.book import built_in
 from broker.orders.stories import placing
 from broker.orders.stories.placing import OrderRefused, Placed
 from broker.service.control import user_name
@@ -150,7 +150,7 @@ def _alone(database: Database, settings: Settings, chunk: Sequence[ImportItem], 
     begun: list[Future[Placed] | OrderRefused] = []
     for item in chunk:
         try:
-            change = placing.usable(document.convert(item.document, built_in().modalities))
+            change = placing.usable(document.convert(item.document, known_modalities(settings.worklist.modalities)))
             context = StoryContext(uuid4(), datetime.now(zone), station, actor)
             begun.append(database.submit(placing.place, change, context, dry=dry))
         except OrderRefused as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydicom.datadict import dictionary_description
 
+from broker.model.modalities import MODALITIES
 from broker.model.order import StepStatus
 from broker.orders.core.values import MAX_STEPS
 from broker.orders.documents import validity
@@ -20,9 +21,11 @@ _PATTERNS = {
 }  # fmt: skip
 
 
-def order(modalities: Collection[str]) -> Schema:
+def order() -> Schema:
     """Schema of an order."""
-    step = _object("step", ["Modality"], modalities)
+    step = _object("step", ["Modality"])
+    step["properties"]["Modality"]["examples"] = sorted(MODALITIES)
+    step["properties"]["Modality"]["description"] = "Of PS3.16 CID 29, or one of `[worklist] modalities`."
     step["properties"][STATUS] = {"type": "string", "enum": [status.value for status in StepStatus], "readOnly": True}
     held = "By the RIS: in no worklist until it is released."
     step["properties"]["held"] = {"type": "boolean", "readOnly": True, "description": held}
@@ -60,17 +63,15 @@ _EVENT: Schema = {
 }
 
 
-def _object(name: str, required: Collection[str] = (), modalities: Collection[str] = ()) -> Schema:
-    schema = _attributes(FIELDS[name], modalities)
+def _object(name: str, required: Collection[str] = ()) -> Schema:
+    schema = _attributes(FIELDS[name])
     if required:
         schema["required"] = list(required)
     return schema
 
 
-def _attributes(known: Mapping[str, Field], modalities: Collection[str] = ()) -> Schema:
+def _attributes(known: Mapping[str, Field]) -> Schema:
     properties = {keyword: attribute(field) for keyword, field in known.items()}
-    if modalities:
-        properties["Modality"] = {**properties["Modality"], "enum": sorted(modalities)}
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 

@@ -201,7 +201,7 @@ def _procedure(
         step = _placed(step, {**around, **attributes}, view, group, profile)
     defaults = profile.defaults.get("step", {})
     modality = step.get("Modality", defaults.get("Modality", "") if group.control in lifecycle.NEW else "")
-    if modality and profile.modalities and modality not in profile.modalities:
+    if modality and not profile.knows_modality(modality):
         findings.add(reader.where("step", "Modality"), ErrorCode.TABLE_VALUE_NOT_FOUND, "Modality is not known")
     elif group.control in lifecycle.NEW and not modality:
         findings.add(reader.where("step", "Modality"), ErrorCode.REQUIRED_FIELD_MISSING, "Modality is missing")

@@ -296,7 +296,7 @@ def _order(
             continue
         given = Reader(view, source.profile, source.zone, Findings()).section("appointment")
         modality = given.get("Modality", "")
-        known = modality in source.profile.modalities
+        known = bool(modality) and source.profile.knows_modality(modality)
         code, text = given.get("RequestedProcedureCodeSequence"), given.get("RequestedProcedureDescription")
         requested = requested or {
             key: value

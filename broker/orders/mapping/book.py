@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from broker.errors import ConfigurationError
 from broker.hl7.header import Header
+from broker.model.modalities import MODALITIES
 from broker.orders.mapping.document import ProfileDocument, built_in_documents, resolved
 from broker.orders.mapping.parsing import parse
 from broker.orders.mapping.profile import Profile
@@ -23,14 +24,17 @@ def built_in(name: str = DEFAULT) -> Profile:
 class ProfileBook:
     """Profiles by name and by sender. Immutable."""
 
-    def __init__(self, documents: Mapping[str, ProfileDocument] | None = None) -> None:
-        """Built-in profiles, and `documents` by name, which hide built-in ones.
+    def __init__(
+        self, documents: Mapping[str, ProfileDocument] | None = None, modalities: frozenset[str] = MODALITIES
+    ) -> None:
+        """Built-in profiles, and `documents` by name, which hide built-in ones; `modalities` are those that we know.
 
         Raises ConfigurationError that names profile and key; also when two profiles claim the same sender.
         """
         documents = documents or {}
+        self.modalities = modalities
         names = [*built_in_documents(), *(name for name in documents if name not in built_in_documents())]
-        self._profiles = {name: parse(resolved(name, documents)) for name in names}
+        self._profiles = {name: parse(resolved(name, documents), modalities) for name in names}
         owners: dict[tuple[str, str], str] = {}
         for profile in self._profiles.values():
             for sender in profile.senders:

@@ -13,6 +13,7 @@ from broker.errors import ConfigurationError
 from broker.hl7 import charset
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.message import path
+from broker.model.modalities import MODALITIES
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
 from broker.orders.mapping import convert, stations
@@ -39,6 +40,8 @@ KEYS = frozenset(
         "policy", "reading", "example", *SECTIONS,
     }
 )  # fmt: skip
+ALL_KNOWN = "CID29"  # in a list of modalities: all that the broker knows
+CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}", re.ASCII)  # PS3.5 table 6.2-1
 _TERMS: Mapping[str, tuple[str, ...]] = {
     "patient_authorities": (),
     "accession": get_args(identifiers.AccessionSource),
@@ -151,10 +154,22 @@ def _reading(table: Any) -> Reading:
     return reading
 
 
-def parse(document: Mapping[str, Any]) -> Profile:
+def _modalities(table: Mapping[str, Any], known: frozenset[str]) -> frozenset[str]:
+    """The terms that orders of a profile may name: those of its list, in which `CID29` stands for all known ones."""
+    if unknown := set(table) - {"modalities"}:
+        raise ValueError(f"unknown key {min(unknown)}")
+    terms = table.get("modalities", [ALL_KNOWN])
+    if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
+        raise ValueError("a list of texts is needed")
+    if wrong := [term for term in terms if not CODE_STRING.fullmatch(term)]:
+        raise ValueError(f"{min(wrong)}: at most 16 of capital letters, digits, space and _ are needed")
+    return frozenset(terms) - {ALL_KNOWN} | (known if ALL_KNOWN in terms else frozenset())
+
+
+def parse(document: Mapping[str, Any], modalities: frozenset[str] = MODALITIES) -> Profile:
     """Validate a profile that stands for itself (what it `extends` is merged already).
 
-    Raises ConfigurationError that names profile and key.
+    `modalities` are those that the broker knows. Raises ConfigurationError that names profile and key.
     """
     name = document.get("name", "")
     place = f"mapping profile {name!r}" if isinstance(name, str) and name else "mapping profile"
@@ -179,7 +194,7 @@ def parse(document: Mapping[str, Any]) -> Profile:
         values, measures = each("values", _values), each("measures", _measure)
         defaults = each("defaults", lambda keyword, value: _default(attributes.get(keyword), value))
         key = "check.modalities"
-        modalities = frozenset(str(term) for term in _table(document.get("check", {})).get("modalities", ()))
+        terms = _modalities(_table(document.get("check", {})), modalities)
         key = "senders"
         senders = parse_senders(_table(document.get("senders", {})))
         key = "station"
@@ -199,7 +214,7 @@ def parse(document: Mapping[str, Any]) -> Profile:
         sections=sections,
         values=values,
         measures=measures,
-        modalities=modalities,
+        modalities=terms,
         senders=senders,
         defaults=by_section,
         stations=rules,

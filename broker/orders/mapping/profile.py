@@ -155,6 +155,10 @@ class Profile:
         """A value by the table of its keyword; the value itself without a table or entry."""
         return convert.mapped(text, self.values.get(keyword))
 
+    def knows_modality(self, term: str) -> bool:
+        """True if an order may ask for a modality; with an empty list any."""
+        return not self.modalities or term in self.modalities
+
     def drops_others(self, keyword: str) -> bool:
         """True if the keyword has a table that gives nothing for values it does not know."""
         return self.values.get(keyword, {}).get("*") == ""

@@ -38,7 +38,8 @@ def choose(
     if choice.toml:
         document = profile_document.read(choice.toml, "mapping profile")
         documents = {key: profile_document.read(text, f"mapping {key!r}") for key, (_, text) in texts.items()}
-        return ProfileBook({**documents, document["name"]: document}).named(document["name"])
+        together = {**documents, document["name"]: document}
+        return ProfileBook(together, book.modalities).named(document["name"])
     if choice.name:
         return book.named(choice.name)
     header = read_header(raw)

@@ -231,7 +231,7 @@ async def _here_or_aside(little: bool, work: Callable[P, T], *args: P.args, **kw
 
 
 def _read(data: bytes, transfer_syntax: str, options: Agreed) -> Query:
-    return parse(decode_data_set(data, transfer_syntax), options)
+    return parse(decode_data_set(data, transfer_syntax, passes_misfits=True), options)
 
 
 def _prepare(candidates: Sequence[Found], query: Query, encoder: AnswerEncoder, zone: tzinfo) -> Known:

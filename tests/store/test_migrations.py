@@ -14,13 +14,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, insert, inspect, text
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select, text, update
+from support.worklist.worklist import document
+from support.worklist.worklist_rows import insert_documents
 
 from broker.errors import ConfigurationError
+from broker.orders.core.names import fold
 from broker.store.db import migrate
 from broker.store.db.database import Database
 from broker.store.db.engine import open_engine
 from broker.store.images import instances
+from broker.store.orders.saving import name_groups
 from broker.store.schema import tables
 from broker.store.schema.tables import METADATA
 
@@ -98,6 +102,31 @@ def test_objects_of_the_first_schema_stay_as_they_are(engine: Engine, monkeypatc
         assert (old.path, old.data_offset, old.data_length, old.content) == ("20260312/10/a.dcm", 330, 4, None)
 
 
+def test_names_with_strokes_are_found_after_the_upgrade(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Revision 0019 had the letters in the column as they were."""
+    real = command.upgrade
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate.command, "upgrade", lambda config, _: real(config, "0019"))
+        migrate.upgrade(engine)
+    before = {"WAŁĘSA^Lech": "wałesa^lech", "DOE=Ħ": "doe=ħ", "JONES": "jones", "Łódź=Ø=ł": "łodz=ø=ł"}
+    step, further = tables.scheduled_step, tables.step_name
+    with engine.begin() as connection:
+        insert_documents(connection, [document(PatientName=name) for name in before])
+        connection.execute(delete(further))
+        for row, name in enumerate(before.values(), 1):
+            connection.execute(update(step).where(step.c.id == row).values(patient_name=name))
+            for words in name_groups(name):
+                connection.execute(insert(further).values(step=row, words=words))
+    assert migrate.upgrade(engine) is True
+    with engine.connect() as connection:
+        columns = select(step.c.patient_name, step.c.revision).order_by(step.c.id)
+        found = [tuple(row) for row in connection.execute(columns)]
+        assert found == [("walesa^lech", 2), ("doe=h", 2), ("jones", 1), ("lodz=o=l", 2)]
+        assert [name for name, _ in found] == [fold(name) for name in before]
+        words = select(further.c.step, further.c.words).order_by(further.c.step, further.c.words)
+        assert [tuple(row) for row in connection.execute(words)] == [(2, "h"), (4, "l"), (4, "o")]
+
+
 def test_a_newer_database_is_refused_and_left_alone(database_url: str, engine: Engine) -> None:
     migrate.upgrade(engine)
     with engine.begin() as connection:
@@ -129,6 +158,7 @@ import sys
 from broker.store.db import migrate
 from broker.store.db.engine import open_engine
 from broker.store.images import instances
+from broker.store.orders.saving import name_groups
 from broker.store.schema import tables
 engine = open_engine(sys.argv[1])
 print("ready", flush=True)

@@ -88,6 +88,16 @@ def test_wide_signs_in_names_are_no_delimiters(database: Database) -> None:
         assert found_by(database, query({"PatientName": name}, charset=["ISO_IR 192"])) == expected, name
 
 
+def test_strokes_of_letters_do_not_count_in_names(database: Database) -> None:
+    names = ["WAŁĘSA^Lech", "Walesa^Lech", "SØRENSEN^Ægir=ソ", "Đoković=Ħ=Łódź", "Sörensen"]
+    database.submit(insert_documents, [document(PatientName=name) for name in names]).result()
+    for name, expected in (
+        ("walesa*", [1, 2]), ("WAŁĘ*", [1, 2]), ("sorensen*", [3, 5]), ("sørensen*", [3, 5]), ("s?rensen^aegir", [3]),
+        ("sor*", [3, 5]), ("dokovic", [4]), ("lodz", [4]), ("=h", [4]), ("=ħ=ł*", [4]), ("*^ægir", [3]), ("l*", [4]),
+    ):  # fmt: skip
+        assert found_by(database, query({"PatientName": name}, charset=["ISO_IR 192"])) == expected, name
+
+
 def test_order_is_by_start_then_id_over_page_borders(database: Database) -> None:
     times = ["120000", "080000", "080000", "230000", "000000", "080000"]
     states = ["READY", "SCHEDULED", "ARRIVED", "SCHEDULED", "READY", "SCHEDULED"]

@@ -61,17 +61,26 @@ class TextDataSet:
 
 
 def decode_data_set(
-    data: bytes, transfer_syntax: str, *, max_bytes: int = MAX_BYTES, max_elements: int = MAX_ELEMENTS
+    data: bytes,
+    transfer_syntax: str,
+    *,
+    max_bytes: int = MAX_BYTES,
+    max_elements: int = MAX_ELEMENTS,
+    passes_misfits: bool = False,
 ) -> TextDataSet:
     """Read the identifier of a C-FIND request, or another data set of text within these limits, little endian.
 
+    `passes_misfits`: text in an attribute that is a sequence, and items in one that is none, are read as they stand:
+    the VR of the element is not that of its attribute, and the caller decides.
     Raises BadElement for an element whose form does not fit its attribute, and BadContent for all else that cannot be
     read: `identifier-too-large`, `identifier-too-deep`, `identifier-unreadable`. The texts hold no values.
     """
     if len(data) > max_bytes:
         raise BadContent("identifier too large", code="identifier-too-large")
     explicit = encoding_of(data, transfer_syntax) == uids.EXPLICIT_LE
-    tokens = iter(Tokens(data, explicit=explicit, max_elements=max_elements, resolve=_resolve))
+    resolve = _as_it_stands if passes_misfits else _resolve
+    walk = Tokens(data, explicit=explicit, max_elements=max_elements, resolve=resolve, passes_text=passes_misfits)
+    tokens = iter(walk)
     try:
         elements = _Reader(data, tokens).elements(0, DEFAULT)
     except BadElement:
@@ -125,6 +134,14 @@ def _resolve(tag: int, vr: bytes, length: int) -> bytes:
             raise BadElement("items in an attribute that is no sequence", tag, code="sequence-not-expected")
         return b"SQ"
     return known or vr or b"UN"
+
+
+def _as_it_stands(tag: int, vr: bytes, length: int) -> bytes:
+    """The VR that the dictionary gives, but for text where items belong and for items where text belongs."""
+    known = _known(tag)
+    if known == b"SQ" and length and vr not in (b"", b"SQ", b"UN"):
+        return vr
+    return b"SQ" if vr == b"SQ" or length == UNDEFINED else known or vr or b"UN"
 
 
 def _terms(text: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Writes text in plain ASCII for devices whose character set cannot hold it.
 
-Latin letters lose their marks (NFKD); Greek and Cyrillic follow the machine-readable travel documents
+Latin letters lose their marks (NFKD, `LETTERS`); Greek and Cyrillic follow the machine-readable travel documents
 (ICAO 9303 part 3, tables for transliteration). What has no ASCII form is left out, never replaced by `?`.
 """
 
@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import unicodedata
 
-_LATIN = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ŋ": "n"}
+# small letters of Latin script that have no decomposition, and what stands for each where it cannot be written
+_LATIN = {"ß": "ss", "æ": "ae", "œ": "oe", "þ": "th"} | {
+    letter: plain
+    for plain, letters in {
+        "a": "ⱥ", "b": "ƀɓƃ", "c": "ȼƈ", "d": "đðɖɗƌ", "e": "ɇəǝɛ", "f": "ƒ", "g": "ǥɠ", "h": "ħɦⱨ", "i": "ıɨ",
+        "j": "ɉȷ", "k": "ƙĸ", "l": "łƚⱡ", "n": "ŋɲƞ", "o": "øɵɔ", "p": "ƥᵽ", "r": "ɍɽ", "s": "ʂ", "t": "ŧƭʈⱦ", "u": "ʉ",
+        "v": "ʋ", "w": "ⱳ", "y": "ƴɏ", "z": "ƶȥ",
+    }.items()
+    for letter in letters
+}  # fmt: skip
+LETTERS = str.maketrans(_LATIN)
 _PUNCTUATION = {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "‐": "-", "•": "-"}
 # signs that NFKD makes delimiters of, or the contrary
 _SIGNS = str.maketrans({

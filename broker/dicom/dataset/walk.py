@@ -122,10 +122,13 @@ class Tokens(HeaderWalk):
     delimiter, whether one stands there or not.
     """
 
-    def __init__(self, data: bytes, *, explicit: bool, max_elements: int, resolve: Resolve) -> None:
-        """`resolve` may raise BadContent too."""
+    def __init__(
+        self, data: bytes, *, explicit: bool, max_elements: int, resolve: Resolve, passes_text: bool = False
+    ) -> None:
+        """`resolve` may raise BadContent too. `passes_text`: a sequence that holds no item comes as UN, not entered."""
         super().__init__(data, max_elements=max_elements)
         self._explicit = explicit
+        self._passes_text = passes_text
         self._resolve = resolve
 
     def __iter__(self) -> Iterator[Token]:
@@ -147,6 +150,8 @@ class Tokens(HeaderWalk):
             kind = resolve(tag, vr, length)
             if length != UNDEFINED and length > end - position:
                 raise BadContent("element longer than the data set", code="truncated")
+            if self._passes_text and kind == b"SQ" and not self._holds_item(position, length):
+                kind = b"UN"
             if kind != b"SQ" and length != UNDEFINED:
                 yield tag, kind, position, position + length
                 position += length
@@ -162,6 +167,15 @@ class Tokens(HeaderWalk):
         if depth:
             yield ITEM_END, b"", position, position
         return position
+
+    def _holds_item(self, position: int, length: int) -> bool:
+        """A sequence of this length is empty, or begins with an item that fits into it."""
+        if length in (0, UNDEFINED):
+            return True
+        if length < 8:
+            return False
+        group, number, inner = self._implicit_head.unpack_from(self._data, position)
+        return group << 16 | number == ITEM and (inner == UNDEFINED or inner <= length - 8)
 
     def _items(
         self, position: int, stop: int, depth: int, explicit: bool, *, delimited: bool

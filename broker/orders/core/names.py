@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from broker.dicom.dataset.transliterate import LETTERS
 from broker.hl7.message import Repetition, undeleted
 
 GROUP = 64  # characters of one component group of PN
@@ -13,12 +14,12 @@ _BREAK = str.maketrans({"^": " ", "=": " ", "\\": " ", "\t": " ", "\r": " ", "\n
 
 
 def fold(name: str) -> str:
-    """A name for searching: without case, accents and padding.
+    """A name for searching: without case, accents, strokes of letters (`LETTERS`) and padding.
 
     Components are stripped of spaces, groups of trailing `^`, the name of trailing empty groups.
     """
     plain = unicodedata.normalize("NFKD", name.casefold())
-    plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold()
+    plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold().translate(LETTERS)
     groups = ("^".join(part.strip() for part in group.split("^")).rstrip("^") for group in plain.split("="))
     return "=".join(groups).rstrip("=")
 

@@ -58,8 +58,8 @@ class Recalled:
 
 
 def fingerprint(secret: bytes) -> str:
-    """Names a secret without telling it: hashes by another one cannot be compared."""
-    return _hash(secret, "", "fingerprint")[:8]
+    """Names a secret, and how names are folded, without telling it: hashes by another one cannot be compared."""
+    return _hash(secret, "", "fingerprint: strokes of letters are left out")[:8]
 
 
 def encode(query: Query, secret: bytes) -> dict[str, Any]:

@@ -24,6 +24,12 @@ START_TIME = "ScheduledProcedureStepStartTime"
 STATUS = "ScheduledProcedureStepStatus"
 LABEL = "WorklistLabel"
 ONE_ITEM = frozenset({STEP_SEQUENCE, "RequestedProcedureCodeSequence"})  # PS3.4 table K.6-1, remarks
+REQUIRED = frozenset(  # matching key type R in PS3.4 table K.6-1
+    {
+        STEP_SEQUENCE, STATIONS, START_DATE, START_TIME, "Modality", "ScheduledPerformingPhysicianName", "PatientName",
+        "PatientID",
+    }
+)  # fmt: skip
 VISIBLE: tuple[str, ...] = SHOWN  # what a query sees that asks for no status
 
 # Recognition code, Query/Retrieve level, time zone: neither matched nor returned, and no reason for a warning.

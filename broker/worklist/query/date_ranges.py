@@ -5,12 +5,14 @@ A date is compared as `YYYYMMDD`, a time as `HHMMSSffffff`: digits only, so text
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
 
 from broker.dicom.dataset.read import BadElement
 
 _LAST = "235959999999"
+_MIDNIGHT = re.compile(r"24(:?00(:?00(\.0{0,6})?)?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,18 @@ def date_interval(text: str, keyword: str) -> Interval:
 
 
 def time_interval(text: str, keyword: str) -> Interval:
-    """The interval of a TM key, partial bounds padded to their precision. Raises BadElement for an impossible time."""
+    """The interval of a TM key, partial bounds padded to their precision. Raises BadElement for an impossible time.
+
+    24:00, which TM does not have, is midnight: where a range begins the first moment of the day, else its last second.
+    """
     low, dash, high = (part.strip() for part in text.partition("-"))
     if not dash:
         first, last = _clock(low, keyword)
         return Interval(first, last, single=True)
     if not low and not high:
         raise _bad("time", keyword)
-    return Interval(_clock(low, keyword)[0] if low else None, _clock(high, keyword)[1] if high else None)
+    begin = "00" if _MIDNIGHT.fullmatch(low) else low
+    return Interval(_clock(begin, keyword)[0] if begin else None, _clock(high, keyword)[1] if high else None)
 
 
 def stored_date(value: str) -> str:
@@ -62,7 +68,12 @@ def stored_date(value: str) -> str:
 def stored_time(value: str) -> str:
     """A stored TM for comparison, missing parts as zeros; empty stays empty."""
     digits = value.strip(" \0").replace(":", "").replace(".", "")
-    return digits.ljust(12, "0")[:12] if digits else ""
+    return _within_minute(digits).ljust(12, "0")[:12] if digits else ""
+
+
+def _within_minute(digits: str) -> str:
+    """A leap second is the second before it, as in the wall clocks that orders are written by."""
+    return f"{digits[:4]}59{digits[6:]}" if digits[4:6] == "60" else digits
 
 
 def _bad(kind: str, keyword: str) -> BadElement:
@@ -83,6 +94,8 @@ def _day(text: str, keyword: str) -> str:
 
 def _clock(text: str, keyword: str) -> tuple[str, str]:
     """First and last moment of `HH`, `HHMM`, `HHMMSS`, `HHMMSS.F…` or the old forms with colons."""
+    if _MIDNIGHT.fullmatch(text):
+        text = _LAST[:6]
     whole, point, fraction = text.partition(".")
     parts = whole.split(":") if ":" in whole else [whole[i : i + 2] for i in range(0, len(whole), 2)]
     digits = "".join(parts)
@@ -93,5 +106,5 @@ def _clock(text: str, keyword: str) -> tuple[str, str]:
     # a leap second is allowed
     if any(int(part) > top for part, top in zip(parts, (23, 59, 60), strict=False)):
         raise _bad("time", keyword)
-    given = digits + fraction
+    given = _within_minute(digits + fraction)
     return given.ljust(12, "0"), given + _LAST[len(given) :]

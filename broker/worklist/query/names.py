@@ -1,7 +1,8 @@
 """Matches person names: literally without case and accents, and by likeness where a device negotiates it.
 
-Literal (PS3.4 C.2.2.2.1): what is insensitive is ours to choose. Case, compatibility forms and accents do not count;
-marks that make another letter do (voiced kana, Thai tone marks), and a syllable of Hangul is one character.
+Literal (PS3.4 C.2.2.2.1): what is insensitive is ours to choose. Case, compatibility forms and accents do not count,
+and a Latin letter without a decomposition is the plain one (ł is l, ø is o, æ is ae: `transliterate.LETTERS`). Marks
+that make another letter do (voiced kana, Thai tone marks), and a syllable of Hangul is one character.
 
 Fuzzy (byte 3 of extended negotiation, K.4.1.1.3.1): what matches literally matches still. Beyond that the words of a
 component group come in any order, and each word asked for must be like one of the stored words: the same, its
@@ -19,7 +20,7 @@ from functools import lru_cache
 
 import jellyfish
 
-from broker.dicom.dataset.transliterate import to_ascii
+from broker.dicom.dataset.transliterate import LETTERS, to_ascii
 from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
 
 _GROUPS = 3  # of a name: alphabetic, ideographic, phonetic (PS3.5 6.2.1.1)
@@ -53,9 +54,12 @@ class FuzzyKey:
 
 
 def fold_name(name: str) -> str:
-    """A name as it is compared: without case, accents, padding of components and trailing `^` and `=`."""
-    plain = name.casefold() if name.isascii() else unicodedata.normalize("NFKD", name.translate(_SIGNS).casefold())
-    plain = unicodedata.normalize("NFC", "".join(c for c in plain if not _accent(c))).casefold()
+    """A name as it is compared: without case, accents, strokes, padding of components and trailing `^` and `=`."""
+    plain = name.casefold()
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKD", name.translate(_SIGNS).casefold())
+        plain = unicodedata.normalize("NFC", "".join(c for c in plain if not _accent(c)))
+        plain = plain.casefold().translate(LETTERS)
     groups = ("^".join(part.strip() for part in group.split("^")).rstrip("^") for group in plain.split("="))
     return "=".join(groups).rstrip("=")
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from broker.dicom.dataset.charset import lookup
+from broker.dicom.dataset.encoding import dictionary_vr
 from broker.dicom.dataset.read import BadElement, Element, TextDataSet
 from broker.dicom.dataset.write import ElementSpec
 from broker.wildcard import compile_wildcard, has_wildcard
 from broker.worklist.query.attributes import (
     IGNORED,
     ONE_ITEM,
+    REQUIRED,
     START_DATE,
     START_TIME,
     STATUS,
@@ -88,7 +90,7 @@ def _level(
         element, attribute = elements[tag], table.get(tag)
         if tag in IGNORED:
             continue
-        if attribute is None:
+        if attribute is None or _misfit(element, attribute):
             return_keys.append(_unsupported(element, notes))
         elif attribute.vr == "SQ":
             key, returned = _sequence(element, attribute, notes)
@@ -108,7 +110,21 @@ def _unsupported(element: Element, notes: _Notes) -> ElementSpec:
     if element.tag >> 16 & 1 and 0x10 <= element.tag & 0xFFFF <= 0xFF:
         return ElementSpec(tag=element.tag, vr="LO", creator=element.text.strip(" \0"))
     notes.supported = False
-    return ElementSpec(tag=element.tag, vr=element.vr)
+    return ElementSpec(tag=element.tag, vr=dictionary_vr(element.tag)[:2] or element.vr)
+
+
+def _misfit(element: Element, attribute: WorklistAttribute) -> bool:
+    """Text stands where a sequence belongs, or items where text belongs: the key is as one that is not supported.
+
+    Raises BadElement for one that a query stands on (PS3.4 table K.6-1, matching key type R): all would match without.
+    """
+    if (element.vr == "SQ") == (attribute.vr == "SQ"):
+        return False
+    if attribute.keyword in REQUIRED:
+        text = "text in a sequence" if attribute.vr == "SQ" else "items in an attribute of text"
+        code = "sequence-expected" if attribute.vr == "SQ" else "sequence-not-expected"
+        raise BadElement(f"{text}: {attribute.keyword}", attribute.tag, code=code)
+    return True
 
 
 def _sequence(element: Element, attribute: WorklistAttribute, notes: _Notes) -> tuple[Key | None, ElementSpec]:

@@ -109,8 +109,16 @@ def _plain(name: str) -> list[str]:
     """The component groups without case, accents and padding."""
     text = unicodedata.normalize("NFKD", name.casefold())
     text = re.sub("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]", "", text)
-    groups = unicodedata.normalize("NFC", text).casefold().split("=")
+    text = "".join(map(_letter, unicodedata.normalize("NFC", text).casefold()))
+    groups = text.split("=")
     return [re.sub(r"\s*\^\s*", "^", group.strip()).rstrip("^").strip() for group in groups]
+
+
+def _letter(char: str) -> str:
+    """A Latin letter as it is written where it has no stroke, hook or ligature."""
+    special = {"æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "ı": "i", "ŋ": "n"}
+    stroked = re.match("LATIN SMALL LETTER ([A-Z]) WITH STROKE", unicodedata.name(char, ""))
+    return special.get(char) or (stroked[1].lower() if stroked else char)
 
 
 def _same_name(asked: str, stored: str) -> bool:
@@ -139,6 +147,8 @@ def _moment(vr: str, text: str) -> tuple[Moment, Moment]:
             raise ValueError("date")
         day = date.fromisoformat(text.replace(".", "-"))
         return (day.year, day.month, day.day), (day.year, day.month, day.day)
+    if re.fullmatch(r"24(:?00(:?00(\.0*)?)?)?", text):
+        return (0, 0, 0, 0), (23, 59, 59, 999999)  # midnight, of which a single value is only the end
     found = re.fullmatch(r"(\d\d)(?:(:?)(\d\d)(?:\2(\d\d)(?:\.(\d{0,6}))?)?)?", text, re.ASCII)
     if found is None or int(found[1]) > 23 or int(found[3] or 0) > 59 or int(found[4] or 0) > 60:
         raise ValueError("time")

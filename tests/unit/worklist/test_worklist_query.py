@@ -8,7 +8,7 @@ import time
 import pytest
 from support.worklist.worklist import DATE, DEVICES, EXPLICIT, IMPLICIT, SPS, STATION, TIME, encoded, query
 
-from broker.dicom.dataset.read import MAX_BYTES, decode_data_set
+from broker.dicom.dataset.read import MAX_BYTES, BadElement, decode_data_set
 from broker.errors import BadContent
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import StartKey
@@ -115,6 +115,47 @@ def test_hostile_bytes_are_refused(data: bytes, syntax: str, code: str) -> None:
     with pytest.raises(BadContent) as caught:
         decode_data_set(data, syntax)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("data", "syntax"),
+    [
+        (_element(0x00081156, b"TESTTEXT"), IMPLICIT),  # a sequence by the dictionary, of no use here
+        (_element(0x00081156, b"TEXT"), IMPLICIT),
+        (_element(0x00321064, b"THORAX"), IMPLICIT),  # one that is answered
+        (
+            _element(0x00321064, _element(0xFFFEE000, b"")[:-2] + b"\x10\0"),
+            IMPLICIT,
+        ),  # an item longer than its sequence
+        (b"\x08\x00\x56\x11LO\x04\x00TEXT", EXPLICIT),
+        (b"\x08\x00\x56\x11SQ\x00\x00\x04\x00\x00\x00TEXT", EXPLICIT),
+        (b"\x08\x00\x50\x00SQ\x00\x00" + struct.pack("<I", 8) + _element(0xFFFEE000, b""), EXPLICIT),
+    ],
+)
+def test_a_misfit_among_the_optional_keys_is_left_out(data: bytes, syntax: str) -> None:
+    """PS3.4 C.2.2.1.3: an optional key that is not supported never fails a query."""
+    patient = encoded({"PatientID": "P1"}, implicit=syntax == IMPLICIT)
+    found = parse(decode_data_set(data + patient, syntax, passes_misfits=True))
+    assert (found.named, found.supported) == (("PatientID",), False)
+    spec = next(spec for spec in found.return_keys if spec.keyword != "PatientID")
+    assert spec.vr == ("SH" if spec.tag == 0x00080050 else "SQ")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (_element(0x00400100, b"no items here "), "sequence-expected"),
+        (_element(0x00400100, b"CT"), "sequence-expected"),
+    ],
+)
+def test_a_misfit_that_a_query_stands_on_is_refused(data: bytes, code: str) -> None:
+    with pytest.raises(BadElement) as caught:
+        parse(decode_data_set(data, IMPLICIT, passes_misfits=True))
+    assert (caught.value.code, caught.value.tag) == (code, 0x00400100)
+    items = b"\x10\x00\x20\x00SQ\x00\x00" + struct.pack("<I", 8) + _element(0xFFFEE000, b"")
+    with pytest.raises(BadElement) as caught:
+        parse(decode_data_set(items, EXPLICIT, passes_misfits=True))
+    assert (caught.value.code, caught.value.tag) == ("sequence-not-expected", 0x00100020)
 
 
 def test_ten_kilobytes_of_stars_cost_nothing() -> None:

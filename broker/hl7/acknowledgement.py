@@ -13,7 +13,7 @@ from broker.hl7.codes import ERROR_TEXTS, AckCode, ErrorCode
 from broker.hl7.fields import ERR, MSA, MSH
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.framing import join
-from broker.hl7.header import Header, Separators
+from broker.hl7.header import Header, Separators, read_remains
 from broker.hl7.writer import Component, Escaped, SegmentWriter, Value
 
 __all__ = [
@@ -54,7 +54,9 @@ def phases(header: Header, code: str, *, stored: bool = True) -> tuple[str, str]
     is stored, whatever became of it, as long as the second tells that; else it has to tell it itself, by CE or CR.
     An AR, or a message that is not `stored`, ends with the accept phase where the sender listens to that.
     """
-    accept, application = header.get(MSH.ACCEPT_ACKNOWLEDGEMENT), header.get(MSH.APPLICATION_ACKNOWLEDGEMENT)
+    accept, application = (
+        _condition(header, field) for field in (MSH.ACCEPT_ACKNOWLEDGEMENT, MSH.APPLICATION_ACKNOWLEDGEMENT)
+    )
     if not accept and not application:
         return "", code
     good = code == AckCode.AA
@@ -65,9 +67,15 @@ def phases(header: Header, code: str, *, stored: bool = True) -> tuple[str, str]
     return first, "" if first else second
 
 
+def _condition(header: Header, field: int) -> str:
+    """MSH-15 or MSH-16; blanks are no value, and neither are two quotes."""
+    text = header.get(field).strip().upper()
+    return "" if text == '""' else text
+
+
 def _wanted(condition: str, good: bool) -> bool:
     """HL7 table 0155. Who writes something else there listens for an answer."""
-    return {"": False, "NE": False, "SU": good, "ER": not good}.get(condition.strip().upper(), True)
+    return {"": False, "NE": False, "SU": good, "ER": not good}.get(condition, True)
 
 
 class Acknowledgement(NamedTuple):
@@ -120,7 +128,7 @@ def build(
     `token` makes MSH-10, `at` is aware and makes MSH-7, `text` is the MSA-3 of senders before 2.5.
     """
     writer = SegmentWriter(header.separators)
-    shown = list(findings[:MAX_FINDINGS])
+    shown = _shown(findings)
     segments = [_msh(writer, header, token, at, body), _msa(writer, header, code, shown, text)]
     if header.version >= (2, 5):
         segments += [_err(writer, finding) for finding in shown]
@@ -132,9 +140,10 @@ def build(
 
 
 def unreadable(raw: bytes, *, token: UUID, at: datetime) -> bytes | None:
-    """AR with an empty MSA-2 for a frame that begins with MSH but cannot be read; None for anything else.
+    """AR for a frame that begins with MSH but cannot be read; None for anything else.
 
-    UTF-16 and UTF-32 hold bytes of the framing: they are refused, but told from noise.
+    MSA-2 is the control id where that can be told. UTF-16 and UTF-32 hold bytes of the framing: they are refused, but
+    told from noise.
     """
     head = raw[:64].lstrip(b"\xef\xbb\xbf\xff\xfe\r\n\0 \t")
     if head.startswith(b"MSH"):
@@ -143,7 +152,16 @@ def unreadable(raw: bytes, *, token: UUID, at: datetime) -> bytes | None:
         finding = Finding("MSH^1^18", ErrorCode.TABLE_VALUE_NOT_FOUND, "Character set is not supported")
     else:
         return None
-    return build(NO_HEADER, AckCode.AR, [finding], token=token, at=at)
+    return build(_remains(raw), AckCode.AR, [finding], token=token, at=at)
+
+
+def _remains(raw: bytes) -> Header:
+    """What can be told of an MSH that cannot be used: who sent it, its control id and its version."""
+    found = read_remains(raw)
+    told = (MSH.SENDING_APPLICATION, MSH.SENDING_FACILITY, MSH.CONTROL_ID, MSH.VERSION)
+    write = SegmentWriter(NO_HEADER.separators).text
+    fields = [write(text.strip()) if number in told else "" for number, text in enumerate(found)]
+    return Header(NO_HEADER.separators, (*NO_HEADER.fields, *fields[len(NO_HEADER.fields) :]), "latin_1")
 
 
 def _msh(writer: SegmentWriter, header: Header, token: UUID, at: datetime, body: Body | None) -> str:
@@ -169,8 +187,23 @@ def _msh(writer: SegmentWriter, header: Header, token: UUID, at: datetime, body:
 def _msa(writer: SegmentWriter, header: Header, code: str, findings: Sequence[Finding], text: str) -> str:
     fields: dict[int, Value] = {MSA.CODE: code, MSA.CONTROL_ID: Escaped(header.control_id)}
     if header.version < (2, 5):
-        fields[MSA.TEXT] = (text or (findings[0].text if findings else ""))[:80]
+        fields[MSA.TEXT] = (text or _text_of(code, findings))[:80]
     return writer.segment("MSA", fields, least=MSA.CONTROL_ID)
+
+
+def _shown(findings: Sequence[Finding]) -> Sequence[Finding]:
+    """As many as are told, in their order; of too many the errors first."""
+    if len(findings) <= MAX_FINDINGS:
+        return findings
+    return sorted(findings, key=lambda finding: not finding.is_error)[:MAX_FINDINGS]
+
+
+def _text_of(code: str, findings: Sequence[Finding]) -> str:
+    """The text that tells why: of the first error, of the first warning only where the message is accepted."""
+    good = code[-1:] == "A"
+    return next(
+        (finding.text for finding in findings if finding.is_error), findings[0].text if good and findings else ""
+    )
 
 
 def _err(writer: SegmentWriter, finding: Finding) -> str:

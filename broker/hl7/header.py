@@ -11,6 +11,7 @@ from broker.hl7.findings import MalformedMessage
 from broker.hl7.tolerance import USUAL, Tolerance
 
 _DEFAULTS = "^~\\&"
+_BEFORE = b"\xef\xbb\xbf\r\n\0 \t"  # what may stand before a message
 CONTROLS: Mapping[int, None] = dict.fromkeys((*range(32), *range(127, 160)))
 _VERSION = re.compile(r"(\d{1,2})\.(\d{1,2})(?:\.(\d{1,2}))?")
 
@@ -22,7 +23,7 @@ def clean(text: str, keep: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Separators:
-    """MSH-1 and MSH-2."""
+    """MSH-1 and MSH-2. A mark that a message does not have is empty."""
 
     field: str = "|"
     component: str = "^"
@@ -32,6 +33,23 @@ class Separators:
 
 
 RECOMMENDED = Separators()  # HL7 2.5.1 §2.5.4
+
+
+def pieces(text: str, mark: str) -> list[str]:
+    """A text split by a mark, whole if there is no such mark."""
+    return text.split(mark) if mark else [text]
+
+
+def _marks(field: str, given: str) -> Separators | None:
+    """The separators of MSH-1 and MSH-2, by their position (HL7 2.5.1 §2.5.4); None if they cannot be told apart.
+
+    A short MSH-2 leaves the usual ones; a usual one that already stands for something else is not there.
+    """
+    named = field + given[:4]
+    if len(set(named)) != len(named) or any(mark.isalnum() or mark in ' "' for mark in named):
+        return None
+    usual = (mark if mark not in named else "" for mark in _DEFAULTS[len(given[:4]) :])
+    return Separators(*named, *usual)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +67,21 @@ class Header:
         if not line.startswith("MSH") or len(line) < 5:
             return None
         fields = line.split(line[3])
-        characters = fields[1][:4]
-        characters += _DEFAULTS[len(characters) :]  # a short MSH-2 leaves the usual ones
-        marks = line[3] + characters
-        if len(set(marks)) != 5 or any(mark.isalnum() or mark in ' "' for mark in marks):
+        separators = _marks(line[3], fields[1])
+        if separators is None:
             return None
         stated = "".join(fields[11:12]).strip()
         if version := tolerance.override_version or ("" if stated else tolerance.version):
             fields += [""] * (12 - len(fields))
             fields[11] = version
-        return cls(Separators(*marks), ("MSH", line[3], *fields[1:]), codec)
+        return cls(separators, ("MSH", line[3], *fields[1:]), codec)
 
     def get(self, number: int, component: int = 0) -> str:
         """A field as received, or one component of its first repetition."""
         text = self.fields[number] if number < len(self.fields) else ""
         if not component:
             return text
-        parts = text.split(self.separators.repetition)[0].split(self.separators.component)
+        parts = pieces(text, self.separators.repetition)[0].split(self.separators.component)
         return parts[component - 1].strip() if len(parts) >= component else ""
 
     @property
@@ -92,10 +108,21 @@ class Header:
 
 def read_header(raw: bytes, tolerance: Tolerance = USUAL) -> Header | None:
     """The MSH of a message whose rest may be cut off or unreadable; None without a usable one."""
-    head = raw[: charset.OVERVIEW].lstrip(b"\xef\xbb\xbf\r\n\0 \t")
+    head = raw[: charset.OVERVIEW].lstrip(_BEFORE)
     line = re.split(rb"[\r\n]", head, maxsplit=1)[0]
     try:
         text, codec, _ = charset.decode(line, tolerance)
     except MalformedMessage:
         text, codec = line.decode("latin_1"), "latin_1"
     return Header.of(text, codec, tolerance)
+
+
+def read_remains(raw: bytes) -> tuple[str, ...]:
+    """The fields of an MSH with useless separators, as plain text (Latin-1); empty if not even those can be told."""
+    line = re.split(rb"[\r\n]", raw[: charset.OVERVIEW].lstrip(_BEFORE), maxsplit=1)[0]
+    text = clean(line.decode("latin_1"))
+    mark = text[3:4]
+    if not text.startswith("MSH") or not mark or mark.isalnum() or mark in ' "':
+        return ()
+    name, *fields = text.split(mark)
+    return (name, mark, *fields)

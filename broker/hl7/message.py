@@ -12,14 +12,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from broker.hl7 import charset
-from broker.hl7.codes import ErrorCode
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding, MalformedMessage
-from broker.hl7.header import Header, Separators, clean
+from broker.hl7.header import Header, Separators, clean, pieces
 from broker.hl7.tolerance import USUAL, Tolerance
 
 DELETE = '""'
 MAX_SEGMENTS = 50_000
 MAX_REPETITIONS = 10_000
+_NO_MARK = Finding(
+    "MSH^1^2",
+    ErrorCode.DATA_TYPE,
+    "A separator is left out whose usual character stands for another one: nothing is separated by it",
+    Severity.WARNING,
+)
 _NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
 _PATH = re.compile(
     r"(?:([A-Z][A-Z0-9]{2})/)?([A-Z][A-Z0-9]{2})-(\d{1,3})(?:\[(\d{1,4})\])?(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?"
@@ -64,8 +70,8 @@ def unescape(text: str, separators: Separators, codec: str = "utf-8") -> str:
     plain = {
         "F": separators.field,
         "S": separators.component,
-        "T": separators.subcomponent,
-        "R": separators.repetition,
+        "T": separators.subcomponent or "&",
+        "R": separators.repetition or "~",
         "E": separators.escape,
         "H": "",
         "N": "",
@@ -111,7 +117,7 @@ class Repetition:
         text, separator = self.text, self.separators.component
         if component:
             text, separator = _part(text, separator, component), self.separators.subcomponent
-        return tuple(unescape(part, self.separators, self.codec) for part in text.split(separator))
+        return tuple(unescape(part, self.separators, self.codec) for part in pieces(text, separator))
 
 
 def undeleted(text: str) -> str:
@@ -120,7 +126,7 @@ def undeleted(text: str) -> str:
 
 
 def _part(text: str, separator: str, number: int) -> str:
-    parts = text.split(separator, number)
+    parts = text.split(separator, number) if separator else [text]
     return parts[number - 1] if len(parts) >= number else ""
 
 
@@ -147,7 +153,7 @@ class Segment:
         text = self.field(number)
         if not text:
             return []
-        return [Repetition(part, self._separators, self._codec) for part in text.split(self._separators.repetition)]
+        return [Repetition(part, self._separators, self._codec) for part in pieces(text, self._separators.repetition)]
 
     def get(self, number: int, component: int = 0, repetition: int = 1, subcomponent: int = 0) -> str:
         """One unescaped value, empty if absent."""
@@ -160,7 +166,7 @@ class Segment:
     def with_first(self, number: int, repetition: int) -> Segment:
         """This segment with one repetition (from 0) of a field in front of the others."""
         mark = self._separators
-        parts = self.field(number).split(mark.repetition)
+        parts = pieces(self.field(number), mark.repetition)
         fields = list(self._fields or ())
         fields[number] = mark.repetition.join([parts[repetition], *parts[:repetition], *parts[repetition + 1 :]])
         return Segment(mark.field.join(fields), mark, self._codec, self.sequence, self.parent)
@@ -241,6 +247,9 @@ def parse(raw: bytes, tolerance: Tolerance = USUAL) -> Message:
         raise MalformedMessage(
             Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "Message does not begin with a usable MSH segment")
         )
+    marks = header.separators
+    if not (marks.repetition and marks.escape and marks.subcomponent):
+        findings += (_NO_MARK,)
     _check_ends(text, len(inner) < len(raw), tolerance)
     lines = clean(text, keep="\t\r\n").replace("\n", "\r").split("\r")
     segments: list[Segment] = []
@@ -280,5 +289,5 @@ def _check(line: str, separators: Separators, counts: dict[str, int], before: li
         raise MalformedMessage(Finding("MSH^2", ErrorCode.SEGMENT_SEQUENCE, "More than one message in a frame"))
     if len(before) >= MAX_SEGMENTS:
         raise MalformedMessage(Finding(previous, ErrorCode.SEGMENT_SEQUENCE, "Too many segments"))
-    if name != "MSH" and line.count(separators.repetition) > MAX_REPETITIONS:
+    if name != "MSH" and separators.repetition and line.count(separators.repetition) > MAX_REPETITIONS:
         raise MalformedMessage(Finding(f"{name}^{counts[name]}", ErrorCode.DATA_TYPE, "Too many repetitions"))

@@ -1,7 +1,8 @@
 """Writes HL7 v2 segments with the separators of the one who will read them (HL7 2.5.1 §2.5, §2.7).
 
 A value is text, or a tuple of components (and in it a tuple of subcomponents), or a list of repetitions. Texts are
-escaped here and nowhere else; what a message held already escaped comes as `Escaped`.
+escaped here and nowhere else; what a message held already escaped comes as `Escaped`. Without a mark that would be
+needed (a message need not have all) a blank stands.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ class Escaped(str):
 @lru_cache(maxsize=64)
 def _escapes(mark: Separators) -> Mapping[int, str | None]:
     codes = {mark.field: "F", mark.component: "S", mark.repetition: "R", mark.subcomponent: "T", mark.escape: "E"}
-    return {**CONTROLS, **{ord(char): f"{mark.escape}{code}{mark.escape}" for char, code in codes.items()}}
+    written = {
+        ord(char): f"{mark.escape}{code}{mark.escape}" if mark.escape else " " for char, code in codes.items() if char
+    }
+    return {**CONTROLS, **written}
 
 
 class SegmentWriter:
@@ -57,7 +61,7 @@ class SegmentWriter:
         """One field."""
         if isinstance(value, str | tuple):
             return self._repetition(value)
-        return self.separators.repetition.join(map(self._repetition, value))
+        return (self.separators.repetition or " ").join(map(self._repetition, value))
 
     def text(self, text: str) -> str:
         """A text escaped; control characters are left out."""
@@ -71,5 +75,5 @@ class SegmentWriter:
 
     def subcomponents(self, parts: Sequence[str]) -> str:
         """One component of several parts."""
-        mark = self.separators.subcomponent
+        mark = self.separators.subcomponent or " "
         return mark.join(map(self.text, parts)).rstrip(mark)

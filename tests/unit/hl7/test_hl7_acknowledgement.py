@@ -123,3 +123,60 @@ def test_an_answer_tells_of_so_many_findings_at_most(version: str) -> None:
     raw = answer(f"MSH|^~\\&|RIS|||||||ORM^O01|c-1|P|{version}\r".encode(), findings=findings)
     assert raw.count(b"OBX^") == acknowledgement.MAX_FINDINGS
     assert b"OBX^99^5" in raw
+
+
+NO_VALUE = ["", " ", "   ", "\t", "\xa0", '""', ' "" ']
+
+
+@pytest.mark.parametrize("accept", NO_VALUE)
+@pytest.mark.parametrize("application", NO_VALUE)
+def test_blanks_in_msh_15_and_msh_16_are_no_value(accept: str, application: str) -> None:
+    header = read_header(f"MSH|^~\\&|R||||||ORM^O01|1|P|2.5|||{accept}|{application}\r".encode())
+    assert header is not None
+    assert acknowledgement.phases(header, "AA") == ("", "AA")
+    assert acknowledgement.phases(header, "AE") == ("", "AE")
+
+
+def test_blanks_around_a_condition_do_not_count() -> None:
+    header = read_header(b"MSH|^~\\&|R||||||ORM^O01|1|P|2.5||| |  er \r")
+    assert header is not None
+    assert acknowledgement.phases(header, "AA") == ("", "")
+    assert acknowledgement.phases(header, "AE") == ("", "AE")
+
+
+def warning(text: str) -> Finding:
+    return Finding("MSH^1^10", "205", text, "W")
+
+
+@pytest.mark.parametrize(
+    ("code", "findings", "text"),
+    [
+        ("AE", [warning("first"), Finding("PID^1^3", "205", "wrong"), Finding("OBR^1^4", "101", "later")], "wrong"),
+        ("AR", [warning("first"), Finding("MSH^1^9", "200", "wrong")], "wrong"),
+        ("AE", [warning("first")], ""),
+        ("AA", [warning("first"), warning("second")], "first"),
+        ("AA", [], ""),
+        ("AE", [*map(warning, map(str, range(200))), Finding("PID^1^3", "205", "wrong")], "wrong"),
+    ],
+)  # fmt: skip
+def test_msa_3_before_2_5_says_why(code: str, findings: list[Finding], text: str) -> None:
+    raw = answer(b"MSH|^~\\&|RIS|||||||ORM^O01|c-1|P|2.4\r", code, findings)
+    assert [*raw.split(b"\rMSA|")[1].split(b"\r")[0].split(b"|"), b""][2] == text.encode()
+
+
+@pytest.mark.parametrize(
+    ("head", "control_id"),
+    [
+        (b"MSH|^^\\&|RIS|SITE|||2026||ORM^O01|c-1|P|2.3", b"c-1"),
+        (b"MSH|^~ &|RIS|SITE|||2026||ORM^O01|c-1|P|2.3", b"c-1"),
+        (b"MSH|ABCD|RIS|SITE|||2026||ORM^O01|c^1|P|2.5.1", b"c\\S\\1"),
+        (b"MSH|^~^", b""),
+        (b"MSHxxxx", b""),
+        (b"\xef\xbb\xbfMSH|^^|RIS|SITE|||2026||ORM^O01|c-1|P|2.3", b"c-1"),
+    ],
+)
+def test_a_useless_msh_2_is_refused_by_the_control_id(head: bytes, control_id: bytes) -> None:
+    assert read_header(head) is None
+    raw = acknowledgement.unreadable(head, token=TOKEN, at=AT)
+    assert raw is not None
+    assert raw.split(b"\rMSA|")[1].split(b"\r")[0].split(b"|")[:2] == [b"AR", control_id]

@@ -128,3 +128,40 @@ def test_large_messages_in_linear_time() -> None:
 def test_path_syntax() -> None:
     with pytest.raises(ValueError, match="path"):
         path("PID-5:XPN")
+
+
+# MSH-2 by position (HL7 2.5.1 §2.5.4): what is left out is the usual one, unless that stands for something else
+@pytest.mark.parametrize(
+    ("head", "marks", "told"),
+    [
+        ("MSH|^~\\&", "|^~\\&", False),
+        ("MSH|^~\\&#", "|^~\\&", False),
+        ("MSH|^~\\", "|^~\\&", False),
+        ("MSH|^~", "|^~\\&", False),
+        ("MSH|^", "|^~\\&", False),
+        ("MSH|", "|^~\\&", False),
+        ("MSH|^~&", "|^~&", True),
+        ("MSH|^&", "|^&\\", True),
+        ("MSH|&", "|&~\\", True),
+        ("MSH|~", "|~\\&", True),
+        ("MSH|^\\", "|^\\&", True),
+        ("MSH&^~\\", "&^~\\", True),
+    ],
+)
+def test_short_msh_2_by_position(head: str, marks: str, told: bool) -> None:
+    field = head[3]
+    found = parse(field.join([head, "R", *[""] * 5, "ORM^O01", "1", "P", "2.5\rPID", "", "", "A~B^C\r"]).encode())
+    mark = found.header.separators
+    assert mark.field + mark.component + mark.repetition + mark.escape + mark.subcomponent == marks
+    assert [finding.location for finding in found.findings] == (["MSH^1^2"] if told else [])
+    pid = found.first("PID")
+    assert pid is not None
+    assert mark.repetition.join(r.text for r in pid.repetitions(3)) == "A~B^C"
+    assert [pid.get(3, part, subcomponent=below) for part in (1, 9) for below in (1, 9)][1:] == ["", "", ""]
+
+
+def test_without_an_escape_character_in_its_place_the_third_one_is_it() -> None:
+    found = parse(b"MSH|^~&|R||||||ORM^O01|1|P|2.5\rPID|||A^B&C&D^E&T&F\r")
+    assert found.get("PID-3.2") == "B&C&D"
+    assert found.get("PID-3.2.1") == "B&C&D"
+    assert found.get("PID-3.3") == "E&F"

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select, update
 from support.orders.appointments import profile, siu
 from support.orders.intake import audit, log, steps, submit, take
 
+from broker.orders.core.values import StartMissing
 from broker.orders.mapping.profile import AppointmentCancel, Policy, Profile, UnknownAppointment
 from broker.store.db.database import Database
 from broker.store.orders import waiting
@@ -18,6 +19,7 @@ from broker.store.worklist.candidates import Criteria, search
 
 CANCELS = profile(policy=Policy(appointment_cancel=AppointmentCancel.CANCEL))
 CREATES = profile(policy=Policy(unknown_appointment=UnknownAppointment.CREATE))
+WAITS = profile(policy=Policy(start_missing=StartMissing.UNSCHEDULED, unknown_appointment=UnknownAppointment.CREATE))
 COMPLETES = profile(policy=Policy(result_completes=("F",)))
 STATIONS = profile(stations={"E1": "CT01", "E2": "CT02"})
 
@@ -374,3 +376,36 @@ def test_a_result_of_another_patient_is_refused(database: Database) -> None:
     take(database, orm())
     assert take(database, oru(patient="999"), COMPLETES).code == "AE"
     assert state(database)[0][0] == "SCHEDULED"
+
+
+@pytest.mark.parametrize("later", ["SIU", "XO", "S12 before"])
+def test_an_order_without_a_start_waits_for_one(database: Database, later: str) -> None:
+    if later == "S12 before":  # the appointment waits for its order, which has a start at once then
+        take(database, siu(sch_11="^^^20260313101500"), profile())
+    answer = take(database, orm(start=""), WAITS)
+    assert answer.code == "AA"
+    assert b"\rERR|" in answer.answer
+    assert b"101" in answer.answer
+    if later != "S12 before":
+        assert (state(database), offered(database)) == ([("SCHEDULED", "")], 0)
+        assert take(database, orm("o2", "XO", start=""), WAITS).code == "AA"
+        assert (state(database), offered(database)) == ([("SCHEDULED", "")], 0)
+        raw = orm("o3", "XO", start="20260313101500") if later == "XO" else siu(sch_11="^^^20260313101500")
+        assert take(database, raw, WAITS).code == "AA"
+    assert (state(database), offered(database)) == ([("SCHEDULED", "20260313101500")], 1)
+
+
+def test_an_appointment_without_a_start_makes_an_order_that_waits(database: Database) -> None:
+    raw = siu("S14", sch_11="", groups=["AIS|1||CTTHX^CT thorax^L\rAIG|1||E1^^L|CT"])
+    assert take(database, raw, WAITS).code == "AA"
+    assert (state(database), offered(database)) == ([("SCHEDULED", "")], 0)
+
+
+def test_what_waits_for_a_start_can_be_cancelled_and_done(database: Database) -> None:
+    assert take(database, orm(start=""), WAITS).code == "AA"
+    assert take(database, orm("o4", "SC", status="IP"), WAITS).code == "AA"
+    assert state(database) == [("STARTED", "")]
+    assert take(database, orm("o5", "SC", status="CM"), WAITS).code == "AA"
+    assert take(database, orm("o6", placer="P2", start="").replace(b"A1", b"A2"), WAITS).code == "AA"
+    assert take(database, orm("o7", "CA", placer="P2").replace(b"A1", b"A2"), WAITS).code == "AA"
+    assert [status for status, _ in state(database)] == ["COMPLETED", "CANCELED"]

@@ -22,6 +22,7 @@ from broker.orders.core.values import (
     PatientChange,
     Plan,
     ProcedureChange,
+    StartMissing,
     StepChange,
     merged,
 )
@@ -271,6 +272,20 @@ class _Writing:
         if finding not in self._findings:
             self._findings.append(finding)
 
+    def _start(self, change: StepChange) -> Document:
+        """Start of a new step whose order names none, by the policy of the mapping."""
+        policy = self._change.start_missing
+        if policy is StartMissing.REFUSE:
+            self._missing(change.start_location, "Start is missing")
+            return {}
+        text = "Start is missing: the time of receipt is used"
+        if policy is StartMissing.UNSCHEDULED:
+            text = "Start is missing: the step is in no worklist until one comes"
+        finding = Finding(change.start_location, ErrorCode.REQUIRED_FIELD_MISSING, text, Severity.WARNING)
+        self._findings.append(finding)
+        at = self._now.at
+        return {} if policy is StartMissing.UNSCHEDULED else {_START[0]: f"{at:%Y%m%d}", _START[1]: f"{at:%H%M%S}"}
+
     def _steps(self, changes: tuple[StepChange, ...], stored: tuple[Step, ...]) -> tuple[Step, ...]:
         result = list(stored)
         taken: set[int] = set()
@@ -308,15 +323,8 @@ class _Writing:
         attributes = merged(old.attributes if old else change.defaults, change.attributes)
         # a known step without a start has lost its appointment: it waits for another one
         unscheduled = old is None and not attributes.get("ScheduledProcedureStepStartDate")
-        if unscheduled and self._change.start_required:
-            self._missing(change.start_location, "Start is missing")
-        elif unscheduled:
-            attributes["ScheduledProcedureStepStartDate"] = f"{now.at:%Y%m%d}"
-            attributes["ScheduledProcedureStepStartTime"] = f"{now.at:%H%M%S}"
-            text = "Start is missing: the time of receipt is used"
-            self._findings.append(
-                Finding(change.start_location, ErrorCode.REQUIRED_FIELD_MISSING, text, Severity.WARNING)
-            )
+        if unscheduled:
+            attributes |= self._start(change)
         if _ends_too_early(attributes):
             if change.attributes.get(_END[0]):
                 text = "End is before the start and is left out"

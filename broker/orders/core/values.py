@@ -16,7 +16,8 @@ from broker.orders.core.identifiers import DEFAULT, Identifiers
 
 __all__ = [
     "Change", "Conversion", "Document", "EntityId", "Order", "OrderChange", "OrderKeys", "Patient", "PatientChange",
-    "Plan", "Procedure", "ProcedureChange", "Span", "Step", "StepChange", "StepNames", "Written", "merged",
+    "Plan", "Procedure", "ProcedureChange", "Span", "StartMissing", "Step", "StepChange", "StepNames", "Written",
+    "merged",
 ]  # fmt: skip
 
 MAX_STEPS = 256  # of one order
@@ -74,6 +75,14 @@ class ProcedureChange:
     defaults: Document = field(default_factory=dict)
 
 
+class StartMissing(StrEnum):
+    """Says what becomes of an order without a start: it begins now, waits for a start, or is refused."""
+
+    RECEIVED = "received"
+    UNSCHEDULED = "unscheduled"
+    REFUSE = "refuse"
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """What a time can mean: from `start` until before `end`, seconds since the epoch."""
@@ -121,7 +130,7 @@ class OrderChange:
     accession_location: str = "OBR^1^18"
     defaults: Document = field(default_factory=dict)
     identifiers: Identifiers = DEFAULT
-    start_required: bool = False  # an order without a start is refused
+    start_missing: StartMissing = StartMissing.RECEIVED
     row: int | None = None  # the stored order that is meant, by one who knows it otherwise than by its numbers
 
     def step_names(self) -> StepNames:

@@ -19,7 +19,7 @@ from broker.orders.documents import validity
 FIELDS = {name: validity.fields(table) for name, table in attributes.SECTIONS.items()}
 STATUS = "ScheduledProcedureStepStatus"
 # what an answer shows and nobody sets: ignored, so that an answer can be sent back changed
-READ_ONLY = {"order": frozenset({"id", "revision"}), "step": frozenset({STATUS, "held", "events"})}
+READ_ONLY = {"order": frozenset({"id", "revision"}), "step": frozenset({STATUS, "held", "unscheduled", "events"})}
 
 
 def convert(document: Any, modalities: Collection[str]) -> Conversion:

@@ -9,6 +9,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from broker.model.order import Document, Order, Procedure, Step, StepEvent
+from broker.orders.core import lifecycle
 from broker.orders.documents.document import FIELDS, STATUS
 
 
@@ -37,7 +38,8 @@ def _procedure(procedure: Procedure) -> Document:
 
 def _step(step: Step) -> Document:
     shown = {**step.attributes, "ScheduledProcedureStepID": step.step_id, STATUS: step.status}
-    return shown | ({"held": True} if step.held else {})
+    waits = step.status in lifecycle.WAITING and not step.start_at
+    return shown | ({"held": True} if step.held else {}) | ({"unscheduled": True} if waits else {})
 
 
 def with_events(

@@ -29,6 +29,8 @@ def order() -> Schema:
     step["properties"][STATUS] = {"type": "string", "enum": [status.value for status in StepStatus], "readOnly": True}
     held = "By the RIS: in no worklist until it is released."
     step["properties"]["held"] = {"type": "boolean", "readOnly": True, "description": held}
+    unscheduled = "Without a start: in no worklist until one comes."
+    step["properties"]["unscheduled"] = {"type": "boolean", "readOnly": True, "description": unscheduled}
     step["properties"]["events"] = {"type": "array", "items": _EVENT, "readOnly": True}
     procedure = _object("procedure", ["steps"])
     procedure["properties"]["steps"] = {"type": "array", "minItems": 1, "maxItems": MAX_STEPS, "items": step}

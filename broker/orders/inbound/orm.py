@@ -30,7 +30,7 @@ from broker.orders.inbound import joining
 from broker.orders.inbound.reader import Findings, Reader
 from broker.orders.mapping import stations
 from broker.orders.mapping.convert import oddity, span
-from broker.orders.mapping.profile import Profile, StartMissing, UnknownCancel
+from broker.orders.mapping.profile import Profile, UnknownCancel
 from broker.orders.mapping.provenance import OriginKind, ValueOrigin
 
 _WHAT = ("RequestedProcedureDescription", "RequestedProcedureCodeSequence")
@@ -136,7 +136,7 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         accession_location=reader.where("request", "AccessionNumber"),
         defaults={**profile.defaults.get("visit", {}), **profile.defaults.get("request", {})},
         identifiers=profile.identifiers,
-        start_required=profile.policy.start_missing is StartMissing.REFUSE,
+        start_missing=profile.policy.start_missing,
     )
     around = {**patient.attributes, **change.visit, **request, "AccessionNumber": change.accession}
     if group.control in lifecycle.NEW:

@@ -191,13 +191,18 @@ def _patient(source: _Source, findings: Findings) -> PatientChange | None:
 def _views(message: Message, findings: Findings) -> list[Segments]:
     """One view for each service: its AIS with the resources of its group. An appointment without any is one service.
 
-    A group with several services may have as many resources of a kind: then each service has its own.
+    A group with several services may have as many resources of a kind: then each service has its own. Services and
+    resources before the first RGS are one group: the segment is required (HL7 2.5.1 §10.4), but often left out.
     """
     services, resources = len(message.all("AIS")), sum(len(message.all(name)) for name in _GIVEN_BY)
     if max(services, len(message.all("RGS"))) > MAX_STEPS or resources > 4 * MAX_STEPS:
         findings.add("AIS^1", ErrorCode.SEGMENT_SEQUENCE, "Too many services or resources in one message")
         return []
-    _, groups = message.groups("RGS")
+    head, groups = message.groups("RGS")
+    if any(head.all(name) for name in ("AIS", *_GIVEN_BY)):
+        text = "Resource group segment is missing: what follows SCH is taken as one group"
+        findings.add("RGS^1", ErrorCode.SEGMENT_SEQUENCE, text, Severity.WARNING)
+        groups = [head, *groups]
     shared = [segment for name in ("MSH", "SCH", "TQ1") for segment in message.all(name)]
     views = []
     for group in groups:
@@ -327,4 +332,5 @@ def _order(
         visit=visit,
         request={keyword: number for keyword, number in numbers.items() if number},
         procedures=(ProcedureChange("", "", requested, tuple(steps), uid_location="SCH^1^26"),),
+        start_missing=source.profile.policy.start_missing,
     )

@@ -16,6 +16,7 @@ from broker.hl7.message import path
 from broker.model.modalities import MODALITIES
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
+from broker.orders.core.values import StartMissing
 from broker.orders.mapping import convert, stations
 from broker.orders.mapping.profile import (
     SECTIONS,
@@ -28,7 +29,6 @@ from broker.orders.mapping.profile import (
     Policy,
     Profile,
     Reading,
-    StartMissing,
     UnknownAppointment,
     UnknownCancel,
 )

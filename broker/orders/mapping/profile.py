@@ -14,6 +14,7 @@ from broker.hl7.tolerance import Tolerance
 from broker.model.order import Document
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
+from broker.orders.core.values import StartMissing
 from broker.orders.mapping import convert
 from broker.orders.mapping.convert import ValueTable
 from broker.orders.mapping.provenance import Trace
@@ -75,13 +76,6 @@ class UnknownCancel(StrEnum):
     """Says what a cancel does whose order is not known."""
 
     PARK = "park"
-    REFUSE = "refuse"
-
-
-class StartMissing(StrEnum):
-    """Says when an order without a start begins: when it is received, or it is refused."""
-
-    RECEIVED = "received"
     REFUSE = "refuse"
 
 

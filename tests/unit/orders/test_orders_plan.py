@@ -28,6 +28,7 @@ from broker.orders.core.values import (
     Plan,
     ProcedureChange,
     Span,
+    StartMissing,
     StepChange,
 )
 
@@ -312,8 +313,11 @@ BELOW = [
     Case("no start: the time of receipt", None,
          ask("NW", "", procedure("RP1", "1.1", step(**dict.fromkeys(START)))), A.CREATED, "S", ["W101 ORC^1^7"], NEW),
     Case("a start is required", None,
-         ask("NW", "", procedure("RP1", "1.1", step(**dict.fromkeys(START))), start_required=True), A.REFUSED, "",
-         ["E101 ORC^1^7"], done=False),
+         ask("NW", "", procedure("RP1", "1.1", step(**dict.fromkeys(START))), start_missing=StartMissing.REFUSE),
+         A.REFUSED, "", ["E101 ORC^1^7"], done=False),
+    Case("no start: it waits for one", None,
+         ask("NW", "", procedure("RP1", "1.1", step(**dict.fromkeys(START))), start_missing=StartMissing.UNSCHEDULED),
+         A.CREATED, "S", ["W101 ORC^1^7"], NEW),
     Case("a known step whose appointment is off waits for another", with_step(stored(), **dict.fromkeys(START)),
          ask("XO", "", procedure("RP1", "1.1", step(**dict.fromkeys(START)))), A.UNCHANGED),
     Case("no modality", None, ask("NW", "", procedure("RP1", "1.1", step(Modality=None))), A.REFUSED, "",

@@ -238,3 +238,48 @@ def test_order_numbers_that_cannot_be_one_are_refused() -> None:
     assert ("SCH^1^26", "102", "E") in findings(siu(placer="1" * 65))
     assert ("SCH^1^27", "102", "E") in findings(siu(filler="1" * 65 + "^RIS"))
     assert one(siu(placer='P1^""')).keys.placer == EntityId("P1", "")
+
+
+def without_groups(raw: bytes) -> bytes:
+    return b"\r".join(line for line in raw.split(b"\r") if not line.startswith(b"RGS"))
+
+
+GROUP = "AIS|1||CTTHX^CT^L|20260313101500\rAIG|1||E1\rAIL|1||RADIO^R12\rAIP|1||T7^MARTIN^LEA"
+
+
+@pytest.mark.parametrize("event", [f"S{number}" for number in range(12, 23)])
+def test_services_and_resources_without_their_group_are_one(event: str) -> None:
+    used = profile(stations={"E1": "CT01"})
+    raw = siu(event, sch_11="^^^20260318080000", groups=[GROUP])
+    there, missing = one(raw, used), one(without_groups(raw), used)
+    assert missing.slots == there.slots
+    assert findings(without_groups(raw), used) == [("RGS^1", "100", "W")]
+
+
+def test_several_services_without_a_group_have_their_own_resources_where_there_are_as_many() -> None:
+    used = profile(stations={"E1": "CT01", "E2": "CT02"})
+    parts = [
+        "AIS|1||A|20260312100000\rAIS|2||B|20260312110000\rAIL|1||X^R1\rAIG|1||E1\rAIG|2||E2",
+        "AIS|1||A|20260312100000\rAIG|1||E1\rAIL|1||X^R1\rAIS|2||B|20260312110000\rAIG|2||E2",
+    ]
+    for part in parts:
+        found = one(without_groups(siu(groups=[part])), used).slots
+        assert [(sorted(s.codes), s.attributes[TIME], s.attributes[STATION]) for s in found] == [
+            (["a"], "100000", ["CT01"]), (["b"], "110000", ["CT02"]),
+        ]  # fmt: skip
+        assert [s.attributes["ScheduledProcedureStepLocation"] for s in found] == ["R1", "R1"]
+
+
+def test_a_group_may_follow_what_stands_in_none() -> None:
+    raw = siu(groups=["AIS|1||A|20260312100000", "AIS|2||B|20260312110000\rAIL|1||X^R1"])
+    found = one(raw.replace(b"RGS|1\r", b"")).slots
+    assert [(sorted(s.codes), s.attributes[TIME]) for s in found] == [(["a"], "100000"), (["b"], "110000")]
+
+
+def test_a_resource_alone_without_a_group_counts() -> None:
+    found = slot(without_groups(siu("S14", sch_11="", groups=["AIL|1||RADIO^R12|||20260313101500"])))
+    assert (found[DATE], found[TIME], found["ScheduledProcedureStepLocation"]) == ("20260313", "101500", "R12")
+
+
+def test_an_appointment_without_any_service_is_one_and_needs_no_group() -> None:
+    assert findings(siu()) == []

@@ -96,7 +96,7 @@ def errors(wanted: profile.Profile, *segments: str) -> set[str]:
         ('[identifiers]\naccession = ["generate", "message"]', "identifiers: accession: generate and refuse stand at"),
         ('[identifiers]\nstudy_instance_uid = "random"', "identifiers: study_instance_uid: generate | from-accession"),
         ('[identifiers]\nsteps = "x"', "identifiers: unknown key steps"),
-        ('[policy]\nstart_missing = "guess"', "policy: start_missing: received | refuse"),
+        ('[policy]\nstart_missing = "guess"', "policy: start_missing: received | unscheduled | refuse"),
         ('[policy]\nlate = "x"', "policy: unknown key late"),
     ],
 )

@@ -1,7 +1,9 @@
 """Lists the attributes of an order that are kept, by section of PS3.4 table K.6-1: what order documents may hold.
 
-Each keyword has its return type in the worklist, with a `-` in front if it is never matched, empty if it is kept and is
-no part of a worklist. A sequence has the attributes of its items too.
+Each keyword has its return type in the worklist, with a `-` in front if it is never matched. A sequence has the
+attributes of its items too. The table of the standard ends most sections with "all other attributes" of a module of
+PS3.3 (C.2.2 to C.2.4, C.3.2 to C.3.4, C.4.11, C.4.12), which are optional keys of return type 3: those that a RIS can
+tell of are listed here.
 """
 
 from __future__ import annotations
@@ -56,13 +58,15 @@ PROCEDURE: Table = {
     "ReasonForRequestedProcedureCodeSequence": ("3", CODE), "RequestedProcedureComments": "3",
     "RequestedProcedureLocation": "3", "ConfidentialityCode": "3", "ReportingPriority": "3",
     "NamesOfIntendedRecipientsOfResults": "3",
+    "IntendedRecipientsOfResultsIdentificationSequence": ("3", _PERSON),
 }  # fmt: skip
 REQUEST: Table = {
     "WorklistLabel": "3",  # which devices see the order, see `site.device`
     "AccessionNumber": "2", "IssuerOfAccessionNumberSequence": ("3", _ISSUER), "RequestingPhysician": "2",
     "PlacerOrderNumberImagingServiceRequest": "3", "OrderPlacerIdentifierSequence": ("3", _ISSUER),
     "FillerOrderNumberImagingServiceRequest": "3", "OrderFillerIdentifierSequence": ("3", _ISSUER),
-    "RequestingService": "3", "RequestingServiceCodeSequence": ("", CODE),
+    "RequestingService": "3", "RequestingServiceCodeSequence": ("3", CODE),
+    "RequestingPhysicianIdentificationSequence": ("3", _PERSON),
     "IssueDateOfImagingServiceRequest": "3", "IssueTimeOfImagingServiceRequest": "3",
     "OrderEnteredBy": "3", "OrderEntererLocation": "3", "OrderCallbackPhoneNumber": "3",
     "ImagingServiceRequestComments": "3", "PertinentDocumentsSequence": ("-3", _DOCUMENT),
@@ -71,11 +75,17 @@ REQUEST: Table = {
 VISIT: Table = {
     "AdmissionID": "2", "IssuerOfAdmissionIDSequence": ("3", _ISSUER), "CurrentPatientLocation": "2",
     "ReferencedPatientSequence": ("2", _REFERENCE), "InstitutionName": "3", "VisitStatusID": "3", "AdmittingDate": "3",
-    "AdmittingTime": "3", "RouteOfAdmissions": "", "ReferringPhysicianName": "2",
+    "AdmittingTime": "3", "RouteOfAdmissions": "3", "ReferringPhysicianName": "2",
     "ConfidentialityConstraintOnPatientDataDescription": "2",
     "PatientState": "2", "PregnancyStatus": "2", "MedicalAlerts": "2", "Allergies": "2", "SpecialNeeds": "2",
     "AdditionalPatientHistory": "3", "LastMenstrualDate": "3", "AdmittingDiagnosesDescription": "3",
-    "SmokingStatus": "3",
+    "SmokingStatus": "3", "PatientSexNeutered": "3",
+    "AdmittingDiagnosesCodeSequence": ("3", CODE), "InstitutionAddress": "3", "InstitutionCodeSequence": ("3", CODE),
+    "InstitutionalDepartmentName": "3", "ServiceEpisodeID": "3", "IssuerOfServiceEpisodeIDSequence": ("3", _ISSUER),
+    "ServiceEpisodeDescription": "3", "PatientInstitutionResidence": "3", "VisitComments": "3",
+    "ReferringPhysicianAddress": "3", "ReferringPhysicianTelephoneNumbers": "3",
+    "ReferringPhysicianIdentificationSequence": ("3", _PERSON), "ConsultingPhysicianName": "3",
+    "ConsultingPhysicianIdentificationSequence": ("3", _PERSON),
 }  # fmt: skip
 PATIENT: Table = {
     "PatientName": "1", "PatientID": "1", "IssuerOfPatientID": "3",
@@ -89,7 +99,15 @@ PATIENT: Table = {
         **CODE, "PatientPrimaryLanguageModifierCodeSequence": ("3", CODE),
     }),
     "PatientWeight": "2", "PatientSize": "3", "EthnicGroup": "3", "PatientComments": "3", "ResponsiblePerson": "3",
-    "PatientMotherBirthName": "", "PatientAge": "3",
+    "PatientMotherBirthName": "3", "PatientAge": "3", "TypeOfPatientID": "3",
+    "PatientBirthTime": "3", "PatientAlternativeCalendar": "3", "PatientBirthDateInAlternativeCalendar": "3",
+    "PatientDeathDateInAlternativeCalendar": "3", "Occupation": "3", "PatientAddress": "3",
+    "PatientTelephoneNumbers": "3", "PatientTelecomInformation": "3", "CountryOfResidence": "3",
+    "RegionOfResidence": "3", "PatientReligiousPreference": "3", "MilitaryRank": "3", "BranchOfService": "3",
+    "EthnicGroupCodeSequence": ("3", CODE), "PatientInsurancePlanCodeSequence": ("3", CODE),
+    "PatientSizeCodeSequence": ("3", CODE), "ResponsiblePersonRole": "3", "ResponsibleOrganization": "3",
+    "PatientSpeciesDescription": "3", "PatientSpeciesCodeSequence": ("3", CODE), "PatientBreedDescription": "3",
+    "PatientBreedCodeSequence": ("3", CODE), "StrainDescription": "3",
 }  # fmt: skip
 SECTIONS: Mapping[str, Table] = {
     "patient": PATIENT, "visit": VISIT, "request": REQUEST, "procedure": PROCEDURE, "step": STEP,

@@ -117,9 +117,12 @@ class Reader:
         self._profile.trace.note(self._view, origin)
 
     def where(self, section: str, keyword: str) -> str:
-        """Location at which an attribute would be expected: its first source whose segment is there."""
+        """Location at which an attribute would be expected: its first source whose segment is there.
+
+        MSH where the profile takes it from no message.
+        """
         for attribute in self._profile.sections[section]:
-            if attribute.keyword == keyword:
+            if attribute.keyword == keyword and attribute.sources:
                 paths = [source.path for source in attribute.sources]
                 here = next((path for path in paths if self._view.first(path.segment)), paths[-1])
                 return self._view.at(here)
@@ -190,15 +193,23 @@ class Reader:
     def _text(self, attribute: MappedAttribute, source: FieldSource, found: list[str]) -> Any:
         keyword, vr = attribute.keyword, attribute.vr
         exact = keyword in convert.EXACT
+        if attribute.multiple:
+            return self._several(attribute, found) or None
         if keyword in self._profile.values:
             mapped = [self._profile.mapped(keyword, text.strip()) for text in found]
             value = next((entry for entry in mapped if entry != ""), "")
-            return value if isinstance(value, int) else convert.text(value, vr)
-        if not attribute.multiple:
-            return self._whole(attribute, source, found[0], exact=exact) or None
-        if exact:
-            return list(dict.fromkeys(convert.text(text, vr, exact=True) for text in found)) or None
-        return [piece for text in found for piece in convert.pieces(text, vr)] or None
+            return value if isinstance(value, int) else convert.text(value, vr, exact=exact)
+        return self._whole(attribute, source, found[0], exact=exact) or None
+
+    def _several(self, attribute: MappedAttribute, found: list[str]) -> list[str]:
+        """Values of an attribute that takes several: each text by itself through the table, each value once."""
+        keyword, vr = attribute.keyword, attribute.vr
+        mapped = [str(self._profile.mapped(keyword, text.strip())) for text in found]
+        if keyword in convert.EXACT:
+            values = [convert.text(text, vr, exact=True) for text in mapped]
+        else:
+            values = [piece for text in mapped for piece in convert.pieces(text, vr)]
+        return list(dict.fromkeys(value for value in values if value))
 
     def _whole(self, attribute: MappedAttribute, source: FieldSource, text: str, *, exact: bool = False) -> str:
         """A text; that it is cut is told to who sent it."""

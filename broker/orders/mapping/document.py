@@ -18,21 +18,8 @@ from broker.errors import ConfigurationError
 ProfileDocument = Mapping[str, Any]
 MAX_DEPTH = 8
 MAX_TEXT = 1024 * 1024  # characters of a profile
-_MERGED = {
-    "patient",
-    "visit",
-    "request",
-    "procedure",
-    "step",
-    "values",
-    "measures",
-    "check",
-    "defaults",
-    "identifiers",
-    "policy",
-    "reading",
-}
-_OWN = {"senders", "example", "description", "extends"}
+_OWN = frozenset({"senders", "example", "description", "extends"})  # never taken from the profile that is extended
+_TABLES_OF_TABLES = frozenset({"values", "measures"})
 
 
 def read(text: str, place: str) -> dict[str, Any]:
@@ -98,11 +85,10 @@ def merged(base: ProfileDocument, own: ProfileDocument) -> ProfileDocument:
         old = result.get(key)
         if key == "station" and isinstance(old, list) and isinstance(value, list):
             result[key] = [*value, *old]
-        elif key in _MERGED and isinstance(old, Mapping) and isinstance(value, Mapping):
-            inner = key in {"values", "measures"}
-            result[key] = {**old, **{k: _joined(old.get(k), v) if inner else v for k, v in value.items()}}
+        elif key in _TABLES_OF_TABLES and isinstance(old, Mapping) and isinstance(value, Mapping):
+            result[key] = {**old, **{inner: _joined(old.get(inner), table) for inner, table in value.items()}}
         else:
-            result[key] = value
+            result[key] = _joined(old, value)
     return result
 
 

@@ -111,6 +111,54 @@ PertinentDocumentsSequence 0038,0100 SQ 1 never 3
 HL7StructuredDocumentReferenceSequence 0040,A390 SQ 1 never 1C
 """
 
+# "all other attributes" of the modules that the table names (PS3.3 C.2.2 to C.2.4, C.3.2 to C.3.4, C.4.11, C.4.12)
+OTHERS = """\
+PatientMotherBirthName 0010,1060 PN 1 O 3
+TypeOfPatientID 0010,0022 CS 1 O 3
+PatientBirthTime 0010,0032 TM 1 O 3
+PatientAlternativeCalendar 0010,0035 CS 1 O 3
+PatientBirthDateInAlternativeCalendar 0010,0033 LO 1 O 3
+PatientDeathDateInAlternativeCalendar 0010,0034 LO 1 O 3
+Occupation 0010,2180 SH 1 O 3
+PatientAddress 0010,1040 LO 1 O 3
+PatientTelephoneNumbers 0010,2154 SH 1-n O 3
+PatientTelecomInformation 0010,2155 LT 1 O 3
+CountryOfResidence 0010,2150 LO 1 O 3
+RegionOfResidence 0010,2152 LO 1 O 3
+PatientReligiousPreference 0010,21F0 LO 1 O 3
+MilitaryRank 0010,1080 LO 1 O 3
+BranchOfService 0010,1081 LO 1 O 3
+EthnicGroupCodeSequence 0010,2161 SQ 1 O 3
+PatientInsurancePlanCodeSequence 0010,0050 SQ 1 O 3
+PatientSizeCodeSequence 0010,1021 SQ 1 O 3
+ResponsiblePersonRole 0010,2298 CS 1 O 3
+ResponsibleOrganization 0010,2299 LO 1 O 3
+PatientSpeciesDescription 0010,2201 LO 1 O 3
+PatientSpeciesCodeSequence 0010,2202 SQ 1 O 3
+PatientBreedDescription 0010,2292 LO 1 O 3
+PatientBreedCodeSequence 0010,2293 SQ 1 O 3
+StrainDescription 0010,0212 UC 1 O 3
+RouteOfAdmissions 0038,0016 LO 1 O 3
+PatientSexNeutered 0010,2203 CS 1 O 3
+AdmittingDiagnosesCodeSequence 0008,1084 SQ 1 O 3
+InstitutionAddress 0008,0081 ST 1 O 3
+InstitutionCodeSequence 0008,0082 SQ 1 O 3
+InstitutionalDepartmentName 0008,1040 LO 1 O 3
+ServiceEpisodeID 0038,0060 LO 1 O 3
+IssuerOfServiceEpisodeIDSequence 0038,0064 SQ 1 O 3
+ServiceEpisodeDescription 0038,0062 LO 1 O 3
+PatientInstitutionResidence 0038,0400 LO 1 O 3
+VisitComments 0038,4000 LT 1 O 3
+ReferringPhysicianAddress 0008,0092 ST 1 O 3
+ReferringPhysicianTelephoneNumbers 0008,0094 SH 1-n O 3
+ReferringPhysicianIdentificationSequence 0008,0096 SQ 1 O 3
+ConsultingPhysicianName 0008,009C PN 1-n O 3
+ConsultingPhysicianIdentificationSequence 0008,009D SQ 1 O 3
+RequestingServiceCodeSequence 0032,1034 SQ 1 O 3
+RequestingPhysicianIdentificationSequence 0032,1031 SQ 1 O 3
+IntendedRecipientsOfResultsIdentificationSequence 0040,1011 SQ 1 O 3
+"""
+
 # an attribute of the items of those sequences whose items the table does not list
 INSIDE = {
     "ReferencedDefinedProtocolSequence": "ReferencedSOPInstanceUID",
@@ -124,12 +172,25 @@ INSIDE = {
     "IssuerOfPatientIDQualifiersSequence": "UniversalEntityID", "OtherPatientIDsSequence": "PatientID",
     "PatientPrimaryLanguageCodeSequence": "CodeValue", "PertinentDocumentsSequence": "DocumentTitle",
     "HL7StructuredDocumentReferenceSequence": "HL7InstanceIdentifier",
+    "EthnicGroupCodeSequence": "CodeValue",
+    "PatientInsurancePlanCodeSequence": "CodeValue",
+    "PatientSizeCodeSequence": "CodeValue",
+    "PatientSpeciesCodeSequence": "CodeValue",
+    "PatientBreedCodeSequence": "CodeValue",
+    "AdmittingDiagnosesCodeSequence": "CodeValue",
+    "InstitutionCodeSequence": "CodeValue",
+    "IssuerOfServiceEpisodeIDSequence": "UniversalEntityID",
+    "ReferringPhysicianIdentificationSequence": "InstitutionName",
+    "ConsultingPhysicianIdentificationSequence": "InstitutionName",
+    "RequestingServiceCodeSequence": "CodeValue",
+    "RequestingPhysicianIdentificationSequence": "InstitutionName",
+    "IntendedRecipientsOfResultsIdentificationSequence": "InstitutionName",
 }  # fmt: skip
 VALUES: dict[str, tuple[Any, Any]] = {
     "AE": ("CT01", "CT02"), "AS": ("034Y", "035Y"), "CS": ("ONE", "TWO"), "DA": ("20260312", "20260313"),
     "DS": ("70.5", "71"), "LO": ("Text one", "Text two"), "LT": ("Long text", "Other text"),
     "PN": ("DOE^JOHN", "ROE^JANE"), "SH": ("S1", "S2"), "TM": ("101500", "111500"), "UI": ("1.2.3", "1.2.4"),
-    "US": (4, 3),
+    "US": (4, 3), "ST": ("Road 1", "Road 2"), "UC": ("Text one", "Text two"),
 }  # fmt: skip
 
 
@@ -169,7 +230,7 @@ class Row:
 def _rows() -> list[Row]:
     found: list[Row] = []
     path: tuple[str, ...] = ()
-    for line in TABLE.splitlines():
+    for line in (TABLE + OTHERS).splitlines():
         keyword, tag, vr, several, matched, returned = line.split()
         path = (*path[: (len(line) - len(line.lstrip())) // 2], keyword)
         number = int(tag.replace(",", ""), 16)

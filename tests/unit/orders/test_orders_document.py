@@ -182,8 +182,7 @@ def test_documents_hold_what_the_worklist_and_the_mapping_know() -> None:
     top = set.union(*(keywords for name, keywords in sections.items() if name != "step"))
     assert sum(map(len, sections.values())) == len(top | sections["step"])  # a keyword stands in one section
     known = {one.keyword: {child.keyword for child in one.children.values()} for one in WORKLIST.values()}
-    kept = {"PatientMotherBirthName", "RouteOfAdmissions", "RequestingServiceCodeSequence"}
-    assert top == {*known, *kept} - {STEP_SEQUENCE}
+    assert top == {*known} - {STEP_SEQUENCE}
     assert sections["step"] == known[STEP_SEQUENCE]
     sections["appointment"] = sections["procedure"] | sections["step"]  # it changes these, and finds them by these
     for name, mapped in built_in().sections.items():

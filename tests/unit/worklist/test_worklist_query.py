@@ -59,9 +59,9 @@ def test_other_vr_encoding_than_negotiated_is_read(sent: bool) -> None:
 @pytest.mark.parametrize(
     ("keys", "supported"),
     [
-        ({"PatientTelephoneNumbers": ""}, False),
-        ({"PatientTelephoneNumbers": "5"}, False),
-        ({SPS: [{"PatientTelephoneNumbers": ""}]}, False),
+        ({"StationName": ""}, False),
+        ({"StationName": "5"}, False),
+        ({SPS: [{"StationName": ""}]}, False),
         ({0x00190010: ("LO", "VENDOR")}, True),
         ({"PertinentDocumentsSequence": [{"DocumentTitle": ""}]}, True),
         ({"PertinentDocumentsSequence": [{"DocumentTitle": "X"}]}, False),

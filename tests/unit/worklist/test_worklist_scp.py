@@ -109,7 +109,7 @@ def test_answers_then_success() -> None:
 
 
 def test_unsupported_key_makes_every_answer_a_warning() -> None:
-    request = _Request({"AccessionNumber": "", "PatientTelephoneNumbers": ""})
+    request = _Request({"AccessionNumber": "", "StationName": ""})
     _run(request, _Database(_steps(2)))
     assert request.statuses() == [0xFF01, 0xFF01, 0x0000]
 

@@ -227,7 +227,7 @@ def test_who_knocks_shows_what_it_asked(database: Database) -> None:
 @pytest.mark.parametrize(
     ("exam", "shown", "reason"),
     [
-        (Exam(accession="A1"), True, "that query shows the step"),
+        (Exam(accession="A1"), False, "for station CT03: the step has station CT01, and the device asks for CT03; an"),
         (Exam(accession="A2"), False, "the step has station CT02, and the device asks for CT03"),
         (Exam(accession="A7"), False, "the step is COMPLETED (it has ended)"),
         (Exam(accession="A8"), False, "the step is held by the RIS"),
@@ -250,3 +250,27 @@ def test_an_exam_is_explained_by_what_its_device_asked(
     assert (told.caller.node, told.shown) == ("ct", shown)
     assert reason in told.reason
     assert "Doe" not in told.reason
+
+
+@pytest.mark.parametrize(
+    ("queries", "shown"),
+    [
+        (({}, {DATE: "20300316"}), False),  # the older query came before the step, or after it: alike
+        (({DATE: "20300316"}, {}), True),
+        (({STATION: "CT01"}, {STATION: "CT02"}), False),
+        (({STATION: "CT01"}, {STATION: "CT02"}) * 3, True),  # asked in turns
+        (({STATION: "CT01"}, *({STATION: "CT02"},) * 3), False),
+        (({STATION: "CT01"}, {STATION: "CT02"}, {}, {STATION: "CT02"}, {STATION: "CT02"}), False),
+    ],
+)
+def test_the_last_query_of_a_device_decides(
+    database: Database, orders: list[dict[str, Any]], queries: tuple[dict[str, Any], ...], shown: bool
+) -> None:
+    memory = QueryMemory(database, SECRET)
+    at = datetime.now().astimezone().timestamp()
+    for number, step in enumerate(queries):
+        memory.remember("CT01", "127.0.0.1", QueryOutcome(at + number, query({SPS: [step]}), 1, 0, 0.01))
+        memory.flush()
+    (node,) = parse_nodes([{"name": "ct", "kind": "dicom", "ae_title": "CT01", "roles": ["modality"]}])
+    told = database.read(explain_exam, Exam(accession="A1"), "ct", Directory([node]), load(), SECRET).result()
+    assert told.shown is shown, told.reason

@@ -175,7 +175,7 @@ class Tokens(HeaderWalk):
         if length < 8:
             return False
         group, number, inner = self._implicit_head.unpack_from(self._data, position)
-        return group << 16 | number == ITEM and (inner == UNDEFINED or inner <= length - 8)
+        return bool(group << 16 | number == ITEM and (inner == UNDEFINED or inner <= length - 8))
 
     def _items(
         self, position: int, stop: int, depth: int, explicit: bool, *, delimited: bool

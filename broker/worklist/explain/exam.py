@@ -122,7 +122,7 @@ def _steps(connection: Connection, exam: Exam) -> list[StepRow]:
 
 def _askings(asked: Sequence[DeviceQueries]) -> list[Asking]:
     """The queries of a device, from all its addresses, the last first."""
-    entries = [entry for one in asked for entry in one.queries]
+    entries = [entry for one in asked for entry in reversed(one.queries)]
     entries.sort(key=lambda entry: -float(entry["at"]))
     return [
         Asking(
@@ -132,6 +132,7 @@ def _askings(asked: Sequence[DeviceQueries]) -> list[Asking]:
             entry["count"],
             entry["status"],
             entry["comment"],
+            entry.get("previous"),  # queries that earlier versions kept have none
         )
         for entry in entries[:20]
     ]

@@ -124,7 +124,8 @@ def merged(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list
         )
         if same is not None:
             queries.remove(same)
-            entry = {**entry, "first": same["first"], "times": same["times"] + entry["times"]}
+            times = same["times"] + entry["times"]
+            entry = {**entry, "first": same["first"], "times": times, "previous": same["at"]}
         queries.append(entry)
     while len(queries) > KEEP:
         shapes = [recall.shape(entry["asked"]) for entry in queries]

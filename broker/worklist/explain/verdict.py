@@ -10,7 +10,7 @@ from broker.dicom.dataset import charset
 from broker.site.device import Device
 from broker.store.knocks import Knock
 from broker.worklist.device import adapt
-from broker.worklist.explain import conditions
+from broker.worklist.explain import conditions, recall
 from broker.worklist.explain.conditions import Check, ShownCondition
 from broker.worklist.explain.recall import Recalled
 from broker.worklist.query.attributes import STATIONS, STEP_SEQUENCE
@@ -45,7 +45,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A query: one that was made `times`, last `at`; or a supposed one (`at` None). None: it could not be read."""
+    """A query: one that was made `times`, last `at`; or a supposed one (`at` None). None: it could not be read.
+
+    `previous`: when it was made the time before the last.
+    """
 
     recalled: Recalled | None
     at: float | None = None
@@ -53,6 +56,15 @@ class Asking:
     count: int = 0
     status: str = ""
     comment: str = ""
+    previous: float | None = None
+
+    def wanted(self) -> str:
+        """What it asked for, in words, without a value of a patient."""
+        if self.recalled is None:
+            return "something that could not be read"
+        keys = recall.keys(self.recalled).items()
+        named = (f"{conditions.NAMES.get(key, key)} {value}" for key, value in keys)
+        return ", ".join(named) or "everything (no key has a value)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,21 +148,25 @@ def _written(document: Document, asked: Sequence[str], profile: Device, default:
 def conclude(
     step: ExplainedStep, caller: Caller, verdicts: Sequence[Verdict], ground: Ground
 ) -> tuple[bool | None, str]:
-    """Whether the device shows the step, and why or why not, in one sentence. `verdicts`: the last query first."""
+    """Whether the device shows the step, and why or why not, in one sentence. `verdicts`: the last query first.
+
+    What a person sees on the device is the answer to its last query, so that one decides, with those it asks in turns.
+    """
     who = caller.node or caller.ae_title
     if not caller.node and not caller.accepted:
         return False, _outside(caller, ground.zone)
-    last = max(verdict.asking.at or 0 for verdict in verdicts)
-    if not caller.accepted and caller.knocks and caller.knocks[0].last_at > last:
+    last = verdicts[0]
+    if not caller.accepted and caller.knocks and caller.knocks[0].last_at > (last.asking.at or 0):
         return False, _elsewhere(caller, ground.zone)
-    best = _best(verdicts)
+    best = _best(_in_turns(verdicts))
     if best.asking.at is None:
         if best.shown:
             return None, f"{who} has never asked; if it asks for the steps of {caller.ae_title}, this one is shown"
         return best.shown, f"{who} has never asked; if it asks for the steps of {caller.ae_title}: {best.reason}"
     asked = f"{who} asked at {clock(best.asking.at, ground.zone)}"
     if not best.shown:
-        return best.shown, f"{asked}: {best.reason}"
+        last_asked = f"{who} asked last at {clock(best.asking.at, ground.zone)} for {best.asking.wanted()}"
+        return best.shown, f"{last_asked}: {best.reason}{_earlier(step, verdicts, ground.zone)}"
     if best.asking.at < step.came_at:
         return True, f"{asked}, before the step came at {clock(step.came_at, ground.zone)}; the same query now shows it"
     if best.asking.at < step.changed_at:
@@ -161,9 +177,39 @@ def conclude(
             True,
             f"{asked} and was answered {best.asking.status} ({best.asking.comment}); the same query now shows it",
         )
-    if best.asking.at == last:
+    if best is last:
         return True, f"{asked}: the step is shown"
-    return True, f"{asked}: that query shows the step, its last one does not"
+    return True, f"{asked} for {best.asking.wanted()}, in turns with other queries: the step is shown"
+
+
+def _in_turns(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The last query, and those that the device asks in turns with it: what it shows may be all their answers together.
+
+    Such a query was asked since the last one was asked the time before, and it comes about as often. One that a person
+    typed in between is none.
+    """
+    last = verdicts[0].asking
+    if last.at is None or last.previous is None:
+        return [verdicts[0]]
+    period = last.at - last.previous
+    return [verdicts[0]] + [
+        verdict
+        for verdict in verdicts[1:]
+        if (asking := verdict.asking).at is not None
+        and asking.previous is not None
+        and asking.at > last.previous
+        and asking.at - asking.previous <= 2 * period
+    ]
+
+
+def _earlier(step: ExplainedStep, verdicts: Sequence[Verdict], zone: tzinfo) -> str:
+    """That an earlier query shows the step, or would now; empty if none does."""
+    for verdict in verdicts:
+        asking = verdict.asking
+        if verdict.shown and asking.at is not None:
+            shows = "shows" if asking.at >= step.changed_at and asking.status in ("0000", "") else "would now show"
+            return f"; an earlier query, at {clock(asking.at, zone)} for {asking.wanted()}, {shows} it"
+    return ""
 
 
 def _best(verdicts: Sequence[Verdict]) -> Verdict:

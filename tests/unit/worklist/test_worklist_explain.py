@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +45,12 @@ def conclude(
     return (*verdict.conclude(step, caller, verdicts, ground), verdicts)
 
 
+def turn(keys: dict[Any, Any], ago: float, *, period: float = 60) -> Asking:
+    """A query that the device asks again and again."""
+    return replace(asked(keys, ago=ago), times=9, previous=T - ago - period)
+
+
+OTHER: dict[Any, Any] = {SPS: [{"Modality": "MR"}]}
 KNOCK = Knock(ae_title="CT01", address="10.0.0.9", first_at=T - 100, last_at=T - 5, count=7, contexts=())
 SITUATIONS: list[tuple[str, list[Asking], dict[str, Any], dict[str, Any], bool | None, str]] = [
     ("shown", [asked(OWN)], {}, {}, True, "ct1 asked at 2026-03-12 08:59:00: the step is shown"),
@@ -119,9 +126,31 @@ SITUATIONS: list[tuple[str, list[Asking], dict[str, Any], dict[str, Any], bool |
     ("not readable", [Asking(None, T - 60, 1, 0, "A900", "bad date: X")], {}, {}, False, "could not be read: bad date"),
     ("answered with trouble", [asked(OWN, status="A700", comment="database not available")], {}, {}, True,
      "was answered A700 (database not available); the same query now shows it"),
-    ("an older query shows it", [asked({"PatientID": "P2"}), asked(OWN, ago=90)], {}, {}, True, "its last one does"),
-    ("a query for one patient is no reason", [asked({"PatientID": "P2"}), asked(OWN, ago=90)],
-     {"step": {STATION: ["CT02"]}}, {}, False, "the step has station CT02"),
+    ("an older query shows it", [asked({"PatientID": "P2"}), asked(OWN, ago=90)], {}, {}, False,
+     "ct1 asked last at 2026-03-12 08:59:00 for patient id (not kept): the device asks for another patient id; an "
+     "earlier query, at 2026-03-12 08:58:30 for station CT01, date 20260312, shows it"),
+    ("an older query would show it", [asked({SPS: [{DATE: "20260313"}]}), asked({"PatientName": ""}, ago=90)], {},
+     {"changed": 80}, False, "asked last at 2026-03-12 08:59:00 for date 20260313: the step has date 20260312, and the "
+     "device asks for 20260313; an earlier query, at 2026-03-12 08:58:30 for everything (no key has a value), would "
+     "now show it"),
+    ("an older query failed", [asked(OTHER), asked(OWN, ago=90, status="A700")], {}, {}, False, "would now show it"),
+    ("the last query shows all, an older one not", [asked({"PatientName": ""}), asked(OTHER, ago=90)], {}, {}, True,
+     "ct1 asked at 2026-03-12 08:59:00: the step is shown"),
+    ("an older query for another patient is no reason", [asked(OTHER), asked({"PatientID": "P2"}, ago=90)], {}, {},
+     False, "for modality MR: the step has modality CT"),
+    ("the last query cannot be read", [Asking(None, T - 60, 1, 0, "A900", "bad date: X"), asked(OWN, ago=90)], {}, {},
+     False, "for something that could not be read: the query could not be read: bad date: X; an earlier query"),
+    ("the last query cannot be told, an older one shows it", [asked({"PatientName": "DO*"}), asked(OWN, ago=90)], {},
+     {}, None, "asked last at 2026-03-12 08:59:00 for name (not kept): the query also asks for name"),
+    ("in turns by modality and station", [turn({SPS: [{STATION: "CT02"}]}, 60), turn({SPS: [{"Modality": "CT"}]}, 61)],
+     {}, {}, True, "ct1 asked at 2026-03-12 08:58:59 for modality CT, in turns with other queries: the step is shown"),
+    ("in turns, in the midst of a round", [turn(OTHER, 10), turn(OWN, 69)], {}, {}, True, "in turns with"),
+    ("in turns, none shows it", [turn({SPS: [{STATION: "CT02"}]}, 60), turn(OTHER, 61)], {}, {}, False,
+     "the device asks for CT02"),
+    ("in turns no more", [turn(OTHER, 60), turn(OWN, 130)], {}, {}, False, "the step has modality CT"),
+    ("typed in between", [turn(OTHER, 60), asked({"PatientName": ""}, ago=70)], {}, {}, False, "for MR; an earlier"),
+    ("typed in between and yesterday", [turn(OTHER, 60), turn({"PatientName": ""}, 70, period=80_000)], {}, {}, False,
+     "asks for MR; an earlier"),
 ]  # fmt: skip
 
 

@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from broker import faults, telemetry
-from broker.errors import StoreUnavailable
+from broker.errors import Unavailable
 from broker.hl7 import acknowledgement, batch
 from broker.hl7.batch import File
 from broker.hl7.codes import AckCode, ErrorCode
@@ -68,8 +69,8 @@ class OrderDoor:
             try:
                 return (await self._journal_unreadable(raw, answer, peer)).answer
             except Exception as error:
-                self._transient(None, context, error)
-                return None
+                failed = await self._failed(raw, None, peer, context, error)
+                return failed.answer if failed else None
         acknowledgements: list[list[bytes]] = []
         for part in file.batches:
             acknowledgements.append([])
@@ -99,7 +100,7 @@ class OrderDoor:
             else:
                 outcome = await self._take(raw, opened, peer, context)
         except Exception as error:
-            outcome = self._transient(header, context, error)
+            outcome = await self._failed(raw, header, peer, context, error)
         self._log(header, peer, outcome.code if outcome else "closed", started, outcome)
         faults.point("hl7.answer")
         return outcome.answer if outcome else None
@@ -112,17 +113,18 @@ class OrderDoor:
     async def on_truncated(self, raw: bytes, peer: Peer) -> Answer:
         """AE for a message that an end block in its middle has cut: what is there is not acted on."""
         started, context = time.monotonic(), self._context()
-        opened = self._open(raw)
-        if opened is None:
-            return None
-        header = opened.header
-        finding = Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "message is cut by an end block inside it")
-        examined = Examined(header, AckCode.AE, Conversion((), (finding,)))
+        header: Header | None = None
         outcome: Outcome | None
         try:
+            opened = self._open(raw)
+            if opened is None:
+                return None
+            header = opened.header
+            finding = Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "message is cut by an end block inside it")
+            examined = Examined(header, AckCode.AE, Conversion((), (finding,)))
             outcome = await self._submit(raw, examined, peer, context)
         except Exception as error:
-            outcome = self._transient(header, context, error)
+            outcome = await self._failed(raw, header, peer, context, error)
         self._log(header, peer, outcome.code if outcome else "closed", started, outcome)
         return outcome.answer if outcome else None
 
@@ -144,6 +146,8 @@ class OrderDoor:
             examined = await asyncio.to_thread(reception.convert, *arguments)
         else:
             examined = reception.convert(*arguments)
+        if examined.failure is not None:
+            raise examined.failure
         return await self._submit(raw, examined, peer, context)
 
     async def _submit(self, raw: bytes, examined: Examined, peer: Peer, context: StoryContext) -> Outcome:
@@ -180,9 +184,31 @@ class OrderDoor:
             received_at=context.at.timestamp(),
         )
 
+    async def _failed(
+        self, raw: bytes, header: Header | None, peer: Peer, context: StoryContext, error: Exception
+    ) -> Outcome | None:
+        """What becomes of a message that could not be taken. Never a positive answer.
+
+        While database or disk is away the sender keeps it, by the policy of the interface. A defect would meet the same
+        message again: it is refused and journaled under a reference that the log has too, and the next one is read.
+        """
+        if isinstance(error, Unavailable | OSError):
+            return self._transient(header, context, error)
+        reference = context.token.hex[:12]
+        telemetry.HL7_DEFECTS.inc()
+        told = {"listener": self._interface.name, "reference": reference, "error": telemetry.describe(error)}
+        telemetry.logger().error("hl7.internal_error", **told)
+        finding = replace(reception.DEFECT, text=f"{reception.DEFECT.text}, reference {reference}")
+        received = self._received(raw, header, peer, context)
+        try:
+            future = self._database.submit(intake.keep_failed, received, header, finding, reference, context)
+            return await asyncio.wrap_future(future)
+        except Exception as again:
+            return self._transient(header, context, again)
+
     def _transient(self, header: Header | None, context: StoryContext, error: Exception) -> Outcome | None:
-        """Trouble of ours: never a positive answer, and the sender keeps its message."""
-        level = telemetry.logger().warning if isinstance(error, StoreUnavailable) else telemetry.logger().error
+        """Database or disk is away: what the interface does then."""
+        level = telemetry.logger().warning if isinstance(error, Unavailable) else telemetry.logger().error
         level("hl7.not_taken", listener=self._interface.name, error=telemetry.describe(error))
         if self._interface.on_transient == OnTransient.CLOSE or header is None:
             return None

@@ -46,6 +46,8 @@ _NAMES = {
 }
 
 
+DEFECT = Finding("MSH^1", ErrorCode.INTERNAL_ERROR, "Internal error: the message could not be processed")
+
 KnownSender = Callable[[str, str], bool]  # sending application, sending facility
 Profiles = Callable[[Header], Profile]  # the mapping profile for the sender of a message
 
@@ -89,11 +91,15 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A message with a header: `code` is empty for one to take, else AE or AR with the findings in `conversion`."""
+    """A message with a header: `code` is empty for one to take, else AE or AR with the findings in `conversion`.
+
+    `failure` is a defect, of ours or of the profile, that a message has brought to light while it was read.
+    """
 
     header: Header
     code: str
     conversion: Conversion
+    failure: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +140,12 @@ def convert(raw: bytes, opened: Opened, interface: Interface, zone: tzinfo) -> E
         return Examined(header, code, Conversion((), (finding,)))
     try:
         message = hl7.parse(raw, opened.tolerance)
+        read = CONVERTERS[header.get(MSH.MESSAGE_TYPE, 1)][header.get(MSH.MESSAGE_TYPE, 2)]
+        conversion = read(message, opened.profile, zone)
     except MalformedMessage as error:
         return Examined(header, AckCode.AE, Conversion((), (error.finding,)))
-    conversion = CONVERTERS[header.get(MSH.MESSAGE_TYPE, 1)][header.get(MSH.MESSAGE_TYPE, 2)](
-        message, opened.profile, zone
-    )
+    except Exception as error:  # this message is refused, those behind it are read
+        return Examined(header, AckCode.AE, Conversion((), (DEFECT,)), failure=error)
     conversion = replace(conversion, findings=message.findings + conversion.findings)
     return Examined(message.header, "" if conversion.usable else AckCode.AE, conversion)
 

@@ -155,3 +155,24 @@ def keep_unreadable(connection: Connection, received: ReceivedMessage, answer: b
     """Journal bytes without a usable MSH, answered AR."""
     messages.record(connection, received, accepted=False, answer_code=AckCode.AR, answer=answer, note="unreadable")
     return Outcome(answer, AckCode.AR, 1)
+
+
+def keep_failed(
+    connection: Connection,
+    received: ReceivedMessage,
+    header: Header | None,
+    finding: Finding,
+    reference: str,
+    context: StoryContext,
+) -> Outcome:
+    """Journal a message that a defect of ours kept from being processed, answered AE; `reference` names it in the log.
+
+    Without a usable MSH (`header`) the answer names no message.
+    """
+    known = header or acknowledgement.NO_HEADER
+    code, answer = acknowledgement.reply(
+        known, AckCode.AE, (finding,), token=context.token, at=context.at, text=finding.text
+    )
+    note = f"internal-error:{reference}"
+    messages.record(connection, received, accepted=False, answer_code=code, answer=answer, note=note)
+    return Outcome(answer, code, 1)

@@ -33,10 +33,16 @@ class OrderLinkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EntityId:
-    """An order number and the namespace of its issuer, both possibly empty."""
+    """An identifier and its issuer, both possibly empty.
+
+    `issuer` is its namespace, without one its universal ID; `universal` is that ID where a message names it. Of a
+    patient who is kept apart under a universal ID (`orders.stories.identity`) that is the issuer, and the other name
+    stands in `universal`.
+    """
 
     number: str = ""
     issuer: str = ""
+    universal: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from broker.hl7.framing import parts
 from broker.hl7.header import Header
 from broker.hl7.server import Answer, Peer
 from broker.model.message import ReceivedMessage
+from broker.orders.core.authorities import AuthorityMemory
 from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Conversion
 from broker.orders.inbound import reception
@@ -55,6 +56,7 @@ class OrderDoor:
         self._default_station = default_station
         self._subscribers = subscribers
         self._without_results = without_results
+        self._authorities = AuthorityMemory()
 
     async def handle(self, raw: bytes, peer: Peer) -> Answer:
         """Answer a message or a batch: bytes, empty for none (to an acknowledgement), None to close the connection."""
@@ -135,6 +137,7 @@ class OrderDoor:
             self._default_station,
             subscribers=self._subscribers(),
             without_results=self._without_results(),
+            authorities=self._authorities,
         )
 
     def _open(self, raw: bytes) -> Opened | None:

@@ -319,8 +319,8 @@ def test_an_unknown_retired_identifier_leaves_a_tombstone(database: Database) ->
 
 
 def test_an_unknown_survivor_is_created(database: Database) -> None:
-    good(database, order("1", "TMP^^^SITE", "UNKNOWN"))
     assert take(database, adt("A40", MERGE, name="")).code == "AE"
+    good(database, order("1", "TMP^^^SITE", "UNKNOWN"))
     good(database, adt("A40", MERGE))
     assert answers(database)["1"]["PatientName"] == "ROE^RICHARD"
 

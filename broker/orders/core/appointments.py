@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from broker.model.order import Document
+from broker.orders.core.authorities import Settle
 from broker.orders.core.values import OrderChange, OrderKeys, PatientChange, Span
 
 START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
@@ -64,6 +65,16 @@ class AppointmentChange:
         """Texts that name the order and its patient, for locks; the same as those of an order message."""
         patient = (f"patient|{self.patient.patient_id}",) if self.patient else ()
         return (*self.keys.names(), *patient, *(self.create.names() if self.create else ()))
+
+    def settled(self, settle: Settle) -> AppointmentChange:
+        """The same under the keys of its authorities."""
+        fields = ("SCH^1^1", "SCH^1^2") if self.guessed else ("SCH^1^26", "SCH^1^27")
+        keys = self.keys.settled(settle, *fields)
+        patient = self.patient.settled(settle) if self.patient else None
+        create = self.create
+        if create is not None:
+            create = replace(create, patient=patient or create.patient, placer=keys.placer, filler=keys.filler)
+        return replace(self, keys=keys, patient=patient, create=create)
 
 
 def slots_document(slots: Iterable[Slot]) -> list[Document]:

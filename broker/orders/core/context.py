@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from broker.model.order import Document
+from broker.orders.core.authorities import AuthorityMemory
 from broker.site.nodes import Node
 
 
@@ -15,7 +16,7 @@ class StoryContext:
     """What a story needs besides the change: a random token, the aware time of receipt on the site's clock.
 
     `subscribers` are the nodes that may want to hear of changes of status. `without_results` are the stations whose
-    steps no result ends.
+    steps no result ends. `authorities` remembers what a process need not read again.
     """
 
     token: UUID
@@ -25,6 +26,7 @@ class StoryContext:
     sender: tuple[str, str] | None = None  # application and facility of the message, if one asks
     subscribers: tuple[Node, ...] = ()
     without_results: frozenset[str] = frozenset()
+    authorities: AuthorityMemory = field(default_factory=AuthorityMemory, compare=False)
 
     @property
     def received(self) -> str:

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID, uuid5
 
-from broker.hl7.message import Message, Segment
+from broker.hl7.message import DELETE, Message, Segment
 
 SHORT = 16  # characters of an SH value
+TEMPORARY = "TMP"  # how temporary patient identifiers begin; 13 characters of base 32 follow
+_LED = {"PID": (3, 18), "PV1": (19,)}  # fields of which the first identifier counts
 _STUDIES = UUID("6f1b1d0e-56a0-5d0b-9a5e-1f0b8f5a7c11")  # name space of study UIDs made from accession numbers
+
+_TEMPORARY = re.compile(TEMPORARY + r"[A-Z2-7]{13}", re.ASCII)
 
 AccessionSource = Literal["message", "filler", "placer", "generate", "refuse"]
 ProcedureSource = Literal["message", "accession", "generate", "refuse"]
@@ -57,6 +62,11 @@ class Minter:
     def short(self, prefix: str) -> str:
         """An identifier of 16 characters that begins with `prefix` (at most 3)."""
         return prefix + base64.b32encode(self._bytes()).decode("ascii")[: SHORT - len(prefix)]
+
+
+def is_temporary(number: str) -> bool:
+    """True for an identifier that we gave a patient nobody knew: it is the only one of its kind, whoever names it."""
+    return _TEMPORARY.fullmatch(number) is not None
 
 
 def _fits(number: str) -> str:
@@ -130,12 +140,29 @@ def stations(message: tuple[str, ...], stored: tuple[str, ...], default: str) ->
 def by_authority(message: Message, authorities: Sequence[str]) -> Message:
     """The message with the PID-3 of the first authority in front that has one there; unchanged if none has.
 
-    An authority is named by its namespace or universal identifier (PID-3.4.1, PID-3.4.2).
+    An authority is named by its namespace or universal identifier (PID-3.4.1, PID-3.4.2). A repetition without an
+    identifier, or with `""`, gives way to one that has one (HL7 2.5.1 §2.5.3), here and in account and visit number.
     """
-    if not authorities:
-        return message
-    changed = [_promoted(segment, authorities) if segment.name == "PID" else segment for segment in message]
-    return Message(message.header, changed)
+    changed = [_led(segment, authorities) for segment in message]
+    same = all(new is old for new, old in zip(changed, message, strict=True))
+    return message if same else Message(message.header, changed)
+
+
+def _led(segment: Segment, authorities: Sequence[str]) -> Segment:
+    for number in _LED.get(segment.name, ()):
+        segment = _with_identifier(segment, number)
+    return _promoted(segment, authorities) if authorities and segment.name == "PID" else segment
+
+
+def _with_identifier(segment: Segment, number: int) -> Segment:
+    """A segment whose field begins with a repetition that has an identifier, if it has one."""
+    text = segment.field(number)
+    if not text or text[0].isalnum():
+        return segment
+    for position, repetition in enumerate(segment.repetitions(number)):
+        if repetition.get(1).strip() not in {"", DELETE}:
+            return segment.with_first(number, position) if position else segment
+    return segment
 
 
 def _promoted(pid: Segment, authorities: Sequence[str]) -> Segment:

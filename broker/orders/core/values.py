@@ -6,12 +6,15 @@ means "delete".
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from broker.hl7.findings import Finding
+from broker.model.authority import AuthorityUse
 from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, Written
+from broker.orders.core.authorities import Settle
+from broker.orders.core.authorities import names as named
 from broker.orders.core.identifiers import DEFAULT, Identifiers
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_STEPS = 256  # of one order
+_ISSUER = "IssuerOfPatientID"
 
 StepNames = frozenset[str]  # Scheduled Procedure Step IDs; none means all
 
@@ -32,10 +36,16 @@ class Change(Protocol):
         """Texts that name what it touches, for locks."""
         ...
 
+    def settled(self, settle: Settle) -> Self:
+        """The same with every identifier as `settle` gives it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class PatientChange:
     """A patient under an identifier; `attributes` include PatientID and IssuerOfPatientID.
+
+    `universal` is the universal ID of the authority where it is named.
 
     `defaults`, here and below, are attributes of one that is not stored yet, under those of the message.
     """
@@ -44,6 +54,22 @@ class PatientChange:
     issuer: str
     attributes: Document
     defaults: Document = field(default_factory=dict)
+    universal: str = ""
+
+    @property
+    def identifier(self) -> EntityId:
+        """Its identifier."""
+        return EntityId(self.patient_id, self.issuer, self.universal)
+
+    def settled(self, settle: Settle, location: str = "PID^1^3") -> PatientChange:
+        """The same under the key of its authority. The worklist shows a namespace rather than a universal ID."""
+        issuer = settle(AuthorityUse.PATIENT, self.identifier, location).issuer
+        if issuer == self.issuer:
+            return self
+        attributes = self.attributes
+        if attributes.get(_ISSUER) == self.issuer and not named(self.identifier)[0]:
+            attributes = {**attributes, _ISSUER: issuer}
+        return replace(self, issuer=issuer, attributes=attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +127,13 @@ class OrderKeys:
     def names(self) -> tuple[str, ...]:
         """Texts that name the order, for locks."""
         kinds = (("filler", self.filler), ("placer", self.placer))
-        return tuple(f"{kind}|{key.number}|{key.issuer}" for kind, key in kinds if key.number)
+        return tuple(f"{kind}|{key.number}" for kind, key in kinds if key.number)
+
+    def settled(self, settle: Settle, placer: str = "ORC^1^2", filler: str = "ORC^1^3") -> OrderKeys:
+        """The same under the keys of their authorities; `placer` and `filler` are where the message has them."""
+        return OrderKeys(
+            settle(AuthorityUse.PLACER, self.placer, placer), settle(AuthorityUse.FILLER, self.filler, filler)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,13 +172,25 @@ class OrderChange:
     def names(self) -> tuple[str, ...]:
         """Texts that name this order and its patient, for locks."""
         named = [
-            f"filler|{self.filler.number}|{self.filler.issuer}" if self.filler.number else "",
-            f"placer|{self.placer.number}|{self.placer.issuer}" if self.placer.number else "",
+            *OrderKeys(self.placer, self.filler).names(),
             f"accession|{self.accession}" if self.accession else "",
             f"patient|{self.patient.patient_id}",
         ]
         uids = [f"study|{p.study_instance_uid}" for p in self.procedures if p.study_instance_uid]
         return tuple(name for name in (*named, *uids) if name)
+
+    def settled(self, settle: Settle) -> OrderChange:
+        """The same under the keys of its authorities."""
+        group = self.control_location.rpartition("^")[0]
+        keys = OrderKeys(self.placer, self.filler).settled(settle, f"{group}^2", f"{group}^3")
+        return replace(
+            self,
+            patient=self.patient.settled(settle),
+            placer=keys.placer,
+            filler=keys.filler,
+            parent=self.parent.settled(settle, f"{group}^8", f"{group}^8") if self.parent else None,
+            replaces=tuple(other.settled(settle) for other in self.replaces),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, StepIndex
+from broker.orders.core import authorities
 from broker.orders.core.names import fold
 
 HELD = "Held"  # no DICOM keyword: the step of this answer is held, nobody is shown it
@@ -32,12 +33,19 @@ def build(order: Order, procedure: Procedure, step: Step) -> Document:
 def patient_part(patient: Patient) -> Document:
     """The patient's attributes in an answer; retired identifiers are among the other ones (PS3.3 C.2.3)."""
     part = {**patient.attributes, "PatientID": patient.patient_id}
-    if patient.issuer:
-        part["IssuerOfPatientID"] = patient.issuer
+    issuer = shown_issuer(patient)
+    if issuer:
+        part["IssuerOfPatientID"] = issuer
     others = part.get(_OTHER_IDS, [])
     said = {(item.get("PatientID"), item.get("IssuerOfPatientID", "")) for item in others}
     retired = [_other_id(alias) for alias in patient.aliases if (alias.number, alias.issuer) not in said]
     return {**part, _OTHER_IDS: [*others, *retired]} if retired else part
+
+
+def shown_issuer(patient: Patient) -> str:
+    """The key of the patient's authority; its namespace where that is known for another authority too."""
+    said = patient.attributes.get("IssuerOfPatientID", "")
+    return said if said and authorities.is_oid(patient.issuer) and not authorities.is_oid(said) else patient.issuer
 
 
 def _other_id(identifier: EntityId) -> Document:

@@ -13,6 +13,7 @@ from broker.hl7.codes import ErrorCode
 from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId
 from broker.orders.core import attributes
+from broker.orders.core.authorities import universal
 from broker.orders.core.values import MAX_STEPS, Conversion, OrderChange, PatientChange, ProcedureChange, StepChange
 from broker.orders.documents import validity
 
@@ -56,7 +57,7 @@ class _Reading:
             placer=_entity(request, "Placer"),
             filler=_entity(request, "Filler"),
             accession=accession,
-            patient=PatientChange(patient.get("PatientID", ""), patient.get("IssuerOfPatientID", ""), patient),
+            patient=_patient(patient),
             visit=self._section("visit", parts.get("visit"), "visit"),
             request=request,
             procedures=self._procedures(parts.get("procedures")),
@@ -159,5 +160,13 @@ def _entity(request: Document, kind: str) -> EntityId:
     """Placer or filler order number with its issuer, as they stand in the request."""
     number = request.get(f"{kind}OrderNumberImagingServiceRequest", "")
     issuers = request.get(f"Order{kind}IdentifierSequence") or [{}]
+    universal_id = universal(*(issuers[0].get(name, "") for name in ("UniversalEntityID", "UniversalEntityIDType")))
     issuer = issuers[0].get("LocalNamespaceEntityID") or issuers[0].get("UniversalEntityID") or ""
-    return EntityId(number, issuer if number else "")
+    return EntityId(number, issuer, universal_id) if number else EntityId()
+
+
+def _patient(values: Document) -> PatientChange:
+    qualifiers = (values.get("IssuerOfPatientIDQualifiersSequence") or [{}])[0]
+    universal_id = universal(*(qualifiers.get(name, "") for name in ("UniversalEntityID", "UniversalEntityIDType")))
+    issuer = values.get("IssuerOfPatientID", "") or universal_id
+    return PatientChange(values.get("PatientID", ""), issuer, values, universal=universal_id)

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 from broker.model.order import Document
 from broker.orders.core import names
-from broker.orders.core.identifiers import Minter
-
-PREFIX = "TMP"  # of temporary patient identifiers: 13 characters of base 32 follow
+from broker.orders.core.identifiers import TEMPORARY, Minter
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ def document(emergency: Emergency, received: str, issuer: str, mint: Minter) -> 
 
     Unknown people must be told apart in the worklist: their name ends in the last four characters of the identifier.
     """
-    patient_id = mint.short(PREFIX)
+    patient_id = mint.short(TEMPORARY)
     family = emergency.family_name or "UNKNOWN"
     given = emergency.given_name or f"EMERGENCY {patient_id[-4:]}"
     step = {

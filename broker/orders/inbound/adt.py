@@ -6,10 +6,11 @@ HL7 2.5.1 chapter 3. Routed by the trigger in MSH-9.2; EVN-1 is not looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import tzinfo
 
 from broker.hl7.codes import ErrorCode
-from broker.hl7.message import DELETE, Message, Repetition, Segments, undeleted
+from broker.hl7.message import DELETE, Message, Repetition, Segment, Segments
 from broker.model.order import Document, EntityId
 from broker.model.visit import VisitState
 from broker.orders.core.identifiers import by_authority
@@ -21,10 +22,9 @@ from broker.orders.core.patients import (
     PatientUpdate,
     VisitChange,
     VisitMove,
-    compatible,
 )
 from broker.orders.core.values import Change, Conversion, PatientChange
-from broker.orders.inbound.orm import read_patient
+from broker.orders.inbound.orm import numbered, read_patient
 from broker.orders.inbound.reader import Findings, Reader
 from broker.orders.mapping.convert import Unusable, instant, text
 from broker.orders.mapping.profile import Profile
@@ -79,7 +79,7 @@ class _Reading:
         except Unusable:
             self.findings.add(location, ErrorCode.DATA_TYPE, "Value cannot be used")
             return EntityId()
-        return EntityId(number, text(undeleted(repetition.get(4, 1)) or undeleted(repetition.get(4, 2)), "LO"))
+        return numbered(number, *(text(repetition.get(4, part), "LO") for part in (1, 2, 3)))
 
 
 def _recorded(message: Message, zone: tzinfo) -> str:
@@ -92,7 +92,7 @@ def _recorded(message: Message, zone: tzinfo) -> str:
 
 
 def _identified(patient: PatientChange) -> EntityId:
-    return EntityId(patient.patient_id, patient.issuer)
+    return patient.identifier
 
 
 def _patient_and_visit(reading: _Reading) -> list[Change]:
@@ -111,8 +111,10 @@ def _patient_and_visit(reading: _Reading) -> list[Change]:
 
 def _visit_number(attributes: Document) -> EntityId:
     issuers = attributes.get("IssuerOfAdmissionIDSequence") or [{}]
-    issuer = issuers[0].get("LocalNamespaceEntityID") or issuers[0].get("UniversalEntityID") or ""
-    return EntityId(attributes.get("AdmissionID", ""), issuer)
+    named = (
+        issuers[0].get(name, "") for name in ("LocalNamespaceEntityID", "UniversalEntityID", "UniversalEntityIDType")
+    )
+    return numbered(attributes.get("AdmissionID", ""), *named)
 
 
 def _patient_alone(reading: _Reading) -> list[Change]:
@@ -136,32 +138,36 @@ def _replacements(reading: _Reading) -> list[Change]:
         patient = reading.patient(run)
         if run.first("MRG") is None:
             reading.findings.add(run.at("PID-3"), ErrorCode.REQUIRED_FIELD_MISSING, "Merge segment is missing")
+        others = _by_further_identifiers(reading, run)
         for merge in run.all("MRG"):
-            for prior in _priors(reading, Segments([merge]), patient, one_authority=kind is Merge):
-                changes.append(kind(reading.event, patient, prior, merge.at(1)))
+            priors = _priors(reading, merge)
+            made = [kind(reading.event, patient, prior, merge.at(1), others, priors) for prior in priors]
+            if made and made[0].refusal():
+                reading.findings.add(merge.at(1), ErrorCode.DUPLICATE_KEY, made[0].refusal())
+            changes += [change for change in made if change.replaces(change.prior)]
     if not runs:
         reading.findings.add("PID^1", ErrorCode.REQUIRED_FIELD_MISSING, "Patient is missing")
     return changes
 
 
-def _priors(reading: _Reading, view: Segments, patient: PatientChange, *, one_authority: bool) -> list[EntityId]:
-    """Identifiers in MRG-1 that give way to the patient's: those of the same authority, else (A47) the first.
+def _by_further_identifiers(reading: _Reading, run: Segments) -> tuple[PatientChange, ...]:
+    """The patient of a PID by each further repetition of PID-3 that has an identifier."""
+    pid = run.all("PID")[0]
+    rest = [segment for segment in run if segment is not pid]
+    return tuple(
+        read_patient(Segments([pid.with_first(3, position), *rest]), reading.profile, reading.zone, Findings())
+        for position, repetition in enumerate(pid.repetitions(3))
+        if position and repetition.get(1).strip() not in {"", DELETE}
+    )
 
-    One without an authority is taken for one of the patient's.
-    """
-    merge = next(iter(view))
+
+def _priors(reading: _Reading, merge: Segment) -> tuple[EntityId, ...]:
+    """Identifiers in MRG-1; which of them give way to which of the patient's, `orders.stories.merging` decides."""
     found = [reading.number(repetition, merge.at(1)) for repetition in merge.repetitions(1)]
-    found = [EntityId(prior.number, prior.issuer or patient.issuer) for prior in found if prior.number]
-    if not found:
+    priors = tuple(prior for prior in found if prior.number)
+    if not priors:
         reading.findings.add(merge.at(1), ErrorCode.REQUIRED_FIELD_MISSING, "Prior identifier is missing")
-        return []
-    same = [prior for prior in found if compatible(prior.issuer, patient.issuer)]
-    if not same and one_authority:
-        reading.findings.add(merge.at(1), ErrorCode.DUPLICATE_KEY, "Prior identifier is of another authority")
-    chosen = same if one_authority else (same or found)[:1]
-    if any(prior.number == patient.patient_id and compatible(prior.issuer, patient.issuer) for prior in chosen):
-        reading.findings.add(merge.at(1), ErrorCode.DUPLICATE_KEY, "Prior identifier is that of the patient")
-    return chosen
+    return priors
 
 
 def _visit_moves(reading: _Reading) -> list[Change]:
@@ -177,7 +183,7 @@ def _visit_moves(reading: _Reading) -> list[Change]:
                 reading.findings.add(
                     merge.at(field), ErrorCode.REQUIRED_FIELD_MISSING, "Prior patient and visit are both needed"
                 )
-        prior = EntityId(prior.number, prior.issuer or update.patient.issuer)
+        prior = prior if prior.issuer else replace(update.patient.identifier, number=prior.number)
         attributes = reading.visit(run)
         changes.append(
             VisitMove(

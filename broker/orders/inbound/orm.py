@@ -15,6 +15,7 @@ from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.message import DELETE, Message, Segments, undeleted
 from broker.model.order import Document, EntityId
 from broker.orders.core import lifecycle
+from broker.orders.core.authorities import universal
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.lifecycle import Action
 from broker.orders.core.values import (
@@ -89,8 +90,18 @@ def read_patient(view: Segments, profile: Profile, zone: tzinfo, findings: Findi
     if all(view.get(source.path).strip() in {"", DELETE} for source in sources):
         findings.add(view.at("PID-3"), ErrorCode.REQUIRED_FIELD_MISSING, "Patient identifier is missing")
     attributes = Reader(view, profile, zone, findings).section("patient")
-    issuer = attributes.get("IssuerOfPatientID", "")
-    return PatientChange(attributes.get("PatientID", ""), issuer, attributes, profile.defaults.get("patient", {}))
+    return patient_change(view, attributes, profile.defaults.get("patient", {}))
+
+
+def patient_change(view: Segments, attributes: Document, defaults: Document) -> PatientChange:
+    """The patient of these attributes, read from a view with its PID segment."""
+    return PatientChange(
+        attributes.get("PatientID", ""),
+        attributes.get("IssuerOfPatientID", ""),
+        attributes,
+        defaults,
+        universal=universal(undeleted(view.get("PID-3.4.2")), view.get("PID-3.4.3")),
+    )
 
 
 def _groups(message: Message, findings: Findings) -> Iterator[_Group]:
@@ -172,9 +183,14 @@ def entity(view: Segments, field: int) -> EntityId:
     for segment in ("ORC", "OBR"):
         number = view.get(f"{segment}-{field}.1").strip()
         if number and number != DELETE:
-            issuers = (undeleted(view.get(f"{segment}-{field}.{part}")).strip() for part in (2, 3))
-            return EntityId(number, next(filter(None, issuers), ""))
+            return numbered(number, *(view.get(f"{segment}-{field}.{part}") for part in (2, 3, 4)))
     return EntityId()
+
+
+def numbered(number: str, namespace: str, universal_id: str, kind: str) -> EntityId:
+    """An identifier with the namespace, universal ID and its type of its authority (EI, CX, HD)."""
+    named = undeleted(namespace).strip() or undeleted(universal_id).strip()
+    return EntityId(number, named, universal(undeleted(universal_id), kind)) if number else EntityId()
 
 
 def _parent(view: Segments) -> OrderKeys | None:
@@ -183,7 +199,8 @@ def _parent(view: Segments) -> OrderKeys | None:
     if orc is None:
         return None
     placer, filler = (
-        EntityId(*(undeleted(orc.get(8, part, subcomponent=below)).strip() for below in (1, 2))) for part in (1, 2)
+        numbered(*(undeleted(orc.get(8, part, subcomponent=below)).strip() for below in (1, 2, 3, 4)))
+        for part in (1, 2)
     )
     return OrderKeys(placer, filler) if placer.number or filler.number else None
 

@@ -5,11 +5,12 @@ Which states of a result (OBR-25, table 0123) do is the mapping's `result_comple
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 from broker.hl7.codes import ErrorCode
 from broker.hl7.message import DELETE, Message, Segments
+from broker.orders.core.authorities import Settle
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.values import MAX_STEPS, Conversion, OrderKeys, PatientChange
 from broker.orders.inbound import orm as mapping
@@ -40,6 +41,11 @@ class ResultChange:
         patient = (f"patient|{self.patient.patient_id}",) if self.patient else ()
         return (*self.keys.names(), *(f"{kind}|{text}" for kind, text in named if text), *patient)
 
+    def settled(self, settle: Settle) -> ResultChange:
+        """The same under the keys of its authorities."""
+        patient = self.patient.settled(settle) if self.patient else None
+        return replace(self, keys=self.keys.settled(settle), patient=patient)
+
 
 def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     """One change for each result (OBR) of a message."""
@@ -54,8 +60,7 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
         runs = []
     # what is wrong with demographics in a report is not the examination's
     attributes = Reader(message, profile, zone, Findings()).section("patient")
-    named = attributes.get("PatientID", "")
-    patient = PatientChange(named, attributes.get("IssuerOfPatientID", ""), attributes) if named else None
+    patient = mapping.patient_change(message, attributes, {}) if attributes.get("PatientID") else None
     studies = message.all("ZDS")
     shared = studies if len(runs) == 1 else []
     return Conversion(tuple(_result(Segments([*run, *shared]), patient, profile) for run in runs), findings.all())

@@ -26,6 +26,7 @@ from broker.orders.core.values import (
     ProcedureChange,
     StepChange,
 )
+from broker.orders.inbound.orm import numbered, patient_change
 from broker.orders.inbound.reader import Findings, Reader
 from broker.orders.mapping.convert import LENGTH, span
 from broker.orders.mapping.profile import AppointmentCancel, Profile, UnknownAppointment
@@ -172,11 +173,11 @@ def _entities(source: _Source, field: int) -> list[EntityId]:
     segment = source.message.first("SCH")
     found = []
     for repetition in segment.repetitions(field) if segment else ():
-        number, namespace, universal = (undeleted(repetition.get(part)).strip() for part in (1, 2, 3))
+        number, *issuer = (undeleted(repetition.get(part)).strip() for part in (1, 2, 3, 4))
         if len(number) > LENGTH["LO"]:
             source.findings.add(f"SCH^1^{field}", ErrorCode.DATA_TYPE, "Value cannot be used")
             number = ""
-        found.append(EntityId(number, (namespace or universal) if number else ""))
+        found.append(numbered(number, *issuer))
     return found
 
 
@@ -185,7 +186,7 @@ def _patient(source: _Source, findings: Findings) -> PatientChange | None:
     if source.message.get("PID-3.1").strip() in {"", DELETE}:
         return None
     attributes = Reader(source.message, source.profile, source.zone, findings).section("patient")
-    return PatientChange(attributes.get("PatientID", ""), attributes.get("IssuerOfPatientID", ""), attributes)
+    return patient_change(source.message, attributes, {})
 
 
 def _views(message: Message, findings: Findings) -> list[Segments]:

@@ -23,7 +23,7 @@ from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import IdentifierChange, Merge, PatientArrival, PatientUpdate, VisitChange, VisitMove
 from broker.orders.core.values import Change, Conversion, OrderChange
 from broker.orders.inbound.results import ResultChange
-from broker.orders.stories import appointing, merging, ordering, registering, replies, resulting, visiting
+from broker.orders.stories import appointing, identity, merging, ordering, registering, replies, resulting, visiting
 from broker.orders.stories.planned import Planned, Story
 from broker.store.db.engine import savepoint
 from broker.store.orders import messages, reading, saving
@@ -108,13 +108,19 @@ def apply(
     plans: list[Planned] = []
     audit: list[AuditEntry] = []
     good = True
-    with savepoint(connection) if len(changes) > 1 else nullcontext(lambda: None) as undo:
-        for change in changes:
+    settled = identity.remembered(changes, context.authorities)
+    alone = len(changes) == 1 and settled is not None
+    with nullcontext(lambda: None) if alone else savepoint(connection) as undo:
+        settled = settled or identity.settle(connection, changes, context)
+        for change in settled.changes:
             planned = STORIES[type(change)](connection, change, context, mint)
+            if not plans:
+                planned = replace(planned, findings=(*settled.findings, *planned.findings))
             plans.append(planned)
             good = good and not any(finding.is_error for finding in planned.findings)
             if good:
                 audit += planned.write(connection, context)
+        audit += settled.audit
         if not good:
             undo()
     return plans, audit if good else None

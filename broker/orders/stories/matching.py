@@ -15,7 +15,9 @@ from sqlalchemy import Connection
 from broker.model.order import Document
 from broker.model.performed import Linking
 from broker.orders.core import lifecycle, plan
+from broker.orders.core.authorities import universal
 from broker.orders.core.values import PatientChange
+from broker.orders.stories import identity
 from broker.store.orders import matching
 from broker.store.orders.matching import Candidate
 
@@ -69,12 +71,16 @@ def _text(item: Document, keyword: str) -> str:
 
 def patient_of(document: Document) -> PatientChange | None:
     """Whom a data set is about; None if it names nobody."""
-    number = _text(document, "PatientID")
-    return PatientChange(number, _text(document, "IssuerOfPatientID"), {}) if number else None
+    number, issuer = _text(document, "PatientID"), _text(document, "IssuerOfPatientID")
+    qualifiers = document.get("IssuerOfPatientIDQualifiersSequence") or [{}]
+    universal_id = universal(_text(qualifiers[0], "UniversalEntityID"), _text(qualifiers[0], "UniversalEntityIDType"))
+    return PatientChange(number, issuer or universal_id, {}, universal=universal_id) if number else None
 
 
 def find(connection: Connection, keys: Keys, patient: PatientChange | None) -> Match:
     """Find the step of an item about `patient`."""
+    if patient is not None:
+        patient = patient.settled(lambda use, identifier, _: identity.canonical(connection, use, identifier))
     match = choose(keys, patient, matching.candidates(connection, keys.study_instance_uid, keys.accession, ""))
     if match.reason in _FIRST or not keys.step_id or not keys.requested_procedure_id:
         return match

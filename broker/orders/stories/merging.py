@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -16,7 +17,7 @@ from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId, Patient
 from broker.orders.core import patients
 from broker.orders.core.context import AuditEntry, StoryContext
-from broker.orders.core.identifiers import Minter
+from broker.orders.core.identifiers import Minter, is_temporary
 from broker.orders.core.patients import IdentifierChange, Merge, Replacement
 from broker.orders.core.values import PatientChange, merged
 from broker.orders.stories import writing
@@ -25,34 +26,70 @@ from broker.orders.stories.registering import heard, is_late, save, unnamed
 from broker.store.orders import patients as store
 from broker.store.orders import reading
 
+_OF_IDENTIFIER = frozenset(
+    {"PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "PatientAge"}
+)  # what is said of the identifier, and what we say of an emergency patient
 _DONE = "This was done before: recorded without effect"
 
 
 def story(connection: Connection, change: Merge, context: StoryContext, mint: Minter) -> Planned:
     """Plan a merge. Refused: a circle, a retired identifier that leads to somebody else."""
-    survivor, retired, prior = _found(connection, change)
+    if reason := change.refusal():
+        return _refused(change, reason)
+    if not change.replaces(change.prior):
+        return Planned()
+    named, (change, survivor, retired) = change, _found(connection, change)
     asked, findings = patients.redirected(change.patient, survivor)
     if survivor is not None and retired is not None and survivor.row == retired.row:
-        if not patients.is_retired(retired, prior):
+        if not patients.is_retired(retired, change.prior):
             return _refused(change, "The patient was merged into the one to be retired")
         return Planned(findings=(*findings, Finding(change.location, ErrorCode.ACCEPTED, _DONE, Severity.WARNING)))
-    if retired is not None and patients.is_retired(retired, prior):
+    if retired is not None and patients.is_retired(retired, change.prior):
         return _refused(change, "The prior identifier leads to another patient already")
     if survivor is None:
-        findings += unnamed(asked, change.location)
+        findings += unnamed(asked, change.location, retired)
     elif asked.attributes and is_late(connection, "patient", survivor.row, change.event):
         asked = replace(asked, attributes={})
-    return Planned(findings=findings, write=partial(_merge, change, asked, survivor, retired, prior))
+    if retired is None:
+        findings += (_unknown(change),)
+    return Planned(findings=findings, write=partial(_merge, change, asked, survivor, retired, named.prior))
 
 
-def _found(connection: Connection, change: Replacement) -> tuple[Patient | None, Patient | None, EntityId]:
-    """The patient, the one of the prior identifier, and that identifier; as stored without authority if only so."""
-    patient = reading.find_patient(connection, change.patient.patient_id, change.patient.issuer)
-    for prior in (change.prior, EntityId(change.prior.number)):
-        known = reading.find_patient(connection, prior.number, prior.issuer)
-        if known is not None:
-            return patient, known, prior
-    return patient, None, change.prior
+def _unknown(change: Replacement) -> Finding:
+    text = "The prior identifier is not known: nothing changes for it, from now on it leads to the patient"
+    return Finding(change.location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING)
+
+
+def _under(prior: EntityId, own: EntityId) -> EntityId:
+    """A prior identifier as the message names it: without an authority it is of the patient's."""
+    return prior if prior.issuer else replace(own, number=prior.number)
+
+
+_R = TypeVar("_R", bound=Replacement)
+
+
+def _found(connection: Connection, change: _R) -> tuple[_R, Patient | None, Patient | None]:
+    """The change with the identifiers that it is about, the patient, and the patient of the prior identifier.
+
+    The patient is meant by an identifier of the authority of the prior one. That one is as it is stored: without
+    authority if only so; a temporary one is known by its number alone.
+    """
+    by = change.same_authority(change.prior) or [change.patient]
+    patient = [(one, _stored(connection, one.identifier)) for one in by]
+    asked, survivor = next((pair for pair in patient if pair[1] is not None), patient[0])
+    number = change.prior.number
+    priors = [_under(change.prior, one.identifier) for one in (asked, *by)] + [EntityId(number)]
+    if is_temporary(number):
+        priors += reading.identifiers_of(connection, number)
+    retired = [(prior, _stored(connection, prior)) for prior in priors]
+    prior, known = next((pair for pair in retired if pair[1] is not None), retired[0])
+    if not change.prior.issuer and known is not None:
+        asked, survivor = next((pair for pair in patient if pair[0].issuer == prior.issuer), (asked, survivor))
+    return replace(change, patient=asked, prior=prior), survivor, known
+
+
+def _stored(connection: Connection, identifier: EntityId) -> Patient | None:
+    return reading.find_patient(connection, identifier.number, identifier.issuer)
 
 
 def _refused(change: Replacement, text: str) -> Planned:
@@ -64,12 +101,12 @@ def _merge(
     asked: PatientChange,
     survivor: Patient | None,
     retired: Patient | None,
-    prior: EntityId,
+    named: EntityId,
     connection: Connection,
     context: StoryContext,
 ) -> tuple[AuditEntry, ...]:
-    at = context.at.timestamp()
-    before = survivor or Patient(None, asked.patient_id, asked.issuer, {})
+    at, prior = context.at.timestamp(), change.prior
+    before = survivor or Patient(None, asked.patient_id, asked.issuer, _demographics(retired))
     attributes = merged(before.attributes, asked.attributes)
     aliases = (*before.aliases, *(retired.aliases if retired else ()), prior)
     if retired is not None:
@@ -86,12 +123,18 @@ def _merge(
         detail["visits"] = [visit.row for visit in store.visits(connection, retired.row)]
         detail["studies"] = store.studies_received(connection, retired.row)
         store.absorb(connection, retired.row, row, at)
-    for identifier in patients.without((prior, change.prior)):
+    for identifier in patients.without((prior, _under(named, own))):
         store.add_alias(connection, identifier, row, at)
     store.rekey(connection, prior, own)
     if asked.attributes:
         heard(connection, "patient", row, change.event)
     return (AuditEntry("patient.merged", "patient", row, detail),)
+
+
+def _demographics(patient: Patient | None) -> Document:
+    """What a patient is made of who is known by another identifier only: all but that one, and an age once guessed."""
+    attributes = patient.attributes if patient else {}
+    return {keyword: value for keyword, value in attributes.items() if keyword not in _OF_IDENTIFIER}
 
 
 def _with_allergies(attributes: Document, retired: Patient) -> Document:
@@ -102,42 +145,39 @@ def _with_allergies(attributes: Document, retired: Patient) -> Document:
 
 def change_identifier(connection: Connection, change: IdentifierChange, context: StoryContext, mint: Minter) -> Planned:
     """Plan a change of identifier. Refused: the new one is somebody else's, the prior one leads to somebody else."""
-    owner, known, prior = _found(connection, change)
-    new = EntityId(change.patient.patient_id, change.patient.issuer)
+    if reason := change.refusal():
+        return _refused(change, reason)
+    if not change.replaces(change.prior):
+        return Planned()
+    named, (change, owner, known) = change, _found(connection, change)
     if owner is not None and (known is None or owner.row != known.row):
         return _refused(change, "The new identifier belongs to another patient")
-    if known is not None and patients.is_retired(known, prior):
+    if known is not None and patients.is_retired(known, change.prior):
         if owner is None:
             return _refused(change, "The prior identifier leads to another patient already")
         return Planned(findings=(Finding(change.location, ErrorCode.ACCEPTED, _DONE, Severity.WARNING),))
-    findings = unnamed(change.patient, change.location) if known is None else ()
+    findings = (*unnamed(change.patient, change.location), _unknown(change)) if known is None else ()
     asked = change.patient
     if known is not None and is_late(connection, "patient", known.row, change.event):
         asked = replace(asked, attributes={})
-    return Planned(findings=findings, write=partial(_rename, change, asked, known, prior, new))
+    return Planned(findings=findings, write=partial(_rename, change, asked, known, named.prior))
 
 
 def _rename(
     change: IdentifierChange,
     asked: PatientChange,
     known: Patient | None,
-    prior: EntityId,
-    new: EntityId,
+    named: EntityId,
     connection: Connection,
     context: StoryContext,
 ) -> tuple[AuditEntry, ...]:
-    at = context.at.timestamp()
+    at, prior, new = context.at.timestamp(), change.prior, change.patient.identifier
     before = known or Patient(None, new.number, new.issuer, {})
-    old = {
-        keyword: value
-        for keyword, value in before.attributes.items()
-        if keyword not in {"PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence"}
-    }
     aliases = patients.without((*before.aliases, prior), new)
-    after = Patient(before.row, new.number, new.issuer, merged(old, asked.attributes), aliases)
+    after = Patient(before.row, new.number, new.issuer, merged(_demographics(known), asked.attributes), aliases)
     row = save(connection, known, after, at).row or 0
     store.drop_alias(connection, new)
-    for identifier in patients.without((prior, change.prior), new):
+    for identifier in patients.without((prior, _under(named, new)), new):
         store.add_alias(connection, identifier, row, at)
     store.rekey(connection, prior, new)
     if asked.attributes:

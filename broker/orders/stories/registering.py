@@ -38,9 +38,9 @@ def story(connection: Connection, change: PatientUpdate, context: StoryContext, 
     return Planned(findings=findings, write=partial(_update, change.event, asked, known))
 
 
-def unnamed(asked: PatientChange, location: str) -> tuple[Finding, ...]:
-    """What is wrong with a patient to be created."""
-    if asked.attributes.get("PatientName"):
+def unnamed(asked: PatientChange, location: str, known: Patient | None = None) -> tuple[Finding, ...]:
+    """What is wrong with a patient to be created, perhaps of one who is `known` by another identifier."""
+    if asked.attributes.get("PatientName") or (known is not None and known.attributes.get("PatientName")):
         return ()
     return (Finding(location, ErrorCode.REQUIRED_FIELD_MISSING, "Patient name is missing"),)
 

@@ -169,6 +169,15 @@ def find_patient(connection: Connection, patient_id: str, issuer: str) -> Patien
     return _patient_of(has_it or rows[0]) if rows else None
 
 
+def identifiers_of(connection: Connection, patient_id: str) -> list[EntityId]:
+    """All identifiers with this number that a patient has or had, whoever issued them."""
+    query = union_all(
+        select(_patient.issuer).where(_patient.patient_id == patient_id),
+        select(_alias.issuer).where(_alias.patient_id == patient_id),
+    )
+    return [EntityId(patient_id, issuer) for issuer in connection.execute(query).scalars()]
+
+
 def _patient_of(row: Sequence[Any]) -> Patient:
     """A patient of row, identifier, issuer, attributes, aliases."""
     aliases = tuple(EntityId(number, issuer) for number, issuer in json.loads(row[4]))

@@ -34,6 +34,18 @@ class PatientAliasRow(Base, table=True):
     retired_at: float
 
 
+class AuthorityRow(Base, table=True):
+    """A namespace and a universal ID that name one authority, for what it assigns (HL7 2.5.1 §2.A.33)."""
+
+    __tablename__ = "authority"
+    __table_args__ = (UniqueConstraint("use", "universal_id"), Index("ix_authority_universal_id", "universal_id"))
+    use: str = Field(primary_key=True)  # model.authority.AuthorityUse
+    namespace: str = Field(primary_key=True, index=True)
+    universal_id: str
+    first_seen: float
+    source: str  # who told: `hl7:MSH-3|MSH-4`
+
+
 class VisitRow(Base, table=True):
     """A visit of a patient; the admission number may be empty. Times are 0 where nothing was said."""
 

@@ -116,7 +116,7 @@ def test_several_pairs_and_several_prior_identifiers() -> None:
     second = PID.replace("P1^", "P2^")
     made = converted("A40", EVN, PID, "PD1", "MRG|T1^^^SITE~INS^^^NIR~T2^^^SITE", PV1, second, "MRG|T3")
     assert [(c.patient.patient_id, c.prior) for c in made.changes if isinstance(c, Merge)] == [
-        ("P1", EntityId("T1", "SITE")), ("P1", EntityId("T2", "SITE")), ("P2", EntityId("T3", "SITE")),
+        ("P1", EntityId("T1", "SITE")), ("P1", EntityId("T2", "SITE")), ("P2", EntityId("T3")),
     ]  # fmt: skip
     assert made.findings == ()
     assert [c.location for c in made.changes if isinstance(c, Merge)] == ["MRG^1^1", "MRG^1^1", "MRG^2^1"]

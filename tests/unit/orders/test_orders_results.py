@@ -33,7 +33,7 @@ def test_keys_and_state() -> None:
     assert (change.keys.placer, change.keys.filler) == (EntityId("P1", "KIS"), EntityId("F1", "RIS"))
     assert (change.procedure_id, change.code, change.study_instance_uid) == ("RP1", "chest", "2.999.1")
     assert (change.status, change.completes, change.location) == ("F", True, "OBR^1^25")
-    assert set(change.names()) == {"filler|F1|RIS", "placer|P1|KIS", "study|2.999.1", "patient|12345"}
+    assert set(change.names()) == {"filler|F1", "placer|P1", "study|2.999.1", "patient|12345"}
 
 
 @pytest.mark.parametrize(("state", "done"), [("F", True), ("C", True), ("P", False), ("", False)])

@@ -17,7 +17,8 @@ from broker.mpps.checks import FINAL
 from broker.mpps.passing_on import MppsEvent
 from broker.mpps.recording import advanced, keep_back, locked, told
 from broker.orders.core.context import StoryContext
-from broker.orders.stories import matching, performing
+from broker.orders.lookup import matching
+from broker.orders.stories import performing
 from broker.site.nodes import Node
 from broker.store.mpps import performed_steps
 from broker.store.orders import reading, saving

@@ -15,8 +15,9 @@ from broker.mpps.attributes import ITEMS, STATUS
 from broker.mpps.checks import FINAL, FINISHED, MppsAnswer, changed
 from broker.mpps.dataset import DataSet
 from broker.orders.core.context import StoryContext
-from broker.orders.stories import matching, performing
-from broker.orders.stories.matching import Match
+from broker.orders.lookup import matching
+from broker.orders.lookup.matching import Match
+from broker.orders.stories import performing
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store.mpps import objects, overdue, performed_steps
 from broker.store.orders import reading, saving

@@ -21,7 +21,7 @@ from broker.errors import BadContent
 from broker.mpps import checks, dataset
 from broker.mpps import meaning as steps
 from broker.mpps.attributes import ITEMS, MPPS
-from broker.orders.stories import matching
+from broker.orders.lookup import matching
 from broker.routing.header import BASE_FIELDS, facts, identity, tags_of
 from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.query.criteria import search_criteria

@@ -14,7 +14,8 @@ from broker.orders.core.appointments import AppointmentAction, slots_of
 from broker.orders.core.booking import Wish
 from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.values import PatientChange
-from broker.orders.stories import matching, performing, writing
+from broker.orders.lookup import matching
+from broker.orders.stories import performing, writing
 from broker.store.mpps import performed_steps
 from broker.store.orders import reading, waiting
 

@@ -17,9 +17,9 @@ from broker.hl7.findings import Finding
 from broker.model.authority import AuthorityUse, KnownAuthority
 from broker.model.order import EntityId, Patient
 from broker.orders.core import authorities, lifecycle, patients, persons
-from broker.orders.core.authorities import AuthorityMemory
 from broker.orders.core.context import AuditEntry, StoryContext
-from broker.orders.core.values import Change, OrderChange
+from broker.orders.core.values import Change
+from broker.orders.lookup.recognizing import under_key
 from broker.orders.stories import writing
 from broker.orders.stories.registering import save
 from broker.store.orders import authorities as store
@@ -40,58 +40,11 @@ class Settled:
     audit: tuple[AuditEntry, ...] = ()
 
 
-class _Unknown(Exception):
-    """The database must be asked."""
-
-
-def remembered(changes: Sequence[Change], memory: AuthorityMemory) -> Settled | None:
-    """The changes settled by what the process knows; None if the database must be asked."""
-
-    def settle(use: AuthorityUse, identifier: EntityId, location: str) -> EntityId:
-        namespace, universal_id = authorities.names(identifier)
-        if not identifier.number or not universal_id:
-            return identifier
-        key = memory.key(use, namespace, universal_id)
-        if key is None:
-            raise _Unknown
-        return replace(identifier, issuer=key)
-
-    try:
-        return Settled([change.settled(settle) for change in changes])
-    except _Unknown:
-        return None
-
-
 def settle(connection: Connection, changes: Sequence[Change], context: StoryContext) -> Settled:
     """The changes settled by what is stored; new pairs are learnt."""
     settling = _Settling(connection, context)
     settled = [change.settled(settling.identifier) for change in changes]
     return Settled(settled, tuple(dict.fromkeys(settling.findings)), tuple(settling.audit))
-
-
-def canonical(connection: Connection, use: AuthorityUse, identifier: EntityId) -> EntityId:
-    """An identifier under the key of its authority, as far as that is known; nothing is learnt."""
-    namespace, universal_id = authorities.names(identifier)
-    if not identifier.number or not universal_id:
-        return identifier
-    known = [pair for pair, _ in store.known(connection, namespace, universal_id)]
-    key = authorities.decide(use, namespace, universal_id, known).key
-    return _under(connection, use, identifier, key)
-
-
-def as_known(connection: Connection, change: OrderChange) -> OrderChange:
-    """An order change under the keys of its authorities, as far as they are known; nothing is learnt."""
-    return change.settled(lambda use, identifier, _: canonical(connection, use, identifier))
-
-
-def _under(connection: Connection, use: AuthorityUse, identifier: EntityId, key: str) -> EntityId:
-    """An identifier under the key of its authority, but for a patient who is kept apart under a universal ID."""
-    namespace, universal_id = authorities.names(identifier)
-    if use is AuthorityUse.PATIENT and not namespace and key != universal_id:
-        apart = reading.find_patient(connection, identifier.number, universal_id)
-        if apart is not None and apart.issuer == universal_id:
-            return replace(identifier, issuer=universal_id, universal=key)
-    return replace(identifier, issuer=key)
 
 
 class _Settling:
@@ -111,7 +64,7 @@ class _Settling:
         if decision.contradicts:
             text = f"{decision.contradicts}: the identifier is kept apart"
             self.findings.append(Finding(location, ErrorCode.DUPLICATE_KEY, text, Severity.WARNING))
-        return _under(self._connection, use, identifier, decision.key)
+        return under_key(self._connection, use, identifier, decision.key)
 
     def _decision(self, use: AuthorityUse, namespace: str, universal_id: str, location: str) -> authorities.Decision:
         found = store.known(self._connection, namespace, universal_id)
@@ -159,6 +112,7 @@ class _Settling:
                 self.audit.append(AuditEntry("patient.kept-apart", "patient", one.row, {"patient": other.row}))
             else:
                 self._unite(one, other)
+        store.rename_waiting(connection, before, after)
         at = self._context.at.timestamp()
         for number in store.rename_patients(connection, before, after, lifecycle.OPEN):
             renamed = reading.find_patient(connection, number, after)

@@ -23,7 +23,9 @@ from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import IdentifierChange, Merge, PatientArrival, PatientUpdate, VisitChange, VisitMove
 from broker.orders.core.values import Change, Conversion, OrderChange
 from broker.orders.inbound.results import ResultChange
+from broker.orders.lookup import recognizing
 from broker.orders.stories import appointing, identity, merging, ordering, registering, replies, resulting, visiting
+from broker.orders.stories.identity import Settled
 from broker.orders.stories.planned import Planned, Story
 from broker.store.db.engine import savepoint
 from broker.store.orders import messages, reading, saving
@@ -108,10 +110,10 @@ def apply(
     plans: list[Planned] = []
     audit: list[AuditEntry] = []
     good = True
-    settled = identity.remembered(changes, context.authorities)
-    alone = len(changes) == 1 and settled is not None
+    known = recognizing.remembered(changes, context.authorities)
+    alone = len(changes) == 1 and known is not None
     with nullcontext(lambda: None) if alone else savepoint(connection) as undo:
-        settled = settled or identity.settle(connection, changes, context)
+        settled = Settled(known) if known is not None else identity.settle(connection, changes, context)
         for change in settled.changes:
             planned = STORIES[type(change)](connection, change, context, mint)
             if not plans:

@@ -21,7 +21,8 @@ from broker.orders.core.context import StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import Conversion, OrderChange
 from broker.orders.documents import outline, replacing
-from broker.orders.stories import ending, identity, intake
+from broker.orders.lookup import recognizing
+from broker.orders.stories import ending, intake
 from broker.store import idempotency
 from broker.store.db.engine import savepoint
 from broker.store.idempotency import Key
@@ -92,7 +93,7 @@ def place(
     Raises OrderRefused.
     """
     reading.lock(connection, [*change.names(), *([key.name] if key else [])])
-    change = identity.as_known(connection, change)
+    change = recognizing.as_known(connection, change)
     if key is not None:
         known = idempotency.find(connection, key, context.at.timestamp())
         if known is not None and known.digest != key.digest:
@@ -111,7 +112,7 @@ def place(
 def amend(connection: Connection, row: int, change: OrderChange, revision: str, context: StoryContext) -> Placed:
     """Make an order what a whole document says, if it still is as at `revision`. Raises OrderRefused."""
     stored = _locked(connection, row, change)
-    change = identity.as_known(connection, change)
+    change = recognizing.as_known(connection, change)
     if outline.document(stored)["revision"] != revision:
         raise OrderRefused("changed", "The order has changed meanwhile")
     changes = replacing.changes(change, stored)

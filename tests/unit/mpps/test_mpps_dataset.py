@@ -18,8 +18,8 @@ from broker.mpps.checks import MppsAnswer, changed, created
 from broker.mpps.dataset import MAX_ELEMENTS, decode, encode
 from broker.orders.core import lifecycle
 from broker.orders.core.values import PatientChange
-from broker.orders.stories import matching
-from broker.orders.stories.matching import Keys, Match
+from broker.orders.lookup import matching
+from broker.orders.lookup.matching import Keys, Match
 from broker.store.orders.matching import Candidate
 
 ITEM_ID, STUDY, ACCESSION, PATIENT_NAME = 0x00400009, 0x0020000D, 0x00080050, 0x00100010

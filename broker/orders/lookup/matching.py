@@ -17,7 +17,7 @@ from broker.model.performed import Linking
 from broker.orders.core import lifecycle, plan
 from broker.orders.core.authorities import universal
 from broker.orders.core.values import PatientChange
-from broker.orders.stories import identity
+from broker.orders.lookup import recognizing
 from broker.store.orders import matching
 from broker.store.orders.matching import Candidate
 
@@ -80,7 +80,7 @@ def patient_of(document: Document) -> PatientChange | None:
 def find(connection: Connection, keys: Keys, patient: PatientChange | None) -> Match:
     """Find the step of an item about `patient`."""
     if patient is not None:
-        patient = patient.settled(lambda use, identifier, _: identity.canonical(connection, use, identifier))
+        patient = patient.settled(lambda use, identifier, _: recognizing.canonical(connection, use, identifier))
     match = choose(keys, patient, matching.candidates(connection, keys.study_instance_uid, keys.accession, ""))
     if match.reason in _FIRST or not keys.step_id or not keys.requested_procedure_id:
         return match

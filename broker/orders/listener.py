@@ -167,8 +167,13 @@ class OrderDoor:
                 context,
                 order_answers=self._interface.answers == AnswerKind.ORDER,
                 refuse_reused=self._interface.refuse_reused,
+                note=examined.note,
             )
-        return await asyncio.wrap_future(future)
+        outcome: Outcome = await asyncio.wrap_future(future)
+        if examined.note and not outcome.repeated:
+            what, count = ("message", 1) if examined.rule else ("group", examined.groups)
+            telemetry.child(telemetry.HL7_IGNORED, what).inc(count)
+        return outcome
 
     async def _journal_unreadable(self, raw: bytes, answer: bytes, peer: Peer) -> Outcome:
         received = self._received(raw, None, peer, self._context())

@@ -12,15 +12,16 @@ from enum import StrEnum
 
 from broker.hl7 import header as headers
 from broker.hl7 import message as hl7
-from broker.hl7.codes import AckCode, ErrorCode
+from broker.hl7.codes import AckCode, ErrorCode, Severity
 from broker.hl7.fields import MSH
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header
-from broker.hl7.message import Message
+from broker.hl7.message import Message, Segment
 from broker.hl7.tolerance import USUAL, Tolerance
 from broker.orders.core.values import Conversion
 from broker.orders.inbound import adt, results, siu
 from broker.orders.inbound import orm as mapping
+from broker.orders.mapping.ignoring import IgnoreRule, ignored, sift
 from broker.orders.mapping.profile import Profile
 
 Converter = Callable[[Message, Profile, tzinfo], Conversion]
@@ -100,6 +101,15 @@ class Examined:
     code: str
     conversion: Conversion
     failure: Exception | None = None
+    rule: IgnoreRule | None = None  # by which all of it is ignored
+    groups: int = 0  # how many of its order groups are ignored
+
+    @property
+    def note(self) -> str:
+        """For the journal: what of the message is ignored."""
+        if self.rule is not None:
+            return self.rule.text
+        return f"{self.groups} order groups ignored" if self.groups else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,39 +144,65 @@ def examine(raw: bytes, interface: Interface, profiles: Profiles, zone: tzinfo) 
 
 def convert(raw: bytes, opened: Opened, interface: Interface, zone: tzinfo) -> Examined:
     """Check an opened message by what the interface takes, read and convert it."""
-    header = opened.header
-    code, finding = check(header, interface)
+    header, rules = opened.header, opened.profile.ignores
+    code, finding = check(header, interface, any_type=bool(rules))
     if finding is not None:
         return Examined(header, code, Conversion((), (finding,)))
+    if rule := ignored(rules, header):
+        return Examined(header, "", Conversion(), rule=rule)
     try:
-        message = hl7.parse(raw, opened.tolerance)
-        read = CONVERTERS[header.get(MSH.MESSAGE_TYPE, 1)][header.get(MSH.MESSAGE_TYPE, 2)]
-        conversion = read(message, opened.profile, zone)
+        return _converted(raw, opened, zone)
     except MalformedMessage as error:
-        return Examined(header, AckCode.AE, Conversion((), (error.finding,)))
+        code, finding = _type(header) or (AckCode.AE, error.finding)
+        return Examined(header, code, Conversion((), (finding,)))
     except Exception as error:  # this message is refused, those behind it are read
         return Examined(header, AckCode.AE, Conversion((), (DEFECT,)), failure=error)
-    conversion = replace(conversion, findings=message.findings + conversion.findings)
-    return Examined(message.header, "" if conversion.usable else AckCode.AE, conversion)
 
 
-def check(header: Header, interface: Interface) -> tuple[str, Finding | None]:
-    """What is wrong with MSH: AE or AR and the finding, or nothing."""
+def _converted(raw: bytes, opened: Opened, zone: tzinfo) -> Examined:
+    """What the message asks for, without what the profile ignores. Raises MalformedMessage."""
+    message = hl7.parse(raw, opened.tolerance)
+    header, sifted = message.header, sift(opened.profile.ignores, message)
+    if sifted.rule is not None:
+        return Examined(header, "", Conversion(), rule=sifted.rule)
+    if refusal := _type(header):
+        return Examined(header, refusal[0], Conversion((), (refusal[1],)))
+    read = CONVERTERS[header.get(MSH.MESSAGE_TYPE, 1)][header.get(MSH.MESSAGE_TYPE, 2)]
+    conversion = read(sifted.message, opened.profile, zone)
+    findings = message.findings + tuple(_left_out(segment, rule) for segment, rule in sifted.groups)
+    conversion = replace(conversion, findings=findings + conversion.findings)
+    return Examined(header, "" if conversion.usable else AckCode.AE, conversion, groups=len(sifted.groups))
+
+
+def _left_out(segment: Segment, rule: IgnoreRule) -> Finding:
+    """That an order group is ignored, for its sender."""
+    text = f"The order is {rule.text} of the mapping"
+    return Finding(segment.at(1), ErrorCode.ACCEPTED, text, Severity.INFORMATION)
+
+
+def check(header: Header, interface: Interface, *, any_type: bool = False) -> tuple[str, Finding | None]:
+    """What is wrong with MSH: AE or AR and the finding, or nothing; `any_type`: its type and event do not matter."""
     if not header.control_id.strip():
         return AckCode.AE, Finding("MSH^1^10", ErrorCode.REQUIRED_FIELD_MISSING, "Message control id is missing")
     if len(header.control_id) > MAX_CONTROL_ID:
         return AckCode.AE, Finding("MSH^1^10", ErrorCode.DATA_TYPE, "Message control id is too long")
-    return _kind(header, interface) or _parties(header, interface) or ("", None)
+    refusal = None if any_type else _type(header)
+    return refusal or _terms(header, interface) or _parties(header, interface) or ("", None)
 
 
-def _kind(header: Header, interface: Interface) -> tuple[str, Finding] | None:
+def _type(header: Header) -> tuple[str, Finding] | None:
     """What kind of message it is."""
     kind, event = header.get(MSH.MESSAGE_TYPE, 1), header.get(MSH.MESSAGE_TYPE, 2)
-    processing = header.get(MSH.PROCESSING_ID, 1)
     if kind not in CONVERTERS:
         return AckCode.AR, Finding("MSH^1^9", ErrorCode.UNSUPPORTED_MESSAGE_TYPE, "Message type is not supported")
     if event not in CONVERTERS[kind]:
         return AckCode.AR, Finding("MSH^1^9", ErrorCode.UNSUPPORTED_EVENT, "Event is not supported")
+    return None
+
+
+def _terms(header: Header, interface: Interface) -> tuple[str, Finding] | None:
+    """Whether it is for production, and its version."""
+    processing = header.get(MSH.PROCESSING_ID, 1)
     if processing not in interface.processing_ids and (processing or "MSH-11" not in interface.optional_fields):
         return AckCode.AR, Finding("MSH^1^11", ErrorCode.UNSUPPORTED_PROCESSING_ID, "Processing id is not taken here")
     if header.version[:1] != (2,):

@@ -1,6 +1,6 @@
 """Reads mapping profiles as documents, and merges what they extend; `parsing` gives them their meaning.
 
-`extends` names the profile that a document completes: tables are merged key by key, lists replaced, its station rules
+`extends` names the profile that a document completes: tables are merged key by key, lists replaced, its rules
 stand before those of the other; senders and examples are its own. One that extends its own name extends the built-in
 profile of that name.
 """
@@ -20,6 +20,7 @@ MAX_DEPTH = 8
 MAX_TEXT = 1024 * 1024  # characters of a profile
 _OWN = frozenset({"senders", "example", "description", "extends"})  # never taken from the profile that is extended
 _TABLES_OF_TABLES = frozenset({"values", "measures"})
+_RULES = frozenset({"station", "ignore"})
 
 
 def read(text: str, place: str) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def merged(base: ProfileDocument, own: ProfileDocument) -> ProfileDocument:
     result = {key: value for key, value in base.items() if key not in _OWN}
     for key, value in own.items():
         old = result.get(key)
-        if key == "station" and isinstance(old, list) and isinstance(value, list):
+        if key in _RULES and isinstance(old, list) and isinstance(value, list):
             result[key] = [*value, *old]
         elif key in _TABLES_OF_TABLES and isinstance(old, Mapping) and isinstance(value, Mapping):
             result[key] = {**old, **{inner: _joined(old.get(inner), table) for inner, table in value.items()}}

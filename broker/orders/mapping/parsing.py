@@ -18,6 +18,7 @@ from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
 from broker.orders.core.values import StartMissing
 from broker.orders.mapping import convert, stations
+from broker.orders.mapping.ignoring import parse_ignores
 from broker.orders.mapping.profile import (
     SECTIONS,
     SEQUENCES,
@@ -36,7 +37,7 @@ from broker.orders.mapping.senders import parse_senders
 
 KEYS = frozenset(
     {
-        "name", "description", "senders", "values", "measures", "check", "defaults", "station", "identifiers",
+        "name", "description", "senders", "values", "measures", "check", "defaults", "station", "ignore", "identifiers",
         "policy", "reading", "example", *SECTIONS,
     }
 )  # fmt: skip
@@ -199,6 +200,8 @@ def parse(document: Mapping[str, Any], modalities: frozenset[str] = MODALITIES) 
         senders = parse_senders(_table(document.get("senders", {})))
         key = "station"
         rules = stations.parse_rules(document.get("station", []))
+        key = "ignore"
+        ignores = parse_ignores(document.get("ignore", []))
         key = "identifiers"
         ids = _choices(Identifiers, document.get("identifiers", {}))
         key = "policy"
@@ -218,6 +221,7 @@ def parse(document: Mapping[str, Any], modalities: frozenset[str] = MODALITIES) 
         senders=senders,
         defaults=by_section,
         stations=rules,
+        ignores=ignores,
         identifiers=ids,
         policy=policy,
         reading=reading,

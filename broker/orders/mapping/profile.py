@@ -17,6 +17,7 @@ from broker.orders.core.identifiers import Identifiers
 from broker.orders.core.values import StartMissing
 from broker.orders.mapping import convert
 from broker.orders.mapping.convert import ValueTable
+from broker.orders.mapping.ignoring import IgnoreRule
 from broker.orders.mapping.provenance import Trace
 from broker.orders.mapping.senders import SenderClaim
 from broker.orders.mapping.stations import StationRule
@@ -140,6 +141,7 @@ class Profile:
     senders: tuple[SenderClaim, ...] = ()
     defaults: Mapping[str, Document] = field(default_factory=dict)  # by section
     stations: tuple[StationRule, ...] = ()
+    ignores: tuple[IgnoreRule, ...] = ()
     identifiers: Identifiers = identifiers.DEFAULT
     policy: Policy = Policy()
     reading: Reading = Reading()

@@ -67,11 +67,13 @@ def take(
     *,
     order_answers: bool = False,
     refuse_reused: bool = False,
+    note: str = "",
 ) -> Outcome:
     """Apply the changes of a message. A refused message changes nothing but is journaled.
 
     With `order_answers` the answer tells of the orders too (`orders.stories.replies`), else it is an acknowledgement.
-    `refuse_reused`: a control id that the sender used for other bytes is an error instead of a warning.
+    `refuse_reused`: a control id that the sender used for other bytes is an error instead of a warning. `note` is for
+    the journal.
     """
     names = [f"message|{received.sender}|{received.control_id}"]
     reading.lock(connection, names + [name for change in conversion.changes for name in change.names()])
@@ -90,7 +92,7 @@ def take(
     body = replies.make(header, plans, applied=audit is not None) if order_answers else None
     if audit is None:
         return refuse(connection, received, header, AckCode.AE, findings, context, plans=plans, body=body)
-    note = "control-id-reused" if reused else ""
+    note = " ".join(filter(None, ("control-id-reused" if reused else "", note)))
     code, answer = acknowledgement.reply(header, AckCode.AA, findings, token=context.token, at=context.at, body=body)
     row = messages.record(connection, received, accepted=True, answer_code=code, answer=answer, note=note)
     for entry in audit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from functools import partial
 
@@ -12,6 +13,9 @@ from broker.service import loop
 from broker.service.broker import Broker
 from broker.service.datadir import DataDirectory
 from broker.settings import Settings
+
+
+COLLECT = (700, 10, 10)  # new objects between two looks for garbage, and how often older ones are looked at too
 
 
 def serve(settings: Settings) -> int:
@@ -39,6 +43,8 @@ async def _run(settings: Settings, data: DataDirectory) -> int:
         broker = Broker(settings, data, partial(end, 1))
         try:
             await broker.start()
+            gc.freeze()  # what is there now stays until the end: it need not be looked at again
+            gc.set_threshold(*COLLECT)
         except BaseException:
             await broker.stop(0)
             raise

@@ -14,7 +14,6 @@ from broker.service.broker import Broker
 from broker.service.datadir import DataDirectory
 from broker.settings import Settings
 
-
 COLLECT = (700, 10, 10)  # new objects between two looks for garbage, and how often older ones are looked at too
 
 

@@ -197,8 +197,8 @@ def _read(file: Path) -> bytes:
 
 def _messages(file: Path) -> list[str]:
     """Messages of a file as text. Raises ConfigurationError if there is none."""
-    from broker.hl7 import charset
     from broker.hl7.findings import MalformedMessage
+    from broker.hl7.text import decoding
     from broker.orders.trying import preview
 
     raw = _read(file)
@@ -206,7 +206,7 @@ def _messages(file: Path) -> list[str]:
         text = raw.decode("utf-8")  # pasted
     except UnicodeDecodeError:
         try:
-            text = charset.decode(raw.lstrip(b"\x0b\r\n \t"))[0]
+            text = decoding.decode(raw.lstrip(b"\x0b\r\n \t"))[0]
         except MalformedMessage:
             text = raw.decode("latin_1")
     messages = preview.split(text)

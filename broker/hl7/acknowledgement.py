@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from broker.hl7 import charset
 from broker.hl7.codes import ERROR_TEXTS, AckCode, ErrorCode
 from broker.hl7.fields import ERR, MSA, MSH
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.framing import join
 from broker.hl7.header import Header, Separators, read_remains
+from broker.hl7.text import charset
 from broker.hl7.writer import Component, Escaped, SegmentWriter, Value
 
 __all__ = [

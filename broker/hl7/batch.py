@@ -9,11 +9,12 @@ from datetime import datetime
 from itertools import pairwise
 from uuid import UUID
 
-from broker.hl7 import acknowledgement, charset
+from broker.hl7 import acknowledgement
 from broker.hl7.codes import AckCode, ErrorCode
 from broker.hl7.fields import BHS, BTS, MSH
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
+from broker.hl7.text import charset
 from broker.hl7.writer import Escaped, SegmentWriter, Value
 
 MAX_MESSAGES = 1000  # in one frame: each is a transaction of its own

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.hl7 import charset
 from broker.hl7.findings import MalformedMessage
+from broker.hl7.text import decoding, labels
 from broker.hl7.tolerance import USUAL, Tolerance
 
 _DEFAULTS = "^~\\&"
@@ -108,10 +108,10 @@ class Header:
 
 def read_header(raw: bytes, tolerance: Tolerance = USUAL) -> Header | None:
     """The MSH of a message whose rest may be cut off or unreadable; None without a usable one."""
-    head = raw[: charset.OVERVIEW].lstrip(_BEFORE)
+    head = raw[: labels.OVERVIEW].lstrip(_BEFORE)
     line = re.split(rb"[\r\n]", head, maxsplit=1)[0]
     try:
-        text, codec, _ = charset.decode(line, tolerance)
+        text, codec, *_ = decoding.decode(line, tolerance)
     except MalformedMessage:
         text, codec = line.decode("latin_1"), "latin_1"
     return Header.of(text, codec, tolerance)

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from broker.hl7 import charset
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header, Separators, clean, pieces
+from broker.hl7.text import decoding
 from broker.hl7.tolerance import USUAL, Tolerance
 
 DELETE = '""'
@@ -82,7 +82,7 @@ def unescape(text: str, separators: Separators, codec: str = "utf-8") -> str:
         if code in plain:
             return plain[code]
         if code[0] == "X":
-            return clean(charset.decode_escape(bytes.fromhex(code[1:]), codec), keep="\t\r\n")
+            return clean(decoding.decode_escape(bytes.fromhex(code[1:]), codec)[0], keep="\t\r\n")
         return "\r\n" if code.startswith((".br", ".sp")) else ""
 
     return _escapes(separators.escape).sub(replace, text)
@@ -241,7 +241,7 @@ def parse(raw: bytes, tolerance: Tolerance = USUAL) -> Message:
     a second MSH, too many segments or repetitions, what `tolerance` does not forgive.
     """
     inner = raw.lstrip(b"\r\n\0 \t")
-    text, codec, findings = charset.decode(inner, tolerance)
+    text, codec, findings, *_ = decoding.decode(inner, tolerance)
     header = Header.of(text, codec, tolerance)
     if header is None:
         raise MalformedMessage(

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 from broker import telemetry
 from broker.errors import ConfigurationError
-from broker.hl7 import charset
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.secure import Secure
 from broker.hl7.server import Limits, MllpServer
+from broker.hl7.text import labels
 from broker.hl7.tolerance import Tolerance
 from broker.orders.inbound.reception import AnswerKind, Interface, KnownSender, OnTransient, Profiles
 from broker.orders.listener import OrderDoor
@@ -120,7 +120,7 @@ def interface_of(listener: Hl7Listener, place: str, known: KnownSender | None) -
     """The interface that the keys of a listener describe. Raises ConfigurationError."""
     for key, names in (("charset", listener.charset), ("override_charset", listener.override_charset)):
         try:
-            charset.codec_of(charset.named(names))
+            labels.codec_of(labels.named(names))
         except MalformedMessage:
             raise ConfigurationError(f"{place}.{key}: not a character set that is read") from None
     optional = frozenset[str](listener.optional_fields)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from broker.hl7 import charset
 from broker.hl7.findings import MalformedMessage
+from broker.hl7.text import labels
 
 MessageType = Literal["ORM^O01", "OMG^O19", "OMI^O23", "ORU^R01"]
 EventName = Literal["arrived", "started", "partial", "completed", "discontinued", "cancelled", "reopened", "images"]
@@ -18,10 +18,11 @@ _SINCE_2_4 = ("OMG^O19", "OMI^O23")
 def _charset(value: str) -> str:
     """MSH-18 as it is sent: names of HL7 table 0211, repetitions separated by `~`."""
     try:
-        charset.codec_of(tuple(value.split("~")))
+        if labels.in_table(tuple(value.split("~"))):
+            return value
     except MalformedMessage:
-        raise ValueError("a character set of HL7 table 0211, like 8859/1, UNICODE UTF-8 or ~ISO IR87") from None
-    return value
+        pass  # no name that is known at all: the same fault
+    raise ValueError("a character set of HL7 table 0211, like 8859/1, UNICODE UTF-8 or ~ISO IR87")
 
 
 def _sender(value: str) -> str:

@@ -23,7 +23,7 @@ def adt(trigger: str, identity: str, number: int, *more: str) -> str:
     """An ADT message about the patient QZPAT and a number, in the authority of `support.service.site.order`."""
     return "\r".join(
         (
-            f"MSH|^~\\&|MPI|HOSPITAL|BROKER|RAD|20300312090000||ADT^{trigger}|{identity}|P|2.5|||||||UNICODE UTF-8",
+            f"MSH|^~\\&|MPI|HOSPITAL|BROKER|RAD|20300312090000||ADT^{trigger}|{identity}|P|2.5||||||UNICODE UTF-8",
             "EVN||20300312090000",
             f"PID|1||QZPAT{number}^^^HOSPITAL||Müller-Canary^Käthe||19760229|F",
             *more,

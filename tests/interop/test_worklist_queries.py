@@ -82,7 +82,7 @@ def _xpn(name: str) -> str:
 
 
 def _in(text: str, declared: str, codec: str) -> bytes:
-    return text.replace("|||||||UNICODE UTF-8", f"||||||{declared}").encode(codec)
+    return text.replace("|UNICODE UTF-8", f"|{declared}").encode(codec)
 
 
 @pytest.fixture(scope="module")

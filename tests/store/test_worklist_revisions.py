@@ -19,7 +19,7 @@ def _message(kind: str, *segments: str, patient: str = "P1^^^SITE", name: str = 
     at = f"202603120800{next(_numbers):02d}"
     event = [f"EVN||{at}"] if "ADT" in kind else []
     lines = [
-        f"MSH|^~\\&|RIS|SITE|BROKER|RAD|{at}||{kind}|R{at}|P|2.5|||||||UNICODE UTF-8", *event,
+        f"MSH|^~\\&|RIS|SITE|BROKER|RAD|{at}||{kind}|R{at}|P|2.5||||||UNICODE UTF-8", *event,
         f"PID|||{patient}||{name}||19710102|M", *segments,
     ]  # fmt: skip
     return "".join(line + "\r" for line in lines).encode()

@@ -14,8 +14,8 @@ from typing import Any
 from hl7apy.core import Message
 
 from broker.errors import BadContent
-from broker.hl7 import charset
 from broker.hl7.fields import IPC, MSH, OBR, OBX, ORC, PID, PV1, TQ1, ZDS
+from broker.hl7.text import charset, labels
 from broker.hl7.writer import SegmentWriter
 from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step
 from broker.orders.core import names
@@ -58,7 +58,7 @@ def build(order: Order, notice: Notice, node: Node, ours: SendingParty, zone: tz
     text = _Text(tuple(wanted.charset.split("~")))
     _Writing(message, structure, order, notice, node, text, zone).write(ours, wanted)
     # hl7apy separates segments, but each of them is to end (HL7 2.5.1 §2.5.2)
-    return charset.encode(charset.limited(f"{message.to_er7()}\r", text.names), charset.codec_of(text.names))
+    return charset.encode(charset.limited(f"{message.to_er7()}\r", text.names), labels.codec_of(text.names))
 
 
 class _Text:

@@ -10,9 +10,9 @@ from typing import Any, get_args
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 
 from broker.errors import ConfigurationError
-from broker.hl7 import charset
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.message import path
+from broker.hl7.text import labels
 from broker.model.modalities import MODALITIES
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
@@ -147,7 +147,7 @@ def _reading(table: Any) -> Reading:
     """The table `[reading]`: a character set that is read, and a version of HL7 v2."""
     reading: Reading = _choices(Reading, table)
     try:
-        charset.codec_of(charset.named(reading.charset))
+        labels.codec_of(labels.named(reading.charset))
     except MalformedMessage:
         raise ValueError(f"charset: {reading.charset} is no character set that is read") from None
     if reading.version and not re.fullmatch(r"2\.[0-9](\.[0-9])?", reading.version):

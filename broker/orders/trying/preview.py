@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from uuid import UUID
 
-from broker.hl7 import charset
 from broker.hl7.codes import AckCode, ErrorCode
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header, read_header
+from broker.hl7.text import charset, labels
 from broker.model.order import Document
 from broker.orders.core import lifecycle, plan
 from broker.orders.core import worklist_item as answers
@@ -57,7 +57,7 @@ def as_bytes(text: str, override: str = "") -> bytes:
     lines = [line.strip() for line in _FRAME.sub("", text).replace("\r", "\n").split("\n")]
     joined = "".join(line + "\r" for line in lines if line)
     try:
-        codec = charset.codec_of(charset.named(override) if override else charset.declared(joined.encode("utf-8")))
+        codec = labels.codec_of(labels.named(override) if override else labels.declared(joined.encode("utf-8")))
     except MalformedMessage:
         codec = ""  # the reader of the message says so
     codec = {"": "utf-8", "iso8859_1": "cp1252"}.get(codec, codec)

@@ -21,7 +21,7 @@ def group(control: str, number: str, *, status: str = "", start: str = "20300312
 def message(*groups: str, patient: str = "QZPAT1", control_id: str = "", kind: str = "ORM^O01", extra: str = "") -> str:
     """A message of some groups; `extra` are segments before the first one."""
     identity = control_id or uuid4().hex[:16]
-    head = f"MSH|^~\\&|QZRIS|SITE|BROKER|RAD|20300312080000||{kind}|{identity}|P|2.5|||||||UNICODE UTF-8\r"
+    head = f"MSH|^~\\&|QZRIS|SITE|BROKER|RAD|20300312080000||{kind}|{identity}|P|2.5||||||UNICODE UTF-8\r"
     return f"{head}PID|1||{patient}^^^SITE||Müller^Käthe||19760229|F\r{extra}{''.join(groups)}"
 
 

@@ -203,7 +203,7 @@ def order(
     identity = control_id or f"M{number:06d}{control}{os.getpid()}"
     return "\r".join(
         (
-            f"MSH|^~\\&|RIS|HOSPITAL|BROKER|RAD|20300312080000||OMI^O23^OMI_O23|{identity}|P|2.5.1|||||||UNICODE UTF-8",
+            f"MSH|^~\\&|RIS|HOSPITAL|BROKER|RAD|20300312080000||OMI^O23^OMI_O23|{identity}|P|2.5.1||||||UNICODE UTF-8",
             f"PID|1||{patient}{number}^^^HOSPITAL||{name}||19760229|F",
             "PV1|1|O|AMB^^^HOSPITAL",
             f"ORC|{control}|PL{number}^RIS|FI{number}^RIS||{status}||||20300312075900",

@@ -44,6 +44,12 @@ def _escape(found: re.Match[bytes]) -> bytes:
     return code if code in _G0 or code in _G1 else found[0]
 
 
+def escapes(raw: bytes) -> bool:
+    r"""Escape sequences may be in it, or `\C..\` and `\M..\` that stand for them."""
+    mark = raw[6:7]
+    return b"\x1b" in raw or b"\x0e" in raw or mark + b"C" in raw or mark + b"M" in raw
+
+
 def designates(data: bytes) -> bool:
     """An escape sequence of a set known here is in it."""
     return b"\x1b" in data and _ESCAPE.search(data) is not None

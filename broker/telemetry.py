@@ -205,6 +205,9 @@ HL7_MESSAGES = Counter("broker_hl7_messages", "HL7 messages by answer", ["answer
 HL7_DEFECTS = Counter("broker_hl7_defects", "HL7 messages refused because of a defect of ours or of a mapping")
 HL7_IGNORED = Counter("broker_hl7_ignored", "HL7 messages and order groups ignored by a mapping", ["what"])
 HL7_CONNECTIONS = Gauge("broker_hl7_connections", "Open MLLP connections")
+HL7_DOUBTS = Counter(
+    "broker_hl7_charset_doubts", "HL7 messages that were not simply read as they state, by the set", ["why", "charset"]
+)
 HL7_CLOSED = Counter("broker_hl7_connections_closed", "MLLP connections that did not end in order", ["reason"])
 HL7_TOLERATED = Counter("broker_hl7_tolerated", "Connections with a fault of framing that was forgiven", ["what"])
 HL7_TLS_FAILURES = Counter("broker_hl7_tls_failures", "Senders that TLS did not let in", ["reason"])

@@ -15,6 +15,7 @@ from broker.hl7.fields import BHS, BTS, MSH
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
 from broker.hl7.text import charset
+from broker.hl7.text.decoding import Decoded
 from broker.hl7.writer import Escaped, SegmentWriter, Value
 
 MAX_MESSAGES = 1000  # in one frame: each is a transaction of its own
@@ -78,7 +79,7 @@ def read(raw: bytes) -> File | None:
 
 def _header(text: bytes) -> Header | None:
     line = re.split(rb"[\r\n]", text, maxsplit=1)[0]
-    return Header.of("MSH" + line.decode("utf-8", "replace")[3:], "utf-8")
+    return Header.of(Decoded("MSH" + line.decode("utf-8", "replace")[3:], "utf-8"))
 
 
 def _count(text: bytes) -> int:

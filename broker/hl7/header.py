@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.text import decoding, labels
+from broker.hl7.text.decoding import Decoded, Doubt
 from broker.hl7.tolerance import USUAL, Tolerance
 
 _DEFAULTS = "^~\\&"
@@ -54,16 +55,20 @@ def _marks(field: str, given: str) -> Separators | None:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Fields of MSH as received (escaped), control characters removed. `fields[n]` is MSH-n."""
+    """Fields of MSH as received (escaped), control characters removed. `fields[n]` is MSH-n.
+
+    `doubt` says why the message was not simply read as it states.
+    """
 
     separators: Separators
     fields: tuple[str, ...]
     codec: str
+    doubt: Doubt = Doubt.NONE
 
     @classmethod
-    def of(cls, text: str, codec: str, tolerance: Tolerance = USUAL) -> Header | None:
+    def of(cls, message: Decoded, tolerance: Tolerance = USUAL) -> Header | None:
         """The header of a decoded message, None if it has no usable MSH. `tolerance` may fill or replace MSH-12."""
-        line = clean(re.split(r"[\r\n]", text, maxsplit=1)[0])
+        line = clean(re.split(r"[\r\n]", message.text, maxsplit=1)[0])
         if not line.startswith("MSH") or len(line) < 5:
             return None
         fields = line.split(line[3])
@@ -74,7 +79,7 @@ class Header:
         if version := tolerance.override_version or ("" if stated else tolerance.version):
             fields += [""] * (12 - len(fields))
             fields[11] = version
-        return cls(separators, ("MSH", line[3], *fields[1:]), codec)
+        return cls(separators, ("MSH", line[3], *fields[1:]), message.codec, message.doubt)
 
     def get(self, number: int, component: int = 0) -> str:
         """A field as received, or one component of its first repetition."""
@@ -111,15 +116,15 @@ def read_header(raw: bytes, tolerance: Tolerance = USUAL) -> Header | None:
     head = raw[: labels.OVERVIEW].lstrip(_BEFORE)
     line = re.split(rb"[\r\n]", head, maxsplit=1)[0]
     try:
-        text, codec, *_ = decoding.decode(line, tolerance)
+        message = decoding.decode(line, tolerance)
     except MalformedMessage:
-        text, codec = line.decode("latin_1"), "latin_1"
-    return Header.of(text, codec, tolerance)
+        message = Decoded(line.decode("latin_1"), "latin_1")
+    return Header.of(message, tolerance)
 
 
 def read_remains(raw: bytes) -> tuple[str, ...]:
     """The fields of an MSH with useless separators, as plain text (Latin-1); empty if not even those can be told."""
-    line = re.split(rb"[\r\n]", raw[: charset.OVERVIEW].lstrip(_BEFORE), maxsplit=1)[0]
+    line = re.split(rb"[\r\n]", raw[: labels.OVERVIEW].lstrip(_BEFORE), maxsplit=1)[0]
     text = clean(line.decode("latin_1"))
     mark = text[3:4]
     if not text.startswith("MSH") or not mark or mark.isalnum() or mark in ' "':

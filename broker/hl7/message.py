@@ -241,8 +241,9 @@ def parse(raw: bytes, tolerance: Tolerance = USUAL) -> Message:
     a second MSH, too many segments or repetitions, what `tolerance` does not forgive.
     """
     inner = raw.lstrip(b"\r\n\0 \t")
-    text, codec, findings, *_ = decoding.decode(inner, tolerance)
-    header = Header.of(text, codec, tolerance)
+    decoded = decoding.decode(inner, tolerance)
+    text, codec, findings, _ = decoded
+    header = Header.of(decoded, tolerance)
     if header is None:
         raise MalformedMessage(
             Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "Message does not begin with a usable MSH segment")

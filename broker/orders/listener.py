@@ -151,6 +151,9 @@ class OrderDoor:
             examined = reception.convert(*arguments)
         if examined.failure is not None:
             raise examined.failure
+        if examined.header.doubt:
+            charset = examined.header.codec.partition("+")[0]  # one of a fixed list
+            telemetry.child(telemetry.HL7_DOUBTS, examined.header.doubt, charset).inc()
         return await self._submit(raw, examined, peer, context)
 
     async def _submit(self, raw: bytes, examined: Examined, peer: Peer, context: StoryContext) -> Outcome:

@@ -34,7 +34,7 @@ _NAMED: Mapping[str, str] = {
     "UTF8": "utf-8",
 }
 # what the table does not name, without spaces and punctuation
-_PAGE = re.compile(r"(?:WIN|WINDOWS|CP|MS|IBM|DOS|ANSI|XCP)(\d{3,4})")
+_PAGE = re.compile(r"(?:WIN|WINDOWS|CP|MS|IBM|DOS|ANSI|XCP)(\d{3,5})")
 _PAGES: Mapping[str, str] = {
     **{page: f"cp{page}" for page in ("437", "850", "852", "855", "857", "858", "862", "866", "874")},
     **{f"125{digit}": f"cp125{digit}" for digit in range(9)},

@@ -18,7 +18,7 @@ _RUNS = re.compile(r"([\x00-\x7f]?)([^\x00-\x7f]+)(?=([\x00-\x7f]?))")
 _BLOCKS = (
     (0x0080, "control", 26.0), (0x00A0, "symbol", 12.0), (0x00C0, "latin", 8.0), (0x0180, "latin", 17.0),
     (0x0250, "symbol", 20.0), (0x0300, "mark", 14.0), (0x0370, "greek", 7.0), (0x03D0, "greek", 18.0),
-    (0x0400, "cyrillic", 9.0), (0x0410, "cyrillic", 6.0),
+    (0x0400, "cyrillic", 9.0), (0x0410, "cyrillic", 7.5),
     (0x0450, "cyrillic", 9.0), (0x0460, "cyrillic", 18.0), (0x0530, "armenian", 14.0), (0x0590, "hebrew", 7.0),
     (0x0600, "arabic", 7.0), (0x0700, "other", 18.0), (0x0E00, "thai", 7.0), (0x0E80, "other", 18.0),
     (0x1100, "hangul", 16.0), (0x1200, "other", 20.0), (0x1E00, "latin", 11.0), (0x2000, "symbol", 11.0),
@@ -36,6 +36,7 @@ _LETTERS = frozenset({"latin", "greek", "cyrillic", "armenian", "hebrew", "arabi
                       "halfwidth", "other", "bopomofo"})  # fmt: skip
 _FOREIGNERS = frozenset({"arabic", "hebrew", "thai", "cyrillic", "greek", "armenian", "other"})
 _JAPANESE = frozenset({"shift_jis", "cp932", "euc_jp", "jis"})
+_OFTEN = frozenset("аеиоуянтсрвлкмдпй")  # letters of Cyrillic languages
 _CHANGE, _EASTERN_CHANGE, _CASE, _ACCENTS, _FOREIGN = 9.0, 4.0, 7.0, 4.0, 10.0
 # rows of the characters that a national standard calls common: codec, first and last lead byte
 _COMMON = {
@@ -90,6 +91,8 @@ def _cost(character: str, codec: str) -> float:
         common, second = _standard(codec)
         abroad = script == "han" and character in _all_common()
         return _NATIVE if character in common else _SECOND if character in second else _ABROAD if abroad else cost
+    if script == "cyrillic":
+        return 5.0 if character.lower() in _OFTEN else cost
     return 5.5 if script == "halfwidth" and codec in _JAPANESE else cost
 
 

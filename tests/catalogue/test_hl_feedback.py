@@ -22,14 +22,15 @@ from support.hl7.receiver import Ris, Script, Told, accept, acknowledgement, fra
 from support.peers.tools import wait_until
 from support.service.site import Mllp, Site, order
 
-TIMEOUT = 0.5  # seconds for an answer
+PATIENCE = 15  # seconds for an answer that comes
+TIMEOUT = 1  # and for one that does not
 
 
 @contextmanager
 def telling(folder: Path, script: Script, **feedback: Any) -> Iterator[tuple[Site, Ris]]:
     """A broker with two orders, and the RIS that answers by a script what it is told of them."""
     with Ris(script) as ris:
-        node = ris_node(ris.port, **({"timeout": TIMEOUT} | feedback))
+        node = ris_node(ris.port, **({"timeout": PATIENCE} | feedback))
         with Site(folder, site=node) as site:
             with Mllp(site.hl7) as sender:
                 for number in (1, 2):
@@ -120,7 +121,7 @@ def test_hl23_an_answer_to_another_message_is_none(tmp_path: Path, named: str) -
         else:
             accept(peer, told)
 
-    with telling(tmp_path, script) as (site, ris):
+    with telling(tmp_path, script, timeout=TIMEOUT) as (site, ris):
         happens(site, 1, "IP")
         settled(site, (1, "IP", "done", ""))
         assert len(ris.told) == 3
@@ -155,7 +156,7 @@ def test_hl23_no_answer_is_a_ris_that_is_away(tmp_path: Path) -> None:
         if told.get("ORC", 2) != "PL1^RIS" or not silent:
             accept(peer, told)
 
-    with telling(tmp_path, script) as (site, ris):
+    with telling(tmp_path, script, timeout=TIMEOUT) as (site, ris):
         happens(site, 1, "IP", "CM")
         happens(site, 2, "IP")
         wait_until(lambda: (2, "IP", "done", "") in jobs(site), 20, "order 2 is told")
@@ -214,7 +215,7 @@ def test_hl23_noise_is_no_answer_and_no_harm(tmp_path: Path, noise: bytes) -> No
         if len(made) > 1:
             accept(peer, told)
 
-    with telling(tmp_path, script, timeout=4 * TIMEOUT) as (site, ris):
+    with telling(tmp_path, script, timeout=2 * TIMEOUT) as (site, ris):
         happens(site, 1, "IP")
         settled(site, (1, "IP", "done", ""))
         assert len(ris.told) == 2

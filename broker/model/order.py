@@ -121,6 +121,19 @@ class Order:
         return tuple(step for procedure in self.procedures for step in procedure.steps)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessionHolder:
+    """An order (row) of a patient (row) that has an accession number; `issuer` is that number with its issuer."""
+
+    order: int
+    patient: int
+    accession: str
+    issuer: EntityId
+    placer: EntityId
+    filler: EntityId
+    procedures: frozenset[str]  # Requested Procedure IDs
+
+
 @dataclass(frozen=True, slots=True)
 class StepIndex:
     """The columns of a step that are searched, and its whole answer."""

@@ -9,11 +9,11 @@ are kept apart, because two patients that become one by mistake are worse than o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from broker.model.authority import AuthorityUse, KnownAuthority
-from broker.model.order import EntityId
+from broker.model.order import Document, EntityId
 
 # gives an identifier under the key of its authority; the text is where the message has it
 Settle = Callable[[AuthorityUse, EntityId, str], EntityId]
@@ -38,6 +38,13 @@ class Decision:
 def universal(text: str, kind: str = "") -> str:
     """A universal ID as it is compared; empty for one that its type calls local."""
     return "" if kind.upper() in LOCAL_TYPES else _URN.sub("", text.strip(), count=1)
+
+
+def from_item(number: str, items: Sequence[Document]) -> EntityId:
+    """An identifier with the authority that an issuer sequence names (PS3.3 table 10-17)."""
+    item = (list(items) or [{}])[0]
+    universal_id = universal(item.get("UniversalEntityID", ""), item.get("UniversalEntityIDType", ""))
+    return EntityId(number, item.get("LocalNamespaceEntityID") or item.get("UniversalEntityID") or "", universal_id)
 
 
 def is_oid(text: str) -> bool:

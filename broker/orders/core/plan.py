@@ -13,8 +13,19 @@ from datetime import datetime
 
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
-from broker.model.order import Document, EntityId, KeptCancel, Order, Patient, Procedure, Step, StepStatus, Written
-from broker.orders.core import identifiers, lifecycle, progress
+from broker.model.order import (
+    AccessionHolder,
+    Document,
+    EntityId,
+    KeptCancel,
+    Order,
+    Patient,
+    Procedure,
+    Step,
+    StepStatus,
+    Written,
+)
+from broker.orders.core import identifiers, lifecycle, progress, uniqueness
 from broker.orders.core.lifecycle import Action
 from broker.orders.core.values import (
     OrderAction,
@@ -38,7 +49,7 @@ class Situation:
 
     `at` is the aware time of receipt on the site's clock. `owners` maps each Study Instance UID of the message to the
     row of the order that has it. `patient` is the stored one of the message's identifier. `cancels` came before the
-    order.
+    order. `holders` are other orders that have an accession number which this one may get.
     """
 
     stored: Order | None
@@ -49,6 +60,7 @@ class Situation:
     mint: identifiers.Minter
     sender: str = ""
     cancels: Sequence[KeptCancel] = ()
+    holders: Sequence[AccessionHolder] = ()
 
 
 def make(change: OrderChange, now: Situation) -> Plan:
@@ -60,29 +72,15 @@ def make(change: OrderChange, now: Situation) -> Plan:
         return Plan(action=OrderAction.REFUSED, findings=(finding,), row=stored.row, done=False)
     if action is not Action.WRITE:
         return progress.make(change, action, stored)
+    if stored is not None and progress.older(change, stored.written, now.sender):
+        return progress.late(change, stored, "The order was changed by a newer message: recorded without effect")
+    repeated = uniqueness.repeated_number(change, stored) if stored is not None else None
+    if repeated is not None and stored is not None:
+        return Plan(action=OrderAction.REFUSED, findings=(repeated,), row=stored.row, done=False)
     if stored is not None and stored.steps() and all(step.status in lifecycle.ENDED for step in stored.steps()):
         return progress.late(change, stored)
-    if stored is not None and _older(change, stored.written, now.sender):
-        return progress.late(change, stored, "The order was changed by a newer message: recorded without effect")
     result = _Writing(change, now).plan()
-    return _cancelled(change, result, now.cancels) if result.order and stored is None else result
-
-
-def _cancelled(change: OrderChange, created: Plan, cancels: Sequence[KeptCancel]) -> Plan:
-    """A new order to which the cancels that came before it are applied."""
-    assert created.order is not None
-    order = created.order
-    for cancel in cancels:
-        wanted = lifecycle.action(cancel.control, cancel.order_status)
-        order, _ = progress.moved(order, wanted, frozenset(cancel.steps))
-    if order == created.order:
-        return created
-    text = "The order was cancelled before it came: stored as cancelled"
-    return replace(
-        created,
-        order=order,
-        findings=(*created.findings, Finding(change.control_location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING)),
-    )
+    return progress.cancelled(change, result, now.cancels) if result.order and stored is None else result
 
 
 def same_patient(stored: Patient, change: PatientChange) -> bool:
@@ -92,19 +90,6 @@ def same_patient(stored: Patient, change: PatientChange) -> bool:
         one.number == change.patient_id and (one.issuer == change.issuer or not one.issuer or not change.issuer)
         for one in known
     )
-
-
-def _older(change: OrderChange, written: Written, sender: str) -> bool:
-    """Whether the same sender asked for this before what was written last.
-
-    By ORC-9 if both have it, else by MSH-7, and only if no reading of the two times (without seconds, in an hour
-    that comes twice) lets them be equal. Times of other senders cannot be compared: their clocks differ.
-    """
-    if not sender or written.by != sender:
-        return False
-    if change.ordered and written.ordered_from:
-        return change.ordered.end <= written.ordered_from
-    return change.sent is not None and bool(written.sent_from) and change.sent.end <= written.sent_from
 
 
 def study_candidates(change: OrderChange, procedure: ProcedureChange, accession: str) -> tuple[str, ...]:
@@ -137,16 +122,11 @@ class _Writing:
         if change.control == "SN" and not filler.number:
             filler = EntityId(self._now.mint.short("F"))
             given = {"FillerOrderNumberImagingServiceRequest": filler.number}
-        accession = identifiers.accession(
-            change.accession,
-            stored.accession if stored else "",
-            filler.number,
-            placer.number,
-            change.identifiers.accession,
-            self._now.mint,
+        known = stored.patient if stored else self._now.patient
+        accession, told = uniqueness.accession(
+            change, stored, (placer, filler), known.row if known else None, self._now.holders, self._now.mint
         )
-        if not accession and "refuse" in change.identifiers.accession:
-            self._missing(change.accession_location, "Accession number is missing")
+        self._findings += told
         order = Order(
             row=stored.row if stored else None,
             patient=self._patient(),
@@ -194,10 +174,12 @@ class _Writing:
         stored = list(self._now.stored.procedures) if self._now.stored else []
         result: list[Procedure] = list(stored)
         taken: set[int] = set()
+        patient = self._patient().row
+        elsewhere = {one for holder in self._now.holders if holder.patient != patient for one in holder.procedures}
         for change in self._change.procedures:
             index = self._match(change, stored, taken)
             old = stored[index] if index is not None else None
-            used = {p.requested_procedure_id for i, p in enumerate(result) if i != index}
+            used = elsewhere | {p.requested_procedure_id for i, p in enumerate(result) if i != index}
             used |= {other.requested_procedure_id for other in self._change.procedures if other is not change}
             procedure = self._procedure(change, old, accession, used)
             if index is None:

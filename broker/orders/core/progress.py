@@ -1,12 +1,16 @@
-"""Decides what an order message that writes no values makes of a stored order: status, holding, filler number."""
+"""Decides what an order message that writes no values makes of a stored order: status, holding, filler number.
+
+Also what a message that is older, or a cancel that came before its order, does to it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
-from broker.model.order import Order, Procedure, Step
+from broker.model.order import KeptCancel, Order, Procedure, Step, Written
 from broker.orders.core import lifecycle
 from broker.orders.core.lifecycle import Action, Effect
 from broker.orders.core.values import OrderAction, OrderChange, Plan, StepNames, merged
@@ -105,3 +109,33 @@ def _set_status(change: OrderChange, wanted: Action, stored: Order) -> Plan:
         text = "The examination has started: recorded without effect"
         return Plan(action=OrderAction.UNCHANGED, row=stored.row) if reached else late(change, stored, text)
     return replace(late(change, stored), done=reached)
+
+
+def cancelled(change: OrderChange, created: Plan, cancels: Sequence[KeptCancel]) -> Plan:
+    """A new order to which the cancels that came before it are applied."""
+    assert created.order is not None
+    order = created.order
+    for cancel in cancels:
+        wanted = lifecycle.action(cancel.control, cancel.order_status)
+        order, _ = moved(order, wanted, frozenset(cancel.steps))
+    if order == created.order:
+        return created
+    text = "The order was cancelled before it came: stored as cancelled"
+    return replace(
+        created,
+        order=order,
+        findings=(*created.findings, Finding(change.control_location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING)),
+    )
+
+
+def older(change: OrderChange, written: Written, sender: str) -> bool:
+    """Whether the same sender asked for this before what was written last.
+
+    By ORC-9 if both have it, else by MSH-7, and only if no reading of the two times (without seconds, in an hour
+    that comes twice) lets them be equal. Times of other senders cannot be compared: their clocks differ.
+    """
+    if not sender or written.by != sender:
+        return False
+    if change.ordered and written.ordered_from:
+        return change.ordered.end <= written.ordered_from
+    return change.sent is not None and bool(written.sent_from) and change.sent.end <= written.sent_from

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from broker.hl7.findings import Finding
 from broker.model.authority import AuthorityUse
 from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, Written
-from broker.orders.core.authorities import Settle
+from broker.orders.core.authorities import Settle, from_item
 from broker.orders.core.authorities import names as named
 from broker.orders.core.identifiers import DEFAULT, Identifiers
 
@@ -109,6 +109,20 @@ class StartMissing(StrEnum):
     REFUSE = "refuse"
 
 
+class AccessionPolicy(StrEnum):
+    """Says what becomes of an order whose accession number is that of another patient's order."""
+
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
+class RepeatedNumber(StrEnum):
+    """Says what becomes of a new order with a known number that is another exam: refused, or the exam from now on."""
+
+    REFUSE = "refuse"
+    CHANGE = "change"
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """What a time can mean: from `start` until before `end`, seconds since the epoch."""
@@ -163,6 +177,9 @@ class OrderChange:
     defaults: Document = field(default_factory=dict)
     identifiers: Identifiers = DEFAULT
     start_missing: StartMissing = StartMissing.RECEIVED
+    accession_issuer: str = ""  # the key of its authority
+    accession_of_another_patient: AccessionPolicy = AccessionPolicy.WARN
+    repeated_number: RepeatedNumber = RepeatedNumber.REFUSE
     row: int | None = None  # the stored order that is meant, by one who knows it otherwise than by its numbers
 
     def step_names(self) -> StepNames:
@@ -182,12 +199,14 @@ class OrderChange:
     def settled(self, settle: Settle) -> OrderChange:
         """The same under the keys of its authorities."""
         group = self.control_location.rpartition("^")[0]
+        accession = from_item(self.accession, self.request.get("IssuerOfAccessionNumberSequence") or [])
         keys = OrderKeys(self.placer, self.filler).settled(settle, f"{group}^2", f"{group}^3")
         return replace(
             self,
             patient=self.patient.settled(settle),
             placer=keys.placer,
             filler=keys.filler,
+            accession_issuer=settle(AuthorityUse.ACCESSION, accession, self.accession_location).issuer,
             parent=self.parent.settled(settle, f"{group}^8", f"{group}^8") if self.parent else None,
             replaces=tuple(other.settled(settle) for other in self.replaces),
         )

@@ -13,7 +13,7 @@ from broker.hl7.codes import ErrorCode
 from broker.hl7.findings import Finding
 from broker.model.order import Document, EntityId
 from broker.orders.core import attributes
-from broker.orders.core.authorities import universal
+from broker.orders.core.authorities import from_item, universal
 from broker.orders.core.values import MAX_STEPS, Conversion, OrderChange, PatientChange, ProcedureChange, StepChange
 from broker.orders.documents import validity
 
@@ -159,10 +159,8 @@ class _Reading:
 def _entity(request: Document, kind: str) -> EntityId:
     """Placer or filler order number with its issuer, as they stand in the request."""
     number = request.get(f"{kind}OrderNumberImagingServiceRequest", "")
-    issuers = request.get(f"Order{kind}IdentifierSequence") or [{}]
-    universal_id = universal(*(issuers[0].get(name, "") for name in ("UniversalEntityID", "UniversalEntityIDType")))
-    issuer = issuers[0].get("LocalNamespaceEntityID") or issuers[0].get("UniversalEntityID") or ""
-    return EntityId(number, issuer, universal_id) if number else EntityId()
+    issuers = request.get(f"Order{kind}IdentifierSequence") or []
+    return from_item(number, issuers) if number else EntityId()
 
 
 def _patient(values: Document) -> PatientChange:

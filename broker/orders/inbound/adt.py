@@ -13,6 +13,7 @@ from broker.hl7.codes import ErrorCode
 from broker.hl7.message import DELETE, Message, Repetition, Segment, Segments
 from broker.model.order import Document, EntityId
 from broker.model.visit import VisitState
+from broker.orders.core.authorities import from_item
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.patients import (
     AdtEvent,
@@ -110,11 +111,8 @@ def _patient_and_visit(reading: _Reading) -> list[Change]:
 
 
 def _visit_number(attributes: Document) -> EntityId:
-    issuers = attributes.get("IssuerOfAdmissionIDSequence") or [{}]
-    named = (
-        issuers[0].get(name, "") for name in ("LocalNamespaceEntityID", "UniversalEntityID", "UniversalEntityIDType")
-    )
-    return numbered(attributes.get("AdmissionID", ""), *named)
+    number = attributes.get("AdmissionID", "")
+    return from_item(number, attributes.get("IssuerOfAdmissionIDSequence") or []) if number else EntityId()
 
 
 def _patient_alone(reading: _Reading) -> list[Change]:

@@ -148,6 +148,8 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         defaults={**profile.defaults.get("visit", {}), **profile.defaults.get("request", {})},
         identifiers=profile.identifiers,
         start_missing=profile.policy.start_missing,
+        accession_of_another_patient=profile.policy.accession_of_another_patient,
+        repeated_number=profile.policy.repeated_number,
     )
     around = {**patient.attributes, **change.visit, **request, "AccessionNumber": change.accession}
     if group.control in lifecycle.NEW:

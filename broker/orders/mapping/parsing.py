@@ -16,7 +16,7 @@ from broker.hl7.text import labels
 from broker.model.modalities import MODALITIES
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
-from broker.orders.core.values import StartMissing
+from broker.orders.core.values import AccessionPolicy, RepeatedNumber, StartMissing
 from broker.orders.mapping import convert, stations
 from broker.orders.mapping.ignoring import parse_ignores
 from broker.orders.mapping.profile import (
@@ -54,6 +54,8 @@ _TERMS: Mapping[str, tuple[str, ...]] = {
     "appointment_cancel": tuple(AppointmentCancel),
     "unknown_appointment": tuple(UnknownAppointment),
     "result_completes": (),
+    "accession_of_another_patient": tuple(AccessionPolicy),
+    "repeated_number": tuple(RepeatedNumber),
     "charset": (),
     "version": (),
 }

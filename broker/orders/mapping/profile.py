@@ -14,7 +14,7 @@ from broker.hl7.tolerance import Tolerance
 from broker.model.order import Document
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
-from broker.orders.core.values import StartMissing
+from broker.orders.core.values import AccessionPolicy, RepeatedNumber, StartMissing
 from broker.orders.mapping import convert
 from broker.orders.mapping.convert import ValueTable
 from broker.orders.mapping.ignoring import IgnoreRule
@@ -98,7 +98,8 @@ class UnknownAppointment(StrEnum):
 class Policy:
     """Decides what messages do that name an unknown order, give no start, cancel an appointment or tell of results.
 
-    Results with a value of OBR-25 (table 0123) among `result_completes` complete their order.
+    Results with a value of OBR-25 (table 0123) among `result_completes` complete their order. The last two say what
+    happens to numbers that another order or exam has too.
     """
 
     unknown_order_cancel: UnknownCancel = UnknownCancel.PARK
@@ -106,6 +107,8 @@ class Policy:
     appointment_cancel: AppointmentCancel = AppointmentCancel.UNSCHEDULE
     unknown_appointment: UnknownAppointment = UnknownAppointment.KEEP
     result_completes: tuple[str, ...] = ()
+    accession_of_another_patient: AccessionPolicy = AccessionPolicy.WARN
+    repeated_number: RepeatedNumber = RepeatedNumber.REFUSE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ from sqlalchemy import Connection
 
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
-from broker.model.order import Document, EntityId, KeptCancel, Order, OrderLinkKind
+from broker.model.authority import AuthorityUse
+from broker.model.order import AccessionHolder, Document, EntityId, KeptCancel, Order, OrderLinkKind
 from broker.orders.core import identifiers, lifecycle, patients, plan
 from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import OrderAction, OrderChange, Plan
+from broker.orders.lookup import recognizing
 from broker.orders.stories import early, writing
 from broker.orders.stories.planned import OrderReply, Planned
 from broker.store.orders import reading, saving, waiting
@@ -153,10 +155,27 @@ def story(connection: Connection, change: OrderChange, context: StoryContext, mi
         at=context.at,
         sender=context.actor,
         cancels=tuple(cancels.values()),
+        holders=_holders(connection, change, stored, {parent, *replaced}),
     )
     order_plan = plan.make(change, situation)
     order_plan = replace(order_plan, findings=(*redirected, *order_plan.findings, *extra, *clash))
     return _Decided(change, order_plan, stored, cancels, parent, replaced).planned()
+
+
+def _holders(
+    connection: Connection, change: OrderChange, stored: Order | None, not_these: Collection[int | None]
+) -> tuple[AccessionHolder, ...]:
+    """Other orders that have an accession number which this one may get."""
+    if stored is not None and change.accession in ("", stored.accession):
+        return ()
+    numbers = [change.accession] if change.accession else [change.filler.number, change.placer.number]
+    row = stored.row if stored else None
+    found = reading.accession_holders(connection, [number for number in numbers if number])
+    return tuple(
+        replace(holder, issuer=recognizing.canonical(connection, AuthorityUse.ACCESSION, holder.issuer))
+        for holder in found
+        if holder.order != row and holder.order not in not_these
+    )
 
 
 def _find(

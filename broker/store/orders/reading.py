@@ -10,7 +10,18 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, text, union_all
 
-from broker.model.order import EntityId, Order, OrderLinkKind, Patient, Procedure, Step, StepEvent, StepStatus, Written
+from broker.model.order import (
+    AccessionHolder,
+    EntityId,
+    Order,
+    OrderLinkKind,
+    Patient,
+    Procedure,
+    Step,
+    StepEvent,
+    StepStatus,
+    Written,
+)
 from broker.store.db.engine import is_sqlite
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
@@ -78,6 +89,21 @@ _STEPS = Prepared(
     .join_from(tables.scheduled_step, tables.requested_procedure)
     .where(_procedure.request == bindparam("row"))
     .order_by(_step.position, _step.id)
+)
+_HOLDERS = Prepared(
+    any=select(
+        _request.id,
+        _request.patient,
+        _request.accession,
+        _request.attributes,
+        _request.placer_number,
+        _request.placer_issuer,
+        _request.filler_number,
+        _request.filler_issuer,
+    )
+    .where(or_(_request.accession == bindparam("one"), _request.accession == bindparam("other")))
+    .order_by(_request.id)
+    .limit(200)
 )
 _OWNER = Prepared(any=select(_procedure.request).where(_procedure.study_instance_uid == bindparam("uid")))
 
@@ -225,6 +251,29 @@ def study_owners(connection: Connection, uids: Sequence[str]) -> dict[str, int]:
     """Row of the order that each Study Instance UID belongs to; unknown ones are left out."""
     owners = {uid: _OWNER.rows(connection, {"uid": uid}) for uid in uids}
     return {uid: int(rows[0][0]) for uid, rows in owners.items() if rows}
+
+
+def accession_holders(connection: Connection, numbers: Sequence[str]) -> list[AccessionHolder]:
+    """Orders that have one of two accession numbers, oldest first."""
+    if not numbers:
+        return []
+    rows = _HOLDERS.rows(connection, {"one": numbers[0], "other": numbers[-1]})
+    return [_holder_of(connection, row) for row in rows]
+
+
+def _holder_of(connection: Connection, row: Sequence[Any]) -> AccessionHolder:
+    item = (json.loads(row[3]).get("IssuerOfAccessionNumberSequence") or [{}])[0]
+    namespace, universal = item.get("LocalNamespaceEntityID", ""), item.get("UniversalEntityID", "")
+    procedures = _PROCEDURES.rows(connection, {"row": row[0]})
+    return AccessionHolder(
+        order=row[0],
+        patient=row[1],
+        accession=row[2],
+        issuer=EntityId(row[2], namespace or universal, universal),
+        placer=EntityId(row[4], row[5]),
+        filler=EntityId(row[6], row[7]),
+        procedures=frozenset(procedure[1] for procedure in procedures),
+    )
 
 
 def order_rows(connection: Connection) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +45,8 @@ def try_message(
 ) -> None:
     """Show how a message would be answered, and where each attribute of the worklist entry comes from.
 
+    A file is read as its bytes would be received. Text that is pasted stands for bytes in the set that it declares.
+
     Stores nothing, and reads nothing that is stored but the mapping profiles in force.
     """
     from broker.cli.views.hl7_view import show_test
@@ -58,9 +61,11 @@ def try_message(
         choice = _choice(profile)
         book = mapping_versions.book_of(texts, known_modalities(settings.worklist.modalities))
         explanations = []
-        for text in _messages(file):
-            raw = preview.as_bytes(text)
+        for message in _messages(file):
+            raw = preview.as_bytes(message) if isinstance(message, str) else message
             chosen = choose(choice, book, texts, raw, settings.hl7.profile)
+            if isinstance(message, str):
+                raw = preview.as_bytes(message, chosen.reading.charset)
             station = settings.worklist.default_station
             explanations.append(explain(raw, chosen, settings.zone(), default_station=station))
     for explanation in explanations:
@@ -96,7 +101,7 @@ def send(
         if match is None or not 0 < int(match[3]) < 65536:
             raise ConfigurationError(f"{to}: not of the form host:port, like 127.0.0.1:2575")
         context = _tls(tls_ca, tls_certificate, tls_key)
-        messages = [message for file in files for message in _raw_messages(file)]
+        messages = [message for file in files for message in _split(_read(file))]
         if not messages:
             raise ConfigurationError("no message in the files: each begins with a line that begins with MSH")
         target = MllpTarget(match[1] or match[2], int(match[3]), timeout, context)
@@ -195,29 +200,23 @@ def _read(file: Path) -> bytes:
     return raw
 
 
-def _messages(file: Path) -> list[str]:
-    """Messages of a file as text. Raises ConfigurationError if there is none."""
-    from broker.hl7.findings import MalformedMessage
-    from broker.hl7.text import decoding
+def _messages(file: Path) -> list[str] | list[bytes]:
+    """Messages of a file as their bytes would be received, pasted ones as text. Raises ConfigurationError for none."""
     from broker.orders.trying import preview
 
     raw = _read(file)
-    try:
-        text = raw.decode("utf-8")  # pasted
-    except UnicodeDecodeError:
-        try:
-            text = decoding.decode(raw.lstrip(b"\x0b\r\n \t"))[0]
-        except MalformedMessage:
-            text = raw.decode("latin_1")
-    messages = preview.split(text)
+    messages: list[str] | list[bytes] = _split(raw)
+    if str(file) == "-":
+        with suppress(UnicodeDecodeError):  # piped bytes of a message rather than pasted text
+            messages = preview.split(raw.decode("utf-8"))
     if not messages:
         raise ConfigurationError(f"{file}: no message: each begins with a line that begins with MSH")
     return messages
 
 
-def _raw_messages(file: Path) -> list[bytes]:
-    """Messages of a file as they are, but for line ends and framing."""
-    parts = re.split(rb"(?:^|(?<=[\r\n\x0b]))(?=MSH)", _read(file))
+def _split(raw: bytes) -> list[bytes]:
+    """Messages as they are, but for line ends and framing."""
+    parts = re.split(rb"(?:^|(?<=[\r\n\x0b]))(?=MSH)", raw)
     lines = ([line.strip(b" \t\x0b\x1c") for line in re.split(rb"[\r\n]+", part)] for part in parts)
     messages = [b"".join(line + b"\r" for line in segments if line) for segments in lines]
     return [message for message in messages if message.startswith(b"MSH")]

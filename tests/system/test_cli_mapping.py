@@ -119,6 +119,14 @@ def test_a_running_broker_reads_the_next_message_by_what_is_published(site: Site
     assert before.endswith(" for Ann: other scanner")
 
 
+def test_a_file_is_read_as_its_bytes_would_be_received(site: Site) -> None:
+    text = MESSAGE.format(1).replace("|P|2.5", "|P|2.3.1||||||8859/2").replace("LEFÈVRE^ZOÉ", "ŠIMEK^ŽOFIE")
+    (site.folder / "order.hl7").write_bytes(text.replace("SPIRAL", "CT").encode("cp1250"))
+    shown = broker(site, "hl7", "test", str(site.folder / "order.hl7"))
+    assert "ŠIMEK^ŽOFIE" in shown
+    assert "Text is in a Windows code page, not in the declared character set" in shown
+
+
 def test_a_pasted_message_is_explained(site: Site) -> None:
     pasted = MESSAGE.format(1).replace("|P|2.5", "|P|2.3.1||||||8859/1")
     refused = broker(site, "hl7", "test", "-", text=pasted, code=1)

@@ -11,13 +11,14 @@ import codecs
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from math import inf
 from typing import NamedTuple
 
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.text import charset, iso2022, labels
 from broker.hl7.text.labels import UNKNOWN, WHERE
-from broker.hl7.text.plausibility import RARE, USUAL, likely, surprise
+from broker.hl7.text.plausibility import ACCENTED, RARE, USUAL, likely, surprise
 from broker.hl7.tolerance import Tolerance
 
 
@@ -74,6 +75,9 @@ _LARGER: Mapping[str, str] = {"shift_jis": "cp932", "euc_kr": "cp949", "ascii+eu
 _ELSEWISE: Mapping[str, str] = {"iso8859_5": "cp1251", "cp1251": "iso8859_5"}
 _MULTIPLE = frozenset({"gb18030", "big5hkscs", "shift_jis", "cp932", "euc_kr", "cp949", "euc_jp"})
 _EASTERN = frozenset({"gb18030", "big5hkscs", "cp932", "cp949"})
+# sets of texts that are called Latin by mistake, and sets of such a label
+_AFAR = ("cp1251", "cp1253", "cp1255", "cp1256", "cp874", "koi8_r", "gb18030", "big5hkscs", "cp932", "cp949")
+_WESTERN = frozenset({"cp1252", "iso8859_1", "iso8859_15", "iso8859_9", "cp1254"})
 _CONTROLS = re.compile(rb"[\x80-\x9f]")
 
 
@@ -126,7 +130,7 @@ def _stated(raw: bytes, codec: str, tolerance: Tolerance, *, marked: bool) -> De
     """Text of which a set is stated: the best of the readings that its bytes allow."""
     text = _read(raw, codec)
     fits = text is not None and not (_page(codec) and _CONTROLS.search(raw))
-    usual = fits and text is not None and likely(text, codec, USUAL)
+    usual = fits and text is not None and likely(text, codec, ACCENTED if codec in _WESTERN else USUAL)
     others = [] if raw.isascii() else list(_readings(raw, codec, fits=fits, usual=usual))
     if marked and others and others[0].codec == "utf-8":
         others, fits = others[:1], False
@@ -171,7 +175,7 @@ def _readings(raw: bytes, codec: str, *, fits: bool, usual: bool) -> Iterator[_R
     """What the bytes are in sets that may be meant instead of the stated one."""
     for other, finding, take, doubt in _others(codec, fits=fits, usual=usual):
         if (text := _read(raw, other)) is not None and (fits or other == "utf-8" or likely(text, codec, RARE)):
-            cost = surprise(text, other if other in _EASTERN else codec)
+            cost = surprise(text, other if other in _AFAR or other in _EASTERN else codec)
             yield _Reading(other, text, cost, finding, take, doubt)
 
 
@@ -189,6 +193,9 @@ def _others(codec: str, *, fits: bool, usual: bool) -> Iterator[tuple[str, Findi
         yield "cp1252", _IS_PAGE, 10.0, 4.0
         for other in _EASTERN - {codec, _LARGER.get(codec)}:
             yield other, _IS_OTHER, 20.0, 10.0
+    elif fits and not usual and codec in _WESTERN:
+        for other in _AFAR:
+            yield other, _IS_OTHER, inf, 20.0  # only mentioned: which of them it is cannot be told
 
 
 def _answering(codec: str) -> str:

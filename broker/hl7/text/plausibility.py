@@ -50,7 +50,7 @@ _COMMON = {
     "cp949": ("euc_kr", 0xB0, 0xFD),
 }
 _NATIVE, _SECOND, _ABROAD = 10.0, 14.0, 15.0
-USUAL, RARE = 12.0, 15.0  # bits of a character on average
+ACCENTED, USUAL, RARE = 10.0, 12.0, 15.0  # bits of a character on average
 
 
 def surprise(text: str, codec: str) -> float:

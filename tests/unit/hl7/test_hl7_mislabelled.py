@@ -79,6 +79,19 @@ def test_a_windows_code_page_under_another_name_is_read_with_a_finding(label: st
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("script", "codec"),
+    [
+        ("russian", "cp1251"), ("russian", "koi8_r"), ("greek", "cp1253"), ("hebrew", "cp1255"), ("arabic", "cp1256"),
+        ("thai", "cp874"), ("simplified", "gb2312"), ("korean", "euc_kr"),
+    ],
+)  # fmt: skip
+def test_another_script_under_the_name_of_latin_1_is_doubted(script: str, codec: str) -> None:
+    found = tally(script, "8859/1", codec)
+    assert set(found) <= {"wrong ambiguous", "wrong", "wrong mislabelled", "refused"}
+    assert found["wrong"] <= found.total() * 0.1  # the shortest of them
+
+
 @pytest.mark.parametrize(("label", "data"), [("8859/1", b"\x81"), ("8859/3", b"\x8a"), ("8859/2", b"\x81\xe9")])
 def test_controls_that_no_code_page_has_are_refused(label: str, data: bytes) -> None:
     raw = raw_message(label, ("X", "CT"), "ascii").replace(b"|X|", b"|" + data + b"|")

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
-from broker.dicom.dataset import charset
 from broker.site.device import Device
 from broker.store.knocks import Knock
 from broker.worklist.device import adapt
 from broker.worklist.explain import conditions, recall
 from broker.worklist.explain.conditions import Check, ShownCondition
 from broker.worklist.explain.recall import Recalled
+from broker.worklist.explain.writing import written
 from broker.worklist.query.attributes import STATIONS, STEP_SEQUENCE
 from broker.worklist.query.keys import Query, SequenceKey, TextKey
-from broker.worklist.query.matcher import Document, values
+from broker.worklist.query.matcher import Document
 from broker.worklist.query.timezone import in_offset
 
 
@@ -118,7 +118,7 @@ def judge(step: ExplainedStep, caller: Caller, asking: Asking, ground: Ground) -
             results.append(Check(ShownCondition.CAP, place < most, str(most), str(place + 1)))
     elif conditions.shown(results) is None:
         results = _found_nothing(results, step, asking)
-    results.append(_written(step.document, recalled.query.charset, profile, ground.charset))
+    results.append(written(step.document, recalled.query.charset, profile.charset, ground.charset))
     return Verdict(asking, conditions.shown(results), conditions.sentence(results), tuple(results))
 
 
@@ -129,20 +129,6 @@ def _found_nothing(results: list[Check], step: ExplainedStep, asking: Asking) ->
         return results
     hint = "the query found nothing"
     return [replace(check, passed=False, hint=hint) if check.passed is None else check for check in results]
-
-
-def _written(document: Document, asked: Sequence[str], profile: Device, default: str) -> Check:
-    """In which character set the answer goes out; what does not fit is transliterated, and hides nothing."""
-    terms = profile.charset or asked or (default,)
-    used = charset.lookup(terms) or charset.DEFAULT
-    name = "".join(values(document, "PatientName")[:1])
-    try:
-        used.encode(name, name=True)
-    except UnicodeEncodeError:
-        if not profile.charset and asked:
-            return Check(ShownCondition.CHARSET, True, "\\".join(terms), f"the name does not fit: {default} instead")
-        return Check(ShownCondition.CHARSET, True, "\\".join(terms), "the name does not fit: written in plain letters")
-    return Check(ShownCondition.CHARSET, True, "\\".join(terms), "the name fits")
 
 
 def conclude(

@@ -178,9 +178,21 @@ def test_every_condition_is_told_and_no_patient() -> None:
 @pytest.mark.parametrize(
     ("profile", "charset", "name", "said"),
     [
-        ({}, None, "Müller", "the name fits"),
-        ({"charset": "ISO_IR 6"}, None, "Müller", "the name does not fit: written in plain letters"),
-        ({}, ["ISO_IR 100"], "Łukasz", "the name does not fit: ISO_IR 192 instead"),
+        ({}, None, "Müller", "all texts fit"),
+        (
+            {"charset": "ISO_IR 6"},
+            None,
+            "Müller",
+            "PatientName is written in plain letters, a name by its alphabetic writing",
+        ),
+        ({"charset": "ISO_IR 6"}, None, "=山田^太郎", "PatientName is sent empty, as no letter of it can be written"),
+        (
+            {"charset": "ISO_IR 100"},
+            None,
+            "Yamada=山田^太郎",
+            "PatientName is written in plain letters, a name by its alphabetic writing",
+        ),
+        ({}, ["ISO_IR 100"], "Łukasz", "PatientName is not in this set: ISO_IR 192 instead"),
     ],
 )
 def test_the_character_set_is_told(profile: dict[str, Any], charset: Any, name: str, said: str) -> None:

@@ -158,6 +158,8 @@ class OrderDoor:
 
     async def _submit(self, raw: bytes, examined: Examined, peer: Peer, context: StoryContext) -> Outcome:
         received, header = self._received(raw, examined.header, peer, context), examined.header
+        if examined.control_id:
+            received = replace(received, control_id=examined.control_id)
         if examined.code:
             findings = examined.conversion.findings
             future = self._database.submit(intake.refuse, received, header, examined.code, findings, context)

@@ -69,6 +69,17 @@ def is_temporary(number: str) -> bool:
     return _TEMPORARY.fullmatch(number) is not None
 
 
+def short_form(text: str, length: int = SHORT) -> str:
+    """A stand-in for an identifier that is longer than `length`: always the same for it, and of no other (75 bits)."""
+    digest = base64.b32encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return ("L" + digest)[: min(length, 32)]
+
+
+def kept_as(keyword: str) -> str:
+    """The name under which the long form of an identifier is stored beside it: no DICOM keyword, no device sees it."""
+    return f"Long{keyword}"
+
+
 def _fits(number: str) -> str:
     return number if 0 < len(number) <= SHORT and "\\" not in number else ""
 

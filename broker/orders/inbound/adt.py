@@ -14,7 +14,7 @@ from broker.hl7.message import DELETE, Message, Repetition, Segment, Segments
 from broker.model.order import Document, EntityId
 from broker.model.visit import VisitState
 from broker.orders.core.authorities import from_item
-from broker.orders.core.identifiers import by_authority
+from broker.orders.core.identifiers import by_authority, short_form
 from broker.orders.core.patients import (
     AdtEvent,
     IdentifierChange,
@@ -27,8 +27,8 @@ from broker.orders.core.patients import (
 from broker.orders.core.values import Change, Conversion, PatientChange
 from broker.orders.inbound.orm import numbered, read_patient
 from broker.orders.inbound.reader import Findings, Reader
-from broker.orders.mapping.convert import Unusable, instant, text
-from broker.orders.mapping.profile import Profile
+from broker.orders.mapping.convert import LENGTH, Unusable, instant, text
+from broker.orders.mapping.profile import LongIdentifiers, Profile
 
 # what an event makes of the visit in PV1: its state, None for "as it is"
 _VISITS = {
@@ -75,8 +75,11 @@ class _Reading:
         """An identifier and its authority (CX) as the profile reads PID-3.1 and PID-3.4."""
         if repetition is None or repetition.get(1).strip() in {"", DELETE}:
             return EntityId()
+        written = repetition.get(1).strip()
+        if self.profile.reading.long_identifiers is LongIdentifiers.SHORT and len(written) > LENGTH["LO"]:
+            written = short_form(written, LENGTH["LO"])
         try:
-            number = text(repetition.get(1), "LO", exact=True)
+            number = text(written, "LO", exact=True)
         except Unusable:
             self.findings.add(location, ErrorCode.DATA_TYPE, "Value cannot be used")
             return EntityId()

@@ -12,6 +12,7 @@ from broker.hl7.findings import Finding
 from broker.hl7.message import DELETE, Repetition, Segment, Segments
 from broker.model.order import Document
 from broker.orders.core import names
+from broker.orders.inbound.leniency import kept, lenient
 from broker.orders.mapping import convert
 from broker.orders.mapping.profile import FieldSource, FieldType, MappedAttribute, Profile
 from broker.orders.mapping.provenance import OriginKind, ValueOrigin
@@ -49,6 +50,7 @@ class Reader:
     def __init__(self, view: Segments, profile: Profile, zone: tzinfo, findings: Findings) -> None:
         self._view, self._profile, self._zone, self._findings = view, profile, zone, findings
         self._day = ""  # of which a time must be
+        self._long: dict[str, str] = {}  # long forms of identifiers, by keyword; empty for those that fit
         self._special: dict[str, Callable[[MappedAttribute, FieldSource, list[Segment]], Any]] = {
             FieldType.XPN: self._names,
             FieldType.XCN: self._names,
@@ -80,6 +82,8 @@ class Reader:
                 value = self._profile.defaults.get(name, {}).get(_ISSUER)
             if value is not None:
                 result[attribute.keyword] = value
+                if attribute.keyword in self._long:
+                    result |= kept(attribute, self._long[attribute.keyword], self._profile)
                 self._note(name, attribute.keyword, value, source)
         return result
 
@@ -174,6 +178,10 @@ class Reader:
             return None
         if found[0] == DELETE:
             return [] if attribute.multiple else ""
+        if attribute.keyword in convert.EXACT:
+            found = self._lenient(attribute, source, found)
+            if not found:
+                return None
         try:
             if attribute.vr == "DA":
                 return self._date(attribute, found[0])
@@ -184,6 +192,14 @@ class Reader:
         except convert.Unusable:
             self._unusable(attribute, source)
             return None
+
+    def _lenient(self, attribute: MappedAttribute, source: FieldSource, found: list[str]) -> list[str]:
+        """Texts of an identifier after the leniencies of the profile, each of which is told."""
+        result = lenient(attribute, found, self._profile)
+        for text in result.told:
+            self._findings.add(self._view.at(source.path), ErrorCode.DATA_TYPE, text, Severity.WARNING)
+        self._long[attribute.keyword] = result.long
+        return result.texts
 
     def _date(self, attribute: MappedAttribute, text: str) -> str | None:
         if attribute.keyword == "PatientBirthDate":

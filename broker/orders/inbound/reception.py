@@ -5,6 +5,7 @@ Open this file first: `CONVERTERS` says which module reads which message.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -22,7 +23,7 @@ from broker.orders.core.values import Conversion
 from broker.orders.inbound import adt, results, siu
 from broker.orders.inbound import orm as mapping
 from broker.orders.mapping.ignoring import IgnoreRule, ignored, sift
-from broker.orders.mapping.profile import Profile
+from broker.orders.mapping.profile import ControlId, Profile
 
 Converter = Callable[[Message, Profile, tzinfo], Conversion]
 # what we act on: by MSH-9.1 and MSH-9.2 how it is read; each kind of change has its story in `orders.stories.intake`
@@ -100,6 +101,7 @@ class Examined:
     header: Header
     code: str
     conversion: Conversion
+    control_id: str = ""  # by which a repeat is known, if it is another one than MSH-10
     failure: Exception | None = None
     rule: IgnoreRule | None = None  # by which all of it is ignored
     groups: int = 0  # how many of its order groups are ignored
@@ -119,6 +121,7 @@ class Opened:
     header: Header
     profile: Profile
     tolerance: Tolerance
+    control_id: str = ""  # made for a message without one, where the profile says so
 
 
 def open_message(raw: bytes, interface: Interface, profiles: Profiles) -> Opened | None:
@@ -133,7 +136,8 @@ def open_message(raw: bytes, interface: Interface, profiles: Profiles) -> Opened
     tolerance = profile.reading.over(interface.tolerance)
     if tolerance is not interface.tolerance:
         header = headers.read_header(raw, tolerance) or header
-    return Opened(header, profile, tolerance)
+    made = profile.reading.control_id is ControlId.MADE and not header.control_id.strip()
+    return Opened(header, profile, tolerance, f"made-{hashlib.sha256(raw).hexdigest()[:32]}" if made else "")
 
 
 def examine(raw: bytes, interface: Interface, profiles: Profiles, zone: tzinfo) -> Examined | None:
@@ -144,8 +148,13 @@ def examine(raw: bytes, interface: Interface, profiles: Profiles, zone: tzinfo) 
 
 def convert(raw: bytes, opened: Opened, interface: Interface, zone: tzinfo) -> Examined:
     """Check an opened message by what the interface takes, read and convert it."""
+    examined = _examined(raw, opened, interface, zone)
+    return replace(examined, control_id=opened.control_id) if opened.control_id else examined
+
+
+def _examined(raw: bytes, opened: Opened, interface: Interface, zone: tzinfo) -> Examined:
     header, rules = opened.header, opened.profile.ignores
-    code, finding = check(header, interface, any_type=bool(rules))
+    code, finding = check(header, interface, any_type=bool(rules), any_id=bool(opened.control_id))
     if finding is not None:
         return Examined(header, code, Conversion((), (finding,)))
     if rule := ignored(rules, header):
@@ -180,9 +189,14 @@ def _left_out(segment: Segment, rule: IgnoreRule) -> Finding:
     return Finding(segment.at(1), ErrorCode.ACCEPTED, text, Severity.INFORMATION)
 
 
-def check(header: Header, interface: Interface, *, any_type: bool = False) -> tuple[str, Finding | None]:
-    """What is wrong with MSH: AE or AR and the finding, or nothing; `any_type`: its type and event do not matter."""
-    if not header.control_id.strip():
+def check(
+    header: Header, interface: Interface, *, any_type: bool = False, any_id: bool = False
+) -> tuple[str, Finding | None]:
+    """What is wrong with MSH: AE or AR and the finding, or nothing.
+
+    `any_type`: its type and event do not matter; `any_id`: nor does a missing control id.
+    """
+    if not header.control_id.strip() and not any_id:
         return AckCode.AE, Finding("MSH^1^10", ErrorCode.REQUIRED_FIELD_MISSING, "Message control id is missing")
     if len(header.control_id) > MAX_CONTROL_ID:
         return AckCode.AE, Finding("MSH^1^10", ErrorCode.DATA_TYPE, "Message control id is too long")

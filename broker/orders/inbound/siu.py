@@ -29,7 +29,7 @@ from broker.orders.core.values import (
 from broker.orders.inbound.orm import numbered, patient_change
 from broker.orders.inbound.reader import Findings, Reader
 from broker.orders.mapping.convert import LENGTH, span
-from broker.orders.mapping.profile import AppointmentCancel, Profile, UnknownAppointment
+from broker.orders.mapping.profile import AppointmentCancel, LongIdentifiers, Profile, UnknownAppointment
 
 _BOOKS = frozenset({"S12", "S13", "S14", "S18", "S19", "S20", "S21", "S22"})
 _UNBOOKS = frozenset({"S15", "S16", "S17"})
@@ -174,7 +174,7 @@ def _entities(source: _Source, field: int) -> list[EntityId]:
     found = []
     for repetition in segment.repetitions(field) if segment else ():
         number, *issuer = (undeleted(repetition.get(part)).strip() for part in (1, 2, 3, 4))
-        if len(number) > LENGTH["LO"]:
+        if len(number) > LENGTH["LO"] and source.profile.reading.long_identifiers is LongIdentifiers.REFUSE:
             source.findings.add(f"SCH^1^{field}", ErrorCode.DATA_TYPE, "Value cannot be used")
             number = ""
         found.append(numbered(number, *issuer))

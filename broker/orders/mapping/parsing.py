@@ -23,8 +23,10 @@ from broker.orders.mapping.profile import (
     SECTIONS,
     SEQUENCES,
     AppointmentCancel,
+    ControlId,
     FieldSource,
     FieldType,
+    LongIdentifiers,
     MappedAttribute,
     Measure,
     Policy,
@@ -32,6 +34,8 @@ from broker.orders.mapping.profile import (
     Reading,
     UnknownAppointment,
     UnknownCancel,
+    UnusableStation,
+    UnusableUid,
 )
 from broker.orders.mapping.senders import parse_senders
 
@@ -58,6 +62,10 @@ _TERMS: Mapping[str, tuple[str, ...]] = {
     "repeated_number": tuple(RepeatedNumber),
     "charset": (),
     "version": (),
+    "control_id": tuple(ControlId),
+    "long_identifiers": tuple(LongIdentifiers),
+    "unusable_uid": tuple(UnusableUid),
+    "unusable_station": tuple(UnusableStation),
 }
 
 
@@ -146,7 +154,7 @@ def _choices(kind: type[Any], table: Any) -> Any:
 
 
 def _reading(table: Any) -> Reading:
-    """The table `[reading]`: a character set that is read, and a version of HL7 v2."""
+    """The table `[reading]`: a character set that is read, a version of HL7 v2, leniencies."""
     reading: Reading = _choices(Reading, table)
     try:
         labels.codec_of(labels.named(reading.charset))
@@ -210,6 +218,8 @@ def parse(document: Mapping[str, Any], modalities: frozenset[str] = MODALITIES) 
         policy = _choices(Policy, document.get("policy", {}))
         key = "reading"
         reading = _reading(document.get("reading", {}))
+        if ids.study_instance_uid == "require" and reading.unusable_uid is UnusableUid.MAKE:
+            raise ValueError("unusable_uid: of no use, as [identifiers] requires a Study Instance UID")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         text = f"{error} is needed" if isinstance(error, KeyError) else error
         raise ConfigurationError(f"{place}: {key}: {text}") from None

@@ -111,19 +111,52 @@ class Policy:
     repeated_number: RepeatedNumber = RepeatedNumber.REFUSE
 
 
+class ControlId(StrEnum):
+    """Says what is done with a message without MSH-10."""
+
+    REQUIRED = "required"
+    MADE = "made"  # one is made of its bytes
+
+
+class LongIdentifiers(StrEnum):
+    """Says what is done with identifiers that are longer than DICOM allows."""
+
+    REFUSE = "refuse"
+    SHORT = "short"  # a short form stands for them
+
+
+class UnusableUid(StrEnum):
+    """Says what is done with a Study Instance UID that is no UID."""
+
+    REFUSE = "refuse"
+    MAKE = "make"  # it counts as absent
+
+
+class UnusableStation(StrEnum):
+    """Says what is done with a station that is no AE title."""
+
+    REFUSE = "refuse"
+    DEFAULT = "default"  # it counts as absent
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Says how messages of the profile's senders are read before they are mapped. Empty: as the listener does.
 
-    `charset` (repetitions joined by `~`) and `version` count instead of what MSH-18 and MSH-12 say.
+    `charset` (repetitions joined by `~`) and `version` count instead of what MSH-18 and MSH-12 say. The others are
+    leniencies, all off.
     """
 
     charset: str = ""
     version: str = ""
+    control_id: ControlId = ControlId.REQUIRED
+    long_identifiers: LongIdentifiers = LongIdentifiers.REFUSE
+    unusable_uid: UnusableUid = UnusableUid.REFUSE
+    unusable_station: UnusableStation = UnusableStation.REFUSE
 
     def over(self, tolerance: Tolerance) -> Tolerance:
         """The tolerance of a listener with what is decided for these senders."""
-        if self == Reading():
+        if not self.charset and not self.version:
             return tolerance
         return replace(
             tolerance,

@@ -9,6 +9,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from broker.orders.core.identifiers import SHORT, short_form
 from broker.settings import Settings
 from broker.site.device import DEFAULT
 from broker.site.directory import Directory
@@ -114,6 +115,8 @@ def _node(directory: Directory, device: str) -> Node | None:
 def _steps(connection: Connection, exam: Exam) -> list[StepRow]:
     if exam.accession is not None:
         orders = order_search.find(connection, {"AccessionNumber": exam.accession}, 0, ORDERS)
+        if not orders and len(exam.accession) > SHORT:  # the long form of one that was too long
+            orders = order_search.find(connection, {"AccessionNumber": short_form(exam.accession)}, 0, ORDERS)
     else:
         order = exam.order if exam.step is None else worklist_steps.order_of(connection, exam.step)
         orders = [order] if order is not None else []

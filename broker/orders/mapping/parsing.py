@@ -153,7 +153,7 @@ def _choices(kind: type[Any], table: Any) -> Any:
     return kind(**given)
 
 
-def _reading(table: Any) -> Reading:
+def _reading(table: Any, ids: Identifiers) -> Reading:
     """The table `[reading]`: a character set that is read, a version of HL7 v2, leniencies."""
     reading: Reading = _choices(Reading, table)
     try:
@@ -162,6 +162,8 @@ def _reading(table: Any) -> Reading:
         raise ValueError(f"charset: {reading.charset} is no character set that is read") from None
     if reading.version and not re.fullmatch(r"2\.[0-9](\.[0-9])?", reading.version):
         raise ValueError("version: a version of HL7 like 2.3.1 is needed")
+    if ids.study_instance_uid == "require" and reading.unusable_uid is UnusableUid.MAKE:
+        raise ValueError("unusable_uid: of no use, as [identifiers] requires a Study Instance UID")
     return reading
 
 
@@ -217,9 +219,7 @@ def parse(document: Mapping[str, Any], modalities: frozenset[str] = MODALITIES) 
         key = "policy"
         policy = _choices(Policy, document.get("policy", {}))
         key = "reading"
-        reading = _reading(document.get("reading", {}))
-        if ids.study_instance_uid == "require" and reading.unusable_uid is UnusableUid.MAKE:
-            raise ValueError("unusable_uid: of no use, as [identifiers] requires a Study Instance UID")
+        reading = _reading(document.get("reading", {}), ids)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         text = f"{error} is needed" if isinstance(error, KeyError) else error
         raise ConfigurationError(f"{place}: {key}: {text}") from None

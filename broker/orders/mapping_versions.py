@@ -220,17 +220,24 @@ class Mappings:
     def first_import(self, folder: Path) -> None:
         """Publish the profiles of a folder that the database does not hold; warn of those that differ from it.
 
-        Raises ConfigurationError: one line that names file and key.
+        A profile that says `sample = true` is left out, and named in the log. Raises ConfigurationError: one line that
+        names file and key.
         """
         texts = self._database.read(stored).result()
         new: dict[str, str] = {}
+        samples: list[str] = []
         for file in sorted(folder.glob("*.toml")):
             text = read_file(file)
-            name = profile_document.read(text, str(file))["name"]
-            if name not in texts:
+            document = profile_document.read(text, str(file))
+            name = document["name"]
+            if document.get("sample") is True:
+                samples.append(name)
+            elif name not in texts:
                 new[str(file)] = text
             elif texts[name][1] != text:
                 telemetry.logger().warning("mapping.differs", kind=name, version=texts[name][0], path=str(file))
+        if samples:
+            telemetry.logger().info("mapping.samples", kind=" ".join(samples), path=str(folder))
         if not new:
             return
         try:

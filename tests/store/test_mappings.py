@@ -14,7 +14,7 @@ from broker.errors import ConfigurationError
 from broker.hl7.header import read_header
 from broker.orders import mapping_versions
 from broker.orders.mapping.document import built_in_texts
-from broker.orders.mapping_versions import ExamplesFailed, Mappings
+from broker.orders.mapping_versions import ExamplesFailed, Mappings, read_file
 from broker.store import configurations
 from broker.store.db.database import Database
 from broker.store.schema import tables
@@ -249,7 +249,31 @@ def test_a_mistake_in_the_folder_stops_the_start(
 def test_the_examples_of_the_configuration_are_good(database: Database) -> None:
     folder = Path(__file__).parents[2] / "config" / "mapping"
     here = Mappings(database)
-    here.first_import(folder)
-    assert {one.name for one in here.in_force() if one.version} == {"lilas", "site9"}
+    here.publish_all({str(file): read_file(file) for file in folder.glob("*.toml")}, "api")
+    assert {one.name for one in here.in_force() if one.version} >= {"lilas", "site9"}
     for name in ("lilas", "site9"):
         assert here.export(name) == (folder / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def test_the_examples_of_the_configuration_are_not_put_in_force(database: Database) -> None:
+    folder = Path(__file__).parents[2] / "config" / "mapping"
+    with capture_logs() as logs:
+        Mappings(database).first_import(folder)
+    assert [one.name for one in Mappings(database).in_force() if one.version] == []
+    assert [(log["event"], len(log["kind"].split())) for log in logs] == [
+        ("mapping.samples", len(list(folder.glob("*.toml"))))
+    ]
+
+
+def test_a_sample_in_the_folder_is_left_out_and_only_that(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(text("own", extends="base"), encoding="utf-8")
+    (tmp_path / "b.toml").write_text('name = "base"\nextends = "ihe"\n', encoding="utf-8")
+    (tmp_path / "c.toml").write_text('name = "other"\nextends = "own"\nsample = true\n', encoding="utf-8")
+    (tmp_path / "d.toml").write_text('name = "faulty"\nsample = true\npatient = 1\n', encoding="utf-8")
+    here = Mappings(database)
+    here.first_import(tmp_path)
+    assert {one.name for one in here.in_force() if one.version} == {"own", "base"}
+    here.publish((tmp_path / "c.toml").read_text(encoding="utf-8"), "api")  # a person may
+    assert {one.name for one in here.in_force() if one.version} == {"own", "base", "other"}
+    with pytest.raises(ConfigurationError, match="'x': sample: true or false"):
+        here.publish('name = "x"\nextends = "ihe"\nsample = "yes"\n', "api")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import subprocess
@@ -252,3 +253,18 @@ def test_sending_over_tls(site: Site) -> None:
     assert sent.startswith("1: AA accepted")
     assert got[0].startswith(b"\x0bMSH|")
     assert got[0].endswith(b"SPIRAL\r\x1c\r")
+
+
+def test_a_copied_configuration_puts_no_example_in_force(tmp_path: Path) -> None:
+    config = Path(__file__).parents[2] / "config"
+    site = Site(tmp_path / "copy", site=(config / "site.toml").read_text(encoding="utf-8"))
+    shutil.copytree(config / "mapping", site.folder / "mapping")
+    try:
+        site.start()
+        shown = broker(site, "mapping", "list")
+        assert "built-in" in shown
+        assert "mapping folder" not in shown
+        assert not [file.stem for file in (config / "mapping").glob("*.toml") if f"\n{file.stem} " in shown]
+    finally:
+        if site.alive():
+            site.kill()

@@ -1,8 +1,8 @@
 """Reads mapping profiles as documents, and merges what they extend; `parsing` gives them their meaning.
 
 `extends` names the profile that a document completes: tables are merged key by key, lists replaced, its rules
-stand before those of the other; senders and examples are its own. One that extends its own name extends the built-in
-profile of that name.
+stand before those of the other; senders and examples are its own, and whether it is a sample. One that extends its own
+name extends the built-in profile of that name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from broker.errors import ConfigurationError
 ProfileDocument = Mapping[str, Any]
 MAX_DEPTH = 8
 MAX_TEXT = 1024 * 1024  # characters of a profile
-_OWN = frozenset({"senders", "example", "description", "extends"})  # never taken from the profile that is extended
+_OWN = frozenset({"senders", "example", "description", "extends", "sample"})  # never taken from what is extended
 _TABLES_OF_TABLES = frozenset({"values", "measures"})
 _RULES = frozenset({"station", "ignore"})
 

@@ -55,7 +55,7 @@ def test_empty_lists_leave_the_decision_to_policies_and_defaults() -> None:
     assert shown["ScheduledProcedureStepStartDate"] == "20260312"
 
 
-@pytest.mark.parametrize("key", sorted(KEYS - {"name", "description", "senders", "station", "example"}))
+@pytest.mark.parametrize("key", sorted(KEYS - {"name", "description", "senders", "station", "example", "sample"}))
 def test_every_table_is_merged_key_by_key(key: str) -> None:
     """But for what is documented as a profile's own, and the list of station rules."""
     assert merged({key: {"A": 1, "B": 2}}, {key: {"B": 3, "C": 4}})[key] == {"A": 1, "B": 3, "C": 4}
@@ -67,7 +67,7 @@ def test_tables_of_tables_are_merged_in_both(key: str) -> None:
     assert merged(base, own)[key] == {"X": {"A": 1, "B": 2}, "Y": {"A": 1}, "Z": {"A": 1}}
 
 
-@pytest.mark.parametrize("key", ["description", "senders", "example"])
+@pytest.mark.parametrize("key", ["description", "senders", "example", "sample"])
 def test_what_is_of_one_profile_alone_is_not_merged(key: str) -> None:
     assert key not in merged({key: {"A": 1}}, {"name": "x"})
     assert merged({key: {"A": 1}}, {key: {"B": 2}})[key] == {"B": 2}

@@ -1,0 +1,178 @@
+"""The example profiles of `config/mapping`: each passes its examples, and modalities see what these say.
+
+The messages of a profile are sent in their order through an HL7 door, and the worklist is asked after each. A step that
+an example expects must be an item; of a cancelled order none may be left; a patient must be shown as told.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+from support.orders.hospital import Hospital
+from support.orders.intake import AT, ZONE
+
+from broker.hl7.header import read_header
+from broker.hl7.message import parse
+from broker.hl7.tolerance import Tolerance
+from broker.model.order import Document
+from broker.orders import mapping_versions
+from broker.orders.core.context import StoryContext
+from broker.orders.core.values import OrderChange
+from broker.orders.listener import OrderDoor
+from broker.orders.mapping.book import ProfileBook
+from broker.orders.mapping.document import read
+from broker.orders.trying import examples, preview
+from broker.orders.trying.examples import ProfileExample
+from broker.orders.trying.preview import Preview
+from broker.store.db.database import Database
+
+FOLDER = Path(__file__).parents[2] / "config" / "mapping"
+TEXTS = {file.stem: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.toml"))}
+TABLES = {name: read(text, name) for name, text in TEXTS.items()}
+BOOK = ProfileBook(TABLES)
+STEP_ITEM = "ScheduledProcedureStepSequence"
+
+
+def test_all_examples_pass_together() -> None:
+    checked = mapping_versions.check_all(TEXTS, {})
+    assert [one.name for one in checked] == list(TEXTS)
+
+
+def test_they_are_the_dialects_of_many_senders() -> None:
+    claims = {(claim.application, claim.facility) for name in TEXTS for claim in BOOK.named(name).senders}
+    assert len(TEXTS) >= 6
+    assert len(claims) >= 6
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_profile_is_one_to_start_from(name: str) -> None:
+    """It is marked as a sample, says what it is, and has messages, of which one has findings."""
+    table, found = TABLES[name], examples.parse(TABLES[name])
+    assert table["sample"] is True
+    assert table["description"]
+    assert TEXTS[name].startswith("# Example:")
+    assert len(found) >= 3
+    assert any(example.findings or example.answer != "AA" for example in found)
+
+
+def _values(element: Any) -> Any:
+    """A value of an answer as examples write it."""
+    if element.VR == "SQ":
+        return [_document(item) for item in element.value or ()]
+    if element.VR == "US":
+        return element.value
+    if element.VM > 1:
+        return [str(value) for value in element.value]
+    return "" if element.value is None else str(element.value)
+
+
+def _document(item: Dataset) -> Document:
+    return {element.keyword: _values(element) for element in item}
+
+
+def _same(expected: Any, got: Any) -> bool:
+    if expected in ("", []):
+        return got in ("", [], None)
+    if isinstance(expected, float) or isinstance(got, float):
+        return str(expected) == str(got)
+    return expected in (got, [got]) or [expected] == got
+
+
+def _at(item: Document, name: str) -> Any:
+    """What an item shows at `Keyword` or `Sequence.Keyword` of the first item."""
+    keyword, *below = name.split(".")
+    here = item[keyword] if keyword in item else (item.get(STEP_ITEM) or [{}])[0].get(keyword)
+    for part in below:
+        here = (here or [{}])[0].get(part)
+    return here
+
+
+def _shows(item: Document, expected: Mapping[str, Any]) -> list[str]:
+    """What an item shows otherwise than expected."""
+    return [
+        f"{name}: {_at(item, name)!r}, not {value!r}"
+        for name, value in expected.items()
+        if not _same(value, _at(item, name))
+    ]
+
+
+def _steps(expected: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The expectations of each step: those without `step[n].` are of the first one."""
+    by_step: dict[str, dict[str, Any]] = {"step[1]": {}}
+    for name, value in expected.items():
+        place, _, rest = name.partition(".") if name.startswith("step[") else ("step[1]", "", name)
+        by_step.setdefault(place, {})[rest] = value
+    return iter(by_step.values())
+
+
+def _wrong(example: ProfileExample, outcome: Preview, items: Sequence[Document]) -> list[str]:
+    """What modalities see otherwise than an example says."""
+    wrong: list[str] = []
+    expected = {name: value for name, value in example.expect.items() if name != "control"}
+    for ordered in outcome.ordered:
+        change = ordered.change
+        if isinstance(change, OrderChange) and not ordered.answers and change.control in {"CA", "OC"}:
+            number, keyword = change.placer.number, "PlacerOrderNumberImagingServiceRequest"
+            if not number:
+                number, keyword = change.filler.number, "FillerOrderNumberImagingServiceRequest"
+            wrong += [f"{number} is still shown" for item in items if item.get(keyword) == number]
+    patients = {str(document.get("PatientID")) for document in preview.documents(outcome)}
+    own = [item for item in items if item.get("PatientID") in patients]
+    if any(ordered.answers for ordered in outcome.ordered):
+        for step in _steps(expected):
+            unlike = [_shows(item, step) for item in own]
+            if not any(not reasons for reasons in unlike):
+                wrong.append(f"no item is {step}: {unlike or 'none'}")
+    else:
+        wrong += [reason for item in own for reason in _shows(item, expected)]
+    return wrong
+
+
+class _DoorOfMarch(OrderDoor):
+    """A door whose clock shows what MSH-7 says, as in a preview."""
+
+    at = AT
+
+    def _context(self) -> StoryContext:
+        return replace(super()._context(), at=self.at)
+
+
+def _run(name: str, hospital: Hospital) -> None:
+    profile = BOOK.named(name)
+    door = _DoorOfMarch(hospital.database, hospital.interface, BOOK.choose, zone=ZONE, default_station="UNASSIGNED")
+    hospital.door = door
+    for example in examples.parse(TABLES[name]):
+        raw = preview.as_bytes(example.message, profile.reading.charset)
+        door.at = preview.clock(read_header(raw), ZONE)
+        answer = hospital.send(raw)
+        assert answer, example.name
+        told = parse(answer, Tolerance(replace=True)).get("MSA-1")
+        assert told == example.answer, f"{example.name}: {answer!r}"
+        status, items = hospital.find()
+        assert status == 0
+        if example.answer == "AA":
+            outcome = preview.preview(raw, profile, example.zone)
+            assert _wrong(example, outcome, [_document(item) for item in items]) == [], example.name
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_modalities_see_what_the_examples_say(name: str, tmp_path: Path, sqlite_template: Path) -> None:
+    shutil.copyfile(sqlite_template, tmp_path / "broker.db")
+    database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
+    try:
+        _run(name, Hospital(database, list(TEXTS.values())))
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_all_dialects_on_one_database(database: Database) -> None:
+    hospital = Hospital(database, list(TEXTS.values()))
+    for name in TEXTS:
+        _run(name, hospital)

@@ -275,5 +275,5 @@ def test_a_sample_in_the_folder_is_left_out_and_only_that(database: Database, tm
     assert {one.name for one in here.in_force() if one.version} == {"own", "base"}
     here.publish((tmp_path / "c.toml").read_text(encoding="utf-8"), "api")  # a person may
     assert {one.name for one in here.in_force() if one.version} == {"own", "base", "other"}
-    with pytest.raises(ConfigurationError, match="'x': sample: true or false"):
+    with pytest.raises(ConfigurationError, match="profile: sample: true or false"):
         here.publish('name = "x"\nextends = "ihe"\nsample = "yes"\n', "api")

@@ -34,6 +34,8 @@ def read(text: str, place: str) -> dict[str, Any]:
     name = document.get("name")
     if not isinstance(name, str) or not 0 < len(name) <= 64 or not all(c.isascii() and _plain(c) for c in name):
         raise ConfigurationError(f"{place}: name: up to 64 letters, digits, - and _ are needed")
+    if not isinstance(document.get("sample", False), bool):
+        raise ConfigurationError(f"{place}: sample: true or false")
     return document
 
 

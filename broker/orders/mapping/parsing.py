@@ -202,9 +202,6 @@ def parse(document: Mapping[str, Any], modalities: frozenset[str] = MODALITIES) 
             raise ValueError("unknown key")
         if not isinstance(name, str) or not name:
             raise ValueError("a text is needed")
-        key = "sample"
-        if not isinstance(document.get("sample", False), bool):
-            raise ValueError("true or false")
         sections = {section: tuple(each(section, _attribute).values()) for section in SECTIONS}
         attributes = {attribute.keyword: attribute for section in SECTIONS for attribute in sections[section]}
         values, measures = each("values", _values), each("measures", _measure)

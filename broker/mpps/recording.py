@@ -97,7 +97,7 @@ def _new(
     assert zone is not None
     outcome, attention = meaning.outcome(document)
     linking = matching.summary((match.step, match.reason) for match in matches)
-    status = document[STATUS]
+    status, doubts = document[STATUS], matching.doubts(matches)
     ended = (meaning.moment(document, "End", zone) or at) if status in FINAL else None
     return PerformedStep(
         row=None,
@@ -110,12 +110,12 @@ def _new(
         started_at=meaning.moment(document, "Start", zone) or at,
         ended_at=ended,
         document=document,
-        findings=answer.findings,
+        findings=(*answer.findings, *doubts),
         revision=1,
         created_at=at,
         updated_at=at,
         outcome=outcome,
-        attention=attention or matching.waits(linking),
+        attention=attention or matching.waits(linking, doubts),
     )
 
 

@@ -353,6 +353,39 @@ def test_another_patient_links_nothing(house: House) -> None:
         house.decide(deciding.link, 1, 1, None)
 
 
+def test_another_person_under_the_right_identifier_waits_for_a_person(house: House) -> None:
+    house.order(1)
+    house.create("2.999.1", PatientName="QUITE^OTHER", PatientBirthDate="20010101", PatientSex="M")
+    made = house.one("2.999.1")
+    assert (made.linking, made.findings, made.attention) == ("linked", ("other-person",), "other-person")
+    assert house.statuses() == ["STARTED"]
+    house.decide(deciding.set_aside, made.row, "seen")
+    assert (house.one("2.999.1").linking, house.one("2.999.1").attention) == ("linked", "")
+
+
+@pytest.mark.parametrize("said", [{"PatientName": "MULLER^K"}, {"PatientName": "Other^Käthe"}, {"PatientSex": ""}])
+def test_small_differences_of_a_person_are_none(house: House, said: dict[str, str]) -> None:
+    house.order(1)
+    house.create("2.999.1", **said)
+    assert (house.one("2.999.1").findings, house.one("2.999.1").attention) == ((), "")
+
+
+def test_another_study_than_that_of_the_order_is_a_finding(house: House) -> None:
+    house.order(1)
+    house.create("2.999.1", item(1, StudyInstanceUID="2.999.555"))
+    made = house.one("2.999.1")
+    assert (made.linking, made.findings, made.attention) == ("linked", ("other-study",), "")
+
+
+def test_an_order_that_comes_later_shows_another_person_and_study(house: House) -> None:
+    other = item(1, StudyInstanceUID="2.999.555")
+    house.create("2.999.1", other, PatientName="QUITE^OTHER", PatientBirthDate="20010101")
+    house.order(1)
+    made = house.one("2.999.1")
+    assert (made.linking, made.findings) == ("linked", ("other-person", "other-study"))
+    assert made.attention == "other-person"
+
+
 def test_a_link_settles_no_other_reason_to_look(house: House) -> None:
     house.order(1)
     house.create("1.2.1", patient="SOMEBODY")

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 from support.orders.caller import Caller
 from support.orders.documents import order
+from support.orders.intake import take
 
 from broker.orders.documents.emergency import Emergency
 from broker.orders.stories import placing
@@ -257,3 +258,31 @@ def test_an_emergency_order_is_in_the_worklist_at_once_and_takes_a_plain_change(
     changed = place(caller, known)
     assert (changed.action, changed.row) == ("updated", placed.row)
     assert changed.document["patient"]["PatientName"] == "Roe^Jane"
+
+
+@pytest.mark.parametrize("prior", ["{}^^^BROKER", "{}", "{}^^^SITE", "{}^^^&2.999.3&ISO"])
+@pytest.mark.parametrize("known", [True, False])
+def test_an_emergency_patient_is_merged_whatever_authority_is_named(
+    caller: Caller, database: Database, prior: str, known: bool
+) -> None:
+    if known:
+        place(caller, order())
+    emergency = place(caller, caller.emergency(Emergency(modality="CT", description="Head")))
+    temporary = emergency.document["patient"]["PatientID"]
+    patient = "P1^^^SITE"
+    lines = (
+        "MSH|^~\\&|ADT|SITE|BROKER|RAD|20300101090000||ADT^A40^ADT_A39|E1|P|2.5.1",
+        "EVN||20300101090000",
+        f"PID|||{patient}||ROE^ANNA||19700101|F",
+        f"MRG|{prior.format(temporary)}",
+    )
+    outcome = take(database, "".join(f"{line}\r" for line in lines).encode())
+    assert (outcome.code, outcome.findings) == ("AA", 0), outcome.answer
+    after = caller.read(emergency.row).result()
+    assert after is not None
+    assert [after["patient"][keyword] for keyword in ("PatientID", "IssuerOfPatientID", "PatientName")] == [
+        "P1", "SITE", "ROE^ANNA",
+    ]  # fmt: skip
+    assert "PatientAge" not in after["patient"]
+    again = take(database, "".join(f"{line}\r" for line in lines).replace("|E1|", "|E2|").encode())
+    assert (again.code, again.findings) == ("AA", 1)  # done before

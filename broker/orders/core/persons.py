@@ -8,7 +8,7 @@ from broker.model.order import Document
 from broker.orders.core.names import fold
 
 _WORDS = re.compile(r"[^\w]+")
-_KEYWORDS = ("PatientName", "PatientBirthDate", "PatientSex")
+KEYWORDS = ("PatientName", "PatientBirthDate", "PatientSex")
 _LEAST = 3  # letters of a word that may be the beginning of another: devices cut names
 
 
@@ -18,7 +18,7 @@ def differ(one: Document, other: Document) -> bool:
     They do if two of name, birth date and sex contradict, or one of name and birth date while nothing agrees. A name
     alone may have been corrected, married or typed.
     """
-    pairs = [(one.get(keyword, ""), other.get(keyword, "")) for keyword in _KEYWORDS]
+    pairs = [(one.get(keyword, ""), other.get(keyword, "")) for keyword in KEYWORDS]
     names, births, sexes = pairs
     told = {
         "name": _same_name(*names) if all(names) else None,

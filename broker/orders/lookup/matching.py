@@ -6,23 +6,25 @@ patient). Nothing is ever linked by patient and time alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from broker.model.order import Document
 from broker.model.performed import Linking
-from broker.orders.core import lifecycle, plan
+from broker.orders.core import lifecycle, persons, plan
 from broker.orders.core.authorities import universal
 from broker.orders.core.values import PatientChange
 from broker.orders.lookup import recognizing
-from broker.store.orders import matching
+from broker.store.orders import matching, reading
 from broker.store.orders.matching import Candidate
 
 # why an item has no step
 UNKNOWN, AMBIGUOUS, MISMATCH = "unknown", Linking.AMBIGUOUS.value, Linking.MISMATCH.value
+# what may be wrong with a step that was found: its patient is another person, its study has another UID
+OTHER_PERSON, OTHER_STUDY = "other-person", "other-study"
 _LONGEST = 64  # characters of a key; what is longer is none of ours, and PostgreSQL indexes no more than 2700 bytes
 _FIRST = ("step+study", "step+accession")  # rungs
 
@@ -40,11 +42,12 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The step (row) of an order (row) by which keys, or None and why."""
+    """The step (row) of an order (row) by which keys, or None and why. `doubts` are codes of what does not agree."""
 
     step: int | None
     order: int | None
     reason: str
+    doubts: tuple[str, ...] = ()
 
 
 def keys_of(item: Document) -> Keys:
@@ -74,19 +77,34 @@ def patient_of(document: Document) -> PatientChange | None:
     number, issuer = _text(document, "PatientID"), _text(document, "IssuerOfPatientID")
     qualifiers = document.get("IssuerOfPatientIDQualifiersSequence") or [{}]
     universal_id = universal(_text(qualifiers[0], "UniversalEntityID"), _text(qualifiers[0], "UniversalEntityIDType"))
-    return PatientChange(number, issuer or universal_id, {}, universal=universal_id) if number else None
+    described = {keyword: _text(document, keyword) for keyword in persons.KEYWORDS}
+    return PatientChange(number, issuer or universal_id, described, universal=universal_id) if number else None
 
 
 def find(connection: Connection, keys: Keys, patient: PatientChange | None) -> Match:
     """Find the step of an item about `patient`."""
     if patient is not None:
         patient = patient.settled(lambda use, identifier, _: recognizing.canonical(connection, use, identifier))
-    match = choose(keys, patient, matching.candidates(connection, keys.study_instance_uid, keys.accession, ""))
-    if match.reason in _FIRST or not keys.step_id or not keys.requested_procedure_id:
-        return match
-    # many steps may share a Requested Procedure ID: asked for only where it can still decide
-    whole = matching.candidates(connection, keys.study_instance_uid, keys.accession, keys.requested_procedure_id)
-    return choose(keys, patient, whole)
+    candidates = matching.candidates(connection, keys.study_instance_uid, keys.accession, "")
+    match = choose(keys, patient, candidates)
+    if match.reason not in _FIRST and keys.step_id and keys.requested_procedure_id:
+        # many steps may share a Requested Procedure ID: asked for only where it can still decide
+        procedure = keys.requested_procedure_id
+        candidates = matching.candidates(connection, keys.study_instance_uid, keys.accession, procedure)
+        match = choose(keys, patient, candidates)
+    found = next((one for one in candidates if one.step == match.step), None)
+    return match if found is None else replace(match, doubts=_doubts(connection, keys, patient, found))
+
+
+def _doubts(connection: Connection, keys: Keys, patient: PatientChange | None, found: Candidate) -> tuple[str, ...]:
+    """What does not agree with the step that is meant: the person behind the identifier, or the study."""
+    codes = []
+    stored = reading.find_patient(connection, found.patient.patient_id, found.patient.issuer) if patient else None
+    if patient is not None and stored is not None and persons.differ(patient.attributes, stored.attributes):
+        codes.append(OTHER_PERSON)
+    if keys.study_instance_uid not in ("", found.study_instance_uid):
+        codes.append(OTHER_STUDY)
+    return tuple(codes)
 
 
 def choose(keys: Keys, patient: PatientChange | None, candidates: Sequence[Candidate]) -> Match:
@@ -157,6 +175,11 @@ WAITING = frozenset(
 )  # linkings that wait for a person
 
 
-def waits(linking: str) -> str:
-    """Why a person must look at an MPPS that is linked so; empty if nobody must."""
-    return linking if linking in WAITING else ""
+def waits(linking: str, findings: Collection[str] = ()) -> str:
+    """Why a person must look at an MPPS that is linked so with these findings; empty if nobody must."""
+    return linking if linking in WAITING else OTHER_PERSON if OTHER_PERSON in findings else ""
+
+
+def doubts(matches: Iterable[Match]) -> tuple[str, ...]:
+    """What does not agree with the steps that were found, each once."""
+    return tuple(dict.fromkeys(code for match in matches for code in match.doubts))

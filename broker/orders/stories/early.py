@@ -49,12 +49,13 @@ def _link(
     if performed is None or patient is None or performed.linking not in {Linking.UNSCHEDULED, Linking.PARTLY}:
         return []
     items = performed.document.get("ScheduledStepAttributesSequence", [])
-    steps = []
+    steps, doubts = [], set[str]()
     for position in sorted(positions):
         match = matching.find(connection, matching.keys_of(items[position]), patient)
         if match.order == request and match.step is not None:
             performed_steps.set_link(connection, row, position, match.step, f"late:{match.reason}")
             steps.append(match.step)
+            doubts |= {*match.doubts}
     if not steps:
         return []
     # the sender of the order knows nothing of it: that it begins or ends was done by a modality, not by this message
@@ -66,10 +67,10 @@ def _link(
         replace(
             performed,
             linking=linking,
-            attention=min(codes, default="") or attention or matching.waits(linking),
+            attention=min(codes, default="") or attention or matching.waits(linking, doubts),
             revision=performed.revision + 1,
             updated_at=context.at.timestamp(),
-            findings=tuple(dict.fromkeys((*performed.findings, *sorted(codes)))),
+            findings=tuple(dict.fromkeys((*performed.findings, *sorted(doubts), *sorted(codes)))),
         ),
     )
     return [AuditEntry("mpps.linked", "mpps", row, {"order": request, "steps": steps, "by": "late order"})]

@@ -41,10 +41,10 @@ def story(connection: Connection, change: Merge, context: StoryContext, mint: Mi
     named, (change, survivor, retired) = change, _found(connection, change)
     asked, findings = patients.redirected(change.patient, survivor)
     if survivor is not None and retired is not None and survivor.row == retired.row:
-        if not patients.is_retired(retired, change.prior):
+        if not _leads(change.prior, retired):
             return _refused(change, "The patient was merged into the one to be retired")
         return Planned(findings=(*findings, Finding(change.location, ErrorCode.ACCEPTED, _DONE, Severity.WARNING)))
-    if retired is not None and patients.is_retired(retired, change.prior):
+    if retired is not None and _leads(change.prior, retired):
         return _refused(change, "The prior identifier leads to another patient already")
     if survivor is None:
         findings += unnamed(asked, change.location, retired)
@@ -86,6 +86,11 @@ def _found(connection: Connection, change: _R) -> tuple[_R, Patient | None, Pati
     if not change.prior.issuer and known is not None:
         asked, survivor = next((pair for pair in patient if pair[0].issuer == prior.issuer), (asked, survivor))
     return replace(change, patient=asked, prior=prior), survivor, known
+
+
+def _leads(prior: EntityId, patient: Patient) -> bool:
+    """True if a prior identifier, by which the patient was found, is a retired one and leads to the patient."""
+    return prior.number != patient.patient_id or not patients.compatible(prior.issuer, patient.issuer)
 
 
 def _stored(connection: Connection, identifier: EntityId) -> Patient | None:
@@ -152,7 +157,7 @@ def change_identifier(connection: Connection, change: IdentifierChange, context:
     named, (change, owner, known) = change, _found(connection, change)
     if owner is not None and (known is None or owner.row != known.row):
         return _refused(change, "The new identifier belongs to another patient")
-    if known is not None and patients.is_retired(known, change.prior):
+    if known is not None and _leads(change.prior, known):
         if owner is None:
             return _refused(change, "The prior identifier leads to another patient already")
         return Planned(findings=(Finding(change.location, ErrorCode.ACCEPTED, _DONE, Severity.WARNING),))

@@ -61,8 +61,9 @@ class State:
         assert self.process.num_fds() <= self.files + 80  # and have a database connection of their own
         assert self.growth() < growth
         wait_until(lambda: orphans(site) == [], 5, "the spool holds what the database knows")
-        said = site.logged()[self.log :] + fetched(site, "/metrics") + fetched(site, "/health/ready")
-        assert [word for word in ("Traceback", "defect", "never awaited") if word in said] == []
+        logged = site.logged()[self.log :]
+        assert [word for word in ("Traceback", "defect", "never awaited") if word in logged] == []
+        said = logged + fetched(site, "/metrics") + fetched(site, "/health/ready")
         assert [canary for canary in CANARIES if canary in said.casefold()] == []
 
 

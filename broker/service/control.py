@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import socket
 import struct
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -18,31 +14,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from broker import telemetry
 from broker.admin.access import LOCAL_USER
-from broker.errors import ConfigurationError
+from broker.service.control_socket import NAME, address, user_name
 from broker.service.web import Server
 
-NAME = "control.sock"
-LONGEST = 103  # bytes of a path that every system takes for a socket (104 with its NUL on BSD, 108 on Linux)
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
-
-
-@contextmanager
-def address(folder: Path) -> Iterator[str]:
-    """A path of the socket in `folder` that is short enough for bind and connect, for as long as the context lasts.
-
-    Raises ConfigurationError where a long path cannot be shortened, OSError without the folder.
-    """
-    path = str(folder / NAME)
-    if len(os.fsencode(path)) <= LONGEST:
-        yield path
-        return
-    if not sys.platform.startswith("linux"):
-        raise ConfigurationError(f"service.data_dir: the path is too long for a socket: at most {LONGEST} bytes")
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{NAME}"
-    finally:
-        os.close(descriptor)
 
 
 class ControlServer(Server):
@@ -103,11 +78,3 @@ def _user(transport: asyncio.Transport) -> str:
     with socket.socket(fileno=os.dup(end.fileno())) as copy:
         _, uid, _ = _CREDENTIALS.unpack(copy.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     return user_name(uid)
-
-
-def user_name(uid: int) -> str:
-    """Name of a user of this machine; the number of one without a name."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -7,13 +7,14 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from broker.errors import BadContent, PeerFault
-from broker.service.control import address
-from broker.service.datadir import DataDirectory
+from broker.service.control_socket import address
 from broker.settings import Settings
-from broker.store.db.database import Database
+
+if TYPE_CHECKING:
+    from broker.store.db.database import Database
 
 TIMEOUT = 120.0  # seconds for an answer
 
@@ -87,6 +88,9 @@ def alone(settings: Settings) -> Iterator[Database]:
 
     Raises ConfigurationError when a broker runs or the database cannot be used, StoreUnavailable.
     """
+    from broker.service.datadir import DataDirectory  # load what a command beside a running broker does not need
+    from broker.store.db.database import Database
+
     data = DataDirectory(settings.service.data_dir)
     try:
         database = Database(settings.database_url())

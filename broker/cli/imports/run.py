@@ -25,7 +25,7 @@ from broker.orders.core.context import StoryContext
 from broker.orders.documents import document
 from broker.orders.stories import placing
 from broker.orders.stories.placing import OrderRefused, Placed
-from broker.service.control import user_name
+from broker.service.control_socket import user_name
 from broker.settings import Settings
 from broker.store.db.database import Database
 from broker.worklist.source.order_document import order

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.admin.context import AdminContext
+from broker.admin.imports import ImportItemView, item_view
 from broker.admin.problems import Problem
-from broker.worklist.source.source_import import ImportAccount
+from broker.worklist.source.account import ImportAccount
 
 
 class ImportBody(BaseModel):
@@ -21,7 +22,10 @@ class ImportBody(BaseModel):
 
 
 class SourceReport(BaseModel):
-    """What became of an import: items by outcome, why some were refused, attributes that orders do not keep."""
+    """What became of an import: items by outcome, why some were refused, attributes that orders do not keep.
+
+    `items` are those that were refused or left out, that ended as they ended there, or that were taken with findings.
+    """
 
     node: str
     dry_run: bool
@@ -30,6 +34,7 @@ class SourceReport(BaseModel):
     outcomes: dict[str, int]
     reasons: dict[str, int]
     left_out: dict[str, int]
+    items: list[ImportItemView] = []
 
 
 def router(context: AdminContext) -> APIRouter:
@@ -57,4 +62,5 @@ def report(account: ImportAccount) -> SourceReport:
         outcomes=dict(account.counts),
         reasons=dict(account.reasons),
         left_out=dict(account.left_out),
+        items=[item_view(note) for note in account.named],
     )

@@ -97,6 +97,21 @@ def worklist_import(
     sys.exit(code)
 
 
+@worklist.app.command("refused")
+def worklist_refused(
+    node: Annotated[
+        str | None, typer.Argument(help="Name of a node with role worklist; without it all nodes and files.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the items as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """List imported items that were refused, left out, ended or taken with findings, by accession number."""
+    from broker.cli.worklist_import import listing
+
+    with exit_on_error():
+        typer.echo(listing(node, config=config, as_json=as_json))
+
+
 @site.command("check")
 def site_check(file: Annotated[Path, typer.Argument(help="A site.toml.")]) -> None:
     """Check nodes and rules of a file and run the examples of its rules."""

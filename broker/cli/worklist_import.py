@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, tzinfo
 from pathlib import Path
 from urllib.parse import quote
 
 import typer
 
 from broker.admin import sources
+from broker.admin.imports import ImportItemView, item_view
 from broker.admin.sources import SourceReport
 from broker.cli.asking import control
 from broker.cli.common import settings_of
+from broker.cli.views.send_view import printable
 from broker.errors import BrokerError, ConfigurationError, PeerFault
 from broker.routing.site import first_import, site_in_force
 from broker.service.loop import loop_factory
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.remotes import Remotes, tls_files
+from broker.store.orders import imported
 from broker.worklist.source.source_schedule import SourceSchedule
 
+LISTED = 50  # items
 _ORDER = (
     "created",
     "updated",
     "moved",
     "canceled",
+    "completed",
+    "discontinued",
     "unchanged",
     "ours",
     "ended",
+    "skipped",
     "kept",
     "missing",
     "repeated",
@@ -40,7 +48,10 @@ _WORDS = {
     "ended": "ended here already",
     "missing": "not there any more",
     "moved": "found at another time",
-    "canceled": "cancelled, being there no more",
+    "canceled": "cancelled, being there no more or cancelled there",
+    "completed": "completed, as they are there",
+    "discontinued": "discontinued, as they are there",
+    "skipped": "not offered, having ended there",
     "kept": "kept nevertheless",
     "repeated": "told twice",
 }
@@ -71,9 +82,42 @@ def summary(report: SourceReport) -> str:
     lines = [f"{report.node}: {state}{', dry run: nothing was written' if report.dry_run else ''}"]
     lines += [f"  {count:6} {_WORDS.get(kind, kind)}" for kind in _ORDER if (count := report.outcomes.get(kind, 0))]
     lines += [f"  {count:6} × {reason}" for reason, count in sorted(report.reasons.items())]
+    lines += [_item(item) for item in report.items[:LISTED]]
+    if len(report.items) > LISTED:
+        lines.append(f"  … and {len(report.items) - LISTED} more items: --json, `broker worklist refused`")
     if report.left_out:
         lines.append("  orders do not keep: " + ", ".join(sorted(report.left_out)))
     return "\n".join(lines)
+
+
+def _item(item: ImportItemView) -> str:
+    """One item that a person should look at, by its accession number."""
+    texts = "; ".join(": ".join(filter(None, (one.path, one.text))) for one in item.findings)
+    place = f" of {printable(item.place)}" if item.place else ""
+    return f"  {item.outcome:8} accession {printable(item.AccessionNumber) or '(none)'}{place}: {texts}"
+
+
+def listing(source: str | None, *, config: Path | None, as_json: bool) -> str:
+    """Items of imports that need a look, of one node or of all and of files. Raises BrokerError."""
+    settings = settings_of(config)
+    asked = "" if source is None else f"?source={quote(source, safe='')}"
+    answer = control.call(settings, "GET", f"/api/v1/imports{asked}")
+    if answer is None:
+        with control.alone(settings) as database:
+            items = [item_view(note) for note in database.read(imported.find, source, 1000).result()]
+    elif answer.good:
+        items = [ImportItemView.model_validate(one) for one in answer.body]
+    else:
+        raise PeerFault(f"the broker does not tell: {answer.problem}")
+    if as_json:
+        return json.dumps([item.model_dump() for item in items], ensure_ascii=False)
+    lines = [f"{item.source or 'files'}:{_item(item)} ({_often(item, settings.zone())})" for item in items]
+    return "\n".join(lines) or "no items of imports need a look"
+
+
+def _often(item: ImportItemView, zone: tzinfo) -> str:
+    last = datetime.fromtimestamp(item.last_at, zone).strftime("%Y-%m-%d %H:%M")
+    return f"{item.times} times, last at {last}" if item.times > 1 else f"at {last}"
 
 
 def _import(settings: Settings, node: str, dry: bool) -> SourceReport:

@@ -17,7 +17,7 @@ class SourcedState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sourced:
-    """An item of another server, the order (row) it is here, and how it last was there."""
+    """An item of another server, the order (row) and step (identifier) it is here, and how it last was there."""
 
     key: str
     request: int

@@ -17,7 +17,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from broker import __version__, telemetry
-from broker.admin import holds, mappings, mpps, nodes, orders, site, sources, worklist
+from broker.admin import holds, imports, mappings, mpps, nodes, orders, site, sources, worklist
 from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
@@ -40,7 +40,17 @@ from broker.site.remotes import Receivers, Remotes, tls_files
 from broker.versions.watch import Watch
 from broker.worklist.source.source_schedule import SourceSchedule
 
-ROUTES = (mappings, holds, mpps, sources, worklist, orders, nodes, site)  # what REST offers beside health and status
+ROUTES = (
+    mappings,
+    holds,
+    mpps,
+    sources,
+    worklist,
+    orders,
+    imports,
+    nodes,
+    site,
+)  # what REST offers beside health and status
 
 
 class Broker:

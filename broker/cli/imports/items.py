@@ -9,8 +9,18 @@ from broker.model.order import Document
 
 @dataclass(frozen=True, slots=True)
 class ImportItem:
-    """An order of a file. `place` names file and rows for people; without a document `error` says why."""
+    """An order of a file. `place` names file and rows for people; without a document `error` says why.
+
+    `lenient`: it is an item of a worklist of before, which nobody corrects any more.
+    """
 
     place: str
     document: Document | None = None
     error: str = ""
+    lenient: bool = False
+
+    @property
+    def accession(self) -> str:
+        """Its accession number as it is written; empty for none."""
+        request = (self.document or {}).get("request") or {}
+        return str(request.get("AccessionNumber") or "")

@@ -6,7 +6,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,20 +17,21 @@ from broker.cli.asking import control
 from broker.cli.imports import dump, sheet
 from broker.cli.imports import worklist_file as dataset
 from broker.cli.imports.items import ImportItem
+from broker.cli.views.send_view import printable
 from broker.dicom.dataset import part10
 from broker.errors import BadContent, PeerFault
 from broker.model.modalities import known_modalities
 from broker.orders.core.context import StoryContext
-from broker.orders.documents import document
-from broker.orders.stories import placing
-from broker.orders.stories.placing import OrderRefused, Placed
+from broker.orders.importing import filing
 from broker.service.control_socket import user_name
 from broker.settings import Settings
 from broker.store.db.database import Database
 from broker.worklist.source.order_document import order
 
 CHUNK = 200  # orders asked for at once
+MOST_TOLD = 10_000  # findings that are named
 CHUNK_BYTES = 512 * 1024
+DATA_SETS = frozenset({".wl", ".dcm"})  # read as such without a header too
 IN_FOLDERS = frozenset({".csv", ".tsv", ".wl", ".dcm", ".dump"})  # what is taken from folders
 
 
@@ -41,7 +41,9 @@ class Account:
 
     total: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    failures: list[tuple[str, str]] = field(default_factory=list)  # place, reason
+    failures: list[tuple[str, str, str]] = field(default_factory=list)  # place, accession number, reason
+    ended: list[tuple[str, str, str]] = field(default_factory=list)  # place, accession number, outcome
+    told: list[tuple[str, str, str]] = field(default_factory=list)  # place, accession number, finding
     warnings: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     trouble: str = ""
@@ -56,19 +58,24 @@ class Account:
         """There were orders and all of them are in the database now."""
         return self.done > 0 and not self.failures and not self.trouble
 
-    def fail(self, place: str, reason: str) -> None:
+    def fail(self, place: str, reason: str, accession: str = "") -> None:
         """Note a file or an order that cannot be used."""
         self.counts["refused"] += 1
-        self.failures.append((place, reason))
+        self.failures.append((place, accession, reason))
 
     def note(self, item: ImportItem, result: dict[str, Any]) -> None:
         """Note the outcome of one order."""
         if result["outcome"] == "refused":
             details = [": ".join(filter(None, (one["path"], one["text"]))) for one in result["errors"]]
-            self.fail(item.place, "; ".join(details[:5]) or result["detail"])
+            self.fail(item.place, "; ".join(details[:5]) or result["detail"], item.accession)
             return
         self.counts[result["outcome"]] += 1
+        if result["outcome"] not in filing.IN_PLACE:
+            self.ended.append((item.place, item.accession, result["outcome"]))
         self.warnings.update(warning["text"] for warning in result["warnings"])
+        if item.lenient:
+            texts = [": ".join(filter(None, (one["path"], one["text"]))) for one in result["warnings"]]
+            self.told += [(item.place, item.accession, text) for text in texts if len(self.told) < MOST_TOLD]
 
 
 def gather(paths: Iterable[Path], account: Account, encoding: str, *, skip_unknown: bool) -> list[ImportItem]:
@@ -95,13 +102,13 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _read(path: Path, account: Account, encoding: str, skip_unknown: bool) -> Iterable[ImportItem]:
-    if part10.read(path) is not None or path.suffix.lower() == ".wl":
-        return [ImportItem(path.name, order(dataset.read(path), account.left_out))]
+    if part10.read(path, instance=False) is not None or path.suffix.lower() in DATA_SETS:
+        return [ImportItem(path.name, order(dataset.read(path), account.left_out), lenient=True)]
     if not path.is_file() or path.stat().st_size > sheet.MAX_FILE:
         raise BadContent(f"no file of at most {sheet.MAX_FILE} bytes", code="too-large")
     data = path.read_bytes()
     if dump.looks_like(data):
-        return [ImportItem(path.name, order(dump.read(data), account.left_out))]
+        return [ImportItem(path.name, order(dump.read(data), account.left_out), lenient=True)]
     return sheet.read(path.name, data, encoding, skip_unknown=skip_unknown)
 
 
@@ -110,8 +117,12 @@ def place(settings: Settings, items: Sequence[ImportItem], account: Account, dry
     with ExitStack() as stack:
         database: Database | None = None
         for chunk in _chunks(items, account):
-            body = {"orders": [item.document for item in chunk], "dry_run": dry}
-            answer = control.call(settings, "POST", "/api/v1/orders/batch", body) if database is None else None
+            orders = [
+                {"place": printable(item.place)[:1000], "order": item.document, "lenient": item.lenient}
+                for item in chunk
+            ]
+            body = {"orders": orders, "dry_run": dry}
+            answer = control.call(settings, "POST", "/api/v1/imports", body) if database is None else None
             if answer is None:
                 database = database or stack.enter_context(control.alone(settings))
                 results = _alone(database, settings, chunk, dry)
@@ -133,7 +144,7 @@ def _chunks(items: Sequence[ImportItem], account: Account) -> Iterator[list[Impo
             continue
         length = len(json.dumps(item.document))
         if length > CHUNK_BYTES:
-            account.fail(item.place, f"more than {CHUNK_BYTES} bytes in one order")
+            account.fail(item.place, f"more than {CHUNK_BYTES} bytes in one order", item.accession)
             continue
         if chunk and (len(chunk) == CHUNK or size + length > CHUNK_BYTES):
             yield chunk
@@ -146,22 +157,15 @@ def _chunks(items: Sequence[ImportItem], account: Account) -> Iterator[list[Impo
 
 def _alone(database: Database, settings: Settings, chunk: Sequence[ImportItem], dry: bool) -> list[dict[str, Any]]:
     """The same as the running broker does with a chunk."""
-    actor, station, zone = f"cli:{user_name(os.getuid())}", settings.worklist.default_station, settings.zone()
-    begun: list[Future[Placed] | OrderRefused] = []
-    for item in chunk:
-        try:
-            change = placing.usable(document.convert(item.document, known_modalities(settings.worklist.modalities)))
-            context = StoryContext(uuid4(), datetime.now(zone), station, actor)
-            begun.append(database.submit(placing.place, change, context, dry=dry))
-        except OrderRefused as error:
-            begun.append(error)
-    return [_result(one, dry) for one in begun]
+    modalities = known_modalities(settings.worklist.modalities)
 
+    def context() -> StoryContext:
+        actor = f"cli:{user_name(os.getuid())}"
+        return StoryContext(uuid4(), datetime.now(settings.zone()), settings.worklist.default_station, actor)
 
-def _result(begun: Future[Placed] | OrderRefused, dry: bool) -> dict[str, Any]:
-    if isinstance(begun, OrderRefused):
-        return begun.report()
-    try:
-        return begun.result().report(dry=dry)
-    except OrderRefused as error:
-        return error.report()
+    orders = [filing.read(item.place, item.document, modalities, lenient=item.lenient) for item in chunk]
+    begun = [database.submit(filing.take_in, order, context(), dry=dry) for order in orders]
+    results = [one.result() for one in begun]
+    if not dry:
+        database.submit(filing.record, orders, results, context()).result()
+    return [result.report(dry=dry) for result in results]

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from broker.cli.imports.run import Account
 from broker.cli.views.send_view import printable
 
-LISTED = 50  # orders that were refused
-_WORDS = ("created", "updated", "unchanged", "refused")
+LISTED = 50  # orders of each kind
+_WORDS = ("created", "updated", "unchanged", "skipped", "canceled", "completed", "discontinued", "kept", "refused")
+_SAID = {
+    "skipped": "skipped as they have ended",
+    "canceled": "cancelled as they are there",
+    "completed": "completed as they are there",
+    "discontinued": "discontinued as they are there",
+    "kept": "kept as they are",
+}
 
 
 @contextmanager
@@ -31,18 +38,30 @@ def bar(account: Account) -> Iterator[Any]:
 
 def as_json(account: Account, *, dry: bool) -> dict[str, Any]:
     """The summary as data."""
-    failures = [{"place": place, "reason": reason} for place, reason in account.failures]
+    failures = [{"place": place, "accession": number, "reason": reason} for place, number, reason in account.failures]
+    ended = [{"place": place, "accession": number, "outcome": outcome} for place, number, outcome in account.ended]
+    findings = [{"place": place, "accession": number, "text": text} for place, number, text in account.told]
     counts = {word: account.counts[word] for word in _WORDS}
-    return {"dry_run": dry, **counts, "failures": failures, "left_out": dict(account.left_out)}
+    left_out = dict(account.left_out)
+    return {"dry_run": dry, **counts, "failures": failures, "ended": ended, "findings": findings, "left_out": left_out}
+
+
+def _listed(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Items by place and accession number, each with what is told of it."""
+    lines = [
+        f"  {printable(place)}{f' (accession {printable(number)})' if number else ''}: {text}"
+        for place, number, text in rows[:LISTED]
+    ]
+    return lines + ([f"  … and {len(rows) - LISTED} more"] if len(rows) > LISTED else [])
 
 
 def summary(account: Account, *, dry: bool) -> str:
     """Some lines of text; what is zero is left out."""
-    counts = ", ".join(f"{account.counts[word]} {word}" for word in _WORDS if account.counts[word])
+    counts = ", ".join(f"{account.counts[word]} {_SAID.get(word, word)}" for word in _WORDS if account.counts[word])
     lines = [f"{'dry run: ' if dry else ''}{counts or 'no orders found'}"]
-    lines += [f"  {printable(place)}: {reason}" for place, reason in account.failures[:LISTED]]
-    if len(account.failures) > LISTED:
-        lines.append(f"  … and {len(account.failures) - LISTED} more")
+    lines += _listed(account.failures)
+    lines += _listed([(place, number, _SAID.get(outcome, outcome)) for place, number, outcome in account.ended])
+    lines += _listed(account.told)
     lines += [f"  {count} × {text}" for text, count in account.warnings.most_common()]
     if account.left_out:
         kept = ", ".join(f"{keyword} ({count})" for keyword, count in sorted(account.left_out.items()))

@@ -20,19 +20,22 @@ MAX_FILE = MAX_BYTES + part10.FIRST
 
 
 def read(path: Path) -> Mapping[int, Element]:
-    """The elements of a DICOM file, or of a bare data set. Raises BadContent, OSError."""
+    """The elements of a DICOM file, or of a bare data set. Raises BadContent, OSError.
+
+    Worklist files are no SOP instances: their header names a transfer syntax, and often nothing else.
+    """
     if path.stat().st_size > MAX_FILE:
         raise BadContent(f"more than {MAX_FILE} bytes", code="too-large")
-    header = part10.read(path)
+    header = part10.read(path, instance=False)
     data = path.read_bytes()
     if header is None:
-        return decode_data_set(data, uids.IMPLICIT_LE).elements
+        return decode_data_set(data, uids.IMPLICIT_LE, passes_misfits=True).elements
     syntax, data = header.transfer_syntax, data[header.offset :]
     if syntax in uids.DEFLATED_SYNTAXES:
         raise BadContent("deflated: only uncompressed files are read", code="deflated")
     if syntax == uids.EXPLICIT_BE:
         data, syntax = _little_endian(data), uids.EXPLICIT_LE
-    return decode_data_set(data, syntax).elements
+    return decode_data_set(data, syntax, passes_misfits=True).elements
 
 
 def _little_endian(data: bytes) -> bytes:

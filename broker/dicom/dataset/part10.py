@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 from pathlib import Path
@@ -14,6 +15,7 @@ from broker.errors import BadContent
 
 FIRST = 4096  # bytes; nearly every header fits
 MAX_META = 1024 * 1024  # bytes of file meta information; private ones may be long
+_BARE_META = re.compile(rb"\x02\x00..[A-Z]{2}", re.DOTALL)
 _UIDS = {0x0002: "SOP class", 0x0003: "SOP instance", 0x0010: "transfer syntax"}
 
 
@@ -47,9 +49,10 @@ def _meta_element(number: int, vr: bytes, value: bytes) -> bytes:
     return element(2 << 16 | number, vr, value, implicit=False)
 
 
-def read(path: Path | str) -> FileHeader | None:
+def read(path: Path | str, *, instance: bool = True) -> FileHeader | None:
     """The header of a file; None for one that is no DICOM file (PS3.10 7.1: preamble and prefix).
 
+    A file that is no SOP `instance` needs the transfer syntax alone, and no preamble before its meta information.
     Reads at most MAX_META bytes whatever the file claims. Raises BadContent with the reason; OSError.
     """
     with open(path, "rb", buffering=0, opener=_open_at_once) as file:
@@ -57,20 +60,23 @@ def read(path: Path | str) -> FileHeader | None:
         if not stat.S_ISREG(info.st_mode):
             return None
         head = file.read(FIRST)
+        begin = 132
         if head[128:132] != b"DICM":
-            return None
+            if instance or not _BARE_META.match(head):
+                return None
+            begin = 0
         end = 0
-        if head[132:140] == b"\x02\x00\x00\x00UL\x04\x00" and len(head) >= 144:
-            end = 144 + int.from_bytes(head[140:144], "little")
+        if head[begin : begin + 8] == b"\x02\x00\x00\x00UL\x04\x00" and len(head) >= begin + 12:
+            end = begin + 12 + int.from_bytes(head[begin + 8 : begin + 12], "little")
         if len(head) == FIRST and (end > FIRST or not end):  # without a length the walk finds the end
             head += file.read(min(end or MAX_META, MAX_META) - FIRST)
-    values, offset = _meta(head, end)
+    values, offset = _meta(head, begin, end)
     for number, name in _UIDS.items():
-        if not uids.is_uid(values.get(number, "")):
+        if (instance or number == 0x0010) and not uids.is_uid(values.get(number, "")):
             raise BadContent(f"the file header has no usable {name}", code="file-header")
     if offset >= info.st_size:
         raise BadContent("the file ends with its header", code="file-header")
-    return FileHeader(values[0x0002], values[0x0003], values[0x0010], offset, info.st_size - offset)
+    return FileHeader(values.get(0x0002, ""), values.get(0x0003, ""), values[0x0010], offset, info.st_size - offset)
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -78,13 +84,13 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _meta(head: bytes, end: int) -> tuple[dict[int, str], int]:
+def _meta(head: bytes, begin: int, end: int) -> tuple[dict[int, str], int]:
     """UIDs of group 0002 by element, and where the group ends; `end` is where it should, 0 for unknown.
 
     Group lengths in files are sometimes wrong, so the walk decides; but deflated bytes may look like group 0002.
     """
     values: dict[int, str] = {}
-    position = 132
+    position = begin
     while head[position : position + 2] == b"\x02\x00":
         if position == end and values.get(0x0010) in uids.DEFLATED_SYNTAXES:
             break

@@ -102,6 +102,11 @@ def apply(wanted: Action, status: StepStatus) -> tuple[Effect, StepStatus]:
     return Effect.APPLY, _TO.get(wanted, status)
 
 
+def advanced(status: StepStatus, told: StepStatus | None) -> StepStatus:
+    """Status of a step in `status` of which somebody tells another one: only forwards, and not beyond its start."""
+    return told if told in OPEN and status in OPEN and OPEN.index(told) > OPEN.index(status) else status
+
+
 def performed(status: StepStatus, outcomes: Sequence[StepStatus], *, append: bool) -> StepStatus:
     """Status of a step after a message of a performed procedure step.
 

@@ -25,7 +25,7 @@ from broker.model.order import (
     StepStatus,
     Written,
 )
-from broker.orders.core import identifiers, lifecycle, progress, uniqueness
+from broker.orders.core import identifiers, lifecycle, pairing, progress, uniqueness
 from broker.orders.core.lifecycle import Action
 from broker.orders.core.values import (
     OrderAction,
@@ -177,7 +177,7 @@ class _Writing:
         patient = self._patient().row
         elsewhere = {one for holder in self._now.holders if holder.patient != patient for one in holder.procedures}
         for change in self._change.procedures:
-            index = self._match(change, stored, taken)
+            index = pairing.procedure(change, stored, taken)
             old = stored[index] if index is not None else None
             used = elsewhere | {p.requested_procedure_id for i, p in enumerate(result) if i != index}
             used |= {other.requested_procedure_id for other in self._change.procedures if other is not change}
@@ -188,18 +188,6 @@ class _Writing:
                 taken.add(index)
                 result[index] = procedure
         return tuple(result)
-
-    @staticmethod
-    def _match(change: ProcedureChange, stored: list[Procedure], taken: set[int]) -> int | None:
-        free = [index for index in range(len(stored)) if index not in taken]
-        number = change.requested_procedure_id
-        tests = (
-            lambda p: bool(number) and p.requested_procedure_id == number,
-            lambda p: bool(change.study_instance_uid) and p.study_instance_uid == change.study_instance_uid,
-            # an identifier of ours gives way to one of the message, none of the message means the next one
-            lambda p: not number or "RequestedProcedureID" not in p.attributes,
-        )
-        return next((index for test in tests for index in free if test(stored[index])), None)
 
     def _procedure(self, change: ProcedureChange, old: Procedure | None, accession: str, used: set[str]) -> Procedure:
         now = self._now
@@ -273,7 +261,7 @@ class _Writing:
         taken: set[int] = set()
         named = {change.step_id for change in changes if change.step_id}
         for position, change in enumerate(changes):
-            index = self._match_step(change, position, stored, taken, named)
+            index = pairing.step(change, position, stored, taken, named)
             if index is None:
                 last = max((step.position for step in result), default=-1)
                 result.append(self._step(change, None, last + 1))
@@ -287,18 +275,6 @@ class _Writing:
             else:
                 result[index] = self._step(change, stored[index], stored[index].position)
         return tuple(result)
-
-    @staticmethod
-    def _match_step(
-        change: StepChange, position: int, stored: tuple[Step, ...], taken: set[int], named: set[str]
-    ) -> int | None:
-        for index, step in enumerate(stored):
-            if change.step_id and step.step_id == change.step_id and index not in taken:
-                return index
-        if position >= len(stored) or position in taken or stored[position].step_id in named:
-            return None
-        ours = "ScheduledProcedureStepID" not in stored[position].attributes
-        return position if ours or not change.step_id else None
 
     def _step(self, change: StepChange, old: Step | None, position: int) -> Step:
         now = self._now
@@ -323,6 +299,8 @@ class _Writing:
         step_id = identifiers.step_id(change.step_id, old.step_id if old else "", now.mint, order)
         if not step_id:
             self._missing(change.step_location, "Scheduled procedure step id is missing")
-        status = old.status if old else StepStatus.SCHEDULED
+        status = lifecycle.advanced(old.status if old else StepStatus.SCHEDULED, change.status)
         held = old.held if old else self._change.order_status == "HD"
-        return Step(old.row if old else None, step_id, position, status, attributes, held)
+        return Step(
+            old.row if old else None, step_id, position, status, attributes, held and status in lifecycle.WAITING
+        )

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 from broker.hl7.findings import Finding
 from broker.model.authority import AuthorityUse
-from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, Written
+from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step, StepStatus, Written
 from broker.orders.core.authorities import Settle, from_item
 from broker.orders.core.authorities import names as named
 from broker.orders.core.identifiers import DEFAULT, Identifiers
@@ -76,7 +76,8 @@ class PatientChange:
 class StepChange:
     """A Scheduled Procedure Step; `step_id` and `stations` may be empty.
 
-    `start_location` and `modality_location` are where a missing start or modality would stand in the message.
+    `start_location` and `modality_location` are where a missing start or modality would stand in the message. A step
+    that is told `apart` from others is the one with its identifier, or a new one. It moves forward to `status`.
     """
 
     step_id: str
@@ -86,11 +87,16 @@ class StepChange:
     modality_location: str = "OBR^1^24"
     step_location: str = "OBR^1^20"
     defaults: Document = field(default_factory=dict)
+    apart: bool = False
+    status: StepStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProcedureChange:
-    """A Requested Procedure with its steps; both identifiers may be empty."""
+    """A Requested Procedure with its steps; both identifiers may be empty.
+
+    One that is told `apart` from others is the one with its identifier or its study, or a new one.
+    """
 
     requested_procedure_id: str
     study_instance_uid: str
@@ -99,6 +105,7 @@ class ProcedureChange:
     uid_location: str = "ZDS^1^1"
     id_location: str = "OBR^1^19"
     defaults: Document = field(default_factory=dict)
+    apart: bool = False
 
 
 class StartMissing(StrEnum):

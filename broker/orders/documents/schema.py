@@ -16,7 +16,8 @@ from broker.orders.documents.validity import Field
 
 Schema = dict[str, Any]
 _PATTERNS = {
-    "DA": r"^\d{4}-?\d\d-?\d\d$", "TM": r"^\d\d:?\d\d(:?\d\d)?$", "UI": r"^[0-9.]{1,64}$", "AE": r"^[ -\[\]-~]{1,16}$",
+    "DA": r"^\d{4}-?\d\d-?\d\d$", "TM": r"^\d\d:?\d\d(:?\d\d(\.\d{1,6})?)?$", "UI": r"^[0-9.]{1,64}$",
+    "AE": r"^[ -\[\]-~]{1,16}$",
     **{vr: f"^({pattern})$" for vr, pattern in validity.PATTERNS.items()},
 }  # fmt: skip
 

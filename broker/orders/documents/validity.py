@@ -27,7 +27,7 @@ ENUMERATED: Mapping[str, frozenset[str]] = {
 }
 _BREAKING = frozenset({"LT", "ST", "UT"})  # VRs that may hold line breaks and backslashes
 _DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)", re.ASCII)
-_TIME = re.compile(r"([01]\d|2[0-3])(?::?([0-5]\d)(?::?([0-5]\d|60)(?:\.\d{1,6})?)?)?", re.ASCII)
+_TIME = re.compile(r"([01]\d|2[0-3])(?::?([0-5]\d)(?::?([0-5]\d|60)(\.\d{1,6})?)?)?", re.ASCII)
 PATTERNS = {
     "CS": r"[A-Z0-9_ ]{1,16}",
     "AS": r"\d{3}[DWMY]",
@@ -174,7 +174,8 @@ def _time(vr: str, text: str) -> str:
     if found is None:
         raise Invalid("a time is HHMMSS or HH:MM[:SS]")
     second = found[3] or "00"
-    return f"{found[1]}{found[2] or '00'}{'59' if second == '60' else second}"  # a leap second stays in its minute
+    whole = f"{found[1]}{found[2] or '00'}{'59' if second == '60' else second}"  # a leap second stays in its minute
+    return whole + (found[4] or "").rstrip("0").rstrip(".")
 
 
 def _uid(vr: str, text: str) -> str:

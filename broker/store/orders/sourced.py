@@ -57,6 +57,11 @@ def save(connection: Connection, node: str, item: Sourced, at: float) -> None:
     _ADD.rows(connection, {**values, "node": node, "updated_at": at})
 
 
+def rename(connection: Connection, node: str, key: str, new: str) -> None:
+    """An item has another key now."""
+    connection.execute(update(_item).where(_item.c.node == node, _item.c.key == key).values(key=new))
+
+
 def count_misses(connection: Connection, node: str, missed: Sequence[str], found: Sequence[str], at: float) -> None:
     """One more complete import did not have these items, and those that were missed before are back."""
     for keys, misses in ((missed, _item.c.misses + 1), (found, 0)):

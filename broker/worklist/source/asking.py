@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -16,12 +16,15 @@ from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET, element
 from broker.dicom.dataset.read import decode_data_set
 from broker.dicom.dataset.write import DataSetWriter, ElementSpec
 from broker.errors import BadContent
+from broker.hl7.findings import Finding
 from broker.model.order import Document
+from broker.orders.core import lifecycle
 from broker.orders.core.values import OrderChange
-from broker.orders.documents import document
+from broker.orders.documents import leniency
 from broker.site.source import Source
 from broker.worklist.query.attributes import (
     START_DATE,
+    START_TIME,
     STATIONS,
     STEP_SEQUENCE,
     WORKLIST,
@@ -29,7 +32,6 @@ from broker.worklist.query.attributes import (
 )
 from broker.worklist.source.order_document import order
 
-UNUSABLE = frozenset({"item-too-large", "item-unusable", "no-key"})  # codes of items that were read
 MAX_ITEM = 128 * 1024  # bytes of an item as an order document
 
 
@@ -53,15 +55,34 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An item of another server. `key` names it there, `digest` tells whether it has changed."""
+    """An item of another server. `key` names it there, `digest` tells whether it has changed.
+
+    `name` is that of its study or order. `findings`: values that are not as the server told them. `over`: the
+    examination has ended there.
+    """
 
     key: str
-    study_instance_uid: str
+    name: str
     accession: str
     step_id: str
     start_at: str
     digest: bytes
     change: OrderChange
+    findings: tuple[Finding, ...] = ()
+    over: bool = False
+
+
+class ItemRefused(BadContent):
+    """An answer that was read and cannot be used; the texts hold paths and no values.
+
+    `accession` is its number as the server told it, `key` names the item as long as it is the same.
+    """
+
+    def __init__(self, code: str, document: Document, texts: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{path}: {text}" if path else text for path, text in texts[:5]), code=code)
+        self.accession = str(document.get("request", {}).get("AccessionNumber", ""))
+        self.texts = tuple(texts)
+        self.key = f"refused|{hashlib.sha256(_text(document)).hexdigest()[:32]}"
 
 
 def keys(source: Source, window: Window) -> Iterator[Document]:
@@ -75,8 +96,19 @@ def keys(source: Source, window: Window) -> Iterator[Document]:
 def keys_of(key: str) -> Document:
     """The keys of a query for one item alone, at whatever time it is now (`key` as in an offer)."""
     kind, number, step_id = key.split("|", 2)
-    step = {"ScheduledProcedureStepID": step_id} if step_id else {}
+    step = {"ScheduledProcedureStepID": step_id} if not unnamed(key) else {}
     return {"StudyInstanceUID" if kind == "study" else "AccessionNumber": number, STEP_SEQUENCE: [step]}
+
+
+def unnamed(key: str) -> bool:
+    """The server gave the item no step identifier: its key holds the stations and the start instead."""
+    step_id = key.split("|", 2)[2]
+    return not step_id or step_id.startswith("\\")
+
+
+def name_of(key: str) -> str:
+    """The name of its study or order."""
+    return "|".join(key.split("|", 2)[:2])
 
 
 def identifier(keys: Document, transfer_syntax: str) -> bytes:
@@ -109,43 +141,51 @@ def _itemised(given: Document, table: Mapping[int, WorklistAttribute]) -> dict[s
 
 def read(data: bytes, transfer_syntax: str, source: Source, left_out: Counter[str]) -> Document:
     """An answer as an order document. Raises BadContent, whose text holds no values."""
-    answer = decode_data_set(data, transfer_syntax)
+    answer = decode_data_set(data, transfer_syntax, passes_misfits=True)
     if not answer.charset and source.charset:
         # the element that the answer should have begun with
         named = element(
             SPECIFIC_CHARACTER_SET, b"CS", source.charset.encode("ascii"), implicit=transfer_syntax == uids.IMPLICIT_LE
         )
-        answer = decode_data_set(named + data, transfer_syntax)
+        answer = decode_data_set(named + data, transfer_syntax, passes_misfits=True)
     order_document = order(answer.elements, left_out)
     if source.issuer and order_document["patient"].get("PatientID"):
         order_document["patient"].setdefault("IssuerOfPatientID", source.issuer)
     return order_document
 
 
-def offer(order_document: Document) -> Offer:
-    """An order document as it is offered. Raises BadContent, whose text holds paths and no values."""
-    text = json.dumps(order_document, sort_keys=True, ensure_ascii=False)
+def offer(order_document: Document, modalities: Collection[str]) -> Offer:
+    """An order document as it is offered; `modalities` that devices know. Raises ItemRefused."""
+    text = _text(order_document)
     if len(text) > MAX_ITEM:
-        raise BadContent("item too large", code="item-too-large")
-    conversion = document.convert(order_document, ())
+        raise ItemRefused("item-too-large", order_document, [("", "item too large")])
+    conversion = leniency.convert(order_document, modalities)
     if not conversion.usable:
-        wrong = [f"{finding.location}: {finding.text}" for finding in conversion.findings if finding.is_error]
-        raise BadContent("; ".join(wrong[:5]), code="item-unusable")
+        wrong = [(finding.location, finding.text) for finding in conversion.findings if finding.is_error]
+        raise ItemRefused("item-unusable", order_document, wrong)
     change = conversion.changes[0]
     assert isinstance(change, OrderChange)
     procedure = change.procedures[0]
     step = procedure.steps[0]
     uid = procedure.study_instance_uid
     if not uid and not change.accession:
-        raise BadContent("neither StudyInstanceUID nor AccessionNumber: nothing to know it by again", code="no-key")
+        nameless = "neither StudyInstanceUID nor AccessionNumber: nothing to know it by again"
+        raise ItemRefused("no-key", order_document, [("", nameless)])
     name = f"study|{uid}" if uid else f"accession|{change.accession}"
-    start = str(step.attributes.get(START_DATE, "")) + str(step.attributes.get("ScheduledProcedureStepStartTime", ""))
+    start = str(step.attributes.get(START_DATE, "")) + str(step.attributes.get(START_TIME, ""))
+    apart = "\\".join(("", *sorted(step.stations), start))  # a backslash is in no identifier
     return Offer(
-        f"{name}|{step.step_id}",
-        uid,
+        f"{name}|{step.step_id or apart}",
+        name,
         change.accession,
         step.step_id,
         f"{start[:14]:0<14}" if start else "",
-        hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(),
+        hashlib.sha256(text).digest(),
         change,
+        conversion.findings,
+        all(one.status in lifecycle.ENDED for one in procedure.steps),
     )
+
+
+def _text(order_document: Document) -> bytes:
+    return json.dumps(order_document, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")

@@ -11,7 +11,7 @@ from pydicom.datadict import keyword_for_tag
 from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET
 from broker.dicom.dataset.read import Element
 from broker.model.order import Document
-from broker.orders.documents.document import FIELDS, STATUS
+from broker.orders.documents.document import FIELDS
 from broker.orders.documents.validity import Field
 from broker.worklist.query.attributes import STEP_SEQUENCE
 
@@ -25,7 +25,7 @@ def order(elements: Mapping[int, Element], left_out: Counter[str]) -> Document:
     procedure: Document = {"steps": []}
     for tag, element in elements.items():
         keyword = keyword_for_tag(tag)
-        if keyword == STEP_SEQUENCE:
+        if keyword == STEP_SEQUENCE and element.vr == "SQ":
             procedure["steps"] = [_section(item, FIELDS["step"], left_out) for item in element.items]
             continue
         section = _SECTIONS.get(keyword, "step")
@@ -46,12 +46,15 @@ def _section(item: Mapping[int, Element], known: Mapping[str, Field], left_out: 
             _leave_out(tag, element, left_out)
             continue
         value = _value(element, known[keyword], left_out)
-        if value not in ("", []) and keyword != STATUS:
+        if value not in ("", []):
             section[keyword] = value
     return section
 
 
 def _value(element: Element, field: Field, left_out: Counter[str]) -> Any:
+    if (element.vr == "SQ") != (field.vr == "SQ"):  # text in a sequence, or items where text belongs
+        _leave_out(element.tag, element, left_out)
+        return ""
     if field.vr == "SQ":
         items = (_section(item, field.items, left_out) for item in element.items)
         return [item for item in items if item]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -20,43 +20,72 @@ from broker.dicom.association.association import Association
 from broker.dicom.association.user import Proposal, Remote, associate
 from broker.dicom.dimse import status as st
 from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
+from broker.model.modalities import MODALITIES
 from broker.model.order import Document
 from broker.model.sourced import Sourced, SourcedState
 from broker.orders.core.context import StoryContext
-from broker.orders.stories import adopting
-from broker.orders.stories.adopting import Adopted, SourcedOrder
+from broker.orders.importing import adopting
+from broker.orders.importing.adopting import Adopted, SourcedOrder
 from broker.site.nodes import Node
 from broker.site.source import DEFAULT, Source
 from broker.store.db.database import Database
-from broker.store.orders import sourced
+from broker.store.orders import imported, sourced
 from broker.worklist.source import asking
-from broker.worklist.source.asking import Offer, Window
+from broker.worklist.source.account import ImportAccount
+from broker.worklist.source.asking import ItemRefused, Offer, Window
 
 CHUNK = 200  # items adopted at once
 MISSES = 2  # complete imports without an item until it is withdrawn
 FEW = 10  # so many items may always vanish at once; more only if half of them stay
-MAX_REASONS = 20
-MAX_LEFT_OUT = 100  # attributes named
 
 
 @dataclass(slots=True)
-class ImportAccount:
-    """What became of an import. `complete`: the server told all it has; `error` is the code of what ended it."""
+class _Course:
+    """What one import has seen: the items that are `known`, by key, and the digests of all it was told of.
 
-    node: str
-    dry: bool = False
-    counts: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    left_out: Counter[str] = field(default_factory=Counter)
-    complete: bool = False
-    error: str = ""
+    `held` are items without a step identifier whose stations or start are new: a known one was moved, if the complete
+    answer does not have it any more, else there is one step more.
+    """
 
-    def note(self, outcome: str, reasons: tuple[str, ...] = ()) -> None:
-        """One item; the texts hold no values."""
-        self.counts[outcome] += 1
-        for reason in reasons:
-            if reason in self.reasons or len(self.reasons) < MAX_REASONS:
-                self.reasons[reason] += 1
+    known: Mapping[str, Sourced]
+    seen: dict[str, bytes] = field(default_factory=dict)
+    held: list[Offer] = field(default_factory=list)
+    unnamed: dict[str, list[str]] = field(default_factory=dict)  # known ones without a step identifier, by study
+
+    def __post_init__(self) -> None:
+        for key in self.known:
+            if asking.unnamed(key):
+                self.unnamed.setdefault(asking.name_of(key), []).append(key)
+
+    def is_news(self, offer: Offer, account: ImportAccount) -> bool:
+        """The item is to be adopted now; all others are counted, or held."""
+        if offer.key in self.seen:
+            if self.seen[offer.key] == offer.digest:
+                account.note("repeated")
+            else:
+                account.take(offer, "repeated", ("another item of the answer has the same identifiers",))
+            return False
+        self.seen[offer.key] = offer.digest
+        if _unchanged(self.known.get(offer.key), offer):
+            account.note("unchanged")
+            return False
+        if offer.over and offer.key not in self.known:
+            status = offer.change.procedures[0].steps[0].status
+            account.take(offer, "skipped", (f"The examination is {status} there: it is not offered",))
+            return False
+        if offer.key not in self.known and not offer.step_id and self.unnamed.get(offer.name):
+            self.held.append(offer)
+            return False
+        return True
+
+    def moved_from(self, offer: Offer) -> str:
+        """The key of the known item that has become this one: rather one with the same stations; empty for none."""
+        gone = [key for key in self.unnamed.get(offer.name, ()) if key not in self.seen]
+        gone.sort(key=lambda key: (key.rpartition("\\")[0] != offer.key.rpartition("\\")[0], key))
+        if not gone:
+            return ""
+        self.seen[gone[0]] = b""
+        return gone[0]
 
 
 class SourceImport:
@@ -70,8 +99,12 @@ class SourceImport:
         zone: tzinfo,
         default_station: str,
         subscribers: tuple[Node, ...] = (),
+        modalities: Collection[str] = MODALITIES,
     ) -> None:
-        """`remote`: where the node is; `subscribers` are the nodes that may want to hear of changes of status."""
+        """`remote`: where the node is; `subscribers` are the nodes that may want to hear of changes of status.
+
+        `modalities` that devices know: another one of an item is told.
+        """
         self._database = database
         self._node = node
         self._source: Source = node.source or DEFAULT
@@ -79,6 +112,7 @@ class SourceImport:
         self._zone = zone
         self._default_station = default_station
         self._subscribers = subscribers
+        self._modalities = modalities
 
     async def run(self, *, dry: bool = False, deadline: float | None = None) -> ImportAccount:
         """Ask and adopt; `dry`: nothing is written. What the server does wrong stands in the account.
@@ -93,26 +127,29 @@ class SourceImport:
             account.error = error.code
         except TimeoutError:
             account.error = "deadline"
+        if not dry:
+            await self._keep(account)
         return account
+
+    async def _keep(self, account: ImportAccount) -> None:
+        """Write down which items a person should look at."""
+        at = datetime.now(self._zone).timestamp()
+        named, in_place = account.named, account.in_place.difference(note.key for note in account.named)
+        await asyncio.wrap_future(self._database.submit(imported.record, self._node.name, named, in_place, at))
 
     async def _import(self, account: ImportAccount) -> None:
         window = Window.around(self._source, datetime.now(self._zone).date())
         known = await asyncio.wrap_future(self._database.read(sourced.of_node, self._node.name))
-        seen: set[str] = set()
+        course = _Course(known)
         proposal = Proposal(uids.MODALITY_WORKLIST, (uids.EXPLICIT_LE, uids.IMPLICIT_LE))
         async with associate(self._remote, [proposal]) as association:
             chunk: list[Offer] = []
             async with aclosing(self._offers(association, asking.keys(self._source, window), account)) as offers:
                 async for offer in offers:
-                    if offer.key in seen:
-                        account.note("repeated")
-                        continue
-                    if len(seen) >= self._source.max_items:
+                    if offer.key not in course.seen and len(course.seen) >= self._source.max_items:
                         account.error = "too-many-items"
                         break
-                    seen.add(offer.key)
-                    if _unchanged(known.get(offer.key), offer):
-                        account.note("unchanged")
+                    if not course.is_news(offer, account):
                         continue
                     chunk.append(offer)
                     if len(chunk) == CHUNK:
@@ -120,8 +157,12 @@ class SourceImport:
                         chunk = []
             await self._adopt(chunk, account)
             account.complete = not account.error and not account.counts["unreadable"]
+            for first in range(0, len(course.held), CHUNK):
+                held = course.held[first : first + CHUNK]
+                was = {offer.key: course.moved_from(offer) if account.complete else "" for offer in held}
+                await self._adopt(held, account, was)
             if account.complete and not account.dry:
-                await self._missed(association, window, known, seen, account)
+                await self._missed(association, window, known, set(course.seen), account)
 
     async def _offers(
         self, association: Association, queries: Iterable[Document], account: ImportAccount
@@ -148,38 +189,46 @@ class SourceImport:
     def _read(self, data: bytes, transfer_syntax: str, account: ImportAccount) -> Offer | None:
         left_out: Counter[str] = Counter()
         try:
-            offer = asking.offer(asking.read(data, transfer_syntax, self._source, left_out))
+            document = asking.read(data, transfer_syntax, self._source, left_out)
+            offer = asking.offer(document, self._modalities)
+        except ItemRefused as error:
+            account.refuse(error)
+            return None
         except BadContent as error:
-            readable = error.code in asking.UNUSABLE
-            account.note("refused" if readable else "unreadable", (str(error) if readable else error.code,))
+            account.note("unreadable", (error.code,))
             return None
         except Exception as error:  # whatever one item does to us: the rest goes on
             telemetry.logger().error("source.item_failed", node=account.node, error=telemetry.describe(error))
             account.note("unreadable", ("internal error",))
             return None
-        if len(account.left_out) < MAX_LEFT_OUT:
-            account.left_out += left_out
+        account.keep_left_out(left_out)
         return offer
 
-    async def _adopt(self, offers: list[Offer], account: ImportAccount) -> None:
+    async def _adopt(
+        self, offers: Sequence[Offer], account: ImportAccount, was: Mapping[str, str] | None = None
+    ) -> None:
+        """Adopt offers; `was` are keys of items that have become some of them."""
         futures = [
             self._database.submit(
                 adopting.adopt,
                 self._node.name,
-                SourcedOrder(offer.key, offer.step_id, offer.start_at, offer.digest, offer.change),
+                SourcedOrder(
+                    offer.key, offer.step_id, offer.start_at, offer.digest, offer.change, (was or {}).get(offer.key, "")
+                ),
                 self._context(),
                 dry=account.dry,
             )
             for offer in offers
         ]
-        for done in await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True):
+        results = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+        for offer, done in zip(offers, results, strict=True):
             if isinstance(done, Adopted):
-                account.note(done.outcome, done.reasons)
+                account.take(offer, done.outcome, done.reasons)
             elif isinstance(done, Unavailable) or not isinstance(done, Exception):
                 raise done
             else:
                 telemetry.logger().error("source.item_failed", node=account.node, error=telemetry.describe(done))
-                account.note("refused", ("internal error",))
+                account.take(offer, "refused", ("internal error",))
 
     def _context(self) -> StoryContext:
         return StoryContext(
@@ -217,10 +266,10 @@ class SourceImport:
             return
         for item in missing:
             if item.misses + 1 >= MISSES:
-                account.note(*await self._withdraw(association, item, account))
+                account.note(*await self._withdraw(association, item, known, account))
 
     async def _withdraw(
-        self, association: Association, item: Sourced, account: ImportAccount
+        self, association: Association, item: Sourced, known: Mapping[str, Sourced], account: ImportAccount
     ) -> tuple[str, tuple[str, ...]]:
         """Ask for the item itself; it may only have moved out of the window or the filter."""
         single = ImportAccount(account.node)
@@ -228,8 +277,10 @@ class SourceImport:
         if single.error or single.counts:
             return "kept", (f"asked again, the server fails: {single.error or 'unreadable'}",)
         same = [offer for offer in offers if offer.key == item.key]
+        # one without a step identifier has another key where it was moved to
+        same += [offer for offer in offers if asking.unnamed(item.key) and not offer.step_id and offer.key not in known]
         if same:
-            await self._adopt(same[:1], account)
+            await self._adopt(same[:1], account, {same[0].key: item.key if same[0].key != item.key else ""})
             return "moved", ()
         done: Adopted = await asyncio.wrap_future(
             self._database.submit(adopting.withdraw, self._node.name, item.key, self._context())

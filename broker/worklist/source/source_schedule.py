@@ -16,13 +16,15 @@ from datetime import datetime, timedelta
 from broker import telemetry
 from broker.dicom.association.user import Remote
 from broker.errors import Unavailable
+from broker.model.modalities import known_modalities
 from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.nodes import Node
 from broker.site.source import DEFAULT
 from broker.store.db.database import Database
 from broker.store.orders import sourced
-from broker.worklist.source.source_import import ImportAccount, SourceImport
+from broker.worklist.source.account import ImportAccount
+from broker.worklist.source.source_import import SourceImport
 
 LONGEST_PAUSE = 3600.0  # seconds between two tries of a server that fails
 BY_HAND = 100.0  # seconds; whoever waits for the answer waits no longer
@@ -119,6 +121,7 @@ class SourceSchedule:
             self._settings.zone(),
             self._settings.worklist.default_station,
             self._directory.subscribers(),
+            known_modalities(self._settings.worklist.modalities),
         )
         async with self._locks[node.name]:
             began = time.perf_counter()

@@ -1,0 +1,103 @@
+"""Serves `/api/v1/imports`: takes in orders of files for `broker import`, and lists items that need a look."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from broker.admin.context import AdminContext
+from broker.model.imported import ImportNote
+from broker.model.modalities import known_modalities
+from broker.orders.importing import filing
+from broker.orders.importing.filing import Filed
+from broker.store.orders import imported
+
+BATCH = 500  # orders in one import
+
+
+class FiledBody(BaseModel):
+    """An order of a file, and where it stands there. `lenient`: it is an item of a worklist of before."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    place: str = Field(max_length=1000)
+    order: Any
+    lenient: bool = False
+
+
+class ImportsBody(BaseModel):
+    """Orders of files, each for itself; with `dry_run` nothing is written."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    orders: list[FiledBody] = Field(min_length=1, max_length=BATCH)
+    dry_run: bool = False
+
+
+class FindingView(BaseModel):
+    """A field and what is told of it, without its value."""
+
+    path: str
+    text: str
+
+
+class ImportItemView(BaseModel):
+    """An imported item that is not simply in place. `source` is a node, empty for files. Times in s since the epoch."""
+
+    source: str
+    AccessionNumber: str
+    outcome: str
+    findings: list[FindingView]
+    place: str = ""
+    first_at: float = 0
+    last_at: float = 0
+    times: int = 1
+
+
+def item_view(note: ImportNote) -> ImportItemView:
+    """An item as REST and commands show it."""
+    return ImportItemView(
+        source=note.source,
+        AccessionNumber=note.accession,
+        outcome=note.outcome,
+        findings=[FindingView(path=path, text=text) for path, text in note.findings],
+        place=note.place,
+        first_at=note.first_at,
+        last_at=note.last_at,
+        times=note.times,
+    )
+
+
+def router(context: AdminContext) -> APIRouter:
+    """Routes under /api/v1/imports, for admins."""
+    routes = APIRouter(prefix="/api/v1/imports", tags=["orders"])
+    database, modalities = context.database, known_modalities(context.settings.worklist.modalities)
+
+    @routes.post("", responses={200: {"description": "What became of each order, in their sequence"}})
+    async def take_in(request: Request, body: ImportsBody) -> Response:
+        """Take in orders of files, each in its own transaction: `broker import`."""
+        orders = await asyncio.to_thread(
+            lambda: [filing.read(one.place, one.order, modalities, lenient=one.lenient) for one in body.orders]
+        )
+        story = context.story(request.state.actor)
+        futures = [
+            database.submit(filing.take_in, order, context.story(request.state.actor), dry=body.dry_run)
+            for order in orders
+        ]
+        results: list[Filed] = await asyncio.gather(*map(asyncio.wrap_future, futures))
+        if not body.dry_run:
+            await asyncio.wrap_future(database.submit(filing.record, orders, results, story))
+        return JSONResponse({"results": [result.report(dry=body.dry_run) for result in results]})
+
+    @routes.get("")
+    async def items(
+        source: Annotated[str | None, Query(max_length=64, description="Name of a node; empty: files")] = None,
+        limit: Annotated[int, Query(ge=1, le=imported.MOST)] = 1000,
+    ) -> list[ImportItemView]:
+        """List imported items that were refused, left out, ended or taken with findings; the latest first."""
+        notes = await asyncio.wrap_future(database.read(imported.find, source, limit))
+        return [item_view(note) for note in notes]
+
+    return routes

@@ -36,7 +36,7 @@ class ImportsBody(BaseModel):
     dry_run: bool = False
 
 
-class FindingView(BaseModel):
+class ImportFindingView(BaseModel):
     """A field and what is told of it, without its value."""
 
     path: str
@@ -49,7 +49,7 @@ class ImportItemView(BaseModel):
     source: str
     AccessionNumber: str
     outcome: str
-    findings: list[FindingView]
+    findings: list[ImportFindingView]
     place: str = ""
     first_at: float = 0
     last_at: float = 0
@@ -62,7 +62,7 @@ def item_view(note: ImportNote) -> ImportItemView:
         source=note.source,
         AccessionNumber=note.accession,
         outcome=note.outcome,
-        findings=[FindingView(path=path, text=text) for path, text in note.findings],
+        findings=[ImportFindingView(path=path, text=text) for path, text in note.findings],
         place=note.place,
         first_at=note.first_at,
         last_at=note.last_at,

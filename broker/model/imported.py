@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportNote:
-    """An item and what became of it. `source` is the name of a node, empty for files; `place` names the file.
+    """An item and what became of it: `taken` with findings, refused, skipped, canceled …
 
-    `findings` are paths of fields and what is told of them; they hold no values of the patient. `first_at` and
-    `last_at`, in s since the epoch, say when it was so, and `times` how often.
+    `source` is the name of a node, empty for files; `place` names the file. `findings` are paths of fields and what is
+    told of them; they hold no values of the patient. `first_at` and `last_at`, in s since the epoch, say when it was
+    so, and `times` how often.
     """
 
     source: str

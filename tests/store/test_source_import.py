@@ -18,12 +18,13 @@ from support.peers.tools import free_port
 from support.worklist.sources import Server, day, item, node, worklist_server
 
 from broker.dicom.association.user import Remote
-from broker.orders.stories import adopting
+from broker.orders.importing import adopting
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.orders import sourced
 from broker.worklist.source import source_import
-from broker.worklist.source.source_import import ImportAccount, SourceImport
+from broker.worklist.source.account import ImportAccount
+from broker.worklist.source.source_import import SourceImport
 from broker.worklist.source.source_schedule import LONGEST_PAUSE, pause
 
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -72,8 +72,9 @@ class Account:
         self.counts[result["outcome"]] += 1
         if result["outcome"] not in filing.IN_PLACE:
             self.ended.append((item.place, item.accession, result["outcome"]))
-        self.warnings.update(warning["text"] for warning in result["warnings"])
-        if item.lenient:
+        if not item.lenient:
+            self.warnings.update(warning["text"] for warning in result["warnings"])
+        else:
             texts = [": ".join(filter(None, (one["path"], one["text"]))) for one in result["warnings"]]
             self.told += [(item.place, item.accession, text) for text in texts if len(self.told) < MOST_TOLD]
 

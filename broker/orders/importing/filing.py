@@ -69,7 +69,7 @@ class Filed:
             source="",
             key=self.key(place),
             accession=self.accession,
-            outcome=self.outcome,
+            outcome="taken" if self.outcome in IN_PLACE else self.outcome,
             findings=findings,
             place=place,
         )

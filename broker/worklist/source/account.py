@@ -58,7 +58,8 @@ class ImportAccount:
         if outcome in IN_PLACE and (outcome in ("ours", "ended") or not told):
             self.in_place.add(offer.key)
         else:
-            self._name(offer.key, offer.accession, outcome, [*(("", reason) for reason in reasons), *told])
+            state = "taken" if outcome in IN_PLACE else outcome
+            self._name(offer.key, offer.accession, state, [*(("", reason) for reason in reasons), *told])
 
     def keep_left_out(self, left_out: Counter[str]) -> None:
         """Attributes of one item that orders do not keep."""

@@ -44,7 +44,7 @@ def test_an_order_over_the_limit_is_refused_and_the_others_go_on(asked: list[int
     account = Account()
     deque(place(Settings(), [exactly, beyond, ImportItem("small", {})], account, dry=True), 0)
     assert asked == [1, 1]
-    assert [where for where, _ in account.failures] == ["beyond"]
+    assert [where for where, _, _ in account.failures] == ["beyond"]
 
 
 def test_a_broker_that_refuses_ends_the_import(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ import pytest
 from support.worklist.worklist import DATE, SPS, STATION, document, encoded, read
 
 from broker.dicom.uids import EXPLICIT_LE, IMPLICIT_LE
-from broker.errors import BadContent
+from broker.model.modalities import MODALITIES
 from broker.site.source import Source
 from broker.worklist.source import asking
-from broker.worklist.source.asking import Window
+from broker.worklist.source.asking import ItemRefused, Window
 
 TODAY = date(2030, 3, 12)
 
@@ -47,7 +47,8 @@ def test_an_identifier_holds_its_keys_and_asks_for_everything_in_every_item(synt
     [
         ("study|1.2.3|S1", {"StudyInstanceUID": "1.2.3", SPS: [{"ScheduledProcedureStepID": "S1"}]}),
         ("accession|A|1|", {"AccessionNumber": "A", SPS: [{"ScheduledProcedureStepID": "1|"}]}),
-        ("accession|A1|", {"AccessionNumber": "A1", SPS: [{}]}),
+        ("accession|A1|", {"AccessionNumber": "A1", SPS: [{}]}),  # as earlier versions named it
+        ("accession|A1|\\CT01\\20300312103000", {"AccessionNumber": "A1", SPS: [{}]}),
     ],
 )
 def test_an_item_is_asked_for_by_its_own_key(key: str, keys: dict[str, object]) -> None:
@@ -59,11 +60,13 @@ def test_an_answer_becomes_an_offer_that_is_the_same_as_long_as_the_answer_is() 
     left_out: Counter[str] = Counter()
     order = asking.read(encoded(document()), IMPLICIT_LE, source, left_out)
     assert order["patient"]["IssuerOfPatientID"] == "HOSPITAL"
-    offer = asking.offer(order)
+    offer = asking.offer(order, MODALITIES)
     assert (offer.key, offer.accession, offer.start_at) == ("study|1.2.3.4|S1", "A1", "20260312100000")
-    again = asking.offer(asking.read(encoded(document()), IMPLICIT_LE, source, Counter()))
+    again = asking.offer(asking.read(encoded(document()), IMPLICIT_LE, source, Counter()), MODALITIES)
     assert again.digest == offer.digest
-    other = asking.offer(asking.read(encoded(document(PatientName="ROE^JANE")), IMPLICIT_LE, source, Counter()))
+    other = asking.offer(
+        asking.read(encoded(document(PatientName="ROE^JANE")), IMPLICIT_LE, source, Counter()), MODALITIES
+    )
     assert other.key == offer.key
     assert other.digest != offer.digest
 
@@ -76,6 +79,6 @@ def test_a_server_that_names_no_character_set_is_read_by_that_of_its_node() -> N
 
 def test_an_answer_that_nothing_names_is_no_offer() -> None:
     nameless = document(StudyInstanceUID="", AccessionNumber="")
-    with pytest.raises(BadContent) as refusal:
-        asking.offer(asking.read(encoded(nameless), IMPLICIT_LE, Source(), Counter()))
-    assert refusal.value.code in asking.UNUSABLE
+    with pytest.raises(ItemRefused) as refusal:
+        asking.offer(asking.read(encoded(nameless), IMPLICIT_LE, Source(), Counter()), MODALITIES)
+    assert (refusal.value.code, refusal.value.accession) == ("no-key", "")

@@ -93,6 +93,7 @@ def _adopted(connection: Connection, node: str, item: SourcedOrder, context: Sto
     if audit is None:
         wrong = [finding for made in plans for finding in made.findings if finding.is_error]
         return Adopted("refused", _texts(wrong))
+    told = _texts([finding for made in plans for finding in made.findings])
     actions = [entry.action.removeprefix("order.") for entry in audit if entry.kind == "order"]
     for entry in audit:
         if entry.action not in ("order.unchanged", "order.late"):  # asked for every few minutes: no news for the trail
@@ -102,7 +103,9 @@ def _adopted(connection: Connection, node: str, item: SourcedOrder, context: Sto
     ended = "late" in actions or (bool(steps) and all(step.status in lifecycle.ENDED for step in steps))
     state = SourcedState.ENDED if ended else SourcedState.THEIRS
     _note(connection, node, item, row, state, context, steps[0].step_id if steps else item.step_id)
-    return Adopted("ended" if ended else next((one for one in actions if one != "unchanged"), "unchanged"))
+    if ended:
+        return Adopted("ended")
+    return Adopted(next((one for one in actions if one != "unchanged"), "unchanged"), told)
 
 
 def _ended(

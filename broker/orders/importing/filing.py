@@ -61,10 +61,9 @@ class Filed:
 
     def note(self, place: str) -> ImportNote | None:
         """What is noted of it; None if it is simply in place. The same order of another file is the same item."""
-        told = [finding for finding in self.findings if finding.code is not ErrorCode.DUPLICATE_KEY or finding.is_error]
-        if self.outcome in IN_PLACE and not told:
+        if self.outcome in IN_PLACE and not self.findings:
             return None
-        findings = tuple((placing.field_path(finding), finding.text) for finding in told)
+        findings = tuple((placing.field_path(finding), finding.text) for finding in self.findings)
         return ImportNote(
             source="",
             key=self.key(place),

@@ -27,10 +27,14 @@ def order_of(connection: Connection, change: OrderChange) -> int | None:
 
 
 def named(change: OrderChange, stored: Order | None, context: StoryContext) -> OrderChange:
-    """The change with the numbers by which the order is found; a new order without any gets one of ours."""
+    """The change with the numbers by which the order is found; a new order without any gets one of ours.
+
+    An item of a known order is a change of it (XX): its steps are told apart, so it is never taken for another order.
+    """
     if stored is not None:
         return replace(
             change,
+            control="XX" if any(procedure.apart for procedure in change.procedures) else change.control,
             row=stored.row,
             filler=stored.filler if stored.filler.number else change.filler,
             placer=stored.placer if stored.placer.number else change.placer,

@@ -50,16 +50,15 @@ class ImportAccount:
 
     def take(self, offer: Offer, outcome: str, reasons: tuple[str, ...] = ()) -> None:
         """One item that was offered."""
-        told = [(finding.location, finding.text) for finding in offer.findings]
-        self.note(outcome, reasons)
-        if outcome in IN_PLACE and not reasons:
-            for text in {text for _, text in told}:
-                self.reasons[text] += text in self.reasons or len(self.reasons) < MAX_REASONS
-        if outcome in IN_PLACE and (outcome in ("ours", "ended") or not told):
+        told = [("", reason) for reason in reasons]
+        if outcome not in ("ours", "ended"):
+            told += [(finding.location, finding.text) for finding in offer.findings]
+        self.note(outcome, dict.fromkeys(text for _, text in told))
+        if outcome in IN_PLACE and not told:
             self.in_place.add(offer.key)
         else:
             state = "taken" if outcome in IN_PLACE else outcome
-            self._name(offer.key, offer.accession, state, [*(("", reason) for reason in reasons), *told])
+            self._name(offer.key, offer.accession, state, told)
 
     def keep_left_out(self, left_out: Counter[str]) -> None:
         """Attributes of one item that orders do not keep."""

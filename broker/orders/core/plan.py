@@ -7,7 +7,7 @@ Changes that write no values (status, holding, filler number) are planned in `or
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -25,7 +25,7 @@ from broker.model.order import (
     StepStatus,
     Written,
 )
-from broker.orders.core import identifiers, lifecycle, pairing, progress, uniqueness
+from broker.orders.core import identifiers, lifecycle, progress, uniqueness
 from broker.orders.core.lifecycle import Action
 from broker.orders.core.values import (
     OrderAction,
@@ -106,6 +106,35 @@ def _ends_too_early(attributes: Document) -> bool:
     return bool(end[0]) and [end[0], end[1] or "235959"] < start
 
 
+def meant_procedure(change: ProcedureChange, stored: Sequence[Procedure], taken: Collection[int]) -> int | None:
+    """The index of the stored procedure that a change means: by its identifier, its study, else the next one."""
+    free = [index for index in range(len(stored)) if index not in taken]
+    number, study = change.requested_procedure_id, change.study_instance_uid
+    tests = (
+        lambda p: bool(number) and p.requested_procedure_id == number,
+        lambda p: bool(study) and p.study_instance_uid == study,
+        # an identifier of ours gives way to one of the message, none of the message means the next one
+        lambda p: not (change.apart and study) and (not number or "RequestedProcedureID" not in p.attributes),
+    )
+    return next((index for test in tests for index in free if test(stored[index])), None)
+
+
+def meant_step(
+    change: StepChange, position: int, stored: Sequence[Step], taken: Collection[int], named: Collection[str]
+) -> int | None:
+    """The index of the stored step that a change means, the `position`-th one: by its identifier, else by its place.
+
+    `named` are the identifiers of all steps of the change.
+    """
+    for index, other in enumerate(stored):
+        if change.step_id and other.step_id == change.step_id and index not in taken:
+            return index
+    if change.apart or position >= len(stored) or position in taken or stored[position].step_id in named:
+        return None
+    ours = "ScheduledProcedureStepID" not in stored[position].attributes
+    return position if ours or not change.step_id else None
+
+
 class _Writing:
     """Creates or updates an order; collects findings on the way."""
 
@@ -177,7 +206,7 @@ class _Writing:
         patient = self._patient().row
         elsewhere = {one for holder in self._now.holders if holder.patient != patient for one in holder.procedures}
         for change in self._change.procedures:
-            index = pairing.procedure(change, stored, taken)
+            index = meant_procedure(change, stored, taken)
             old = stored[index] if index is not None else None
             used = elsewhere | {p.requested_procedure_id for i, p in enumerate(result) if i != index}
             used |= {other.requested_procedure_id for other in self._change.procedures if other is not change}
@@ -261,7 +290,7 @@ class _Writing:
         taken: set[int] = set()
         named = {change.step_id for change in changes if change.step_id}
         for position, change in enumerate(changes):
-            index = pairing.step(change, position, stored, taken, named)
+            index = meant_step(change, position, stored, taken, named)
             if index is None:
                 last = max((step.position for step in result), default=-1)
                 result.append(self._step(change, None, last + 1))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from broker.model.order import Order, Step
-from broker.orders.core import pairing
+from broker.orders.core import plan
 from broker.orders.core.context import StoryContext
 from broker.orders.core.identifiers import Minter, accession
 from broker.orders.core.values import OrderChange, ProcedureChange, StepChange
@@ -55,7 +55,7 @@ def stepped(change: OrderChange, stored: Order | None, default_station: str) -> 
     taken: set[int] = set()
     procedures: list[ProcedureChange] = []
     for procedure in change.procedures:
-        index = pairing.procedure(procedure, stored.procedures, taken)
+        index = plan.meant_procedure(procedure, stored.procedures, taken)
         steps: Sequence[Step] = ()
         if index is not None:
             taken.add(index)
@@ -90,7 +90,7 @@ def steps_of(stored: Order, change: OrderChange) -> list[tuple[StepChange, Step 
     taken: set[int] = set()
     pairs: list[tuple[StepChange, Step | None]] = []
     for procedure in change.procedures:
-        index = pairing.procedure(procedure, stored.procedures, taken)
+        index = plan.meant_procedure(procedure, stored.procedures, taken)
         known = {}
         if index is not None:
             taken.add(index)

@@ -23,8 +23,9 @@ from broker.hl7.message import parse
 from broker.hl7.tolerance import Tolerance
 from broker.model.order import Document
 from broker.orders import mapping_versions
+from broker.orders.core.appointments import AppointmentAction, AppointmentChange
 from broker.orders.core.context import StoryContext
-from broker.orders.core.values import OrderChange
+from broker.orders.core.values import Change, OrderChange, OrderKeys
 from broker.orders.listener import OrderDoor
 from broker.orders.mapping.book import ProfileBook
 from broker.orders.mapping.document import read
@@ -37,7 +38,8 @@ FOLDER = Path(__file__).parents[2] / "config" / "mapping"
 TEXTS = {file.stem: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.toml"))}
 TABLES = {name: read(text, name) for name, text in TEXTS.items()}
 BOOK = ProfileBook(TABLES)
-STEP_ITEM = "ScheduledProcedureStepSequence"
+STEP_ITEM, START = "ScheduledProcedureStepSequence", "ScheduledProcedureStepStartDate"
+PLACER, FILLER = "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest"
 ALL_KEYS = encoded({**everything(), "WorklistLabel": ""}, charset=["ISO_IR 192"])
 
 
@@ -118,24 +120,35 @@ def _patient(item: Document) -> tuple[str, str]:
     return str(item.get("PatientID") or ""), str(item.get("IssuerOfPatientID") or "")
 
 
+def _ended(change: Change) -> tuple[str, str]:
+    """Keyword and order number of what a message cancels or takes from the worklist; empty for other messages."""
+    numbers: OrderKeys | None = None
+    if isinstance(change, OrderChange) and change.control in {"CA", "OC"}:
+        numbers = OrderKeys(change.placer, change.filler)
+    elif isinstance(change, AppointmentChange) and change.asked is AppointmentAction.UNBOOK:
+        numbers = change.keys
+    if numbers is None:
+        return "", ""
+    placer, filler = numbers.placer.number, numbers.filler.number
+    return (PLACER, placer) if placer else (FILLER, filler)
+
+
 def _wrong(example: ProfileExample, outcome: Preview, items: Sequence[Document]) -> list[str]:
-    """What modalities see otherwise than an example says."""
+    """What modalities see otherwise than an example says. A step without a start is not for them."""
     wrong: list[str] = []
     expected = {name: value for name, value in example.expect.items() if name != "control"}
     for ordered in outcome.ordered:
-        change = ordered.change
-        if isinstance(change, OrderChange) and not ordered.answers and change.control in {"CA", "OC"}:
-            number, keyword = change.placer.number, "PlacerOrderNumberImagingServiceRequest"
-            if not number:
-                number, keyword = change.filler.number, "FillerOrderNumberImagingServiceRequest"
-            wrong += [f"{number} is still shown" for item in items if item.get(keyword) == number]
-    patients = {_patient(document) for document in preview.documents(outcome)}
+        keyword, number = _ended(ordered.change)
+        wrong += [f"{number} is still shown" for item in items if number and item.get(keyword) == number]
+    found = list(preview.documents(outcome))
+    patients = {_patient(document) for document in found}
     own = [item for item in items if _patient(item) in patients]
-    if any(ordered.answers for ordered in outcome.ordered):
+    if found and all(STEP_ITEM in document for document in found):
         for step in _steps(expected):
             unlike = [_shows(item, step) for item in own]
-            if not any(not reasons for reasons in unlike):
-                wrong.append(f"no item is {step}: {unlike or 'none'}")
+            seen = any(not reasons for reasons in unlike)
+            if seen == (step.get(START) == ""):
+                wrong.append(f"{'an' if seen else 'no'} item is {step}: {unlike or 'none'}")
     else:
         wrong += [reason for item in own for reason in _shows(item, expected)]
     return wrong

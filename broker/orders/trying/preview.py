@@ -16,6 +16,7 @@ from broker.hl7.text import charset, labels
 from broker.model.order import Document
 from broker.orders.core import lifecycle, plan
 from broker.orders.core import worklist_item as answers
+from broker.orders.core.appointments import AppointmentChange
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import Change, OrderChange, PatientChange
 from broker.orders.inbound import reception
@@ -24,6 +25,7 @@ from broker.orders.mapping.profile import Profile
 
 _OFFSET = re.compile(r"(\d{8})(\d{4})?(\d{2})?(?:\.\d+)?([+-])(\d{2})(\d{2})")
 _BENCH = Interface(name="test", processing_ids=frozenset({"P", "T", "D"}))
+_STEPS = "ScheduledProcedureStepSequence"
 _FRAME = re.compile(r"[\x0b\x1c]")
 
 
@@ -35,9 +37,12 @@ class Ordered:
     answers: tuple[Document, ...]
 
     def documents(self) -> tuple[Document, ...]:
-        """The answers; without any, the attributes of the patient."""
+        """The answers; without any, the attributes of the patient, with what each service of an appointment changes."""
         asked = self.change if isinstance(self.change, PatientChange) else getattr(self.change, "patient", None)
-        return self.answers or ((dict(asked.attributes),) if isinstance(asked, PatientChange) else ())
+        patient: Document = dict(asked.attributes) if isinstance(asked, PatientChange) else {}
+        slots = self.change.slots if isinstance(self.change, AppointmentChange) else ()
+        booked = tuple({**patient, _STEPS: [slot.attributes]} for slot in slots if slot.attributes)
+        return self.answers or booked or ((patient,) if patient else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,5 +147,5 @@ def value(document: Document, keyword: str) -> Any:
     """Value of a keyword in a worklist answer: at its root or in the step; None if absent."""
     if keyword in document:
         return document[keyword]
-    items = document.get("ScheduledProcedureStepSequence") or [{}]
+    items = document.get(_STEPS) or [{}]
     return items[0].get(keyword)

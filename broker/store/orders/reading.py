@@ -182,9 +182,16 @@ class _Keys:
     issuers: tuple[str, str]
 
     def compatible(self, filler: EntityId, placer: EntityId, kind: int) -> bool:
-        """No number of an earlier kind says that this is another order."""
-        asked = (filler.number, placer.number)
-        return not any(self.numbers[i] and asked[i] and self.numbers[i] != asked[i] for i in range(kind))
+        """No number of an earlier kind, or its issuer, says that this is another order."""
+        return not any(self._another(i, asked) for i, asked in enumerate((filler, placer)[:kind]))
+
+    def _another(self, kind: int, asked: EntityId) -> bool:
+        """A name and an OID may mean one authority, two names or two OIDs do not."""
+        number, issuer = self.numbers[kind], self.issuers[kind]
+        if not number or not asked.number or number != asked.number:
+            return bool(number and asked.number)
+        oids = [text.replace(".", "").isdigit() for text in (issuer, asked.issuer)]
+        return bool(issuer and asked.issuer and issuer != asked.issuer and oids[0] == oids[1])
 
 
 def find_patient(connection: Connection, patient_id: str, issuer: str) -> Patient | None:

@@ -60,11 +60,20 @@ def path(text: str) -> Path:
 @lru_cache(maxsize=64)
 def _escapes(escape: str) -> re.Pattern[str]:
     mark = re.escape(escape)
-    return re.compile(mark + r"([FSTREHN]|X(?:[0-9A-Fa-f]{2})+|\.(?:br|sp|nf|fi|ce|in|ti|sk)[+-]?\d{0,4})" + mark)
+    return re.compile(
+        mark
+        + r"(?:([FSTREHN]|X(?:[0-9A-Fa-f]{2})+|\.(?:br|nf|fi|ce|(?:in|ti)[+-]?\d{0,4}|(?:sp|sk)[+ ]?\d{0,2}))"
+        + r"|(C[0-9A-Fa-f]{4}|M[0-9A-Fa-f]{4}(?:[0-9A-Fa-f]{2})?))"
+        + mark
+    )
 
 
 def unescape(text: str, separators: Separators, codec: str = "utf-8") -> str:
-    """Replace escape sequences once. Unknown ones and a single escape character stay as they are."""
+    """Replace escape sequences once. Unknown ones and a single escape character stay as they are.
+
+    Shifts to other character sets (C, M) are left out. `strange_escapes` tells of both.
+    Commands of formatted text (HL7 2.5.1 §2.7.6): `.sk n` gives spaces, what ends a line a line break.
+    """
     if not separators.escape or separators.escape not in text:
         return text
     plain = {
@@ -79,13 +88,38 @@ def unescape(text: str, separators: Separators, codec: str = "utf-8") -> str:
 
     def replace(found: re.Match[str]) -> str:
         code = found[1]
+        if code is None:
+            return ""
         if code in plain:
             return plain[code]
         if code[0] == "X":
             return clean(decoding.decode_escape(bytes.fromhex(code[1:]), codec)[0], keep="\t\r\n")
-        return "\r\n" if code.startswith((".br", ".sp")) else ""
+        return _formatted(code, found)
 
     return _escapes(separators.escape).sub(replace, text)
+
+
+def _formatted(code: str, found: re.Match[str]) -> str:
+    """What a command of formatted text stands for; words before and after it never run together."""
+    command, number = code[1:3], code[3:].strip("+- ")
+    if command == "sk":
+        return " " * int(number or 1)
+    if command == "sp":
+        return "\r\n" * max(int(number or 1), 1)
+    if command in ("br", "ce"):
+        return "\r\n"
+    before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]
+    if not before.strip() or not after.strip():
+        return ""
+    return " " if command in ("nf", "fi") else "\r\n"  # an indent is one of a new line
+
+
+def strange_escapes(text: str, separators: Separators) -> bool:
+    """True if an escaped text holds sequences that are not known (HL7 2.5.1 §2.7), or a lone escape character."""
+    if not separators.escape or separators.escape not in text:
+        return False
+    known = _escapes(separators.escape)
+    return separators.escape in known.sub(lambda found: found[0] if found[1] is None else "", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +181,19 @@ class Segment:
             if self.name == "MSH":
                 self._fields.insert(1, self._separators.field)
         return self._fields[number] if number < len(self._fields) else ""
+
+    def is_escaped(self) -> bool:
+        """True if there may be escape sequences in it; MSH names the escape character itself."""
+        return self._separators.escape in self.text and self.name != "MSH"
+
+    def has_strange_escapes(self, number: int) -> bool:
+        """True if a field holds escape sequences that are not known."""
+        text = self.field(number)
+        return bool(text) and strange_escapes(text, self._separators)
+
+    def repeats(self, number: int) -> bool:
+        """True if a field has more than one repetition."""
+        return self._separators.repetition in self.field(number)
 
     def repetitions(self, number: int) -> list[Repetition]:
         """Repetitions of a field, empty ones included; none for an absent field."""

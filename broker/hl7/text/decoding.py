@@ -216,7 +216,8 @@ def _guess(raw: bytes) -> Decoded:
     hint = _hint(raw)
     misplaced = (_MISPLACED,) if hint else ()
     extended = iso2022.with_escapes(raw)
-    if iso2022.designates(extended):
+    # a shift to ASCII alone says nothing about another set
+    if iso2022.designates(raw) or iso2022.designates(extended.replace(b"\x1b(B", b"")):
         try:
             text, codec = iso2022.decode(extended, "ascii"), "ascii+jis+euc_kr"
             return Decoded(text, codec, (*misplaced, _GUESSED[codec]), Doubt.GUESSED)

@@ -109,6 +109,18 @@ def accession(
     return _first(order, message, stored, {"filler": _fits(filler), "placer": _fits(placer)}, made)
 
 
+def too_long(filler: str, placer: str, order: Sequence[AccessionSource], taken: str) -> tuple[AccessionSource, ...]:
+    """The order numbers that `accession` passed over before it took one, because they do not fit."""
+    passed: list[AccessionSource] = []
+    for source in order:
+        number = {"filler": filler, "placer": placer}.get(source, "")
+        if source in ("generate", "refuse") or (number and number == taken):
+            break
+        if number and not _fits(number):
+            passed.append(source)
+    return tuple(passed)
+
+
 def study_instance_uid(message: str, stored: str, mint: Minter) -> str:
     """Study Instance UID: message, stored, generated once."""
     return message or stored or mint.uid()

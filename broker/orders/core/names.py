@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from broker.dicom.dataset.transliterate import LETTERS
 from broker.hl7.message import Repetition, undeleted
@@ -11,6 +13,33 @@ from broker.hl7.message import Repetition, undeleted
 GROUP = 64  # characters of one component group of PN
 _GROUPS = "AIP"
 _BREAK = str.maketrans({"^": " ", "=": " ", "\\": " ", "\t": " ", "\r": " ", "\n": " "})
+_OTHER = frozenset("^=\\")  # a name in DICOM holds none of them (PS3.5 6.2.1)
+CUT = f"Name is longer than {GROUP} characters and is cut"
+RECODED = "Name holds a backslash or a separator of names in DICOM: a space stands for it"
+SEVERAL = "Several names of one kind: the first is used"
+NOT_USED = "Only names that are not to be used (by their type): none is taken"
+
+
+@dataclass(frozen=True, slots=True)
+class NameTypes:
+    """Says which of several names is taken, by their type (XPN-7, XCN-10; HL7 table 0200).
+
+    The first of `order` that is there: "" is a name without a type, `*` one of any other type. One of `never` is no
+    name (NOUSE: HL7 2.7 and later, BAD: 2.9).
+    """
+
+    order: tuple[str, ...] = ("L", "D", "", "*")
+    never: tuple[str, ...] = ("NOUSE", "BAD")
+
+
+USUAL = NameTypes()
+
+
+class ReadName(NamedTuple):
+    """A PN as read from a message, empty if there is none, and in what it differs from the message."""
+
+    text: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 def fold(name: str) -> str:
@@ -26,33 +55,70 @@ def fold(name: str) -> str:
 
 def from_components(parts: Sequence[str]) -> str:
     """One group of PN from family, given, middle, suffix, prefix, degree (the order of HL7)."""
-    family, given, middle, suffix, prefix, degree = (
-        " ".join(undeleted(part).translate(_BREAK).split()) for part in (*parts[:6], *[""] * (6 - len(parts[:6])))
-    )
+    return _group(parts).text
+
+
+def _group(parts: Sequence[str]) -> ReadName:
+    given_parts = [undeleted(part) for part in (*parts[:6], *[""] * (6 - len(parts[:6])))]
+    family, given, middle, suffix, prefix, degree = (" ".join(part.translate(_BREAK).split()) for part in given_parts)
     # DICOM: family, given, middle, prefix, suffix
-    group = "^".join((family, given, middle, prefix, " ".join(part for part in (suffix, degree) if part)))
-    return group.rstrip("^")[:GROUP].rstrip("^ ")
+    whole = "^".join((family, given, middle, prefix, " ".join(part for part in (suffix, degree) if part))).rstrip("^")
+    doubts = [CUT] if len(whole) > GROUP else []
+    if any(_OTHER.intersection(part) for part in given_parts):
+        doubts.append(RECODED)
+    return ReadName(whole[:GROUP].rstrip("^ "), tuple(doubts))
 
 
 def _six(repetition: Repetition, first: int) -> list[str]:
-    # from v2.5 the family name has subcomponents, of which the first is the surname with its prefix
-    return [repetition.get(first, 1), *(repetition.get(first + number) for number in range(1, 6))]
+    return [_family(repetition, first), *(repetition.get(first + number) for number in range(1, 6))]
 
 
-def _grouped(repetitions: Sequence[Repetition], first: int, kind: int, form: int) -> str:
-    """PN of the first name and of its other writings (same name type)."""
-    groups: dict[str, str] = {}
-    named = [r for r in repetitions if r.text]
+def _family(repetition: Repetition, first: int) -> str:
+    """The surname of a FN (HL7 2.5.1 §2.A.30): its first part, else the person's own prefix and surname."""
+    whole = repetition.get(first, 1)
+    if undeleted(whole).strip() or not repetition.get(first):
+        return whole
+    own = [undeleted(repetition.get(first, part)).strip() for part in (2, 3)]
+    of_partner = [undeleted(repetition.get(first, part)).strip() for part in (4, 5)]
+    return " ".join(filter(None, own)) or " ".join(filter(None, of_partner))
+
+
+def _of_one_type(named: Sequence[Repetition], kind: int, types: NameTypes) -> list[Repetition]:
+    """The writings of the name that is taken: all of its type."""
+    typed = [(undeleted(repetition.get(kind)).strip().upper(), repetition) for repetition in named]
+    usable = [name_type for name_type, _ in typed if name_type not in types.never]
+    for wanted in types.order:
+        others = (one for one in usable if one not in types.order)
+        chosen = next(others, None) if wanted == "*" else wanted
+        if chosen in usable:
+            return [repetition for name_type, repetition in typed if name_type == chosen]
+    return []
+
+
+def _grouped(repetitions: Sequence[Repetition], first: int, kind: int, form: int, types: NameTypes) -> ReadName:
+    """PN of the name that is taken, with its other writings (same name type)."""
+    named = [r for r in repetitions if r.text and any(undeleted(part).strip("& ") for part in _parts(r, first))]
     if not named:
-        return ""
-    wanted = undeleted(named[0].get(kind))
-    for repetition in named:
-        letter = undeleted(repetition.get(form)) or "A"
-        if letter in _GROUPS and letter not in groups and undeleted(repetition.get(kind)) == wanted:
-            groups[letter] = from_components(_six(repetition, first))
-    if not groups:  # a representation code of another table
-        groups["A"] = from_components(_six(named[0], first))
-    return "=".join(groups.get(letter, "") for letter in _GROUPS).rstrip("=")
+        return ReadName()
+    writings = _of_one_type(named, kind, types)
+    groups: dict[str, ReadName] = {}
+    doubts: list[str] = []
+    for repetition in writings:
+        letter = undeleted(repetition.get(form)).strip().upper() or "A"
+        group = _group(_six(repetition, first))
+        if letter not in _GROUPS:
+            continue
+        if groups.setdefault(letter, group).text != group.text:
+            doubts.append(SEVERAL)
+    if not groups and writings:  # a representation code of another table
+        groups["A"] = _group(_six(writings[0], first))
+    doubts += [doubt for group in groups.values() for doubt in group.doubts]
+    text = "=".join(groups[letter].text if letter in groups else "" for letter in _GROUPS).rstrip("=")
+    return ReadName(text, tuple(dict.fromkeys(doubts if writings else [NOT_USED])))
+
+
+def _parts(repetition: Repetition, first: int) -> tuple[str, ...]:
+    return repetition.components()[first - 1 : first + 5]
 
 
 def to_xpn(name: str) -> list[tuple[str, list[str]]]:
@@ -68,16 +134,16 @@ def to_xpn(name: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def from_xpn(repetitions: Sequence[Repetition]) -> str:
+def from_xpn(repetitions: Sequence[Repetition], types: NameTypes = USUAL) -> ReadName:
     """PN of a repeated XPN: repetitions of type A, I and P become the three groups (HL7 2.5.1 §2.A.88)."""
-    return _grouped(repetitions, first=1, kind=7, form=8)
+    return _grouped(repetitions, first=1, kind=7, form=8, types=types)
 
 
-def from_xcn(repetitions: Sequence[Repetition]) -> str:
+def from_xcn(repetitions: Sequence[Repetition], types: NameTypes = USUAL) -> ReadName:
     """PN of a repeated XCN: the identifier is dropped (HL7 2.5.1 §2.A.86)."""
-    return _grouped(repetitions, first=2, kind=10, form=15)
+    return _grouped(repetitions, first=2, kind=10, form=15, types=types)
 
 
-def from_cn(parts: Sequence[str]) -> str:
+def from_cn(parts: Sequence[str]) -> ReadName:
     """PN of a CN whose parts are subcomponents: `id&family&given` (OBR-34.1)."""
-    return from_components(parts[1:])
+    return _group(parts[1:])

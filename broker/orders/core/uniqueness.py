@@ -43,7 +43,8 @@ def accession(
         return number, _of_another(change, stored, patient, holders)
     wanted = identifiers.accession(change.accession, before, filler.number, placer.number, policy)
     if number == wanted or wanted not in taken:
-        return number, _missing(change) if not number else []
+        told = _passed_over(change, filler, placer, number) if number != before or not number else []
+        return number, [*(_missing(change) if not number else []), *told]
     refused = not number and "refuse" in policy
     text = "The order number is the accession number of another order: " + (
         "it cannot be one here too" if refused else "another accession number is used"
@@ -60,6 +61,16 @@ def _same_number(holder: AccessionHolder, placer: EntityId, filler: EntityId) ->
     return any(
         its.number == mine.number == holder.accession and compatible(its.issuer, mine.issuer) for its, mine in pairs
     )
+
+
+def _passed_over(change: OrderChange, filler: EntityId, placer: EntityId, number: str) -> list[Finding]:
+    """What is to be said of order numbers that would have been the accession number, were they not too long for one."""
+    places = {"filler": change.filler_location, "placer": change.placer_location}
+    text = f"Order number is longer than {identifiers.SHORT} characters: it cannot be the accession number"
+    return [
+        Finding(places[source], ErrorCode.DATA_TYPE, text, Severity.WARNING)
+        for source in identifiers.too_long(filler.number, placer.number, change.identifiers.accession, number)
+    ]
 
 
 def _missing(change: OrderChange) -> list[Finding]:

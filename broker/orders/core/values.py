@@ -181,6 +181,8 @@ class OrderChange:
     sent: Span | None = None
     parks: bool = False
     accession_location: str = "OBR^1^18"
+    placer_location: str = "ORC^1^2"
+    filler_location: str = "ORC^1^3"
     defaults: Document = field(default_factory=dict)
     identifiers: Identifiers = DEFAULT
     start_missing: StartMissing = StartMissing.RECEIVED

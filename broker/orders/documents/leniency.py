@@ -24,6 +24,7 @@ from broker.orders.documents import document, validity
 from broker.orders.documents.document import FIELDS, STATUS
 from broker.orders.documents.validity import Field, Invalid
 from broker.orders.mapping.book import built_in
+from broker.orders.mapping.representations import LENGTH
 
 # what an order and its steps are known by, and when a step is: wrong ones are told by `document`
 _KEPT = frozenset(
@@ -206,7 +207,7 @@ def _repaired(field: Field, text: str) -> tuple[str, str]:
     if vr not in _CUT or keyword in _WHOLE or keyword in _NUMBERS:
         return "", ""
     plain = _plain(text, lines=vr in ("ST", "LT", "UT"))
-    limit = validity.LIMITS[vr]
+    limit = LENGTH[vr]
     if len(plain) > limit:
         return plain[:limit].rstrip(), f"cut after {limit} characters"
     return plain, "control characters and backslashes are left out"

@@ -13,12 +13,13 @@ from broker.orders.core.values import MAX_STEPS
 from broker.orders.documents import validity
 from broker.orders.documents.document import FIELDS, STATUS
 from broker.orders.documents.validity import Field
+from broker.orders.mapping.representations import LENGTH, PATTERNS
 
 Schema = dict[str, Any]
 _PATTERNS = {
     "DA": r"^\d{4}-?\d\d-?\d\d$", "TM": r"^\d\d:?\d\d(:?\d\d(\.\d{1,6})?)?$", "UI": r"^[0-9.]{1,64}$",
     "AE": r"^[ -\[\]-~]{1,16}$",
-    **{vr: f"^({pattern})$" for vr, pattern in validity.PATTERNS.items()},
+    **{vr: f"^({pattern})$" for vr, pattern in PATTERNS.items()},
 }  # fmt: skip
 
 
@@ -102,5 +103,5 @@ def _value(field: Field) -> Schema:
     elif field.vr == "PN":
         schema["description"] = "FAMILY^GIVEN^MIDDLE^PREFIX^SUFFIX; alphabetic=ideographic=phonetic"
     else:
-        schema["maxLength"] = validity.LIMITS.get(field.vr, 64)
+        schema["maxLength"] = LENGTH.get(field.vr, 64)
     return schema

@@ -17,7 +17,7 @@ from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from broker.dicom.uids import is_uid
 from broker.orders.core.attributes import Table
 from broker.orders.core.names import GROUP
-from broker.orders.mapping.convert import LENGTH
+from broker.orders.mapping.representations import LENGTH, LINES, misfit
 
 MAX_VALUES = 64  # values or items of one attribute
 ENUMERATED: Mapping[str, frozenset[str]] = {
@@ -25,26 +25,9 @@ ENUMERATED: Mapping[str, frozenset[str]] = {
     "RequestedProcedurePriority": frozenset({"STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW"}),
     "PregnancyStatus": frozenset({"1", "2", "3", "4"}),
 }
-_BREAKING = frozenset({"LT", "ST", "UT"})  # VRs that may hold line breaks and backslashes
 _DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)", re.ASCII)
-_TIME = re.compile(r"([01]\d|2[0-3])(?::?([0-5]\d)(?::?([0-5]\d|60)(\.\d{1,6})?)?)?", re.ASCII)
-PATTERNS = {
-    "CS": r"[A-Z0-9_ ]{1,16}",
-    "AS": r"\d{3}[DWMY]",
-    "IS": r"[+-]?\d{1,10}",
-    "DS": r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?",
-    "DT": r"\d{4}(\d\d(\d\d(\d\d(\d\d(\d\d(\.\d{1,6})?)?)?)?)?)?([+-]\d{4})?",
-}
-_EXPECTED = {
-    "CS": "capital letters, digits, _ and spaces are expected, at most 16",
-    "AS": "an age is three digits and D, W, M or Y",
-    "IS": "a whole number is expected",
-    "DS": "a number is expected",
-    "DT": "a time is YYYYMMDDHHMMSS and may be shorter",
-}
-LIMITS = {**LENGTH, "DS": 16, "DT": 26}  # characters
+_TIME = re.compile(r"([01]\d|2[0-3])(?::?([0-5]\d)(?::?([0-5]\d|60)(?:\.(\d{1,6}))?)?)?", re.ASCII)
 _NO_DATE = "a date is YYYYMMDD or YYYY-MM-DD"
-_COMPILED = {vr: re.compile(pattern, re.ASCII) for vr, pattern in PATTERNS.items()}
 
 
 class Invalid(ValueError):
@@ -133,21 +116,21 @@ def _text(vr: str, value: Any) -> str:
         return f"{value:.10g}" if vr == "DS" else str(int(value))
     if not isinstance(value, str):
         raise Invalid("text is expected")
-    text = value.strip("\r\n\t " if vr in _BREAKING else " ")
-    kept = "\r\n\t\f" if vr in _BREAKING else ""
+    text = value.strip("\r\n\t " if vr in LINES else " ")
+    kept = "\r\n\t\f" if vr in LINES else ""
     if any(unicodedata.category(c) in {"Cc", "Cs"} and c not in kept for c in text):
         raise Invalid("control characters are not allowed")
     return text
 
 
 def _plain(vr: str, text: str) -> str:
-    if "\\" in text and vr not in _BREAKING:
+    if "\\" in text and vr not in LINES:
         raise Invalid("a backslash is not allowed: several values are a list")
-    limit = LIMITS.get(vr, 64)
+    limit = LENGTH.get(vr, 64)
     if len(text) > limit:
         raise Invalid(f"at most {limit} characters")
-    if vr in _COMPILED and text and not _COMPILED[vr].fullmatch(text):
-        raise Invalid(_EXPECTED[vr])
+    if wrong := misfit(vr, text):
+        raise Invalid(wrong)
     return text
 
 
@@ -173,9 +156,9 @@ def _time(vr: str, text: str) -> str:
     found = _TIME.fullmatch(text)
     if found is None:
         raise Invalid("a time is HHMMSS or HH:MM[:SS]")
-    second = found[3] or "00"
-    whole = f"{found[1]}{found[2] or '00'}{'59' if second == '60' else second}"  # a leap second stays in its minute
-    return whole + (found[4] or "").rstrip("0").rstrip(".")
+    second = "59" if found[3] == "60" else found[3] or "00"  # a leap second stays in its minute
+    fraction = (found[4] or "").rstrip("0")
+    return f"{found[1]}{found[2] or '00'}{second}" + (f".{fraction}" if fraction else "")
 
 
 def _uid(vr: str, text: str) -> str:

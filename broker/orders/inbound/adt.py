@@ -25,10 +25,12 @@ from broker.orders.core.patients import (
     VisitMove,
 )
 from broker.orders.core.values import Change, Conversion, PatientChange
+from broker.orders.inbound.doubts import Findings
 from broker.orders.inbound.orm import numbered, read_patient
-from broker.orders.inbound.reader import Findings, Reader
-from broker.orders.mapping.convert import LENGTH, Unusable, instant, text
+from broker.orders.inbound.reader import Reader
+from broker.orders.mapping.convert import Unusable, instant, text
 from broker.orders.mapping.profile import LongIdentifiers, Profile
+from broker.orders.mapping.representations import LENGTH
 
 # what an event makes of the visit in PV1: its state, None for "as it is"
 _VISITS = {

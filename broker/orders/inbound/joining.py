@@ -9,7 +9,7 @@ from broker.hl7.codes import ErrorCode
 from broker.orders.core import lifecycle
 from broker.orders.core.lifecycle import Action
 from broker.orders.core.values import OrderChange, OrderKeys, ProcedureChange, StepChange
-from broker.orders.inbound.reader import Findings
+from broker.orders.inbound.doubts import Findings
 
 
 def join(changes: Iterable[OrderChange], findings: Findings) -> tuple[OrderChange, ...]:

@@ -13,6 +13,7 @@ from broker.model.order import Document
 from broker.orders.core import identifiers
 from broker.orders.mapping import convert
 from broker.orders.mapping.profile import LongIdentifiers, MappedAttribute, Profile, UnusableStation, UnusableUid
+from broker.orders.mapping.representations import LENGTH
 
 _SHORTENED = ("SH", "LO")
 
@@ -32,7 +33,8 @@ def lenient(attribute: MappedAttribute, texts: Sequence[str], profile: Profile) 
     told: list[str] = []
     long = ""
     for text in texts:
-        mapped = str(profile.mapped(attribute.keyword, text.strip()))
+        value = profile.mapped(attribute.keyword, text.strip())
+        mapped = "" if value is None else str(value)
         if mapped == "" or _fits(mapped, attribute.vr):
             good.append(text)
             continue
@@ -63,7 +65,7 @@ def _fits(text: str, vr: str) -> bool:
 
 def _instead(attribute: MappedAttribute, text: str, profile: Profile) -> tuple[str, str]:
     """What stands for a text that does not fit, and the finding; two empty texts if no leniency covers it."""
-    reading, limit = profile.reading, convert.LENGTH[attribute.vr]
+    reading, limit = profile.reading, LENGTH[attribute.vr]
     if attribute.vr == "UI" and reading.unusable_uid is UnusableUid.MAKE:
         return "", "Value is no UID and is left out: without a known one the broker makes one"
     if attribute.vr == "AE" and reading.unusable_station is UnusableStation.DEFAULT:

@@ -28,7 +28,8 @@ from broker.orders.core.values import (
     StepChange,
 )
 from broker.orders.inbound import joining
-from broker.orders.inbound.reader import Findings, Reader
+from broker.orders.inbound.doubts import Findings, quoted
+from broker.orders.inbound.reader import Reader
 from broker.orders.mapping import stations
 from broker.orders.mapping.convert import oddity, span
 from broker.orders.mapping.profile import Profile, UnknownCancel
@@ -145,6 +146,8 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         ordered=span(view.get("ORC-9.1"), zone),
         parks=profile.policy.unknown_order_cancel is UnknownCancel.PARK,
         accession_location=reader.where("request", "AccessionNumber"),
+        placer_location=reader.where("request", "PlacerOrderNumberImagingServiceRequest"),
+        filler_location=reader.where("request", "FillerOrderNumberImagingServiceRequest"),
         defaults={**profile.defaults.get("visit", {}), **profile.defaults.get("request", {})},
         identifiers=profile.identifiers,
         start_missing=profile.policy.start_missing,
@@ -221,7 +224,8 @@ def _procedure(
     defaults = profile.defaults.get("step", {})
     modality = step.get("Modality", defaults.get("Modality", "") if group.control in lifecycle.NEW else "")
     if modality and not profile.knows_modality(modality):
-        findings.add(reader.where("step", "Modality"), ErrorCode.TABLE_VALUE_NOT_FOUND, "Modality is not known")
+        text = f"Modality{quoted('Modality', modality)} is not known"
+        findings.add(reader.where("step", "Modality"), ErrorCode.TABLE_VALUE_NOT_FOUND, text)
     elif group.control in lifecycle.NEW and not modality:
         findings.add(reader.where("step", "Modality"), ErrorCode.REQUIRED_FIELD_MISSING, "Modality is missing")
     if step.get("ScheduledProcedureStepStartDate"):

@@ -1,4 +1,8 @@
-"""Reads sections of a profile from some segments of a message: values, and findings for what is unusable."""
+"""Reads sections of a profile from some segments of a message: values, and findings for what is unusable.
+
+No text that is read disappears: each source that held text and gave nothing, or something else than its text, makes a
+finding (`doubts`), and what is not understood is left out of the change, so that what is known stays.
+"""
 
 from __future__ import annotations
 
@@ -7,50 +11,39 @@ from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
-from broker.hl7.codes import ErrorCode, Severity
-from broker.hl7.findings import Finding
-from broker.hl7.message import DELETE, Repetition, Segment, Segments
+from broker.hl7.message import DELETE, Repetition, Segment, Segments, undeleted
 from broker.model.order import Document
 from broker.orders.core import names
+from broker.orders.core.names import ReadName
+from broker.orders.inbound import composites
+from broker.orders.inbound.doubts import Doubts, Findings
 from broker.orders.inbound.leniency import kept, lenient
+from broker.orders.inbound.measuring import measured
+from broker.orders.inbound.texts import MOMENTS, SEVERAL, TextReader
 from broker.orders.mapping import convert
 from broker.orders.mapping.profile import FieldSource, FieldType, MappedAttribute, Profile
 from broker.orders.mapping.provenance import OriginKind, ValueOrigin
 
-# what must be right for the order to be used; anything else unusable is left out with a warning
-_STRICT = convert.EXACT | {
-    "PatientBirthDate",
-    "ScheduledProcedureStepStartDate",
-    "ScheduledProcedureStepStartTime",
-}
-
-
 _ISSUER = "IssuerOfPatientID"
-_MOMENTS = frozenset({"DA", "TM"})
-
-
-class Findings:
-    """Collects findings, each once."""
-
-    def __init__(self) -> None:
-        self._found: dict[Finding, None] = {}
-
-    def add(self, location: str, code: ErrorCode, text: str, severity: Severity = Severity.ERROR) -> None:
-        """Note a finding."""
-        self._found.setdefault(Finding(location, code, text, severity))
-
-    def all(self) -> tuple[Finding, ...]:
-        """All of them, in the order found."""
-        return tuple(self._found)
+_AMONG_OTHERS = frozenset({"PatientID", _ISSUER})  # the others are identifiers too, and other attributes take them
+# kinds that tell themselves of what they do not take; a code without a value is the text of another attribute
+_TELLING = frozenset({FieldType.MEASURE, FieldType.OTHER_IDS, FieldType.CODE, FieldType.CX_QUALIFIERS})
+_NOTHING = "Text is not understood and is left out"
+_ESCAPES = "An escape sequence is not known: it is left out or stands as text"
+_Offer = tuple[Repetition, Segment]
 
 
 class Reader:
     """Evaluates attributes of a profile on one view of a message."""
 
     def __init__(self, view: Segments, profile: Profile, zone: tzinfo, findings: Findings) -> None:
-        self._view, self._profile, self._zone, self._findings = view, profile, zone, findings
+        self._view, self._profile = view, profile
+        self._doubts = Doubts(findings)
+        self._text = TextReader(profile, zone, self._doubts)
+        self._escaped = any(segment.is_escaped() for segment in view)
         self._day = ""  # of which a time must be
         self._long: dict[str, str] = {}  # long forms of identifiers, by keyword; empty for those that fit
+        self._given: dict[tuple[str, str], FieldSource] = {}  # by section and keyword: what gave the value
         self._special: dict[str, Callable[[MappedAttribute, FieldSource, list[Segment]], Any]] = {
             FieldType.XPN: self._names,
             FieldType.XCN: self._names,
@@ -67,7 +60,7 @@ class Reader:
         }
 
     def section(self, name: str) -> Document:
-        """Attributes of a section; absent ones are left out, deleted ones are empty.
+        """Attributes of a section; absent ones and those not understood are left out, deleted ones are empty.
 
         An issuer of patient identifiers that is left out has its default value at once: it is part of the identifier.
         A time is one of the date beside it: of another day, or of the date before, it is none.
@@ -85,6 +78,9 @@ class Reader:
                 if attribute.keyword in self._long:
                     result |= kept(attribute, self._long[attribute.keyword], self._profile)
                 self._note(name, attribute.keyword, value, source)
+            if source is not None:
+                self._given[name, attribute.keyword] = source
+        self._doubts.close()
         return result
 
     def value(self, attribute: MappedAttribute) -> Any:
@@ -95,14 +91,32 @@ class Reader:
         gathered: list[Document] = []
         first = None
         for source in attribute.sources:
-            segments = self._view.all(source.path.segment, source.path.parent)
-            value = self._special[source.kind](attribute, source, segments) if segments else None
+            path = source.path
+            segments = self._view.all(path.segment, path.parent)
+            if not segments or not (segments[0].field(path.field) or any(s.field(path.field) for s in segments[1:])):
+                continue  # nothing is there, as in most fields
+            value = self._read(attribute, source, segments)
             if source.kind is FieldType.OTHER_IDS:
                 first = first or (source if value else None)
                 gathered += [item for item in value or [] if item not in gathered]
             elif value is not None:
                 return value, source
         return gathered or None, first
+
+    def _read(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
+        """What a source gives. One that holds text and gives nothing is told of, whatever its kind."""
+        self._doubts.begin()
+        value = self._special[source.kind](attribute, source, segments)
+        if self._escaped:
+            for segment in segments:
+                if segment.has_strange_escapes(source.path.field):
+                    self._doubts.note(segment.at(source.path.field), _ESCAPES)
+        if value is None and not self._doubts.told and source.kind not in _TELLING:
+            path = source.path
+            for repetition, segment in self._offers(attribute, source, segments):
+                if repetition.get(path.component, path.subcomponent).strip() not in ("", DELETE):
+                    self._doubts.note(segment.at(path.field), _NOTHING)
+        return value
 
     def _note(self, section: str, keyword: str, value: Any, source: FieldSource | None) -> None:
         """Leave a note of where a value comes from, if somebody asked."""
@@ -121,10 +135,12 @@ class Reader:
         self._profile.trace.note(self._view, origin)
 
     def where(self, section: str, keyword: str) -> str:
-        """Location at which an attribute would be expected: its first source whose segment is there.
+        """Location that gave an attribute, or would be expected to: its first source whose segment is there.
 
         MSH where the profile takes it from no message.
         """
+        if (given := self._given.get((section, keyword))) is not None:
+            return self._view.at(given.path)
         for attribute in self._profile.sections[section]:
             if attribute.keyword == keyword and attribute.sources:
                 paths = [source.path for source in attribute.sources]
@@ -132,9 +148,7 @@ class Reader:
                 return self._view.at(here)
         return "MSH^1"
 
-    def _repetitions(
-        self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]
-    ) -> list[Repetition]:
+    def _offers(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> list[_Offer]:
         """What a source offers: the first segment, all of them for attributes with several values.
 
         Of a field alone all repetitions, of a part of it only one for attributes with one value: a part that is empty
@@ -142,174 +156,146 @@ class Reader:
         values and drops all others picks its own out of all repetitions (one of several ambulatory statuses).
         """
         chosen = segments if attribute.multiple else segments[:1]
-        found = [repetition for segment in chosen for repetition in segment.repetitions(source.path.field)]
+        found = [(repetition, segment) for segment in chosen for repetition in segment.repetitions(source.path.field)]
         first = source.path.repetition - 1
         if not source.path.component or attribute.multiple:
             return found[first:]
-        if len(found) > 1 and not first and attribute.keyword != _ISSUER:
-            return found if self._profile.drops_others(attribute.keyword) else found[:1]
+        if len(found) > 1 and not first and self._profile.drops_others(attribute.keyword):
+            return found
         return found[first : first + 1]
-
-    def _unusable(self, attribute: MappedAttribute, source: FieldSource) -> None:
-        strict = attribute.keyword in _STRICT
-        severity = Severity.ERROR if strict else Severity.WARNING
-        text = "Value cannot be used" if strict else "Value cannot be used and is left out"
-        self._findings.add(self._view.at(source.path), ErrorCode.DATA_TYPE, text, severity)
 
     def _plain(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         path = source.path
-        repetitions = self._repetitions(attribute, source, segments)
-        if attribute.vr in _MOMENTS:  # a TS may say in a part of its own how precise it is (HL7 2.5.1 §2.A.77)
-            found = [r.get(path.component or 1, path.subcomponent or 1) for r in repetitions]
-        elif path.component:
-            found = [r.get(path.component, path.subcomponent) for r in repetitions]
-        else:
-            found = [r.whole() for r in repetitions]
-        return self._from_texts(attribute, source, found)
+
+        def read(repetition: Repetition) -> str:
+            if attribute.vr in MOMENTS:  # a TS may say in a part of its own how precise it is (HL7 2.5.1 §2.A.77)
+                return repetition.get(path.component or 1, path.subcomponent or 1)
+            return repetition.get(path.component, path.subcomponent) if path.component else repetition.whole()
+
+        return self._from_texts(attribute, source, segments, read)
 
     def _texts(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         first = source.path.component or 1
-        found = [convert.coded_text(r, first) for r in self._repetitions(attribute, source, segments)]
-        return self._from_texts(attribute, source, found)
+        return self._from_texts(attribute, source, segments, lambda r: convert.coded_text(r, first))
 
-    def _from_texts(self, attribute: MappedAttribute, source: FieldSource, found: list[str]) -> Any:
-        found = [text for text in found if text.strip()]
+    def _from_texts(
+        self,
+        attribute: MappedAttribute,
+        source: FieldSource,
+        segments: list[Segment],
+        read: Callable[[Repetition], str],
+    ) -> Any:
+        field = source.path.field
+        offered = [(read(r), segment.at(field)) for r, segment in self._offers(attribute, source, segments)]
+        found = [(text, place) for text, place in offered if text.strip()]
         if not found:
             return None
-        if found[0] == DELETE:
+        if found[0][0].strip() == DELETE:
             return [] if attribute.multiple else ""
+        first = found[0][0]
         if attribute.keyword in convert.EXACT:
-            found = self._lenient(attribute, source, found)
+            found = self._lenient(attribute, found)
             if not found:
                 return None
-        try:
-            if attribute.vr == "DA":
-                return self._date(attribute, found[0])
-            if attribute.vr == "TM":
-                day, clock = convert.timestamp(found[0], self._zone)
-                return clock if clock and self._day in ("", day) else None
-            return self._text(attribute, source, found)
-        except convert.Unusable:
-            self._unusable(attribute, source)
-            return None
-
-    def _lenient(self, attribute: MappedAttribute, source: FieldSource, found: list[str]) -> list[str]:
-        """Texts of an identifier after the leniencies of the profile, each of which is told."""
-        result = lenient(attribute, found, self._profile)
-        for text in result.told:
-            self._findings.add(self._view.at(source.path), ErrorCode.DATA_TYPE, text, Severity.WARNING)
-        self._long[attribute.keyword] = result.long
-        return result.texts
-
-    def _date(self, attribute: MappedAttribute, text: str) -> str | None:
-        if attribute.keyword == "PatientBirthDate":
-            return convert.date(text) or None
-        return convert.timestamp(text, self._zone)[0] or None
-
-    def _text(self, attribute: MappedAttribute, source: FieldSource, found: list[str]) -> Any:
-        keyword, vr = attribute.keyword, attribute.vr
-        exact = keyword in convert.EXACT
-        if attribute.multiple:
-            return self._several(attribute, found) or None
-        if keyword in self._profile.values:
-            mapped = [self._profile.mapped(keyword, text.strip()) for text in found]
-            value = next((entry for entry in mapped if entry != ""), "")
-            return value if isinstance(value, int) else convert.text(value, vr, exact=exact)
-        return self._whole(attribute, source, found[0], exact=exact) or None
-
-    def _several(self, attribute: MappedAttribute, found: list[str]) -> list[str]:
-        """Values of an attribute that takes several: each text by itself through the table, each value once."""
-        keyword, vr = attribute.keyword, attribute.vr
-        mapped = [str(self._profile.mapped(keyword, text.strip())) for text in found]
-        if keyword in convert.EXACT:
-            values = [convert.text(text, vr, exact=True) for text in mapped]
+        if attribute.keyword in self._profile.values:
+            value = self._text.by_table(attribute, found)
+        elif attribute.vr in MOMENTS:
+            value = self._text.moment(attribute, *found[0], day=self._day)
+        elif attribute.multiple:
+            parts = (part for text, place in found for part in self._text.parts(attribute, text, place))
+            value = list(dict.fromkeys(parts)) or None
         else:
-            values = [piece for text in mapped for piece in convert.pieces(text, vr)]
-        return list(dict.fromkeys(value for value in values if value))
+            value = self._text.single(attribute, *found[0])
+        self._tell_of_others(attribute, source, segments, read, first)
+        return value
 
-    def _whole(self, attribute: MappedAttribute, source: FieldSource, text: str, *, exact: bool = False) -> str:
-        """A text; that it is cut is told to who sent it."""
-        if not exact and len(text.strip()) > convert.LENGTH.get(attribute.vr, 64):
-            self._findings.add(
-                self._view.at(source.path), ErrorCode.DATA_TYPE, "Value is too long and is cut", Severity.WARNING
-            )
-        return convert.text(text, attribute.vr, exact=exact)
+    def _lenient(self, attribute: MappedAttribute, found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Texts of an identifier after the leniencies of the profile, each of which is told."""
+        place = found[0][1]
+        result = lenient(attribute, [text for text, _ in found], self._profile)
+        for told in result.told:
+            self._doubts.note(place, told)
+        self._long[attribute.keyword] = result.long
+        return [(text, place) for text in result.texts]
+
+    def _tell_of_others(
+        self,
+        attribute: MappedAttribute,
+        source: FieldSource,
+        segments: list[Segment],
+        read: Callable[[Repetition], str],
+        taken: str,
+    ) -> None:
+        """An attribute with one value takes the first: that there are others is told."""
+        field = source.path.field
+        if len(segments) == 1 and not segments[0].repeats(field):
+            return
+        if attribute.multiple or attribute.keyword in _AMONG_OTHERS or "[" in source.text:
+            return
+        if self._profile.drops_others(attribute.keyword):
+            return  # its table looks at all of them
+        for segment in segments if source.path.segment != "TQ1" else segments[:1]:  # further timings are told of
+            for repetition in segment.repetitions(field):
+                if read(repetition).strip() not in ("", DELETE, taken.strip()):
+                    self._doubts.note(segment.at(field), SEVERAL)
 
     def _notes(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         """Free text: a line for each repetition and segment."""
         lines = [r.get() for segment in segments for r in segment.repetitions(source.path.field)]
         if lines == [DELETE]:
             return ""
-        return self._whole(attribute, source, "\r\n".join(lines)) or None
+        return self._text.single(attribute, "\r\n".join(lines), segments[0].at(source.path.field))
 
     def _names(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
-        repetitions = [r for r in self._repetitions(attribute, source, segments) if r.text]
-        if repetitions and repetitions[0].text == DELETE:
+        offers = [(r, segment) for r, segment in self._offers(attribute, source, segments) if r.text]
+        if offers and offers[0][0].text == DELETE:
             return [] if attribute.multiple else ""
-        component = source.path.component or 1
-        if attribute.multiple:
-            found = [self._name(source.kind, [r], component) for r in repetitions]
-            return [name for name in found if name] or None
-        return self._name(source.kind, repetitions, component) or None
+        component, found = source.path.component or 1, []
+        for group in [[offer] for offer in offers] if attribute.multiple else [offers] if offers else []:
+            place = group[0][1].at(source.path.field)
+            name = self._name(source.kind, [r for r, _ in group], component)
+            for doubt in name.doubts:
+                self._doubts.note(place, doubt)
+            if name.text:
+                found.append(name.text)
+            elif not name.doubts and any(_identifies(source.kind, r, component) for r, _ in group):
+                self._doubts.note(place, "An identifier without a name is left out")
+        if source.kind is FieldType.CN and found:
+            self._tell_of_others(
+                attribute, source, segments, lambda r: self._name(source.kind, [r], component).text, found[0]
+            )
+        return (found or None) if attribute.multiple else (found[0] if found else None)
 
-    @staticmethod
-    def _name(kind: FieldType, repetitions: list[Repetition], component: int) -> str:
+    def _name(self, kind: FieldType, repetitions: list[Repetition], component: int) -> ReadName:
         if kind is FieldType.XPN:
-            return names.from_xpn(repetitions)
+            return names.from_xpn(repetitions, self._profile.names)
         if kind is FieldType.XCN:
-            return names.from_xcn(repetitions)
-        return names.from_cn(repetitions[0].components(component)) if repetitions else ""
+            return names.from_xcn(repetitions, self._profile.names)
+        return names.from_cn(repetitions[0].components(component))
 
     def _codes(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
-        repetitions = segments[0].repetitions(source.path.field)
-        if repetitions and repetitions[0].text == DELETE:
-            return []
-        first = source.path.component or 1
         designators = self._profile.values.get("CodingSchemeDesignator")
-        items = [convert.code_item(r, first, designators) for r in repetitions]
-        return [item for item in items if item] or None
+        return composites.codes(attribute, source, segments, designators, self._doubts)
 
     def _other_ids(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
-        repetitions = segments[0].repetitions(source.path.field)
-        if source.path.field == 3:
-            repetitions = repetitions[1:]
-        if not repetitions:
-            return []
-        primary = next(iter(self._view.all("PID")), segments[0]).repetitions(3)[:1]
-        own = convert.other_id(primary[0]) if primary else None
-        items = [convert.other_id(r) for r in repetitions]
-        # senders repeat PID-3 in PID-2, old ones without its authority
-        return [item for item in items if item and not (own and item.items() <= own.items())]
+        patient = next(iter(self._view.all("PID")), segments[0])
+        return composites.other_ids(attribute, source, segments[0], patient, self._doubts)
 
     def _issuer(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
-        repetitions = segments[0].repetitions(source.path.field)
-        if not repetitions:
-            return None
-        component = source.path.component or 1
-        if DELETE in repetitions[0].text:
-            named = 4 if source.kind is FieldType.CX_QUALIFIERS else component
-            if DELETE in (repetitions[0].text, repetitions[0].get(named)):
-                return []
-        if source.kind is FieldType.CX_QUALIFIERS:
-            item = convert.issuer_qualifiers(repetitions[0])
-        elif source.kind is FieldType.HD:
-            item = convert.issuer(repetitions[0].components(component))
-        else:
-            item = convert.issuer(repetitions[0].components()[component - 1 :])
-        return [item] if item else None
+        return composites.issuer(attribute, source, segments[0], self._doubts)
 
     def _measure(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         measure = self._profile.measures.get(attribute.keyword)
-        for segment in segments if measure else ():
-            assert measure is not None
-            code, text = segment.get(3, 1).strip(), segment.get(3, 2).strip().lower()
-            factor = measure.units.get(segment.get(6, 1).strip().lower())
-            if factor is None or (code not in measure.codes and text not in measure.texts):
-                continue
-            try:
-                value = float(segment.get(5)) * factor
-            except ValueError:
-                continue
-            if 0 < value < 1000:
-                return convert.decimal(value)
-        return None
+        if measure is None:
+            return None
+        found = measured(segments, measure)
+        for place, text in found.doubts:
+            self._doubts.note(place, text)
+        return found.value
+
+
+def _identifies(kind: FieldType, repetition: Repetition, component: int) -> bool:
+    """True if a name that is empty stands beside an identifier."""
+    if kind is FieldType.XCN:
+        return bool(undeleted(repetition.get(1)).strip())
+    return kind is FieldType.CN and bool(undeleted(repetition.components(component)[0]).strip())

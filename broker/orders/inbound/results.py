@@ -14,7 +14,8 @@ from broker.orders.core.authorities import Settle
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.values import MAX_STEPS, Conversion, OrderKeys, PatientChange
 from broker.orders.inbound import orm as mapping
-from broker.orders.inbound.reader import Findings, Reader
+from broker.orders.inbound.doubts import Findings
+from broker.orders.inbound.reader import Reader
 from broker.orders.mapping import convert as values
 from broker.orders.mapping.profile import Profile
 

@@ -26,10 +26,12 @@ from broker.orders.core.values import (
     ProcedureChange,
     StepChange,
 )
+from broker.orders.inbound.doubts import Findings
 from broker.orders.inbound.orm import numbered, patient_change
-from broker.orders.inbound.reader import Findings, Reader
-from broker.orders.mapping.convert import LENGTH, span
+from broker.orders.inbound.reader import Reader
+from broker.orders.mapping.convert import span
 from broker.orders.mapping.profile import AppointmentCancel, LongIdentifiers, Profile, UnknownAppointment
+from broker.orders.mapping.representations import LENGTH
 
 _BOOKS = frozenset({"S12", "S13", "S14", "S18", "S19", "S20", "S21", "S22"})
 _UNBOOKS = frozenset({"S15", "S16", "S17"})
@@ -266,7 +268,7 @@ def _times(view: Segments, given: Document) -> Document:
     if not service and given.get(END[0]):
         end = given[END[0]], given.get(END[1]) or ""
     elif length := service or timing or _seconds(view, "SCH-9", "SCH-10"):
-        start = datetime.strptime(day + clock, "%Y%m%d%H%M%S")  # noqa: DTZ007 - wall clock of the site
+        start = datetime.strptime(day + clock[:6], "%Y%m%d%H%M%S")  # noqa: DTZ007 - wall clock of the site
         try:
             moment = f"{start + timedelta(seconds=length):%Y%m%d%H%M%S}"
         except OverflowError:  # in the last year that there is

@@ -1,4 +1,4 @@
-"""Converts HL7 data types to DICOM values, one function each. They raise Unusable for what cannot be one."""
+"""Converts HL7 data types to DICOM values, one function each. They raise Unusable, which says why, for what is none."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from broker.hl7.message import DELETE, Repetition, undeleted
 from broker.model.order import Document
 from broker.orders.core.values import Span
+from broker.orders.mapping.representations import LENGTH, LINES, PATTERNS, misfit
 
 ValueTable = Mapping[str, str | int]  # by the value of HL7 in capitals; `*` stands for every other one
-LENGTH = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240, "AE": 16, "UI": 64, "UC": 4096, "UT": 65536}
-_LINES = frozenset({"LT", "ST", "UT"})  # VRs that may hold line breaks and backslashes
-DTM = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:\.\d{1,6})?([+-]\d{4})?", re.ASCII)
+DTM = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:\.(\d{1,6}))?([+-]\d{4})?", re.ASCII)
 _UID = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+", re.ASCII)
+_ISO_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
+_NO_TIME = "no date and time as HL7 writes it (YYYYMMDDHHMMSS)"
 _BREAK = str.maketrans({"\\": " ", "\t": " ", "\r": " ", "\n": " "})
 # identifiers are never cut: a shorter one would be another one
 EXACT = frozenset(
@@ -26,15 +27,21 @@ EXACT = frozenset(
 
 
 class Unusable(ValueError):
-    """The value is not one of its type."""
+    """The value is not one of its type; the text says why, without the value."""
 
 
 def timestamp(text: str, zone: tzinfo) -> tuple[str, str]:
-    """DA and TM of a TS/DTM, on the site's wall clock if it has an offset; empty where it is not precise enough."""
+    """DA and TM of a TS/DTM, on the site's wall clock if it has an offset; empty where it is not precise enough.
+
+    Fractions of a second are kept, but for zeros at their end.
+    """
     written = DTM.fullmatch(text.strip())
     if not written:
-        raise Unusable
-    year, month, day, hour, minute, second, offset = written.groups()
+        raise Unusable(_NO_TIME)
+    year, month, day, hour, minute, second, fraction, offset = written.groups()
+    part = (fraction or "").rstrip("0")
+    if part and not second:
+        raise Unusable(_NO_TIME)
     try:
         moment = datetime(  # noqa: DTZ001 - wall clock of the site
             int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0)
@@ -43,18 +50,20 @@ def timestamp(text: str, zone: tzinfo) -> tuple[str, str]:
             away = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
             moment = moment.replace(tzinfo=timezone(-away if offset[0] == "-" else away)).astimezone(zone)
     except (ValueError, OverflowError):
-        raise Unusable from None
+        raise Unusable("there is no such date and time") from None
     if not day:
         return "", ""
     date = f"{moment.year:04}{moment.month:02}{moment.day:02}"
-    return date, f"{moment.hour:02}{moment.minute:02}{moment.second:02}" if hour else ""
+    if not hour:
+        return date, ""
+    return date, f"{moment.hour:02}{moment.minute:02}{moment.second:02}" + (f".{part}" if part else "")
 
 
 def date(text: str) -> str:
-    """DA of the calendar date written in a TS/DTM, whatever its offset; empty for less than a date."""
-    written = DTM.fullmatch(text.strip())
+    """DA of the calendar date written in a TS/DTM or as YYYY-MM-DD, whatever its offset; empty for less than a date."""
+    written = _ISO_DATE.fullmatch(text.strip()) or DTM.fullmatch(text.strip())
     if not written:
-        raise Unusable
+        raise Unusable("no date as HL7 writes it (YYYYMMDD)")
     return timestamp("".join(part or "" for part in written.groups()[:3]), UTC)[0]
 
 
@@ -67,8 +76,9 @@ def instant(text: str, zone: tzinfo) -> str:
     if not written or not written[5]:
         return ""
     try:
-        moment = datetime.strptime("".join(timestamp(text, UTC)), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-        if not written[7]:
+        day, clock = timestamp(text, UTC)
+        moment = datetime.strptime(f"{day}{clock[:6]}", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        if not written[8]:
             moment = moment.replace(tzinfo=zone)
             if moment.utcoffset() != moment.replace(fold=1).utcoffset():
                 return ""
@@ -87,7 +97,7 @@ def span(text: str, zone: tzinfo) -> Span | None:
     if not written or not written[3]:
         return None
     year, month, day, hour, minute, second = (int(part or 0) for part in written.groups()[:6])
-    offset = written[7]
+    offset = written[8]
     length = 1 if written[6] else 60 if written[5] else 3600 if written[4] else 86_400
     try:
         if offset:
@@ -116,20 +126,32 @@ def oddity(date: str, time: str, zone: tzinfo) -> str:
 
 def text(value: str, vr: str, *, exact: bool = False) -> str:
     """A text value of a VR. Too long ones are cut, with `exact` refused."""
-    if vr in _LINES:
+    if vr in LINES:
         value = value.strip(" \t\r\n")
     elif exact and "\\" in value:
-        raise Unusable
+        raise Unusable("it holds a backslash")
     else:
         value = value.translate(_BREAK).strip(" ")
+    if vr == "CS":
+        value = value.upper()
     limit = LENGTH.get(vr, 64)
-    if exact and len(value) > limit:
-        raise Unusable
+    if len(value) > limit and (exact or vr in PATTERNS):
+        raise Unusable(f"longer than {limit} characters")
     if vr == "UI" and value and not _UID.fullmatch(value):
-        raise Unusable
+        raise Unusable("no UID: numbers without leading zeros, joined by dots")
     if vr == "AE" and not all(" " <= c <= "~" for c in value):
-        raise Unusable
+        raise Unusable("an AE title has ASCII characters only")
+    if wrong := misfit(vr, value):
+        raise Unusable(wrong)
     return value[:limit].rstrip(" ")
+
+
+def unsigned(value: str) -> int:
+    """A US value."""
+    text = value.strip()
+    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or int(text) > 0xFFFF:
+        raise Unusable("a whole number from 0 to 65535 is expected")
+    return int(text)
 
 
 def pieces(value: str, vr: str) -> list[str]:
@@ -144,25 +166,34 @@ def coded_text(repetition: Repetition, first: int) -> str:
     return undeleted(repetition.get(first + 1)) or repetition.get(first)
 
 
-def mapped(text: str, table: ValueTable | None) -> str | int:
-    """A value by a table; the value itself without a table or entry."""
+def mapped(text: str, table: ValueTable | None) -> str | int | None:
+    """A value by a table; the value itself without a table or entry, None if `*` says that others give nothing."""
     if table is None:
         return text
-    return table.get(text.upper(), table.get("*", text))
+    value = table.get(text.upper())
+    if value is None and (value := table.get("*", text)) == "":
+        return None
+    return value
 
 
 def code_item(repetition: Repetition, first: int, designators: ValueTable | None) -> Document | None:
     """Item of a code sequence, None without a code (PS3.3 8.8: meaning and designator are type 1).
 
-    `designators` are those of DICOM by the names of coding systems in HL7 (table 0396).
+    `designators` are those of DICOM by the names of coding systems in HL7 (table 0396). A code or a scheme is never
+    cut: it would be another one.
     """
-    code = repetition.get(first).translate(_BREAK).strip()
+    code = repetition.get(first).strip()
     if not code or code == DELETE:
         return None
-    scheme = str(mapped(undeleted(repetition.get(first + 2)).strip(), designators))
+    scheme = mapped(undeleted(repetition.get(first + 2)).strip(), designators)
+    if scheme is None:
+        raise Unusable("its coding scheme is not in the table of the mapping")
+    designator = str(scheme).translate(_BREAK).strip()
+    if len(designator) > LENGTH["SH"]:
+        raise Unusable(f"its coding scheme is longer than {LENGTH['SH']} characters")
     return {
-        "CodeValue" if len(code) <= 16 else "LongCodeValue": code,
-        "CodingSchemeDesignator": text(scheme, "SH"),
+        "CodeValue" if len(code) <= LENGTH["SH"] else "LongCodeValue": text(code, "UC", exact=True),
+        "CodingSchemeDesignator": designator,
         "CodeMeaning": text(undeleted(repetition.get(first + 1)) or code, "LO"),
     }
 
@@ -173,7 +204,9 @@ def issuer(parts: Sequence[str]) -> Document:
     item = {"LocalNamespaceEntityID": namespace, "UniversalEntityID": universal}
     if universal and kind:
         item["UniversalEntityIDType"] = kind
-    return {keyword: value[:64] for keyword, value in item.items() if value}
+    if any(len(value) > LENGTH["LO"] for value in item.values()):
+        raise Unusable(f"an authority is longer than {LENGTH['LO']} characters")
+    return {keyword: value for keyword, value in item.items() if value}
 
 
 def issuer_qualifiers(repetition: Repetition) -> Document:
@@ -191,10 +224,10 @@ def other_id(repetition: Repetition) -> Document | None:
     number = repetition.get(1).strip()
     if not number or number == DELETE:
         return None
-    item = {"PatientID": text(number, "LO"), "TypeOfPatientID": "TEXT"}
+    item = {"PatientID": text(number, "LO", exact=True), "TypeOfPatientID": "TEXT"}
     authority = undeleted(repetition.get(4, 1)).strip() or undeleted(repetition.get(4, 2)).strip()
     if authority:
-        item["IssuerOfPatientID"] = text(authority, "LO")
+        item["IssuerOfPatientID"] = text(authority, "LO", exact=True)
     return item
 
 

@@ -19,7 +19,6 @@ ProfileDocument = Mapping[str, Any]
 MAX_DEPTH = 8
 MAX_TEXT = 1024 * 1024  # characters of a profile
 _OWN = frozenset({"senders", "example", "description", "extends", "sample"})  # never taken from what is extended
-_TABLES_OF_TABLES = frozenset({"values", "measures"})
 _RULES = frozenset({"station", "ignore"})
 
 
@@ -88,12 +87,13 @@ def merged(base: ProfileDocument, own: ProfileDocument) -> ProfileDocument:
         old = result.get(key)
         if key in _RULES and isinstance(old, list) and isinstance(value, list):
             result[key] = [*value, *old]
-        elif key in _TABLES_OF_TABLES and isinstance(old, Mapping) and isinstance(value, Mapping):
-            result[key] = {**old, **{inner: _joined(old.get(inner), table) for inner, table in value.items()}}
         else:
             result[key] = _joined(old, value)
     return result
 
 
 def _joined(old: Any, new: Any) -> Any:
-    return {**old, **new} if isinstance(old, Mapping) and isinstance(new, Mapping) else new
+    """Tables with tables in them, key by key; anything else is replaced."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return new
+    return {**old, **{key: _joined(old.get(key), value) for key, value in new.items()}}

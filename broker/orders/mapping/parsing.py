@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from typing import Any, get_args
 
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
@@ -16,6 +17,7 @@ from broker.hl7.text import labels
 from broker.model.modalities import MODALITIES
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
+from broker.orders.core.names import USUAL, NameTypes
 from broker.orders.core.values import AccessionPolicy, RepeatedNumber, StartMissing
 from broker.orders.mapping import convert, stations
 from broker.orders.mapping.ignoring import parse_ignores
@@ -42,7 +44,7 @@ from broker.orders.mapping.senders import parse_senders
 KEYS = frozenset(
     {
         "name", "description", "senders", "values", "measures", "check", "defaults", "station", "ignore", "identifiers",
-        "policy", "reading", "example", "sample", *SECTIONS,
+        "policy", "reading", "names", "example", "sample", *SECTIONS,
     }
 )  # fmt: skip
 ALL_KNOWN = "CID29"  # in a list of modalities: all that the broker knows
@@ -105,10 +107,15 @@ def _values(keyword: str, table: Any) -> dict[str, str | int]:
 
 
 def _measure(keyword: str, table: Any) -> Measure:
-    if unknown := set(_table(table)) - {"codes", "texts", "units"}:
+    if unknown := set(_table(table)) - {"codes", "texts", "units", "limits"}:
         raise ValueError(f"unknown key {min(unknown)}")
     units = {str(unit).lower(): float(factor) for unit, factor in table["units"].items()}
-    return Measure(frozenset(table["codes"]), frozenset(text.lower() for text in table["texts"]), units)
+    limits = table.get("limits", [0, 1000])
+    numbers = isinstance(limits, list) and all(type(limit) in (int, float) for limit in limits)
+    if not numbers or len(limits) != 2 or not 0 <= limits[0] < limits[1]:
+        raise ValueError("limits: the least and the greatest value are needed")
+    texts = frozenset(text.lower() for text in table["texts"])
+    return Measure(frozenset(table["codes"]), texts, units, (float(limits[0]), float(limits[1])))
 
 
 def _default(attribute: MappedAttribute | None, value: Any) -> Any:
@@ -167,6 +174,20 @@ def _reading(table: Any, ids: Identifiers) -> Reading:
     return reading
 
 
+def _names(table: Any) -> NameTypes:
+    """Types of names in capitals; in `order` an empty one is a name without a type."""
+    if unknown := set(_table(table)) - {"order", "never"}:
+        raise ValueError(f"unknown key {min(unknown)}")
+    given = {"order": [*USUAL.order], "never": [*USUAL.never], **table}
+    for key, types in given.items():
+        if not isinstance(types, list) or not all(isinstance(one, str) for one in types):
+            raise ValueError(f"{key}: a list of types of names is needed")
+        given[key] = tuple(one.strip().upper() for one in types)
+    if not given["order"] or set(given["order"]) & set(given["never"]):
+        raise ValueError("order: types are needed that are not among never")
+    return NameTypes(**given)
+
+
 def _modalities(table: Mapping[str, Any], known: frozenset[str]) -> frozenset[str]:
     """The terms that orders of a profile may name: those of its list, in which `CID29` stands for all known ones."""
     if unknown := set(table) - {"modalities"}:
@@ -177,6 +198,17 @@ def _modalities(table: Mapping[str, Any], known: frozenset[str]) -> frozenset[st
     if wrong := [term for term in terms if not CODE_STRING.fullmatch(term)]:
         raise ValueError(f"{min(wrong)}: at most 16 of capital letters, digits, space and _ are needed")
     return frozenset(terms) - {ALL_KNOWN} | (known if ALL_KNOWN in terms else frozenset())
+
+
+# further keys of a document: the field of the profile, how it is read, and what stands for a key that is left out
+_PARTS: Mapping[str, tuple[str, Callable[[Any], Any], Any]] = {
+    "senders": ("senders", lambda value: parse_senders(_table(value)), {}),
+    "station": ("stations", stations.parse_rules, []),
+    "ignore": ("ignores", parse_ignores, []),
+    "identifiers": ("identifiers", partial(_choices, Identifiers), {}),
+    "policy": ("policy", partial(_choices, Policy), {}),
+    "names": ("names", _names, {}),
+}
 
 
 def parse(document: Mapping[str, Any], modalities: frozenset[str] = MODALITIES) -> Profile:
@@ -208,18 +240,11 @@ def parse(document: Mapping[str, Any], modalities: frozenset[str] = MODALITIES) 
         defaults = each("defaults", lambda keyword, value: _default(attributes.get(keyword), value))
         key = "check.modalities"
         terms = _modalities(_table(document.get("check", {})), modalities)
-        key = "senders"
-        senders = parse_senders(_table(document.get("senders", {})))
-        key = "station"
-        rules = stations.parse_rules(document.get("station", []))
-        key = "ignore"
-        ignores = parse_ignores(document.get("ignore", []))
-        key = "identifiers"
-        ids = _choices(Identifiers, document.get("identifiers", {}))
-        key = "policy"
-        policy = _choices(Policy, document.get("policy", {}))
+        parts: dict[str, Any] = {}
+        for key, (field, read, empty) in _PARTS.items():
+            parts[field] = read(document.get(key, empty))
         key = "reading"
-        reading = _reading(document.get("reading", {}), ids)
+        parts["reading"] = _reading(document.get("reading", {}), parts["identifiers"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         text = f"{error} is needed" if isinstance(error, KeyError) else error
         raise ConfigurationError(f"{place}: {key}: {text}") from None
@@ -230,11 +255,6 @@ def parse(document: Mapping[str, Any], modalities: frozenset[str] = MODALITIES) 
         values=values,
         measures=measures,
         modalities=terms,
-        senders=senders,
         defaults=by_section,
-        stations=rules,
-        ignores=ignores,
-        identifiers=ids,
-        policy=policy,
-        reading=reading,
+        **parts,
     )

@@ -14,11 +14,13 @@ from broker.hl7.tolerance import Tolerance
 from broker.model.order import Document
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
+from broker.orders.core.names import USUAL, NameTypes
 from broker.orders.core.values import AccessionPolicy, RepeatedNumber, StartMissing
 from broker.orders.mapping import convert
 from broker.orders.mapping.convert import ValueTable
 from broker.orders.mapping.ignoring import IgnoreRule
 from broker.orders.mapping.provenance import Trace
+from broker.orders.mapping.representations import misfit
 from broker.orders.mapping.senders import SenderClaim
 from broker.orders.mapping.stations import StationRule
 
@@ -66,11 +68,15 @@ class MappedAttribute:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Says which OBX hold a measurement, and by which factors their units become that of DICOM."""
+    """Says which OBX hold a measurement, and by which factors their units become that of DICOM.
+
+    A value outside of `limits`, in the unit of DICOM, is a mistake of somebody.
+    """
 
     codes: frozenset[str]
     texts: frozenset[str]
     units: Mapping[str, float]
+    limits: tuple[float, float] = (0, 1000)
 
 
 class UnknownCancel(StrEnum):
@@ -174,6 +180,7 @@ class Profile:
     values: Mapping[str, ValueTable]
     measures: Mapping[str, Measure]
     modalities: frozenset[str]
+    names: NameTypes = USUAL
     senders: tuple[SenderClaim, ...] = ()
     defaults: Mapping[str, Document] = field(default_factory=dict)  # by section
     stations: tuple[StationRule, ...] = ()
@@ -183,13 +190,13 @@ class Profile:
     reading: Reading = Reading()
     trace: Trace | None = field(default=None, compare=False)
 
-    def mapped(self, keyword: str, text: str) -> str | int:
-        """A value by the table of its keyword; the value itself without a table or entry."""
+    def mapped(self, keyword: str, text: str) -> str | int | None:
+        """A value by the table of its keyword; the value itself without a table or entry, None if it is not known."""
         return convert.mapped(text, self.values.get(keyword))
 
     def knows_modality(self, term: str) -> bool:
         """True if an order may ask for a modality; with an empty list any."""
-        return not self.modalities or term in self.modalities
+        return not misfit("CS", term) and (not self.modalities or term in self.modalities)
 
     def drops_others(self, keyword: str) -> bool:
         """True if the keyword has a table that gives nothing for values it does not know."""

@@ -17,6 +17,7 @@ from broker.orders.core.values import OrderChange
 from broker.orders.documents import document, schema, validity
 from broker.orders.documents.document import FIELDS
 from broker.orders.mapping.book import built_in
+from broker.orders.mapping.representations import PATTERNS
 from broker.worklist.query.attributes import STATUS, STEP_SEQUENCE, WORKLIST
 
 MODALITIES = built_in().modalities
@@ -204,10 +205,10 @@ def test_the_schema_has_every_attribute_and_every_rule() -> None:
     assert found["properties"]["patient"]["properties"]["PatientBirthDate"]["pattern"].startswith("^$|")
 
 
-@pytest.mark.parametrize("vr", sorted(validity.PATTERNS))
+@pytest.mark.parametrize("vr", sorted(PATTERNS))
 def test_patterns_of_the_schema_are_those_that_are_checked(vr: str) -> None:
     field = validity.Field("EthnicGroup", vr, False, {})
-    assert validity.PATTERNS[vr] in schema.attribute(field)["pattern"]
+    assert PATTERNS[vr] in schema.attribute(field)["pattern"]
 
 
 def test_procedures_beyond_the_limit_are_not_left_out_in_silence() -> None:

@@ -4,10 +4,13 @@ import tomllib
 
 import pytest
 from pydicom.sr.codedict import codes
+from support.orders.intake import ZONE
 
 from broker.errors import ConfigurationError
+from broker.hl7.message import parse
 from broker.model.modalities import MODALITIES, known_modalities
 from broker.orders.documents import document
+from broker.orders.inbound import orm
 from broker.orders.mapping.book import ProfileBook, built_in
 
 SITE = known_modalities(["WSI"])
@@ -63,3 +66,11 @@ def test_documents_are_checked_against_the_same_list(term: str) -> None:
 
 def _document(listed: str) -> dict[str, object]:
     return tomllib.loads(f'name = "x"\nextends = "ihe"\n[check]\nmodalities = {listed}')
+
+
+@pytest.mark.parametrize(("listed", "text"), [('["CID29"]', "内視鏡"), ("[]", "内視鏡"), ("[]", "SEVENTEEN_LETTERS")])
+def test_a_text_that_can_be_no_modality_is_not_known(listed: str, text: str) -> None:
+    profile = ProfileBook({"x": _document(listed)}).named("x")
+    raw = f"MSH|^~\\&|A|||||||||2.5||||||UNICODE UTF-8\rPID|||1||DOE^J\rORC|NW|P1\rOBR|1|P1||C^X{'|' * 20}{text}"
+    found = orm.convert(parse(raw.encode()), profile, ZONE).findings
+    assert ("OBR^1^24", "103") in [(finding.location, finding.code) for finding in found]

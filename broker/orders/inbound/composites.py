@@ -1,0 +1,87 @@
+"""Reads HL7 data types that become sequences: codes (CE, CWE), identifiers (CX) and authorities (HD, EI)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from broker.hl7.message import DELETE, Segment
+from broker.model.order import Document
+from broker.orders.inbound.doubts import Doubts
+from broker.orders.mapping import convert
+from broker.orders.mapping.convert import ValueTable
+from broker.orders.mapping.profile import FieldSource, FieldType, MappedAttribute
+from broker.orders.mapping.representations import LENGTH
+
+
+def codes(
+    attribute: MappedAttribute,
+    source: FieldSource,
+    segments: Sequence[Segment],
+    designators: ValueTable | None,
+    doubts: Doubts,
+) -> list[Document] | None:
+    """Items of a code sequence, one for each repetition with a code; `designators` as in `convert.code_item`."""
+    offers = [(r, segment) for segment in segments for r in segment.repetitions(source.path.field)]
+    if offers and offers[0][0].text == DELETE:
+        return []
+    first, items = source.path.component or 1, []
+    for repetition, segment in offers:
+        place = segment.at(source.path.field)
+        try:
+            item = convert.code_item(repetition, first, designators)
+        except convert.Unusable as error:
+            doubts.unusable(place, attribute.keyword, repetition.get(first), error)
+            continue
+        if item:
+            items.append(item)
+        if item and len(repetition.get(first + 1).strip()) > LENGTH["LO"]:
+            doubts.note(place, f"Text of a code is longer than {LENGTH['LO']} characters and is cut")
+    return items or None
+
+
+def other_ids(
+    attribute: MappedAttribute, source: FieldSource, segment: Segment, patient: Segment, doubts: Doubts
+) -> list[Document]:
+    """Items of Other Patient IDs Sequence: the identifiers of a field but the first one in PID-3 of `patient`."""
+    field = source.path.field
+    repetitions = segment.repetitions(field)[1 if field == 3 else 0 :]
+    if not repetitions:
+        return []
+    try:
+        own = next((convert.other_id(primary) for primary in patient.repetitions(3)[:1]), None)
+    except convert.Unusable:
+        own = None  # it is told where it is read as Patient ID
+    items = []
+    for repetition in repetitions:
+        try:
+            item = convert.other_id(repetition)
+        except convert.Unusable as error:
+            doubts.unusable(segment.at(field), attribute.keyword, "", error)
+            continue
+        # senders repeat PID-3 in PID-2, old ones without its authority
+        if item and not (own and item.items() <= own.items()):
+            items.append(item)
+    return items
+
+
+def issuer(attribute: MappedAttribute, source: FieldSource, segment: Segment, doubts: Doubts) -> list[Document] | None:
+    """The item of an issuer, of the first repetition; none if it is deleted."""
+    repetitions = segment.repetitions(source.path.field)
+    if not repetitions:
+        return None
+    component = source.path.component or 1
+    if DELETE in repetitions[0].text:
+        named = 4 if source.kind is FieldType.CX_QUALIFIERS else component
+        if DELETE in (repetitions[0].text, repetitions[0].get(named)):
+            return []
+    try:
+        if source.kind is FieldType.CX_QUALIFIERS:
+            item = convert.issuer_qualifiers(repetitions[0])
+        elif source.kind is FieldType.HD:
+            item = convert.issuer(repetitions[0].components(component))
+        else:
+            item = convert.issuer(repetitions[0].components()[component - 1 :])
+    except convert.Unusable as error:
+        doubts.unusable(segment.at(source.path.field), attribute.keyword, "", error)
+        return None
+    return [item] if item else None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from broker.hl7.findings import Finding
 from broker.model.order import Document
 from broker.orders.core.authorities import Settle
 from broker.orders.core.values import OrderChange, OrderKeys, PatientChange, Span
@@ -41,7 +42,8 @@ class AppointmentChange:
     """What one scheduling message wants done to one order.
 
     `number` is the appointment's own. With `guessed` the order's keys are appointment numbers, which old senders fill
-    with order numbers: they may mean no order at all. `create` is the order to make if it is not known.
+    with order numbers: they may mean no order at all. `create` is the order to make if it is not known, and
+    `create_findings` what is wrong with it: nothing that matters to a known one.
     """
 
     event: str  # S12
@@ -54,6 +56,7 @@ class AppointmentChange:
     guessed: bool = False
     cancels: bool = False  # a cancelled appointment cancels its steps
     create: OrderChange | None = None
+    create_findings: tuple[Finding, ...] = ()
     location: str = "SCH^1^26"
 
     @property

@@ -26,7 +26,8 @@ from broker.orders.core.patients import (
 )
 from broker.orders.core.values import Change, Conversion, PatientChange
 from broker.orders.inbound.doubts import Findings
-from broker.orders.inbound.orm import numbered, read_patient
+from broker.orders.inbound.numbers import numbered
+from broker.orders.inbound.orm import read_patient
 from broker.orders.inbound.reader import Reader
 from broker.orders.mapping.convert import Unusable, instant, text
 from broker.orders.mapping.profile import LongIdentifiers, Profile

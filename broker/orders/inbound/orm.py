@@ -13,7 +13,7 @@ from datetime import tzinfo
 
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.message import DELETE, Message, Segments, undeleted
-from broker.model.order import Document, EntityId
+from broker.model.order import Document
 from broker.orders.core import lifecycle
 from broker.orders.core.authorities import universal
 from broker.orders.core.identifiers import by_authority
@@ -25,19 +25,17 @@ from broker.orders.core.values import (
     OrderKeys,
     PatientChange,
     ProcedureChange,
-    StepChange,
 )
-from broker.orders.inbound import joining
-from broker.orders.inbound.doubts import Findings, quoted
+from broker.orders.inbound import joining, making
+from broker.orders.inbound.doubts import Findings
+from broker.orders.inbound.making import OrderMaker
+from broker.orders.inbound.numbers import FILLER, PLACER, numbered, order_keys
 from broker.orders.inbound.reader import Reader
-from broker.orders.mapping import stations
-from broker.orders.mapping.convert import oddity, span
-from broker.orders.mapping.profile import Profile, UnknownCancel
-from broker.orders.mapping.provenance import OriginKind, ValueOrigin
+from broker.orders.mapping.convert import span
+from broker.orders.mapping.profile import Profile
 
 _WHAT = ("RequestedProcedureDescription", "RequestedProcedureCodeSequence")
 _CODED = ("OBR-4.1", "OBR-4.2", "OBR-44.1", "OBR-44.2")  # says it too, whatever the mapping makes of it
-_NUMBERS = ("FillerOrderNumberImagingServiceRequest", "OrderFillerIdentifierSequence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,75 +125,47 @@ def _groups(message: Message, findings: Findings) -> Iterator[_Group]:
 
 def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo, findings: Findings) -> OrderChange:
     view = group.view
-    _check(group, findings)
     reader = Reader(view, profile, zone, findings)
+    keys = order_keys(reader)
+    _check(group, keys, reader.where, findings)
     request = reader.section("request")
-    numbers = {keyword: request[keyword] for keyword in _NUMBERS if keyword in request}
-    change = OrderChange(
+    maker = OrderMaker(profile, zone, findings, new=group.control in lifecycle.NEW)
+    change = maker.order(
         control=group.control,
         order_status=view.get("ORC-5").strip(),
         control_location=view.at("ORC-1"),
-        placer=entity(view, 2),
-        filler=entity(view, 3),
-        accession=request.pop("AccessionNumber", ""),
+        keys=keys,
         patient=patient,
         visit=reader.section("visit") if group.writes else {},
-        request=request if group.writes else numbers if group.action is Action.NUMBER else {},
-        procedures=(),
-        parent=_parent(view),
-        ordered=span(view.get("ORC-9.1"), zone),
-        parks=profile.policy.unknown_order_cancel is UnknownCancel.PARK,
-        accession_location=reader.where("request", "AccessionNumber"),
-        placer_location=reader.where("request", "PlacerOrderNumberImagingServiceRequest"),
-        filler_location=reader.where("request", "FillerOrderNumberImagingServiceRequest"),
-        defaults={**profile.defaults.get("visit", {}), **profile.defaults.get("request", {})},
-        identifiers=profile.identifiers,
-        start_missing=profile.policy.start_missing,
-        accession_of_another_patient=profile.policy.accession_of_another_patient,
-        repeated_number=profile.policy.repeated_number,
+        request=request,
+        where=reader.where,
     )
-    around = {**patient.attributes, **change.visit, **request, "AccessionNumber": change.accession}
-    if group.control in lifecycle.NEW:
-        around = {**patient.defaults, **change.defaults, **around}
+    around = making.around(change, new=maker.new)
+    if not group.writes:
+        numbers = {keyword: request[keyword] for keyword in FILLER if keyword in request}
+        change = replace(change, request=numbers if group.action is Action.NUMBER else {})
+    change = replace(change, parent=_parent(view), ordered=span(view.get("ORC-9.1"), zone))
     for step in group.steps:
-        procedure = _procedure(step, group, around, profile, zone, findings)
+        procedure = _procedure(step, group, around, maker)
         change = replace(change, procedures=joining.with_procedure(change.procedures, procedure, findings))
     return change
 
 
-def _check(group: _Group, findings: Findings) -> None:
+def _check(group: _Group, keys: OrderKeys, where: making.Where, findings: Findings) -> None:
     view = group.view
     if not group.control:
         findings.add(view.at("ORC-1"), ErrorCode.REQUIRED_FIELD_MISSING, "Order control is missing")
     elif group.action is None:
         findings.add(view.at("ORC-1"), ErrorCode.TABLE_VALUE_NOT_FOUND, "Order control is not in table 0119")
-    if group.acts and not entity(view, 2).number and not entity(view, 3).number:
-        findings.add(view.at("ORC-2"), ErrorCode.REQUIRED_FIELD_MISSING, "Placer and filler order number are missing")
-    if group.action is Action.NUMBER:
-        for number in (2, 3):
-            if not entity(view, number).number:
-                findings.add(
-                    view.at(f"ORC-{number}"),
-                    ErrorCode.REQUIRED_FIELD_MISSING,
-                    "A number is assigned: both order numbers are needed",
-                )
+    places = [(key, where("request", number)) for key, (number, _) in ((keys.placer, PLACER), (keys.filler, FILLER))]
+    if group.acts and not keys.placer.number and not keys.filler.number:
+        findings.add(places[0][1], ErrorCode.REQUIRED_FIELD_MISSING, "Placer and filler order number are missing")
+    for key, place in places if group.action is Action.NUMBER else ():
+        if not key.number:
+            text = "A number is assigned: both order numbers are needed"
+            findings.add(place, ErrorCode.REQUIRED_FIELD_MISSING, text)
     if len(view.all("TQ1")) > 1:
         findings.add("TQ1^2", ErrorCode.ACCEPTED, "Only the first timing of an order is used", Severity.WARNING)
-
-
-def entity(view: Segments, field: int) -> EntityId:
-    """An order number and its issuer: field 2 (placer) or 3 (filler) of ORC, else of OBR."""
-    for segment in ("ORC", "OBR"):
-        number = view.get(f"{segment}-{field}.1").strip()
-        if number and number != DELETE:
-            return numbered(number, *(view.get(f"{segment}-{field}.{part}") for part in (2, 3, 4)))
-    return EntityId()
-
-
-def numbered(number: str, namespace: str, universal_id: str, kind: str) -> EntityId:
-    """An identifier with the namespace, universal ID and its type of its authority (EI, CX, HD)."""
-    named = undeleted(namespace).strip() or undeleted(universal_id).strip()
-    return EntityId(number, named, universal(undeleted(universal_id), kind)) if number else EntityId()
 
 
 def _parent(view: Segments) -> OrderKeys | None:
@@ -210,90 +180,14 @@ def _parent(view: Segments) -> OrderKeys | None:
     return OrderKeys(placer, filler) if placer.number or filler.number else None
 
 
-def _procedure(
-    view: Segments, group: _Group, around: Document, profile: Profile, zone: tzinfo, findings: Findings
-) -> ProcedureChange:
-    reader = Reader(view, profile, zone, findings)
+def _procedure(view: Segments, group: _Group, around: Document, maker: OrderMaker) -> ProcedureChange:
+    reader = Reader(view, maker.profile, maker.zone, maker.findings)
     attributes = reader.section("procedure")
     told = any(map(attributes.get, _WHAT)) or any(undeleted(view.get(path)).strip() for path in _CODED)
     if group.writes and not told:
-        findings.add(view.at("OBR-4"), ErrorCode.REQUIRED_FIELD_MISSING, "Requested procedure is missing")
-    step = reader.section("step") if group.writes else _identified(reader, profile)
-    if group.writes:
-        step = _placed(step, {**around, **attributes}, view, group, profile)
-    defaults = profile.defaults.get("step", {})
-    modality = step.get("Modality", defaults.get("Modality", "") if group.control in lifecycle.NEW else "")
-    if modality and not profile.knows_modality(modality):
-        text = f"Modality{quoted('Modality', modality)} is not known"
-        findings.add(reader.where("step", "Modality"), ErrorCode.TABLE_VALUE_NOT_FOUND, text)
-    elif group.control in lifecycle.NEW and not modality:
-        findings.add(reader.where("step", "Modality"), ErrorCode.REQUIRED_FIELD_MISSING, "Modality is missing")
-    if step.get("ScheduledProcedureStepStartDate"):
-        # a date alone is a start at midnight: the time is type 1 in an answer
-        step["ScheduledProcedureStepStartTime"] = step.get("ScheduledProcedureStepStartTime") or "000000"
-        _check_start(step, reader.where("step", "ScheduledProcedureStepStartDate"), zone, findings)
-    else:
-        step.pop("ScheduledProcedureStepStartDate", None)
-        step.pop("ScheduledProcedureStepStartTime", None)
-    change = StepChange(
-        step_id=step.get("ScheduledProcedureStepID", ""),
-        stations=tuple(step.pop("ScheduledStationAETitle", ())),
-        attributes=step,
-        start_location=reader.where("step", "ScheduledProcedureStepStartDate"),
-        modality_location=reader.where("step", "Modality"),
-        step_location=reader.where("step", "ScheduledProcedureStepID"),
-        defaults=defaults,
-    )
-    return ProcedureChange(
-        requested_procedure_id=attributes.get("RequestedProcedureID", ""),
-        study_instance_uid=attributes.pop("StudyInstanceUID", ""),
-        attributes=attributes if group.writes else {},
-        steps=(change,),
-        uid_location=reader.where("procedure", "StudyInstanceUID"),
-        id_location=reader.where("procedure", "RequestedProcedureID"),
-        defaults=profile.defaults.get("procedure", {}),
-    )
-
-
-def _check_start(step: Document, where: str, zone: tzinfo, findings: Findings) -> None:
-    """A start in the hour that a change of summer time removes or repeats is kept as sent, with a warning."""
-    kind = oddity(step["ScheduledProcedureStepStartDate"], step["ScheduledProcedureStepStartTime"], zone)
-    if kind == "skipped":
-        findings.add(
-            where,
-            ErrorCode.DATA_TYPE,
-            "Start does not exist that day, clocks go forward: kept as sent",
-            Severity.WARNING,
-        )
-    elif kind == "repeated":
-        findings.add(
-            where, ErrorCode.DATA_TYPE, "Start comes twice that day, clocks go back: kept as sent", Severity.WARNING
-        )
-
-
-def _placed(step: Document, around: Document, view: Segments, group: _Group, profile: Profile) -> Document:
-    """Attributes of a step with the station that the rules of the profile give it."""
-    if not profile.stations:
-        return step
-    known = {**around, **step}
-    if group.control in lifecycle.NEW:
-        known = {**profile.defaults.get("procedure", {}), **profile.defaults.get("step", {}), **known}
-    rule = stations.choose(profile.stations, known, view, complete=group.control in lifecycle.NEW)
-    if rule is None:
-        return step
-    placed = stations.assigned(step, rule, profile.defaults.get("step", {}))
-    if profile.trace is not None:
-        for keyword in (stations.STATION, stations.STATION_NAME, stations.LOCATION):
-            if placed.get(keyword, "") != step.get(keyword, ""):
-                origin = ValueOrigin(
-                    section="step",
-                    keyword=keyword,
-                    value=placed.get(keyword, ""),
-                    how=OriginKind.STATION,
-                    note=f"rule {rule.number}",
-                )
-                profile.trace.note(view, origin)
-    return placed
+        maker.findings.add(view.at("OBR-4"), ErrorCode.REQUIRED_FIELD_MISSING, "Requested procedure is missing")
+    step = reader.section("step") if group.writes else _identified(reader, maker.profile)
+    return maker.procedure(attributes, step, around, view, reader.where, writes=group.writes)
 
 
 def _identified(reader: Reader, profile: Profile) -> Document:

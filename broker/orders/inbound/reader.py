@@ -6,12 +6,12 @@ finding (`doubts`), and what is not understood is left out of the change, so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
-from broker.hl7.message import DELETE, Repetition, Segment, Segments, undeleted
+from broker.hl7.message import DELETE, Path, Repetition, Segment, Segments, undeleted
 from broker.model.order import Document
 from broker.orders.core import names
 from broker.orders.core.names import ReadName
@@ -86,6 +86,13 @@ class Reader:
     def value(self, attribute: MappedAttribute) -> Any:
         """Value of an attribute from the first source that holds something, None from none."""
         return self._found(attribute)[0]
+
+    def each(self, section: str, keyword: str) -> Iterator[tuple[Any, Path]]:
+        """Values of an attribute by its sources one by one, with their paths; None or an empty one where none is."""
+        for attribute in self._profile.sections[section]:
+            if attribute.keyword == keyword:
+                for source in attribute.sources:
+                    yield self.value(replace(attribute, sources=(source,))), source.path
 
     def _found(self, attribute: MappedAttribute) -> tuple[Any, FieldSource | None]:
         gathered: list[Document] = []

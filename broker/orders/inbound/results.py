@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 from broker.hl7.codes import ErrorCode
-from broker.hl7.message import DELETE, Message, Segments
+from broker.hl7.message import Message, Segments
 from broker.orders.core.authorities import Settle
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.values import MAX_STEPS, Conversion, OrderKeys, PatientChange
-from broker.orders.inbound import orm as mapping
 from broker.orders.inbound.doubts import Findings
+from broker.orders.inbound.numbers import order_keys
+from broker.orders.inbound.orm import patient_change
 from broker.orders.inbound.reader import Reader
 from broker.orders.mapping import convert as values
 from broker.orders.mapping.profile import Profile
@@ -61,22 +62,24 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
         runs = []
     # what is wrong with demographics in a report is not the examination's
     attributes = Reader(message, profile, zone, Findings()).section("patient")
-    patient = mapping.patient_change(message, attributes, {}) if attributes.get("PatientID") else None
+    patient = patient_change(message, attributes, {}) if attributes.get("PatientID") else None
     studies = message.all("ZDS")
     shared = studies if len(runs) == 1 else []
-    return Conversion(tuple(_result(Segments([*run, *shared]), patient, profile) for run in runs), findings.all())
+    changes = (_result(Segments([*run, *shared]), patient, profile, zone) for run in runs)
+    return Conversion(tuple(changes), findings.all())
 
 
-def _result(view: Segments, patient: PatientChange | None, profile: Profile) -> ResultChange:
+def _result(view: Segments, patient: PatientChange | None, profile: Profile, zone: tzinfo) -> ResultChange:
     status = view.get("OBR-25").strip()
-    accession, study = view.get("OBR-18.1").strip(), _study(view)
+    reader = Reader(view, profile, zone, Findings())
+    request, procedure = reader.section("request"), reader.section("procedure")
     return ResultChange(
         status=status,
         completes=status in profile.policy.result_completes,
-        keys=OrderKeys(mapping.entity(view, 2), mapping.entity(view, 3)),
-        accession="" if accession == DELETE else accession,
-        study_instance_uid=study,
-        procedure_id=view.get("OBR-19.1").strip(),
+        keys=order_keys(reader),
+        accession=request.get("AccessionNumber", ""),
+        study_instance_uid=procedure.get("StudyInstanceUID") or _study(view),
+        procedure_id=procedure.get("RequestedProcedureID", ""),
         code=view.get("OBR-4.1").strip().casefold(),
         patient=patient,
         location=view.at("OBR-25"),
@@ -84,9 +87,8 @@ def _result(view: Segments, patient: PatientChange | None, profile: Profile) -> 
 
 
 def _study(view: Segments) -> str:
-    """Study Instance UID, of ZDS or of an OBX about the study; empty for none and for what is none."""
-    found = [view.get("ZDS-1.1")]
-    found += [obx.get(5, 1) for obx in view.all("OBX") if obx.get(3, 1).strip() in _STUDY_CODES]
+    """Study Instance UID of an OBX about the study; empty for none and for what is none."""
+    found = [obx.get(5, 1) for obx in view.all("OBX") if obx.get(3, 1).strip() in _STUDY_CODES]
     for text in found:
         try:
             if uid := values.text(text, "UI", exact=True):

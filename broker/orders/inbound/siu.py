@@ -9,25 +9,20 @@ opened again) concern no order.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.message import DELETE, Message, Segment, Segments, undeleted
 from broker.model.order import Document, EntityId
 from broker.orders.core.appointments import END, START, AppointmentAction, AppointmentChange, Slot
+from broker.orders.core.attributes import STEP
 from broker.orders.core.identifiers import by_authority
-from broker.orders.core.values import (
-    MAX_STEPS,
-    Conversion,
-    OrderChange,
-    OrderKeys,
-    PatientChange,
-    ProcedureChange,
-    StepChange,
-)
+from broker.orders.core.values import MAX_STEPS, Conversion, OrderKeys, PatientChange
+from broker.orders.inbound import appointed
+from broker.orders.inbound.appointed import Source
 from broker.orders.inbound.doubts import Findings
-from broker.orders.inbound.orm import numbered, patient_change
+from broker.orders.inbound.numbers import FILLER, PLACER, numbered, order_keys
+from broker.orders.inbound.orm import patient_change
 from broker.orders.inbound.reader import Reader
 from broker.orders.mapping.convert import span
 from broker.orders.mapping.profile import AppointmentCancel, LongIdentifiers, Profile, UnknownAppointment
@@ -50,18 +45,10 @@ _MODIFIED = {
     "STARTED": AppointmentAction.START,
     "COMPLETE": AppointmentAction.COMPLETE,
 }
+# what an appointment may change in a step of an order: all but what the step is, and when, which has rules of its own
+_MOVED = STEP.keys() - {*START, *END, "Modality", "ScheduledProcedureStepID", "ScheduledProcedureStepStatus"}
 _UNITS = {"": 60, "MIN": 60, "M": 60, "S": 1, "SEC": 1, "H": 3600, "HR": 3600, "D": 86_400}  # UCUM, ISO+, common ones
 _LONGEST = 366 * 86_400  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What all parts of a message are read with."""
-
-    message: Message
-    profile: Profile
-    zone: tzinfo
-    findings: Findings
 
 
 def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
@@ -74,7 +61,7 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
             "MSH^1^9", ErrorCode.ACCEPTED, "Blocked slots concern no order: recorded without effect", Severity.WARNING
         )
         return Conversion((), findings.all())
-    source = _Source(message, profile, zone, findings)
+    source = Source(message, profile, zone, findings)
     if message.first("SCH") is None:
         findings.add("SCH^1", ErrorCode.SEGMENT_SEQUENCE, "Schedule activity segment is missing")
         return Conversion((), findings.all())
@@ -99,7 +86,7 @@ def _has_start(slot: Slot) -> bool:
     return slot.removed or bool(slot.attributes.get(START[0]))
 
 
-def _asked(source: _Source, event: str) -> AppointmentAction:
+def _asked(source: Source, event: str) -> AppointmentAction:
     """What event and SCH-25 ask for together; a status that contradicts the event is only noted."""
     text = source.message.get("SCH-25.1").strip()
     status = text.upper().replace("-", "").replace(" ", "").replace("_", "")
@@ -124,13 +111,13 @@ def _asked(source: _Source, event: str) -> AppointmentAction:
 
 
 def _changes(
-    source: _Source, event: str, asked: AppointmentAction, slots: list[Slot], views: list[Segments]
+    source: Source, event: str, asked: AppointmentAction, slots: list[Slot], views: list[Segments]
 ) -> Iterator[AppointmentChange]:
     message, profile = source.message, source.profile
     number = undeleted(message.get("SCH-2.1")).strip() or undeleted(message.get("SCH-1.1")).strip()
     creates = profile.policy.unknown_appointment is UnknownAppointment.CREATE and asked is AppointmentAction.BOOK
     patient = _patient(source, source.findings if creates else Findings())
-    orders, guessed = _orders(source)
+    orders, guessed, location = _orders(source, views)
     each = len(orders) == len(slots)
     if len(orders) * (1 if each else len(slots)) > MAX_STEPS:
         source.findings.add("SCH^1^26", ErrorCode.SEGMENT_SEQUENCE, "Too many orders and services in one message")
@@ -138,6 +125,7 @@ def _changes(
     for index, keys in enumerate(orders):
         # as many services as orders: one each; else each order takes from all what fits its codes
         one = slice(index, index + 1) if each else slice(None)
+        create, wrong = appointed.order(source, keys, patient, slots[one], views[one]) if creates else (None, ())
         yield AppointmentChange(
             event=event,
             asked=asked,
@@ -148,30 +136,47 @@ def _changes(
             sent=span(message.header.get(7), source.zone),
             guessed=guessed,
             cancels=profile.policy.appointment_cancel is AppointmentCancel.CANCEL,
-            create=_order(source, keys, patient, slots[one], views[one]) if creates else None,
-            location="SCH^1^1" if guessed else "SCH^1^26",
+            create=create,
+            create_findings=wrong,
+            location=location,
         )
 
 
-def _orders(source: _Source) -> tuple[list[OrderKeys], bool]:
-    """Orders by SCH-26 and SCH-27, which repeat together; without them by SCH-1 and SCH-2 (then true).
+def _orders(source: Source, views: list[Segments]) -> tuple[list[OrderKeys], bool, str]:
+    """Orders, whether they are guessed, and where the message names them.
 
-    Before v2.4 there is no SCH-26, and senders put order numbers into the appointment numbers.
+    By the paths of the profile's section `appointment`, if it maps an order number; else by SCH-26 and SCH-27, which
+    repeat together; without them by SCH-1 and SCH-2: before v2.4 there is no SCH-26, and senders put order numbers into
+    the appointment numbers.
     """
+    mapped = [a.keyword for a in source.profile.sections["appointment"] if a.keyword in {PLACER[0], FILLER[0]}]
+    if mapped:
+        readers = [Reader(source.around(view), source.profile, source.zone, source.findings) for view in views]
+        keys = dict.fromkeys(order_keys(reader, "appointment") for reader in readers)
+        location = readers[0].where("appointment", mapped[0]) if readers else "SCH^1"
+        return _named(source, list(keys), location), False, location
     for placer, filler, guessed in ((26, 27, False), (1, 2, True)):
         placers, fillers = _entities(source, placer), _entities(source, filler)
         pairs = [
             OrderKeys(*(part[index] if index < len(part) else EntityId() for part in (placers, fillers)))
             for index in range(max(len(placers), len(fillers)))
         ]
-        found = [keys for keys in dict.fromkeys(pairs) if keys.placer.number or keys.filler.number]
-        if found:
-            return found, guessed
-    source.findings.add("SCH^1^26", ErrorCode.REQUIRED_FIELD_MISSING, "Placer and filler order number are missing")
-    return [], False
+        if any(keys.placer.number or keys.filler.number for keys in pairs):
+            location = "SCH^1^1" if guessed else "SCH^1^26"
+            return _named(source, list(dict.fromkeys(pairs)), location), guessed, location
+    return _named(source, [], "SCH^1^26"), False, "SCH^1^26"
 
 
-def _entities(source: _Source, field: int) -> list[EntityId]:
+def _named(source: Source, orders: list[OrderKeys], location: str) -> list[OrderKeys]:
+    """Those orders that have a number; an error if there is none."""
+    found = [keys for keys in orders if keys.placer.number or keys.filler.number]
+    if not found:
+        text = "Placer and filler order number are missing"
+        source.findings.add(location, ErrorCode.REQUIRED_FIELD_MISSING, text)
+    return found
+
+
+def _entities(source: Source, field: int) -> list[EntityId]:
     segment = source.message.first("SCH")
     found = []
     for repetition in segment.repetitions(field) if segment else ():
@@ -183,12 +188,12 @@ def _entities(source: _Source, field: int) -> list[EntityId]:
     return found
 
 
-def _patient(source: _Source, findings: Findings) -> PatientChange | None:
+def _patient(source: Source, findings: Findings) -> PatientChange | None:
     """The patient, if the message names one: appointments are about orders whose patient is known."""
-    if source.message.get("PID-3.1").strip() in {"", DELETE}:
-        return None
     attributes = Reader(source.message, source.profile, source.zone, findings).section("patient")
-    return patient_change(source.message, attributes, {})
+    if not attributes.get("PatientID"):
+        return None
+    return patient_change(source.message, attributes, source.profile.defaults.get("patient", {}))
 
 
 def _views(message: Message, findings: Findings) -> list[Segments]:
@@ -224,7 +229,7 @@ def _removed(segment: Segment | None) -> bool:
     return segment is not None and segment.get(2).strip().upper() == "D"
 
 
-def _slot(source: _Source, view: Segments, asked: AppointmentAction) -> Slot:
+def _slot(source: Source, view: Segments, asked: AppointmentAction) -> Slot:
     service = view.first("AIS")
     codes = {service.get(3, part).strip().casefold() for part in (1, 4)} - {"", DELETE} if service else set()
     if asked is not AppointmentAction.BOOK:
@@ -233,8 +238,8 @@ def _slot(source: _Source, view: Segments, asked: AppointmentAction) -> Slot:
         return Slot(frozenset(codes), {}, removed=True)
     gone = [keyword for name, keyword in _GIVEN_BY.items() if view.all(name) and all(map(_removed, view.all(name)))]
     kept = Segments(segment for segment in view if segment.name not in _GIVEN_BY or not _removed(segment))
-    given = Reader(kept, source.profile, source.zone, source.findings).section("appointment")
-    attributes: Document = {keyword: given[keyword] for keyword in _GIVEN_BY.values() if keyword in given}
+    given = Reader(source.around(kept), source.profile, source.zone, source.findings).section("appointment")
+    attributes: Document = {keyword: value for keyword, value in given.items() if keyword in _MOVED}
     attributes.update({keyword: [] if keyword == _STATION else "" for keyword in gone})
     attributes.update(_times(kept, given))
     if stations := _stations(source, kept):
@@ -242,7 +247,7 @@ def _slot(source: _Source, view: Segments, asked: AppointmentAction) -> Slot:
     return Slot(frozenset(codes), attributes)
 
 
-def _stations(source: _Source, view: Segments) -> list[str]:
+def _stations(source: Source, view: Segments) -> list[str]:
     """AE titles that the profile's table has for equipment or room; what is not in it is no station."""
     table = source.profile.values.get(_STATION, {})
     for place in _STATION_SOURCES:
@@ -289,51 +294,3 @@ def _seconds(view: Segments, amount: str, unit: str) -> float:
     except ValueError:
         return 0
     return seconds if 0 < seconds < _LONGEST else 0
-
-
-def _order(
-    source: _Source, keys: OrderKeys, patient: PatientChange | None, slots: list[Slot], views: list[Segments]
-) -> OrderChange | None:
-    """The order that an appointment makes: one requested procedure, a step for each service. None without patient."""
-    if patient is None or not patient.attributes.get("PatientName"):
-        return None
-    steps = []
-    requested: Document = {}
-    for slot, view in zip(slots, views, strict=True):
-        if slot.removed:
-            continue
-        given = Reader(view, source.profile, source.zone, Findings()).section("appointment")
-        modality = given.get("Modality", "")
-        known = bool(modality) and source.profile.knows_modality(modality)
-        code, text = given.get("RequestedProcedureCodeSequence"), given.get("RequestedProcedureDescription")
-        requested = requested or {
-            key: value
-            for key, value in (("RequestedProcedureCodeSequence", code), ("RequestedProcedureDescription", text))
-            if value
-        }
-        attributes = {
-            **slot.attributes,
-            **({"Modality": modality} if known else {}),
-            **({"ScheduledProtocolCodeSequence": code} if code else {}),
-            **({"ScheduledProcedureStepDescription": text} if text else {}),
-        }
-        stations = tuple(attributes.pop(_STATION, ()))
-        steps.append(StepChange("", stations, attributes, view.at("SCH-11"), view.at("AIG-4")))
-    numbers = {
-        "PlacerOrderNumberImagingServiceRequest": keys.placer.number,
-        "FillerOrderNumberImagingServiceRequest": keys.filler.number,
-    }
-    visit = Reader(source.message, source.profile, source.zone, source.findings).section("visit")
-    return OrderChange(
-        control="NW",
-        order_status="SC",
-        control_location="SCH^1^26",
-        placer=keys.placer,
-        filler=keys.filler,
-        accession="",
-        patient=patient,
-        visit=visit,
-        request={keyword: number for keyword, number in numbers.items() if number},
-        procedures=(ProcedureChange("", "", requested, tuple(steps), uid_location="SCH^1^26"),),
-        start_missing=source.profile.policy.start_missing,
-    )

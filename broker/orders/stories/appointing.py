@@ -150,7 +150,8 @@ def _unknown(
     if change.create is not None:
         created = ordering.story(connection, change.create, context, mint)
         kept = replace(kept, slots=())
-        return _Decided(change, "booked", created.findings, None, kept=kept, created=created)
+        findings = (*change.create_findings, *created.findings)
+        return _Decided(change, "booked", findings, None, kept=kept, created=created)
     finding = Finding(
         change.location,
         ErrorCode.UNKNOWN_KEY,

@@ -124,6 +124,9 @@ def _planned(
     change: Change, mint: Minter, at: datetime, default_station: str
 ) -> tuple[tuple[Finding, ...], tuple[Document, ...]]:
     """Findings and worklist answers of a change that writes an order, nothing for others."""
+    if isinstance(change, AppointmentChange) and change.create is not None:
+        wrong, ordered = _planned(change.create, mint, at, default_station)
+        return (*change.create_findings, *wrong), ordered
     if not isinstance(change, OrderChange):
         return (), ()
     if lifecycle.action(change.control, change.order_status) is not lifecycle.Action.WRITE:

@@ -1,0 +1,41 @@
+"""Reads the order numbers that an order is known by, as the profile maps them: what is shown is what identifies it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from broker.hl7.message import Path, undeleted
+from broker.model.order import Document, EntityId
+from broker.orders.core.authorities import from_item, universal
+from broker.orders.core.values import OrderKeys
+from broker.orders.inbound.reader import Reader
+
+PLACER = ("PlacerOrderNumberImagingServiceRequest", "OrderPlacerIdentifierSequence")
+FILLER = ("FillerOrderNumberImagingServiceRequest", "OrderFillerIdentifierSequence")
+
+
+def order_keys(reader: Reader, section: str = "request") -> OrderKeys:
+    """Placer and filler order number by a section of the profile, each with its issuer; empty where there is none."""
+    return OrderKeys(_entity(reader, section, *PLACER), _entity(reader, section, *FILLER))
+
+
+def numbered(number: str, namespace: str, universal_id: str, kind: str) -> EntityId:
+    """An identifier with the namespace, universal ID and its type of its authority (EI, CX, HD)."""
+    named = undeleted(namespace).strip() or undeleted(universal_id).strip()
+    return EntityId(number, named, universal(undeleted(universal_id), kind)) if number else EntityId()
+
+
+def _entity(reader: Reader, section: str, number: str, issuer: str) -> EntityId:
+    """The first source that holds a number; two quotes are none."""
+    for value, path in reader.each(section, number):
+        if value:
+            return from_item(value, _issuer(reader, section, issuer, path))
+    return EntityId()
+
+
+def _issuer(reader: Reader, section: str, keyword: str, number: Path) -> Sequence[Document]:
+    """The issuer in the field of the number, where the profile reads it from there; else the first that is stated."""
+    found = list(reader.each(section, keyword))
+    same = [items for items, path in found if (path.segment, path.field) == (number.segment, number.field)]
+    items: Sequence[Document] = same[0] or () if same else next((items for items, _ in found if items), ())
+    return items

@@ -14,6 +14,7 @@ from functools import lru_cache
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header, Separators, clean, pieces
+from broker.hl7.paths import Choice, Path, path
 from broker.hl7.text import decoding
 from broker.hl7.tolerance import USUAL, Tolerance
 
@@ -27,34 +28,6 @@ _NO_MARK = Finding(
     Severity.WARNING,
 )
 _NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
-_PATH = re.compile(
-    r"(?:([A-Z][A-Z0-9]{2})/)?([A-Z][A-Z0-9]{2})-(\d{1,3})(?:\[(\d{1,4})\])?(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """`PID-3[2].4.1`: field, repetition (from 1), component, subcomponent; 0 means the whole.
-
-    `OBR/NTE-3`: only NTE segments that follow an OBR.
-    """
-
-    segment: str
-    field: int
-    repetition: int = 1
-    component: int = 0
-    subcomponent: int = 0
-    parent: str = ""
-
-
-@lru_cache(maxsize=2048)
-def path(text: str) -> Path:
-    """Parse a path. Raises ValueError."""
-    found = _PATH.fullmatch(text)
-    if not found:
-        raise ValueError("not a path of an HL7 field")
-    parent, segment, field, repetition, component, subcomponent = found.groups()
-    return Path(segment, int(field), int(repetition or 1), int(component or 0), int(subcomponent or 0), parent or "")
 
 
 @lru_cache(maxsize=64)
@@ -210,6 +183,27 @@ class Segment:
         text = _part(text, self._separators.repetition, repetition)
         return Repetition(text, self._separators, self._codec).get(component, subcomponent)
 
+    def offered(self, where: Path) -> list[Repetition]:
+        """Repetitions of the field of a path that it chooses, from the one that it counts on."""
+        found = self.repetitions(where.field)
+        if where.repetitions:
+            found = [r for r in found if all(c.fits(r.get(*c.place[:2])) for c in where.repetitions)]
+        return found[where.repetition - 1 :]
+
+    def value(self, where: Path) -> str:
+        """Unescaped value at a path, whichever segments that means."""
+        if not where.repetitions:
+            return self.get(where.field, where.component, where.repetition, where.subcomponent)
+        return next((r.get(where.component, where.subcomponent) for r in self.offered(where)), "")
+
+    def fits(self, choices: Iterable[Choice]) -> bool:
+        """True if the segment is one that is chosen: each choice is met by a repetition of its field."""
+        return all(
+            any(choice.fits(r.get(*choice.place[1:])) for r in self.repetitions(choice.place[0]))
+            or (choice.fits("") and not self.field(choice.place[0]))
+            for choice in choices
+        )
+
     def with_first(self, number: int, repetition: int) -> Segment:
         """This segment with one repetition (from 0) of a field in front of the others."""
         mark = self._separators
@@ -240,21 +234,26 @@ class Segments:
         found = self._named.get(name, [])
         return [segment for segment in found if segment.parent == parent] if parent else found
 
+    def chosen(self, where: Path) -> list[Segment]:
+        """Segments that a path means."""
+        found = self.all(where.segment, where.parent)
+        return [segment for segment in found if segment.fits(where.segments)] if where.segments else found
+
     def first(self, name: str) -> Segment | None:
         """The first segment of a name."""
         return self._named[name][0] if name in self._named else None
 
     def get(self, where: str | Path) -> str:
-        """Value at a path in the first segment of its name; empty if absent, DELETE for two quotes."""
+        """Value at a path in the first segment that it means; empty if absent, DELETE for two quotes."""
         place = path(where) if isinstance(where, str) else where
-        for segment in self.all(place.segment, place.parent):
-            return segment.get(place.field, place.component, place.repetition, place.subcomponent)
+        for segment in self.chosen(place):
+            return segment.value(place)
         return ""
 
     def at(self, where: str | Path) -> str:
         """Location of a path for ERR-2, whether the segment is there or not."""
         place = path(where) if isinstance(where, str) else where
-        found = self.all(place.segment, place.parent)
+        found = self.chosen(place)
         return found[0].at(place.field) if found else f"{place.segment}^1^{place.field}"
 
     def groups(self, start: str, alone: str = "") -> tuple[Segments, list[Segments]]:

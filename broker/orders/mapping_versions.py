@@ -20,6 +20,7 @@ from broker.model.modalities import MODALITIES
 from broker.orders.inbound.reception import Profiles
 from broker.orders.mapping import document as profile_document
 from broker.orders.mapping.book import DEFAULT, ProfileBook
+from broker.orders.mapping.effects import refuse_idle
 from broker.orders.trying import examples
 from broker.orders.trying.profile_choice import ProfileChoice, choose
 from broker.store import configurations
@@ -117,12 +118,17 @@ def _book(documents: Documents, modalities: frozenset[str]) -> ProfileBook:
 
 
 def _run_examples(documents: Documents, modalities: frozenset[str]) -> None:
-    """Run the examples of all profiles of the site; new ones have version 0. Raises ExamplesFailed."""
+    """Judge new profiles (version 0), and run the examples of all of the site.
+
+    Raises ConfigurationError for what has no effect, ExamplesFailed.
+    """
     texts = _texts(documents)
     tables = _documents(texts)
     book = ProfileBook(tables, modalities)
     failures: list[str] = []
     for name, table in tables.items():
+        if not texts[name][0]:
+            refuse_idle(table, book.named(name))
         mark = f"profile {name!r}: " if texts[name][0] else ""
         failures += [f"{mark}{failure}" for failure in examples.run(examples.parse(table), book.named(name))]
     if failures:

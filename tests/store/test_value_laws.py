@@ -15,7 +15,7 @@ from support.orders.values import texts as any_text
 from support.scale import scaled
 from support.worklist.worklist import encoded
 
-from broker.hl7.message import path
+from broker.hl7.paths import path
 from broker.orders.mapping.profile import FieldType
 from broker.store.db.database import Database
 

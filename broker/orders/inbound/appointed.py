@@ -10,7 +10,7 @@ from broker.hl7.findings import Finding
 from broker.hl7.message import Message, Segments
 from broker.model.order import Document
 from broker.orders.core.appointments import Slot
-from broker.orders.core.attributes import PROCEDURE, STEP, Table
+from broker.orders.core.attributes import PROCEDURE, REQUEST, STEP, Table
 from broker.orders.core.values import OrderChange, OrderKeys, PatientChange
 from broker.orders.inbound import joining, making
 from broker.orders.inbound.doubts import Findings
@@ -28,7 +28,7 @@ _PROTOCOL = {
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ScheduleReading:
     """What all parts of a scheduling message are read with."""
 
     message: Message
@@ -43,7 +43,11 @@ class Source:
 
 
 def order(
-    source: Source, keys: OrderKeys, patient: PatientChange | None, slots: Sequence[Slot], views: Sequence[Segments]
+    source: ScheduleReading,
+    keys: OrderKeys,
+    patient: PatientChange | None,
+    slots: Sequence[Slot],
+    views: Sequence[Segments],
 ) -> tuple[OrderChange | None, tuple[Finding, ...]]:
     """One requested procedure with a step for each service, and what is wrong with it.
 
@@ -63,7 +67,11 @@ def order(
         keys=keys,
         patient=patient,
         visit=reader.section("visit"),
-        request={**reader.section("request"), **{keyword: number for keyword, number in numbers.items() if number}},
+        request={
+            **reader.section("request"),
+            **_of(reader.section("appointment"), REQUEST),
+            **{keyword: number for keyword, number in numbers.items() if number},
+        },
         where=_where(profile, reader),
     )
     around = making.around(change, new=True)

@@ -8,9 +8,9 @@ from broker.hl7.message import DELETE, Segment
 from broker.model.order import Document
 from broker.orders.inbound.doubts import Doubts
 from broker.orders.mapping import convert
-from broker.orders.mapping.convert import ValueTable
 from broker.orders.mapping.profile import FieldSource, FieldType, MappedAttribute
 from broker.orders.mapping.representations import LENGTH
+from broker.orders.mapping.value_table import ValueTable
 
 
 def codes(
@@ -21,7 +21,7 @@ def codes(
     doubts: Doubts,
 ) -> list[Document] | None:
     """Items of a code sequence, one for each repetition with a code; `designators` as in `convert.code_item`."""
-    offers = [(r, segment) for segment in segments for r in segment.repetitions(source.path.field)]
+    offers = [(r, segment) for segment in segments for r in segment.offered(source.path)]
     if offers and offers[0][0].text == DELETE:
         return []
     first, items = source.path.component or 1, []
@@ -44,7 +44,7 @@ def other_ids(
 ) -> list[Document]:
     """Items of Other Patient IDs Sequence: the identifiers of a field but the first one in PID-3 of `patient`."""
     field = source.path.field
-    repetitions = segment.repetitions(field)[1 if field == 3 else 0 :]
+    repetitions = segment.offered(source.path)[1 if field == 3 and not source.path.repetitions else 0 :]
     if not repetitions:
         return []
     try:
@@ -66,7 +66,7 @@ def other_ids(
 
 def issuer(attribute: MappedAttribute, source: FieldSource, segment: Segment, doubts: Doubts) -> list[Document] | None:
     """The item of an issuer, of the first repetition; none if it is deleted."""
-    repetitions = segment.repetitions(source.path.field)
+    repetitions = segment.offered(source.path)
     if not repetitions:
         return None
     component = source.path.component or 1

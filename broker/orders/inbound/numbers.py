@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from broker.hl7.message import Path, undeleted
+from broker.hl7.message import undeleted
+from broker.hl7.paths import Path
 from broker.model.order import Document, EntityId
 from broker.orders.core.authorities import from_item, universal
 from broker.orders.core.values import OrderKeys

@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
-from broker.hl7.message import DELETE, Path, Repetition, Segment, Segments, undeleted
+from broker.hl7.message import DELETE, Repetition, Segment, Segments, undeleted
+from broker.hl7.paths import Path
 from broker.model.order import Document
 from broker.orders.core import names
 from broker.orders.core.names import ReadName
@@ -99,10 +100,13 @@ class Reader:
         first = None
         for source in attribute.sources:
             path = source.path
-            segments = self._view.all(path.segment, path.parent)
+            segments = self._view.chosen(path)
             if not segments or not (segments[0].field(path.field) or any(s.field(path.field) for s in segments[1:])):
                 continue  # nothing is there, as in most fields
+            self._text.emptied = False
             value = self._read(attribute, source, segments)
+            if self._text.emptied and source is not attribute.sources[-1]:
+                continue  # a table that maps a value to nothing leaves the word to the next path
             if source.kind is FieldType.OTHER_IDS:
                 first = first or (source if value else None)
                 gathered += [item for item in value or [] if item not in gathered]
@@ -151,7 +155,7 @@ class Reader:
         for attribute in self._profile.sections[section]:
             if attribute.keyword == keyword and attribute.sources:
                 paths = [source.path for source in attribute.sources]
-                here = next((path for path in paths if self._view.first(path.segment)), paths[-1])
+                here = next((path for path in paths if self._view.chosen(path)), paths[-1])
                 return self._view.at(here)
         return "MSH^1"
 
@@ -163,13 +167,12 @@ class Reader:
         values and drops all others picks its own out of all repetitions (one of several ambulatory statuses).
         """
         chosen = segments if attribute.multiple else segments[:1]
-        found = [(repetition, segment) for segment in chosen for repetition in segment.repetitions(source.path.field)]
-        first = source.path.repetition - 1
+        found = [(repetition, segment) for segment in chosen for repetition in segment.offered(source.path)]
         if not source.path.component or attribute.multiple:
-            return found[first:]
-        if len(found) > 1 and not first and self._profile.drops_others(attribute.keyword):
             return found
-        return found[first : first + 1]
+        if source.path.repetition == 1 and self._profile.drops_others(attribute.keyword):
+            return found
+        return found[:1]
 
     def _plain(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         path = source.path
@@ -248,7 +251,7 @@ class Reader:
 
     def _notes(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         """Free text: a line for each repetition and segment."""
-        lines = [r.get() for segment in segments for r in segment.repetitions(source.path.field)]
+        lines = [r.get() for segment in segments for r in segment.offered(source.path)]
         if lines == [DELETE]:
             return ""
         return self._text.single(attribute, "\r\n".join(lines), segments[0].at(source.path.field))

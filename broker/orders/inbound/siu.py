@@ -19,7 +19,7 @@ from broker.orders.core.attributes import STEP
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.values import MAX_STEPS, Conversion, OrderKeys, PatientChange
 from broker.orders.inbound import appointed
-from broker.orders.inbound.appointed import Source
+from broker.orders.inbound.appointed import ScheduleReading
 from broker.orders.inbound.doubts import Findings
 from broker.orders.inbound.numbers import FILLER, PLACER, numbered, order_keys
 from broker.orders.inbound.orm import patient_change
@@ -27,6 +27,7 @@ from broker.orders.inbound.reader import Reader
 from broker.orders.mapping.convert import span
 from broker.orders.mapping.profile import AppointmentCancel, LongIdentifiers, Profile, UnknownAppointment
 from broker.orders.mapping.representations import LENGTH
+from broker.orders.mapping.value_table import OTHERS, ValueTable
 
 _BOOKS = frozenset({"S12", "S13", "S14", "S18", "S19", "S20", "S21", "S22"})
 _UNBOOKS = frozenset({"S15", "S16", "S17"})
@@ -61,7 +62,7 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
             "MSH^1^9", ErrorCode.ACCEPTED, "Blocked slots concern no order: recorded without effect", Severity.WARNING
         )
         return Conversion((), findings.all())
-    source = Source(message, profile, zone, findings)
+    source = ScheduleReading(message, profile, zone, findings)
     if message.first("SCH") is None:
         findings.add("SCH^1", ErrorCode.SEGMENT_SEQUENCE, "Schedule activity segment is missing")
         return Conversion((), findings.all())
@@ -86,7 +87,7 @@ def _has_start(slot: Slot) -> bool:
     return slot.removed or bool(slot.attributes.get(START[0]))
 
 
-def _asked(source: Source, event: str) -> AppointmentAction:
+def _asked(source: ScheduleReading, event: str) -> AppointmentAction:
     """What event and SCH-25 ask for together; a status that contradicts the event is only noted."""
     text = source.message.get("SCH-25.1").strip()
     status = text.upper().replace("-", "").replace(" ", "").replace("_", "")
@@ -111,7 +112,7 @@ def _asked(source: Source, event: str) -> AppointmentAction:
 
 
 def _changes(
-    source: Source, event: str, asked: AppointmentAction, slots: list[Slot], views: list[Segments]
+    source: ScheduleReading, event: str, asked: AppointmentAction, slots: list[Slot], views: list[Segments]
 ) -> Iterator[AppointmentChange]:
     message, profile = source.message, source.profile
     number = undeleted(message.get("SCH-2.1")).strip() or undeleted(message.get("SCH-1.1")).strip()
@@ -142,7 +143,7 @@ def _changes(
         )
 
 
-def _orders(source: Source, views: list[Segments]) -> tuple[list[OrderKeys], bool, str]:
+def _orders(source: ScheduleReading, views: list[Segments]) -> tuple[list[OrderKeys], bool, str]:
     """Orders, whether they are guessed, and where the message names them.
 
     By the paths of the profile's section `appointment`, if it maps an order number; else by SCH-26 and SCH-27, which
@@ -167,7 +168,7 @@ def _orders(source: Source, views: list[Segments]) -> tuple[list[OrderKeys], boo
     return _named(source, [], "SCH^1^26"), False, "SCH^1^26"
 
 
-def _named(source: Source, orders: list[OrderKeys], location: str) -> list[OrderKeys]:
+def _named(source: ScheduleReading, orders: list[OrderKeys], location: str) -> list[OrderKeys]:
     """Those orders that have a number; an error if there is none."""
     found = [keys for keys in orders if keys.placer.number or keys.filler.number]
     if not found:
@@ -176,7 +177,7 @@ def _named(source: Source, orders: list[OrderKeys], location: str) -> list[Order
     return found
 
 
-def _entities(source: Source, field: int) -> list[EntityId]:
+def _entities(source: ScheduleReading, field: int) -> list[EntityId]:
     segment = source.message.first("SCH")
     found = []
     for repetition in segment.repetitions(field) if segment else ():
@@ -188,7 +189,7 @@ def _entities(source: Source, field: int) -> list[EntityId]:
     return found
 
 
-def _patient(source: Source, findings: Findings) -> PatientChange | None:
+def _patient(source: ScheduleReading, findings: Findings) -> PatientChange | None:
     """The patient, if the message names one: appointments are about orders whose patient is known."""
     attributes = Reader(source.message, source.profile, source.zone, findings).section("patient")
     if not attributes.get("PatientID"):
@@ -229,7 +230,7 @@ def _removed(segment: Segment | None) -> bool:
     return segment is not None and segment.get(2).strip().upper() == "D"
 
 
-def _slot(source: Source, view: Segments, asked: AppointmentAction) -> Slot:
+def _slot(source: ScheduleReading, view: Segments, asked: AppointmentAction) -> Slot:
     service = view.first("AIS")
     codes = {service.get(3, part).strip().casefold() for part in (1, 4)} - {"", DELETE} if service else set()
     if asked is not AppointmentAction.BOOK:
@@ -247,14 +248,14 @@ def _slot(source: Source, view: Segments, asked: AppointmentAction) -> Slot:
     return Slot(frozenset(codes), attributes)
 
 
-def _stations(source: Source, view: Segments) -> list[str]:
+def _stations(source: ScheduleReading, view: Segments) -> list[str]:
     """AE titles that the profile's table has for equipment or room; what is not in it is no station."""
-    table = source.profile.values.get(_STATION, {})
+    table = source.profile.values.get(_STATION) or ValueTable({})
     for place in _STATION_SOURCES:
         name, _, rest = place.partition("-")
         field, component = (int(part) for part in rest.split("."))
         texts = [segment.get(field, component).strip().upper() for segment in view.all(name)]
-        titles = [str(table.get(text) or table.get("*", "")) for text in texts if text and text != DELETE]
+        titles = [str(table.find(text) or table.get(OTHERS, "")) for text in texts if text and text != DELETE]
         if any(titles):
             return list(dict.fromkeys(title for title in titles if title))
     if equipment := view.first("AIG"):

@@ -23,11 +23,12 @@ class TextReader:
 
     def __init__(self, profile: Profile, zone: tzinfo, doubts: Doubts) -> None:
         self._profile, self._zone, self._doubts = profile, zone, doubts
+        self.emptied = False  # the last table gave nothing, by an entry that says so
 
     def by_table(self, attribute: MappedAttribute, found: list[tuple[str, str]]) -> Any:
-        """Values by the table of the attribute; an entry that is empty is understood and empties it."""
+        """Values by the table of the attribute; an entry that is empty is understood and empties it (`emptied`)."""
         values: list[str | int] = []
-        understood = False
+        understood = self.emptied = False
         for text, place in found:
             if text.strip() == DELETE:
                 continue
@@ -40,6 +41,7 @@ class TextReader:
             fitting = self.single(attribute, value, place) if isinstance(value, str) else value
             if fitting is not None and fitting not in values:
                 values.append(fitting)
+        self.emptied = understood and not values
         if attribute.multiple:
             return values if understood else None
         if len(values) > 1:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from broker.hl7.message import DELETE, Repetition, undeleted
 from broker.model.order import Document
 from broker.orders.core.values import Span
 from broker.orders.mapping.representations import LENGTH, LINES, PATTERNS, misfit
+from broker.orders.mapping.value_table import OTHERS, ValueTable
 
-ValueTable = Mapping[str, str | int]  # by the value of HL7 in capitals; `*` stands for every other one
 DTM = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:\.(\d{1,6}))?([+-]\d{4})?", re.ASCII)
 _UID = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+", re.ASCII)
 _ISO_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
@@ -170,8 +170,8 @@ def mapped(text: str, table: ValueTable | None) -> str | int | None:
     """A value by a table; the value itself without a table or entry, None if `*` says that others give nothing."""
     if table is None:
         return text
-    value = table.get(text.upper())
-    if value is None and (value := table.get("*", text)) == "":
+    value = table.find(text)
+    if value is None and (value := table.get(OTHERS, text)) == "":
         return None
     return value
 

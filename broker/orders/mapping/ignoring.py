@@ -13,7 +13,8 @@ from typing import Any
 
 from broker.hl7.fields import MSH
 from broker.hl7.header import Header
-from broker.hl7.message import Message, Path, Segment, Segments, path
+from broker.hl7.message import Message, Segment, Segments
+from broker.hl7.paths import Path, path
 from broker.wildcard import Wildcard, compile_wildcard
 
 MAX_RULES = 1000
@@ -42,8 +43,7 @@ class IgnoreCondition:
     def _values(self, view: Segments) -> list[str]:
         at = self.path
         assert at is not None
-        segments = view.all(at.segment, at.parent)
-        return [s.get(at.field, at.component, at.repetition, at.subcomponent).strip() for s in segments] or [""]
+        return [segment.value(at).strip() for segment in view.chosen(at)] or [""]
 
     def _fits(self, text: str) -> bool:
         return any(pattern.matches(text.casefold()) for pattern in self.patterns)

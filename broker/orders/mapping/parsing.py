@@ -12,7 +12,7 @@ from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 
 from broker.errors import ConfigurationError
 from broker.hl7.findings import MalformedMessage
-from broker.hl7.message import path
+from broker.hl7.paths import path
 from broker.hl7.text import labels
 from broker.model.modalities import MODALITIES
 from broker.orders.core import identifiers
@@ -40,6 +40,7 @@ from broker.orders.mapping.profile import (
     UnusableUid,
 )
 from broker.orders.mapping.senders import parse_senders
+from broker.orders.mapping.value_table import ValueTable
 
 KEYS = frozenset(
     {
@@ -73,6 +74,9 @@ _TERMS: Mapping[str, tuple[str, ...]] = {
 
 def _source(text: str) -> FieldSource:
     where, _, kind = text.partition(":")
+    if "]" in kind:  # the colon is part of a choice
+        where, _, kind = text.rpartition("]")[0] + "]", "", text.rpartition("]")[2]
+        where, kind = where + kind.partition(":")[0], kind.partition(":")[2]
     if kind not in list(FieldType):
         raise ValueError(f"unknown type {kind}")
     return FieldSource(path(where), FieldType(kind), text)
@@ -97,13 +101,13 @@ def _table(value: Any) -> Mapping[str, Any]:
     return value
 
 
-def _values(keyword: str, table: Any) -> dict[str, str | int]:
+def _values(keyword: str, table: Any) -> ValueTable:
     if tag_for_keyword(keyword) is None:
         raise ValueError("not a DICOM keyword")
     entries = _table(table).items()
     if wrong := [entry for entry, value in entries if not isinstance(value, str) and type(value) is not int]:
         raise ValueError(f"{min(wrong)}: a text or an integer is needed")
-    return {str(entry).upper(): value for entry, value in entries}
+    return ValueTable({str(entry): value for entry, value in entries})
 
 
 def _measure(keyword: str, table: Any) -> Measure:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from broker.hl7.message import Path
+from broker.hl7.paths import Path
 from broker.hl7.tolerance import Tolerance
 from broker.model.order import Document
 from broker.orders.core import identifiers
@@ -17,12 +17,12 @@ from broker.orders.core.identifiers import Identifiers
 from broker.orders.core.names import USUAL, NameTypes
 from broker.orders.core.values import AccessionPolicy, RepeatedNumber, StartMissing
 from broker.orders.mapping import convert
-from broker.orders.mapping.convert import ValueTable
 from broker.orders.mapping.ignoring import IgnoreRule
 from broker.orders.mapping.provenance import Trace
 from broker.orders.mapping.representations import misfit
 from broker.orders.mapping.senders import SenderClaim
 from broker.orders.mapping.stations import StationRule
+from broker.orders.mapping.value_table import OTHERS, ValueTable
 
 SECTIONS = ("patient", "visit", "request", "procedure", "step", "appointment")
 
@@ -200,4 +200,5 @@ class Profile:
 
     def drops_others(self, keyword: str) -> bool:
         """True if the keyword has a table that gives nothing for values it does not know."""
-        return self.values.get(keyword, {}).get("*") == ""
+        table = self.values.get(keyword)
+        return table is not None and table.get(OTHERS) == ""

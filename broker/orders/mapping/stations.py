@@ -13,7 +13,8 @@ from typing import Any
 
 from pydicom.datadict import tag_for_keyword
 
-from broker.hl7.message import Path, Segments, path
+from broker.hl7.message import Segments
+from broker.hl7.paths import Path, path
 from broker.model.order import Document
 from broker.orders.mapping import convert
 from broker.wildcard import Wildcard, compile_wildcard

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from broker.orders.mapping.book import built_in
 from broker.orders.mapping.profile import Policy, Profile
+from broker.orders.mapping.value_table import ValueTable
 
 
 def siu(
@@ -32,5 +33,5 @@ def siu(
 def profile(*, stations: Mapping[str, str] | None = None, policy: Policy | None = None) -> Profile:
     """The built-in profile with a table of stations and a policy."""
     base = built_in()
-    values = {**base.values, "ScheduledStationAETitle": dict(stations or {})}
+    values = {**base.values, "ScheduledStationAETitle": ValueTable(stations or {})}
     return replace(base, values=values, policy=policy or Policy())

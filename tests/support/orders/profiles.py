@@ -71,3 +71,8 @@ def step(wanted: Profile, raw: bytes) -> dict[str, Any]:
     (answer,) = ordered(found)
     item: dict[str, Any] = answer["ScheduledProcedureStepSequence"][0]
     return {**answer, **item}
+
+
+def document(text: str, extends: str = "ihe") -> dict[str, Any]:
+    """The document of a profile named x that extends another one."""
+    return profile_document.read(f'name = "x"\nextends = "{extends}"\n{text}', "test")

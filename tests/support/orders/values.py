@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from hypothesis import strategies as st
 
-from broker.hl7.message import Path
+from broker.hl7.paths import Path
 from broker.orders.mapping.profile import FieldType
 
 _CODES = {"|": "F", "^": "S", "&": "T", "~": "R", "\\": "E"}

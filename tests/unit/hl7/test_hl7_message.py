@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.header import Separators
-from broker.hl7.message import DELETE, MAX_REPETITIONS, MAX_SEGMENTS, parse, path, unescape
+from broker.hl7.message import DELETE, MAX_REPETITIONS, MAX_SEGMENTS, parse, unescape
+from broker.hl7.paths import path
 from broker.hl7.writer import SegmentWriter
 
 MSH = "MSH|^~\\&|A|B|C|D|20260312||ORM^O01|1|P|2.3"

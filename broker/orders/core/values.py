@@ -209,6 +209,8 @@ class OrderChange:
         """The same under the keys of its authorities."""
         group = self.control_location.rpartition("^")[0]
         accession = from_item(self.accession, self.request.get("IssuerOfAccessionNumberSequence") or [])
+        number = self.visit.get("AdmissionID", "")  # its orders name no visit, but they tell of its authority
+        settle(AuthorityUse.VISIT, from_item(number, self.visit.get("IssuerOfAdmissionIDSequence") or []), "PV1^1^19")
         keys = OrderKeys(self.placer, self.filler).settled(settle, f"{group}^2", f"{group}^3")
         return replace(
             self,

@@ -143,4 +143,8 @@ class _Settling:
         writing.propagate(connection, one, after, None, at)
         detail = {"retired": {"row": one.row, "attributes": one.attributes}, "why": "authority"}
         self.audit.append(AuditEntry("patient.merged", "patient", other.row, detail))
+        for visit in patient_rows.visits(connection, one.row) if newer else ():
+            known = patient_rows.find_visit(connection, other.row, visit.number)
+            if known is not None:
+                patient_rows.save_visit(connection, replace(visit, row=known.row, patient=other.row), at)
         patient_rows.absorb(connection, one.row, other.row, at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, insert, or_, select, text, update
 
 from broker.model.authority import AuthorityUse, KnownAuthority
 from broker.store.db.engine import is_sqlite
@@ -13,6 +13,7 @@ from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
 _a, _alias, _patient, _visit = tables.authority, tables.patient_alias, tables.patient, tables.visit
+_heard = tables.heard
 _more = tables.authority.alias("more")
 _KNOWN = Prepared(
     any=select(_a.c.use, _a.c.namespace, _a.c.universal_id, _a.c.first_seen).where(
@@ -107,12 +108,18 @@ def rename_waiting(connection: Connection, before: str, after: str) -> None:
 
 
 def rename_visits(connection: Connection, before: str, after: str) -> None:
-    """Visits of an issuer get its other name, but for one whose patient has its number under that name already."""
+    """Visits of an issuer get its other name. Of two that are one now, the one that was written last stays."""
     same = _visit.alias("same")
-    twice = select(same.c.id).where(
-        same.c.patient == _visit.c.patient, same.c.admission_id == _visit.c.admission_id, same.c.issuer == after
+    pairs = (
+        select(_visit.c.id, _visit.c.updated_at, same.c.id, same.c.updated_at)
+        .join(same, and_(same.c.patient == _visit.c.patient, same.c.admission_id == _visit.c.admission_id))
+        .where(_visit.c.issuer == before, same.c.issuer == after)
     )
-    connection.execute(update(_visit).where(_visit.c.issuer == before, ~twice.exists()).values(issuer=after))
+    older = [row if at <= its else other for row, at, other, its in connection.execute(pairs).all()]
+    for row in older:
+        connection.execute(delete(_heard).where(_heard.c.kind == "visit", _heard.c.subject == row))
+        connection.execute(delete(_visit).where(_visit.c.id == row))
+    connection.execute(update(_visit).where(_visit.c.issuer == before).values(issuer=after))
 
 
 def rename_numbers(connection: Connection, use: AuthorityUse, before: str, after: str) -> list[tuple[int, int]]:

@@ -1,0 +1,242 @@
+"""One thing has one identity: random messages in random forms end as the same messages in one form. On both databases.
+
+An authority is named by its namespace, by its universal ID, by both, or by the universal ID in the namespace's place.
+`BROKER_FULL=1 pytest tests/store/test_identity_laws.py` tries 10,000 sequences of messages.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, select
+from support.orders.intake import AT, ZONE, received
+from support.scale import FULL, scaled
+
+from broker.orders.core.authorities import AuthorityMemory
+from broker.orders.core.context import StoryContext
+from broker.orders.inbound import reception
+from broker.orders.inbound.reception import Interface
+from broker.orders.mapping.book import built_in
+from broker.orders.stories import intake
+from broker.store.db.database import Database
+from broker.store.schema import tables
+
+FORMS = ("both", "namespace", "universal", "moved")
+USES = ("PAT", "VIS", "PLA", "FIL")
+_runs = itertools.count(1)
+Form = Callable[[], str]  # the form of the next authority that is named
+
+
+@dataclass(frozen=True)
+class Act:
+    """One message: of a kind, about a patient, another one, and an order."""
+
+    kind: str
+    patient: int
+    other: int
+    order: int
+    forms: tuple[str, ...]
+
+
+ACTS = st.builds(
+    Act,
+    st.sampled_from(
+        ["NW", "NW", "XO", "CA", "HD", "RL", "A08", "A01", "A02", "A03", "A40", "A40", "A47", "A45", "S12"]
+    ),
+    st.integers(0, 2),
+    st.integers(0, 2),
+    st.integers(0, 2),
+    st.tuples(*[st.sampled_from(FORMS)] * 6),
+)
+
+
+class Run:
+    """One sequence of messages on its own identifiers and authorities; `forms` None: both names always."""
+
+    def __init__(self, database: Database, *, one_form: bool) -> None:
+        self._database, self._one_form = database, one_form
+        self._key = f"Q{next(_runs):06}"
+        self._sent = 0
+        self._memory = AuthorityMemory()
+        self.codes: list[str] = []
+
+    def universal(self, use: str) -> str:
+        return f"2.999.{int(self._key[1:])}.{USES.index(use) + 1}"
+
+    def _hd(self, use: str, form: str) -> tuple[str, str, str]:
+        namespace, universal = f"{use}{self._key}", self.universal(use)
+        return {
+            "both": (namespace, universal, "ISO"),
+            "namespace": (namespace, "", ""),
+            "universal": ("", universal, "ISO"),
+            "moved": (universal, "", ""),
+        }[form]
+
+    def cx(self, number: str, use: str, form: str) -> str:
+        """An identifier of a patient or visit."""
+        return f"{self._key}{number}^^^" + "&".join(self._hd(use, form))
+
+    def ei(self, number: str, use: str, form: str) -> str:
+        """An order number."""
+        return f"{self._key}{number}^" + "^".join(self._hd(use, form))
+
+    def send(self, kind: str, *segments: str) -> None:
+        """Take a message a minute after the one before; its answer is kept."""
+        self._sent += 1
+        at = AT + timedelta(minutes=self._sent)
+        event = f"ADT^{kind}" if kind[0] == "A" else f"SIU^{kind}" if kind[0] == "S" else "OMI^O23"
+        head = f"MSH|^~\\&|R{self._key}|SITE|BROKER|RAD|{at:%Y%m%d%H%M%S}||{event}|{self._sent}|P|2.5.1"
+        lines = [head, *([f"EVN||{at:%Y%m%d%H%M%S}"] if kind[0] == "A" else []), *segments]
+        raw = "".join(f"{line}\r" for line in lines).encode()
+        examined = reception.examine(raw, Interface(name="test"), lambda _: built_in(), ZONE)
+        assert examined is not None
+        assert not examined.code or examined.conversion.findings
+        context = StoryContext(uuid4(), at, "UNASSIGNED", authorities=self._memory)
+        message = received(raw, examined.header)
+        if examined.code:
+            findings = examined.conversion.findings
+            future = self._database.submit(intake.refuse, message, examined.header, examined.code, findings, context)
+        else:
+            future = self._database.submit(intake.take, message, examined.header, examined.conversion, context)
+        self.codes.append(str(future.result(30).code))
+
+    def act(self, act: Act) -> None:
+        """Send the message of an act."""
+        forms = iter(["both"] * len(act.forms) if self._one_form else act.forms)
+
+        def patient(number: int) -> str:
+            return self.cx(f"P{number}", "PAT", next(forms))
+
+        pid = f"PID|||{patient(act.patient)}||ROE^N{act.order}||19700101|F"
+        visit = f"PV1||I|WARD{act.order}" + "|" * 16 + self.cx(f"V{act.patient}", "VIS", next(forms))
+        if act.kind[0] == "A":
+            more = [visit] if act.kind in ("A01", "A02", "A03", "A08") else []
+            if act.kind == "A40":
+                more = [f"MRG|{patient(act.other)}"]
+            elif act.kind == "A47":
+                pid = pid.replace(f"{self._key}P{act.patient}^", f"{self._key}P{act.patient + 5}^")
+                more = [f"MRG|{patient(act.patient)}"]
+            elif act.kind == "A45":
+                more = [f"MRG|{patient(act.other)}||||{self.cx(f'V{act.other}', 'VIS', next(forms))}", visit]
+            self.send(act.kind, pid, *more)
+            return
+        placer, filler = self.ei(f"O{act.order}", "PLA", next(forms)), self.ei(f"F{act.order}", "FIL", next(forms))
+        if act.kind == "S12":
+            self.send(
+                "S12", f"SCH|1|2||||||||||^^^20300116100000^^|{'|' * 14}{placer}|{filler}", pid, "RGS|1", "AIS|1||X"
+            )
+            return
+        accession, study = f"{self._key}A{act.order}", f"{self.universal('PLA')}.{act.order + 10}"
+        ipc = f"IPC|{accession}|{self._key}R{act.order}|{study}|{self._key}S{act.order}|CT"
+        start = "TQ1|||||||20300115090000"
+        body = [f"OBR|1|{placer}|{filler}|CHEST^Chest^L", *([ipc] if act.kind in ("NW", "XO") else [])]
+        self.send(act.kind, pid, f"ORC|{act.kind}|{placer}|{filler}", start, *body)
+
+    def tell(self) -> None:
+        """Name all authorities by both names."""
+        placer, filler = self.ei("OX", "PLA", "both"), self.ei("FX", "FIL", "both")
+        self.send(
+            "NW", f"PID|||{self.cx('PX', 'PAT', 'both')}||OTHER^ONE||19500101|M",
+            "PV1||I|W" + "|" * 16 + self.cx("VX", "VIS", "both"), f"ORC|NW|{placer}|{filler}",
+            "TQ1|||||||20300115090000", f"OBR|1|{placer}|{filler}|CHEST^Chest^L",
+            f"IPC|{self._key}AX|{self._key}RX|{self.universal('PLA')}.99|{self._key}SX|CT",
+        )  # fmt: skip
+
+    def state(self) -> Any:
+        """What is stored of this run: patients, visits, orders, worklist answers; without its own key."""
+        text = json.dumps(self._database.read(self._stored).result(30), ensure_ascii=False)
+        return json.loads(text.replace(self._key, "").replace(f"2.999.{int(self._key[1:])}.", "2.999."))
+
+    def _stored(self, connection: Connection) -> Any:
+        p, a, v, r = tables.patient.c, tables.patient_alias.c, tables.visit.c, tables.service_request.c
+        s = tables.scheduled_step.c
+        mine = self._key + "%"
+
+        def rows(*columns: Any, of: Any) -> list[list[Any]]:
+            return sorted([list(row) for row in connection.execute(select(*columns).where(of.like(mine)))], key=str)
+
+        def owned(*columns: Any, of: Any) -> list[list[Any]]:
+            """Rows with the patient in front, as an identifier."""
+            return sorted([[owners[row], *rest] for row, *rest in rows(*columns, of=of)], key=str)
+
+        owners = {row: number for number, row in rows(p.patient_id, p.id, of=p.patient_id)}
+        numbers = (r.placer_number, r.placer_issuer, r.filler_number, r.filler_issuer, r.accession)
+        steps = rows(s.status, s.held, s.answer, of=s.step_id)
+        return {
+            "patients": rows(p.patient_id, p.issuer, of=p.patient_id),
+            "retired": owned(a.patient, a.patient_id, a.issuer, of=a.patient_id),
+            "visits": owned(v.patient, v.admission_id, v.issuer, v.location, v.state, of=v.admission_id),
+            "orders": owned(r.patient, *numbers, of=r.placer_number),
+            "worklist": sorted([[*step[:2], _shown(json.loads(step[2]))] for step in steps], key=str),
+        }
+
+
+def _shown(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer without the names of authorities that stay as the last message has them."""
+    said = ("Order", "IssuerOfAdmission", "IssuerOfPatientIDQ")
+    return {keyword: answer[keyword] for keyword in sorted(answer) if not keyword.startswith(said)}
+
+
+COUNT = settings(
+    max_examples=scaled(50, 2500),
+    deadline=None,
+    derandomize=not FULL,  # the same sequences each time
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],  # a sequence is short enough to be read as it is
+)
+
+
+@COUNT
+@given(acts=st.lists(ACTS, min_size=1, max_size=9))
+def _check_told_first(database: Database, acts: Sequence[Act]) -> None:
+    one, many = (Run(database, one_form=form) for form in (True, False))
+    for run in (one, many):
+        run.tell()
+        for act in acts:
+            run.act(act)
+    assert many.codes == one.codes
+    assert many.state() == one.state()
+
+
+def demographics(state: Any) -> Any:
+    """A state whose answers have only the patient: what a visit changed before two records were one stays so."""
+    shown = [
+        {
+            keyword: value
+            for keyword, value in answer.items()
+            if "Patient" in keyword and keyword != "CurrentPatientLocation"
+        }
+        for *_, answer in state["worklist"]
+    ]
+    return {**state, "worklist": sorted(shown, key=str)}
+
+
+TOLD_LATE = ACTS.filter(lambda act: act.kind in ("NW", "A08", "A01"))
+
+
+@COUNT
+@given(
+    acts=st.lists(TOLD_LATE, min_size=1, max_size=9, unique_by=lambda act: (act.kind != "NW" or act.order, act.kind))
+)
+def _check_told_last(database: Database, acts: Sequence[Act]) -> None:
+    one, many = (Run(database, one_form=form) for form in (True, False))
+    for run in (one, many):
+        for act in acts:
+            run.act(act)
+        run.tell()
+    assert many.codes == one.codes
+    assert demographics(many.state()) == demographics(one.state())
+
+
+@pytest.mark.parametrize("check", [_check_told_first, _check_told_last], ids=["told first", "told last"])
+def test_random_forms_end_as_one_form(database: Database, check: Callable[[Database], None]) -> None:
+    check(database)

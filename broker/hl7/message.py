@@ -16,6 +16,7 @@ from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header, Separators, clean, pieces
 from broker.hl7.paths import Choice, Path, path
 from broker.hl7.text import decoding
+from broker.hl7.text.strays import strays
 from broker.hl7.tolerance import USUAL, Tolerance
 
 DELETE = '""'
@@ -297,6 +298,7 @@ def parse(raw: bytes, tolerance: Tolerance = USUAL) -> Message:
     marks = header.separators
     if not (marks.repetition and marks.escape and marks.subcomponent):
         findings += (_NO_MARK,)
+    findings += strays(text)
     _check_ends(text, len(inner) < len(raw), tolerance)
     lines = clean(text, keep="\t\r\n").replace("\n", "\r").split("\r")
     segments: list[Segment] = []

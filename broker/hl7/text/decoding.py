@@ -60,6 +60,7 @@ _GUESSED = {
     "cp1252": _warning("Character set is not declared, it is guessed: Windows-1252; names may be wrong", _MISSING),
     "ascii+jis+euc_kr": _warning("Character set is not declared, it is guessed by escape sequences", _MISSING),
 }
+_TWICE = _warning("Text looks as if it had been encoded twice, names may be wrong")
 _ELSEWHERE = _warning("Character set is not declared here, it is guessed by MSH-19", _MISSING)
 _MISPLACED = _warning("MSH-19 names a character set, which belongs into MSH-18", where="MSH^1^19")
 
@@ -74,6 +75,7 @@ _LARGER: Mapping[str, str] = {"shift_jis": "cp932", "euc_kr": "cp949", "ascii+eu
 # pages whose letters stand elsewhere than in the part, so that the wrong one is no language
 _ELSEWISE: Mapping[str, str] = {"iso8859_5": "cp1251", "cp1251": "iso8859_5"}
 _MULTIPLE = frozenset({"gb18030", "big5hkscs", "shift_jis", "cp932", "euc_kr", "cp949", "euc_jp"})
+_PAIRS = re.compile(f"(?:[\u00c2-\u00f4][\u0080-\u00bf{bytes(range(0x80, 0xA0)).decode('cp1252', 'ignore')}]+)+")
 _EASTERN = frozenset({"gb18030", "big5hkscs", "cp932", "cp949"})
 # sets of texts that are called Latin by mistake, and sets of such a label
 _AFAR = ("cp1251", "cp1253", "cp1255", "cp1256", "cp874", "koi8_r", "gb18030", "big5hkscs", "cp932", "cp949")
@@ -105,7 +107,21 @@ def decode(raw: bytes, tolerance: Tolerance | None = None) -> Decoded:
         decoded = Decoded(raw.decode("ascii"), _answering(codec))
     else:
         decoded = _stated(raw, codec, tolerance, marked=marked)
+    if decoded.codec == "utf-8" and not decoded.doubt and _twice(decoded.text):
+        decoded = decoded._replace(findings=(*decoded.findings, _TWICE), doubt=Doubt.AMBIGUOUS)
     return decoded._replace(findings=notes + decoded.findings) if notes else decoded
+
+
+def _twice(text: str) -> bool:
+    """True if a part of a text is the bytes of UTF-8 taken for Windows-1252: letters like Ã¼ for ü."""
+    for found in _PAIRS.finditer(text):
+        try:
+            once = found[0].encode("cp1252", charset.LATIN_1).decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        if surprise(once, "utf-8") + 6.0 < surprise(found[0], "utf-8"):
+            return True
+    return False
 
 
 def _names(raw: bytes, tolerance: Tolerance) -> tuple[tuple[str, ...], bool]:

@@ -126,6 +126,19 @@ def test_names_that_table_0211_lacks(label: str, codec: str | None) -> None:
     assert [(f.location, f.code, f.severity) for f in found.findings] == [("MSH^1^18", "103", "W")]
 
 
+@pytest.mark.parametrize(
+    ("text", "doubted"),
+    [
+        ("MÃ¼LLER^ZOÃ‰", True), ("Ð˜Ð²Ð°Ð½", True), ("æ¸¬^å°æ˜Ž", True), ("MÜLLER^ZOÉ", False), ("GARÇÃO", False),
+        ("测^小明", False), ("Иванова", False), ("ÄÖÜ – «É»", False), ("L’Été", False),
+    ],
+)  # fmt: skip
+def test_utf_8_that_was_encoded_twice_is_doubted(text: str, doubted: bool) -> None:
+    found = decoding.decode(raw_message("UNICODE UTF-8", (text, "CT"), "utf-8"))
+    assert shows(found, (text, "CT"))
+    assert bool(found.findings) is doubted
+
+
 def test_a_guess_is_always_a_finding() -> None:
     for text, codec, guess in (
         ("Zoé", "utf-8", "UTF-8"), ("Zoé", "latin_1", "Windows-1252"), ("Иванова", "cp1251", "Windows-1252"),

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
+from broker.hl7 import escapes
 from broker.hl7.codes import ErrorCode, Severity
+from broker.hl7.escapes import unescape
 from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header, Separators, clean, pieces
 from broker.hl7.paths import Choice, Path, path
@@ -29,71 +30,6 @@ _NO_MARK = Finding(
     Severity.WARNING,
 )
 _NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
-
-
-@lru_cache(maxsize=64)
-def _escapes(escape: str) -> re.Pattern[str]:
-    mark = re.escape(escape)
-    return re.compile(
-        mark
-        + r"(?:([FSTREHN]|X(?:[0-9A-Fa-f]{2})+|\.(?:br|nf|fi|ce|(?:in|ti)[+-]?\d{0,4}|(?:sp|sk)[+ ]?\d{0,2}))"
-        + r"|(C[0-9A-Fa-f]{4}|M[0-9A-Fa-f]{4}(?:[0-9A-Fa-f]{2})?))"
-        + mark
-    )
-
-
-def unescape(text: str, separators: Separators, codec: str = "utf-8") -> str:
-    """Replace escape sequences once. Unknown ones and a single escape character stay as they are.
-
-    Shifts to other character sets (C, M) are left out. `strange_escapes` tells of both.
-    Commands of formatted text (HL7 2.5.1 §2.7.6): `.sk n` gives spaces, what ends a line a line break.
-    """
-    if not separators.escape or separators.escape not in text:
-        return text
-    plain = {
-        "F": separators.field,
-        "S": separators.component,
-        "T": separators.subcomponent or "&",
-        "R": separators.repetition or "~",
-        "E": separators.escape,
-        "H": "",
-        "N": "",
-    }
-
-    def replace(found: re.Match[str]) -> str:
-        code = found[1]
-        if code is None:
-            return ""
-        if code in plain:
-            return plain[code]
-        if code[0] == "X":
-            return clean(decoding.decode_escape(bytes.fromhex(code[1:]), codec)[0], keep="\t\r\n")
-        return _formatted(code, found)
-
-    return _escapes(separators.escape).sub(replace, text)
-
-
-def _formatted(code: str, found: re.Match[str]) -> str:
-    """What a command of formatted text stands for; words before and after it never run together."""
-    command, number = code[1:3], code[3:].strip("+- ")
-    if command == "sk":
-        return " " * int(number or 1)
-    if command == "sp":
-        return "\r\n" * max(int(number or 1), 1)
-    if command in ("br", "ce"):
-        return "\r\n"
-    before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]
-    if not before.strip() or not after.strip():
-        return ""
-    return " " if command in ("nf", "fi") else "\r\n"  # an indent is one of a new line
-
-
-def strange_escapes(text: str, separators: Separators) -> bool:
-    """True if an escaped text holds sequences that are not known (HL7 2.5.1 §2.7), or a lone escape character."""
-    if not separators.escape or separators.escape not in text:
-        return False
-    known = _escapes(separators.escape)
-    return separators.escape in known.sub(lambda found: found[0] if found[1] is None else "", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +96,9 @@ class Segment:
         """True if there may be escape sequences in it; MSH names the escape character itself."""
         return self._separators.escape in self.text and self.name != "MSH"
 
-    def has_strange_escapes(self, number: int) -> bool:
-        """True if a field holds escape sequences that are not known."""
-        text = self.field(number)
-        return bool(text) and strange_escapes(text, self._separators)
+    def escape_doubts(self, number: int) -> tuple[str, ...]:
+        """What the escape sequences of a field hold that does not come out as it was meant."""
+        return escapes.doubts(self.field(number), self._separators, self._codec)
 
     def repeats(self, number: int) -> bool:
         """True if a field has more than one repetition."""

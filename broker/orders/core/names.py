@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 from broker.dicom.dataset.transliterate import LETTERS
@@ -13,6 +15,10 @@ from broker.hl7.message import Repetition, undeleted
 GROUP = 64  # characters of one component group of PN
 _GROUPS = "AIP"
 _BREAK = str.maketrans({"^": " ", "=": " ", "\\": " ", "\t": " ", "\r": " ", "\n": " "})
+_HAN, _KANA, _HANGUL = "han", "kana", "hangul"
+_IDEOGRAPHS = re.compile("[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_KANAS = re.compile("[\u3000\u3040-\u30ff\u31f0-\u31ff]")
+_HANGULS = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
 _OTHER = frozenset("^=\\")  # a name in DICOM holds none of them (PS3.5 6.2.1)
 CUT = f"Name is longer than {GROUP} characters and is cut"
 RECODED = "Name holds a backslash or a separator of names in DICOM: a space stands for it"
@@ -20,9 +26,20 @@ SEVERAL = "Several names of one kind: the first is used"
 NOT_USED = "Only names that are not to be used (by their type): none is taken"
 
 
+class Writings(StrEnum):
+    """Says to which component group of PN a writing goes that has no representation code (XPN-8, HL7 table 4000).
+
+    Writings of one name that differ in script go by their script, but for `DECLARED`.
+    """
+
+    DECLARED = "declared"  # the first one is the alphabetic group, as HL7 has it
+    JAPANESE = "japanese"  # by script where kanji are reached by escapes (ISO IR87, IR159), else as declared
+    SCRIPT = "script"  # by script
+
+
 @dataclass(frozen=True, slots=True)
 class NameTypes:
-    """Says which of several names is taken, by their type (XPN-7, XCN-10; HL7 table 0200).
+    """Says which of several names is taken, by their type (XPN-7, XCN-10; HL7 table 0200), and how it is grouped.
 
     The first of `order` that is there: "" is a name without a type, `*` one of any other type. One of `never` is no
     name (NOUSE: HL7 2.7 and later, BAD: 2.9).
@@ -30,6 +47,7 @@ class NameTypes:
 
     order: tuple[str, ...] = ("L", "D", "", "*")
     never: tuple[str, ...] = ("NOUSE", "BAD")
+    writings: Writings = Writings.JAPANESE
 
 
 USUAL = NameTypes()
@@ -103,18 +121,49 @@ def _grouped(repetitions: Sequence[Repetition], first: int, kind: int, form: int
     writings = _of_one_type(named, kind, types)
     groups: dict[str, ReadName] = {}
     doubts: list[str] = []
-    for repetition in writings:
-        letter = undeleted(repetition.get(form)).strip().upper() or "A"
-        group = _group(_six(repetition, first))
+    read = [_group(_six(repetition, first)) for repetition in writings]
+    coded = [undeleted(repetition.get(form)).strip().upper() for repetition in writings]
+    for letter, group in zip(_letters(read, coded, writings, types.writings), read, strict=True):
         if letter not in _GROUPS:
             continue
         if groups.setdefault(letter, group).text != group.text:
             doubts.append(SEVERAL)
     if not groups and writings:  # a representation code of another table
-        groups["A"] = _group(_six(writings[0], first))
+        groups["A"] = read[0]
     doubts += [doubt for group in groups.values() for doubt in group.doubts]
     text = "=".join(groups[letter].text if letter in groups else "" for letter in _GROUPS).rstrip("=")
     return ReadName(text, tuple(dict.fromkeys(doubts if writings else [NOT_USED])))
+
+
+def _letters(
+    read: Sequence[ReadName], coded: Sequence[str], writings: Sequence[Repetition], how: Writings
+) -> list[str]:
+    """The group of each writing: by its representation code, else by its script or as the first of HL7."""
+    scripts = [code or _script(name.text) for name, code in zip(read, coded, strict=True)]
+    ideographic = _HAN in scripts or "I" in scripts
+    phonetic = {
+        _HAN: "I",
+        _KANA: "P" if ideographic or "A" in scripts else "I",
+        _HANGUL: "P" if ideographic else "I",  # PS3.5 I.2: beside hanja
+    }
+    by_script = [phonetic.get(script, script) for script in scripts]
+    kanji = how is Writings.JAPANESE and any("jis" in writing.codec.split("+") for writing in writings)
+    several = how is not Writings.DECLARED and len(set(by_script)) > 1
+    return by_script if how is Writings.SCRIPT or kanji or several else [code or "A" for code in coded]
+
+
+def _script(text: str) -> str:
+    """The script of a writing: kana, Hangul, anything with ideographs, else `A`. Half-width kana are alphabetic.
+
+    PS3.5 H.3.2: in the first group katakana are those of JIS X 0201, which have half the width.
+    """
+    letters = [character for character in text if not character.isascii()]
+    if any(_IDEOGRAPHS.match(character) for character in letters):
+        return _HAN
+    for script, pattern in ((_KANA, _KANAS), (_HANGUL, _HANGULS)):
+        if letters and all(pattern.match(character) for character in letters):
+            return script
+    return "A"
 
 
 def _parts(repetition: Repetition, first: int) -> tuple[str, ...]:

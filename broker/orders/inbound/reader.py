@@ -30,7 +30,6 @@ _AMONG_OTHERS = frozenset({"PatientID", _ISSUER})  # the others are identifiers 
 # kinds that tell themselves of what they do not take; a code without a value is the text of another attribute
 _TELLING = frozenset({FieldType.MEASURE, FieldType.OTHER_IDS, FieldType.CODE, FieldType.CX_QUALIFIERS})
 _NOTHING = "Text is not understood and is left out"
-_ESCAPES = "An escape sequence is not known: it is left out or stands as text"
 _Offer = tuple[Repetition, Segment]
 
 
@@ -120,8 +119,8 @@ class Reader:
         value = self._special[source.kind](attribute, source, segments)
         if self._escaped:
             for segment in segments:
-                if segment.has_strange_escapes(source.path.field):
-                    self._doubts.note(segment.at(source.path.field), _ESCAPES)
+                for doubt in segment.escape_doubts(source.path.field):
+                    self._doubts.note(segment.at(source.path.field), doubt)
         if value is None and not self._doubts.told and source.kind not in _TELLING:
             path = source.path
             for repetition, segment in self._offers(attribute, source, segments):

@@ -17,7 +17,7 @@ from broker.hl7.text import labels
 from broker.model.modalities import MODALITIES
 from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
-from broker.orders.core.names import USUAL, NameTypes
+from broker.orders.core.names import USUAL, NameTypes, Writings
 from broker.orders.core.values import AccessionPolicy, RepeatedNumber, StartMissing
 from broker.orders.mapping import convert, stations
 from broker.orders.mapping.ignoring import parse_ignores
@@ -180,16 +180,19 @@ def _reading(table: Any, ids: Identifiers) -> Reading:
 
 def _names(table: Any) -> NameTypes:
     """Types of names in capitals; in `order` an empty one is a name without a type."""
-    if unknown := set(_table(table)) - {"order", "never"}:
+    if unknown := set(_table(table)) - {"order", "never", "writings"}:
         raise ValueError(f"unknown key {min(unknown)}")
     given = {"order": [*USUAL.order], "never": [*USUAL.never], **table}
+    writings = given.pop("writings", USUAL.writings)
+    if writings not in list(Writings):
+        raise ValueError(f"writings: {' | '.join(Writings)} is needed")
     for key, types in given.items():
         if not isinstance(types, list) or not all(isinstance(one, str) for one in types):
             raise ValueError(f"{key}: a list of types of names is needed")
         given[key] = tuple(one.strip().upper() for one in types)
     if not given["order"] or set(given["order"]) & set(given["never"]):
         raise ValueError("order: types are needed that are not among never")
-    return NameTypes(**given)
+    return NameTypes(**given, writings=Writings(writings))
 
 
 def _modalities(table: Mapping[str, Any], known: frozenset[str]) -> frozenset[str]:

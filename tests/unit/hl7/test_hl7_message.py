@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.hl7.escapes import unescape
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.header import Separators
-from broker.hl7.message import DELETE, MAX_REPETITIONS, MAX_SEGMENTS, parse, unescape
+from broker.hl7.message import DELETE, MAX_REPETITIONS, MAX_SEGMENTS, parse
 from broker.hl7.paths import path
 from broker.hl7.writer import SegmentWriter
 

@@ -146,7 +146,8 @@ def _stated(raw: bytes, codec: str, tolerance: Tolerance, *, marked: bool) -> De
     """Text of which a set is stated: the best of the readings that its bytes allow."""
     text = _read(raw, codec)
     fits = text is not None and not (_page(codec) and _CONTROLS.search(raw))
-    usual = fits and text is not None and likely(text, codec, ACCENTED if codec in _WESTERN else USUAL)
+    judged = codec in _WESTERN or codec in _MULTIPLE
+    usual = not judged or (text is not None and likely(text, codec, ACCENTED if codec in _WESTERN else USUAL))
     others = [] if raw.isascii() else list(_readings(raw, codec, fits=fits, usual=usual))
     if marked and others and others[0].codec == "utf-8":
         others, fits = others[:1], False

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 MAX_CHARACTERS = 300  # that are looked at; more prove nothing new
 _RUNS = re.compile(r"([\x00-\x7f]?)([^\x00-\x7f]+)(?=([\x00-\x7f]?))")
+_ASCII = re.compile(r"[\x00-\x7f]+")
 # first character of a block, its script, what one of its characters costs
 _BLOCKS = (
     (0x0080, "control", 26.0), (0x00A0, "symbol", 12.0), (0x00C0, "latin", 8.0), (0x0180, "latin", 17.0),
@@ -72,7 +73,7 @@ def surprise(text: str, codec: str) -> float:
 
 def likely(text: str, codec: str, bits: float) -> bool:
     """True if the characters of a text are on average no more surprising than that, and none is of private use."""
-    beyond = [character for character in text if not character.isascii()][:MAX_CHARACTERS]
+    beyond = _ASCII.sub("", text)[:MAX_CHARACTERS]
     return surprise(text, codec) <= bits * len(beyond) and "private" not in map(_script, beyond)
 
 

@@ -9,13 +9,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.site import SignedBody
 from broker.errors import ConfigurationError
 from broker.model.message import MessageSelection
+from broker.orders.interfaces import chosen, interfaces_of
+from broker.orders.mapping.book import DEFAULT
 from broker.orders.mapping_versions import ExamplesFailed, Mappings, stored
 from broker.orders.trying import preview
 from broker.orders.trying.explanation import explain
@@ -61,13 +63,18 @@ class MappingBody(_Body):
 
 
 class TestBody(MappingBody):
-    """A message, one segment per line."""
+    """A message, one segment per line, or its bytes; and the HL7 listener that takes it, without a name the first."""
 
-    message: Annotated[str, Field(max_length=1024 * 1024)]
+    message: Annotated[str, Field(max_length=1024 * 1024)] = ""
+    raw: Annotated[Base64Bytes, Field(max_length=1024 * 1024)] = b""
+    listener: Annotated[str, Field(max_length=64)] = ""
 
 
 class ReplayBody(MappingBody):
-    """Messages of the journal by their numbers, or by time (s since the epoch), sender, type and answer."""
+    """Messages of the journal by their numbers, or by time (s since the epoch), sender, type and answer.
+
+    `force` is the reason why the checks of the interface (processing id, sender, receiver) do not count.
+    """
 
     rows: Annotated[list[int], Field(max_length=500)] = []
     since: float = 0
@@ -77,6 +84,7 @@ class ReplayBody(MappingBody):
     answer_code: Annotated[str, Field(max_length=2)] = ""
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     write: bool = False
+    force: Annotated[str, Field(max_length=500)] = ""
 
     def selection(self) -> MessageSelection:
         """The messages that are meant."""
@@ -159,10 +167,16 @@ class PartView(BaseModel):
 
 
 class TestView(BaseModel):
-    """What a message would be answered if nothing were stored yet, and where each attribute comes from."""
+    """What a message would be answered if nothing were stored yet, and where each attribute comes from.
+
+    `sent` is the code that leaves (`none` for silence, `closed`), `ignored` says what the mapping leaves out.
+    """
 
     profile: str
     code: str
+    sent: str
+    acknowledgement: str
+    ignored: str
     findings: list[FindingView]
     parts: list[PartView]
 
@@ -250,10 +264,13 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
     def test(body: TestBody) -> TestView:
         """Run a message through a mapping without storing anything: the answer, and the origin of each attribute."""
         with _refusals():
+            interface = chosen(interfaces_of(settings, context.directory.knows_sender), body.listener)
             texts = database.read(stored).result() if body.toml else {}
-            profile = choose(body.choice, published.book, texts, preview.as_bytes(body.message))
-        raw = preview.as_bytes(body.message, profile.reading.charset)
-        explanation = explain(raw, profile, settings.zone(), default_station=settings.worklist.default_station)
+            raw = body.raw or preview.as_bytes(body.message)
+            profile = choose(body.choice, published.book, texts, raw, interface.profile or DEFAULT, interface.tolerance)
+        raw = body.raw or preview.as_bytes(body.message, profile.reading.charset)
+        station = settings.worklist.default_station
+        explanation = explain(raw, profile, settings.zone(), interface=interface, default_station=station)
         return TestView.model_validate(asdict(explanation))
 
     @routes.post("/messages/replay")
@@ -261,12 +278,16 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
         """Run stored messages again; what would change, or with `write` what has changed."""
         with _refusals():
             profiles = published.choice(body.choice)
+            interfaces = interfaces_of(settings, context.directory.knows_sender)
         bench = Bench(
             profiles,
             settings.zone(),
             settings.worklist.default_station,
             f"replay:{request.state.actor}",
             subscribers=context.directory.subscribers(),
+            interfaces=interfaces,
+            by_interface=None if body.choice.given else published.profiles,
+            forced=body.force,
         )
         replayed = run_again(database, body.selection(), bench, write=body.write)
         return [ReplayedView.model_validate(asdict(message)) for message in replayed]

@@ -41,33 +41,43 @@ MAX_FILE = 64 * 1024 * 1024
 def try_message(
     file: MessageFile = Path("-"),
     profile: Profile = "",
+    listener: Annotated[
+        str, typer.Option(help="Name of the HL7 listener that takes it, else the first one.", show_default=False)
+    ] = "",
     config: Config = None,
 ) -> None:
     """Show how a message would be answered, and where each attribute of the worklist entry comes from.
 
     A file is read as its bytes would be received. Text that is pasted stands for bytes in the set that it declares.
 
-    Stores nothing, and reads nothing that is stored but the mapping profiles in force.
+    Stores nothing, and reads nothing that is stored but the mapping profiles and the senders in force.
     """
     from broker.cli.views.hl7_view import show_test
     from broker.orders import mapping_versions
+    from broker.orders.interfaces import chosen, interfaces_of
+    from broker.orders.mapping.book import DEFAULT
     from broker.orders.trying import preview
     from broker.orders.trying.explanation import explain
     from broker.orders.trying.profile_choice import choose
+    from broker.routing.site import peek_nodes
+    from broker.site.directory import Directory
 
     with exit_on_error():
         settings = settings_of(config)
         texts = mapping_versions.peek(settings.database_url())
         choice = _choice(profile)
+        directory = Directory()
+        directory.take(peek_nodes(settings.database_url()))
+        interface = chosen(interfaces_of(settings, directory.knows_sender), listener)
         book = mapping_versions.book_of(texts, known_modalities(settings.worklist.modalities))
         explanations = []
         for message in _messages(file):
             raw = preview.as_bytes(message) if isinstance(message, str) else message
-            chosen = choose(choice, book, texts, raw, settings.hl7.profile)
+            mapping = choose(choice, book, texts, raw, interface.profile or DEFAULT, interface.tolerance)
             if isinstance(message, str):
-                raw = preview.as_bytes(message, chosen.reading.charset)
+                raw = preview.as_bytes(message, mapping.reading.charset)
             station = settings.worklist.default_station
-            explanations.append(explain(raw, chosen, settings.zone(), default_station=station))
+            explanations.append(explain(raw, mapping, settings.zone(), interface=interface, default_station=station))
     for explanation in explanations:
         show_test(explanation)
     if any(explanation.code != AckCode.AA for explanation in explanations):
@@ -132,14 +142,23 @@ def replay(
     limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many, the newest first.")] = 100,
     profile: Profile = "",
     write: Annotated[bool, typer.Option("--write", help="Write what changes.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Without the checks of processing id, sender and receiver.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why they do not count; it stands in the audit trail.")] = "",
     config: Config = None,
 ) -> None:
-    """Run stored messages again and show how the worklist would differ. Writes nothing without --write."""
+    """Run stored messages again and show how the worklist would differ. Writes nothing without --write.
+
+    A message that its listener would refuse is refused again.
+    """
     from broker.cli.views.hl7_view import show_replay
     from broker.model.message import MessageSelection
 
     with exit_on_error():
         settings = settings_of(config)
+        if force != bool(reason.strip()):
+            raise ConfigurationError("--force needs --reason, and --reason is for --force")
         choice = _choice(profile)
         selection = MessageSelection(
             rows=tuple(ids or ()),
@@ -150,10 +169,10 @@ def replay(
             answer_code=answer,
             limit=limit,
         )
-        body = {**asdict(selection), "mapping": choice.name, "toml": choice.toml, "write": write}
+        body = {**asdict(selection), "mapping": choice.name, "toml": choice.toml, "write": write, "force": reason}
 
         def run_here(database: Database, actor: str) -> list[dict[str, Any]]:
-            return _replay(database, actor, settings, choice, selection, write=write)
+            return _replay(database, actor, settings, choice, selection, reason, write=write)
 
         replayed = ask_or_do(settings, "/messages/replay", body, run_here)
     show_replay(replayed, write=write)
@@ -167,15 +186,29 @@ def _replay(
     settings: Settings,
     choice: ProfileChoice,
     selection: MessageSelection,
+    reason: str,
     *,
     write: bool,
 ) -> list[dict[str, Any]]:
     """Run stored messages again as the running broker does."""
+    from broker.orders.interfaces import interfaces_of
     from broker.orders.mapping_versions import Mappings
     from broker.orders.trying import replay as again
+    from broker.routing.site import site_in_force
+    from broker.site.directory import Directory
 
     published = Mappings(database, known_modalities(settings.worklist.modalities))
-    bench = again.Bench(published.choice(choice), settings.zone(), settings.worklist.default_station, f"replay:{actor}")
+    directory = Directory()
+    directory.take(site_in_force(database).value.nodes)
+    bench = again.Bench(
+        published.choice(choice),
+        settings.zone(),
+        settings.worklist.default_station,
+        f"replay:{actor}",
+        interfaces=interfaces_of(settings, directory.knows_sender),
+        by_interface=None if choice.given else published.profiles,
+        forced=reason,
+    )
     return [asdict(message) for message in again.replay(database, selection, bench, write=write)]
 
 
@@ -205,7 +238,7 @@ def _messages(file: Path) -> list[str] | list[bytes]:
     from broker.orders.trying import preview
 
     raw = _read(file)
-    messages: list[str] | list[bytes] = _split(raw)
+    messages: list[str] | list[bytes] = preview.messages_of(raw)
     if str(file) == "-":
         with suppress(UnicodeDecodeError):  # piped bytes of a message rather than pasted text
             messages = preview.split(raw.decode("utf-8"))

@@ -2,18 +2,22 @@
 
 A frame is VT, message, FS CR. Linear in the bytes fed, never holds more than `max_message`.
 Tolerated: noise before VT, doubled VT, FS without CR when VT or the end of the connection follows,
-LF instead of CR after FS. A single FS inside a message is content. An FS CR inside a message cannot be
-told from its end; what follows it then is no VT, and the frame is marked as `truncated`.
+LF instead of CR after FS, and no VT where the bytes begin as a message does. A single FS inside a message is
+content. An FS CR inside a message cannot be told from its end; what follows it then is no VT, and the frame is
+marked as `truncated`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 VT, FS, CR, LF = 0x0B, 0x1C, 0x0D, 0x0A
 _NOISE = b"\r\n\0 \x1c"  # FS: a doubled end block is harmless
 _BETWEEN = b"\x1c\r\x0b"
+_BARE = re.compile(rb"(?:\xef\xbb\xbf)?(?:MSH|FHS|BHS)[^\sA-Za-z0-9\0\x0b\x1c]")
+_HEADS = tuple(mark + name for mark in (b"", b"\xef\xbb\xbf") for name in (b"MSH", b"FHS", b"BHS"))
 OVERSIZE_HEAD = 4096
 
 
@@ -37,6 +41,12 @@ def wrap(message: bytes) -> bytes:
     return b"\x0b" + message + b"\x1c\r"
 
 
+def begins(data: bytes) -> bool:
+    """True if a message begins there, with or without VT."""
+    rest = data.lstrip(_NOISE)
+    return rest[:1] == b"\x0b" or _BARE.match(rest) is not None
+
+
 def join(messages: Sequence[bytes]) -> bytes:
     """Messages as `wrap` takes them to make one frame of each."""
     return _BETWEEN.join(messages)
@@ -54,10 +64,17 @@ class Framer:
         self._max = max_message
         self._buffer = bytearray()
         self._dead = False
-        self.inside = False  # a VT has been seen, its end block not
+        self._head = b""  # what may become the beginning of a message without VT
+        self.inside = False  # a message has begun, its end block has not been seen
+        self.bare = False  # it began without VT
         self.ended = False  # the last byte of the open frame was FS
         self.stray = 0  # bytes that are not noise since the last frame
         self.tolerated: set[str] = set()  # what no sender should do, by a code
+
+    @property
+    def unframed(self) -> bool:
+        """There is text that is no frame, or the beginning of one without VT."""
+        return bool(self.stray or self._head or (self.inside and self.bare))
 
     def feed(self, data: bytes) -> list[Frame | Oversize]:
         """Frames completed by `data`, in order."""
@@ -80,14 +97,27 @@ class Framer:
         end = len(data) if start < 0 else start
         if end > position:
             self.tolerated.add("noise")
-        rest = data[position:end].strip(_NOISE)
+        rest = self._head + data[position:end]
+        if not self.stray:
+            rest = rest.lstrip(_NOISE)
+            if _BARE.match(rest):
+                self.tolerated.add("no-start-block")
+                self._buffer += self._head
+                position = position if self._head else end - len(rest)
+                self.inside, self.ended, self.bare, self._head = True, False, True, b""
+                return position
+            if rest and start < 0 and any(head.startswith(rest) for head in _HEADS):
+                self._head = rest
+                return end
+        self._head = b""
+        rest = rest.strip(_NOISE)
         if rest:
             if not self.stray and out and isinstance(out[-1], Frame):
                 out[-1] = Frame(out[-1].payload, truncated=True)
             self.stray += len(rest)
         if start < 0:
             return end
-        self.inside, self.ended, self.stray = True, False, 0
+        self.inside, self.ended, self.bare, self.stray = True, False, False, 0
         return start + 1
 
     def _content(self, data: bytes, position: int, out: list[Frame | Oversize]) -> int:
@@ -106,6 +136,11 @@ class Framer:
             self._append(b"\x1c", out)
             if self._dead:
                 return len(data)
+        if self.bare and (start := data.find(VT, position, _end(data, position))) >= 0:
+            self.tolerated.add("lost")  # text without an end block, before a message that has both
+            self._buffer = bytearray()
+            self.bare = False
+            return start + 1
         if not self._buffer and data[position] == VT:
             self.tolerated.add("doubled-start")
             return len(data) - len(data[position:].lstrip(b"\x0b"))
@@ -128,4 +163,10 @@ class Framer:
     def _end(self, out: list[Frame | Oversize]) -> None:
         out.append(Frame(bytes(self._buffer)))
         self._buffer = bytearray()
-        self.inside, self.ended, self.stray = False, False, 0
+        self.inside, self.ended, self.bare, self.stray = False, False, False, 0
+
+
+def _end(data: bytes, position: int) -> int:
+    """Where the next FS is, else the end of the data."""
+    end = data.find(FS, position)
+    return len(data) if end < 0 else end

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from broker import telemetry
-from broker.hl7.framing import Frame, Framer, Oversize, wrap
+from broker.hl7.framing import Frame, Framer, Oversize, begins, wrap
 from broker.hl7.secure import Gate, Secure
 
 CHUNK = 65536
@@ -69,16 +69,20 @@ class _Connection:
             while not self._server.stopping:
                 await self._step()
         except _Closed as end:
-            if end.args:
-                self._ended(end.args[0])
+            self._ended(end.args[0] if end.args else "")
         except (ConnectionError, TimeoutError, ssl.SSLError):
             self._ended("peer-gone")
         except Exception as error:
             telemetry.logger().error("hl7.connection_failed", peer=str(self.peer), error=telemetry.describe(error))
 
     def _ended(self, reason: str) -> None:
-        telemetry.HL7_CLOSED.labels(reason.partition(":")[0]).inc()
-        telemetry.logger().info("hl7.connection_closed", peer=str(self.peer), reason=reason)
+        """Log the end and its reason, empty for an end in order; whoever sent text that is no frame is warned of."""
+        unframed = self._framer.unframed and not reason.startswith("strict")
+        reason = "no-frame" if unframed else reason
+        if reason:
+            telemetry.HL7_CLOSED.labels(reason.partition(":")[0]).inc()
+            log = telemetry.logger().warning if unframed else telemetry.logger().info
+            log("hl7.connection_closed", peer=str(self.peer), reason=reason)
 
     def close(self) -> None:
         self._writer.close()
@@ -117,7 +121,8 @@ class _Connection:
         self._forgiven |= fresh
         for what in fresh:
             telemetry.HL7_TOLERATED.labels(what).inc()
-        telemetry.logger().info("hl7.tolerated", peer=str(self.peer), reason=" ".join(sorted(fresh)))
+        log = telemetry.logger().warning if "lost" in fresh else telemetry.logger().info
+        log("hl7.tolerated", peer=str(self.peer), reason=" ".join(sorted(fresh)))
 
     async def _receive(self) -> bytes | None:
         """Bytes; empty at the end of the stream; None if an end block has waited long enough for its CR."""
@@ -145,7 +150,7 @@ class _Connection:
         except TimeoutError:
             return items
         following = self._framer.feed(more)
-        if self._framer.stray or (following and more.lstrip(b"\r\n\0 \x1c")[:1] != b"\x0b"):
+        if self._framer.stray or (following and not begins(more)):
             items[-1] = Frame(last.payload, truncated=True)
         return items + following
 

@@ -38,6 +38,7 @@ class JournaledMessage:
 
     row: int
     received_at: float
+    listener: str
     sender: str
     message_type: str
     raw: bytes

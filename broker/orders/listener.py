@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -20,12 +18,11 @@ from broker.hl7.findings import Finding
 from broker.hl7.framing import parts
 from broker.hl7.header import Header
 from broker.hl7.server import Answer, Peer
-from broker.model.message import ReceivedMessage
 from broker.orders.core.authorities import AuthorityMemory
 from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Conversion
 from broker.orders.inbound import reception
-from broker.orders.inbound.reception import AnswerKind, Examined, Interface, OnTransient, Opened, Profiles
+from broker.orders.inbound.reception import Examined, Interface, OnTransient, Opened, Profiles
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
 from broker.site.nodes import Node
@@ -96,7 +93,7 @@ class OrderDoor:
             if opened is None or header is None:
                 answer = acknowledgement.unreadable(raw, token=context.token, at=context.at)
                 outcome = await self._journal_unreadable(raw, answer, peer) if answer else None
-            elif header.get(9, 1) in {"ACK", "MCF"}:  # an answer is not answered
+            elif header.get(9, 1) in reception.ANSWERS:  # an answer is not answered
                 self._log(header, peer, "none", started)
                 return b""
             else:
@@ -157,23 +154,9 @@ class OrderDoor:
         return await self._submit(raw, examined, peer, context)
 
     async def _submit(self, raw: bytes, examined: Examined, peer: Peer, context: StoryContext) -> Outcome:
-        received, header = self._received(raw, examined.header, peer, context), examined.header
-        if examined.control_id:
-            received = replace(received, control_id=examined.control_id)
-        if examined.code:
-            findings = examined.conversion.findings
-            future = self._database.submit(intake.refuse, received, header, examined.code, findings, context)
-        else:
-            future = self._database.submit(
-                intake.take,
-                received,
-                header,
-                examined.conversion,
-                context,
-                order_answers=self._interface.answers == AnswerKind.ORDER,
-                refuse_reused=self._interface.refuse_reused,
-                note=examined.note,
-            )
+        at = context.at.timestamp()
+        received = reception.received(raw, examined.header, self._interface, str(peer), at, examined.control_id)
+        future = self._database.submit(intake.settle, received, examined, context, self._interface)
         outcome: Outcome = await asyncio.wrap_future(future)
         if examined.note and not outcome.repeated:
             what, count = ("message", 1) if examined.rule else ("group", examined.groups)
@@ -181,21 +164,10 @@ class OrderDoor:
         return outcome
 
     async def _journal_unreadable(self, raw: bytes, answer: bytes, peer: Peer) -> Outcome:
-        received = self._received(raw, None, peer, self._context())
+        at = self._context().at.timestamp()
+        received = reception.received(raw, None, self._interface, str(peer), at)
         future = self._database.submit(intake.keep_unreadable, received, answer)
         return await asyncio.wrap_future(future)
-
-    def _received(self, raw: bytes, header: Header | None, peer: Peer, context: StoryContext) -> ReceivedMessage:
-        return ReceivedMessage(
-            raw=raw,
-            digest=hashlib.sha256(raw).digest(),
-            listener=self._interface.name,
-            peer=str(peer),
-            sender=header.sender if header else "",
-            control_id=header.control_id if header else "",
-            message_type=header.message_type if header else "",
-            received_at=context.at.timestamp(),
-        )
 
     async def _failed(
         self, raw: bytes, header: Header | None, peer: Peer, context: StoryContext, error: Exception
@@ -211,8 +183,8 @@ class OrderDoor:
         telemetry.HL7_DEFECTS.inc()
         told = {"listener": self._interface.name, "reference": reference, "error": telemetry.describe(error)}
         telemetry.logger().error("hl7.internal_error", **told)
-        finding = replace(reception.DEFECT, text=f"{reception.DEFECT.text}, reference {reference}")
-        received = self._received(raw, header, peer, context)
+        finding = reception.defect(reference)
+        received = reception.received(raw, header, self._interface, str(peer), context.at.timestamp())
         try:
             future = self._database.submit(intake.keep_failed, received, header, finding, reference, context)
             return await asyncio.wrap_future(future)

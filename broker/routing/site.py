@@ -53,6 +53,15 @@ def site_in_force(
     return InForce(database, f"{NODES}+{RULES}", built, apply=lambda site: use(site.nodes))
 
 
+def peek_nodes(url: str) -> tuple[Node, ...]:
+    """The nodes in force in a database that a broker may be using; none of one that is not there yet.
+
+    Raises ConfigurationError, StoreUnavailable.
+    """
+    stored = configurations.look(url, lambda connection: configurations.current(connection, NODES))
+    return parse_nodes(stored.document) if stored is not None else ()
+
+
 def build(documents: Documents) -> Site:
     """The site that these documents make, after the examples of the rules. Raises ConfigurationError."""
     nodes, rules = documents.get(NODES), documents.get(RULES)

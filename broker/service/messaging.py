@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator
 
 from broker import telemetry
 from broker.errors import ConfigurationError
-from broker.hl7.findings import MalformedMessage
 from broker.hl7.secure import Secure
 from broker.hl7.server import Limits, MllpServer
-from broker.hl7.text import labels
-from broker.hl7.tolerance import Tolerance
-from broker.orders.inbound.reception import AnswerKind, Interface, KnownSender, OnTransient, Profiles
+from broker.orders.inbound.reception import Interface, Profiles
+from broker.orders.interfaces import interface_of
 from broker.orders.listener import OrderDoor
 from broker.service.foundation import Foundation
 from broker.settings import Hl7Listener
@@ -114,33 +112,3 @@ class Messaging:
     async def stop(self, grace: float) -> None:
         """Close the listeners; let running messages be answered within `grace` seconds."""
         await asyncio.gather(*(door.stop(grace) for _, _, door in self.doors))
-
-
-def interface_of(listener: Hl7Listener, place: str, known: KnownSender | None) -> Interface:
-    """The interface that the keys of a listener describe. Raises ConfigurationError."""
-    for key, names in (("charset", listener.charset), ("override_charset", listener.override_charset)):
-        try:
-            labels.codec_of(labels.named(names))
-        except MalformedMessage:
-            raise ConfigurationError(f"{place}.{key}: not a character set that is read") from None
-    optional = frozenset[str](listener.optional_fields)
-    tolerance = Tolerance(
-        listener.charset,
-        listener.charset_errors == "replace",
-        listener.segment_ends == "cr",
-        listener.strict,
-        listener.default_version if "MSH-12" in optional else "",
-        listener.override_charset,
-    )
-    return Interface(
-        name=listener.name,
-        known=known,
-        on_transient=OnTransient(listener.on_transient),
-        processing_ids=frozenset(listener.processing_ids),
-        answers=AnswerKind(listener.answers),
-        profile=listener.profile,
-        receiving=frozenset(listener.receiving),
-        optional_fields=optional,
-        tolerance=tolerance,
-        refuse_reused=listener.duplicates == "refuse",
-    )

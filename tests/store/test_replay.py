@@ -183,3 +183,44 @@ def test_what_a_message_run_again_does_is_told_to_others(database: Database) -> 
     for write, jobs in ((False, 0), (True, 1)):
         replay(database, MessageSelection(), replace(bench(SPIRAL), subscribers=listeners), write=write)
         assert len(database.read(everything).result()["job"]) == jobs
+
+
+def refused(database: Database, interface: Interface, raw: bytes) -> None:
+    door = OrderDoor(database, interface, lambda _: built_in(), zone=ZONE, default_station="NONE")
+    answer = asyncio.run(door.handle(raw, Peer("127.0.0.1", 1)))
+    assert b"\rMSA|AR|" in (answer or b"")
+
+
+@pytest.mark.parametrize(
+    ("interface", "before", "after"),
+    [
+        (Interface(name="test"), b"|P|2.5", b"|T|2.5"),
+        (Interface(name="test", receiving=frozenset({"RADIS"})), b"", b""),
+        (Interface(name="test", known=lambda application, facility: False), b"", b""),
+    ],
+)
+def test_the_checks_of_the_interface_count_unless_forced(
+    database: Database, interface: Interface, before: bytes, after: bytes
+) -> None:
+    refused(database, interface, order("7", modality="CT").replace(before, after))
+    asked = replace(bench(), interfaces={"other": Interface(name="other"), "test": interface})
+    (found,) = replay(database, MessageSelection(answer_code="AR"), asked, write=True)
+    assert (found.code, found.new_steps, len(found.findings)) == ("AR", 0, 1)
+    assert database.read(reading.order_rows).result() == []
+    forced = replace(asked, forced="patient of the training is real")
+    (found,) = replay(database, MessageSelection(answer_code="AR"), forced, write=True)
+    assert (found.code, found.new_steps) == ("AA", 1)
+
+    def reasons(connection: Connection) -> list[str]:
+        details = connection.execute(select(tables.audit.c.detail)).scalars()
+        return [json.loads(detail).get("forced", "") for detail in details]
+
+    assert "patient of the training is real" in database.read(reasons).result()
+
+
+def test_a_message_of_a_listener_that_is_gone_meets_the_checks_of_the_first(database: Database) -> None:
+    refused(database, Interface(name="gone", processing_ids=frozenset({"D"})), order("8", modality="CT"))
+    (found,) = replay(
+        database, MessageSelection(), replace(bench(), interfaces={"first": Interface(name="first")}), write=False
+    )
+    assert found.code == "AA"

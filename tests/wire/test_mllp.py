@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from broker import telemetry
 from broker.errors import PeerFault
 from broker.hl7.client import MllpClient
 from broker.hl7.framing import wrap
@@ -269,5 +270,47 @@ def test_unreachable_receiver() -> None:
             port = server.port
         with pytest.raises(PeerFault):
             await MllpClient.connect("127.0.0.1", port, timeout=1)
+
+    asyncio.run(run())
+
+
+def test_a_message_without_vt_is_answered() -> None:
+    async def run() -> None:
+        async with serving() as server, raw(server) as (reader, writer):
+            for message in (b"MSH|one\r", b"MSH|two\r"):
+                writer.write(message + b"\x1c\r")
+                assert await answers(reader, 1) == [b"answer " + message]
+            writer.write(b"MSH|three\r\x1c\rMSH|four\r\x1c\r" + wrap(b"MSH|five\r"))
+            assert len(await answers(reader, 3)) == 3
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("text", [b"MSH|^~\\&|never ended\r", b"PID|1\r\x1c\r", b"MS"])
+def test_text_that_is_no_frame_ends_the_connection_with_a_warning(
+    text: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run() -> None:
+        async with serving(frame_timeout=0.2, idle_timeout=0.5) as server, raw(server) as (reader, writer):
+            writer.write(text)
+            assert await until_closed(reader) == b""
+
+    before = telemetry.HL7_CLOSED.labels("no-frame")._value.get()
+    asyncio.run(run())
+    assert telemetry.HL7_CLOSED.labels("no-frame")._value.get() == before + 1
+    shown = capsys.readouterr()
+    (line,) = [line for line in (shown.out + shown.err).splitlines() if "hl7.connection_closed" in line]
+    assert "warning" in line
+    assert "127.0.0.1" in line
+
+
+def test_text_without_vt_is_refused_by_a_strict_listener() -> None:
+    async def run() -> None:
+        server = MllpServer("127.0.0.1", 0, echo, on_oversize=refuse, on_truncated=refuse, strict=True)
+        await server.start()
+        async with raw(server) as (reader, writer):
+            writer.write(b"MSH|one\r\x1c\r")
+            assert await until_closed(reader) == b""
+        await server.stop(1)
 
     asyncio.run(run())

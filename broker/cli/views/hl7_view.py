@@ -23,8 +23,14 @@ def show_test(explanation: Explanation) -> None:
     console = Console(highlight=False)
     code = explanation.code
     console.print(
-        Text.assemble(("answer ", "bold"), (code, _COLOURS.get(code, "red")), f"  profile {explanation.profile}")
+        Text.assemble(
+            ("answer ", "bold"), (code or "none", _COLOURS.get(code, "red")), f"  profile {explanation.profile}"
+        )
     )
+    if explanation.sent != code and explanation.sent:
+        console.print(Text(f"  what leaves: {explanation.sent}"))
+    if explanation.ignored:
+        console.print(Text(f"  {explanation.ignored} of the mapping"))
     for finding in explanation.findings:
         console.print(Text(f"  {_severity(finding.severity)} {finding.code} at {finding.location}: {finding.text}"))
     for part in explanation.parts:

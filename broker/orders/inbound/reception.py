@@ -19,6 +19,7 @@ from broker.hl7.findings import Finding, MalformedMessage
 from broker.hl7.header import Header
 from broker.hl7.message import Message, Segment
 from broker.hl7.tolerance import USUAL, Tolerance
+from broker.model.message import ReceivedMessage
 from broker.orders.core.values import Conversion
 from broker.orders.inbound import adt, results, siu
 from broker.orders.inbound import orm as mapping
@@ -37,6 +38,7 @@ CONVERTERS: Mapping[str, Mapping[str, Converter]] = {
 }
 
 # repeats are looked for by sender and control id in an index, which cannot hold everything that a message can
+ANSWERS = frozenset({"ACK", "MCF"})  # MSH-9.1 of what is not answered
 MAX_CONTROL_ID = 199  # characters (HL7 2.7 §2.14.9.10)
 MAX_PARTY = 227  # characters of MSH-3 and MSH-4 (HL7 2.5.1 §2.15.9.3)
 _NAMES = {
@@ -89,6 +91,11 @@ class Interface:
     optional_fields: frozenset[str] = frozenset({"MSH-3", "MSH-4", "MSH-5", "MSH-6", "MSH-7"})
     tolerance: Tolerance = USUAL
     refuse_reused: bool = False
+
+
+def defect(reference: str) -> Finding:
+    """What the sender of a message is told that a defect keeps from being processed; the log has the reference too."""
+    return replace(DEFECT, text=f"{DEFECT.text}, reference {reference}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +188,22 @@ def _converted(raw: bytes, opened: Opened, zone: tzinfo) -> Examined:
     findings = message.findings + tuple(_left_out(segment, rule) for segment, rule in sifted.groups)
     conversion = replace(conversion, findings=findings + conversion.findings)
     return Examined(header, "" if conversion.usable else AckCode.AE, conversion, groups=len(sifted.groups))
+
+
+def received(
+    raw: bytes, header: Header | None, interface: Interface, peer: str, at: float, made: str = ""
+) -> ReceivedMessage:
+    """A message for the journal, received `at` seconds since the epoch; `made` is its control id if it has none."""
+    return ReceivedMessage(
+        raw=raw,
+        digest=hashlib.sha256(raw).digest(),
+        listener=interface.name,
+        peer=peer,
+        sender=header.sender if header else "",
+        control_id=made or (header.control_id if header else ""),
+        message_type=header.message_type if header else "",
+        received_at=at,
+    )
 
 
 def _left_out(segment: Segment, rule: IgnoreRule) -> Finding:

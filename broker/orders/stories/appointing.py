@@ -49,7 +49,8 @@ class _Decided:
 
     def planned(self) -> Planned:
         accession = self.created.accession if self.created else self.stored.accession if self.stored else ""
-        return Planned(findings=self.findings, accession=accession, write=self.write)
+        reply = self.created.reply if self.created else None
+        return Planned(findings=self.findings, accession=accession, write=self.write, reply=reply)
 
     def write(self, connection: Connection, context: StoryContext) -> tuple[AuditEntry, ...]:
         """Write the order's steps and the appointment; its audit entries."""

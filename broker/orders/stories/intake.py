@@ -22,6 +22,7 @@ from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import IdentifierChange, Merge, PatientArrival, PatientUpdate, VisitChange, VisitMove
 from broker.orders.core.values import Change, Conversion, OrderChange
+from broker.orders.inbound.reception import AnswerKind, Examined, Interface
 from broker.orders.inbound.results import ResultChange
 from broker.orders.lookup import recognizing
 from broker.orders.stories import appointing, identity, merging, ordering, registering, replies, resulting, visiting
@@ -56,6 +57,26 @@ class Outcome:
     findings: int = 0
     repeated: bool = False
     accession: str = ""
+    told: tuple[Finding, ...] = ()
+    plans: tuple[Planned, ...] = ()
+
+
+def settle(
+    connection: Connection, received: ReceivedMessage, examined: Examined, context: StoryContext, interface: Interface
+) -> Outcome:
+    """Take a message or refuse it, as it was found when it was read."""
+    if examined.code:
+        return refuse(connection, received, examined.header, examined.code, examined.conversion.findings, context)
+    return take(
+        connection,
+        received,
+        examined.header,
+        examined.conversion,
+        context,
+        order_answers=interface.answers == AnswerKind.ORDER,
+        refuse_reused=interface.refuse_reused,
+        note=examined.note,
+    )
 
 
 def take(
@@ -98,7 +119,7 @@ def take(
     for entry in audit:
         add_audit(connection, entry, context, message=row)
     accession = next((planned.accession for planned in plans if planned.accession), "")
-    return Outcome(answer, code, len(findings), accession=accession)
+    return Outcome(answer, code, len(findings), accession=accession, told=findings, plans=tuple(plans))
 
 
 def apply(
@@ -158,7 +179,7 @@ def refuse(
         entry = planned.audit_refusal
         if entry is not None and reading.lock_names(connection, entry.row):  # not one of the message, undone again
             add_audit(connection, entry, context, message=row)
-    return Outcome(answer, code, len(findings))
+    return Outcome(answer, code, len(findings), told=findings, plans=tuple(plans))
 
 
 def keep_unreadable(connection: Connection, received: ReceivedMessage, answer: bytes) -> Outcome:

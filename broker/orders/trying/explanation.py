@@ -9,6 +9,7 @@ from datetime import tzinfo
 from broker.hl7.findings import Finding
 from broker.hl7.message import Segments
 from broker.model.order import Document
+from broker.orders.inbound.reception import Interface
 from broker.orders.mapping.profile import Profile
 from broker.orders.mapping.provenance import OriginKind, Trace, ValueOrigin
 from broker.orders.trying import preview
@@ -42,14 +43,23 @@ class Explanation:
     findings: tuple[Finding, ...]
     parts: tuple[Part, ...]
     answers: tuple[Document, ...]
+    sent: str = ""  # the last code that leaves: CA, `none` for silence, `closed`
+    acknowledgement: str = ""
+    ignored: str = ""
 
 
 def explain(
-    raw: bytes, profile: Profile, zone: tzinfo | None = None, *, default_station: str = "UNASSIGNED"
+    raw: bytes,
+    profile: Profile,
+    zone: tzinfo | None = None,
+    *,
+    interface: Interface = preview.STANDARD,
+    default_station: str = "UNASSIGNED",
 ) -> Explanation:
-    """Run a message through a profile as if nothing were stored, and say where every value comes from."""
+    """Run a message through the door of an interface as if nothing were stored; say where every value comes from."""
     trace = Trace()
-    found = preview.preview(raw, replace(profile, trace=trace), zone, default_station=default_station)
+    traced = replace(profile, trace=trace)
+    found = preview.preview(raw, traced, zone, interface=interface, default_station=default_station)
     answers = tuple(answer for ordered in found.ordered for answer in ordered.answers)
     parts = _mapped(trace)
     steps = [part for part in parts if part.title.startswith("step ")]
@@ -60,7 +70,14 @@ def explain(
         known = {(row.keyword, _text(row.value)) for part in parts if part not in others for row in part.rows}
         added.append(_added(number, answer, known, profile))
     return Explanation(
-        profile.name, found.code, found.findings, (*parts, *(part for part in added if part.rows)), answers
+        profile=profile.name,
+        code=found.code,
+        findings=found.findings,
+        parts=(*parts, *(part for part in added if part.rows)),
+        answers=answers,
+        sent=found.sent,
+        acknowledgement=preview.readable(found.answer or b""),
+        ignored=found.ignored,
     )
 
 

@@ -1,32 +1,43 @@
-"""Says what a message would come to by a mapping profile if nothing were stored yet. No database is asked."""
+"""Says what a door would answer to a message, and what would be ordered, if nothing were stored yet.
+
+It is the way of the door (`orders.listener`): the same checks, the same stories, on an empty database in memory.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
+from broker.hl7 import acknowledgement
 from broker.hl7.codes import AckCode, ErrorCode
 from broker.hl7.findings import Finding, MalformedMessage
+from broker.hl7.framing import Frame, Framer
 from broker.hl7.header import Header, read_header
 from broker.hl7.text import charset, labels
 from broker.model.order import Document
-from broker.orders.core import lifecycle, plan
+from broker.orders.core import lifecycle
 from broker.orders.core import worklist_item as answers
 from broker.orders.core.appointments import AppointmentChange
-from broker.orders.core.identifiers import Minter
+from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Change, OrderChange, PatientChange
 from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Interface
 from broker.orders.mapping.profile import Profile
+from broker.orders.stories import intake
+from broker.orders.stories.planned import Planned
+from broker.store.scratch import scratch
 
 _OFFSET = re.compile(r"(\d{8})(\d{4})?(\d{2})?(?:\.\d+)?([+-])(\d{2})(\d{2})")
-_BENCH = Interface(name="test", processing_ids=frozenset({"P", "T", "D"}))
 _STEPS = "ScheduledProcedureStepSequence"
+STANDARD = Interface(name="test")
+_NO_MSH = Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "Message does not begin with a usable MSH segment")
 _FRAME = re.compile(r"[\x0b\x1c]")
+_START = re.compile(rb"(?:\A|(?<=[\r\n]))(?=(?:\xef\xbb\xbf)?[ \t\0]*MSH)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +58,18 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The answer's code (AA, AE, AR), all findings, and what would be ordered."""
+    """What becomes of a message (AA, AE, AR; empty if it is not answered), all findings, and what would be ordered.
+
+    `answer` is what the door sends: empty for silence, None where it closes the connection. `sent` is its last code.
+    `ignored` says what of the message the mapping ignores.
+    """
 
     code: str
     findings: tuple[Finding, ...]
     ordered: tuple[Ordered, ...]
+    sent: str = ""
+    answer: bytes | None = b""
+    ignored: str = ""
 
 
 def as_bytes(text: str, override: str = "") -> bytes:
@@ -59,8 +77,8 @@ def as_bytes(text: str, override: str = "") -> bytes:
 
     As UTF-8 if that set does not hold the text, so that nothing of it is lost and the reader says so.
     """
-    lines = [line.strip() for line in _FRAME.sub("", text).replace("\r", "\n").split("\n")]
-    joined = "".join(line + "\r" for line in lines if line)
+    lines = _FRAME.sub("", text).lstrip().replace("\r", "\n").split("\n")
+    joined = "".join(line + "\r" for line in lines if line.strip())
     try:
         codec = labels.codec_of(labels.named(override) if override else labels.declared(joined.encode("utf-8")))
     except MalformedMessage:
@@ -70,9 +88,22 @@ def as_bytes(text: str, override: str = "") -> bytes:
 
 
 def split(text: str) -> list[str]:
-    """Messages of a text: each begins with a line that begins with MSH, what stands before the first is none."""
-    parts = re.split(r"(?m)^[\s\x0b\x1c]*(?=MSH)", text.replace("\r\n", "\n").replace("\r", "\n"))
+    """Messages of a pasted text: each begins with a line that begins with MSH, what stands before the first is none."""
+    parts = re.split(r"(?m)^[\s\x0b\x1c\ufeff]*(?=MSH)", text.replace("\r\n", "\n").replace("\r", "\n"))
     return [part for part in parts if part.startswith("MSH")]
+
+
+def messages_of(data: bytes) -> list[bytes]:
+    """Messages of a file as a listener would read them: its frames, or what begins with a line that begins with MSH.
+
+    In a file of lines a line end ends a segment, as CR does on the wire; nothing else of the bytes is changed.
+    """
+    if b"\x0b" in data:
+        framer = Framer(len(data))
+        return [item.payload for item in framer.feed(data) + framer.finish() if isinstance(item, Frame)]
+    starts = [found.start() for found in _START.finditer(data)] + [len(data)]
+    found = [data[start:end].rstrip(b"\r\n\x1c") + b"\n" for start, end in pairwise(starts)]
+    return [re.sub(rb"\r?\n", b"\r", part) for part in found]
 
 
 def clock(header: Header | None, zone: tzinfo | None = None) -> datetime:
@@ -94,50 +125,74 @@ def clock(header: Header | None, zone: tzinfo | None = None) -> datetime:
         return datetime(2000, 1, 1, tzinfo=zone or UTC)
 
 
+def moment(raw: bytes, interface: Interface, profile: Profile, zone: tzinfo | None = None) -> datetime:
+    """When a tried message is received: its MSH-7 (see `clock`)."""
+    opened = reception.open_message(raw, interface, lambda _: profile)
+    return clock(opened.header if opened else None, zone)
+
+
 def preview(
-    raw: bytes, profile: Profile, zone: tzinfo | None = None, *, default_station: str = "UNASSIGNED", token: int = 0
+    raw: bytes,
+    profile: Profile,
+    zone: tzinfo | None = None,
+    *,
+    interface: Interface = STANDARD,
+    default_station: str = "UNASSIGNED",
+    token: int = 0,
 ) -> Preview:
-    """Convert a message and plan what it orders. Its MSH-7 is the time of receipt; `zone` None: also the site's zone.
+    """Answer a message as the door of an interface does on an empty database; nothing of it is kept.
 
-    `token` makes the identifiers that would be generated.
+    Its MSH-7 is the time of receipt; `zone` None: also the site's zone. `token` makes the identifiers that would be
+    generated, and the control id of the answer.
     """
-    header = read_header(raw)
-    at = clock(header, zone)
-    examined = reception.examine(raw, _BENCH, lambda _: profile, at.tzinfo or UTC)
-    if examined is None:
-        finding = Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "Message does not begin with a usable MSH segment")
-        return Preview(AckCode.AR, (finding,), ())
-    findings = examined.conversion.findings
-    if examined.code:
-        return Preview(examined.code, findings, ())
-    mint = Minter(UUID(int=token))
-    ordered: list[Ordered] = []
-    for change in examined.conversion.changes:
-        found, made = _planned(change, mint, at, default_station)
-        findings += found
-        ordered.append(Ordered(change, made))
-    code = AckCode.AE if any(finding.is_error for finding in findings) else AckCode.AA
-    return Preview(code, findings, tuple(ordered))
+    opened = reception.open_message(raw, interface, lambda _: profile)
+    at = clock(opened.header if opened else None, zone)
+    context = StoryContext(UUID(int=token), at, default_station)
+    if opened is None:
+        answer = acknowledgement.unreadable(raw, token=context.token, at=at)
+        code = AckCode.AR if answer else ""
+        return Preview(code, (_NO_MSH,), (), sent=code or "closed", answer=answer)
+    if opened.header.get(9, 1) in reception.ANSWERS:  # an answer is not answered
+        return Preview("", (), (), sent="none", answer=b"")
+    examined = reception.convert(raw, opened, interface, at.tzinfo or UTC)
+    received = reception.received(raw, examined.header, interface, "", context.at.timestamp(), examined.control_id)
+    try:
+        if examined.failure is not None:
+            raise examined.failure
+        outcome = scratch().execute(intake.settle, received, examined, context, interface)
+    except Exception:
+        reference = context.token.hex[:12]
+        finding = reception.defect(reference)
+        outcome = scratch().execute(intake.keep_failed, received, examined.header, finding, reference, context)
+        return Preview(AckCode.AE, (finding,), (), sent=outcome.code, answer=outcome.answer)
+    verdict = examined.code or (AckCode.AE if any(finding.is_error for finding in outcome.told) else AckCode.AA)
+    ordered = () if examined.code else tuple(_ordered(examined.conversion.changes, outcome.plans))
+    return Preview(verdict, outcome.told, ordered, outcome.code, outcome.answer, examined.note)
 
 
-def _planned(
-    change: Change, mint: Minter, at: datetime, default_station: str
-) -> tuple[tuple[Finding, ...], tuple[Document, ...]]:
-    """Findings and worklist answers of a change that writes an order, nothing for others."""
-    if isinstance(change, AppointmentChange) and change.create is not None:
-        wrong, ordered = _planned(change.create, mint, at, default_station)
-        return (*change.create_findings, *wrong), ordered
-    if not isinstance(change, OrderChange):
-        return (), ()
-    if lifecycle.action(change.control, change.order_status) is not lifecycle.Action.WRITE:
-        return (), ()
-    nothing = plan.Situation(stored=None, patient=None, owners={}, at=at, default_station=default_station, mint=mint)
-    made = plan.make(change, nothing)
-    order = made.order
-    if order is None:
-        return made.findings, ()
-    found = [answers.build(order, procedure, step) for procedure in order.procedures for step in procedure.steps]
-    return made.findings, tuple(found)
+def _ordered(changes: Sequence[Change], plans: Sequence[Planned]) -> Iterator[Ordered]:
+    """Changes with the worklist answers of the orders that they write."""
+    for change, planned in zip(changes, plans, strict=False):
+        order = planned.reply.order if planned.reply else None
+        if order is None or not _writes(change):
+            yield Ordered(change, ())
+        else:
+            yield Ordered(change, tuple(answers.build(order, p, step) for p in order.procedures for step in p.steps))
+
+
+def _writes(change: Change) -> bool:
+    """It writes an order, also one that an appointment makes."""
+    if isinstance(change, OrderChange):
+        return lifecycle.action(change.control, change.order_status) is lifecycle.Action.WRITE
+    return isinstance(change, AppointmentChange)
+
+
+def readable(answer: bytes) -> str:
+    """An answer, two where both phases are answered, as lines of text."""
+    header = read_header(answer)
+    codec = (header.codec if header else "") or "utf-8"
+    text = answer.replace(b"\x1c\r\x0b", b"\r").decode(codec if "+" not in codec else "utf-8", "replace")
+    return text.replace("\r", "\n").rstrip("\n")
 
 
 def documents(found: Preview) -> Iterator[Document]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from broker.hl7.header import read_header
+from broker.hl7.tolerance import USUAL, Tolerance
 from broker.orders.mapping import document as profile_document
 from broker.orders.mapping.book import DEFAULT, ProfileBook
 from broker.orders.mapping.profile import Profile
@@ -30,8 +31,11 @@ def choose(
     texts: Mapping[str, tuple[int, str]],
     raw: bytes = b"",
     fallback: str = DEFAULT,
+    tolerance: Tolerance = USUAL,
 ) -> Profile:
-    """The profile for a message (`raw`). `fallback` names the one for senders that no profile claims.
+    """The profile for a message (`raw`) at a listener of this tolerance.
+
+    `fallback` names the one for senders that no profile claims.
 
     A profile as TOML may extend those of `texts` (version and TOML text by name). Raises ConfigurationError.
     """
@@ -42,5 +46,5 @@ def choose(
         return ProfileBook(together, book.modalities).named(document["name"])
     if choice.name:
         return book.named(choice.name)
-    header = read_header(raw)
+    header = read_header(raw, tolerance)
     return book.choose(header, fallback) if header else book.named(fallback)

@@ -7,7 +7,7 @@ transaction that is rolled back at its end; else each message is a transaction o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -32,7 +32,8 @@ from broker.store.db.engine import savepoint
 from broker.store.orders import answers, messages, reading
 
 _IDENTITY = ("PatientID", "IssuerOfPatientID")
-_ANY = Interface(name="replay", processing_ids=frozenset({"P", "T", "D"}))
+_ALL = frozenset({"P", "T", "D"})
+_STANDARD = Interface(name="test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,11 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """By what messages are run again, and in whose name; `subscribers` may want to hear of changes of status."""
+    """By what messages are run again, and in whose name; `subscribers` may want to hear of changes of status.
+
+    Each message meets the checks of the interface that received it (`interfaces` by name), of the first one if that is
+    not there any more. With `forced`, the reason of a person, they do not count.
+    """
 
     profiles: Profiles
     zone: ZoneInfo
@@ -71,6 +76,16 @@ class Bench:
     actor: str
     started: float = field(default_factory=time.time)  # s since the epoch
     subscribers: tuple[Node, ...] = ()
+    interfaces: Mapping[str, Interface] = field(default_factory=dict)
+    by_interface: Callable[[str], Profiles] | None = (
+        None  # by the profile of an interface, for senders without their own
+    )
+    forced: str = ""
+
+    def interface(self, name: str) -> Interface:
+        """The interface by whose checks a message of a listener is run again."""
+        known = self.interfaces.get(name) or next(iter(self.interfaces.values()), _STANDARD)
+        return replace(known, known=None, receiving=frozenset(), processing_ids=_ALL) if self.forced else known
 
 
 def replay(
@@ -108,13 +123,16 @@ def _dry(connection: Connection, found: Sequence[JournaledMessage], bench: Bench
 def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: datetime, *, keep: bool) -> Replayed:
     chosen = ""
 
+    interface = bench.interface(stored.listener)
+    choose = bench.by_interface(interface.profile) if bench.by_interface and interface.profile else bench.profiles
+
     def profiles(header: Header) -> Profile:
         nonlocal chosen
-        profile = bench.profiles(header)
+        profile = choose(header)
         chosen = profile.name
         return profile
 
-    examined = reception.examine(stored.raw, _ANY, profiles, bench.zone)
+    examined = reception.examine(stored.raw, interface, profiles, bench.zone)
     findings = examined.conversion.findings if examined else ()
     code = examined.code if examined else AckCode.AR
     differences: tuple[ItemDifference, ...] = ()
@@ -172,7 +190,8 @@ def _apply(
     before = answers.answers_by_step(connection, list(after))
     _, audit = intake.apply(connection, changes, context)
     for entry in audit or ():
-        intake.add_audit(connection, entry, context, message=stored.row, replayed_by=bench.actor)
+        why = {"forced": bench.forced} if bench.forced else {}
+        intake.add_audit(connection, entry, context, message=stored.row, replayed_by=bench.actor, **why)
     if keep and not stored.accepted:
         messages.add_note(connection, stored.row, "replayed")
     found = [d for step, answer in after.items() if step in before for d in _compare(step, before[step], answer)]

@@ -56,7 +56,7 @@ def earlier(connection: Connection, message: ReceivedMessage) -> tuple[tuple[str
 def select_messages(connection: Connection, selection: MessageSelection) -> list[JournaledMessage]:
     """The selected messages, oldest first; of more than `limit` the newest ones."""
     t = tables.message.c
-    query = select(t.id, t.received_at, t.sender, t.message_type, t.raw, t.accepted, t.answer_code)
+    query = select(t.id, t.received_at, t.listener, t.sender, t.message_type, t.raw, t.accepted, t.answer_code)
     if selection.rows:
         query = query.where(t.id.in_(selection.rows))
     if selection.since:
@@ -74,6 +74,7 @@ def select_messages(connection: Connection, selection: MessageSelection) -> list
         JournaledMessage(
             row=row.id,
             received_at=row.received_at,
+            listener=row.listener,
             sender=row.sender,
             message_type=row.message_type,
             raw=bytes(row.raw),

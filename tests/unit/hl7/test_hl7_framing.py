@@ -79,7 +79,8 @@ def test_stray_bytes_are_counted() -> None:
         (wrap(A) + wrap(B), set()), (b"\0" + wrap(A), {"noise"}), (wrap(A) + b"\n", {"noise"}),
         (b"\x0b" + wrap(A), {"doubled-start"}), (b"\x0b" + A + b"\x1c" + wrap(B), {"end-without-cr"}),
         (b"\x0b" + A + b"\x1c", {"end-without-cr"}), (b"\x0b" + A + b"\x1c\n", {"lf-after-end"}),
-        (b"\x0bcut", set()),
+        (b"\x0bcut", set()), (A + b"\x1c\r", {"noise", "no-start-block"}),
+        (A + wrap(B), {"noise", "no-start-block", "lost"}),
     ],
 )  # fmt: skip
 def test_what_no_sender_should_do_is_known(data: bytes, faults: set[str]) -> None:
@@ -110,3 +111,38 @@ def test_linear_time_for_hostile_bytes() -> None:
         framer.feed(b"\x1cx" * 500)
     assert time.perf_counter() - started < 5
     assert framer.feed(b"\x1c\r")[0] == Frame(b"\x1cx" * 1_000_000)
+
+
+@pytest.mark.parametrize("cut", range(len(A) + 3))
+@pytest.mark.parametrize("before", [b"", b"\r\n", b"\xef\xbb\xbf"])
+def test_a_message_without_vt_is_one_wherever_it_is_cut(cut: int, before: bytes) -> None:
+    found = run(before + A + b"\x1c\r", cut)
+    assert [frame.payload.removeprefix(b"\xef\xbb\xbf") for frame in found] == [A]  # type: ignore[union-attr]
+
+
+def test_messages_without_vt_one_after_the_other() -> None:
+    assert run(A + b"\x1c\r" + B + b"\x1c\r" + wrap(A)) == [Frame(A), Frame(B), Frame(A)]
+
+
+def test_text_without_an_end_is_lost_before_a_frame_and_said_so() -> None:
+    framer = Framer(1000)
+    assert framer.feed(A + wrap(B)) == [Frame(B)]
+    assert "lost" in framer.tolerated
+
+
+@pytest.mark.parametrize("text", [b"GET / HTTP/1.1\r\n", b"MSHA|x", b"PID|1\r\x1c\r", b"MS", b"MSH", b"MSH\rx"])
+def test_other_text_is_no_message(text: bytes) -> None:
+    framer = Framer(1000)
+    assert framer.feed(text) + framer.finish() == []
+    assert framer.unframed
+    assert framer.feed(wrap(A)) == [Frame(A)]
+    assert not framer.unframed
+
+
+def test_the_rest_of_a_message_that_an_end_block_cuts_is_no_message() -> None:
+    assert run(wrap(b"MSH|a\x1c\rOBX|b\r"))[0] == Frame(b"MSH|a", truncated=True)
+
+
+def test_a_message_without_vt_is_bounded_as_any() -> None:
+    found = Framer(10).feed(b"MSH|" + b"x" * 100)
+    assert isinstance(found[0], Oversize)

@@ -93,7 +93,7 @@ def test_a_refused_message_is_explained_with_its_findings() -> None:
     assert rows(found, "patient")["PatientName"].value == "DOE^J"
 
 
-@pytest.mark.parametrize(("text", "code"), [("", "AR"), ("nonsense", "AR"), ("MSH|^~\\&|A", "AE")])
+@pytest.mark.parametrize(("text", "code"), [("", ""), ("nonsense", ""), ("MSH|^^", "AR"), ("MSH|^~\\&|A", "AE")])
 def test_what_is_no_message_has_no_parts(text: str, code: str) -> None:
     found = explained(text)
     assert (found.code, found.parts) == (code, ())
@@ -119,7 +119,7 @@ def test_a_cancel_is_explained_without_worklist_entries() -> None:
 )
 def test_pasted_text_gets_the_declared_character_set(declared: str, codec: str) -> None:
     header = "MSH|^~\\&|A|B|C|D|T||ORM^O01|1|P|2.3.1||||||" + declared
-    text = f"\x0b  {header}  \n\n  PID|||1||LEFÈVRE^ZOÉ\r\n\x1c"
+    text = f"\x0b  {header}\n\nPID|||1||LEFÈVRE^ZOÉ\r\n\x1c"
     assert as_bytes(text) == f"{header}\rPID|||1||LEFÈVRE^ZOÉ\r".encode(codec)
 
 

@@ -109,7 +109,8 @@ def test_a_running_broker_reads_the_next_message_by_what_is_published(site: Site
     assert "error 103 at OBR^1^24: Modality is not known" in refused
     assert broker(site, "mapping", "import", profile(site)) == "site: version 1 in force\n"
     sent = broker(site, "hl7", "send", address, message(site, 1, 2), "--count", "2")
-    assert [line.split()[:2] for line in sent.splitlines()] == [["1:", "AA"], ["2:", "AA"]] * 2
+    answers = [line.split()[:2] for line in sent.splitlines() if not line.startswith(" ")]
+    assert answers == [["1:", "AA"], ["2:", "AA"]] * 2
     assert broker(site, "mapping", "import", profile(site, "MR")) == "site: version 2 in force\n"
     assert "in use" not in broker(site, "mapping", "rollback", "site", "1")
     assert [line.split()[0] for line in broker(site, "mapping", "history", "site").splitlines()] == ["3", "2", "1"]

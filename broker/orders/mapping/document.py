@@ -89,7 +89,15 @@ def merged(base: ProfileDocument, own: ProfileDocument) -> ProfileDocument:
             result[key] = [*value, *old]
         else:
             result[key] = _joined(old, value)
+        if key == "values" and isinstance(value, Mapping):  # of equal patterns the profile's own come first
+            result[key] = {keyword: _led(table, value.get(keyword)) for keyword, table in result[key].items()}
     return result
+
+
+def _led(table: Any, own: Any) -> Any:
+    """A table whose own entries stand in front."""
+    both = isinstance(table, Mapping) and isinstance(own, Mapping)
+    return {**{key: table[key] for key in own}, **table} if both else table
 
 
 def _joined(old: Any, new: Any) -> Any:

@@ -28,15 +28,18 @@ def numbered(number: str, namespace: str, universal_id: str, kind: str) -> Entit
 
 def _entity(reader: Reader, section: str, number: str, issuer: str) -> EntityId:
     """The first source that holds a number; two quotes are none."""
-    for value, path in reader.each(section, number):
-        if value:
-            return from_item(value, _issuer(reader, section, issuer, path))
+    for attribute, source in reader.sources(section, number):
+        if value := reader.read(attribute, source):
+            return from_item(value, _issuer(reader, section, issuer, source.path))
     return EntityId()
 
 
 def _issuer(reader: Reader, section: str, keyword: str, number: Path) -> Sequence[Document]:
     """The issuer in the field of the number, where the profile reads it from there; else the first that is stated."""
-    found = list(reader.each(section, keyword))
-    same = [items for items, path in found if (path.segment, path.field) == (number.segment, number.field)]
-    items: Sequence[Document] = same[0] or () if same else next((items for items, _ in found if items), ())
-    return items
+    found = reader.sources(section, keyword)
+    beside = [one for one in found if (one[1].path.segment, one[1].path.field) == (number.segment, number.field)]
+    for attribute, source in beside[:1] or found:
+        if items := reader.read(attribute, source):
+            stated: Sequence[Document] = items
+            return stated
+    return ()

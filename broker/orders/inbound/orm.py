@@ -157,13 +157,13 @@ def _check(group: _Group, keys: OrderKeys, where: making.Where, findings: Findin
         findings.add(view.at("ORC-1"), ErrorCode.REQUIRED_FIELD_MISSING, "Order control is missing")
     elif group.action is None:
         findings.add(view.at("ORC-1"), ErrorCode.TABLE_VALUE_NOT_FOUND, "Order control is not in table 0119")
-    places = [(key, where("request", number)) for key, (number, _) in ((keys.placer, PLACER), (keys.filler, FILLER))]
     if group.acts and not keys.placer.number and not keys.filler.number:
-        findings.add(places[0][1], ErrorCode.REQUIRED_FIELD_MISSING, "Placer and filler order number are missing")
-    for key, place in places if group.action is Action.NUMBER else ():
+        text = "Placer and filler order number are missing"
+        findings.add(where("request", PLACER[0]), ErrorCode.REQUIRED_FIELD_MISSING, text)
+    for key, (number, _) in ((keys.placer, PLACER), (keys.filler, FILLER)) if group.action is Action.NUMBER else ():
         if not key.number:
             text = "A number is assigned: both order numbers are needed"
-            findings.add(place, ErrorCode.REQUIRED_FIELD_MISSING, text)
+            findings.add(where("request", number), ErrorCode.REQUIRED_FIELD_MISSING, text)
     if len(view.all("TQ1")) > 1:
         findings.add("TQ1^2", ErrorCode.ACCEPTED, "Only the first timing of an order is used", Severity.WARNING)
 

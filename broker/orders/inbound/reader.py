@@ -6,13 +6,12 @@ finding (`doubts`), and what is not understood is left out of the change, so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
 from broker.hl7.message import DELETE, Repetition, Segment, Segments, undeleted
-from broker.hl7.paths import Path
 from broker.model.order import Document
 from broker.orders.core import names
 from broker.orders.core.names import ReadName
@@ -87,12 +86,16 @@ class Reader:
         """Value of an attribute from the first source that holds something, None from none."""
         return self._found(attribute)[0]
 
-    def each(self, section: str, keyword: str) -> Iterator[tuple[Any, Path]]:
-        """Values of an attribute by its sources one by one, with their paths; None or an empty one where none is."""
-        for attribute in self._profile.sections[section]:
-            if attribute.keyword == keyword:
-                for source in attribute.sources:
-                    yield self.value(replace(attribute, sources=(source,))), source.path
+    def sources(self, section: str, keyword: str) -> list[tuple[MappedAttribute, FieldSource]]:
+        """The sources of an attribute one by one, for `read`."""
+        found = (one for one in self._profile.sections[section] if one.keyword == keyword)
+        return [(attribute, source) for attribute in found for source in attribute.sources]
+
+    def read(self, attribute: MappedAttribute, source: FieldSource) -> Any:
+        """Value of an attribute from one source, None or an empty one if it holds none."""
+        segments = self._view.chosen(source.path)
+        held = any(segment.field(source.path.field) for segment in segments)
+        return self._read(attribute, source, segments) if held else None
 
     def _found(self, attribute: MappedAttribute) -> tuple[Any, FieldSource | None]:
         gathered: list[Document] = []

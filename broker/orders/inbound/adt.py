@@ -83,8 +83,8 @@ class _Reading:
             written = short_form(written, LENGTH["LO"])
         try:
             number = text(written, "LO", exact=True)
-        except Unusable:
-            self.findings.add(location, ErrorCode.DATA_TYPE, "Value cannot be used")
+        except Unusable as error:
+            self.findings.add(location, ErrorCode.DATA_TYPE, f"Value cannot be used: {error}")
             return EntityId()
         return numbered(number, *(text(repetition.get(4, part), "LO") for part in (1, 2, 3)))
 

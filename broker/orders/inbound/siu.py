@@ -183,7 +183,8 @@ def _entities(source: ScheduleReading, field: int) -> list[EntityId]:
     for repetition in segment.repetitions(field) if segment else ():
         number, *issuer = (undeleted(repetition.get(part)).strip() for part in (1, 2, 3, 4))
         if len(number) > LENGTH["LO"] and source.profile.reading.long_identifiers is LongIdentifiers.REFUSE:
-            source.findings.add(f"SCH^1^{field}", ErrorCode.DATA_TYPE, "Value cannot be used")
+            text = f"Value cannot be used: longer than {LENGTH['LO']} characters"
+            source.findings.add(f"SCH^1^{field}", ErrorCode.DATA_TYPE, text)
             number = ""
         found.append(numbered(number, *issuer))
     return found
@@ -242,7 +243,7 @@ def _slot(source: ScheduleReading, view: Segments, asked: AppointmentAction) -> 
     given = Reader(source.around(kept), source.profile, source.zone, source.findings).section("appointment")
     attributes: Document = {keyword: value for keyword, value in given.items() if keyword in _MOVED}
     attributes.update({keyword: [] if keyword == _STATION else "" for keyword in gone})
-    attributes.update(_times(kept, given))
+    attributes.update(_times(source, kept, given))
     if stations := _stations(source, kept):
         attributes[_STATION] = stations
     return Slot(frozenset(codes), attributes)
@@ -264,16 +265,16 @@ def _stations(source: ScheduleReading, view: Segments) -> list[str]:
     return []
 
 
-def _times(view: Segments, given: Document) -> Document:
+def _times(source: ScheduleReading, view: Segments, given: Document) -> Document:
     """Start and end. The end is that of the service by its duration, of the appointment, or start and its duration."""
     if not given.get(START[0]):
         return {}
     day, clock = given[START[0]], given.get(START[1]) or "000000"  # a date alone is a start at midnight
     times: Document = {START[0]: day, START[1]: clock, END[0]: "", END[1]: ""}
-    service, timing = _seconds(view, "AIS-7", "AIS-8"), _seconds(view, "TQ1-6.1", "TQ1-6.2")
+    service, timing = _seconds(source, view, "AIS-7", "AIS-8"), _seconds(source, view, "TQ1-6.1", "TQ1-6.2")
     if not service and given.get(END[0]):
         end = given[END[0]], given.get(END[1]) or ""
-    elif length := service or timing or _seconds(view, "SCH-9", "SCH-10"):
+    elif length := service or timing or _seconds(source, view, "SCH-9", "SCH-10"):
         start = datetime.strptime(day + clock[:6], "%Y%m%d%H%M%S")  # noqa: DTZ007 - wall clock of the site
         try:
             moment = f"{start + timedelta(seconds=length):%Y%m%d%H%M%S}"
@@ -284,14 +285,24 @@ def _times(view: Segments, given: Document) -> Document:
         return times
     if end >= (day, clock):
         times.update(zip(END, end, strict=True))
+    else:
+        text = "End is before the start and is left out"
+        source.findings.add(view.at("SCH-11"), ErrorCode.DATA_TYPE, text, Severity.WARNING)
     return times
 
 
-def _seconds(view: Segments, amount: str, unit: str) -> float:
-    """A duration; 0 for none, and for what is none."""
+def _seconds(source: ScheduleReading, view: Segments, amount: str, unit: str) -> float:
+    """A duration; 0 for none, and for what is none, which is told."""
+    text = view.get(amount).strip()
     factor = _UNITS.get(view.get(unit + ".1" if "." not in unit else unit).strip().upper(), 0)
-    try:
-        seconds = float(view.get(amount)) * factor
-    except ValueError:
+    if text in ("", DELETE):
         return 0
-    return seconds if 0 < seconds < _LONGEST else 0
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if number and not 0 < number * factor < _LONGEST:
+        told = "Duration is not understood and is left out"
+        source.findings.add(view.at(amount), ErrorCode.DATA_TYPE, told, Severity.WARNING)
+        return 0
+    return number * factor

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -71,15 +71,22 @@ def plain(text: str, vr: str) -> str:
     return one_line.upper() if vr == "CS" else one_line
 
 
-def day_of(text: str) -> str | None:
-    """The date of a text that is one without doubt; an offset may move it, so then it says nothing here."""
-    found = re.fullmatch(r"(\d{4})(\d\d)(\d\d)(?:(?:[01]\d|2[0-3])(?:[0-5]\d){0,2})?(?:\.0+)?", text.strip(), re.ASCII)
+def moment_of(text: str, *, calendar: bool) -> tuple[str, str]:
+    """Date and time of a text on the clock of the site; empty for none. An offset moves no date of the `calendar`."""
+    found = re.fullmatch(r"(\d{8})(\d\d)?(\d\d)?(\d\d)?(?:\.(\d+))?([+-]\d{4})?", text.strip(), re.ASCII)
     if not found:
-        return None
+        return "", ""
+    day, *clock, fraction, offset = found.groups()
+    digits = "" if calendar else "".join(part or "" for part in clock)
+    kept = (fraction or "").rstrip("0")
     try:
-        return date(int(found[1]), int(found[2]), int(found[3])).isoformat().replace("-", "")
-    except ValueError:
-        return None
+        moment = datetime.strptime(day + digits.ljust(6, "0"), "%Y%m%d%H%M%S")  # noqa: DTZ007 - the clock of the site
+        if offset and digits and not calendar:
+            moment = datetime.strptime(f"{day}{digits:0<6}{offset}", "%Y%m%d%H%M%S%z").astimezone(ZONE)
+    except (ValueError, OverflowError):
+        return "", ""
+    date = f"{moment.year:04}{moment:%m%d}"
+    return date, f"{moment:%H%M%S}" + (f".{kept}" if kept else "") if digits else ""
 
 
 def letters(text: str) -> str:
@@ -107,11 +114,9 @@ def expected(attribute: MappedAttribute, source: FieldSource, text: str, value: 
             return True
         known = text.strip().upper() in table or "*" not in table
         return known and (value == entry or value == [entry])
-    if vr == "DA":
-        return value == day_of(text) and value is not None
-    if vr == "TM":
-        clock = text.strip()[8:].partition(".")[0]
-        return day_of(text) is not None and (value or "000000") == clock.ljust(6, "0")
+    if vr in ("DA", "TM"):
+        day, clock = moment_of(text, calendar=keyword == "PatientBirthDate")
+        return bool(day) and (value == day if vr == "DA" else (value or "000000") == (clock or "000000"))
     if kind in NAMES:
         names = value if isinstance(value, list) else [value or ""]
         return letters("".join(names)) == letters(text)

@@ -155,7 +155,7 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
 
     @routes.post("/batch", responses={200: {"description": "What became of each order, in their sequence"}})
     async def batch(request: Request, body: BatchBody) -> Response:
-        """Place many orders, each in its own transaction: `broker import`."""
+        """Place many orders, each in its own transaction. `broker import` uses `/api/v1/imports`."""
         given = [order.root for order in body.orders]
         conversions = await asyncio.to_thread(lambda: [document.convert(order, modalities) for order in given])
         results = await asyncio.gather(

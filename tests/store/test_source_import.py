@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from broker.dicom.association.user import Remote
 from broker.orders.importing import adopting
 from broker.site.nodes import Node
 from broker.store.db.database import Database
-from broker.store.orders import sourced
+from broker.store.orders import imported, sourced
 from broker.worklist.source import source_import
 from broker.worklist.source.account import ImportAccount
 from broker.worklist.source.source_import import SourceImport
@@ -396,3 +398,81 @@ def test_an_item_that_trips_us_does_not_stop_the_rest(
     assert outcomes(account) == {"created": 2, "refused": 1}
     assert "source.item_failed" in str(logs)
     assert "Müller" not in str(logs)
+
+
+@one_database
+def test_items_without_step_identifiers_of_an_earlier_version(database: Database, server: Server) -> None:
+    """Their keys had neither stations nor start; they are the same items under a new key."""
+    server.items = [item(1, step={"ScheduledProcedureStepID": None})]
+    assert outcomes(importing(database, server.port)) == {"created": 1}
+    before = stored(database)
+
+    def as_before(connection: Any) -> None:
+        ((key, known),) = sourced.of_node(connection, "old").items()
+        sourced.rename(connection, "old", key, "study|2.999.1.1|")
+        sourced.save(connection, "old", replace(known, key="study|2.999.1.1|", step_id="", digest=b"earlier"), 1.0)
+
+    database.submit(as_before).result()
+    assert outcomes(importing(database, server.port)) == {"unchanged": 1}
+    assert stored(database) == before
+    (key,) = database.read(sourced.of_node, "old").result()
+    assert key == f"study|2.999.1.1|\\CT01\\{day(1)}103000"
+    change(server.items[0], ScheduledProcedureStepStartTime="143000")
+    assert outcomes(importing(database, server.port, missing="cancel")) == {"updated": 1}
+    assert [(step["step_id"], step["start_at"]) for step in stored(database)] == [
+        (before[0]["step_id"], f"{day(1)}143000")
+    ]
+
+
+@one_database
+def test_one_of_two_steps_without_identifiers_moves(database: Database, server: Server) -> None:
+    same = {
+        "AccessionNumber": "W1",
+        "StudyInstanceUID": "2.999.1.1",
+        "RequestedProcedureID": "R1",
+        "PatientID": "QZPAT1",
+    }
+    nameless = {"ScheduledProcedureStepID": None}
+    server.items = [
+        item(1, **same, step=nameless), item(2, **same, step={**nameless, "ScheduledStationAETitle": "CT02"})
+    ]  # fmt: skip
+    assert outcomes(importing(database, server.port)) == {"created": 1, "updated": 1}
+    change(server.items[1], ScheduledProcedureStepStartTime="150000")
+    assert outcomes(importing(database, server.port)) == {"unchanged": 1, "updated": 1}
+    found = {(*_stations(step), str(step["start_at"])[8:]) for step in stored(database)}
+    assert found == {("CT01", "103000"), ("CT02", "150000")}
+    change(server.items[1], ScheduledProcedureStepStatus="CANCELED")
+    assert outcomes(importing(database, server.port)) == {"unchanged": 1, "canceled": 1}
+    assert {(*_stations(step), step["status"]) for step in stored(database)} == {
+        ("CT01", "SCHEDULED"), ("CT02", "CANCELED"),
+    }  # fmt: skip
+
+
+def _stations(step: dict[str, object]) -> list[str]:
+    answer = json.loads(str(step["answer"]))
+    return list(answer["ScheduledProcedureStepSequence"][0]["ScheduledStationAETitle"])
+
+
+def test_the_status_of_a_server_is_not_that_of_a_ris(database: Database, server: Server) -> None:
+    tell(database, group("NW", "1"))
+    own = stored(database)
+    server.items = [ordered(1, step={"ScheduledProcedureStepStatus": "CANCELED"})]
+    assert outcomes(importing(database, server.port)) == {"skipped": 1}
+    assert stored(database) == own
+
+
+def test_what_needs_a_look_is_named_and_kept(database: Database, server: Server) -> None:
+    bad = item(2, PatientSex="U", step={"ScheduledProcedureStepDescription": "Thorax"})
+    ended = item(3, step={"ScheduledProcedureStepStatus": "COMPLETED"})
+    nameless = item(4, PatientID=None)
+    server.items = [item(1), bad, ended, nameless]
+    account = importing(database, server.port)
+    assert outcomes(account) == {"created": 2, "skipped": 1, "refused": 1}
+    expected = [("W2", "taken"), ("W3", "skipped"), ("W4", "refused")]
+    assert sorted((note.accession, note.outcome) for note in account.named) == expected
+    kept = database.read(imported.find, "old").result()
+    assert sorted((note.accession, note.outcome) for note in kept) == expected
+    assert "QZPAT" not in str(kept)
+    bad.PatientSex = "F"
+    assert outcomes(importing(database, server.port)) == {"unchanged": 1, "updated": 1, "skipped": 1, "refused": 1}
+    assert sorted(note.accession for note in database.read(imported.find, "old").result()) == ["W3", "W4"]

@@ -77,6 +77,28 @@ def test_schedule_and_hand(tmp_path: Path) -> None:
         assert "2 unchanged" in told
 
 
+def test_items_that_need_a_look_are_listed(tmp_path: Path) -> None:
+    ended = item(2, step={"ScheduledProcedureStepStatus": "COMPLETED"})
+    with wlmscpfs(tmp_path / "wl", item(1, PatientSex="U"), ended) as port:
+        with Site(tmp_path / "site", site=NODE.format(port=port, every=3600)) as site:
+            code, told = command(site, "old")
+            assert (code, "skipped  accession W2" in told) == (0, True), told  # the schedule was faster with W1
+            wait_until(lambda: "W1" in listed(site), 20, "they are kept")
+            assert "skipped  accession W2" in listed(site)
+            assert "patient/PatientSex: left out" in listed(site)
+            assert "[W2]" not in worklist(site)
+        assert "skipped  accession W2" in listed(site)  # while no broker runs
+
+
+def listed(site: Site) -> str:
+    """`broker worklist refused`."""
+    words = ("worklist", "refused", "old", "--config", str(site.folder / "broker.toml"))
+    return subprocess.run(
+        [sys.executable, "-m", "broker", *words], capture_output=True, text=True, check=True, timeout=60,
+        env={**os.environ, **ENVIRONMENT}, cwd=site.folder,
+    ).stdout  # fmt: skip
+
+
 def test_a_server_that_is_away(tmp_path: Path) -> None:
     with wlmscpfs(tmp_path / "wl", item(1)) as port:
         pass

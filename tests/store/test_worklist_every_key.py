@@ -39,7 +39,7 @@ CHOICES: dict[str, list[Any]] = {  # of attributes that the search narrows by, a
     "DA": ["20260312", "20260313", ""], "DS": ["70.5", "71", ""],
     "LO": ["Text", "text", "Other*", "", " Text "], "LT": ["Text", " Text", "a\\b", "two\r\nlines", ""],
     "PN": ["DOE^JOHN", "Müller^Hans", "", "^^"], "SH": ["S1", "S2", ""], "TM": ["101500", "10", "235960", ""],
-    "UI": ["1.2.3", "1.2", ""], "US": [4, 3, None],
+    "UI": ["1.2.3", "1.2", ""], "US": [4, 3, None], "ST": ["Text", " Text", "a\\b", ""], "UC": ["Text", "Other", ""],
 }  # fmt: skip
 RANGES = {
     "DA": [

@@ -80,7 +80,7 @@ def _parts(vr: str, key: Any) -> list[str]:
 
 def _trim(vr: str, value: str) -> str:
     """Without padding that is not significant (PS3.5 6.2)."""
-    value = value.rstrip(" \0") if vr in ("LT", "ST", "UT") else value.strip(" \0")
+    value = value.rstrip(" \0") if vr in ("LT", "ST", "UC", "UT") else value.strip(" \0")
     return "" if vr == "PN" and not re.sub(r"[\s^=]", "", value) else value
 
 
@@ -95,7 +95,7 @@ def _universal(vr: str, key: Any) -> bool:
 def _equal(vr: str, asked: str, stored: str) -> bool:
     if vr == "PN":
         return _same_name(asked, stored)
-    if vr in ("AE", "CS", "LO", "LT", "SH", "ST", "UT"):
+    if vr in ("AE", "CS", "LO", "LT", "SH", "ST", "UC", "UT"):
         return _like(asked, stored)
     return asked == stored
 

@@ -2,7 +2,8 @@
 
 Whoever writes an order today is refused where it is wrong (`document`). A worklist item of another server or of a file
 is as its maker wrote it, and nobody corrects it there: what is wrong is left out, cut or read by the tables of HL7,
-with a finding for each. Identifiers, and the time of a step, are never changed: with a wrong one the item is refused.
+with a finding for each. An identifier that is too long gets its short form, the long one is kept beside it. All other
+identifiers, and the time of a step, are never changed: with a wrong one the item is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Document, StepStatus
+from broker.orders.core import identifiers
 from broker.orders.core.names import GROUP
 from broker.orders.core.values import Conversion, OrderChange, ProcedureChange, StepChange
 from broker.orders.documents import document, validity
@@ -67,7 +69,8 @@ def convert(given: Document, modalities: Collection[str]) -> Conversion:
             if modality and modality not in modalities:
                 path = f"procedures/{number}/steps/{below}/Modality"
                 reading.warn(path, f"{modality} is not a modality that worklist devices know", _TABLE)
-    change = replace(change, procedures=tuple(_apart(one, reading.statuses) for one in change.procedures))
+    procedures = tuple(_apart(one, f"procedures/{n}", reading) for n, one in enumerate(change.procedures))
+    change = replace(change, request={**change.request, **reading.kept("request")}, procedures=procedures)
     return Conversion((change,), (*conversion.findings, *reading.findings))
 
 
@@ -86,14 +89,15 @@ def _has_form(given: Any) -> bool:
     return all(isinstance(section, dict) for section in sections)
 
 
-def _apart(procedure: ProcedureChange, statuses: Mapping[str, StepStatus]) -> ProcedureChange:
+def _apart(procedure: ProcedureChange, path: str, reading: _Reading) -> ProcedureChange:
     """A procedure whose steps are told apart from all others, each with its status."""
-    steps = tuple(_step(step, statuses) for step in procedure.steps)
-    return replace(procedure, apart=True, steps=steps)
+    steps = tuple(_step(step, f"{path}/steps/{number}", reading) for number, step in enumerate(procedure.steps))
+    return replace(procedure, apart=True, steps=steps, attributes={**procedure.attributes, **reading.kept(path)})
 
 
-def _step(step: StepChange, statuses: Mapping[str, StepStatus]) -> StepChange:
-    return replace(step, apart=True, status=statuses.get(step.modality_location.rpartition("/")[0]))
+def _step(step: StepChange, path: str, reading: _Reading) -> StepChange:
+    attributes = {**step.attributes, **reading.kept(path)}
+    return replace(step, apart=True, status=reading.statuses.get(path), attributes=attributes)
 
 
 class _Reading:
@@ -102,6 +106,11 @@ class _Reading:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self.statuses: dict[str, StepStatus] = {}
+        self._long: dict[str, Document] = {}  # of shortened identifiers, by the path of their object
+
+    def kept(self, path: str) -> Document:
+        """What is stored in an object beside its identifiers: their long forms."""
+        return self._long.get(path, {})
 
     def warn(self, path: str, text: str, code: ErrorCode = ErrorCode.DATA_TYPE) -> None:
         if len(self.findings) < 100:
@@ -184,13 +193,25 @@ class _Reading:
         except Invalid as error:
             reason = str(error)
         if keyword in _KEPT:
-            return value
+            return self._short(field, text, path) or value
         repaired, told = _repaired(field, text)
         usable: str | int = ""
         with suppress(Invalid):
             usable = validity.checked(keyword, field.vr, repaired) if repaired else ""
         self.warn(path, told if usable != "" else f"left out: {reason}")
         return usable
+
+    def _short(self, field: Field, text: str, path: str) -> str:
+        """What stands for an identifier that is only too long; empty for one that is wrong otherwise."""
+        limit = LENGTH[field.vr] if field.vr in ("SH", "LO") else len(text)
+        with suppress(Invalid):
+            if len(text) > limit and all(validity.checked(field.keyword, field.vr, c) for c in text if c != " "):
+                short = identifiers.short_form(text, limit)
+                above = path.rpartition("/")[0]
+                self._long.setdefault(above, {})[identifiers.kept_as(field.keyword)] = text
+                self.warn(path, f"more than {limit} characters: {short} stands for it")
+                return short
+        return ""
 
 
 def _repaired(field: Field, text: str) -> tuple[str, str]:

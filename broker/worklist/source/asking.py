@@ -19,6 +19,7 @@ from broker.errors import BadContent
 from broker.hl7.findings import Finding
 from broker.model.order import Document
 from broker.orders.core import lifecycle
+from broker.orders.core.identifiers import kept_as
 from broker.orders.core.values import OrderChange
 from broker.orders.documents import leniency
 from broker.site.source import Source
@@ -171,13 +172,16 @@ def offer(order_document: Document, modalities: Collection[str]) -> Offer:
     if not uid and not change.accession:
         nameless = "neither StudyInstanceUID nor AccessionNumber: nothing to know it by again"
         raise ItemRefused("no-key", order_document, [("", nameless)])
-    name = f"study|{uid}" if uid else f"accession|{change.accession}"
+    # the server knows only the long forms of what is too long for us
+    accession = str(change.request.get(kept_as("AccessionNumber"), change.accession))
+    step_id = str(step.attributes.get(kept_as("ScheduledProcedureStepID"), step.step_id))
+    name = f"study|{uid}" if uid else f"accession|{accession}"
     start = str(step.attributes.get(START_DATE, "")) + str(step.attributes.get(START_TIME, ""))
     apart = "\\".join(("", *sorted(step.stations), start))  # a backslash is in no identifier
     return Offer(
-        f"{name}|{step.step_id or apart}",
+        f"{name}|{step_id or apart}",
         name,
-        change.accession,
+        accession,
         step.step_id,
         f"{start[:14]:0<14}" if start else "",
         hashlib.sha256(text).digest(),

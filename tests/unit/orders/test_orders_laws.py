@@ -105,6 +105,8 @@ def known_elsewhere(attribute: MappedAttribute, source: FieldSource, text: str) 
 def expected(attribute: MappedAttribute, source: FieldSource, text: str, value: Any) -> bool:
     """Whether a value is what its text says."""
     keyword, vr, kind = attribute.keyword, attribute.vr, source.kind
+    if text.strip() == '""' and kind is FieldType.CODE and source.path.component:
+        return True  # without a code in this part of the field, that of the next source counts
     if text.strip() == '""':
         return value in ("", [], None)
     if table := IHE.values.get(keyword):

@@ -29,7 +29,7 @@ def _memory() -> str | None:
     return str(shared) if usable else None
 
 
-# no deadline: it is time of the clock, and others use the machine too; examples are the same in each run but in full size
+# no deadline: it is time of the clock, and others use the machine too; each run has the same examples but in full size
 settings.register_profile("side by side", deadline=None, derandomize=not FULL)
 settings.load_profile("side by side")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.text import decoding, labels
@@ -19,7 +20,12 @@ _VERSION = re.compile(r"(\d{1,2})\.(\d{1,2})(?:\.(\d{1,2}))?")
 
 def clean(text: str, keep: str = "") -> str:
     """Text without control characters (NUL, C0, DEL, C1) other than those of `keep`."""
-    return text.translate({code: None for code in CONTROLS if chr(code) not in keep} if keep else CONTROLS)
+    return text if text.isprintable() else text.translate(_unwanted(keep))
+
+
+@lru_cache(maxsize=8)
+def _unwanted(keep: str) -> Mapping[int, None]:
+    return {code: None for code in CONTROLS if chr(code) not in keep}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from broker.hl7 import escapes
 from broker.hl7.codes import ErrorCode, Severity
@@ -32,8 +32,7 @@ _NO_MARK = Finding(
 _NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
 
 
-@dataclass(frozen=True, slots=True)
-class Repetition:
+class Repetition(NamedTuple):
     """One repetition of a field, still escaped."""
 
     text: str
@@ -77,12 +76,13 @@ def _part(text: str, separator: str, number: int) -> str:
 class Segment:
     """One segment. `sequence` counts those of its name from 1; `parent` is set for NTE."""
 
-    __slots__ = ("_codec", "_fields", "_separators", "name", "parent", "sequence", "text")
+    __slots__ = ("_codec", "_fields", "_repetitions", "_separators", "name", "parent", "sequence", "text")
 
     def __init__(self, text: str, separators: Separators, codec: str, sequence: int, parent: str = "") -> None:
         self.text, self.name, self.sequence, self.parent = text, text[:3], sequence, parent
         self._separators, self._codec = separators, codec
         self._fields: list[str] | None = None
+        self._repetitions: dict[int, tuple[Repetition, ...]] = {}  # by field: several attributes read the same one
 
     def field(self, number: int) -> str:
         """A field as received, escaped, with all its repetitions."""
@@ -104,12 +104,14 @@ class Segment:
         """True if a field has more than one repetition."""
         return self._separators.repetition in self.field(number)
 
-    def repetitions(self, number: int) -> list[Repetition]:
+    def repetitions(self, number: int) -> tuple[Repetition, ...]:
         """Repetitions of a field, empty ones included; none for an absent field."""
-        text = self.field(number)
-        if not text:
-            return []
-        return [Repetition(part, self._separators, self._codec) for part in pieces(text, self._separators.repetition)]
+        found = self._repetitions.get(number)
+        if found is None:
+            text, marks, codec = self.field(number), self._separators, self._codec
+            parts = pieces(text, marks.repetition) if text else ()
+            found = self._repetitions[number] = tuple([Repetition(part, marks, codec) for part in parts])
+        return found
 
     def get(self, number: int, component: int = 0, repetition: int = 1, subcomponent: int = 0) -> str:
         """One unescaped value, empty if absent."""
@@ -119,11 +121,11 @@ class Segment:
         text = _part(text, self._separators.repetition, repetition)
         return Repetition(text, self._separators, self._codec).get(component, subcomponent)
 
-    def offered(self, where: Path) -> list[Repetition]:
+    def offered(self, where: Path) -> tuple[Repetition, ...]:
         """Repetitions of the field of a path that it chooses, from the one that it counts on."""
         found = self.repetitions(where.field)
         if where.repetitions:
-            found = [r for r in found if all(c.fits(r.get(*c.place[:2])) for c in where.repetitions)]
+            found = tuple(r for r in found if all(c.fits(r.get(*c.place[:2])) for c in where.repetitions))
         return found[where.repetition - 1 :]
 
     def value(self, where: Path) -> str:
@@ -172,7 +174,9 @@ class Segments:
 
     def chosen(self, where: Path) -> list[Segment]:
         """Segments that a path means."""
-        found = self.all(where.segment, where.parent)
+        found = self._named.get(where.segment, [])
+        if found and where.parent:
+            found = [segment for segment in found if segment.parent == where.parent]
         return [segment for segment in found if segment.fits(where.segments)] if where.segments else found
 
     def first(self, name: str) -> Segment | None:
@@ -235,7 +239,7 @@ def parse(raw: bytes, tolerance: Tolerance = USUAL) -> Message:
         findings += (_NO_MARK,)
     findings += strays(text)
     _check_ends(text, len(inner) < len(raw), tolerance)
-    lines = clean(text, keep="\t\r\n").replace("\n", "\r").split("\r")
+    lines = [clean(line, keep="\t") for line in text.replace("\n", "\r").split("\r")]
     segments: list[Segment] = []
     counts: dict[str, int] = {}
     parent = ""

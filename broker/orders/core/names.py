@@ -78,17 +78,30 @@ def from_components(parts: Sequence[str]) -> str:
 
 def _group(parts: Sequence[str]) -> ReadName:
     given_parts = [undeleted(part) for part in (*parts[:6], *[""] * (6 - len(parts[:6])))]
-    family, given, middle, suffix, prefix, degree = (" ".join(part.translate(_BREAK).split()) for part in given_parts)
+    odd = not _OTHER.isdisjoint("".join(given_parts))
+    plain = [part.translate(_BREAK) for part in given_parts] if odd else given_parts  # split takes the line breaks
+    family, given, middle, suffix, prefix, degree = [" ".join(part.split()) if part else "" for part in plain]
     # DICOM: family, given, middle, prefix, suffix
     whole = "^".join((family, given, middle, prefix, " ".join(part for part in (suffix, degree) if part))).rstrip("^")
     doubts = [CUT] if len(whole) > GROUP else []
-    if any(_OTHER.intersection(part) for part in given_parts):
+    if odd:
         doubts.append(RECODED)
     return ReadName(whole[:GROUP].rstrip("^ "), tuple(doubts))
 
 
-def _six(repetition: Repetition, first: int) -> list[str]:
-    return [_family(repetition, first), *(repetition.get(first + number) for number in range(1, 6))]
+class _Writing(NamedTuple):
+    """One repetition of a name, and its components."""
+
+    repetition: Repetition
+    parts: tuple[str, ...]
+
+    def upper(self, number: int) -> str:
+        """A code in a component, from 1."""
+        return undeleted(self.parts[number - 1]).strip().upper() if len(self.parts) >= number else ""
+
+    def read(self, first: int) -> ReadName:
+        """The name whose family name is component `first`."""
+        return _group((_family(self.repetition, first), *self.parts[first : first + 5]))
 
 
 def _family(repetition: Repetition, first: int) -> str:
@@ -101,28 +114,29 @@ def _family(repetition: Repetition, first: int) -> str:
     return " ".join(filter(None, own)) or " ".join(filter(None, of_partner))
 
 
-def _of_one_type(named: Sequence[Repetition], kind: int, types: NameTypes) -> list[Repetition]:
+def _of_one_type(named: Sequence[_Writing], kind: int, types: NameTypes) -> list[_Writing]:
     """The writings of the name that is taken: all of its type."""
-    typed = [(undeleted(repetition.get(kind)).strip().upper(), repetition) for repetition in named]
+    typed = [(writing.upper(kind), writing) for writing in named]
     usable = [name_type for name_type, _ in typed if name_type not in types.never]
     for wanted in types.order:
         others = (one for one in usable if one not in types.order)
         chosen = next(others, None) if wanted == "*" else wanted
         if chosen in usable:
-            return [repetition for name_type, repetition in typed if name_type == chosen]
+            return [writing for name_type, writing in typed if name_type == chosen]
     return []
 
 
 def _grouped(repetitions: Sequence[Repetition], first: int, kind: int, form: int, types: NameTypes) -> ReadName:
     """PN of the name that is taken, with its other writings (same name type)."""
-    named = [r for r in repetitions if r.text and any(undeleted(part).strip("& ") for part in _parts(r, first))]
+    held = [_Writing(repetition, repetition.components()) for repetition in repetitions if repetition.text]
+    named = [one for one in held if any(undeleted(part).strip("& ") for part in one.parts[first - 1 : first + 5])]
     if not named:
         return ReadName()
     writings = _of_one_type(named, kind, types)
     groups: dict[str, ReadName] = {}
     doubts: list[str] = []
-    read = [_group(_six(repetition, first)) for repetition in writings]
-    coded = [undeleted(repetition.get(form)).strip().upper() for repetition in writings]
+    read = [writing.read(first) for writing in writings]
+    coded = [writing.upper(form) for writing in writings]
     for letter, group in zip(_letters(read, coded, writings, types.writings), read, strict=True):
         if letter not in _GROUPS:
             continue
@@ -135,11 +149,11 @@ def _grouped(repetitions: Sequence[Repetition], first: int, kind: int, form: int
     return ReadName(text, tuple(dict.fromkeys(doubts if writings else [NOT_USED])))
 
 
-def _letters(
-    read: Sequence[ReadName], coded: Sequence[str], writings: Sequence[Repetition], how: Writings
-) -> list[str]:
+def _letters(read: Sequence[ReadName], coded: Sequence[str], writings: Sequence[_Writing], how: Writings) -> list[str]:
     """The group of each writing: by its representation code, else by its script or as the first of HL7."""
     scripts = [code or _script(name.text) for name, code in zip(read, coded, strict=True)]
+    if all(script == "A" for script in scripts):
+        return scripts
     ideographic = _HAN in scripts or "I" in scripts
     phonetic = {
         _HAN: "I",
@@ -147,7 +161,7 @@ def _letters(
         _HANGUL: "P" if ideographic else "I",  # PS3.5 I.2: beside hanja
     }
     by_script = [phonetic.get(script, script) for script in scripts]
-    kanji = how is Writings.JAPANESE and any("jis" in writing.codec.split("+") for writing in writings)
+    kanji = how is Writings.JAPANESE and any("jis" in one.repetition.codec.split("+") for one in writings)
     several = how is not Writings.DECLARED and len(set(by_script)) > 1
     return by_script if how is Writings.SCRIPT or kanji or several else [code or "A" for code in coded]
 
@@ -157,6 +171,8 @@ def _script(text: str) -> str:
 
     PS3.5 H.3.2: in the first group katakana are those of JIS X 0201, which have half the width.
     """
+    if text.isascii():
+        return "A"
     letters = [character for character in text if not character.isascii()]
     if any(_IDEOGRAPHS.match(character) for character in letters):
         return _HAN
@@ -164,10 +180,6 @@ def _script(text: str) -> str:
         if letters and all(pattern.match(character) for character in letters):
             return script
     return "A"
-
-
-def _parts(repetition: Repetition, first: int) -> tuple[str, ...]:
-    return repetition.components()[first - 1 : first + 5]
 
 
 def to_xpn(name: str) -> list[tuple[str, list[str]]]:

@@ -6,7 +6,7 @@ finding (`doubts`), and what is not understood is left out of the change, so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
@@ -22,7 +22,7 @@ from broker.orders.inbound.measuring import measured
 from broker.orders.inbound.texts import MOMENTS, SEVERAL, TextReader
 from broker.orders.mapping import convert
 from broker.orders.mapping.profile import FieldSource, FieldType, MappedAttribute, Profile
-from broker.orders.mapping.provenance import OriginKind, ValueOrigin
+from broker.orders.mapping.provenance import OriginKind, Trace, ValueOrigin
 
 _ISSUER = "IssuerOfPatientID"
 _AMONG_OTHERS = frozenset({"PatientID", _ISSUER})  # the others are identifiers too, and other attributes take them
@@ -39,24 +39,11 @@ class Reader:
         self._view, self._profile = view, profile
         self._doubts = Doubts(findings)
         self._text = TextReader(profile, zone, self._doubts)
+        self._replaces = profile.reading.is_lenient
         self._escaped = any(segment.is_escaped() for segment in view)
         self._day = ""  # of which a time must be
         self._long: dict[str, str] = {}  # long forms of identifiers, by keyword; empty for those that fit
         self._given: dict[tuple[str, str], FieldSource] = {}  # by section and keyword: what gave the value
-        self._special: dict[str, Callable[[MappedAttribute, FieldSource, list[Segment]], Any]] = {
-            FieldType.XPN: self._names,
-            FieldType.XCN: self._names,
-            FieldType.CN: self._names,
-            FieldType.CODE: self._codes,
-            FieldType.TEXT: self._texts,
-            FieldType.NOTES: self._notes,
-            FieldType.OTHER_IDS: self._other_ids,
-            FieldType.EI: self._issuer,
-            FieldType.HD: self._issuer,
-            FieldType.CX_QUALIFIERS: self._issuer,
-            FieldType.MEASURE: self._measure,
-            FieldType.PLAIN: self._plain,
-        }
 
     def section(self, name: str) -> Document:
         """Attributes of a section; absent ones and those not understood are left out, deleted ones are empty.
@@ -76,7 +63,8 @@ class Reader:
                 result[attribute.keyword] = value
                 if attribute.keyword in self._long:
                     result |= kept(attribute, self._long[attribute.keyword], self._profile)
-                self._note(name, attribute.keyword, value, source)
+                if self._profile.trace is not None:
+                    self._note(self._profile.trace, name, attribute.keyword, value, source)
             if source is not None:
                 self._given[name, attribute.keyword] = source
         self._doubts.close()
@@ -103,7 +91,7 @@ class Reader:
         for source in attribute.sources:
             path = source.path
             segments = self._view.chosen(path)
-            if not segments or not (segments[0].field(path.field) or any(s.field(path.field) for s in segments[1:])):
+            if not segments or not (segments[0].field(path.field) or _holds(segments[1:], path.field)):
                 continue  # nothing is there, as in most fields
             self._text.emptied = False
             value = self._read(attribute, source, segments)
@@ -119,7 +107,11 @@ class Reader:
     def _read(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         """What a source gives. One that holds text and gives nothing is told of, whatever its kind."""
         self._doubts.begin()
-        value = self._special[source.kind](attribute, source, segments)
+        value = (
+            self._plain(attribute, source, segments)
+            if source.kind is FieldType.PLAIN
+            else _READ[source.kind](self, attribute, source, segments)
+        )
         if self._escaped:
             for segment in segments:
                 for doubt in segment.escape_doubts(source.path.field):
@@ -131,10 +123,8 @@ class Reader:
                     self._doubts.note(segment.at(path.field), _NOTHING)
         return value
 
-    def _note(self, section: str, keyword: str, value: Any, source: FieldSource | None) -> None:
-        """Leave a note of where a value comes from, if somebody asked."""
-        if self._profile.trace is None:
-            return
+    def _note(self, trace: Trace, section: str, keyword: str, value: Any, source: FieldSource | None) -> None:
+        """Leave a note of where a value comes from."""
         origin = ValueOrigin(section=section, keyword=keyword, value=value, how=OriginKind.DEFAULT)
         if source is not None:
             by_table = keyword in self._profile.values and value != ""
@@ -145,7 +135,7 @@ class Reader:
                 location=self._view.at(source.path),
                 raw=self._view.get(source.path).strip() if by_table else "",
             )
-        self._profile.trace.note(self._view, origin)
+        trace.note(self._view, origin)
 
     def where(self, section: str, keyword: str) -> str:
         """Location that gave an attribute, or would be expected to: its first source whose segment is there.
@@ -168,13 +158,12 @@ class Reader:
         there must not come from another repetition (the issuer of another identifier). A value table that knows some
         values and drops all others picks its own out of all repetitions (one of several ambulatory statuses).
         """
-        chosen = segments if attribute.multiple else segments[:1]
-        found = [(repetition, segment) for segment in chosen for repetition in segment.offered(source.path)]
-        if not source.path.component or attribute.multiple:
-            return found
-        if source.path.repetition == 1 and self._profile.drops_others(attribute.keyword):
-            return found
-        return found[:1]
+        if attribute.multiple:
+            return [(repetition, segment) for segment in segments for repetition in segment.offered(source.path)]
+        first = segments[0]
+        found = first.offered(source.path)
+        among = source.path.repetition == 1 and len(found) > 1 and self._profile.drops_others(attribute.keyword)
+        return [(repetition, first) for repetition in (found[:1] if source.path.component and not among else found)]
 
     def _plain(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         path = source.path
@@ -198,14 +187,14 @@ class Reader:
         read: Callable[[Repetition], str],
     ) -> Any:
         field = source.path.field
-        offered = [(read(r), segment.at(field)) for r, segment in self._offers(attribute, source, segments)]
-        found = [(text, place) for text, place in offered if text.strip()]
+        offered = [(read(r), segment) for r, segment in self._offers(attribute, source, segments)]
+        found = [(text, segment.at(field)) for text, segment in offered if text.strip()]
         if not found:
             return None
         if found[0][0].strip() == DELETE:
             return [] if attribute.multiple else ""
         first = found[0][0]
-        if attribute.keyword in convert.EXACT:
+        if self._replaces and attribute.keyword in convert.EXACT:
             found = self._lenient(attribute, found)
             if not found:
                 return None
@@ -218,7 +207,8 @@ class Reader:
             value = list(dict.fromkeys(parts)) or None
         else:
             value = self._text.single(attribute, *found[0])
-        self._tell_of_others(attribute, source, segments, read, first)
+        if len(segments) > 1 or segments[0].repeats(field):
+            self._tell_of_others(attribute, source, segments, read, first)
         return value
 
     def _lenient(self, attribute: MappedAttribute, found: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -240,8 +230,6 @@ class Reader:
     ) -> None:
         """An attribute with one value takes the first: that there are others is told."""
         field = source.path.field
-        if len(segments) == 1 and not segments[0].repeats(field):
-            return
         if attribute.multiple or attribute.keyword in _AMONG_OTHERS or "[" in source.text:
             return
         if self._profile.drops_others(attribute.keyword):
@@ -304,6 +292,26 @@ class Reader:
         for place, text in found.doubts:
             self._doubts.note(place, text)
         return found.value
+
+
+_READ: Mapping[FieldType, Callable[[Reader, MappedAttribute, FieldSource, list[Segment]], Any]] = {
+    FieldType.XPN: Reader._names,
+    FieldType.XCN: Reader._names,
+    FieldType.CN: Reader._names,
+    FieldType.CODE: Reader._codes,
+    FieldType.TEXT: Reader._texts,
+    FieldType.NOTES: Reader._notes,
+    FieldType.OTHER_IDS: Reader._other_ids,
+    FieldType.EI: Reader._issuer,
+    FieldType.HD: Reader._issuer,
+    FieldType.CX_QUALIFIERS: Reader._issuer,
+    FieldType.MEASURE: Reader._measure,
+}
+
+
+def _holds(segments: list[Segment], field: int) -> bool:
+    """True if one of some segments holds a field."""
+    return any(segment.field(field) for segment in segments) if segments else False
 
 
 def _identifies(kind: FieldType, repetition: Repetition, component: int) -> bool:

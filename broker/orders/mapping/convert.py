@@ -117,7 +117,10 @@ def span(text: str, zone: tzinfo) -> Span | None:
 
 def oddity(date: str, time: str, zone: tzinfo) -> str:
     """`skipped` or `repeated` for a wall clock time (DA, TM) that a change of summer time removes or repeats."""
-    wall = datetime.strptime(f"{date}{time[:6]:0<6}", "%Y%m%d%H%M%S")  # noqa: DTZ007 - wall clock of the site
+    clock = f"{time[:6]:0<6}"
+    wall = datetime(  # noqa: DTZ001 - wall clock of the site
+        int(date[:4]), int(date[4:6]), int(date[6:]), int(clock[:2]), int(clock[2:4]), int(clock[4:])
+    )
     first, second = (wall.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
     if first is None or second is None or first == second:
         return ""
@@ -131,7 +134,7 @@ def text(value: str, vr: str, *, exact: bool = False) -> str:
     elif exact and "\\" in value:
         raise Unusable("it holds a backslash")
     else:
-        value = value.translate(_BREAK).strip(" ")
+        value = _unbroken(value).strip(" ")
     if vr == "CS":
         value = value.upper()
     limit = LENGTH.get(vr, 64)
@@ -146,6 +149,11 @@ def text(value: str, vr: str, *, exact: bool = False) -> str:
     return value[:limit].rstrip(" ")
 
 
+def _unbroken(value: str) -> str:
+    """A text of one line: a space stands for what ends a line or a value."""
+    return value if value.isprintable() and "\\" not in value else value.translate(_BREAK)
+
+
 def unsigned(value: str) -> int:
     """A US value."""
     text = value.strip()
@@ -157,7 +165,9 @@ def unsigned(value: str) -> int:
 def pieces(value: str, vr: str) -> list[str]:
     """A text split into values of the length its VR allows, for attributes that take several."""
     limit = LENGTH.get(vr, 64)
-    whole = value.translate(_BREAK).strip(" ")
+    whole = _unbroken(value).strip(" ")
+    if len(whole) <= limit:
+        return [whole] if whole else []
     return [part.strip(" ") for part in (whole[i : i + limit] for i in range(0, len(whole), limit)) if part.strip(" ")]
 
 
@@ -188,7 +198,7 @@ def code_item(repetition: Repetition, first: int, designators: ValueTable | None
     scheme = mapped(undeleted(repetition.get(first + 2)).strip(), designators)
     if scheme is None:
         raise Unusable("its coding scheme is not in the table of the mapping")
-    designator = str(scheme).translate(_BREAK).strip()
+    designator = _unbroken(str(scheme)).strip()
     if len(designator) > LENGTH["SH"]:
         raise Unusable(f"its coding scheme is longer than {LENGTH['SH']} characters")
     return {

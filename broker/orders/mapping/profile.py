@@ -160,6 +160,15 @@ class Reading:
     unusable_uid: UnusableUid = UnusableUid.REFUSE
     unusable_station: UnusableStation = UnusableStation.REFUSE
 
+    @property
+    def is_lenient(self) -> bool:
+        """True if identifiers or stations that cannot be used may be replaced."""
+        return (
+            self.long_identifiers is not LongIdentifiers.REFUSE
+            or self.unusable_uid is not UnusableUid.REFUSE
+            or self.unusable_station is not UnusableStation.REFUSE
+        )
+
     def over(self, tolerance: Tolerance) -> Tolerance:
         """The tolerance of a listener with what is decided for these senders."""
         if not self.charset and not self.version:

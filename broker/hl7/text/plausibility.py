@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 MAX_CHARACTERS = 300  # that are looked at; more prove nothing new
-_RUNS = re.compile(r"([\x00-\x7f]?)([^\x00-\x7f]+)(?=([\x00-\x7f]?))")
-_ASCII = re.compile(r"[\x00-\x7f]+")
+_RUN = re.compile(r"[^\x00-\x7f]+")
 # first character of a block, its script, what one of its characters costs
 _BLOCKS = (
     (0x0080, "control", 26.0), (0x00A0, "symbol", 12.0), (0x00C0, "latin", 8.0), (0x0180, "latin", 17.0),
@@ -73,14 +72,15 @@ def surprise(text: str, codec: str) -> float:
 
 def likely(text: str, codec: str, bits: float) -> bool:
     """True if the characters of a text are on average no more surprising than that, and none is of private use."""
-    beyond = _ASCII.sub("", text)[:MAX_CHARACTERS]
+    beyond = "".join(_RUN.findall(text))[:MAX_CHARACTERS]
     return surprise(text, codec) <= bits * len(beyond) and "private" not in map(_script, beyond)
 
 
 def _runs(text: str) -> Iterator[tuple[str, str, str]]:
     """Runs of characters beyond ASCII, each with its neighbours."""
-    for found in _RUNS.finditer(text):
-        yield found[1] or "", found[2], found[3]
+    for found in _RUN.finditer(text):
+        start, end = found.span()
+        yield text[max(start - 1, 0) : start], found[0], text[end : end + 1]
 
 
 @lru_cache(maxsize=20_000)

@@ -25,6 +25,7 @@ from broker.orders.core.values import (
     OrderKeys,
     PatientChange,
     ProcedureChange,
+    Span,
 )
 from broker.orders.inbound import joining, making
 from broker.orders.inbound.doubts import Findings
@@ -69,7 +70,7 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
         findings.add("OBR^1", ErrorCode.SEGMENT_SEQUENCE, "Too many procedure steps in one message")
         groups = []
     sent = span(message.header.get(7, 1), zone)
-    changes = (replace(_order(group, patient, profile, zone, findings), sent=sent) for group in groups)
+    changes = (_order(group, patient, profile, zone, findings, sent) for group in groups)
     return Conversion(joining.join(changes, findings), findings.all())
 
 
@@ -123,7 +124,9 @@ def _groups(message: Message, findings: Findings) -> Iterator[_Group]:
         yield _Group(views[0], views, control, action if control in lifecycle.CONTROLS else None)
 
 
-def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo, findings: Findings) -> OrderChange:
+def _order(
+    group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo, findings: Findings, sent: Span | None
+) -> OrderChange:
     view = group.view
     reader = Reader(view, profile, zone, findings)
     keys = order_keys(reader)
@@ -141,14 +144,15 @@ def _order(group: _Group, patient: PatientChange, profile: Profile, zone: tzinfo
         where=reader.where,
     )
     around = making.around(change, new=maker.new)
+    kept = change.request
     if not group.writes:
         numbers = {keyword: request[keyword] for keyword in FILLER if keyword in request}
-        change = replace(change, request=numbers if group.action is Action.NUMBER else {})
-    change = replace(change, parent=_parent(view), ordered=span(view.get("ORC-9.1"), zone))
+        kept = numbers if group.action is Action.NUMBER else {}
+    procedures: tuple[ProcedureChange, ...] = ()
     for step in group.steps:
-        procedure = _procedure(step, group, around, maker)
-        change = replace(change, procedures=joining.with_procedure(change.procedures, procedure, findings))
-    return change
+        procedures = joining.with_procedure(procedures, _procedure(step, group, around, maker), findings)
+    ordered = span(view.get("ORC-9.1"), zone)
+    return replace(change, request=kept, procedures=procedures, parent=_parent(view), ordered=ordered, sent=sent)
 
 
 def _check(group: _Group, keys: OrderKeys, where: making.Where, findings: Findings) -> None:

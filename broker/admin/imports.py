@@ -1,20 +1,22 @@
-"""Serves `/api/v1/imports`: takes in orders of files for `broker import`, and lists items that need a look."""
+"""Serves imports: of files, of other worklist servers, and the list of items that need a look."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.admin.context import AdminContext
+from broker.admin.problems import Problem
 from broker.model.imported import ImportNote
 from broker.model.modalities import known_modalities
 from broker.orders.importing import filing
 from broker.orders.importing.filing import Filed
 from broker.store.orders import imported
+from broker.worklist.source.account import ImportAccount
 
 BATCH = 500  # orders in one import
 
@@ -70,12 +72,44 @@ def item_view(note: ImportNote) -> ImportItemView:
     )
 
 
+class ImportBody(BaseModel):
+    """How to import."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: bool = False
+
+
+class SourceReport(BaseModel):
+    """What became of an import: items by outcome, why some were refused, attributes that orders do not keep.
+
+    `items` are those that were refused or left out, that ended as they ended there, or that were taken with findings.
+    """
+
+    node: str
+    dry_run: bool
+    complete: bool = Field(description="The server told all it has, and all of it could be read")
+    error: str = Field(description="Code of what ended the import, empty if nothing did")
+    outcomes: dict[str, int]
+    reasons: dict[str, int]
+    left_out: dict[str, int]
+    items: list[ImportItemView] = []
+
+
 def router(context: AdminContext) -> APIRouter:
-    """Routes under /api/v1/imports, for admins."""
-    routes = APIRouter(prefix="/api/v1/imports", tags=["orders"])
+    """Routes under /api/v1/imports and /api/v1/worklist/sources, for admins."""
+    routes = APIRouter(prefix="/api/v1")
+    _files(routes, context)
+    _servers(routes, context)
+    return routes
+
+
+def _files(routes: APIRouter, context: AdminContext) -> None:
     database, modalities = context.database, known_modalities(context.settings.worklist.modalities)
 
-    @routes.post("", responses={200: {"description": "What became of each order, in their sequence"}})
+    @routes.post(
+        "/imports", tags=["orders"], responses={200: {"description": "What became of each order, in their sequence"}}
+    )
     async def take_in(request: Request, body: ImportsBody) -> Response:
         """Take in orders of files, each in its own transaction: `broker import`."""
         orders = await asyncio.to_thread(
@@ -91,7 +125,7 @@ def router(context: AdminContext) -> APIRouter:
             await asyncio.wrap_future(database.submit(filing.record, orders, results, story))
         return JSONResponse({"results": [result.report(dry=body.dry_run) for result in results]})
 
-    @routes.get("")
+    @routes.get("/imports", tags=["orders"])
     async def items(
         source: Annotated[str | None, Query(max_length=64, description="Name of a node; empty: files")] = None,
         limit: Annotated[int, Query(ge=1, le=imported.MOST)] = 1000,
@@ -100,4 +134,26 @@ def router(context: AdminContext) -> APIRouter:
         notes = await asyncio.wrap_future(database.read(imported.find, source, limit))
         return [item_view(note) for note in notes]
 
-    return routes
+
+def _servers(routes: APIRouter, context: AdminContext) -> None:
+    @routes.post("/worklist/sources/{node}/import", tags=["worklist"])
+    async def run(node: Annotated[str, Path(max_length=64)], body: ImportBody | None = None) -> SourceReport:
+        """Take over the worklist of a node now, at most 100 seconds long. With `dry_run` nothing is written."""
+        account = await context.sources.run(node, dry=body is not None and body.dry_run)
+        if account is None:
+            raise Problem(404, "No such node with role worklist")
+        return report(account)
+
+
+def report(account: ImportAccount) -> SourceReport:
+    """An import as REST and commands show it."""
+    return SourceReport(
+        node=account.node,
+        dry_run=account.dry,
+        complete=account.complete,
+        error=account.error,
+        outcomes=dict(account.counts),
+        reasons=dict(account.reasons),
+        left_out=dict(account.left_out),
+        items=[item_view(note) for note in account.named],
+    )

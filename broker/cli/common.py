@@ -64,6 +64,14 @@ def wall_clock(config: Path | None) -> Callable[[float], str]:
     return lambda at: datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def moment(text: str, settings: Settings) -> float:
+    """Seconds since the epoch of a date or time on the site's clock. Raises ConfigurationError."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=settings.zone()).timestamp()
+    except ValueError:
+        raise ConfigurationError(f"{text}: not a date or time like 2026-03-12T08:00") from None
+
+
 def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> None:
     """Print rows under their titles. The columns `whole` are never wrapped; no value is read as markup."""
     from rich.console import Console

@@ -7,14 +7,13 @@ import re
 import sys
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from broker.cli.asking.running import ask_or_do
-from broker.cli.common import INTERRUPTED, Config, exit_on_error, settings_of
+from broker.cli.common import INTERRUPTED, Config, exit_on_error, moment, settings_of
 from broker.errors import ConfigurationError
 from broker.hl7.codes import AckCode
 from broker.model.modalities import known_modalities
@@ -162,8 +161,8 @@ def replay(
         choice = _choice(profile)
         selection = MessageSelection(
             rows=tuple(ids or ()),
-            since=_moment(since, settings) or 0,
-            until=_moment(until, settings),
+            since=moment(since, settings) if since else 0,
+            until=moment(until, settings) if until else None,
             sender=sender,
             message_type=type_,
             answer_code=answer,
@@ -253,15 +252,6 @@ def _split(raw: bytes) -> list[bytes]:
     lines = ([line.strip(b" \t\x0b\x1c") for line in re.split(rb"[\r\n]+", part)] for part in parts)
     messages = [b"".join(line + b"\r" for line in segments if line) for segments in lines]
     return [message for message in messages if message.startswith(b"MSH")]
-
-
-def _moment(text: str, settings: Settings) -> float | None:
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=settings.zone()).timestamp()
-    except ValueError:
-        raise ConfigurationError(f"{text}: not a date or time like 2026-03-12T08:00") from None
 
 
 def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> Any:

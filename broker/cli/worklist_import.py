@@ -10,9 +10,8 @@ from urllib.parse import quote
 
 import typer
 
-from broker.admin import sources
-from broker.admin.imports import ImportItemView, item_view
-from broker.admin.sources import SourceReport
+from broker.admin import imports
+from broker.admin.imports import ImportItemView, SourceReport, item_view
 from broker.cli.asking import control
 from broker.cli.common import settings_of
 from broker.cli.views.send_view import printable
@@ -142,7 +141,7 @@ def _alone(settings: Settings, node: str, dry: bool) -> SourceReport:
             account = runner.run(SourceSchedule(database, settings, directory, remotes).run(node, dry=dry))
     if account is None:
         raise _unknown(node)
-    return sources.report(account)
+    return imports.report(account)
 
 
 def _unknown(node: str) -> ConfigurationError:

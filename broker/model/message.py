@@ -44,3 +44,21 @@ class JournaledMessage:
     raw: bytes
     accepted: bool
     answer_code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRecord:
+    """A row of the journal for people. `raw` is empty in a list; `answer` is what was sent, empty for none."""
+
+    row: int
+    received_at: float
+    listener: str
+    peer: str
+    sender: str
+    control_id: str
+    message_type: str
+    accepted: bool
+    answer_code: str
+    answer: bytes
+    note: str
+    raw: bytes = b""

@@ -17,7 +17,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from broker import __version__, telemetry
-from broker.admin import holds, imports, mappings, mpps, nodes, orders, site, sources, worklist
+from broker.admin import holds, imports, mappings, messages, mpps, nodes, orders, site, worklist
 from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
@@ -44,7 +44,7 @@ ROUTES = (
     mappings,
     holds,
     mpps,
-    sources,
+    messages,
     worklist,
     orders,
     imports,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, insert, null, select, text, union_all, update
+from typing import Any
 
-from broker.model.message import JournaledMessage, MessageSelection, ReceivedMessage
+from sqlalchemy import Connection, Select, bindparam, insert, null, select, text, union_all, update
+
+from broker.model.message import JournaledMessage, MessageRecord, MessageSelection, ReceivedMessage
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
@@ -14,6 +16,11 @@ _RECORD = Prepared(
 )
 # bare, as the partial index says it: `accepted = 1` would be another condition for SQLite, and a scan of the journal
 _SAME_ID = (text("accepted"), _t.c.sender == bindparam("sender"), _t.c.control_id == bindparam("control_id"))
+# of a row for people
+_SHOWN = (
+    _t.c.id.label("row"), _t.c.received_at, _t.c.listener, _t.c.peer, _t.c.sender, _t.c.control_id, _t.c.message_type,
+    _t.c.accepted, _t.c.answer_code, _t.c.answer, _t.c.note,
+)  # fmt: skip
 _EARLIER = Prepared(
     any=union_all(
         select(_t.c.answer_code, _t.c.answer).where(*_SAME_ID, _t.c.digest == bindparam("digest")),
@@ -57,19 +64,7 @@ def select_messages(connection: Connection, selection: MessageSelection) -> list
     """The selected messages, oldest first; of more than `limit` the newest ones."""
     t = tables.message.c
     query = select(t.id, t.received_at, t.listener, t.sender, t.message_type, t.raw, t.accepted, t.answer_code)
-    if selection.rows:
-        query = query.where(t.id.in_(selection.rows))
-    if selection.since:
-        query = query.where(t.received_at >= selection.since)
-    if selection.until is not None:
-        query = query.where(t.received_at < selection.until)
-    for column, wanted, mark in ((t.sender, selection.sender, "|"), (t.message_type, selection.message_type, "^")):
-        if wanted:
-            parts = (column == wanted) if mark in wanted else column.startswith(wanted + mark, autoescape=True)
-            query = query.where(parts)
-    if selection.answer_code:
-        query = query.where(t.answer_code == selection.answer_code)
-    rows = connection.execute(query.order_by(t.id.desc()).limit(selection.limit)).all()
+    rows = connection.execute(_selected(query, selection)).all()
     return [
         JournaledMessage(
             row=row.id,
@@ -83,6 +78,35 @@ def select_messages(connection: Connection, selection: MessageSelection) -> list
         )
         for row in reversed(rows)
     ]
+
+
+def records(connection: Connection, selection: MessageSelection) -> list[MessageRecord]:
+    """The selected rows without the bytes of the messages, the newest first."""
+    return [MessageRecord(**row._mapping) for row in connection.execute(_selected(select(*_SHOWN), selection))]
+
+
+def load_record(connection: Connection, row: int) -> MessageRecord | None:
+    """A row of the journal with the bytes of its message."""
+    found = connection.execute(select(*_SHOWN, _t.c.raw).where(_t.c.id == row)).one_or_none()
+    return MessageRecord(**found._mapping) if found is not None else None
+
+
+def _selected(query: Select[Any], selection: MessageSelection) -> Select[Any]:
+    """A query for the selected messages, the newest first."""
+    t = tables.message.c
+    if selection.rows:
+        query = query.where(t.id.in_(selection.rows))
+    if selection.since:
+        query = query.where(t.received_at >= selection.since)
+    if selection.until is not None:
+        query = query.where(t.received_at < selection.until)
+    for column, wanted, mark in ((t.sender, selection.sender, "|"), (t.message_type, selection.message_type, "^")):
+        if wanted:
+            parts = (column == wanted) if mark in wanted else column.startswith(wanted + mark, autoescape=True)
+            query = query.where(parts)
+    if selection.answer_code:
+        query = query.where(t.answer_code == selection.answer_code)
+    return query.order_by(t.id.desc()).limit(selection.limit)
 
 
 def add_note(connection: Connection, row: int, note: str) -> None:

@@ -22,6 +22,7 @@ TEMPORARY = "TMP"  # how temporary patient identifiers begin; 13 characters of b
 _LED = {"PID": (3, 18), "PV1": (19,)}  # fields of which the first identifier counts
 _STUDIES = UUID("6f1b1d0e-56a0-5d0b-9a5e-1f0b8f5a7c11")  # name space of study UIDs made from accession numbers
 
+_OURS = re.compile(r"A[A-Z2-7]{15}", re.ASCII)  # accession numbers of `Minter.short`
 _TEMPORARY = re.compile(TEMPORARY + r"[A-Z2-7]{13}", re.ASCII)
 
 AccessionSource = Literal["message", "filler", "placer", "generate", "refuse"]
@@ -62,6 +63,11 @@ class Minter:
     def short(self, prefix: str) -> str:
         """An identifier of 16 characters that begins with `prefix` (at most 3)."""
         return prefix + base64.b32encode(self._bytes()).decode("ascii")[: SHORT - len(prefix)]
+
+
+def is_ours(number: str) -> bool:
+    """True for an accession number that has the form of those we make."""
+    return _OURS.fullmatch(number) is not None
 
 
 def is_temporary(number: str) -> bool:

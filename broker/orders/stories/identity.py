@@ -2,7 +2,8 @@
 
 A pair of names that is new is learnt in the transaction of the message, and what is stored by the universal ID alone
 joins what is stored by the namespace. Two patients that turn out to have one identifier become one only if they can be
-the same person (`orders.core.persons`); else they stay two, with a finding, and an ADT^A40 may merge them.
+the same person (`orders.core.persons`); else they stay two, with a finding, and an ADT^A40 may merge them. Of two
+orders that turn out to have one number, one stays in force if they can be one exam (`orders.stories.doubled`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from broker.orders.core import authorities, lifecycle, patients, persons
 from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.values import Change
 from broker.orders.lookup.recognizing import under_key
-from broker.orders.stories import writing
+from broker.orders.stories import doubled, writing
 from broker.orders.stories.registering import save
 from broker.store.orders import authorities as store
 from broker.store.orders import patients as patient_rows
@@ -28,7 +29,6 @@ from broker.store.orders import reading
 
 _CERTAIN = 5.0  # seconds after which a pair that is read was committed long ago
 _APART = "Another patient has this identifier under the other name of its authority: they are kept apart"
-_TWICE = "Two orders have one number under the two names of its authority: they are kept apart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ def settle(connection: Connection, changes: Sequence[Change], context: StoryCont
     """The changes settled by what is stored; new pairs are learnt."""
     settling = _Settling(connection, context)
     settled = [change.settled(settling.identifier) for change in changes]
+    settling.unite_orders()
     return Settled(settled, tuple(dict.fromkeys(settling.findings)), tuple(settling.audit))
 
 
@@ -54,6 +55,7 @@ class _Settling:
         self._connection, self._context = connection, context
         self.findings: list[Finding] = []
         self.audit: list[AuditEntry] = []
+        self._orders: list[tuple[int, int, str]] = []  # two with one number, and where the message has that
 
     def identifier(self, use: AuthorityUse, identifier: EntityId, location: str) -> EntityId:
         """An identifier under the key of its authority."""
@@ -93,9 +95,16 @@ class _Settling:
                 self._join_orders(pair, use, location)
 
     def _join_orders(self, pair: KnownAuthority, use: AuthorityUse, location: str) -> None:
-        for renamed, other in store.rename_numbers(self._connection, use, pair.universal_id, pair.namespace):
-            self.findings.append(Finding(location, ErrorCode.DUPLICATE_KEY, _TWICE, Severity.WARNING))
-            self.audit.append(AuditEntry("order.same-number", "order", renamed, {"order": other}))
+        twice = store.rename_numbers(self._connection, use, pair.universal_id, pair.namespace)
+        self._orders += [(renamed, other, location) for renamed, other in twice]
+
+    def unite_orders(self) -> None:
+        """Settle which of two orders with one number is in force, once all is known of whom they are for."""
+        for one, other, location in self._orders:
+            text, entries = doubled.unite(self._connection, one, other, self._context)
+            self.audit += entries
+            if text:
+                self.findings.append(Finding(location, ErrorCode.DUPLICATE_KEY, text, Severity.WARNING))
 
     def _join_patients(self, pair: KnownAuthority, location: str) -> None:
         before, after, connection = pair.universal_id, pair.namespace, self._connection

@@ -16,7 +16,7 @@ from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import OrderAction, OrderChange, Plan
 from broker.orders.lookup import recognizing
-from broker.orders.stories import early, writing
+from broker.orders.stories import doubled, early, writing
 from broker.orders.stories.planned import OrderReply, Planned
 from broker.store.orders import reading, saving, waiting
 
@@ -157,7 +157,9 @@ def story(connection: Connection, change: OrderChange, context: StoryContext, mi
         cancels=tuple(cancels.values()),
         holders=_holders(connection, change, stored, {parent, *replaced}),
     )
-    order_plan = plan.make(change, situation)
+    ambiguous = any(finding.is_error for finding in clash)
+    refusal = Plan(action=OrderAction.REFUSED, row=None, done=False)
+    order_plan = refusal if ambiguous and stored is None else plan.make(change, situation)
     order_plan = replace(order_plan, findings=(*redirected, *order_plan.findings, *extra, *clash))
     return _Decided(change, order_plan, stored, cancels, parent, replaced).planned()
 
@@ -187,9 +189,14 @@ def _find(
     """
     if change.row is not None:
         return change.row, ()
-    row = reading.find_order(connection, change.filler, change.placer, change.accession)
-    if lifecycle.action(change.control, change.order_status) is not lifecycle.Action.NUMBER:
-        return (None if row in not_these else row), ()
+    action = lifecycle.action(change.control, change.order_status)
+    if action is not lifecycle.Action.NUMBER:
+        rows = reading.find_orders(connection, change.filler, change.placer, change.accession)
+        rows = [row for row in rows if row not in not_these]
+        rows = doubled.meant(connection, rows, change) if len(rows) > 1 else rows
+        if len(rows) < 2 or action is lifecycle.Action.NOTHING or _by_accession_alone(change):
+            return (rows[0] if len(rows) == 1 else None), ()
+        return None, (doubled.undecided(change),)
     # the filler number is what the order does not have yet
     holder = reading.find_order(connection, change.filler, EntityId(), "")
     row = reading.find_order(connection, EntityId(), change.placer, "")
@@ -198,6 +205,11 @@ def _find(
     return row, (
         _at(change, "3", ErrorCode.DUPLICATE_KEY, "The filler order number belongs to another order", Severity.ERROR),
     )
+
+
+def _by_accession_alone(change: OrderChange) -> bool:
+    """A new order of which only an accession number is told, as several orders may share."""
+    return change.control in lifecycle.NEW and not change.filler.number and not change.placer.number
 
 
 def _no_parent(change: OrderChange) -> Finding:

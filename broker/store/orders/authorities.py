@@ -95,6 +95,12 @@ def written_at(connection: Connection, patient: int) -> float:
     return float(connection.execute(select(_patient.c.updated_at).where(_patient.c.id == patient)).scalar_one())
 
 
+def order_written_at(connection: Connection, order: int) -> float:
+    """When an order (row) was written last."""
+    request = tables.service_request.c
+    return float(connection.execute(select(request.updated_at).where(request.id == order)).scalar_one())
+
+
 def retired_of(connection: Connection, issuer: str) -> list[str]:
     """Retired identifiers of an issuer, oldest first."""
     query = select(_alias.c.patient_id).where(_alias.c.issuer == issuer).order_by(_alias.c.id)

@@ -149,15 +149,22 @@ def lock_names(connection: Connection, order: int) -> tuple[str, ...]:
 
 
 def find_order(connection: Connection, filler: EntityId, placer: EntityId, accession: str) -> int | None:
-    """Row of the order these keys name: filler number, placer number, accession, in this sequence.
+    """Row of the one order these keys name (`find_orders`); None also if several fit."""
+    rows = find_orders(connection, filler, placer, accession)
+    return rows[0] if len(rows) == 1 else None
+
+
+def find_orders(connection: Connection, filler: EntityId, placer: EntityId, accession: str) -> list[int]:
+    """Rows of the orders these keys name: filler number, placer number, accession, in this sequence.
 
     A later key counts only if the stored order has no other number of an earlier kind. A number
     without an issuer, stored or asked for, matches if it is the only one. A number that replaced orders or children
-    share means the order in force, or the parent.
+    share means the order in force, or the parent. Several only if no key is of one order alone.
     """
     numbers = {"filler": filler.number or None, "placer": placer.number or None, "accession": accession or None}
     rows = _BY_NUMBER.rows(connection, numbers)
     orders = [_Keys(row[0], (row[1], row[3], row[5]), (row[2], row[4])) for row in rows]
+    several: list[int] = []
     for kind, number in enumerate((filler, placer, EntityId(accession)) if orders else ()):
         if not number.number:
             continue
@@ -169,8 +176,9 @@ def find_order(connection: Connection, filler: EntityId, placer: EntityId, acces
             others = secondary(connection, [keys.row for keys in fit])
             fit = [keys for keys in fit if keys.row not in others]
         if len(fit) == 1:
-            return fit[0].row
-    return None
+            return [fit[0].row]
+        several = several or [keys.row for keys in fit]
+    return several
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,21 +43,25 @@ def received(raw: bytes, header: Header) -> ReceivedMessage:
     )
 
 
-def submit(database: Database, raw: bytes, used: Profile | None = None, *, order_answers: bool = False):  # type: ignore[no-untyped-def]
+def submit(
+    database: Database, raw: bytes, used: Profile | None = None, *, order_answers: bool = False, at: datetime = AT
+):  # type: ignore[no-untyped-def]
     """Take a message as a listener does; the future of its outcome."""
     examined = reception.examine(raw, Interface(name="test"), lambda _: used or built_in(), ZONE)
     assert examined is not None
     header = examined.header
     message = received(raw, header)
-    context = StoryContext(uuid4(), AT, "UNASSIGNED")
+    context = StoryContext(uuid4(), at, "UNASSIGNED")
     if examined.code:
         return database.submit(intake.refuse, message, header, examined.code, examined.conversion.findings, context)
     return database.submit(intake.take, message, header, examined.conversion, context, order_answers=order_answers)
 
 
-def take(database: Database, raw: bytes, used: Profile | None = None, *, order_answers: bool = False) -> Outcome:
-    """Take a message; its outcome."""
-    outcome: Outcome = submit(database, raw, used, order_answers=order_answers).result()
+def take(
+    database: Database, raw: bytes, used: Profile | None = None, *, order_answers: bool = False, at: datetime = AT
+) -> Outcome:
+    """Take a message that comes at a time; its outcome."""
+    outcome: Outcome = submit(database, raw, used, order_answers=order_answers, at=at).result()
     return outcome
 
 

@@ -1,0 +1,87 @@
+"""Settles which order is meant where several have one number.
+
+Two orders get one number when the broker learns that two names are one authority (`orders.stories.identity`). If they
+can be one exam, one of them stays in force and the other is linked as replaced, its steps cancelled as far as they have
+not begun: the exam stands once in the worklist, and a cancel of its number ends it. Else both stay, and a message means
+the one of its patient and exam, or it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from broker.hl7.codes import ErrorCode
+from broker.hl7.findings import Finding
+from broker.model.order import EntityId, Order, OrderLinkKind, StepStatus
+from broker.orders.core import patients, plan, progress, uniqueness
+from broker.orders.core.context import AuditEntry, StoryContext
+from broker.orders.core.lifecycle import Action
+from broker.orders.core.values import OrderChange
+from broker.orders.stories import writing
+from broker.store.orders import authorities as store
+from broker.store.orders import reading, saving
+
+_ONE = "Two orders have one number under the two names of its authority: the one that was changed last is in force"
+_BEGUN = "Two orders have one number under the two names of its authority: the one whose examination began is in force"
+_APART = "Two orders have one number under the two names of its authority: they are kept apart"
+CAUSE = "order:same-number"
+
+
+def unite(connection: Connection, row: int, other: int, context: StoryContext) -> tuple[str, Sequence[AuditEntry]]:
+    """Settle which of two orders (rows) with one number is in force; what to say of it, and the audit entries.
+
+    Nothing is said of those that are linked already: a replaced order, a child.
+    """
+    if reading.secondary(connection, [row, other]):
+        return "", ()
+    orders = [reading.load_order(connection, number) for number in (row, other)]
+    reading.lock(connection, [patients.patient_name(order.patient.patient_id) for order in orders])
+    orders = [reading.load_order(connection, number) for number in (row, other)]
+    if not uniqueness.one_exam(*orders):
+        return _APART, [AuditEntry("order.same-number", "order", row, {"order": other})]
+    last, first = sorted(orders, key=lambda order: _weight(connection, order), reverse=True)
+    assert last.row is not None
+    assert first.row is not None
+    quiet = replace(context, subscribers=())  # the number that the RIS knows is not cancelled
+    kept = replace(last, placer=_number(last.placer, first.placer), filler=_number(last.filler, first.filler))
+    if kept != last:
+        writing.write(connection, kept, last, CAUSE, quiet)
+    ended, _ = progress.moved(first, Action.CANCEL, frozenset())
+    if ended != first:
+        writing.write(connection, ended, first, CAUSE, quiet)
+    saving.link(connection, last.row, OrderLinkKind.REPLACES, first.row)
+    detail = {"order": first.row, "kept": {"placer": kept.placer.number, "filler": kept.filler.number}}
+    return _BEGUN if _begun(last) else _ONE, [AuditEntry("order.same-number", "order", last.row, detail)]
+
+
+def _weight(connection: Connection, order: Order) -> tuple[bool, float, int]:
+    row = order.row or 0
+    return _begun(order), store.order_written_at(connection, row), row
+
+
+def _begun(order: Order) -> bool:
+    """An examination of it is or was at work."""
+    return any(step.status in (StepStatus.STARTED, StepStatus.COMPLETED) for step in order.steps())
+
+
+def _number(own: EntityId, other: EntityId) -> EntityId:
+    return own if own.number else other
+
+
+def meant(connection: Connection, rows: Sequence[int], change: OrderChange) -> list[int]:
+    """Of several orders with the number of a change, those of its patient and, among these, of its exam."""
+    orders = [reading.load_order(connection, row) for row in rows]
+    mine = [order for order in orders if plan.same_patient(order.patient, change.patient)]
+    named = [order for order in mine if uniqueness.named(change, order)]
+    alike = [order for order in mine if not uniqueness.differences(change, order)]
+    return [order.row or 0 for order in named or alike or mine or orders]
+
+
+def undecided(change: OrderChange) -> Finding:
+    """The refusal of a change that may mean several orders."""
+    field = "3" if change.filler.number else "2"
+    location = f"{change.control_location.rpartition('^')[0]}^{field}"
+    return Finding(location, ErrorCode.DUPLICATE_KEY, "Several orders have this number: which one is meant is not told")

@@ -6,18 +6,24 @@ import asyncio
 import json
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, insert, select
 
 from broker.hl7.server import Peer
 from broker.model.message import MessageSelection
 from broker.model.order import Document
+from broker.orders.core.context import AuditEntry, StoryContext
+from broker.orders.core.values import OrderChange
+from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Interface
 from broker.orders.listener import OrderDoor
 from broker.orders.mapping import document as profile_document
 from broker.orders.mapping.book import ProfileBook, built_in
+from broker.orders.stories import intake
+from broker.orders.stories.planned import Planned
 from broker.orders.trying.replay import Bench, ItemDifference, Replayed, replay
 from broker.site.nodes import parse_nodes
 from broker.store.db.database import Database
@@ -224,3 +230,43 @@ def test_a_message_of_a_listener_that_is_gone_meets_the_checks_of_the_first(data
         database, MessageSelection(), replace(bench(), interfaces={"first": Interface(name="first")}), write=False
     )
     assert found.code == "AA"
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_a_defect_is_shown_as_the_door_answers_it_and_the_next_is_run(
+    database: Database, write: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(database, order("21"), order("22"), order("23"))
+    story = intake.STORIES[OrderChange]
+
+    def broken(connection: Connection, change: OrderChange, *rest: Any) -> Planned:
+        planned = story(connection, change, *rest)
+        if change.placer.number != "22":
+            return planned
+
+        def write(connection: Connection, context: StoryContext) -> tuple[AuditEntry, ...]:
+            planned.write(connection, context)
+            connection.execute(insert(tables.order_link), {"request": None, "kind": "parent", "other": None})
+            return ()
+
+        return replace(planned, write=write)
+
+    monkeypatch.setattr(intake, "STORIES", {**intake.STORIES, OrderChange: broken})
+    before = database.read(everything).result()
+    found = run(database, SPIRAL, write=write)
+    assert [(one.code, one.new_steps) for one in found] == [("AA", 1), ("AE", 0), ("AA", 1)]
+    assert [(one.location, one.code) for one in found[1].findings] == [("MSH^1", "207")]
+    assert "reference" in found[1].findings[0].text
+    assert len(database.read(reading.order_rows).result()) == (2 if write else 0)
+    assert write or database.read(everything).result() == before
+
+
+def test_a_profile_that_fails_is_shown_too(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive(database, order("24", modality="CT"), order("25", modality="CT"))
+
+    def fails(*_: object) -> None:
+        raise IndexError
+
+    monkeypatch.setattr(reception, "_converted", fails)
+    found = run(database)
+    assert [(one.code, [finding.code for finding in one.findings]) for one in found] == [("AE", ["207"])] * 2

@@ -1,6 +1,7 @@
 """Reads results (ORU^R01): each says that its order has one, and whether that ends the examination.
 
 Which states of a result (OBR-25, table 0123) do is the mapping's `result_completes`: none unless it says so.
+What cannot be used is told as of an order; it refuses a message that ends examinations, as that might end others.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
-from broker.hl7.codes import ErrorCode
+from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.message import Message, Segments
 from broker.orders.core.authorities import Settle
 from broker.orders.core.identifiers import by_authority
@@ -60,18 +61,23 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
     if len(runs) > MAX_STEPS:
         findings.add("OBR^1", ErrorCode.SEGMENT_SEQUENCE, "Too many results in one message")
         runs = []
-    # what is wrong with demographics in a report is not the examination's
-    attributes = Reader(message, profile, zone, Findings()).section("patient")
+    doubts = Findings()
+    attributes = Reader(message, profile, zone, doubts).section("patient")
     patient = patient_change(message, attributes, {}) if attributes.get("PatientID") else None
     studies = message.all("ZDS")
     shared = studies if len(runs) == 1 else []
-    changes = (_result(Segments([*run, *shared]), patient, profile, zone) for run in runs)
-    return Conversion(tuple(changes), findings.all())
+    changes = tuple(_result(Segments([*run, *shared]), patient, profile, zone, doubts) for run in runs)
+    ends = any(change.completes for change in changes)
+    for finding in doubts.all():
+        findings.add(finding.location, finding.code, finding.text, finding.severity if ends else Severity.WARNING)
+    return Conversion(changes, findings.all())
 
 
-def _result(view: Segments, patient: PatientChange | None, profile: Profile, zone: tzinfo) -> ResultChange:
+def _result(
+    view: Segments, patient: PatientChange | None, profile: Profile, zone: tzinfo, doubts: Findings
+) -> ResultChange:
     status = view.get("OBR-25").strip()
-    reader = Reader(view, profile, zone, Findings())
+    reader = Reader(view, profile, zone, doubts)
     request, procedure = reader.section("request"), reader.section("procedure")
     return ResultChange(
         status=status,

@@ -1,7 +1,8 @@
 """Runs stored HL7 messages again by the mapping in force or by another one, and shows what would change.
 
 Each message is applied, looked at, undone and applied again, so that its difference is seen exactly. A dry run is one
-transaction that is rolled back at its end; else each message is a transaction of its own, as when it came.
+transaction that is rolled back at its end; else each message is a transaction of its own, as when it came. A defect
+that a message brings to light changes nothing and is shown as the door answers it; the next message is run.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from broker import telemetry
+from broker.errors import Unavailable
 from broker.hl7.codes import AckCode
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
@@ -28,7 +31,7 @@ from broker.orders.mapping.profile import Profile
 from broker.orders.stories import intake
 from broker.site.nodes import Node
 from broker.store.db.database import Database
-from broker.store.db.engine import savepoint
+from broker.store.db.engine import savepoint, translate
 from broker.store.orders import answers, messages, reading
 
 _IDENTITY = ("PatientID", "IssuerOfPatientID")
@@ -122,7 +125,6 @@ def _dry(connection: Connection, found: Sequence[JournaledMessage], bench: Bench
 
 def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: datetime, *, keep: bool) -> Replayed:
     chosen = ""
-
     interface = bench.interface(stored.listener)
     choose = bench.by_interface(interface.profile) if bench.by_interface and interface.profile else bench.profiles
 
@@ -135,6 +137,8 @@ def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: d
     examined = reception.examine(stored.raw, interface, profiles, bench.zone)
     findings = examined.conversion.findings if examined else ()
     code = examined.code if examined else AckCode.AR
+    if examined is not None and examined.failure is not None:
+        findings = (_defect(stored, examined.failure),)
     differences: tuple[ItemDifference, ...] = ()
     new_steps = 0
     if examined is not None and not code:
@@ -146,7 +150,7 @@ def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: d
             sender=(examined.header.get(3, 1), examined.header.get(4, 1)),
             subscribers=bench.subscribers,
         )
-        more, applied, differences, new_steps = _apply(connection, examined, context, stored, bench, keep=keep)
+        more, applied, differences, new_steps = _tried(connection, examined, context, stored, bench, keep=keep)
         findings += more
         code = AckCode.AA if applied else AckCode.AE
     return Replayed(
@@ -163,6 +167,37 @@ def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: d
     )
 
 
+_Applied = tuple[tuple[Finding, ...], bool, tuple[ItemDifference, ...], int]
+
+
+def _tried(
+    connection: Connection,
+    examined: Examined,
+    context: StoryContext,
+    stored: JournaledMessage,
+    bench: Bench,
+    *,
+    keep: bool,
+) -> _Applied:
+    """Apply a conversion; nothing of it stays if it brings a defect to light. Passing trouble ends the run."""
+    with savepoint(connection, "message") as undo:
+        try:
+            return _apply(connection, examined, context, stored, bench, keep=keep)
+        except Exception as error:
+            if isinstance(translate(error), Unavailable | OSError):
+                raise
+            undo()
+            return (_defect(stored, error),), False, (), 0
+
+
+def _defect(stored: JournaledMessage, error: Exception) -> Finding:
+    """What the sender of the message would be told; the log has the reference too."""
+    reference = uuid4().hex[:12]
+    said = {"message": stored.row, "reference": reference, "error": telemetry.describe(error)}
+    telemetry.logger().error("hl7.replay_failed", **said)
+    return reception.defect(reference)
+
+
 def _apply(
     connection: Connection,
     examined: Examined,
@@ -171,7 +206,7 @@ def _apply(
     bench: Bench,
     *,
     keep: bool,
-) -> tuple[tuple[Finding, ...], bool, tuple[ItemDifference, ...], int]:
+) -> _Applied:
     """Apply a conversion; findings, whether it was applied, differences and the number of new steps.
 
     It acts as the sender did, so that a newer message of that sender still wins; the audit trail says who ran it again.

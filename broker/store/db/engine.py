@@ -118,8 +118,11 @@ def is_sqlite(connection: Connection) -> bool:
 
 
 @contextmanager
-def savepoint(connection: Connection) -> Iterator[Callable[[], object]]:
-    """A part of a transaction that can be undone alone, by calling what this gives. Errors are left to the whole."""
-    connection.exec_driver_sql("SAVEPOINT part")
-    yield lambda: connection.exec_driver_sql("ROLLBACK TO SAVEPOINT part")
-    connection.exec_driver_sql("RELEASE SAVEPOINT part")
+def savepoint(connection: Connection, name: str = "part") -> Iterator[Callable[[], object]]:
+    """A part of a transaction that can be undone alone, by calling what this gives. Errors are left to the whole.
+
+    Who catches errors of a part that has parts gives it a `name` of its own (an SQL identifier).
+    """
+    connection.exec_driver_sql(f"SAVEPOINT {name}")
+    yield lambda: connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {name}")
+    connection.exec_driver_sql(f"RELEASE SAVEPOINT {name}")

@@ -55,7 +55,7 @@ def test_a_study_uid_that_is_none_is_left_out() -> None:
 
 def test_no_result_is_refused() -> None:
     found = results.convert(hl7.parse(HEAD.encode()), built_in(), ZONE)
-    assert [(f.location, f.code) for f in found.findings] == [("OBR^1", "100")]
+    assert [(f.location, f.code) for f in found.findings] == [("OBR^1", "100"), ("PID^1^7", "102")]
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,19 @@ def test_no_result_is_refused() -> None:
 def test_a_policy_that_is_none_is_refused(policy: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="policy: "):
         parsing.parse({"name": "x", "policy": policy})
+
+
+@pytest.mark.parametrize(("state", "severity"), [("F", "E"), ("P", "W")])
+def test_what_cannot_be_used_is_told_and_refuses_what_ends_examinations(state: str, severity: str) -> None:
+    body = f"OBR|1|P1^KIS||A||||||||||||||{'A' * 20}|||||||{state}\rZDS|not a uid\r"
+    used = profile(policy=Policy(result_completes=("F",)))
+    found = results.convert(hl7.parse((HEAD + body).encode()), used, ZONE)
+    told = {finding.location: finding.severity.value for finding in found.findings}
+    assert told == {"PID^1^7": "W", "OBR^1^18": severity, "ZDS^1^1": severity}
+    assert found.usable is (state == "P")
+
+
+def test_what_is_wrong_in_several_results_is_told_once_for_each_place() -> None:
+    body = f"ORC|RE|P1\rOBR|1|P1||A||||||||||||||{'A' * 20}\rORC|RE|P2\rOBR|2|P2||B\r"
+    found = results.convert(hl7.parse((HEAD + body).encode()), built_in(), ZONE)
+    assert [finding.location for finding in found.findings] == ["PID^1^7", "OBR^1^18"]

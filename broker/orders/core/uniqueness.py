@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
-from broker.model.order import AccessionHolder, Document, EntityId, Order, Procedure
+from broker.model.order import AccessionHolder, Document, EntityId, Order
 from broker.orders.core import identifiers, lifecycle
-from broker.orders.core.identifiers import Minter, is_ours
+from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import compatible
 from broker.orders.core.values import AccessionPolicy, OrderChange, RepeatedNumber
 
-_OURS = "2.25."  # how Study Instance UIDs begin that we make
+OUR_UIDS = "2.25."  # how Study Instance UIDs begin that we make
 
 
 def accession(
@@ -126,7 +126,7 @@ def differences(change: OrderChange, stored: Order) -> list[str]:
         "accession number": ({change.accession}, {stored.accession} - set(numbers)),
         "study": (
             {procedure.study_instance_uid for procedure in change.procedures},
-            {one.study_instance_uid for one in stored.procedures if not one.study_instance_uid.startswith(_OURS)},
+            {one.study_instance_uid for one in stored.procedures if not one.study_instance_uid.startswith(OUR_UIDS)},
         ),
         "modality": (
             {step.attributes.get("Modality", "") for step in steps},
@@ -140,41 +140,6 @@ def differences(change: OrderChange, stored: Order) -> list[str]:
     told = {name: (new - {""}, old - {""}) for name, (new, old) in pairs.items()}
     others = [name for name, (new, old) in told.items() if new and old and not new & old]
     return ["procedure", *others] if others else []
-
-
-def one_exam(one: Order, other: Order) -> bool:
-    """True if two orders of one patient with one number can be the same exams, told twice.
-
-    Nothing that senders gave both of them may differ, but for the start and the station, which changes move.
-    """
-    numbers = ((one.placer, other.placer), (one.filler, other.filler))
-    if one.patient.row != other.patient.row or any(_apart(mine.number, its.number) for mine, its in numbers):
-        return False
-    mine, its = ({order.placer.number, order.filler.number} for order in (one, other))
-    if _apart(
-        *("" if is_ours(number) or number in mine | its else number for number in (one.accession, other.accession))
-    ):
-        return False
-    if len(one.procedures) != len(other.procedures):
-        return False
-    return all(_one_procedure(first, second) for first, second in zip(one.procedures, other.procedures, strict=True))
-
-
-def _one_procedure(one: Procedure, other: Procedure) -> bool:
-    named, its = _procedure(one.attributes), _procedure(other.attributes)
-    studies = ["" if uid.startswith(_OURS) else uid for uid in (one.study_instance_uid, other.study_instance_uid)]
-    ids = [procedure.attributes.get("RequestedProcedureID", "") for procedure in (one, other)]
-    if (named and its and not named & its) or _apart(*studies) or _apart(*ids) or len(one.steps) != len(other.steps):
-        return False
-    return not any(
-        _apart(mine.attributes.get(keyword, ""), its.attributes.get(keyword, ""))
-        for mine, its in zip(one.steps, other.steps, strict=True)
-        for keyword in ("ScheduledProcedureStepID", "Modality")
-    )
-
-
-def _apart(one: str, other: str) -> bool:
-    return bool(one and other and one != other)
 
 
 def named(change: OrderChange, stored: Order) -> bool:
@@ -192,12 +157,12 @@ def _one_is_same(change: OrderChange, stored: Order) -> bool:
     """True if a number of the exams, or one of their procedures, is the same."""
     if named(change, stored):
         return True
-    asked = [_procedure(procedure.attributes) for procedure in change.procedures]
-    known = [_procedure(procedure.attributes) for procedure in stored.procedures]
+    asked = [procedure_names(procedure.attributes) for procedure in change.procedures]
+    known = [procedure_names(procedure.attributes) for procedure in stored.procedures]
     return any(not one or not other or one & other for one in asked for other in known)
 
 
-def _procedure(attributes: Document) -> set[str]:
+def procedure_names(attributes: Document) -> set[str]:
     """How a requested procedure is named: by its codes and by its description."""
     codes = attributes.get("RequestedProcedureCodeSequence") or []
     named = {str(item.get("CodeValue") or item.get("LongCodeValue") or "") for item in codes}

@@ -16,10 +16,11 @@ from sqlalchemy import Connection
 from broker.hl7.codes import ErrorCode
 from broker.hl7.findings import Finding
 from broker.model.order import EntityId, Order, OrderLinkKind, StepStatus
-from broker.orders.core import patients, plan, progress, uniqueness
+from broker.orders.core import patients, progress
 from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.lifecycle import Action
 from broker.orders.core.values import OrderChange
+from broker.orders.lookup import several
 from broker.orders.stories import writing
 from broker.store.orders import authorities as store
 from broker.store.orders import reading, saving
@@ -40,7 +41,7 @@ def unite(connection: Connection, row: int, other: int, context: StoryContext) -
     orders = [reading.load_order(connection, number) for number in (row, other)]
     reading.lock(connection, [patients.patient_name(order.patient.patient_id) for order in orders])
     orders = [reading.load_order(connection, number) for number in (row, other)]
-    if not uniqueness.one_exam(*orders):
+    if not several.one_exam(*orders):
         return _APART, [AuditEntry("order.same-number", "order", row, {"order": other})]
     last, first = sorted(orders, key=lambda order: _weight(connection, order), reverse=True)
     assert last.row is not None
@@ -69,15 +70,6 @@ def _begun(order: Order) -> bool:
 
 def _number(own: EntityId, other: EntityId) -> EntityId:
     return own if own.number else other
-
-
-def meant(connection: Connection, rows: Sequence[int], change: OrderChange) -> list[int]:
-    """Of several orders with the number of a change, those of its patient and, among these, of its exam."""
-    orders = [reading.load_order(connection, row) for row in rows]
-    mine = [order for order in orders if plan.same_patient(order.patient, change.patient)]
-    named = [order for order in mine if uniqueness.named(change, order)]
-    alike = [order for order in mine if not uniqueness.differences(change, order)]
-    return [order.row or 0 for order in named or alike or mine or orders]
 
 
 def undecided(change: OrderChange) -> Finding:

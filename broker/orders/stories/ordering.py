@@ -15,7 +15,7 @@ from broker.orders.core import identifiers, lifecycle, patients, plan
 from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import OrderAction, OrderChange, Plan
-from broker.orders.lookup import recognizing
+from broker.orders.lookup import recognizing, several
 from broker.orders.stories import doubled, early, writing
 from broker.orders.stories.planned import OrderReply, Planned
 from broker.store.orders import reading, saving, waiting
@@ -193,7 +193,7 @@ def _find(
     if action is not lifecycle.Action.NUMBER:
         rows = reading.find_orders(connection, change.filler, change.placer, change.accession)
         rows = [row for row in rows if row not in not_these]
-        rows = doubled.meant(connection, rows, change) if len(rows) > 1 else rows
+        rows = several.meant(connection, rows, change) if len(rows) > 1 else rows
         if len(rows) < 2 or action is lifecycle.Action.NOTHING or _by_accession_alone(change):
             return (rows[0] if len(rows) == 1 else None), ()
         return None, (doubled.undecided(change),)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from broker.hl7.codes import ErrorCode
 from broker.hl7.findings import Finding, MalformedMessage
@@ -110,6 +111,7 @@ def in_table(names: tuple[str, ...]) -> bool:
     return all(_codec(name)[1] for name in names if name)
 
 
+@lru_cache(maxsize=64)
 def _codec(name: str) -> tuple[str, bool]:
     """The codec of a name, and whether the table has it."""
     name = " ".join(name.upper().split())

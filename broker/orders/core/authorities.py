@@ -42,7 +42,9 @@ def universal(text: str, kind: str = "") -> str:
 
 def from_item(number: str, items: Sequence[Document]) -> EntityId:
     """An identifier with the authority that an issuer sequence names (PS3.3 table 10-17)."""
-    item = (list(items) or [{}])[0]
+    if not items:
+        return EntityId(number)
+    item = items[0]
     universal_id = universal(item.get("UniversalEntityID", ""), item.get("UniversalEntityIDType", ""))
     return EntityId(number, item.get("LocalNamespaceEntityID") or item.get("UniversalEntityID") or "", universal_id)
 
@@ -54,6 +56,8 @@ def is_oid(text: str) -> bool:
 
 def names(identifier: EntityId) -> tuple[str, str]:
     """Namespace and universal ID of an identifier's authority; an OID in the place of a namespace is one."""
+    if not identifier.universal and not identifier.issuer[:1].isdigit() and ":" not in identifier.issuer:
+        return identifier.issuer, ""  # a namespace, as in most messages
     issuer = _URN.sub("", identifier.issuer, count=1)
     if identifier.universal and identifier.universal != issuer and not _OID.fullmatch(issuer):
         return identifier.issuer, identifier.universal

@@ -212,12 +212,17 @@ class OrderChange:
         number = self.visit.get("AdmissionID", "")  # its orders name no visit, but they tell of its authority
         settle(AuthorityUse.VISIT, from_item(number, self.visit.get("IssuerOfAdmissionIDSequence") or []), "PV1^1^19")
         keys = OrderKeys(self.placer, self.filler).settled(settle, f"{group}^2", f"{group}^3")
+        patient = self.patient.settled(settle)
+        accession_issuer = settle(AuthorityUse.ACCESSION, accession, self.accession_location).issuer
+        same = patient is self.patient and (keys.placer, keys.filler) == (self.placer, self.filler)
+        if same and accession_issuer == self.accession_issuer and not self.parent and not self.replaces:
+            return self
         return replace(
             self,
-            patient=self.patient.settled(settle),
+            patient=patient,
             placer=keys.placer,
             filler=keys.filler,
-            accession_issuer=settle(AuthorityUse.ACCESSION, accession, self.accession_location).issuer,
+            accession_issuer=accession_issuer,
             parent=self.parent.settled(settle, f"{group}^8", f"{group}^8") if self.parent else None,
             replaces=tuple(other.settled(settle) for other in self.replaces),
         )

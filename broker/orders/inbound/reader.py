@@ -41,6 +41,7 @@ class Reader:
         self._text = TextReader(profile, zone, self._doubts)
         self._replaces = profile.reading.is_lenient
         self._escaped = any(segment.is_escaped() for segment in view)
+        self._before: dict[tuple[str, str], Any] = {}  # by keyword and source: values of `read`
         self._day = ""  # of which a time must be
         self._long: dict[str, str] = {}  # long forms of identifiers, by keyword; empty for those that fit
         self._given: dict[tuple[str, str], FieldSource] = {}  # by section and keyword: what gave the value
@@ -82,8 +83,13 @@ class Reader:
     def read(self, attribute: MappedAttribute, source: FieldSource) -> Any:
         """Value of an attribute from one source, None or an empty one if it holds none."""
         segments = self._view.chosen(source.path)
-        held = any(segment.field(source.path.field) for segment in segments)
-        return self._read(attribute, source, segments) if held else None
+        if not _holds(segments, source.path.field):
+            return None
+        self._text.emptied = False
+        value = self._read(attribute, source, segments)
+        if not self._text.emptied:
+            self._before[attribute.keyword, source.text] = value
+        return value
 
     def _found(self, attribute: MappedAttribute) -> tuple[Any, FieldSource | None]:
         gathered: list[Document] = []
@@ -94,7 +100,10 @@ class Reader:
             if not segments or not (segments[0].field(path.field) or _holds(segments[1:], path.field)):
                 continue  # nothing is there, as in most fields
             self._text.emptied = False
-            value = self._read(attribute, source, segments)
+            if self._before and (attribute.keyword, source.text) in self._before:
+                value = self._before[attribute.keyword, source.text]
+            else:
+                value = self._read(attribute, source, segments)
             if self._text.emptied and source is not attribute.sources[-1]:
                 continue  # a table that maps a value to nothing leaves the word to the next path
             if source.kind is FieldType.OTHER_IDS:
@@ -187,8 +196,11 @@ class Reader:
         read: Callable[[Repetition], str],
     ) -> Any:
         field = source.path.field
-        offered = [(read(r), segment) for r, segment in self._offers(attribute, source, segments)]
-        found = [(text, segment.at(field)) for text, segment in offered if text.strip()]
+        found: list[tuple[str, str]] = []
+        for repetition, segment in self._offers(attribute, source, segments):
+            text = read(repetition)
+            if text.strip():
+                found.append((text, segment.at(field)))
         if not found:
             return None
         if found[0][0].strip() == DELETE:

@@ -144,9 +144,9 @@ def text(value: str, vr: str, *, exact: bool = False) -> str:
         raise Unusable("no UID: numbers without leading zeros, joined by dots")
     if vr == "AE" and not all(" " <= c <= "~" for c in value):
         raise Unusable("an AE title has ASCII characters only")
-    if wrong := misfit(vr, value):
+    if vr in PATTERNS and (wrong := misfit(vr, value)):
         raise Unusable(wrong)
-    return value[:limit].rstrip(" ")
+    return value[:limit].rstrip(" ") if len(value) > limit else value
 
 
 def _unbroken(value: str) -> str:

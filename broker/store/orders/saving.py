@@ -12,9 +12,8 @@ from broker.model.order import Document, Order, OrderLinkKind, Patient, Procedur
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
-
-def _text(document: Document) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+# made once: `json.dumps` with arguments makes one for each call
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class _Saved:

@@ -156,32 +156,35 @@ class Segment:
 
 
 class Segments:
-    """Some segments of a message, in order: the message itself, an order group, one step."""
+    """Some segments of a message, in order: the message itself, an order group, one step.
+
+    `by_name` holds them by the name of the segment; it is not to be changed.
+    """
 
     def __init__(self, segments: Iterable[Segment]) -> None:
         self._segments = tuple(segments)
-        self._named: dict[str, list[Segment]] = {}
+        self.by_name: dict[str, list[Segment]] = {}
         for segment in self._segments:
-            self._named.setdefault(segment.name, []).append(segment)
+            self.by_name.setdefault(segment.name, []).append(segment)
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self._segments)
 
     def all(self, name: str, parent: str = "") -> list[Segment]:
         """Segments of a name; with `parent` only those that belong to such a segment."""
-        found = self._named.get(name, [])
+        found = self.by_name.get(name, [])
         return [segment for segment in found if segment.parent == parent] if parent else found
 
     def chosen(self, where: Path) -> list[Segment]:
         """Segments that a path means."""
-        found = self._named.get(where.segment, [])
+        found = self.by_name.get(where.segment, [])
         if found and where.parent:
             found = [segment for segment in found if segment.parent == where.parent]
         return [segment for segment in found if segment.fits(where.segments)] if where.segments else found
 
     def first(self, name: str) -> Segment | None:
         """The first segment of a name."""
-        return self._named[name][0] if name in self._named else None
+        return self.by_name[name][0] if name in self.by_name else None
 
     def get(self, where: str | Path) -> str:
         """Value at a path in the first segment that it means; empty if absent, DELETE for two quotes."""

@@ -96,7 +96,9 @@ class Reader:
         first = None
         for source in attribute.sources:
             path = source.path
-            segments = self._view.chosen(path)
+            segments = self._view.by_name.get(path.segment)
+            if segments and (path.parent or path.segments):
+                segments = self._view.chosen(path)
             if not segments or not (segments[0].field(path.field) or _holds(segments[1:], path.field)):
                 continue  # nothing is there, as in most fields
             self._text.emptied = False

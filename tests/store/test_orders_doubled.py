@@ -153,3 +153,36 @@ def test_two_fillers_of_one_placer_number(database: Database) -> None:
     assert cancel(database, NS) == ("AE", "ORC^1^2:205")
     assert cancel(database, NS, filler="F2^RAD") == ("AA", "")
     assert len(left(database)) == 1
+
+
+@pytest.mark.parametrize(("stored", "name"), [(NS, OID), (OID, NS)])
+def test_a_cancel_that_came_under_the_other_name_is_applied_once_it_is_known(
+    database: Database, stored: str, name: str
+) -> None:
+    send(database, new(stored))
+    code, findings = cancel(database, name)
+    if (code, findings) != ("AA", ""):  # a namespace and an OID that are not known together may be one or two
+        assert (code, findings, left(database)) == ("AA", "ORC^1^2:204", ["P1"])
+        assert told(database) == "ORC^1^2:205W"
+    assert left(database) == []
+    assert rows(database, "tombstone") == []
+
+
+def test_a_kept_cancel_of_another_patient_is_not_applied(database: Database) -> None:
+    send(database, new(NS))
+    assert cancel(database, OID, patient="P2^^^HOSP") == ("AA", "ORC^1^2:204")
+    assert told(database) == ""
+    assert left(database) == ["P1"]
+    assert len(rows(database, "tombstone")) == 1
+
+
+def test_a_kept_cancel_of_what_has_started_is_told(database: Database) -> None:
+    send(database, new(NS))
+    cancel(database, OID)
+
+    def begin(connection: Connection) -> None:
+        connection.execute(update(tables.scheduled_step).values(status="STARTED"))
+
+    database.submit(begin).result()
+    assert told(database) == "ORC^1^2:205W"
+    assert rows(database, "scheduled_step")[0]["status"] == "STARTED"

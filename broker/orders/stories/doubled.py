@@ -16,18 +16,20 @@ from sqlalchemy import Connection
 from broker.hl7.codes import ErrorCode
 from broker.hl7.findings import Finding
 from broker.model.order import EntityId, Order, OrderLinkKind, StepStatus
-from broker.orders.core import patients, progress
+from broker.orders.core import lifecycle, patients, progress
 from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.lifecycle import Action
 from broker.orders.core.values import OrderChange
 from broker.orders.lookup import several
 from broker.orders.stories import writing
 from broker.store.orders import authorities as store
-from broker.store.orders import reading, saving
+from broker.store.orders import reading, saving, waiting
 
 _ONE = "Two orders have one number under the two names of its authority: the one that was changed last is in force"
 _BEGUN = "Two orders have one number under the two names of its authority: the one whose examination began is in force"
 _APART = "Two orders have one number under the two names of its authority: they are kept apart"
+_CANCELLED = "A cancel came before under the other name of the authority of an order number: the order is cancelled"
+_STARTED = "A cancel came before under the other name of the authority of an order number: the examination has started"
 CAUSE = "order:same-number"
 
 
@@ -56,6 +58,25 @@ def unite(connection: Connection, row: int, other: int, context: StoryContext) -
     saving.link(connection, last.row, OrderLinkKind.REPLACES, first.row)
     detail = {"order": first.row, "kept": {"placer": kept.placer.number, "filler": kept.filler.number}}
     return _BEGUN if _begun(last) else _ONE, [AuditEntry("order.same-number", "order", last.row, detail)]
+
+
+def cancel(connection: Connection, row: int, context: StoryContext) -> tuple[str, Sequence[AuditEntry]]:
+    """Apply the cancels that are kept for an order (row); what to say of it, and the audit entries."""
+    reading.lock(connection, reading.lock_names(connection, row))
+    stored = reading.load_order(connection, row)
+    patient = stored.patient.patient_id
+    cancels = waiting.cancels(connection, stored.filler, stored.placer, stored.accession, patient)
+    order, started = stored, False
+    for kept in cancels.values():
+        wanted = lifecycle.action(kept.control, kept.order_status)
+        order, refused = progress.moved(order, wanted, frozenset(kept.steps))
+        started = started or refused
+    waiting.drop_cancels(connection, cancels)
+    if order == stored:
+        return _STARTED if started else "", ()
+    controls = [kept.control for kept in cancels.values()]
+    writing.write(connection, order, stored, f"overtaken:{controls[0]}", context)
+    return _CANCELLED, [AuditEntry("order.canceled", "order", row, {"control": controls[0], "why": "authority"})]
 
 
 def _weight(connection: Connection, order: Order) -> tuple[bool, float, int]:

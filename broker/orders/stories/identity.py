@@ -55,7 +55,8 @@ class _Settling:
         self._connection, self._context = connection, context
         self.findings: list[Finding] = []
         self.audit: list[AuditEntry] = []
-        self._orders: list[tuple[int, int, str]] = []  # two with one number, and where the message has that
+        self._orders: list[tuple[int, int, str]] = []  # two with one number, and where the message has its authority
+        self._cancelled: list[tuple[int, str]] = []  # those for which a cancel is kept
 
     def identifier(self, use: AuthorityUse, identifier: EntityId, location: str) -> EntityId:
         """An identifier under the key of its authority."""
@@ -95,16 +96,22 @@ class _Settling:
                 self._join_orders(pair, use, location)
 
     def _join_orders(self, pair: KnownAuthority, use: AuthorityUse, location: str) -> None:
-        twice = store.rename_numbers(self._connection, use, pair.universal_id, pair.namespace)
+        names = (pair.universal_id, pair.namespace)
+        self._cancelled += [(row, location) for row in store.cancelled_elsewhere(self._connection, use, *names)]
+        twice = store.rename_numbers(self._connection, use, *names)
         self._orders += [(renamed, other, location) for renamed, other in twice]
 
     def unite_orders(self) -> None:
         """Settle which of two orders with one number is in force, once all is known of whom they are for."""
         for one, other, location in self._orders:
-            text, entries = doubled.unite(self._connection, one, other, self._context)
-            self.audit += entries
-            if text:
-                self.findings.append(Finding(location, ErrorCode.DUPLICATE_KEY, text, Severity.WARNING))
+            self._tell(location, *doubled.unite(self._connection, one, other, self._context))
+        for row, location in self._cancelled:
+            self._tell(location, *doubled.cancel(self._connection, row, self._context))
+
+    def _tell(self, location: str, text: str, entries: Sequence[AuditEntry]) -> None:
+        self.audit += entries
+        if text:
+            self.findings.append(Finding(location, ErrorCode.DUPLICATE_KEY, text, Severity.WARNING))
 
     def _join_patients(self, pair: KnownAuthority, location: str) -> None:
         before, after, connection = pair.universal_id, pair.namespace, self._connection

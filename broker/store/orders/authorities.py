@@ -137,6 +137,17 @@ def rename_numbers(connection: Connection, use: AuthorityUse, before: str, after
     return pairs
 
 
+def cancelled_elsewhere(connection: Connection, use: AuthorityUse, before: str, after: str) -> list[int]:
+    """Orders (rows) for whose number a cancel is kept under the other name of an issuer, oldest first."""
+    order, kept = tables.service_request.c, tables.tombstone.c
+    number, issuer = f"{use}_number", f"{use}_issuer"
+    names = or_(
+        *(and_(order[issuer] == one, kept[issuer] == other) for one, other in ((before, after), (after, before)))
+    )
+    query = select(order.id).where(order[number] == kept[number], order[number] != "", names).distinct()
+    return list(connection.execute(query.order_by(order.id)).scalars())
+
+
 def _same_number(
     connection: Connection, table: Table, use: AuthorityUse, before: str, after: str
 ) -> Iterable[tuple[int, int]]:

@@ -43,8 +43,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than there are cores, as tests wait more than they compute; each worker may have a PostgreSQL."""
-    return min(8, (os.cpu_count() or 1) + 1)
+    """Two more than there are cores, as tests wait more than they compute; each worker may have a PostgreSQL."""
+    return min(8, (os.cpu_count() or 1) + 2)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -64,8 +64,8 @@ def read_object(thing: Sample) -> dict[str, tuple[str | float, ...]]:
 
 
 def read_query(thing: Sample) -> Query:
-    """Read an identifier and make a query of it. Raises BadContent."""
-    return parse(decode_data_set(thing.data, thing.transfer_syntax))
+    """Read an identifier as the worklist door does, and make a query of it. Raises BadContent."""
+    return parse(decode_data_set(thing.data, thing.transfer_syntax, passes_misfits=True))
 
 
 def storable(value: Any) -> bool:

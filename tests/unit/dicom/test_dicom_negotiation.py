@@ -274,6 +274,6 @@ def test_ul05_the_largest_request_is_read_in_bounded_time() -> None:
         neg.ProposedContext(2 * n + 1, CT, tuple(f"1.2.840.10008.1.2.4.{t}" for t in range(50))) for n in range(128)
     )
     body = items_of(neg.encode_request(request(contexts=contexts)))
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(neg.decode_request(body).contexts) == 128
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2

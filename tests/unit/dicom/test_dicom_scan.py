@@ -201,9 +201,9 @@ def test_ds04_a_bomb_is_refused_by_its_ratio_and_its_size() -> None:
     engine = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     bomb = b"".join(engine.compress(bytes(1 << 20)) for _ in range(64)) + engine.flush()
     assert len(bomb) < 66_000
-    started = time.perf_counter()
+    started = time.process_time()
     assert refused(bomb, uids.DEFLATED) == "bad-deflate"
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_ds04_size_is_limited_whatever_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,9 +291,9 @@ def test_a_long_walk_lets_go_of_what_it_has_seen() -> None:
 
 def test_a_walk_is_linear() -> None:
     data = ID * 50_000
-    started = time.perf_counter()
+    started = time.process_time()
     scan(data, uids.EXPLICIT_LE, EVERYTHING)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 # --- anything --------------------------------------------------------------------------------------------

@@ -105,11 +105,11 @@ def test_limit_is_exact() -> None:
 
 def test_linear_time_for_hostile_bytes() -> None:
     framer = Framer(10**7)
-    started = time.perf_counter()
+    started = time.process_time()
     framer.feed(b"\x0b")
     for _ in range(2000):
         framer.feed(b"\x1cx" * 500)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert framer.feed(b"\x1c\r")[0] == Frame(b"\x1cx" * 1_000_000)
 
 

@@ -120,11 +120,11 @@ def test_any_bytes_are_read_or_malformed(data: bytes) -> None:
 
 
 def test_large_messages_in_linear_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     message = of(*["NTE|1||" + "x" * 50] * 20_000, "PID|||" + "~".join(["1"] * 9000), "OBX|1||||" + "y\\T\\" * 16_000)
     assert message.get("PID-3[9000]") == "1"  # type: ignore[attr-defined]
     assert len(message.get("OBX-5")) == 32_000  # type: ignore[attr-defined]
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_path_syntax() -> None:

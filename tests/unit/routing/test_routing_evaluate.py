@@ -147,10 +147,10 @@ def test_missing_and_empty_facts_are_unknown() -> None:
 def test_regular_expressions_are_linear() -> None:
     """The pattern and the header are both untrusted: no pattern may stop the broker."""
     for pattern in ("(a+)+$", "(a|aa)+$", "(.*a){25}$", "(x+x+)+y"):
-        started = time.perf_counter()
+        started = time.process_time()
         assert truth({"field": "tag.StudyDescription", "op": "regex", "value": pattern},
                      {"tag.StudyDescription": "a" * 1023 + "!"}) == "false"  # fmt: skip
-        assert time.perf_counter() - started < 0.5
+        assert time.process_time() - started < 0.5
 
 
 # --- kinds that do not fit -------------------------------------------------------------------------------
@@ -242,9 +242,9 @@ def test_every_leaf_is_traced_also_when_the_first_decides() -> None:
 
 def test_a_thousand_rules_are_quick() -> None:
     ruleset = parse_rules({"rule": [table(f"r{n}", {"all": [T, {"not": F}, U]}, "pacs") for n in range(1000)]}, NODES)
-    started = time.perf_counter()
+    started = time.process_time()
     decide(ruleset, FACTS)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 # --- examples --------------------------------------------------------------------------------------------

@@ -238,10 +238,10 @@ def test_a_name_of_many_groups_is_bounded(name: str) -> None:
 
 
 def test_wild_card_bomb_is_bounded() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for pattern in ("*" * 10_000 + "b", "a*" * 2_000 + "b", "*?" * 2_000 + "b", "?" * 3_000 + "*b"):
         assert not compile_wildcard(pattern).matches("a" * 5_000)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_ds14_a_pattern_of_many_characters_costs_no_memory() -> None:

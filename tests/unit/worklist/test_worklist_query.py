@@ -159,10 +159,10 @@ def test_a_misfit_that_a_query_stands_on_is_refused(data: bytes, code: str) -> N
 
 
 def test_ten_kilobytes_of_stars_cost_nothing() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     found = query({"PatientName": "*" * 10_000, "AccessionNumber": "*?" * 5_000, "PatientID": "a*" * 5_000})
     assert set(found.named) == {"AccessionNumber", "PatientID"}
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_values_are_decoded_by_the_character_set_of_the_query() -> None:

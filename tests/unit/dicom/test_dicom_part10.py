@@ -81,10 +81,10 @@ def test_what_is_no_dicom_file(tmp_path: Path, content: bytes) -> None:
 
 def test_what_is_no_file_at_all_is_left_alone(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    began = time.process_time()
+    began = time.monotonic()
     assert part10.read(tmp_path / "pipe") is None
     assert part10.read("/dev/zero") is None
-    assert time.process_time() - began < 1
+    assert time.monotonic() - began < 1
     with pytest.raises(IsADirectoryError):
         part10.read(tmp_path)
     with pytest.raises(FileNotFoundError):

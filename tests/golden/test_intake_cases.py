@@ -9,7 +9,6 @@ import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +34,9 @@ class Told:
 
 
 def _cases() -> Iterator[Any]:
-    still_open = (
-        set((FOLDER / "open.txt").read_text(encoding="utf-8").split()) if (FOLDER / "open.txt").exists() else set()
-    )
     for file in sorted(FOLDER.glob("*.toml")):
         for case in tomllib.loads(file.read_text(encoding="utf-8"))["case"]:
-            marks = [pytest.mark.xfail(strict=True, reason="open")] if case["id"] in still_open else []
-            yield pytest.param(file.stem, case, id=case["id"], marks=marks)
+            yield pytest.param(file.stem, case, id=case["id"])
 
 
 CASES = list(_cases())
@@ -141,15 +136,8 @@ def _interface(case: Mapping[str, Any]) -> dict[str, Any]:
     return {key: frozenset(v) if isinstance(v, list) else v for key, v in case.get("interface", {}).items()}
 
 
-@cache
-def _ids() -> frozenset[str]:
-    return frozenset(param.id for param in CASES)
-
-
-def test_every_case_has_a_name_of_its_own_and_open_ones_exist() -> None:
-    assert len(_ids()) == len(CASES)
-    listed = (FOLDER / "open.txt").read_text(encoding="utf-8").split() if (FOLDER / "open.txt").exists() else []
-    assert set(listed) <= _ids()
+def test_every_case_has_a_name_of_its_own() -> None:
+    assert len({param.id for param in CASES}) == len(CASES)
 
 
 @pytest.mark.parametrize("file", sorted({param.values[0] for param in CASES}))
@@ -157,7 +145,7 @@ def test_every_case_has_a_name_of_its_own_and_open_ones_exist() -> None:
 def test_cases_together_on_postgresql(file: str, database: Database) -> None:
     wrong = {}
     for param in CASES:
-        if param.values[0] != file or param.marks:
+        if param.values[0] != file:
             continue
         case = param.values[1]
         try:

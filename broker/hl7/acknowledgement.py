@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from broker.hl7 import work
 from broker.hl7.codes import ERROR_TEXTS, AckCode, ErrorCode
 from broker.hl7.fields import ERR, MSA, MSH
 from broker.hl7.findings import Finding, MalformedMessage
-from broker.hl7.framing import join
 from broker.hl7.header import Header, Separators, read_remains
+from broker.hl7.mllp.framing import join
 from broker.hl7.text import charset
 from broker.hl7.writer import Component, Escaped, SegmentWriter, Value
 
@@ -28,7 +29,7 @@ __all__ = [
     "unreadable",
 ]
 
-MAX_FINDINGS = 100
+_FEW, _LONGEST = 10, 250  # findings that are always told; bytes of one
 _TABLE = "HL70357"
 NO_HEADER = Header(Separators(), ("MSH", "|", "^~\\&"), "ascii")
 
@@ -98,12 +99,15 @@ def reply(
     text: str = "",
     stored: bool = True,
     body: Body | None = None,
+    received: int = 0,
 ) -> Acknowledgement:
     """The answer to a message in the mode that its MSH-15 and MSH-16 ask for; the arguments are those of `build`.
 
-    `body` is what an application acknowledgement holds more than an ACK.
+    `body` is what an application acknowledgement holds more than an ACK. The message had `received` bytes: an answer
+    that would be much longer than it leaves findings out.
     """
     first, second = phases(header, code, stored=stored)
+    findings = _shown(findings, work.room(received))
     told = () if second else findings  # once is enough
     parts = []
     if first:
@@ -128,11 +132,10 @@ def build(
     `token` makes MSH-10, `at` is aware and makes MSH-7, `text` is the MSA-3 of senders before 2.5.
     """
     writer = SegmentWriter(header.separators)
-    shown = _shown(findings)
-    segments = [_msh(writer, header, token, at, body), _msa(writer, header, code, shown, text)]
+    segments = [_msh(writer, header, token, at, body), _msa(writer, header, code, findings, text)]
     if header.version >= (2, 5):
-        segments += [_err(writer, finding) for finding in shown]
-    elif told := [finding for finding in shown if finding.is_error or finding.code == ErrorCode.ACCEPTED]:
+        segments += [_err(writer, finding) for finding in findings]
+    elif told := [finding for finding in findings if finding.is_error or finding.code == ErrorCode.ACCEPTED]:
         # ERR-1 has no severity: a warning with an error code would look like an error
         segments.append(writer.segment("ERR", {ERR.CODE_AND_LOCATION: [_err_1(finding) for finding in told]}))
     segments += body.segments if body else ()
@@ -191,11 +194,21 @@ def _msa(writer: SegmentWriter, header: Header, code: str, findings: Sequence[Fi
     return writer.segment("MSA", fields, least=MSA.CONTROL_ID)
 
 
-def _shown(findings: Sequence[Finding]) -> Sequence[Finding]:
-    """As many as are told, in their order; of too many the errors first."""
-    if len(findings) <= MAX_FINDINGS:
+def _shown(findings: Sequence[Finding], room: int) -> Sequence[Finding]:
+    """As many as fit into so many bytes and are told, in their order; of too many the errors first."""
+    if len(findings) <= _FEW:
         return findings
-    return sorted(findings, key=lambda finding: not finding.is_error)[:MAX_FINDINGS]
+    many = len(findings) * _LONGEST > room and sum(map(_size, findings)) > room
+    if not many and len(findings) <= work.FINDINGS:
+        return findings
+    shown = sorted(findings, key=lambda finding: not finding.is_error)[: work.FINDINGS]
+    while many and len(shown) > _FEW and sum(map(_size, shown)) > room:
+        shown.pop()
+    return shown
+
+
+def _size(finding: Finding) -> int:
+    return len(finding.location) + len(finding.text) + len(ERROR_TEXTS[finding.code]) + len(_TABLE) + 20
 
 
 def _text_of(code: str, findings: Sequence[Finding]) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from math import inf
 from uuid import UUID
 
-from broker.hl7 import acknowledgement
-from broker.hl7.codes import AckCode, ErrorCode
+from broker.hl7 import acknowledgement, work
+from broker.hl7.codes import AckCode
 from broker.hl7.fields import BHS, BTS, MSH
 from broker.hl7.findings import Finding
 from broker.hl7.header import Header
@@ -18,8 +19,16 @@ from broker.hl7.text import charset
 from broker.hl7.text.decoding import Decoded
 from broker.hl7.writer import Escaped, SegmentWriter, Value
 
-MAX_MESSAGES = 1000  # in one frame: each is a transaction of its own
-_START = re.compile(rb"(?:\A|(?<=[\r\n]))(FHS|BHS|MSH|BTS|FTS)(?=[^A-Za-z0-9]|\Z)")
+_BEGIN = re.compile(rb"[\xef\xbb\xbf\r\n\0 \t]{0,4096}[FB]HS[^A-Za-z0-9\r\n]")
+_NAMES = (b"FHS", b"BHS", b"MSH", b"BTS", b"FTS")
+_MANY = (
+    "Too many files in one frame",
+    f"More than {work.BATCHES} batches in one frame",
+    f"More than {work.MESSAGES} messages in one frame",
+    "",
+    "",
+)
+_TOO_MUCH = "Too much to look at in one frame"
 _COUNT_WRONG = "count of messages is wrong"
 
 
@@ -39,10 +48,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """Batches in order. `header` is FHS read like MSH, None if there is none."""
+    """Batches in order. `header` is FHS read like MSH, None if there is none.
+
+    `excess` says what there is more of than one frame may hold; then there are no messages.
+    """
 
     header: Header | None
     batches: tuple[Batch, ...]
+    excess: str = ""
 
     @property
     def messages(self) -> int:
@@ -51,11 +64,15 @@ class File:
 
 
 def read(raw: bytes) -> File | None:
-    """A frame that begins with FHS or BHS; None for any other. Linear; messages are not read."""
-    raw = raw.lstrip(b"\xef\xbb\xbf\r\n\0 \t")
-    if not re.match(rb"[FB]HS[^A-Za-z0-9\r\n]", raw):
+    """A frame that begins with FHS or BHS; None for any other. Linear; messages are counted and not read."""
+    if not begins(raw):
         return None
-    starts = [(found.start(), found[1]) for found in _START.finditer(raw)] + [(len(raw), b"")]
+    raw = raw.lstrip(b"\xef\xbb\xbf\r\n\0 \t")
+    starts, excess = _starts(raw)
+    if excess:
+        first = {name: _header(raw[at : at + work.MSH]) for at, name in reversed(starts) if name in _NAMES[:2]}
+        return File(first.get(b"FHS"), (Batch(first.get(b"BHS"), (), -1),), excess)
+    starts.append((len(raw), b""))
     file: Header | None = None
     batches: list[Batch] = []
     header: Header | None = None
@@ -77,8 +94,30 @@ def read(raw: bytes) -> File | None:
     return File(file, tuple(batches))
 
 
+def begins(raw: bytes) -> bool:
+    """True for a frame that begins with FHS or BHS."""
+    return not raw.startswith(b"MSH") and _BEGIN.match(raw) is not None
+
+
+def _starts(raw: bytes) -> tuple[list[tuple[int, bytes]], str]:
+    """Where the segments begin that make a batch; if they are too many the first of file and batch, and what is."""
+    starts: list[tuple[int, bytes]] = []
+    left = work.NAMES
+    for name, most, what in zip(_NAMES, (work.BATCHES, work.BATCHES, work.MESSAGES, inf, inf), _MANY, strict=True):
+        at, count = raw.find(name), 0
+        while at >= 0:
+            left -= 1
+            if (not at or raw[at - 1] in b"\r\n") and not raw[at + 3 : at + 4].isalnum():
+                count += 1
+                starts.append((at, name))
+            if count > most or not left:
+                return [found for found in starts if found[1] in _NAMES[:2]][:1], what if count > most else _TOO_MUCH
+            at = raw.find(name, at + 3)
+    return sorted(starts), ""
+
+
 def _header(text: bytes) -> Header | None:
-    line = re.split(rb"[\r\n]", text, maxsplit=1)[0]
+    line = re.split(rb"[\r\n]", text[: work.MSH], maxsplit=1)[0]
     return Header.of(Decoded("MSH" + line.decode("utf-8", "replace")[3:], "utf-8"))
 
 
@@ -109,12 +148,11 @@ def answer(file: File, acknowledgements: Sequence[Sequence[bytes]], *, token: UU
     return b"".join(out)
 
 
-def refuse(file: File, *, token: UUID, at: datetime) -> bytes:
-    """AR for a file with too many messages: none of them was looked at. MSA-2 is the id of file or batch (BHS-11)."""
-    header = file.header or file.batches[0].header or acknowledgement.NO_HEADER
+def refuse(file: File, finding: Finding, *, token: UUID, at: datetime) -> bytes:
+    """AR for a file that is refused as a whole. MSA-2 is the id of file or batch (BHS-11)."""
+    header = file.header or next((b.header for b in file.batches if b.header), None) or acknowledgement.NO_HEADER
     fields = (*header.fields, *[""] * 12)[:12]
     named = Header(header.separators, (*fields[:8], "", "", fields[11]), "utf-8")
-    finding = Finding("BHS^1", ErrorCode.DATA_TYPE, f"More than {MAX_MESSAGES} messages in one frame")
     return acknowledgement.build(named, AckCode.AR, [finding], token=token, at=at)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from broker.hl7 import work
 from broker.hl7.header import Separators, clean
 from broker.hl7.text import decoding
 
@@ -17,7 +18,7 @@ CONTROL = "Escaped control characters are left out"
 def _sequences(escape: str) -> re.Pattern[str]:
     """Known sequences, and shifts to other character sets (group 2). Bytes in sequences that touch are one text."""
     mark = re.escape(escape)
-    data = "X(?:[0-9A-Fa-f]{2})+"
+    data = f"X(?:[0-9A-Fa-f]{{2}}){{1,{work.ESCAPED // 2}}}"
     return re.compile(
         mark
         + rf"(?:([FSTREHN]|{data}(?:{mark}{mark}{data})*"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from broker.hl7 import work
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.text import decoding, labels
 from broker.hl7.text.decoding import Decoded, Doubt
@@ -20,6 +21,8 @@ _VERSION = re.compile(r"(\d{1,2})\.(\d{1,2})(?:\.(\d{1,2}))?")
 
 def clean(text: str, keep: str = "") -> str:
     """Text without control characters (NUL, C0, DEL, C1) other than those of `keep`."""
+    if len(text) > work.PIECE:
+        return "".join([clean(text[start:end], keep) for start, end in work.pieces(len(text))])
     return text if text.isprintable() else text.translate(_unwanted(keep))
 
 
@@ -74,7 +77,7 @@ class Header:
     @classmethod
     def of(cls, message: Decoded, tolerance: Tolerance = USUAL) -> Header | None:
         """The header of a decoded message, None if it has no usable MSH. `tolerance` may fill or replace MSH-12."""
-        line = clean(re.split(r"[\r\n]", message.text, maxsplit=1)[0])
+        line = clean(re.split(r"[\r\n]", message.text[: work.MSH], maxsplit=1)[0])
         if not line.startswith("MSH") or len(line) < 5:
             return None
         fields = line.split(line[3])

@@ -6,11 +6,12 @@ Decode, split, unescape, in that order. Nothing here knows segments other than M
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from broker.hl7 import escapes
+from broker.hl7 import escapes, work
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.escapes import unescape
 from broker.hl7.findings import Finding, MalformedMessage
@@ -21,8 +22,6 @@ from broker.hl7.text.strays import strays
 from broker.hl7.tolerance import USUAL, Tolerance
 
 DELETE = '""'
-MAX_SEGMENTS = 50_000
-MAX_REPETITIONS = 10_000
 _NO_MARK = Finding(
     "MSH^1^2",
     ErrorCode.DATA_TYPE,
@@ -227,9 +226,10 @@ def parse(raw: bytes, tolerance: Tolerance = USUAL) -> Message:
     """Decode and split a message. CR, LF and CRLF end segments, blank segments are skipped.
 
     Raises MalformedMessage: no MSH, useless separators, wrong character set, a line that is no segment,
-    a second MSH, too many segments or repetitions, what `tolerance` does not forgive.
+    a second MSH, more of anything than `work` allows, what `tolerance` does not forgive.
     """
     inner = raw.lstrip(b"\r\n\0 \t")
+    work.check(inner.removeprefix(codecs.BOM_UTF8))
     decoded = decoding.decode(inner, tolerance)
     text, codec, findings, _ = decoded
     header = Header.of(decoded, tolerance)
@@ -278,7 +278,23 @@ def _check(line: str, separators: Separators, counts: dict[str, int], before: li
         )
     if name == "MSH" and before:
         raise MalformedMessage(Finding("MSH^2", ErrorCode.SEGMENT_SEQUENCE, "More than one message in a frame"))
-    if len(before) >= MAX_SEGMENTS:
+    if len(before) >= work.SEGMENTS:
         raise MalformedMessage(Finding(previous, ErrorCode.SEGMENT_SEQUENCE, "Too many segments"))
-    if name != "MSH" and separators.repetition and line.count(separators.repetition) > MAX_REPETITIONS:
-        raise MalformedMessage(Finding(f"{name}^{counts[name]}", ErrorCode.DATA_TYPE, "Too many repetitions"))
+    textual = name in work.TEXTUAL or name[0] == "Z"
+    if counts[name] > work.ALIKE and not textual:
+        raise MalformedMessage(Finding(f"{name}^{counts[name]}", ErrorCode.SEGMENT_SEQUENCE, "Too many such segments"))
+    if len(line) > work.FIELDS:
+        _check_fields(line, f"{name}^{counts[name]}", separators, textual=textual)
+
+
+def _check_fields(line: str, where: str, separators: Separators, *, textual: bool) -> None:
+    """Refuse a long segment with too much in it."""
+    fault = ""
+    if line.count(separators.field) > work.FIELDS:
+        fault = "Too many fields"
+    elif not where.startswith("MSH") and separators.repetition and line.count(separators.repetition) > work.REPETITIONS:
+        fault = "Too many repetitions"
+    elif len(line) > work.FIELD and not textual and max(map(len, line.split(separators.field))) > work.FIELD:
+        fault = "A field is too long"
+    if fault:
+        raise MalformedMessage(Finding(where, ErrorCode.DATA_TYPE, fault))

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from broker import telemetry
 from broker.wildcard import Wildcard, compile_wildcard
 
 _CHOICES = r"((?:\[\d{1,3}(?:\.\d{1,2}){0,2}=[^\[\]]{0,200}\])*)"
@@ -73,3 +74,6 @@ def _choices(text: str) -> tuple[Choice, ...]:
         Choice((int(first), int(second or 0), int(third or 0)), compile_wildcard(value.strip().casefold()))
         for first, second, third, value in (found.groups() for found in _CHOICE.finditer(text))
     )
+
+
+telemetry.count_entries("hl7-paths", path)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import codecs
 
+from broker.hl7 import work
 from broker.hl7.text import iso2022
 from broker.hl7.text.labels import EXTENSIBLE, codec_of
+from broker.hl7.text.piecewise import decode
 
 LATIN_1 = "broker-latin-1"  # an error handler
 
@@ -24,6 +26,12 @@ def _as_latin_1(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 codecs.register_error(LATIN_1, _as_latin_1)
+_WINDOWS = bytes(range(256)).decode("cp1252", LATIN_1)
+
+
+def windows(data: bytes) -> str:
+    """Text in Windows-1252, whatever the bytes are. The handler of errors would be slow for many of them."""
+    return "".join([codecs.charmap_decode(data[a:b], "strict", _WINDOWS)[0] for a, b in work.pieces(len(data))])
 
 
 def extensible(codec: str) -> bool:
@@ -33,7 +41,7 @@ def extensible(codec: str) -> bool:
 
 def read(data: bytes, codec: str, errors: str = "strict") -> str:
     """Text of bytes. Raises UnicodeDecodeError."""
-    return iso2022.decode(data, codec, errors) if extensible(codec) else data.decode(codec, errors)
+    return iso2022.decode(data, codec, errors) if extensible(codec) else decode(data, codec, errors)
 
 
 def encode(text: str, codec: str) -> bytes:

@@ -11,6 +11,7 @@ import codecs
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from itertools import islice
 from math import inf
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from broker.hl7.text import charset, iso2022, labels
 from broker.hl7.text.labels import UNKNOWN, WHERE
 from broker.hl7.text.plausibility import ACCENTED, RARE, USUAL, likely, surprise
 from broker.hl7.tolerance import Tolerance
+from broker.hl7.work import PIECE, pieces
 
 
 class Doubt(StrEnum):
@@ -74,8 +76,11 @@ _PAGES: Mapping[str, str] = {
 _LARGER: Mapping[str, str] = {"shift_jis": "cp932", "euc_kr": "cp949", "ascii+euc_kr": "cp949"}
 # pages whose letters stand elsewhere than in the part, so that the wrong one is no language
 _ELSEWISE: Mapping[str, str] = {"iso8859_5": "cp1251", "cp1251": "iso8859_5"}
+# tables of one name that give some codes other letters: Big5 with and without the extensions of ETEN and Hong Kong
+_NAMESAKES: Mapping[str, str] = {"big5hkscs": "cp950"}
 _MULTIPLE = frozenset({"gb18030", "big5hkscs", "shift_jis", "cp932", "euc_kr", "cp949", "euc_jp"})
 _PAIRS = re.compile(f"(?:[\u00c2-\u00f4][\u0080-\u00bf{bytes(range(0x80, 0xA0)).decode('cp1252', 'ignore')}]+)+")
+MAX_TWICE = 50  # places at the beginning of a text that may look like it; more prove nothing new
 _EASTERN = frozenset({"gb18030", "big5hkscs", "cp932", "cp949"})
 # sets of texts that are called Latin by mistake, and sets of such a label
 _AFAR = ("cp1251", "cp1253", "cp1255", "cp1256", "cp874", "koi8_r", "gb18030", "big5hkscs", "cp932", "cp949")
@@ -114,7 +119,7 @@ def decode(raw: bytes, tolerance: Tolerance | None = None) -> Decoded:
 
 def _twice(text: str) -> bool:
     """True if a part of a text is the bytes of UTF-8 taken for Windows-1252: letters like Ã¼ for ü."""
-    for found in _PAIRS.finditer(text):
+    for found in islice(_PAIRS.finditer(text, 0, PIECE), MAX_TWICE):
         try:
             once = found[0].encode("cp1252", charset.LATIN_1).decode("utf-8")
         except UnicodeDecodeError:
@@ -145,7 +150,7 @@ def _read(raw: bytes, codec: str) -> str | None:
 def _stated(raw: bytes, codec: str, tolerance: Tolerance, *, marked: bool) -> Decoded:
     """Text of which a set is stated: the best of the readings that its bytes allow."""
     text = _read(raw, codec)
-    fits = text is not None and not (_page(codec) and _CONTROLS.search(raw))
+    fits = text is not None and not (_page(codec) and _has_controls(raw))
     judged = codec in _WESTERN or codec in _MULTIPLE
     usual = not judged or (text is not None and likely(text, codec, ACCENTED if codec in _WESTERN else USUAL))
     others = [] if raw.isascii() else list(_readings(raw, codec, fits=fits, usual=usual))
@@ -155,17 +160,28 @@ def _stated(raw: bytes, codec: str, tolerance: Tolerance, *, marked: bool) -> De
         known = surprise(text, codec) if others else 0.0
         leads = [known - other.cost - other.take for other in others]
         if not leads or max(leads) <= 0:
-            unsure = any(known - other.cost > other.doubt for other in others)
+            unsure = any(known - other.cost > other.doubt for other in others) or _disputed(raw, codec, text)
             notes = (_AMBIGUOUS,) if unsure else ()
             return Decoded(text, _answering(codec), notes, Doubt.AMBIGUOUS if unsure else Doubt.NONE)
         others = [others[leads.index(max(leads))]]
     if others:
         best = min(others, key=lambda other: other.cost)
         answering = _answering(codec) if "+" in best.codec else best.codec
-        return Decoded(best.text, answering, (best.finding,), Doubt.MISLABELLED)
+        text = best.text if len(raw) <= PIECE else _read(raw, best.codec) or ""
+        return Decoded(text, answering, (best.finding,), Doubt.MISLABELLED)
     if not tolerance.replace:
         raise MalformedMessage(_STRANGE)
     return Decoded(charset.read(raw, codec, "replace"), _answering(codec), (_REPLACED,), Doubt.REPLACED)
+
+
+def _disputed(raw: bytes, codec: str, text: str) -> bool:
+    """True if another table of the same name gives some of the bytes other letters."""
+    other = _read(raw, _NAMESAKES[codec]) if codec in _NAMESAKES else None
+    return other is not None and any(a != b and (a.isalnum() or b.isalnum()) for a, b in zip(text, other, strict=False))
+
+
+def _has_controls(raw: bytes) -> bool:
+    return any(_CONTROLS.search(raw, start, end) for start, end in pieces(len(raw)))
 
 
 def _page(codec: str) -> str:
@@ -177,7 +193,7 @@ def _page(codec: str) -> str:
 class _Reading(NamedTuple):
     """Text in another set than the stated one: its cost, and by how many bits it must be better.
 
-    It is taken from `take`, and mentioned from `doubt`.
+    It is taken from `take`, and mentioned from `doubt`. Its text is kept if it is short.
     """
 
     codec: str
@@ -193,7 +209,7 @@ def _readings(raw: bytes, codec: str, *, fits: bool, usual: bool) -> Iterator[_R
     for other, finding, take, doubt in _others(codec, fits=fits, usual=usual):
         if (text := _read(raw, other)) is not None and (fits or other == "utf-8" or likely(text, codec, RARE)):
             cost = surprise(text, other if other in _AFAR or other in _EASTERN else codec)
-            yield _Reading(other, text, cost, finding, take, doubt)
+            yield _Reading(other, text if len(raw) <= PIECE else "", cost, finding, take, doubt)
 
 
 def _others(codec: str, *, fits: bool, usual: bool) -> Iterator[tuple[str, Finding, float, float]]:
@@ -245,7 +261,7 @@ def _guess(raw: bytes) -> Decoded:
     for codec, finding in (("utf-8", _GUESSED["utf-8"]), (hint, _ELSEWHERE)):
         if codec and (reading := _read(raw, codec)) is not None:
             return Decoded(reading, codec, (*misplaced, finding), Doubt.GUESSED)
-    return Decoded(raw.decode("cp1252", charset.LATIN_1), "cp1252", (*misplaced, _GUESSED["cp1252"]), Doubt.GUESSED)
+    return Decoded(charset.windows(raw), "cp1252", (*misplaced, _GUESSED["cp1252"]), Doubt.GUESSED)
 
 
 def _hint(raw: bytes) -> str:
@@ -262,4 +278,4 @@ def decode_escape(data: bytes, codec: str) -> tuple[str, bool]:
     if text is not None:
         return text, False
     utf_8 = _read(data, "utf-8")
-    return (data.decode("cp1252", charset.LATIN_1) if utf_8 is None else utf_8), True
+    return (charset.windows(data) if utf_8 is None else utf_8), True

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from broker.hl7.text import piecewise
+
 # designation of G0 -> what decodes it; the two-byte sets need their escape in front
 _G0 = {b"\x1b(B": "", b"\x1b(J": "", b"\x1b(I": "kana", b"\x1b$@": "jis", b"\x1b$B": "jis", b"\x1b$(D": "jis"}
 _G1 = {
@@ -18,6 +20,8 @@ _G1 = {
 _DESIGNATION = {codec: escape for escape, codec in _G1.items()}
 _ESCAPE = re.compile(b"(" + b"|".join(re.escape(escape) for escape in (*_G0, *_G1)) + b")")
 _SHIFTED = re.compile(rb"\x0e([^\x0e\x0f\r\n]*)\x0f")
+_HIGH = bytes(byte | 0x80 for byte in range(256))
+_KANA = bytes(byte | 0x80 if byte > 0x20 else byte for byte in range(256))
 _JAPANESE = "iso2022_jp_ext"
 
 
@@ -64,7 +68,7 @@ def decode(data: bytes, codec: str, errors: str = "strict") -> str:
     default, *others = codec.split("+")
     g1 = default if default != "ascii" else next((other for other in others if other in _DESIGNATION), default)
     if "euc_kr" in codec:  # the seven-bit form: between SO and SI
-        data = _SHIFTED.sub(lambda found: bytes(byte | 0x80 for byte in found[1]), data)
+        data = _SHIFTED.sub(lambda found: found[1].translate(_HIGH), data)
     text: list[str] = []
     g0 = b""
     for part in _ESCAPE.split(data):
@@ -73,18 +77,18 @@ def decode(data: bytes, codec: str, errors: str = "strict") -> str:
         elif part in _G1:
             g1 = _G1[part]
         elif _G0.get(g0):
-            end = next((found.start() for found in re.finditer(rb"[\r\n]", part)), len(part))
-            text += [_seven(g0, part[:end], errors), part[end:].decode(g1, errors)]
+            end = min((at for at in (part.find(b"\r"), part.find(b"\n")) if at >= 0), default=len(part))
+            text += [_seven(g0, part[:end], errors), piecewise.decode(part[end:], g1, errors)]
             g0 = g0 if end == len(part) else b""
         else:
-            text.append(part.decode(g1, errors))
+            text.append(piecewise.decode(part, g1, errors))
     return "".join(text)
 
 
 def _seven(escape: bytes, data: bytes, errors: str) -> str:
     if _G0[escape] == "kana":
-        return bytes(byte | 0x80 if byte > 0x20 else byte for byte in data).decode("shift_jis", errors)
-    return (escape + data).decode(_JAPANESE, errors)
+        return piecewise.decode(data.translate(_KANA), "shift_jis", errors)
+    return piecewise.decode(escape + data, _JAPANESE, errors)
 
 
 def encode(text: str, codec: str) -> bytes:

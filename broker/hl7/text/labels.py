@@ -10,10 +10,11 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from broker.hl7 import work
 from broker.hl7.codes import ErrorCode
 from broker.hl7.findings import Finding, MalformedMessage
 
-OVERVIEW = 65536  # bytes of a message that may hold its MSH
+OVERVIEW = work.MSH
 WHERE = "MSH^1^18"
 UNKNOWN = Finding(WHERE, ErrorCode.TABLE_VALUE_NOT_FOUND, "Character set is not supported")
 _LATIN = re.compile(r"(?:ISO[ _-]?)?8859[-/](\d{1,2})")
@@ -67,8 +68,14 @@ EXTENSIBLE = frozenset(
 
 
 def declared(raw: bytes) -> tuple[str, ...]:
-    """Repetitions of MSH-18, read from the raw bytes (the MSH segment up to there is ASCII)."""
-    return _field(raw, 18)
+    """Repetitions of MSH-18, read from the raw bytes (the MSH segment up to there is ASCII).
+
+    Raises MalformedMessage for more than a message can need.
+    """
+    names = _field(raw, 18)
+    if len(names) > work.CHARACTER_SETS:
+        raise MalformedMessage(UNKNOWN)
+    return names
 
 
 def language(raw: bytes) -> str:
@@ -81,8 +88,8 @@ def _field(raw: bytes, number: int) -> tuple[str, ...]:
     fields = line.split(line[3:4]) if len(line) > 3 else []
     if len(fields) < number:
         return ()
-    repetition = fields[1][1:2] or b"~"
-    return tuple(part.decode("ascii", "replace").strip() for part in fields[number - 1].split(repetition))
+    parts = fields[number - 1].split(fields[1][1:2] or b"~")
+    return tuple(part.decode("ascii", "replace").strip() for part in parts)
 
 
 def named(text: str) -> tuple[str, ...]:

@@ -11,6 +11,10 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
+
+from broker import telemetry
+from broker.hl7.work import pieces
 
 MAX_CHARACTERS = 300  # that are looked at; more prove nothing new
 _RUN = re.compile(r"[^\x00-\x7f]+")
@@ -59,7 +63,7 @@ def surprise(text: str, codec: str) -> float:
     total, seen, strange = 0.0, 0, set[str]()
     for before, run, after in _runs(text):
         left = before
-        for character in run:
+        for character in run[:MAX_CHARACTERS]:
             total += _cost(character, codec) + _step(left, character)
             left = character
             strange.add(_script(character))
@@ -72,15 +76,16 @@ def surprise(text: str, codec: str) -> float:
 
 def likely(text: str, codec: str, bits: float) -> bool:
     """True if the characters of a text are on average no more surprising than that, and none is of private use."""
-    beyond = "".join(_RUN.findall(text))[:MAX_CHARACTERS]
+    beyond = "".join(run for _, run, _ in islice(_runs(text), MAX_CHARACTERS))[:MAX_CHARACTERS]
     return surprise(text, codec) <= bits * len(beyond) and "private" not in map(_script, beyond)
 
 
 def _runs(text: str) -> Iterator[tuple[str, str, str]]:
     """Runs of characters beyond ASCII, each with its neighbours."""
-    for found in _RUN.finditer(text):
-        start, end = found.span()
-        yield text[max(start - 1, 0) : start], found[0], text[end : end + 1]
+    for begin, stop in pieces(len(text)):
+        for found in _RUN.finditer(text, begin, stop):
+            start, end = found.span()
+            yield text[max(start - 1, 0) : start], found[0], text[end : end + 1]
 
 
 @lru_cache(maxsize=20_000)
@@ -147,3 +152,6 @@ def _rows(codec: str, first: int, last: int) -> Iterator[str]:
                 yield bytes((lead, trail)).decode(codec)
             except UnicodeDecodeError:
                 continue
+
+
+telemetry.count_entries("plausible-characters", _cost, _script, _step)

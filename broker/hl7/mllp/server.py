@@ -1,8 +1,8 @@
 """MLLP endpoint: long-lived connections, one message at a time on each, answers in order.
 
-Bounded in bytes (`max_message`), in time (a frame has one deadline from its VT on, however slowly its bytes
-come) and in connections. It never starts messages of its own. While a handler works nothing is read, so a
-sender that does not wait for answers is slowed by TCP.
+Bounded in bytes (`max_message`, and CHUNK outside frames), in time (a frame has one deadline from its VT on, however
+slowly its bytes come) and in connections. It never starts messages of its own. While a handler works nothing is read,
+so a sender that does not wait for answers is slowed by TCP.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from broker import telemetry
-from broker.hl7.framing import Frame, Framer, Oversize, begins, wrap
-from broker.hl7.secure import Gate, Secure
+from broker.hl7.mllp.framing import Frame, Framer, Oversize, begins, wrap
+from broker.hl7.mllp.parting import part
+from broker.hl7.mllp.secure import Gate, Secure
+from broker.pace import LinePace
+from broker.seats import BACKLOG, Seats, share_of
 
 CHUNK = 65536
 LATE_CR = 0.5  # seconds to wait for the CR of an end block before taking FS alone
@@ -23,12 +26,17 @@ LATE_REST = 0.01  # seconds in which the rest of a message cut by an embedded en
 DRAIN_SECONDS, DRAIN_BYTES = 2.0, 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Peer:
-    """The remote end of a connection."""
+    """The remote end of a connection.
+
+    `known`: it calls from the address of a system that the site names. `proven`: the handler has taken a message of it.
+    """
 
     host: str
     port: int
+    known: bool = False
+    proven: bool = False
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -40,12 +48,19 @@ Handler = Callable[[bytes, Peer], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bytes of a message, connections at once, seconds of a frame and of silence between frames."""
+    """Bytes of a message, connections at once, seconds of a frame and of silence between frames.
+
+    `first_timeout`: seconds for a message of those who are not known and have sent none that was taken;
+    `per_address`: connections of one of their addresses; `open_frames`: bytes of all unfinished frames.
+    """
 
     max_message: int = 10 * 1024 * 1024
     max_connections: int = 500
     frame_timeout: float = 60
     idle_timeout: float = 3600
+    first_timeout: float = 30
+    per_address: int = 100
+    open_frames: int = 64 * 1024 * 1024
 
 
 class _Closed(Exception):
@@ -58,13 +73,24 @@ class _Connection:
     def __init__(self, server: MllpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._server, self._reader, self._writer = server, reader, writer
         address = writer.get_extra_info("peername") or ("", 0)
-        self.peer = Peer(str(address[0]), int(address[1]))
+        self.peer = Peer(str(address[0]), int(address[1]), known=server.known(str(address[0])))
         self._framer = Framer(server.limits.max_message)
         self._deadline: float | None = None  # of the open frame
         self._forgiven: set[str] = set()
-        self.busy = False
+        self._reason = ""  # why others ended it
+        self.busy, self.held, self.share = False, 0, share_of(self.peer.host)
+        self.known, self.proven = self.peer.known, False
+        self._first = 0.0  # when a message must be here of somebody who has sent none that was taken
+
+    def end(self, reason: str) -> None:
+        """Close at once, and let the open frame go."""
+        self._reason = reason
+        self._framer.drop()
+        self._writer.transport.abort()
 
     async def run(self) -> None:
+        self.peer.proven = self.proven
+        self._first = asyncio.get_running_loop().time() + self._server.limits.first_timeout
         try:
             while not self._server.stopping:
                 await self._step()
@@ -78,34 +104,44 @@ class _Connection:
     def _ended(self, reason: str) -> None:
         """Log the end and its reason, empty for an end in order; whoever sent text that is no frame is warned of."""
         unframed = self._framer.unframed and not reason.startswith("strict")
-        reason = "no-frame" if unframed else reason
+        reason = self._reason or ("no-frame" if unframed else reason)
         if reason:
-            telemetry.HL7_CLOSED.labels(reason.partition(":")[0]).inc()
-            log = telemetry.logger().warning if unframed else telemetry.logger().info
-            log("hl7.connection_closed", peer=str(self.peer), reason=reason)
+            kind = reason.partition(":")[0]
+            telemetry.HL7_CLOSED.labels(kind).inc()
+            if (more := self._line(f"closed {kind}")) is not None:
+                log = telemetry.logger().warning if unframed or self._reason else telemetry.logger().info
+                log("hl7.connection_closed", peer=str(self.peer), reason=reason, **more)
+
+    def _line(self, kind: str) -> dict[str, int] | None:
+        """What a line of the log tells more, None for no line: strangers cause one of a kind per second."""
+        unwritten = 0 if self.known or self.proven else self._server.pace.take(kind)
+        return None if unwritten is None else {"count": unwritten} if unwritten else {}
 
     def close(self) -> None:
         self._writer.close()
 
     async def _step(self) -> None:
         data = await self._receive()
-        if data is None:
-            items = self._framer.finish()
-        elif data:
-            items = self._framer.feed(data)
-        else:
-            items = self._framer.finish()
-            self._forgive()
+        items = self._framer.feed(data) if data else self._framer.finish()
+        if self._framer.outside > CHUNK:
+            raise _Closed("no-frame")
+        self._forgive()
+        if data == b"":
             for item in items:
                 await self._handle(item)
             raise _Closed("incomplete-frame") if self._framer.inside else _Closed
-        self._forgive()
         if items and not self._framer.inside:
             items = await self._look_behind(items)
-        for item in items:
+        for number, item in enumerate(items):
+            if number:
+                await asyncio.sleep(0)  # a handler may answer at once, and others wait
             if self._server.stopping:
                 raise _Closed
             await self._handle(item)
+        if (held := self._framer.held) != self.held:
+            self._hold(held)
+        if held >= CHUNK and data:
+            await asyncio.sleep(self._server.seats.wait(self, len(data), asyncio.get_running_loop().time()))
         if not self._framer.inside and not self._framer.stray:  # what is no frame may not hold a connection either
             self._deadline = None
         elif items or self._deadline is None:
@@ -121,8 +157,15 @@ class _Connection:
         self._forgiven |= fresh
         for what in fresh:
             telemetry.HL7_TOLERATED.labels(what).inc()
-        log = telemetry.logger().warning if "lost" in fresh else telemetry.logger().info
-        log("hl7.tolerated", peer=str(self.peer), reason=" ".join(sorted(fresh)))
+        if (more := self._line("tolerated")) is not None:
+            log = telemetry.logger().warning if "lost" in fresh else telemetry.logger().info
+            log("hl7.tolerated", peer=str(self.peer), reason=" ".join(sorted(fresh)), **more)
+
+    def _hold(self, size: int) -> None:
+        """Bytes of a message that this connection keeps in memory now. Raises _Closed where all hold too many."""
+        self._server.seats.hold(self, size)
+        if self._reason:
+            raise _Closed
 
     async def _receive(self) -> bytes | None:
         """Bytes; empty at the end of the stream; None if an end block has waited long enough for its CR."""
@@ -130,14 +173,17 @@ class _Connection:
         timeout = limits.idle_timeout
         if self._deadline is not None:
             timeout = max(0.0, self._deadline - asyncio.get_running_loop().time())
-        ended = self._framer.ended
+        ended, first = self._framer.ended, False
+        if not (self.proven or self.known):
+            left = max(0.0, self._first - asyncio.get_running_loop().time())
+            first, timeout = left < timeout, min(left, timeout)
         try:
             async with asyncio.timeout(min(timeout, LATE_CR) if ended else timeout):
                 return await self._reader.read(CHUNK)
         except TimeoutError:
             if ended:
                 return None
-            raise _Closed("idle" if self._deadline is None else "frame-timeout") from None
+            raise _Closed("no-message" if first else "idle" if self._deadline is None else "frame-timeout") from None
 
     async def _look_behind(self, items: list[Frame | Oversize]) -> list[Frame | Oversize]:
         """A last segment without its CR may be a message cut by an embedded end block: see what follows."""
@@ -158,15 +204,27 @@ class _Connection:
         self.busy = True
         try:
             if isinstance(item, Oversize):
-                await self._refuse_oversize(item)
-            handler = self._server.on_truncated if item.truncated else self._server.handler  # type: ignore[union-attr]
-            answer = await handler(item.payload, self.peer)  # type: ignore[union-attr]
+                return await self._refuse_oversize(item)
+            handler = self._server.on_truncated if item.truncated else self._server.handler
+            if len(item.payload) > CHUNK:
+                self._hold(len(item.payload))
+            answer = await handler(item.payload, self.peer)
+            if not self.proven:
+                self._judge()
             if answer is None:
                 raise _Closed("no-answer")
-            if answer:
+            if answer and not self._writer.is_closing():  # uvloop raises RuntimeError then
                 await self._send(answer)
         finally:
             self.busy = False
+            if self.held:
+                self._server.seats.hold(self, self._framer.held)
+
+    def _judge(self) -> None:
+        """After a message of somebody who had sent none that was taken: this one was, or he has as long once more."""
+        if self.peer.proven:
+            self._server.seats.prove(self)
+        self._first = asyncio.get_running_loop().time() + self._server.limits.first_timeout
 
     async def _send(self, answer: bytes) -> None:
         self._writer.write(wrap(answer))
@@ -176,7 +234,7 @@ class _Connection:
     async def _refuse_oversize(self, item: Oversize) -> None:
         """Answer, half-close, and read on for a while: a reset would take the answer from the peer."""
         answer = await self._server.on_oversize(item.head, self.peer)
-        if answer:
+        if answer and not self._writer.is_closing():
             await self._send(answer)
             if self._writer.can_write_eof():
                 self._writer.write_eof()
@@ -209,7 +267,9 @@ class MllpServer:
         limits: Limits = Limits(),
         strict: bool = False,
         secure: Secure | None = None,
+        known: Callable[[str], bool] = lambda address: False,
     ) -> None:
+        """`known`: a system that the site names calls from there."""
         self.handler, self.on_oversize, self.on_truncated = handler, on_oversize, on_truncated
         self.limits, self.strict = limits, strict
         self.stopping = False
@@ -218,7 +278,9 @@ class MllpServer:
         self._gate = Gate(secure, self._accept, CHUNK) if secure else None
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], _Connection] = {}
-        self._full = False
+        self.seats = Seats(limits.max_connections, limits.per_address, limits.open_frames)
+        self.pace = LinePace(1)
+        self.known = known if secure is None else lambda address: True  # by its certificate
 
     @property
     def accepting(self) -> bool:
@@ -228,9 +290,10 @@ class MllpServer:
     async def start(self) -> None:
         """Bind; `port` then is the bound one. Raises OSError."""
         if self._gate is not None:
-            self._server = await asyncio.get_running_loop().create_server(self._gate, self.host, self.port)
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(self._gate, self.host, self.port, backlog=BACKLOG)
         else:
-            self._server = await asyncio.start_server(self._accept, self.host, self.port, limit=CHUNK)
+            self._server = await asyncio.start_server(self._accept, self.host, self.port, limit=CHUNK, backlog=BACKLOG)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self, grace: float) -> None:
@@ -256,23 +319,28 @@ class MllpServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if self.stopping or len(self._open) >= self.limits.max_connections:
-            if not self._full:
-                telemetry.logger().warning("hl7.connections_full", count=len(self._open))
-            self._full = True
+        connection = _Connection(self, reader, writer)
+        refusal = "stopping" if self.stopping else self.seats.enter(connection)
+        if refusal:
+            telemetry.HL7_REFUSED.labels(refusal).inc()
+            if (unwritten := self.pace.take(refusal)) is not None:
+                log, peer = telemetry.logger().warning, connection.peer.host
+                log("hl7.connections_full", peer=peer, reason=refusal, count=unwritten + 1)
             writer.close()
             return
-        self._full = False
-        connection = _Connection(self, reader, writer)
         self._open[task] = connection
         telemetry.HL7_CONNECTIONS.inc()
         try:
             raw = writer.get_extra_info("socket")
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not connection.known:  # or the system keeps up to tcp_rmem of each, 6 MiB and more
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 * CHUNK)
             await connection.run()
+            await part(writer)
         except asyncio.CancelledError:
             writer.transport.abort()
         finally:
             del self._open[task]
+            self.seats.leave(connection)
             telemetry.HL7_CONNECTIONS.dec()
             writer.close()

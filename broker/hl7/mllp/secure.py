@@ -10,22 +10,24 @@ from dataclasses import dataclass
 from typing import cast
 
 from broker import telemetry, tls
+from broker.pace import LinePace
+from broker.seats import share_of
 
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-QUIET = 60.0  # seconds between two lines of the log about one address and reason
 
 
 @dataclass(frozen=True, slots=True)
 class Secure:
     """`context` gives that of the next handshake. `names`: a client certificate must have one of them, if any.
 
-    A handshake may take `within` seconds; one address may have `per_address` of them at once.
+    A handshake may take `within` seconds; one address may have `per_address` of them at once, all together `most`.
     """
 
     context: Callable[[], ssl.SSLContext]
     names: frozenset[str] = frozenset()
     within: float = 5
     per_address: int = 20
+    most: int = 500
 
 
 class Gate:
@@ -36,7 +38,7 @@ class Gate:
         self.secure, self.accept, self.chunk = secure, accept, chunk
         self.tasks: set[asyncio.Task[None]] = set()
         self._running: Counter[str] = Counter()
-        self._told: dict[tuple[str, str], float] = {}
+        self._lines = LinePace()
 
     def __call__(self) -> asyncio.Protocol:
         """A protocol for `loop.create_server`."""
@@ -50,17 +52,18 @@ class Gate:
 
     async def _serve(self, transport: asyncio.Transport, early: bytearray) -> None:
         address = str((transport.get_extra_info("peername") or ("",))[0])
-        if self._running[address] >= self.secure.per_address:
+        share = share_of(address)
+        if self._running[share] >= self.secure.per_address or self._running.total() >= self.secure.most:
             self._refuse(address, "handshakes")
             transport.abort()
             return
-        self._running[address] += 1
+        self._running[share] += 1
         try:
             streams = await self._handshake(transport, early, address)
         finally:
-            self._running[address] -= 1
-            if not self._running[address]:
-                del self._running[address]
+            self._running[share] -= 1
+            if not self._running[share]:
+                del self._running[share]
         if streams is not None:
             await self.accept(*streams)
 
@@ -94,12 +97,8 @@ class Gate:
     def _refuse(self, address: str, reason: str) -> None:
         """Count it; a scanner must not flood the log."""
         telemetry.HL7_TLS_FAILURES.labels("handshake" if reason.startswith("tls-") else reason).inc()
-        now, key = asyncio.get_running_loop().time(), (address, reason)
-        if now - self._told.get(key, -QUIET) >= QUIET:
-            if len(self._told) > 1000:
-                self._told.clear()
-            self._told[key] = now
-            telemetry.logger().warning("hl7.tls_refused", peer=address, reason=reason)
+        if (repeats := self._lines.take(f"{reason} {share_of(address)}")) is not None:
+            telemetry.logger().warning("hl7.tls_refused", peer=address, reason=reason, repeats=repeats or None)
 
 
 class _Threshold(asyncio.Protocol):

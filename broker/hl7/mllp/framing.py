@@ -16,6 +16,7 @@ from dataclasses import dataclass
 VT, FS, CR, LF = 0x0B, 0x1C, 0x0D, 0x0A
 _NOISE = b"\r\n\0 \x1c"  # FS: a doubled end block is harmless
 _BETWEEN = b"\x1c\r\x0b"
+_END = re.compile(rb"\x1c(?=[\r\n\x0b]|\Z)")
 _BARE = re.compile(rb"(?:\xef\xbb\xbf)?(?:MSH|FHS|BHS)[^\sA-Za-z0-9\0\x0b\x1c]")
 _HEADS = tuple(mark + name for mark in (b"", b"\xef\xbb\xbf") for name in (b"MSH", b"FHS", b"BHS"))
 OVERSIZE_HEAD = 4096
@@ -69,12 +70,22 @@ class Framer:
         self.bare = False  # it began without VT
         self.ended = False  # the last byte of the open frame was FS
         self.stray = 0  # bytes that are not noise since the last frame
+        self.outside = 0  # bytes of any kind since the last frame
         self.tolerated: set[str] = set()  # what no sender should do, by a code
 
     @property
     def unframed(self) -> bool:
         """There is text that is no frame, or the beginning of one without VT."""
         return bool(self.stray or self._head or (self.inside and self.bare))
+
+    @property
+    def held(self) -> int:
+        """Bytes of the open frame."""
+        return len(self._buffer)
+
+    def drop(self) -> None:
+        """Let the open frame go; nothing more comes of this connection."""
+        self._buffer, self._dead, self.inside = bytearray(), True, False
 
     def feed(self, data: bytes) -> list[Frame | Oversize]:
         """Frames completed by `data`, in order."""
@@ -97,6 +108,7 @@ class Framer:
         end = len(data) if start < 0 else start
         if end > position:
             self.tolerated.add("noise")
+        self.outside += end - position
         rest = self._head + data[position:end]
         if not self.stray:
             rest = rest.lstrip(_NOISE)
@@ -104,7 +116,7 @@ class Framer:
                 self.tolerated.add("no-start-block")
                 self._buffer += self._head
                 position = position if self._head else end - len(rest)
-                self.inside, self.ended, self.bare, self._head = True, False, True, b""
+                self.inside, self.ended, self.bare, self._head, self.outside = True, False, True, b"", 0
                 return position
             if rest and start < 0 and any(head.startswith(rest) for head in _HEADS):
                 self._head = rest
@@ -117,7 +129,7 @@ class Framer:
             self.stray += len(rest)
         if start < 0:
             return end
-        self.inside, self.ended, self.bare, self.stray = True, False, False, 0
+        self.inside, self.ended, self.bare, self.stray, self.outside = True, False, False, 0, 0
         return start + 1
 
     def _content(self, data: bytes, position: int, out: list[Frame | Oversize]) -> int:
@@ -144,12 +156,10 @@ class Framer:
         if not self._buffer and data[position] == VT:
             self.tolerated.add("doubled-start")
             return len(data) - len(data[position:].lstrip(b"\x0b"))
-        end = data.find(FS, position)
-        self._append(data[position:] if end < 0 else data[position:end], out)
-        if end < 0:
-            return len(data)
-        self.ended = True
-        return end + 1
+        end = _end(data, position)
+        self._append(data[position:end], out)
+        self.ended = end < len(data)
+        return min(end + 1, len(data))
 
     def _append(self, chunk: bytes, out: list[Frame | Oversize]) -> None:
         if len(self._buffer) + len(chunk) > self._max:
@@ -167,6 +177,6 @@ class Framer:
 
 
 def _end(data: bytes, position: int) -> int:
-    """Where the next FS is, else the end of the data."""
-    end = data.find(FS, position)
-    return len(data) if end < 0 else end
+    """Where the next FS is that may end a frame, else the end of the data."""
+    found = _END.search(data, position)
+    return found.start() if found else len(data)

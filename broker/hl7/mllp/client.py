@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from broker.errors import PeerFault
-from broker.hl7.framing import Frame, Framer, wrap
+from broker.hl7.mllp.framing import Frame, Framer, wrap
+from broker.threads import ON_LOOP
+from broker.tls import failure
 
 MAX_ANSWER = 1024 * 1024
 MAX_STRAY = 100  # frames that are no answer to our message, before we have enough of the peer
@@ -43,7 +45,7 @@ class MllpClient:
             async with asyncio.timeout(timeout):
                 reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=name)
         except (OSError, TimeoutError) as error:
-            code = "tls-failed" if isinstance(error, ssl.SSLError) else "unreachable"
+            code = failure(error) if isinstance(error, ssl.SSLError) else "unreachable"
             raise PeerFault("the receiver cannot be reached", code=code) from None
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(reader, writer)
@@ -84,7 +86,7 @@ class MllpClient:
             for item in items:
                 if not isinstance(item, Frame) or (answers is None and len(items) > 1) or stray >= MAX_STRAY:
                     raise PeerFault("the receiver does not answer one message with one answer", code="bad-answer")
-                if answers is None or answers(item.payload):
+                if answers is None or await _judged(answers, item.payload):
                     return item.payload
                 stray += 1
             if not data:
@@ -109,3 +111,8 @@ class MllpClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _judged(answers: Callable[[bytes], bool], frame: bytes) -> bool:
+    """Whether a frame is the answer; a long one is read in a thread."""
+    return answers(frame) if len(frame) <= ON_LOOP else await asyncio.to_thread(answers, frame)

@@ -38,6 +38,12 @@ class StoreUnavailable(Unavailable):
     code = "store-unavailable"
 
 
+class StoreFull(StoreUnavailable):
+    """The disk of the database has no room for it."""
+
+    code = "disk-full"
+
+
 class SpoolUnavailable(Unavailable):
     """The spool cannot be written (disk full, quota, I/O error)."""
 

@@ -32,6 +32,10 @@ CIPHERS = (
 DEADLINE, CLOSED = "tls-deadline", "tls-closed"  # the peer did not finish: no word about who it is
 LOOK_AGAIN = 1.0  # seconds between two looks at the files
 WARN_BEFORE = 30  # days before the end of a certificate of ours
+# X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _CRL_NOT_YET_VALID, _CRL_HAS_EXPIRED; what a peer says of ours
+_BY_CLOCK = (9, 10, 11, 12)
+_BY_CLOCK_OF_PEER = "SSLV3_ALERT_CERTIFICATE_EXPIRED"
+OR_CLOCK = "-or-clock-wrong"  # a wrong clock is as likely as a certificate that nobody replaced
 _NOT_A_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH: their text quotes the name
 
 Stamp = tuple[tuple[int, ...] | None, ...]
@@ -85,9 +89,12 @@ class TlsContexts:
 
     def _make(self) -> ssl.SSLContext:
         context = _profile(server=self._server)
-        end = _load(context, self._files, self._place)
+        begins, end = _load(context, self._files, self._place)
         telemetry.TLS_CERTIFICATE_END.labels(self._place).set(end.timestamp())
-        days = (end - datetime.now(UTC)).days
+        now = datetime.now(UTC)
+        if begins > now:  # it was in force when it was made: our clock is behind
+            telemetry.logger().warning("tls.certificate_not_yet_valid", key=self._place, reason="clock-behind")
+        days = (end - now).days
         if days < WARN_BEFORE:
             telemetry.logger().warning("tls.certificate_ends", key=self._place, count=days)
         return context
@@ -108,8 +115,8 @@ def _profile(*, server: bool) -> ssl.SSLContext:
     return context
 
 
-def _load(context: ssl.SSLContext, files: TlsFiles, place: str) -> datetime:
-    """Fill a context; the end of our certificate. Raises ConfigurationError: one line with key and file."""
+def _load(context: ssl.SSLContext, files: TlsFiles, place: str) -> tuple[datetime, datetime]:
+    """Fill a context; begin and end of our certificate. Raises ConfigurationError: one line with key and file."""
     certificate = _certificates(files.certificate, f"{place}.certificate")[0]
     _certificates(files.ca, f"{place}.ca")
     _read(files.key, f"{place}.key")
@@ -127,7 +134,7 @@ def _load(context: ssl.SSLContext, files: TlsFiles, place: str) -> datetime:
             raise ConfigurationError(f"{place}.crl: {files.crl}: holds no PEM revocation list, or more than that")
         _trust(context, files.crl, f"{place}.crl")
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-    return certificate.not_valid_after_utc
+    return certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 
 def begin(
@@ -159,16 +166,22 @@ def _feed(transport: asyncio.Transport, data: bytes) -> None:
 
 
 def failure(error: BaseException) -> str:
-    """A code for log and metrics of what ended a handshake: `tls-certificate-has-expired`, `tls-no-shared-cipher`."""
+    """A code for log and metrics of what ended a handshake, such as `tls-no-shared-cipher`.
+
+    Where a wrong clock of either side may be the cause it says so: `tls-certificate-is-not-yet-valid-or-clock-wrong`.
+    """
     if isinstance(error, TimeoutError):
         return DEADLINE
     if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return CLOSED
+    clock = False
     if isinstance(error, ssl.SSLCertVerificationError):
+        clock = error.verify_code in _BY_CLOCK
         text = "wrong name" if error.verify_code in _NOT_A_NAME else error.verify_message or "certificate"
     else:
+        clock = error.reason == _BY_CLOCK_OF_PEER
         text = error.reason or "failed"
-    return "tls-" + re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60]
+    return "tls-" + re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] + (OR_CLOCK if clock else "")
 
 
 @dataclass(frozen=True, slots=True)

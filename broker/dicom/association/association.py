@@ -53,10 +53,12 @@ class Association(Operations):
         limits: AssociationLimits,
         services: Mapping[int, Service],
         window: tuple[int, int] = (1, 1),
+        first_timeout: float | None = None,
     ) -> None:
         """`machine` enters Sta6 before `run`; `services` by context id.
 
-        `window`: requests that may be open to the peer, and of the peer to us.
+        `window`: requests that may be open to the peer, and of the peer to us. `first_timeout`: seconds until the first
+        request of a peer must be here, if it has less time for that than between two.
         """
         self.peer = peer
         self.contexts = contexts
@@ -64,6 +66,7 @@ class Association(Operations):
         self._connection = connection
         self._machine = machine
         self._limits = limits
+        self._first_timeout = limits.idle_timeout if first_timeout is None else first_timeout
         self._assembly = MessageAssembly(contexts)
         self._receiver: DataStream | Invocation | None = None  # where data set fragments go
         self._sender = MessageSender(connection, machine, pdu.payload_per_pdu(max_length))
@@ -77,6 +80,11 @@ class Association(Operations):
         self._over = asyncio.Event()  # the reader has stopped
         self._reader: asyncio.Task[None] | None = None
         self._departure: asyncio.Task[None] | None = None  # between our A-ABORT and the end of the connection
+
+    @property
+    def busy(self) -> bool:
+        """A request of the peer is being served."""
+        return self._server.busy
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -183,9 +191,8 @@ class Association(Operations):
         while takes_more:
             inside = self._assembly.inside
             try:
-                kind, body = await self._connection.read_pdu(
-                    limits.pdu_timeout if inside else limits.idle_timeout, limits.pdu_timeout
-                )
+                idle = limits.idle_timeout if self._server.begun else min(self._first_timeout, limits.idle_timeout)
+                kind, body = await self._connection.read_pdu(limits.pdu_timeout if inside else idle, limits.pdu_timeout)
             except IdlePassed:
                 if not inside and (self._server.busy or self._invocations):
                     continue  # the peer waits for our answer; for its answers there are timers of their own

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from broker import telemetry
+
 ESC = b"\x1b"
 # term number -> (Python codec, escape sequence); sets of the second table replace G0 (seven bits, two bytes)
 _G1 = {
@@ -163,3 +165,6 @@ def lookup(terms: Sequence[str]) -> Charset | None:
         return Charset((f"ISO_IR {numbers[0]}",), _G1[numbers[0]][0], tuple(numbers))
     names = tuple("" if i == 0 and n == "6" else f"ISO 2022 IR {n}" for i, n in enumerate(numbers))
     return Charset(names, _G1[numbers[0]][0] if numbers[0] in _G1 else "ascii", tuple(numbers))
+
+
+telemetry.count_entries("character-codes", _code)

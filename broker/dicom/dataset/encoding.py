@@ -7,6 +7,8 @@ from functools import lru_cache
 
 from pydicom.datadict import dictionary_VR
 
+from broker import telemetry
+
 UNDEFINED = 0xFFFFFFFF  # length of what ends with a delimiter
 MAX_SHORT = 0xFFFF  # longest value that 16 bits can count, bytes
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -61,3 +63,6 @@ def element(tag: int, vr: bytes, value: bytes, *, implicit: bool) -> bytes:
 def padding(vr: bytes) -> bytes:
     """The byte that a value of odd length is padded with (PS3.5 6.2)."""
     return b"\0" if vr in {b"UI", b"UN", b"OB"} else b" "
+
+
+telemetry.count_entries("data-dictionary", dictionary_vr)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from pydicom.datadict import tag_for_keyword
 
+from broker import telemetry
 from broker.dicom import uids
 from broker.dicom.dataset.charset import DEFAULT, LATIN_1, Charset, lookup
 from broker.dicom.dataset.encoding import (
@@ -187,3 +188,6 @@ class _Reader:
                 break
             items.append(self.elements(depth + 1, charset))
         return tuple(items)
+
+
+telemetry.count_entries("data-dictionary-read", _known)

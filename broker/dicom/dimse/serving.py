@@ -39,6 +39,7 @@ class RequestServer:
         self._max_object = max_object
         self._running: dict[int, tuple[Request, asyncio.Task[None]]] = {}
         self._closing: Callable[[], None] | None = None
+        self.begun = False  # there was a request
 
     @property
     def busy(self) -> bool:
@@ -61,6 +62,7 @@ class RequestServer:
             raise asyncio.CancelledError
         if command.message_id in self._running:
             raise ProtocolViolation("message ID of a request that is not answered yet", code="repeated-message-id")
+        self.begun = True
         data = DataStream(limit=self._max_object, present=command.has_data)
         request = Request(
             command=command,

@@ -36,6 +36,7 @@ class Grant:
     """The peer may come in. A positive response is given only to a user identity that was checked (PS3.7 D.3.3.7)."""
 
     identity_checked: bool = False
+    node: bool = False  # the caller is a system that the site names
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ spent. The deadline of a PDU is total, from its first byte, so that a peer that 
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from broker import tls
@@ -69,6 +71,7 @@ class PduConnection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
         self.address = ""
+        self.on_hold: Callable[[int], None] | None = None  # is told how many bytes of memory a large PDU takes
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     # --- called by the event loop ------------------------------------------------------------------------
@@ -135,21 +138,22 @@ class PduConnection(asyncio.BufferedProtocol):
 
     # --- used by the association -------------------------------------------------------------------------
 
-    async def read_pdu(self, idle: float, within: float) -> tuple[int, memoryview]:
-        """The next PDU as (type, body). Waits `idle` seconds for its first byte and `within` for the rest.
+    async def read_pdu(self, idle: float, within: float, whole: float = math.inf) -> tuple[int, memoryview]:
+        """The next PDU as (type, body). Waits `idle` seconds for its first byte, `within` for the rest, `whole` in all.
 
         Raises ConnectionLost, IdlePassed, DeadlinePassed, or ProtocolViolation from the header.
         The view dies at the next call.
         """
         self._start += self._handed
         self._handed = 0
+        latest = self._loop.time() + whole
         if self._end - self._start < pdu.HEADER:
             if self._end == self._start:
                 await self._need(1, self._loop.time() + idle, idle_phase=True)
-            deadline = self._loop.time() + within
+            deadline = min(self._loop.time() + within, latest)
             await self._need(pdu.HEADER, deadline)
         else:
-            deadline = self._loop.time() + within
+            deadline = min(self._loop.time() + within, latest)
         kind, length = pdu.read_header(memoryview(self._buffer)[self._start :], self._max_data)
         total = pdu.HEADER + length
         await self._need(total, deadline)
@@ -299,5 +303,7 @@ class PduConnection(asyncio.BufferedProtocol):
         size = max(size, len(kept) + 1)
         if size != len(self._buffer):
             self._buffer = bytearray(size)
+            if self.on_hold is not None:
+                self.on_hold(size if size > SMALL else 0)
         self._buffer[: len(kept)] = kept
         self._start, self._end = 0, len(kept)

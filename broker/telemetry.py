@@ -15,10 +15,13 @@ import sys
 import traceback
 from collections.abc import MutableMapping
 from functools import lru_cache
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO, cast
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
+
+from broker.log_output import LogOutput
+from broker.pace import FloodGate, LinePace
 
 FIELDS = frozenset(
     {
@@ -36,6 +39,8 @@ FIELDS = frozenset(
         "version",
         "where",
         "thread",
+        "handler",
+        "seconds",
         "worker",
         # DICOM
         "calling_ae",
@@ -61,6 +66,9 @@ FIELDS = frozenset(
         "rules",
         "state",
         "reason",
+        "repeats",
+        "dropped",
+        "limit",
         "code",
         "count",
         "instances",
@@ -127,9 +135,19 @@ def _redact(_: Any, __: str, record: MutableMapping[str, Any]) -> MutableMapping
 
 
 class _Foreign(logging.Handler):
-    """Records of libraries: logger, level and place. Their text may quote values and is left out."""
+    """Records of libraries: logger, level and place. Their text may quote values and is left out.
+
+    Strangers cause some of them (requests that are no HTTP): each place has a line per ten seconds.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._pace = LinePace(10.0)
 
     def emit(self, record: logging.LogRecord) -> None:
+        repeats = self._pace.take(f"{record.name} {record.pathname} {record.lineno} {record.levelno}")
+        if repeats is None:
+            return
         error = type(record.exc_info[1]).__name__ if record.exc_info and record.exc_info[1] else None
         structlog.get_logger().warning(
             "library.record",
@@ -137,6 +155,7 @@ class _Foreign(logging.Handler):
             state=record.levelname.lower(),
             where=f"{os.path.basename(record.pathname)}:{record.lineno}",
             error=error,
+            repeats=repeats or None,
         )
 
 
@@ -157,29 +176,31 @@ def configure(
     _hash_key = key[:32] or _hash_key
     _show_identifiers = identifiers
     _debugging = level == "debug"
-    out = stream or sys.stderr
+    out = LogOutput(stream or sys.stderr, LOG_DROPPED.inc)
     renderer: Any = (
         structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer(colors=out.isatty())
     )
 
     def numbered(_: Any, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return record if worker is None else {**record, "worker": worker}
+        more = ({} if worker is None else {"worker": worker}) | ({"dropped": out.missing} if out.missing else {})
+        return {**record, **more} if more else record
 
     structlog.configure(
         processors=[
             numbered,
             structlog.processors.add_log_level,
+            FloodGate(),
             _redact,
             structlog.processors.TimeStamper(fmt="iso", utc=False),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, out)),
         cache_logger_on_first_use=False,
     )
     logging.captureWarnings(True)
     root = logging.getLogger()
-    root.handlers = [_Foreign(level=logging.WARNING)]
+    root.handlers = [_Foreign()]
     root.setLevel(logging.WARNING)
 
 
@@ -194,6 +215,12 @@ def child(metric: Counter, *labels: str) -> Counter:
     return metric.labels(*labels)
 
 
+def note_step(clock: str, seconds: float) -> None:
+    """Say and count that a clock was set by so many seconds: that of `process` or of `database`."""
+    logger().warning("clock.stepped", kind=clock, delay=round(seconds, 1))
+    child(CLOCK_STEPS, clock, "forward" if seconds > 0 else "backward").inc()
+
+
 def logger() -> Any:
     """The logger of all modules: `logger().info("noun.verb", key=value)` with keys of FIELDS."""
     return structlog.get_logger()
@@ -201,6 +228,7 @@ def logger() -> Any:
 
 # --- metrics ---------------------------------------------------------------------------------------------
 
+LOG_DROPPED = Counter("broker_log_lines_dropped", "Log lines that could not be written")
 HL7_MESSAGES = Counter("broker_hl7_messages", "HL7 messages by answer", ["answer"])
 HL7_DEFECTS = Counter("broker_hl7_defects", "HL7 messages refused because of a defect of ours or of a mapping")
 HL7_IGNORED = Counter("broker_hl7_ignored", "HL7 messages and order groups ignored by a mapping", ["what"])
@@ -209,6 +237,8 @@ HL7_DOUBTS = Counter(
     "broker_hl7_charset_doubts", "HL7 messages that were not simply read as they state, by the set", ["why", "charset"]
 )
 HL7_CLOSED = Counter("broker_hl7_connections_closed", "MLLP connections that did not end in order", ["reason"])
+HL7_REFUSED = Counter("broker_hl7_connections_refused", "MLLP connections that were not let in", ["reason"])
+HL7_UNKEPT = Counter("broker_hl7_refused_unkept", "Refused HL7 messages of strangers that the journal does not keep")
 HL7_TOLERATED = Counter("broker_hl7_tolerated", "Connections with a fault of framing that was forgiven", ["what"])
 HL7_TLS_FAILURES = Counter("broker_hl7_tls_failures", "Senders that TLS did not let in", ["reason"])
 ASSOCIATIONS = Gauge("broker_dicom_associations", "Open DICOM associations", ["role"])
@@ -235,12 +265,49 @@ INSTANCES_RECEIVED = Counter("broker_instances_received", "Objects accepted", ["
 BYTES_RECEIVED = Counter("broker_bytes_received", "Bytes of accepted data sets")
 DELIVERIES = Counter("broker_deliveries", "Finished attempts by node and outcome", ["node", "outcome"])
 STEPS_CLOSED = Counter("broker_steps_closed", "Steps ended without their device saying so", ["reason"])
+MEMORY = Gauge("broker_memory_bytes", "Memory of the process: resident, allocated, free and kept", ["kind"])
+CACHE_BYTES = Gauge("broker_cache_bytes", "About how much a cache holds", ["cache"])
+CACHE_ENTRIES = Gauge("broker_cache_entries", "How many entries a cache holds", ["cache"])
+ROWS_THINNED = Counter("broker_rows_thinned", "Old rows that were deleted, by the rule of retention", ["rule"])
 LANES_BROKEN = Gauge("broker_lane_broken", "1 while a destination is not tried", ["node"])
 NODE_AUTHENTICATION_FAILURES = Counter(
     "broker_dicom_node_authentication_failures", "Callers that did not prove to be who they say", ["reason"]
 )
+KNOCKS_DROPPED = Counter("broker_knocks_dropped", "Unknown devices forgotten, as newer ones knocked")
 TLS_CERTIFICATE_END = Gauge(
     "broker_tls_certificate_end_timestamp_seconds", "When a certificate of ours ends (Unix time)", ["key"]
 )
+STORE_DAMAGED = Gauge("broker_store_damaged", "1 once the database was found to be damaged, until the next start")
+DISK_FREE = Gauge("broker_filesystem_free_bytes", "Free bytes of the file systems that the broker writes to", ["store"])
+DISK_INODES = Gauge("broker_filesystem_free_inodes", "Free inodes of these file systems", ["store"])
+DISK_REFUSED = Counter("broker_disk_refused", "Objects and orders refused before the disk is full", ["what"])
+WEB_CONNECTIONS = Gauge("broker_web_connections", "Open connections of the web and the control socket")
+WEB_CLOSED = Counter("broker_web_connections_closed", "Web connections refused or closed by a limit", ["reason"])
+DESCRIPTORS_REFUSED = Counter(
+    "broker_connections_refused_descriptors", "Connections of any door refused to keep the reserve of descriptors"
+)
+LOOP_STALLS = Histogram(
+    "broker_loop_stall_seconds", "Times in which one handler held the event loop", buckets=(0.25, 0.5, 1, 2, 5, 10, 30)
+)
 WRITER_UNITS = Counter("broker_store_units", "Units of work handed to the database writer", ["outcome"])
 WRITER_COMMITS = Counter("broker_store_commits", "Database commits", ["outcome"])
+SPOOL_CLOCK_AHEAD = Gauge(
+    "broker_spool_clock_ahead_seconds", "By how much the clock of the spool's file system is ahead of this machine's"
+)
+CLOCK_STEPS = Counter("broker_clock_steps", "Steps of a clock, of more than a few seconds", ["clock", "direction"])
+
+
+class _Bounded(Protocol):
+    """A function with `functools.lru_cache`."""
+
+    def cache_info(self) -> Any:
+        """How much it keeps."""
+        ...
+
+
+def count_entries(cache: str, *functions: _Bounded) -> None:
+    """Tell in `broker_cache_entries` how many results these functions keep together."""
+    CACHE_ENTRIES.labels(cache).set_function(lambda: sum(one.cache_info().currsize for one in functions))
+
+
+count_entries("metric-children", child)

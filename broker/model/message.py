@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedMessage:
-    """A message as it came. `digest` is SHA-256 of `raw`, `received_at` seconds since the epoch."""
+    """A message as it came. `digest` is SHA-256 of `raw`, `received_at` seconds since the epoch.
+
+    `head_only`: if it is refused, no more than its first bytes are kept.
+    """
 
     raw: bytes
     digest: bytes
@@ -17,6 +20,7 @@ class ReceivedMessage:
     control_id: str
     message_type: str
     received_at: float
+    head_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,9 +25,10 @@ class StepStatus(StrEnum):
 
 
 class OrderLinkKind(StrEnum):
-    """What one order is to another."""
+    """What one order is to another. JOINED: both turned out to be one, and it is the one in force."""
 
     REPLACES = "replaces"
+    JOINED = "joined"
     PARENT = "parent"
 
 

@@ -28,6 +28,7 @@ from broker.settings.sections import (
     LimitsSection,
     LogSection,
     OrdersSection,
+    RetentionSection,
     ServiceSection,
     WebSection,
     WorklistSection,
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     orders: OrdersSection = OrdersSection()
     worklist: WorklistSection = WorklistSection()
     delivery: DeliverySection = DeliverySection()
+    retention: RetentionSection = RetentionSection()
     limits: LimitsSection = LimitsSection()
     log: LogSection = LogSection()
     web: WebSection = WebSection()

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from broker.settings.types import AETitle, Code, Count, Hours, LocalEntity, Port, Seconds, StorageUID, Token
+from broker.settings.types import AETitle, Code, Count, Days, Hours, LocalEntity, Port, Seconds, StorageUID, Token
 
 WorklistCharset = Literal[
     "ISO_IR 6", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
@@ -25,7 +25,8 @@ class ServiceSection(Section):
     """`[service]`: where the data lives, which site this is, and how many processes work."""
 
     data_dir: Path = Field(
-        default=Path("broker-data"), description="Folder of the SQLite database, the spool of objects and the log key."
+        default=Path("broker-data"),
+        description="Folder of the SQLite database, the spool of objects, the log key and the identity in leases.",
     )
     site: Path = Field(
         default=Path("site.toml"), description="File of nodes and rules. It is imported while the database holds none."
@@ -157,31 +158,86 @@ class DeliverySection(Section):
     keep_days: float = Field(default=7, ge=0, description="Days that delivered objects stay in the spool.")
 
 
+class RetentionSection(Section):
+    """`[retention]`: days after which rows of the database are deleted. 0: never."""
+
+    jobs_days: Days = Field(
+        default=30,
+        description="Done jobs. Those of an object stay until it is purged. An object that comes again later is "
+        "delivered again.",
+    )
+    step_events_days: Days = Field(
+        default=0, description="The event log of steps that have ended, counted from their end. 3650 is usual."
+    )
+    audit_days: Days = Field(default=0, description="The audit trail. Many countries demand ten years (3650) or more.")
+    import_notes_days: Days = Field(
+        default=90, description="Notes of imported items that were refused, left out or taken with findings."
+    )
+    messages_days: Days = Field(
+        default=400, description="HL7 messages. One that comes again later is a new one. They hold patient data."
+    )
+    refused_messages_days: Days = Field(default=30, description="HL7 messages that were refused.")
+    knocks_days: Days = Field(default=90, description="Unknown devices, counted from their last call.")
+
+
 class LimitsSection(Section):
     """`[limits]`: sizes in bytes, times in seconds. With several workers, DICOM limits hold in each of them."""
 
     hl7_message: Count = Field(default=10_485_760, description="Bytes of one HL7 message.")
-    hl7_connections: Count = Field(default=500, description="HL7 connections at once.")
+    hl7_connections: Count = Field(
+        default=500,
+        description="HL7 connections at once. A quarter of them is kept for the addresses of nodes with role ris.",
+    )
     hl7_frame_timeout: Seconds = Field(default=60, description="Seconds for one message, from its first byte.")
     hl7_idle_timeout: Seconds = Field(default=3600, description="Seconds without a message until HL7 hangs up.")
+    hl7_first_message_timeout: Seconds = Field(
+        default=30,
+        description="Seconds until a message must be here that is taken, from an address without a node of role ris "
+        "that has sent none yet.",
+    )
+    hl7_connections_per_address: Count = Field(
+        default=100,
+        description="HL7 connections at once of one address (of a /64 with IPv6) without a node of role ris.",
+    )
+    hl7_open_frames: Count = Field(
+        default=64 * 1024**2,
+        description="Bytes of unfinished HL7 messages at one listener. Beyond them the largest of strangers end first.",
+    )
+    hl7_refused_bytes: Count = Field(
+        default=10 * 1024**2,
+        description="Bytes of refused HL7 messages of strangers that are kept in an hour for one address. Of each the "
+        "first 4 KiB are kept, and nothing beyond the limit.",
+    )
     half_open_per_address: Count = Field(
-        default=20, description="DICOM connections of one address that have no association yet."
+        default=20,
+        description="DICOM connections that have no association yet, of one address (of a /64 with IPv6) without a "
+        "node.",
     )
     associations_per_address: Count = Field(default=100, description="DICOM associations of one address at once.")
-    associations: Count = Field(default=1000, description="DICOM associations at once.")
+    associations: Count = Field(
+        default=1000,
+        description="DICOM associations at once. A quarter of them is kept for nodes. As many more connections as that "
+        "quarter may be without an association.",
+    )
     associations_per_second: float = Field(
         default=50,
         gt=0,
-        description="Association requests of one address per second; four seconds' worth may come at once. The others "
-        "are rejected as temporary congestion.",
+        description="Association requests of one address (of a /64 with IPv6) per second, a hundred at once. The next "
+        "ones wait half a second at most, the others are rejected as temporary congestion. No limit for nodes.",
     )
     association_request_timeout: Seconds = Field(
-        default=30, description="Seconds from the connection to the whole association request."
+        default=30,
+        description="Seconds from the connection to the whole association request; for a caller that is no node also "
+        "from there to its first request.",
     )
     tls_handshake_timeout: Seconds = Field(default=5, description="Seconds for a whole TLS handshake.")
     pdu_timeout: Seconds = Field(default=60, description="Seconds for one PDU, and between two PDUs of one message.")
     association_idle_timeout: Seconds = Field(
         default=600, description="Seconds without a message until an association is aborted."
+    )
+    dicom_open_pdus: Count = Field(
+        default=64 * 1024**2,
+        description="Bytes of unfinished PDUs of strangers at one listener. Beyond them the largest end first.",
     )
     dicom_object: Count = Field(default=64 * 1024**3, description="Bytes of one DICOM object.")
     small_object: int = Field(
@@ -190,7 +246,37 @@ class LimitsSection(Section):
         le=1024**2,
         description="Objects up to so many bytes are kept in the database, larger ones in files.",
     )
+    disk_for_large: Count = Field(
+        default=2 * 1024**3,
+        description="Free bytes of the data folder's disk below which objects over 32 MiB are refused for a while. Not "
+        "more than 5 % of the disk.",
+    )
+    disk_for_objects: Count = Field(
+        default=512 * 1024**2,
+        description="Free bytes below which all objects are refused for a while. Not more than 2 % of the disk.",
+    )
+    disk_for_orders: Count = Field(
+        default=64 * 1024**2,
+        description="Free bytes below which orders are refused too, with SQLite. Not more than 0.5 % of the disk.",
+    )
     web_body: Count = Field(default=1024**2, description="Bytes of the body of one HTTP request.")
+    web_bodies: Count = Field(default=64 * 1024**2, description="Bytes of the bodies of all HTTP requests at once.")
+    web_connections: Count = Field(
+        default=200,
+        description="HTTP connections of other machines at once. Where they are reached, a silent connection ends for "
+        "a new one. The machine itself has 32 more, so that health checks and metrics always get in.",
+    )
+    web_connections_per_address: Count = Field(
+        default=50, description="HTTP connections of one address at once; of a /64 with IPv6."
+    )
+    web_requests_per_second: float = Field(
+        default=20,
+        gt=0,
+        description="HTTP requests without a token of one address (of a /64 with IPv6) per second, a hundred at once. "
+        "The others are answered with 429. There is no limit for 127.0.0.1 and ::1.",
+    )
+    web_head_timeout: Seconds = Field(default=10, description="Seconds for the whole head of one HTTP request.")
+    web_idle_timeout: Seconds = Field(default=10, description="Seconds of silence between two HTTP requests.")
 
 
 class LogSection(Section):

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 Hours = Annotated[float, Field(ge=0, le=87_600)]  # 0: never
+Days = Annotated[float, Field(ge=0, le=36_500)]  # 0: never
 Count = Annotated[int, Field(ge=1)]
 Code = Annotated[str, Field(pattern=r"^[A-Z0-9_ ]{1,16}$")]  # a DICOM CS
 

@@ -18,6 +18,8 @@ from broker.dicom.wire.admission import (
     Rejection,
 )
 from broker.dicom.wire.negotiation import AssociationRequest
+from broker.pace import LinePace
+from broker.seats import share_of
 from broker.site.device import DEFAULT, Device
 from broker.site.nodes import Node
 from broker.site.proof import identifies, is_bound, presents
@@ -31,6 +33,8 @@ class Directory:
         self._by_name: dict[str, Node] = {}
         self._told: tuple[Node, ...] = ()
         self._addresses: dict[str, frozenset[str]] = {}
+        self._ris: frozenset[str] = frozenset()
+        self._callers: frozenset[str] = frozenset()
         self.replace(nodes)
 
     def replace(self, nodes: Sequence[Node]) -> None:
@@ -45,6 +49,7 @@ class Directory:
         self._by_name = {node.name: node for node in nodes}
         self._told = tuple(node for node in nodes if node.told)
         self.nodes = tuple(nodes)
+        self._sort()
 
     def node(self, name: str) -> Node | None:
         """A node by its name."""
@@ -63,6 +68,13 @@ class Directory:
                 self._addresses[host] = frozenset(str(entry[4][0]) for entry in found)
             except OSError:
                 self._addresses.setdefault(host, frozenset())
+        self._sort()
+
+    def _sort(self) -> None:
+        """Collect the addresses that doors ask for at each connection."""
+        hosts = [(node, self._addresses.get(node.host, frozenset())) for node in self.nodes if node.host]
+        self._ris = frozenset().union(*(addresses for node, addresses in hosts if "ris" in node.roles))
+        self._callers = frozenset().union(*(addresses for node, addresses in hosts if node.kind == "dicom"))
 
     def titled(self, ae_title: str) -> tuple[Node, ...]:
         """The dicom nodes that call themselves so."""
@@ -79,6 +91,14 @@ class Directory:
     def knows_sender(self, application: str, facility: str) -> bool:
         """A node with role `ris` sends under this application (and facility, where the node names one)."""
         return any("ris" in node.roles and node.sends_as(application, facility) for node in self.nodes)
+
+    def is_ris(self, address: str) -> bool:
+        """A node with role `ris` has this address."""
+        return address in self._ris
+
+    def is_caller(self, address: str) -> bool:
+        """A dicom node has this address."""
+        return address in self._callers
 
     def device(self, ae_title: str, address: str) -> Node | None:
         """The node that calls from there under this AE title; None for a device without a node."""
@@ -131,9 +151,10 @@ class NodeAdmission:
         self._accept = accept
         self._knocked = knocked
         self._identity_required = identity_required
+        self._pace = LinePace()
 
-    def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant | None:
-        """Refuse, or let the peer in. A node that fails to prove itself is logged and counted (UL-12, UL-13)."""
+    def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant:
+        """Refuse, or let the peer in. A node that fails to prove itself is counted and logged (UL-12, UL-13)."""
         if request.called_ae != self._ae_title:
             return CALLED_AE_UNKNOWN
         calling = request.calling_ae
@@ -149,12 +170,12 @@ class NodeAdmission:
             return CALLING_AE_UNKNOWN
         if reason:
             telemetry.NODE_AUTHENTICATION_FAILURES.labels(reason).inc()
-            telemetry.logger().warning(
-                "node.authentication_failed", peer=origin.address, calling_ae=calling, reason=reason
-            )
+            if (repeats := self._pace.take(f"{reason} {share_of(origin.address)}")) is not None:
+                names = {"peer": origin.address, "calling_ae": calling, "reason": reason}
+                telemetry.logger().warning("node.authentication_failed", **names, repeats=repeats or None)
             return IDENTITY_REFUSED if reason == "identity" else NOT_AUTHENTIC
         checked = request.user.identity is not None and any(node.username for node in named)
-        return Grant(identity_checked=True) if checked else None
+        return Grant(identity_checked=checked, node=bool(named))
 
     def _doubt(self, named: tuple[Node, ...], request: AssociationRequest, origin: ConnectionOrigin) -> str:
         """Why the caller is not one of the nodes of its AE title, empty if it is (or need not be one)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from broker.dicom.association.user import Remote
 from broker.errors import ConfigurationError
-from broker.hl7.client import Receiver
+from broker.hl7.mllp.client import Receiver
 from broker.settings import DicomTlsSection, Hl7TlsSection
 from broker.site.nodes import Node, NodeTls
 from broker.site.proof import identity_of

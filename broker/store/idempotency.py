@@ -53,8 +53,3 @@ def add(connection: Connection, key: Key, row: int, action: str, answer: Any, at
     text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
     values = {"actor": key.actor, "key": key.key, "digest": key.digest, "request": row, "action": action}
     connection.execute(insert(_t), {**values, "answer": text, "at": at})
-
-
-def forget(connection: Connection, at: float) -> int:
-    """Delete what is older than `KEPT` at `at`; how many."""
-    return connection.execute(delete(_t).where(_t.c.at <= at - KEPT)).rowcount

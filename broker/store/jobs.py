@@ -6,7 +6,7 @@ processes claim side by side (`FOR UPDATE SKIP LOCKED`); on SQLite the one write
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from broker.model.lane import UNFINISHED, JobKind, JobState
+from broker.store.db import clock, documents
 from broker.store.db.engine import is_sqlite
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
@@ -23,9 +24,10 @@ from broker.store.schema import tables
 _t = tables.job
 _lane = tables.lane
 _NEW: dict[str, Any] = {column.name: bindparam(column.name) for column in _t.c if column.name != "id"}
+_AT_ONCE = {"due_at": func.least(bindparam("due_at"), clock.NOW)}  # also if the clock of our host is ahead
 _ENQUEUE = Prepared(
     sqlite=sqlite.insert(_t).values(_NEW).on_conflict_do_nothing().returning(_t.c.id),
-    postgresql=postgresql.insert(_t).values(_NEW).on_conflict_do_nothing().returning(_t.c.id),
+    postgresql=postgresql.insert(_t).values(_NEW | _AT_ONCE).on_conflict_do_nothing().returning(_t.c.id),
 )
 # the claim is still ours
 _OURS = and_(_t.c.id == bindparam("job"), _t.c.fence == bindparam("claim"), _t.c.state == JobState.LEASED)
@@ -65,7 +67,7 @@ def _claim(*, lock: bool) -> ReturningUpdate[Any]:
         .where(
             _t.c.lane == bindparam("lane"),
             _t.c.state == JobState.READY,
-            _t.c.due_at <= bindparam("now"),
+            or_(_t.c.due_at <= bindparam("now"), _t.c.due_at > bindparam("far")),
             or_(_t.c.group_key.is_(None), ~blocked),
         )
         .order_by(_t.c.priority, _t.c.due_at, _t.c.id)
@@ -138,7 +140,7 @@ def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
             "lane": job.lane,
             "subject": job.subject,
             "group_key": job.group_key,
-            "detail": json.dumps(job.detail, ensure_ascii=False),
+            "detail": documents.encode(job.detail),
             "state": (JobState.HELD if job.held else JobState.READY).value,
             "priority": job.priority,
             "due_at": now,
@@ -165,29 +167,14 @@ def join_group(connection: Connection, lane: str, subjects: Sequence[int], group
     )
 
 
-def due_lanes(connection: Connection, now: float) -> list[str]:
-    """Lanes with work that may be tried now. Hops along the index: a million jobs of a dead lane cost one step."""
-    closed = set(connection.execute(select(_lane.c.name).where(_lane.c.open_until > now)).scalars())
-    due: list[str] = []
-    lane = _next_lane(connection, "")
-    while lane is not None:
-        if lane not in closed:
-            ready = select(_t.c.id).where(_t.c.lane == lane, _t.c.state == JobState.READY, _t.c.due_at <= now).limit(1)
-            if connection.execute(ready).first() is not None:
-                due.append(lane)
-        lane = _next_lane(connection, lane)
-    return due
+def claim(
+    connection: Connection, lane: str, owner: str, now: float, lease: float, limit: int, longest: float = math.inf
+) -> list[Job]:
+    """Lease up to `limit` due jobs of a lane for `lease` seconds. The attempt counts from here.
 
-
-def _next_lane(connection: Connection, after: str) -> str | None:
-    query = select(_t.c.lane).where(_t.c.state == JobState.READY, _t.c.lane > after).order_by(_t.c.lane).limit(1)
-    lane: str | None = connection.execute(query).scalar()
-    return lane
-
-
-def claim(connection: Connection, lane: str, owner: str, now: float, lease: float, limit: int) -> list[Job]:
-    """Lease up to `limit` due jobs of a lane for `lease` seconds. The attempt counts from here."""
-    values = {"lane": lane, "owner": owner, "now": now, "until": now + lease, "limit": limit}
+    None waits longer than `longest` seconds: one that is due later was put off by a clock that was ahead, and is due.
+    """
+    values = {"lane": lane, "owner": owner, "now": now, "until": now + lease, "far": now + longest, "limit": limit}
     rows = _CLAIM.rows(connection, values)
     jobs = [
         Job(
@@ -195,7 +182,7 @@ def claim(connection: Connection, lane: str, owner: str, now: float, lease: floa
             kind=row[1],
             lane=row[2],
             subject=row[3],
-            detail=json.loads(row[4]),
+            detail=documents.decode(row[4]),
             attempts=row[5],
             failures=row[6],
             fence=row[7],
@@ -259,7 +246,7 @@ def held(connection: Connection, lane: str = "", limit: int = 1000) -> list[Held
         .limit(limit)
     )
     rows = connection.execute(query.where(_t.c.lane == lane) if lane else query)
-    return [HeldJob(**{**row, "detail": json.loads(row["detail"])}) for row in rows.mappings()]
+    return [HeldJob(**{**row, "detail": documents.decode(row["detail"])}) for row in rows.mappings()]
 
 
 def end_hold(connection: Connection, job: int, state: JobState, now: float) -> bool:
@@ -281,9 +268,20 @@ def renew(connection: Connection, ids: Sequence[int], owner: str, until: float) 
     return int(done.rowcount)
 
 
-def free_leases(connection: Connection, now: float, *, owner_prefix: str | None = None) -> int:
-    """Put back jobs whose lease is over, or all of the owners with a prefix (after a restart); how many."""
-    over = _t.c.lease_until <= now
+def free_leases(
+    connection: Connection,
+    now: float | None = None,
+    *,
+    owner_prefix: str | None = None,
+    longest: float = math.inf,
+) -> int:
+    """Put back jobs whose lease is over, or all of the owners with a prefix (after a restart); how many.
+
+    Without `now` it is the time of the database's own clock. A lease for more than `longest` seconds is over too: it
+    was given by a clock that was ahead.
+    """
+    now = clock.now(connection) if now is None else now
+    over = or_(_t.c.lease_until <= now, _t.c.lease_until > now + longest)
     if owner_prefix is not None:
         over = or_(over, _t.c.lease_owner.startswith(owner_prefix, autoescape=True))
     done = connection.execute(
@@ -308,13 +306,6 @@ def breaker_failures(connection: Connection, lane: str) -> int:
 def close_breaker(connection: Connection, lane: str) -> None:
     """The lane works again."""
     connection.execute(update(_lane).where(_lane.c.name == lane).values(failures=0, open_until=0.0, last_error=""))
-
-
-def begin_afresh(connection: Connection, lanes: Sequence[str], now: float) -> None:
-    """Forget what kept these lanes waiting, breakers and put-off jobs alike: their node has changed."""
-    connection.execute(update(_lane).where(_lane.c.name.in_(lanes)).values(failures=0, open_until=0.0, last_error=""))
-    late = (_t.c.lane.in_(lanes), _t.c.state == JobState.READY, _t.c.due_at > now)
-    connection.execute(update(_t).where(*late).values(due_at=now))
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:

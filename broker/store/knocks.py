@@ -12,7 +12,10 @@ from broker.store.schema import tables
 
 _t = tables.knock
 MAX_ROWS = 1000  # a scanner with ever new AE titles fills no disk
+MAX_OF_ADDRESS = 50  # and keeps no device of another address off the list
 MAX_CONTEXTS = 128  # SOP classes of a device that are remembered
+
+KnockCall = tuple[str, str, float, int, Sequence[str]]  # what `record` takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +32,11 @@ class Knock:
 
 def record(
     connection: Connection, ae_title: str, address: str, now: float, calls: int = 1, contexts: Sequence[str] = ()
-) -> None:
-    """Count calls. Beyond MAX_ROWS devices new ones are not remembered."""
+) -> int:
+    """Count calls; how many other devices were forgotten for a new one.
+
+    An address that has MAX_OF_ADDRESS loses its oldest one, else with MAX_ROWS in all the address that has most does.
+    """
     here = (_t.c.ae_title == ae_title, _t.c.address == address)
     before = connection.execute(select(_t.c.contexts).where(*here)).scalar()
     known = set(json.loads(before or "[]"))
@@ -38,10 +44,31 @@ def record(
     if before is not None:
         values = {"last_at": now, "count": _t.c.count + calls, "contexts": text}
         connection.execute(update(_t).where(*here).values(values))
-    elif count(connection) < MAX_ROWS:
-        connection.execute(
-            insert(_t).values(ae_title=ae_title, address=address, first_at=now, last_at=now, count=calls, contexts=text)
-        )
+        return 0
+    dropped = _make_room(connection, address)
+    connection.execute(
+        insert(_t).values(ae_title=ae_title, address=address, first_at=now, last_at=now, count=calls, contexts=text)
+    )
+    return dropped
+
+
+def record_all(connection: Connection, calls: Sequence[KnockCall]) -> int:
+    """As `record`, for several."""
+    return sum(record(connection, *call) for call in calls)
+
+
+def _make_room(connection: Connection, address: str) -> int:
+    """Forget the device that called longest ago, if one has to go; how many went."""
+    here = connection.execute(select(func.count()).where(_t.c.address == address)).scalar_one()
+    if here < MAX_OF_ADDRESS:
+        if count(connection) < MAX_ROWS:
+            return 0
+        last = func.min(_t.c.last_at)  # of addresses with as many, that which called longest ago
+        address = connection.execute(
+            select(_t.c.address).group_by(_t.c.address).order_by(func.count().desc(), last).limit(1)
+        ).scalar_one()
+    oldest = select(_t.c.ae_title).where(_t.c.address == address).order_by(_t.c.last_at, _t.c.ae_title).limit(1)
+    return forget(connection, connection.execute(oldest).scalar_one(), address)
 
 
 def all_of(connection: Connection, ae_title: str = "") -> list[Knock]:

@@ -38,6 +38,14 @@ def upgrade(engine: Engine) -> bool:
             raise
 
 
+def is_current(engine: Engine) -> bool:
+    """Nothing is missing. Changes nothing."""
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    with engine.connect() as connection:
+        return _revision(connection) == ScriptDirectory.from_config(config).get_current_head()
+
+
 def _apply(connection: Connection, config: Config, script: ScriptDirectory) -> bool:
     current = _revision(connection)  # again, under the lock: another process may have been faster
     known = {revision.revision for revision in script.walk_revisions()}

@@ -4,6 +4,7 @@ On SQLite whoever waits takes all waiting units, runs each in a SAVEPOINT of one
 fsync serves many: a thread that executes commits itself, without a hop; a thread of the writer does it for futures.
 On PostgreSQL each unit is a transaction of a pooled connection.
 A unit touches only the connection it is given and may be run again (PostgreSQL 40001, 40P01).
+Nobody waits for ever: see `store.db.deadlines`.
 
 A full disk inside a SAVEPOINT makes SQLite roll back the *whole* transaction and continue in autocommit.
 So after every error the writer looks whether the transaction still stands; if not, no unit of the batch succeeds.
@@ -13,17 +14,23 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
 
 from broker import faults, telemetry
 from broker.errors import StoreUnavailable
+from broker.store.db import deadlines
+from broker.store.db.checkpoint import Checkpointer
+from broker.store.db.deadlines import OneAsks, Watchdog
 from broker.store.db.engine import translate
 
 P = ParamSpec("P")
@@ -47,9 +54,11 @@ class Writer(Protocol):
         """Finish what was submitted, then stop."""
         ...
 
+    writable: bool  # the last commit succeeded
+
     @property
-    def writable(self) -> bool:
-        """The last commit succeeded."""
+    def busy(self) -> bool:
+        """Somebody waits for the database to write."""
         ...
 
 
@@ -76,45 +85,64 @@ class SqliteWriter:
         self._lock = threading.Lock()  # nothing may be added after the last batch
         self.writable = True
         self._connection: Connection | None = None
-        self._bell = threading.Semaphore(0)
+        self._bell: SimpleQueue[None] = SimpleQueue()  # a semaphore is ten times as slow
+        self._watchdog = Watchdog()
+        self._checkpoints = Checkpointer()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
     def submit(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """See Writer."""
         future: Future[T] = Future()
+        self._watchdog.watch(future, deadlines.time_to_answer(unit))
         try:
             self._add(_Unit(_bind(unit, args, kwargs), future))
         except StoreUnavailable as error:
-            future.set_exception(error)
-        self._bell.release()
+            self._watchdog.settle(future, None, error)
+        self._bell.put(None)
         return future
 
     def execute(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """See Writer."""
         future: Future[T] = Future()
         self._add(_Unit(_bind(unit, args, kwargs), future))
-        with self._lead:
-            while not future.done():  # if it is done, another one has committed it meanwhile
-                self._transact(self._batch())
+        if self._lead.acquire(timeout=deadlines.time_for(unit)):
+            try:
+                while not future.done():  # if it is done, another one has committed it meanwhile
+                    self._transact(self._batch())
+            finally:
+                self._lead.release()
+        else:  # whoever leads is stuck in the disk
+            self._watchdog.settle(future, None, StoreUnavailable("the database does not answer", code="store-silent"))
+        if self._checkpoints.due:
+            self._bell.put(None)
         return future.result()
 
     def close(self) -> None:
         """See Writer."""
         with self._lock:
             self._closed = True
-        self._bell.release()
+        self._bell.put(None)
         self._thread.join()
         with self._lead:
             while batch := self._batch():
                 self._transact(batch)
             self._drop()
+        self._watchdog.close()
+
+    @property
+    def busy(self) -> bool:
+        """See Writer."""
+        return bool(self._waiting)
 
     def _work(self) -> None:
         while not self._closed:
-            self._bell.acquire()
+            self._bell.get()
             with self._lead:
                 self._transact(self._batch())
+                due = self._checkpoints.pressing or (self._checkpoints.due and not self._waiting)
+                if due and self._connection is not None:
+                    self._checkpoints.run(self._connect()[1])
 
     def _add(self, unit: _Unit) -> None:
         with self._lock:
@@ -123,8 +151,9 @@ class SqliteWriter:
             self._waiting.append(unit)
 
     def _batch(self) -> list[_Unit]:
-        """The next units; only the leader takes."""
-        return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+        """The next units for which somebody waits; only the leader takes."""
+        units = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+        return [unit for unit in units if not unit.future.done()]
 
     def _transact(self, batch: list[_Unit]) -> None:
         """Run and commit units until all have an outcome; a lost transaction fails what it held."""
@@ -133,12 +162,8 @@ class SqliteWriter:
             done, batch = batch[:count], batch[count:]
             for unit in done:
                 telemetry.child(telemetry.WRITER_UNITS, "failed" if unit.error else "done").inc()
-                if not unit.future.set_running_or_notify_cancel():
-                    continue
-                if unit.error is None:
-                    unit.future.set_result(unit.result)
-                else:
-                    unit.future.set_exception(unit.error)
+                if self._watchdog.begin(unit.future):
+                    self._watchdog.settle(unit.future, unit.result, unit.error)
 
     def _attempt(self, batch: list[_Unit]) -> int:
         """One transaction over the head of `batch`; how many units now have an outcome."""
@@ -149,7 +174,8 @@ class SqliteWriter:
             for unit in batch:
                 count += 1
                 if not self._run(connection, raw, unit):
-                    raise StoreUnavailable("the database rolled the transaction back")
+                    rolled_back = StoreUnavailable("the database rolled the transaction back")
+                    raise unit.error if isinstance(unit.error, StoreUnavailable) else rolled_back
             faults.point("store.commit")
             raw.execute("COMMIT")
             faults.point("store.committed")
@@ -164,6 +190,7 @@ class SqliteWriter:
                 unit.error = unit.error or failure
             return count or len(batch)
         self.writable = True
+        self._checkpoints.committed()
         telemetry.child(telemetry.WRITER_COMMITS, "done").inc()
         return count
 
@@ -202,27 +229,56 @@ class PostgresWriter:
         self._engine = engine
         self.writable = True
         self._closed = False
+        self._gate = OneAsks()
+        self._watchdog = Watchdog()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="store-writer")
 
     def submit(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """See Writer."""
+        future: Future[T] = Future()
+        until = time.monotonic() + deadlines.time_for(unit)
         try:
-            return self._pool.submit(self._run, _bind(unit, args, kwargs))
+            self._pool.submit(self._serve, future, _bind(unit, args, kwargs), until)
         except RuntimeError:  # the pool is shut down
-            future: Future[T] = Future()
             future.set_exception(StoreUnavailable("the broker is stopping"))
-            return future
+        else:
+            self._watchdog.watch(future, deadlines.time_to_answer(unit))
+        return future
 
     def execute(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """See Writer."""
         if self._closed:
             raise StoreUnavailable("the broker is stopping")
-        return self._run(_bind(unit, args, kwargs))
+        return self._limited(_bind(unit, args, kwargs), time.monotonic() + deadlines.time_for(unit))
 
     def close(self) -> None:
         """See Writer."""
         self._closed = True
         self._pool.shutdown(wait=True)
+        self._watchdog.close()
+
+    def _serve(self, future: Future[T], unit: Callable[[Connection], T], until: float) -> None:
+        if not self._watchdog.begin(future):
+            return
+        try:
+            self._watchdog.settle(future, self._limited(unit, until), None)
+        except BaseException as error:
+            self._watchdog.settle(future, None, error)
+
+    def _limited(self, unit: Callable[[Connection], T], until: float) -> T:
+        """Run a unit until that time. Raises StoreUnavailable when it is over."""
+        try:
+            with self._gate.passing(), deadlines.limited(until):
+                return self._run(unit)
+        except StoreUnavailable:
+            self.writable = False
+            raise
+
+    @property
+    def busy(self) -> bool:
+        """See Writer."""
+        pool = cast(QueuePool, self._engine.pool)
+        return pool.checkedout() >= pool.size()
 
     def _run(self, unit: Callable[[Connection], T]) -> T:
         for attempt in range(4):
@@ -236,10 +292,10 @@ class PostgresWriter:
                 if state in _SERIALIZATION and attempt < 3:
                     continue
                 telemetry.WRITER_UNITS.labels("failed").inc()
-                reason = translate(error)
-                self.writable = self.writable and not isinstance(reason, StoreUnavailable)
-                raise reason from None
+                self._gate.failed(error)
+                raise translate(error) from None
             self.writable = True
+            self._gate.answered()
             telemetry.child(telemetry.WRITER_UNITS, "done").inc()
             telemetry.child(telemetry.WRITER_COMMITS, "done").inc()
             return result

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from broker.model.lane import JobKind, JobState
+from broker.store.db.pace import padded
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
 _t, _content = tables.instance, tables.content
+_HAS_FILE = text("path <> ''")  # bare, as the partial index says it
+Place = tuple[float, int]  # when an object was received (s since the epoch), and its row: where a walk stands
 _VERSIONS = Prepared(
     any=select(_t.c.id, _t.c.version, _t.c.digest, _t.c.state, _t.c.path, _t.c.data_offset, _t.c.data_length)
     .where(_t.c.sop_instance_uid == bindparam("uid"))
@@ -97,6 +114,14 @@ class StoredObject:
     content: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class PurgeCandidate:
+    """An object by its place; `delivered`: every destination has had it long enough."""
+
+    place: Place
+    delivered: bool
+
+
 def versions(connection: Connection, sop_instance_uid: str) -> list[KnownVersion]:
     """All versions of an object, newest first; on PostgreSQL a purge of them waits for this transaction."""
     rows = _VERSIONS.rows(connection, {"uid": sop_instance_uid})
@@ -157,10 +182,10 @@ def stored(connection: Connection, ids: list[int]) -> dict[int, StoredObject]:
     return {row["id"]: StoredObject(**row) for row in rows}
 
 
-def known_paths(connection: Connection, folder: str) -> set[str]:
-    """Names of all files below one spool folder that have a row."""
-    rows = connection.execute(select(_t.c.path).where(_t.c.path.startswith(folder, autoescape=True)))
-    return {row.path for row in rows}
+def known_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
+    """Those of some spool files that have a row."""
+    rows = connection.execute(select(_t.c.path).where(_HAS_FILE, _t.c.path.in_(padded(paths))))
+    return set(rows.scalars())
 
 
 def counts(connection: Connection) -> dict[str, int]:
@@ -169,34 +194,42 @@ def counts(connection: Connection) -> dict[str, int]:
     return {state: int(number) for state, number in rows}
 
 
-def _delivered(before: float) -> ColumnElement[bool]:
-    """Routed, received before, and every delivery done before."""
+def _all_done(before: float) -> ColumnElement[bool]:
+    """Every delivery was done before. With LIMIT, so that PostgreSQL looks by the index and hashes no whole table."""
     j = tables.job
     waiting = or_(j.c.state != JobState.DONE, j.c.done_at >= before)
-    open_jobs = select(j.c.id).where(j.c.kind == JobKind.DELIVER, j.c.subject == _t.c.id, waiting).exists()
-    return and_(_t.c.state == InstanceState.ROUTED, _t.c.received_at < before, ~open_jobs)
+    one = select(j.c.id).where(j.c.kind == JobKind.DELIVER, j.c.subject == _t.c.id, waiting).limit(1)
+    return one.scalar_subquery().is_(None)
 
 
-def purgeable(connection: Connection, before: float, limit: int) -> list[int]:
-    """Ids of objects that every destination has had since `before`, the oldest first."""
-    rows = connection.execute(select(_t.c.id).where(_delivered(before)).order_by(_t.c.received_at).limit(limit))
-    return list(rows.scalars())
+def purgeable(connection: Connection, before: float, place: Place, limit: int) -> list[PurgeCandidate]:
+    """The next routed objects received before a time, behind a place in the order of reception and row."""
+    here = tuple_(_t.c.received_at, _t.c.id) > tuple_(*place)
+    query = (
+        select(_t.c.received_at, _t.c.id, _all_done(before))
+        .where(_t.c.state == InstanceState.ROUTED, _t.c.received_at < before, here)
+        .order_by(_t.c.received_at, _t.c.id)
+        .limit(limit)
+    )
+    return [PurgeCandidate((row[0], row[1]), bool(row[2])) for row in connection.execute(query)]
 
 
-def mark_purged(connection: Connection, ids: list[int], before: float) -> list[str]:
+def mark_purged(connection: Connection, ids: Sequence[int], before: float) -> list[str]:
     """Record that the bytes of these objects go away; paths of those that still may, empty for one without a file.
 
     Commit before deleting a file.
     """
+    # the state as an expression: SQLite would walk all routed objects by their index
     # an object that comes again at this moment either waits for us here, or its new deliveries are seen below
-    connection.execute(select(_t.c.id).where(_t.c.id.in_(ids)).order_by(_t.c.id).with_for_update()).all()
+    these = _t.c.id.in_(padded(ids))
+    connection.execute(select(_t.c.id).where(these).order_by(_t.c.id).with_for_update()).all()
     gone = connection.execute(
         update(_t)
-        .where(_t.c.id.in_(ids), _delivered(before))
+        .where(these, (_t.c.state + "") == InstanceState.ROUTED, _t.c.received_at < before, _all_done(before))
         .values(state=InstanceState.PURGED)
         .returning(_t.c.id, _t.c.path)
     ).all()
-    connection.execute(delete(_content).where(_content.c.instance.in_([row.id for row in gone])))
+    connection.execute(delete(_content).where(_content.c.instance.in_(padded([row.id for row in gone]))))
     return [row.path for row in gone]
 
 

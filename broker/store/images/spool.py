@@ -25,6 +25,8 @@ from typing import cast
 
 from broker import faults
 from broker.errors import SpoolUnavailable
+from broker.store.images.spool_clock import SpoolClock
+from broker.store.room import LARGE, DiskRoom
 
 AHEAD = 16  # empty files made ahead
 AHEAD_AGE = 600.0  # seconds after which they are not used any more
@@ -81,7 +83,10 @@ class _Blank:
 class SpoolFile:
     """One file being written. Not thread-safe; one writer uses it from one thread at a time."""
 
-    def __init__(self, root: Path, blank: _Blank, head: bytes) -> None:
+    def __init__(
+        self, root: Path, blank: _Blank, head: bytes, check_room: Callable[[int], None] = lambda size: None
+    ) -> None:
+        self._check_room = check_room
         self._root = root
         self.path = blank.path
         self._descriptor = blank.descriptor
@@ -119,6 +124,8 @@ class SpoolFile:
         for part in parts:
             self._digest.update(part)
         self.data_length += size
+        if self.data_length - size <= LARGE < self.data_length:
+            self._check_room(self.data_length)
 
     def keep(self) -> None:
         """Put file and folder on stable storage. Raises SpoolUnavailable; then call abandon."""
@@ -157,9 +164,11 @@ class SpoolFile:
 class Spool:
     """The folder of all received objects."""
 
-    def __init__(self, root: Path, *, ahead: int = AHEAD) -> None:
-        """Create the folder if needed; `ahead`: empty files kept ready. Raises SpoolUnavailable."""
+    def __init__(self, root: Path, *, ahead: int = AHEAD, room: DiskRoom | None = None) -> None:
+        """Create the folder if needed; `ahead`: empty files kept ready; `room` of its disk. Raises SpoolUnavailable."""
         self.root = root
+        self.clock = SpoolClock(root)
+        self._room = room
         self._count = ahead
         self._known: set[Path] = set()
         self._ahead: deque[_Blank] = deque()
@@ -171,6 +180,7 @@ class Spool:
 
     def create(self, head: bytes) -> SpoolFile:
         """A new file that begins with `head`. Raises SpoolUnavailable."""
+        self.check_room(0)
         blank = self._take()
         before, self._created = self._created, time.monotonic()
         flowing = self._created - before < FLOWING
@@ -183,7 +193,12 @@ class Spool:
             except OSError as error:
                 self._known.discard(folder)  # perhaps somebody tidied it away
                 raise _unavailable(error) from None
-        return SpoolFile(self.root, blank, head)
+        return SpoolFile(self.root, blank, head, self.check_room)
+
+    def check_room(self, size: int) -> None:
+        """Raise SpoolUnavailable if the disk has no room for an object of so many bytes."""
+        if self._room is not None:
+            self._room.check_object(size)
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """Bytes of a file, fewer at its end. Raises OSError."""

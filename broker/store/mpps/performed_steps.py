@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, bindparam, func, insert, or_, select, update
 
 from broker.model.performed import PerformedMessage, PerformedStatus, PerformedStep, StepLink
+from broker.store.db import documents
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
@@ -41,12 +41,17 @@ _ADD = Prepared(any=insert(_t).values({name: bindparam(name) for name in _COLUMN
 _UPDATE = Prepared(
     any=update(_t).where(_t.c.id == bindparam("row")).values({name: bindparam(f"to_{name}") for name in _COLUMNS})
 )
+_NOTE = Prepared(
+    any=update(_t)
+    .where(_t.c.id == bindparam("row"))
+    .values(findings=bindparam("to_findings"), attention=bindparam("to_attention"))
+)
 _MESSAGE = ("mpps", "at", "kind", "calling_ae", "transfer_syntax_uid", "data", "digest")
 _ADD_MESSAGE = Prepared(
     any=insert(_message).values({name: bindparam(name) for name in _MESSAGE}).returning(_message.c.id)
 )
 _LAST = Prepared(
-    any=select(_message.c.digest, _message.c.calling_ae, _message.c.at)
+    any=select(_message.c.digest, _message.c.calling_ae)
     .where(_message.c.mpps == bindparam("row"), _message.c.kind == bindparam("kind"))
     .order_by(_message.c.id.desc())
     .limit(1)
@@ -108,14 +113,14 @@ def load(connection: Connection, row: int) -> PerformedStep | None:
 
 def _performed(row: Sequence[Any]) -> PerformedStep:
     values = dict(zip(_COLUMNS, row[1:], strict=True))
-    read = {"document": json.loads(values["document"]), "findings": tuple(json.loads(values["findings"]))}
+    read = {"document": documents.decode(values["document"]), "findings": tuple(documents.decode(values["findings"]))}
     return PerformedStep(row=row[0], **{**values, **read})
 
 
 def _values(step: PerformedStep) -> dict[str, Any]:
     columns = {name: getattr(step, name) for name in _COLUMNS}
-    text = json.dumps(step.document, ensure_ascii=False, separators=(",", ":"))
-    return {**columns, "document": text, "findings": json.dumps(step.findings)}
+    text = documents.encode(step.document)
+    return {**columns, "document": text, "findings": documents.encode(step.findings)}
 
 
 def save(connection: Connection, step: PerformedStep) -> int:
@@ -126,16 +131,22 @@ def save(connection: Connection, step: PerformedStep) -> int:
     return step.row
 
 
+def note(connection: Connection, row: int, findings: Sequence[str], attention: str) -> None:
+    """Set the findings of an MPPS (row), and why a person must look. Its data set, which may be large, stays."""
+    values = {"to_findings": documents.encode(findings), "to_attention": attention}
+    _NOTE.count(connection, {"row": row, **values})
+
+
 def add_message(connection: Connection, row: int, message: PerformedMessage) -> int:
     """Keep a message of an MPPS (row); the row of the message."""
     values = {name: getattr(message, name) for name in _MESSAGE if name != "mpps"}
     return int(_ADD_MESSAGE.rows(connection, {"mpps": row, **values})[0][0])
 
 
-def repeats(connection: Connection, row: int, message: PerformedMessage, within: float) -> bool:
-    """Whether the last message of its kind was the same, by the same AE, at most `within` seconds ago."""
-    for digest, calling_ae, at in _LAST.rows(connection, {"row": row, "kind": message.kind}):
-        return bytes(digest) == message.digest and calling_ae == message.calling_ae and message.at - at <= within
+def repeats(connection: Connection, row: int, message: PerformedMessage) -> bool:
+    """Whether the last message of its kind was the same, by the same AE. When does not matter: clocks are set."""
+    for digest, calling_ae in _LAST.rows(connection, {"row": row, "kind": message.kind}):
+        return bytes(digest) == message.digest and calling_ae == message.calling_ae
     return False
 
 
@@ -206,4 +217,4 @@ def listed(connection: Connection, values: Mapping[str, str], before: int, limit
     rows = connection.execute(
         query.order_by(_t.c.id.desc()).limit(bindparam("most", type_=Integer)), {"before": before, "most": limit}
     )
-    return [{**row, "findings": json.loads(row["findings"])} for row in rows.mappings()]
+    return [{**row, "findings": documents.decode(row["findings"])} for row in rows.mappings()]

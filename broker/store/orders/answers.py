@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, select
 
 from broker.model.order import Document, OpenAnswer
+from broker.store.db import documents
 from broker.store.schema import tables
 
 
@@ -28,7 +28,7 @@ def open_answers(
         .order_by(step.c.id)
     )
     found = connection.execute(query, {"patient": patient, "other": other_than if other_than is not None else -1})
-    return [OpenAnswer(row, json.loads(answer)) for row, answer in found]
+    return [OpenAnswer(row, documents.decode(answer)) for row, answer in found]
 
 
 def answers_of(connection: Connection, order: int) -> list[tuple[str, Document]]:
@@ -40,7 +40,7 @@ def answers_of(connection: Connection, order: int) -> list[tuple[str, Document]]
         .where(procedure.c.request == order)
         .order_by(procedure.c.id, step.c.position, step.c.id)
     )
-    return [(status, json.loads(answer)) for status, answer in connection.execute(query)]
+    return [(status, documents.decode(answer)) for status, answer in connection.execute(query)]
 
 
 def answers_written(
@@ -59,11 +59,11 @@ def answers_written(
         .where(request.c.patient.in_({*patients, *owners}), step.c.updated_at == at)
         .order_by(step.c.id)
     )
-    return {row: json.loads(answer) for row, answer in connection.execute(query)}
+    return {row: documents.decode(answer) for row, answer in connection.execute(query)}
 
 
 def answers_by_step(connection: Connection, steps: Sequence[int]) -> dict[int, Document]:
     """Answers of some steps, by their rows."""
     step = tables.scheduled_step.c
     query = select(step.id, step.answer).where(step.id.in_(steps))
-    return {row: json.loads(answer) for row, answer in connection.execute(query)}
+    return {row: documents.decode(answer) for row, answer in connection.execute(query)}

@@ -5,7 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, insert, or_, select, text, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from broker.model.authority import AuthorityUse, KnownAuthority
 from broker.store.db.engine import is_sqlite
@@ -26,6 +39,71 @@ _KNOWN = Prepared(
 )
 _LOCKS = {shared: text(f"SELECT pg_advisory_xact_lock{shared}(:key)") for shared in ("", "_shared")}
 _NUMBERED = (tables.service_request, tables.tombstone, tables.appointment)
+_NUMBERS = (AuthorityUse.PLACER, AuthorityUse.FILLER)
+# an issuer's two names: what stands under the one is stored under the other from now on
+_BEFORE: BindParameter[str] = bindparam("before")
+_AFTER: BindParameter[str] = bindparam("after")
+
+
+def _taken(table: Table) -> ColumnElement[bool]:
+    """That somebody has, or had, the identifier of a row under the other name of its issuer."""
+    has, had = _patient.alias("has"), _alias.alias("had")
+    return or_(
+        *(
+            select(other.c.id).where(other.c.patient_id == table.c.patient_id, other.c.issuer == _AFTER).exists()
+            for other in (has, had)
+        )
+    )
+
+
+def _rename(table: Table, name: str = "issuer", *where: ColumnElement[bool]) -> Prepared:
+    return Prepared(any=update(table).where(table.c[name] == _BEFORE, *where).values({name: _AFTER}))
+
+
+def _same_number(use: AuthorityUse) -> Prepared:
+    table, other = tables.service_request, tables.service_request.alias("other")
+    number, issuer = f"{use}_number", f"{use}_issuer"
+    pairs = select(table.c.id, other.c.id).join_from(table, other, table.c[number] == other.c[number])
+    return Prepared(any=pairs.where(table.c[issuer] == _BEFORE, other.c[issuer] == _AFTER))
+
+
+def _cancelled(use: AuthorityUse) -> Prepared:
+    order, kept = tables.service_request.c, tables.tombstone.c
+    number, issuer = f"{use}_number", f"{use}_issuer"
+    ways = ((_BEFORE, _AFTER), (_AFTER, _BEFORE))
+    names = or_(*(and_(order[issuer] == one, kept[issuer] == other) for one, other in ways))
+    query = select(order.id).where(order[number] == kept[number], order[number] != "", names).distinct()
+    return Prepared(any=query.order_by(order.id))
+
+
+_TWICE = Prepared(
+    any=select(_patient.c.patient_id).where(_patient.c.issuer == _BEFORE, _taken(_patient)).order_by(_patient.c.id)
+)
+_SHOWN = (
+    select(_patient.c.patient_id)
+    .join_from(_patient, tables.service_request)
+    .join(tables.requested_procedure)
+    .join(tables.scheduled_step)
+    .where(
+        _patient.c.issuer == _BEFORE,
+        ~_taken(_patient),
+        tables.scheduled_step.c.status.in_(bindparam("open", expanding=True)),
+    )
+    .distinct()
+)
+_RENAME_PATIENTS = [_rename(table, "issuer", ~_taken(table)) for table in (_patient, _alias)]
+_RETIRED = Prepared(any=select(_alias.c.patient_id).where(_alias.c.issuer == _BEFORE).order_by(_alias.c.id))
+_RENAME_WAITING = [_rename(table) for table in (tables.tombstone, tables.appointment)]
+_same = _visit.alias("same")
+_SAME_VISIT = Prepared(
+    any=select(_visit.c.id, _visit.c.updated_at, _same.c.id, _same.c.updated_at)
+    .join(_same, and_(_same.c.patient == _visit.c.patient, _same.c.admission_id == _visit.c.admission_id))
+    .where(_visit.c.issuer == _BEFORE, _same.c.issuer == _AFTER)
+)
+_RENAME_VISITS = _rename(_visit)
+_RENAME_NUMBERS = {use: [_rename(table, f"{use}_issuer") for table in _NUMBERED] for use in _NUMBERS}
+_SAME_NUMBER = {use: _same_number(use) for use in _NUMBERS}
+_CANCELLED = {use: _cancelled(use) for use in _NUMBERS}
 
 
 def known(connection: Connection, namespace: str, universal_id: str) -> list[tuple[KnownAuthority, float]]:
@@ -53,21 +131,9 @@ def learn(connection: Connection, pair: KnownAuthority, at: float, source: str) 
     connection.execute(insert(_a), {**values, "first_seen": at, "source": source})
 
 
-def _taken(table: Table, after: str) -> ColumnElement[bool]:
-    """That somebody has, or had, the identifier of a row under the other name of its issuer."""
-    has, had = _patient.alias("has"), _alias.alias("had")
-    return or_(
-        *(
-            select(other.c.id).where(other.c.patient_id == table.c.patient_id, other.c.issuer == after).exists()
-            for other in (has, had)
-        )
-    )
-
-
 def patients_twice(connection: Connection, before: str, after: str) -> list[str]:
     """Identifiers that an issuer's patients have under both of its names, oldest first."""
-    query = select(_patient.c.patient_id).where(_patient.c.issuer == before, _taken(_patient, after))
-    return list(connection.execute(query.order_by(_patient.c.id)).scalars())
+    return [row[0] for row in _TWICE.rows(connection, {"before": before, "after": after})]
 
 
 def rename_patients(connection: Connection, before: str, after: str, open_: Sequence[str]) -> list[str]:
@@ -75,18 +141,10 @@ def rename_patients(connection: Connection, before: str, after: str, open_: Sequ
 
     Identifiers of those with a step in a status of `open_`, to be shown there.
     """
-    request, procedure, step = tables.service_request, tables.requested_procedure, tables.scheduled_step
-    query = (
-        select(_patient.c.patient_id)
-        .join_from(_patient, request)
-        .join(procedure)
-        .join(step)
-        .where(_patient.c.issuer == before, ~_taken(_patient, after), step.c.status.in_(open_))
-        .distinct()
-    )
-    shown = list(connection.execute(query).scalars())
-    for table in (_patient, _alias):
-        connection.execute(update(table).where(table.c.issuer == before, ~_taken(table, after)).values(issuer=after))
+    names = {"before": before, "after": after}
+    shown = list(connection.execute(_SHOWN, {**names, "open": open_}).scalars())
+    for rename in _RENAME_PATIENTS:
+        rename.count(connection, names)
     return shown
 
 
@@ -103,59 +161,34 @@ def order_written_at(connection: Connection, order: int) -> float:
 
 def retired_of(connection: Connection, issuer: str) -> list[str]:
     """Retired identifiers of an issuer, oldest first."""
-    query = select(_alias.c.patient_id).where(_alias.c.issuer == issuer).order_by(_alias.c.id)
-    return list(connection.execute(query).scalars())
+    return [row[0] for row in _RETIRED.rows(connection, {"before": issuer})]
 
 
 def rename_waiting(connection: Connection, before: str, after: str) -> None:
     """What waits for an order of an issuer's patient waits for one of the issuer by its other name."""
-    for table in (tables.tombstone, tables.appointment):
-        connection.execute(update(table).where(table.c.issuer == before).values(issuer=after))
+    for rename in _RENAME_WAITING:
+        rename.count(connection, {"before": before, "after": after})
 
 
 def rename_visits(connection: Connection, before: str, after: str) -> None:
     """Visits of an issuer get its other name. Of two that are one now, the one that was written last stays."""
-    same = _visit.alias("same")
-    pairs = (
-        select(_visit.c.id, _visit.c.updated_at, same.c.id, same.c.updated_at)
-        .join(same, and_(same.c.patient == _visit.c.patient, same.c.admission_id == _visit.c.admission_id))
-        .where(_visit.c.issuer == before, same.c.issuer == after)
-    )
-    older = [row if at <= its else other for row, at, other, its in connection.execute(pairs).all()]
+    names = {"before": before, "after": after}
+    older = [row if at <= its else other for row, at, other, its in _SAME_VISIT.rows(connection, names)]
     for row in older:
         connection.execute(delete(_heard).where(_heard.c.kind == "visit", _heard.c.subject == row))
         connection.execute(delete(_visit).where(_visit.c.id == row))
-    connection.execute(update(_visit).where(_visit.c.issuer == before).values(issuer=after))
+    _RENAME_VISITS.count(connection, names)
 
 
 def rename_numbers(connection: Connection, use: AuthorityUse, before: str, after: str) -> list[tuple[int, int]]:
     """Order numbers of an issuer get its other name; pairs of orders (rows) that have the same number now."""
-    pairs = list(_same_number(connection, tables.service_request, use, before, after))
-    for table in _NUMBERED:
-        column = table.c[f"{use}_issuer"]
-        connection.execute(update(table).where(column == before).values({column.name: after}))
+    names = {"before": before, "after": after}
+    pairs = [(int(row[0]), int(row[1])) for row in _SAME_NUMBER[use].rows(connection, names)]
+    for rename in _RENAME_NUMBERS[use]:
+        rename.count(connection, names)
     return pairs
 
 
 def cancelled_elsewhere(connection: Connection, use: AuthorityUse, before: str, after: str) -> list[int]:
     """Orders (rows) for whose number a cancel is kept under the other name of an issuer, oldest first."""
-    order, kept = tables.service_request.c, tables.tombstone.c
-    number, issuer = f"{use}_number", f"{use}_issuer"
-    names = or_(
-        *(and_(order[issuer] == one, kept[issuer] == other) for one, other in ((before, after), (after, before)))
-    )
-    query = select(order.id).where(order[number] == kept[number], order[number] != "", names).distinct()
-    return list(connection.execute(query.order_by(order.id)).scalars())
-
-
-def _same_number(
-    connection: Connection, table: Table, use: AuthorityUse, before: str, after: str
-) -> Iterable[tuple[int, int]]:
-    other = table.alias("other")
-    number, issuer = f"{use}_number", f"{use}_issuer"
-    query = (
-        select(table.c.id, other.c.id)
-        .join_from(table, other, table.c[number] == other.c[number])
-        .where(table.c[issuer] == before, other.c[issuer] == after)
-    )
-    return ((int(row[0]), int(row[1])) for row in connection.execute(query))
+    return [int(row[0]) for row in _CANCELLED[use].rows(connection, {"before": before, "after": after})]

@@ -58,9 +58,11 @@ def with_images(
 ) -> list[OpenStep]:
     """The next steps on a station, in these statuses and of a study with images, that start until then."""
     start = _station.c.start_at
-    images = select(_instance.c.id).where(_instance.c.study_instance_uid == _step.c.study_instance_uid).exists()
+    images = select(_instance.c.id).where(_instance.c.study_instance_uid == _procedure.c.study_instance_uid).limit(1)
     query = _candidates().join(_station, _station.c.step == _step.c.id)
-    query = query.where(_station.c.ae_title == station, start >= after[0], start <= until, images)
+    query = query.where(_station.c.ae_title == station, start >= after[0], start <= until)
+    # no EXISTS: PostgreSQL may hash all objects that ever came. The UID of the step has another collation there
+    query = query.where(images.scalar_subquery().is_not(None))
     query = query.where((_step.c.status + "").in_(statuses))  # an expression: the station is the better index
     return _page(connection, query, start, after, limit)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select
 
 from broker.model.order import EntityId, Patient
+from broker.store.db import documents
 from broker.store.db.prepared import Prepared
+from broker.store.orders import by_number, reading
 from broker.store.schema import tables
 
 MANY = 200  # candidates of one set of keys; more share a key only where it is none
@@ -36,6 +37,7 @@ _FROM = (
         _patient.c.patient_id,
         _patient.c.issuer,
         _patient.c.aliases,
+        by_number.joined_into(_request.c.id),
     )
     .join_from(_step, _procedure)
     .join(_request)
@@ -66,7 +68,11 @@ _PATIENTS = Prepared(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A scheduled step (row) of an order (row) with its keys. `issuer` is that of the accession number."""
+    """A scheduled step (row) of an order (row) with its keys. `issuer` is that of the accession number.
+
+    Of an order that was joined into another these are the step and the order in force, with the keys that a modality
+    has from its worklist. `planned_study` is the Study Instance UID that the order in force has.
+    """
 
     step: int
     order: int
@@ -77,19 +83,21 @@ class Candidate:
     status: str
     issuer: str
     patient: Patient
+    planned_study: str
 
 
 def candidates(connection: Connection, study: str, accession: str, procedure: str) -> list[Candidate]:
-    """Steps that have one of these keys, empty ones are not asked for; the newest MANY."""
+    """Steps in force that one of these keys means, empty ones are not asked for; the newest MANY."""
     asked = {"study": study or None, "accession": accession or None, "procedure": procedure or None}
     if not any(asked.values()):
         return []
-    return [_candidate(row) for row in _CANDIDATES.rows(connection, asked)]
+    rows = _CANDIDATES.rows(connection, asked)
+    return [_candidate(row) if row[12] is None else _in_force(connection, _candidate(row)) for row in rows]
 
 
 def _candidate(row: Sequence[Any]) -> Candidate:
-    aliases = tuple(EntityId(number, issuer) for number, issuer in json.loads(row[11]))
-    issuers = json.loads(row[7]).get("IssuerOfAccessionNumberSequence") or [{}]
+    aliases = tuple(EntityId(number, issuer) for number, issuer in documents.decode(row[11]))
+    issuers = documents.decode(row[7]).get("IssuerOfAccessionNumberSequence") or [{}]
     issuer = issuers[0].get("LocalNamespaceEntityID", "")
     patient = Patient(row[8], row[9], row[10], {}, aliases)
     return Candidate(
@@ -102,6 +110,30 @@ def _candidate(row: Sequence[Any]) -> Candidate:
         status=row[6],
         issuer=issuer,
         patient=patient,
+        planned_study=row[3],
+    )
+
+
+def _in_force(connection: Connection, candidate: Candidate) -> Candidate:
+    """A step of an order that was joined into another: the step in force that stands for it, itself without one."""
+    row = by_number.in_force(connection, candidate.order)
+    joined, order = (reading.load_order(connection, number) for number in (candidate.order, row))
+    stands = by_number.counterparts(joined, order).get(candidate.step)
+    return next(
+        (
+            replace(
+                candidate,
+                step=step.row or 0,
+                order=row,
+                status=step.status,
+                patient=order.patient,
+                planned_study=procedure.study_instance_uid,
+            )
+            for procedure in order.procedures
+            for step in procedure.steps
+            if step.row == stands
+        ),
+        candidate,
     )
 
 

@@ -15,6 +15,8 @@ _RECORD = Prepared(
     any=insert(_t).values({c.name: bindparam(c.name) for c in _t.c if c.name != "id"}).returning(_t.c.id)
 )
 # bare, as the partial index says it: `accepted = 1` would be another condition for SQLite, and a scan of the journal
+HEAD = 4096  # bytes that are kept of a refused message of a stranger
+_CUT = "head-of:"  # and the length of the whole, in the note
 _SAME_ID = (text("accepted"), _t.c.sender == bindparam("sender"), _t.c.control_id == bindparam("control_id"))
 # of a row for people
 _SHOWN = (
@@ -32,7 +34,13 @@ _EARLIER = Prepared(
 def record(
     connection: Connection, message: ReceivedMessage, *, accepted: bool, answer_code: str, answer: bytes, note: str = ""
 ) -> int:
-    """Append a message with its answer; the row. An accepted one is unique by sender, control id and bytes."""
+    """Append a message with its answer; the row. An accepted one is unique by sender, control id and bytes.
+
+    Of a long one that is refused the head is kept where no more is wanted, with its length in the note.
+    """
+    raw = message.raw
+    if message.head_only and not accepted and len(raw) > HEAD:
+        raw, note = raw[:HEAD], f"{note} {_CUT}{len(raw)}".strip()
     values = {
         "received_at": message.received_at,
         "listener": message.listener,
@@ -41,7 +49,7 @@ def record(
         "control_id": message.control_id,
         "message_type": message.message_type,
         "digest": message.digest,
-        "raw": message.raw,
+        "raw": raw,
         "accepted": accepted,
         "answer_code": answer_code,
         "answer": answer,
@@ -61,9 +69,10 @@ def earlier(connection: Connection, message: ReceivedMessage) -> tuple[tuple[str
 
 
 def select_messages(connection: Connection, selection: MessageSelection) -> list[JournaledMessage]:
-    """The selected messages, oldest first; of more than `limit` the newest ones."""
+    """The selected messages, oldest first; of more than `limit` the newest ones. Those cut are left out."""
     t = tables.message.c
     query = select(t.id, t.received_at, t.listener, t.sender, t.message_type, t.raw, t.accepted, t.answer_code)
+    query = query.where(t.note.not_like(f"%{_CUT}%"))
     rows = connection.execute(_selected(query, selection)).all()
     return [
         JournaledMessage(

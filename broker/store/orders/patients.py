@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -62,11 +62,21 @@ def save_visit(connection: Connection, visit: Visit, at: float) -> int:
     return visit.row
 
 
-def move_visit(connection: Connection, visit: Visit, patient: int, number: EntityId, at: float) -> int:
-    """Give a visit to a patient (row) under a number; where that patient has it already, his stays. The row."""
+def visit_written_at(connection: Connection, visit: int) -> float:
+    """When somebody said something of a visit (row) last."""
+    return float(connection.execute(select(_visit.c.updated_at).where(_visit.c.id == visit)).scalar_one())
+
+
+def move_visit(connection: Connection, visit: Visit, patient: int, number: EntityId) -> int:
+    """Give a visit to a patient (row) under a number; where that patient has it already, his stays. The row.
+
+    It says nothing new of the visit: which of two is the newer one stays as it is.
+    """
     there = find_visit(connection, patient, number)
     if there is None or there.row == visit.row:
-        return save_visit(connection, replace(visit, patient=patient, number=number), at)
+        values = {"patient": patient, "admission_id": number.number, "issuer": number.issuer}
+        connection.execute(update(_visit).where(_visit.c.id == visit.row).values(**values))
+        return visit.row or 0
     _forget(connection, "visit", visit.row)
     connection.execute(delete(_visit).where(_visit.c.id == visit.row))
     return there.row or 0
@@ -101,11 +111,14 @@ def studies_received(connection: Connection, patient: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def absorb(connection: Connection, retired: int, survivor: int, at: float) -> None:
-    """Give all that a patient (row) has to another one and remove the patient; worklist answers are not rewritten."""
-    connection.execute(update(_request).where(_request.c.patient == retired).values(patient=survivor, updated_at=at))
+def absorb(connection: Connection, retired: int, survivor: int) -> None:
+    """Give all that a patient (row) has to another one and remove the patient; worklist answers are not rewritten.
+
+    It says nothing new of orders and visits: which of two is the newer one stays as it is.
+    """
+    connection.execute(update(_request).where(_request.c.patient == retired).values(patient=survivor))
     for visit in visits(connection, retired):
-        move_visit(connection, visit, survivor, visit.number, at)
+        move_visit(connection, visit, survivor, visit.number)
     connection.execute(update(_alias).where(_alias.c.patient == retired).values(patient=survivor))
     _forget(connection, "patient", retired)
     connection.execute(delete(tables.patient).where(tables.patient.c.id == retired))

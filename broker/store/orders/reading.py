@@ -1,11 +1,9 @@
-"""Finds and loads orders, patients and events of steps; locks that keep messages about one order apart."""
+"""Loads orders, patients and events of steps; locks that keep messages about one order apart."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, text, union_all
@@ -14,7 +12,6 @@ from broker.model.order import (
     AccessionHolder,
     EntityId,
     Order,
-    OrderLinkKind,
     Patient,
     Procedure,
     Step,
@@ -22,6 +19,7 @@ from broker.model.order import (
     StepStatus,
     Written,
 )
+from broker.store.db import documents
 from broker.store.db.engine import is_sqlite
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
@@ -30,25 +28,6 @@ _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _NAMED = "patient|"  # how names of patients begin
 _request, _patient = tables.service_request.c, tables.patient.c
 _procedure, _step, _event = tables.requested_procedure.c, tables.scheduled_step.c, tables.step_event.c
-# one statement for all keys, as most orders are new. A key that is not asked is NULL and equals nothing
-_BY_NUMBER = Prepared(
-    any=select(
-        _request.id,
-        _request.filler_number,
-        _request.filler_issuer,
-        _request.placer_number,
-        _request.placer_issuer,
-        _request.accession,
-    )
-    .where(
-        or_(
-            _request.filler_number == bindparam("filler"),
-            _request.placer_number == bindparam("placer"),
-            _request.accession == bindparam("accession"),
-        )
-    )
-    .order_by(_request.id)
-)
 _alias = tables.patient_alias.c
 _WHOLE = select(_patient.id, _patient.patient_id, _patient.issuer, _patient.attributes, _patient.aliases)
 _PATIENT = Prepared(
@@ -150,60 +129,6 @@ def lock_names(connection: Connection, order: int) -> tuple[str, ...]:
     return () if found is None else (f"patient|{found}",)
 
 
-def find_order(connection: Connection, filler: EntityId, placer: EntityId, accession: str) -> int | None:
-    """Row of the one order these keys name (`find_orders`); None also if several fit."""
-    rows = find_orders(connection, filler, placer, accession)
-    return rows[0] if len(rows) == 1 else None
-
-
-def find_orders(connection: Connection, filler: EntityId, placer: EntityId, accession: str) -> list[int]:
-    """Rows of the orders these keys name: filler number, placer number, accession, in this sequence.
-
-    A later key counts only if the stored order has no other number of an earlier kind. A number
-    without an issuer, stored or asked for, matches if it is the only one. A number that replaced orders or children
-    share means the order in force, or the parent. Several only if no key is of one order alone.
-    """
-    numbers = {"filler": filler.number or None, "placer": placer.number or None, "accession": accession or None}
-    rows = _BY_NUMBER.rows(connection, numbers)
-    orders = [_Keys(row[0], (row[1], row[3], row[5]), (row[2], row[4])) for row in rows]
-    several: list[int] = []
-    for kind, number in enumerate((filler, placer, EntityId(accession)) if orders else ()):
-        if not number.number:
-            continue
-        fit = [keys for keys in orders if keys.numbers[kind] == number.number and keys.compatible(filler, placer, kind)]
-        if kind < 2:
-            exact = [keys for keys in fit if keys.issuers[kind] == number.issuer]
-            fit = exact or [keys for keys in fit if not keys.issuers[kind] or not number.issuer]
-        if len(fit) > 1:
-            others = secondary(connection, [keys.row for keys in fit])
-            fit = [keys for keys in fit if keys.row not in others]
-        if len(fit) == 1:
-            return [fit[0].row]
-        several = several or [keys.row for keys in fit]
-    return several
-
-
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """Filler number, placer number and accession number of a stored order, and the issuers of the first two."""
-
-    row: int
-    numbers: tuple[str, str, str]
-    issuers: tuple[str, str]
-
-    def compatible(self, filler: EntityId, placer: EntityId, kind: int) -> bool:
-        """No number of an earlier kind, or its issuer, says that this is another order."""
-        return not any(self._another(i, asked) for i, asked in enumerate((filler, placer)[:kind]))
-
-    def _another(self, kind: int, asked: EntityId) -> bool:
-        """A name and an OID may mean one authority, two names or two OIDs do not."""
-        number, issuer = self.numbers[kind], self.issuers[kind]
-        if not number or not asked.number or number != asked.number:
-            return bool(number and asked.number)
-        oids = [text.replace(".", "").isdigit() for text in (issuer, asked.issuer)]
-        return bool(issuer and asked.issuer and issuer != asked.issuer and oids[0] == oids[1])
-
-
 def find_patient(connection: Connection, patient_id: str, issuer: str) -> Patient | None:
     """The patient under an identifier and issuer, also under a retired one."""
     identifier = {"patient_id": patient_id, "issuer": issuer}
@@ -223,8 +148,8 @@ def identifiers_of(connection: Connection, patient_id: str) -> list[EntityId]:
 
 def _patient_of(row: Sequence[Any]) -> Patient:
     """A patient of row, identifier, issuer, attributes, aliases."""
-    aliases = tuple(EntityId(number, issuer) for number, issuer in json.loads(row[4]))
-    return Patient(row[0], row[1], row[2], json.loads(row[3]), aliases)
+    aliases = tuple(EntityId(number, issuer) for number, issuer in documents.decode(row[4]))
+    return Patient(row[0], row[1], row[2], documents.decode(row[3]), aliases)
 
 
 def patient_changed(connection: Connection, patient_id: str, issuer: str, after: float, before: float) -> bool:
@@ -245,7 +170,7 @@ def load_order(connection: Connection, row: int) -> Order:
         placer=EntityId(found[0], found[1]),
         filler=EntityId(found[2], found[3]),
         accession=found[4],
-        attributes=json.loads(found[5]),
+        attributes=documents.decode(found[5]),
         procedures=_procedures(connection, row),
         written=Written(found[10], found[11], found[12]),
     )
@@ -257,10 +182,10 @@ def _procedures(connection: Connection, request: int) -> tuple[Procedure, ...]:
     below: dict[int, list[Step]] = {}
     for row in steps:
         below.setdefault(row[1], []).append(
-            Step(row[0], row[2], row[3], StepStatus(row[4]), json.loads(row[5]), bool(row[6]))
+            Step(row[0], row[2], row[3], StepStatus(row[4]), documents.decode(row[5]), bool(row[6]))
         )
     return tuple(
-        Procedure(row[0], row[1], row[2], json.loads(row[3]), tuple(below.get(row[0], ()))) for row in procedures
+        Procedure(row[0], row[1], row[2], documents.decode(row[3]), tuple(below.get(row[0], ()))) for row in procedures
     )
 
 
@@ -282,7 +207,7 @@ def accession_holders(connection: Connection, numbers: Sequence[str]) -> list[Ac
 
 
 def _holder_of(connection: Connection, row: Sequence[Any]) -> AccessionHolder:
-    item = (json.loads(row[3]).get("IssuerOfAccessionNumberSequence") or [{}])[0]
+    item = (documents.decode(row[3]).get("IssuerOfAccessionNumberSequence") or [{}])[0]
     namespace, universal = item.get("LocalNamespaceEntityID", ""), item.get("UniversalEntityID", "")
     procedures = _PROCEDURES.rows(connection, {"row": row[0]})
     return AccessionHolder(
@@ -300,19 +225,6 @@ def order_rows(connection: Connection) -> list[int]:
     """Rows of all orders, oldest first."""
     request = tables.service_request.c
     return list(connection.execute(select(request.id).order_by(request.id)).scalars())
-
-
-def secondary(connection: Connection, rows: Collection[int]) -> set[int]:
-    """Of these orders, those that a number does not mean: replaced ones, and children of others of them."""
-    table = tables.order_link.c
-    query = select(table.request, table.kind, table.other).where(or_(table.other.in_(rows), table.request.in_(rows)))
-    found = set()
-    for request, kind, other in connection.execute(query):
-        if kind == OrderLinkKind.REPLACES:
-            found.add(other)
-        elif other in rows:
-            found.add(request)
-    return found
 
 
 def events_of_order(connection: Connection, order: int) -> dict[int, Sequence[StepEvent]]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, and_, bindparam, case, delete, insert, literal, select, update
 
 from broker.model.order import Document, Order, OrderLinkKind, Patient, Procedure, Step, StepIndex, Written
+from broker.store.db import documents
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
-
-# made once: `json.dumps` with arguments makes one for each call
-_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class _Saved:
@@ -54,7 +51,7 @@ _REQUEST = _Saved(
         "sent_from",
     ),
     {"created_at": _AT, "updated_at": _AT, "source": bindparam("source")},
-    {"updated_at": _AT},
+    {},  # `ordered_again` says when somebody spoke of it
 )
 _PROCEDURE = _Saved(
     tables.requested_procedure, ("request", "requested_procedure_id", "study_instance_uid", "attributes"), {}, {}
@@ -100,13 +97,32 @@ _AUDIT = Prepared(
 )
 
 
+_SAID = Prepared(any=update(tables.patient).where(tables.patient.c.id == bindparam("row")).values(updated_at=_AT))
+_SAID_ORDER = Prepared(
+    any=update(tables.service_request).where(tables.service_request.c.id == bindparam("row")).values(updated_at=_AT)
+)
+
+
+def said_again(connection: Connection, patient: int, at: float) -> None:
+    """Somebody spoke of a known patient (row): of two records that turn out to be one, the last word counts."""
+    _SAID.count(connection, {"row": patient, "at": at})
+
+
+def ordered_again(connection: Connection, order: int, at: float) -> None:
+    """Somebody spoke of a known order (row): of two orders that turn out to be one, the last word counts.
+
+    What ends a step of itself (its images, its age, an MPPS) is no word on the order.
+    """
+    _SAID_ORDER.count(connection, {"row": order, "at": at})
+
+
 def save_patient(connection: Connection, patient: Patient, at: float) -> int:
     """Insert or update a patient; the row."""
     values = {
         "patient_id": patient.patient_id,
         "issuer": patient.issuer,
-        "attributes": _text(patient.attributes),
-        "aliases": json.dumps([[alias.number, alias.issuer] for alias in patient.aliases], ensure_ascii=False),
+        "attributes": documents.encode(patient.attributes),
+        "aliases": documents.encode([[alias.number, alias.issuer] for alias in patient.aliases]),
     }
     return _PATIENT.save(connection, patient.row, at, values)
 
@@ -133,7 +149,7 @@ def save_request(connection: Connection, order: Order, patient: int, at: float, 
         "filler_number": order.filler.number,
         "filler_issuer": order.filler.issuer,
         "accession": order.accession,
-        "attributes": _text(order.attributes),
+        "attributes": documents.encode(order.attributes),
         **_written(order.written),
     }
     return _REQUEST.save(connection, order.row, at, values, source=source)
@@ -145,7 +161,7 @@ def save_procedure(connection: Connection, procedure: Procedure, request: int) -
         "request": request,
         "requested_procedure_id": procedure.requested_procedure_id,
         "study_instance_uid": procedure.study_instance_uid,
-        "attributes": _text(procedure.attributes),
+        "attributes": documents.encode(procedure.attributes),
     }
     return _PROCEDURE.save(connection, procedure.row, 0, values)
 
@@ -167,8 +183,8 @@ def save_step(
         "accession": accession,
         "requested_procedure_id": procedure.requested_procedure_id,
         "study_instance_uid": procedure.study_instance_uid,
-        "attributes": _text(step.attributes),
-        "answer": _text(index.answer),
+        "attributes": documents.encode(step.attributes),
+        "answer": documents.encode(index.answer),
     }
     row = _STEP.save(connection, step.row, at, values)
     _save_names(connection, row, index, new=step.row is None)
@@ -201,7 +217,7 @@ def save_index(connection: Connection, step: int, index: StepIndex, at: float) -
         .values(
             patient_id=index.patient_id,
             patient_name=index.patient_name,
-            answer=_text(index.answer),
+            answer=documents.encode(index.answer),
             revision=table.c.revision + 1,
             updated_at=at,
         )
@@ -214,7 +230,7 @@ def add_audit(
 ) -> None:
     """Append to the audit trail."""
     values = {"at": at, "actor": actor, "action": action, "object_kind": kind, "object_id": object_id}
-    _AUDIT.rows(connection, {**values, "detail": _text(detail)})
+    _AUDIT.rows(connection, {**values, "detail": documents.encode(detail)})
 
 
 def link(connection: Connection, request: int, kind: OrderLinkKind, other: int) -> bool:

@@ -132,13 +132,6 @@ def save_appointment(connection: Connection, appointment: Appointment, at: float
     return appointment.row
 
 
-def expire_appointments(connection: Connection, before: float, start_before: str) -> int:
-    """Forget appointments not heard of since `before` (seconds since the epoch): those whose order never came, and of
-    the others those that began before a wall clock time `YYYYMMDDHHMMSS`. How many."""
-    over = or_(_a.request.is_(None), _a.start_at < start_before)
-    return int(connection.execute(delete(tables.appointment).where(_a.at < before, over)).rowcount)
-
-
 def keep_cancel(connection: Connection, cancel: KeptCancel, actor: str, at: float) -> int:
     """Keep a cancel (`at` in seconds since the epoch); the row."""
     values = {
@@ -193,8 +186,3 @@ def drop_cancels(connection: Connection, rows: Collection[int]) -> None:
     """Forget cancels whose order has come."""
     if rows:
         connection.execute(delete(tables.tombstone).where(_c.id.in_(rows)))
-
-
-def expire_cancels(connection: Connection, before: float) -> int:
-    """Forget cancels kept since before a time (seconds since the epoch); how many."""
-    return int(connection.execute(delete(tables.tombstone).where(_c.at < before)).rowcount)

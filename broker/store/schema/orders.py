@@ -96,11 +96,11 @@ class ServiceRequestRow(Base, table=True):
 
 
 class OrderLinkRow(Base, table=True):
-    """One order stands for another: `request` replaces `other`, or has it as its parent."""
+    """One order stands for another: `request` replaces `other`, was joined with it, or has it as its parent."""
 
     __tablename__ = "order_link"
     request: int = Field(foreign_key="service_request.id", primary_key=True, sa_type=BIG)
-    kind: str = Field(primary_key=True)  # replaces | parent
+    kind: str = Field(primary_key=True)  # replaces | joined | parent
     other: int = Field(foreign_key="service_request.id", primary_key=True, index=True, sa_type=BIG)
 
 

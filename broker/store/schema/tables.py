@@ -9,11 +9,14 @@ from __future__ import annotations
 from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field
 
+from broker.store.schema import accounts as tables_accounts
 from broker.store.schema import devices as tables_devices
 from broker.store.schema import mpps as tables_mpps
 from broker.store.schema import orders
 from broker.store.schema import sources as tables_sources
 from broker.store.schema.base import BIG, EMPTY, Base, table_of
+
+_HAS_FILE = text("path <> ''")
 
 
 class ConfigurationRow(Base, table=True):
@@ -55,6 +58,12 @@ class MessageRow(Base, table=True):
             sqlite_where=text("accepted"),
             postgresql_where=text("accepted"),
         ),
+        Index(
+            "ix_message_refused",
+            "received_at",
+            sqlite_where=text("NOT accepted"),
+            postgresql_where=text("NOT accepted"),
+        ),
     )
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     received_at: float = Field(index=True)
@@ -88,7 +97,11 @@ class InstanceRow(Base, table=True):
     """A received SOP Instance. Same UID with other bytes is a new version, never an overwrite."""
 
     __tablename__ = "instance"
-    __table_args__ = (UniqueConstraint("sop_instance_uid", "version"),)
+    __table_args__ = (
+        UniqueConstraint("sop_instance_uid", "version"),
+        Index("ix_instance_purge", "state", "received_at"),
+        Index("ix_instance_path", "path", sqlite_where=_HAS_FILE, postgresql_where=_HAS_FILE),
+    )
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     sop_instance_uid: str
     version: int
@@ -104,7 +117,7 @@ class InstanceRow(Base, table=True):
     data_length: int = Field(sa_type=BIG)
     digest: bytes  # SHA-256 of the data set bytes
     received_at: float = Field(index=True)
-    state: str = Field(index=True)  # store.images.instances.InstanceState
+    state: str  # store.images.instances.InstanceState
     reason: str
     rules_version: int
     trace: str  # per rule and leaf: what was seen, why it matched or not
@@ -149,6 +162,7 @@ class JobRow(Base, table=True):
             postgresql_where=text("group_key is not null"),
         ),
         Index("ix_job_state", "state", "lane"),
+        Index("ix_job_subject", "subject", "kind"),  # is an object delivered everywhere?
     )
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     kind: str
@@ -206,6 +220,7 @@ mpps_link = table_of(tables_mpps.MppsLinkRow)
 kept_back = table_of(tables_mpps.KeptBackRow)
 source_item = table_of(tables_sources.SourceItemRow)
 import_item = table_of(tables_sources.ImportItemRow)
+api_token = table_of(tables_accounts.ApiTokenRow)
 device_query = table_of(tables_devices.DeviceQueryRow)
 instance = table_of(InstanceRow)
 content = table_of(ContentRow)

@@ -6,7 +6,6 @@ only on the shape of what is asked, so it is compiled once for each shape.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -27,6 +26,8 @@ from sqlalchemy import (
     union_all,
 )
 
+from broker import telemetry
+from broker.store.db import documents
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 from broker.store.schema.base import BIG
@@ -75,7 +76,7 @@ class Found:
 
     def document(self) -> dict[str, Any]:
         """The merged document."""
-        found: dict[str, Any] = json.loads(self.answer)
+        found: dict[str, Any] = documents.decode(self.answer)
         return found
 
 
@@ -114,7 +115,7 @@ def search(
 
 def _read(connection: Connection, steps: Sequence[int]) -> dict[int, tuple[int, str]]:
     """Revision and answer of steps. Documents are no part of the search: what sorts its rows would carry them."""
-    given = list(steps) if connection.dialect.name == "postgresql" else json.dumps(steps)
+    given = list(steps) if connection.dialect.name == "postgresql" else documents.encode(steps)
     return {step: (revision, answer) for step, revision, answer in _DOCUMENTS.rows(connection, {"steps": given})}
 
 
@@ -284,3 +285,6 @@ def _begins(column: ColumnElement[str], field: str, number: int) -> ColumnElemen
         (column >= bindparam(f"{field}_from_{n}")) & (column < bindparam(f"{field}_to_{n}")) for n in range(number)
     )
     return or_(*ranges)
+
+
+telemetry.count_entries("worklist-statements", _count, _prepared)

@@ -7,6 +7,7 @@ writes, and sees what one refresh left, which is one snapshot of the database.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
@@ -99,6 +100,7 @@ class WorklistCopy:
 
 
 def discard(path: Path) -> None:
-    """Remove a copy, if there is one."""
+    """Remove a copy, if there is one. On a read-only disk it stays."""
     for suffix in ("", "-wal", "-shm", "-journal"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)

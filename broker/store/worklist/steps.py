@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from broker.store.db import documents
 from broker.store.schema import tables
 
 _step, _procedure, _event = tables.scheduled_step, tables.requested_procedure, tables.step_event
@@ -36,7 +36,7 @@ def of_orders(connection: Connection, orders: Sequence[int], limit: int) -> list
         .limit(limit)
     )
     return [
-        StepRow(row, order, min(at or changed, changed), changed, json.loads(answer))
+        StepRow(row, order, min(at or changed, changed), changed, documents.decode(answer))
         for row, order, at, changed, answer in connection.execute(query)
     ]
 

@@ -1,0 +1,71 @@
+"""Says which lanes of the queue have work that is due, and lets lanes begin afresh. The jobs are in `store.jobs`.
+
+A lane is passed as its stored name (`model.lane.Lane.name`), `now` in seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, or_, select, update
+
+from broker.model.lane import UNFINISHED, JobState
+from broker.store.db import clock
+from broker.store.db.clock import ClockReading
+from broker.store.db.deadlines import unhurried
+from broker.store.schema import tables
+
+_t = tables.job
+_lane = tables.lane
+
+
+def look(connection: Connection, longest: float) -> tuple[ClockReading, list[str]]:
+    """What the clock of the database says, and the lanes with work that may be tried then."""
+    reading = clock.read(connection)
+    return reading, due_lanes(connection, reading.wall, longest)
+
+
+def due_lanes(connection: Connection, now: float, longest: float = math.inf) -> list[str]:
+    """Lanes with work that may be tried now. Hops along the index: a million jobs of a dead lane cost one step.
+
+    Neither job nor breaker waits longer than `longest` seconds: what says so was written by a clock that was ahead.
+    """
+    broken = select(_lane.c.name).where(_lane.c.open_until > now, _lane.c.open_until <= now + longest)
+    closed = set(connection.execute(broken).scalars())
+    is_due = or_(_t.c.due_at <= now, _t.c.due_at > now + longest)
+    due: list[str] = []
+    lane = _next_lane(connection, "")
+    while lane is not None:
+        if lane not in closed:
+            ready = select(_t.c.id).where(_t.c.lane == lane, _t.c.state == JobState.READY, is_due).limit(1)
+            if connection.execute(ready).first() is not None:
+                due.append(lane)
+        lane = _next_lane(connection, lane)
+    return due
+
+
+def _next_lane(connection: Connection, after: str) -> str | None:
+    query = select(_t.c.lane).where(_t.c.state == JobState.READY, _t.c.lane > after).order_by(_t.c.lane).limit(1)
+    lane: str | None = connection.execute(query).scalar()
+    return lane
+
+
+@unhurried
+def begin_afresh(connection: Connection, lanes: Sequence[str], now: float) -> None:
+    """Forget what kept these lanes waiting, breakers and put-off jobs alike: their node has changed."""
+    connection.execute(update(_lane).where(_lane.c.name.in_(lanes)).values(failures=0, open_until=0.0, last_error=""))
+    late = (_t.c.lane.in_(lanes), _t.c.state == JobState.READY, _t.c.due_at > now)
+    connection.execute(update(_t).where(*late).values(due_at=now))
+
+
+@unhurried
+def set_anew(connection: Connection, now: float) -> None:
+    """Forget all waits, since the clock by which they were written was set: what waits is due now, no lane is closed.
+
+    What was made by a clock that was ahead is as old as this moment. The failures of lanes go on counting.
+    """
+    connection.execute(update(_lane).where(_lane.c.open_until > 0).values(open_until=0.0))
+    connection.execute(update(_t).where(_t.c.state == JobState.READY, _t.c.due_at > now).values(due_at=now))
+    early = (_t.c.state.in_(UNFINISHED), _t.c.created_at > now)
+    connection.execute(update(_t).where(*early).values(created_at=now))

@@ -1,0 +1,167 @@
+"""Deletes old rows that nobody needs any more, in small steps. A rule says which; `service.housekeeping` when.
+
+A rule finds rows in pages and deletes them by their keys, and asks its condition again in the transaction that deletes.
+Tables that grow at their end are walked by row number: the walk ends at the first page without an old row, so that it
+reads what is old and no more. The others are read by an index of their age. What a condition asks of another table is a
+scalar subquery: of EXISTS PostgreSQL may hash the whole of that table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, or_, select, text
+
+from broker.model.lane import JobKind, JobState
+from broker.model.order import StepStatus
+from broker.store.db.pace import Pace, padded
+from broker.store.images.instances import InstanceState
+from broker.store.orders import saving
+from broker.store.schema import tables
+
+PAGE = 500  # rows looked at together
+Condition = Callable[[float], ColumnElement[bool]]
+_message = tables.message
+_job, _instance, _event, _step = tables.job, tables.instance, tables.step_event, tables.scheduled_step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThinningRule:
+    """Which rows of a table go. `over` says it for a time (seconds since the epoch) before which a row is old.
+
+    `grows`: rows are added at the end, and are walked by the number of the row.
+    """
+
+    name: str
+    age: Column[Any]
+    over: Condition
+    grows: bool = True
+
+    @property
+    def key(self) -> tuple[Column[Any], ...]:
+        """The primary key."""
+        return tuple(self.age.table.primary_key.columns)
+
+
+def _job_is_over(before: float) -> ColumnElement[bool]:
+    """Done or discarded before; its object is purged, so that a purge has no more to ask of it.
+
+    That an image was told is remembered for ever: it is told once for a study.
+    """
+    state = select(_instance.c.state).where(_instance.c.id == _job.c.subject).scalar_subquery()
+    ended = _job.c.state + ""  # an expression: SQLite would look at all done jobs, by the index of states
+    return and_(
+        or_(
+            and_(ended == JobState.DONE, _job.c.done_at < before),
+            and_(ended == JobState.DISCARDED, _job.c.due_at < before),
+        ),
+        _job.c.kind != JobKind.IMAGES,
+        or_(_job.c.kind != JobKind.DELIVER, state == InstanceState.PURGED),
+        _job.c.id < select(func.max(_job.c.id)).scalar_subquery(),  # SQLite would give its number again
+    )
+
+
+def _event_is_over(before: float) -> ColumnElement[bool]:
+    """Of a step that ended before and has not changed since."""
+    ended = (StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED)
+    step = select(_step.c.id).where(_step.c.status.in_(ended), _step.c.status_at < before, _step.c.id == _event.c.step)
+    last = select(func.max(_event.c.id)).scalar_subquery()  # SQLite would give its number again, and jobs name events
+    return and_(_event.c.at < before, step.limit(1).scalar_subquery().is_not(None), _event.c.id < last)
+
+
+def _older(age: Column[Any]) -> Condition:
+    return lambda before: age < before
+
+
+def _message_is_over(before: float) -> ColumnElement[bool]:
+    last = select(func.max(_message.c.id)).scalar_subquery()  # SQLite would give its number again, and the audit has it
+    return and_(_message.c.received_at < before, _message.c.id < last)
+
+
+def _refused_is_over(before: float) -> ColumnElement[bool]:
+    return and_(text("NOT accepted"), _message_is_over(before))  # as the index says it
+
+
+JOBS = ThinningRule(name="jobs", age=_job.c.created_at, over=_job_is_over)
+STEP_EVENTS = ThinningRule(name="step-events", age=_event.c.at, over=_event_is_over)
+AUDIT = ThinningRule(name="audit", age=tables.audit.c.at, over=_older(tables.audit.c.at))
+IMPORT_NOTES = ThinningRule(
+    name="import-notes", age=tables.import_item.c.last_at, over=_older(tables.import_item.c.last_at), grows=False
+)
+MESSAGES = ThinningRule(name="messages", age=_message.c.received_at, over=_message_is_over)
+REFUSED = ThinningRule(name="refused-messages", age=_message.c.received_at, over=_refused_is_over, grows=False)
+KNOCKS = ThinningRule(name="knocks", age=tables.knock.c.last_at, over=_older(tables.knock.c.last_at), grows=False)
+ANSWERS = ThinningRule(
+    name="idempotency", age=tables.idempotency.c.at, over=_older(tables.idempotency.c.at), grows=False
+)
+CANCELS = ThinningRule(name="cancels", age=tables.tombstone.c.at, over=_older(tables.tombstone.c.at), grows=False)
+
+
+def appointments(start_before: str) -> ThinningRule:
+    """Those whose order never came, and of the others those that began before a wall clock time `YYYYMMDDHHMMSS`."""
+    table = tables.appointment.c
+    no_longer = or_(table.request.is_(None), table.start_at < start_before)
+    return ThinningRule(
+        name="appointments", age=table.at, over=lambda before: and_(table.at < before, no_longer), grows=False
+    )
+
+
+def thin(pace: Pace, rule: ThinningRule, before: float) -> int:
+    """Delete what is over by a rule and a time (seconds since the epoch); how many rows. Raises StoreUnavailable.
+
+    That the audit trail was thinned is noted there.
+    """
+
+    def drop(connection: Connection, keys: Sequence[Any]) -> int:
+        return _drop(connection, rule, keys, before)
+
+    total, place = 0, 0
+    while not pace.stopped:
+        page = pace.read(_page, rule, before, place)
+        keys = [key for key, over in page.rows if over]
+        gone = sum(pace.write(drop, keys))
+        total += gone
+        if page.last or not (rule.grows or gone):
+            break
+        place = page.rows[-1][0] if rule.grows else 0
+    if total and rule is AUDIT:
+        list(pace.write(lambda connection, counts: _note(connection, counts[0], before), [total]))
+    return total
+
+
+def _note(connection: Connection, count: int, before: float) -> None:
+    saving.add_audit(connection, time.time(), "broker", "audit.thinned", "audit", 0, {"rows": count, "before": before})
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Keys of rows and whether they are over; `last`: there is nothing old behind them."""
+
+    rows: list[tuple[Any, bool]]
+    last: bool
+
+
+def _page(connection: Connection, rule: ThinningRule, before: float, place: int) -> _Page:
+    if rule.grows:
+        (row,) = rule.key
+        query = select(row, rule.over(before), rule.age < before).where(row > place).order_by(row).limit(PAGE)
+        found = connection.execute(query).all()
+        return _Page([(key, bool(over)) for key, over, _ in found], not any(old for _, _, old in found))
+    keys = select(*rule.key).where(rule.over(before)).order_by(rule.age).limit(PAGE)
+    rows = [(tuple(key), True) for key in connection.execute(keys)]
+    return _Page(rows, len(rows) < PAGE)
+
+
+def _drop(connection: Connection, rule: ThinningRule, keys: Sequence[Any], before: float) -> int:
+    """Delete rows by their keys, as far as they are still over; how many."""
+    table = rule.age.table
+    if rule.grows:
+        return connection.execute(delete(table).where(rule.key[0].in_(padded(keys)), rule.over(before))).rowcount
+    gone = 0
+    for key in keys:  # one by one: of a list of pairs SQLite makes no use of the index
+        here = (column == value for column, value in zip(rule.key, key, strict=True))
+        gone += connection.execute(delete(table).where(*here, rule.over(before))).rowcount
+    return gone

@@ -5,13 +5,13 @@ It looks only where objects of the same studies come through this broker. A moda
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import Connection
 
 from broker.model.order import Document
-from broker.model.performed import PerformedStatus, PerformedStep
+from broker.model.performed import PerformedStatus
 from broker.mpps import meaning
 from broker.mpps.attributes import ITEMS, SERIES
 from broker.mpps.recording import locked
@@ -31,41 +31,60 @@ class Comparison(StrEnum):
     FOUND = "found"
 
 
-def compare(connection: Connection, mpps: int, context: StoryContext) -> Comparison:
-    """Compare a completed MPPS (row) with what was received.
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What of the objects of an MPPS was here, at one revision of the MPPS."""
 
-    A person's decision stands: who set it aside is not asked again.
+    revision: int
+    objects: ListedObjects
+
+    @property
+    def lacks(self) -> bool:
+        """Some that should be here are not. Of a study that goes elsewhere nothing is here."""
+        return self.objects.study and self.objects.missing > 0
+
+
+def look(connection: Connection, mpps: int) -> Compared | None:
+    """Look for the objects of a completed MPPS (row); None if it is not completed. Reads only.
+
+    Thousands may be listed, which takes too long for a transaction that others wait for.
+    """
+    performed = performed_steps.load(connection, mpps)
+    if performed is None or performed.status != PerformedStatus.COMPLETED:
+        return None
+    return Compared(performed.revision, objects.count(connection, *_listed(performed.document)))
+
+
+def note(connection: Connection, mpps: int, seen: Compared, context: StoryContext) -> Comparison:
+    """Note what was seen of a completed MPPS (row), if it is the same still.
+
+    An object that came since is found by the next comparison. A person's decision stands: who set it aside is not
+    asked again.
     """
     known = performed_steps.load(connection, mpps)
     performed = locked(connection, known.sop_instance_uid) if known else None
     if performed is None or performed.row is None or performed.status != PerformedStatus.COMPLETED:
         return Comparison.NOTHING
-    seen, lacks = _look(connection, performed)
+    if performed.revision != seen.revision:
+        return Comparison.NOTHING
     at = context.at.timestamp()
     objects.compared(connection, performed.row, at)
-    news = Comparison.MISSING if lacks and MISSING not in performed.findings else Comparison.NOTHING
-    if performed.attention == MISSING and not lacks:
+    news = Comparison.MISSING if seen.lacks and MISSING not in performed.findings else Comparison.NOTHING
+    if performed.attention == MISSING and not seen.lacks:
         news = Comparison.FOUND
-    notes = [code for code, noted in ((MISSING, lacks), (MORE, seen.listed and seen.more)) if noted]
+    notes = [code for code, noted in ((MISSING, seen.lacks), (MORE, _has_more(seen.objects))) if noted]
     findings = tuple(dict.fromkeys((*performed.findings, *notes)))
     attention = "" if news == Comparison.FOUND else performed.attention or (MISSING if news else "")
     if findings != performed.findings or attention != performed.attention:
-        performed_steps.save(connection, replace(performed, findings=findings, attention=attention))
+        performed_steps.note(connection, performed.row, findings, attention)
     if news:
-        saving.add_audit(connection, at, context.actor, f"mpps.images-{news}", "mpps", performed.row, _detail(seen))
+        detail = _detail(seen.objects)
+        saving.add_audit(connection, at, context.actor, f"mpps.images-{news}", "mpps", performed.row, detail)
     return news
 
 
-def lacking(connection: Connection, mpps: int) -> bool:
-    """Whether a completed MPPS (row) still lacks objects; only reads."""
-    performed = performed_steps.load(connection, mpps)
-    return performed is not None and _look(connection, performed)[1]
-
-
-def _look(connection: Connection, performed: PerformedStep) -> tuple[ListedObjects, bool]:
-    """What of its objects is here, and whether some that should be are not."""
-    seen = objects.count(connection, *_listed(performed.document))
-    return seen, seen.study and seen.missing > 0
+def _has_more(seen: ListedObjects) -> bool:
+    return seen.listed > 0 and seen.more > 0
 
 
 def _listed(document: Document) -> tuple[set[str], set[str], set[str]]:

@@ -1,6 +1,6 @@
 """Walks performed procedure steps: notes or ends overdue ones, compares the objects of completed ones.
 
-Each is a small transaction of its own. `service` says how often to walk.
+Each is a small transaction of its own; traffic goes first (`store.db.pace`). `service` says how often to walk.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ def end_overdue(walk: StepWalk) -> int:
     def end(silent: Overdue) -> int:
         return _end(walk, closings, silent)
 
-    while not walk.stopping.is_set():
-        page = walk.database.read(store.silent, before, after, PAGE).result()
-        if not page:
-            break
+    while not walk.pace.stopped and (page := walk.pace.read(store.silent, before, after, PAGE)):
         after = page[-1].row
-        changed += sum(walk.guarded(end, silent) for silent in page)
+        for silent in page:
+            if not walk.pace.stopped:
+                changed += walk.guarded(end, silent)
     return changed
 
 
@@ -48,14 +47,14 @@ def _end(walk: StepWalk, closings: Closings, silent: Overdue) -> int:
         return 0
     if ends:
         subscribers = walk.directory.having(MPPS_NOTIFICATION)
-        done = walk.database.execute(overdue.discontinue, silent.row, before, subscribers, walk.context())
+        done = walk.pace.alone(overdue.discontinue, silent.row, before, subscribers, walk.context())
     else:
-        done = walk.database.execute(overdue.note, silent.row, before, walk.context())
+        done = walk.pace.alone(overdue.note, silent.row, before, walk.context())
     if done:
         telemetry.child(telemetry.STEPS_CLOSED, overdue.CAUSE).inc()
         telemetry.logger().warning("mpps.overdue", calling_ae=silent.calling_ae, state=rules.mpps_overdue)
         walk.wake()
-    return int(done)
+    return int(bool(done))
 
 
 def compare_objects(walk: StepWalk) -> int:
@@ -69,31 +68,35 @@ def compare_objects(walk: StepWalk) -> int:
     before = walk.clock() - hours * 3600
 
     def never_compared(after: _Place) -> list[ToCompare]:
-        return walk.database.read(objects.to_compare, before, after, PAGE).result()
+        return walk.pace.read(objects.to_compare, before, after, PAGE)
 
     def lacking(after: _Place) -> list[ToCompare]:
-        return walk.database.read(objects.lacking, after, PAGE).result()
+        return walk.pace.read(objects.lacking, after, PAGE)
 
     def compare(completed: ToCompare) -> int:
-        return _compare(walk, completed)
+        return _compare(walk, completed, again=False)
 
     def compare_again(completed: ToCompare) -> int:
-        still = walk.database.read(comparing.lacking, completed.row).result()
-        return 0 if still else compare(completed)  # the writer has no work with what lacks objects still
+        return _compare(walk, completed, again=True)
 
     return _each(walk, lacking, compare_again) + _each(walk, never_compared, compare)
 
 
 def _each(walk: StepWalk, look: Callable[[_Place], list[ToCompare]], compare: Callable[[ToCompare], int]) -> int:
     news, after = 0, (0.0, 0)
-    while not walk.stopping.is_set() and (page := look(after)):
+    while not walk.pace.stopped and (page := look(after)):
         after = page[-1].updated_at, page[-1].row
-        news += sum(walk.guarded(compare, completed) for completed in page)
+        for completed in page:
+            if not walk.pace.stopped:
+                news += walk.guarded(compare, completed)
     return news
 
 
-def _compare(walk: StepWalk, completed: ToCompare) -> int:
-    news = walk.database.execute(comparing.compare, completed.row, walk.context())
+def _compare(walk: StepWalk, completed: ToCompare, *, again: bool) -> int:
+    seen = walk.pace.read(comparing.look, completed.row)
+    if seen is None or (again and seen.lacks):  # the writer has no work with what lacks objects still
+        return 0
+    news = walk.pace.alone(comparing.note, completed.row, seen, walk.context())
     if news:
         log = telemetry.logger().warning if news == "missing" else telemetry.logger().info
         log("mpps.images", calling_ae=completed.calling_ae, state=news)

@@ -32,9 +32,7 @@ def note(connection: Connection, mpps: int, before: float, context: StoryContext
     if performed is None or overdue.NOTED in performed.findings:
         return False
     attention = performed.attention or overdue.NOTED
-    performed_steps.save(
-        connection, replace(performed, findings=(*performed.findings, overdue.NOTED), attention=attention)
-    )
+    performed_steps.note(connection, mpps, (*performed.findings, overdue.NOTED), attention)
     saving.add_audit(connection, context.at.timestamp(), context.actor, "mpps.overdue", "mpps", mpps, {})
     return True
 

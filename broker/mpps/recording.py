@@ -22,8 +22,6 @@ from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store.mpps import objects, overdue, performed_steps
 from broker.store.orders import reading, saving
 
-RETRY = 600.0  # seconds in which the same bytes of the same AE are a repeat
-
 
 @dataclass(frozen=True, slots=True)
 class RecordingOutcome:
@@ -51,7 +49,7 @@ def create(
     lock(connection, uid, document)
     known = performed_steps.find(connection, uid)
     if known is not None:
-        if performed_steps.repeats(connection, known.row or 0, message, RETRY):
+        if performed_steps.repeats(connection, known.row or 0, message):
             return RecordingOutcome(MppsAnswer(findings=("repeated",)), known.linking)
         other = "duplicate" if known.calling_ae == message.calling_ae else "duplicate-of-other-ae"
         return RecordingOutcome(MppsAnswer(st.DUPLICATE_SOP_INSTANCE, comment="the instance exists", findings=(other,)))
@@ -135,7 +133,7 @@ def change(
     if performed is None:
         return RecordingOutcome(MppsAnswer(st.NO_SUCH_SOP_INSTANCE, findings=("orphan",)))
     assert performed.row is not None
-    if performed_steps.repeats(connection, performed.row, message, RETRY):
+    if performed_steps.repeats(connection, performed.row, message):
         return RecordingOutcome(MppsAnswer(findings=("repeated",)), performed.linking)
     if performed.status in FINAL:
         return RecordingOutcome(FINISHED, performed.linking)

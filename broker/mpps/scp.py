@@ -14,7 +14,7 @@ from broker.dicom.dataset.read import encoding_of
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
-from broker.errors import BadContent, Unavailable
+from broker.errors import BadContent, StoreUnavailable, Unavailable
 from broker.model.lane import Lane, LaneKind
 from broker.model.performed import MessageKind, PerformedMessage
 from broker.mpps import recording
@@ -31,6 +31,7 @@ from broker.store.mpps import performed_steps
 from broker.threads import Threads
 
 THREADS = 8
+PATIENCE = 9.0  # seconds for a read of the database
 _LOUD = {"duplicate", "duplicate-of-other-ae", "orphan"}  # findings that are worth a warning
 
 
@@ -186,7 +187,10 @@ class PerformedStepService:
         return StoryContext(uuid4(), at, "", f"dicom:{received.message.calling_ae}", subscribers=subscribers)
 
     def _retrieve(self, uid: str, tags: Sequence[int], transfer_syntax: str) -> tuple[int, bytes | None]:
-        performed = self._database.read(performed_steps.find, uid).result()
+        try:
+            performed = self._database.read(performed_steps.find, uid).result(PATIENCE)
+        except TimeoutError:
+            raise StoreUnavailable("the database does not answer") from None
         if performed is None:
             return st.NO_SUCH_SOP_INSTANCE, None
         document = performed.document

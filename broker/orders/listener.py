@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from uuid import uuid4
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from broker import faults, telemetry
 from broker.errors import Unavailable
-from broker.hl7 import acknowledgement, batch
+from broker.hl7 import acknowledgement, batch, work
 from broker.hl7.batch import File
 from broker.hl7.codes import AckCode, ErrorCode
 from broker.hl7.findings import Finding
-from broker.hl7.framing import parts
 from broker.hl7.header import Header
-from broker.hl7.server import Answer, Peer
+from broker.hl7.mllp.framing import parts
+from broker.hl7.mllp.server import Answer, Peer
+from broker.model.tokens import random_token
 from broker.orders.core.authorities import AuthorityMemory
 from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Conversion
@@ -25,10 +27,34 @@ from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Examined, Interface, OnTransient, Opened, Profiles
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
+from broker.pace import LinePace
 from broker.site.nodes import Node
 from broker.store.db.database import Database
+from broker.store.orders.messages import HEAD
+from broker.threads import long_work
 
-IN_THREAD = 64 * 1024  # bytes from which a message is read in a thread
+SINGLY = 10  # messages of a batch that are refused one by one, even if all of them are
+T = TypeVar("T")
+
+
+class _Allowance:
+    """Bytes an hour that the journal keeps of refused messages of strangers, for each address."""
+
+    ROW = 512  # bytes of a row besides the message
+
+    def __init__(self, most: int, share: Callable[[str], str]) -> None:
+        self._most, self._share = most, share
+        self._hour, self._used = 0, Counter[str]()
+
+    def spent(self, address: str) -> bool:
+        """Nothing more is kept of this address in this hour."""
+        if (hour := int(time.monotonic() // 3600)) != self._hour:
+            self._hour, self._used = hour, Counter()
+        return self._used[self._share(address)] >= self._most
+
+    def take(self, address: str, size: int) -> None:
+        """A message of so many bytes was refused, of which the head was kept."""
+        self._used[self._share(address)] += min(size, HEAD) + self.ROW
 
 
 class OrderDoor:
@@ -44,8 +70,13 @@ class OrderDoor:
         default_station: str,
         subscribers: Callable[[], tuple[Node, ...]] = tuple,
         without_results: Callable[[], frozenset[str]] = frozenset,
+        refused_bytes: int = 10 * 1024**2,
+        share: Callable[[str], str] = str,
     ) -> None:
-        """`subscribers` are the nodes that may want to hear of changes of status just then; see `StoryContext`."""
+        """`subscribers` are the nodes that may want to hear of changes of status just then; see `StoryContext`.
+
+        `refused_bytes`: of refused messages of strangers, that the journal keeps in an hour for one address (`share`).
+        """
         self._database = database
         self._interface = interface
         self._profiles = profiles
@@ -54,29 +85,72 @@ class OrderDoor:
         self._subscribers = subscribers
         self._without_results = without_results
         self._authorities = AuthorityMemory()
+        self._allowance = _Allowance(refused_bytes, share)
+        self._pace = LinePace(1)
+        self._turns = {known: asyncio.Semaphore(1) for known in (True, False)}
 
     async def handle(self, raw: bytes, peer: Peer) -> Answer:
         """Answer a message or a batch: bytes, empty for none (to an acknowledgement), None to close the connection."""
-        file = batch.read(raw)
-        return await self._message(raw, peer) if file is None else await self._batch(raw, file, peer)
+        return await self._batch(raw, peer) if batch.begins(raw) else await self._message(raw, peer)
 
-    async def _batch(self, raw: bytes, file: File, peer: Peer) -> Answer:
-        """Each message on its own. Trouble of ours ends it: what was taken before is a repeat when it comes again."""
+    async def _read(self, peer: Peer, read: Callable[..., T], *arguments: object) -> T:
+        """Read something long in a thread: one at a time, and strangers do not keep those waiting that are known."""
+        async with self._turns[peer.known]:
+            with long_work:
+                return await asyncio.to_thread(read, *arguments)
+
+    async def _batch(self, raw: bytes, peer: Peer) -> Answer:
+        """Each message on its own. Trouble of ours ends it: what was taken before is a repeat when it comes again.
+
+        A batch of which nothing can be taken gets one refusal, and so does one whose answer would be much longer.
+        """
         context = self._context()
-        if file.messages > batch.MAX_MESSAGES:
-            answer = batch.refuse(file, token=context.token, at=context.at)
-            try:
-                return (await self._journal_unreadable(raw, answer, peer)).answer
-            except Exception as error:
-                failed = await self._failed(raw, None, peer, context, error)
-                return failed.answer if failed else None
+        try:
+            file, refusal = await self._read(peer, self._open_batch, raw)
+            if refusal is not None:
+                return await self._refuse_batch(raw, file, refusal, peer, context)
+            return await self._messages(raw, file, peer, context)
+        except Exception as error:
+            failed = await self._failed(raw, None, peer, context, error)
+            return failed.answer if failed else None
+
+    def _open_batch(self, raw: bytes) -> tuple[File, Finding | None]:
+        """Take a batch apart, and say why all of it is refused."""
+        file = batch.read(raw)
+        assert file is not None
+        if file.excess:
+            return file, Finding("BHS^1", ErrorCode.DATA_TYPE, file.excess)
+        if file.messages <= SINGLY:
+            return file, None
+        refused = (self._refused(message) for part in file.batches for message in part.messages)
+        finding = next(refused)
+        return file, finding if finding is not None and all(other is not None for other in refused) else None
+
+    def _refused(self, raw: bytes) -> Finding | None:
+        """Why a message is refused by its MSH alone."""
+        opened = self._open(raw)
+        return reception.check_opened(opened, self._interface)[1] if opened else reception.NO_MSH
+
+    async def _refuse_batch(
+        self, raw: bytes, file: File, finding: Finding, peer: Peer, context: StoryContext
+    ) -> Answer:
+        answer = batch.refuse(file, finding, token=context.token, at=context.at)
+        return (await self._journal_unreadable(raw, answer, peer)).answer
+
+    async def _messages(self, raw: bytes, file: File, peer: Peer, context: StoryContext) -> Answer:
+        size, most = 0, work.room(len(raw))
         acknowledgements: list[list[bytes]] = []
         for part in file.batches:
             acknowledgements.append([])
             for message in part.messages:
+                await asyncio.sleep(0)  # between messages that nothing is written for
                 reply = await self._message(message, peer)
                 if reply is None:
                     return None
+                size += len(reply)
+                if size > most and b"\rMSA|AA|" not in reply:
+                    finding = Finding("BHS^1", ErrorCode.DATA_TYPE, "Too many messages of the batch are refused")
+                    return await self._refuse_batch(raw, file, finding, peer, context)
                 acknowledgements[-1] += parts(reply)
         incomplete = sum(not part.complete for part in file.batches)
         log = telemetry.logger().warning if incomplete else telemetry.logger().info
@@ -88,10 +162,10 @@ class OrderDoor:
         header: Header | None = None
         outcome: Outcome | None
         try:
-            opened = self._open(raw)
+            opened = self._open(raw) if len(raw) <= work.ON_LOOP else await self._read(peer, self._open, raw)
             header = opened.header if opened else None
             if opened is None or header is None:
-                answer = acknowledgement.unreadable(raw, token=context.token, at=context.at)
+                answer = acknowledgement.unreadable(raw[: work.MSH], token=context.token, at=context.at)
                 outcome = await self._journal_unreadable(raw, answer, peer) if answer else None
             elif header.get(9, 1) in reception.ANSWERS:  # an answer is not answered
                 self._log(header, peer, "none", started)
@@ -100,6 +174,8 @@ class OrderDoor:
                 outcome = await self._take(raw, opened, peer, context)
         except Exception as error:
             outcome = await self._failed(raw, header, peer, context, error)
+        if outcome is not None and outcome.code[-1:] not in ("E", "R"):  # taken, perhaps without an answer
+            peer.proven = True
         self._log(header, peer, outcome.code if outcome else "closed", started, outcome)
         faults.point("hl7.answer")
         return outcome.answer if outcome else None
@@ -115,7 +191,7 @@ class OrderDoor:
         header: Header | None = None
         outcome: Outcome | None
         try:
-            opened = self._open(raw)
+            opened = await self._read(peer, self._open, raw)
             if opened is None:
                 return None
             header = opened.header
@@ -129,7 +205,7 @@ class OrderDoor:
 
     def _context(self) -> StoryContext:
         return StoryContext(
-            uuid4(),
+            random_token(),
             datetime.now(self._zone),
             self._default_station,
             subscribers=self._subscribers(),
@@ -142,10 +218,10 @@ class OrderDoor:
 
     async def _take(self, raw: bytes, opened: Opened, peer: Peer, context: StoryContext) -> Outcome:
         arguments = (raw, opened, self._interface, self._zone)
-        if len(raw) > IN_THREAD:
-            examined = await asyncio.to_thread(reception.convert, *arguments)
-        else:
+        if len(raw) <= work.ON_LOOP and work.repeats_little(raw, opened.header.separators.repetition):
             examined = reception.convert(*arguments)
+        else:
+            examined = await self._read(peer, reception.convert, *arguments)
         if examined.failure is not None:
             raise examined.failure
         if examined.header.doubt:
@@ -155,19 +231,43 @@ class OrderDoor:
 
     async def _submit(self, raw: bytes, examined: Examined, peer: Peer, context: StoryContext) -> Outcome:
         at = context.at.timestamp()
-        received = reception.received(raw, examined.header, self._interface, str(peer), at, examined.control_id)
+        stranger = not (peer.proven or peer.known) and (self._interface.known is None or examined.code == AckCode.AR)
+        if stranger and examined.code and self._allowance.spent(peer.host):
+            return self._unkept(examined, context)
+        arguments = (raw, examined.header, self._interface, str(peer), at, examined.control_id, stranger)
+        if len(raw) <= work.ON_LOOP:
+            received = reception.received(*arguments)
+        else:
+            received = await self._read(peer, reception.received, *arguments)
         future = self._database.submit(intake.settle, received, examined, context, self._interface)
         outcome: Outcome = await asyncio.wrap_future(future)
+        if stranger and outcome.code[-1:] != "A":
+            self._allowance.take(peer.host, len(raw))
         if examined.note and not outcome.repeated:
             what, count = ("message", 1) if examined.rule else ("group", examined.groups)
             telemetry.child(telemetry.HL7_IGNORED, what).inc(count)
         return outcome
 
     async def _journal_unreadable(self, raw: bytes, answer: bytes, peer: Peer) -> Outcome:
-        at = self._context().at.timestamp()
-        received = reception.received(raw, None, self._interface, str(peer), at)
-        future = self._database.submit(intake.keep_unreadable, received, answer)
-        return await asyncio.wrap_future(future)
+        at, stranger = self._context().at.timestamp(), not (peer.proven or peer.known)
+        if stranger and self._allowance.spent(peer.host):
+            telemetry.HL7_UNKEPT.inc()
+            return Outcome(answer, AckCode.AR, 1)
+        arguments = (raw, None, self._interface, str(peer), at, "", stranger)
+        received = await self._read(peer, reception.received, *arguments)
+        outcome: Outcome = await asyncio.wrap_future(self._database.submit(intake.keep_unreadable, received, answer))
+        if stranger:
+            self._allowance.take(peer.host, len(raw))
+        return outcome
+
+    def _unkept(self, examined: Examined, context: StoryContext) -> Outcome:
+        """Refuse a message of a stranger of whom the journal keeps nothing more in this hour."""
+        telemetry.HL7_UNKEPT.inc()
+        findings = examined.conversion.findings
+        code, answer = acknowledgement.reply(
+            examined.header, examined.code, findings, token=context.token, at=context.at, stored=False
+        )
+        return Outcome(answer, code, len(findings))
 
     async def _failed(
         self, raw: bytes, header: Header | None, peer: Peer, context: StoryContext, error: Exception
@@ -184,8 +284,9 @@ class OrderDoor:
         told = {"listener": self._interface.name, "reference": reference, "error": telemetry.describe(error)}
         telemetry.logger().error("hl7.internal_error", **told)
         finding = reception.defect(reference)
-        received = reception.received(raw, header, self._interface, str(peer), context.at.timestamp())
+        at = context.at.timestamp()
         try:
+            received = await self._read(peer, reception.received, raw, header, self._interface, str(peer), at)
             future = self._database.submit(intake.keep_failed, received, header, finding, reference, context)
             return await asyncio.wrap_future(future)
         except Exception as again:
@@ -219,8 +320,12 @@ class OrderDoor:
         self, header: Header | None, peer: Peer, answer: str, started: float, outcome: Outcome | None = None
     ) -> None:
         telemetry.child(telemetry.HL7_MESSAGES, answer).inc()
+        unwritten = 0 if peer.proven or peer.known else self._pace.take(answer)
+        if unwritten is None:  # strangers cause one line of a kind per second
+            return
         telemetry.logger().info(
             "hl7.message",
+            **({"count": unwritten} if unwritten else {}),
             listener=self._interface.name,
             peer=str(peer),
             sender=header.sender if header else "",

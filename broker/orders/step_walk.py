@@ -1,15 +1,15 @@
 """Walks the open steps and ends those whose modality does not say that they are done, one small transaction per order.
 
-`orders.core.closing` decides, and decides again in the transaction that writes: a message that comes at the same
-moment wins, and a second process that walks too does no harm. `service` says how often to walk.
+Traffic goes first (`store.db.pace`). `orders.core.closing` decides, and decides again in the transaction that writes: a
+message that comes at the same moment wins, and a second process that walks too does no harm. `service` says how often
+to walk.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 from uuid import uuid4
@@ -22,7 +22,7 @@ from broker.orders.stories import ending
 from broker.settings import Settings
 from broker.site.closings import Closings, closings_of
 from broker.site.directory import Directory
-from broker.store.db.database import Database
+from broker.store.db.pace import Pace
 from broker.store.orders import closing as store
 from broker.store.orders.closing import OpenStep, Place
 
@@ -37,15 +37,14 @@ _Look = Callable[[Place], list[OpenStep]]
 class StepWalk:
     """What a walk works on. `wake` is called when the RIS is to be told; `clock` gives seconds since the epoch.
 
-    Once `stopping` is set (from any thread) a walk begins nothing new.
+    Once the pace has stopped a walk begins nothing new.
     """
 
-    database: Database
+    pace: Pace
     settings: Settings
     directory: Directory
     wake: Callable[[], None]
     clock: Callable[[], float] = time.time
-    stopping: threading.Event = field(default_factory=threading.Event)
 
     @property
     def closings(self) -> Closings:
@@ -83,7 +82,7 @@ def end_by_images(walk: StepWalk) -> int:
             for title in sorted(rules.titles):
 
                 def look(after: Place, title: str = title) -> list[OpenStep]:
-                    return walk.database.read(store.with_images, title, lifecycle.OPEN, until, after, PAGE).result()
+                    return walk.pace.read(store.with_images, title, lifecycle.OPEN, until, after, PAGE)
 
                 changed += _end(walk, closings, _pages(look, (since, 0)))
     return changed
@@ -103,7 +102,7 @@ def end_by_time(walk: StepWalk) -> int:
     for status in lifecycle.OPEN if timed else lifecycle.WAITING:
 
         def look(after: Place, status: str = status) -> list[OpenStep]:
-            return walk.database.read(store.by_start, status, until, titles, after, PAGE).result()
+            return walk.pace.read(store.by_start, status, until, titles, after, PAGE)
 
         late = (candidate for candidate in _pages(look, ("", 0)) if _is_late(candidate, closings, now))
         changed += _end(walk, closings, late)
@@ -135,7 +134,7 @@ def _end(walk: StepWalk, closings: Closings, candidates: Iterator[OpenStep]) -> 
         return _end_order(walk, closings, order)
 
     for candidate in candidates:
-        if walk.stopping.is_set():
+        if walk.pace.stopped:
             break
         if candidate.order not in seen:
             seen.add(candidate.order)
@@ -145,9 +144,9 @@ def _end(walk: StepWalk, closings: Closings, candidates: Iterator[OpenStep]) -> 
 
 def _end_order(walk: StepWalk, closings: Closings, order: int) -> int:
     context = walk.context()
-    if not walk.database.read(ending.plan, order, closings, context).result():
+    if not walk.pace.read(ending.plan, order, closings, context):
         return 0
-    ends = walk.database.execute(ending.end, order, closings, context)
+    ends = walk.pace.alone(ending.end, order, closings, context) or {}
     for end in ends.values():
         telemetry.child(telemetry.STEPS_CLOSED, end.cause.value).inc()
         telemetry.logger().info("step.closed", reason=end.cause.value)

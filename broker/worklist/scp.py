@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from broker import telemetry
 from broker.dicom.dataset.read import MAX_BYTES, BadElement, decode_data_set
 from broker.dicom.dimse import status as st
-from broker.errors import BadContent, PeerFault, ProtocolViolation, Unavailable
+from broker.errors import BadContent, PeerFault, ProtocolViolation, StoreUnavailable, Unavailable
 from broker.site.device import DEFAULT, Device
 from broker.store.db.database import Database
 from broker.store.worklist.candidates import Criteria, Found, search
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 PAGE = 200  # candidates of one statement
-PATIENCE, HURRY = 10.0, 2.0  # seconds for the database before the copy answers: at first, and once it was away
+PATIENCE, HURRY = 5.0, 2.0  # seconds for the database before the copy answers: at first, and once it was away
+NO_COPY = 9.0  # seconds for the database where there is no copy
+RECENT = 60.0  # seconds for which a query without an answer tells of the next one
 INLINE = 16  # so few candidates, or bytes of an identifier below 4 KiB, are not worth a thread
 
 
@@ -77,11 +79,18 @@ class WorklistService:
         self._memory = memory
         self._cache = AnswerCache()
         self._copy = copy
-        self._patience = PATIENCE
+        self._patience = PATIENCE if copy else NO_COPY
         self._database = database
         self._max_answers = max_answers
         self._charset = charset
         self._zone = zone
+        self._unanswered = 0  # queries in a row that trouble of ours left without an answer
+        self._unanswered_at = 0.0
+
+    @property
+    def unanswered(self) -> int:
+        """How many queries in a row had no answer by trouble of ours; 0 after a minute without one."""
+        return self._unanswered if time.monotonic() - self._unanswered_at < RECENT else 0
 
     async def find(self, request: Request) -> None:
         """Handle one C-FIND: pending answers, then the final status.
@@ -99,6 +108,7 @@ class WorklistService:
             prepared = await self._understand(key, request, course.device, options)
             course.query = prepared.query
             course.status = await self._answer(request, key, prepared, course)
+            self._unanswered = 0
         except (ProtocolViolation, PeerFault, OSError):
             raise
         except BadContent as error:
@@ -107,9 +117,11 @@ class WorklistService:
         except Unavailable as error:
             telemetry.logger().warning("worklist.unavailable", error=telemetry.describe(error))
             course.status, course.comment = st.OUT_OF_RESOURCES, "database not available"
+            self._failed()
         except Exception as error:
             telemetry.logger().error("worklist.failed", error=telemetry.describe(error))
             course.comment = "internal error"
+            self._failed()
         duration = time.perf_counter() - started
         telemetry.QUERIES.observe(duration)
         self._log(request, course, duration)
@@ -119,6 +131,10 @@ class WorklistService:
             )
             self._memory.remember(peer.calling_ae, peer.address, outcome)
         await request.respond(course.status, comment=course.comment, offending=course.offending)
+
+    def _failed(self) -> None:
+        self._unanswered = self.unanswered + 1
+        self._unanswered_at = time.monotonic()
 
     @staticmethod
     async def _key(request: Request, device: Device, options: Agreed) -> RequestKey:
@@ -148,10 +164,12 @@ class WorklistService:
         pending = st.PENDING if prepared.served.supported else st.PENDING_WARNING
         known = dict(prepared.answers)  # as it is now: a query like this one may change it meanwhile
         after: tuple[str, int] | None = None
+        found: list[int] = []
         while True:
             if request.cancelled:
                 return st.CANCEL
             candidates = await self._page(prepared.criteria, after, known, course)
+            found.extend(candidate.id for candidate in candidates)
             unseen = [candidate for candidate in candidates if candidate.id not in course.seen]
             answers = await self._answers(key, prepared, known, unseen)
             room = most - course.count
@@ -164,6 +182,7 @@ class WorklistService:
                 course.comment = f"more than {most} matches"
                 return st.OUT_OF_RESOURCES
             if len(candidates) < PAGE:
+                self._cache.drop_all_but(key, found)
                 return st.SUCCESS
             after = (candidates[-1].start_at, candidates[-1].id)
 
@@ -189,12 +208,12 @@ class WorklistService:
     ) -> list[Found]:
         """The next candidates: of the database, of the copy while that is away or does not answer in time."""
         read = self._database.read(search, criteria, after, PAGE, known)
-        if self._copy is None:
-            return await asyncio.wrap_future(read)
         try:
             async with asyncio.timeout(self._patience):
                 candidates = await asyncio.wrap_future(read)
         except (Unavailable, TimeoutError):
+            if self._copy is None:
+                raise StoreUnavailable("the database does not answer") from None
             self._patience = HURRY
             try:
                 candidates = await asyncio.to_thread(self._copy.search, criteria, after, PAGE)
@@ -205,7 +224,7 @@ class WorklistService:
                 telemetry.WORKLIST_COPY_QUERIES.labels("answered").inc()
             course.copied = True
             return candidates
-        self._patience = PATIENCE
+        self._patience = PATIENCE if self._copy else NO_COPY
         return candidates
 
     def _log(self, request: Request, course: _Course, duration: float) -> None:

@@ -8,11 +8,14 @@ from enum import StrEnum
 
 from broker.hl7.findings import Finding
 from broker.model.order import Document
+from broker.orders.core.attributes import STEP
 from broker.orders.core.authorities import Settle
 from broker.orders.core.values import OrderChange, OrderKeys, PatientChange, Span
 
 START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
 END = ("ScheduledProcedureStepEndDate", "ScheduledProcedureStepEndTime")
+# what an appointment may change in a step of an order: all but what the step is, and when, which has rules of its own
+MOVED = STEP.keys() - {*START, *END, "Modality", "ScheduledProcedureStepID", "ScheduledProcedureStepStatus"}
 
 
 class AppointmentAction(StrEnum):

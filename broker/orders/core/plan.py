@@ -48,13 +48,15 @@ class Situation:
     """What a plan depends on besides the change.
 
     `at` is the aware time of receipt on the site's clock. `owners` maps each Study Instance UID of the message to the
-    row of the order that has it. `patient` is the stored one of the message's identifier. `cancels` came before the
-    order. `holders` are other orders that have an accession number which this one may get.
+    row of the order that has it, `joined` are those of orders that were joined into this one. `patient` is the stored
+    one of the message's identifier. `cancels` came before the order. `holders` are other orders that have an accession
+    number which this one may get.
     """
 
     stored: Order | None
     patient: Patient | None
     owners: Mapping[str, int]
+    joined: Collection[str] = ()
     at: datetime
     default_station: str
     mint: identifiers.Minter
@@ -222,7 +224,11 @@ class _Writing:
         now = self._now
         uid = change.study_instance_uid
         owner = now.owners.get(uid)
-        if owner is not None and (old is None or uid != old.study_instance_uid):
+        if old is not None and uid in now.joined:
+            text = "Study Instance UID is that of an order that was joined with this one: that of this one is kept"
+            self._findings.append(Finding(change.uid_location, ErrorCode.DUPLICATE_KEY, text, Severity.WARNING))
+            uid = old.study_instance_uid
+        elif owner is not None and (old is None or uid != old.study_instance_uid):
             self._findings.append(
                 Finding(change.uid_location, ErrorCode.DUPLICATE_KEY, "Study Instance UID belongs to another procedure")
             )

@@ -15,8 +15,10 @@ from typing import Any
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 
 from broker.dicom.uids import is_uid
+from broker.orders.core import identifiers
 from broker.orders.core.attributes import Table
 from broker.orders.core.names import GROUP
+from broker.orders.mapping.as_sent import sent_as
 from broker.orders.mapping.representations import LENGTH, LINES, misfit
 
 MAX_VALUES = 64  # values or items of one attribute
@@ -67,12 +69,22 @@ def section(known: Mapping[str, Field], given: Any) -> tuple[dict[str, Any], Fai
     wrong: Failures = []
     for keyword, value in given.items():
         field = known.get(keyword)
+        if field is None and _beside(known, keyword, value):
+            values[keyword] = value
+            continue
         if field is None:
             wrong.append((keyword, "unknown attribute"))
             continue
         values[keyword], failures = _attribute(field, value)
         wrong += [(f"{keyword}{path}", text) for path, text in failures]
     return values, wrong
+
+
+def _beside(known: Mapping[str, Field], keyword: str, value: Any) -> bool:
+    """True for what an order's document has beside an identifier: how its sender writes it, a text or components."""
+    names = {name for one in known for name in (identifiers.kept_as(one), sent_as(one))}
+    parts = value if isinstance(value, list) else [value]
+    return keyword in names and len(parts) <= 4 and all(isinstance(part, str) and len(part) <= 250 for part in parts)
 
 
 def _attribute(field: Field, value: Any) -> tuple[Any, Failures]:

@@ -20,8 +20,10 @@ from broker.orders.importing import ending, known
 from broker.orders.lookup import recognizing
 from broker.orders.stories import placing
 from broker.orders.stories.placing import OrderRefused, report_findings
+from broker.store.db.deadlines import unhurried
 from broker.store.db.engine import savepoint
 from broker.store.orders import imported, reading
+from broker.store.room import needs_room
 
 IN_PLACE = frozenset({"created", "updated", "unchanged"})
 _Findings = tuple[Finding, ...]
@@ -101,6 +103,8 @@ def record(
     imported.record(connection, "", notes, in_place, context.at.timestamp())
 
 
+@unhurried  # a chunk is submitted at once, and its end waits for the rest
+@needs_room
 def take_in(connection: Connection, order: FiledOrder, context: StoryContext, *, dry: bool = False) -> Filed:
     """Make of an order of a file what it says; `dry`: only say what would become of it."""
     if not order.conversion.usable:

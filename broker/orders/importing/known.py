@@ -12,17 +12,17 @@ from broker.orders.core import plan
 from broker.orders.core.context import StoryContext
 from broker.orders.core.identifiers import Minter, accession
 from broker.orders.core.values import OrderChange, ProcedureChange, StepChange
-from broker.store.orders import reading
+from broker.store.orders import by_number
 
 _START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
 
 
 def order_of(connection: Connection, change: OrderChange) -> int | None:
     """The order (row) that its numbers name, or its study."""
-    row = reading.find_order(connection, change.filler, change.placer, change.accession)
+    row = by_number.find_order(connection, change.filler, change.placer, change.accession)
     if row is None:
-        owners = reading.study_owners(connection, [p.study_instance_uid for p in change.procedures])
-        row = next(iter(owners.values()), None)
+        owners = (by_number.find_study(connection, procedure.study_instance_uid) for procedure in change.procedures)
+        row = next((owner for owner in owners if owner is not None), None)
     return row
 
 

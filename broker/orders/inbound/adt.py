@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import tzinfo
 
+from broker.hl7 import work
 from broker.hl7.codes import ErrorCode
 from broker.hl7.message import DELETE, Message, Repetition, Segment, Segments
 from broker.model.order import Document, EntityId
@@ -29,7 +30,7 @@ from broker.orders.inbound.doubts import Findings
 from broker.orders.inbound.numbers import numbered
 from broker.orders.inbound.orm import read_patient
 from broker.orders.inbound.reader import Reader
-from broker.orders.mapping.convert import Unusable, instant, text
+from broker.orders.mapping.data_types import Unusable, instant, text
 from broker.orders.mapping.profile import LongIdentifiers, Profile
 from broker.orders.mapping.representations import LENGTH
 
@@ -139,6 +140,8 @@ def _replacements(reading: _Reading) -> list[Change]:
     changes: list[Change] = []
     _, runs = reading.message.groups("PID")
     for run in runs:
+        if _crowded(reading, run):
+            continue
         patient = reading.patient(run)
         if run.first("MRG") is None:
             reading.findings.add(run.at("PID-3"), ErrorCode.REQUIRED_FIELD_MISSING, "Merge segment is missing")
@@ -152,6 +155,15 @@ def _replacements(reading: _Reading) -> list[Change]:
     if not runs:
         reading.findings.add("PID^1", ErrorCode.REQUIRED_FIELD_MISSING, "Patient is missing")
     return changes
+
+
+def _crowded(reading: _Reading, run: Segments) -> bool:
+    """More identifiers than a person has: each is read with each."""
+    fields = [(segment, 3) for segment in run.all("PID")] + [(segment, 1) for segment in run.all("MRG")]
+    places = [segment.at(field) for segment, field in fields if len(segment.repetitions(field)) > work.IDENTIFIERS]
+    for place in places:
+        reading.findings.add(place, ErrorCode.DATA_TYPE, f"More than {work.IDENTIFIERS} identifiers")
+    return bool(places)
 
 
 def _by_further_identifiers(reading: _Reading, run: Segments) -> tuple[PatientChange, ...]:

@@ -12,7 +12,7 @@ from broker.model.order import Document
 from broker.orders.core.appointments import Slot
 from broker.orders.core.attributes import PROCEDURE, REQUEST, STEP, Table
 from broker.orders.core.values import OrderChange, OrderKeys, PatientChange
-from broker.orders.inbound import joining, making
+from broker.orders.inbound import making, order_groups
 from broker.orders.inbound.doubts import Findings
 from broker.orders.inbound.making import OrderMaker, Where
 from broker.orders.inbound.numbers import FILLER, PLACER
@@ -87,7 +87,7 @@ def order(
         said = {keyword: given[other] for keyword, other in _PROTOCOL.items() if given.get(other)}
         step = {**service.section("step"), **said, **_of(given, STEP), **slot.attributes}
         procedure = maker.procedure(requested, step, around, whole, _where(profile, service))
-        change = replace(change, procedures=joining.with_procedure(change.procedures, procedure, findings))
+        change = replace(change, procedures=order_groups.with_procedure(change.procedures, procedure, findings))
     return change, tuple(finding for finding in findings.all() if finding not in source.findings.all())
 
 

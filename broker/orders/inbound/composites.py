@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from broker.hl7.message import DELETE, Segment
 from broker.model.order import Document
 from broker.orders.inbound.doubts import Doubts
-from broker.orders.mapping import convert
+from broker.orders.mapping import data_types
 from broker.orders.mapping.profile import FieldSource, FieldType, MappedAttribute
 from broker.orders.mapping.representations import LENGTH
 from broker.orders.mapping.value_table import ValueTable
@@ -20,7 +20,7 @@ def codes(
     designators: ValueTable | None,
     doubts: Doubts,
 ) -> list[Document] | None:
-    """Items of a code sequence, one for each repetition with a code; `designators` as in `convert.code_item`."""
+    """Items of a code sequence, one for each repetition with a code; `designators` as in `data_types.code_item`."""
     offers = [(r, segment) for segment in segments for r in segment.offered(source.path)]
     if offers and offers[0][0].text == DELETE:
         return []
@@ -28,8 +28,8 @@ def codes(
     for repetition, segment in offers:
         place = segment.at(source.path.field)
         try:
-            item = convert.code_item(repetition, first, designators)
-        except convert.Unusable as error:
+            item = data_types.code_item(repetition, first, designators)
+        except data_types.Unusable as error:
             doubts.unusable(place, attribute.keyword, repetition.get(first), error)
             continue
         if item:
@@ -48,14 +48,14 @@ def other_ids(
     if not repetitions:
         return []
     try:
-        own = next((convert.other_id(primary) for primary in patient.repetitions(3)[:1]), None)
-    except convert.Unusable:
+        own = next((data_types.other_id(primary) for primary in patient.repetitions(3)[:1]), None)
+    except data_types.Unusable:
         own = None  # it is told where it is read as Patient ID
     items = []
     for repetition in repetitions:
         try:
-            item = convert.other_id(repetition)
-        except convert.Unusable as error:
+            item = data_types.other_id(repetition)
+        except data_types.Unusable as error:
             doubts.unusable(segment.at(field), attribute.keyword, "", error)
             continue
         # senders repeat PID-3 in PID-2, old ones without its authority
@@ -76,12 +76,12 @@ def issuer(attribute: MappedAttribute, source: FieldSource, segment: Segment, do
             return []
     try:
         if source.kind is FieldType.CX_QUALIFIERS:
-            item = convert.issuer_qualifiers(repetitions[0])
+            item = data_types.issuer_qualifiers(repetitions[0])
         elif source.kind is FieldType.HD:
-            item = convert.issuer(repetitions[0].components(component))
+            item = data_types.issuer(repetitions[0].components(component))
         else:
-            item = convert.issuer(repetitions[0].components()[component - 1 :])
-    except convert.Unusable as error:
+            item = data_types.issuer(repetitions[0].components()[component - 1 :])
+    except data_types.Unusable as error:
         doubts.unusable(segment.at(source.path.field), attribute.keyword, "", error)
         return None
     return [item] if item else None

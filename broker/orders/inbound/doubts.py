@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
-from broker.orders.mapping.convert import EXACT
+from broker.orders.mapping.data_types import EXACT
 
 # what must be right for the order to be used; anything else unusable is left out with a warning
 STRICT = EXACT | {"IssuerOfPatientID", "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from broker.model.order import Document
 from broker.orders.core import identifiers
-from broker.orders.mapping import convert
+from broker.orders.mapping import data_types
 from broker.orders.mapping.profile import LongIdentifiers, MappedAttribute, Profile, UnusableStation, UnusableUid
 from broker.orders.mapping.representations import LENGTH
 
@@ -58,8 +58,8 @@ def kept(attribute: MappedAttribute, long: str, profile: Profile) -> Document:
 
 def _fits(text: str, vr: str) -> bool:
     try:
-        return bool(convert.text(text, vr, exact=True))
-    except convert.Unusable:
+        return bool(data_types.text(text, vr, exact=True))
+    except data_types.Unusable:
         return False
 
 

@@ -15,7 +15,7 @@ from broker.model.order import Document
 from broker.orders.core.values import OrderChange, OrderKeys, PatientChange, ProcedureChange, StepChange
 from broker.orders.inbound.doubts import Findings, quoted
 from broker.orders.mapping import stations
-from broker.orders.mapping.convert import oddity
+from broker.orders.mapping.data_types import oddity
 from broker.orders.mapping.profile import Profile, UnknownCancel
 from broker.orders.mapping.provenance import OriginKind, ValueOrigin
 

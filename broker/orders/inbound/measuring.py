@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from broker.hl7.message import DELETE, Segment
-from broker.orders.mapping import convert
+from broker.orders.mapping import data_types
 from broker.orders.mapping.profile import Measure
 
 _NUMBER = re.compile(r"\d{1,6}([.,]\d{1,6})?", re.ASCII)
@@ -34,7 +34,7 @@ def measured(segments: Iterable[Segment], measure: Measure) -> Measured:
             continue
         try:
             found = "" if text == DELETE else _value(segment, measure)
-        except convert.Unusable as error:
+        except data_types.Unusable as error:
             doubts.append((segment.at(5), f"Measurement cannot be used and is left out: {error}"))
             continue
         if value is None:
@@ -54,18 +54,18 @@ def _of(segments: Iterable[Segment], measure: Measure) -> Iterator[Segment]:
 
 def _value(segment: Segment, measure: Measure) -> str:
     if segment.get(11).strip().upper() in _WITHDRAWN:
-        raise convert.Unusable("its status says that it is withdrawn")
+        raise data_types.Unusable("its status says that it is withdrawn")
     unit = segment.get(6, 1).strip().lower()
     factor = measure.units.get(unit)
     if factor is None:
-        raise convert.Unusable("its unit is not in the mapping" if unit else "it has no unit")
+        raise data_types.Unusable("its unit is not in the mapping" if unit else "it has no unit")
     readings = {number * factor for number in _numbers(_text(segment))}
     likely = [reading for reading in readings if measure.limits[0] <= reading <= measure.limits[1] and reading]
     if not likely:
-        raise convert.Unusable("it is not plausible")
+        raise data_types.Unusable("it is not plausible")
     if len(likely) > 1:
-        raise convert.Unusable("its separator may be one of decimals or of thousands")
-    return convert.decimal(likely[0])
+        raise data_types.Unusable("its separator may be one of decimals or of thousands")
+    return data_types.decimal(likely[0])
 
 
 def _text(segment: Segment) -> str:
@@ -74,14 +74,14 @@ def _text(segment: Segment) -> str:
     if not number and not any(more):
         return first
     if first not in ("", "=") or any(more):
-        raise convert.Unusable("it is no single number")
+        raise data_types.Unusable("it is no single number")
     return number
 
 
 def _numbers(text: str) -> list[float]:
     """What a number can mean: a point or a comma before three digits may be one of decimals or of thousands."""
     if not _NUMBER.fullmatch(text):
-        raise convert.Unusable("it is no number")
+        raise data_types.Unusable("it is no number")
     found = [float(text.replace(",", "."))]
     if _THOUSANDS.fullmatch(text) and not text.startswith("0"):
         found.append(float(text.replace(",", "").replace(".", "")))

@@ -27,12 +27,12 @@ from broker.orders.core.values import (
     ProcedureChange,
     Span,
 )
-from broker.orders.inbound import joining, making
+from broker.orders.inbound import making, order_groups
 from broker.orders.inbound.doubts import Findings
 from broker.orders.inbound.making import OrderMaker
-from broker.orders.inbound.numbers import FILLER, PLACER, numbered, order_keys
+from broker.orders.inbound.numbers import FILLER, PLACER, SENT, as_sent, numbered, order_keys
 from broker.orders.inbound.reader import Reader
-from broker.orders.mapping.convert import span
+from broker.orders.mapping.data_types import span
 from broker.orders.mapping.profile import Profile
 
 _WHAT = ("RequestedProcedureDescription", "RequestedProcedureCodeSequence")
@@ -71,7 +71,7 @@ def convert(message: Message, profile: Profile, zone: tzinfo) -> Conversion:
         groups = []
     sent = span(message.header.get(7, 1), zone)
     changes = (_order(group, patient, profile, zone, findings, sent) for group in groups)
-    return Conversion(joining.join(changes, findings), findings.all())
+    return Conversion(order_groups.join(changes, findings), findings.all())
 
 
 def _patient(message: Message, profile: Profile, zone: tzinfo, findings: Findings) -> PatientChange:
@@ -140,17 +140,17 @@ def _order(
         keys=keys,
         patient=patient,
         visit=reader.section("visit") if group.writes else {},
-        request=request,
+        request=request | as_sent(view, keys, profile),
         where=reader.where,
     )
     around = making.around(change, new=maker.new)
     kept = change.request
     if not group.writes:
-        numbers = {keyword: request[keyword] for keyword in FILLER if keyword in request}
-        kept = numbers if group.action is Action.NUMBER else {}
+        assigned = FILLER if group.action is Action.NUMBER else ()
+        kept = {keyword: value for keyword, value in kept.items() if keyword in (*assigned, *SENT)}
     procedures: tuple[ProcedureChange, ...] = ()
     for step in group.steps:
-        procedures = joining.with_procedure(procedures, _procedure(step, group, around, maker), findings)
+        procedures = order_groups.with_procedure(procedures, _procedure(step, group, around, maker), findings)
     ordered = span(view.get("ORC-9.1"), zone)
     return replace(change, request=kept, procedures=procedures, parent=_parent(view), ordered=ordered, sent=sent)
 

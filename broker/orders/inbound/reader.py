@@ -20,7 +20,7 @@ from broker.orders.inbound.doubts import Doubts, Findings
 from broker.orders.inbound.leniency import kept, lenient
 from broker.orders.inbound.measuring import measured
 from broker.orders.inbound.texts import MOMENTS, SEVERAL, TextReader
-from broker.orders.mapping import convert
+from broker.orders.mapping import data_types
 from broker.orders.mapping.profile import FieldSource, FieldType, MappedAttribute, Profile
 from broker.orders.mapping.provenance import OriginKind, Trace, ValueOrigin
 
@@ -188,7 +188,7 @@ class Reader:
 
     def _texts(self, attribute: MappedAttribute, source: FieldSource, segments: list[Segment]) -> Any:
         first = source.path.component or 1
-        return self._from_texts(attribute, source, segments, lambda r: convert.coded_text(r, first))
+        return self._from_texts(attribute, source, segments, lambda r: data_types.coded_text(r, first))
 
     def _from_texts(
         self,
@@ -208,7 +208,7 @@ class Reader:
         if found[0][0].strip() == DELETE:
             return [] if attribute.multiple else ""
         first = found[0][0]
-        if self._replaces and attribute.keyword in convert.EXACT:
+        if self._replaces and attribute.keyword in data_types.EXACT:
             found = self._lenient(attribute, found)
             if not found:
                 return None

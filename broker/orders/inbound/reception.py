@@ -52,6 +52,8 @@ _NAMES = {
 
 DEFECT = Finding("MSH^1", ErrorCode.INTERNAL_ERROR, "Internal error: the message could not be processed")
 
+NO_MSH = Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "Message does not begin with a usable MSH segment")
+
 KnownSender = Callable[[str, str], bool]  # sending application, sending facility
 Profiles = Callable[[Header], Profile]  # the mapping profile for the sender of a message
 
@@ -159,9 +161,15 @@ def convert(raw: bytes, opened: Opened, interface: Interface, zone: tzinfo) -> E
     return replace(examined, control_id=opened.control_id) if opened.control_id else examined
 
 
+def check_opened(opened: Opened, interface: Interface) -> tuple[str, Finding | None]:
+    """What is wrong with the MSH of an opened message: AE or AR and the finding, or nothing."""
+    ignoring, made = bool(opened.profile.ignores), bool(opened.control_id)
+    return check(opened.header, interface, any_type=ignoring, any_id=made)
+
+
 def _examined(raw: bytes, opened: Opened, interface: Interface, zone: tzinfo) -> Examined:
     header, rules = opened.header, opened.profile.ignores
-    code, finding = check(header, interface, any_type=bool(rules), any_id=bool(opened.control_id))
+    code, finding = check_opened(opened, interface)
     if finding is not None:
         return Examined(header, code, Conversion((), (finding,)))
     if rule := ignored(rules, header):
@@ -191,9 +199,18 @@ def _converted(raw: bytes, opened: Opened, zone: tzinfo) -> Examined:
 
 
 def received(
-    raw: bytes, header: Header | None, interface: Interface, peer: str, at: float, made: str = ""
+    raw: bytes,
+    header: Header | None,
+    interface: Interface,
+    peer: str,
+    at: float,
+    made: str = "",
+    stranger: bool = False,
 ) -> ReceivedMessage:
-    """A message for the journal, received `at` seconds since the epoch; `made` is its control id if it has none."""
+    """A message for the journal, received `at` seconds since the epoch; `made` is its control id if it has none.
+
+    Of a `stranger` only the head is kept if it is refused.
+    """
     return ReceivedMessage(
         raw=raw,
         digest=hashlib.sha256(raw).digest(),
@@ -203,6 +220,7 @@ def received(
         control_id=made or (header.control_id if header else ""),
         message_type=header.message_type if header else "",
         received_at=at,
+        head_only=stranger,
     )
 
 

@@ -18,7 +18,7 @@ from broker.orders.inbound.doubts import Findings
 from broker.orders.inbound.numbers import order_keys
 from broker.orders.inbound.orm import patient_change
 from broker.orders.inbound.reader import Reader
-from broker.orders.mapping import convert as values
+from broker.orders.mapping import data_types as values
 from broker.orders.mapping.profile import Profile
 
 _STUDY_CODES = frozenset({"113014", "110180"})  # DICOM Study, Study Instance UID (DCM), in OBX-3
@@ -26,7 +26,10 @@ _STUDY_CODES = frozenset({"113014", "110180"})  # DICOM Study, Study Instance UI
 
 @dataclass(frozen=True, slots=True)
 class ResultChange:
-    """A result of one order. `code` and `procedure_id` say which of its procedures, `completes` that they are done."""
+    """A result of one order, whose number stands at `number_location`.
+
+    `code` and `procedure_id` say which of its procedures, `completes` that they are done.
+    """
 
     status: str  # OBR-25
     completes: bool
@@ -37,6 +40,7 @@ class ResultChange:
     code: str
     patient: PatientChange | None
     location: str
+    number_location: str
 
     def names(self) -> tuple[str, ...]:
         """Texts that name the order and its patient, for locks."""
@@ -79,16 +83,18 @@ def _result(
     status = view.get("OBR-25").strip()
     reader = Reader(view, profile, zone, doubts)
     request, procedure = reader.section("request"), reader.section("procedure")
+    keys = order_keys(reader)
     return ResultChange(
         status=status,
         completes=status in profile.policy.result_completes,
-        keys=order_keys(reader),
+        keys=keys,
         accession=request.get("AccessionNumber", ""),
         study_instance_uid=procedure.get("StudyInstanceUID") or _study(view),
         procedure_id=procedure.get("RequestedProcedureID", ""),
         code=view.get("OBR-4.1").strip().casefold(),
         patient=patient,
         location=view.at("OBR-25"),
+        number_location=view.at("OBR-3" if keys.filler.number else "OBR-2"),
     )
 
 

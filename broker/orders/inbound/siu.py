@@ -14,8 +14,7 @@ from datetime import datetime, timedelta, tzinfo
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.message import DELETE, Message, Segment, Segments, undeleted
 from broker.model.order import Document, EntityId
-from broker.orders.core.appointments import END, START, AppointmentAction, AppointmentChange, Slot
-from broker.orders.core.attributes import STEP
+from broker.orders.core.appointments import END, MOVED, START, AppointmentAction, AppointmentChange, Slot
 from broker.orders.core.identifiers import by_authority
 from broker.orders.core.values import MAX_STEPS, Conversion, OrderKeys, PatientChange
 from broker.orders.inbound import appointed
@@ -24,7 +23,7 @@ from broker.orders.inbound.doubts import Findings
 from broker.orders.inbound.numbers import FILLER, PLACER, numbered, order_keys
 from broker.orders.inbound.orm import patient_change
 from broker.orders.inbound.reader import Reader
-from broker.orders.mapping.convert import span
+from broker.orders.mapping.data_types import span
 from broker.orders.mapping.profile import AppointmentCancel, LongIdentifiers, Profile, UnknownAppointment
 from broker.orders.mapping.representations import LENGTH
 from broker.orders.mapping.value_table import OTHERS, ValueTable
@@ -46,8 +45,6 @@ _MODIFIED = {
     "STARTED": AppointmentAction.START,
     "COMPLETE": AppointmentAction.COMPLETE,
 }
-# what an appointment may change in a step of an order: all but what the step is, and when, which has rules of its own
-_MOVED = STEP.keys() - {*START, *END, "Modality", "ScheduledProcedureStepID", "ScheduledProcedureStepStatus"}
 _UNITS = {"": 60, "MIN": 60, "M": 60, "S": 1, "SEC": 1, "H": 3600, "HR": 3600, "D": 86_400}  # UCUM, ISO+, common ones
 _LONGEST = 366 * 86_400  # seconds
 
@@ -241,7 +238,7 @@ def _slot(source: ScheduleReading, view: Segments, asked: AppointmentAction) -> 
     gone = [keyword for name, keyword in _GIVEN_BY.items() if view.all(name) and all(map(_removed, view.all(name)))]
     kept = Segments(segment for segment in view if segment.name not in _GIVEN_BY or not _removed(segment))
     given = Reader(source.around(kept), source.profile, source.zone, source.findings).section("appointment")
-    attributes: Document = {keyword: value for keyword, value in given.items() if keyword in _MOVED}
+    attributes: Document = {keyword: value for keyword, value in given.items() if keyword in MOVED}
     attributes.update({keyword: [] if keyword == _STATION else "" for keyword in gone})
     attributes.update(_times(source, kept, given))
     if stations := _stations(source, kept):

@@ -7,14 +7,14 @@ from typing import Any
 
 from broker.hl7.message import DELETE
 from broker.orders.inbound.doubts import Doubts, quoted
-from broker.orders.mapping import convert
+from broker.orders.mapping import data_types
 from broker.orders.mapping.profile import MappedAttribute, Profile
 from broker.orders.mapping.representations import LENGTH
 
 MOMENTS = frozenset({"DA", "TM"})
 SEVERAL = "Only the first of several values is used"
 # a number that is cut is another one
-NEVER_CUT = convert.EXACT | {"IssuerOfPatientID", "AdmissionID", "OrderCallbackPhoneNumber"}
+NEVER_CUT = data_types.EXACT | {"IssuerOfPatientID", "AdmissionID", "OrderCallbackPhoneNumber"}
 _ISO_DATE = "Date is not written as HL7 says (YYYYMMDD): read as year, month and day"
 
 
@@ -52,12 +52,12 @@ class TextReader:
         """A date, or a time of `day`, the date beside it."""
         try:
             if attribute.keyword == "PatientBirthDate":
-                own, clock = convert.date(text), ""
+                own, clock = data_types.date(text), ""
                 if "-" in text.strip()[:5] and own:
                     self._doubts.note(place, _ISO_DATE)
             else:
-                own, clock = convert.timestamp(text, self._zone)
-        except convert.Unusable as error:
+                own, clock = data_types.timestamp(text, self._zone)
+        except data_types.Unusable as error:
             self._doubts.unusable(place, attribute.keyword, text, error)
             return None
         if not own:
@@ -75,8 +75,8 @@ class TextReader:
         """One value; that it cannot be one, or is cut, is told."""
         keyword, vr = attribute.keyword, attribute.vr
         try:
-            value = convert.unsigned(text) if vr == "US" else convert.text(text, vr, exact=keyword in NEVER_CUT)
-        except convert.Unusable as error:
+            value = data_types.unsigned(text) if vr == "US" else data_types.text(text, vr, exact=keyword in NEVER_CUT)
+        except data_types.Unusable as error:
             if keyword == "Modality":
                 return text.strip()  # who looks for it in the list of modalities says what it is not
             self._doubts.unusable(place, keyword, text, error)
@@ -93,7 +93,7 @@ class TextReader:
         if attribute.vr != "LO" or attribute.keyword in NEVER_CUT:
             value = self.single(attribute, text, place)
             return [] if value is None else [value]
-        parts = convert.pieces(text, attribute.vr)
+        parts = data_types.pieces(text, attribute.vr)
         if len(parts) > 1:
             self._doubts.note(place, f"Value is longer than {LENGTH['LO']} characters and is split into several")
         return [*parts]

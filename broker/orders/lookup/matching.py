@@ -102,7 +102,7 @@ def _doubts(connection: Connection, keys: Keys, patient: PatientChange | None, f
     stored = reading.find_patient(connection, found.patient.patient_id, found.patient.issuer) if patient else None
     if patient is not None and stored is not None and persons.differ(patient.attributes, stored.attributes):
         codes.append(OTHER_PERSON)
-    if keys.study_instance_uid not in ("", found.study_instance_uid):
+    if keys.study_instance_uid not in ("", found.planned_study):
         codes.append(OTHER_STUDY)
     return tuple(codes)
 
@@ -110,7 +110,8 @@ def _doubts(connection: Connection, keys: Keys, patient: PatientChange | None, f
 def choose(keys: Keys, patient: PatientChange | None, candidates: Sequence[Candidate]) -> Match:
     """The step that the keys mean among those that share one of them. Pure."""
     for reason, fits, alone in _ladder(keys, candidates):
-        fitting = [candidate for candidate in candidates if fits(candidate)]
+        # a step has several candidates if its order was joined with another: by the keys of each
+        fitting = list({candidate.step: candidate for candidate in candidates if fits(candidate)}.values())
         if not fitting:
             continue
         if alone:

@@ -9,17 +9,31 @@ from sqlalchemy import Connection
 from broker.model.order import Order, Procedure
 from broker.orders.core import plan, uniqueness
 from broker.orders.core.identifiers import is_ours
-from broker.orders.core.values import OrderChange
+from broker.orders.core.values import OrderChange, PatientChange
 from broker.store.orders import reading
+
+HAVE_IT = "Several orders have this number"
 
 
 def meant(connection: Connection, rows: Sequence[int], change: OrderChange) -> list[int]:
     """Of several orders with the number of a change, those of its patient and, among these, of its exam."""
     orders = [reading.load_order(connection, row) for row in rows]
-    mine = [order for order in orders if plan.same_patient(order.patient, change.patient)]
+    mine = _of_patient(orders, change.patient)
     named = [order for order in mine if uniqueness.named(change, order)]
     alike = [order for order in mine if not uniqueness.differences(change, order)]
     return [order.row or 0 for order in named or alike or mine or orders]
+
+
+def of_patient(connection: Connection, rows: Sequence[int], patient: PatientChange | None) -> list[int]:
+    """Of the orders (rows) that a number means those of a patient; all of them if none is, or nobody is named."""
+    if len(rows) < 2 or patient is None:
+        return list(rows)
+    mine = _of_patient([reading.load_order(connection, row) for row in rows], patient)
+    return [order.row or 0 for order in mine] or list(rows)
+
+
+def _of_patient(orders: Sequence[Order], patient: PatientChange) -> list[Order]:
+    return [order for order in orders if plan.same_patient(order.patient, patient)]
 
 
 def one_exam(one: Order, other: Order) -> bool:

@@ -15,10 +15,10 @@ from broker.orders.mapping.profile import Profile
 DEFAULT = "ihe"
 
 
-@lru_cache(maxsize=8)
-def built_in(name: str = DEFAULT) -> Profile:
+@lru_cache(maxsize=32)
+def built_in(name: str = DEFAULT, modalities: frozenset[str] = MODALITIES) -> Profile:
     """A profile that comes with the broker. Raises ConfigurationError."""
-    return parse(resolved(name, {}))
+    return parse(resolved(name, {}), modalities)
 
 
 class ProfileBook:
@@ -34,7 +34,13 @@ class ProfileBook:
         documents = documents or {}
         self.modalities = modalities
         names = [*built_in_documents(), *(name for name in documents if name not in built_in_documents())]
-        self._profiles = {name: parse(resolved(name, documents), modalities) for name in names}
+        hidden = documents.keys() & built_in_documents().keys()  # others may extend these
+        self._profiles = {
+            name: parse(resolved(name, documents), modalities)
+            if name in documents or hidden
+            else built_in(name, modalities)
+            for name in names
+        }
         owners: dict[tuple[str, str], str] = {}
         for profile in self._profiles.values():
             for sender in profile.senders:

@@ -12,10 +12,13 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from broker.errors import ConfigurationError
 from broker.orders.core import attributes
-from broker.orders.mapping import convert, stations
-from broker.orders.mapping.document import ProfileDocument
-from broker.orders.mapping.profile import SECTIONS, FieldType, MappedAttribute, Profile
+from broker.orders.core.appointments import END, MOVED, START
+from broker.orders.core.values import StartMissing
+from broker.orders.mapping import data_types, stations
+from broker.orders.mapping.document import ProfileDocument, built_in_documents
+from broker.orders.mapping.profile import SECTIONS, FieldType, MappedAttribute, Profile, UnknownAppointment
 from broker.orders.mapping.stations import StationRule
+from broker.orders.mapping.value_table import EXPRESSION
 
 _STATUS = "ScheduledProcedureStepStatus"
 _SCHEMES = "CodingSchemeDesignator"  # its table names the coding systems of all code sequences
@@ -30,6 +33,7 @@ _TABLES: Mapping[str, Iterable[str]] = {
     "step": attributes.STEP.keys() - {_STATUS},
     "appointment": {*attributes.PROCEDURE, *attributes.STEP, *_NUMBERS, *_ISSUERS} - {_STATUS},
 }
+_BOOKED = {*MOVED, *START, *END, *_NUMBERS, *_ISSUERS}  # what an appointment says of an order that is known
 _TEXTS = frozenset({"AE", "AS", "CS", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UT"})
 _FREE = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
 _FITS: Mapping[FieldType, frozenset[str]] = {
@@ -70,8 +74,16 @@ def _idle(own: ProfileDocument, profile: Profile) -> Iterator[tuple[str, str]]:
             if attribute.keyword in own.get(section, {}) and (text := _attribute(section, attribute, profile)):
                 yield f"{section}.{attribute.keyword}", text
     yield from _missing(own, profile)
+    yield from _refused(own, profile)
+    yield from _unbooked(own, profile)
     yield from _values(own, profile, mapped)
     for keyword in own.get("measures", {}):
+        measure = profile.measures[keyword]
+        if not (measure.codes or measure.texts) or not measure.units:
+            yield (
+                f"measures.{keyword}",
+                "codes or texts of OBX-3 are needed, and units: without them nothing is measured",
+            )
         if not any(source.kind is FieldType.MEASURE for one in mapped.get(keyword, ()) for source in one.sources):
             yield f"measures.{keyword}", "no attribute of this mapping is read as a MEASURE by it"
     of_orders = {one.keyword for section in SECTIONS[:-1] for one in profile.sections[section]}
@@ -98,7 +110,7 @@ def _attribute(section: str, attribute: MappedAttribute, profile: Profile) -> st
             return f"{source.text}: the type {source.kind or 'of a plain field'} gives no value of {vr}"
         if vr == "SQ" and (_ITEMS[source.kind] not in items or (items.keys() & {"PatientID"}) != _of(source.kind)):
             return f"{source.text}: the type {source.kind} gives no item of this sequence"
-        if source.kind is FieldType.NOTES and (attribute.multiple or keyword in convert.EXACT):
+        if source.kind is FieldType.NOTES and (attribute.multiple or keyword in data_types.EXACT):
             return f"{source.text}: the type FT gives one free text, no identifier and no list"
         if source.kind is FieldType.MEASURE and keyword not in profile.measures:
             return f"{source.text}: a table [measures.{keyword}] is needed"
@@ -131,6 +143,44 @@ def _missing(own: ProfileDocument, profile: Profile) -> Iterator[tuple[str, str]
         yield numbers[0], "a path of one order number is needed: every order would be refused without it"
 
 
+def _refused(own: ProfileDocument, profile: Profile) -> Iterator[tuple[str, str]]:
+    """What no path gives although every new order needs it: it has no default, and the broker is not to make it."""
+    mapped = {one.keyword for section in SECTIONS[:-1] for one in profile.sections[section] if one.sources}
+    if profile.policy.unknown_appointment is UnknownAppointment.CREATE:  # orders may come of appointments alone
+        mapped |= {one.keyword for one in profile.sections["appointment"] if one.sources}
+    ids = profile.identifiers
+    needed = {
+        "step.Modality": ("defaults.Modality", "Modality" not in profile.defaults.get("step", {})),
+        "step.ScheduledProcedureStepStartDate": (
+            "policy.start_missing",
+            profile.policy.start_missing is StartMissing.REFUSE,
+        ),
+        "request.AccessionNumber": ("identifiers.accession", set(ids.accession) <= {"message", "refuse"}),
+        "procedure.StudyInstanceUID": ("identifiers.study_instance_uid", ids.study_instance_uid == "require"),
+        "procedure.RequestedProcedureID": (
+            "identifiers.requested_procedure_id",
+            set(ids.requested_procedure_id) <= {"message", "refuse"},
+        ),
+        "step.ScheduledProcedureStepID": ("identifiers.step_id", set(ids.step_id) <= {"message", "refuse"}),
+    }
+    for place, (other, is_needed) in needed.items():
+        keyword = place.partition(".")[2]
+        stated = [f"{table}.{key}" for table, key in (place.split("."), other.split(".")) if key in own.get(table, {})]
+        if is_needed and keyword not in mapped and stated:
+            yield stated[0], f"every order would be refused: {place} has no path, and {other} makes no value"
+
+
+def _unbooked(own: ProfileDocument, profile: Profile) -> Iterator[tuple[str, str]]:
+    """What an appointment says of an order that it makes, where it makes none. A copy of a built-in may state it."""
+    if profile.policy.unknown_appointment is UnknownAppointment.CREATE:
+        return
+    usual = built_in_documents()["ihe"]["appointment"]
+    for keyword, sources in own.get("appointment", {}).items():
+        if keyword not in _BOOKED and sources and sources != usual.get(keyword):
+            text = 'used only for an order that an appointment makes: policy.unknown_appointment = "create" is needed'
+            yield f"appointment.{keyword}", text
+
+
 def _values(
     own: ProfileDocument, profile: Profile, mapped: Mapping[str, list[MappedAttribute]]
 ) -> Iterator[tuple[str, str]]:
@@ -144,7 +194,10 @@ def _values(
             keyword == stations.STATION or any(source.kind in _TABLED for source in sources)
         ):
             yield f"values.{keyword}", "no value table is used for an attribute of this type"
+        entries = [entry if entry.startswith(EXPRESSION) else entry.upper() for entry in table]
         for entry, value in table.items():
+            if entries.count(entry.upper()) > 1:
+                yield f"values.{keyword}", f"{entry}: stands there in capitals and in small letters"
             if text := _value(keyword, value, profile):
                 yield f"values.{keyword}", f"{entry}: {text}"
 
@@ -156,8 +209,8 @@ def _value(keyword: str, value: Any, profile: Profile) -> str:
     if vr == "US":
         return "" if str(value).isdigit() and int(value) < 65536 else "an integer from 0 to 65535 is needed"
     try:
-        convert.text(str(value), vr, exact=True)
-    except convert.Unusable:
+        data_types.text(str(value), vr, exact=True)
+    except data_types.Unusable:
         return f"does not fit the value representation {vr}"
     if keyword == "Modality" and not profile.knows_modality(str(value)):
         return "not a modality that is known"

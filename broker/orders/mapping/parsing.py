@@ -19,7 +19,7 @@ from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
 from broker.orders.core.names import USUAL, NameTypes, Writings
 from broker.orders.core.values import AccessionPolicy, RepeatedNumber, StartMissing
-from broker.orders.mapping import convert, stations
+from broker.orders.mapping import data_types, stations
 from broker.orders.mapping.ignoring import parse_ignores
 from broker.orders.mapping.profile import (
     SECTIONS,
@@ -126,7 +126,7 @@ def _default(attribute: MappedAttribute | None, value: Any) -> Any:
     """A default as it is stored: a list for attributes with several values."""
     if attribute is None:
         raise ValueError("not an attribute of this mapping")
-    if attribute.keyword in convert.EXACT - {stations.STATION} or attribute.vr == "SQ":
+    if attribute.keyword in data_types.EXACT - {stations.STATION} or attribute.vr == "SQ":
         raise ValueError("identifiers and sequences have no default")
     if attribute.vr == "US":
         if type(value) is not int or not 0 <= value < 65536:
@@ -136,8 +136,8 @@ def _default(attribute: MappedAttribute | None, value: Any) -> Any:
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise ValueError("a text is needed")
     try:
-        fitting = [convert.text(text, attribute.vr, exact=True) for text in texts]
-    except convert.Unusable:
+        fitting = [data_types.text(text, attribute.vr, exact=True) for text in texts]
+    except data_types.Unusable:
         raise ValueError(f"does not fit the value representation {attribute.vr}") from None
     return fitting if attribute.multiple else fitting[0]
 

@@ -16,7 +16,7 @@ from broker.orders.core import identifiers
 from broker.orders.core.identifiers import Identifiers
 from broker.orders.core.names import USUAL, NameTypes
 from broker.orders.core.values import AccessionPolicy, RepeatedNumber, StartMissing
-from broker.orders.mapping import convert
+from broker.orders.mapping import data_types
 from broker.orders.mapping.ignoring import IgnoreRule
 from broker.orders.mapping.provenance import Trace
 from broker.orders.mapping.representations import misfit
@@ -201,7 +201,7 @@ class Profile:
 
     def mapped(self, keyword: str, text: str) -> str | int | None:
         """A value by the table of its keyword; the value itself without a table or entry, None if it is not known."""
-        return convert.mapped(text, self.values.get(keyword))
+        return data_types.mapped(text, self.values.get(keyword))
 
     def knows_modality(self, term: str) -> bool:
         """True if an order may ask for a modality; with an empty list any."""

@@ -16,7 +16,7 @@ from pydicom.datadict import tag_for_keyword
 from broker.hl7.message import Segments
 from broker.hl7.paths import Path, path
 from broker.model.order import Document
-from broker.orders.mapping import convert
+from broker.orders.mapping import data_types
 from broker.wildcard import Wildcard, compile_wildcard
 
 MAX_RULES = 1000
@@ -133,7 +133,7 @@ def _rule(number: int, table: Mapping[str, Any]) -> StationRule:
 def _value(key: str, value: Any, vr: str, *, empty: bool = False) -> str:
     try:
         if isinstance(value, str) and (value.strip() or empty):
-            return convert.text(value, vr, exact=True)
+            return data_types.text(value, vr, exact=True)
     except ValueError:
         pass
     raise ValueError(f"{key}: a text that fits {vr} is needed")

@@ -16,9 +16,10 @@ from broker.orders.core.booking import Booked, Wish
 from broker.orders.core.closing import Cause
 from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
+from broker.orders.lookup import several
 from broker.orders.stories import ordering, writing
 from broker.orders.stories.planned import Planned
-from broker.store.orders import reading, waiting
+from broker.store.orders import by_number, reading, saving, waiting
 
 NO_SHOW = "110507"  # Patient did not arrive (PS3.16 CID 9300)
 _AHEAD = 86_400  # seconds: a time of a message further in our future must not make others look old
@@ -67,6 +68,7 @@ class _Decided:
             if self.made is not None and self.made.order != self.stored:
                 reopened = self.made.reopened
                 writing.write(connection, self.made.order, self.stored, self.change.cause, context, reopened)
+            saving.ordered_again(connection, row or 0, at)
         for other in self.others:
             waiting.save_appointment(connection, other, at)
         number = waiting.save_appointment(connection, kept, at) if kept is not None else 0
@@ -84,8 +86,9 @@ def story(connection: Connection, change: AppointmentChange, context: StoryConte
 
 
 def _decide(connection: Connection, change: AppointmentChange, context: StoryContext, mint: Minter) -> _Decided:
-    row = reading.find_order(connection, change.keys.filler, change.keys.placer, "")
-    stored = reading.load_order(connection, row) if row is not None else None
+    rows = by_number.find_orders(connection, change.keys.filler, change.keys.placer, "")
+    rows = several.of_patient(connection, rows, change.patient)
+    stored = reading.load_order(connection, rows[0]) if len(rows) == 1 else None
     if stored is not None and change.patient is not None and not plan.same_patient(stored.patient, change.patient):
         if not change.guessed:
             finding = Finding("PID^1^3", ErrorCode.DUPLICATE_KEY, "The order belongs to another patient")
@@ -95,6 +98,9 @@ def _decide(connection: Connection, change: AppointmentChange, context: StoryCon
     mine = next((one for one in known if (one.sender, one.number) == (context.actor, change.number)), None)
     if mine is not None and change.sent is not None and mine.sent_from and change.sent.end <= mine.sent_from:
         return _late(change, stored, "A newer message about the appointment was applied: recorded without effect")
+    if len(rows) > 1 and change.create is None:
+        text = f"{several.HAVE_IT}: recorded without effect"
+        return _Decided(change, "late", (_warning(change, ErrorCode.DUPLICATE_KEY, text),))
     if stored is None:
         return _unknown(connection, change, mine, context, mint)
     return _apply(connection, change, stored, known, mine, context)
@@ -109,7 +115,11 @@ def _known(
 
 
 def _late(change: AppointmentChange, stored: Order | None, text: str) -> _Decided:
-    return _Decided(change, "late", (Finding(change.location, ErrorCode.ACCEPTED, text, Severity.WARNING),), stored)
+    return _Decided(change, "late", (_warning(change, ErrorCode.ACCEPTED, text),), stored)
+
+
+def _warning(change: AppointmentChange, code: ErrorCode, text: str) -> Finding:
+    return Finding(change.location, code, text, Severity.WARNING)
 
 
 def _mine(
@@ -153,13 +163,8 @@ def _unknown(
         kept = replace(kept, slots=())
         findings = (*change.create_findings, *created.findings)
         return _Decided(change, "booked", findings, None, kept=kept, created=created)
-    finding = Finding(
-        change.location,
-        ErrorCode.UNKNOWN_KEY,
-        "The order is not known yet: the appointment is kept for it",
-        Severity.WARNING,
-    )
-    return _Decided(change, "kept", (finding,), kept=kept)
+    text = "The order is not known yet: the appointment is kept for it"
+    return _Decided(change, "kept", (_warning(change, ErrorCode.UNKNOWN_KEY, text),), kept=kept)
 
 
 def _apply(
@@ -189,7 +194,7 @@ def _apply(
     findings = []
     if made.late:
         text = "Steps that have started or ended stay as they are"
-        findings.append(Finding(change.location, ErrorCode.ACCEPTED, text, Severity.WARNING))
+        findings.append(_warning(change, ErrorCode.ACCEPTED, text))
     if made.unmatched:
         text = "A service of the appointment fits no step of the order: left out"
         findings.append(Finding("AIS^1^3", ErrorCode.ACCEPTED, text, Severity.WARNING))

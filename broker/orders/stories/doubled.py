@@ -1,9 +1,9 @@
 """Settles which order is meant where several have one number.
 
 Two orders get one number when the broker learns that two names are one authority (`orders.stories.identity`). If they
-can be one exam, one of them stays in force and the other is linked as replaced, its steps cancelled as far as they have
-not begun: the exam stands once in the worklist, and a cancel of its number ends it. Else both stay, and a message means
-the one of its patient and exam, or it is refused.
+can be one exam, one of them stays in force and the other is joined into it: its steps are cancelled as far as they have
+not begun, its appointments go over. The exam stands once in the worklist, and whoever names a number of either means
+it (`store.orders.by_number`). Else both stay, and a message means the one of its patient and exam, or it is refused.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from broker.hl7.codes import ErrorCode
 from broker.hl7.findings import Finding
+from broker.model.appointment import AppointmentState
 from broker.model.order import EntityId, Order, OrderLinkKind, StepStatus
 from broker.orders.core import lifecycle, patients, progress
 from broker.orders.core.context import AuditEntry, StoryContext
@@ -23,7 +24,7 @@ from broker.orders.core.values import OrderChange
 from broker.orders.lookup import several
 from broker.orders.stories import writing
 from broker.store.orders import authorities as store
-from broker.store.orders import reading, saving, waiting
+from broker.store.orders import by_number, reading, saving, waiting
 
 _ONE = "Two orders have one number under the two names of its authority: the one that was changed last is in force"
 _BEGUN = "Two orders have one number under the two names of its authority: the one whose examination began is in force"
@@ -36,9 +37,10 @@ CAUSE = "order:same-number"
 def unite(connection: Connection, row: int, other: int, context: StoryContext) -> tuple[str, Sequence[AuditEntry]]:
     """Settle which of two orders (rows) with one number is in force; what to say of it, and the audit entries.
 
-    Nothing is said of those that are linked already: a replaced order, a child.
+    Nothing is said of those that are linked already: joined orders, a replaced one, a child.
     """
-    if reading.secondary(connection, [row, other]):
+    row, other = by_number.in_force(connection, row), by_number.in_force(connection, other)
+    if row == other or by_number.secondary(connection, [row, other]):
         return "", ()
     orders = [reading.load_order(connection, number) for number in (row, other)]
     reading.lock(connection, [patients.patient_name(order.patient.patient_id) for order in orders])
@@ -55,7 +57,8 @@ def unite(connection: Connection, row: int, other: int, context: StoryContext) -
     ended, _ = progress.moved(first, Action.CANCEL, frozenset())
     if ended != first:
         writing.write(connection, ended, first, CAUSE, quiet)
-    saving.link(connection, last.row, OrderLinkKind.REPLACES, first.row)
+    saving.link(connection, last.row, OrderLinkKind.JOINED, first.row)
+    _take_over(connection, first, last, context)
     detail = {"order": first.row, "kept": {"placer": kept.placer.number, "filler": kept.filler.number}}
     return _BEGUN if _begun(last) else _ONE, [AuditEntry("order.same-number", "order", last.row, detail)]
 
@@ -79,6 +82,18 @@ def cancel(connection: Connection, row: int, context: StoryContext) -> tuple[str
     return _CANCELLED, [AuditEntry("order.canceled", "order", row, {"control": controls[0], "why": "authority"})]
 
 
+def _take_over(connection: Connection, joined: Order, order: Order, context: StoryContext) -> None:
+    """Make the appointments of a joined order those of the order in force; a step that has one keeps it."""
+    assert joined.row is not None
+    assert order.row is not None
+    stands, at = by_number.counterparts(joined, order), context.at.timestamp()
+    mine = [one for one in waiting.appointments_of(connection, order.row) if one.state == AppointmentState.BOOKED]
+    taken = frozenset(step for one in mine for step in one.steps)
+    for one in waiting.appointments_of(connection, joined.row):
+        steps = frozenset(stands[step] for step in one.steps if step in stands) - taken
+        waiting.save_appointment(connection, replace(one, request=order.row, steps=steps), at)
+
+
 def _weight(connection: Connection, order: Order) -> tuple[bool, float, int]:
     row = order.row or 0
     return _begun(order), store.order_written_at(connection, row), row
@@ -97,4 +112,4 @@ def undecided(change: OrderChange) -> Finding:
     """The refusal of a change that may mean several orders."""
     field = "3" if change.filler.number else "2"
     location = f"{change.control_location.rpartition('^')[0]}^{field}"
-    return Finding(location, ErrorCode.DUPLICATE_KEY, "Several orders have this number: which one is meant is not told")
+    return Finding(location, ErrorCode.DUPLICATE_KEY, f"{several.HAVE_IT}: which one is meant is not told")

@@ -141,26 +141,30 @@ class _Settling:
                     replace(alias, issuer=after) if alias.issuer == before else alias for alias in owner.aliases
                 )
                 own = EntityId(owner.patient_id, owner.issuer)
-                save(connection, owner, replace(owner, aliases=patients.without(aliases, own)), at)
+                said = store.written_at(connection, owner.row or 0)
+                save(connection, owner, replace(owner, aliases=patients.without(aliases, own)), at, said=said)
 
     def _unite(self, one: Patient, other: Patient) -> None:
         """Make one patient of two with the same identifier; what was written last of each attribute stands."""
         connection, at = self._connection, self._context.at.timestamp()
         assert one.row is not None
         assert other.row is not None
-        newer = store.written_at(connection, one.row) > store.written_at(connection, other.row)
-        first, last = (other, one) if newer else (one, other)
+        times = store.written_at(connection, one.row), store.written_at(connection, other.row)
+        first, last = (other, one) if times[0] > times[1] else (one, other)
         own = EntityId(other.patient_id, other.issuer)
         attributes = {**first.attributes, **last.attributes}
         if other.issuer:
             attributes["IssuerOfPatientID"] = other.attributes.get("IssuerOfPatientID", other.issuer)
         aliases = patients.without((*other.aliases, *one.aliases), own)
-        after = save(connection, other, replace(other, attributes=attributes, aliases=aliases), at)
+        after = save(connection, other, replace(other, attributes=attributes, aliases=aliases), at, said=max(times))
         writing.propagate(connection, one, after, None, at)
         detail = {"retired": {"row": one.row, "attributes": one.attributes}, "why": "authority"}
         self.audit.append(AuditEntry("patient.merged", "patient", other.row, detail))
-        for visit in patient_rows.visits(connection, one.row) if newer else ():
+        for visit in patient_rows.visits(connection, one.row):
             known = patient_rows.find_visit(connection, other.row, visit.number)
-            if known is not None:
-                patient_rows.save_visit(connection, replace(visit, row=known.row, patient=other.row), at)
-        patient_rows.absorb(connection, one.row, other.row, at)
+            if known is None or known.row is None or visit.row is None:
+                continue
+            said, before = (patient_rows.visit_written_at(connection, row) for row in (visit.row, known.row))
+            if said > before:
+                patient_rows.save_visit(connection, replace(visit, row=known.row, patient=other.row), said)
+        patient_rows.absorb(connection, one.row, other.row)

@@ -30,6 +30,7 @@ from broker.orders.stories.identity import Settled
 from broker.orders.stories.planned import Planned, Story
 from broker.store.db.engine import savepoint
 from broker.store.orders import messages, reading, saving
+from broker.store.room import needs_room
 
 STORIES: Mapping[type[Change], Story] = {
     OrderChange: ordering.story,
@@ -61,6 +62,7 @@ class Outcome:
     plans: tuple[Planned, ...] = ()
 
 
+@needs_room
 def settle(
     connection: Connection, received: ReceivedMessage, examined: Examined, context: StoryContext, interface: Interface
 ) -> Outcome:
@@ -114,7 +116,7 @@ def take(
     if audit is None:
         return refuse(connection, received, header, AckCode.AE, findings, context, plans=plans, body=body)
     note = " ".join(filter(None, ("control-id-reused" if reused else "", note)))
-    code, answer = acknowledgement.reply(header, AckCode.AA, findings, token=context.token, at=context.at, body=body)
+    code, answer = _reply(received, header, AckCode.AA, findings, context, body)
     row = messages.record(connection, received, accepted=True, answer_code=code, answer=answer, note=note)
     for entry in audit:
         add_audit(connection, entry, context, message=row)
@@ -172,7 +174,7 @@ def refuse(
 
     That a known order refused it stands in the audit trail too.
     """
-    code, answer = acknowledgement.reply(header, code, findings, token=context.token, at=context.at, body=body)
+    code, answer = _reply(received, header, code, findings, context, body)
     note = " ".join(f"{finding.location}:{finding.code}" for finding in findings[:10] if finding.is_error)
     row = messages.record(connection, received, accepted=False, answer_code=code, answer=answer, note=note)
     for planned in plans:
@@ -182,12 +184,26 @@ def refuse(
     return Outcome(answer, code, len(findings), told=findings, plans=tuple(plans))
 
 
+def _reply(
+    received: ReceivedMessage,
+    header: Header,
+    code: str,
+    findings: tuple[Finding, ...],
+    context: StoryContext,
+    body: Body | None,
+) -> acknowledgement.Acknowledgement:
+    size = len(received.raw)
+    return acknowledgement.reply(header, code, findings, token=context.token, at=context.at, body=body, received=size)
+
+
+@needs_room
 def keep_unreadable(connection: Connection, received: ReceivedMessage, answer: bytes) -> Outcome:
     """Journal bytes without a usable MSH, answered AR."""
     messages.record(connection, received, accepted=False, answer_code=AckCode.AR, answer=answer, note="unreadable")
     return Outcome(answer, AckCode.AR, 1)
 
 
+@needs_room
 def keep_failed(
     connection: Connection,
     received: ReceivedMessage,

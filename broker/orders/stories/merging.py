@@ -127,7 +127,7 @@ def _merge(
         detail["orders"] = store.orders_of(connection, retired.row)
         detail["visits"] = [visit.row for visit in store.visits(connection, retired.row)]
         detail["studies"] = store.studies_received(connection, retired.row)
-        store.absorb(connection, retired.row, row, at)
+        store.absorb(connection, retired.row, row)
     for identifier in patients.without((prior, _under(named, own))):
         store.add_alias(connection, identifier, row, at)
     store.rekey(connection, prior, own)

@@ -18,7 +18,7 @@ from broker.orders.core.values import OrderAction, OrderChange, Plan
 from broker.orders.lookup import recognizing, several
 from broker.orders.stories import doubled, early, writing
 from broker.orders.stories.planned import OrderReply, Planned
-from broker.store.orders import reading, saving, waiting
+from broker.store.orders import by_number, reading, saving, waiting
 
 Findings = tuple[Finding, ...]
 
@@ -68,9 +68,12 @@ class _Decided:
             used = self._used()
             cause = f"overtaken:{next(iter(used.values())).control}" if used else cause
             row = writing.write(connection, plan.order, self.before, cause, context)
+            _said(connection, row if self.before is not None else None, plan.order, context.at.timestamp())
             waiting.drop_cancels(connection, used)
-        elif plan.written is not None and row is not None:
-            saving.save_written(connection, row, plan.written)
+        elif plan.action == OrderAction.UNCHANGED and row is not None:
+            if plan.written is not None:
+                saving.save_written(connection, row, plan.written)
+            _said(connection, row, self.before, context.at.timestamp())
         elif plan.action == OrderAction.LATE and self.before is not None:
             for step in self.before.steps():
                 writing.note(connection, step.row or 0, step.status, f"late:{change.control}", context)
@@ -124,9 +127,11 @@ def story(connection: Connection, change: OrderChange, context: StoryContext, mi
     """Plan one order change."""
     parent, extra = None, Findings()
     if change.parent is not None:
-        parent = reading.find_order(connection, change.parent.filler, change.parent.placer, "")
-        extra = () if parent is not None else (_no_parent(change),)
-    found = (reading.find_order(connection, keys.filler, keys.placer, "") for keys in change.replaces)
+        parents = by_number.find_orders(connection, change.parent.filler, change.parent.placer, "")
+        parents = several.of_patient(connection, parents, change.patient)
+        parent = parents[0] if len(parents) == 1 else None
+        extra = () if parent is not None else (_no_parent(change, parents),)
+    found = (by_number.find_order(connection, keys.filler, keys.placer, "") for keys in change.replaces)
     replaced = tuple(row for row in found if row is not None)
     row, clash = _find(connection, change, {parent} if change.control == "CH" else set(replaced))
     stored = reading.load_order(connection, row) if row is not None else None
@@ -146,10 +151,12 @@ def story(connection: Connection, change: OrderChange, context: StoryContext, mi
         accession = identifiers.accession(change.accession, before, change.filler.number, change.placer.number, order)
         for procedure in change.procedures:
             uids += plan.study_candidates(change, procedure, accession)
+    owners = reading.study_owners(connection, uids)
     situation = plan.Situation(
         stored=stored,
         patient=known,
-        owners=reading.study_owners(connection, uids),
+        owners=owners,
+        joined=[uid for uid, owner in owners.items() if owner != row and by_number.in_force(connection, owner) == row],
         default_station=context.default_station,
         mint=mint,
         at=context.at,
@@ -191,15 +198,19 @@ def _find(
         return change.row, ()
     action = lifecycle.action(change.control, change.order_status)
     if action is not lifecycle.Action.NUMBER:
-        rows = reading.find_orders(connection, change.filler, change.placer, change.accession)
+        rows = by_number.find_orders(connection, change.filler, change.placer, change.accession)
         rows = [row for row in rows if row not in not_these]
         rows = several.meant(connection, rows, change) if len(rows) > 1 else rows
         if len(rows) < 2 or action is lifecycle.Action.NOTHING or _by_accession_alone(change):
             return (rows[0] if len(rows) == 1 else None), ()
         return None, (doubled.undecided(change),)
     # the filler number is what the order does not have yet
-    holder = reading.find_order(connection, change.filler, EntityId(), "")
-    row = reading.find_order(connection, EntityId(), change.placer, "")
+    holder = by_number.find_order(connection, change.filler, EntityId(), "")
+    rows = by_number.find_orders(connection, EntityId(), change.placer, "")
+    rows = several.of_patient(connection, rows, change.patient)
+    if len(rows) > 1:
+        return None, (doubled.undecided(replace(change, filler=EntityId())),)
+    row = next(iter(rows), None)
     if holder in (None, row):
         return row, ()
     return row, (
@@ -212,11 +223,21 @@ def _by_accession_alone(change: OrderChange) -> bool:
     return change.control in lifecycle.NEW and not change.filler.number and not change.placer.number
 
 
-def _no_parent(change: OrderChange) -> Finding:
-    return _at(
-        change, "8", ErrorCode.UNKNOWN_KEY, "The parent order is not known: recorded without a link", Severity.WARNING
-    )
+def _no_parent(change: OrderChange, parents: Collection[int]) -> Finding:
+    if parents:
+        text = f"{several.HAVE_IT} of a parent: recorded without a link"
+        return _at(change, "8", ErrorCode.DUPLICATE_KEY, text, Severity.WARNING)
+    text = "The parent order is not known: recorded without a link"
+    return _at(change, "8", ErrorCode.UNKNOWN_KEY, text, Severity.WARNING)
 
 
 def _at(change: OrderChange, field_number: str, code: ErrorCode, text: str, severity: Severity) -> Finding:
     return Finding(f"{change.control_location.rsplit('^', 1)[0]}^{field_number}", code, text, severity)
+
+
+def _said(connection: Connection, row: int | None, order: Order | None, at: float) -> None:
+    """Note that a message spoke of a known order (row) and of its patient, whom it may have left as he was."""
+    if row is not None:
+        saving.ordered_again(connection, row, at)
+    if order is not None and order.patient.row is not None:
+        saving.said_again(connection, order.patient.row, at)

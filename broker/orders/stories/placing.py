@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any, Literal
 
+from pydicom.datadict import dictionary_VR
 from sqlalchemy import Connection
 
 from broker.errors import BrokerError
@@ -22,12 +23,14 @@ from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import Conversion, OrderChange
 from broker.orders.documents import outline, replacing
 from broker.orders.lookup import recognizing
+from broker.orders.mapping.representations import LENGTH
 from broker.orders.stories import ending, intake
 from broker.store import idempotency
 from broker.store.db.engine import savepoint
 from broker.store.idempotency import Key
-from broker.store.orders import reading
+from broker.store.orders import by_number, reading
 from broker.store.orders import search as order_search
+from broker.store.room import needs_room
 
 Kind = Literal["missing", "conflict", "changed", "invalid", "key-reused"]
 # codes that speak of what is stored
@@ -85,6 +88,7 @@ def usable(conversion: Conversion) -> OrderChange:
     return change
 
 
+@needs_room
 def place(
     connection: Connection, change: OrderChange, context: StoryContext, key: Key | None = None, *, dry: bool = False
 ) -> Placed:
@@ -109,6 +113,7 @@ def place(
     return placed
 
 
+@needs_room
 def amend(connection: Connection, row: int, change: OrderChange, revision: str, context: StoryContext) -> Placed:
     """Make an order what a whole document says, if it still is as at `revision`. Raises OrderRefused."""
     stored = _locked(connection, row, change)
@@ -117,7 +122,7 @@ def amend(connection: Connection, row: int, change: OrderChange, revision: str, 
         raise OrderRefused("changed", "The order has changed meanwhile")
     changes = replacing.changes(change, stored)
     first = changes[0]
-    if reading.find_order(connection, first.filler, first.placer, first.accession) != row:
+    if by_number.find_order(connection, first.filler, first.placer, first.accession) != row:
         raise OrderRefused("conflict", "These numbers name no order or another one")
     return _applied(connection, changes, context)
 
@@ -158,7 +163,7 @@ def _numbered(connection: Connection, change: OrderChange, context: StoryContext
     """A new order without an accession number, and without an order number that can be one, gets one of ours."""
     if identifiers.accession(change.accession, "", change.filler.number, change.placer.number):
         return change
-    if reading.find_order(connection, change.filler, change.placer, "") is not None:
+    if by_number.find_order(connection, change.filler, change.placer, "") is not None:
         return change
     return replace(change, accession=Minter(context.token).short("ACC"))
 
@@ -189,6 +194,14 @@ def read(connection: Connection, row: int, zone: tzinfo) -> Document | None:
 
 
 def search(connection: Connection, wanted: Mapping[str, str], after: int, limit: int) -> list[Document]:
-    """The documents of at most `limit` orders with these values (keywords of `search`), with rows above `after`."""
-    rows = order_search.find(connection, wanted, after, limit)
+    """The documents of at most `limit` orders with these values (keywords of `search`), with rows above `after`.
+
+    An identifier that is longer than DICOM allows is stored by its short form.
+    """
+    stored = {}
+    for keyword, value in wanted.items():
+        vr = dictionary_VR(keyword)
+        is_long = vr in ("SH", "LO") and len(value) > LENGTH[vr]
+        stored[keyword] = identifiers.short_form(value, LENGTH[vr]) if is_long else value
+    rows = order_search.find(connection, stored, after, limit)
     return [outline.document(reading.load_order(connection, row)) for row in rows]

@@ -56,11 +56,18 @@ def heard(connection: Connection, kind: str, row: int, event: AdtEvent) -> None:
         store.hear(connection, kind, row, event.sender, event.at)
 
 
-def save(connection: Connection, known: Patient | None, after: Patient, at: float) -> Patient:
-    """Write a patient and show the change in the open steps of all orders; `known` is what was there."""
+def save(
+    connection: Connection, known: Patient | None, after: Patient, at: float, *, said: float | None = None
+) -> Patient:
+    """Write a patient and show the change in the open steps of all orders; `known` is what was there.
+
+    `said`: when it was said, if not now (`at`), both in s since the epoch.
+    """
+    said = at if said is None else said
     if known is not None and after == known:
+        saving.said_again(connection, known.row or 0, said)
         return known
-    after = replace(after, row=saving.save_patient(connection, after, at))
+    after = replace(after, row=saving.save_patient(connection, after, said))
     if known is not None:
         writing.propagate(connection, known, after, None, at)
     return after

@@ -16,6 +16,8 @@ from broker.model.order import Document, Patient, Procedure, Step, StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.names import to_xpn
 from broker.orders.core.values import OrderChange
+from broker.orders.inbound.numbers import FILLER, PLACER
+from broker.orders.mapping.as_sent import as_sent, number_as_sent
 from broker.orders.stories.planned import OrderReply, Planned
 
 _KINDS = {"ORM": ("ORR", "O02"), "OMI": ("ORI", "O24"), "OMG": ("ORG", "O20")}
@@ -70,7 +72,7 @@ class _ReplyLines:
         writings = to_xpn(str(patient.attributes.get("PatientName", "")))
         many = len(writings) > 1
         names = [(*parts, "", "L", letter if many else "") for letter, parts in writings]
-        number = (patient.patient_id, "", "", patient.issuer)
+        number = (as_sent(patient.attributes, "PatientID", patient.patient_id), "", "", patient.issuer)
         return self._writer.segment("PID", {PID.IDENTIFIERS: number, PID.NAME: names})
 
     def order(self, reply: OrderReply, done: bool) -> Iterator[str]:
@@ -80,11 +82,12 @@ class _ReplyLines:
             return
         order, change = reply.order, reply.change
         placer, filler = (order.placer, order.filler) if order else (change.placer, change.filler)
-        numbers: dict[int, Value] = {
-            ORC.PLACER: (placer.number, placer.issuer),  # OBR has both numbers in the same fields
-            ORC.FILLER: (filler.number, filler.issuer),
+        known = order.attributes if order else change.request
+        numbers: dict[int, Value] = {  # OBR has both numbers in the same fields
+            ORC.PLACER: number_as_sent(known, PLACER[0], placer.number, placer.issuer),
+            ORC.FILLER: number_as_sent(known, FILLER[0], filler.number, filler.issuer),
         }
-        accession = order.accession if order else change.accession
+        accession = as_sent(known, "AccessionNumber", order.accession if order else change.accession)
         steps = order.steps() if order else ()
         status = lifecycle.order_status((step.status, step.held) for step in steps)
         orc = self._writer.segment("ORC", {ORC.CONTROL: code, **numbers, ORC.STATUS: status})
@@ -109,8 +112,8 @@ class _ReplyLines:
         if not self._ipc:
             fields |= {
                 OBR.ACCESSION: accession,
-                OBR.PROCEDURE_ID: procedure.requested_procedure_id,
-                OBR.STEP_ID: step.step_id,
+                OBR.PROCEDURE_ID: as_sent(attributes, "RequestedProcedureID", procedure.requested_procedure_id),
+                OBR.STEP_ID: as_sent(step.attributes, "ScheduledProcedureStepID", step.step_id),
                 OBR.MODALITY: step.attributes.get("Modality", ""),
             }
         return self._writer.segment("OBR", fields)
@@ -118,9 +121,9 @@ class _ReplyLines:
     def _step(self, accession: str, procedure: Procedure, step: Step) -> str:
         fields: dict[int, Value] = {
             IPC.ACCESSION: accession,
-            IPC.PROCEDURE_ID: procedure.requested_procedure_id,
+            IPC.PROCEDURE_ID: as_sent(procedure.attributes, "RequestedProcedureID", procedure.requested_procedure_id),
             IPC.STUDY_UID: procedure.study_instance_uid,
-            IPC.STEP_ID: step.step_id,
+            IPC.STEP_ID: as_sent(step.attributes, "ScheduledProcedureStepID", step.step_id),
             IPC.MODALITY: step.attributes.get("Modality", ""),
             IPC.STATION_AE: next(iter(step.stations), ""),
         }

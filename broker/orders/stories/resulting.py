@@ -17,20 +17,23 @@ from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.lifecycle import Action
 from broker.orders.inbound.results import ResultChange
+from broker.orders.lookup import several
 from broker.orders.stories import writing
 from broker.orders.stories.planned import Planned
-from broker.store.orders import reading
+from broker.store.orders import by_number, reading, saving
 
 
 def story(connection: Connection, change: ResultChange, context: StoryContext, mint: Minter) -> Planned:
     """Plan one result."""
-    row = reading.find_order(connection, change.keys.filler, change.keys.placer, change.accession)
-    if row is None and change.study_instance_uid:
-        uid = change.study_instance_uid
-        row = reading.study_owners(connection, [uid]).get(uid)
+    rows = by_number.find_orders(connection, change.keys.filler, change.keys.placer, change.accession)
+    rows = several.of_patient(connection, rows, change.patient)
+    row = rows[0] if len(rows) == 1 else by_number.find_study(connection, change.study_instance_uid)
     stored = reading.load_order(connection, row) if row is not None else None
     if not change.completes:
         return _recorded(change, stored)
+    if stored is None and rows:
+        text = f"{several.HAVE_IT}: recorded without effect"
+        return _recorded(change, None, Finding(change.number_location, ErrorCode.DUPLICATE_KEY, text, Severity.WARNING))
     if stored is None:
         text = "The order of the result is not known: recorded without effect"
         return _recorded(change, None, Finding(change.location, ErrorCode.UNKNOWN_KEY, text, Severity.WARNING))
@@ -56,7 +59,8 @@ def _recorded(change: ResultChange, stored: Order | None, *findings: Finding) ->
 def _complete(
     change: ResultChange, stored: Order, order: Order, connection: Connection, context: StoryContext
 ) -> tuple[AuditEntry, ...]:
-    writing.write(connection, order, stored, f"result:{change.status}", context)
+    row = writing.write(connection, order, stored, f"result:{change.status}", context)
+    saving.ordered_again(connection, row, context.at.timestamp())
     return (_entry("completed", change, stored),)
 
 

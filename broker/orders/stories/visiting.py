@@ -150,6 +150,6 @@ def _move(
         _write(connection, order, replace(order, patient=patient, attributes=shown), event, context)
     entries = [AuditEntry("order.moved", "order", order.row or 0, {"event": event.trigger}) for order in moved]
     if visit is not None:
-        kept = store.move_visit(connection, visit, row, number, context.at.timestamp())
+        kept = store.move_visit(connection, visit, row, number)
         entries.append(_entry("moved", kept, event))
     return tuple(entries)

@@ -34,9 +34,15 @@ class Part:
     rows: tuple[ValueOrigin, ...]
 
 
+NOT_ASKED = (
+    "the database was not asked: that a number is known, repeated or of another patient, and that two authorities "
+    "contradict, is told by the door only"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would be answered, and why the worklist entries look as they do."""
+    """What would be answered, and why the worklist entries look as they do; `limits` says what was not looked at."""
 
     profile: str
     code: str
@@ -46,6 +52,7 @@ class Explanation:
     sent: str = ""  # the last code that leaves: CA, `none` for silence, `closed`
     acknowledgement: str = ""
     ignored: str = ""
+    limits: str = NOT_ASKED
 
 
 def explain(

@@ -14,10 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from broker.hl7 import acknowledgement
-from broker.hl7.codes import AckCode, ErrorCode
+from broker.hl7.codes import AckCode
 from broker.hl7.findings import Finding, MalformedMessage
-from broker.hl7.framing import Frame, Framer
 from broker.hl7.header import Header, read_header
+from broker.hl7.mllp.framing import Frame, Framer
 from broker.hl7.text import charset, labels
 from broker.model.order import Document
 from broker.orders.core import lifecycle
@@ -35,7 +35,7 @@ from broker.store.scratch import scratch
 _OFFSET = re.compile(r"(\d{8})(\d{4})?(\d{2})?(?:\.\d+)?([+-])(\d{2})(\d{2})")
 _STEPS = "ScheduledProcedureStepSequence"
 STANDARD = Interface(name="test")
-_NO_MSH = Finding("MSH^1", ErrorCode.SEGMENT_SEQUENCE, "Message does not begin with a usable MSH segment")
+
 _FRAME = re.compile(r"[\x0b\x1c]")
 _START = re.compile(rb"(?:\A|(?<=[\r\n]))(?=(?:\xef\xbb\xbf)?[ \t\0]*MSH)")
 
@@ -151,7 +151,7 @@ def preview(
     if opened is None:
         answer = acknowledgement.unreadable(raw, token=context.token, at=at)
         code = AckCode.AR if answer else ""
-        return Preview(code, (_NO_MSH,), (), sent=code or "closed", answer=answer)
+        return Preview(code, (reception.NO_MSH,), (), sent=code or "closed", answer=answer)
     if opened.header.get(9, 1) in reception.ANSWERS:  # an answer is not answered
         return Preview("", (), (), sent="none", answer=b"")
     examined = reception.convert(raw, opened, interface, at.tzinfo or UTC)

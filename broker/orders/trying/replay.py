@@ -31,6 +31,7 @@ from broker.orders.mapping.profile import Profile
 from broker.orders.stories import intake
 from broker.site.nodes import Node
 from broker.store.db.database import Database
+from broker.store.db.deadlines import unhurried
 from broker.store.db.engine import savepoint, translate
 from broker.store.orders import answers, messages, reading
 
@@ -113,6 +114,7 @@ def replay(
     ]
 
 
+@unhurried
 def _dry(connection: Connection, found: Sequence[JournaledMessage], bench: Bench, start: datetime) -> list[Replayed]:
     with savepoint(connection) as undo:
         done = [

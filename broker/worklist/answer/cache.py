@@ -8,8 +8,10 @@ the event loop alone.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from broker import telemetry
 from broker.store.worklist.candidates import Criteria
 from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.query.keys import Query
@@ -20,6 +22,7 @@ MAX_BYTES = 32 * 1024 * 1024  # of answers, and of requests as they were underst
 MAX_ANSWERS = 10_000  # to one request; beyond, it begins anew
 _UNDERSTOOD = 40  # bytes of a request as it was understood, for each of its identifier
 _OVERHEAD = 160  # bytes of an entry beside its answer
+_BYTES = telemetry.CACHE_BYTES.labels("worklist-answers")  # of all doors together
 
 RequestKey = tuple[bytes, object]  # the identifier as it came, and all else that its reading and its answers depend on
 Known = dict[int, tuple[int, bytes | None]]  # by step: its revision, the encoded answer or None where it does not match
@@ -57,18 +60,21 @@ class AnswerCache:
         """Remember a request, unless it is long."""
         if len(key[0]) > MAX_REQUEST:
             return
+        before = self.size
         self._forget(key)
         prepared.size = _request_cost(key)
         self._prepared[key] = prepared
         self.size += prepared.size
         while len(self._prepared) > MAX_REQUESTS or self.size > self._max_bytes:
             self._forget(next(iter(self._prepared)))
+        _BYTES.inc(self.size - before)
 
     def keep(self, key: RequestKey, answers: Known) -> None:
         """Remember answers to a request that is still remembered itself."""
         prepared = self._prepared.get(key)
         if prepared is None:
             return
+        whole = self.size
         for step, (revision, data) in answers.items():
             if len(prepared.answers) >= MAX_ANSWERS:
                 self._resize(prepared, _request_cost(key) - prepared.size)
@@ -78,6 +84,17 @@ class AnswerCache:
             prepared.answers[step] = (revision, data)
         while self.size > self._max_bytes and self._prepared:
             self._forget(next(iter(self._prepared)))
+        _BYTES.inc(self.size - whole)
+
+    def drop_all_but(self, key: RequestKey, steps: Collection[int]) -> None:
+        """Forget answers of steps that a request does not find any more: they have ended or were moved."""
+        prepared = self._prepared.get(key)
+        if prepared is None or len(prepared.answers) <= len(steps):
+            return
+        found, before = set(steps), self.size
+        for step in [step for step in prepared.answers if step not in found]:
+            self._resize(prepared, -_cost(prepared.answers.pop(step)[1]))
+        _BYTES.inc(self.size - before)
 
     def _resize(self, prepared: PreparedQuery, by: int) -> None:
         prepared.size += by

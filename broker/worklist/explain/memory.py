@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from broker.store.db.database import Database
+from broker.store.db.pace import Pace
 from broker.store.orders import reading
 from broker.store.worklist import device_queries
 from broker.store.worklist.device_queries import DeviceQueries
@@ -24,7 +25,6 @@ from broker.worklist.query.keys import Query
 
 KEEP = 20  # queries of a device
 ROOM = 1 << 20  # bytes of identifiers whose queries wait as they were understood, many times their size
-TOGETHER = 32  # devices in one transaction: nobody's commit waits long for it
 _MOST = device_queries.MAX_DEVICES  # devices between two flushes
 
 
@@ -55,7 +55,7 @@ class QueryMemory:
 
     def __init__(self, database: Database, secret: bytes) -> None:
         """`secret` keys the hashes."""
-        self._database = database
+        self._pace = Pace(database)
         self._secret = secret
         self._lock = threading.Lock()
         self._pending: dict[tuple[str, str], _Pending] = {}
@@ -74,13 +74,12 @@ class QueryMemory:
             pending.last.append(outcome if self._size <= ROOM else _entry(outcome, self._secret))
 
     def flush(self) -> None:
-        """Write what has come, some devices in each transaction. Raises StoreUnavailable; it is forgotten then."""
+        """Write what has come, in small steps. Raises StoreUnavailable; it is forgotten then."""
         with self._lock:
             pending, self._pending, self._size = self._pending, {}, 0
-        devices = list(pending.items())
-        for first in range(0, len(devices), TOGETHER):
-            news = {device: (one.calls, self._entries(one)) for device, one in devices[first : first + TOGETHER]}
-            self._database.submit(keep, news, time.time()).result()
+        at, news = time.time(), [(device, (one.calls, self._entries(one))) for device, one in pending.items()]
+        for _ in self._pace.write(lambda connection, part: keep(connection, dict(part), at), news):
+            pass
 
     def _entries(self, pending: _Pending) -> list[dict[str, Any]]:
         return [one if isinstance(one, dict) else _entry(one, self._secret) for one in pending.last]

@@ -20,6 +20,7 @@ from functools import lru_cache
 
 import jellyfish
 
+from broker import telemetry
 from broker.dicom.dataset.transliterate import LETTERS, to_ascii
 from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
 
@@ -144,3 +145,7 @@ def _similar(asked: str, stored: str) -> bool:
     return jellyfish.soundex(asked) == jellyfish.soundex(stored) or (
         jellyfish.metaphone(asked) == jellyfish.metaphone(stored)
     )
+
+
+telemetry.count_entries("similar-names", _similar)
+telemetry.count_entries("accents", _accent)

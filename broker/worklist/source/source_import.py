@@ -30,11 +30,12 @@ from broker.site.nodes import Node
 from broker.site.source import DEFAULT, Source
 from broker.store.db.database import Database
 from broker.store.orders import imported, sourced
+from broker.threads import ON_LOOP
 from broker.worklist.source import asking
 from broker.worklist.source.account import ImportAccount
 from broker.worklist.source.asking import ItemRefused, Offer, Window
 
-CHUNK = 200  # items adopted at once
+CHUNK = 200  # items adopted, or noted, at once
 MISSES = 2  # complete imports without an item until it is withdrawn
 FEW = 10  # so many items may always vanish at once; more only if half of them stay
 
@@ -132,10 +133,12 @@ class SourceImport:
         return account
 
     async def _keep(self, account: ImportAccount) -> None:
-        """Write down which items a person should look at."""
+        """Write down which items a person should look at, in steps that hold the writer shortly."""
         at = datetime.now(self._zone).timestamp()
-        named, in_place = account.named, account.in_place.difference(note.key for note in account.named)
-        await asyncio.wrap_future(self._database.submit(imported.record, self._node.name, named, in_place, at))
+        named, in_place = account.named, sorted(account.in_place.difference(note.key for note in account.named))
+        for begin in range(0, max(len(named), len(in_place)), CHUNK):
+            step = named[begin : begin + CHUNK], in_place[begin : begin + CHUNK]
+            await asyncio.wrap_future(self._database.submit(imported.record, self._node.name, *step, at))
 
     async def _import(self, account: ImportAccount) -> None:
         window = Window.around(self._source, datetime.now(self._zone).date())
@@ -177,7 +180,7 @@ class SourceImport:
             try:
                 async for response in answers:
                     if st.is_pending(response.status):
-                        offer = self._read(response.data, context.transfer_syntax, account)
+                        offer = await self._read_aside(response.data, context.transfer_syntax, account)
                         if offer is not None:
                             yield offer
                     elif response.status != st.SUCCESS:
@@ -185,6 +188,11 @@ class SourceImport:
                         return
             finally:
                 await answers.aclose()  # type: ignore[attr-defined]
+
+    async def _read_aside(self, data: bytes, transfer_syntax: str, account: ImportAccount) -> Offer | None:
+        """What an answer offers; a long one is read in a thread."""
+        arguments = data, transfer_syntax, account
+        return self._read(*arguments) if len(data) <= ON_LOOP else await asyncio.to_thread(self._read, *arguments)
 
     def _read(self, data: bytes, transfer_syntax: str, account: ImportAccount) -> Offer | None:
         left_out: Counter[str] = Counter()

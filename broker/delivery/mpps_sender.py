@@ -164,7 +164,9 @@ class MppsSender:
         response = await lease.exchange(pair, send)
         if response is None:
             return _NOT_TAKEN
-        return _outcome(RequestKind.SET, response, again=again or lease.repeated, final=_is_final(message))
+        return _outcome(
+            RequestKind.SET, response, again=again or lease.repeated, final=await asyncio.to_thread(_is_final, message)
+        )
 
     async def _encoded(self, lease: Lease, message: PassedMessage) -> tuple[Pair, bytes]:
         """Where a message goes on this association, and its bytes there. Raises BadContent if they cannot be made."""

@@ -25,12 +25,15 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       raises anything else       as retry by the item's fault  is looked at again   retry|held lane.defect
       returned, but too old      held as `gave-up`             as above             held       job.held
 
+    Too old is what has waited for `give_up` and was tried as often as that takes, itself or its lane.
+
     Nobody can report it
       its process dies           returned when the lease ends  is looked at again   -          -
-      the broker starts again    returned                      is looked at again   -          queue.leases_freed
+      the broker starts again    returned (its own)            is looked at again   -          queue.leases_freed
       its lease was lost         the new owner decides         goes on              -          -
       the database is away       returned when the lease ends  is looked at again   -          queue.unavailable
       its kind is not known      stays ready                   is passed over       -          lane.defect
+      the clock was set          due at once; leases go on     is looked at again   -          clock.stepped
 
 An open breaker keeps its lane closed for a wait that doubles with each failure in a row, and starts again at the
 shortest if the last run got something done. A lane whose breaker was open gets one worker until it has worked. When
@@ -52,9 +55,11 @@ from functools import partial
 from broker import telemetry
 from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import Lane, LaneKind
+from broker.queue.clock import STEP, QueueClock
 from broker.queue.feed import Bell, Feed
 from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs as store
+from broker.store import lanes
 from broker.store.db.database import Database
 from broker.store.jobs import Job
 
@@ -87,7 +92,9 @@ class Dispatcher:
         self._broken: set[Lane] = set()
         self._changed: set[str] = set()  # names of nodes whose lanes begin afresh at the next look
         self._outdated: set[asyncio.Task[None]] = set()  # workers that began before their node changed
-        self._swept = 0.0
+        self._sweep_at = 0.0  # by time.monotonic()
+        self._clock = QueueClock()
+        self._feeds: set[Feed] = set()
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -143,13 +150,13 @@ class Dispatcher:
     # --- lanes -------------------------------------------------------------------------------------------
 
     async def _start_lanes(self) -> None:
-        now = time.time()
-        if now - self._swept > LEASE / 4:
-            self._swept = now
-            await asyncio.wrap_future(self._database.submit(store.free_leases, now))
-        await self._forget_failures(now)
+        await self._forget_failures()
         before = {lane: frozenset(running) for lane, running in self._running.items()}
-        due = await asyncio.wrap_future(self._database.read(store.due_lanes, now))
+        reading, due = await asyncio.wrap_future(self._database.read(lanes.look, self._policy.longest + STEP))
+        if step := self._clock.follow(reading):
+            await self._set_anew(step)
+        elif time.monotonic() >= self._sweep_at:
+            await self._sweep(reading.wall)
         for lane in [] if self.stopping else _known(due):  # `stop` does not see what begins after it
             running = self._running.setdefault(lane, set())
             if before.get(lane, frozenset()) - running:
@@ -164,6 +171,26 @@ class Dispatcher:
                 running.add(task)
                 task.add_done_callback(partial(self._ended, lane))
 
+    async def _sweep(self, now: float) -> None:
+        """Give back the work of those who died. Raises StoreUnavailable."""
+        self._sweep_at = time.monotonic() + LEASE / 4
+        freed = self._database.submit(store.free_leases, now, longest=LEASE + STEP)
+        if await asyncio.wrap_future(freed):
+            self._bell.ring()
+
+    async def _set_anew(self, step: float) -> None:
+        """The clock was set by so many seconds: leases and waits that were written by it mean something else now.
+
+        Those who work renew their leases by the new time before anybody looks which are over. Raises StoreUnavailable.
+        """
+        self._sweep_at = time.monotonic() + LEASE / 2
+        if self._database.dialect != "sqlite":  # there it is the clock of this machine, which is watched by `service`
+            telemetry.note_step("database", step)
+        for feed in list(self._feeds):
+            await self._renew(feed)
+        await asyncio.wrap_future(self._database.submit(lanes.set_anew, self._clock.now()))
+        self._bell.ring()
+
     def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
         """Work that came after a worker's last look, when it still counted as one, is looked for again."""
         self._running[lane].discard(task)
@@ -174,7 +201,8 @@ class Dispatcher:
 
     async def _work(self, lane: Lane) -> None:
         """Run the handler of a lane once, and conclude from how it ended."""
-        feed = Feed(lane, self._database, self._policy, self._bell, self.claim)
+        feed = Feed(lane, self._database, self._policy, self._bell, self.claim, self._clock)
+        self._feeds.add(feed)
         heart = self._loop.create_task(self._beat(feed))
         error: BaseException | None = None
         try:
@@ -183,37 +211,44 @@ class Dispatcher:
             error = raised
         finally:
             heart.cancel()
+            self._feeds.discard(feed)
         try:
-            await feed.settle(error)
-            await self._conclude(lane, error, progressed=feed.progressed)
+            failures = 1 if feed.progressed or not isinstance(error, PeerFault) else 1 + await self._failures(lane)
+            await feed.settle(error, failures)
+            await self._conclude(lane, error, failures, progressed=feed.progressed)
         except StoreUnavailable as trouble:
             telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(trouble))
 
     async def claim(self, lane: Lane, limit: int) -> Sequence[Job]:
         """Lease the next jobs of a lane, at most `limit`."""
-        now = time.time()
-        return await asyncio.wrap_future(self._database.submit(store.claim, lane.name, self._owner, now, LEASE, limit))
+        now, longest = self._clock.now(), self._policy.longest + STEP
+        return await asyncio.wrap_future(
+            self._database.submit(store.claim, lane.name, self._owner, now, LEASE, limit, longest)
+        )
 
     async def _beat(self, feed: Feed) -> None:
         """Extend the leases of what a handler works on."""
         while True:
             await asyncio.sleep(LEASE / 4)
-            ids = feed.outstanding()
-            if ids:
-                with contextlib.suppress(StoreUnavailable):  # the next beat tries again, three fit into a lease
-                    await asyncio.wrap_future(self._database.submit(store.renew, ids, self._owner, time.time() + LEASE))
+            with contextlib.suppress(StoreUnavailable):  # the next beat tries again, three fit into a lease
+                await self._renew(feed)
+
+    async def _renew(self, feed: Feed) -> None:
+        if ids := feed.outstanding():
+            until = self._clock.now() + LEASE
+            await asyncio.wrap_future(self._database.submit(store.renew, ids, self._owner, until))
 
     # --- breakers: what the table says of lanes ----------------------------------------------------------
 
-    async def _conclude(self, lane: Lane, error: BaseException | None, *, progressed: bool) -> None:
-        """Decide on a lane by what its handler raised; `progressed`: it got something done."""
+    async def _conclude(self, lane: Lane, error: BaseException | None, failures: int, *, progressed: bool) -> None:
+        """Decide on a lane by what its handler raised, after `failures` in a row; `progressed`: something was done."""
         match error:
             case None:
                 await self._close_breaker(lane)
                 if progressed:
                     self._bell.ring()  # work that came after the last `take` found this lane still busy
             case PeerFault():
-                await self._open_breaker(lane, error.code, 1 if progressed else 1 + await self._failures(lane))
+                await self._open_breaker(lane, error.code, failures)
             case Unavailable():
                 telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(error))
             case asyncio.CancelledError():
@@ -227,25 +262,25 @@ class Dispatcher:
         if asyncio.current_task() in self._outdated:
             self._bell.ring()
             return
-        until = time.time() + delay
+        until = self._clock.now() + delay
         await asyncio.wrap_future(self._database.submit(store.open_breaker, lane.name, failures, until, code))
         self._broken.add(lane)
         telemetry.LANES_BROKEN.labels(lane.name).set(1)
         telemetry.logger().warning("lane.broken", lane=lane.name, reason=code, attempt=failures, delay=round(delay, 1))
 
-    async def _forget_failures(self, now: float) -> None:
+    async def _forget_failures(self) -> None:
         """Close the breakers of lanes whose node has changed; what was put off is due. Raises StoreUnavailable."""
         if not self._changed:
             return
         names, self._changed = self._changed, set()
-        lanes = [Lane(kind, name) for kind in self._handlers for name in names]
-        stored = [lane.name for lane in lanes]
+        changed = [Lane(kind, name) for kind in self._handlers for name in names]
+        stored = [lane.name for lane in changed]
         try:
-            await asyncio.wrap_future(self._database.submit(store.begin_afresh, stored, now))
+            await asyncio.wrap_future(self._database.submit(lanes.begin_afresh, stored, self._clock.now()))
         except StoreUnavailable:
             self._changed |= names  # at the next look
             raise
-        for lane in self._broken.intersection(lanes):
+        for lane in self._broken.intersection(changed):
             self._broken.discard(lane)
             telemetry.LANES_BROKEN.labels(lane.name).set(0)
 

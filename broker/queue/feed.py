@@ -13,6 +13,7 @@ from typing import Any
 from broker import telemetry
 from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import JobState, Lane
+from broker.queue.clock import QueueClock
 from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs as store
 from broker.store.db.database import Database
@@ -49,8 +50,10 @@ class Feed:
         policy: RetryPolicy,
         bell: Bell,
         claim: Callable[[Lane, int], Awaitable[Sequence[Job]]],
+        clock: QueueClock,
     ) -> None:
         """`claim` leases the next jobs of a lane, at most so many."""
+        self._clock = clock
         self._lane = lane
         self._name = lane.name
         self._database = database
@@ -101,49 +104,53 @@ class Feed:
     def done(self, job: Job, note: str = "") -> None:
         """The work is done. Recorded in the background within REPORT_WITHIN, at the latest with the next `take`."""
         self.progressed = True
-        self._report(job, store.finish, JobState.DONE, time.time(), note)
+        self._report(job, store.finish, JobState.DONE, self._clock.now(), note)
         self._count("done")
 
     def hold(self, job: Job, reason: str) -> None:
         """A person must look; `reason` is a code without patient data."""
         telemetry.logger().warning("job.held", lane=self._name, kind=job.kind, job=job.id, reason=reason)
-        self._report(job, store.finish, JobState.HELD, time.time(), reason)
+        self._report(job, store.finish, JobState.HELD, self._clock.now(), reason)
         self._count("held")
 
     def retry(self, job: Job, reason: str, *, item_fault: bool) -> None:
         """Try again later; a fault of the item itself counts, and the last one holds it."""
-        now = time.time()
-        if self._policy.expired(job.created_at, now) or (item_fault and self._policy.exhausted(job.failures + 1)):
+        if self._expired(job, job.attempts) or (item_fault and self._policy.exhausted(job.failures + 1)):
             self.hold(job, reason)
             return
-        due = now + self._policy.wait(job.failures + 1, job.attempts, random.random())  # noqa: S311 - no secret
+        due = self._clock.now() + self._policy.wait(job.failures + 1, job.attempts, random.random())  # noqa: S311 - no secret
         self._report(job, store.put_back, due, reason, item_fault=item_fault)
         self._count("retry")
 
     # --- the end of the handler: the second half of the table --------------------------------------------
 
-    async def settle(self, error: BaseException | None) -> None:
-        """Decide on the jobs that a handler left open, by what it raised, and record all reports."""
+    async def settle(self, error: BaseException | None, failures: int) -> None:
+        """Decide on the jobs that a handler left open, by what it raised, and record all reports.
+
+        `failures`: of the lane in a row, this one included.
+        """
         if self._claiming is not None:
             with contextlib.suppress(StoreUnavailable):
                 self._open.update((job.id, job) for job in await self._claiming)
         for job in list(self._open.values()):
             match error:
                 case None | asyncio.CancelledError():
-                    self._return(job, "")
+                    self._return(job, "", failures)
                 case PeerFault() | Unavailable():
-                    self._return(job, error.code)
+                    self._return(job, error.code, failures)
                 case _:
                     self.retry(job, "handler-defect", item_fault=True)
         await self._flush()
 
-    def _return(self, job: Job, code: str) -> None:
+    def _return(self, job: Job, code: str, failures: int) -> None:
         """Make a job ready at once, unless it is too old."""
-        now = time.time()
-        if self._policy.expired(job.created_at, now):
+        if self._expired(job, max(job.attempts, failures)):
             self.hold(job, "gave-up")
         else:
-            self._report(job, store.put_back, now, code, item_fault=False)
+            self._report(job, store.put_back, self._clock.now(), code, item_fault=False)
+
+    def _expired(self, job: Job, tries: int) -> bool:
+        return self._policy.expired(job.created_at, self._clock.unhurried(), tries)
 
     # --- recording ---------------------------------------------------------------------------------------
 

@@ -25,9 +25,27 @@ class RetryPolicy:
         """Wait of a job that is put off: after `failures` of its own, or `attempts` at a busy peer."""
         return self.delay(max(failures, min(attempts, TRIES)), jitter)
 
-    def expired(self, created_at: float, now: float) -> bool:
-        """The job has waited long enough for its destination."""
-        return now - created_at > self.give_up
+    @property
+    def longest(self) -> float:
+        """The longest wait there is."""
+        return self.last * 1.2
+
+    def expired(self, created_at: float, now: float, tries: int) -> bool:
+        """The job has waited long enough for its destination, and was tried as often as half of that time has room for.
+
+        The tries prove the time: a clock that is ahead for a moment, or a broker that was off, tries nothing.
+        """
+        return now - created_at > self.give_up and tries >= self.tries_in(self.give_up / 2)
+
+    def tries_in(self, seconds: float) -> int:
+        """How often is tried within so many seconds if each wait is as long as it may be."""
+        tries, passed = 0, 0.0
+        while self.first * 2**tries < self.last:
+            passed += self.first * 2**tries * 1.2
+            if passed > seconds:
+                return tries
+            tries += 1
+        return tries + int((seconds - passed) / self.longest)
 
     def exhausted(self, failures: int) -> bool:
         """The item itself has failed often enough."""

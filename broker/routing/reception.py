@@ -141,6 +141,7 @@ class Reception:
         """Take an object that is in memory at once; see `complete`."""
         if len(data) > self.small:
             return self.complete(arrival, self.begin(arrival, data))
+        self._spool.check_room(len(data))
         new, decision = self._decide(arrival, data, _Body("", 0, len(data), sha256(data).digest(), data))
         outcome = self._record(new, decision)
         self._tell(new, decision, outcome)

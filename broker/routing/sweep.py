@@ -1,44 +1,59 @@
-"""Keeps the spool and the database in step: files nobody was promised, objects delivered long ago."""
+"""Keeps the spool and the database in step: files nobody was promised, objects delivered long ago.
+
+Both read and write in small steps (`store.db.pace`), since they walk all that came in a day, beside what comes now.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from broker import telemetry
-from broker.store.db.database import Database
+from broker.store.db.pace import Pace
 from broker.store.images import instances
 from broker.store.images.spool import Spool
 
-BATCH = 500
+PAGE = 200  # objects or files looked at together
 YOUNG = 3600.0  # seconds; a younger file may belong to a reception under way
 
 
-def set_aside_unclaimed(database: Database, spool: Spool, *, before: float) -> int:
-    """Move files without a row, last written before `before`, to `unclaimed/`; how many.
+def set_aside_unclaimed(pace: Pace, spool: Spool, *, age: float) -> int:
+    """Move files without a row, last written more than `age` seconds ago, to `unclaimed/`; how many.
 
-    They come from a process that died between spool and commit: the sender was not told yes and has its copy.
+    They come from a process that died between spool and commit: the sender was not told yes and has its copy. The age
+    is told by the clock that dated the files: by ours, those of receptions under way could look old.
+
+    Raises SpoolUnavailable.
     """
     moved = 0
+    before = spool.clock.now() - age
     for folder in spool.folders():
         prefix = folder.relative_to(spool.root).as_posix() + "/"
         old = [path for path in folder.iterdir() if _modified(path) < before]
-        if not old:
-            continue
-        known = database.read(instances.known_paths, prefix).result()
-        for path in old:
-            if prefix + path.name not in known:
-                with contextlib.suppress(FileNotFoundError):  # its reception failed and removed it just now
-                    if not path.stat().st_size:  # made ahead and never used
-                        path.unlink()
-                        continue
-                    spool.set_aside(path)
-                    moved += 1
+        for start in range(0, len(old), PAGE):
+            if pace.stopped:
+                return moved
+            names = {prefix + path.name: path for path in old[start : start + PAGE]}
+            known = pace.read(instances.known_paths, list(names))
+            moved += sum(_set_aside(spool, path) for name, path in names.items() if name not in known)
     if moved:
         telemetry.logger().warning("spool.unclaimed", count=moved)
     return moved
+
+
+def _set_aside(spool: Spool, path: Path) -> bool:
+    """Move a file without a row; False for one that is gone, or empty and removed."""
+    with contextlib.suppress(FileNotFoundError):  # its reception failed and removed it just now
+        if path.stat().st_size:
+            spool.set_aside(path)
+            return True
+        path.unlink()  # made ahead and never used
+    return False
 
 
 def _modified(path: Path) -> float:
@@ -49,17 +64,21 @@ def _modified(path: Path) -> float:
         return math.inf
 
 
-def purge_delivered(database: Database, spool: Spool, keep_days: float) -> int:
+def purge_delivered(pace: Pace, spool: Spool, keep_days: float) -> int:
     """Delete the files of objects that every destination has had for `keep_days`; how many. Rows stay."""
     before = time.time() - keep_days * 86_400
+    place: instances.Place = (-1.0, 0)
     total = 0
-    while batch := database.read(instances.purgeable, before, BATCH).result():
-        gone = database.submit(instances.mark_purged, batch, before).result()
-        for path in filter(None, gone):
-            spool.remove(path)
-        total += len(gone)
-        if len(gone) < len(batch):
-            break  # some came again meanwhile; the next run looks once more
+
+    def mark(connection: Connection, rows: Sequence[int]) -> list[str]:
+        return instances.mark_purged(connection, rows, before)
+
+    while not pace.stopped and (page := pace.read(instances.purgeable, before, place, PAGE)):
+        place = page[-1].place
+        for gone in pace.write(mark, [candidate.place[1] for candidate in page if candidate.delivered]):
+            total += len(gone)
+            for path in filter(None, gone):
+                spool.remove(path)
     if total:
         telemetry.logger().info("spool.purged", count=total)
     return total

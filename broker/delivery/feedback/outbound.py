@@ -19,6 +19,7 @@ from broker.hl7.text import charset, labels
 from broker.hl7.writer import SegmentWriter
 from broker.model.order import Document, EntityId, Order, Patient, Procedure, Step
 from broker.orders.core import names
+from broker.orders.mapping.as_sent import as_sent, number_as_sent
 from broker.orders.telling.feedback import Notice, OrderEvent
 from broker.site.feedback import Feedback
 from broker.site.nodes import Node
@@ -140,7 +141,8 @@ class _Writing:
         namespace = "" if patient.issuer == universal else patient.issuer  # a sender may have only that one
         authority = text.under(namespace, universal, qualifiers.get("UniversalEntityIDType", ""))
         kind = text.exact(qualifiers.get("IdentifierTypeCode", ""))
-        number = "^".join((text.exact(patient.patient_id), "", "", authority, kind)).rstrip("^")
+        written = as_sent(known, "PatientID", patient.patient_id)
+        number = "^".join((text.exact(written), "", "", authority, kind)).rstrip("^")
         _fill(pid, {PID.SET_ID: "1", PID.IDENTIFIERS: number})
         _repeat(pid, PID.NAME, self._names(known.get("PatientName", "")))
         _fill(pid, {PID.BIRTH_DATE: known.get("PatientBirthDate", ""), PID.SEX: known.get("PatientSex", "")})
@@ -162,7 +164,8 @@ class _Writing:
         _fill(pv1, {PV1.SET_ID: "1", PV1.CLASS: text.plain(kinds or "U")})
         issuer = (known.get("IssuerOfAdmissionIDSequence") or [{}])[0]
         if number:
-            visit = "^".join((text.exact(number), "", "", text.under(*_authority(issuer)))).rstrip("^")
+            written = as_sent(known, "AdmissionID", number)
+            visit = "^".join((text.exact(written), "", "", text.under(*_authority(issuer)))).rstrip("^")
             _fill(pv1, {PV1.VISIT_NUMBER: visit})
 
     def _group(self, above: Any, number: int, procedure: Procedure, version: str) -> None:
@@ -185,17 +188,27 @@ class _Writing:
             for step in procedure.steps:
                 self._ipc(group.add_segment("IPC"), procedure, step)
 
-    def _entity(self, entity: EntityId, keyword: str) -> str:
-        """An EI of an order number."""
-        issuer = (self._order.attributes.get(keyword) or [{}])[0]
-        parts = _authority(issuer) if issuer else (entity.issuer, "", "")
-        return self._text.exact(entity.number, *parts) if entity.number else ""
+    def _entity(self, entity: EntityId, keyword: str, authority: str) -> str:
+        """An EI of an order number, as the orderer writes it."""
+        known = self._order.attributes
+        issuer = (known.get(authority) or [{}])[0]
+        parts = number_as_sent(
+            known, keyword, entity.number, *(_authority(issuer) if issuer else (entity.issuer, "", ""))
+        )
+        return self._text.exact(*parts) if parts[0] else ""
 
     def _placer(self) -> str:
-        return self._entity(self._order.placer, "OrderPlacerIdentifierSequence")
+        return self._entity(
+            self._order.placer, "PlacerOrderNumberImagingServiceRequest", "OrderPlacerIdentifierSequence"
+        )
 
     def _filler(self) -> str:
-        return self._entity(self._order.filler, "OrderFillerIdentifierSequence")
+        return self._entity(
+            self._order.filler, "FillerOrderNumberImagingServiceRequest", "OrderFillerIdentifierSequence"
+        )
+
+    def _accession(self) -> str:
+        return as_sent(self._order.attributes, "AccessionNumber", self._order.accession)
 
     def _orc(self, orc: Any) -> None:
         fields = {
@@ -230,9 +243,9 @@ class _Writing:
             OBR.SERVICE: self._service(procedure.attributes),
             OBR.BEGAN: self._time(self._notice.began),
             OBR.ENDED: self._time(self._notice.ended),
-            OBR.ACCESSION: text.exact(self._order.accession),
-            OBR.PROCEDURE_ID: text.exact(procedure.requested_procedure_id),
-            OBR.STEP_ID: text.exact(steps[0].step_id) if len(steps) == 1 else "",
+            OBR.ACCESSION: text.exact(self._accession()),
+            OBR.PROCEDURE_ID: text.exact(_procedure_id(procedure)),
+            OBR.STEP_ID: text.exact(_step_id(steps[0])) if len(steps) == 1 else "",
             OBR.MODALITY: text.plain(steps[0].attributes.get("Modality", "")) if steps else "",
             OBR.RESULT_STATUS: self._notice.result,
         }
@@ -262,10 +275,10 @@ class _Writing:
         text, known = self._text, step.attributes
         issuer = (self._order.attributes.get("IssuerOfAccessionNumberSequence") or [{}])[0]
         fields = {
-            IPC.ACCESSION: text.exact(self._order.accession, *_authority(issuer)),
-            IPC.PROCEDURE_ID: text.exact(procedure.requested_procedure_id),
+            IPC.ACCESSION: text.exact(self._accession(), *_authority(issuer)),
+            IPC.PROCEDURE_ID: text.exact(_procedure_id(procedure)),
             IPC.STUDY_UID: text.exact(procedure.study_instance_uid),
-            IPC.STEP_ID: text.exact(step.step_id),
+            IPC.STEP_ID: text.exact(_step_id(step)),
             IPC.MODALITY: text.plain(known.get("Modality", "")),
         }
         _fill(ipc, fields)
@@ -276,6 +289,14 @@ class _Writing:
             IPC.STATION_AE: text.plain(step.stations[0]) if step.stations else "",
         }
         _fill(ipc, fields)
+
+
+def _procedure_id(procedure: Procedure) -> str:
+    return as_sent(procedure.attributes, "RequestedProcedureID", procedure.requested_procedure_id)
+
+
+def _step_id(step: Step) -> str:
+    return as_sent(step.attributes, "ScheduledProcedureStepID", step.step_id)
 
 
 def _fill(segment: Any, fields: Mapping[Any, str]) -> None:

@@ -18,16 +18,16 @@ from broker.delivery.feedback.answers import AnswerVerdict
 from broker.delivery.feedback.outbound import NotInCharset, SendingParty
 from broker.delivery.targets import known, looked_up
 from broker.errors import PeerFault, Unavailable
-from broker.hl7.client import MllpClient, Receiver
+from broker.hl7.mllp.client import MllpClient, Receiver
 from broker.orders.telling.feedback import Notice
 from broker.queue.feed import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.jobs import Job
 from broker.store.orders import reading
+from broker.threads import ON_LOOP
 
 CONNECT = 10.0  # seconds
-UNSENT = ("unreachable", "tls-failed")
 KEEP = 60.0  # seconds that a connection stays open for the next message
 
 
@@ -70,6 +70,11 @@ class _Link:
             self._timer.cancel()
         if client is not None:
             client.abort()
+
+
+def _unsent(code: str) -> bool:
+    """Nothing was sent: there was no connection."""
+    return code == "unreachable" or code.startswith("tls-")
 
 
 def _is_told(node: Node) -> bool:
@@ -138,13 +143,13 @@ class FeedbackSender:
         try:
             raw = await link.exchange(self._receiver(node), message, notice.control_id, node.feedback.timeout)
         except PeerFault as error:
-            if error.code not in UNSENT:  # no fault of the message as far as we know, but others go first next time
+            if not _unsent(error.code):  # no fault of the message as far as we know, but others go first next time
                 self._unanswered[job.id] += 1
                 feed.retry(job, error.code, item_fault=False)
             raise
         self._unanswered.pop(job.id, None)
         faults.point("feedback.sent")
-        answer = answers.read(raw)
+        answer = answers.read(raw) if len(raw) <= ON_LOOP else await asyncio.to_thread(answers.read, raw)
         match answers.verdict(answer, node.feedback, job.failures + 1):
             case AnswerVerdict.DONE:
                 feed.done(job)

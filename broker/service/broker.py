@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
@@ -17,19 +18,24 @@ from functools import partial
 from fastapi import FastAPI
 
 from broker import __version__, telemetry
-from broker.admin import holds, imports, mappings, messages, mpps, nodes, orders, site, worklist
+from broker.accounts.api_tokens import TokenCheck
+from broker.admin.api import holds, imports, mappings, messages, mpps, nodes, orders, site, tokens, worklist
 from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
 from broker.errors import ConfigurationError
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
+from broker.queue.clock_watch import ClockWatch
 from broker.service import foundation
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
+from broker.service.doors import backlog, descriptors
+from broker.service.doors.web_gate import WebLimits
 from broker.service.health import Monitor
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
+from broker.service.mending import Mending
 from broker.service.messaging import Messaging
 from broker.service.sending import Sending
 from broker.service.web import WebServer
@@ -43,6 +49,7 @@ from broker.worklist.source.source_schedule import SourceSchedule
 ROUTES = (
     mappings,
     holds,
+    tokens,
     mpps,
     messages,
     worklist,
@@ -64,6 +71,7 @@ class Broker:
         self._settings = settings
         self._data = data
         self._stack = ExitStack()
+        self._mending = Mending()
         folder = settings.service.site.parent
         remotes = Remotes(settings.dicom.ae_title, tls_files(settings.dicom.tls), folder)
         receivers = Receivers(tls_files(settings.hl7.tls), folder)
@@ -76,8 +84,8 @@ class Broker:
         )
         self._base = base
         self._mappings = Mappings(base.database, known_modalities(settings.worklist.modalities))
-        self._mappings.first_import(folder / "mapping")
-        self._sending = Sending(base, remotes, receivers, fail)
+        foundation.import_if_writable(partial(self._mappings.first_import, folder / "mapping"), folder / "mapping")
+        self._sending = Sending(base, remotes, receivers, data.owner(), fail)
         self._imaging = Imaging(base, self._sending.wake)
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(base, self._mappings.profiles)
@@ -86,13 +94,16 @@ class Broker:
         base.site.follow(self._sources.changed)
         self._watch = Watch(base.database, base.site, self._mappings.documents)
         self._stack.callback(self._watch.stop)
-        self._monitor = Monitor(base, self._imaging, self._messaging, self._workers)
+        self._clock = ClockWatch()
+        self._clock.begin_after(data.last_clock())
+        self._stack.callback(self._clock.stop)
+        self._monitor = Monitor(base, self._imaging, self._messaging, self._workers, self._clock)
         app = self._app()
-        self._web = WebServer(app, settings.web.host, settings.web.port)
+        self._web = WebServer(app, settings.web.host, settings.web.port, web_limits(settings))
         self._control = ControlServer(app, settings.service.data_dir)
         self._monitor.web = self._web
-        self._housekeeping = Housekeeping(base, self._imaging.write_behind)
-        self._housekeeping.serve_all(self._sending.wake)
+        self._housekeeping = Housekeeping(base, self._clock, self._imaging.write_behind)
+        self._housekeeping.serve_all(self._sending.wake, data.keep_clock)
         self._stack.callback(self._housekeeping.close)
 
     def _app(self) -> FastAPI:
@@ -111,13 +122,16 @@ class Broker:
         )
         status = StatusSource(self._monitor.overview, self._monitor.readiness, self._workers)
         routers = [routes.router(context) for routes in ROUTES]
-        return create_app(status, routers, token=settings.web.admin_token, body_limit=settings.limits.web_body)
+        known = TokenCheck(base.database, time.time)
+        return create_app(status, routers, token=settings.web.admin_token, tokens=known, limits=settings.limits)
 
     async def start(self) -> None:
         """Open the listeners and start all parts.
 
         Raises ConfigurationError when a port cannot be bound, other BrokerError when a worker cannot start.
         """
+        descriptors.warn_if_few(self._most_descriptors())
+        backlog.warn_if_short()
         await self._sending.free_leases()
         await self._imaging.start()
         await self._workers.start(self._tasks())
@@ -125,17 +139,25 @@ class Broker:
         await _open("web.port: cannot listen", self._web.start)
         for host, port in self._monitor.addresses()["web"]:
             telemetry.logger().info("listener.open", listener="web", host=host, port=port)
-        await _open("service.data_dir: no control socket", self._control.start)
+        await _open(
+            "service.data_dir: no control socket", partial(self._mending.attempt, "control socket", self._control.start)
+        )
         self._sending.start()
         self._housekeeping.start()
+        self._clock.start()
         self._watch.start()
         self._sources.start()
-        self._data.announce(self._monitor.addresses() | {"pid": os.getpid()})
+        await self._mending.attempt("listeners.json", self._announce)
         telemetry.logger().info("service.ready", version=__version__, kind=self._base.database.dialect)
+
+    async def _announce(self) -> None:
+        self._data.announce(self._monitor.addresses() | {"pid": os.getpid()})
 
     async def stop(self, grace: float) -> None:
         """End within about `grace` seconds."""
         telemetry.logger().info("service.stopping")
+        await asyncio.to_thread(self._base.database.hasten)
+        await self._mending.stop()
         await asyncio.gather(
             self._imaging.stop(grace), self._workers.stop(grace), self._messaging.stop(grace), self._sources.stop()
         )
@@ -145,6 +167,12 @@ class Broker:
         await asyncio.to_thread(self._stack.close)  # gives back threads and connections; commits what was submitted
         telemetry.logger().info("service.stopped")
 
+    def _most_descriptors(self) -> int:
+        """How many descriptors the doors and lanes of this process may use at once."""
+        lanes = sum(node.associations for node in self._base.directory.nodes)
+        doors = len(self._imaging.doors), len(self._messaging.doors)
+        return descriptors.needed(self._settings.limits, *doors) + lanes
+
     def _tasks(self) -> list[Task]:
         """For the workers 2 to N, once the ports are known."""
         ports = {name: port for name, (_, port) in self._imaging.listening().items()}
@@ -152,6 +180,17 @@ class Broker:
             Task(number, self._settings, ports, self._base.log_key)
             for number in range(2, self._settings.service.workers + 1)
         ]
+
+
+def web_limits(settings: Settings) -> WebLimits:
+    """The limits of the web's connections."""
+    limits = settings.limits
+    return WebLimits(
+        connections=limits.web_connections,
+        per_address=limits.web_connections_per_address,
+        head=limits.web_head_timeout,
+        idle=limits.web_idle_timeout,
+    )
 
 
 async def _open(mistake: str, start: Callable[[], Awaitable[None]]) -> None:

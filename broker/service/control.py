@@ -10,11 +10,12 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from broker import telemetry
-from broker.admin.access import LOCAL_USER
+from broker.admin.callers import LOCAL_USER
 from broker.service.control_socket import NAME, address, user_name
+from broker.service.doors.http_protocol import WebProtocol
+from broker.service.doors.web_gate import WebLimits
 from broker.service.web import Server
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
@@ -27,7 +28,7 @@ class ControlServer(Server):
         async def local(scope: Scope, receive: Receive, send: Send) -> None:
             await app({**scope, LOCAL_USER: scope["client"][0]}, receive, send)
 
-        super().__init__(local, http=_Local)
+        super().__init__(local, WebLimits(), _Local)
         self._folder = folder
 
     def _bind(self) -> socket.socket:
@@ -62,12 +63,13 @@ def _close_to_others(folder: Path) -> None:
             telemetry.logger().warning("control.folder_open", path=str(folder))
 
 
-class _Local(H11Protocol):
+class _Local(WebProtocol):
     """HTTP protocol that names the calling user of this machine as `client`."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def caller(self, transport: asyncio.Transport) -> str:
+        """All users of this machine have one share."""
         self.client = (_user(transport), 0)
+        return "local"
 
 
 def _user(transport: asyncio.Transport) -> str:

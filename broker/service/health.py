@@ -15,13 +15,26 @@ from broker.model.lane import JobState, Lane, LaneKind
 from broker.routing.rules import RuleAction
 from broker.site.nodes import Node
 from broker.store.overview import LaneState
+from broker.store.room import Room
 
 if TYPE_CHECKING:
+    from broker.queue.clock_watch import ClockWatch
     from broker.service.foundation import Foundation
     from broker.service.imaging import Imaging
     from broker.service.messaging import Messaging
     from broker.service.web import WebServer
     from broker.service.workers.workers import Workers
+
+PATIENCE = 0.8  # seconds for the database: an orchestrator does not wait long for what a health check says
+
+
+_REFUSED = {
+    Room.NO_LARGE: "the disk has little room: large images are refused",
+    Room.NO_OBJECTS: "the disk has little room: images are refused",
+    Room.NOTHING: "the disk has no room: images and orders are refused, the worklist answers",
+}
+UNANSWERED = 3  # worklist queries in a row without an answer: it is no chance
+DAMAGED = "the database is damaged: see “A damaged database” in config/operate.md"
 
 
 class Monitor:
@@ -33,12 +46,16 @@ class Monitor:
         imaging: Imaging,
         messaging: Messaging,
         workers: Workers,
+        clock: ClockWatch,
     ) -> None:
+        self._clock = clock
         self.web: WebServer | None = None
         self._settings = foundation.settings
         self._database = foundation.database
         self._directory = foundation.directory
         self._rules = foundation.rules
+        self._rooms = foundation.rooms
+        self._spool_clock = foundation.spool.clock
         self._imaging = imaging
         self._messaging = messaging
         self._workers = workers
@@ -61,30 +78,39 @@ class Monitor:
 
         `down`: a listener is closed, or the database cannot be read and there is no copy of the worklist. `degraded`:
         the worklist answers from its copy, the last write failed, or a worker is away (its connections go to others).
+        That the clock was set, or that of the disk differs, is told beside.
         """
-        problems = []
+        closed = []
         if not self._imaging.accepting:
-            problems.append("a DICOM listener is closed")
+            closed.append("a DICOM listener is closed")
         if not self._messaging.accepting:
-            problems.append("an HL7 listener is closed")
-        try:
-            async with asyncio.timeout(5):
-                await asyncio.wrap_future(self._database.ping())
-        except (BrokerError, TimeoutError):
-            age = await asyncio.to_thread(self._imaging.worklist_copy.age) if self._imaging.worklist_copy else None
-            if age is not None and not problems:
-                return "degraded", [
-                    f"the database cannot be read: the worklist answers from a copy of {_span(age)} ago, all else is"
-                    " refused",
-                    *self._workers.problems(),
-                ]
-            problems.append("the database cannot be read")
-        if problems:
-            return "down", problems
+            closed.append("an HL7 listener is closed")
         problems = self._workers.problems()
+        if self._database.damage.raised:
+            problems.insert(0, DAMAGED)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.shield(asyncio.wrap_future(self._database.ping()))
+        except (BrokerError, TimeoutError):
+            return await self._without_database(closed, problems)
+        except Exception:  # a defect of ours, which every query meets too
+            closed.append("the worklist does not answer")
+        if self._imaging.unanswered >= UNANSWERED:
+            closed.append("the worklist does not answer: the last queries had no answer")
+        if closed:
+            return "down", closed + problems
+        problems += [_REFUSED[room] for room in sorted({disk.room for disk in self._rooms}) if room]
         if not self._database.writable:
             problems.append("the database cannot be written: orders and images are refused, the worklist answers")
-        return ("degraded" if problems else "ok"), problems
+        return ("degraded" if problems else "ok"), [*problems, *self._clock.notes(), *self._spool_clock.notes()]
+
+    async def _without_database(self, closed: list[str], problems: list[str]) -> tuple[Health, list[str]]:
+        """`degraded` while the copy of the worklist answers."""
+        age = await asyncio.to_thread(self._imaging.worklist_copy.age) if self._imaging.worklist_copy else None
+        if age is None or closed:
+            return "down", [*closed, "the database cannot be read", *problems]
+        text = f"the database cannot be read: the worklist answers from a copy of {_span(age)} ago, all else is refused"
+        return "degraded", [text, *problems]
 
     async def overview(self) -> Overview:
         """Count everything; while the database is away show the last counts, and say so among the problems."""

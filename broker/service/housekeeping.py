@@ -1,23 +1,57 @@
-"""Schedules work that nobody waits for, in threads of APScheduler: sweeps, purges, ends of steps, a recovery probe."""
+"""Schedules work that nobody waits for, in threads of APScheduler.
+
+Every duty reads pages and writes small transactions, by indexed statements (`tests/store/test_upkeep_plans.py` checks
+their plans). They write as `store.db.pace` says: transactions of about 8 ms, or of one order or MPPS, while nobody else
+waits for the writer. Of those marked with a star only one runs at a time.
+
+    duty              period  reads at once       writes at once    by
+    ----------------  ------  ------------------  ----------------  ----------------------------------------------
+    resolve           60 s    -                   -                 names of nodes; no database
+    probe             3 s     -                   one row           only after a write that failed
+    clock             60 s    -                   a file            no database: when this broker last ran
+    callers           3 s     -                   16 to 512 devices primary keys of device_query, knock
+    memory            2 s     -                   -                 no database: what is free goes back, if it is much
+    room              10 s    -                   a file            no database: free room, the clock of the spool
+    sweep *           day     200 files           -                 ix_instance_path
+    purge *           hour    200 objects         16 to 512         ix_instance_purge, ix_job_subject
+    jobs *            hour    500 rows            16 to 512         primary key, that of instance
+    step events *     hour    500 rows            16 to 512         primary key, that of scheduled_step
+    audit *           hour    500 rows            16 to 512         primary key
+    import notes *    hour    500 rows            16 to 512         ix_import_item_last_at
+    knocks *          hour    1000 rows at most   16 to 512         the table: it has no more
+    idempotency *     hour    500 rows            16 to 512         ix_idempotency_at
+    cancels *         hour    500 rows            16 to 512         ix_tombstone_at
+    appointments *    hour    500 rows            16 to 512         ix_appointment_at
+    closing: images   15 s    500 steps           one order         ix_step_station_search, ix_instance_study_...
+    closing: time     300 s   500 steps           one order         ix_scheduled_step_start
+    closing: overdue  300 s   500 MPPS            one MPPS          ix_mpps_status
+    closing: compare  300 s   500 MPPS            one MPPS          ix_mpps_compared_at, ix_mpps_attention
+    worklist copy     30 s    open steps          a file of its own ix_scheduled_step_start; nothing is written here
+"""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
-from broker import telemetry
+from broker import memory, telemetry
 from broker.errors import StoreUnavailable
 from broker.mpps.mpps_walk import compare_objects, end_overdue
 from broker.orders.core import lifecycle
 from broker.orders.step_walk import StepWalk, end_by_images, end_by_time
+from broker.queue.clock_watch import REST, ClockWatch
 from broker.routing import sweep
 from broker.service.foundation import Foundation
-from broker.store import idempotency, jobs
-from broker.store.orders import waiting
+from broker.store import idempotency, jobs, thinning
+from broker.store.db.pace import Pace
+from broker.store.thinning import ThinningRule
 from broker.store.worklist import outage
 from broker.store.worklist.outage_keeper import CopyKeeper
 
@@ -31,76 +65,116 @@ COPY_SHARE = 20  # times as long as a refresh of the worklist's copy took is the
 class Housekeeping:
     """Runs periodic jobs, scheduled in UTC: a daily job at a local hour would run twice when the clocks go back."""
 
-    def __init__(self, foundation: Foundation, write_behind: Callable[[], None]) -> None:
+    def __init__(self, foundation: Foundation, clock: ClockWatch, write_behind: Callable[[], None]) -> None:
         """Schedule what every process does for itself. `write_behind` writes down what callers did."""
+        self._clock = clock
+        clock.follow(self._set_anew)
         self._foundation = foundation
         self._settings = foundation.settings
         self._database = foundation.database
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self._stopping = ExitStack()  # ends long jobs
+        self._ending = threading.Event()
+        self._stopping.callback(self._ending.set)
         self._closing = ExitStack()
+        self._long = threading.Lock()  # one long duty at a time
         self._add("resolve", foundation.directory.resolve, 60)
-        self._add("probe", self._probe, 15)
+        self._add("probe", self._probe, 3)
         self._add("callers", write_behind, 3)
+        self._add("memory", memory.Trimmer(every=30).look, 2, at_once=True)
+        self._add("room", self._look_at_disks, 10, at_once=True)
 
-    def serve_all(self, wake: Callable[[], None]) -> None:
+    def serve_all(self, wake: Callable[[], None], keep_clock: Callable[[], None]) -> None:
         """Schedule what one process does for all. Call it before anything writes into the spool.
 
-        `wake` is called when the RIS is to be told.
+        `wake` is called when the RIS is to be told, `keep_clock` while the clock is not in doubt.
         """
+        self._add("clock", keep_clock, 60, at_once=True, by_age=True)
         self._keep_spool()
-        self._add("idempotency", self._forget_keys, HOUR)
-        self._add("cancels", self._forget_cancels, DAY, at_once=True)
-        self._add("appointments", self._forget_appointments, DAY, at_once=True)
+        self._keep_tables()
+        self._add("check", self._check_database, DAY, at_once=self._database.unclean, long=True)
         self._end_steps(wake)
         self._keep_copy()
 
     def _keep_spool(self) -> None:
         """Sweep and purge the spool."""
-        started, database, spool = time.time(), self._database, self._foundation.spool
+        started, spool = time.monotonic(), self._foundation.spool
+        sweeping, purging = self._pace(), self._pace()
 
         def sweep_spool() -> None:
-            sweep.set_aside_unclaimed(database, spool, before=max(started, time.time() - sweep.YOUNG))
+            age = min(time.monotonic() - started, sweep.YOUNG)  # what is older than this process is of an earlier one
+            sweep.set_aside_unclaimed(sweeping, spool, age=age)
 
         def purge() -> None:
-            sweep.purge_delivered(database, spool, self._settings.delivery.keep_days)
+            sweep.purge_delivered(purging, spool, self._settings.delivery.keep_days)
 
-        self._add("sweep", sweep_spool, DAY, at_once=True)
-        self._add("purge", purge, HOUR)
+        self._add("sweep", sweep_spool, DAY, at_once=True, long=True, by_age=True)
+        self._add("purge", purge, HOUR, long=True, by_age=True)
 
-    def _forget_keys(self) -> None:
-        self._database.submit(idempotency.forget, time.time()).result()
+    def _pace(self) -> Pace:
+        """The pace of a duty; it ends with this process."""
+        return Pace(self._database, stopping=self._ending)
 
-    def _forget_cancels(self) -> None:
-        """Forget cancels whose orders never came."""
-        before = time.time() - self._settings.orders.keep_cancels_days * DAY
-        self._database.submit(waiting.expire_cancels, before).result()
+    def _check_database(self) -> None:
+        """Look for damage of the SQLite file, daily and after a start that followed no orderly end."""
+        began = time.monotonic()
+        if not self._database.check():
+            telemetry.logger().info("store.checked", duration=round(time.monotonic() - began, 1))
 
-    def _forget_appointments(self) -> None:
-        """Forget appointments whose orders never came, and those long over."""
-        now = datetime.now(self._settings.zone())
-        before = now - timedelta(days=KEEP_APPOINTMENTS)
-        self._database.submit(waiting.expire_appointments, before.timestamp(), now.strftime("%Y%m%d%H%M%S")).result()
+    def _look_at_disks(self) -> None:
+        for room in self._foundation.rooms:
+            room.look()
+        self._foundation.spool.clock.look()
+        if self._database.dialect == "sqlite":
+            self._foundation.reserve.keep()
+
+    def _keep_tables(self) -> None:
+        """Delete old rows that nobody needs any more."""
+        paces: defaultdict[str, Pace] = defaultdict(self._pace)
+
+        def thin() -> None:
+            for rule, before in self._old_rows():
+                with self._watched(rule.name):
+                    count = thinning.thin(paces[rule.name], rule, before)
+                    telemetry.child(telemetry.ROWS_THINNED, rule.name).inc(count)
+
+        self._add("retention", thin, HOUR, at_once=True, long=True, by_age=True)
+
+    def _old_rows(self) -> Iterator[tuple[ThinningRule, float]]:
+        """What is to be thinned, and the time (s since the epoch) before which rows are old."""
+        now, kept = time.time(), self._settings.retention
+        wall = datetime.now(self._settings.zone()).strftime("%Y%m%d%H%M%S")
+        for rule, days in (
+            (thinning.JOBS, kept.jobs_days),
+            (thinning.STEP_EVENTS, kept.step_events_days),
+            (thinning.AUDIT, kept.audit_days),
+            (thinning.IMPORT_NOTES, kept.import_notes_days),
+            (thinning.KNOCKS, kept.knocks_days),
+            (thinning.MESSAGES, kept.messages_days),
+            (thinning.REFUSED, kept.refused_messages_days),
+            (thinning.ANSWERS, idempotency.KEPT / DAY),
+            (thinning.CANCELS, self._settings.orders.keep_cancels_days),
+            (thinning.appointments(wall), KEEP_APPOINTMENTS),
+        ):
+            if days:
+                yield rule, now - days * DAY
 
     def _end_steps(self, wake: Callable[[], None]) -> None:
         """End steps and MPPS whose modality does not say that they are done."""
-        walk = StepWalk(
-            database=self._database, settings=self._settings, directory=self._foundation.directory, wake=wake
-        )
+        walk = StepWalk(pace=self._pace(), settings=self._settings, directory=self._foundation.directory, wake=wake)
         due = 0.0
 
         def end() -> None:
             nonlocal due
             end_by_images(walk)
-            now = walk.clock()
+            now = time.monotonic()
             if now >= due:
                 due = now + BY_TIME_EVERY
                 end_by_time(walk)
                 end_overdue(walk)
                 compare_objects(walk)
 
-        self._stopping.callback(walk.stopping.set)
-        self._add("closing", end, self._settings.worklist.closing_every, at_once=True)
+        self._add("closing", end, self._settings.worklist.closing_every, at_once=True, by_age=True)
 
     def _keep_copy(self) -> None:
         """Refresh the copy of the worklist for outages of the database."""
@@ -125,8 +199,9 @@ class Housekeeping:
             else:
                 state["made"], state["away"] = began, False
                 state["next"] = began + COPY_SHARE * (time.monotonic() - began)
-            telemetry.WORKLIST_COPY_AGE.set(time.monotonic() - state["made"])
 
+        # asked when it is read: it grows also when nothing is refreshed
+        telemetry.WORKLIST_COPY_AGE.set_function(lambda: time.monotonic() - state["made"])
         self._add("worklist-copy", refresh, min(COPY_EVERY, age / 10), at_once=True)
 
     def _probe(self) -> None:
@@ -148,14 +223,54 @@ class Housekeeping:
         """Give back what the jobs held open."""
         self._closing.close()
 
-    def _add(self, name: str, work: Callable[[], None], seconds: float, *, at_once: bool = False) -> None:
-        """Schedule a job every so many seconds, first after them or at once. One that fails is logged and goes on."""
+    def _add(
+        self,
+        name: str,
+        work: Callable[[], None],
+        seconds: float,
+        *,
+        at_once: bool = False,
+        long: bool = False,
+        by_age: bool = False,
+    ) -> None:
+        """Schedule a job every so many seconds, first after them or at once. One that fails is logged and goes on.
+
+        Of `long` ones a single one runs at a time. `by_age`: it deletes or ends by age, and rests when the clock was
+        set.
+        """
 
         def guarded() -> None:
-            try:
-                work()
-            except Exception as error:
-                telemetry.logger().warning("housekeeping.failed", kind=name, error=telemetry.describe(error))
+            with self._watched(name), self._long if long else nullcontext():
+                if not by_age or self._clock.steady():
+                    work()
 
         first = {"next_run_time": datetime.now(UTC)} if at_once else {}
-        self._scheduler.add_job(guarded, "interval", seconds=seconds, coalesce=True, misfire_grace_time=None, **first)
+        self._scheduler.add_job(guarded, Every(seconds), coalesce=True, misfire_grace_time=None, **first)
+
+    def _set_anew(self) -> None:
+        """The clock was set: all jobs are due now or, if they are rare, in an hour."""
+        for job in self._scheduler.get_jobs():
+            wait = REST if job.trigger.seconds >= REST else 0
+            job.modify(next_run_time=datetime.now(UTC) + timedelta(seconds=wait))
+
+    @contextmanager
+    def _watched(self, name: str) -> Iterator[None]:
+        """Log a failure, which ends this work and no other."""
+        try:
+            yield
+        except Exception as error:
+            telemetry.logger().warning("housekeeping.failed", kind=name, error=telemetry.describe(error))
+
+
+class Every:
+    """Every so many seconds after the last time. What was missed is not counted, however far the clock was set."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """See APScheduler."""
+        return now + timedelta(seconds=self.seconds)
+
+
+BaseTrigger.register(Every)  # no subclass of what has no types

@@ -63,6 +63,7 @@ class Imaging:
         self._performed = PerformedStepService(database, directory, settings.zone(), settings.worklist.charset, wake)
         self._wanted: dict[str, int] = {}  # configured port of each listener
         self.doors: dict[str, Provider] = {}
+        self._worklists: list[WorklistService] = []
         if settings.dicom.plain:
             self._add("dicom", settings.dicom.host, settings.dicom.port)
         tls, files = settings.dicom.tls, tls_files(settings.dicom.tls)
@@ -86,6 +87,7 @@ class Imaging:
             profile=self._directory.profile,
             memory=self._memory,
         )
+        self._worklists.append(worklist)
         queries = Service(
             frozenset({uids.MODALITY_WORKLIST}),
             uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
@@ -111,6 +113,7 @@ class Imaging:
             services=[verification, queries, self._storage.service(), *self._performed.services()],
             tls=tls,
             reuse_port=settings.service.workers > 1,
+            known=self._directory.is_caller,
             limits=AssociationLimits(
                 half_open_per_address=limits.half_open_per_address,
                 associations_per_address=limits.associations_per_address,
@@ -121,13 +124,19 @@ class Imaging:
                 tls_handshake_timeout=limits.tls_handshake_timeout,
                 max_object=limits.dicom_object,
                 associations_per_second=limits.associations_per_second,
+                open_bytes=limits.dicom_open_pdus,
             ),
         )
 
     async def _echo(self, request: Request) -> None:
         """Answer C-ECHO with success only while the database can be read: a modality's test button must not lie."""
-        await asyncio.wrap_future(self._database.ping())
+        await asyncio.shield(asyncio.wrap_future(self._database.ping()))
         await request.respond(st.SUCCESS)
+
+    @property
+    def unanswered(self) -> int:
+        """How many worklist queries in a row had no answer by trouble of ours, at the worst listener."""
+        return max((worklist.unanswered for worklist in self._worklists), default=0)
 
     @property
     def accepting(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from broker import telemetry
+from broker.service.doors import descriptors
 
 GRACE = 8.0  # seconds for running work after a stop signal
 
@@ -32,7 +33,13 @@ def loop_factory() -> Any:
         return asyncio.new_event_loop
     import uvloop  # not available on Windows
 
-    return uvloop.new_event_loop
+    class Loop(uvloop.Loop):
+        """Every listener of the process leaves the reserve of descriptors."""
+
+        async def create_server(self, protocol_factory: descriptors.Factory, *args: Any, **options: Any) -> Any:
+            return await super().create_server(descriptors.guarded(protocol_factory), *args, **options)
+
+    return Loop
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 
 from broker import telemetry
 from broker.errors import ConfigurationError
-from broker.hl7.secure import Secure
-from broker.hl7.server import Limits, MllpServer
+from broker.hl7.mllp.secure import Secure
+from broker.hl7.mllp.server import Limits, MllpServer
 from broker.orders.inbound.reception import Interface, Profiles
 from broker.orders.interfaces import interface_of
 from broker.orders.listener import OrderDoor
+from broker.seats import share_of
 from broker.service.foundation import Foundation
 from broker.settings import Hl7Listener
 from broker.site.closings import closings_of
@@ -52,6 +53,8 @@ class Messaging:
             default_station=self._settings.worklist.default_station,
             subscribers=self._directory.subscribers,
             without_results=self._without_results,
+            refused_bytes=self._settings.limits.hl7_refused_bytes,
+            share=share_of,
         )
         if listener.plain:
             self.doors.append(("hl7", place, self._door(listener.host, listener.port, orders, listener.strict)))
@@ -85,10 +88,17 @@ class Messaging:
             on_oversize=orders.on_oversize,
             on_truncated=orders.on_truncated,
             limits=Limits(
-                limits.hl7_message, limits.hl7_connections, limits.hl7_frame_timeout, limits.hl7_idle_timeout
+                limits.hl7_message,
+                limits.hl7_connections,
+                limits.hl7_frame_timeout,
+                limits.hl7_idle_timeout,
+                limits.hl7_first_message_timeout,
+                limits.hl7_connections_per_address,
+                limits.hl7_open_frames,
             ),
             strict=strict,
             secure=secure,
+            known=self._directory.is_ris,
         )
 
     @property

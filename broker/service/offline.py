@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,13 @@ import httpx
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from broker.admin import nodes, problems, site
-from broker.admin.access import LOCAL_USER, Access
+from broker.accounts.api_tokens import TokenCheck
+from broker.admin import problems
+from broker.admin.access import Access
+from broker.admin.api import nodes, site, tokens
+from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.context import AdminContext
+from broker.admin.routers import add_routes
 from broker.errors import ConfigurationError
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
@@ -71,7 +76,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     )
     app = FastAPI()
     problems.handle(app)
-    app.add_middleware(Access, token="", limit=settings.limits.web_body)
-    for room in (site, nodes):
-        app.include_router(room.router(context))
+    app.add_middleware(Access, callers=Callers("", TokenCheck(database, time.time)), limits=settings.limits)
+    for room in (site, nodes, tokens):
+        add_routes(app, room.router(context))
     return app

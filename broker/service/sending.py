@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import contextlib
 import threading
-import time
-import uuid
 from collections.abc import Callable
 
 from broker import telemetry
@@ -14,6 +12,7 @@ from broker.delivery.feedback.outbound import SendingParty
 from broker.delivery.feedback.sender import FeedbackSender
 from broker.delivery.image_sender import ImageSender
 from broker.delivery.mpps_sender import MppsSender
+from broker.errors import StoreUnavailable
 from broker.model.lane import Lane, LaneKind
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.retry_policy import RetryPolicy
@@ -21,22 +20,30 @@ from broker.service.foundation import Foundation
 from broker.site.remotes import Receivers, Remotes
 from broker.store import jobs
 
+AGAIN = 5.0  # seconds until leases are freed again that could not be
+
 
 class Sending:
     """All lanes, in the first process only: images, MPPS and their events to DICOM nodes, feedback to RIS."""
 
     def __init__(
-        self, foundation: Foundation, remotes: Remotes, receivers: Receivers, fail: Callable[[], None]
+        self, foundation: Foundation, remotes: Remotes, receivers: Receivers, owner: str, fail: Callable[[], None]
     ) -> None:
-        """Nothing is sent yet. `fail` is called when the dispatcher ends by an error."""
+        """Nothing is sent yet. `owner` names this start in leases (`DataDirectory.owner`).
+
+        `fail` is called when the dispatcher ends by an error.
+        """
         settings, database, node = foundation.settings, foundation.database, foundation.directory.node
         self._database = database
+        self._owner = owner
         self._fail = fail
         refresh = foundation.site.refresh
         self._images = ImageSender(database, foundation.spool, node, remotes, refresh)
         self._mpps = MppsSender(database, node, remotes, refresh)
         party = SendingParty(settings.hl7.application, settings.hl7.facility)
         self._feedback = FeedbackSender(database, node, receivers, party, settings.zone(), refresh)
+        self._freed = False
+        self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
         def concurrency(lane: Lane) -> int:
@@ -53,7 +60,7 @@ class Sending:
                 LaneKind.MPPS_EVENT: self._mpps.notify,
             },
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
-            f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}",
+            owner,
             concurrency,
         )
         self._directory = foundation.directory
@@ -72,19 +79,36 @@ class Sending:
             self._dispatcher.begin_afresh(changed)
 
     async def free_leases(self) -> None:
-        """Give back the jobs that a broker held which was killed. Raises StoreUnavailable."""
-        prefix = "" if self._database.dialect == "sqlite" else f"{socket.gethostname()}:"
-        freed = await asyncio.wrap_future(self._database.submit(jobs.free_leases, time.time(), owner_prefix=prefix))
+        """Give back the jobs that a broker held which was killed. Without room on the disk it waits with the lanes."""
+        identity = self._owner.partition(":")[0]
+        prefix = "" if self._database.dialect == "sqlite" else f"{identity}:"  # others share a PostgreSQL, no SQLite
+        try:
+            freed = await asyncio.wrap_future(self._database.submit(jobs.free_leases, owner_prefix=prefix))
+        except StoreUnavailable as error:
+            telemetry.logger().warning("queue.leases_not_freed", error=telemetry.describe(error))
+            return
+        self._freed = True
         if freed:
             telemetry.logger().info("queue.leases_freed", count=freed)
 
     def start(self) -> None:
         """Run the lanes."""
-        self._running = asyncio.get_running_loop().create_task(self._dispatcher.run())
+        self._running = asyncio.get_running_loop().create_task(self._run())
         self._running.add_done_callback(self._died)
+
+    async def _run(self) -> None:
+        """Begin once the leases of before are free: those of this start must not be freed with them."""
+        while not self._freed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN):
+                    await self._stopping.wait()
+                return
+            await self.free_leases()
+        await self._dispatcher.run()
 
     async def stop(self, grace: float) -> None:
         """Let running deliveries end within `grace` seconds, then close all associations and connections."""
+        self._stopping.set()
         await self._dispatcher.stop(grace)
         await self._images.close()
         await self._mpps.close()

@@ -5,26 +5,36 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
-from broker import telemetry
+from broker import memory, telemetry
 from broker.errors import BrokerError, ConfigurationError
 from broker.service import loop
 from broker.service.broker import Broker
 from broker.service.datadir import DataDirectory
+from broker.service.doors import descriptors
+from broker.service.doors.open_files import warn_of_open_files
+from broker.service.stalls import StallWatch
 from broker.settings import Settings
 
 COLLECT = (700, 10, 10)  # new objects between two looks for garbage, and how often older ones are looked at too
 
 
-def serve(settings: Settings) -> int:
-    """Run until told to stop; the exit code. Raises ConfigurationError."""
+def serve(settings: Settings, config: Path | None = None) -> int:
+    """Run until told to stop; the exit code. `config` is the file of the settings. Raises ConfigurationError."""
+    memory.few_arenas()
+    descriptors.raise_limit()  # workers inherit it
     os.umask(0o077)  # orders and images are nobody else's business
     data = DataDirectory(settings.service.data_dir)
     try:
         log = settings.log
         number = 1 if settings.service.workers > 1 else None
         telemetry.configure(log.level, log.format, log.identifiers, key=data.log_key(), worker=number)
+        warn_of_open_files(settings, config)
+        if data.key_replaced:
+            telemetry.logger().warning("log_key.replaced", path=str(data.path / "log.key"))
         return loop.run(_run(settings, data))
     finally:
         data.close()
@@ -38,10 +48,12 @@ async def _run(settings: Settings, data: DataDirectory) -> int:
             ended.set_result(code)
 
     loop.on_signals(partial(end, 0))
+    stack = ExitStack()
     try:
         broker = Broker(settings, data, partial(end, 1))
         try:
             await broker.start()
+            stack.enter_context(StallWatch(asyncio.get_running_loop()))
             gc.freeze()  # what is there now stays until the end: it need not be looked at again
             gc.set_threshold(*COLLECT)
         except BaseException:
@@ -52,6 +64,12 @@ async def _run(settings: Settings, data: DataDirectory) -> int:
     except BrokerError as error:
         telemetry.logger().error("service.failed", error=telemetry.describe(error))
         return 1
-    code = await ended
+    except RuntimeError as error:
+        if "thread" not in str(error):
+            raise
+        telemetry.logger().error("service.no_threads", error=telemetry.describe(error))  # ulimit -u, or the cgroup's
+        return 1
+    with stack:
+        code = await ended
     await broker.stop(loop.GRACE)
     return code

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -13,6 +15,9 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from broker import telemetry
+from broker.seats import BACKLOG
+from broker.service.doors.http_protocol import WebProtocol
+from broker.service.doors.web_gate import WebGate, WebLimits
 
 
 class _Quiet(uvicorn.Server):
@@ -34,22 +39,23 @@ class _Quiet(uvicorn.Server):
 class Server:
     """Serves an application on one listening socket."""
 
-    def __init__(self, app: ASGIApp, *, http: Any = "auto") -> None:
-        """`http`: uvicorn's protocol class."""
+    def __init__(self, app: ASGIApp, limits: WebLimits, protocol: type[WebProtocol] = WebProtocol) -> None:
+        """`protocol` serves each connection that the limits let in."""
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
+        http: Any = partial(protocol, WebGate(limits))
         config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
             lifespan="off",
             server_header=False,
-            timeout_keep_alive=30,
-            limit_concurrency=200,
+            timeout_keep_alive=math.ceil(limits.idle),
             timeout_graceful_shutdown=2,
             h11_max_incomplete_event_size=65536,
             ws="none",
             proxy_headers=False,
+            backlog=BACKLOG,
             http=http,
         )
         self._server = _Quiet(config)
@@ -85,8 +91,8 @@ class Server:
 class WebServer(Server):
     """Serves the application on `host:port`."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        super().__init__(app)
+    def __init__(self, app: FastAPI, host: str, port: int, limits: WebLimits) -> None:
+        super().__init__(app, limits)
         self._address = (host, port)
 
     @property
@@ -99,4 +105,4 @@ class WebServer(Server):
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        return socket.create_server(self._address, family=family, backlog=128)
+        return socket.create_server(self._address, family=family, backlog=BACKLOG)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from broker.errors import PeerFault, Refused
-from broker.hl7.client import MllpClient
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.message import parse
+from broker.hl7.mllp.client import MllpClient
 
 
 class VirtualRis:

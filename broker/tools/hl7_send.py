@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from broker.hl7.client import MllpClient
+from broker.hl7.mllp.client import MllpClient
 from broker.hl7.reply import Reply, read_reply
 
 

@@ -18,9 +18,11 @@ from contextlib import ExitStack
 
 from broker import telemetry
 from broker.errors import BrokerError, ConfigurationError
+from broker.queue.clock_watch import ClockWatch
 from broker.service import foundation, loop
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
+from broker.service.stalls import StallWatch
 from broker.service.workers.channel import EVERY, Report, Task, snapshot
 from broker.versions.watch import Watch
 
@@ -52,10 +54,13 @@ class _Worker:
             stack.callback(watch.stop)
             imaging = Imaging(base, self._wake, self._task.ports)
             stack.callback(imaging.close)
-            housekeeping = Housekeeping(base, imaging.write_behind)
+            clock = ClockWatch()
+            stack.callback(clock.stop)
+            housekeeping = Housekeeping(base, clock, imaging.write_behind)
             stack.callback(housekeeping.stop)
             await imaging.start()
             housekeeping.start()
+            clock.start()
             watch.start()
             helpers = [
                 asyncio.create_task(self._listen()),
@@ -65,6 +70,7 @@ class _Worker:
             ]
             telemetry.logger().info("worker.ready")
             await self._stopping.wait()
+            await asyncio.to_thread(base.database.hasten)
             await imaging.stop(loop.GRACE)
             for helper in helpers:
                 helper.cancel()
@@ -100,7 +106,8 @@ class _Worker:
 async def _serve(task: Task, channel: socket.socket) -> int:
     reader, writer = await asyncio.open_unix_connection(sock=channel)
     try:
-        return await _Worker(task, reader, writer).run()
+        with StallWatch(asyncio.get_running_loop()):
+            return await _Worker(task, reader, writer).run()
     except BrokerError as error:
         text = str(error) if isinstance(error, ConfigurationError) else telemetry.describe(error)
         telemetry.logger().error("worker.failed", error=text)

@@ -1,68 +1,93 @@
-"""Lets requests in: open pages for all, the rest for the control socket and the admin token. Bounds every body."""
+"""Lets requests in: open pages for all, the rest for those who are known."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import re
 from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from broker.accounts.roles import Principal
+from broker.admin.bodies import aside
+from broker.admin.callers import Callers
+from broker.admin.json_text import NO_NUL, check_json
 from broker.admin.problems import Problem, answer
+from broker.pace import AddressPace
+from broker.seats import is_own, share_of
+from broker.settings.sections import LimitsSection
 
 OPEN = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/api/v1/status", "/api/docs"})
-LOCAL_USER = "broker.local_user"  # of an ASGI scope: who calls over the control socket
-DEPTH = 20  # of nested lists and objects in JSON
 BODY_TIME = 30.0  # seconds for a whole body
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 class Access:
-    """ASGI middleware: sets `request.state.actor`, refuses strangers (401) and bodies that are too big or too deep."""
+    """ASGI middleware: sets `request.state.actor` and `.rights`, refuses strangers and bodies too big or too deep."""
 
-    def __init__(self, app: ASGIApp, token: str, limit: int) -> None:
-        """`token`: bearer token with the admin role, empty for none. `limit`: bytes of a body."""
+    def __init__(self, app: ASGIApp, callers: Callers, limits: LimitsSection) -> None:
+        """`limits`: of bodies, and of who has no token."""
         self._app = app
-        self._token = token.encode()
-        self._limit = limit
+        self._callers = callers
+        self._limit = limits.web_body
+        self._total = limits.web_bodies
+        self._pace = AddressPace(limits.web_requests_per_second)
+        self._held = 0  # bytes of the bodies of all requests that are being read or served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        actor = self._actor(scope)
-        scope.setdefault("state", {})["actor"] = actor
+        reading = _Reading()
         try:
-            if not actor and scope["path"] not in OPEN and not scope["path"].startswith("/static/"):
-                raise Problem(401, "A bearer token is needed", headers={"WWW-Authenticate": 'Bearer realm="broker"'})
+            await self._serve(scope, receive, send, reading)
+        finally:
+            self._held -= reading.size
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, reading: _Reading) -> None:
+        try:
+            caller = await self._caller(scope)
+            state = scope.setdefault("state", {})
+            state["actor"], state["rights"] = (caller.actor, caller.rights) if caller else ("", frozenset())
+            if any(b"%00" in scope.get(part, b"") for part in ("raw_path", "query_string")):
+                raise Problem(400, NO_NUL)
             headers = {name.lower(): value for name, value in scope["headers"]}
-            body = await self._body(headers, receive)
-            if b"json" in headers.get(b"content-type", b""):
-                _check_json(body)
+            body = await self._body(headers, receive, reading, self._limit if caller else 0)
+            if any(b"json" in value.lower() for name, value in scope["headers"] if name.lower() == b"content-type"):
+                await aside(check_json, body)
         except Problem as problem:
+            if not reading.whole and _has_body(scope):
+                problem.headers["Connection"] = "close"  # what is still to come is not worth its reading
             await answer(problem)(scope, receive, send)
             return
         await self._app(scope, _Replay(body, receive), send)
 
-    def _actor(self, scope: Scope) -> str:
-        """`cli:USER` over the control socket, `api` with the admin token, empty for a stranger."""
-        local = scope.get(LOCAL_USER)
-        if local:
-            return f"cli:{local}"
-        given = next((value for name, value in scope["headers"] if name.lower() == b"authorization"), b"")
-        scheme, _, credentials = given.partition(b" ")
-        good = hmac.compare_digest(credentials.strip(), self._token)
-        return "api" if self._token and scheme.lower() == b"bearer" and good else ""
+    async def _take_turn(self, share: str) -> None:
+        """Let a stranger wait, or raise Problem, if its address asks too often. This machine may be a proxy of many."""
+        wait = 0.0 if is_own(share) else self._pace.wait(share)
+        if wait is None:
+            raise Problem(429, "Too many requests", headers={"Retry-After": "1", "Connection": "close"})
+        if wait:
+            await asyncio.sleep(wait)
 
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        """The whole body; raises Problem if it is too big, too slow or breaks off."""
+    async def _caller(self, scope: Scope) -> Principal | None:
+        """Who calls; None for a stranger who asks for what is open. Raises Problem for another stranger."""
+        caller = self._callers.at_once(scope)
+        if caller is not None:
+            return caller
+        await self._take_turn(share_of((scope.get("client") or ("",))[0]))
+        if scope["path"] in OPEN or scope["path"].startswith("/static/"):
+            return None
+        caller = await self._callers.by_token(scope)
+        if caller is None:
+            raise Problem(401, "A bearer token is needed", headers={"WWW-Authenticate": 'Bearer realm="broker"'})
+        return caller
+
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive, reading: _Reading, limit: int) -> bytes:
+        """The whole body; raises Problem if it is too big, too slow, breaks off, or there are too many."""
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._limit:
-            raise Problem(413, f"At most {self._limit} bytes")
+        if length.isdigit() and int(length) > limit:
+            raise Problem(413, f"At most {limit} bytes")
         parts: list[bytes] = []
-        size = 0
         try:
             async with asyncio.timeout(BODY_TIME):
                 while True:
@@ -70,13 +95,29 @@ class Access:
                     if message["type"] == "http.disconnect":
                         raise Problem(400, "The body is not complete")
                     parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > self._limit:
-                        raise Problem(413, f"At most {self._limit} bytes")
+                    reading.size += len(parts[-1])
+                    self._held += len(parts[-1])
+                    if reading.size > limit:
+                        raise Problem(413, f"At most {limit} bytes")
+                    if self._held > self._total:
+                        raise Problem(503, "too many bodies at once", headers={"Retry-After": "5"})
                     if not message.get("more_body", False):
+                        reading.whole = True
                         return b"".join(parts)
         except TimeoutError:
             raise Problem(408, "The body did not arrive in time") from None
+
+
+class _Reading:
+    """Counts the bytes of one body. `whole`: all of them have been read."""
+
+    size, whole = 0, False
+
+
+def _has_body(scope: Scope) -> bool:
+    """The head of a request tells of a body."""
+    headers = dict(scope["headers"])
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip(b"0") != b""
 
 
 class _Replay:
@@ -91,19 +132,3 @@ class _Replay:
             return await self._receive()
         body, self._body = self._body, None
         return {"type": "http.request", "body": body, "more_body": False}
-
-
-def _check_json(body: bytes) -> None:
-    """Refuse JSON in another encoding than UTF-8, and JSON nested too deep for its reader. Linear in the length."""
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Problem(400, "JSON is UTF-8") from None
-    if b"\0" in body:  # UTF-16 and UTF-32, which readers guess
-        raise Problem(400, "JSON is UTF-8")
-    depth = 0
-    for token in _TOKENS.finditer(body):
-        first = token[0][:1]
-        depth += 1 if first in b"[{" else -1 if first in b"]}" else 0
-        if depth > DEPTH:
-            raise Problem(400, f"JSON is nested deeper than {DEPTH}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Request, Response, Security
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -15,7 +15,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from broker import __version__
 from broker.admin import problems
 from broker.admin.access import Access
+from broker.admin.callers import Callers, KnownTokens
 from broker.admin.overview import Overview, StatusSource
+from broker.admin.routers import add_routes
+from broker.settings.sections import LimitsSection
 
 _HERE = Path(__file__).parent
 _HEADERS = {
@@ -28,22 +31,34 @@ _HEADERS = {
 
 
 def create_app(
-    source: StatusSource, routers: Sequence[APIRouter] = (), *, token: str = "", body_limit: int = 1_048_576
+    source: StatusSource,
+    routers: Sequence[APIRouter] = (),
+    *,
+    token: str = "",
+    tokens: KnownTokens,
+    limits: LimitsSection,
 ) -> FastAPI:
     """Build the application. `admin.access` lets only admins reach what `routers` serve.
 
-    `token`: bearer token with the admin role, empty for none. `body_limit`: bytes of a request's body.
+    `token`: bearer token with the admin role, empty for none. `tokens` knows API tokens. `limits`: of requests.
     """
-    app = FastAPI(title="Worklist broker", version=__version__, openapi_url="/api/docs", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Worklist broker",
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # the redirect would name the host that the caller made up
+    )
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     problems.handle(app)
-    app.add_middleware(Access, token=token, limit=body_limit)
+    app.add_middleware(Access, callers=Callers(token, tokens), limits=limits)
     _harden(app)
     _health(app, source)
     _overview(app, source)
-    bearer = HTTPBearer(auto_error=False, description="`[web] admin_token`; `admin.access` asks for it")
+    _docs(app)
     for router in routers:
-        app.include_router(router, dependencies=[Security(bearer)])
+        add_routes(app, router)
     return app
 
 
@@ -74,6 +89,14 @@ def _health(app: FastAPI, source: StatusSource) -> None:
     def metrics() -> Response:
         """Export Prometheus metrics."""
         return Response(generate_latest(source.metrics), media_type=CONTENT_TYPE_LATEST)
+
+
+def _docs(app: FastAPI) -> None:
+    rendered = cache(lambda: JSONResponse(app.openapi()).body)
+
+    @app.get("/api/docs", include_in_schema=False)
+    def docs() -> Response:  # no coroutine: it takes half a second the first time
+        return Response(rendered(), media_type="application/json")
 
 
 def _overview(app: FastAPI, source: StatusSource) -> None:

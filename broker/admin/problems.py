@@ -13,10 +13,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from broker import telemetry
-from broker.errors import Unavailable
+from broker.errors import StoreFull, Unavailable
+from broker.model.tokens import random_token
 
 MEDIA_TYPE = "application/problem+json"
 PATH_LENGTH = 200  # characters of a field path: keys are the caller's own words
+TOLD = 100  # errors of one answer
 # texts of these kinds of pydantic's errors hold nothing of the input
 _PLAIN = frozenset(
     {
@@ -69,7 +71,7 @@ def document(problem: Problem) -> dict[str, Any]:
     if problem.detail:
         body["detail"] = problem.detail
     if problem.errors:
-        body["errors"] = [{"path": _printable(error.path), "text": error.text} for error in problem.errors]
+        body["errors"] = [{"path": _printable(error.path), "text": error.text} for error in problem.errors[:TOLD]]
     return body
 
 
@@ -84,7 +86,10 @@ def answer(problem: Problem) -> JSONResponse:
 
 
 def handle(app: FastAPI) -> None:
-    """Answer refusals, bad requests and passing trouble as problems; 503 never names its cause."""
+    """Answer refusals, bad requests, passing trouble and defects as problems; 503 and 500 never name their cause.
+
+    507 says that the disk is full (RFC 4918 11.5): whoever may write may know it, and can act.
+    """
 
     @app.exception_handler(Problem)
     async def refused(request: Request, problem: Problem) -> Response:
@@ -105,7 +110,15 @@ def handle(app: FastAPI) -> None:
         ]
         return answer(Problem(422, "The request cannot be used as it is", errors))
 
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        reference = random_token().hex[:12]
+        telemetry.logger().error("web.internal_error", reference=reference, error=telemetry.describe(error))
+        return answer(Problem(500, f"Internal error, reference {reference}"))
+
     @app.exception_handler(Unavailable)
     async def unavailable(request: Request, error: Unavailable) -> Response:
         telemetry.logger().warning("web.unavailable", error=telemetry.describe(error))
-        return answer(Problem(503, "passing trouble", headers={"Retry-After": "15"}))
+        full = isinstance(error, StoreFull)
+        text = "the disk of the broker is full" if full else "passing trouble"
+        return answer(Problem(507 if full else 503, text, headers={"Retry-After": "60" if full else "15"}))

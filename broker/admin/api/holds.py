@@ -8,8 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from broker.accounts.roles import Right
+from broker.admin.bodies import RowNumber
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
+from broker.admin.routers import NEEDS, admin_router
 from broker.queue import holds
 from broker.store import jobs
 from broker.store.jobs import HeldJob
@@ -36,7 +39,7 @@ class HoldView(BaseModel):
 
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/holds, for admins."""
-    routes = APIRouter(prefix="/api/v1/holds", tags=["holds"])
+    routes = admin_router("/api/v1/holds", Right.STATUS, tags=["holds"])
     database = context.database
 
     @routes.get("")
@@ -44,13 +47,13 @@ def router(context: AdminContext) -> APIRouter:
         """List jobs that wait for a person, oldest first: of one lane, or of all."""
         return [_view(job) for job in database.read(jobs.held, lane, limit).result()]
 
-    @routes.post("/{job}/release", status_code=204)
-    def release(job: int, request: Request) -> None:
+    @routes.post("/{job}/release", dependencies=[NEEDS[Right.WORK]], status_code=204)
+    def release(job: RowNumber, request: Request) -> None:
         """Try it again, as if for the first time. 409 if it is not held."""
         end(database.execute(holds.release, job, request.state.actor, time.time()))
 
-    @routes.post("/{job}/discard", status_code=204)
-    def discard(job: int, body: DiscardBody, request: Request) -> None:
+    @routes.post("/{job}/discard", dependencies=[NEEDS[Right.WORK]], status_code=204)
+    def discard(job: RowNumber, body: DiscardBody, request: Request) -> None:
         """Give it up; it stays, as discarded, and what waited behind it goes on. 409 if it is not held."""
         end(database.execute(holds.discard, job, request.state.actor, body.reason, time.time()))
 

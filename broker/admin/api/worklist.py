@@ -9,8 +9,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
+from broker.admin.routers import admin_router
 from broker.worklist.explain import recall
 from broker.worklist.explain.exam import Exam, ExamVerdict, StepVerdict, explain_exam
 from broker.worklist.explain.verdict import Verdict, clock
@@ -100,7 +102,7 @@ class ExplanationView(BaseModel):
 
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/worklist, for admins."""
-    routes = APIRouter(prefix="/api/v1/worklist", tags=["worklist"])
+    routes = admin_router("/api/v1/worklist", Right.PATIENTS, tags=["worklist"])
     zone = context.settings.zone()
 
     def answer(exam: Exam, device: str) -> ExplanationView:

@@ -15,8 +15,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from broker import telemetry
+from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
+from broker.admin.routers import NEEDS, admin_router
 from broker.model.modalities import known_modalities
 from broker.model.order import Document
 from broker.orders.core.identifiers import Minter
@@ -34,7 +36,7 @@ _Responses = dict[int | str, dict[str, Any]]
 _PROBLEMS: _Responses = {
     401: {"description": "No admin token"}, 409: {"description": "What is stored does not allow it"},
     413: {"description": "Too large"}, 422: {"description": "Fields that cannot be used, by their paths"},
-    503: {"description": "Passing trouble: send it again"},
+    503: {"description": "Passing trouble: send it again"}, 507: {"description": "The disk is full"},
 }  # fmt: skip
 
 
@@ -62,6 +64,8 @@ class EmergencyBody(BaseModel):
     GivenName: str = Field("", max_length=30)
 
 
+# a RIS may have identifiers that are longer than DICOM allows: they are found by their short form
+_LongKey = Annotated[str, Field(max_length=250, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Key64 = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
@@ -69,12 +73,12 @@ class SearchBody(BaseModel):
     """Values that orders must have, exactly; all of them. Pages begin behind the order `after`."""
 
     model_config = ConfigDict(extra="forbid")
-    AccessionNumber: Key64 | None = None
-    PlacerOrderNumberImagingServiceRequest: Key64 | None = None
-    FillerOrderNumberImagingServiceRequest: Key64 | None = None
-    PatientID: Key64 | None = None
+    AccessionNumber: _LongKey | None = None
+    PlacerOrderNumberImagingServiceRequest: _LongKey | None = None
+    FillerOrderNumberImagingServiceRequest: _LongKey | None = None
+    PatientID: _LongKey | None = None
     IssuerOfPatientID: Key64 | None = None
-    RequestedProcedureID: Key64 | None = None
+    RequestedProcedureID: _LongKey | None = None
     StudyInstanceUID: Key64 | None = None
     after: int = Field(0, ge=0, le=2**63 - 1)
     limit: int = Field(50, ge=1, le=200)
@@ -106,9 +110,12 @@ IdempotencyKey = Annotated[
 ]
 
 
+_WORKING = [NEEDS[Right.WORK]]
+
+
 def router(context: AdminContext) -> APIRouter:
     """Routes of orders."""
-    routes = APIRouter(prefix="/api/v1/orders", tags=["orders"], responses=_PROBLEMS)
+    routes = admin_router("/api/v1/orders", Right.PATIENTS, tags=["orders"], responses=_PROBLEMS)
     _placing(routes, context)
     _reading(routes, context)
     _changing(routes, context)
@@ -122,14 +129,19 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         given: Any, body: Any, request: Request, key: str | None, rename: Callable[[str], str] = str
     ) -> Response:
         conversion = await asyncio.to_thread(document.convert, given, modalities)
-        keyed = Key(request.state.actor, key, _digest(request, body)) if key else None
+        keyed = Key(request.state.actor, key, await asyncio.to_thread(_digest, request, body)) if key else None
         story = context.story(request.state.actor)
         placed = await _outcome(
             lambda: database.submit(placing.place, placing.usable(conversion), story, keyed), rename
         )
         return _placed(placed, 201 if placed.action == "created" else 200)
 
-    @routes.post("", status_code=201, responses={200: {"description": "Known: updated, or unchanged"}})
+    @routes.post(
+        "",
+        dependencies=_WORKING,
+        status_code=201,
+        responses={200: {"description": "Known: updated, or unchanged"}},
+    )
     async def create(request: Request, order: OrderBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Place an order: created (201), or known by its numbers and then updated or unchanged (200).
 
@@ -137,7 +149,7 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         """
         return await place(order.root, order.root, request, idempotency_key)
 
-    @routes.post("/emergency", status_code=201)
+    @routes.post("/emergency", dependencies=_WORKING, status_code=201)
     async def emergency(request: Request, body: EmergencyBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Place an emergency order for a new temporary patient: begins now, priority STAT."""
         known = Emergency(
@@ -153,7 +165,11 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         new = emergency_order(known, story.received, context.settings.temporary_issuer(), Minter(story.token))
         return await place(new, body.model_dump(), request, idempotency_key, _last)
 
-    @routes.post("/batch", responses={200: {"description": "What became of each order, in their sequence"}})
+    @routes.post(
+        "/batch",
+        dependencies=_WORKING,
+        responses={200: {"description": "What became of each order, in their sequence"}},
+    )
     async def batch(request: Request, body: BatchBody) -> Response:
         """Place many orders, each in its own transaction. `broker import` uses `/api/v1/imports`."""
         given = [order.root for order in body.orders]
@@ -196,7 +212,7 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
     database, modalities = context.database, known_modalities(context.settings.worklist.modalities)
     changed: _Responses = {404: {"description": "No such order"}, 412: {"description": "Changed meanwhile"}}
 
-    @routes.put("/{id}", responses={**changed, 428: {"description": "If-Match is missing"}})
+    @routes.put("/{id}", dependencies=_WORKING, responses={**changed, 428: {"description": "If-Match is missing"}})
     async def amend(request: Request, row: Row, order: OrderBody, if_match: IfMatch = None) -> Response:
         """Make an order what the document says: steps it leaves out are cancelled, attributes of the order deleted.
 
@@ -213,14 +229,14 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
 
         return _placed(await _outcome(begin), 200)
 
-    @routes.delete("/{id}", responses=changed)
+    @routes.delete("/{id}", dependencies=_WORKING, responses=changed)
     async def cancel(request: Request, row: Row, if_match: IfMatch = None) -> Response:
         """Cancel an order: 409 if it has started or ended. Again is no error."""
         story = context.story(request.state.actor)
         begin = partial(database.submit, placing.cancel, row, _revision(if_match), story)
         return _placed(await _outcome(begin), 200)
 
-    @routes.post("/{id}/reopen", responses={404: {"description": "No such order or step"}})
+    @routes.post("/{id}/reopen", dependencies=_WORKING, responses={404: {"description": "No such order or step"}})
     async def reopen(request: Request, row: Row, body: ReopenBody) -> Response:
         """Let an ended step begin again: it is SCHEDULED. 409 if it has not ended. No message can do this."""
         story = context.story(request.state.actor)

@@ -7,8 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
+from broker.accounts.roles import Right
+from broker.admin.bodies import Moment
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
+from broker.admin.routers import admin_router
 from broker.hl7.reply import read_reply
 from broker.model.message import MessageRecord, MessageSelection
 from broker.orders.interfaces import interfaces_of
@@ -40,13 +43,13 @@ class MessageText(MessageView):
 
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/messages, for admins; texts hold patient data. They run in threads: a text may be long."""
-    routes = APIRouter(prefix="/api/v1/messages", tags=["messages"])
+    routes = admin_router("/api/v1/messages", Right.MESSAGES, tags=["messages"])
     database = context.database
 
     @routes.get("")
     def journal(
-        since: Annotated[float, Query(description="Received since (s since the epoch)")] = 0,
-        until: Annotated[float | None, Query(description="Received before")] = None,
+        since: Annotated[Moment, Query(description="Received since (s since the epoch)")] = 0,
+        until: Annotated[Moment | None, Query(description="Received before")] = None,
         sender: Annotated[str, Query(max_length=500, description="MSH-3, or MSH-3|MSH-4")] = "",
         message_type: Annotated[str, Query(max_length=50, description="ORM, or ORM^O01")] = "",
         answer: Annotated[str, Query(max_length=4, description="AA, AE, AR …")] = "",

@@ -10,9 +10,11 @@ from pydantic import BaseModel, Field, IPvAnyAddress
 from sqlalchemy import Connection
 
 from broker import telemetry
+from broker.accounts.roles import Right
+from broker.admin.api.site import SignedBody, in_force
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
-from broker.admin.site import SignedBody, in_force
+from broker.admin.routers import NEEDS, admin_router
 from broker.dicom import uids
 from broker.errors import ConfigurationError
 from broker.routing.site import NODES
@@ -80,7 +82,7 @@ class AdmittedView(BaseModel):
 
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/nodes, for admins."""
-    routes = APIRouter(prefix="/api/v1/nodes", tags=["nodes"])
+    routes = admin_router("/api/v1/nodes", Right.STATUS, tags=["nodes"])
 
     @routes.get("")
     def nodes(response: Response) -> list[NodeView]:
@@ -94,7 +96,12 @@ def router(context: AdminContext) -> APIRouter:
         context.write_behind()
         return strangers(context.database, context.directory)
 
-    @routes.post("/admit", status_code=201, responses={409: {"description": "It is a node already"}})
+    @routes.post(
+        "/admit",
+        dependencies=[NEEDS[Right.SITE]],
+        status_code=201,
+        responses={409: {"description": "It is a node already"}},
+    )
     def admit(body: AdmitBody, request: Request) -> AdmittedView:
         """Let a device in: from its next association on, in other processes within a second. No restart."""
         newcomer = Newcomer(body.ae_title, str(body.address), body.name, tuple(body.roles), body.bind_address)

@@ -10,8 +10,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 
+from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
+from broker.admin.routers import NEEDS, admin_router
 from broker.model.lane import Lane, LaneKind
 from broker.mpps import deciding, showing
 from broker.mpps.deciding import Undecided
@@ -95,7 +97,7 @@ class MppsDetail(MppsView):
 
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/mpps, for admins."""
-    routes = APIRouter(prefix="/api/v1/mpps", tags=["mpps"])
+    routes = admin_router("/api/v1/mpps", Right.PATIENTS, tags=["mpps"])
     database, directory = context.database, context.directory
 
     @routes.get("")
@@ -119,20 +121,20 @@ def router(context: AdminContext) -> APIRouter:
             raise Problem(404, "No such performed procedure step")
         return _detail(row, performed)
 
-    @routes.post("/{row}/link", status_code=204)
+    @routes.post("/{row}/link", dependencies=[NEEDS[Right.WORK]], status_code=204)
     def link(row: Row, body: LinkBody, request: Request) -> None:
         """Say which scheduled step it means; that one follows at once. 409 if no item is without a step."""
         with _refusals():
             database.execute(deciding.link, row, body.step, body.item, context.story(request.state.actor))
         context.wake()
 
-    @routes.post("/{row}/set-aside", status_code=204)
+    @routes.post("/{row}/set-aside", dependencies=[NEEDS[Right.WORK]], status_code=204)
     def set_aside(row: Row, body: SetAsideBody, request: Request) -> None:
         """Note that nobody needs to look at it any more."""
         with _refusals():
             database.execute(deciding.set_aside, row, body.reason, context.story(request.state.actor))
 
-    @routes.post("/{row}/end", status_code=204)
+    @routes.post("/{row}/end", dependencies=[NEEDS[Right.WORK]], status_code=204)
     def end(row: Row, body: EndBody, request: Request) -> None:
         """End one that is IN PROGRESS; its modality can change it no more. 409 if it has ended."""
         listeners = directory.having(MPPS_NOTIFICATION)

@@ -9,8 +9,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
+from broker.admin.routers import NEEDS, admin_router
 from broker.model.imported import ImportNote
 from broker.model.modalities import known_modalities
 from broker.orders.importing import filing
@@ -98,7 +100,7 @@ class SourceReport(BaseModel):
 
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/imports and /api/v1/worklist/sources, for admins."""
-    routes = APIRouter(prefix="/api/v1")
+    routes = admin_router("/api/v1", Right.PATIENTS)
     _files(routes, context)
     _servers(routes, context)
     return routes
@@ -108,7 +110,10 @@ def _files(routes: APIRouter, context: AdminContext) -> None:
     database, modalities = context.database, known_modalities(context.settings.worklist.modalities)
 
     @routes.post(
-        "/imports", tags=["orders"], responses={200: {"description": "What became of each order, in their sequence"}}
+        "/imports",
+        dependencies=[NEEDS[Right.WORK]],
+        tags=["orders"],
+        responses={200: {"description": "What became of each order, in their sequence"}},
     )
     async def take_in(request: Request, body: ImportsBody) -> Response:
         """Take in orders of files, each in its own transaction: `broker import`."""
@@ -136,7 +141,7 @@ def _files(routes: APIRouter, context: AdminContext) -> None:
 
 
 def _servers(routes: APIRouter, context: AdminContext) -> None:
-    @routes.post("/worklist/sources/{node}/import", tags=["worklist"])
+    @routes.post("/worklist/sources/{node}/import", dependencies=[NEEDS[Right.WORK]], tags=["worklist"])
     async def run(node: Annotated[str, Path(max_length=64)], body: ImportBody | None = None) -> SourceReport:
         """Take over the worklist of a node now, at most 100 seconds long. With `dry_run` nothing is written."""
         account = await context.sources.run(node, dry=body is not None and body.dry_run)

@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
+from broker.admin.routers import NEEDS, admin_router
 from broker.errors import ConfigurationError
 from broker.routing.editing import NodesMissing, SiteEdit
 from broker.routing.site import NODES, RULES
@@ -138,7 +140,7 @@ class DocumentView(BaseModel):
 
 def router(context: AdminContext) -> APIRouter:
     """Routes for the documents of the site, for admins."""
-    routes = APIRouter(prefix="/api/v1")
+    routes = admin_router("/api/v1", Right.STATUS)
     _edit(routes, context, RULES, RulesBody)
     _edit(routes, context, NODES, NodesBody)
     _edit(routes, context, "site", SiteBody)
@@ -181,6 +183,7 @@ def _edit(routes: APIRouter, context: AdminContext, name: str, body_type: type[A
             publish,
             methods=[method],
             status_code=200 if method == "PUT" else 201,
+            dependencies=[NEEDS[Right.SITE]],
             tags=[name],
             responses=_REFUSED,
             name=f"publish_{name}_{method.lower()}",
@@ -192,6 +195,7 @@ def _edit(routes: APIRouter, context: AdminContext, name: str, body_type: type[A
         f"/{name}/check",
         check,
         methods=["POST"],
+        dependencies=[NEEDS[Right.SITE]],
         tags=[name],
         responses={422: _REFUSED[422]},
         name=f"check_{name}",
@@ -223,7 +227,14 @@ def _versions(routes: APIRouter, context: AdminContext, kind: str) -> None:
                 _change(one) for one in difference(kind, _stored(context, kind, before), _stored(context, kind, after))
             ]
 
-    @routes.post(f"/{kind}/rollback", tags=[kind], status_code=201, responses=_REFUSED, operation_id=f"rollback_{kind}")
+    @routes.post(
+        f"/{kind}/rollback",
+        dependencies=[NEEDS[Right.SITE]],
+        tags=[kind],
+        status_code=201,
+        responses=_REFUSED,
+        operation_id=f"rollback_{kind}",
+    )
     def rollback(body: DocumentRollbackBody, request: Request, response: Response) -> PublishedVersionView:
         """Put an older version in force again, as a new version."""
         expected = _expected(request, kind)

@@ -11,9 +11,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
+from broker.accounts.roles import Right
+from broker.admin.api.site import MAX_NUMBER, SignedBody
+from broker.admin.bodies import Moment, RowNumber
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
-from broker.admin.site import SignedBody
+from broker.admin.routers import NEEDS, admin_router
 from broker.errors import ConfigurationError
 from broker.model.message import MessageSelection
 from broker.orders.interfaces import chosen, interfaces_of
@@ -47,7 +50,7 @@ class PublishProfileBody(SignedBody):
 class RollbackProfileBody(SignedBody):
     """The version that is to be in force again (0 is the built-in profile), why, and on whose behalf."""
 
-    version: Annotated[int, Field(ge=0)]
+    version: Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 
 
 class MappingBody(_Body):
@@ -76,9 +79,9 @@ class ReplayBody(MappingBody):
     `force` is the reason why the checks of the interface (processing id, sender, receiver) do not count.
     """
 
-    rows: Annotated[list[int], Field(max_length=500)] = []
-    since: float = 0
-    until: float | None = None
+    rows: Annotated[list[RowNumber], Field(max_length=500)] = []
+    since: Moment = 0
+    until: Moment | None = None
     sender: Annotated[str, Field(max_length=500)] = ""
     message_type: Annotated[str, Field(max_length=50)] = ""
     answer_code: Annotated[str, Field(max_length=2)] = ""
@@ -169,7 +172,8 @@ class PartView(BaseModel):
 class TestView(BaseModel):
     """What a message would be answered if nothing were stored yet, and where each attribute comes from.
 
-    `sent` is the code that leaves (`none` for silence, `closed`), `ignored` says what the mapping leaves out.
+    `sent` is the code that leaves (`none` for silence, `closed`), `ignored` says what the mapping leaves out,
+    `limits` what was not looked at.
     """
 
     profile: str
@@ -177,6 +181,7 @@ class TestView(BaseModel):
     sent: str
     acknowledgement: str
     ignored: str
+    limits: str
     findings: list[FindingView]
     parts: list[PartView]
 
@@ -207,7 +212,7 @@ class ReplayedView(BaseModel):
 
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/mappings and /api/v1/messages, for admins."""
-    routes = APIRouter(prefix="/api/v1", tags=["mappings"])
+    routes = admin_router("/api/v1", Right.STATUS, tags=["mappings"])
     _publishing(routes, context.mappings)
     _trying(routes, context)
     return routes
@@ -219,14 +224,14 @@ def _publishing(routes: APIRouter, published: Mappings) -> None:
         """List all mapping profiles in force."""
         return [MappingView.model_validate(asdict(profile)) for profile in published.in_force()]
 
-    @routes.post("/mappings", status_code=201)
+    @routes.post("/mappings", dependencies=[NEEDS[Right.MAPPINGS]], status_code=201)
     def publish(body: PublishProfileBody, request: Request) -> PublishedView:
         """Put a profile in force, if all examples come out as they say; it reads the next message."""
         with _refusals():
             name, version = published.publish(body.toml, request.state.actor, author=body.author, reason=body.reason)
         return PublishedView(name=name, version=version)
 
-    @routes.post("/mappings/check")
+    @routes.post("/mappings/check", dependencies=[NEEDS[Right.MAPPINGS]])
     def check(body: ProfileBody) -> CheckedView:
         """Read a profile and run all examples without putting it in force."""
         with _refusals():
@@ -234,7 +239,7 @@ def _publishing(routes: APIRouter, published: Mappings) -> None:
         return CheckedView(name=checked.name, examples=checked.examples, unchanged=checked.unchanged)
 
     @routes.get("/mappings/{name}", response_class=PlainTextResponse)
-    def export(name: str, version: int | None = None) -> str:
+    def export(name: str, version: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None) -> str:
         """Print a profile as TOML, that in force or an older version."""
         with _refusals(404):
             return published.export(name, version)
@@ -245,7 +250,7 @@ def _publishing(routes: APIRouter, published: Mappings) -> None:
         with _refusals(404):
             return [VersionView.model_validate(asdict(entry)) for entry in published.history(name)]
 
-    @routes.post("/mappings/{name}/rollback", status_code=201)
+    @routes.post("/mappings/{name}/rollback", dependencies=[NEEDS[Right.MAPPINGS]], status_code=201)
     def rollback(name: str, body: RollbackProfileBody, request: Request) -> PublishedView:
         """Put an older version in force again, as a new version."""
         with _refusals(404):
@@ -260,7 +265,7 @@ def _publishing(routes: APIRouter, published: Mappings) -> None:
 def _trying(routes: APIRouter, context: AdminContext) -> None:
     database, published, settings = context.database, context.mappings, context.settings
 
-    @routes.post("/messages/test")
+    @routes.post("/messages/test", dependencies=[NEEDS[Right.MESSAGES]])
     def test(body: TestBody) -> TestView:
         """Run a message through a mapping without storing anything: the answer, and the origin of each attribute."""
         with _refusals():
@@ -273,7 +278,7 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
         explanation = explain(raw, profile, settings.zone(), interface=interface, default_station=station)
         return TestView.model_validate(asdict(explanation))
 
-    @routes.post("/messages/replay")
+    @routes.post("/messages/replay", dependencies=[NEEDS[Right.MAPPINGS]])
     def replay(body: ReplayBody, request: Request) -> list[ReplayedView]:
         """Run stored messages again; what would change, or with `write` what has changed."""
         with _refusals():

@@ -1,12 +1,11 @@
-"""Shares what every command needs: the option `--config`, the settings, the site's clock, error messages, tables.
+"""Shares what every command needs: the option `--config`, the settings, the site's clock, error messages.
 
 Exit codes of all commands: 0 done, 1 not done, 2 a mistake in the configuration or the command line.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from broker.cli.output import say
 from broker.errors import BrokerError, ConfigurationError
 from broker.settings import Settings, load
 
@@ -23,7 +23,6 @@ Config = Annotated[
         "--config", "-c", help="Read settings from this broker.toml; built-in defaults without it.", show_default=False
     ),
 ]
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 INTERRUPTED = 130  # exit code after Ctrl-C
 
 
@@ -37,16 +36,11 @@ def exit_on_error() -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:
-        typer.echo(printable(f"configuration error: {error}"), err=True)
+        say(f"configuration error: {error}", err=True)
         raise typer.Exit(2) from None
     except (CommandRefused, BrokerError) as error:
-        typer.echo(printable(str(error)), err=True)
+        say(str(error), err=True)
         raise typer.Exit(1) from None
-
-
-def printable(text: str) -> str:
-    """A text without what steers a terminal: control characters and overrides of direction are written as escapes."""
-    return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def settings_of(config: Path | None) -> Settings:
@@ -70,16 +64,3 @@ def moment(text: str, settings: Settings) -> float:
         return datetime.fromisoformat(text).replace(tzinfo=settings.zone()).timestamp()
     except ValueError:
         raise ConfigurationError(f"{text}: not a date or time like 2026-03-12T08:00") from None
-
-
-def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> None:
-    """Print rows under their titles. The columns `whole` are never wrapped; no value is read as markup."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold", no_wrap=title in whole)
-    for row in rows:
-        table.add_row(*map(printable, row))
-    Console(markup=False).print(table)

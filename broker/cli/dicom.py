@@ -7,11 +7,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 from broker import telemetry
 from broker.cli.asking import target
 from broker.cli.common import INTERRUPTED
+from broker.cli.output import say
 from broker.dicom.dimse import words
 from broker.errors import PeerFault
 from broker.service.loop import loop_factory
@@ -25,9 +24,9 @@ def echo(name: str, *, config: Path | None, calling: str | None, timeout: float,
     telemetry.configure("warning", "console", False)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            good = runner.run(ask(peer.remote, count, lambda line: typer.echo(f"{peer.label}: {line}")))
+            good = runner.run(ask(peer.remote, count, lambda line: say(f"{peer.label}: {line}")))
     except PeerFault as error:
-        typer.echo(f"{peer.label}: {words.failure(error)}", err=True)
+        say(f"{peer.label}: {words.failure(error)}", err=True)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -62,5 +61,5 @@ def send(
                     runner.run(work)
     except KeyboardInterrupt:
         report.interrupted = True
-    typer.echo(json.dumps(report.as_json()) if as_json else summary(report, peer.label))
+    say(json.dumps(report.as_json()) if as_json else summary(report, peer.label))
     return INTERRUPTED if report.interrupted else 0 if report.good else 1

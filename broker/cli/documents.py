@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from broker.cli.asking.anywhere import ask
-from broker.cli.common import CommandRefused, Config, exit_on_error, printable, show_table, wall_clock
+from broker.cli.common import CommandRefused, Config, exit_on_error, wall_clock
+from broker.cli.output import say, say_document, say_json, show_table
 from broker.errors import ConfigurationError
 
 File = Annotated[Path, typer.Argument(help="A site.toml.")]
@@ -60,7 +61,10 @@ def add_editing(app: typer.Typer, name: str) -> None:
                     "or `broker rules export --version`"
                 )
             found = {kind: _document(config, kind, version) for kind in _KEYS[name]}
-        typer.echo(json.dumps(found) if as_json else dumps(_tables(found)), nl=as_json)
+        if as_json:
+            say_json(found, ascii_only=True)
+        else:
+            say_document(dumps(_tables(found)))
 
 
 def add_versions(app: typer.Typer, kind: str) -> None:
@@ -72,9 +76,9 @@ def add_versions(app: typer.Typer, kind: str) -> None:
         with exit_on_error():
             checked = ask(config, "POST", f"/{kind}/check", body_of(file, kind))
         if as_json:
-            typer.echo(json.dumps(checked))
+            say_json(checked, ascii_only=True)
             return
-        typer.echo(f"{file}: good" + (f", {checked['examples']} examples" if kind == "rules" else ""))
+        say(f"{file}: good" + (f", {checked['examples']} examples" if kind == "rules" else ""))
         _show_changes(checked["changes"])
 
     @app.command()
@@ -88,7 +92,7 @@ def add_versions(app: typer.Typer, kind: str) -> None:
             clock = wall_clock(config)
             entries = ask(config, "GET", f"/{kind}/history?limit={limit}")
         if as_json:
-            typer.echo(json.dumps(entries))
+            say_json(entries, ascii_only=True)
             return
         rows = [
             (str(entry["version"]), clock(entry["at"]), entry["author"] or entry["source"], entry["reason"])
@@ -102,7 +106,7 @@ def add_versions(app: typer.Typer, kind: str) -> None:
         with exit_on_error():
             changes = ask(config, "GET", f"/{kind}/diff?from={before}&to={after}")
         if as_json:
-            typer.echo(json.dumps(changes))
+            say_json(changes, ascii_only=True)
             return
         _show_changes(changes)
 
@@ -146,18 +150,18 @@ def signed(reason: str, author: str) -> dict[str, str]:
 def show_published(published: dict[str, Any], as_json: bool) -> None:
     """Print what is in force now and what has changed."""
     if as_json:
-        typer.echo(json.dumps(published))
+        say_json(published, ascii_only=True)
         return
     for kind, number in published["versions"].items():
-        typer.echo(f"{kind}: version {number} in force")
+        say(f"{kind}: version {number} in force")
     _show_changes(published["changes"])
 
 
 def _show_changes(changes: list[dict[str, Any]]) -> None:
     for change in changes:
-        typer.echo(printable(f"  {change['words']}"))
+        say(f"  {change['words']}")
     if not changes:
-        typer.echo("  nothing changes")
+        say("  nothing changes")
 
 
 def document(config: Path | None, kind: str, version: int | None) -> dict[str, Any]:

@@ -6,11 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 from broker.cli.common import settings_of
 from broker.cli.imports import run as work
 from broker.cli.imports import view
+from broker.cli.output import say
 from broker.errors import BrokerError, ConfigurationError
 
 
@@ -29,5 +28,5 @@ def run(
         raise
     except BrokerError as error:
         account.trouble = str(error)
-    typer.echo(json.dumps(view.as_json(account, dry=dry)) if as_json else view.summary(account, dry=dry))
+    say(json.dumps(view.as_json(account, dry=dry)) if as_json else view.summary(account, dry=dry))
     return 0 if account.good else 1

@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from broker import __version__
-from broker.cli import documents, hl7, mapping, messages, mpps, nodes, queue, rules, worklist
+from broker.cli import documents, hl7, mapping, messages, mpps, nodes, queue, rules, tokens, worklist
 from broker.cli.common import Config, exit_on_error
+from broker.cli.output import say
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.add_typer(mpps.app, name="mpps")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(messages.app, name="messages")
 app.add_typer(nodes.app, name="nodes")
+app.add_typer(tokens.app, name="tokens")
 app.add_typer(worklist.app, name="worklist")
 
 
@@ -50,7 +52,7 @@ class Encoding(StrEnum):
 
 def _version(asked_for: bool) -> None:
     if asked_for:
-        typer.echo(f"broker {__version__}")
+        say(f"broker {__version__}")
         raise typer.Exit
 
 
@@ -64,7 +66,7 @@ def _root(
 
 
 def _configuration_error(error: ConfigurationError) -> typer.Exit:
-    typer.echo(f"configuration error: {error}", err=True)
+    say(f"configuration error: {error}", err=True)
     return typer.Exit(2)
 
 
@@ -77,7 +79,20 @@ def serve(config: Config = None) -> None:
         settings = load(config)  # a mistake shows before anything heavy is imported
         from broker.service.serve import serve as run
 
-        code = run(settings)
+        code = run(settings, config)
+    sys.exit(code)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Look at the machine, the settings and the database; say what to change. Exit code 1 if something is bad."""
+    from broker.cli.views.doctor_view import run
+
+    with exit_on_error():
+        code = run(config, as_json=as_json)
     sys.exit(code)
 
 
@@ -110,7 +125,7 @@ def worklist_refused(
     from broker.cli.worklist_import import listing
 
     with exit_on_error():
-        typer.echo(listing(node, config=config, as_json=as_json))
+        say(listing(node, config=config, as_json=as_json))
 
 
 @site.command("check")
@@ -124,7 +139,7 @@ def site_check(file: Annotated[Path, typer.Argument(help="A site.toml.")]) -> No
         raise _configuration_error(error) from None
     tables = contents["rules"].get("rule", [])
     examples = sum(len(rule.get("example", [])) for rule in tables)
-    typer.echo(f"{file}: {len(contents['nodes'])} nodes, {len(tables)} rules, {examples} examples: all good")
+    say(f"{file}: {len(contents['nodes'])} nodes, {len(tables)} rules, {examples} examples: all good")
 
 
 Name = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node of the site, or AE@host:port.")]

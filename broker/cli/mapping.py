@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from broker.cli.asking.running import ask_or_do
-from broker.cli.common import Config, exit_on_error, settings_of, show_table, wall_clock
+from broker.cli.common import Config, exit_on_error, settings_of, wall_clock
 from broker.cli.documents import Author, Reason, signed
+from broker.cli.output import say, say_document, show_table
 from broker.model.modalities import known_modalities
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Check, publish and roll back profiles that map HL7 messages.")
 File = Annotated[Path, typer.Argument(help="File of a mapping profile (TOML).")]
+Files = Annotated[list[Path], typer.Argument(help="Files of mapping profiles (TOML), each checked for itself.")]
 Name = Annotated[str, typer.Argument(help="Name of a profile, as `broker mapping list` shows it.")]
 
 
@@ -51,21 +53,26 @@ def list_(config: Config = None) -> None:
 
 
 @app.command()
-def check(file: File, config: Config = None) -> None:
-    """Check a profile: run its examples and those of the profiles in force beside it. Changes nothing."""
+def check(files: Files, config: Config = None) -> None:
+    """Check each profile: run its examples and those of the profiles in force beside it. Changes nothing."""
     from broker.orders import mapping_versions
 
+    good = True
     with exit_on_error():
         settings = settings_of(config)
         texts = mapping_versions.peek(settings.database_url())
-        try:
-            text = mapping_versions.read_file(file)
-            checked = mapping_versions.check(text, texts, str(file), known_modalities(settings.worklist.modalities))
-        except mapping_versions.ExamplesFailed as error:
-            for failure in error.failures:
-                typer.echo(f"{file}: {failure}", err=True)
-            raise typer.Exit(1) from None
-    typer.echo(f"{file}: profile {checked.name}, {checked.examples} examples: all good")
+        modalities = known_modalities(settings.worklist.modalities)
+        for file in files:
+            try:
+                checked = mapping_versions.check(mapping_versions.read_file(file), texts, str(file), modalities)
+            except mapping_versions.ExamplesFailed as error:
+                good = False
+                for failure in error.failures:
+                    say(f"{file}: {failure}", err=True)
+            else:
+                say(f"{file}: profile {checked.name}, {checked.examples} examples: all good")
+    if not good:
+        raise typer.Exit(1)
 
 
 @app.command("import")
@@ -101,7 +108,7 @@ def export(
     with exit_on_error():
         url = settings_of(config).database_url()
         text = configurations.look(url, lambda connection: mapping_versions.text_of(connection, name, version))
-        typer.echo(text if text is not None else mapping_versions.built_in_text(name, version), nl=False)
+        say_document(text if text is not None else mapping_versions.built_in_text(name, version))
 
 
 @app.command()
@@ -115,7 +122,7 @@ def history(name: Name, config: Config = None) -> None:
         url = settings_of(config).database_url()
         versions = configurations.look(url, lambda connection: mapping_versions.history_of(connection, name))
     for entry in versions if versions is not None else [mapping_versions.built_in_entry(name)]:
-        typer.echo(f"{entry.version:>4}  {clock(entry.at) if entry.version else '':19}  {_who_and_why(entry)}")
+        say(f"{entry.version:>4}  {clock(entry.at) if entry.version else '':19}  {_who_and_why(entry)}")
 
 
 def _who_and_why(entry: Publication) -> str:
@@ -149,4 +156,4 @@ def rollback(
 
 
 def _show_published(published: dict[str, Any]) -> None:
-    typer.echo(f"{published['name']}: version {published['version']} in force")
+    say(f"{published['name']}: version {published['version']} in force")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 from urllib.parse import urlencode
 
 import typer
 
 from broker.cli.asking.running import ask
-from broker.cli.common import Config, exit_on_error, moment, printable, settings_of, show_table, wall_clock
+from broker.cli.common import Config, exit_on_error, moment, settings_of, wall_clock
+from broker.cli.output import say, say_json, show_table
 
 app = typer.Typer(no_args_is_help=True, help="Look at received HL7 messages and how they were answered.")
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -32,7 +32,7 @@ def list_(
         keys = {"answer": answer, "sender": sender, "message_type": type_, "since": start, "limit": limit}
         found = ask(config, "GET", f"/messages?{urlencode(keys)}")
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        say_json(found, indent=2)
         return
     rows = [
         (
@@ -60,10 +60,10 @@ def show(
         clock = wall_clock(config)
         found = ask(config, "GET", f"/messages/{number}")
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        say_json(found, indent=2)
         return
     head = f"message {number}, received {clock(found['received_at'])} at {found['listener']} from {found['peer']}"
-    typer.echo(f"{head}: {found['answer']} {found['note']}".rstrip())
+    say(f"{head}: {found['answer']} {found['note']}".rstrip())
     for text in (found["text"], found["reply"]):
         if text:
-            typer.echo("\n" + printable(text))
+            say("\n" + text)

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from broker.cli.asking.running import ask
-from broker.cli.common import Config, exit_on_error, show_table, wall_clock
+from broker.cli.common import Config, exit_on_error, wall_clock
+from broker.cli.output import say, show_table
 
 app = typer.Typer(no_args_is_help=True, help="List performed procedure steps (MPPS) and decide about them.")
 Number = Annotated[int, typer.Argument(help="Number of a performed step, as `broker mpps list` shows it.")]
@@ -59,7 +60,7 @@ def link(
     """Link a performed step to the scheduled step that it means; that one follows at once."""
     with exit_on_error():
         ask(config, "POST", f"/mpps/{number}/link", {"step": step, "item": item})
-    typer.echo(f"{number}: linked to step {step}")
+    say(f"{number}: linked to step {step}")
 
 
 @app.command("set-aside")
@@ -67,7 +68,7 @@ def set_aside(number: Number, reason: Reason, config: Config = None) -> None:
     """Note that nobody needs to look at a performed step any more."""
     with exit_on_error():
         ask(config, "POST", f"/mpps/{number}/set-aside", {"reason": reason})
-    typer.echo(f"{number}: set aside")
+    say(f"{number}: set aside")
 
 
 @app.command()
@@ -80,4 +81,4 @@ def end(
     """End a performed step that is IN PROGRESS, in place of its modality."""
     with exit_on_error():
         ask(config, "POST", f"/mpps/{number}/end", {"status": status.upper(), "reason": reason})
-    typer.echo(f"{number}: {status.upper()}")
+    say(f"{number}: {status.upper()}")

@@ -9,8 +9,9 @@ import typer
 
 from broker.cli import documents
 from broker.cli.asking.anywhere import ask
-from broker.cli.common import Config, exit_on_error, show_table, wall_clock
+from broker.cli.common import Config, exit_on_error, wall_clock
 from broker.cli.documents import Author, Json, Number, Reason
+from broker.cli.output import say, say_json, show_table
 
 app = typer.Typer(no_args_is_help=True, help="Show, check and publish nodes; let devices in that knock.")
 documents.add_editing(app, "nodes")
@@ -23,7 +24,7 @@ def list_(config: Config = None, as_json: Json = False) -> None:
     with exit_on_error():
         nodes = ask(config, "GET", "/nodes")
     if as_json:
-        typer.echo(json.dumps(nodes))
+        say_json(nodes, ascii_only=True)
         return
     _show(nodes)
 
@@ -34,7 +35,7 @@ def show(number: Number, config: Config = None, as_json: Json = False) -> None:
     with exit_on_error():
         version = documents.document(config, "nodes", number)
     if as_json:
-        typer.echo(json.dumps(version))
+        say_json(version, ascii_only=True)
         return
     _show(version["document"])
 
@@ -61,7 +62,7 @@ def knocking(config: Config = None, as_json: Json = False) -> None:
         clock = wall_clock(config)
         found = ask(config, "GET", "/nodes/knocking")
     if as_json:
-        typer.echo(json.dumps(found))
+        say_json(found, ascii_only=True)
         return
     rows = []
     for one in found:
@@ -91,8 +92,8 @@ def admit(
     with exit_on_error():
         done = ask(config, "POST", "/nodes/admit", body | ({"roles": role} if role else {}))
     if as_json:
-        typer.echo(json.dumps(done))
+        say_json(done, ascii_only=True)
         return
     node = done["node"]
     place = node["host"] or "any address"
-    typer.echo(f"{node['name']}: {node['ae_title']} from {place} is let in (version {done['version']} of the nodes)")
+    say(f"{node['name']}: {node['ae_title']} from {place} is let in (version {done['version']} of the nodes)")

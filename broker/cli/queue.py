@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from broker.cli.asking.running import ask
-from broker.cli.common import Config, exit_on_error, show_table, wall_clock
+from broker.cli.common import Config, exit_on_error, wall_clock
+from broker.cli.output import say, show_table
 
 app = typer.Typer(no_args_is_help=True, help="List, release and discard jobs that wait for a person.")
 Job = Annotated[int, typer.Argument(help="Number of a job, as `broker queue held` shows it.")]
@@ -33,7 +34,7 @@ def release(job: Job, config: Config = None) -> None:
     """Try a held job again, as if for the first time."""
     with exit_on_error():
         ask(config, "POST", f"/holds/{job}/release")
-    typer.echo(f"job {job}: released")
+    say(f"job {job}: released")
 
 
 @app.command()
@@ -45,4 +46,4 @@ def discard(
     """Give up a held job, so that the jobs behind it go on."""
     with exit_on_error():
         ask(config, "POST", f"/holds/{job}/discard", {"reason": reason})
-    typer.echo(f"job {job}: discarded")
+    say(f"job {job}: discarded")

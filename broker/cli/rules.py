@@ -8,8 +8,9 @@ from typing import Any
 import typer
 
 from broker.cli import documents
-from broker.cli.common import Config, exit_on_error, printable, show_table, wall_clock
+from broker.cli.common import Config, exit_on_error, wall_clock
 from broker.cli.documents import Json, Number
+from broker.cli.output import say, say_json, show_table
 
 app = typer.Typer(no_args_is_help=True, help="Show, check and publish the rules that say where images go.")
 documents.add_editing(app, "rules")
@@ -33,7 +34,7 @@ def _show(config: Any, number: int | None, as_json: bool) -> None:
         clock = wall_clock(config)
         version = documents.document(config, "rules", number)
     if as_json:
-        typer.echo(json.dumps(version))
+        say_json(version, ascii_only=True)
         return
     found = version["document"]
     rows = [
@@ -48,7 +49,7 @@ def _show(config: Any, number: int | None, as_json: bool) -> None:
     if version["version"]:
         author = version["author"] or version["source"]
         why = f": {version['reason']}" if version["reason"] else ""
-        typer.echo(printable(f"version {version['version']}, {clock(version['at'])}, {author}{why}"))
+        say(f"version {version['version']}, {clock(version['at'])}, {author}{why}")
 
 
 def condition(when: dict[str, Any]) -> str:

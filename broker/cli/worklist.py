@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from broker.cli.asking.running import ask
 from broker.cli.common import Config, exit_on_error
+from broker.cli.output import console, say_json
 
 app = typer.Typer(no_args_is_help=True, help="Explain the worklist of a device; import that of another server.")
 _MARKS = {True: "yes", False: "NO", None: "?"}
@@ -33,30 +33,29 @@ def explain(
     with exit_on_error():
         explanation = ask(config, "POST", "/worklist/explain", body)
     if as_json:
-        typer.echo(json.dumps(explanation, ensure_ascii=False, indent=2))
+        say_json(explanation, indent=2)
     else:
         _show(explanation)
     raise typer.Exit(0 if explanation["shown"] else 3)
 
 
 def _show(explanation: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, markup=False)
-    console.print(f"{_SHOWN[explanation['shown']]}: {explanation['reason']}", style="bold", soft_wrap=True)
+    screen = console()
+    screen.print(f"{_SHOWN[explanation['shown']]}: {explanation['reason']}", style="bold", soft_wrap=True)
     for step in explanation["steps"]:
         stations = ", ".join(step["ScheduledStationAETitle"]) or "no station"
-        console.print(
+        screen.print(
             f"\nstep {step['ScheduledProcedureStepID']} (order {step['order']}, step {step['step']}): "
             f"{step['Modality']}, {step['start'] or 'no date'}, {step['status']}, on {stations}",
             soft_wrap=True,
         )
-        console.print(f"  {_SHOWN[step['shown']]}: {step['reason']}", soft_wrap=True)
+        screen.print(f"  {_SHOWN[step['shown']]}: {step['reason']}", soft_wrap=True)
         for number, query in enumerate(step["queries"]):
-            console.print(f"\n  {_title(query)}", soft_wrap=True)
+            screen.print(f"\n  {_title(query)}", soft_wrap=True)
             if number >= 3 and not query["shown"]:
-                console.print(f"    {_SHOWN[query['shown']]}: {query['reason']}", soft_wrap=True)
+                screen.print(f"    {_SHOWN[query['shown']]}: {query['reason']}", soft_wrap=True)
                 continue
             table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
             for title in ("    passes", "condition", "asked or allowed", "the step has"):
@@ -64,7 +63,7 @@ def _show(explanation: dict[str, Any]) -> None:
             for check in query["checks"]:
                 hint = f" ({check['hint']})" if check["hint"] else ""
                 table.add_row(f"    {_MARKS[check['passed']]}", check["name"], check["asked"], check["found"] + hint)
-            console.print(table)
+            screen.print(table)
 
 
 def _title(query: dict[str, Any]) -> str:

@@ -8,12 +8,11 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from urllib.parse import quote
 
-import typer
-
-from broker.admin import imports
-from broker.admin.imports import ImportItemView, SourceReport, item_view
+from broker.admin.api import imports
+from broker.admin.api.imports import ImportItemView, SourceReport, item_view
 from broker.cli.asking import control
 from broker.cli.common import settings_of
+from broker.cli.output import say
 from broker.cli.views.send_view import printable
 from broker.errors import BrokerError, ConfigurationError, PeerFault
 from broker.routing.site import first_import, site_in_force
@@ -64,9 +63,9 @@ def run(node: str, *, config: Path | None, dry: bool, as_json: bool) -> int:
     except ConfigurationError:
         raise
     except BrokerError as error:
-        typer.echo(f"{node}: {error}", err=True)
+        say(f"{node}: {error}", err=True)
         return 1
-    typer.echo(json.dumps(report.model_dump()) if as_json else summary(report))
+    say(json.dumps(report.model_dump()) if as_json else summary(report))
     return 0 if good(report) else 1
 
 
@@ -109,7 +108,7 @@ def listing(source: str | None, *, config: Path | None, as_json: bool) -> str:
     else:
         raise PeerFault(f"the broker does not tell: {answer.problem}")
     if as_json:
-        return json.dumps([item.model_dump() for item in items], ensure_ascii=False)
+        return json.dumps([item.model_dump() for item in items])
     lines = [f"{item.source or 'files'}:{_item(item)} ({_often(item, settings.zone())})" for item in items]
     return "\n".join(lines) or "no items of imports need a look"
 

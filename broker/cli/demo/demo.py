@@ -20,6 +20,7 @@ from rich.console import Console
 from broker import telemetry
 from broker.cli.demo.demo_broker import BrokerProcess, ChildFailed, write_configuration
 from broker.cli.demo.demo_view import ProgressView, show_doors, show_report
+from broker.cli.output import console as terminal
 from broker.simulate.hospital import Hospital
 from broker.simulate.modality import Sent
 from broker.simulate.orders import SimulatedOrder, make_orders
@@ -32,7 +33,7 @@ INTERRUPTED = 130
 
 def run(orders: int, keep: bool) -> int:
     """Run `orders` orders through the loop; the exit code: 0 if nothing is missing. `keep` leaves it running after."""
-    console = Console()
+    console = terminal()
     try:
         with _terminable():
             return _run(console, orders, keep)

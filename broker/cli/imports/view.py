@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from broker.cli.imports.run import Account
+from broker.cli.output import console
 from broker.cli.views.send_view import printable
 
 LISTED = 50  # orders of each kind
@@ -27,11 +28,10 @@ def bar(account: Account) -> Iterator[Any]:
     if not sys.stderr.isatty():
         yield lambda: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("orders"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=console(err=True), transient=True) as progress:
         task = progress.add_task("", total=account.total, completed=account.done)
         yield lambda: progress.update(task, completed=account.done)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+
+from broker.cli.output import console, joined, say
 
 if TYPE_CHECKING:
     from broker.orders.mapping.provenance import ValueOrigin
@@ -20,28 +19,27 @@ _COLOURS = {"AA": "green", "CA": "green"}
 
 def show_test(explanation: Explanation) -> None:
     """A message: its answer, findings, and a table for each part."""
-    console = Console(highlight=False)
+    screen = console()
     code = explanation.code
-    console.print(
-        Text.assemble(
-            ("answer ", "bold"), (code or "none", _COLOURS.get(code, "red")), f"  profile {explanation.profile}"
-        )
+    screen.print(
+        joined(("answer ", "bold"), (code or "none", _COLOURS.get(code, "red")), f"  profile {explanation.profile}")
     )
     if explanation.sent != code and explanation.sent:
-        console.print(Text(f"  what leaves: {explanation.sent}"))
+        screen.print(f"  what leaves: {explanation.sent}")
     if explanation.ignored:
-        console.print(Text(f"  {explanation.ignored} of the mapping"))
+        screen.print(f"  {explanation.ignored} of the mapping")
+    screen.print(f"  {explanation.limits}", soft_wrap=True)
     for finding in explanation.findings:
-        console.print(Text(f"  {_severity(finding.severity)} {finding.code} at {finding.location}: {finding.text}"))
+        screen.print(f"  {_severity(finding.severity)} {finding.code} at {finding.location}: {finding.text}")
     for part in explanation.parts:
-        table = Table(box=None, pad_edge=False, title=Text(part.title), title_justify="left", title_style="bold")
+        table = Table(box=None, pad_edge=False, title=part.title, title_justify="left", title_style="bold")
         for title in ("attribute", "value", "from", "how"):
             table.add_column(title, overflow="fold", no_wrap=title == "attribute")
         for origin in part.rows:
             place = f"{origin.path} ({origin.location})" if origin.path else ""
-            table.add_row(Text(origin.keyword), Text(_text(origin.value)), Text(place), Text(_how(origin)))
-        console.print()
-        console.print(table)
+            table.add_row(origin.keyword, _text(origin.value), place, _how(origin))
+        screen.print()
+        screen.print(table)
 
 
 def _how(origin: ValueOrigin) -> str:
@@ -66,9 +64,9 @@ def _text(value: Any) -> str:
 def show_answer(answered: Answered) -> None:
     """One acknowledgement with its findings in words."""
     reply = answered.reply
-    typer.echo(f"{answered.index + 1}: {reply.code or '??'} {reply.words}  {answered.seconds * 1000:.1f} ms")
+    say(f"{answered.index + 1}: {reply.code or '??'} {reply.words}  {answered.seconds * 1000:.1f} ms")
     for line in reply.lines:
-        typer.echo(f"   {line}")
+        say(f"   {line}")
 
 
 def show_replay(replayed: list[dict[str, Any]], *, write: bool) -> None:
@@ -77,14 +75,12 @@ def show_replay(replayed: list[dict[str, Any]], *, write: bool) -> None:
     for message in replayed:
         codes = f"{message['answered']} -> {message['code']}"
         head = f"message {message['message']} {message['message_type']} from {message['sender']}: {codes}"
-        typer.echo(f"{head} by {message['profile'] or 'no profile'}")
+        say(f"{head} by {message['profile'] or 'no profile'}")
         for finding in message["findings"]:
-            typer.echo(
-                f"   {_severity(finding['severity'])} {finding['code']} at {finding['location']}: {finding['text']}"
-            )
+            say(f"   {_severity(finding['severity'])} {finding['code']} at {finding['location']}: {finding['text']}")
         for entry in message["differences"]:
             place = f"step {entry['step']}" if entry["step"] else "new step"
-            typer.echo(f"   {place} {entry['keyword']}: {_text(entry['before'])} -> {_text(entry['after'])}")
+            say(f"   {place} {entry['keyword']}: {_text(entry['before'])} -> {_text(entry['after'])}")
         changed += bool(message["differences"])
     what = "changed the worklist" if write else "would change the worklist; nothing is written without --write"
-    typer.echo(f"{len(replayed)} messages, {changed} {what}")
+    say(f"{len(replayed)} messages, {changed} {what}")

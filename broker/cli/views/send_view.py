@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from broker.cli.output import console
 from broker.dicom.dimse import words
 from broker.tools.send_report import SendReport
 
@@ -29,7 +30,6 @@ class SendView:
 
     def __enter__(self) -> SendView:
         if sys.stderr.isatty():
-            from rich.console import Console
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
             from rich.progress import TransferSpeedColumn as Speed
 
@@ -40,7 +40,7 @@ class SendView:
                 DownloadColumn(binary_units=True),
                 Speed(),
                 TimeRemainingColumn(),
-                console=Console(stderr=True),
+                console=console(err=True),
                 auto_refresh=False,
                 transient=True,
             )

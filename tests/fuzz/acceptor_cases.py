@@ -177,9 +177,10 @@ async def converse(target: Provider, case: Case) -> bytes:
     await asyncio.gather(*target._sessions.values(), return_exceptions=True)
     if case.prompt and (case.end == "reset" or (case.end == "close" and not case.reads)):
         assert asyncio.get_running_loop().time() - ended < PROMPT, "the end of the connection was not noticed at once"
-    assert not target._half_open, "a connection is counted that is gone"
-    assert not target._established, "an association is counted that is gone"
-    assert not target._parting, "a parting connection is counted that is gone"
+    assert not target._entrance.half_open, "a connection is counted that is gone"
+    assert not target._entrance.established, "an association is counted that is gone"
+    assert not target._entrance._parting, "a parting connection is counted that is gone"
+    assert not target._entrance.seats._guests, "a seat is kept that is free"
     return bytes(connection.said)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import signal
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -22,14 +24,35 @@ from typing import Any
 import psutil
 import structlog
 
-from broker import telemetry
-from fuzz import acceptor_cases, command_cases, conversations, dataset_cases, replies, requestor_cases
+from broker import memory, telemetry
+from fuzz import (
+    acceptor_cases,
+    command_cases,
+    conversations,
+    dataset_cases,
+    hl7_alone,
+    hl7_cases,
+    http_cases,
+    replies,
+    requestor_cases,
+)
 from fuzz.conversations import Case
 from fuzz.datasets import Sample
+from fuzz.hl7_cases import Talk
+from fuzz.hl7_door import Hl7Door
+from fuzz.hl7_messages import CANARY
+from fuzz.http_cases import Requests
+from fuzz.http_door import HttpDoor
 from fuzz.virtual import VirtualLoop
 
-KINDS = ("pdu", "command", "dataset")
+DICOM = ("pdu", "command", "dataset")
+SHARES = {"pdu": 20, "command": 15, "dataset": 25, "hl7": 25, "http": 15}  # of 100 cases of a run of all kinds
+KINDS = tuple(SHARES)
 SLOW = 1.0  # seconds of processor time that a case may take
+HELD = 0.25  # seconds of processor time in which the loop serves nobody else
+MEMORY = "/dev/shm"  # where databases of doors are written
+DOORS: dict[str, type[Hl7Door | HttpDoor]] = {"hl7": Hl7Door, "http": HttpDoor}
+TALKS: dict[str, type[Talk | Requests]] = {"hl7": Talk, "http": Requests}
 GROWTH = 30 * 1024 * 1024  # bytes that memory may grow by once warm
 Payload = tuple[str, Any]  # what reads it, and what it reads
 
@@ -40,12 +63,16 @@ class Failure(Exception):
 
 def kind_of(seed: int, number: int) -> str:
     """The kind of a case in a run of all kinds."""
-    return Random(f"{seed}:{number}").choices(KINDS, (30, 25, 45))[0]
+    return Random(f"{seed}:{number}").choices(KINDS, tuple(SHARES.values()))[0]
 
 
 def generate(kind: str, seed: int, number: int, rng: Random | None = None) -> Payload:
     """Make a case; `rng` from elsewhere makes another one."""
     rng = rng or Random(f"{seed}:{kind}:{number}")
+    if kind == "http":
+        return kind, http_cases.talk(rng, number)
+    if kind == "hl7":
+        return ("hl7-alone", hl7_cases.alone(rng, number)) if rng.randrange(8) else (kind, hl7_cases.talk(rng, number))
     if kind == "dataset":
         return dataset_cases.generate(rng, number)
     if kind == "command":
@@ -61,11 +88,14 @@ class Harness:
     """See the module's text. One per process, since it takes the log and a timer."""
 
     def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None)
+        self._doors: dict[str, Hl7Door | HttpDoor] = {}
         self._before = structlog.get_config()
         self.events: list[str] = []
+        self.lines = 0
         self.ended: Counter[str] = Counter()
         structlog.configure(
-            processors=[self._keep],
+            processors=[telemetry._redact, self._keep],
             wrapper_class=structlog.make_filtering_bound_logger(10),
             cache_logger_on_first_use=False,
         )
@@ -74,6 +104,7 @@ class Harness:
         self._target = acceptor_cases.provider()
         self._process = psutil.Process()
         self.slowest = (0.0, "")
+        self.held = 0.0
         self._timer = signal.signal(signal.SIGVTALRM, self._hangs)
         gc.collect()  # what tests before this one have left open is not ours
         self.descriptors = self._process.num_fds()
@@ -83,11 +114,17 @@ class Harness:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, self._timer)
         self.loop.close()
+        for door in self._doors.values():
+            door.close()
+        self._folder.cleanup()
         structlog.configure(**self._before)
 
     def _keep(self, _: Any, level: str, event: MutableMapping[str, Any]) -> Any:
         name, error = str(event["event"]), str(event.get("error", ""))
-        self.ended[f"{name} {event.get('reason') or error.partition(' ')[0]}"] += 1
+        self.ended[f"{name} {event.get('reason') or event.get('answer') or error.partition(' ')[0]}"] += 1
+        self.lines += 1
+        if CANARY.casefold() in str(event).casefold():
+            self.events.append(f"patient data in the log: {name}")
         if level in ("error", "critical") or (name == "dicom.failed" and "[" not in error):
             self.events.append(f"{level} {name} {error}")  # no BrokerError: those have a code
         raise structlog.DropEvent
@@ -101,6 +138,7 @@ class Harness:
     def run(self, payload: Payload, name: str = "") -> None:
         """Run one case. Raises Failure, with the traceback of what went wrong as its cause."""
         self.events.clear()
+        self.lines = 0
         signal.setitimer(signal.ITIMER_VIRTUAL, 5 * SLOW)
         started = time.thread_time()
         try:
@@ -116,7 +154,11 @@ class Harness:
             raise Failure(f"took {took:.2f} s")
 
     def _check(self, reader: str, thing: Any) -> None:
-        if reader == "acceptor":
+        if reader in DOORS:
+            self._at(reader).check(thing)  # type: ignore[arg-type]
+        elif reader == "hl7-alone":
+            hl7_alone.check(thing)
+        elif reader == "acceptor":
             self.loop.run_until_complete(acceptor_cases.check(self._target, thing))
         elif reader == "requestor":
             self.loop.run_until_complete(requestor_cases.check(self.loop, thing))
@@ -125,11 +167,27 @@ class Harness:
         else:
             dataset_cases.check(reader, thing)
 
+    def _at(self, reader: str) -> Hl7Door | HttpDoor:
+        """The door of a kind, opened when a case comes."""
+        if reader not in self._doors:
+            self._doors[reader] = DOORS[reader](Path(self._folder.name))
+            self._doors[reader].loop.set_exception_handler(self._unhandled)
+            self._doors[reader].warm()
+            gc.collect()
+            self.descriptors = self._process.num_fds()
+        return self._doors[reader]
+
     def _look(self) -> None:
         if self.events:
             raise Failure("; ".join(self.events))
-        if left := asyncio.all_tasks(self.loop):
-            raise Failure(f"{len(left)} tasks are left: {left}")
+        for loop in (self.loop, *(door.loop for door in self._doors.values())):
+            if left := asyncio.all_tasks(loop):
+                raise Failure(f"{len(left)} tasks are left: {left}")
+        for reader, door in self._doors.items():
+            held, door.loop.held = door.loop.held, 0.0
+            self.held = max(self.held, held)
+            if held > HELD:
+                raise Failure(f"{reader}: one turn of the loop took {held:.2f} s")
 
     def settle(self) -> int:
         """After many cases: the provider answers, nothing is open; bytes of memory in use. Raises Failure."""
@@ -138,11 +196,12 @@ class Harness:
         if acceptor_cases.answers(said) != [0]:
             raise Failure("no answer to C-ECHO any more")
         gc.collect()
+        memory.trim()  # as the broker does: large bodies leave 50 MiB of free memory behind
         self._look()
         for role in ("provider", "user"):
             if telemetry.ASSOCIATIONS.labels(role)._value.get():
                 raise Failure(f"the gauge counts associations that are gone ({role})")
-        if self._process.num_fds() != self.descriptors:
+        if self._process.num_fds() > self.descriptors + 4 * len(self._doors):  # fewer: what tests before had left open
             raise Failure(f"{self._process.num_fds()} descriptors, {self.descriptors} before")
         return int(self._process.memory_info().rss)
 
@@ -150,7 +209,14 @@ class Harness:
 def dump(path: Path, payload: Payload, failure: Failure, name: str) -> None:
     """Write a case to a file that `load` reads."""
     reader, thing = payload
-    fields = asdict(thing) if isinstance(thing, Case | Sample) else {"data": thing[0], "field": thing[1]}
+    if reader == "hl7-alone":
+        fields: Any = {"pieces": thing}
+    else:
+        fields = (
+            asdict(thing)
+            if isinstance(thing, Case | Sample | Talk | Requests)
+            else {"data": thing[0], "field": thing[1]}
+        )
     text = "".join(traceback.format_exception(failure.__cause__ or failure))
     content = {"case": name, "failure": str(failure), "trace": text, "reader": reader, "fields": fields}
     path.write_text(json.dumps(content, default=lambda value: {"hex": value.hex()}, indent=1), encoding="utf-8")
@@ -162,6 +228,10 @@ def load(path: Path) -> Payload:
     reader, fields = content["reader"], content["fields"]
     if reader == "command":
         return reader, (fields["data"], fields["field"])
+    if reader == "hl7-alone":
+        return reader, tuple(fields["pieces"])
+    if reader in DOORS:
+        return reader, TALKS[reader](**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
     if "says" in fields:
         return reader, Case(**{**fields, "says": tuple(tuple(turn) for turn in fields["says"])})
     return reader, Sample(**fields)

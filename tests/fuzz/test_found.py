@@ -1,12 +1,16 @@
-"""What the fuzzer has found, each as the smallest conversation that shows it (DS-14)."""
+"""What the fuzzer has found, each as the smallest conversation that shows it."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
+import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from support.dicom import raw
 
 from broker.dicom import uids
@@ -15,9 +19,13 @@ from broker.dicom.association.user import Proposal, open_association
 from broker.dicom.dimse.request import Request, Service
 from broker.dicom.wire.connection import ConnectionLost, DeadlinePassed, PduConnection
 from broker.errors import PeerFault
-from fuzz import acceptor_cases, requestor_cases
+from broker.hl7.mllp.server import Limits, MllpServer, Peer
+from broker.service.doors.web_gate import WebLimits
+from broker.service.web import Server
+from fuzz import acceptor_cases, http_door, requestor_cases
 from fuzz import commands as c
 from fuzz.conversations import ABORT, AC, COMMITMENT, CT, RELEASE_RP, RELEASE_RQ, WORKLIST
+from fuzz.inline import InlineLoop, Stream, is_gone
 from fuzz.tree import encode
 from fuzz.virtual import Connection, VirtualLoop
 
@@ -198,3 +206,115 @@ def test_a_peer_that_closes_its_side_and_reads_nothing_is_cut_off() -> None:
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(work())
+
+
+def test_a_sender_that_reads_no_answer_does_not_keep_its_connection() -> None:
+    """A transport that was closed waited for the peer to read the rest, for ever, and no limit counted it."""
+
+    async def answer(raw: bytes, peer: Peer) -> bytes:
+        return b"MSH|^~\\&|" + b"x" * 1000
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        limits = Limits(frame_timeout=5, first_timeout=5)
+        server = MllpServer("127.0.0.1", 0, answer, on_oversize=answer, on_truncated=answer, limits=limits)
+        for count, end in ((1, True), (1, False), (100, False)):
+            protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), server._accept, loop)
+            connection = Stream(protocol, reads=10)  # type: ignore[arg-type]
+            connection.arrive(b"\x0bMSH|\r\x1c\r" * count)
+            await asyncio.sleep(1)
+            if end:
+                connection.end()
+            await asyncio.sleep(20)
+            assert connection.gone
+            assert not server._open
+
+    with asyncio.Runner(loop_factory=InlineLoop) as runner:
+        runner.run(work())
+
+
+async def talk(*requests: bytes, reads: int = 0) -> bytes:
+    """What the web door says to pieces that come one after the other; the connection must end by itself."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5000")]})
+        await send({"type": "http.response.body", "body": b"x" * 5000})
+
+    server = Server(app, WebLimits())._server
+    server.config.load()
+    loop = asyncio.get_running_loop()
+    made = server.config.http_protocol_class(
+        config=server.config, server_state=server.server_state, app_state={}, _loop=loop
+    )
+    connection = Stream(made, reads=reads)  # type: ignore[arg-type]
+    for request in requests:
+        connection.arrive(request)
+        await asyncio.sleep(1)
+    assert await is_gone(connection)
+    return bytes(connection.said)
+
+
+def web(*requests: bytes, reads: int = 0) -> bytes:
+    """The same on a loop of its own."""
+    with asyncio.Runner(loop_factory=InlineLoop) as runner:
+        return runner.run(talk(*requests, reads=reads))
+
+
+def test_a_client_that_reads_no_answer_does_not_keep_its_connection() -> None:
+    """A transport that was closed after the silence of its peer waited for it for ever."""
+    web(b"GET / HTTP/1.1\r\nHost: b\r\n\r\n", reads=100)
+
+
+def test_what_is_no_http_is_answered_by_a_problem() -> None:
+    """It was plain text, as of no other refusal."""
+    said = web(b"\x16\x03\x01\x02\r\n\r\n")
+    ((status, headers, body),) = http_door.answers(said, head=False)
+    assert (status, headers[b"content-type"], json.loads(body)["status"]) == (400, b"application/problem+json", 400)
+    assert web(b"GET / HTTP/1.1\r\nHost: b\r\n\r\n", b"x y z\r\n\r\n").count(b"HTTP/1.1 ") == 2
+
+
+def test_what_is_no_http_behind_a_request_ends_the_connection() -> None:
+    """It was read when the answer to the request was complete, and its end had no deadline."""
+    said = web(b"GET / HTTP/1.1\r\nHost: b\r\n\r\nPOST / HTTP/1.1\r\nHost: b\r\nContent-Length: +5\r\n\r\nhello")
+    assert said.count(b"HTTP/1.1 ") == 2
+
+
+def test_a_body_in_chunks_of_one_byte_does_not_hold_the_loop() -> None:
+    """What one read of the socket gave was read in one turn of the loop: 250 KB took a third of a second."""
+    loop = InlineLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        head = b"POST / HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n"
+        started = time.thread_time()
+        said = runner.run(talk(head, b"1\r\nx\r\n" * 42_000))
+        whole = time.thread_time() - started
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert loop.held < whole / 4
+
+
+def test_a_body_that_nobody_wants_is_read_to_its_end() -> None:
+    """Or the client loses the answer, by a reset."""
+    body = b"POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000
+    assert web(body, b"GET / HTTP/1.1\r\nHost: b\r\n\r\n").count(b"HTTP/1.1 200 ") == 2
+
+
+def test_a_sender_that_resets_before_its_answer_is_no_error() -> None:
+    """uvloop raises RuntimeError for what is written then: each such sender was an error in the log."""
+
+    async def slow(raw: bytes, peer: Peer) -> bytes:
+        await asyncio.sleep(1)
+        return b"MSH|^~\\&|"
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        server = MllpServer("127.0.0.1", 0, slow, on_oversize=slow, on_truncated=slow)
+        protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), server._accept, loop)
+        connection = Stream(protocol)  # type: ignore[arg-type]
+        connection.arrive(b"\x0bMSH|\r\x1c\r")
+        await asyncio.sleep(0.5)
+        connection.end(reset=True)
+        await asyncio.sleep(10)
+        assert not server._open
+
+    with asyncio.Runner(loop_factory=InlineLoop) as runner, capture_logs() as logs:
+        runner.run(work())
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == []

@@ -1,4 +1,7 @@
-"""DS-14, the short run, with one seed. The long one: `python tests/fuzz/run.py --cases 1000000 --seed N`."""
+"""DS-14 and its like of HL7 and HTTP, the short run, with one seed.
+
+The long one: `python tests/fuzz/run.py --cases 1000000 --seed N`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from fuzz import harness, sockets
+from fuzz import harness, sockets, streams
 
 SEED = 20260101
-BUDGET = {"pdu": (3000, 10.0), "command": (3000, 6.0), "dataset": (8000, 6.0)}  # cases, seconds at most
-FEWEST = 300
+BUDGET = {  # cases, seconds at most
+    "pdu": (3000, 10.0), "command": (3000, 6.0), "dataset": (8000, 6.0), "hl7": (1200, 6.0), "http": (300, 6.0),
+}  # fmt: skip
+FEWEST = 100
 
 
 @pytest.fixture
@@ -55,6 +60,11 @@ def test_ds14_a_short_run(kind: str, mine: harness.Harness, tmp_path: Path) -> N
 def test_ds14_over_sockets() -> None:
     """A provider and a real broker: what the walk refuses is not answered 0000, and both live on."""
     assert sockets.run(SEED, 250) == 0
+
+
+def test_hl7_and_http_over_sockets() -> None:
+    """A real broker answers, forgets the peers, logs no value, and goes on."""
+    assert streams.run(SEED, 12) == 0
 
 
 @settings(

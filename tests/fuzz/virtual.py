@@ -67,6 +67,7 @@ class Connection(asyncio.Transport):
         self._loop = asyncio.get_running_loop()
         self._protocol = protocol
         self._reads = reads
+        self._high = WRITE_HIGH
         self._waiting: deque[memoryview] = deque()
         self._paused = self._ended = self._closing = self._gone = self._blocked = False
         self._unread = 0
@@ -156,7 +157,7 @@ class Connection(asyncio.Transport):
         self.said += data
         if self._reads and len(self.said) > self._reads:
             self._unread += len(data)
-            if self._unread > WRITE_HIGH and not self._blocked:
+            if self._unread > self._high and not self._blocked:
                 self._blocked = True
                 self._protocol.pause_writing()
         self._loop.call_soon(self.heard)

@@ -2,6 +2,7 @@
 
     python tests/bench/beside.py /path/of/another/checkout/.venv/bin/python
     python tests/bench/beside.py … --rounds 11 --items 10000
+    python tests/bench/beside.py … --only orders
 
 Receiving, orders, worklist queries and delivery, each in turn by both. "other" is the version of the interpreter given.
 """
@@ -27,6 +28,7 @@ from support.service.site import Site, destination
 
 RECEIVE = ((512 * 1024, 200, 1), (512 * 1024, 200, 8), (1024, 1000, 1), (1024, 1000, 8))
 SEND = ((512 * 1024, 200), (1024, 1000))
+PARTS = ["receive", "orders", "query", "deliver"]
 Interpreters = Mapping[str, str]  # by the name of the version
 
 
@@ -123,14 +125,19 @@ def main() -> None:
     parser.add_argument("other", help="the Python interpreter of the other checkout's environment")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--items", type=int, default=10_000)
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="the parts to run")
     chosen = parser.parse_args()
     pythons = {"this": sys.executable, "other": chosen.other}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        receiving(folder / "receive", pythons, chosen.rounds)
-        taking_orders(folder / "orders", pythons, chosen.rounds)
-        querying(folder / "query", pythons, chosen.rounds, chosen.items)
-        delivering(folder / "deliver", pythons, chosen.rounds)
+        if "receive" in chosen.only:
+            receiving(folder / "receive", pythons, chosen.rounds)
+        if "orders" in chosen.only:
+            taking_orders(folder / "orders", pythons, chosen.rounds)
+        if "query" in chosen.only:
+            querying(folder / "query", pythons, chosen.rounds, chosen.items)
+        if "deliver" in chosen.only:
+            delivering(folder / "deliver", pythons, chosen.rounds)
 
 
 if __name__ == "__main__":

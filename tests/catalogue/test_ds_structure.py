@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
+from functools import cache
 
 import pytest
 from support.dicom.elements import (
@@ -78,6 +79,7 @@ def test_ds03_nesting_of_64_passes(archive: Archive) -> None:
     archive.passes(thing(ID, nested(64)))
 
 
+@cache
 def bomb(plain: int, fill: bytes = b"\0") -> Encoded:
     """A deflated object that inflates to `plain` bytes of pixel data."""
     head, block = thing(ID, explicit(PIXELS, b"OB", b"", length=plain)), fill * (MIB // len(fill))

@@ -307,7 +307,7 @@ def test_hl10_fields_that_a_site_lets_out_or_wants(own_site: Callable[..., Site]
     [
         (1700, b"".join(b"NTE|%d||%s\r" % (n, b"text" * 5) for n in range(20_000)), "AA"),
         (1701, b"ZZZ|" + b"~" * 100_000 + b"\r", "AE"), (1702, b"ZZZ|" + b"a~" * 9_000 + b"\r", "AA"),
-        (1703, b"NTE|1||" + b"x" * 65_536 + b"\r", "AA"), (1704, b"ZZZ" + b"|" * 100_000 + b"\r", "AA"),
+        (1703, b"NTE|1||" + b"x" * 65_536 + b"\r", "AA"), (1704, b"ZZZ" + b"|" * 100_000 + b"\r", "AE"),
         (1705, b"NTE|1\r" * 60_000, "AE"),
     ],
 )  # fmt: skip

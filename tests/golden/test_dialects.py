@@ -133,6 +133,12 @@ def _ended(change: Change) -> tuple[str, str]:
     return (PLACER, placer) if placer else (FILLER, filler)
 
 
+def _told_of(outcome: Preview) -> Iterator[str]:
+    """Texts of which an answer has one if it is about the patients or the orders of a message."""
+    yield from (_patient(document)[0] for document in preview.documents(outcome))
+    yield from (_ended(ordered.change)[1] for ordered in outcome.ordered)
+
+
 def _wrong(example: ProfileExample, outcome: Preview, items: Sequence[Document]) -> list[str]:
     """What modalities see otherwise than an example says. A step without a start is not for them."""
     wrong: list[str] = []
@@ -174,10 +180,10 @@ def _run(name: str, hospital: Hospital) -> None:
         assert answer, example.name
         told = parse(answer, Tolerance(replace=True)).get("MSA-1")
         assert told == example.answer, f"{example.name}: {answer!r}"
-        status, items = hospital.find(ALL_KEYS)
+        outcome = preview.preview(raw, profile, example.zone)
+        status, items = hospital.find(ALL_KEYS, having=[text for text in _told_of(outcome) if text])
         assert status == 0
         if example.answer == "AA":
-            outcome = preview.preview(raw, profile, example.zone)
             assert _wrong(example, outcome, [_document(item) for item in items]) == [], example.name
 
 

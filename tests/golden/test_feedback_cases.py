@@ -7,7 +7,6 @@ clock stands still.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import tomllib
@@ -17,10 +16,11 @@ from pathlib import Path
 import pytest
 from golden.test_hl7_cases import ZONE, FixedDoor, sections
 from sqlalchemy import Connection, select
+from support.loops import shortly
 
 from broker.delivery.feedback import outbound
 from broker.delivery.feedback.outbound import SendingParty
-from broker.hl7.server import Peer
+from broker.hl7.mllp.server import Peer
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound.reception import Interface
 from broker.orders.mapping.book import built_in
@@ -71,7 +71,7 @@ def test_case(path: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
             if name.startswith("message"):
                 charset = name.partition("charset=")[2] or "utf-8"
                 raw = (body.replace("\n", "\r") + "\r").encode(charset)
-                answer = asyncio.run(door.handle(raw, Peer("127.0.0.1", 1)))
+                answer = shortly(door.handle(raw, Peer("127.0.0.1", 1)))
                 assert answer is not None
                 assert b"MSA|AA|" in answer, answer
         came = database.read(told, node).result(10)

@@ -8,7 +8,6 @@ The times and ids that change (MSH-7, MSH-10 of the answer) are masked.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from datetime import datetime
@@ -18,8 +17,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Connection
+from support.loops import shortly
 
-from broker.hl7.server import Peer
+from broker.hl7.mllp.server import Peer
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound.reception import Interface, Profiles
 from broker.orders.listener import OrderDoor
@@ -94,7 +94,7 @@ def test_case(path: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
             options = dict(option.split("=") for option in name.split()[1:])
             charset, end = options.get("charset", "utf-8"), ENDS[options.get("ends", "cr")]
             raw = "".join(line + end for line in body.split("\n")).encode(charset)
-            came.append(masked(asyncio.run(door.handle(raw, Peer("127.0.0.1", 1))), charset))
+            came.append(masked(shortly(door.handle(raw, Peer("127.0.0.1", 1))), charset))
             out += f"== {name}\n{body}\n\n== answer\n{came[-1]}\n\n"
         came.append(database.read(worklist).result())
     finally:

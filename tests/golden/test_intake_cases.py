@@ -107,9 +107,9 @@ def raw_of(case: Mapping[str, Any], number: int) -> bytes:
 def run(case: Mapping[str, Any], hospital: Hospital) -> tuple[list[Told], list[dict[str, str]]]:
     """Answers to the messages of a case, and its items on the worklist afterwards."""
     answers = [told(hospital.send(raw_of(case, number)), "utf-8") for number in range(len(case["messages"]))]
-    status, found = hospital.find(_identifier(case))
-    assert status == 0, f"{status:04x}"
     mark = case["mark"]
+    status, found = hospital.find(_identifier(case), having=[mark])
+    assert status == 0, f"{status:04x}"
     items = [texts(item) for item in found]
     return answers, [i for i in items if any(i.get(k, "").startswith(mark) for k in ("PatientID", "AccessionNumber"))]
 

@@ -108,6 +108,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[dict
         files.append(made)
     with wlmscpfs(tmp_path_factory.mktemp("wl"), *files) as port:
         entity = AE("CT01")
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 120  # this machine may be busy
         entity.add_requested_context(ModalityWorklistInformationFind)
         association = entity.associate("127.0.0.1", port, ae_title="WORKLIST")
         assert association.is_established

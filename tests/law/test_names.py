@@ -18,8 +18,9 @@ MOST_IGNORES = 7  # may only shrink
 # and of the DIMSE statuses, and two looks at the whole database
 CALLED_FROM_OUTSIDE = {
     "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing", "connection_made", "emit",
-    "settings_customise_sources", "n_action", "n_delete", "n_get",
+    "send_400_response", "settings_customise_sources", "n_action", "n_delete", "n_get",
     "MOVE_DESTINATION_UNKNOWN", "SUB_OPERATIONS_FAILED", "SUB_OPERATIONS_WARNING", "answers_of", "order_rows",
+    "get_next_fire_time",  # APScheduler
 }  # fmt: skip
 
 

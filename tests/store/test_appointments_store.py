@@ -13,8 +13,9 @@ from support.orders.intake import audit, log, steps, submit, take
 from broker.orders.core.values import StartMissing
 from broker.orders.mapping.profile import AppointmentCancel, Policy, Profile, UnknownAppointment
 from broker.store.db.database import Database
-from broker.store.orders import waiting
+from broker.store.db.pace import Pace
 from broker.store.schema import tables
+from broker.store.thinning import appointments, thin
 from broker.store.worklist.candidates import Criteria, search
 
 CANCELS = profile(policy=Policy(appointment_cancel=AppointmentCancel.CANCEL))
@@ -304,10 +305,10 @@ def test_kept_appointments_expire(database: Database) -> None:
     take(database, orm())
     take(database, siu("S12", control_id="2", sch_11="^^^20260501100000"))
     at = kept(database)[0]["at"]
-    assert database.submit(waiting.expire_appointments, at, "20260412080000").result() == 0
-    assert database.submit(waiting.expire_appointments, at + 1, "20260412080000").result() == 1
+    assert thin(Pace(database), appointments("20260412080000"), at) == 0
+    assert thin(Pace(database), appointments("20260412080000"), at + 1) == 1
     assert [row["placer_number"] for row in kept(database)] == ["P1"]
-    assert database.submit(waiting.expire_appointments, at + 1, "20260502080000").result() == 1
+    assert thin(Pace(database), appointments("20260502080000"), at + 1) == 1
 
 
 def test_order_and_appointment_at_once(database: Database) -> None:

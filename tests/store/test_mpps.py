@@ -493,9 +493,11 @@ def test_a_repeat_has_no_second_effect(house: House) -> None:
     assert house.change("1.2.1", final()) == MppsAnswer(findings=("repeated",))
     assert house.told() == ["1 started IP", "1 completed CM"]
     assert house.one("1.2.1").revision == 2
-    house.now += timedelta(hours=1)
-    assert house.create("1.2.1").status == 0x0111
-    assert house.change("1.2.1", final()).status == 0x0110
+    for step in (timedelta(days=365), timedelta(days=-730)):  # an outage, or a clock that was set
+        house.now += step
+        assert house.create("1.2.1") == MppsAnswer(findings=("repeated",))
+        assert house.change("1.2.1", final()) == MppsAnswer(findings=("repeated",))
+    assert house.change("1.2.1", final("DISCONTINUED")).status == 0x0110
 
 
 def test_the_same_instance_of_another(house: House) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +20,7 @@ from broker.mpps import comparing, deciding
 from broker.orders.core.context import StoryContext
 from broker.store.db.database import Database
 from broker.store.mpps import objects
+from broker.store.mpps.objects import ListedObjects
 from broker.store.schema import tables
 
 SERIES = "2.999.9.1"
@@ -108,7 +111,9 @@ def test_a_person_s_decision_stands(database: Database) -> None:
     context = StoryContext(uuid4(), house.now, "NONE", "person")
     database.submit(deciding.set_aside, row, "sent from the console", context).result(10)
     assert house.later(hours=5).compare() == 0
-    assert database.submit(comparing.compare, row, context).result(10) == ""
+    seen = database.read(comparing.look, row).result(10)
+    assert seen is not None
+    assert database.submit(comparing.note, row, seen, context).result(10) == ""
     assert state(house)[0][0] == ""
 
 
@@ -137,3 +142,36 @@ def test_long_lists(database: Database, many: int) -> None:
         10
     )
     assert (found.listed, found.here, found.missing, found.more) == (many, 1, many - 1, 0)
+
+
+def test_the_writer_does_not_wait_while_objects_are_looked_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, count = House(database), objects.count
+    row = completed(house, ["1.2.1", "1.2.2"])
+    house.image(uid="1.2.1", series=SERIES)
+    threads = set()
+
+    def counted(connection: Connection, *listed: set[str]) -> ListedObjects:
+        threads.add(threading.current_thread().name.rpartition("_")[0])
+        return count(connection, *listed)
+
+    monkeypatch.setattr(objects, "count", counted)
+    assert house.later(hours=1).compare() == 1
+    house.image(uid="1.2.2", series=SERIES)
+    assert house.later(hours=1).compare() == 1
+    assert threads == {"store-reader"}
+    seen = database.read(comparing.look, row).result(10)
+    assert seen is not None
+    context = StoryContext(uuid4(), house.now, "NONE", "broker")
+    changed = replace(seen, revision=seen.revision - 1)  # the MPPS was changed since
+    assert database.submit(comparing.note, row, changed, context).result(10) == ""
+
+
+def test_nothing_is_compared_once_the_broker_stops(database: Database) -> None:
+    house = House(database)
+    completed(house, ["1.2.1", "1.2.2"])
+    house.image(uid="1.2.1", series=SERIES)
+    house.stopping.set()
+    assert house.later(hours=1).compare() == 0
+    assert state(house) == [("", "[]")]

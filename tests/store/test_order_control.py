@@ -21,8 +21,9 @@ from broker.orders.mapping.profile import Policy, UnknownCancel
 from broker.orders.stories import ending
 from broker.orders.stories.ending import NotReopened
 from broker.store.db.database import Database
-from broker.store.orders import waiting
+from broker.store.db.pace import Pace
 from broker.store.schema import tables
+from broker.store.thinning import CANCELS, thin
 from broker.store.worklist.candidates import search
 from broker.worklist.query.criteria import search_criteria
 
@@ -351,8 +352,8 @@ def test_a_cancel_of_one_step_before_its_order(database: Database) -> None:
 
 def test_cancels_without_an_order_are_forgotten(database: Database) -> None:
     take(database, one("CA"))
-    assert database.submit(waiting.expire_cancels, AT.timestamp()).result() == 0
-    assert database.submit(waiting.expire_cancels, time.time() + 1e9).result() == 1
+    assert thin(Pace(database), CANCELS, AT.timestamp()) == 0
+    assert thin(Pace(database), CANCELS, time.time() + 1e9) == 1
     take(database, one("NW"))
     assert statuses(database) == ["SCHEDULED"]
 

@@ -17,9 +17,10 @@ from support.orders.profiles import message
 
 from broker import telemetry
 from broker.hl7.batch import read as read_batch
+from broker.hl7.work import ON_LOOP
 from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Interface, OnTransient
-from broker.orders.listener import IN_THREAD, OrderDoor
+from broker.orders.listener import OrderDoor
 from broker.orders.mapping.book import built_in
 from broker.orders.stories import intake
 from broker.orders.trying.preview import preview
@@ -98,7 +99,7 @@ def test_a_defect_is_refused_journaled_counted_and_logged(
 
 
 def test_a_defect_in_a_large_message_is_refused_too(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    large = message("ORM^O01", *(f"NTE|{n}||{'x' * 60}" for n in range(IN_THREAD // 60)))
+    large = message("ORM^O01", *(f"NTE|{n}||{'x' * 60}" for n in range(ON_LOOP // 60)))
     break_reading(monkeypatch, "ORM")
     assert b"\rMSA|AE|" in (asyncio.run(door(database).handle(large, PEER)) or b"")
 

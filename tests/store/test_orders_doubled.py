@@ -67,7 +67,7 @@ def test_one_exam_stays_and_is_cancelled_by_any_name(database: Database, first: 
     days = [step[0]["ScheduledProcedureStepStartDate"] for patient, step in starts if patient == "P1"]
     assert days == ["20300116"]
     links = [(row["request"], row["kind"], row["other"]) for row in rows(database, "order_link")]
-    assert links == [(2, "replaces", 1)]
+    assert links == [(2, "joined", 1)]
     assert "order.same-number" in [row["action"] for row in rows(database, "audit")]
     assert cancel(database, name) == ("AA", "")
     assert left(database) == []

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, delete, event, select, update
 
 from broker.model.lane import JobState
-from broker.store import jobs
+from broker.store import jobs, lanes
 from broker.store.db.database import Database
 from broker.store.jobs import Job, NewJob
 from broker.store.schema import tables
@@ -67,7 +67,7 @@ class Queue:
         return [job.subject for job in self.claim(**more)]
 
     def due(self, now: float = 100.0) -> list[str]:
-        found: list[str] = self.database.read(jobs.due_lanes, now).result(10)
+        found: list[str] = self.database.read(lanes.due_lanes, now).result(10)
         return found
 
     def row(self, subject: int) -> Any:
@@ -315,6 +315,55 @@ def test_renewal_needs_ownership(queue: Queue) -> None:
     assert queue.do(jobs.free_leases, 899.0) == 1
     assert queue.row(1)["state"] == JobState.LEASED
     assert queue.do(jobs.renew, [second.id], "host:2", 900.0) == 0
+
+
+# --- clocks that were wrong: TM-01 ------------------------------------------------------------------------
+
+WRONG = 8 * 86_400.0
+
+
+def test_tm_01_work_put_off_by_a_clock_that_was_ahead_is_due(queue: Queue) -> None:
+    queue.put(1, 2)
+    for job, due in zip(queue.claim(), (WRONG, 1000.0), strict=True):
+        queue.do(jobs.put_back, job, due, "busy", item_fault=False)
+    assert queue.do(jobs.claim, "deliver:pacs", "host:1", 100.0, 60.0, 64, 2000.0)[0].subject == 1
+    assert queue.claim() == []
+    assert queue.do(lanes.due_lanes, 100.0, 2000.0) == []
+    assert queue.do(lanes.due_lanes, 100.0, 500.0) == ["deliver:pacs"]
+
+
+def test_tm_01_a_breaker_opened_by_a_clock_that_was_ahead_is_closed(queue: Queue) -> None:
+    queue.put(1)
+    queue.do(jobs.open_breaker, "deliver:pacs", 1, WRONG, "x")
+    assert queue.do(lanes.due_lanes, 100.0) == []
+    assert queue.do(lanes.due_lanes, 100.0, 2000.0) == ["deliver:pacs"]
+
+
+def test_tm_01_a_lease_given_by_a_clock_that_was_ahead_is_over(queue: Queue) -> None:
+    queue.put(1, 2)
+    queue.claim(limit=1, now=WRONG)
+    queue.claim(limit=1, now=100.0)
+    assert queue.do(jobs.free_leases, 100.0, longest=65.0) == 1
+    assert [queue.row(n)["state"] for n in (1, 2)] == ["ready", "leased"]
+
+
+def test_tm_01_what_is_new_is_due_also_if_our_clock_is_ahead_of_the_database(queue: Queue) -> None:
+    queue.put(1, at=4e9)
+    (reading, due) = queue.database.read(lanes.look, 1e12).result(10)
+    assert due == (["deliver:pacs"] if queue.database.dialect == "postgresql" else [])
+    assert reading.wall < 4e9
+
+
+def test_tm_01_after_a_step_nothing_waits_and_nothing_is_younger_than_now(queue: Queue) -> None:
+    queue.put(1, 2, 3, at=WRONG)
+    queue.do(jobs.put_back, queue.claim(now=WRONG, limit=1)[0], WRONG + 9, "busy", item_fault=False)
+    queue.claim(now=WRONG, limit=1)
+    queue.do(jobs.open_breaker, "deliver:pacs", 3, WRONG, "x")
+    queue.do(lanes.set_anew, 100.0)
+    assert queue.do(jobs.breakers) == {"deliver:pacs": (3, 0.0, "x")}
+    assert sorted(queue.row(n)["due_at"] for n in (1, 3)) == [100.0, 100.0]
+    assert {queue.row(n)["created_at"] for n in (1, 2, 3)} == {100.0}
+    assert queue.row(2)["state"] == JobState.LEASED  # its owner works on
 
 
 # --- groups ----------------------------------------------------------------------------------------------

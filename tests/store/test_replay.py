@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Connection, insert, select
 
-from broker.hl7.server import Peer
+from broker.hl7.mllp.server import Peer
 from broker.model.message import MessageSelection
 from broker.model.order import Document
 from broker.orders.core.context import AuditEntry, StoryContext

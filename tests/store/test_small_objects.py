@@ -20,6 +20,7 @@ from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules import parse_rules
 from broker.store import jobs
 from broker.store.db.database import Database
+from broker.store.db.pace import Pace
 from broker.store.images import instances
 from broker.store.images.spool import Spool
 from broker.store.schema import tables
@@ -115,6 +116,6 @@ def test_delivered_content_is_purged_and_comes_again_as_new(
     reception.whole(arrival(item), item.data)
     (job,) = opened.execute(jobs.claim, "deliver:pacs", "me", time.time(), 60.0, 10)
     assert opened.execute(jobs.finish, job, JobState.DONE, time.time() - 10)
-    assert sweep.purge_delivered(opened, spool, 0) == 1
+    assert sweep.purge_delivered(Pace(opened), spool, 0) == 1
     assert contents(opened) == []
     assert reception.whole(arrival(item), item.data) == "duplicate"  # its destination has had these bytes

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime
@@ -16,6 +15,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.loops import shortly
 from support.orders.intake import PEER, ZONE
 from support.scale import FULL
 
@@ -187,7 +187,7 @@ def both(database: Database, raw: bytes, interface: Interface, used: Profile) ->
         default_station="UNASSIGNED",  # type: ignore[arg-type]
     )
     door.at = preview.moment(raw, interface, used, ZONE)
-    return asyncio.run(door.handle(raw, PEER)), tried.answer
+    return shortly(door.handle(raw, PEER)), tried.answer
 
 
 @pytest.mark.timeout(7200)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from support.peers.tools import wait_until
 
 from broker import faults
-from broker.errors import BadContent, ConfigurationError, StoreUnavailable
+from broker.errors import BadContent, ConfigurationError, StoreFull, StoreUnavailable
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.db.engine import open_engine
@@ -147,12 +147,12 @@ def test_a_disk_full_inside_a_unit_makes_nothing_before_it_succeed(sqlite: Datab
             sqlite.submit(fill) if n == position else sqlite.submit(knock, f"V{n}") for n in range(7)
         ]
     wait(batch, 10)
-    assert isinstance(batch[position].exception(), StoreUnavailable)
+    assert isinstance(batch[position].exception(), StoreFull)
     there = names(sqlite)
     for number, future in enumerate(batch):
         if number != position:
             assert (future.exception() is None) == (f"V{number}" in there)
-    assert all(isinstance(future.exception(), StoreUnavailable) for future in batch[:position])
+    assert all(isinstance(future.exception(), StoreFull) for future in batch[:position])
     assert not any(name.startswith("filler") for name in there)
     assert sqlite.submit(knock, "after").result(10) == "after"
     assert sqlite.writable
@@ -178,6 +178,15 @@ def test_a_unit_that_hides_a_full_disk_still_fails_its_batch(sqlite: Database) -
     assert names(sqlite) <= {"B"}
     assert (batch[2].exception() is None) == ("B" in names(sqlite))
     assert sqlite.submit(knock, "after").result(10) == "after"
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_postgresql_says_that_its_disk_is_full(database: Database) -> None:
+    def fill(connection: Connection) -> None:
+        connection.exec_driver_sql("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $$")
+
+    assert isinstance(database.submit(fill).exception(10), StoreFull)
+    assert database.submit(knock, "after").result(10) == "after"
 
 
 def test_a_failing_commit_fails_every_unit_and_passes(database: Database, fault: Path) -> None:
@@ -330,7 +339,7 @@ def test_a_lost_deadlock_is_run_again(postgres: tuple[Database, str]) -> None:
 
     futures = [database.submit(cross, "A", "B"), database.submit(cross, "B", "A")]
     assert [future.result(30) for future in futures] == ["A", "B"]
-    assert sum(runs.values()) == 3
+    assert sum(runs.values()) >= 3  # the two may meet again
     counts = database.read(lambda connection: connection.execute(select(_knock.c.count)).scalars().all()).result(10)
     assert sorted(counts) == [3, 3]
 

@@ -15,9 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+def now() -> datetime:
+    """The time at which it is asked: a run of the tests is longer than some certificates here."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Authority:
             key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
         )  # fmt: skip
         own = (
-            self._begin(self._subject, self._key, NOW - DAY, NOW + 365 * DAY)
+            self._begin(self._subject, self._key, now() - DAY, now() + 365 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .sign(self._key, hashes.SHA256())
@@ -74,10 +78,11 @@ class Authority:
         return builder.not_valid_before(start).not_valid_after(end)
 
     def issue(
-        self, common: str, *, dns: tuple[str, ...] = (), start: datetime = NOW - DAY, end: datetime = NOW + 90 * DAY,
+        self, common: str, *, dns: tuple[str, ...] = (), start: datetime | None = None, end: datetime | None = None,
         usage: tuple[Any, ...] = (SERVER, CLIENT), self_signed: bool = False, file: str = "",
     ) -> Files:  # fmt: skip
-        """A certificate for a device; its alternative names are `dns` and 127.0.0.1."""
+        """A certificate for a device, valid from yesterday for 90 days, for the names `dns` and 127.0.0.1."""
+        start, end = start or now() - DAY, end or now() + 90 * DAY
         key = _key(self._kind)
         names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns]
         names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
@@ -92,12 +97,12 @@ class Authority:
         files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return files
 
-    def revoke(self, *serials: int, end: datetime = NOW + 30 * DAY) -> Path:
-        """Write the list of revoked certificates."""
+    def revoke(self, *serials: int, end: datetime | None = None) -> Path:
+        """Write the list of revoked certificates, which is valid for 30 days."""
         builder = x509.CertificateRevocationListBuilder().issuer_name(self._subject)
-        builder = builder.last_update(NOW - 2 * DAY).next_update(end)
+        builder = builder.last_update(now() - 2 * DAY).next_update(end or now() + 30 * DAY)
         for serial in serials:
-            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(NOW - DAY).build()
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now() - DAY).build()
             builder = builder.add_revoked_certificate(revoked)
         file = self.folder / "crl.pem"
         part = self.folder / "crl.part"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, None], seconds: float = 30) -> None:
@@ -16,6 +20,18 @@ def run(work: Coroutine[Any, Any, None], seconds: float = 30) -> None:
             await work
 
     asyncio.run(bounded())
+
+
+@cache
+def _runner() -> asyncio.Runner:
+    made = asyncio.Runner()
+    atexit.register(made.close)
+    return made
+
+
+def shortly(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, on a loop that this process keeps: a new one with its threads costs milliseconds."""
+    return _runner().run(work)
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = 10) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 from support.certificates import SERVER, Authority
-from support.peers.tools import ENVIRONMENT, free_port
+from support.peers.tools import free_port
+from support.service.program import run
 from support.service.site import Site
 
 TOKEN = "a-token-of-the-tests-0123456789"
@@ -44,10 +43,8 @@ Modality = "{2}"
 def broker(site: Site, *args: str | Path, code: int = 0, text: str = "") -> str:
     """Output of a command; its exit code must be `code`."""
     config = [] if args[:2] == ("hl7", "send") else ["--config", str(site.folder / "broker.toml")]
-    done = subprocess.run(
-        [sys.executable, "-m", "broker", *map(str, args), *config], cwd=site.folder, input=text, text=True,
-        capture_output=True, timeout=120, env={**ENVIRONMENT, "PYTHONWARNINGS": "error", "COLUMNS": "200"}, check=False,
-    )  # fmt: skip
+    environment = {"PYTHONWARNINGS": "error", "COLUMNS": "200"}
+    done = run(*args, *config, folder=site.folder, text=text, environment=environment)
     assert done.returncode == code, done
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
@@ -125,6 +122,7 @@ def test_a_file_is_read_as_its_bytes_would_be_received(site: Site) -> None:
     text = MESSAGE.format(1).replace("|P|2.5", "|P|2.3.1||||||8859/2").replace("LEFÈVRE^ZOÉ", "ŠIMEK^ŽOFIE")
     (site.folder / "order.hl7").write_bytes(text.replace("SPIRAL", "CT").encode("cp1250"))
     shown = broker(site, "hl7", "test", str(site.folder / "order.hl7"))
+    assert "the database was not asked" in shown
     assert "ŠIMEK^ŽOFIE" in shown
     assert "Text is in a Windows code page, not in the declared character set" in shown
 
@@ -269,3 +267,11 @@ def test_a_copied_configuration_puts_no_example_in_force(tmp_path: Path) -> None
     finally:
         if site.alive():
             site.kill()
+
+
+def test_several_profiles_are_checked_in_one_go(site: Site) -> None:
+    good, bad = profile(site), site.folder / "bad.toml"
+    bad.write_text(PROFILE.format("CT", MESSAGE.format(0), "MR").replace('"site"', '"bad"'), encoding="utf-8")
+    told = broker(site, "mapping", "check", bad, good, code=1)
+    assert f"{good}: profile site, 1 examples: all good" in told
+    assert f"{bad}: " in told

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
-from support.peers.tools import ENVIRONMENT
 from support.service.site import Mllp, Site
 
 TOKEN = "a-token-of-the-tests-0123456789"
@@ -29,10 +27,7 @@ charset = "WIN-1250"
 
 def messages(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
     """What a command says."""
-    return subprocess.run(
-        [sys.executable, "-m", "broker", *words, "--config", str(site.folder / "broker.toml")],
-        capture_output=True, text=True, timeout=120, env={**ENVIRONMENT, "COLUMNS": "200"}, check=False,
-    )  # fmt: skip
+    return site.command(*words, environment={"COLUMNS": "200"})
 
 
 def test_a_message_is_listed_with_its_findings_and_shown_as_it_was_read(tmp_path: Path) -> None:

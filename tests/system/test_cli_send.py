@@ -32,6 +32,7 @@ from pynetdicom.sop_class import Verification
 from support.dicom.objects import SAMPLES, Encoded, ct_slice, from_sample
 from support.peers.peers import orthanc, received, storescp
 from support.peers.tools import ENVIRONMENT, free_port, wait_until
+from support.service.program import run
 from support.service.site import Site
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # the samples are odd on purpose
@@ -39,10 +40,7 @@ Handler = Callable[[Any], int]
 
 
 def broker(*args: str | Path, cwd: Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "broker", *map(str, args)], cwd=cwd, text=True, capture_output=True, timeout=timeout,
-        env={**ENVIRONMENT, "PYTHONWARNINGS": "error"}, check=False, errors="replace",
-    )  # fmt: skip
+    return run(*args, folder=cwd, environment={"PYTHONWARNINGS": "error"}, timeout=timeout)
 
 
 def sent(*args: str | Path, cwd: Path, code: int) -> dict[str, Any]:

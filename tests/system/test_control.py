@@ -14,7 +14,7 @@ import httpx
 import pytest
 from support.service.site import Site
 
-from broker.admin.access import DEPTH
+from broker.admin.json_text import DEPTH
 from broker.cli.asking import control
 from broker.errors import ConfigurationError, PeerFault
 from broker.settings import Settings, load

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from support.orders.documents import order
-from support.peers.tools import ENVIRONMENT, run, wait_until
+from support.peers.tools import run, wait_until
 from support.service.site import Site
 
 TOKEN = "a-token-of-the-tests-0123456789"
@@ -73,8 +72,7 @@ def found(text: str) -> list[str]:
 
 
 def broker(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "broker", *arguments, "--config", str(site.folder / "broker.toml")]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    return site.command(*arguments)
 
 
 def test_a_profile_on_the_wire(site: Site, http: httpx.Client) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from pynetdicom import AE
 from support.hl7.receiver import Ris
 from support.mpps.mpps import MPPS, ending
 from support.peers.peers import received, storescp
-from support.peers.tools import ENVIRONMENT, free_port, run, wait_until
+from support.peers.tools import free_port, run, wait_until
 from support.service.site import Mllp, Site, order
 from support.store.earlier import leave
 from support.store.earlier_objects import data_set
@@ -44,8 +42,7 @@ def asked(site: Site, calling: str) -> str:
 
 def broker(site: Site, *arguments: str, code: int = 0) -> str:
     """What a command prints; `code` is its exit code."""
-    command = [sys.executable, "-m", "broker", *arguments, "--config", str(site.folder / "broker.toml")]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+    done = site.command(*arguments)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 

@@ -113,11 +113,7 @@ def test_site_file_that_differs_from_the_database_is_a_warning(tmp_path: Path) -
     with site:
         assert "site.differs" in site.logged()
         assert run("echoscu", "-aet", "CT01", "-aec", "BROKER", "127.0.0.1", str(site.dicom)).returncode == 0
-    command = [sys.executable, "-m", "broker", "site", "import", str(site.folder / "site.toml")]
-    done = subprocess.run(
-        [*command, "--config", str(site.folder / "broker.toml")],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
+    done = site.command("site", "import", site.folder / "site.toml")
     assert (done.returncode, done.stdout.splitlines()) == (
         0,
         [

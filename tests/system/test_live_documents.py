@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import pytest
 from support.dicom.objects import ct_slice
 from support.dicom.raw import RawScu
 from support.peers.peers import received, storescp
-from support.peers.tools import ENVIRONMENT, free_port, wait_until
+from support.peers.tools import free_port, wait_until
+from support.service.program import run
 from support.service.site import Site, destination
 
 TOKEN = "a-token-of-the-tests-0123456789"
@@ -55,8 +55,7 @@ def store(site: Site) -> tuple[str, int, str]:
 
 
 def broker(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "broker", *arguments, "--config", str(folder / "broker.toml")]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    return run(*arguments, "--config", folder / "broker.toml", folder=folder)
 
 
 def words(answer: httpx.Response) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -19,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import create_engine, text
 from support.dicom.objects import Encoded, ct_slice, fresh_uid
 from support.dicom.raw import RawScu
-from support.peers.tools import ENVIRONMENT, free_port, wait_until
+from support.peers.tools import free_port, wait_until
 from support.scale import scaled
 from support.service.site import Site
 
@@ -155,8 +154,7 @@ class Editor:
 
 def broker(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command beside the running broker."""
-    command = [sys.executable, "-m", "broker", *arguments, "--config", str(site.folder / "broker.toml")]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    return site.command(*arguments)
 
 
 def site_file() -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +25,7 @@ from support.mpps.performed import (
     modality,
     unscheduled,
 )
-from support.peers.tools import ENVIRONMENT, wait_until
+from support.peers.tools import wait_until
 from support.service.site import Mllp, Site, order
 from support.worklist.worklist import EXPLICIT, IMPLICIT
 
@@ -78,10 +76,8 @@ def ask(site: Site, method: str, path: str, body: Any = None) -> httpx.Response:
 
 
 def broker(site: Site, *words: str) -> str:
-    command = [sys.executable, "-m", "broker", "mpps", *words, "--config", str(site.folder / "broker.toml")]
-    done = subprocess.run(
-        command, env={**ENVIRONMENT, "COLUMNS": "200"}, capture_output=True, text=True, timeout=60, check=True
-    )
+    done = site.command("mpps", *words, environment={"COLUMNS": "200"})
+    assert done.returncode == 0, done
     return done.stdout
 
 

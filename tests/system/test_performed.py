@@ -14,7 +14,7 @@ from pynetdicom import AE
 from support.dicom.objects import ct_slice
 from support.dicom.raw import RawScu
 from support.hl7.receiver import Ris, ris_node
-from support.mpps.mpps import EXPLICIT, MPPS, Answer, Heard, Taken, creation, ending, mpps_scp, uid
+from support.mpps.mpps import EXPLICIT, MPPS, Manager, Taken, creation, ending, mpps_scp, uid
 from support.peers.tools import free_port, run, wait_until
 from support.service.site import Mllp, Site, order
 from support.worklist.worklist import dataset
@@ -27,26 +27,6 @@ def mpps_node(port: int) -> str:
         '[[node]]\nname = "manager"\nkind = "dicom"\nae_title = "RIS"\nhost = "127.0.0.1"\n'
         f'port = {port}\nroles = ["mpps"]\n'
     )
-
-
-class Manager:
-    """What an MPPS SCP answers (PS3.4 F.7.2): each step created once, and never set after its end."""
-
-    def __init__(self) -> None:
-        self.status: dict[str, str] = {}
-
-    def __call__(self, heard: Heard) -> Answer:
-        if heard.kind == "create":
-            known = heard.uid in self.status
-            self.status.setdefault(heard.uid, "IN PROGRESS")
-            return 0x0111 if known else 0
-        if heard.uid not in self.status:
-            return 0x0112
-        if self.status[heard.uid] != "IN PROGRESS":
-            return 0x0110, 0xA710
-        if b"COMPLETED" in heard.data:
-            self.status[heard.uid] = "COMPLETED"
-        return 0
 
 
 @pytest.mark.parametrize(

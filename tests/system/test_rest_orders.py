@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from support.orders.documents import order
-from support.peers.tools import ENVIRONMENT, run
+from support.peers.tools import run
 from support.service.site import Site
 
 from broker.cli.asking import control
@@ -45,10 +44,7 @@ def worklist(site: Site, *keys: str) -> str:
 
 
 def imported(site: Site, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "broker", "import", "--config", site.folder / "broker.toml", *arguments]
-    return subprocess.run(
-        [str(part) for part in command], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False
-    )
+    return site.command("import", *arguments)
 
 
 def test_an_order_lives_over_http(site: Site, http: httpx.Client) -> None:
@@ -98,7 +94,7 @@ def test_an_order_lives_over_http(site: Site, http: httpx.Client) -> None:
         ("/api/v1/orders/search", {"limit": "canary"}),
         ("/api/v1/orders/emergency", {"Modality": "canary", "RequestedProcedureDescription": 5}),
         ("/api/v1/orders/batch", {"orders": "canary"}),
-        ("/api/v1/orders/1/reopen", {"ScheduledProcedureStepID": {}, "reason": "\x00canary"}),
+        ("/api/v1/orders/1/reopen", {"ScheduledProcedureStepID": {}, "reason": "\x01canary"}),
     ],
 )
 def test_no_answer_repeats_a_value(path: str, body: Any, http: httpx.Client) -> None:

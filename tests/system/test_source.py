@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 from support.peers.dcmtk import wlmscpfs
-from support.peers.tools import ENVIRONMENT, run, wait_until
+from support.peers.tools import run, wait_until
 from support.service.site import Site
 from support.worklist.sources import item
 
@@ -38,11 +35,7 @@ def worklist(site: Site) -> str:
 
 def command(site: Site, *words: str) -> tuple[int, str]:
     """`broker worklist import`; exit code and output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "broker", "worklist", "import", *words, "--config", str(site.folder / "broker.toml")],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120,
-        env={**os.environ, **ENVIRONMENT}, cwd=site.folder,
-    )  # fmt: skip
+    done = site.command("worklist", "import", *words, merge=True)
     return done.returncode, done.stdout
 
 
@@ -92,11 +85,9 @@ def test_items_that_need_a_look_are_listed(tmp_path: Path) -> None:
 
 def listed(site: Site) -> str:
     """`broker worklist refused`."""
-    words = ("worklist", "refused", "old", "--config", str(site.folder / "broker.toml"))
-    return subprocess.run(
-        [sys.executable, "-m", "broker", *words], capture_output=True, text=True, check=True, timeout=60,
-        env={**os.environ, **ENVIRONMENT}, cwd=site.folder,
-    ).stdout  # fmt: skip
+    done = site.command("worklist", "refused", "old")
+    assert done.returncode == 0, done
+    return done.stdout
 
 
 def test_a_server_that_is_away(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -301,10 +301,11 @@ def test_a_worker_that_dies_again_and_again_ends_the_broker(tmp_path: Path, data
     seen: set[int] = set()
 
     def kill_new() -> bool:
-        for process in workers(site) if site.alive() else []:
-            if process.pid not in seen:
-                seen.add(process.pid)
-                process.kill()
+        with suppress(psutil.NoSuchProcess):  # it may end between two looks
+            for process in workers(site) if site.alive() else []:
+                if process.pid not in seen:
+                    process.kill()
+                    seen.add(process.pid)
         return not site.alive()
 
     wait_until(kill_new, 60, "the broker gives up")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.peers.tools import run, wait_until
 from support.service.site import Mllp, Site, order
+from support.store.outage import steps_of
 
 ITEMS = 3
 
@@ -102,17 +102,6 @@ def accepted(site: Site, number: int) -> bool:
     with Mllp(site.hl7) as ris:
         answer = ris.exchange(order(number))
     return bool(answer) and answer["MSA"][0][1] == "AA"
-
-
-def steps_of(copy: Path) -> int:
-    """How many steps the copy has, once it is there."""
-    if not copy.exists():
-        return 0
-    try:
-        with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as connection:
-            return int(connection.execute("select count(*) from scheduled_step").fetchone()[0])
-    except sqlite3.OperationalError:  # it is being made
-        return 0
 
 
 def from_copy(site: Site, expected: set[str]) -> None:

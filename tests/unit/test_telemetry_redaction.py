@@ -49,6 +49,14 @@ def test_a_line_has_event_level_and_time(log: Log) -> None:
     assert line["timestamp"]
 
 
+def test_no_event_can_flood_the_log(log: Log) -> None:
+    """Whoever causes it: an error of ours that a stranger has found writes no gigabytes."""
+    for number in range(1000):
+        telemetry.logger().error("hl7.internal_error", reference=str(number))
+        telemetry.logger().warning("dicom.failed", peer=f"127.0.0.{number}")
+    assert len(log()) <= 2 * 50
+
+
 @pytest.mark.parametrize("key", ["patient", "name", "patient_name", "birth_date", "text", "raw", "exception", "stack"])
 def test_an_unknown_key_is_withheld(log: Log, key: str) -> None:
     telemetry.logger().info("instance.received", **{key: CANARY})

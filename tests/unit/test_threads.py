@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 
 import pytest
 
-from broker.threads import Threads
+from broker.threads import Threads, long_work
 
 
 def test_who_is_cancelled_goes_on_only_when_the_thread_is_done() -> None:
@@ -36,3 +37,12 @@ def test_who_is_cancelled_goes_on_only_when_the_thread_is_done() -> None:
     finally:
         go.set()
         threads.close()
+
+
+def test_long_work_leaves_the_interpreter_to_the_loop_sooner_and_only_meanwhile() -> None:
+    usual = sys.getswitchinterval()
+    with long_work:
+        with long_work:
+            assert sys.getswitchinterval() < usual / 5
+        assert sys.getswitchinterval() < usual / 5
+    assert sys.getswitchinterval() == usual

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization as pem
 from structlog.testing import capture_logs
-from support.certificates import CLIENT, DAY, NOW, Authority, Files, client
+from support.certificates import CLIENT, DAY, Authority, Files, client, now
 
 from broker import tls
-from broker.errors import ConfigurationError
+from broker.dicom.dimse import words
+from broker.errors import ConfigurationError, PeerFault
 from broker.tls import TlsContexts, TlsFiles
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -114,7 +115,37 @@ def test_revocation_needs_a_list_that_is_still_valid(hospital: Authority, tmp_pa
     modality = client(ct, own.ca, V12)
     assert handshake(contexts(files(own, broker, own.revoke()))(), modality)
     assert refusal(contexts(files(own, broker, own.revoke(ct.serial)))(), modality) == "tls-certificate-revoked"
-    assert refusal(contexts(files(own, broker, own.revoke(end=NOW - DAY)))(), modality) == "tls-crl-has-expired"
+    old = contexts(files(own, broker, own.revoke(end=now() - DAY)))()
+    assert refusal(old, modality) == "tls-crl-has-expired-or-clock-wrong"
+
+
+# --- a clock that is wrong: TM-08 ------------------------------------------------------------------------
+
+
+def test_tm_08_a_certificate_outside_its_time_names_the_clock(hospital: Authority) -> None:
+    """Skew of ten minutes: the certificate of a PACS was issued just now, or ended just now."""
+    ours = contexts(files(hospital, hospital.issue("broker")), server=False)()
+    early = hospital.issue("pacs", start=now() + DAY / 144, file="early")
+    late = hospital.issue("pacs", end=now() - DAY / 144, file="late")
+    code = refusal(contexts(files(hospital, early))(), ours, "127.0.0.1")
+    assert code == "tls-certificate-is-not-yet-valid-or-clock-wrong"
+    assert refusal(contexts(files(hospital, late))(), ours, "127.0.0.1") == (
+        "tls-certificate-has-expired-or-clock-wrong"
+    )
+    said = words.failure(PeerFault(code=code))
+    assert said == "no TLS handshake: certificate is not yet valid or clock wrong"
+
+
+def test_tm_08_a_peer_that_finds_ours_expired_names_the_clock() -> None:
+    said = ssl.SSLError(1, "alert")
+    said.reason = "SSLV3_ALERT_CERTIFICATE_EXPIRED"
+    assert tls.failure(said) == "tls-sslv3-alert-certificate-expired-or-clock-wrong"
+
+
+def test_tm_08_a_certificate_of_ours_that_is_not_valid_yet_is_a_clock_behind(hospital: Authority) -> None:
+    with capture_logs() as logs:
+        contexts(files(hospital, hospital.issue("new", start=now() + DAY, file="tomorrow")))
+    assert [(line["event"], line["reason"]) for line in logs] == [("tls.certificate_not_yet_valid", "clock-behind")]
 
 
 # --- mistakes --------------------------------------------------------------------------------------------
@@ -245,8 +276,8 @@ def test_a_file_that_moves_under_a_link_is_seen(hospital: Authority, tmp_path: P
 
 def test_a_certificate_that_ends_soon_is_a_warning(hospital: Authority) -> None:
     with capture_logs() as logs:
-        contexts(files(hospital, hospital.issue("old", end=NOW + 10 * DAY)))
-        contexts(files(hospital, hospital.issue("new", end=NOW + 300 * DAY)))
+        contexts(files(hospital, hospital.issue("old", end=now() + 10 * DAY)))
+        contexts(files(hospital, hospital.issue("new", end=now() + 300 * DAY)))
     assert [(line["event"], line["count"]) for line in logs] == [("tls.certificate_ends", 9)]
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from broker import telemetry
 from broker.errors import PeerFault
-from broker.hl7.client import MllpClient
-from broker.hl7.framing import wrap
-from broker.hl7.server import Answer, Limits, MllpServer, Peer
+from broker.hl7.mllp.client import MllpClient
+from broker.hl7.mllp.framing import wrap
+from broker.hl7.mllp.server import Answer, Limits, MllpServer, Peer
 
 
 async def echo(message: bytes, peer: Peer) -> Answer:
@@ -302,6 +302,21 @@ def test_text_that_is_no_frame_ends_the_connection_with_a_warning(
     (line,) = [line for line in (shown.out + shown.err).splitlines() if "hl7.connection_closed" in line]
     assert "warning" in line
     assert "127.0.0.1" in line
+
+
+@pytest.mark.parametrize("noise", [b"x", b"\0", b"\x1c"])
+def test_bytes_without_a_frame_end_the_connection_before_its_deadlines(noise: bytes) -> None:
+    async def run() -> None:
+        async with serving(frame_timeout=600, idle_timeout=600) as server, raw(server) as (reader, writer):
+            writer.write(noise * 64 * 1024 + wrap(b"MSH|one\r"))
+            assert await answers(reader, 1) == [b"answer MSH|one\r"]
+            for _ in range(64):
+                writer.write(noise * 1024)
+            await writer.drain()
+            writer.write(noise)
+            assert await until_closed(reader) == b""
+
+    asyncio.run(run())
 
 
 def test_text_without_vt_is_refused_by_a_strict_listener() -> None:

@@ -16,7 +16,7 @@ from support.peers.tools import wait_until
 from support.service.secure import HERE, door
 from support.service.site import Site, order
 
-from broker.hl7.framing import wrap
+from broker.hl7.mllp.framing import wrap
 
 SIZE, CONNECTIONS, IDLE, FRAME, HALF_OPEN = 2000, 3, 6.0, 2.0, 2
 DOORS = pytest.mark.parametrize("kind", ["hl7", "hl7-tls"])
@@ -131,6 +131,19 @@ def test_one_connection_too_many_is_closed_and_its_place_can_be_taken_again(door
         wait_until(lambda: doors.open() == CONNECTIONS - 1, 10, "a place is free")
         with doors.connect(kind, "127.0.0.9") as late:
             assert b"\rMSA|A" in exchange(late, b"MSH|^~\\&|RIS||||||ORM^O01||P|2.5\r")
+
+
+@DOORS
+def test_whoever_sends_64_kib_without_a_frame_is_closed(doors: Doors, kind: str) -> None:
+    line, noise = 'broker_hl7_connections_closed_total{reason="no-frame"}', b"\r\n\0 " * 16 * 1024
+    before = doors.metric(line)
+    with doors.connect(kind) as ris:
+        ris.sendall(noise + wrap(sized(200 if kind == "hl7" else 201, 1000)))
+        assert b"\rMSA|AA|" in received(ris)  # the begin of a frame begins the count again
+        ris.sendall(noise + b"\r")
+        ends(ris, 10)
+    wait_until(lambda: doors.metric(line) == before + 1, 10, "the end is counted")
+    assert re.search(r"hl7\.connection_closed.*no-frame", doors.site.logged())
 
 
 @DOORS

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.certificates import DAY, NOW, Authority, client
+from support.certificates import DAY, Authority, client, now
 from support.peers.tools import ENVIRONMENT, tool, wait_until
 from support.service.secure import HERE, door
 from support.service.site import Mllp, Site, order
 
-from broker.hl7 import framing
+from broker.hl7.mllp import framing
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
@@ -114,7 +114,7 @@ def test_who_is_not_let_in(hospital: Hospital, tmp_path: Path, version: ssl.TLSV
     port = tls_port(hospital.site)
     foreign = Authority(tmp_path / "other")
     nobody = client(None, hospital.authority.ca, version)
-    expired = hospital.authority.issue("expired", start=NOW - 9 * DAY, end=NOW - DAY)
+    expired = hospital.authority.issue("expired", start=now() - 9 * DAY, end=now() - DAY)
     before = metric(hospital.site, 'broker_hl7_tls_failures_total{reason="handshake"}')
     assert not enters(port, nobody, 1)
     for files in (foreign.issue("stranger"), expired, hospital.revoked):

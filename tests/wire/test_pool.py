@@ -240,8 +240,8 @@ def test_a_refused_context_stops_only_what_needs_it() -> None:
                 assert answer.status == 0
             assert await send(pool, "1.2.3", REFUSED) is None  # the answer is known
             assert len(peer.requests) == 1
-            for number in range(3):  # in use all the time, so that it stays open
-                await takes(0.4)
+            for number in range(12):  # in use all the time, so that it stays open
+                await takes(0.1)
                 assert await send(pool, f"1.3.{number}") == 0
             assert await send(pool, "1.2.4", REFUSED) is None  # by now it is worth another question
             assert len(peer.requests) == 2

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,20 +62,28 @@ def busy(provider: Provider) -> bool:
 
 
 @asynccontextmanager
-async def serving(*services: Service, admission: Any = None, **limits: Any) -> AsyncIterator[Provider]:
-    """A running provider with short timers; afterwards it must have forgotten every connection."""
+async def serving(
+    *services: Service, admission: Any = None, known: Collection[str] = (), **limits: Any
+) -> AsyncIterator[Provider]:
+    """A running provider with short timers; afterwards it must have forgotten every connection.
+
+    `known`: addresses of nodes.
+    """
     made = AssociationLimits(**({"association_request_timeout": 5, "pdu_timeout": 5, "idle_timeout": 30} | limits))
     provider = Provider(
-        "127.0.0.1", 0, admission=admission or Anybody(), services=[VERIFICATION, *services], limits=made
-    )
+        "127.0.0.1", 0, admission=admission or Anybody(), services=[VERIFICATION, *services], limits=made,
+        known=lambda address: address in known,
+    )  # fmt: skip
     await provider.start()
     try:
         yield provider
     finally:
         await provider.stop(1)
         assert not provider._sessions
-        assert not provider._half_open
-        assert not provider._established
+        assert not provider._entrance.half_open
+        assert not provider._entrance.established
+        assert not provider._entrance.seats.bytes
+        assert not provider._entrance.seats._guests
 
 
 @dataclass

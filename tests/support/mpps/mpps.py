@@ -190,3 +190,23 @@ def mpps_scp(answer: Script | None = None, **more: Any) -> Iterator[Scp]:
         yield scp
     finally:
         scp.close()
+
+
+class Manager:
+    """What an MPPS SCP answers (PS3.4 F.7.2): each step created once, and never set after its end."""
+
+    def __init__(self) -> None:
+        self.status: dict[str, str] = {}
+
+    def __call__(self, heard: Heard) -> Answer:
+        if heard.kind == "create":
+            known = heard.uid in self.status
+            self.status.setdefault(heard.uid, "IN PROGRESS")
+            return 0x0111 if known else 0
+        if heard.uid not in self.status:
+            return 0x0112
+        if self.status[heard.uid] != "IN PROGRESS":
+            return 0x0110, 0xA710
+        if b"COMPLETED" in heard.data:
+            self.status[heard.uid] = "COMPLETED"
+        return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from broker.settings import Settings
 from broker.site.directory import Directory
 from broker.site.nodes import Node, parse_nodes
 from broker.store.db.database import Database
+from broker.store.db.pace import Pace
 from broker.store.schema import tables
 from support.dicom.objects import fresh_uid
 from support.mpps.mpps import OUTCOMES
@@ -41,8 +43,9 @@ class House:
         self.nodes: tuple[Node, ...] = parse_nodes([RIS, *devices])
         self.settings = Settings(service={"timezone": "Europe/Zurich"}, worklist=worklist)
         self.woken = 0
+        self.stopping = threading.Event()
         self.walk = StepWalk(
-            database=database,
+            pace=Pace(database, stopping=self.stopping),
             settings=self.settings,
             directory=Directory(self.nodes),
             wake=self._wake,

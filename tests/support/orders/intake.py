@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, func, select
 
 from broker.hl7.header import Header
-from broker.hl7.server import Peer
+from broker.hl7.mllp.server import Peer
 from broker.model.message import ReceivedMessage
 from broker.model.order import StepEvent
 from broker.orders.core.context import StoryContext

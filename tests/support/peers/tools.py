@@ -24,7 +24,7 @@ def tool(name: str) -> str:
     """Path of a foreign program."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        _missing(name)
+        missing(name)
     return found
 
 
@@ -103,11 +103,12 @@ def node_modules(package: str) -> str:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(os.environ.get("BROKER_TEST_NODE_MODULES") or cache / "worklist-broker-tests" / "node_modules")
     if not (folder / package).is_dir():
-        _missing(f"the npm package {package}")
+        missing(f"the npm package {package}")
     return str(folder)
 
 
-def _missing(what: str) -> NoReturn:
+def missing(what: str) -> NoReturn:
+    """Skip the test by the name of what it needs; in CI it fails."""
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing")
     pytest.skip(f"needs {what}")
@@ -118,5 +119,5 @@ def java_classes(*libraries: str) -> str:
     paths = [Path("/usr/share/java") / f"{name}.jar" for name in libraries]
     for path in paths:
         if not path.exists():
-            _missing(str(path))
+            missing(str(path))
     return os.pathsep.join(map(str, paths))

@@ -73,6 +73,12 @@ def fetched(site: Site, path: str) -> str:
         return str(answer.read(), "utf-8")
 
 
+def metric(site: Site, series: str) -> float:
+    """Value of a series of `/metrics`, 0 for one that is not there yet."""
+    lines = fetched(site, "/metrics").splitlines()
+    return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.rsplit(" ", 1)[0] == series), 0.0)
+
+
 def sockets(process: psutil.Process, site: Site) -> int:
     """Network connections at our doors, also half-closed ones; those to destinations are kept warm for a while."""
     doors = {port for name in ("dicom", "hl7", "web") for _, port in site.listeners[name]}

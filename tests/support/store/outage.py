@@ -1,9 +1,11 @@
-"""A PostgreSQL that is away for a while."""
+"""A PostgreSQL that is away for a while, and the copy of the worklist for that."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg
 
@@ -25,3 +27,14 @@ def refusing(database_url: str) -> Iterator[None]:
         yield
     finally:
         allow(True)
+
+
+def steps_of(copy: Path) -> int:
+    """How many steps the copy has, once it is there."""
+    if not copy.exists():
+        return 0
+    try:
+        with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("select count(*) from scheduled_step").fetchone()[0])
+    except sqlite3.OperationalError:  # it is being made
+        return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import time
 from collections.abc import Mapping
@@ -19,7 +20,13 @@ class Poller(RawScu):
     @classmethod
     def open(cls, port: int, called: str, calling: str = "RAW") -> Self:
         """Connect and associate."""
-        made = cls(port, 120)
+        return cls.across(socket.create_connection(("127.0.0.1", port), 120), called, calling)
+
+    @classmethod
+    def across(cls, connection: socket.socket, called: str, calling: str = "RAW") -> Self:
+        """Associate on a connection that stands."""
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made = cls.over(connection)
         made._left = bytearray()
         kind, body = made.associate([(WORKLIST, EXPLICIT)], called=called.encode(), calling=calling.encode())
         assert kind == 2, kind

@@ -16,12 +16,10 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind
 from broker.site.nodes import Node, parse_nodes
 from support.orders.intake import ZONE
 
-TODAY = datetime.now(ZONE).date()
-
 
 def day(ahead: int = 0) -> str:
     """A day from today as DICOM DA."""
-    return (TODAY + timedelta(days=ahead)).strftime("%Y%m%d")
+    return (datetime.now(ZONE) + timedelta(days=ahead)).strftime("%Y%m%d")
 
 
 def item(number: int, *, ahead: int = 1, step: dict[str, Any] | None = None, **root: Any) -> Dataset:

@@ -9,7 +9,8 @@ import pytest
 import typer
 
 from broker.cli.asking import control, running
-from broker.cli.common import CommandRefused, exit_on_error, show_table
+from broker.cli.common import CommandRefused, exit_on_error
+from broker.cli.output import show_table
 from broker.errors import BadContent, ConfigurationError
 
 

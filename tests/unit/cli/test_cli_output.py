@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import typer
 
-from broker.cli.common import CommandRefused, exit_on_error, printable, show_table
+from broker.cli.common import CommandRefused, exit_on_error
+from broker.cli.output import printable, show_table
 
 HOSTILE = "a\x1b[31m\x9b2J\u202eb"
 HARMLESS = r"a\x1b[31m\x9b2J\u202eb"

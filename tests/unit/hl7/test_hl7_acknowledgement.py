@@ -6,9 +6,10 @@ from uuid import UUID
 import pytest
 from hl7apy.parser import parse_message
 
-from broker.hl7 import acknowledgement, framing
+from broker.hl7 import acknowledgement, work
 from broker.hl7.findings import Finding
 from broker.hl7.header import read_header
+from broker.hl7.mllp import framing
 
 AT = datetime(2026, 3, 12, 8, 15, 44, tzinfo=UTC)
 TOKEN = UUID(int=7)
@@ -61,7 +62,11 @@ def test_control_id_and_separators_come_back_exactly() -> None:
 
 def test_many_findings_are_bounded() -> None:
     many = [Finding(f"NTE^{n}^3", "102", "bad") for n in range(5000)]
-    assert answer(b"MSH|^~\\&|RIS||||||ORM^O01|c|P|2.5\r", findings=many).count(b"\rERR|") == 100
+    header = read_header(b"MSH|^~\\&|RIS||||||ORM^O01|c|P|2.5\r")
+    assert header is not None
+    for received, most in ((1 << 20, 100), (200, 80)):  # an answer is not much longer than the message
+        answered = acknowledgement.reply(header, "AE", many, token=TOKEN, at=AT, received=received)
+        assert 50 < answered.data.count(b"\rERR|") <= most
 
 
 # by accept and application condition: the codes sent for a message taken, one with an error in it, one refused for its
@@ -119,10 +124,21 @@ def test_unreadable() -> None:
 
 @pytest.mark.parametrize("version", ["2.3", "2.5.1"])
 def test_an_answer_tells_of_so_many_findings_at_most(version: str) -> None:
-    findings = [Finding(f"OBX^{n}^5", "102", "Value cannot be used") for n in range(acknowledgement.MAX_FINDINGS + 1)]
-    raw = answer(f"MSH|^~\\&|RIS|||||||ORM^O01|c-1|P|{version}\r".encode(), findings=findings)
-    assert raw.count(b"OBX^") == acknowledgement.MAX_FINDINGS
-    assert b"OBX^99^5" in raw
+    findings = [Finding(f"OBX^{n}^5", "102", "Value cannot be used") for n in range(work.FINDINGS + 1)]
+    header = read_header(f"MSH|^~\\&|RIS|||||||ORM^O01|c-1|P|{version}\r".encode())
+    assert header is not None
+    for received, least in ((100_000, work.FINDINGS), (300, 20)):
+        raw = acknowledgement.reply(header, "AE", findings, token=TOKEN, at=AT, received=received).data
+        assert least <= raw.count(b"OBX^") <= work.FINDINGS
+        assert len(raw) <= work.room(received)
+        assert b"OBX^19^5" in raw
+
+
+def test_of_too_many_findings_the_errors_come_first() -> None:
+    told = [Finding(f"OBX^{n}^5", "102", "x" * 60, "E" if n == 99 else "W") for n in range(100)]
+    header = read_header(b"MSH|^~\\&|RIS|||||||ORM^O01|c-1|P|2.5.1\r")
+    assert header is not None
+    assert b"OBX^99^5" in acknowledgement.reply(header, "AE", told, token=TOKEN, at=AT, received=300).data
 
 
 NO_VALUE = ["", " ", "   ", "\t", "\xa0", '""', ' "" ']

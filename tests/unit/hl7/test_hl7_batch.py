@@ -5,7 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from broker.hl7 import batch
+from broker.hl7 import batch, work
+from broker.hl7.findings import Finding
 
 AT = datetime(2026, 3, 12, 8, 15, 44, tzinfo=UTC)
 TOKEN = UUID(int=7)
@@ -67,6 +68,31 @@ def test_a_batch_of_nothing_is_answered_too(raw: bytes, expected: list[str]) -> 
 def test_refuse() -> None:
     file = batch.read(BHS + ONE + b"BTS|1\r")
     assert file is not None
-    msh, msa, *_ = batch.refuse(file, token=TOKEN, at=AT).decode().split("\r")
+    msh, msa, *_ = batch.refuse(file, Finding("BHS^1", "102", "x"), token=TOKEN, at=AT).decode().split("\r")
     assert msh.split("|")[2:6] == ["BROKER", "RAD", "RIS", "SITE"]
     assert msa.split("|")[:3] == ["MSA", "AR", "B1"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "what"),
+    [
+        (BHS + b"MSH|\r" * (work.MESSAGES + 1), "messages"), (BHS * (work.BATCHES + 1), "batches"),
+        (FHS * (work.BATCHES + 1), "files"), (BHS + b"BTS|\r" * work.NAMES, "look at"),
+        (BHS + b"MSH|A\r" + b"x MSH" * work.NAMES, "look at"),
+    ],
+)  # fmt: skip
+def test_a_frame_with_too_much_in_it_has_no_messages(raw: bytes, what: str) -> None:
+    file = batch.read(raw)
+    assert file is not None
+    assert what in file.excess
+    assert file.messages == 0
+    header = file.header or file.batches[0].header
+    assert header is not None
+    assert header.get(3) == "RIS"
+    assert len(batch.refuse(file, Finding("BHS^1", "102", "x"), token=TOKEN, at=AT)) < 500
+
+
+def test_as_much_as_a_frame_may_hold_is_read() -> None:
+    file = batch.read(FHS + (BHS + ONE * (work.MESSAGES // work.BATCHES)) * work.BATCHES)
+    assert file is not None
+    assert (file.excess, file.messages, len(file.batches)) == ("", work.MESSAGES, work.BATCHES)

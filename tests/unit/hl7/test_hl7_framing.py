@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.hl7.framing import Frame, Framer, Oversize, wrap
+from broker.hl7.mllp.framing import Frame, Framer, Oversize, wrap
 
 A, B = b"MSH|^~\\&|A\rPID|1\r", b"MSH|^~\\&|B\rPID|2\r"
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from broker.hl7.escapes import unescape
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.header import Separators
-from broker.hl7.message import DELETE, MAX_REPETITIONS, MAX_SEGMENTS, parse
+from broker.hl7.message import DELETE, parse
 from broker.hl7.paths import path
+from broker.hl7.work import REPETITIONS, SEGMENTS
 from broker.hl7.writer import SegmentWriter
 
 MSH = "MSH|^~\\&|A|B|C|D|20260312||ORM^O01|1|P|2.3"
@@ -96,12 +97,12 @@ def test_malformed(raw: bytes, location: str, code: str) -> None:
 
 
 def test_a_message_may_have_just_so_many_segments_and_repetitions() -> None:
-    lines = [MSH, *["NTE|1"] * (MAX_SEGMENTS - 1)]
-    assert len(list(parse("\r".join(lines).encode()))) == MAX_SEGMENTS
+    lines = [MSH, *["NTE|1"] * (SEGMENTS - 1)]
+    assert len(list(parse("\r".join(lines).encode()))) == SEGMENTS
     with pytest.raises(MalformedMessage) as caught:
         parse("\r".join([*lines, "NTE|2"]).encode())
-    assert (caught.value.finding.location, caught.value.finding.code) == (f"NTE^{MAX_SEGMENTS - 1}", "100")
-    assert parse(f"{MSH}\rPID|1||{'~' * MAX_REPETITIONS}".encode()).first("PID") is not None
+    assert (caught.value.finding.location, caught.value.finding.code) == (f"NTE^{SEGMENTS - 1}", "100")
+    assert parse(f"{MSH}\rPID|1||{'~' * REPETITIONS}".encode()).first("PID") is not None
 
 
 def test_short_msh_2_and_byte_order_mark() -> None:

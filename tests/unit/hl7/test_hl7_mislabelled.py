@@ -92,6 +92,19 @@ def test_another_script_under_the_name_of_latin_1_is_doubted(script: str, codec:
     assert found["wrong"] <= found.total() * 0.1  # the shortest of them
 
 
+@pytest.mark.parametrize(
+    ("text", "codec", "doubt"),
+    [
+        ("ШИ", "big5", Doubt.AMBIGUOUS), ("ЖИ", "big5hkscs", Doubt.AMBIGUOUS), ("ШИ", "big5hkscs", Doubt.NONE),
+        ("ヌネ", "cp950", Doubt.AMBIGUOUS),
+        ("測試", "big5", Doubt.NONE), ("測‧試", "cp950", Doubt.NONE), ("啟㗎", "big5hkscs", Doubt.NONE),
+    ],
+)  # fmt: skip
+def test_letters_that_two_tables_of_big5_place_elsewhere_are_doubted(text: str, codec: str, doubt: Doubt) -> None:
+    raw = raw_message("BIG-5", ("X", "CT"), "ascii").replace(b"|X|", b"|" + text.encode(codec, "ignore") + b"|")
+    assert decoding.decode(raw).doubt == doubt
+
+
 @pytest.mark.parametrize(("label", "data"), [("8859/1", b"\x81"), ("8859/3", b"\x8a"), ("8859/2", b"\x81\xe9")])
 def test_controls_that_no_code_page_has_are_refused(label: str, data: bytes) -> None:
     raw = raw_message(label, ("X", "CT"), "ascii").replace(b"|X|", b"|" + data + b"|")

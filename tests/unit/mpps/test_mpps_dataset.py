@@ -187,7 +187,7 @@ MEANT = PatientChange("P1", "H", {})
 def step(
     row: int, step_id: str, study: str = "1.1", accession: str = "A", procedure: str = "R", **more: Any
 ) -> Candidate:
-    values = {"status": StepStatus.SCHEDULED, "issuer": "", "patient": ANNA} | more
+    values = {"status": StepStatus.SCHEDULED, "issuer": "", "patient": ANNA, "planned_study": study} | more
     return Candidate(
         step=row,
         order=row // 10,

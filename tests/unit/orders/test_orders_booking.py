@@ -168,7 +168,7 @@ def test_status_by_appointment_never_moves_backwards(asked: AppointmentAction, b
 def result(**more: str) -> ResultChange:
     keys = OrderKeys(EntityId("P1"), EntityId("F1"))
     given = {"study_instance_uid": "", "procedure_id": "", "code": "", **more}
-    return ResultChange("F", True, keys, "", patient=None, location="OBR^1^25", **given)
+    return ResultChange("F", True, keys, "", patient=None, location="OBR^1^25", number_location="OBR^1^3", **given)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.orders.core.values import Span
-from broker.orders.mapping.convert import oddity, span
+from broker.orders.mapping.data_types import oddity, span
 
 ZURICH = ZoneInfo("Europe/Zurich")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from support.worklist.worklist import IMPLICIT, SPS, query, read
 
 from broker.errors import ConfigurationError
 from broker.orders.core import attributes
+from broker.orders.core.appointments import AppointmentChange
+from broker.orders.inbound import reception
+from broker.orders.inbound.reception import Interface
 from broker.orders.mapping.document import built_in_documents
 from broker.orders.mapping.effects import refuse_idle
 from broker.orders.mapping.parsing import parse
@@ -44,6 +48,7 @@ def judged(text: str) -> Profile:
     return profile
 
 
+@cache
 def attempt(text: str) -> Profile | str:
     """The profile, or why the check refuses it."""
     try:
@@ -68,10 +73,16 @@ def shown(profile: Profile, keyword: str, raw: bytes) -> list[Any]:
     return values
 
 
+def wanted_text(keyword: str) -> str:
+    """What a field holds that an attribute is mapped from."""
+    vr = dictionary_VR(tag_for_keyword(keyword) or 0)
+    return COMPOSITE if vr == "SQ" else TEXTS.get(keyword, FIELDS.get(vr, "1"))
+
+
 def wanted(section: str, keyword: str) -> Iterator[tuple[str, bytes]]:
     """Profiles that map an attribute, each with a message that has it."""
     vr = dictionary_VR(tag_for_keyword(keyword) or 0)
-    text = COMPOSITE if vr == "SQ" else TEXTS.get(keyword, FIELDS.get(vr, "1"))
+    text = wanted_text(keyword)
     kinds = [*SEQUENCES] if vr == "SQ" else [FieldType.XPN if vr == "PN" else FieldType.PLAIN]
     kind = "SIU^S12" if section == "appointment" else "ORM^O01"
     raw = message(kind, f"ZVX|{text}|20300102", modality="CT")
@@ -188,12 +199,77 @@ def test_a_value_table_is_refused_or_seen(keyword: str) -> None:
             "station: 2: a rule before",
         ),
         ('[step]\nPixelData = ["OBX-5"]', "step.PixelData: no attribute that a worklist answer has"),
+        ("[step]\nModality = []", "step.Modality: every order would be refused: step.Modality has no path"),
+        (
+            '[request]\nAccessionNumber = []\n[identifiers]\naccession = ["message", "refuse"]',
+            "request.AccessionNumber: every order would be refused",
+        ),
+        (
+            '[step]\nScheduledProcedureStepStartDate = []\n[policy]\nstart_missing = "refuse"',
+            "step.ScheduledProcedureStepStartDate: every order would be refused",
+        ),
+        ('[appointment]\nModality = ["AIG-4.2"]', "appointment.Modality: used only for an order that an appointment"),
+        ('[appointment]\nRequestedProcedureID = ["SCH-6.1"]', "appointment.RequestedProcedureID: used only for an"),
+        ('[values.Modality]\nTdm = "CT"\nTDM = "MR"', "values.Modality: Tdm: stands there in capitals"),
+        (
+            "[measures.PatientWeight]\ncodes = []\ntexts = []",
+            "measures.PatientWeight: codes or texts of OBX-3 are needed",
+        ),
     ],
 )
 def test_what_has_no_effect_is_refused_with_a_sentence(text: str, wrong: str) -> None:
     with pytest.raises(ConfigurationError, match="mapping profile 'x': ") as failed:
         judged(text)
     assert wrong in str(failed.value)
+
+
+STRICT = """
+[identifiers]
+accession = ["message", "refuse"]
+study_instance_uid = "require"
+requested_procedure_id = ["message", "refuse"]
+step_id = ["message", "refuse"]
+[policy]
+start_missing = "refuse"
+"""
+
+
+WAITS = '[policy]\nstart_missing = "unscheduled"'
+# only these may be told to be needed
+NEEDED = [
+    "AccessionNumber", "Modality", "RequestedProcedureID", "ScheduledProcedureStepID",
+    "ScheduledProcedureStepStartDate", "StudyInstanceUID",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("keyword", "policies"),
+    [*((keyword, "") for keyword in KNOWN), *((keyword, more) for keyword in NEEDED for more in (STRICT, WAITS))],
+)
+def test_a_profile_that_takes_an_attribute_from_no_message_refuses_no_order(keyword: str, policies: str) -> None:
+    """If it would refuse every one it is no profile."""
+    for section in SECTIONS[:-1]:
+        profile = attempt(f"[{section}]\n{keyword} = []\n{policies}")
+        if not isinstance(profile, str):
+            found = preview(message("ORM^O01"), profile, ZONE)
+            assert found.code == "AA", (section, found.findings)
+
+
+@pytest.mark.parametrize("keyword", KNOWN)
+def test_what_an_appointment_is_read_for_is_seen_when_it_is_booked(keyword: str) -> None:
+    """Of an order that is known: `keep` is the policy of a profile that says nothing else."""
+    for text, _ in wanted("appointment", keyword):
+        profile = attempt(text.partition("[policy]")[0])
+        if isinstance(profile, str):
+            continue
+        raw = message("SIU^S12", "ZVX|" + wanted_text(keyword) + "|20300102")
+        conversion = reception.examine(raw, Interface(name="test"), lambda _, used=profile: used, ZONE)
+        assert conversion is not None
+        (change,) = conversion.conversion.changes
+        assert isinstance(change, AppointmentChange)
+        (slot,) = change.slots
+        numbers = (change.keys.placer.number, change.keys.filler.number)
+        assert keyword in slot.attributes or wanted_text(keyword) in numbers or "Identifier" in keyword, text
 
 
 @pytest.mark.parametrize("name", sorted(built_in_documents()))

@@ -9,6 +9,7 @@ import pytest
 from support.orders.appointments import profile, siu
 
 from broker.hl7 import message as hl7
+from broker.hl7.findings import MalformedMessage
 from broker.model.order import EntityId
 from broker.orders.core.appointments import AppointmentAction, AppointmentChange, slots_document, slots_of
 from broker.orders.core.values import Conversion
@@ -227,8 +228,13 @@ def test_structure() -> None:
     lone = siu().split(b"\r", 1)[0] + b"\r"
     assert ("SCH^1", "100", "E") in findings(lone)
     assert ("SCH^2", "100", "E") in findings(siu() + b"SCH|2\r")
-    assert findings(siu(groups=[f"AIS|{n}||A" for n in range(300)])) == [("AIS^1", "100", "E")]
-    assert findings(siu(groups=["\r".join(["AIS|1||A", *["AIG|1||E"] * 1100])])) == [("AIS^1", "100", "E")]
+    for groups, where in (
+        ([f"AIS|{n}||A" for n in range(300)], "RGS^257"),
+        (["\r".join(["AIS|1||A", *["AIG|1||E"] * 1100])], "AIG^257"),
+    ):
+        with pytest.raises(MalformedMessage) as refused:
+            convert(siu(groups=groups))
+        assert (refused.value.finding.location, refused.value.finding.code) == (where, "100")
     many = "~".join(f"P{n}" for n in range(200))
     assert findings(siu(placer=many, groups=["AIS|1||A", "AIS|2||B"])) == [("SCH^1^26", "100", "E")]
     assert len(convert(siu(placer=many)).changes) == 200

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from structlog.testing import capture_logs
 
-from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, ConnectionOrigin
+from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, ConnectionOrigin, Grant
 from broker.dicom.wire.negotiation import AssociationRequest
 from broker.errors import ConfigurationError
 from broker.site import directory as module
@@ -18,6 +19,7 @@ from broker.site import knocking
 from broker.site.directory import Directory, NodeAdmission
 from broker.site.knocking import KnockBook
 from broker.site.nodes import Node, parse_nodes
+from broker.store.db.pace import FIRST, TARGET
 
 PACS = {
     "name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": 104, "roles": ["destination"],
@@ -175,14 +177,14 @@ def admit(called: str, calling: str, *, accept: Any = "known", address: str = "1
 
 
 def test_a_known_caller_enters() -> None:
-    assert admit("BROKER", "CT01") == (None, [])
+    assert admit("BROKER", "CT01") == (Grant(node=True), [])
 
 
 def test_an_unknown_caller_knocks() -> None:
     assert admit("BROKER", "CT02") == (CALLING_AE_UNKNOWN, [("CT02", "127.0.0.2", [])])
     assert admit("BROKER", "CT01", address="127.0.0.9") == (NOT_AUTHENTIC, [("CT01", "127.0.0.9", [])])
-    assert admit("BROKER", "CT02", accept="any") == (None, [("CT02", "127.0.0.2", [])])
-    assert admit("BROKER", "CT01", accept="any", address="127.0.0.9") == (None, [])
+    assert admit("BROKER", "CT02", accept="any") == (Grant(), [("CT02", "127.0.0.2", [])])
+    assert admit("BROKER", "CT01", accept="any", address="127.0.0.9") == (Grant(node=True), [])
 
 
 @pytest.mark.parametrize("called", ["", "OTHER", "broker", "BROKER2", "../BROKER"])
@@ -197,16 +199,41 @@ def test_ul11_titles_that_cannot_be_are_refused_and_not_remembered(calling: str)
         assert admit("BROKER", calling, accept=accept) == (CALLING_AE_UNKNOWN, [])
 
 
+def test_doors_ask_which_addresses_are_known() -> None:
+    ris = {"name": "ris", "kind": "hl7", "application": "RIS", "host": "127.0.0.3", "roles": ["ris"]}
+    found = Directory(parse_nodes([CT | {"host": "127.0.0.2"}, ris]))
+    assert [found.is_caller(address) for address in ("127.0.0.2", "127.0.0.3", "")] == [True, False, False]
+    assert [found.is_ris(address) for address in ("127.0.0.2", "127.0.0.3", "")] == [False, True, False]
+    found.take([])
+    assert not found.is_caller("127.0.0.2")
+
+
+def test_a_caller_that_fails_to_prove_itself_writes_few_lines() -> None:
+    admission = NodeAdmission(Directory(parse_nodes([CT])), "BROKER", "known", lambda *_: None)
+    with capture_logs() as logged:
+        for number in range(500):
+            admission.admit(AssociationRequest("BROKER", "CT01", ()), ConnectionOrigin(f"127.0.0.{3 + number % 2}"))
+    assert len(logged) == 2
+
+
 # --- knocking --------------------------------------------------------------------------------------------
 
 
 class Recorder:
-    """Stands for the database: counts what is submitted."""
+    """Stands for the database: counts what is written."""
+
+    busy = False
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
-
+        self.together: list[int] = []
         self.counted = 0
+
+    def execute(self, timed: Any, unit: Any, part: Any) -> tuple[int, float]:
+        self.together.append(len(part))
+        for call in part:
+            self.submit(unit, *call)
+        return 0, TARGET * 0.75  # the next step is as large
 
     def submit(
         self, unit: Any, calling: str, address: str, now: float, calls: int, contexts: list[str]
@@ -220,7 +247,7 @@ class Recorder:
 
 def test_a_scanner_writes_once_a_minute_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(knocking.time, "time", lambda: now[0])
+    monkeypatch.setattr(knocking.time, "monotonic", lambda: now[0])
     recorder = Recorder()
     book = KnockBook(recorder)  # type: ignore[arg-type]
     for _ in range(500):
@@ -235,6 +262,17 @@ def test_a_scanner_writes_once_a_minute_and_device(monkeypatch: pytest.MonkeyPat
     assert (len(recorder.calls), recorder.counted) == (3, 501)
     book.flush(everything=True)
     assert (len(recorder.calls), recorder.counted) == (4, 502)
+
+
+def test_many_devices_are_written_in_several_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    book = KnockBook(recorder)  # type: ignore[arg-type]
+    for number in range(2 * knocking.MAX_REMEMBERED):
+        book.knocked(f"X{number // 2}", f"10.0.{number // 80}.1")  # twice: the second call waits
+    book.flush(everything=True)
+    assert len(recorder.together) > 50
+    assert max(recorder.together) == FIRST
+    assert recorder.counted == 2 * knocking.MAX_REMEMBERED
 
 
 def test_ever_new_titles_cost_bounded_memory() -> None:

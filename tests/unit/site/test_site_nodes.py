@@ -81,7 +81,8 @@ def ask(accept: Any, called: str, calling: str, address: str) -> tuple[Rejection
         Directory(parse_nodes([CT, MR])), "BROKER", accept, lambda title, where, _: knocked.append((title, where))
     )
     request = AssociationRequest(called, calling, (ProposedContext(1, "1.2.840.10008.1.1", ("1.2.840.10008.1.2",)),))
-    return admission.admit(request, ConnectionOrigin(address)), knocked
+    answer = admission.admit(request, ConnectionOrigin(address))
+    return answer if isinstance(answer, Rejection) else None, knocked
 
 
 @pytest.mark.parametrize(

@@ -48,18 +48,19 @@ def mr(hospital: Authority) -> Files:
     return hospital.issue("mr01")
 
 
-CHECKED = Grant(identity_checked=True)
+CHECKED = Grant(identity_checked=True, node=True)
 
 
 def admit(
     tables: list[dict[str, Any]], certificate: Files | None = None, *, calling: str = "CT01", address: str = HERE,
     accept: Any = "known", identity: UserIdentity | None = None, required: bool = False,
-) -> Rejection | None:  # fmt: skip
+) -> Rejection | Grant | None:  # fmt: skip
     admission = NodeAdmission(
         Directory(parse_nodes(tables)), "BROKER", accept, lambda *_: None, identity_required=required
     )
     request = AssociationRequest("BROKER", calling, (), UserInformation(identity=identity))
-    return admission.admit(request, ConnectionOrigin(address, certificate.der if certificate else None))
+    answer = admission.admit(request, ConnectionOrigin(address, certificate.der if certificate else None))
+    return None if answer in (Grant(), Grant(node=True)) else answer
 
 
 # --- certificates ----------------------------------------------------------------------------------------
@@ -125,7 +126,7 @@ def test_ul12_what_fails_is_told_and_counted_and_says_nothing_else(ct: Files, mr
         assert failures(reason) == before + 1
         assert logs == [
             {"event": "node.authentication_failed", "log_level": "warning", "peer": address, "calling_ae": "CT01",
-             "reason": reason}
+             "reason": reason, "repeats": None}
         ]  # fmt: skip
     with capture_logs() as logs:
         assert admit(bound, None, calling="STRANGER") == CALLING_AE_UNKNOWN

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.worklist.worklist import DATE, DEVICES, SPS, STATION, TIME, document, query
 
+from broker.store.db.pace import FIRST, TARGET
 from broker.wildcard import compile_wildcard
 from broker.worklist.explain import recall
-from broker.worklist.explain.memory import KEEP, TOGETHER, QueryMemory, QueryOutcome, merged
+from broker.worklist.explain.memory import KEEP, QueryMemory, QueryOutcome, merged
 from broker.worklist.query.matcher import matches
 
 SECRET = b"a secret of the tests"
@@ -90,17 +91,16 @@ def test_hashes_tell_what_fits(keys: dict[Any, Any], values: dict[str, Any], fit
 
 
 class Written:
-    """Stands for the database: what is submitted."""
+    """Stands for the database: what is written together."""
+
+    busy = False
 
     def __init__(self) -> None:
         self.units: list[Any] = []
 
-    def submit(self, unit: Any, news: Any, at: float) -> Any:
-        self.units.append(news)
-        return self
-
-    def result(self) -> None:
-        return None
+    def execute(self, timed: Any, unit: Any, part: Any) -> tuple[None, float]:
+        self.units.append(part)
+        return None, TARGET * 0.75  # the next step is as large
 
 
 def test_a_flood_of_queries_is_one_write_and_bounded() -> None:
@@ -111,8 +111,8 @@ def test_a_flood_of_queries_is_one_write_and_bounded() -> None:
         memory.remember("CT01", "127.0.0.1", QueryOutcome(number, asked, 1, 0, 0.01))
         memory.remember(f"X{number}", "127.0.0.1", QueryOutcome(number, asked, 1, 0, 0.01))
     memory.flush()
-    assert max(len(unit) for unit in database.units) == TOGETHER
-    news = {device: one for unit in database.units for device, one in unit.items()}
+    assert max(len(unit) for unit in database.units) == FIRST  # of a transaction
+    news = {device: one for unit in database.units for device, one in unit}
     assert len(news) == 1000
     calls, entries = news["CT01", "127.0.0.1"]
     assert (calls, len(entries)) == (5000, KEEP)

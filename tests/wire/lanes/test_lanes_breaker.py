@@ -15,7 +15,8 @@ from support.queue.lanes import Queue, dispatching
 from broker.errors import PeerFault
 from broker.queue.feed import Feed
 from broker.queue.retry_policy import RetryPolicy
-from broker.store import jobs
+from broker.store import lanes
+from broker.store.db.clock import ClockReading
 from broker.store.db.database import Database
 
 
@@ -75,11 +76,11 @@ def test_a_look_at_the_queue_from_before_a_breaker_opened_starts_nothing(
 ) -> None:
     tries: list[str] = []
     looked, broken = threading.Event(), threading.Event()
-    real = jobs.due_lanes
+    real = lanes.look
 
-    def slow(connection: Connection, now: float) -> list[str]:
-        found = real(connection, now)
-        if tries and found and not looked.is_set():  # the lane is at work, its jobs are ready again
+    def slow(connection: Connection, longest: float) -> tuple[ClockReading, list[str]]:
+        found = real(connection, longest)
+        if tries and found[1] and not looked.is_set():  # the lane is at work, its jobs are ready again
             looked.set()
             broken.wait(20)
         return found
@@ -99,7 +100,7 @@ def test_a_look_at_the_queue_from_before_a_breaker_opened_starts_nothing(
             broken.set()
             await remains(lambda: len(tries) == 1, 0.2)
 
-    monkeypatch.setattr(jobs, "due_lanes", slow)
+    monkeypatch.setattr(lanes, "look", slow)
     run(work())
 
 

@@ -20,7 +20,7 @@ from broker.errors import PeerFault, StoreUnavailable
 from broker.queue import dispatcher
 from broker.queue.feed import Feed
 from broker.queue.retry_policy import RetryPolicy
-from broker.store import jobs
+from broker.store import jobs, lanes
 from broker.store.db.database import Database
 from broker.store.jobs import Job
 from broker.store.schema import tables
@@ -59,7 +59,7 @@ def retry(*, item_fault: bool) -> Callable[[Feed, Job], None]:
     return lambda feed, job: feed.retry(job, "odd", item_fault=item_fault)
 
 
-OLD, TIRED = {"created_at": GIVEN_UP}, {"failures": 4}
+OLD, TIRED = {"created_at": GIVEN_UP, "attempts": 100}, {"failures": 4}
 ROWS = {
     "done": Row(lambda feed, job: feed.done(job), "done", counted="done"),
     "hold": Row(lambda feed, job: feed.hold(job, "odd"), "held", "odd", counted="held", logged=("job.held",)),
@@ -180,6 +180,7 @@ def test_jobs_are_given_up_after_their_time(database: Database, queue: Queue) ->
 
     async def work() -> None:
         queue.put(1, 2, at=time.time() - 5000)
+        database.execute(lambda connection: connection.execute(update(tables.job).values(attempts=10_000)) and None)
         queue.put(3)
         async with dispatching(database, handler):
             await until(lambda: queue.states() == ["held", "held", "ready"], "the old ones are held")
@@ -317,7 +318,7 @@ def test_a_database_that_is_away_does_not_end_the_dispatcher(
     real, away = database.read, [5]
 
     def read(query: Any, *args: Any) -> Any:
-        if query is jobs.due_lanes and away[0]:
+        if query is lanes.look and away[0]:
             away[0] -= 1
             return real(broken)
         return real(query, *args)

@@ -132,7 +132,7 @@ def test_objects_older_than_their_time_are_given_up(hospital: Hospital) -> None:
     hospital.destination(1)
 
     def age(connection: Connection) -> None:
-        connection.execute(update(tables.job).values(created_at=1.0))
+        connection.execute(update(tables.job).values(created_at=1.0, attempts=10_000_000))
 
     hospital.database.submit(age).result(10)
     hospital.until_settled("held")

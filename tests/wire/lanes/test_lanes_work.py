@@ -15,7 +15,7 @@ from broker.model.lane import Lane, LaneKind
 from broker.queue import dispatcher as queue_dispatcher
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.feed import BATCH, Feed
-from broker.store import jobs
+from broker.store import jobs, lanes
 from broker.store.db.database import Database
 
 
@@ -283,7 +283,7 @@ def test_stopping_starts_nothing_new(database: Database, queue: Queue, monkeypat
 
         def read(query: Any, *args: Any) -> Any:
             future = real(query, *args)
-            if query is jobs.due_lanes:
+            if query is lanes.look:
                 asked.set()
             return future
 

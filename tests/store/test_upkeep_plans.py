@@ -1,0 +1,247 @@
+"""Every statement of a housekeeping duty goes by an index, on both databases, and what holds the writer is short.
+
+The statements are those that the duties really run, caught on their way to the database. 20,000 objects and jobs, with
+`BROKER_FULL=1` 500,000: where a plan reads a table, it would show at each size.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, create_engine, event, text
+from support.scale import scaled
+from support.store.history import history
+
+from broker.routing import sweep
+from broker.store import jobs, lanes, thinning
+from broker.store.db.database import Database
+from broker.store.db.deadlines import unhurried
+from broker.store.db.pace import Pace
+from broker.store.images import instances
+from broker.store.images.spool import Spool
+from broker.store.mpps import objects, overdue
+from broker.store.orders import closing
+from broker.store.thinning import ThinningRule
+
+COUNT = scaled(20_000, 500_000)
+DAY = 86_400.0
+LARGE = "instance|job|content|audit|step_event|scheduled_step|step_station|mpps|mpps_link|import_item|idempotency"
+RULES = (
+    thinning.JOBS, thinning.STEP_EVENTS, thinning.AUDIT, thinning.IMPORT_NOTES, thinning.ANSWERS, thinning.CANCELS,
+    thinning.MESSAGES, thinning.REFUSED, thinning.appointments("20260312000000"),
+)  # fmt: skip
+Statement = tuple[str, Any]
+
+
+def _more(count: int, some_bytes: str) -> tuple[str, ...]:
+    """Statements that add steps with their events, MPPS, an audit trail and notes."""
+    numbers = f"WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < {count})"
+    start = "CAST(20260301 + v / 600 AS VARCHAR) || '103000'"
+    status = "CASE WHEN v % 10 = 0 THEN 'SCHEDULED' ELSE 'COMPLETED' END"
+    return (
+        "INSERT INTO patient (id, patient_id, issuer, attributes, updated_at) VALUES (1, 'P', '', '{}', 0)",
+        f"{numbers} INSERT INTO service_request (id, patient, placer_number, placer_issuer, filler_number,"
+        " filler_issuer, accession, attributes, created_at, updated_at)"
+        " SELECT v, 1, '', '', '', '', '', '{}', 0, 0 FROM n",
+        f"{numbers} INSERT INTO requested_procedure (id, request, requested_procedure_id, study_instance_uid,"
+        " attributes) SELECT v, v, 'R' || v, '2.25.8' || v, '{}' FROM n",
+        f"{numbers} INSERT INTO scheduled_step (id, procedure, step_id, position, status, status_at, start_at,"
+        " modality, patient_id, patient_name, accession, requested_procedure_id, study_instance_uid, attributes,"
+        f" answer, revision, updated_at) SELECT v, v, 'S', 1, {status}, 0, {start}, 'CT', 'P', 'N', 'A', 'R',"
+        " '2.25.8' || v, '{}', '{}', 1, 0 FROM n",
+        f"{numbers} INSERT INTO step_station (step, ae_title, start_at) SELECT v, 'ST' || (v % 500), {start} FROM n",
+        f"{numbers} INSERT INTO step_event (step, at, before, after, cause, actor) SELECT v, v, '', 'SCHEDULED',"
+        " 'x', 'y' FROM n",
+        f"{numbers} INSERT INTO audit (at, actor, action, object_kind, object_id, detail)"
+        " SELECT v, 'a', 'b', 'order', v, '{}' FROM n",
+        f"{numbers} INSERT INTO import_item (source, key, accession, place, outcome, findings, first_at, last_at,"
+        " times) SELECT 's', v || '', '', '', 'refused', '[]', v, v, 1 FROM n",
+        f"{numbers} INSERT INTO idempotency (actor, key, digest, request, action, answer, at)"
+        f" SELECT 'a', v || '', {some_bytes}, 1, 'b', '{{}}', v FROM n",
+        f"{numbers} INSERT INTO mpps (sop_instance_uid, status, linking, calling_ae, station, modality, started_at,"
+        " document, findings, revision, created_at, updated_at, attention, compared_at) SELECT '2.25.6' || v,"
+        " CASE WHEN v % 500 = 0 THEN 'IN PROGRESS' ELSE 'COMPLETED' END, 'linked', 'CT01', 'CT01', 'CT', 0, '{}', '[]',"
+        " 1, v, v, '', CASE WHEN v % 400 = 0 THEN NULL ELSE 1.0 END FROM n",
+        f"{numbers} INSERT INTO message (received_at, listener, peer, sender, control_id, message_type, digest, raw,"
+        f" accepted, answer_code, answer, note) SELECT v, '', '', '', v || '', '', {some_bytes}, {some_bytes},"
+        f" v % 50 <> 0, 'AA', {some_bytes}, '' FROM n",
+        f"{numbers} INSERT INTO mpps_link (mpps, position, step, reason) SELECT v, 1, v, '' FROM n",
+    )
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    if request.param == "sqlite":
+        url, some_bytes = f"sqlite:///{tmp_path_factory.mktemp('upkeep') / 'broker.db'}", "x'00'"
+    else:
+        server, some_bytes = request.getfixturevalue("postgresql"), "decode('00', 'hex')"
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE upkeep")
+        url = server.get_uri(database="upkeep").replace("postgresql://", "postgresql+psycopg://", 1)
+    database = Database(url)  # with the schema
+    engine = create_engine(url)  # no deadlines
+    with engine.begin() as connection:
+        for statement in (*history(COUNT, some_bytes), *_more(COUNT // 2, some_bytes)):
+            connection.execute(text(statement.replace(":", "\\:")))
+    if request.param == "postgresql":
+        with engine.begin() as connection:
+            connection.execute(text("ANALYZE"))
+    engine.dispose()
+    yield database
+    database.close()
+
+
+class Undone(Exception):
+    """Ends a transaction, so that the next test finds all as it was."""
+
+
+class Caught:
+    """Runs a duty's functions on one connection in a transaction that is undone, and keeps each statement."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.statements: list[Statement] = []
+
+    def run(self, work: Callable[[Connection], object]) -> None:
+        def unit(connection: Connection) -> None:
+            raw: Any = connection.connection.dbapi_connection
+            if isinstance(raw, sqlite3.Connection):
+                raw.set_trace_callback(lambda statement: self.statements.append((statement, ())))
+            else:
+                event.listen(connection, "before_cursor_execute", self._note)
+            try:
+                work(connection)
+            finally:
+                if isinstance(raw, sqlite3.Connection):
+                    raw.set_trace_callback(None)
+            self.plans = [self._plan(connection, *statement) for statement in self.statements]
+            raise Undone
+
+        with pytest.raises(Undone):
+            self._database.execute(unhurried(unit))  # it explains a thousand statements
+
+    def _note(self, _: object, __: object, statement: str, values: Any, *more: object) -> None:
+        if not statement.startswith("EXPLAIN"):
+            self.statements.append((statement, values))
+
+    @staticmethod
+    def _plan(connection: Connection, statement: str, values: Any) -> str:
+        explain = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
+        rows = connection.exec_driver_sql(explain + statement, values)
+        return statement[:400] + "\n" + "\n".join(str(row[-1]) for row in rows)
+
+    def assert_indexed(self) -> None:
+        """No large table is read as a whole or sorted."""
+        assert self.plans
+        for plan in self.plans:
+            assert not re.search(rf"SCAN ({LARGE})\b|Seq Scan on ({LARGE})\b", plan), plan
+            assert not re.search(r"USE TEMP B-TREE FOR ORDER BY|MULTI-INDEX OR", plan), plan
+            # a change goes by key: SQLite takes a state for rare; PostgreSQL knows how many rows have it
+            if re.match("UPDATE|DELETE", plan) and "Index Cond" not in plan:
+                assert re.search(r"SEARCH (\w+) USING (INTEGER PRIMARY KEY|INDEX sqlite_autoindex_\1)", plan), plan
+
+
+class Direct:
+    """A pace without a database behind it: each step runs on the connection of the test."""
+
+    stopped = False
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def read(self, query: Callable[..., Any], *args: Any) -> Any:
+        return query(self._connection, *args)
+
+    def write(self, unit: Callable[[Connection, Sequence[Any]], Any], items: Sequence[Any]) -> Iterator[Any]:
+        yield from (unit(self._connection, items[at : at + 64]) for at in range(0, min(len(items), 128), 64))
+
+
+def direct(connection: Connection) -> Pace:
+    return cast(Pace, Direct(connection))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_retention(filled: Database, rule: ThinningRule, monkeypatch: pytest.MonkeyPatch) -> None:
+    caught, pages = Caught(filled), []
+    before = time.time() - 30 * DAY if rule is thinning.JOBS else COUNT / 100
+
+    class Brief(Direct):
+        def read(self, query: Callable[..., Any], *args: Any) -> Any:
+            pages.append(super().read(query, *args))
+            self.stopped = len(pages) > 3
+            return pages[-1]
+
+    caught.run(lambda connection: thinning.thin(cast(Pace, Brief(connection)), rule, before))
+    caught.assert_indexed()
+    assert pages
+
+
+def test_a_purge(filled: Database, tmp_path: Path) -> None:
+    caught, spool = Caught(filled), Spool(tmp_path)
+    before = time.time() - 7 * DAY
+    place = (time.time() - 20 * DAY - COUNT / 4, 0)
+
+    def purge(connection: Connection) -> None:
+        page = instances.purgeable(connection, before, place, sweep.PAGE)
+        assert len(page) == sweep.PAGE
+        assert all(candidate.delivered for candidate in page)
+        assert len(instances.mark_purged(connection, [one.place[1] for one in page], before)) == sweep.PAGE
+
+    caught.run(purge)
+    caught.assert_indexed()
+    spool.close()
+
+
+def test_a_sweep(filled: Database) -> None:
+    caught = Caught(filled)
+    names = [f"20260101/{number % 24:02d}/{number}.dcm" for number in range(1, sweep.PAGE)]
+    caught.run(lambda connection: instances.known_paths(connection, names))
+    caught.assert_indexed()
+
+
+SINCE = ("20260301000000", 0)
+WALKS: dict[str, Callable[[Connection], object]] = {
+    "images": lambda c: closing.with_images(c, "ST7", ("SCHEDULED",), "20270301000000", SINCE, 500),
+    "start": lambda c: closing.by_start(c, "SCHEDULED", "20260303000000", ["ST7"], SINCE, 500),
+    "traces": lambda c: closing.traces(c, 2, ("SCHEDULED",)),
+    "overdue": lambda c: overdue.silent(c, COUNT, 0, 500),
+    "never compared": lambda c: objects.to_compare(c, COUNT, (0.0, 0), 100),
+    "lacking": lambda c: objects.lacking(c, (0.0, 0), 500),
+    "compared": lambda c: objects.count(c, {"2.25.91000007", "x"}, {"2.25.71"}, {"2.25.81"}),
+    "leases": lambda c: jobs.free_leases(c, time.time(), longest=3600.0),
+    "lanes": lambda c: lanes.due_lanes(c, time.time(), 3600.0),
+    "twins": lambda c: jobs.lanes_done(c, "deliver", [7]),
+}
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_walks(filled: Database, name: str) -> None:
+    caught = Caught(filled)
+    caught.run(WALKS[name])
+    for plan in caught.plans:
+        assert not re.search(rf"SCAN ({LARGE})\b(?!.*USING)|Seq Scan on ({LARGE})\b", plan), plan
+
+
+def test_a_step_over_many_objects_takes_little_of_the_processor(filled: Database, tmp_path: Path) -> None:
+    """Of 64 objects a purge holds the writer for some milliseconds, however many there are."""
+    before, place = time.time() - 7 * DAY, (time.time() - 20 * DAY - COUNT / 3, 0)
+    took: list[float] = []
+
+    def purge(connection: Connection) -> None:
+        rows = [one.place[1] for one in instances.purgeable(connection, before, place, 64)]
+        began = time.process_time()
+        assert len(instances.mark_purged(connection, rows, before)) == 64
+        took.append(time.process_time() - began)
+        raise Undone
+
+    for _ in range(5):
+        with pytest.raises(Undone):
+            filled.execute(purge)
+    assert min(took) < 0.02

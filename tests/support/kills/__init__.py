@@ -1,0 +1,1 @@
+"""A broker under mixed load that is killed again and again; open `kills.py` first, then `peers.py` and `account.py`."""

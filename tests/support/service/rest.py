@@ -1,0 +1,56 @@
+"""REST on a database without a process around it, as the web and the control socket serve it."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, FastAPI
+from prometheus_client import CollectorRegistry
+
+from broker.accounts.api_tokens import TokenCheck
+from broker.admin.app import create_app
+from broker.admin.context import AdminContext
+from broker.admin.overview import Health, Overview, StatusSource
+from broker.model.modalities import known_modalities
+from broker.orders.mapping_versions import Mappings
+from broker.routing.site import site_in_force
+from broker.service.broker import ROUTES
+from broker.settings import Settings
+from broker.site.directory import Directory
+from broker.site.remotes import Remotes
+from broker.store.db.database import Database
+from broker.worklist.source.source_schedule import SourceSchedule
+
+TOKEN = "a-token-of-the-tests-0123456789"
+
+
+def routers(database: Database, settings: Settings) -> list[APIRouter]:
+    """All routes of REST."""
+    directory = Directory()
+    remotes = Remotes("BROKER", None, settings.service.site.parent)
+    context = AdminContext(
+        database=database, settings=settings, directory=directory,
+        site=site_in_force(database, (remotes.prepare,), directory.take),
+        mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
+        sources=SourceSchedule(database, settings, directory, remotes),
+        secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None,
+    )  # fmt: skip
+    return [room.router(context) for room in ROUTES]
+
+
+def application(database: Database, settings: Settings, token: str = TOKEN) -> FastAPI:
+    """All routes of the broker, and health."""
+    source = StatusSource(_overview, _ready, CollectorRegistry())
+    known = TokenCheck(database, time.time)
+    return create_app(source, routers(database, settings), token=token, tokens=known, limits=settings.limits)
+
+
+async def _ready() -> tuple[Health, list[str]]:
+    return "ok", []
+
+
+async def _overview() -> Overview:
+    return Overview(
+        version="0", uptime_seconds=0, health="ok", problems=[], listeners=[], nodes=[], worklist={}, messages={},
+        instances={}, queue={}, knocking=0, performed_waiting=0, rules=[], rules_version=0, default_action="hold",
+    )  # fmt: skip

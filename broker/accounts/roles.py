@@ -36,9 +36,21 @@ RIGHTS: Mapping[UserRole, frozenset[Right]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A user who is signed in. `user` and `session` are rows; `language` is empty where the browser decides."""
+
+    user: int
+    session: int
+    name: str
+    role: UserRole
+    language: str
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls, as the audit trail names it (`api`, `cli:anna`, `token:ris-import`), and what it may."""
+    """Who calls, as the audit trail names it (`api`, `cli:anna`, `user:anna`, `token:ris-import`), and what it may."""
 
     actor: str
     rights: frozenset[Right]
+    person: Person | None = None  # None for programs

@@ -21,7 +21,7 @@ BODY_TIME = 30.0  # seconds for a whole body
 
 
 class Access:
-    """ASGI middleware: sets `request.state.actor` and `.rights`, refuses strangers and bodies too big or too deep."""
+    """ASGI middleware: sets `request.state.caller`, `.actor`, `.rights`; refuses strangers and bodies too big."""
 
     def __init__(self, app: ASGIApp, callers: Callers, limits: LimitsSection) -> None:
         """`limits`: of bodies, and of who has no token."""
@@ -47,6 +47,7 @@ class Access:
         try:
             caller = await self._caller(scope)
             state = scope.setdefault("state", {})
+            state["caller"] = caller
             state["actor"], state["rights"] = (caller.actor, caller.rights) if caller else ("", frozenset())
             if any(b"%00" in scope.get(part, b"") for part in ("raw_path", "query_string")):
                 raise Problem(400, NO_NUL)

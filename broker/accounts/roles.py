@@ -16,7 +16,8 @@ class Right(StrEnum):
     MESSAGES = "messages"  # see received messages as they came
     MAPPINGS = "mappings"  # publish mapping profiles, run messages again
     SITE = "site"  # publish nodes and rules, admit devices
-    ACCOUNTS = "accounts"  # make and revoke tokens
+    ACCOUNTS = "accounts"  # add and change users, make and revoke tokens, end the sessions of others
+    AUDIT = "audit"  # read the audit trail, which says whose data was seen by whom
 
 
 class UserRole(StrEnum):
@@ -26,6 +27,7 @@ class UserRole(StrEnum):
     OPERATOR = "operator"
     INTEGRATOR = "integrator"
     ADMIN = "admin"
+    AUDITOR = "auditor"
 
 
 RIGHTS: Mapping[UserRole, frozenset[Right]] = {
@@ -33,6 +35,7 @@ RIGHTS: Mapping[UserRole, frozenset[Right]] = {
     UserRole.OPERATOR: frozenset({Right.STATUS, Right.PATIENTS, Right.WORK}),
     UserRole.INTEGRATOR: frozenset({Right.STATUS, Right.MESSAGES, Right.MAPPINGS}),
     UserRole.ADMIN: frozenset(Right),
+    UserRole.AUDITOR: frozenset({Right.AUDIT}),
 }
 
 

@@ -11,6 +11,7 @@ from broker.orders.core.context import StoryContext
 from broker.orders.mapping_versions import Mappings
 from broker.routing.site import Site
 from broker.settings import Settings
+from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
 from broker.store.db.database import Database
 from broker.versions.in_force import InForce
@@ -28,6 +29,7 @@ class AdminContext:
     database: Database
     settings: Settings
     directory: Directory
+    contacts: ContactBook
     site: InForce[Site]
     mappings: Mappings
     sources: SourceSchedule

@@ -72,9 +72,11 @@ class OrderDoor:
         without_results: Callable[[], frozenset[str]] = frozenset,
         refused_bytes: int = 10 * 1024**2,
         share: Callable[[str], str] = str,
+        heard: Callable[[str, str, str], None] = lambda application, facility, refusal: None,
     ) -> None:
         """`subscribers` are the nodes that may want to hear of changes of status just then; see `StoryContext`.
 
+        `heard` is told MSH-3 and MSH-4 of each message, and the code of the acknowledgement if that refuses it.
         `refused_bytes`: of refused messages of strangers, that the journal keeps in an hour for one address (`share`).
         """
         self._database = database
@@ -85,6 +87,7 @@ class OrderDoor:
         self._subscribers = subscribers
         self._without_results = without_results
         self._authorities = AuthorityMemory()
+        self._heard = heard
         self._allowance = _Allowance(refused_bytes, share)
         self._pace = LinePace(1)
         self._turns = {known: asyncio.Semaphore(1) for known in (True, False)}
@@ -174,9 +177,11 @@ class OrderDoor:
                 outcome = await self._take(raw, opened, peer, context)
         except Exception as error:
             outcome = await self._failed(raw, header, peer, context, error)
-        if outcome is not None and outcome.code[-1:] not in ("E", "R"):  # taken, perhaps without an answer
+        if outcome is not None and not outcome.refusal:  # taken, perhaps without an answer
             peer.proven = True
         self._log(header, peer, outcome.code if outcome else "closed", started, outcome)
+        if header is not None:
+            self._heard(header.get(3, 1), header.get(4, 1), outcome.refusal if outcome else "not taken")
         faults.point("hl7.answer")
         return outcome.answer if outcome else None
 

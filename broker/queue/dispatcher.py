@@ -79,13 +79,18 @@ class Dispatcher:
         policy: RetryPolicy,
         owner: str,
         concurrency: Callable[[Lane], int] = lambda lane: 1,
+        heard: Callable[[Lane, str], None] = lambda lane, error: None,
     ) -> None:
-        """`owner` names this process in leases; `concurrency` is how many workers a lane may have."""
+        """`owner` names this process in leases; `concurrency` is how many workers a lane may have.
+
+        `heard` is told of each job that a peer has done, and with the code of the error when a peer failed.
+        """
         self._database = database
         self._policy = policy
         self._handlers = handlers
         self._owner = owner
         self._concurrency = concurrency
+        self._heard = heard
         self._bell = Bell()
         self._running: dict[Lane, set[asyncio.Task[None]]] = {}
         self._passed_over: set[Lane] = set()  # lanes with work that had their workers already
@@ -201,7 +206,7 @@ class Dispatcher:
 
     async def _work(self, lane: Lane) -> None:
         """Run the handler of a lane once, and conclude from how it ended."""
-        feed = Feed(lane, self._database, self._policy, self._bell, self.claim, self._clock)
+        feed = Feed(lane, self._database, self._policy, self._bell, self.claim, self._clock, self._heard)
         self._feeds.add(feed)
         heart = self._loop.create_task(self._beat(feed))
         error: BaseException | None = None
@@ -248,6 +253,7 @@ class Dispatcher:
                 if progressed:
                     self._bell.ring()  # work that came after the last `take` found this lane still busy
             case PeerFault():
+                self._heard(lane, error.code)
                 await self._open_breaker(lane, error.code, failures)
             case Unavailable():
                 telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(error))

@@ -51,8 +51,9 @@ class Feed:
         bell: Bell,
         claim: Callable[[Lane, int], Awaitable[Sequence[Job]]],
         clock: QueueClock,
+        heard: Callable[[Lane, str], None] = lambda lane, error: None,
     ) -> None:
-        """`claim` leases the next jobs of a lane, at most so many."""
+        """`claim` leases the next jobs of a lane, at most so many. `heard`: see `Dispatcher`."""
         self._clock = clock
         self._lane = lane
         self._name = lane.name
@@ -60,6 +61,7 @@ class Feed:
         self._policy = policy
         self._bell = bell
         self._claim = claim
+        self._heard = heard
         self._claiming: asyncio.Future[Sequence[Job]] | None = None
         self._open: dict[int, Job] = {}
         self._reports: list[store.Report] = []
@@ -104,6 +106,7 @@ class Feed:
     def done(self, job: Job, note: str = "") -> None:
         """The work is done. Recorded in the background within REPORT_WITHIN, at the latest with the next `take`."""
         self.progressed = True
+        self._heard(self._lane, "")
         self._report(job, store.finish, JobState.DONE, self._clock.now(), note)
         self._count("done")
 

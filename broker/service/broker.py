@@ -55,8 +55,8 @@ ROUTES = (
     worklist,
     orders,
     imports,
+    site,  # before nodes: its paths are no names of nodes
     nodes,
-    site,
 )  # what REST offers beside health and status
 
 
@@ -90,7 +90,7 @@ class Broker:
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(base, self._mappings.profiles)
         self._workers = Workers(data.lock, self._sending.wake, fail)
-        self._sources = SourceSchedule(base.database, settings, base.directory, remotes)
+        self._sources = SourceSchedule(base.database, settings, base.directory, remotes, base.contacts.noted)
         base.site.follow(self._sources.changed)
         self._watch = Watch(base.database, base.site, self._mappings.documents)
         self._stack.callback(self._watch.stop)
@@ -113,6 +113,7 @@ class Broker:
             database=base.database,
             settings=settings,
             directory=base.directory,
+            contacts=base.contacts,
             site=base.site,
             mappings=self._mappings,
             sources=self._sources,

@@ -16,6 +16,7 @@ from broker.orders.core.lifecycle import OPEN
 from broker.routing.rules import RuleSet
 from broker.routing.site import Site, UseNodes, first_import, site_in_force
 from broker.settings import Settings
+from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
 from broker.store.db.database import Database
 from broker.store.images.spool import Spool
@@ -34,6 +35,7 @@ class Foundation:
     database: Database
     spool: Spool
     directory: Directory
+    contacts: ContactBook
     site: InForce[Site]
     log_key: bytes
     reserve: Reserve  # of the SQLite database
@@ -98,6 +100,8 @@ def lay(
     spool = Spool(folder / "spool", room=rooms[1])
     stack.callback(spool.close)
     directory = Directory()
+    contacts = ContactBook(database, directory)
+    stack.callback(contacts.close)
     site = site_in_force(database, verify, directory.take)
     if site_file is not None:
         import_if_writable(partial(first_import, site, site_file), site_file)
@@ -106,6 +110,7 @@ def lay(
         database=database,
         spool=spool,
         directory=directory,
+        contacts=contacts,
         site=site,
         log_key=log_key,
         reserve=reserve,

@@ -9,7 +9,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     resolve           60 s    -                   -                 names of nodes; no database
     probe             3 s     -                   one row           only after a write that failed
     clock             60 s    -                   a file            no database: when this broker last ran
-    callers           3 s     -                   16 to 512 devices primary keys of device_query, knock
+    callers           3 s     -                   16 to 512 devices keys of device_query, knock, node_contact
     memory            2 s     -                   -                 no database: what is free goes back, if it is much
     room              10 s    -                   a file            no database: free room, the clock of the spool
     sweep *           day     200 files           -                 ix_instance_path

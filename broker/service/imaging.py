@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from broker import telemetry
 from broker.dicom import uids
 from broker.dicom.association.provider import Provider
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
-from broker.dicom.dimse.request import Request, Service
+from broker.dicom.dimse.request import Handler, Request, Service
 from broker.dicom.wire.limits import AssociationLimits
-from broker.errors import ConfigurationError
+from broker.errors import ConfigurationError, PeerFault
+from broker.model.contact import ContactKind
 from broker.mpps.scp import PerformedStepService
 from broker.routing.reception import Reception
 from broker.routing.scp import StorageService
@@ -26,6 +28,14 @@ from broker.tls import TlsContexts
 from broker.worklist.explain.memory import QueryMemory
 from broker.worklist.query.negotiation import negotiate
 from broker.worklist.scp import WorklistService
+
+_CONTACTS = {
+    cmd.C_ECHO_RQ: ContactKind.ECHO,
+    cmd.C_FIND_RQ: ContactKind.QUERY,
+    cmd.C_STORE_RQ: ContactKind.IMAGE,
+    cmd.N_CREATE_RQ: ContactKind.PERFORMED,
+    cmd.N_SET_RQ: ContactKind.PERFORMED,
+}
 
 
 class Imaging:
@@ -45,6 +55,7 @@ class Imaging:
         self._settings = settings
         self._database = database
         self._directory = directory
+        self._contacts = foundation.contacts
         self._ports = ports
         self._knocks = KnockBook(database)
         self._memory = QueryMemory(database, foundation.log_key)
@@ -105,12 +116,16 @@ class Imaging:
             settings.dicom.accept,
             self._knocks.knocked,
             identity_required=settings.dicom.user_identity == "required",
+            noted=self._contacts.noted,
         )
         return Provider(
             host,
             port,
             admission=admission,
-            services=[verification, queries, self._storage.service(), *self._performed.services()],
+            services=[
+                self._noting(service)
+                for service in (verification, queries, self._storage.service(), *self._performed.services())
+            ],
             tls=tls,
             reuse_port=settings.service.workers > 1,
             known=self._directory.is_caller,
@@ -127,6 +142,33 @@ class Imaging:
                 open_bytes=limits.dicom_open_pdus,
             ),
         )
+
+    def _noting(self, service: Service) -> Service:
+        """The same service, which notes what its callers did as their last contact."""
+
+        def note(request: Request, kind: ContactKind, status: int) -> None:
+            peer, refused = request.peer, st.is_failure(status)
+            detail = f"{kind} with status {status:04X}" if refused else ""
+            self._contacts.called(peer.calling_ae, peer.address, ContactKind.REFUSED if refused else kind, detail)
+
+        def noting(handler: Handler, kind: ContactKind) -> Handler:
+            async def handle(request: Request) -> None:
+                try:
+                    await handler(request)
+                except PeerFault:
+                    raise  # nobody is left to answer
+                except Exception as error:
+                    note(request, kind, request.failure(error)[0])
+                    raise
+                note(request, kind, request.status)
+
+            return handle
+
+        handlers = {
+            field: noting(handler, _CONTACTS[field]) if field in _CONTACTS else handler
+            for field, handler in service.handlers.items()
+        }
+        return replace(service, handlers=handlers)
 
     async def _echo(self, request: Request) -> None:
         """Answer C-ECHO with success only while the database can be read: a modality's test button must not lie."""
@@ -152,6 +194,7 @@ class Imaging:
 
         `everything`: also of those that were written within the last minute.
         """
+        self._contacts.flush(everything=everything)
         self._knocks.flush(everything=everything)
         self._memory.flush()
 

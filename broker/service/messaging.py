@@ -9,6 +9,7 @@ from broker import telemetry
 from broker.errors import ConfigurationError
 from broker.hl7.mllp.secure import Secure
 from broker.hl7.mllp.server import Limits, MllpServer
+from broker.model.contact import ContactKind
 from broker.orders.inbound.reception import Interface, Profiles
 from broker.orders.interfaces import interface_of
 from broker.orders.listener import OrderDoor
@@ -33,6 +34,7 @@ class Messaging:
         self._database = foundation.database
         self._profiles = profiles
         self._directory = directory
+        self._contacts = foundation.contacts
         self._without: tuple[tuple[Node, ...] | None, frozenset[str]] = (None, frozenset())
         self.doors: list[tuple[str, str, MllpServer]] = []  # kind, place in the configuration, listener
         for number, listener in enumerate(settings.hl7.listeners()):
@@ -55,6 +57,7 @@ class Messaging:
             without_results=self._without_results,
             refused_bytes=self._settings.limits.hl7_refused_bytes,
             share=share_of,
+            heard=self._heard,
         )
         if listener.plain:
             self.doors.append(("hl7", place, self._door(listener.host, listener.port, orders, listener.strict)))
@@ -69,6 +72,10 @@ class Messaging:
             )
             door = self._door(tls.host or listener.host, tls.port, orders, listener.strict, secure)
             self.doors.append(("hl7-tls", f"{place}.tls", door))
+
+    def _heard(self, application: str, facility: str, refusal: str) -> None:
+        kind = ContactKind.REFUSED if refusal else ContactKind.MESSAGE
+        self._contacts.sent_by(application, facility, kind, f"message answered {refusal}" if refusal else "")
 
     def _without_results(self) -> frozenset[str]:
         """The stations whose steps no result ends, by the nodes in force."""

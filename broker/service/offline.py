@@ -25,6 +25,7 @@ from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.routing.site import NODES, first_import, site_in_force
 from broker.settings import Settings
+from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
 from broker.site.remotes import Receivers, Remotes, tls_files
 from broker.store.db.database import Database
@@ -67,6 +68,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         database=database,
         settings=settings,
         directory=directory,
+        contacts=ContactBook(database, directory),
         site=in_force,
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),

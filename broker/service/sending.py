@@ -13,6 +13,7 @@ from broker.delivery.feedback.sender import FeedbackSender
 from broker.delivery.image_sender import ImageSender
 from broker.delivery.mpps_sender import MppsSender
 from broker.errors import StoreUnavailable
+from broker.model.contact import ContactKind
 from broker.model.lane import Lane, LaneKind
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.retry_policy import RetryPolicy
@@ -20,6 +21,12 @@ from broker.service.foundation import Foundation
 from broker.site.remotes import Receivers, Remotes
 from broker.store import jobs
 
+_CONTACTS = {
+    LaneKind.DELIVER: ContactKind.DELIVERY,
+    LaneKind.FEEDBACK: ContactKind.FEEDBACK,
+    LaneKind.MPPS: ContactKind.PASSED_ON,
+    LaneKind.MPPS_EVENT: ContactKind.PASSED_ON,
+}
 AGAIN = 5.0  # seconds until leases are freed again that could not be
 
 
@@ -50,6 +57,9 @@ class Sending:
             target = node(lane.node)
             return target.associations if target and lane.kind is LaneKind.DELIVER else 1
 
+        def heard(lane: Lane, error: str) -> None:
+            foundation.contacts.noted(lane.node, ContactKind.FAILED if error else _CONTACTS[lane.kind], error)
+
         times = settings.delivery
         self._dispatcher = Dispatcher(
             database,
@@ -62,6 +72,7 @@ class Sending:
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             owner,
             concurrency,
+            heard,
         )
         self._directory = foundation.directory
         self._nodes = {node.name: node for node in self._directory.nodes}

@@ -18,6 +18,7 @@ from broker.dicom.wire.admission import (
     Rejection,
 )
 from broker.dicom.wire.negotiation import AssociationRequest
+from broker.model.contact import ContactKind
 from broker.pace import LinePace
 from broker.seats import share_of
 from broker.site.device import DEFAULT, Device
@@ -35,6 +36,7 @@ class Directory:
         self._addresses: dict[str, frozenset[str]] = {}
         self._ris: frozenset[str] = frozenset()
         self._callers: frozenset[str] = frozenset()
+        self.state = 0  # another one after each change of nodes or addresses
         self.replace(nodes)
 
     def replace(self, nodes: Sequence[Node]) -> None:
@@ -75,6 +77,7 @@ class Directory:
         hosts = [(node, self._addresses.get(node.host, frozenset())) for node in self.nodes if node.host]
         self._ris = frozenset().union(*(addresses for node, addresses in hosts if "ris" in node.roles))
         self._callers = frozenset().union(*(addresses for node, addresses in hosts if node.kind == "dicom"))
+        self.state += 1
 
     def titled(self, ae_title: str) -> tuple[Node, ...]:
         """The dicom nodes that call themselves so."""
@@ -88,9 +91,13 @@ class Directory:
         """The nodes that a verified certificate is bound to."""
         return tuple(node for node in self.nodes if is_bound(node) and presents(node, certificate))
 
+    def senders(self, application: str, facility: str) -> tuple[Node, ...]:
+        """The nodes with role `ris` that send under this application (and facility, where the node names one)."""
+        return tuple(node for node in self.nodes if "ris" in node.roles and node.sends_as(application, facility))
+
     def knows_sender(self, application: str, facility: str) -> bool:
         """A node with role `ris` sends under this application (and facility, where the node names one)."""
-        return any("ris" in node.roles and node.sends_as(application, facility) for node in self.nodes)
+        return bool(self.senders(application, facility))
 
     def is_ris(self, address: str) -> bool:
         """A node with role `ris` has this address."""
@@ -104,13 +111,17 @@ class Directory:
         """The node that calls from there under this AE title; None for a device without a node."""
         return next(iter(self.at(self.titled(ae_title), address)), None)
 
+    def caller(self, ae_title: str, address: str) -> Node | None:
+        """The node that a caller which was let in is: that of its address, else one of its AE title."""
+        return self.device(ae_title, address) or next(iter(self.titled(ae_title)), None)
+
     def having(self, role: str) -> tuple[Node, ...]:
         """The nodes with a role."""
         return tuple(node for node in self.nodes if role in node.roles)
 
     def profile(self, ae_title: str, address: str) -> Device:
         """How a caller that was let in is served: as the node of its address, else as one of its AE title."""
-        node = self.device(ae_title, address) or next(iter(self.titled(ae_title)), None)
+        node = self.caller(ae_title, address)
         return (node.device if node is not None else None) or DEFAULT
 
     def subscribers(self) -> tuple[Node, ...]:
@@ -141,8 +152,11 @@ class NodeAdmission:
         knocked: Callable[[str, str, Sequence[str]], None],
         *,
         identity_required: bool = False,
+        noted: Callable[[str, ContactKind, str], None] = lambda node, kind, detail: None,
     ) -> None:
         """`knocked(calling AE title, address, SOP classes it proposes)` is told of callers that are no node.
+
+        `noted(node, kind, detail)` is told of nodes that call, whether they are let in or not.
 
         `identity_required`: nobody enters without the user identity of a node.
         """
@@ -151,10 +165,23 @@ class NodeAdmission:
         self._accept = accept
         self._knocked = knocked
         self._identity_required = identity_required
+        self._noted = noted
         self._pace = LinePace()
 
     def admit(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant:
         """Refuse, or let the peer in. A node that fails to prove itself is counted and logged (UL-12, UL-13)."""
+        answer = self._judge(request, origin)
+        if isinstance(answer, Grant):
+            node = self._directory.caller(request.calling_ae, origin.address)
+            if node is not None:
+                self._noted(node.name, ContactKind.ASSOCIATION, "")
+            return answer
+        titled = self._directory.titled(request.calling_ae)
+        for node in self._directory.at(titled, origin.address) or titled:
+            self._noted(node.name, ContactKind.REFUSED, f"{answer.code} from {origin.address}")
+        return answer
+
+    def _judge(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant:
         if request.called_ae != self._ae_title:
             return CALLED_AE_UNKNOWN
         calling = request.calling_ae

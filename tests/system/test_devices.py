@@ -147,9 +147,22 @@ def test_what_was_asked_is_kept_without_patients(site: Site, http: httpx.Client)
     assert (checks["patient id"], checks["name"]) == (True, False)
 
 
+def test_last_contacts_with_a_device_are_told(site: Site, http: httpx.Client) -> None:
+    assert http.get("/api/v1/nodes/nobody").status_code == 404
+    ask(site, "CT01")
+    seen = http.get("/api/v1/nodes/ct1").json()
+    kinds = {contact["kind"]: contact for contact in seen["contacts"]}
+    assert {"association", "query"} <= set(kinds)
+    assert seen["last_in"] == max(contact["at"] for contact in kinds.values() if contact["good"])
+    assert seen["last_out"] is None
+
+
 def test_who_was_admitted_is_so_after_a_restart(site: Site, http: httpx.Client) -> None:
     http.post("/api/v1/nodes/admit", json={"ae_title": "US07", "address": "127.0.0.1"})  # unless it is in already
+    known = http.get("/api/v1/nodes/ct1").json()["contacts"]
     assert site.stop() == 0
     site.start()
+    with httpx.Client(base_url=site.web, headers=http.headers, timeout=60) as again:
+        assert again.get("/api/v1/nodes/ct1").json()["contacts"] == known
     assert "A1" in found(ask(site, "US07", f"{STEP}Modality=CT"))
     assert "US07" in broker(site, "nodes", "list").stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field, IPvAnyAddress
 from sqlalchemy import Connection
 
@@ -17,6 +17,7 @@ from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.dicom import uids
 from broker.errors import ConfigurationError
+from broker.model.contact import NodeContacts
 from broker.routing.site import NODES
 from broker.settings.types import AETitle
 from broker.site import admitting
@@ -47,6 +48,24 @@ class NodeView(BaseModel):
     roles: list[str]
     tls: bool
     device: dict[str, Any] | None
+
+
+class ContactView(BaseModel):
+    """The last contact of one kind. `at` in s since the epoch; `inward`: the node came to us; `detail`: why in vain."""
+
+    kind: str
+    at: float
+    inward: bool
+    good: bool
+    detail: str
+
+
+class NodeDetailView(NodeView):
+    """A node in force, and the last contacts with it."""
+
+    last_in: float | None = Field(description="When it last came to us and was served, in s since the epoch")
+    last_out: float | None = Field(description="When something was last done there, in s since the epoch")
+    contacts: list[ContactView] = Field(description="The last one of each kind, newest first")
 
 
 class KnockView(BaseModel):
@@ -117,7 +136,29 @@ def router(context: AdminContext) -> APIRouter:
         )
         return AdmittedView(node=view(admitted.node), version=admitted.version, knocked=admitted.knocked)
 
+    @routes.get("/{name}", responses={404: {"description": "There is no node of this name"}})
+    def node(name: Annotated[str, Path(max_length=64)]) -> NodeDetailView:
+        """Show a node, and when it was last in contact."""
+        found = context.directory.node(name)
+        if found is None:
+            raise Problem(404, "There is no node of this name")
+        return detailed(found, context.contacts.of(name))
+
     return routes
+
+
+def detailed(node: Node, contacts: NodeContacts) -> NodeDetailView:
+    """A node with its last contacts."""
+    last_in, last_out = contacts.last_in, contacts.last_out
+    return NodeDetailView(
+        **view(node).model_dump(),
+        last_in=last_in.at if last_in is not None else None,
+        last_out=last_out.at if last_out is not None else None,
+        contacts=[
+            ContactView(kind=c.kind.value, at=c.at, inward=c.inward, good=c.good, detail=c.detail)
+            for c in sorted(contacts.by_kind.values(), key=lambda contact: -contact.at)
+        ],
+    )
 
 
 def strangers(database: Database, directory: Directory) -> list[KnockView]:

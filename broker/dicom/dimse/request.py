@@ -35,6 +35,7 @@ class Request:
     sender: MessageSender
     cancelled: bool = False  # a C-CANCEL for this request has come
     answered: bool = field(default=False, init=False)  # the final answer has left
+    status: int = field(default=st.PENDING, init=False)  # of the final answer, once there is one
 
     async def respond(
         self,
@@ -58,7 +59,7 @@ class Request:
         if more:
             values.update(more)
         if not st.is_pending(status):
-            self.answered = True
+            self.answered, self.status = True, status
             name = cmd.NAMES.get(self.command.field, "unknown")
             telemetry.child(telemetry.DIMSE_ANSWERS, name, f"{status:04X}").inc()
         await self.sender.message(self.context.id, cmd.encode(values), data)

@@ -46,6 +46,11 @@ def is_success_or_warning(status: int) -> bool:
     return status == SUCCESS or status & 0xF000 == COERCION_OF_ELEMENTS or status in warnings
 
 
+def is_failure(status: int) -> bool:
+    """The peer has refused or failed: neither success, nor a warning, nor cancelled by who asked."""
+    return not (is_success_or_warning(status) or is_pending(status) or status == CANCEL)
+
+
 def is_out_of_resources(status: int) -> bool:
     """The peer has no room or no means at the moment: class A7xx."""
     return status & 0xFF00 == OUT_OF_RESOURCES

@@ -61,6 +61,11 @@ class Outcome:
     told: tuple[Finding, ...] = ()
     plans: tuple[Planned, ...] = ()
 
+    @property
+    def refusal(self) -> str:
+        """The code of an answer that refuses, empty for one that takes (perhaps without an answer)."""
+        return self.code if self.code[-1:] in ("E", "R") else ""
+
 
 @needs_room
 def settle(

@@ -1,4 +1,4 @@
-"""The table of what devices asked. `store.schema.tables` has it."""
+"""The tables of what nodes and devices did and asked. `store.schema.tables` has them."""
 
 from __future__ import annotations
 
@@ -17,3 +17,13 @@ class DeviceQueryRow(Base, table=True):
     last_at: float = Field(index=True)
     calls: int = Field(sa_type=BIG)
     queries: str  # JSON, oldest first
+
+
+class NodeContactRow(Base, table=True):
+    """When a node was last in contact, for each kind of contact (`model.contact`)."""
+
+    __tablename__ = "node_contact"
+    node: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    at: float
+    detail: str

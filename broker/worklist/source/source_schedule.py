@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from broker import telemetry
 from broker.dicom.association.user import Remote
 from broker.errors import Unavailable
+from broker.model.contact import ContactKind
 from broker.model.modalities import known_modalities
 from broker.settings import Settings
 from broker.site.directory import Directory
@@ -35,9 +36,15 @@ class SourceSchedule:
     """Imports from every node with role worklist; never twice at the same time from one node."""
 
     def __init__(
-        self, database: Database, settings: Settings, directory: Directory, remotes: Callable[[Node], Remote]
+        self,
+        database: Database,
+        settings: Settings,
+        directory: Directory,
+        remotes: Callable[[Node], Remote],
+        noted: Callable[[str, ContactKind, str], None] = lambda node, kind, detail: None,
     ) -> None:
-        """`remotes` says how we connect to a node."""
+        """`remotes` says how we connect to a node. `noted(node, kind, detail)` is told of each import."""
+        self._noted = noted
         self._database = database
         self._settings = settings
         self._directory = directory
@@ -128,6 +135,8 @@ class SourceSchedule:
             account = await work.run(dry=dry, deadline=deadline)
             if not dry:
                 await self._forget(node)
+        failed = account.error and not account.counts
+        self._noted(node.name, ContactKind.FAILED if failed else ContactKind.IMPORT, account.error)
         _report(account, time.perf_counter() - began)
         return account
 

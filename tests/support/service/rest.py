@@ -16,6 +16,7 @@ from broker.orders.mapping_versions import Mappings
 from broker.routing.site import site_in_force
 from broker.service.broker import ROUTES
 from broker.settings import Settings
+from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
 from broker.site.remotes import Remotes
 from broker.store.db.database import Database
@@ -29,7 +30,7 @@ def routers(database: Database, settings: Settings) -> list[APIRouter]:
     directory = Directory()
     remotes = Remotes("BROKER", None, settings.service.site.parent)
     context = AdminContext(
-        database=database, settings=settings, directory=directory,
+        database=database, settings=settings, directory=directory, contacts=ContactBook(database, directory),
         site=site_in_force(database, (remotes.prepare,), directory.take),
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),

@@ -66,6 +66,8 @@ class ImageSender:
                     for job, _ in batch:
                         feed.hold(job, "unknown-node")
                     batch = await supply.take()
+                elif not node.active:
+                    return  # the feed gives the jobs back, they wait
                 else:
                     batch = await self._send(node, feed, supply, batch)
         finally:

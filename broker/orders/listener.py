@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
@@ -20,6 +19,7 @@ from broker.hl7.header import Header
 from broker.hl7.mllp.framing import parts
 from broker.hl7.mllp.server import Answer, Peer
 from broker.model.tokens import random_token
+from broker.orders.allowance import Allowance
 from broker.orders.core.authorities import AuthorityMemory
 from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Conversion
@@ -28,33 +28,12 @@ from broker.orders.inbound.reception import Examined, Interface, OnTransient, Op
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
 from broker.pace import LinePace
-from broker.site.nodes import Node
+from broker.site.nodes import BLOCKED, Node
 from broker.store.db.database import Database
-from broker.store.orders.messages import HEAD
 from broker.threads import long_work
 
 SINGLY = 10  # messages of a batch that are refused one by one, even if all of them are
 T = TypeVar("T")
-
-
-class _Allowance:
-    """Bytes an hour that the journal keeps of refused messages of strangers, for each address."""
-
-    ROW = 512  # bytes of a row besides the message
-
-    def __init__(self, most: int, share: Callable[[str], str]) -> None:
-        self._most, self._share = most, share
-        self._hour, self._used = 0, Counter[str]()
-
-    def spent(self, address: str) -> bool:
-        """Nothing more is kept of this address in this hour."""
-        if (hour := int(time.monotonic() // 3600)) != self._hour:
-            self._hour, self._used = hour, Counter()
-        return self._used[self._share(address)] >= self._most
-
-    def take(self, address: str, size: int) -> None:
-        """A message of so many bytes was refused, of which the head was kept."""
-        self._used[self._share(address)] += min(size, HEAD) + self.ROW
 
 
 class OrderDoor:
@@ -73,9 +52,12 @@ class OrderDoor:
         refused_bytes: int = 10 * 1024**2,
         share: Callable[[str], str] = str,
         heard: Callable[[str, str, str], None] = lambda application, facility, refusal: None,
+        barred: Callable[[str, str], str] = lambda application, facility: "",
     ) -> None:
         """`subscribers` are the nodes that may want to hear of changes of status just then; see `StoryContext`.
 
+        `barred` says of a sender (MSH-3, MSH-4) whether it is `disabled` (it keeps its messages, as while the database
+        is away) or `blocked` (they are refused).
         `heard` is told MSH-3 and MSH-4 of each message, and the code of the acknowledgement if that refuses it.
         `refused_bytes`: of refused messages of strangers, that the journal keeps in an hour for one address (`share`).
         """
@@ -88,7 +70,8 @@ class OrderDoor:
         self._without_results = without_results
         self._authorities = AuthorityMemory()
         self._heard = heard
-        self._allowance = _Allowance(refused_bytes, share)
+        self._barred = barred
+        self._allowance = Allowance(refused_bytes, share)
         self._pace = LinePace(1)
         self._turns = {known: asyncio.Semaphore(1) for known in (True, False)}
 
@@ -222,6 +205,13 @@ class OrderDoor:
         return reception.open_message(raw, self._interface, self._profiles)
 
     async def _take(self, raw: bytes, opened: Opened, peer: Peer, context: StoryContext) -> Outcome:
+        state = self._barred(opened.header.get(3, 1), opened.header.get(4, 1)) if opened.header else ""
+        if state == BLOCKED and opened.header:
+            finding = Finding("MSH^1^3", ErrorCode.TABLE_VALUE_NOT_FOUND, "Sending application is blocked")
+            refused = Examined(opened.header, AckCode.AR, Conversion((), (finding,)))
+            return await self._submit(raw, refused, peer, context)
+        if state:
+            raise Unavailable("the sender is a node that is disabled", code="node-disabled")
         arguments = (raw, opened, self._interface, self._zone)
         if len(raw) <= work.ON_LOOP and work.repeats_little(raw, opened.header.separators.repetition):
             examined = reception.convert(*arguments)

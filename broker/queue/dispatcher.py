@@ -81,7 +81,7 @@ class Dispatcher:
         concurrency: Callable[[Lane], int] = lambda lane: 1,
         heard: Callable[[Lane, str], None] = lambda lane, error: None,
     ) -> None:
-        """`owner` names this process in leases; `concurrency` is how many workers a lane may have.
+        """`owner` names this process in leases; `concurrency` is how many workers a lane may have, 0 while it rests.
 
         `heard` is told of each job that a peer has done, and with the code of the error when a peer failed.
         """
@@ -168,7 +168,9 @@ class Dispatcher:
                 self._bell.ring()  # a worker ended meanwhile, perhaps to close its lane: look again
                 continue
             # one worker first; more only once the lane has proved to work
-            workers = 1 if lane in self._broken else self._concurrency(lane)
+            workers = self._concurrency(lane)
+            if lane in self._broken:
+                workers = min(workers, 1)
             if len(running) >= workers:
                 self._passed_over.add(lane)
             while len(running) < workers:

@@ -178,6 +178,8 @@ def _node(node: Node, known: dict[str, LaneState]) -> NodeStatus:
     state = "" if not served else "not reachable" if broken else "waiting" if waiting else "reachable"
     if state == "reachable" and not jobs[JobState.DONE]:
         state = "idle"
+    if not node.active:
+        state = node.state
     return NodeStatus(
         name=node.name,
         kind=node.kind,

@@ -58,6 +58,7 @@ class Messaging:
             refused_bytes=self._settings.limits.hl7_refused_bytes,
             share=share_of,
             heard=self._heard,
+            barred=self._directory.barred_sender,
         )
         if listener.plain:
             self.doors.append(("hl7", place, self._door(listener.host, listener.port, orders, listener.strict)))

@@ -55,6 +55,8 @@ class Sending:
 
         def concurrency(lane: Lane) -> int:
             target = node(lane.node)
+            if target is not None and not target.active:
+                return 0  # its jobs wait
             return target.associations if target and lane.kind is LaneKind.DELIVER else 1
 
         def heard(lane: Lane, error: str) -> None:

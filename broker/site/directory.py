@@ -12,6 +12,8 @@ from broker.dicom.wire.admission import (
     CALLED_AE_UNKNOWN,
     CALLING_AE_UNKNOWN,
     IDENTITY_REFUSED,
+    NODE_BLOCKED,
+    NODE_DISABLED,
     NOT_AUTHENTIC,
     ConnectionOrigin,
     Grant,
@@ -22,7 +24,7 @@ from broker.model.contact import ContactKind
 from broker.pace import LinePace
 from broker.seats import share_of
 from broker.site.device import DEFAULT, Device
-from broker.site.nodes import Node
+from broker.site.nodes import BLOCKED, DISABLED, Node
 from broker.site.proof import identifies, is_bound, presents
 
 
@@ -33,6 +35,7 @@ class Directory:
         self.nodes: tuple[Node, ...] = ()
         self._by_name: dict[str, Node] = {}
         self._told: tuple[Node, ...] = ()
+        self._barred = False  # there is a node that is disabled or blocked
         self._addresses: dict[str, frozenset[str]] = {}
         self._ris: frozenset[str] = frozenset()
         self._callers: frozenset[str] = frozenset()
@@ -50,6 +53,7 @@ class Directory:
         self._addresses |= {host: frozenset({address}) for host, address in addresses.items() if address}
         self._by_name = {node.name: node for node in nodes}
         self._told = tuple(node for node in nodes if node.told)
+        self._barred = any(not node.active for node in nodes)
         self.nodes = tuple(nodes)
         self._sort()
 
@@ -74,7 +78,8 @@ class Directory:
 
     def _sort(self) -> None:
         """Collect the addresses that doors ask for at each connection."""
-        hosts = [(node, self._addresses.get(node.host, frozenset())) for node in self.nodes if node.host]
+        active = [node for node in self.nodes if node.active]
+        hosts = [(node, self._addresses.get(node.host, frozenset())) for node in active if node.host]
         self._ris = frozenset().union(*(addresses for node, addresses in hosts if "ris" in node.roles))
         self._callers = frozenset().union(*(addresses for node, addresses in hosts if node.kind == "dicom"))
         self.state += 1
@@ -99,6 +104,10 @@ class Directory:
         """A node with role `ris` sends under this application (and facility, where the node names one)."""
         return bool(self.senders(application, facility))
 
+    def barred_sender(self, application: str, facility: str) -> str:
+        """The state of the nodes that send under this name, if all of them are disabled or blocked; else empty."""
+        return barred(self.senders(application, facility)) if self._barred else ""
+
     def is_ris(self, address: str) -> bool:
         """A node with role `ris` has this address."""
         return address in self._ris
@@ -109,11 +118,11 @@ class Directory:
 
     def device(self, ae_title: str, address: str) -> Node | None:
         """The node that calls from there under this AE title; None for a device without a node."""
-        return next(iter(self.at(self.titled(ae_title), address)), None)
+        return next(iter(sorted(self.at(self.titled(ae_title), address), key=_inactive)), None)
 
     def caller(self, ae_title: str, address: str) -> Node | None:
         """The node that a caller which was let in is: that of its address, else one of its AE title."""
-        return self.device(ae_title, address) or next(iter(self.titled(ae_title)), None)
+        return self.device(ae_title, address) or next(iter(sorted(self.titled(ae_title), key=_inactive)), None)
 
     def having(self, role: str) -> tuple[Node, ...]:
         """The nodes with a role."""
@@ -127,6 +136,21 @@ class Directory:
     def subscribers(self) -> tuple[Node, ...]:
         """The nodes that are sent feedback on orders; the same tuple as long as no node changes."""
         return self._told
+
+
+def barred(nodes: Sequence[Node]) -> str:
+    """`blocked` or `disabled`, if all of these nodes are one or the other; else empty, also without any node.
+
+    A node that names its host counts for its address, whatever a node without host says.
+    """
+    own = [node for node in nodes if node.host] or nodes
+    if not own or any(node.active for node in own):
+        return ""
+    return BLOCKED if any(node.state == BLOCKED for node in own) else DISABLED
+
+
+def _inactive(node: Node) -> bool:
+    return not node.active
 
 
 def _literal(host: str) -> str:
@@ -192,6 +216,10 @@ class NodeAdmission:
             return CALLING_AE_UNKNOWN
         if not (named if self._accept == "any" else self._directory.at(named, origin.address)):
             self._knocked(calling, origin.address, [context.abstract_syntax for context in request.contexts])
+        here = self._directory.at(named, origin.address)
+        if state := barred(here or (named if self._accept == "any" else ())):
+            return NODE_BLOCKED if state == BLOCKED else NODE_DISABLED
+        named = tuple(node for node in named if node.active)
         reason = self._doubt(named, request, origin)
         if reason == "unknown":
             return CALLING_AE_UNKNOWN

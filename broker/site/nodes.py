@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +27,10 @@ from broker.site.feedback import Feedback
 from broker.site.source import Source
 
 # `mpps` is passed on what modalities say of performed steps, `mpps-notification` is told that there is something new
+State = Literal["active", "disabled", "blocked"]
+ACTIVE: Final = "active"
+DISABLED: Final = "disabled"
+BLOCKED: Final = "blocked"
 Role = Literal["modality", "destination", "ris", "mpps", "mpps-notification", "worklist"]
 MPPS, MPPS_NOTIFICATION = "mpps", "mpps-notification"
 _CALLED = {"destination": "a destination", MPPS: "an mpps node", MPPS_NOTIFICATION: "an mpps-notification node"}
@@ -93,6 +97,11 @@ class NodeTable(BaseModel):
         description="Unique name, used by rules, commands and pages.",
     )
     kind: Literal["dicom", "hl7"] = Field(description="Protocol that the node speaks.")
+    state: State = Field(
+        default="active",
+        description='"disabled": for now it is neither served nor sent to; what is for it waits. "blocked": it is '
+        "refused, and nothing is sent to it.",
+    )
     ae_title: AETitle | None = Field(default=None, description="AE title. A dicom node needs one.")
     application: str | None = Field(
         default=None, min_length=1, max_length=180, description="MSH-3 of its messages. An hl7 node needs one."
@@ -196,6 +205,7 @@ class Node:
 
     name: str
     kind: str
+    state: State = "active"
     ae_title: str = ""
     application: str = ""
     facility: str = ""
@@ -216,6 +226,11 @@ class Node:
     def sends_as(self, application: str, facility: str) -> bool:
         """Messages with this MSH-3 and MSH-4 are its own."""
         return self.application == application and self.facility in ("", facility)
+
+    @property
+    def active(self) -> bool:
+        """It is served and sent to: neither disabled nor blocked."""
+        return self.state == ACTIVE
 
     @property
     def called(self) -> bool:
@@ -254,6 +269,7 @@ def _node(table: NodeTable) -> Node:
     return Node(
         name=table.name,
         kind=table.kind,
+        state=table.state,
         ae_title=table.ae_title or "",
         application=table.application or "",
         facility=table.facility or "",

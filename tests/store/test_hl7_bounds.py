@@ -43,6 +43,26 @@ def order(control: str = "C1", *more: str) -> bytes:
     return message("ORM^O01", *more, control=control, accession=control)
 
 
+def test_a_disabled_sender_keeps_its_messages_and_a_blocked_one_is_refused(database: Database) -> None:
+    state, heard = "disabled", []
+    at = OrderDoor(
+        database, Interface(name="test"), lambda _: built_in(), zone=ZONE, default_station="X",
+        heard=lambda *what: heard.append(what), barred=lambda application, facility: state,
+    )  # fmt: skip
+    assert asyncio.run(at.handle(order("S1"), PEER)) is None  # the connection is closed
+    assert rows(database) == 0
+    state = "blocked"
+    answer = asyncio.run(at.handle(order("S2"), PEER))
+    assert answer is not None
+    assert b"MSA|AR|S2" in answer
+    assert b"blocked" in answer
+    state = ""
+    answer = asyncio.run(at.handle(order("S1"), PEER))
+    assert answer is not None
+    assert b"MSA|AA|S1" in answer
+    assert [refusal for _, _, refusal in heard] == ["not taken", "AR", ""]
+
+
 def rows(database: Database) -> int:
     counted = select(func.count()).select_from(tables.message)
     return int(database.read(lambda connection: connection.execute(counted).scalar_one()).result())

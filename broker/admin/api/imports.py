@@ -146,7 +146,7 @@ def _servers(routes: APIRouter, context: AdminContext) -> None:
         """Take over the worklist of a node now, at most 100 seconds long. With `dry_run` nothing is written."""
         account = await context.sources.run(node, dry=body is not None and body.dry_run)
         if account is None:
-            raise Problem(404, "No such node with role worklist")
+            raise Problem(404, "No such node with role worklist that is neither disabled nor blocked")
         return report(account)
 
 

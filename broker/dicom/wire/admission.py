@@ -26,6 +26,9 @@ CALLED_AE_UNKNOWN = Rejection(_PERMANENT, _USER, 7, "called-ae-unknown")
 NOT_AUTHENTIC = Rejection(_PERMANENT, _USER, 3, "node-authentication")
 # D.3.3.7 of PS3.7: a failed authorization is permanent and of the ACSE provider, which knows no better reason
 IDENTITY_REFUSED = Rejection(_PERMANENT, _ACSE, 1, "user-identity")
+# table 9-21 of PS3.8 knows no "disabled": it may be let in later, so it is transient and without a reason
+NODE_DISABLED = Rejection(_TRANSIENT, _USER, 1, "node-disabled")
+NODE_BLOCKED = Rejection(_PERMANENT, _USER, 3, "node-blocked")
 APPLICATION_CONTEXT_UNKNOWN = Rejection(_PERMANENT, _USER, 2, "application-context")
 TEMPORARY_CONGESTION = Rejection(_TRANSIENT, _PRESENTATION, 1, "congestion")
 LOCAL_LIMIT = Rejection(_TRANSIENT, _PRESENTATION, 2, "local-limit")

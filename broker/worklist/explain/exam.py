@@ -13,7 +13,7 @@ from broker.orders.core.identifiers import SHORT, short_form
 from broker.settings import Settings
 from broker.site.device import DEFAULT
 from broker.site.directory import Directory
-from broker.site.nodes import Node
+from broker.site.nodes import ACTIVE, Node, State
 from broker.store import knocks
 from broker.store.orders import search as order_search
 from broker.store.worklist import device_queries
@@ -99,7 +99,9 @@ def _caller(
         knock for knock in knocks.all_of(connection, title) if directory.device(title, knock.address) is None
     )
     asked = device_queries.of(connection, title)
-    return Caller(title, node.name if node is not None else "", accepts_any, profile, knocked), asked
+    state: State = node.state if node is not None else ACTIVE
+    name = node.name if node is not None else ""
+    return Caller(title, name, accepts_any, profile, knocked, state), asked
 
 
 def _node(directory: Directory, device: str) -> Node | None:

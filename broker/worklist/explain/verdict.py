@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from broker.site.device import Device
+from broker.site.nodes import ACTIVE, State
 from broker.store.knocks import Knock
 from broker.worklist.device import adapt
 from broker.worklist.explain import conditions, recall
@@ -33,6 +34,7 @@ class ExplainedStep:
 class Caller:
     """The device: `node` is empty for one that is none, `accepted` if it is let in all the same.
 
+    `state`: of the node; one that is disabled or blocked is refused.
     `knocks` are its calls that are no node's, or from another address than its node's; the last first.
     """
 
@@ -41,6 +43,7 @@ class Caller:
     accepted: bool
     profile: Device
     knocks: tuple[Knock, ...] = ()
+    state: State = ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,8 @@ def conclude(
     who = caller.node or caller.ae_title
     if not caller.node and not caller.accepted:
         return False, _outside(caller, ground.zone)
+    if caller.state != ACTIVE:
+        return False, f"{who} is refused: its node is {caller.state}; `broker nodes enable {who}` lets it in"
     last = verdicts[0]
     if not caller.accepted and caller.knocks and caller.knocks[0].last_at > (last.asking.at or 0):
         return False, _elsewhere(caller, ground.zone)

@@ -69,7 +69,7 @@ class SourceSchedule:
         """One schedule for each node as it is now; that of a node that changed begins anew."""
         if self._loop is None:
             return
-        nodes = {node.name: node for node in self._directory.having("worklist")}
+        nodes = {node.name: node for node in self._directory.having("worklist") if node.active}
         for name, (node, _) in list(self._schedules.items()):
             if nodes.get(name) != node:
                 self._end(name)
@@ -91,12 +91,12 @@ class SourceSchedule:
         await asyncio.gather(*self._ended, return_exceptions=True)
 
     async def run(self, name: str, *, dry: bool) -> ImportAccount | None:
-        """Import now, at most BY_HAND seconds long; None for a node that is no worklist.
+        """Import now, at most BY_HAND seconds long; None for a node that is no worklist, or is disabled or blocked.
 
         Raises StoreUnavailable while the database is away.
         """
         node = self._directory.node(name)
-        if node is None or "worklist" not in node.roles:
+        if node is None or not node.active or "worklist" not in node.roles:
             return None
         return await self._import(node, dry=dry, deadline=BY_HAND)
 

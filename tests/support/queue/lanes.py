@@ -51,10 +51,12 @@ class Queue:
 @asynccontextmanager
 async def dispatching(
     database: Database, handler: Work | dict[LaneKind, Work], *, policy: RetryPolicy = QUICK, owner: str = "host:1",
-    concurrency: int = 1, grace: float = 1,
+    concurrency: int | Callable[[], int] = 1, grace: float = 1,
 ) -> AsyncIterator[Dispatcher]:  # fmt: skip
     handlers = handler if isinstance(handler, dict) else {LaneKind.DELIVER: handler}
-    dispatcher = Dispatcher(database, handlers, policy, owner, lambda _: concurrency)
+    dispatcher = Dispatcher(
+        database, handlers, policy, owner, lambda _: concurrency() if callable(concurrency) else concurrency
+    )
     running = asyncio.ensure_future(dispatcher.run())
     try:
         yield dispatcher

@@ -11,9 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as some
 from structlog.testing import capture_logs
 
-from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN, NOT_AUTHENTIC, ConnectionOrigin, Grant
+from broker.dicom.wire.admission import (
+    CALLED_AE_UNKNOWN,
+    CALLING_AE_UNKNOWN,
+    NODE_BLOCKED,
+    NODE_DISABLED,
+    NOT_AUTHENTIC,
+    ConnectionOrigin,
+    Grant,
+)
 from broker.dicom.wire.negotiation import AssociationRequest
 from broker.errors import ConfigurationError
+from broker.model.contact import ContactKind
 from broker.site import directory as module
 from broker.site import knocking
 from broker.site.directory import Directory, NodeAdmission
@@ -197,6 +206,47 @@ def test_ul14_a_wrong_called_title_is_refused_whoever_calls(called: str) -> None
 def test_ul11_titles_that_cannot_be_are_refused_and_not_remembered(calling: str) -> None:
     for accept in ("known", "any"):
         assert admit("BROKER", calling, accept=accept) == (CALLING_AE_UNKNOWN, [])
+
+
+@pytest.mark.parametrize(("state", "answer"), [("disabled", NODE_DISABLED), ("blocked", NODE_BLOCKED)])
+def test_a_node_that_is_disabled_or_blocked_is_refused_and_does_not_knock(state: str, answer: Any) -> None:
+    knocks: list[Any] = []
+    noted: list[Any] = []
+    accepts: tuple[Any, ...] = ("known", "any")
+    for accept in accepts:
+        found = Directory(parse_nodes([CT | {"state": state}]))
+        admission = NodeAdmission(
+            found, "BROKER", accept, lambda *who: knocks.append(who), noted=lambda *what: noted.append(what)
+        )
+        origin = ConnectionOrigin("127.0.0.2")
+        assert admission.admit(AssociationRequest("BROKER", "CT01", ()), origin) == answer
+        assert not found.is_caller("127.0.0.2")
+    assert knocks == []
+    assert noted == [("ct", ContactKind.REFUSED, f"node-{state} from 127.0.0.2")] * 2
+
+
+def test_a_block_of_one_address_leaves_the_others_and_goes_before_a_node_of_any() -> None:
+    tables = [CT | {"host": "127.0.0.2"}, CT | {"name": "bad", "host": "127.0.0.9", "state": "blocked"}]
+    anywhere = {"name": "all", "kind": "dicom", "ae_title": "CT01", "roles": ["modality"]}
+
+    def answer(nodes: list[Any], address: str) -> Any:
+        admission = NodeAdmission(Directory(parse_nodes(nodes)), "BROKER", "known", lambda *_: None)
+        return admission.admit(AssociationRequest("BROKER", "CT01", ()), ConnectionOrigin(address))
+
+    assert answer(tables, "127.0.0.2") == Grant(node=True)
+    assert answer(tables, "127.0.0.9") == NODE_BLOCKED
+    assert answer([anywhere, tables[1]], "127.0.0.9") == NODE_BLOCKED
+    assert answer([anywhere, tables[1]], "127.0.0.3") == Grant(node=True)
+    assert answer([anywhere | {"state": "disabled"}, tables[0]], "127.0.0.2") == Grant(node=True)
+
+
+def test_senders_are_barred_if_all_their_nodes_are() -> None:
+    off, other = RIS | {"state": "disabled"}, RIS | {"name": "ris2", "state": "blocked"}
+    assert Directory(parse_nodes([RIS])).barred_sender("RIS", "HOSP") == ""
+    assert Directory(parse_nodes([off])).barred_sender("RIS", "HOSP") == "disabled"
+    assert Directory(parse_nodes([off])).barred_sender("LAB", "HOSP") == ""
+    assert Directory(parse_nodes([off, other])).barred_sender("RIS", "HOSP") == "blocked"
+    assert Directory(parse_nodes([off, RIS | {"name": "ris2"}])).barred_sender("RIS", "HOSP") == ""
 
 
 def test_doors_ask_which_addresses_are_known() -> None:

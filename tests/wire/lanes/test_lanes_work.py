@@ -39,6 +39,26 @@ def test_work_is_done_in_order_and_each_once(database: Database, queue: Queue) -
     assert set(queue.errors()) == {"fine"}
 
 
+def test_the_jobs_of_a_lane_that_rests_wait_until_it_works_again(database: Database, queue: Queue) -> None:
+    workers = 0
+
+    async def handler(name: str, feed: Feed) -> None:
+        for job in await feed.take():
+            feed.done(job)
+
+    async def work() -> None:
+        nonlocal workers
+        queue.put(1, 2)
+        async with dispatching(database, handler, concurrency=lambda: workers) as dispatcher:
+            await remains(lambda: queue.states() == ["ready", "ready"])
+            assert [row["attempts"] for row in queue.rows()] == [0, 0]
+            workers = 1
+            dispatcher.begin_afresh(["pacs"])
+            await until(lambda: queue.states() == ["done", "done"], "both are done")
+
+    run(work())
+
+
 def test_new_work_is_seen_at_once_when_woken(database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_dispatcher, "POLL", 30)
 

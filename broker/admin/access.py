@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.accounts.roles import Principal
+from broker.admin import problems
 from broker.admin.bodies import aside
 from broker.admin.callers import Callers
 from broker.admin.json_text import NO_NUL, check_json
-from broker.admin.problems import Problem, answer
+from broker.admin.problems import Problem
 from broker.pace import AddressPace
 from broker.seats import is_own, share_of
 from broker.settings.sections import LimitsSection
 
-OPEN = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/api/v1/status", "/api/docs"})
+OPEN = frozenset({"/", "/pulse", "/health/live", "/health/ready", "/metrics", "/api/v1/status", "/api/docs"})
 BODY_TIME = 30.0  # seconds for a whole body
 
 
 class Access:
     """ASGI middleware: sets `request.state.caller`, `.actor`, `.rights`; refuses strangers and bodies too big."""
 
-    def __init__(self, app: ASGIApp, callers: Callers, limits: LimitsSection) -> None:
-        """`limits`: of bodies, and of who has no token."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        callers: Callers,
+        limits: LimitsSection,
+        answer: Callable[[Request, Problem], Response] = problems.answer,
+    ) -> None:
+        """`limits`: of bodies, and of who has no token. `answer` makes the answer of a refusal."""
         self._app = app
+        self._answer = answer
         self._callers = callers
         self._limit = limits.web_body
         self._total = limits.web_bodies
@@ -58,7 +68,7 @@ class Access:
         except Problem as problem:
             if not reading.whole and _has_body(scope):
                 problem.headers["Connection"] = "close"  # what is still to come is not worth its reading
-            await answer(problem)(scope, receive, send)
+            await self._answer(Request(scope), problem)(scope, receive, send)
             return
         await self._app(scope, _Replay(body, receive), send)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -80,24 +80,25 @@ def _printable(path: str) -> str:
     return path[:PATH_LENGTH].encode("utf-8", "replace").decode("utf-8")
 
 
-def answer(problem: Problem) -> JSONResponse:
-    """A problem as an HTTP answer."""
+def answer(request: Request, problem: Problem) -> Response:
+    """A problem as the answer to a request of a program."""
     return JSONResponse(document(problem), problem.status, problem.headers, media_type=MEDIA_TYPE)
 
 
-def handle(app: FastAPI) -> None:
-    """Answer refusals, bad requests, passing trouble and defects as problems; 503 and 500 never name their cause.
+def handle(app: FastAPI, answer: Callable[[Request, Problem], Response] = answer) -> None:
+    """Answer refusals, bad requests, passing trouble and defects; 503 and 500 never name their cause.
 
-    507 says that the disk is full (RFC 4918 11.5): whoever may write may know it, and can act.
+    `answer` makes the answer of a problem. 507 says that the disk is full (RFC 4918 11.5): whoever may write may know
+    it, and can act.
     """
 
     @app.exception_handler(Problem)
     async def refused(request: Request, problem: Problem) -> Response:
-        return answer(problem)
+        return answer(request, problem)
 
     @app.exception_handler(HTTPException)
     async def no_such(request: Request, error: HTTPException) -> Response:
-        return answer(Problem(error.status_code, "", headers=error.headers))
+        return answer(request, Problem(error.status_code, "", headers=error.headers))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -108,17 +109,18 @@ def handle(app: FastAPI) -> None:
             )
             for fault in error.errors()
         ]
-        return answer(Problem(422, "The request cannot be used as it is", errors))
+        return answer(request, Problem(422, "The request cannot be used as it is", errors))
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         reference = random_token().hex[:12]
         telemetry.logger().error("web.internal_error", reference=reference, error=telemetry.describe(error))
-        return answer(Problem(500, f"Internal error, reference {reference}"))
+        return answer(request, Problem(500, f"Internal error, reference {reference}"))
 
     @app.exception_handler(Unavailable)
     async def unavailable(request: Request, error: Unavailable) -> Response:
         telemetry.logger().warning("web.unavailable", error=telemetry.describe(error))
         full = isinstance(error, StoreFull)
         text = "the disk of the broker is full" if full else "passing trouble"
-        return answer(Problem(507 if full else 503, text, headers={"Retry-After": "60" if full else "15"}))
+        retry = {"Retry-After": "60" if full else "15"}
+        return answer(request, Problem(507 if full else 503, text, headers=retry))

@@ -1,4 +1,4 @@
-"""Makes the routers of REST: each route names the rights that its caller needs."""
+"""Makes the routers of REST and of pages: each route names the rights that its caller needs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response, Security
 from fastapi.params import Depends as Dependency
+from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBearer
 
 from broker.accounts.roles import Right
@@ -52,6 +53,14 @@ class Route(BodyRoute):
 def admin_router(prefix: str, right: Right, **more: Any) -> APIRouter:
     """A router for routes under `prefix` that all need a right. `more`: as `APIRouter` has it."""
     return APIRouter(prefix=prefix, route_class=Route, dependencies=[Security(_BEARER), NEEDS[right]], **more)
+
+
+def page_router(right: Right | None = None) -> APIRouter:
+    """A router for pages that all need a right; without one, for whoever `access.py` lets in. OpenAPI names no page."""
+    needs = [] if right is None else [NEEDS[right]]
+    return APIRouter(
+        route_class=Route, dependencies=needs, include_in_schema=False, default_response_class=HTMLResponse
+    )
 
 
 def add_routes(app: FastAPI, router: APIRouter) -> None:

@@ -23,6 +23,8 @@ from broker.admin.api import holds, imports, mappings, messages, mpps, nodes, or
 from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
+from broker.admin.web import pages
+from broker.admin.web.shell import Shell
 from broker.errors import ConfigurationError
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
@@ -107,8 +109,9 @@ class Broker:
         self._stack.callback(self._housekeeping.close)
 
     def _app(self) -> FastAPI:
-        """Health, status and REST, for the web and for the control socket."""
+        """Health, status, REST and pages, for the web and for the control socket."""
         settings, base = self._settings, self._base
+        status = StatusSource(self._monitor.overview, self._monitor.readiness, self._workers)
         context = AdminContext(
             database=base.database,
             settings=settings,
@@ -121,10 +124,12 @@ class Broker:
             wake=self._sending.wake,
             write_behind=partial(self._imaging.write_behind, everything=True),
         )
-        status = StatusSource(self._monitor.overview, self._monitor.readiness, self._workers)
-        routers = [routes.router(context) for routes in ROUTES]
+        routers = [routes.router(context) for routes in ROUTES] + pages.routers(context, status)
         known = TokenCheck(base.database, time.time)
-        return create_app(status, routers, token=settings.web.admin_token, tokens=known, limits=settings.limits)
+        shell = Shell(pages.links(), settings.zone())
+        return create_app(
+            status, routers, shell=shell, token=settings.web.admin_token, tokens=known, limits=settings.limits
+        )
 
     async def start(self) -> None:
         """Open the listeners and start all parts.

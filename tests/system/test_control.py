@@ -20,7 +20,7 @@ from broker.errors import ConfigurationError, PeerFault
 from broker.settings import Settings, load
 
 TOKEN = "a-token-of-the-tests-0123456789"
-OPEN = ["/", "/metrics", "/health/live", "/health/ready", "/api/v1/status", "/api/docs", "/static/style.css"]
+OPEN = ["/", "/metrics", "/health/live", "/health/ready", "/api/v1/status", "/api/docs", "/static/shell.css"]
 
 
 def settings_of(site: Site) -> Settings:

@@ -1,4 +1,4 @@
-"""REST on a database without a process around it, as the web and the control socket serve it."""
+"""REST and pages on a database without a process around it, as the web and the control socket serve it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from broker.accounts.api_tokens import TokenCheck
 from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.overview import Health, Overview, StatusSource
+from broker.admin.web import pages
+from broker.admin.web.shell import Shell
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.routing.site import site_in_force
@@ -26,7 +28,7 @@ TOKEN = "a-token-of-the-tests-0123456789"
 
 
 def routers(database: Database, settings: Settings) -> list[APIRouter]:
-    """All routes of REST."""
+    """All routes of REST and of pages."""
     directory = Directory()
     remotes = Remotes("BROKER", None, settings.service.site.parent)
     context = AdminContext(
@@ -36,14 +38,18 @@ def routers(database: Database, settings: Settings) -> list[APIRouter]:
         sources=SourceSchedule(database, settings, directory, remotes),
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None,
     )  # fmt: skip
-    return [room.router(context) for room in ROUTES]
+    return [room.router(context) for room in ROUTES] + pages.routers(context, _status())
 
 
 def application(database: Database, settings: Settings, token: str = TOKEN) -> FastAPI:
     """All routes of the broker, and health."""
-    source = StatusSource(_overview, _ready, CollectorRegistry())
-    known = TokenCheck(database, time.time)
-    return create_app(source, routers(database, settings), token=token, tokens=known, limits=settings.limits)
+    known, shell = TokenCheck(database, time.time), Shell(pages.links(), settings.zone())
+    every = routers(database, settings)
+    return create_app(_status(), every, shell=shell, token=token, tokens=known, limits=settings.limits)
+
+
+def _status() -> StatusSource:
+    return StatusSource(_overview, _ready, CollectorRegistry())
 
 
 async def _ready() -> tuple[Health, list[str]]:

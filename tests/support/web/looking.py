@@ -1,0 +1,32 @@
+"""What every page must be: it fits, everybody can use it, it complains about nothing."""
+
+from __future__ import annotations
+
+from axe_playwright_python.sync_playwright import Axe
+
+from support.web.browser import NARROW, PHONE, WIDE, Screen
+
+_AXE = Axe()
+
+
+def fits(screen: Screen) -> None:
+    """Nothing lies beside the window, on a telephone and on a narrow one."""
+    for size in (NARROW, PHONE, WIDE):
+        screen.resize(size)
+        over = screen.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert over <= 0, (screen.page.url, size, over)
+
+
+def is_accessible(screen: Screen) -> None:
+    """No violation that axe-core finds, in light and in dark."""
+    for scheme in ("light", "dark"):
+        screen.page.emulate_media(color_scheme=scheme)
+        found = _AXE.run(screen.page).response["violations"]
+        told = [(one["id"], [node["html"][:150] for node in one["nodes"]]) for one in found]
+        assert told == [], (screen.page.url, scheme)
+    screen.page.emulate_media(color_scheme="light")
+
+
+def is_quiet(screen: Screen) -> None:
+    """The console has no error and no warning."""
+    assert screen.complaints == []

@@ -20,8 +20,8 @@ from broker.accounts.roles import RIGHTS, Principal, UserRole
 from broker.errors import BadContent
 from broker.store import api_tokens as store
 from broker.store.api_tokens import StoredToken
+from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
-from broker.store.orders.saving import add_audit
 
 PREFIX = "wlb_"  # by which programs that look for leaked secrets know one
 LONGEST = 5 * 366 * 86_400.0  # seconds; one for ever would be forgotten
@@ -47,7 +47,9 @@ def looks_like_one(credentials: bytes) -> bool:
     return _FORM.match(credentials) is not None
 
 
-def make(connection: Connection, name: str, role: UserRole, expires_at: float, actor: str, at: float) -> NewToken:
+def make(
+    connection: Connection, name: str, role: UserRole, expires_at: float, actor: str, at: float, address: str = ""
+) -> NewToken:
     """A new token; `at` and `expires_at` in s since the epoch.
 
     Raises BadContent for a name or an end that it cannot have, NameTaken.
@@ -62,15 +64,17 @@ def make(connection: Connection, name: str, role: UserRole, expires_at: float, a
         row = store.add(connection, name, role, _digest(text.encode()), at, actor, expires_at)
     except IntegrityError:
         raise NameTaken(name) from None
-    add_audit(connection, at, actor, "token.made", "token", row, {"name": name, "role": role, "until": expires_at})
+    detail = {"name": name, "role": role, "until": expires_at}
+    add_audit(connection, at, actor, "token.made", "token", row, detail, address=address)
     return NewToken(row, text)
 
 
-def revoke(connection: Connection, row: int, actor: str, reason: str, at: float) -> bool:
+def revoke(connection: Connection, row: int, actor: str, reason: str, at: float, address: str = "") -> bool:
     """End a token (row) now; False if there is none that is in force."""
     done = store.revoke(connection, row, at)
     if done:
-        add_audit(connection, at, actor, "token.revoked", "token", row, {"reason": reason} if reason else {})
+        detail = {"reason": reason} if reason else {}
+        add_audit(connection, at, actor, "token.revoked", "token", row, detail, address=address)
     return done
 
 

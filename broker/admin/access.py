@@ -12,9 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from broker.accounts.roles import Principal
 from broker.admin import problems
 from broker.admin.bodies import aside
-from broker.admin.callers import Callers
+from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.json_text import NO_NUL, check_json
 from broker.admin.problems import Problem
+from broker.model.audit import LOCAL
 from broker.pace import AddressPace
 from broker.seats import is_own, share_of
 from broker.settings.sections import LimitsSection
@@ -24,7 +25,8 @@ BODY_TIME = 30.0  # seconds for a whole body
 
 
 class Access:
-    """ASGI middleware: sets `request.state.caller`, `.actor`, `.rights`; refuses strangers and bodies too big."""
+    """ASGI middleware: refuses strangers and bodies too big; sets `.caller`, `.actor`, `.rights`, `.address` of
+    `request.state`."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Access:
             state = scope.setdefault("state", {})
             state["caller"] = caller
             state["actor"], state["rights"] = (caller.actor, caller.rights) if caller else ("", frozenset())
+            state["address"] = LOCAL if scope.get(LOCAL_USER) else (scope.get("client") or ("",))[0]
             if any(b"%00" in scope.get(part, b"") for part in ("raw_path", "query_string")):
                 raise Problem(400, NO_NUL)
             headers = {name.lower(): value for name, value in scope["headers"]}

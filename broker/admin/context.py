@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
+from fastapi import Request
+
 from broker.orders.core.context import StoryContext
 from broker.orders.mapping_versions import Mappings
 from broker.routing.site import Site
@@ -37,12 +39,13 @@ class AdminContext:
     wake: Callable[[], None]
     write_behind: Callable[[], None]
 
-    def story(self, actor: str) -> StoryContext:
-        """The context of a change that `actor` (`api`, `cli:USER`) makes now."""
+    def story(self, request: Request) -> StoryContext:
+        """The context of a change that the caller of a request makes now."""
         return StoryContext(
             uuid4(),
             datetime.now(self.settings.zone()),
             self.settings.worklist.default_station,
-            actor,
+            request.state.actor,
             subscribers=self.directory.subscribers(),
+            address=request.state.address,
         )

@@ -16,6 +16,7 @@ from broker.cli.asking.running import ask_or_do
 from broker.cli.common import INTERRUPTED, Config, exit_on_error, moment, settings_of
 from broker.errors import ConfigurationError
 from broker.hl7.codes import AckCode
+from broker.model.audit import LOCAL
 from broker.model.modalities import known_modalities
 
 if TYPE_CHECKING:
@@ -207,6 +208,7 @@ def _replay(
         interfaces=interfaces_of(settings, directory.knows_sender),
         by_interface=None if choice.given else published.profiles,
         forced=reason,
+        address=LOCAL,
     )
     return [asdict(message) for message in again.replay(database, selection, bench, write=write)]
 

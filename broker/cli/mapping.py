@@ -11,6 +11,7 @@ from broker.cli.asking.running import ask_or_do
 from broker.cli.common import Config, exit_on_error, settings_of, wall_clock
 from broker.cli.documents import Author, Reason, signed
 from broker.cli.output import say, say_document, show_table
+from broker.model.audit import LOCAL
 from broker.model.modalities import known_modalities
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def import_(file: File, config: Config = None, reason: Reason = "", author: Auth
 
         def publish(database: Database, actor: str) -> dict[str, Any]:
             mappings = Mappings(database, known_modalities(settings.worklist.modalities))
-            name, version = mappings.publish(text, actor, author=author, reason=reason)
+            name, version = mappings.publish(text, actor, author=author, reason=reason, address=LOCAL)
             return {"name": name, "version": version}
 
         published = ask_or_do(settings, "/mappings", {"toml": text} | signed(reason, author), publish)
@@ -148,7 +149,8 @@ def rollback(
 
         def put_back(database: Database, actor: str) -> dict[str, Any]:
             mappings = Mappings(database, known_modalities(settings.worklist.modalities))
-            return {"name": name, "version": mappings.rollback(name, version, actor, author=author, reason=reason)}
+            number = mappings.rollback(name, version, actor, author=author, reason=reason, address=LOCAL)
+            return {"name": name, "version": number}
 
         path = f"/mappings/{name}/rollback"
         published = ask_or_do(settings, path, {"version": version} | signed(reason, author), put_back)

@@ -16,9 +16,9 @@ from broker.mpps import meaning
 from broker.mpps.attributes import ITEMS, SERIES
 from broker.mpps.recording import locked
 from broker.orders.core.context import StoryContext
+from broker.orders.stories import writing
 from broker.store.mpps import objects, performed_steps
 from broker.store.mpps.objects import MISSING, ListedObjects
-from broker.store.orders import saving
 
 MORE = "images-more"  # finding: its series have objects that it does not list
 
@@ -79,7 +79,7 @@ def note(connection: Connection, mpps: int, seen: Compared, context: StoryContex
         performed_steps.note(connection, performed.row, findings, attention)
     if news:
         detail = _detail(seen.objects)
-        saving.add_audit(connection, at, context.actor, f"mpps.images-{news}", "mpps", performed.row, detail)
+        writing.audit(connection, context, f"mpps.images-{news}", "mpps", performed.row, detail)
     return news
 
 

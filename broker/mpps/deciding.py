@@ -18,10 +18,10 @@ from broker.mpps.passing_on import MppsEvent
 from broker.mpps.recording import advanced, keep_back, locked, told
 from broker.orders.core.context import StoryContext
 from broker.orders.lookup import matching
-from broker.orders.stories import performing
+from broker.orders.stories import performing, writing
 from broker.site.nodes import Node
 from broker.store.mpps import performed_steps
-from broker.store.orders import reading, saving
+from broker.store.orders import reading
 
 
 class Undecided(BrokerError):
@@ -105,4 +105,4 @@ def _next(performed: PerformedStep, context: StoryContext) -> Document:
 
 
 def _audit(connection: Connection, row: int, action: str, detail: Document, context: StoryContext) -> None:
-    saving.add_audit(connection, context.at.timestamp(), context.actor, f"mpps.{action}", "mpps", row, detail)
+    writing.audit(connection, context, f"mpps.{action}", "mpps", row, detail)

@@ -19,9 +19,10 @@ from broker.mpps.passing_on import MppsEvent
 from broker.mpps.recording import advanced, locked, told
 from broker.orders.core import lifecycle
 from broker.orders.core.context import StoryContext
+from broker.orders.stories import writing
 from broker.site.nodes import Node
 from broker.store.mpps import overdue, performed_steps
-from broker.store.orders import closing, reading, saving
+from broker.store.orders import closing, reading
 
 CAUSE = "mpps-overdue"
 
@@ -33,7 +34,7 @@ def note(connection: Connection, mpps: int, before: float, context: StoryContext
         return False
     attention = performed.attention or overdue.NOTED
     performed_steps.note(connection, mpps, (*performed.findings, overdue.NOTED), attention)
-    saving.add_audit(connection, context.at.timestamp(), context.actor, "mpps.overdue", "mpps", mpps, {})
+    writing.audit(connection, context, "mpps.overdue", "mpps", mpps, {})
     return True
 
 
@@ -61,7 +62,7 @@ def discontinue(
     performed_steps.save(connection, updated)
     told(connection, updated, steps, "overdue", context)
     at = context.at.timestamp()
-    saving.add_audit(connection, at, context.actor, "mpps.discontinued", "mpps", mpps, {"reason": CAUSE})
+    writing.audit(connection, context, "mpps.discontinued", "mpps", mpps, {"reason": CAUSE})
     passing_on.tell_change(connection, subscribers, mpps, updated.revision, MppsEvent.DISCONTINUED, at)
     return True
 

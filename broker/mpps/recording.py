@@ -17,10 +17,10 @@ from broker.mpps.dataset import DataSet
 from broker.orders.core.context import StoryContext
 from broker.orders.lookup import matching
 from broker.orders.lookup.matching import Match
-from broker.orders.stories import performing
+from broker.orders.stories import performing, writing
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store.mpps import objects, overdue, performed_steps
-from broker.store.orders import reading, saving
+from broker.store.orders import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,4 +232,4 @@ def _keep(
     if event is not None:
         subscribers = [node for node in nodes if MPPS_NOTIFICATION in node.roles]
         passing_on.tell_message(connection, subscribers, row, kept, event, at)
-    saving.add_audit(connection, at, context.actor, f"mpps.{message.kind}", "mpps", row, {"message": kept})
+    writing.audit(connection, context, f"mpps.{message.kind}", "mpps", row, {"message": kept})

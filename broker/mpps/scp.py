@@ -42,6 +42,7 @@ class _Received:
     uid: str
     message: PerformedMessage
     device: Device
+    address: str  # of the modality
     findings: tuple[str, ...] = ()
 
     @property
@@ -120,7 +121,7 @@ class PerformedStepService:
             )
             node = self._directory.device(peer.calling_ae, peer.address)
             device = (node.device if node else None) or DEFAULT
-            received = _identified(uid, message, device)
+            received = _identified(uid, message, device, peer.address)
             uid = received.uid
             outcome = RecordingOutcome(_INVALID) if not uid else await self._threads.call(work, received)
         except BadContent as error:
@@ -184,7 +185,8 @@ class PerformedStepService:
     def _context(self, received: _Received) -> StoryContext:
         at = datetime.fromtimestamp(received.message.at, self._zone)
         subscribers = self._directory.subscribers()
-        return StoryContext(uuid4(), at, "", f"dicom:{received.message.calling_ae}", subscribers=subscribers)
+        actor = f"dicom:{received.message.calling_ae}"
+        return StoryContext(uuid4(), at, "", actor, subscribers=subscribers, address=received.address)
 
     def _retrieve(self, uid: str, tags: Sequence[int], transfer_syntax: str) -> tuple[int, bytes | None]:
         try:
@@ -202,18 +204,19 @@ class PerformedStepService:
 _INVALID = MppsAnswer(st.INVALID_SOP_INSTANCE, comment="invalid SOP Instance UID", findings=("uid-invalid",))
 
 
-def _identified(uid: str, message: PerformedMessage, device: Device) -> _Received:
+def _identified(uid: str, message: PerformedMessage, device: Device, address: str) -> _Received:
     """The message under its instance. Without one an N-CREATE gets one, the same for the same bytes of the same AE.
 
     Empty for what can be no UID at all.
     """
     if not uid and message.kind == MessageKind.CREATE:
         named = hashlib.sha256(message.calling_ae.encode() + b"\0" + message.digest).digest()
-        return _Received(f"2.25.{UUID(bytes=named[:16], version=4).int}", message, device, ("uid-missing",))
+        own = f"2.25.{UUID(bytes=named[:16], version=4).int}"
+        return _Received(own, message, device, address, ("uid-missing",))
     if uids.is_uid(uid):
-        return _Received(uid, message, device)
+        return _Received(uid, message, device, address)
     plausible = 0 < len(uid) <= 64 and uid.replace(".", "").isdigit() and uid.isascii()  # leading zeros are common
-    return _Received(uid if plausible else "", message, device, ("uid-invalid",))
+    return _Received(uid if plausible else "", message, device, address, ("uid-invalid",))
 
 
 async def _respond(request: Request, uid: str, answer: MppsAnswer) -> None:

@@ -90,7 +90,7 @@ class OrderDoor:
 
         A batch of which nothing can be taken gets one refusal, and so does one whose answer would be much longer.
         """
-        context = self._context()
+        context = self._context(peer)
         try:
             file, refusal = await self._read(peer, self._open_batch, raw)
             if refusal is not None:
@@ -144,7 +144,7 @@ class OrderDoor:
         return batch.answer(file, acknowledgements, token=context.token, at=context.at)
 
     async def _message(self, raw: bytes, peer: Peer) -> Answer:
-        started, context = time.monotonic(), self._context()
+        started, context = time.monotonic(), self._context(peer)
         header: Header | None = None
         outcome: Outcome | None
         try:
@@ -175,7 +175,7 @@ class OrderDoor:
 
     async def on_truncated(self, raw: bytes, peer: Peer) -> Answer:
         """AE for a message that an end block in its middle has cut: what is there is not acted on."""
-        started, context = time.monotonic(), self._context()
+        started, context = time.monotonic(), self._context(peer)
         header: Header | None = None
         outcome: Outcome | None
         try:
@@ -191,7 +191,7 @@ class OrderDoor:
         self._log(header, peer, outcome.code if outcome else "closed", started, outcome)
         return outcome.answer if outcome else None
 
-    def _context(self) -> StoryContext:
+    def _context(self, peer: Peer) -> StoryContext:
         return StoryContext(
             random_token(),
             datetime.now(self._zone),
@@ -199,6 +199,7 @@ class OrderDoor:
             subscribers=self._subscribers(),
             without_results=self._without_results(),
             authorities=self._authorities,
+            address=peer.host,
         )
 
     def _open(self, raw: bytes) -> Opened | None:
@@ -244,7 +245,7 @@ class OrderDoor:
         return outcome
 
     async def _journal_unreadable(self, raw: bytes, answer: bytes, peer: Peer) -> Outcome:
-        at, stranger = self._context().at.timestamp(), not (peer.proven or peer.known)
+        at, stranger = self._context(peer).at.timestamp(), not (peer.proven or peer.known)
         if stranger and self._allowance.spent(peer.host):
             telemetry.HL7_UNKEPT.inc()
             return Outcome(answer, AckCode.AR, 1)
@@ -300,7 +301,7 @@ class OrderDoor:
         return Outcome(answer, code, 1) if answer else None  # silence would look like success
 
     def _refuse_unstored(self, head: bytes, peer: Peer, finding: Finding) -> Answer:
-        started, context = time.monotonic(), self._context()
+        started, context = time.monotonic(), self._context(peer)
         opened = self._open(head)
         if opened is None:
             return None

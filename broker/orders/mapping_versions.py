@@ -184,24 +184,19 @@ class Mappings:
         """See `check`, beside the profiles in force."""
         return check(text, self._database.read(stored).result(), modalities=self._modalities)
 
-    def publish(
-        self, text: str, source: str, place: str = "mapping profile", *, author: str = "", reason: str = ""
-    ) -> tuple[str, int]:
+    def publish(self, text: str, source: str, place: str = "mapping profile", **signed: str) -> tuple[str, int]:
         """Put a profile in force; its name and version (that in force if it says just the same).
 
-        `source` is the actor, `author` on whose behalf. Raises as `check`; then nothing changes.
+        `source` is the actor, `signed` what else a `Signature` says. Raises as `check`; then nothing changes.
         """
-        return self.publish_all({place: text}, source, author=author, reason=reason)[0]
+        return self.publish_all({place: text}, source, **signed)[0]
 
-    def publish_all(
-        self, new: Mapping[str, str], source: str, *, author: str = "", reason: str = ""
-    ) -> list[tuple[str, int]]:
+    def publish_all(self, new: Mapping[str, str], source: str, **signed: str) -> list[tuple[str, int]]:
         """`publish` for several profiles (by place) that may build on each other: all or none."""
         texts = _by_name(new)
         contents = {PREFIX + name: {"toml": text} for name, text in texts.items()}
-        signature = Signature(actor=source, author=author, reason=reason)
         try:
-            numbers = self.documents.publish(contents, signature)
+            numbers = self.documents.publish(contents, Signature(actor=source, **signed))
         except Conflict:
             raise ConfigurationError("mapping profiles are being published by others: try again") from None
         return [(name, numbers[PREFIX + name]) for name in texts]
@@ -214,12 +209,12 @@ class Mappings:
         """Versions of a profile, newest first; the built-in one is 0. Raises ConfigurationError."""
         return self._database.read(history_of, name).result()
 
-    def rollback(self, name: str, version: int, source: str, *, author: str = "", reason: str = "") -> int:
+    def rollback(self, name: str, version: int, source: str, **signed: str) -> int:
         """Put an older version in force again, as a new one; its number. Raises as `publish`."""
         kind = PREFIX + name
         return self.documents.publish(
             {kind: {"toml": self.export(name, version)}},
-            Signature(actor=source, author=author, reason=reason, source=f"{source}, version {version} again"),
+            Signature(actor=source, source=f"{source}, version {version} again", **signed),
             audited=Audited("mapping.published", {"kind": kind, "again": version}),
         )[kind]
 

@@ -169,7 +169,9 @@ class RetentionSection(Section):
     step_events_days: Days = Field(
         default=0, description="The event log of steps that have ended, counted from their end. 3650 is usual."
     )
-    audit_days: Days = Field(default=0, description="The audit trail. Many countries demand ten years (3650) or more.")
+    audit_days: Days = Field(
+        default=3650, description="The audit trail. Many countries demand ten years (3650) or more; 0: for ever."
+    )
     import_notes_days: Days = Field(
         default=90, description="Notes of imported items that were refused, left out or taken with findings."
     )

@@ -17,9 +17,9 @@ from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, or
 
 from broker.model.lane import JobKind, JobState
 from broker.model.order import StepStatus
+from broker.store.audit.adding import add_audit
 from broker.store.db.pace import Pace, padded
 from broker.store.images.instances import InstanceState
-from broker.store.orders import saving
 from broker.store.schema import tables
 
 PAGE = 500  # rows looked at together
@@ -133,7 +133,7 @@ def thin(pace: Pace, rule: ThinningRule, before: float) -> int:
 
 
 def _note(connection: Connection, count: int, before: float) -> None:
-    saving.add_audit(connection, time.time(), "broker", "audit.thinned", "audit", 0, {"rows": count, "before": before})
+    add_audit(connection, time.time(), "broker", "audit.thinned", "audit", 0, {"rows": count, "before": before})
 
 
 @dataclass(frozen=True, slots=True)

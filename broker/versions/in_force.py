@@ -24,9 +24,10 @@ from sqlalchemy import Connection
 from broker import telemetry
 from broker.errors import BadContent, ConfigurationError
 from broker.store import configurations
+from broker.store.audit.adding import add_audit
 from broker.store.configurations import Publication, Version
 from broker.store.db.database import Database
-from broker.store.orders import reading, saving
+from broker.store.orders import reading
 
 T = TypeVar("T")
 ATTEMPTS = 5  # to publish while others publish too
@@ -52,12 +53,16 @@ class NoSuchVersion(BadContent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """Who publishes and why. `actor` is who was authenticated, `author` on whose behalf (empty: the actor)."""
+    """Who publishes, why, and from where. `actor` was authenticated, `author` is on whose behalf (empty: the actor).
+
+    `address`: of the actor, `local` for this machine. `source`: by which way it came in, if not the actor's.
+    """
 
     actor: str
     author: str = ""
     reason: str = ""
     source: str = ""
+    address: str = ""
 
     def signed(self, **more: Any) -> dict[str, Any]:
         """What of it stands in an audit row, beside `more`."""
@@ -284,7 +289,8 @@ class InForce(Generic[T]):
             )
             row = audited or Audited(f"{_word(kind)}.published", {"kind": kind})
             detail = signature.signed(**row.detail)
-            saving.add_audit(connection, at, signature.actor, row.action, _word(kind), number, detail)
+            word, address = _word(kind), signature.address
+            add_audit(connection, at, signature.actor, row.action, word, number, detail, address=address)
             added[kind] = number
         also(connection)
         return added

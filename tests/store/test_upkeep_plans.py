@@ -19,8 +19,10 @@ from sqlalchemy import Connection, create_engine, event, text
 from support.scale import scaled
 from support.store.history import history
 
+from broker.model.audit import AuditSelection
 from broker.routing import sweep
 from broker.store import jobs, lanes, thinning
+from broker.store.audit import trail
 from broker.store.db.database import Database
 from broker.store.db.deadlines import unhurried
 from broker.store.db.pace import Pace
@@ -59,8 +61,8 @@ def _more(count: int, some_bytes: str) -> tuple[str, ...]:
         f"{numbers} INSERT INTO step_station (step, ae_title, start_at) SELECT v, 'ST' || (v % 500), {start} FROM n",
         f"{numbers} INSERT INTO step_event (step, at, before, after, cause, actor) SELECT v, v, '', 'SCHEDULED',"
         " 'x', 'y' FROM n",
-        f"{numbers} INSERT INTO audit (at, actor, action, object_kind, object_id, detail)"
-        " SELECT v, 'a', 'b', 'order', v, '{}' FROM n",
+        f"{numbers} INSERT INTO audit (at, actor, action, object_kind, object_id, detail, patient)"
+        " SELECT v, 'user:' || (v % 40), 'action.' || (v % 60), 'order', v % 1000, '{}', v % 900 FROM n",
         f"{numbers} INSERT INTO import_item (source, key, accession, place, outcome, findings, first_at, last_at,"
         " times) SELECT 's', v || '', '', '', 'refused', '[]', v, v, 1 FROM n",
         f"{numbers} INSERT INTO idempotency (actor, key, digest, request, action, answer, at)"
@@ -227,6 +229,34 @@ def test_walks(filled: Database, name: str) -> None:
     caught.run(WALKS[name])
     for plan in caught.plans:
         assert not re.search(rf"SCAN ({LARGE})\b(?!.*USING)|Seq Scan on ({LARGE})\b", plan), plan
+
+
+TRAILS = {
+    "all": AuditSelection(),
+    "time": AuditSelection(since=COUNT / 8, until=COUNT / 4),
+    "person": AuditSelection(actor="user:7", until=COUNT / 4),
+    "person and action": AuditSelection(actor="user:7", action="action.9"),
+    "action": AuditSelection(action="action.7", since=100.0),
+    "many actions": AuditSelection(action="action."),
+    "object": AuditSelection(kind="order", object_id=7, actor="user:7"),
+    "patient": AuditSelection(patients=(7, 9), action="action.7"),
+}
+
+
+@pytest.mark.parametrize("name", TRAILS)
+@pytest.mark.parametrize("after", [None, (COUNT / 4, 7)], ids=("first", "later"))
+def test_pages_of_the_audit_trail(filled: Database, name: str, after: tuple[float, int] | None) -> None:
+    caught = Caught(filled)
+    caught.run(lambda connection: trail.page(connection, TRAILS[name], after, 50))
+    for plan in caught.plans:  # all rows in the order of time are read from the end of their index
+        assert not re.search(r"SCAN audit\b(?!.*USING)|Seq Scan on audit\b|USE TEMP B-TREE", plan), plan
+
+
+def test_the_patients_of_an_identifier(filled: Database) -> None:
+    caught = Caught(filled)
+    caught.run(lambda connection: trail.patients(connection, "P"))
+    for plan in caught.plans:
+        assert not re.search(r"SCAN patient\b|USE TEMP B-TREE", plan), plan
 
 
 def test_a_step_over_many_objects_takes_little_of_the_processor(filled: Database, tmp_path: Path) -> None:

@@ -50,12 +50,13 @@ def router(context: AdminContext) -> APIRouter:
     @routes.post("/{job}/release", dependencies=[NEEDS[Right.WORK]], status_code=204)
     def release(job: RowNumber, request: Request) -> None:
         """Try it again, as if for the first time. 409 if it is not held."""
-        end(database.execute(holds.release, job, request.state.actor, time.time()))
+        end(database.execute(holds.release, job, request.state.actor, time.time(), request.state.address))
 
     @routes.post("/{job}/discard", dependencies=[NEEDS[Right.WORK]], status_code=204)
     def discard(job: RowNumber, body: DiscardBody, request: Request) -> None:
         """Give it up; it stays, as discarded, and what waited behind it goes on. 409 if it is not held."""
-        end(database.execute(holds.discard, job, request.state.actor, body.reason, time.time()))
+        who, where = request.state.actor, request.state.address
+        end(database.execute(holds.discard, job, who, body.reason, time.time(), where))
 
     def end(was_held: bool) -> None:
         if not was_held:

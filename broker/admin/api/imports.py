@@ -120,11 +120,8 @@ def _files(routes: APIRouter, context: AdminContext) -> None:
         orders = await asyncio.to_thread(
             lambda: [filing.read(one.place, one.order, modalities, lenient=one.lenient) for one in body.orders]
         )
-        story = context.story(request.state.actor)
-        futures = [
-            database.submit(filing.take_in, order, context.story(request.state.actor), dry=body.dry_run)
-            for order in orders
-        ]
+        story = context.story(request)
+        futures = [database.submit(filing.take_in, order, context.story(request), dry=body.dry_run) for order in orders]
         results: list[Filed] = await asyncio.gather(*map(asyncio.wrap_future, futures))
         if not body.dry_run:
             await asyncio.wrap_future(database.submit(filing.record, orders, results, story))

@@ -228,7 +228,7 @@ def _publishing(routes: APIRouter, published: Mappings) -> None:
     def publish(body: PublishProfileBody, request: Request) -> PublishedView:
         """Put a profile in force, if all examples come out as they say; it reads the next message."""
         with _refusals():
-            name, version = published.publish(body.toml, request.state.actor, author=body.author, reason=body.reason)
+            name, version = published.publish(body.toml, request.state.actor, **_signed(body, request))
         return PublishedView(name=name, version=version)
 
     @routes.post("/mappings/check", dependencies=[NEEDS[Right.MAPPINGS]])
@@ -256,9 +256,7 @@ def _publishing(routes: APIRouter, published: Mappings) -> None:
         with _refusals(404):
             published.export(name, body.version)
         with _refusals():
-            version = published.rollback(
-                name, body.version, request.state.actor, author=body.author, reason=body.reason
-            )
+            version = published.rollback(name, body.version, request.state.actor, **_signed(body, request))
         return PublishedView(name=name, version=version)
 
 
@@ -293,9 +291,14 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
             interfaces=interfaces,
             by_interface=None if body.choice.given else published.profiles,
             forced=body.force,
+            address=request.state.address,
         )
         replayed = run_again(database, body.selection(), bench, write=body.write)
         return [ReplayedView.model_validate(asdict(message)) for message in replayed]
+
+
+def _signed(body: SignedBody, request: Request) -> dict[str, str]:
+    return {"author": body.author, "reason": body.reason, "address": request.state.address}
 
 
 @contextmanager

@@ -125,21 +125,21 @@ def router(context: AdminContext) -> APIRouter:
     def link(row: Row, body: LinkBody, request: Request) -> None:
         """Say which scheduled step it means; that one follows at once. 409 if no item is without a step."""
         with _refusals():
-            database.execute(deciding.link, row, body.step, body.item, context.story(request.state.actor))
+            database.execute(deciding.link, row, body.step, body.item, context.story(request))
         context.wake()
 
     @routes.post("/{row}/set-aside", dependencies=[NEEDS[Right.WORK]], status_code=204)
     def set_aside(row: Row, body: SetAsideBody, request: Request) -> None:
         """Note that nobody needs to look at it any more."""
         with _refusals():
-            database.execute(deciding.set_aside, row, body.reason, context.story(request.state.actor))
+            database.execute(deciding.set_aside, row, body.reason, context.story(request))
 
     @routes.post("/{row}/end", dependencies=[NEEDS[Right.WORK]], status_code=204)
     def end(row: Row, body: EndBody, request: Request) -> None:
         """End one that is IN PROGRESS; its modality can change it no more. 409 if it has ended."""
         listeners = directory.having(MPPS_NOTIFICATION)
         lanes = [Lane(LaneKind.DELIVER, node.name).name for node in directory.having("destination")]
-        story = context.story(request.state.actor)
+        story = context.story(request)
         with _refusals():
             database.execute(deciding.end, row, body.status, body.reason, story, listeners, lanes)
         context.wake()

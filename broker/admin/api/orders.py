@@ -130,7 +130,7 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
     ) -> Response:
         conversion = await asyncio.to_thread(document.convert, given, modalities)
         keyed = Key(request.state.actor, key, await asyncio.to_thread(_digest, request, body)) if key else None
-        story = context.story(request.state.actor)
+        story = context.story(request)
         placed = await _outcome(
             lambda: database.submit(placing.place, placing.usable(conversion), story, keyed), rename
         )
@@ -161,7 +161,7 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
             body.FamilyName,
             body.GivenName,
         )
-        story = context.story("")
+        story = context.story(request)
         new = emergency_order(known, story.received, context.settings.temporary_issuer(), Minter(story.token))
         return await place(new, body.model_dump(), request, idempotency_key, _last)
 
@@ -175,15 +175,15 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         given = [order.root for order in body.orders]
         conversions = await asyncio.to_thread(lambda: [document.convert(order, modalities) for order in given])
         results = await asyncio.gather(
-            *(_result(context, conversion, request.state.actor, body.dry_run) for conversion in conversions)
+            *(_result(context, conversion, request, body.dry_run) for conversion in conversions)
         )
         return JSONResponse({"results": results})
 
 
-async def _result(context: AdminContext, conversion: Conversion, actor: str, dry: bool) -> dict[str, Any]:
+async def _result(context: AdminContext, conversion: Conversion, request: Request, dry: bool) -> dict[str, Any]:
     try:
         change = placing.usable(conversion)
-        future = context.database.submit(placing.place, change, context.story(actor), dry=dry)
+        future = context.database.submit(placing.place, change, context.story(request), dry=dry)
         placed = await asyncio.wrap_future(future)
     except OrderRefused as error:
         return error.report()
@@ -222,7 +222,7 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
         if revision is None:
             raise Problem(428, "If-Match is needed: the ETag of what the change is based on")
         conversion = await asyncio.to_thread(document.convert, order.root, modalities)
-        story = context.story(request.state.actor)
+        story = context.story(request)
 
         def begin() -> Future[Placed]:
             return database.submit(placing.amend, row, placing.usable(conversion), revision, story)
@@ -232,14 +232,14 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
     @routes.delete("/{id}", dependencies=_WORKING, responses=changed)
     async def cancel(request: Request, row: Row, if_match: IfMatch = None) -> Response:
         """Cancel an order: 409 if it has started or ended. Again is no error."""
-        story = context.story(request.state.actor)
+        story = context.story(request)
         begin = partial(database.submit, placing.cancel, row, _revision(if_match), story)
         return _placed(await _outcome(begin), 200)
 
     @routes.post("/{id}/reopen", dependencies=_WORKING, responses={404: {"description": "No such order or step"}})
     async def reopen(request: Request, row: Row, body: ReopenBody) -> Response:
         """Let an ended step begin again: it is SCHEDULED. 409 if it has not ended. No message can do this."""
-        story = context.story(request.state.actor)
+        story = context.story(request)
         begin = partial(database.submit, placing.reopen, row, body.ScheduledProcedureStepID, body.reason, story)
         return _placed(await _outcome(begin), 200)
 

@@ -47,7 +47,8 @@ class SignedBody(BaseModel):
 
     def signature(self, request: Request) -> Signature:
         """The caller, as it was authenticated."""
-        return Signature(actor=request.state.actor, author=self.author, reason=self.reason)
+        state = request.state
+        return Signature(actor=state.actor, author=self.author, reason=self.reason, address=state.address)
 
 
 class RulesBody(SignedBody):

@@ -77,7 +77,8 @@ def router(context: AdminContext) -> APIRouter:
         now = time.time()
         until = now + body.days * DAY
         try:
-            made = database.execute(api_tokens.make, body.name, body.role, until, request.state.actor, now)
+            who, where = request.state.actor, request.state.address
+            made = database.execute(api_tokens.make, body.name, body.role, until, who, now, where)
         except NameTaken:
             raise Problem(409, "A token of this name is in force: revoke it, or take another name") from None
         except BadContent as error:
@@ -89,7 +90,8 @@ def router(context: AdminContext) -> APIRouter:
     def revoke(token: RowNumber, request: Request, body: RevokeBody | None = None) -> None:
         """End a token now. It stays in the list."""
         reason = body.reason if body is not None else ""
-        if not database.execute(api_tokens.revoke, token, request.state.actor, reason, time.time()):
+        who, where = request.state.actor, request.state.address
+        if not database.execute(api_tokens.revoke, token, who, reason, time.time(), where):
             raise Problem(409, "No token of this number is in force")
 
     return routes

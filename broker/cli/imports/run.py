@@ -20,6 +20,7 @@ from broker.cli.imports.items import ImportItem
 from broker.cli.views.send_view import printable
 from broker.dicom.dataset import part10
 from broker.errors import BadContent, PeerFault
+from broker.model.audit import LOCAL
 from broker.model.modalities import known_modalities
 from broker.orders.core.context import StoryContext
 from broker.orders.importing import filing
@@ -162,7 +163,8 @@ def _alone(database: Database, settings: Settings, chunk: Sequence[ImportItem], 
 
     def context() -> StoryContext:
         actor = f"cli:{user_name(os.getuid())}"
-        return StoryContext(uuid4(), datetime.now(settings.zone()), settings.worklist.default_station, actor)
+        station = settings.worklist.default_station
+        return StoryContext(uuid4(), datetime.now(settings.zone()), station, actor, address=LOCAL)
 
     orders = [filing.read(item.place, item.document, modalities, lenient=item.lenient) for item in chunk]
     begun = [database.submit(filing.take_in, order, context(), dry=dry) for order in orders]

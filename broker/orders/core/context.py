@@ -27,6 +27,7 @@ class StoryContext:
     subscribers: tuple[Node, ...] = ()
     without_results: frozenset[str] = frozenset()
     authorities: AuthorityMemory = field(default_factory=AuthorityMemory, compare=False)
+    address: str = ""  # from where who asks does so: IP address, `local` for this machine
 
     @property
     def received(self) -> str:

@@ -120,7 +120,7 @@ def _record(connection: Connection, order: int, before: Order, ends: Ends, conte
             detail["reason"] = DID_NOT_ARRIVE
         if end.action is None:
             writing.note(connection, step.row or 0, step.status, end.cause.value, context)
-        saving.add_audit(connection, context.at.timestamp(), context.actor, f"step.{end.cause}", "order", order, detail)
+        writing.audit(connection, context, f"step.{end.cause}", "order", order, detail)
 
 
 def reopen(connection: Connection, order: int, step: int, reason: str, context: StoryContext) -> None:
@@ -141,7 +141,7 @@ def reopen(connection: Connection, order: int, step: int, reason: str, context: 
     _save(connection, stored, procedure, replace(before, status=StepStatus.SCHEDULED, held=False), context)
     writing.record(connection, order, [writing.Changed(step, before.status, StepStatus.SCHEDULED)], REOPENED, context)
     detail = {"step": step, "before": before.status, "reason": reason}
-    saving.add_audit(connection, context.at.timestamp(), context.actor, "order.reopened", "order", order, detail)
+    writing.audit(connection, context, "order.reopened", "order", order, detail)
 
 
 def _locked(connection: Connection, order: int) -> Order:

@@ -25,11 +25,21 @@ from broker.orders.core.values import Change, Conversion, OrderChange
 from broker.orders.inbound.reception import AnswerKind, Examined, Interface
 from broker.orders.inbound.results import ResultChange
 from broker.orders.lookup import recognizing
-from broker.orders.stories import appointing, identity, merging, ordering, registering, replies, resulting, visiting
+from broker.orders.stories import (
+    appointing,
+    identity,
+    merging,
+    ordering,
+    registering,
+    replies,
+    resulting,
+    visiting,
+    writing,
+)
 from broker.orders.stories.identity import Settled
 from broker.orders.stories.planned import Planned, Story
 from broker.store.db.engine import savepoint
-from broker.store.orders import messages, reading, saving
+from broker.store.orders import messages, reading
 from broker.store.room import needs_room
 
 STORIES: Mapping[type[Change], Story] = {
@@ -160,8 +170,7 @@ def apply(
 
 def add_audit(connection: Connection, entry: AuditEntry, context: StoryContext, **more: object) -> None:
     """Append an entry to the audit trail; `more` completes its detail."""
-    at, detail = context.at.timestamp(), {**more, **entry.detail}
-    saving.add_audit(connection, at, context.actor, entry.action, entry.kind, entry.row, detail)
+    writing.audit(connection, context, entry.action, entry.kind, entry.row, {**more, **entry.detail})
 
 
 def refuse(

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from broker.model.order import Order, Patient, StepStatus
+from broker.model.order import Document, Order, Patient, StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core import worklist_item as answers
 from broker.orders.core.context import StoryContext
 from broker.orders.telling import notices
+from broker.store.audit.adding import add_audit
 from broker.store.orders import answers as answers_
 from broker.store.orders import reading, saving
 
@@ -94,3 +95,11 @@ def record(connection: Connection, order: int, changes: Sequence[Changed], cause
 def note(connection: Connection, step: int, status: str, cause: str, context: StoryContext) -> None:
     """Append what left the status of a step as it was (held, released, came too late): nothing follows from it."""
     saving.add_event(connection, step, context.at.timestamp(), status, status, cause, context.actor)
+
+
+def audit(
+    connection: Connection, context: StoryContext, action: str, kind: str, row: int | None, detail: Document
+) -> None:
+    """Append to the audit trail what was done to an object (`kind` and row); who, when and where says the context."""
+    at, actor, address = context.at.timestamp(), context.actor, context.address
+    add_audit(connection, at, actor, action, kind, row or 0, detail, address=address)

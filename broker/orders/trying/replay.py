@@ -85,6 +85,7 @@ class Bench:
         None  # by the profile of an interface, for senders without their own
     )
     forced: str = ""
+    address: str = ""  # from where the person does so
 
     def interface(self, name: str) -> Interface:
         """The interface by whose checks a message of a listener is run again."""
@@ -151,6 +152,7 @@ def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: d
             f"hl7:{stored.sender}",
             sender=(examined.header.get(3, 1), examined.header.get(4, 1)),
             subscribers=bench.subscribers,
+            address=bench.address,
         )
         more, applied, differences, new_steps = _tried(connection, examined, context, stored, bench, keep=keep)
         findings += more

@@ -120,6 +120,8 @@ def absorb(connection: Connection, retired: int, survivor: int) -> None:
     for visit in visits(connection, retired):
         move_visit(connection, visit, survivor, visit.number)
     connection.execute(update(_alias).where(_alias.c.patient == retired).values(patient=survivor))
+    # the audit trail finds its rows by whom they concern now; SQLite may give the number to somebody else
+    connection.execute(update(tables.audit).where(tables.audit.c.patient == retired).values(patient=survivor))
     _forget(connection, "patient", retired)
     connection.execute(delete(tables.patient).where(tables.patient.c.id == retired))
 

@@ -1,4 +1,4 @@
-"""Writes orders: patient, request, procedures, steps with their search columns, links, event log, audit trail."""
+"""Writes orders: patient, request, procedures, steps with their search columns, links, event log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, and_, bindparam, case, delete, insert, literal, select, update
 
-from broker.model.order import Document, Order, OrderLinkKind, Patient, Procedure, Step, StepIndex, Written
+from broker.model.order import Order, OrderLinkKind, Patient, Procedure, Step, StepIndex, Written
 from broker.store.db import documents
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
@@ -92,11 +92,6 @@ _event = tables.step_event
 _EVENT = Prepared(
     any=insert(_event).values({c.name: bindparam(c.name) for c in _event.c if c.name != "id"}).returning(_event.c.id)
 )
-_AUDIT = Prepared(
-    any=insert(tables.audit).values({c.name: bindparam(c.name) for c in tables.audit.c if c.name != "id"})
-)
-
-
 _SAID = Prepared(any=update(tables.patient).where(tables.patient.c.id == bindparam("row")).values(updated_at=_AT))
 _SAID_ORDER = Prepared(
     any=update(tables.service_request).where(tables.service_request.c.id == bindparam("row")).values(updated_at=_AT)
@@ -223,14 +218,6 @@ def save_index(connection: Connection, step: int, index: StepIndex, at: float) -
         )
     )
     _save_names(connection, step, index)
-
-
-def add_audit(
-    connection: Connection, at: float, actor: str, action: str, kind: str, object_id: int, detail: Document
-) -> None:
-    """Append to the audit trail."""
-    values = {"at": at, "actor": actor, "action": action, "object_kind": kind, "object_id": object_id}
-    _AUDIT.rows(connection, {**values, "detail": documents.encode(detail)})
 
 
 def link(connection: Connection, request: int, kind: OrderLinkKind, other: int) -> bool:

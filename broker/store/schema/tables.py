@@ -10,6 +10,7 @@ from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field
 
 from broker.store.schema import accounts as tables_accounts
+from broker.store.schema import audit as tables_audit
 from broker.store.schema import devices as tables_devices
 from broker.store.schema import mpps as tables_mpps
 from broker.store.schema import orders
@@ -78,19 +79,6 @@ class MessageRow(Base, table=True):
     answer_code: str
     answer: bytes
     note: str
-
-
-class AuditRow(Base, table=True):
-    """Who did what to which object, and when. Append only."""
-
-    __tablename__ = "audit"
-    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
-    at: float = Field(index=True)
-    actor: str
-    action: str
-    object_kind: str
-    object_id: int = Field(sa_type=BIG)
-    detail: str
 
 
 class InstanceRow(Base, table=True):
@@ -198,7 +186,7 @@ METADATA = Base.metadata
 configuration = table_of(ConfigurationRow)
 knock = table_of(KnockRow)
 message = table_of(MessageRow)
-audit = table_of(AuditRow)
+audit = table_of(tables_audit.AuditRow)
 patient = table_of(orders.PatientRow)
 patient_alias = table_of(orders.PatientAliasRow)
 authority = table_of(orders.AuthorityRow)

@@ -245,6 +245,7 @@ class SourceImport:
             self._default_station,
             adopting.actor(self._node.name),
             subscribers=self._subscribers,
+            address=self._node.host,
         )
 
     # --- what is there no more ---------------------------------------------------------------------------

@@ -1,0 +1,158 @@
+"""Finds rows of the audit trail, the newest first, a page at a time.
+
+One filter leads: its index gives keys in order of time. The other filters are asked of these keys, LOOK at a time and
+FAR in all for one page, so that no page takes long, however rare what is looked for. A page may be short or empty and
+yet not be the last one: `after` says where the next one begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, and_, case, literal, or_, select, true
+
+from broker.model.audit import AuditRecord, AuditSelection
+from broker.store.db import documents
+from broker.store.db.pace import padded
+from broker.store.schema import tables
+
+_t = tables.audit
+LOOK, FAR = 2_000, 20_000
+MOST_PATIENTS = 64  # rows that one identifier may mean, under different issuers
+_MACHINES = ("hl7:", "dicom:", "source:", "broker")  # actors with so many rows that a rare action leads to fewer
+Place = tuple[float, int]  # time and row, where a page ended
+_Condition = ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Rows, the newest first. `after`: where the next page begins, None behind the last one."""
+
+    rows: list[AuditRecord]
+    after: Place | None
+
+
+def page(connection: Connection, selection: AuditSelection, after: Place | None, limit: int) -> AuditPage:
+    """At most `limit` rows of a selection, older than the place `after`."""
+    leads, rest = _plan(selection)
+    size = limit if rest is None else LOOK
+    found: list[int] = []
+    looked = 0
+    while leads:
+        parts = [_keys(connection, and_(lead, *_times(selection)), rest, after, size) for lead in leads]
+        ends = [part[-1].place for part in parts if len(part) == size]
+        last = max(ends, default=None)  # older keys may still come between those that were read
+        for key in sorted((key for part in parts for key in part), key=lambda key: key.place, reverse=True):
+            if last is not None and key.place < last:
+                break
+            looked += 1
+            if key.fits:
+                found.append(key.place[1])
+            if len(found) == limit:
+                return AuditPage(_load(connection, found), key.place)
+        if last is None:
+            break
+        after = last
+        if looked >= FAR:
+            return AuditPage(_load(connection, found), after)
+    return AuditPage(_load(connection, found), None)
+
+
+def patients(connection: Connection, number: str, issuer: str = "") -> tuple[int, ...]:
+    """Rows of the patients that have this identifier, or had it before a merge; of any issuer without one."""
+    rows: dict[int, None] = {}
+    sources: Sequence[tuple[Column[Any], Any]] = (
+        (tables.patient.c.id, tables.patient.c),
+        (tables.patient_alias.c.patient, tables.patient_alias.c),
+    )
+    for row, table in sources:
+        query = select(row).where(table.patient_id == number).order_by(table.issuer).limit(MOST_PATIENTS)
+        rows |= dict.fromkeys(connection.execute(query.where(table.issuer == issuer) if issuer else query).scalars())
+    return tuple(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    place: Place
+    fits: bool
+
+
+def _plan(selection: AuditSelection) -> tuple[list[_Condition], _Condition | None]:
+    """What leads (any of it), and the rest that must fit too."""
+    if selection.patients is not None:
+        conditions: list[_Condition] = [_t.c.patient == row for row in selection.patients]
+        return conditions, _all(_object(selection), _actor(selection), _action(selection))
+    if selection.kind and selection.object_id is not None:
+        whole = and_(_t.c.object_kind == selection.kind, _t.c.object_id == selection.object_id)
+        return [whole], _all(_actor(selection), _action(selection))
+    object_, actor, action = _object(selection), _actor(selection), _action(selection)
+    by_actor = actor is not None and not selection.actor.endswith(":")
+    by_action = action is not None and not selection.action.endswith(".")
+    if by_actor and not (by_action and selection.actor.startswith(_MACHINES)):
+        assert actor is not None
+        return [actor], _all(object_, action)
+    if by_action:
+        assert action is not None
+        return [action], _all(object_, actor)
+    return [true()], _all(object_, actor, action)
+
+
+def _all(*conditions: _Condition | None) -> _Condition | None:
+    given = [condition for condition in conditions if condition is not None]
+    return and_(*given) if given else None
+
+
+def _object(selection: AuditSelection) -> _Condition | None:
+    kind = _t.c.object_kind == selection.kind if selection.kind else None
+    return _all(kind, None if selection.object_id is None else _t.c.object_id == selection.object_id)
+
+
+def _actor(selection: AuditSelection) -> _Condition | None:
+    return _text(_t.c.actor, selection.actor, ":")
+
+
+def _action(selection: AuditSelection) -> _Condition | None:
+    return _text(_t.c.action, selection.action, ".")
+
+
+def _text(column: Column[Any], value: str, end: str) -> _Condition | None:
+    if not value:
+        return None
+    return column.startswith(value, autoescape=True) if value.endswith(end) else column == value
+
+
+def _times(selection: AuditSelection) -> list[_Condition]:
+    since = [] if selection.since is None else [_t.c.at >= selection.since]
+    return since + ([] if selection.until is None else [_t.c.at < selection.until])
+
+
+def _keys(
+    connection: Connection, lead: _Condition, rest: _Condition | None, after: Place | None, size: int
+) -> list[_Key]:
+    fits = literal(1) if rest is None else case((rest, 1), else_=0)
+    query = select(_t.c.at, _t.c.id, fits).where(lead).order_by(_t.c.at.desc(), _t.c.id.desc()).limit(size)
+    if after is not None:
+        query = query.where(_t.c.at <= after[0], or_(_t.c.at < after[0], _t.c.id < after[1]))
+    return [_Key((at, row), bool(fit)) for at, row, fit in connection.execute(query)]
+
+
+def _load(connection: Connection, rows: Sequence[int]) -> list[AuditRecord]:
+    query = select(_t).where(_t.c.id.in_(padded(rows)))
+    found = {row.id: row for row in connection.execute(query)} if rows else {}
+    return [
+        AuditRecord(
+            row=row,
+            at=found[row].at,
+            actor=found[row].actor,
+            action=found[row].action,
+            kind=found[row].object_kind,
+            object_id=found[row].object_id,
+            detail=documents.decode(found[row].detail),
+            address=found[row].address,
+            patient=found[row].patient,
+        )
+        for row in rows
+        if row in found
+    ]

@@ -17,6 +17,7 @@ from broker.admin.overview import Overview, StatusSource
 from broker.admin.routers import add_routes
 from broker.admin.web import errors
 from broker.admin.web.shell import Shell
+from broker.audit.book import AuditBook
 from broker.settings.sections import LimitsSection
 
 
@@ -28,11 +29,12 @@ def create_app(
     token: str = "",
     tokens: KnownTokens,
     limits: LimitsSection,
+    audit: AuditBook,
 ) -> FastAPI:
     """Build the application. `admin.access` lets only callers who are known reach most of what `routers` serve.
 
     `shell` draws the pages. `token`: bearer token with the admin role, empty for none. `tokens` knows API tokens.
-    `limits`: of requests.
+    `limits`: of requests. `audit` takes rows of what routes show.
     """
     app = FastAPI(
         title="Worklist broker",
@@ -42,7 +44,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # the redirect would name the host that the caller made up
     )
-    app.state.shell = shell
+    app.state.shell, app.state.audit = shell, audit
     problems.handle(app, errors.answer)
     app.add_middleware(Access, callers=Callers(token, tokens), limits=limits, answer=errors.answer)
     app.add_middleware(Hardened)

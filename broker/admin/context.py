@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from fastapi import Request
 
+from broker.audit.book import AuditBook
 from broker.orders.core.context import StoryContext
 from broker.orders.mapping_versions import Mappings
 from broker.routing.site import Site
@@ -25,7 +26,7 @@ class AdminContext:
     """Every router gets this value and calls the features with what it holds.
 
     `secret` keys the hashes in the memory of queries. `wake` tells the queue that there may be work. `write_behind`
-    writes down what devices did and asked just now (blocking; raises StoreUnavailable).
+    writes down what devices did and asked just now (blocking; raises StoreUnavailable). `audit` takes rows of views.
     """
 
     database: Database
@@ -38,6 +39,7 @@ class AdminContext:
     secret: bytes
     wake: Callable[[], None]
     write_behind: Callable[[], None]
+    audit: AuditBook
 
     def story(self, request: Request) -> StoryContext:
         """The context of a change that the caller of a request makes now."""

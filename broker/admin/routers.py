@@ -1,4 +1,4 @@
-"""Makes the routers of REST and of pages: each route names the rights that its caller needs."""
+"""Makes the routers of REST and of pages: each route names the rights that its caller needs, and what it shows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBearer
 
 from broker.accounts.roles import Right
+from broker.admin import viewing
 from broker.admin.bodies import BodyRoute
 from broker.admin.problems import Problem
+from broker.admin.viewing import Shows
 
 _BEARER = HTTPBearer(auto_error=False, description="An API token (`broker tokens`), or `[web] admin_token`")
 
@@ -35,17 +37,32 @@ def rights_of(route: Route) -> frozenset[Right]:
     return frozenset(one.dependency.right for one in route.dependencies if isinstance(one.dependency, Needs))
 
 
+def shown_by(route: Route) -> Shows | None:
+    """What a route says that it shows of patients; None if it says nothing."""
+    return next((one.dependency for one in route.dependencies if isinstance(one.dependency, Shows)), None)
+
+
 class Route(BodyRoute):
-    """A route for callers with all rights that it names; others get 403, whatever they sent."""
+    """A route for callers with all rights that it names; others get 403, whatever they sent.
+
+    What it shows of patients leaves a row in the audit trail.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, which is not reached by who may not."""
-        handle, needed = super().get_route_handler(), rights_of(self)
+        """The handler, which is not reached by who may not. Raises TypeError for a route that hides what it shows."""
+        handle, needed, shown = super().get_route_handler(), rights_of(self), shown_by(self)
+        if needed & viewing.WATCHED and shown is None:
+            raise TypeError(f"{self.path} needs one of `admin.viewing.shows` among its dependencies, or SHOWS_NOTHING")
 
         async def let_in(request: Request) -> Response:
             if missing := needed - request.state.rights:
                 raise Problem(403, f"This needs the right `{min(missing)}`")
-            return await handle(request)
+            if shown is None or not shown.kind:
+                return await handle(request)
+            seen = viewing.begin(request, shown)
+            response = await handle(request)
+            viewing.end(request, response, seen)
+            return response
 
         return let_in
 

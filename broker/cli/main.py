@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from broker import __version__
-from broker.cli import documents, hl7, mapping, messages, mpps, nodes, queue, rules, tokens, worklist
+from broker.cli import audit, documents, hl7, mapping, messages, mpps, nodes, queue, rules, tokens, worklist
 from broker.cli.common import Config, exit_on_error
 from broker.cli.output import say
 from broker.errors import ConfigurationError
@@ -33,6 +33,7 @@ app.add_typer(mpps.app, name="mpps")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(messages.app, name="messages")
 app.add_typer(nodes.app, name="nodes")
+app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(worklist.app, name="worklist")
 

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 
 from broker import __version__, telemetry
 from broker.accounts.api_tokens import TokenCheck
-from broker.admin.api import holds, imports, mappings, messages, mpps, nodes, orders, site, tokens, worklist
+from broker.admin.api import audit, holds, imports, mappings, messages, mpps, nodes, orders, site, tokens, worklist
 from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
@@ -49,6 +49,7 @@ from broker.versions.watch import Watch
 from broker.worklist.source.source_schedule import SourceSchedule
 
 ROUTES = (
+    audit,
     mappings,
     holds,
     tokens,
@@ -123,12 +124,13 @@ class Broker:
             secret=base.log_key,
             wake=self._sending.wake,
             write_behind=partial(self._imaging.write_behind, everything=True),
+            audit=base.audit,
         )
         routers = [routes.router(context) for routes in ROUTES] + pages.routers(context, status)
         known = TokenCheck(base.database, time.time)
-        shell = Shell(pages.links(), settings.zone())
+        shell, token = Shell(pages.links(), settings.zone()), settings.web.admin_token
         return create_app(
-            status, routers, shell=shell, token=settings.web.admin_token, tokens=known, limits=settings.limits
+            status, routers, shell=shell, token=token, tokens=known, limits=settings.limits, audit=base.audit
         )
 
     async def start(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from broker import telemetry
+from broker.audit.book import AuditBook
 from broker.errors import StoreUnavailable
 from broker.orders.core.lifecycle import OPEN
 from broker.routing.rules import RuleSet
@@ -39,6 +40,7 @@ class Foundation:
     site: InForce[Site]
     log_key: bytes
     reserve: Reserve  # of the SQLite database
+    audit: AuditBook  # what is to be written behind into the audit trail
     rooms: tuple[DiskRoom, ...]  # of the file systems that objects and the SQLite database stand on
 
     def rules(self) -> RuleSet:
@@ -74,6 +76,14 @@ def _first_steps(connection: Connection) -> None:
     search(connection, Criteria(statuses=OPEN), None, PROBED)
 
 
+def _close(audit: AuditBook) -> None:
+    """Write what waits for the audit trail, before the database is closed."""
+    try:
+        audit.flush()
+    except StoreUnavailable as error:
+        telemetry.logger().error("audit.not_written", error=telemetry.describe(error))
+
+
 def lay(
     settings: Settings,
     log_key: bytes,
@@ -99,6 +109,8 @@ def lay(
         database.check_room = rooms[0].check_order
     spool = Spool(folder / "spool", room=rooms[1])
     stack.callback(spool.close)
+    audit = AuditBook(database)
+    stack.callback(_close, audit)
     directory = Directory()
     contacts = ContactBook(database, directory)
     stack.callback(contacts.close)
@@ -114,6 +126,7 @@ def lay(
         site=site,
         log_key=log_key,
         reserve=reserve,
+        audit=audit,
         rooms=rooms,
     )
     foundation.rules()  # what is stored must be usable before anything else begins

@@ -10,6 +10,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     probe             3 s     -                   one row           only after a write that failed
     clock             60 s    -                   a file            no database: when this broker last ran
     callers           3 s     -                   16 to 512 devices keys of device_query, knock, node_contact
+    views             2 s     -                   16 to 512         what was seen is appended to audit
     memory            2 s     -                   -                 no database: what is free goes back, if it is much
     room              10 s    -                   a file            no database: free room, the clock of the spool
     sweep *           day     200 files           -                 ix_instance_path
@@ -81,6 +82,7 @@ class Housekeeping:
         self._add("resolve", foundation.directory.resolve, 60)
         self._add("probe", self._probe, 3)
         self._add("callers", write_behind, 3)
+        self._add("views", foundation.audit.flush, 2)
         self._add("memory", memory.Trimmer(every=30).look, 2, at_once=True)
         self._add("room", self._look_at_disks, 10, at_once=True)
 

@@ -6,28 +6,34 @@ import asyncio
 import contextlib
 import getpass
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from broker.accounts.api_tokens import TokenCheck
 from broker.admin import problems
 from broker.admin.access import Access
-from broker.admin.api import nodes, site, tokens
+from broker.admin.api import audit, nodes, site, tokens
 from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.context import AdminContext
 from broker.admin.routers import add_routes
-from broker.errors import ConfigurationError
+from broker.audit import export
+from broker.audit.book import AuditBook
+from broker.errors import BadContent, ConfigurationError
+from broker.model.audit import LOCAL, AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.routing.site import NODES, first_import, site_in_force
 from broker.settings import Settings
+from broker.settings.mistakes import wording
 from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
 from broker.site.remotes import Receivers, Remotes, tls_files
+from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
 from broker.worklist.source.source_schedule import SourceSchedule
 
@@ -47,7 +53,30 @@ def request(
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=local), base_url="http://broker") as http:
             return await http.request(method, path, json=body, headers=headers)
 
-    return asyncio.run(ask())
+    try:
+        return asyncio.run(ask())
+    finally:
+        app.state.audit.flush()
+
+
+def export_audit(settings: Settings, database: Database, body: Mapping[str, Any]) -> Iterator[str]:
+    """The file that `/api/v1/audit/export` would give to the user of this process. Raises BadContent."""
+    try:
+        wanted = audit.AuditExportBody.model_validate(body)
+    except ValidationError as error:
+        raise BadContent(wording(error.errors()[0])) from None
+    count = 0
+
+    def counted() -> Iterator[AuditRecord]:
+        nonlocal count
+        for record in export.records(database, audit.selection_of(database, wanted)):
+            count += 1
+            yield record
+
+    yield from export.lines(counted(), wanted.form, settings.zone())
+    detail = {"filters": sorted(set(body) - {"form"}), "count": count}
+    actor = f"cli:{getpass.getuser()}"
+    database.execute(add_audit, time.time(), actor, "audit.exported", "audit", 0, detail, address=LOCAL)
 
 
 def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
@@ -75,10 +104,12 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         secret=b"",
         wake=lambda: None,
         write_behind=lambda: None,
+        audit=AuditBook(database),
     )
     app = FastAPI()
+    app.state.audit = context.audit
     problems.handle(app)
     app.add_middleware(Access, callers=Callers("", TokenCheck(database, time.time)), limits=settings.limits)
-    for room in (site, nodes, tokens):
+    for room in (audit, site, nodes, tokens):
         add_routes(app, room.router(context))
     return app

@@ -24,7 +24,8 @@ from broker.store.schema import tables
 
 AT = 1_900_000_000.0
 DAY = 86_400.0
-ASKING = ("/api/v1/orders/search", "/api/v1/worklist/explain")  # POST, so that no name stands in a URL
+# POST, so that no name stands in a URL
+ASKING = ("/api/v1/orders/search", "/api/v1/worklist/explain", "/api/v1/audit/search", "/api/v1/audit/export")
 
 
 def made(database: Database, name: str = "ris", role: UserRole = UserRole.OPERATOR, at: float = AT) -> NewToken:

@@ -13,6 +13,7 @@ from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
+from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.model.imported import ImportNote
 from broker.model.modalities import known_modalities
 from broker.orders.importing import filing
@@ -111,7 +112,7 @@ def _files(routes: APIRouter, context: AdminContext) -> None:
 
     @routes.post(
         "/imports",
-        dependencies=[NEEDS[Right.WORK]],
+        dependencies=[NEEDS[Right.WORK], SHOWS_NOTHING],
         tags=["orders"],
         responses={200: {"description": "What became of each order, in their sequence"}},
     )
@@ -127,23 +128,30 @@ def _files(routes: APIRouter, context: AdminContext) -> None:
             await asyncio.wrap_future(database.submit(filing.record, orders, results, story))
         return JSONResponse({"results": [result.report(dry=body.dry_run) for result in results]})
 
-    @routes.get("/imports", tags=["orders"])
+    @routes.get("/imports", dependencies=[shows("import")], tags=["orders"])
     async def items(
+        request: Request,
         source: Annotated[str | None, Query(max_length=64, description="Name of a node; empty: files")] = None,
         limit: Annotated[int, Query(ge=1, le=imported.MOST)] = 1000,
     ) -> list[ImportItemView]:
         """List imported items that were refused, left out, ended or taken with findings; the latest first."""
         notes = await asyncio.wrap_future(database.read(imported.find, source, limit))
+        viewing_of(request).many(len(notes))
         return [item_view(note) for note in notes]
 
 
 def _servers(routes: APIRouter, context: AdminContext) -> None:
-    @routes.post("/worklist/sources/{node}/import", dependencies=[NEEDS[Right.WORK]], tags=["worklist"])
-    async def run(node: Annotated[str, Path(max_length=64)], body: ImportBody | None = None) -> SourceReport:
+    @routes.post(
+        "/worklist/sources/{node}/import", dependencies=[NEEDS[Right.WORK], shows("import")], tags=["worklist"]
+    )
+    async def run(
+        request: Request, node: Annotated[str, Path(max_length=64)], body: ImportBody | None = None
+    ) -> SourceReport:
         """Take over the worklist of a node now, at most 100 seconds long. With `dry_run` nothing is written."""
         account = await context.sources.run(node, dry=body is not None and body.dry_run)
         if account is None:
             raise Problem(404, "No such node with role worklist that is neither disabled nor blocked")
+        viewing_of(request).many(len(account.named))
         return report(account)
 
 

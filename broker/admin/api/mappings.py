@@ -17,6 +17,7 @@ from broker.admin.bodies import Moment, RowNumber
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
+from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.errors import ConfigurationError
 from broker.model.message import MessageSelection
 from broker.orders.interfaces import chosen, interfaces_of
@@ -263,7 +264,7 @@ def _publishing(routes: APIRouter, published: Mappings) -> None:
 def _trying(routes: APIRouter, context: AdminContext) -> None:
     database, published, settings = context.database, context.mappings, context.settings
 
-    @routes.post("/messages/test", dependencies=[NEEDS[Right.MESSAGES]])
+    @routes.post("/messages/test", dependencies=[NEEDS[Right.MESSAGES], SHOWS_NOTHING])
     def test(body: TestBody) -> TestView:
         """Run a message through a mapping without storing anything: the answer, and the origin of each attribute."""
         with _refusals():
@@ -276,7 +277,7 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
         explanation = explain(raw, profile, settings.zone(), interface=interface, default_station=station)
         return TestView.model_validate(asdict(explanation))
 
-    @routes.post("/messages/replay", dependencies=[NEEDS[Right.MAPPINGS]])
+    @routes.post("/messages/replay", dependencies=[NEEDS[Right.MAPPINGS], shows("message", "replayed")])
     def replay(body: ReplayBody, request: Request) -> list[ReplayedView]:
         """Run stored messages again; what would change, or with `write` what has changed."""
         with _refusals():
@@ -294,6 +295,7 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
             address=request.state.address,
         )
         replayed = run_again(database, body.selection(), bench, write=body.write)
+        viewing_of(request).many(len(replayed), body.model_fields_set - {"limit"})
         return [ReplayedView.model_validate(asdict(message)) for message in replayed]
 
 

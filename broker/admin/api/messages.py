@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 
 from broker.accounts.roles import Right
@@ -12,6 +12,7 @@ from broker.admin.bodies import Moment
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import admin_router
+from broker.admin.viewing import shows, viewing_of
 from broker.hl7.reply import read_reply
 from broker.model.message import MessageRecord, MessageSelection
 from broker.orders.interfaces import interfaces_of
@@ -46,8 +47,9 @@ def router(context: AdminContext) -> APIRouter:
     routes = admin_router("/api/v1/messages", Right.MESSAGES, tags=["messages"])
     database = context.database
 
-    @routes.get("")
+    @routes.get("", dependencies=[shows("message")])
     def journal(
+        request: Request,
         since: Annotated[Moment, Query(description="Received since (s since the epoch)")] = 0,
         until: Annotated[Moment | None, Query(description="Received before")] = None,
         sender: Annotated[str, Query(max_length=500, description="MSH-3, or MSH-3|MSH-4")] = "",
@@ -60,9 +62,10 @@ def router(context: AdminContext) -> APIRouter:
             since=since, until=until, sender=sender, message_type=message_type, answer_code=answer, limit=limit
         )
         found = database.read(messages.records, selection).result()
+        viewing_of(request).many(len(found))
         return [MessageView.model_validate(_shown(record)) for record in found]
 
-    @routes.get("/{row}")
+    @routes.get("/{row}", dependencies=[shows("message")])
     def message(row: Annotated[int, Path(ge=1, lt=1 << 63)]) -> MessageText:
         """Show a message with its text and the answer to it."""
         record = database.read(messages.load_record, row).result()

@@ -14,6 +14,7 @@ from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
+from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.model.lane import Lane, LaneKind
 from broker.mpps import deciding, showing
 from broker.mpps.deciding import Undecided
@@ -95,13 +96,17 @@ class MppsDetail(MppsView):
     proposals: list[ProposalView]
 
 
+_DECIDING = [NEEDS[Right.WORK], SHOWS_NOTHING]
+
+
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/mpps, for admins."""
     routes = admin_router("/api/v1/mpps", Right.PATIENTS, tags=["mpps"])
     database, directory = context.database, context.directory
 
-    @routes.get("")
+    @routes.get("", dependencies=[shows("mpps")])
     def listed(
+        request: Request,
         status: Literal["", "IN PROGRESS", "COMPLETED", "DISCONTINUED"] = "",
         linking: Linking | Literal[""] = "",
         waiting: bool = False,
@@ -111,9 +116,11 @@ def router(context: AdminContext) -> APIRouter:
         """List performed procedure steps, newest first; `waiting`: only those that a person must look at."""
         filters = {"status": status, "linking": linking, "attention": "*" if waiting else ""}
         values = {name: value for name, value in filters.items() if value}
-        return [MppsView(**row) for row in database.read(performed_steps.listed, values, before, limit).result()]
+        steps = [MppsView(**row) for row in database.read(performed_steps.listed, values, before, limit).result()]
+        viewing_of(request).many(len(steps))
+        return steps
 
-    @routes.get("/{row}")
+    @routes.get("/{row}", dependencies=[shows("mpps")])
     def one(row: Row) -> MppsDetail:
         """Show one of them with its attributes."""
         performed = database.read(showing.show, row).result()
@@ -121,20 +128,20 @@ def router(context: AdminContext) -> APIRouter:
             raise Problem(404, "No such performed procedure step")
         return _detail(row, performed)
 
-    @routes.post("/{row}/link", dependencies=[NEEDS[Right.WORK]], status_code=204)
+    @routes.post("/{row}/link", dependencies=_DECIDING, status_code=204)
     def link(row: Row, body: LinkBody, request: Request) -> None:
         """Say which scheduled step it means; that one follows at once. 409 if no item is without a step."""
         with _refusals():
             database.execute(deciding.link, row, body.step, body.item, context.story(request))
         context.wake()
 
-    @routes.post("/{row}/set-aside", dependencies=[NEEDS[Right.WORK]], status_code=204)
+    @routes.post("/{row}/set-aside", dependencies=_DECIDING, status_code=204)
     def set_aside(row: Row, body: SetAsideBody, request: Request) -> None:
         """Note that nobody needs to look at it any more."""
         with _refusals():
             database.execute(deciding.set_aside, row, body.reason, context.story(request))
 
-    @routes.post("/{row}/end", dependencies=[NEEDS[Right.WORK]], status_code=204)
+    @routes.post("/{row}/end", dependencies=_DECIDING, status_code=204)
     def end(row: Row, body: EndBody, request: Request) -> None:
         """End one that is IN PROGRESS; its modality can change it no more. 409 if it has ended."""
         listeners = directory.having(MPPS_NOTIFICATION)

@@ -19,6 +19,7 @@ from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
+from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.model.modalities import known_modalities
 from broker.model.order import Document
 from broker.orders.core.identifiers import Minter
@@ -110,7 +111,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-_WORKING = [NEEDS[Right.WORK]]
+_SHOWN = [NEEDS[Right.WORK], shows("order")]  # the answer holds the order as it is then
 
 
 def router(context: AdminContext) -> APIRouter:
@@ -134,11 +135,11 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         placed = await _outcome(
             lambda: database.submit(placing.place, placing.usable(conversion), story, keyed), rename
         )
-        return _placed(placed, 201 if placed.action == "created" else 200)
+        return _placed(request, placed, 201 if placed.action == "created" else 200)
 
     @routes.post(
         "",
-        dependencies=_WORKING,
+        dependencies=_SHOWN,
         status_code=201,
         responses={200: {"description": "Known: updated, or unchanged"}},
     )
@@ -149,7 +150,7 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         """
         return await place(order.root, order.root, request, idempotency_key)
 
-    @routes.post("/emergency", dependencies=_WORKING, status_code=201)
+    @routes.post("/emergency", dependencies=_SHOWN, status_code=201)
     async def emergency(request: Request, body: EmergencyBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Place an emergency order for a new temporary patient: begins now, priority STAT."""
         known = Emergency(
@@ -167,7 +168,7 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
 
     @routes.post(
         "/batch",
-        dependencies=_WORKING,
+        dependencies=[NEEDS[Right.WORK], SHOWS_NOTHING],
         responses={200: {"description": "What became of each order, in their sequence"}},
     )
     async def batch(request: Request, body: BatchBody) -> Response:
@@ -191,15 +192,20 @@ async def _result(context: AdminContext, conversion: Conversion, request: Reques
 
 
 def _reading(routes: APIRouter, context: AdminContext) -> None:
-    @routes.post("/search", responses={200: {"description": "`orders`, and `after` for the next page"}})
-    async def search(body: SearchBody) -> Response:
+    @routes.post(
+        "/search",
+        dependencies=[shows("order")],
+        responses={200: {"description": "`orders`, and `after` for the next page"}},
+    )
+    async def search(request: Request, body: SearchBody) -> Response:
         """Search orders: values stand in the body, for URLs end up in logs."""
         wanted = body.model_dump(exclude={"after", "limit"}, exclude_none=True)
         orders = await asyncio.wrap_future(context.database.read(placing.search, wanted, body.after, body.limit))
+        viewing_of(request).many(len(orders), wanted)
         after = orders[-1]["id"] if len(orders) == body.limit else None
         return JSONResponse({"orders": orders, "after": after})
 
-    @routes.get("/{id}", responses={404: {"description": "No such order"}})
+    @routes.get("/{id}", dependencies=[shows("order")], responses={404: {"description": "No such order"}})
     async def read(row: Row) -> Response:
         """An order with the events of its steps; the ETag is what a change must be based on."""
         order = await asyncio.wrap_future(context.database.read(placing.read, row, context.settings.zone()))
@@ -212,7 +218,7 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
     database, modalities = context.database, known_modalities(context.settings.worklist.modalities)
     changed: _Responses = {404: {"description": "No such order"}, 412: {"description": "Changed meanwhile"}}
 
-    @routes.put("/{id}", dependencies=_WORKING, responses={**changed, 428: {"description": "If-Match is missing"}})
+    @routes.put("/{id}", dependencies=_SHOWN, responses={**changed, 428: {"description": "If-Match is missing"}})
     async def amend(request: Request, row: Row, order: OrderBody, if_match: IfMatch = None) -> Response:
         """Make an order what the document says: steps it leaves out are cancelled, attributes of the order deleted.
 
@@ -227,21 +233,21 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
         def begin() -> Future[Placed]:
             return database.submit(placing.amend, row, placing.usable(conversion), revision, story)
 
-        return _placed(await _outcome(begin), 200)
+        return _placed(request, await _outcome(begin), 200)
 
-    @routes.delete("/{id}", dependencies=_WORKING, responses=changed)
+    @routes.delete("/{id}", dependencies=_SHOWN, responses=changed)
     async def cancel(request: Request, row: Row, if_match: IfMatch = None) -> Response:
         """Cancel an order: 409 if it has started or ended. Again is no error."""
         story = context.story(request)
         begin = partial(database.submit, placing.cancel, row, _revision(if_match), story)
-        return _placed(await _outcome(begin), 200)
+        return _placed(request, await _outcome(begin), 200)
 
-    @routes.post("/{id}/reopen", dependencies=_WORKING, responses={404: {"description": "No such order or step"}})
+    @routes.post("/{id}/reopen", dependencies=_SHOWN, responses={404: {"description": "No such order or step"}})
     async def reopen(request: Request, row: Row, body: ReopenBody) -> Response:
         """Let an ended step begin again: it is SCHEDULED. 409 if it has not ended. No message can do this."""
         story = context.story(request)
         begin = partial(database.submit, placing.reopen, row, body.ScheduledProcedureStepID, body.reason, story)
-        return _placed(await _outcome(begin), 200)
+        return _placed(request, await _outcome(begin), 200)
 
 
 def _last(path: str) -> str:
@@ -261,7 +267,11 @@ async def _outcome(begin: Callable[[], Future[Placed]], rename: Callable[[str], 
     return placed
 
 
-def _placed(placed: Placed, status: int) -> Response:
+def _placed(request: Request, placed: Placed, status: int) -> Response:
+    viewing = viewing_of(request)
+    viewing.one(placed.row)
+    if placed.fresh:
+        viewing.changed()
     body = {"outcome": placed.action, "warnings": placing.report_findings(placed.warnings), "order": placed.document}
     headers = {"Location": f"/api/v1/orders/{placed.row}", "ETag": _etag(placed.document)}
     return JSONResponse(body, status, headers)

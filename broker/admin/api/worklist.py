@@ -6,13 +6,14 @@ from dataclasses import asdict
 from datetime import tzinfo
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import admin_router
+from broker.admin.viewing import shows, viewing_of
 from broker.worklist.explain import recall
 from broker.worklist.explain.exam import Exam, ExamVerdict, StepVerdict, explain_exam
 from broker.worklist.explain.verdict import Verdict, clock
@@ -105,18 +106,25 @@ def router(context: AdminContext) -> APIRouter:
     routes = admin_router("/api/v1/worklist", Right.PATIENTS, tags=["worklist"])
     zone = context.settings.zone()
 
-    def answer(exam: Exam, device: str) -> ExplanationView:
+    def answer(request: Request, exam: Exam, device: str) -> ExplanationView:
         context.write_behind()
         arguments = (exam, device, context.directory, context.settings, context.secret)
-        return _view(context.database.read(explain_exam, *arguments).result(), zone)
+        found = context.database.read(explain_exam, *arguments).result()
+        orders = {step.row.order for step in found.steps}
+        if len(orders) == 1:
+            viewing_of(request).one(orders.pop())
+        else:
+            viewing_of(request).many(len(orders))
+        return _view(found, zone)
 
-    @routes.post("/explain")
-    def explain(body: ExplainBody) -> ExplanationView:
+    @routes.post("/explain", dependencies=[shows("order", "explained")])
+    def explain(request: Request, body: ExplainBody) -> ExplanationView:
         """Say why a device shows an exam or not: each condition of each of its last queries, and the first reason."""
-        return answer(Exam(body.AccessionNumber, body.order, body.step), body.device)
+        return answer(request, Exam(body.AccessionNumber, body.order, body.step), body.device)
 
-    @routes.get("/explain")
+    @routes.get("/explain", dependencies=[shows("order", "explained")])
     def explained(
+        request: Request,
         device: Name,
         order: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
         step: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
@@ -124,7 +132,7 @@ def router(context: AdminContext) -> APIRouter:
         """Say the same by our own number of the order or step; an accession number does not belong into a URL."""
         if (order is None) == (step is None):
             raise Problem(422, "One of order and step is needed")
-        return answer(Exam(order=order, step=step), device)
+        return answer(request, Exam(order=order, step=step), device)
 
     return routes
 

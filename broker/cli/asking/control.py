@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker.errors import BadContent, PeerFault
@@ -14,9 +15,12 @@ from broker.service.control_socket import address
 from broker.settings import Settings
 
 if TYPE_CHECKING:
+    import httpx
+
     from broker.store.db.database import Database
 
 TIMEOUT = 120.0  # seconds for an answer
+_HOST = "http://broker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,14 @@ class ServerAnswer:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedAnswer:
+    """An answer that comes in pieces of text, or what was answered instead of it."""
+
+    parts: Iterator[str]
+    refused: ServerAnswer | None
+
+
 def call(
     settings: Settings, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
 ) -> ServerAnswer | None:
@@ -48,21 +60,49 @@ def call(
 
     Raises PeerFault when it does not answer, BadContent for an answer that is no JSON.
     """
+    with _connected(settings.service.data_dir) as http:
+        return None if http is None else _read(http.request(method, f"{_HOST}{path}", json=body, headers=headers))
+
+
+@contextmanager
+def stream(settings: Settings, path: str, body: Any) -> Iterator[StreamedAnswer | None]:
+    """POST to the running broker and read the answer as it comes; None if none runs. Raises PeerFault."""
+    with _connected(settings.service.data_dir) as http:
+        if http is None:
+            yield None
+            return
+        with http.stream("POST", f"{_HOST}{path}", json=body) as response:
+            if response.is_success:
+                yield StreamedAnswer(response.iter_text(), None)
+            else:
+                response.read()
+                yield StreamedAnswer(iter(()), _read(response))
+
+
+@contextmanager
+def _connected(folder: Path) -> Iterator[httpx.Client | None]:
+    """A client of the control socket, None if nobody listens there. Raises PeerFault."""
     import httpx  # takes a while to load
 
-    folder = settings.service.data_dir
-    try:
-        with address(folder) as short:
-            if not _served(short):
-                return None
-            with httpx.Client(transport=httpx.HTTPTransport(uds=short), timeout=TIMEOUT) as http:
-                response = http.request(method, f"http://broker{path}", json=body, headers=headers)
-    except httpx.HTTPError as error:
-        raise PeerFault(f"the broker does not answer: {type(error).__name__}") from None
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise PeerFault(f"the control socket cannot be used: {error.strerror or type(error).__name__}") from None
+    with ExitStack() as stack:
+        try:
+            short = stack.enter_context(address(folder))
+            served = _served(short)
+        except FileNotFoundError:
+            served = False
+        except OSError as error:
+            raise PeerFault(f"the control socket cannot be used: {error.strerror or type(error).__name__}") from None
+        if not served:
+            yield None
+            return
+        try:
+            yield stack.enter_context(httpx.Client(transport=httpx.HTTPTransport(uds=short), timeout=TIMEOUT))
+        except httpx.HTTPError as error:
+            raise PeerFault(f"the broker does not answer: {type(error).__name__}") from None
+
+
+def _read(response: httpx.Response) -> ServerAnswer:
+    """Raises BadContent for an answer that is no JSON."""
     kind = response.headers.get("content-type", "")
     try:
         text = response.text

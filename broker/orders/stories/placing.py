@@ -54,12 +54,13 @@ class OrderRefused(BrokerError):
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What became of an order: `action` is created, updated, unchanged or canceled."""
+    """What became of an order: `action` is created, updated, unchanged or canceled. `fresh`: that was done just now."""
 
     row: int
     action: str
     warnings: tuple[Finding, ...]
     document: Document
+    fresh: bool = True
 
     def report(self, *, dry: bool = False) -> dict[str, Any]:
         """The outcome as JSON, for one order of many; our number unless nothing was written."""
@@ -103,7 +104,7 @@ def place(
         if known is not None and known.digest != key.digest:
             raise OrderRefused("key-reused", "The idempotency key was used for another request")
         if known is not None:
-            return Placed(known.row, known.action, (), known.answer)
+            return Placed(known.row, known.action, (), known.answer, fresh=False)
     with savepoint(connection) as undo:
         placed = _applied(connection, [_numbered(connection, change, context)], context)
         if dry:
@@ -133,7 +134,7 @@ def cancel(connection: Connection, row: int, revision: str | None, context: Stor
     if revision is not None and outline.document(stored)["revision"] != revision:
         raise OrderRefused("changed", "The order has changed meanwhile")
     if stored.steps() and all(step.status == StepStatus.CANCELED for step in stored.steps()):
-        return Placed(row, "unchanged", (), outline.document(stored))
+        return Placed(row, "unchanged", (), outline.document(stored), fresh=False)
     return _applied(connection, [replacing.canceling(stored)], context)
 
 

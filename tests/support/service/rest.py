@@ -13,6 +13,7 @@ from broker.admin.context import AdminContext
 from broker.admin.overview import Health, Overview, StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
+from broker.audit.book import AuditBook
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.routing.site import site_in_force
@@ -27,7 +28,7 @@ from broker.worklist.source.source_schedule import SourceSchedule
 TOKEN = "a-token-of-the-tests-0123456789"
 
 
-def routers(database: Database, settings: Settings) -> list[APIRouter]:
+def routers(database: Database, settings: Settings, book: AuditBook | None = None) -> list[APIRouter]:
     """All routes of REST and of pages."""
     directory = Directory()
     remotes = Remotes("BROKER", None, settings.service.site.parent)
@@ -36,16 +37,16 @@ def routers(database: Database, settings: Settings) -> list[APIRouter]:
         site=site_in_force(database, (remotes.prepare,), directory.take),
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
-        secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None,
+        secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
     )  # fmt: skip
     return [room.router(context) for room in ROUTES] + pages.routers(context, _status())
 
 
 def application(database: Database, settings: Settings, token: str = TOKEN) -> FastAPI:
     """All routes of the broker, and health."""
-    known, shell = TokenCheck(database, time.time), Shell(pages.links(), settings.zone())
-    every = routers(database, settings)
-    return create_app(_status(), every, shell=shell, token=token, tokens=known, limits=settings.limits)
+    known, shell, book = TokenCheck(database, time.time), Shell(pages.links(), settings.zone()), AuditBook(database)
+    every, limits = routers(database, settings, book), settings.limits
+    return create_app(_status(), every, shell=shell, token=token, tokens=known, limits=limits, audit=book)
 
 
 def _status() -> StatusSource:

@@ -1,0 +1,202 @@
+"""Serves `/api/v1/audit`: who did or saw what, when and from where. Reading it leaves a row there too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from broker.accounts.roles import Right
+from broker.admin.bodies import Moment, RowNumber
+from broker.admin.context import AdminContext
+from broker.admin.problems import Problem
+from broker.admin.routers import admin_router
+from broker.admin.viewing import shows, viewing_of
+from broker.audit import export
+from broker.audit.export import ExportForm
+from broker.model.audit import AuditRecord, AuditSelection
+from broker.store.audit import trail
+from broker.store.db.database import Database
+
+_PLAIN = r"^[^\x00-\x1f\x7f]*$"
+_PLACE = r"^(\d{1,12}(\.\d{1,20})?_\d{1,18})?$"
+_TYPES = {ExportForm.CSV: "text/csv; charset=utf-8", ExportForm.JSON_LINES: "application/jsonl"}
+
+
+class AuditFilters(BaseModel):
+    """Which rows: all that is given must fit."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    actor: Annotated[
+        str,
+        Field(max_length=500, pattern=_PLAIN, description="`user:anna`; with a colon at the end all of a kind"),
+    ] = ""
+    action: Annotated[
+        str, Field(max_length=100, pattern=_PLAIN, description="`order.viewed`; with a dot at the end all of a kind")
+    ] = ""
+    kind: Annotated[str, Field(max_length=40, pattern=_PLAIN, description="Kind of the object: `order`, `mpps` …")] = ""
+    object_id: Annotated[RowNumber | None, Field(description="Our own number of the object")] = None
+    patient: Annotated[RowNumber | None, Field(description="Our own number of the patient")] = None
+    since: Annotated[Moment | None, Field(description="Not before (s since the epoch)")] = None
+    until: Annotated[Moment | None, Field(description="Before")] = None
+
+
+class AuditQuery(AuditFilters):
+    """Which rows, and which page of them."""
+
+    after: Annotated[str, Field(max_length=40, pattern=_PLACE, description="`after` of the page before")] = ""
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class _OfPatient(BaseModel):
+    """Whom it concerns, by an identifier: it belongs into no URL."""
+
+    PatientID: Annotated[str, Field(max_length=250, pattern=_PLAIN)] = ""
+    IssuerOfPatientID: Annotated[str, Field(max_length=64, pattern=_PLAIN)] = ""
+
+
+class AuditSearchBody(AuditQuery, _OfPatient):
+    """Which rows, also by an identifier of the patient, and which page of them."""
+
+
+class AuditExportBody(AuditFilters, _OfPatient):
+    """Which rows, also by an identifier of the patient, and in which form."""
+
+    form: ExportForm = ExportForm.CSV
+
+
+class AuditExportQuery(AuditFilters):
+    """Which rows, and in which form."""
+
+    form: ExportForm = ExportForm.CSV
+
+
+class AuditView(BaseModel):
+    """A row. `at` in s since the epoch; `patient`: our own number of whom it concerns."""
+
+    id: int
+    at: float
+    actor: str
+    address: str
+    action: str
+    kind: str
+    object_id: int
+    patient: int | None
+    detail: dict[str, Any]
+
+
+class AuditPageView(BaseModel):
+    """Rows, the newest first. A page may be short; only one without `after` is the last."""
+
+    rows: list[AuditView]
+    after: str | None
+
+
+def router(context: AdminContext) -> APIRouter:
+    """Routes under /api/v1/audit, for auditors."""
+    routes = admin_router("/api/v1/audit", Right.AUDIT, tags=["audit"])
+
+    @routes.get("", dependencies=[shows("audit")])
+    def listed(request: Request, query: Annotated[AuditQuery, Query()]) -> AuditPageView:
+        """List rows of the audit trail, the newest first."""
+        return _page(context, request, query)
+
+    @routes.post("/search", dependencies=[shows("audit")])
+    def search(request: Request, body: AuditSearchBody) -> AuditPageView:
+        """List rows, also by an identifier of the patient."""
+        return _page(context, request, body)
+
+    @routes.get("/export", dependencies=[shows("audit", "exported")], response_class=StreamingResponse)
+    def exported(request: Request, query: Annotated[AuditExportQuery, Query()]) -> StreamingResponse:
+        """Export rows as CSV or JSON lines, the newest first."""
+        return _export(context, request, query, query.form)
+
+    @routes.post("/export", dependencies=[shows("audit", "exported")], response_class=StreamingResponse)
+    def export_found(request: Request, body: AuditExportBody) -> StreamingResponse:
+        """Export rows, also by an identifier of the patient."""
+        return _export(context, request, body, body.form)
+
+    return routes
+
+
+def selection_of(database: Database, filters: AuditFilters) -> AuditSelection:
+    """What filters mean. An identifier that no patient has means no rows. Raises Problem, StoreUnavailable."""
+    patients: tuple[int, ...] | None = None if filters.patient is None else (filters.patient,)
+    if isinstance(filters, _OfPatient) and (filters.PatientID or filters.IssuerOfPatientID):
+        if not filters.PatientID:
+            raise Problem(422, "IssuerOfPatientID goes with PatientID")
+        found = database.read(trail.patients, filters.PatientID, filters.IssuerOfPatientID).result()
+        patients = found if patients is None else tuple(row for row in found if row in patients)
+    return AuditSelection(
+        actor=filters.actor,
+        action=filters.action,
+        kind=filters.kind,
+        object_id=filters.object_id,
+        patients=patients,
+        since=filters.since,
+        until=filters.until,
+    )
+
+
+def _begin(context: AdminContext, request: Request, filters: AuditFilters) -> AuditSelection:
+    """What is asked for, once all that was seen before is written. The audit trail tells whose rows were read."""
+    context.audit.flush()
+    selection = selection_of(context.database, filters)
+    if selection.patients is not None and len(selection.patients) == 1:
+        viewing_of(request).patient = selection.patients[0]
+    return selection
+
+
+def _page(context: AdminContext, request: Request, query: AuditQuery) -> AuditPageView:
+    selection = _begin(context, request, query)
+    page = context.database.read(trail.page, selection, place_of(query.after), query.limit).result()
+    given = {name for name in query.model_fields_set if getattr(query, name)} - {"after", "limit"}
+    viewing_of(request).many(len(page.rows), given)
+    rows = [AuditView.model_validate(export.document(row)) for row in page.rows]
+    return AuditPageView(rows=rows, after=None if page.after is None else place_text(page.after))
+
+
+def place_of(text: str) -> trail.Place | None:
+    """Where a page begins, by the text of `place_text`; None for the first page."""
+    at, _, row = text.partition("_")
+    return (float(at), int(row)) if row else None
+
+
+def place_text(place: trail.Place) -> str:
+    """Where a page ended, for the next request."""
+    return f"{place[0]!r}_{place[1]}"
+
+
+def _export(context: AdminContext, request: Request, filters: AuditFilters, form: ExportForm) -> StreamingResponse:
+    viewing = viewing_of(request)
+    selection = _begin(context, request, filters)
+    given = {name for name in filters.model_fields_set if getattr(filters, name)} - {"form"}
+    viewing.many(0, given)
+
+    def counted(found: Iterator[AuditRecord]) -> Iterator[AuditRecord]:
+        for count, record in enumerate(found, 1):
+            viewing.count = count
+            yield record
+
+    rows = counted(export.records(context.database, selection))
+    name = f'attachment; filename="audit.{form}"'
+    parts = _chunks(export.lines(rows, form, context.settings.zone()))
+    return StreamingResponse(parts, media_type=_TYPES[form], headers={"Content-Disposition": name})
+
+
+def _chunks(lines: Iterator[str], size: int = 64 * 1024) -> Iterator[str]:
+    """Lines joined to pieces of about so many characters: one thread's turn for each."""
+    waiting: list[str] = []
+    length = 0
+    for line in lines:
+        waiting.append(line)
+        length += len(line)
+        if length >= size:
+            yield "".join(waiting)
+            waiting, length = [], 0
+    if waiting:
+        yield "".join(waiting)

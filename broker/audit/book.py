@@ -1,0 +1,74 @@
+"""Keeps audit rows of what was seen until they are written: an answer waits for no commit.
+
+A change writes its audit row in its own transaction. A view changes nothing, so its row is written behind, within
+seconds, and at the latest at an orderly stop. The book is bounded. When it is full, because the database has been away
+for long, nothing more may be shown.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from broker.errors import StoreUnavailable
+from broker.model.audit import AuditRecord
+from broker.store.audit.adding import add_audit
+from broker.store.db.database import Database
+from broker.store.db.pace import Pace
+
+MOST = 10_000  # rows that wait
+
+
+class AuditFull(StoreUnavailable):
+    """The audit trail cannot be written now, so nothing of patients can be shown."""
+
+    code = "audit-full"
+
+
+class AuditBook:
+    """The audit rows of one process that wait to be written. Its methods may be called in any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._pace = Pace(database)
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._waiting: deque[AuditRecord] = deque()
+
+    def check_room(self) -> None:
+        """Raise AuditFull if no further row can wait: ask before anything is shown."""
+        if len(self._waiting) >= MOST:
+            raise AuditFull
+
+    def add(self, record: AuditRecord) -> None:
+        """Note what was seen. It is written with the next `flush`."""
+        with self._lock:
+            self._waiting.append(record)
+
+    def flush(self) -> None:
+        """Write what waits, in small steps (blocking). Raises StoreUnavailable: what is not written waits on."""
+        with self._flushing:
+            with self._lock:
+                waiting = list(self._waiting)
+            for written in self._pace.write(_write, waiting):
+                with self._lock:
+                    for _ in range(written):
+                        self._waiting.popleft()
+
+
+def _write(connection: Connection, records: Sequence[AuditRecord]) -> int:
+    for one in records:
+        add_audit(
+            connection,
+            one.at,
+            one.actor,
+            one.action,
+            one.kind,
+            one.object_id,
+            one.detail,
+            address=one.address,
+            patient=one.patient,
+        )
+    return len(records)

@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from broker import __version__
-from broker.cli import audit, documents, hl7, mapping, messages, mpps, nodes, queue, rules, tokens, worklist
+from broker.cli import documents, hl7, mapping, mpps, nodes, queue, rules, tokens, worklist
 from broker.cli.common import Config, exit_on_error
+from broker.cli.journals import audit, messages
 from broker.cli.output import say
 from broker.errors import ConfigurationError
 

@@ -37,7 +37,8 @@ class Shows:
 
 def shows(kind: str, verb: str = "") -> Dependency:
     """A dependency of a route that shows objects of a kind."""
-    return Depends(Shows(kind, verb))  # type: ignore[no-any-return]
+    found: Dependency = Depends(Shows(kind, verb))
+    return found
 
 
 SHOWS_NOTHING = shows("")

@@ -5,9 +5,9 @@ numbers and times, `assets.py` the static files, `errors.py` the pages of refusa
 
 How a page is made, in this order:
 
-1. A module NAME here: `LINK` (its place in the navigation), a frozen view dataclass, and `router(context)`, which makes a
-   `page_router(Right.…)`. A GET route reads its query, asks the features below, and returns
-   `shell.render(request, "NAME", view)`. A POST route does one story with `request.state.actor` and returns
+1. A module NAME here: `LINK` (its place in the navigation), a frozen view dataclass, and `router(context)`, which makes
+   a `page_router(Right.…)`. A page of patients or of the audit trail says what it shows (`admin/viewing.py`). A GET route
+   reads its query, asks the features below, and returns `shell.render(request, "NAME", view)`. A POST route does one story with `request.state.actor` and returns
    `shell.go("/NAME", Sentence("…"))`, or draws the form again with status 422 and its errors. Texts for people are
    `Sentence("…")`, so that they are translated where they are shown. Add the module to `pages.PAGES`.
 2. `templates/pages/NAME.html` extends `shell.html`: blocks `title` and `main` (and `actions`, `scripts`). What is

@@ -79,7 +79,7 @@ def add_versions(app: typer.Typer, kind: str) -> None:
             say_json(checked, ascii_only=True)
             return
         say(f"{file}: good" + (f", {checked['examples']} examples" if kind == "rules" else ""))
-        _show_changes(checked["changes"])
+        show_changes(checked["changes"])
 
     @app.command()
     def history(
@@ -108,7 +108,7 @@ def add_versions(app: typer.Typer, kind: str) -> None:
         if as_json:
             say_json(changes, ascii_only=True)
             return
-        _show_changes(changes)
+        show_changes(changes)
 
     @app.command()
     def rollback(
@@ -154,10 +154,11 @@ def show_published(published: dict[str, Any], as_json: bool) -> None:
         return
     for kind, number in published["versions"].items():
         say(f"{kind}: version {number} in force")
-    _show_changes(published["changes"])
+    show_changes(published["changes"])
 
 
-def _show_changes(changes: list[dict[str, Any]]) -> None:
+def show_changes(changes: list[dict[str, Any]]) -> None:
+    """Print differences between two versions."""
     for change in changes:
         say(f"  {change['words']}")
     if not changes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from broker.errors import BadContent, ConfigurationError
 from broker.routing.site import NODES, RULES
+from broker.versions.content import check_text, without_null
 from broker.versions.difference import MASK, SECRETS, ChangeKind, Difference, difference
 from broker.versions.in_force import Contents, Documents
 
@@ -42,7 +42,7 @@ class SiteEdit:
             version = documents.get(kind)
             before: Any = version.document if version is not None else ([] if kind == NODES else {})
             after = without_null(unmasked(content, before)) if kind == NODES else content
-            _check_text(kind, after)
+            check_text(kind, after)
             if kind == RULES and before and not after and not (self._replace and NODES in self._contents):
                 raise ConfigurationError("rule: neither `rule` nor `default` is given; `rule = []` removes all rules")
             if well_formed(kind, after):
@@ -65,13 +65,6 @@ def well_formed(kind: str, document: Any) -> bool:
     return isinstance(default, Mapping) and isinstance(tables, list) and all(isinstance(t, Mapping) for t in tables)
 
 
-def without_null(value: Any) -> Any:
-    """A document without keys that are null: they are left out, since TOML has no null."""
-    if isinstance(value, Mapping):
-        return {key: without_null(one) for key, one in value.items() if one is not None}
-    return [without_null(one) for one in value] if isinstance(value, list) else value
-
-
 def unmasked(tables: Any, before: Any) -> Any:
     """Nodes with the secrets of those in force where only the mask is given. Raises ConfigurationError."""
     if not isinstance(tables, list):
@@ -90,11 +83,3 @@ def _with_secrets(table: Mapping[str, Any], known: Mapping[Any, Mapping[str, Any
                 raise ConfigurationError(f"node {str(name)[:64]}: {key}: write it out: none is in force")
             made[key] = secret
     return made
-
-
-def _check_text(kind: str, document: Any) -> None:
-    """Refuse what no database holds: halves of surrogate pairs."""
-    try:
-        json.dumps(document, ensure_ascii=False).encode("utf-8")
-    except (UnicodeEncodeError, TypeError, ValueError):
-        raise ConfigurationError(f"{kind}: a text that is not Unicode, or a value that is no text or number") from None

@@ -19,7 +19,20 @@ from fastapi import FastAPI
 
 from broker import __version__, telemetry
 from broker.accounts.api_tokens import TokenCheck
-from broker.admin.api import audit, holds, imports, mappings, messages, mpps, nodes, orders, site, tokens, worklist
+from broker.admin.api import (
+    audit,
+    holds,
+    imports,
+    knocking,
+    mappings,
+    messages,
+    mpps,
+    nodes,
+    orders,
+    site,
+    tokens,
+    worklist,
+)
 from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
@@ -58,7 +71,8 @@ ROUTES = (
     worklist,
     orders,
     imports,
-    site,  # before nodes: its paths are no names of nodes
+    site,  # before nodes, as is knocking: their paths are no names of nodes
+    knocking,
     nodes,
 )  # what REST offers beside health and status
 

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from broker.accounts.api_tokens import TokenCheck
 from broker.admin import problems
 from broker.admin.access import Access
-from broker.admin.api import audit, nodes, site, tokens
+from broker.admin.api import audit, knocking, nodes, site, tokens
 from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.context import AdminContext
 from broker.admin.routers import add_routes
@@ -110,6 +110,6 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     app.state.audit = context.audit
     problems.handle(app)
     app.add_middleware(Access, callers=Callers("", TokenCheck(database, time.time)), limits=settings.limits)
-    for room in (audit, site, nodes, tokens):
+    for room in (audit, site, knocking, nodes, tokens):
         add_routes(app, room.router(context))
     return app

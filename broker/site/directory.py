@@ -161,6 +161,9 @@ def _literal(host: str) -> str:
         return ""
 
 
+EMPTY_TITLE = "(empty)"  # stands for a called AE title without a character
+
+
 class NodeAdmission:
     """Admission of the DICOM door: our AE title called, a caller the site knows, and who proves to be that node.
 
@@ -173,12 +176,13 @@ class NodeAdmission:
         directory: Directory,
         ae_title: str,
         accept: Literal["known", "any"],
-        knocked: Callable[[str, str, Sequence[str]], None],
+        knocked: Callable[[str, str, Sequence[str], str], None],
         *,
         identity_required: bool = False,
         noted: Callable[[str, ContactKind, str], None] = lambda node, kind, detail: None,
     ) -> None:
-        """`knocked(calling AE title, address, SOP classes it proposes)` is told of callers that are no node.
+        """`knocked(calling AE title, address, SOP classes, wrong called AE title)` is told of callers that are no node,
+        and of all that call a wrong AE title.
 
         `noted(node, kind, detail)` is told of nodes that call, whether they are let in or not.
 
@@ -206,16 +210,20 @@ class NodeAdmission:
         return answer
 
     def _judge(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant:
-        if request.called_ae != self._ae_title:
-            return CALLED_AE_UNKNOWN
-        calling = request.calling_ae
+        calling, wrong = request.calling_ae, request.called_ae != self._ae_title
+        refusal = CALLED_AE_UNKNOWN if wrong else CALLING_AE_UNKNOWN
         if not calling or not all(" " <= c <= "~" and c != "\\" for c in calling):
-            return CALLING_AE_UNKNOWN
+            return refusal
         named = self._directory.titled(calling)
         if not named and ("<" in calling or ">" in calling):  # markup is no name of a device
-            return CALLING_AE_UNKNOWN
+            return refusal
+        proposed = [context.abstract_syntax for context in request.contexts]
+        if wrong:
+            called = "".join(c if " " <= c <= "~" else "?" for c in request.called_ae)
+            self._knocked(calling, origin.address, proposed, called or EMPTY_TITLE)
+            return refusal
         if not (named if self._accept == "any" else self._directory.at(named, origin.address)):
-            self._knocked(calling, origin.address, [context.abstract_syntax for context in request.contexts])
+            self._knocked(calling, origin.address, proposed, "")
         here = self._directory.at(named, origin.address)
         if state := barred(here or (named if self._accept == "any" else ())):
             return NODE_BLOCKED if state == BLOCKED else NODE_DISABLED

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from broker import telemetry
+from broker.seats import share_of
 from broker.store.db.database import Database
 from broker.store.db.pace import Pace
 from broker.store.knocks import MAX_CONTEXTS, MAX_OF_ADDRESS, KnockCall, record, record_all
@@ -24,9 +25,11 @@ MAX_REMEMBERED = 1000
 @dataclass(slots=True)
 class _Seen:
     written: float  # when last
+    share: str  # whose share of the list it takes
     calls: int = 0  # since then
     last: float = 0.0
     contexts: set[str] = field(default_factory=set)
+    called: str = ""
 
 
 class KnockBook:
@@ -38,27 +41,31 @@ class KnockBook:
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, str], _Seen] = {}
 
-    def knocked(self, calling_ae: str, address: str, contexts: Sequence[str] = ()) -> None:
-        """Note an unknown caller and the SOP classes it proposes. Best effort: its answer does not wait for it."""
+    def knocked(self, calling_ae: str, address: str, contexts: Sequence[str] = (), called: str = "") -> None:
+        """Note a caller and the SOP classes it proposes. Best effort: its answer does not wait for it.
+
+        `called`: the AE title that it called, if that is not ours.
+        """
         now = time.monotonic()
         with self._lock:
             key = (calling_ae, address)
             seen = self._seen.get(key)
             if seen is None:
                 self._make_room(address)
-                seen = self._seen[key] = _Seen(float("-inf"))
+                seen = self._seen[key] = _Seen(float("-inf"), share_of(address))
             self._seen[key] = self._seen.pop(key)  # whoever called last stands last
             seen.calls += 1
-            seen.last = time.time()
+            seen.last, seen.called = time.time(), called
             seen.contexts.update(contexts[: MAX_CONTEXTS - len(seen.contexts)])
             if now - seen.written >= INTERVAL:
                 _count_later(self._database.submit(record, *_taken(key, seen, now)))
 
     def _make_room(self, address: str) -> None:
         """Forget who called longest ago: of an address that has its share, of all where there are too many."""
-        of_address = [key for key in self._seen if key[1] == address]
-        if len(of_address) >= MAX_OF_ADDRESS:
-            del self._seen[of_address[0]]
+        share = share_of(address)
+        of_share = [key for key, seen in self._seen.items() if seen.share == share]
+        if len(of_share) >= MAX_OF_ADDRESS:
+            del self._seen[of_share[0]]
         elif len(self._seen) >= MAX_REMEMBERED:
             del self._seen[next(iter(self._seen))]
 
@@ -77,7 +84,7 @@ class KnockBook:
 
 def _taken(key: tuple[str, str], seen: _Seen, now: float) -> KnockCall:
     """What is to be written of a device; it counts as written."""
-    call = (*key, seen.last, seen.calls, sorted(seen.contexts))
+    call = (*key, seen.last, seen.calls, sorted(seen.contexts), seen.called)
     seen.written, seen.calls = now, 0
     return call
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from broker.errors import ConfigurationError
 from broker.settings.mistakes import wording
@@ -243,6 +244,44 @@ class Node:
         return self.feedback is not None and bool(self.host and self.port)
 
 
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong at one key of a table, in words; the key as site.toml has it: `device.charset`."""
+
+    key: str
+    words: str
+
+
+class NodeMistakes(ConfigurationError):
+    """A table that is no node."""
+
+    def __init__(self, label: str, mistakes: Sequence[Mistake]) -> None:
+        """`label` names the table."""
+        first = mistakes[0]
+        super().__init__(f"{label}: {first.key + ': ' if first.key else ''}{first.words}")
+        self.mistakes = tuple(mistakes)
+
+
+def mistakes_of(table: Any) -> list[Mistake]:
+    """All that is wrong with a `[[node]]` table; empty for one that is a node."""
+    if not isinstance(table, Mapping):
+        return [Mistake("", "must be a table")]
+    try:
+        NodeTable.model_validate(table)
+    except ValidationError as error:
+        return [_mistake(one) for one in error.errors(include_url=False, include_input=False)]
+    return []
+
+
+def _mistake(error: ErrorDetails) -> Mistake:
+    """A mistake of pydantic; one of a whole table begins with the key that it is about."""
+    key, words = ".".join(str(part) for part in error["loc"]), wording(error)
+    about = re.match(r"([a-z_0-9]+): (?=.)", words)
+    if about is None:
+        return Mistake(key, words)
+    return Mistake(f"{key}.{about[1]}" if key else about[1], words[about.end() :])
+
+
 def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
     """Nodes of `[[node]]` tables. Raises ConfigurationError that names the node and key."""
     nodes: list[Node] = []
@@ -254,10 +293,8 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
             raise ConfigurationError(f"{label}: must be a table")
         try:
             parsed = NodeTable.model_validate(table)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise ConfigurationError(f"{label}: {key + ': ' if key else ''}{wording(first)}") from None
+        except ValidationError:
+            raise NodeMistakes(label, mistakes_of(table)) from None
         if parsed.name in names:
             raise ConfigurationError(f"{label}: the name is used twice")
         names.add(parsed.name)

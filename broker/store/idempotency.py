@@ -30,7 +30,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was asked and what became of it: the order (row), and the document that was answered."""
+    """What was asked and what became of it: the order (row, 0 for none), and the document that was answered."""
 
     digest: bytes
     row: int
@@ -44,12 +44,12 @@ def find(connection: Connection, key: Key, at: float) -> Known | None:
         _t.c.actor == key.actor, _t.c.key == key.key, _t.c.at > at - KEPT
     )
     row = connection.execute(query).one_or_none()
-    return Known(bytes(row[0]), row[1], row[2], json.loads(row[3])) if row else None
+    return Known(bytes(row[0]), row[1] or 0, row[2], json.loads(row[3])) if row else None
 
 
 def add(connection: Connection, key: Key, row: int, action: str, answer: Any, at: float) -> None:
-    """Remember an outcome, in place of one that is too old."""
+    """Remember an outcome, in place of one that is too old. `row`: of the order, 0 for none."""
     connection.execute(delete(_t).where(_t.c.actor == key.actor, _t.c.key == key.key))
     text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
-    values = {"actor": key.actor, "key": key.key, "digest": key.digest, "request": row, "action": action}
+    values = {"actor": key.actor, "key": key.key, "digest": key.digest, "request": row or None, "action": action}
     connection.execute(insert(_t), {**values, "answer": text, "at": at})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.orders.documents import order
 from support.worklist.worklist import DATE, SPS, STATION, TIME, query
 
-from broker.admin.api.nodes import strangers
+from broker.admin.api.knocking import strangers
 from broker.errors import ConfigurationError
 from broker.orders.core.context import StoryContext
 from broker.orders.documents import document
@@ -217,11 +217,11 @@ def test_who_knocks_shows_what_it_asked(database: Database) -> None:
     memory.remember("US07", "10.0.0.7", QueryOutcome(6.0, asked, 3, 0, 0.01))
     there = Directory([])
     memory.flush()
-    (one,) = strangers(database, there)
+    (one,) = strangers(database, there, {})
     assert one.wants == ["verification", "worklist"]
     assert one.queries == [{STATION: "US07", DATE: "20300312", "PatientName": "(not kept)"}]
     there.replace(parse_nodes([{"name": "us7", "kind": "dicom", "ae_title": "US07", "roles": ["modality"]}]))
-    assert strangers(database, there) == []
+    assert strangers(database, there, {}) == []
 
 
 @pytest.mark.parametrize(

@@ -46,3 +46,16 @@ def test_a_known_one_that_calls_again_drops_nobody(database: Database) -> None:
     assert knock(database, [("B", "10.0.0.1")], 200) == 1
     assert ("A0", "10.0.0.1") in remembered(database)
     assert ("A1", "10.0.0.1") not in remembered(database)
+
+
+def test_a_network_of_ipv6_addresses_keeps_no_device_off_the_list(database: Database) -> None:
+    knock(database, [("CT01", "10.0.0.1")])
+    knock(database, [(f"EVIL{n}", f"2001:db8::{n:x}") for n in range(1200)], 10)
+    assert len(remembered(database)) == MAX_OF_ADDRESS + 1
+    assert ("CT01", "10.0.0.1") in remembered(database)
+
+
+def test_the_wrong_title_of_the_last_call_is_kept(database: Database) -> None:
+    for called in ("BROKRE", "", "OTHER"):
+        database.submit(knocks.record, "CT01", "10.0.0.1", 1.0, 1, [], called).result()
+        assert [one.called for one in database.read(knocks.all_of).result()] == [called]

@@ -121,7 +121,7 @@ def test_ul12_a_known_title_from_another_address_is_rejected_and_noted() -> None
                 assert await bad.pdu() == (RJ, b"\0\1\1\3")
 
     run(work())
-    assert knocks == [("CT01", "127.0.0.2", [uids.VERIFICATION])]
+    assert knocks == [("CT01", "127.0.0.2", [uids.VERIFICATION], "")]
 
 
 def test_another_application_context_is_rejected() -> None:

@@ -1,45 +1,57 @@
-"""Serves nodes over REST: who is known, who knocks, and the one call that lets a device in."""
+"""Serves nodes over REST, one at a time: list, show, add, change, disable, enable, block, remove.
+
+The document of all nodes, with its history, is `api/site.py`; devices that knock are `api/knocking.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, Field, IPvAnyAddress
+from fastapi import APIRouter, Header, Path, Request, Response
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from broker import telemetry
 from broker.accounts.roles import Right
-from broker.admin.api.site import SignedBody, in_force
+from broker.admin.api.site import ChangeView, SignedBody, change_view, in_force
 from broker.admin.context import AdminContext
+from broker.admin.once import IdempotencyHeader, Once
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
-from broker.dicom import uids
 from broker.errors import ConfigurationError
 from broker.model.contact import NodeContacts
+from broker.routing.references import references
 from broker.routing.site import NODES
-from broker.settings.types import AETitle
-from broker.site import admitting
-from broker.site.admitting import AlreadyKnown, Newcomer
-from broker.site.directory import Directory
-from broker.site.nodes import Node
-from broker.store import knocks
-from broker.store.db.database import Database
-from broker.store.knocks import Knock
-from broker.store.worklist import device_queries
-from broker.store.worklist.device_queries import DeviceQueries
-from broker.versions.in_force import Conflict
-from broker.worklist.explain import recall
+from broker.site import editing
+from broker.site.admitting import AlreadyKnown
+from broker.site.editing import NodeChange, NodeExists, NodeUnknown, Table
+from broker.site.nodes import Node, NodeMistakes
+from broker.versions.difference import masked
+from broker.versions.in_force import Conflict, Signature
 
-MPPS = "1.2.840.10008.3.1.2.3.3"
+STATES: dict[str, tuple[str, str]] = {  # by the word of the route: the state, and the audited action
+    "disable": ("disabled", "node.disabled"),
+    "enable": ("active", "node.enabled"),
+    "block": ("blocked", "node.blocked"),
+}
+Name = Annotated[str, Path(max_length=64)]
+IfMatch = Annotated[str | None, Header(description="The ETag of the node that the change is made from")]
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    404: {"description": "There is no node of this name"},
+    409: {"description": "Others published at the same time, the name is taken, or something still names the node"},
+    412: {"description": "The node was changed since: the text says by whom"},
+    422: {"description": "This is no node; the errors name the keys"},
+}
 
 
 class NodeView(BaseModel):
-    """A node in force; `device` is what its profile says."""
+    """A node in force; `device` is what its profile says. Times in s since the epoch, null for never."""
 
     name: str
     kind: str
+    state: Literal["active", "disabled", "blocked"]
     ae_title: str
     application: str
     facility: str
@@ -48,6 +60,8 @@ class NodeView(BaseModel):
     roles: list[str]
     tls: bool
     device: dict[str, Any] | None
+    last_in: float | None = Field(default=None, description="When it last came to us and was served")
+    last_out: float | None = Field(default=None, description="When something was last done there")
 
 
 class ContactView(BaseModel):
@@ -61,149 +75,262 @@ class ContactView(BaseModel):
 
 
 class NodeDetailView(NodeView):
-    """A node in force, and the last contacts with it."""
+    """A node in force, the last contacts with it, what names it, and its table as in site.toml (secrets masked)."""
 
-    last_in: float | None = Field(description="When it last came to us and was served, in s since the epoch")
-    last_out: float | None = Field(description="When something was last done there, in s since the epoch")
     contacts: list[ContactView] = Field(description="The last one of each kind, newest first")
+    named_by: list[str] = Field(description="Rules, jobs, open steps and imported orders that name it")
+    table: dict[str, Any]
 
 
-class KnockView(BaseModel):
-    """A device that called and is no node. Times in s since the epoch; `queries`: keys of its last ones."""
+class AddBody(SignedBody):
+    """A node as in site.toml."""
 
-    ae_title: str
-    address: str
-    first_at: float
-    last_at: float
-    count: int
-    sop_classes: list[str]
-    wants: list[str] = Field(description="What these SOP classes are for")
-    queries: list[dict[str, str]] = Field(description="What it asked, if it was let in; values of patients left out")
+    node: Annotated[dict[str, Any], Field(examples=[{"name": "ct2", "kind": "dicom", "ae_title": "CT02"}])]
 
 
-class AdmitBody(SignedBody):
-    """Who shall be let in. A name is made of the AE title; `bind_address`: from this address only."""
+class PatchBody(SignedBody):
+    """Keys of a node as in site.toml, as a JSON merge patch (RFC 7386): null removes a key."""
 
-    ae_title: AETitle
-    address: IPvAnyAddress
-    name: Annotated[str, Field(max_length=64)] = ""
-    roles: list[Literal["modality", "mpps", "worklist"]] = Field(default=["modality"], min_length=1, max_length=3)
-    bind_address: bool = True
+    changes: Annotated[dict[str, Any], Field(examples=[{"port": 104, "host": None}])]
 
 
-class AdmittedView(BaseModel):
-    """The node that was made, the version of the nodes it stands in, and whether it had knocked."""
+class RemoveBody(SignedBody):
+    """`anyway`: also if jobs, open steps or imported orders name the node. Rules that send to it come first."""
 
-    node: NodeView
+    anyway: bool = False
+
+
+class NodeChangedView(BaseModel):
+    """The version of the nodes that is in force now, and what has changed; `note` says what follows from it."""
+
     version: int
-    knocked: bool
+    changes: list[ChangeView]
+    note: str = ""
 
 
 def router(context: AdminContext) -> APIRouter:
-    """Routes under /api/v1/nodes, for admins."""
+    """Routes under /api/v1/nodes."""
     routes = admin_router("/api/v1/nodes", Right.STATUS, tags=["nodes"])
+    _reading(routes, context)
+    _changing(routes, context)
+    return routes
 
+
+def _reading(routes: APIRouter, context: AdminContext) -> None:
     @routes.get("")
     def nodes(response: Response) -> list[NodeView]:
         """List the nodes in force; the ETag is the version of the document."""
         response.headers["ETag"] = f'"{in_force(context, NODES)}"'
-        return [view(node) for node in context.directory.nodes]
+        contacts = context.contacts.all()
+        return [view(node, contacts.get(node.name)) for node in context.directory.nodes]
 
-    @routes.get("/knocking")
-    def knocking() -> list[KnockView]:
-        """List devices that called and are no node, the last to call first."""
-        context.write_behind()
-        return strangers(context.database, context.directory)
+    @routes.get("/{name}", responses={404: _REFUSED[404]})
+    def node(name: Name, response: Response) -> NodeDetailView:
+        """Show a node, when it was last in contact, and what names it. The ETag is that of this node alone."""
+        detail, tag = detailed(context, name)
+        response.headers["ETag"] = tag
+        return detail
 
-    @routes.post(
-        "/admit",
+
+def _changing(routes: APIRouter, context: AdminContext) -> None:
+    needs = [NEEDS[Right.SITE]]
+
+    @routes.post("/add", dependencies=needs, status_code=201, responses=_REFUSED)
+    def add(body: AddBody, request: Request, idempotency_key: IdempotencyHeader = None) -> NodeChangedView:
+        """Put a node more in force; no other one is touched."""
+
+        def story(signature: Signature, also: editing.Also) -> NodeChange:
+            return editing.add(context.site, body.node, signature, also=also)
+
+        return changed(context, request, body, idempotency_key, story)
+
+    @routes.patch("/{name}", dependencies=needs, responses=_REFUSED)
+    def edit(
+        name: Name,
+        body: PatchBody,
+        request: Request,
+        response: Response,
+        if_match: IfMatch = None,
+        idempotency_key: IdempotencyHeader = None,
+    ) -> NodeChangedView:
+        """Change a node; no other one is touched. With If-Match only if nobody has changed it since."""
+        seen = seen_by(context, if_match)
+
+        def story(signature: Signature, also: editing.Also) -> NodeChange:
+            return editing.edit(context.site, name, body.changes, signature, seen=seen, also=also)
+
+        done = changed(context, request, body, idempotency_key, story)
+        response.headers["ETag"] = detailed(context, name)[1]
+        return done
+
+    @routes.post("/{name}/remove", dependencies=needs, responses=_REFUSED)
+    def remove(
+        name: Name,
+        body: RemoveBody,
+        request: Request,
+        if_match: IfMatch = None,
+        idempotency_key: IdempotencyHeader = None,
+    ) -> NodeChangedView:
+        """Take a node out of force. What still names it is told, and keeps it unless `anyway` is said."""
+        seen = seen_by(context, if_match)
+
+        def story(signature: Signature, also: editing.Also) -> NodeChange:
+            refuse_if_named(context, name, anyway=body.anyway)
+            return editing.remove(context.site, name, signature, seen=seen, also=also)
+
+        return changed(context, request, body, idempotency_key, story)
+
+    for word in STATES:
+        _state_route(routes, context, word)
+
+
+def _state_route(routes: APIRouter, context: AdminContext, word: str) -> None:
+    def set_state(
+        name: Name, body: SignedBody, request: Request, idempotency_key: IdempotencyHeader = None
+    ) -> NodeChangedView:
+        def story(signature: Signature, also: editing.Also) -> NodeChange:
+            return set_node_state(context, name, word, signature, also=also)
+
+        done = changed(context, request, body, idempotency_key, story)
+        return done.model_copy(update={"note": consequence(context, name)})
+
+    routes.add_api_route(
+        f"/{{name}}/{word}",
+        set_state,
+        methods=["POST"],
         dependencies=[NEEDS[Right.SITE]],
-        status_code=201,
-        responses={409: {"description": "It is a node already"}},
+        responses=_REFUSED,
+        operation_id=f"{word}_node",
+        description={
+            "disable": "Neither serve a node nor send to it for now; what is for it waits.",
+            "enable": "Serve a node again, and send it what waits.",
+            "block": "Refuse a node when it calls, and send nothing to it.",
+        }[word],
     )
-    def admit(body: AdmitBody, request: Request) -> AdmittedView:
-        """Let a device in: from its next association on, in other processes within a second. No restart."""
-        newcomer = Newcomer(body.ae_title, str(body.address), body.name, tuple(body.roles), body.bind_address)
-        context.write_behind()
-        try:
-            admitted = admitting.admit(context.site, newcomer, body.signature(request))
-        except (AlreadyKnown, Conflict) as error:
-            raise Problem(409, str(error)) from None
-        except ConfigurationError as error:
-            raise Problem(422, "This is no node", [FieldError("", str(error))]) from None
-        telemetry.logger().info(
-            "node.admitted", node=admitted.node.name, calling_ae=body.ae_title, version=admitted.version
-        )
-        return AdmittedView(node=view(admitted.node), version=admitted.version, knocked=admitted.knocked)
-
-    @routes.get("/{name}", responses={404: {"description": "There is no node of this name"}})
-    def node(name: Annotated[str, Path(max_length=64)]) -> NodeDetailView:
-        """Show a node, and when it was last in contact."""
-        found = context.directory.node(name)
-        if found is None:
-            raise Problem(404, "There is no node of this name")
-        return detailed(found, context.contacts.of(name))
-
-    return routes
 
 
-def detailed(node: Node, contacts: NodeContacts) -> NodeDetailView:
-    """A node with its last contacts."""
-    last_in, last_out = contacts.last_in, contacts.last_out
-    return NodeDetailView(
-        **view(node).model_dump(),
-        last_in=last_in.at if last_in is not None else None,
-        last_out=last_out.at if last_out is not None else None,
+def set_node_state(
+    context: AdminContext,
+    name: str,
+    word: str,
+    signature: Signature,
+    *,
+    also: editing.Also = lambda connection, change: None,
+) -> NodeChange:
+    """Disable, enable or block a node. Raises as `editing.edit`."""
+    state, action = STATES[word]
+    patch = {"state": None if state == "active" else state}
+    return editing.edit(context.site, name, patch, signature, action=action, also=also)
+
+
+def consequence(context: AdminContext, name: str) -> str:
+    """What the state of a node means for its work, in words. Raises StoreUnavailable."""
+    node = context.directory.node(name)
+    if node is None:
+        return ""
+    words = [one.words for one in references(context.database, node, context.site.value.rules) if "wait" in one.words]
+    if node.active:
+        return f"{words[0]}: they are sent now" if words else ""
+    served = "it is refused when it calls" if node.state == "blocked" else "it is not served"
+    return f"{served}; {words[0] if words else 'jobs that come for it wait'} until it is enabled"
+
+
+def changed(
+    context: AdminContext,
+    request: Request,
+    body: SignedBody,
+    key: str | None,
+    story: Callable[[Signature, editing.Also], NodeChange],
+) -> NodeChangedView:
+    """Do a change once for its idempotency key, and say what changed. Raises Problem."""
+    once = Once(context.database, request, key, body.model_dump(mode="json"))
+    if (before := once.answer()) is not None:
+        return NodeChangedView.model_validate(before)
+
+    def keep(connection: Connection, change: NodeChange) -> None:
+        once.keep(connection, changed_view(change).model_dump())
+
+    with refusals():
+        change = story(body.signature(request), keep)
+    if not change.differences:
+        once.keep_alone(changed_view(change).model_dump())
+    else:
+        telemetry.logger().info("nodes.changed", version=change.version, count=len(change.differences))
+    return changed_view(change)
+
+
+def changed_view(change: NodeChange) -> NodeChangedView:
+    """What a change did."""
+    return NodeChangedView(version=change.version, changes=[change_view(one) for one in change.differences])
+
+
+def refuse_if_named(context: AdminContext, name: str, *, anyway: bool) -> None:
+    """Refuse to remove a node that something names. Raises Problem."""
+    node = context.directory.node(name)
+    if node is None:
+        return  # the story says so
+    named = [one for one in references(context.database, node, context.site.value.rules) if one.binding or not anyway]
+    if named:
+        text = f"node {name!r} is still named: change that first"
+        if not any(one.binding for one in named):
+            text += ", or say that it shall go anyway (`anyway`, or --anyway to a command)"
+        raise Problem(409, text, [FieldError("node", one.words) for one in named])
+
+
+def seen_by(context: AdminContext, tag: str | None) -> Callable[[Table], bool] | None:
+    """Whether a table is the one that an If-Match header names; None without one."""
+    if tag is None or tag.strip() == "*":
+        return None
+    wanted = tag.strip().removeprefix("W/").strip('"')
+    return lambda table: editing.digest(table, context.secret) == wanted
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Answer what keeps a node from being changed as a problem in words."""
+    try:
+        yield
+    except NodeUnknown as error:
+        raise Problem(404, str(error)) from None
+    except (AlreadyKnown, NodeExists) as error:
+        raise Problem(409, str(error)) from None
+    except Conflict as error:
+        raise Problem(412 if "changed meanwhile" in str(error) else 409, str(error)) from None
+    except NodeMistakes as error:
+        fields = [FieldError(one.key.replace(".", "/"), one.words) for one in error.mistakes]
+        raise Problem(422, f"This is no node: {error}"[:500], fields) from None
+    except ConfigurationError as error:
+        raise Problem(422, f"This cannot be in force: {error}"[:500], [FieldError("", str(error)[:500])]) from None
+
+
+def detailed(context: AdminContext, name: str) -> tuple[NodeDetailView, str]:
+    """A node with all that is known of it, and its ETag. Raises Problem, StoreUnavailable."""
+    node = context.directory.node(name)
+    if node is None:
+        raise Problem(404, "There is no node of this name")
+    with refusals():
+        table = editing.table_in_force(context.site, name)
+    contacts = context.contacts.of(name)
+    named = references(context.database, node, context.site.value.rules)
+    detail = NodeDetailView(
+        **view(node, contacts).model_dump(),
         contacts=[
             ContactView(kind=c.kind.value, at=c.at, inward=c.inward, good=c.good, detail=c.detail)
             for c in sorted(contacts.by_kind.values(), key=lambda contact: -contact.at)
         ],
+        named_by=[one.words for one in named],
+        table=masked(table),
     )
+    return detail, f'"{editing.digest(table, context.secret)}"'
 
 
-def strangers(database: Database, directory: Directory) -> list[KnockView]:
-    """Devices that called and are no node, the last to call first. Raises StoreUnavailable."""
-    return [
-        _knock(knock, asked)
-        for knock, asked in database.read(_knocking).result()
-        if directory.device(knock.ae_title, knock.address) is None
-    ]
-
-
-def _knocking(connection: Connection) -> list[tuple[Knock, DeviceQueries | None]]:
-    found = []
-    for knock in knocks.all_of(connection):
-        asked = device_queries.of(connection, knock.ae_title, knock.address)
-        found.append((knock, asked[0] if asked else None))
-    return found
-
-
-def _knock(knock: Knock, asked: DeviceQueries | None) -> KnockView:
-    keys = [recall.summary(one["asked"]) for one in reversed(asked.queries)] if asked is not None else []
-    return KnockView(
-        ae_title=knock.ae_title,
-        address=knock.address,
-        first_at=knock.first_at,
-        last_at=knock.last_at,
-        count=knock.count,
-        sop_classes=list(knock.contexts),
-        wants=wants(knock.contexts),
-        queries=[one for one in keys if one is not None][:5],
-    )
-
-
-def wants(contexts: Sequence[str]) -> list[str]:
-    """What SOP classes are for, in words."""
-    words = {uids.VERIFICATION: "verification", uids.MODALITY_WORKLIST: "worklist", MPPS: "performed procedure step"}
-    storage = "1.2.840.10008.5.1.4.1.1."
-    return sorted({words.get(one) or ("storage" if one.startswith(storage) else "other") for one in contexts})
-
-
-def view(node: Node) -> NodeView:
+def view(node: Node, contacts: NodeContacts | None = None) -> NodeView:
     """A node without what it proves itself by."""
+    last_in, last_out = (contacts.last_in, contacts.last_out) if contacts is not None else (None, None)
     return NodeView(
         name=node.name,
         kind=node.kind,
+        state=node.state,
         ae_title=node.ae_title,
         application=node.application,
         facility=node.facility,
@@ -212,4 +339,6 @@ def view(node: Node) -> NodeView:
         roles=sorted(node.roles),
         tls=node.tls is not None,
         device=node.device.model_dump(exclude_defaults=True, mode="json") if node.device is not None else None,
+        last_in=last_in.at if last_in is not None else None,
+        last_out=last_out.at if last_out is not None else None,
     )

@@ -22,7 +22,7 @@ from broker.errors import ConfigurationError
 from broker.routing.editing import NodesMissing, SiteEdit
 from broker.routing.site import NODES, RULES
 from broker.store.configurations import Publication
-from broker.versions.difference import difference, masked
+from broker.versions.difference import Difference, difference, masked
 from broker.versions.in_force import MAX_TEXT, Conflict, NoSuchVersion, Signature
 
 Kind = Literal["nodes", "rules"]
@@ -225,7 +225,8 @@ def _versions(routes: APIRouter, context: AdminContext, kind: str) -> None:
         """Say in words what differs between two versions."""
         with _refusals():
             return [
-                _change(one) for one in difference(kind, _stored(context, kind, before), _stored(context, kind, after))
+                change_view(one)
+                for one in difference(kind, _stored(context, kind, before), _stored(context, kind, after))
             ]
 
     @routes.post(
@@ -245,7 +246,7 @@ def _versions(routes: APIRouter, context: AdminContext, kind: str) -> None:
             now = context.site.at_version(kind, number).document
         response.headers["ETag"] = f'"{number}"'
         changes = difference(kind, before.document if before is not None else _empty(kind), now)
-        return PublishedVersionView(versions={kind: number}, changes=[_change(one) for one in changes])
+        return PublishedVersionView(versions={kind: number}, changes=[change_view(one) for one in changes])
 
 
 def in_force(context: AdminContext, kind: str) -> int:
@@ -272,14 +273,15 @@ def _publication(entry: Publication) -> PublicationView:
     return PublicationView(**asdict(entry))
 
 
-def _change(one: Any) -> ChangeView:
+def change_view(one: Difference) -> ChangeView:
+    """A difference in words and in its parts."""
     return ChangeView(
         words=one.words, thing=one.thing, kind=one.kind.value, key=one.key, before=one.before, after=one.after
     )
 
 
 def _changes(edit: SiteEdit) -> list[ChangeView]:
-    return [_change(one) for one in edit.differences]
+    return [change_view(one) for one in edit.differences]
 
 
 def _expected(request: Request, kind: str) -> Mapping[str, int] | None:

@@ -23,6 +23,8 @@ STATES = {  # of nodes and listeners
     "idle": ("", Sentence("idle")),
     "waiting": ("warn", Sentence("waiting")),
     "not reachable": ("bad", Sentence("not reachable")),
+    "disabled": ("warn", Sentence("disabled")),
+    "blocked": ("bad", Sentence("blocked")),
     "closed": ("bad", Sentence("closed")),
 }
 

@@ -27,3 +27,16 @@ class NodeContactRow(Base, table=True):
     kind: str = Field(primary_key=True)
     at: float
     detail: str
+
+
+class NodeTestRow(Base, table=True):
+    """A test of a node that a person started, with what each of its steps found."""
+
+    __tablename__ = "node_test"
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    node: str = Field(index=True)
+    at: float
+    actor: str
+    good: bool
+    duration: float  # seconds
+    steps: str  # JSON

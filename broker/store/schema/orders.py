@@ -201,7 +201,7 @@ class IdempotencyRow(Base, table=True):
     actor: str = Field(primary_key=True)
     key: str = Field(primary_key=True)
     digest: bytes  # SHA-256 of what was asked
-    request: int = Field(foreign_key="service_request.id", sa_type=BIG)
+    request: int | None = Field(default=None, foreign_key="service_request.id", sa_type=BIG)  # null: it is of no order
     action: str
     answer: str
     at: float = Field(index=True)

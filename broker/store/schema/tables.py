@@ -43,6 +43,8 @@ class KnockRow(Base, table=True):
     last_at: float
     count: int
     contexts: str = Field(default="[]", sa_column_kwargs={"server_default": "[]"})  # proposed ones, JSON
+    called: str = Field(default="", sa_column_kwargs=EMPTY)  # the wrong AE title that it called last, empty if right
+    share: str = Field(default="", sa_column_kwargs=EMPTY)  # of its address, see `seats.share_of`
 
 
 class MessageRow(Base, table=True):
@@ -211,6 +213,7 @@ import_item = table_of(tables_sources.ImportItemRow)
 api_token = table_of(tables_accounts.ApiTokenRow)
 device_query = table_of(tables_devices.DeviceQueryRow)
 node_contact = table_of(tables_devices.NodeContactRow)
+node_test = table_of(tables_devices.NodeTestRow)
 instance = table_of(InstanceRow)
 content = table_of(ContentRow)
 job = table_of(JobRow)

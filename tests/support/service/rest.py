@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
+import httpx
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
@@ -32,9 +38,11 @@ def routers(database: Database, settings: Settings, book: AuditBook | None = Non
     """All routes of REST and of pages."""
     directory = Directory()
     remotes = Remotes("BROKER", None, settings.service.site.parent)
+    site = site_in_force(database, (remotes.prepare,), directory.take)
+    site.value  # noqa: B018 - from now on it follows what is published
     context = AdminContext(
         database=database, settings=settings, directory=directory, contacts=ContactBook(database, directory),
-        site=site_in_force(database, (remotes.prepare,), directory.take),
+        site=site,
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
@@ -62,3 +70,29 @@ async def _overview() -> Overview:
         version="0", uptime_seconds=0, health="ok", problems=[], listeners=[], nodes=[], worklist={}, messages={},
         instances={}, queue={}, knocking=0, performed_waiting=0, rules=[], rules_version=0, default_action="hold",
     )  # fmt: skip
+
+
+class AppClient:
+    """Asks an application without a socket, one request after the other."""
+
+    def __init__(self, runner: asyncio.Runner, app: FastAPI, base: str, headers: dict[str, str]) -> None:
+        """`headers` go with every request."""
+        self._runner = runner
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=base, headers=headers)
+        self.get, self.post = partial(self.request, "GET"), partial(self.request, "POST")
+        self.put, self.patch = partial(self.request, "PUT"), partial(self.request, "PATCH")
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """The answer; `more` as httpx has it."""
+        return self._runner.run(self.http.request(method, path, **more))
+
+
+@contextmanager
+def asking(app: FastAPI, base: str = "http://broker/api/v1", token: str = TOKEN) -> Iterator[AppClient]:
+    """A client of an application, by the admin token unless another is given."""
+    with asyncio.Runner() as runner:
+        client = AppClient(runner, app, base, {"Authorization": f"Bearer {token}"} if token else {})
+        try:
+            yield client
+        finally:
+            runner.run(client.http.aclose())

@@ -190,16 +190,18 @@ def test_a_known_caller_enters() -> None:
 
 
 def test_an_unknown_caller_knocks() -> None:
-    assert admit("BROKER", "CT02") == (CALLING_AE_UNKNOWN, [("CT02", "127.0.0.2", [])])
-    assert admit("BROKER", "CT01", address="127.0.0.9") == (NOT_AUTHENTIC, [("CT01", "127.0.0.9", [])])
-    assert admit("BROKER", "CT02", accept="any") == (Grant(), [("CT02", "127.0.0.2", [])])
+    assert admit("BROKER", "CT02") == (CALLING_AE_UNKNOWN, [("CT02", "127.0.0.2", [], "")])
+    assert admit("BROKER", "CT01", address="127.0.0.9") == (NOT_AUTHENTIC, [("CT01", "127.0.0.9", [], "")])
+    assert admit("BROKER", "CT02", accept="any") == (Grant(), [("CT02", "127.0.0.2", [], "")])
     assert admit("BROKER", "CT01", accept="any", address="127.0.0.9") == (Grant(node=True), [])
 
 
 @pytest.mark.parametrize("called", ["", "OTHER", "broker", "BROKER2", "../BROKER"])
 def test_ul14_a_wrong_called_title_is_refused_whoever_calls(called: str) -> None:
     for accept in ("known", "any"):
-        assert admit(called, "CT01", accept=accept) == (CALLED_AE_UNKNOWN, [])
+        knock = ("CT01", "127.0.0.2", [], called or "(empty)")
+        assert admit(called, "CT01", accept=accept) == (CALLED_AE_UNKNOWN, [knock])
+        assert admit(called, "<b>", accept=accept) == (CALLED_AE_UNKNOWN, [])
 
 
 @pytest.mark.parametrize("calling", ["", "A\x00B", "A\x1bB", "A\nB", "Ä", "A\\B", "\x7f", "<b>CT01</b>"])
@@ -286,7 +288,7 @@ class Recorder:
         return 0, TARGET * 0.75  # the next step is as large
 
     def submit(
-        self, unit: Any, calling: str, address: str, now: float, calls: int, contexts: list[str]
+        self, unit: Any, calling: str, address: str, now: float, calls: int, contexts: list[str], called: str
     ) -> Future[None]:
         self.calls.append((calling, address))
         self.counted += calls

@@ -40,7 +40,7 @@ def test_only_nodes_with_an_address_and_the_table_are_told() -> None:
     ("feedback", "text"),
     [
         ({"message": "ADT^A08"}, "feedback.message: "),
-        ({"message": "OMG^O19"}, "feedback: message: version 2.3.1 has no OMG^O19"),
+        ({"message": "OMG^O19"}, "feedback.message: version 2.3.1 has no OMG^O19"),
         ({"message": "OMI^O23", "version": "2.4"}, "feedback.version: "),
         ({"charset": "EBCDIC"}, "feedback.charset: a character set of HL7 table 0211"),
         ({"charset": "UNICODE UTF-16"}, "feedback.charset: a character set of HL7 table 0211"),

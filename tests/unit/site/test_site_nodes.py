@@ -78,7 +78,7 @@ def test_names_are_unique() -> None:
 def ask(accept: Any, called: str, calling: str, address: str) -> tuple[Rejection | None, list[tuple[str, str]]]:
     knocked: list[tuple[str, str]] = []
     admission = NodeAdmission(
-        Directory(parse_nodes([CT, MR])), "BROKER", accept, lambda title, where, _: knocked.append((title, where))
+        Directory(parse_nodes([CT, MR])), "BROKER", accept, lambda title, where, *_: knocked.append((title, where))
     )
     request = AssociationRequest(called, calling, (ProposedContext(1, "1.2.840.10008.1.1", ("1.2.840.10008.1.2",)),))
     answer = admission.admit(request, ConnectionOrigin(address))
@@ -93,11 +93,11 @@ def ask(accept: Any, called: str, calling: str, address: str) -> tuple[Rejection
         ("known", "BROKER", "MR01", "10.0.0.8", NOT_AUTHENTIC, 1),  # bound to its host
         ("known", "BROKER", "ct01", "192.0.2.1", CALLING_AE_UNKNOWN, 1),
         ("known", "BROKER", "", "192.0.2.1", CALLING_AE_UNKNOWN, 0),
-        ("known", "broker", "CT01", "192.0.2.1", CALLED_AE_UNKNOWN, 0),
+        ("known", "broker", "CT01", "192.0.2.1", CALLED_AE_UNKNOWN, 1),
         ("any", "BROKER", "WHOEVER", "192.0.2.1", None, 1),
         ("any", "BROKER", "A\x00B", "192.0.2.1", CALLING_AE_UNKNOWN, 0),
         ("any", "BROKER", "caf\xe9", "192.0.2.1", CALLING_AE_UNKNOWN, 0),
-        ("any", "../x", "WHOEVER", "192.0.2.1", CALLED_AE_UNKNOWN, 0),
+        ("any", "../x", "WHOEVER", "192.0.2.1", CALLED_AE_UNKNOWN, 1),
     ],
 )
 def test_admission(

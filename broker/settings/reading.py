@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import tzlocal
-from pydantic import ValidationError
+from pydantic import PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from broker.errors import ConfigurationError
 from broker.settings.hl7 import Hl7Listener, Hl7Section
 from broker.settings.mistakes import check_environment, explain, explain_environment
+from broker.settings.origins import EffectiveKey, KeySource, effective, sources
 from broker.settings.sections import (
     DatabaseSection,
     DeliverySection,
@@ -60,6 +61,8 @@ class Settings(BaseSettings):
     log: LogSection = LogSection()
     web: WebSection = WebSection()
 
+    _sources: dict[str, KeySource] = PrivateAttr(default_factory=dict)  # by `section.key`, without defaults
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -71,6 +74,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file (which arrives as constructor arguments)."""
         return env_settings, init_settings
+
+    def in_force(self) -> list[EffectiveKey]:
+        """Every key with its value and its source, for people."""
+        return effective(self, self._sources)
 
     def zone(self) -> ZoneInfo:
         """Time zone of the site, the machine's when none is configured."""
@@ -109,6 +116,7 @@ def load(config: Path | None = None) -> Settings:
         raise ConfigurationError(explain(error, config)) from None
     except SettingsError:
         raise ConfigurationError(explain_environment(Settings)) from None
+    settings._sources.update(sources(document, os.environ))
     return _complete(settings, document, folder, config)
 
 

@@ -241,6 +241,7 @@ KNOWN = {
     "broker/worklist/source/asking.py": "in a thread beyond 64 KiB",
     "broker/settings/reading.py": "the configuration, at the start",
     "broker/settings/mistakes.py": "the configuration, at the start",
+    "broker/settings/origins.py": "the configuration, at the start",
     "broker/service/workers/channel.py": "lines of our own processes",
     "broker/service/doctor/machine.py": "a small file of our own, read by a command",
 }

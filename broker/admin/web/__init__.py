@@ -1,20 +1,23 @@
 """The pages: drawn by the server, usable without script, in English and French.
 
 Open first: `shell.py` (how a page is drawn), `start.py` (a page), `pages.py` (all of them). `words.py` has languages,
-numbers and times, `assets.py` the static files, `errors.py` the pages of refusals.
+numbers and times, `listing.py` tables, `forms.py` forms, `assets.py` static files, `errors.py` pages of refusals.
 
 How a page is made, in this order:
 
 1. A module NAME here: `LINK` (its place in the navigation), a frozen view dataclass, and `router(context)`, which makes
    a `page_router(Right.…)`. A page of patients or of the audit trail says what it shows (`admin/viewing.py`). A GET route
-   reads its query, asks the features below, and returns `shell.render(request, "NAME", view)`. A POST route does one story with `request.state.actor` and returns
-   `shell.go("/NAME", Sentence("…"))`, or draws the form again with status 422 and its errors. Texts for people are
-   `Sentence("…")`, so that they are translated where they are shown. Add the module to `pages.PAGES`.
+   reads its query, asks the features below, and returns `shell.render(request, "NAME", view)`. A POST route reads
+   `await forms.read(request)`, does one story with `request.state.actor` and returns `shell.go("/NAME", Sentence("…"))`;
+   or it draws the form again with status 422 and its errors, by name of the field. Texts for people are `Sentence("…")`
+   or `counted("…", "…", n)`, so that they are translated where they are shown. Add the module to `PAGES` in `pages.py`,
+   and what the search finds to its finders.
 2. `templates/pages/NAME.html` extends `shell.html`: blocks `title` and `main` (and `actions`, `scripts`). What is
    replaced alone stands in a region `templates/pages/_REGION.html`, whose outermost element has the id `REGION`, and is
    included by `{% include "pages/_REGION.html" %}`. Forms and links with `data-swap="REGION"` replace only it;
    `data-poll="5"` on it asks for it every 5 s. Every control in a region has an id that stays the same, so that the
-   focus stays. Macros for tables, fields, pills and dialogs stand in `templates/parts/`. No `style=`, no inline script.
+   focus stays. `parts/basic.html` has pills, moments and empty states, `parts/fields.html` fields, `parts/listing.html`
+   what draws a `Listing` (filters, table, pages). No `style=`, no inline script, no word in a script.
 3. `locale/fr/NAME.po`: French for every `_("…")` and `Sentence("…")` of the page that no other file has. A test tells
    what is missing and what is not used.
 """

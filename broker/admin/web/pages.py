@@ -6,17 +6,23 @@ from fastapi import APIRouter
 
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
-from broker.admin.web import api_docs, start
+from broker.admin.web import api_docs, configuration, guides, search, start
+from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
 
-PAGES = (api_docs,)  # after the start page
+PAGES = (configuration, guides, api_docs)  # after the start page
 
 
 def routers(context: AdminContext, status: StatusSource) -> list[APIRouter]:
     """The routes of all pages."""
-    return [start.router(status), *(page.router(context) for page in PAGES)]
+    return [start.router(status), *(page.router(context) for page in PAGES), search.router(_finders(context))]
 
 
 def links() -> list[PageLink]:
     """The pages of the navigation."""
     return [page.LINK for page in (start, *PAGES) if hasattr(page, "LINK")]
+
+
+def _finders(context: AdminContext) -> list[Finder]:
+    """What the search asks, in the order of its results."""
+    return [search.page_finder(links()), search.guide_finder]

@@ -61,11 +61,17 @@ class Shell:
         return self._environments[language].get_template(template).render(values)
 
 
-def language_of(request: Request) -> str:
+def _language_code(request: Request) -> str:
     """The language of the answer: that of the user, else of the cookie, else what the browser wishes."""
     caller = _caller(request)
     chosen = (caller.person.language if caller and caller.person else "") or request.cookies.get(LANGUAGE_COOKIE, "")
     return chosen if chosen in LOCALES else preferred(request.headers.get("accept-language", ""))
+
+
+def language(request: Request) -> Language:
+    """The words of the language of the answer."""
+    words: Language = request.app.state.shell.languages[_language_code(request)]
+    return words
 
 
 def render(request: Request, name: str, view: object, status: int = 200, note: Sentence | None = None) -> Response:
@@ -74,7 +80,7 @@ def render(request: Request, name: str, view: object, status: int = 200, note: S
     Templates see `view`. `note` is a sentence about what was done just now; one that `go` sent is taken up here.
     """
     shell: Shell = request.app.state.shell
-    language = language_of(request)
+    code = _language_code(request)
     region = f"pages/_{request.headers.get(REGION_HEADER, '')}.html"
     whole = REGION_HEADER not in request.headers
     known = not whole and region in shell.regions[name]
@@ -89,8 +95,8 @@ def render(request: Request, name: str, view: object, status: int = 200, note: S
         "links": _links(shell, request),
         "version": __version__,
     }
-    response = HTMLResponse(shell.draw(template, language, values), status, HEADERS)
-    response.headers["Content-Language"] = language
+    response = HTMLResponse(shell.draw(template, code, values), status, HEADERS)
+    response.headers["Content-Language"] = code
     response.headers["Vary"] = "Accept-Language, Cookie, X-Region"
     if carried is not None:
         response.delete_cookie(NOTE_COOKIE, request.url.path, httponly=True, samesite="lax")

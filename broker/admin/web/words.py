@@ -36,6 +36,11 @@ class Sentence:
     many: str = ""
 
 
+def counted(one: str, many: str, n: int) -> Sentence:
+    """A sentence that depends on a number `n`, in its singular and its plural."""
+    return Sentence(one, {"n": n}, many)
+
+
 class Language:
     """What templates need to speak one language, with times in the zone of the site."""
 

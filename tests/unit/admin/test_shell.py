@@ -174,3 +174,53 @@ def test_a_note_that_nobody_wrote_is_none(app: FastAPI, cookie: str) -> None:
 
 def test_who_may_not_sees_a_page_that_says_so(app: FastAPI) -> None:
     assert ask(app, "/trial", Authorization="").status_code == 401
+
+
+def search(app: FastAPI, path: str, text: str) -> httpx.Response:
+    async def run() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://broker") as http:
+            return await http.post(path, data={"q": text}, headers=BROWSER)
+
+    return asyncio.run(run())
+
+
+def test_the_search_finds_pages_and_guides(app: FastAPI) -> None:
+    assert 'href="/settings">Settings</a>' in search(app, "/search", " SETT ").text
+    assert "/help/operate#a-damaged-database" in search(app, "/search", "damaged database").text
+    assert "/help/operate#a-damaged-database" in ask(app, "/search?q=damaged+database").text
+    hits = search(app, "/search/suggestions", "help").json()
+    assert hits[0] == {"text": "Help", "note": "page", "path": "/help"}
+    assert len(hits) <= 8
+
+
+@pytest.mark.parametrize("text", ["", "   ", "<script>alert(1)</script>", "%s %(n)s", "x" * 100_000, "{{ 7*7 }}", "()"])
+def test_the_search_survives_what_people_type(app: FastAPI, text: str) -> None:
+    answer = search(app, "/search", text)
+    assert answer.status_code == 200
+    assert "<script>alert" not in answer.text
+
+
+def test_settings_are_filtered_sorted_and_masked(app: FastAPI) -> None:
+    page = ask(app, "/settings?q=admin_token")
+    assert "<code>web.admin_token</code>" in page.text
+    assert "web.port" not in page.text
+    assert ask(app, "/settings?sort=-key", X_Region="keys").text.index("worklist.") < page.text.index("web.")
+    assert "Choose one of the list." in ask(app, "/settings?source=elsewhere").text
+    assert "Nothing matches" in ask(app, "/settings?q=xyzzy").text
+
+
+def test_help_has_every_guide(app: FastAPI) -> None:
+    assert ask(app, "/help").text.count('<li class="panel"') == 5
+    assert "<h1>Operate the broker</h1>" in ask(app, "/help/operate").text
+    for name in ("nothing", "README", "..%2freference", "operate.md"):
+        assert ask(app, f"/help/{name}").status_code == 404
+
+
+def test_rest_is_described_for_people_and_for_programs(app: FastAPI) -> None:
+    page = ask(app, "/api/docs")
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "/api/v1/orders" in page.text
+    document = ask(app, "/api/openapi.json").json()
+    assert document == ask(app, "/api/docs", Accept="application/json").json()
+    assert document == ask(app, "/api/docs", Accept="*/*").json()
+    assert not [path for path in document["paths"] if not path.startswith(("/api/v1/", "/health/", "/metrics"))]

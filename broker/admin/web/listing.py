@@ -1,0 +1,164 @@
+"""Lists rows: filters, sorting, paging by seek and counts up to a limit; the same for every table.
+
+A page declares its `Table` once. For a request `table.ask(query)` gives what is asked, the store answers with at most
+`size + 1` rows behind the key `after`, and `asked.filled(rows, …)` is what `parts/listing.html` draws. Nothing is
+counted beyond CAP, and no page is found by its number: the millionth row costs as little as the first (the key of the
+last row of each page before stands in the address). Keys and filters stand in addresses: they never name a patient.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Generic, Literal, TypeVar
+from urllib.parse import urlencode
+
+from broker.admin.web.forms import FieldErrors
+from broker.admin.web.words import Sentence
+
+CAP = 10_000  # rows that are counted
+LONGEST = 200  # characters of a filter
+TRAIL = 25  # pages that "Previous" leads back
+_KEY = re.compile(r"[A-Za-z0-9._:-]{1,80}\Z")
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """A field above a table. `choices` of a kind `choice`: values and their words."""
+
+    name: str
+    title: Sentence
+    kind: Literal["search", "text", "date", "choice"] = "text"
+    choices: tuple[tuple[str, Sentence], ...] = ()
+    hint: Sentence | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column: its name counts where it can be sorted by."""
+
+    name: str
+    title: Sentence
+    sortable: bool = False
+    numeric: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table of a page. `region` is what a filter replaces. `sort`: a column, `-` before it for the largest first."""
+
+    path: str
+    region: str
+    title: Sentence
+    columns: tuple[Column, ...]
+    filters: tuple[Filter, ...] = ()
+    sort: str = ""
+    size: int = 50
+
+    def ask(self, query: Mapping[str, str]) -> Asked:
+        """What a query asks for. What cannot be used is told beside its filter and filters nothing."""
+        values, errors = dict[str, str](), dict[str, Sentence]()
+        for one in self.filters:
+            value = query.get(one.name, "").strip()
+            wrong = _mistake(one, value)
+            if wrong is not None:
+                errors[one.name] = wrong
+            elif value:
+                values[one.name] = value
+        sorts = {f"{sign}{column.name}" for column in self.columns if column.sortable for sign in ("", "-")}
+        sort = query.get("sort", "")
+        trail = tuple(query.get("after", "").split(","))[-TRAIL:]
+        return Asked(
+            table=self,
+            values=values,
+            errors=errors,
+            sort=sort if sort in sorts else self.sort,
+            trail=trail if all(map(_KEY.match, trail)) else (),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a request asks of a table. `values` of the filters that are set; `trail`: keys of the pages before."""
+
+    table: Table
+    values: Mapping[str, str]
+    errors: FieldErrors
+    sort: str
+    trail: tuple[str, ...]
+
+    @property
+    def after(self) -> str:
+        """The key of the row behind which the rows begin; empty for the first page."""
+        return self.trail[-1] if self.trail else ""
+
+    def link(self, *, sort: str = "", trail: Sequence[str] = ()) -> str:
+        """The address of the same rows in another order, or of another page of them."""
+        order = sort or self.sort
+        query = {**self.values, "sort": order if order != self.table.sort else "", "after": ",".join(trail)}
+        text = urlencode({name: value for name, value in query.items() if value})
+        return f"{self.table.path}?{text}" if text else self.table.path
+
+    def turned(self, column: str) -> str:
+        """The address of the same rows sorted by a column, or by the same one the other way round."""
+        return self.link(sort=f"-{column}" if self.sort == column else column)
+
+    def direction(self, column: str) -> str:
+        """How the rows are sorted by a column, as `aria-sort` says it; empty for not at all."""
+        return {column: "ascending", f"-{column}": "descending"}.get(self.sort, "")
+
+    def filled(self, rows: Sequence[Row], total: int, key: Callable[[Row], str]) -> Listing[Row]:
+        """The answer: at most `size + 1` rows of which the last only tells that there are more.
+
+        `total`: rows that match, at most CAP + 1. `key` of a row: for the page behind it.
+        """
+        shown = rows[: self.table.size]
+        more = len(rows) > self.table.size
+        return Listing(asked=self, rows=shown, total=total, next_key=key(shown[-1]) if more else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(Generic[Row]):
+    """The rows of one page of a table."""
+
+    asked: Asked
+    rows: Sequence[Row]
+    total: int
+    next_key: str
+
+    @property
+    def counted(self) -> int:
+        """Rows that match, as far as they are counted."""
+        return min(self.total, CAP)
+
+    @property
+    def capped(self) -> bool:
+        """There are more rows than were counted."""
+        return self.total > CAP
+
+    @property
+    def previous(self) -> str:
+        """The address of the page before; empty on the first one."""
+        return self.asked.link(trail=self.asked.trail[:-1]) if self.asked.trail else ""
+
+    @property
+    def following(self) -> str:
+        """The address of the next page; empty on the last one."""
+        return self.asked.link(trail=(*self.asked.trail, self.next_key)[-TRAIL:]) if self.next_key else ""
+
+
+def _mistake(field: Filter, value: str) -> Sentence | None:
+    """What is wrong with the value of a filter; None for nothing."""
+    if len(value) > LONGEST:
+        return Sentence("At most %(n)s characters.", {"n": LONGEST})
+    if field.kind == "choice" and value and value not in {choice for choice, _ in field.choices}:
+        return Sentence("Choose one of the list.")
+    if field.kind == "date" and value:
+        try:
+            date.fromisoformat(value)
+        except ValueError:
+            return Sentence("Type a date like 2026-12-31.")
+    return None

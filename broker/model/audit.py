@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from broker.model.order import Document
 
@@ -43,3 +43,23 @@ class AuditSelection:
     patients: tuple[int, ...] | None = None
     since: float | None = None
     until: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedPatient:
+    """Whom a row concerns, as the patient is stored now."""
+
+    number: str
+    issuer: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditContext:
+    """What is stored around the object of a row: the patient, the studies of its order, its accession number."""
+
+    patient: AuditedPatient | None = None
+    studies: tuple[str, ...] = ()
+    accessions: tuple[str, ...] = ()
+    mpps: str = ""  # SOP Instance UID
+    sop_classes: dict[str, int] = field(default_factory=dict)  # number of instances by SOP class

@@ -17,6 +17,7 @@ class LaneKind(StrEnum):
     FEEDBACK = "feedback"  # tells a RIS about orders by HL7
     MPPS = "mpps"  # passes on N-CREATE and N-SET as they came
     MPPS_EVENT = "mpps-event"  # tells subscribers of performed steps by N-EVENT-REPORT
+    AUDIT = "audit"  # sends the audit trail to a repository by syslog
 
 
 class JobKind(StrEnum):
@@ -27,6 +28,7 @@ class JobKind(StrEnum):
     IMAGES = "images"  # requested_procedure: its first image is told, on a feedback lane
     MPPS = "mpps"  # mpps_message
     MPPS_EVENT = "mpps-event"  # mpps_message: the event that it made
+    AUDIT = "audit"  # audit: the last row of a run of rows
     MPPS_CHANGE = "mpps-change"  # mpps: a change by the broker or a person; `-` and the revision follow when stored
 
 

@@ -39,6 +39,7 @@ from broker.admin.overview import StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
 from broker.errors import ConfigurationError
+from broker.model.audit import AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.queue.clock_watch import ClockWatch
@@ -57,7 +58,7 @@ from broker.service.web import WebServer
 from broker.service.workers.channel import Task
 from broker.service.workers.workers import Workers
 from broker.settings import Settings
-from broker.site.remotes import Receivers, Remotes, tls_files
+from broker.site.remotes import Receivers, Remotes, Repositories, tls_files
 from broker.versions.watch import Watch
 from broker.worklist.source.source_schedule import SourceSchedule
 
@@ -92,17 +93,18 @@ class Broker:
         folder = settings.service.site.parent
         remotes = Remotes(settings.dicom.ae_title, tls_files(settings.dicom.tls), folder)
         receivers = Receivers(tls_files(settings.hl7.tls), folder)
+        repositories = Repositories(tls_files(settings.dicom.tls), folder)
         base = foundation.lay(
             settings,
             data.log_key(),
             self._stack,
-            verify=(remotes.prepare, receivers.prepare),
+            verify=(remotes.prepare, receivers.prepare, repositories.prepare),
             site_file=settings.service.site,
         )
         self._base = base
         self._mappings = Mappings(base.database, known_modalities(settings.worklist.modalities))
         foundation.import_if_writable(partial(self._mappings.first_import, folder / "mapping"), folder / "mapping")
-        self._sending = Sending(base, remotes, receivers, data.owner(), fail)
+        self._sending = Sending(base, remotes, receivers, repositories, data.owner(), fail)
         self._imaging = Imaging(base, self._sending.wake)
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(base, self._mappings.profiles)
@@ -170,6 +172,7 @@ class Broker:
         self._watch.start()
         self._sources.start()
         await self._mending.attempt("listeners.json", self._announce)
+        self._note("service.started", version=__version__)
         telemetry.logger().info("service.ready", version=__version__, kind=self._base.database.dialect)
 
     async def _announce(self) -> None:
@@ -178,6 +181,7 @@ class Broker:
     async def stop(self, grace: float) -> None:
         """End within about `grace` seconds."""
         telemetry.logger().info("service.stopping")
+        self._note("service.stopped")
         await asyncio.to_thread(self._base.database.hasten)
         await self._mending.stop()
         await asyncio.gather(
@@ -188,6 +192,12 @@ class Broker:
         await asyncio.to_thread(self._housekeeping.stop)
         await asyncio.to_thread(self._stack.close)  # gives back threads and connections; commits what was submitted
         telemetry.logger().info("service.stopped")
+
+    def _note(self, action: str, **detail: str) -> None:
+        """Let the audit trail know that this broker starts or stops."""
+        self._base.audit.add(
+            AuditRecord(at=time.time(), actor="broker", action=action, kind="service", object_id=0, detail=detail)
+        )
 
     def _most_descriptors(self) -> int:
         """How many descriptors the doors and lanes of this process may use at once."""

@@ -161,8 +161,12 @@ class Monitor:
 
 def _lanes(node: Node) -> list[str]:
     """Names of all queue lanes with work for a node."""
-    hl7, dicom = (LaneKind.FEEDBACK,), (LaneKind.DELIVER, LaneKind.MPPS, LaneKind.MPPS_EVENT)
-    return [Lane(kind, node.name).name for kind in (hl7 if node.kind == "hl7" else dicom)]
+    kinds = {
+        "hl7": (LaneKind.FEEDBACK,),
+        "dicom": (LaneKind.DELIVER, LaneKind.MPPS, LaneKind.MPPS_EVENT),
+        "syslog": (LaneKind.AUDIT,),
+    }
+    return [Lane(kind, node.name).name for kind in kinds[node.kind]]
 
 
 def _span(seconds: float) -> str:
@@ -174,7 +178,7 @@ def _node(node: Node, known: dict[str, LaneState]) -> NodeStatus:
     jobs = sum((Counter(lane.jobs) for lane in lanes), Counter[str]())
     waiting = jobs[JobState.READY] + jobs[JobState.LEASED]
     broken = [lane for lane in lanes if lane.failures > 0]
-    served = node.called or node.told
+    served = node.called or node.told or node.audits
     state = "" if not served else "not reachable" if broken else "waiting" if waiting else "reachable"
     if state == "reachable" and not jobs[JobState.DONE]:
         state = "idle"

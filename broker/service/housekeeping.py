@@ -11,6 +11,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     clock             60 s    -                   a file            no database: when this broker last ran
     callers           3 s     -                   16 to 512 devices keys of device_query, knock, node_contact
     views             2 s     -                   16 to 512         what was seen is appended to audit
+    audit feed        1 s     2000 rows           20 jobs           primary key, where a repository is a node
     memory            2 s     -                   -                 no database: what is free goes back, if it is much
     room              10 s    -                   a file            no database: free room, the clock of the spool
     sweep *           day     200 files           -                 ix_instance_path
@@ -43,6 +44,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from broker import memory, telemetry
+from broker.audit.feeding import AuditFeeder
 from broker.errors import StoreUnavailable
 from broker.mpps.mpps_walk import compare_objects, end_overdue
 from broker.orders.core import lifecycle
@@ -97,6 +99,17 @@ class Housekeeping:
         self._add("check", self._check_database, DAY, at_once=self._database.unclean, long=True)
         self._end_steps(wake)
         self._keep_copy()
+        self._hand_over_audit(wake)
+
+    def _hand_over_audit(self, wake: Callable[[], None]) -> None:
+        """Let the lanes of audit repositories know what is new in the audit trail."""
+        feeder, directory = AuditFeeder(self._database), self._foundation.directory
+
+        def feed() -> None:
+            if feeder.feed([node.name for node in directory.nodes if node.audits]):
+                wake()
+
+        self._add("audit-feed", feed, 1)
 
     def _keep_spool(self) -> None:
         """Sweep and purge the spool."""

@@ -32,7 +32,7 @@ from broker.settings import Settings
 from broker.settings.mistakes import wording
 from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
-from broker.site.remotes import Receivers, Remotes, tls_files
+from broker.site.remotes import Receivers, Remotes, Repositories, tls_files
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
 from broker.worklist.source.source_schedule import SourceSchedule
@@ -87,8 +87,9 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     folder = settings.service.site.parent
     remotes = Remotes(settings.dicom.ae_title, tls_files(settings.dicom.tls), folder)
     receivers = Receivers(tls_files(settings.hl7.tls), folder)
+    repositories = Repositories(tls_files(settings.dicom.tls), folder)
     directory = Directory()
-    in_force = site_in_force(database, (remotes.prepare, receivers.prepare), directory.take)
+    in_force = site_in_force(database, (remotes.prepare, receivers.prepare, repositories.prepare), directory.take)
     if newcomer and NODES not in in_force.stored():
         first_import(in_force, settings.service.site)
     with contextlib.suppress(ConfigurationError):  # what cannot be used any more can be rolled back all the same

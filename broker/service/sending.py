@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from broker import telemetry
+from broker.delivery.audit_sender import AuditSender
 from broker.delivery.feedback.outbound import SendingParty
 from broker.delivery.feedback.sender import FeedbackSender
 from broker.delivery.image_sender import ImageSender
@@ -18,7 +19,7 @@ from broker.model.lane import Lane, LaneKind
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.retry_policy import RetryPolicy
 from broker.service.foundation import Foundation
-from broker.site.remotes import Receivers, Remotes
+from broker.site.remotes import Receivers, Remotes, Repositories
 from broker.store import jobs
 
 _CONTACTS = {
@@ -34,7 +35,13 @@ class Sending:
     """All lanes, in the first process only: images, MPPS and their events to DICOM nodes, feedback to RIS."""
 
     def __init__(
-        self, foundation: Foundation, remotes: Remotes, receivers: Receivers, owner: str, fail: Callable[[], None]
+        self,
+        foundation: Foundation,
+        remotes: Remotes,
+        receivers: Receivers,
+        repositories: Repositories,
+        owner: str,
+        fail: Callable[[], None],
     ) -> None:
         """Nothing is sent yet. `owner` names this start in leases (`DataDirectory.owner`).
 
@@ -49,6 +56,8 @@ class Sending:
         self._mpps = MppsSender(database, node, remotes, refresh)
         party = SendingParty(settings.hl7.application, settings.hl7.facility)
         self._feedback = FeedbackSender(database, node, receivers, party, settings.zone(), refresh)
+        title, zone = settings.dicom.ae_title, settings.zone()
+        self._audit = AuditSender(database, node, repositories, title, zone, refresh)
         self._freed = False
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -70,6 +79,7 @@ class Sending:
                 LaneKind.FEEDBACK: self._feedback,
                 LaneKind.MPPS: self._mpps.forward,
                 LaneKind.MPPS_EVENT: self._mpps.notify,
+                LaneKind.AUDIT: self._audit,
             },
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             owner,
@@ -126,6 +136,7 @@ class Sending:
         await self._images.close()
         await self._mpps.close()
         await self._feedback.close()
+        await self._audit.close()
         if self._running is not None:
             await self._running
 

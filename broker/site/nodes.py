@@ -25,6 +25,7 @@ from broker.settings.mistakes import wording
 from broker.settings.types import AETitle
 from broker.site.device import Device
 from broker.site.feedback import Feedback
+from broker.site.repository import Repository
 from broker.site.source import Source
 
 # `mpps` is passed on what modalities say of performed steps, `mpps-notification` is told that there is something new
@@ -32,8 +33,8 @@ State = Literal["active", "disabled", "blocked"]
 ACTIVE: Final = "active"
 DISABLED: Final = "disabled"
 BLOCKED: Final = "blocked"
-Role = Literal["modality", "destination", "ris", "mpps", "mpps-notification", "worklist"]
-MPPS, MPPS_NOTIFICATION = "mpps", "mpps-notification"
+Role = Literal["modality", "destination", "ris", "mpps", "mpps-notification", "worklist", "audit"]
+MPPS, MPPS_NOTIFICATION, AUDIT = "mpps", "mpps-notification", "audit"
 _CALLED = {"destination": "a destination", MPPS: "an mpps node", MPPS_NOTIFICATION: "an mpps-notification node"}
 
 
@@ -97,7 +98,7 @@ class NodeTable(BaseModel):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$",
         description="Unique name, used by rules, commands and pages.",
     )
-    kind: Literal["dicom", "hl7"] = Field(description="Protocol that the node speaks.")
+    kind: Literal["dicom", "hl7", "syslog"] = Field(description="Protocol that the node speaks.")
     state: State = Field(
         default="active",
         description='"disabled": for now it is neither served nor sent to; what is for it waits. "blocked": it is '
@@ -130,6 +131,7 @@ class NodeTable(BaseModel):
     feedback: Feedback | None = Field(default=None, description="What a RIS is told of its orders.")
     device: Device | None = Field(default=None, description="How a modality is served.")
     source: Source | None = Field(default=None, description="What is imported from a worklist server.")
+    repository: Repository | None = Field(default=None, description="How an audit repository is sent the audit trail.")
     certificate_name: Name | None = Field(
         default=None, description="Common or DNS name that the certificate of a caller must have."
     )
@@ -157,6 +159,17 @@ class NodeTable(BaseModel):
         if isinstance(value, bool):
             return {} if value else None
         return value
+
+    @model_validator(mode="after")
+    def _repository(self) -> NodeTable:
+        syslog = self.kind == "syslog"
+        if syslog != (AUDIT in self.roles) or (syslog and not (len(self.roles) == 1 and self.host and self.port)):
+            raise ValueError("roles: audit is the one role of a syslog node, which has host and port")
+        if self.repository is not None and self.kind != "syslog":
+            raise ValueError("repository: for a syslog node with role audit")
+        if self.tls is not None and self.repository is not None and self.repository.transport == "udp":
+            raise ValueError("tls: goes with transport tcp")
+        return self
 
     @model_validator(mode="after")
     def _complete(self) -> NodeTable:
@@ -223,6 +236,7 @@ class Node:
     feedback: Feedback | None = None
     device: Device | None = None
     source: Source | None = None
+    repository: Repository | None = None  # of a syslog node
 
     def sends_as(self, application: str, facility: str) -> bool:
         """Messages with this MSH-3 and MSH-4 are its own."""
@@ -237,6 +251,11 @@ class Node:
     def called(self) -> bool:
         """We open associations to it."""
         return not self.roles.isdisjoint(_CALLED)
+
+    @property
+    def audits(self) -> bool:
+        """It is an audit repository."""
+        return AUDIT in self.roles
 
     @property
     def told(self) -> bool:
@@ -323,4 +342,5 @@ def _node(table: NodeTable) -> Node:
         feedback=table.feedback,
         device=table.device,
         source=table.source,
+        repository=(table.repository or Repository()) if table.kind == "syslog" else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -86,6 +87,23 @@ class Receivers:
         return Receiver(node.host, node.port, contexts() if contexts else None, name)
 
 
+class Repositories:
+    """Makes the TLS of connections to audit repositories, with certificates that may change while the broker runs."""
+
+    def __init__(self, own: TlsFiles | None, folder: Path) -> None:
+        """`own`: the files of `[dicom.tls]`; relative paths of a node count from `folder`."""
+        self._contexts = _Contexts("syslog", own, folder)
+
+    def prepare(self, nodes: Iterable[Node]) -> None:
+        """Read the TLS files of nodes. Raises ConfigurationError that names node, key and file."""
+        self._contexts.prepare(nodes)
+
+    def __call__(self, node: Node) -> ssl.SSLContext | None:
+        """For the next connection to a node; None for one without TLS. Raises ConfigurationError."""
+        contexts = self._contexts.of(node)
+        return contexts() if contexts else None
+
+
 def _files(node: Node, own: TlsFiles | None, folder: Path) -> TlsFiles:
     """The files the node names, ours where it names none. One with a CA of its own has its own revocation list too."""
     wanted = node.tls
@@ -94,7 +112,8 @@ def _files(node: Node, own: TlsFiles | None, folder: Path) -> TlsFiles:
     named = (folder / path if path else None for path in (wanted.certificate, wanted.key, wanted.ca))
     certificate, key, ca = (theirs or our for theirs, our in zip(named, ours, strict=True))
     if certificate is None or key is None or ca is None:
-        raise ConfigurationError(f"node {node.name!r}: tls: needs certificate, key and ca without [{node.kind}.tls]")
+        ours_are = "hl7" if node.kind == "hl7" else "dicom"
+        raise ConfigurationError(f"node {node.name!r}: tls: needs certificate, key and ca without [{ours_are}.tls]")
     crl = folder / wanted.crl if wanted.crl else own.crl if own and wanted.ca is None else None
     return TlsFiles(certificate, key, ca, crl)
 

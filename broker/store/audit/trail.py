@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, case, literal, or_, select, true
+from sqlalchemy import Column, ColumnElement, Connection, Row, and_, case, literal, or_, select, true
 
 from broker.model.audit import AuditRecord, AuditSelection
 from broker.store.db import documents
@@ -141,18 +141,19 @@ def _keys(
 def _load(connection: Connection, rows: Sequence[int]) -> list[AuditRecord]:
     query = select(_t).where(_t.c.id.in_(padded(rows)))
     found = {row.id: row for row in connection.execute(query)} if rows else {}
-    return [
-        AuditRecord(
-            row=row,
-            at=found[row].at,
-            actor=found[row].actor,
-            action=found[row].action,
-            kind=found[row].object_kind,
-            object_id=found[row].object_id,
-            detail=documents.decode(found[row].detail),
-            address=found[row].address,
-            patient=found[row].patient,
-        )
-        for row in rows
-        if row in found
-    ]
+    return [record_of(found[row]) for row in rows if row in found]
+
+
+def record_of(row: Row[Any]) -> AuditRecord:
+    """The value of a row of the table."""
+    return AuditRecord(
+        row=row.id,
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        kind=row.object_kind,
+        object_id=row.object_id,
+        detail=documents.decode(row.detail),
+        address=row.address,
+        patient=row.patient,
+    )

@@ -1,4 +1,4 @@
-"""The table of the audit trail. `store.schema.tables` has them all."""
+"""The tables of the audit trail. `store.schema.tables` has them all."""
 
 from __future__ import annotations
 
@@ -33,3 +33,11 @@ class AuditRow(Base, table=True):
     detail: str
     address: str = Field(default="", sa_column_kwargs=EMPTY)  # of the caller: IP, `local` for this machine
     patient: int | None = Field(default=None, sa_type=BIG)  # whom the object was for when this was written
+
+
+class AuditPlaceRow(Base, table=True):
+    """How far the audit trail has been handed to the queue for an audit repository, which is a node."""
+
+    __tablename__ = "audit_place"
+    node: str = Field(primary_key=True)
+    row: int = Field(sa_type=BIG)

@@ -21,12 +21,21 @@ from broker.site.nodes import parse_nodes
 CT: dict[str, Any] = {"name": "ct1", "kind": "dicom", "ae_title": "CT01", "roles": ["modality"]}
 MR = {**CT, "name": "mr1", "ae_title": "MR01", "host": "10.0.0.7"}
 RIS = {"name": "ris", "kind": "hl7", "application": "RIS", "facility": "A", "roles": ["ris"]}
+ARR = {"name": "arr", "kind": "syslog", "host": "arr.example", "port": 6514, "roles": ["audit"]}
 
 
 def test_nodes_are_read() -> None:
     ct, mr, ris = parse_nodes([CT, MR, RIS])
     assert (ct.ae_title, ct.host, ct.roles) == ("CT01", "", frozenset({"modality"}))
     assert (mr.host, ris.application, ris.facility) == ("10.0.0.7", "RIS", "A")
+
+
+def test_an_audit_repository_is_a_node() -> None:
+    (arr,) = parse_nodes([ARR])
+    assert arr.audits
+    assert arr.repository is not None
+    assert (arr.repository.transport, arr.repository.codes, arr.repository.patient_names) == ("tcp", "dicom", False)
+    assert not any(node.audits or node.repository for node in parse_nodes([CT, MR, RIS]))
 
 
 @pytest.mark.parametrize(
@@ -42,6 +51,14 @@ def test_nodes_are_read() -> None:
         ({**CT, "port": 0}, "node 'ct1': port"),
         ({**CT, "roles": ["boss"]}, "node 'ct1': roles"),
         ({**CT, "roles": ["destination"]}, "a destination is a dicom node with host and port"),
+        ({**CT, "roles": ["audit"]}, "roles: audit is the one role of a syslog node"),
+        ({**ARR, "roles": []}, "roles: audit is the one role of a syslog node"),
+        ({**ARR, "roles": ["audit", "ris"]}, "roles: audit is the one role of a syslog node"),
+        ({**ARR, "port": None}, "roles: audit is the one role of a syslog node, which has host and port"),
+        ({**CT, "repository": {}}, "repository: for a syslog node with role audit"),
+        ({**ARR, "tls": True, "repository": {"transport": "udp"}}, "tls: goes with transport tcp"),
+        ({**ARR, "repository": {"message_id": "two words"}}, "node 'arr': repository.message_id"),
+        ({**ARR, "repository": {"codes": "x"}}, "node 'arr': repository.codes"),
         ({**CT, "roles": ["mpps"]}, "an mpps node is a dicom node with host and port"),
         ({**MR, "roles": ["mpps-notification"]}, "an mpps-notification node is a dicom node with host and port"),
         ({**RIS, "host": "h", "port": 1, "roles": ["ris", "mpps"]}, "an mpps node is a dicom node"),

@@ -38,7 +38,7 @@ SOFTWARE_CONFIGURATION = Code("110131", "Software Configuration")
 USER_ATTRIBUTES_CHANGED = Code("110137", "User security Attributes Changed")
 
 
-class Outcome(StrEnum):
+class EventOutcome(StrEnum):
     """EventOutcomeIndicator."""
 
     SUCCESS = "0"
@@ -53,7 +53,7 @@ class Meaning:
     event: Code
     action: str
     kind: Code | None = None  # EventTypeCode
-    outcome: Outcome = Outcome.SUCCESS
+    outcome: EventOutcome = EventOutcome.SUCCESS
 
 
 _VERBS = {
@@ -89,8 +89,8 @@ _WHOLE = {
     "service.stopped": Meaning(APPLICATION_ACTIVITY, "E", APPLICATION_STOP),
     "user.signed_in": Meaning(USER_AUTHENTICATION, "E", LOGIN),
     "user.signed_out": Meaning(USER_AUTHENTICATION, "E", LOGOUT),
-    "user.sign_in_refused": Meaning(USER_AUTHENTICATION, "E", LOGIN, Outcome.SERIOUS_FAILURE),
-    "device.refused": Meaning(SECURITY_ALERT, "E", NODE_AUTHENTICATION, Outcome.SERIOUS_FAILURE),
+    "user.sign_in_refused": Meaning(USER_AUTHENTICATION, "E", LOGIN, EventOutcome.SERIOUS_FAILURE),
+    "device.refused": Meaning(SECURITY_ALERT, "E", NODE_AUTHENTICATION, EventOutcome.SERIOUS_FAILURE),
     "worklist.queried": Meaning(QUERY, "E"),
     "objects.received": Meaning(INSTANCES_TRANSFERRED, "C"),
 }
@@ -105,7 +105,7 @@ def known(action: str) -> bool:
 def meaning(record: AuditRecord) -> Meaning:
     """What a row says. An action that nobody foresaw is told as a security alert: nothing is left out."""
     first, _, verb = record.action.partition(".")
-    outcome = Outcome.MINOR_FAILURE if verb == "refused" else Outcome.SUCCESS
+    outcome = EventOutcome.MINOR_FAILURE if verb == "refused" else EventOutcome.SUCCESS
     if record.action in _WHOLE:
         return _WHOLE[record.action]
     if first == "audit":

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-MASK = "••••••"
+MASK = "********"  # as in versions of documents
 _PREFIX, _DELIMITER = "broker_", "__"  # of variables, as `Settings` reads them
 _SECRET = re.compile(r"token|secret|password|passphrase")
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@]*(?=@)|(?<=password=)[^&]+")  # in the URL of a database

@@ -2,6 +2,8 @@
 //   form or link with data-swap="ID"   is sent by fetch, and only the region ID is replaced; data-push: the address follows
 //   form with data-auto                is sent when a person changes or types something
 //   region with data-poll="SECONDS"    is asked for again and again (data-from: from another address)
+//   link to a <dialog>                 opens it; a link to #ID-open in it closes it
+//   button with data-copy="ID"         copies a text
 // Without script, forms and links load whole pages. No words stand here: pages bring them.
 
 const byId = (id) => document.getElementById(id);
@@ -29,21 +31,22 @@ function lost() { // the broker does not answer: nothing of the page is touched
 // Puts `next` in the place of the region with its id. The focus stays on the control with the same id.
 function put(next) {
   const region = byId(next.id), held = document.activeElement;
-  const inside = region.contains(held) && held.id;
+  const inside = region.contains(held) && held.id, dialog = held?.closest("dialog")?.id;
   const kept = inside && { id: held.id, value: held.value, from: held.selectionStart, to: held.selectionEnd };
   region.replaceWith(next);
+  ready(next);
   const wanted = next.querySelector("[autofocus]") ?? (kept && byId(kept.id));
-  if (wanted) {
+  if (wanted && !wanted.closest("dialog:not([open])")) {
     wanted.focus({ preventScroll: true });
     if (kept && wanted.id === kept.id && wanted.matches("input:not([type=checkbox], [type=radio])") && wanted.type === held.type) {
       wanted.value = kept.value; // what was typed since the request left
       if (kept.from !== null) wanted.setSelectionRange(kept.from, kept.to);
     }
   } else if (inside) {
-    next.tabIndex = -1; // the control is gone: the keyboard goes on in the region, not at the top of the page
-    next.focus({ preventScroll: true });
+    const opener = dialog && byId(`${dialog}-open`); // the control is gone: go on where the question was asked,
+    if (!opener) next.tabIndex = -1; // or in the region, not at the top of the page
+    (opener ?? next).focus({ preventScroll: true });
   }
-  next.dispatchEvent(new CustomEvent("swapped", { bubbles: true }));
   say(next.dataset.say);
 }
 
@@ -61,7 +64,10 @@ async function swap(id, url, { method = "get", body, push = false, polled = fals
     if (next) {
       put(next);
       if (!polled || html.querySelector("#note > *")) note(html.getElementById("note"));
-      if (push) history.pushState({}, "", answer.url);
+      if (push) {
+        history.pushState({}, "", answer.url);
+        shown = location.pathname + location.search;
+      }
     } else if (answer.ok || answer.redirected) location.assign(answer.url);
     else if (!polled) note(html.getElementById("problem"));
   } catch {
@@ -93,7 +99,10 @@ document.addEventListener("click", (event) => {
   swap(link.dataset.swap, link.href, { push: "push" in link.dataset });
 });
 
-addEventListener("popstate", () => location.reload());
+let shown = location.pathname + location.search;
+addEventListener("popstate", () => { // a link within the page comes here too
+  if (shown !== location.pathname + location.search) location.reload();
+});
 
 let typing;
 for (const kind of ["input", "change"]) document.addEventListener(kind, (event) => {
@@ -125,6 +134,26 @@ function poll() {
 setInterval(poll, 1000);
 document.addEventListener("visibilitychange", poll);
 poll();
+
+// Questions, and texts to copy.
+function ready(place) {
+  for (const dialog of place.querySelectorAll("dialog[open]:not(:modal)")) { dialog.close(); dialog.showModal(); }
+  for (const button of place.querySelectorAll("[data-copy]")) button.hidden = false;
+}
+
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest('a[href^="#"]'), copy = event.target.closest("[data-copy]");
+  const dialog = link && byId(link.hash.slice(1));
+  if (dialog?.matches("dialog")) { event.preventDefault(); dialog.showModal(); }
+  else if (link?.closest("dialog") && link.hash.endsWith("-open")) { event.preventDefault(); link.closest("dialog").close(); }
+  else if (copy) {
+    const text = byId(copy.dataset.copy);
+    getSelection().selectAllChildren(text); // what a person copies by hand where the page may not: without https
+    await navigator.clipboard?.writeText(text.textContent).then(() => say(copy.querySelector("span").textContent = copy.dataset.done), () => undefined);
+  }
+});
+
+ready(document);
 
 // A menu closes by Escape and by a click beside it.
 document.addEventListener("keydown", (event) => {

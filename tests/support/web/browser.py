@@ -1,12 +1,12 @@
-"""Debian's Chromium with an empty profile: one for a file of tests, a new page for each test."""
+"""Debian's Chromium: one for a file of tests, with an empty profile that ends with it; a new page for each test."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Self
 
+from playwright.sync_api import Browser as Process
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from support.peers.tools import tool
@@ -43,25 +43,33 @@ class Screen:
 
 
 class Browser:
-    """One Chromium. Pages are opened as somebody: `headers` go with every request."""
+    """One Chromium. Pages are opened as somebody: `headers` go with every request. They share cookies."""
 
-    def __init__(self, context: BrowserContext) -> None:
-        self.context = context
+    def __init__(self, process: Process) -> None:
+        self._contexts: dict[bool, BrowserContext] = {}
+        self._process = process
 
-    def open(self, url: str, headers: Mapping[str, str] | None = None, size: tuple[int, int] = WIDE) -> Screen:
-        """A new page at a URL."""
-        screen = Screen(self.context.new_page()).resize(size)
+    def open(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        size: tuple[int, int] = WIDE,
+        *,
+        script: bool = True,
+    ) -> Screen:
+        """A new page at a URL. `script`: whether the browser runs any."""
+        if script not in self._contexts:
+            self._contexts[script] = self._process.new_context(java_script_enabled=script)
+        screen = Screen(self._contexts[script].new_page()).resize(size)
         screen.page.set_extra_http_headers(dict(headers or {}))
         screen.page.goto(url)
         return screen
 
 
 @contextmanager
-def chromium(folder: Path, *, script: bool = True) -> Iterator[Browser]:
-    """Start Chromium with a profile in `folder`, and end it."""
+def chromium() -> Iterator[Browser]:
+    """Start Chromium, and end it."""
     with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(folder), executable_path=tool("chromium"), args=FLAGS, java_script_enabled=script
-        )
-        yield Browser(context)
-        context.close()
+        process = playwright.chromium.launch(executable_path=tool("chromium"), args=FLAGS)
+        yield Browser(process)
+        process.close()

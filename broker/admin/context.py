@@ -10,6 +10,7 @@ from uuid import uuid4
 from fastapi import Request
 
 from broker.audit.book import AuditBook
+from broker.delivery.probe.node_probe import NodeTester
 from broker.orders.core.context import StoryContext
 from broker.orders.mapping_versions import Mappings
 from broker.routing.site import Site
@@ -33,6 +34,7 @@ class AdminContext:
     settings: Settings
     directory: Directory
     contacts: ContactBook
+    tester: NodeTester
     site: InForce[Site]
     mappings: Mappings
     sources: SourceSchedule

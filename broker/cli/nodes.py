@@ -147,6 +147,29 @@ def block(
     say(f"{done['node']['name']}: {name} from {address} is blocked (version {done['version']} of the nodes)")
 
 
+@app.command("test")
+def probe(
+    name: Name,
+    resume: Annotated[bool, typer.Option("--resume", help="If all is well, send what waits for it now.")] = False,
+    last: Annotated[bool, typer.Option("--last", help="Show the last tests; test nothing.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Test a node from where the broker stands: name, connection, TLS, association, echo, what it takes."""
+    with exit_on_error():
+        clock = wall_clock(config)
+        path = _path(name)
+        found = ask(config, "GET", f"{path}/tests") if last else ask(config, "POST", f"{path}/test", {"resume": resume})
+    if as_json:
+        say_json(found, ascii_only=True)
+    elif last:
+        nodes_view.show_tests(found, clock)
+    else:
+        nodes_view.show_test(found, clock)
+    if not last and not found["good"]:
+        raise typer.Exit(1)
+
+
 @app.command()
 def remove(
     name: Name,

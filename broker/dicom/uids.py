@@ -94,3 +94,9 @@ def for_storage(proposed: Sequence[str]) -> str | None:
         return EXPLICIT_LE
     compressed = [syntax for syntax in known if syntax not in UNCOMPRESSED]
     return next(iter(compressed or [s for s in UNCOMPRESSED if s in known]), None)
+
+
+def name_of(uid: str) -> str:
+    """The name of a UID in PS3.6 annex A, such as `CT Image Storage`; the UID itself for one that has none."""
+    entry = UID_dictionary.get(uid)
+    return entry[0] if entry is not None else uid

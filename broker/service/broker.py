@@ -23,21 +23,21 @@ from broker.admin.api import (
     audit,
     holds,
     imports,
-    knocking,
     mappings,
     messages,
     mpps,
-    nodes,
     orders,
     site,
     tokens,
     worklist,
 )
+from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.app import create_app
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
+from broker.delivery.probe.node_probe import NodeTester
 from broker.errors import ConfigurationError
 from broker.model.audit import AuditRecord
 from broker.model.modalities import known_modalities
@@ -75,6 +75,7 @@ ROUTES = (
     site,  # before nodes, as is knocking: their paths are no names of nodes
     knocking,
     nodes,
+    node_tests,
 )  # what REST offers beside health and status
 
 
@@ -111,6 +112,7 @@ class Broker:
         self._workers = Workers(data.lock, self._sending.wake, fail)
         self._sources = SourceSchedule(base.database, settings, base.directory, remotes, base.contacts.noted)
         base.site.follow(self._sources.changed)
+        self._tester = NodeTester(base.database, remotes, receivers)
         self._watch = Watch(base.database, base.site, self._mappings.documents)
         self._stack.callback(self._watch.stop)
         self._clock = ClockWatch()
@@ -134,6 +136,7 @@ class Broker:
             settings=settings,
             directory=base.directory,
             contacts=base.contacts,
+            tester=self._tester,
             site=base.site,
             mappings=self._mappings,
             sources=self._sources,
@@ -185,7 +188,11 @@ class Broker:
         await asyncio.to_thread(self._base.database.hasten)
         await self._mending.stop()
         await asyncio.gather(
-            self._imaging.stop(grace), self._workers.stop(grace), self._messaging.stop(grace), self._sources.stop()
+            self._imaging.stop(grace),
+            self._workers.stop(grace),
+            self._messaging.stop(grace),
+            self._sources.stop(),
+            self._tester.close(),
         )
         await self._sending.stop(grace)
         await asyncio.gather(self._web.stop(), self._control.stop())

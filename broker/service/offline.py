@@ -17,12 +17,14 @@ from starlette.types import Receive, Scope, Send
 from broker.accounts.api_tokens import TokenCheck
 from broker.admin import problems
 from broker.admin.access import Access
-from broker.admin.api import audit, knocking, nodes, site, tokens
+from broker.admin.api import audit, site, tokens
+from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.context import AdminContext
 from broker.admin.routers import add_routes
 from broker.audit import export
 from broker.audit.book import AuditBook
+from broker.delivery.probe.node_probe import NodeTester
 from broker.errors import BadContent, ConfigurationError
 from broker.model.audit import LOCAL, AuditRecord
 from broker.model.modalities import known_modalities
@@ -99,6 +101,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         settings=settings,
         directory=directory,
         contacts=ContactBook(database, directory),
+        tester=NodeTester(database, remotes, receivers),
         site=in_force,
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
@@ -111,6 +114,6 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     app.state.audit = context.audit
     problems.handle(app)
     app.add_middleware(Access, callers=Callers("", TokenCheck(database, time.time)), limits=settings.limits)
-    for room in (audit, site, knocking, nodes, tokens):
+    for room in (audit, site, knocking, nodes, node_tests, tokens):
         add_routes(app, room.router(context))
     return app

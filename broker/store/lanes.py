@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from broker.model.lane import UNFINISHED, JobState
 from broker.store.db import clock
@@ -69,3 +70,43 @@ def set_anew(connection: Connection, now: float) -> None:
     connection.execute(update(_t).where(_t.c.state == JobState.READY, _t.c.due_at > now).values(due_at=now))
     early = (_t.c.state.in_(UNFINISHED), _t.c.created_at > now)
     connection.execute(update(_t).where(*early).values(created_at=now))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneReport:
+    """A lane: jobs that wait or are held; failures in a row, since when, and until when it is not tried.
+
+    Times in s since the epoch; `since` is 0 where it is not known.
+    """
+
+    name: str
+    waiting: int
+    held: int
+    failures: int
+    since: float
+    open_until: float
+    last_error: str
+
+
+def reports(connection: Connection, lanes: Sequence[str]) -> list[LaneReport]:
+    """Those of these lanes that have unfinished work, or that failed last."""
+    counted: dict[tuple[str, str], int] = {}
+    for state in UNFINISHED:
+        query = select(_t.c.lane, func.count()).where(_t.c.state == state, _t.c.lane.in_(lanes)).group_by(_t.c.lane)
+        counted |= {(lane, state): int(number) for lane, number in connection.execute(query)}
+    breakers = {row.name: row for row in connection.execute(select(_lane).where(_lane.c.name.in_(lanes)))}
+    made = []
+    for name in lanes:
+        breaker = breakers.get(name)
+        report = LaneReport(
+            name=name,
+            waiting=counted.get((name, JobState.READY), 0) + counted.get((name, JobState.LEASED), 0),
+            held=counted.get((name, JobState.HELD), 0),
+            failures=breaker.failures if breaker is not None else 0,
+            since=getattr(breaker, "since", 0.0),
+            open_until=breaker.open_until if breaker is not None else 0.0,
+            last_error=breaker.last_error if breaker is not None else "",
+        )
+        if report.waiting or report.held or report.failures:
+            made.append(report)
+    return made

@@ -17,6 +17,7 @@ ASYNC_FILES = (
     "dispatcher.py",
     "feed.py",
     "sender.py",
+    "_probe.py",
     "source_import.py",
     "source_schedule.py",
 )

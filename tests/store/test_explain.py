@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.orders.documents import order
 from support.worklist.worklist import DATE, SPS, STATION, TIME, query
 
-from broker.admin.api.knocking import strangers
+from broker.admin.api.nodes.knocking import strangers
 from broker.errors import ConfigurationError
 from broker.orders.core.context import StoryContext
 from broker.orders.documents import document

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from support.peers.tools import free_port
 from support.service.rest import AppClient, application, asking
 
 from broker.routing.site import NODES, RULES, site_in_force
@@ -241,3 +242,22 @@ def test_a_rule_that_another_edit_broke_is_refused(http: AppClient, database: Da
     refused = http.patch("/nodes/pacs", json={"changes": {"roles": ["mpps"]}})
     assert refused.status_code == 422
     assert "rule 'all'" in refused.json()["detail"]
+
+
+def test_a_test_tells_its_steps_and_leaves_the_queue_alone_unless_asked(http: AppClient, database: Database) -> None:
+    port = free_port()
+    assert words(http.patch("/nodes/pacs", json={"changes": {"port": port}}))
+    database.submit(jobs.enqueue, [job(1)], time.time()).result()
+    later = time.time() + 1000
+    database.submit(jobs.open_breaker, "deliver:pacs", 3, later, "connect-failed").result()
+    tested = http.post("/nodes/pacs/test", json={"resume": True}).json()
+    assert (tested["good"], tested["resumed"], tested["actor"]) == (False, False, "api")
+    assert [step["outcome"] for step in tested["steps"]] == ["skipped", "bad"]
+    (lane,) = tested["lanes"]
+    assert (lane["waiting"], lane["failures"], lane["next_try"], lane["last_error"]) == (1, 3, later, "connect-failed")
+    assert database.read(jobs.breakers).result()["deliver:pacs"][0] == 3
+    (kept,) = http.get("/nodes/pacs/tests").json()
+    assert kept["steps"] == tested["steps"]
+    assert http.post("/nodes/nobody/test", json={}).status_code == 404
+    ct = http.post("/nodes/ct1/test").json()
+    assert (ct["good"], [step["name"] for step in ct["steps"]]) == (True, ["address"])

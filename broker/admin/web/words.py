@@ -6,8 +6,7 @@ English text is the msgid. French stands in `locale/fr/*.po`, one file for each 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from gettext import c2py
 from pathlib import Path
@@ -17,23 +16,13 @@ from babel.dates import format_datetime, format_timedelta
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
+from broker.model.wording import Sentence as Sentence  # pages take it from here
+
 LOCALES = {"en": "en_GB", "fr": "fr_FR"}  # language of a page: the rules of its numbers and dates; both count to 24 h
 LANGUAGE_COOKIE = "broker_language"
 _CATALOGUES = Path(__file__).parents[1] / "locale"
 _PREFERENCES = 20  # of a browser that are looked at
 _JUST_NOW = 5.0  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """A sentence for people: English text with places like `%(name)s`, and the values that fill them.
-
-    It is translated where it is shown. `many` is its plural, where it depends on the value `n`.
-    """
-
-    text: str
-    values: Mapping[str, object] = field(default_factory=dict)
-    many: str = ""
 
 
 def counted(one: str, many: str, n: int) -> Sentence:

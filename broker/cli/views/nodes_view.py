@@ -92,6 +92,38 @@ def show_node(node: dict[str, Any], clock: Clock) -> None:
         say(f"named: {words_of}")
 
 
+_MARKS = {"good": "ok", "warning": "look", "bad": "FAILED", "skipped": "-"}
+
+
+def show_test(test: dict[str, Any], clock: Clock) -> None:
+    """A test: each step with its time, what happened, and what to do next; the lanes of the node beside."""
+    for step in test["steps"]:
+        say(f"{_MARKS[step['outcome']]:6} {step['name']:12} {step['duration'] * 1000:8.1f} ms  {step['words']}")
+        for row in step["contexts"]:
+            say(f"{'':12} {'takes' if row['taken'] else 'NOT':5} {row['sop_class']}: {row['transfer_syntax']}")
+        if step["advice"]:
+            say(f"{'':12} → {step['advice']}")
+    for lane in test.get("lanes", ()):
+        state = f"{lane['waiting']} waiting, {lane['held']} held"
+        if lane["failures"]:
+            since = f"down since {clock(lane['since'])}" if lane["since"] else "down"
+            state += f", {since} ({lane['last_error']}), next try {clock(lane['next_try'])}"
+        say(f"lane {lane['name']}: {state}")
+    if test.get("resumed"):
+        say("what waits is sent now")
+    say("the node works" if test["good"] else "the node does not work")
+
+
+def show_tests(tests: list[dict[str, Any]], clock: Clock) -> None:
+    """The last tests of a node."""
+    rows = []
+    for test in tests:
+        bad = next((step for step in test["steps"] if step["outcome"] == "bad"), None)
+        words = bad["words"] if bad is not None else ""
+        rows.append((clock(test["at"]), "works" if test["good"] else "does not work", test["actor"], words))
+    show_table(("when", "result", "by", "first failure"), rows, whole=("when",))
+
+
 def show_knocking(found: list[dict[str, Any]], clock: Clock) -> None:
     """Devices that were not let in."""
     rows = []

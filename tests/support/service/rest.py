@@ -20,6 +20,7 @@ from broker.admin.overview import Health, Overview, StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
 from broker.audit.book import AuditBook
+from broker.delivery.probe.node_probe import NodeTester
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.routing.site import site_in_force
@@ -27,7 +28,7 @@ from broker.service.broker import ROUTES
 from broker.settings import Settings
 from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
-from broker.site.remotes import Remotes
+from broker.site.remotes import Receivers, Remotes
 from broker.store.db.database import Database
 from broker.worklist.source.source_schedule import SourceSchedule
 
@@ -42,7 +43,7 @@ def routers(database: Database, settings: Settings, book: AuditBook | None = Non
     site.value  # noqa: B018 - from now on it follows what is published
     context = AdminContext(
         database=database, settings=settings, directory=directory, contacts=ContactBook(database, directory),
-        site=site,
+        site=site, tester=NodeTester(database, remotes, Receivers(None, settings.service.site.parent)),
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),

@@ -1,6 +1,6 @@
 """Serves nodes over REST, one at a time: list, show, add, change, disable, enable, block, remove.
 
-The document of all nodes, with its history, is `api/site.py`; devices that knock are `api/knocking.py`.
+The document of all nodes, with its history, is `api/site.py`; devices that knock are `knocking.py`.
 """
 
 from __future__ import annotations

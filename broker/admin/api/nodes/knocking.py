@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from broker import telemetry
 from broker.accounts.roles import Right
-from broker.admin.api.nodes import NodeView, refusals, view
+from broker.admin.api.nodes.nodes import NodeView, refusals, view
 from broker.admin.api.site import SignedBody
 from broker.admin.context import AdminContext
 from broker.admin.once import IdempotencyHeader, Once

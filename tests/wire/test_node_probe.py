@@ -1,0 +1,286 @@
+"""Tests of nodes against real and hostile peers: every step says what it found, and none takes long."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.certificates import Authority, now
+from support.dicom.provider import CT, echo, serving, storage
+from support.loops import run
+from support.peers.tools import free_port
+
+from broker.delivery.probe import dicom_probe, hl7_probe, network_probe, node_probe
+from broker.delivery.probe.dicom_probe import needed
+from broker.delivery.probe.node_probe import NodeTester, ProbeUnderWay
+from broker.delivery.probe.outcome import english, shortened, step_of
+from broker.dicom import uids
+from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN
+from broker.site.nodes import Node, parse_nodes
+from broker.site.remotes import Receivers, Remotes
+from broker.store import node_tests
+from broker.store.db.database import Database
+from broker.store.node_tests import KEEP, StoredTest
+from broker.tls import TlsFiles
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def dicom(port: int, **more: Any) -> Node:
+    table = {"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": port}
+    return parse_nodes([table | {"roles": ["destination"]} | more])[0]
+
+
+def hl7(port: int, **more: Any) -> Node:
+    return parse_nodes(
+        [{"name": "ris", "kind": "hl7", "application": "RIS", "host": "127.0.0.1", "port": port} | more]
+    )[0]
+
+
+def prober(database: Database, files: TlsFiles | None = None) -> NodeTester:
+    return NodeTester(database, Remotes("BROKER", files, Path()), Receivers(files, Path()))
+
+
+async def probed(database: Database, node: Node, files: TlsFiles | None = None) -> dict[str, tuple[str, str, str]]:
+    """By step: its outcome, its words, its advice."""
+    done = await prober(database, files).begin(node, "cli:anna").ended
+    steps = [step_of(document) for document in done.steps]
+    assert done.good is all(step.outcome != "bad" for step in steps)
+    return {
+        step.name: (step.outcome.value, english(step.words), english(step.advice) if step.advice else "")
+        for step in steps
+    }
+
+
+@asynccontextmanager
+async def listening(script: Script, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A peer that does what its script says; its port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                await script(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while await reader.read(65536):
+        pass
+
+
+async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    return
+
+
+async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"\x02\x00\xff\xff\xff\xff" + b"x" * 65536)
+        await writer.drain()
+
+
+def test_a_pacs_that_works_takes_what_it_has_to_take(sqlite: Database) -> None:
+    async def work() -> None:
+        async with serving(storage(echo)) as provider:
+            found = await probed(sqlite, dicom(provider.port, roles=["modality"]))
+            assert {name: outcome for name, (outcome, _, _) in found.items()} == {
+                "name": "skipped", "connection": "good", "association": "good", "echo": "good",
+            }  # fmt: skip
+            assert found["association"][1] == "PACS accepts an association of BROKER"
+            usual = await probed(sqlite, dicom(provider.port))
+            outcome, words, advice = usual["contexts"]
+            assert (outcome, words) == ("bad", "It takes 4 of 12 kinds of objects and messages that are for it")
+            assert "held" in advice
+
+    run(work())
+
+
+def test_what_was_sent_is_what_has_to_be_taken() -> None:
+    objects = [(CT, uids.EXPLICIT_LE), (CT, uids.IMPLICIT_LE)]
+    assert needed(dicom(1), objects) == objects
+    both = dicom(1, roles=["destination", "mpps"])
+    assert needed(both, objects) == [
+        (uids.PERFORMED_STEP, uids.EXPLICIT_LE), (uids.PERFORMED_STEP, uids.IMPLICIT_LE), *objects,
+    ]  # fmt: skip
+    many = [(f"1.2.{n}", uids.EXPLICIT_LE) for n in range(500)]
+    assert len(needed(dicom(1), many)) == 127
+    assert needed(dicom(1, roles=["modality"]), []) == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words", "advice"),
+    [
+        (CALLING_AE_UNKNOWN, "calling AE title not recognized", "Register the AE title BROKER"),
+        (CALLED_AE_UNKNOWN, "called AE title not recognized", "has another AE title than PACS"),
+    ],
+)
+def test_a_refused_association_says_what_to_do(sqlite: Database, refusal: Any, words: str, advice: str) -> None:
+    class Refusing:
+        def admit(self, request: Any, origin: Any) -> Any:
+            return refusal
+
+    async def work() -> None:
+        async with serving(admission=Refusing()) as provider:
+            outcome, said, told = (await probed(sqlite, dicom(provider.port)))["association"]
+            assert outcome == "bad"
+            assert words in said
+            assert advice in told
+
+    run(work())
+
+
+def test_nothing_listens_or_nobody_knows_the_name(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_: Any, **__: Any) -> None:
+        raise OSError("no such name")
+
+    async def work() -> None:
+        port = free_port()
+        outcome, words, advice = (await probed(sqlite, dicom(port)))["connection"]
+        assert (outcome, words) == ("bad", f"127.0.0.1 refuses connections on port {port}")
+        assert "nothing listens there" in advice
+        assert (await probed(sqlite, dicom(port, host="localhost")))["name"][0] == "good"
+        monkeypatch.setattr(asyncio.get_running_loop().__class__, "getaddrinfo", unknown)
+        found = await probed(sqlite, dicom(port, host="pacs.example"))
+        assert {name: outcome for name, (outcome, _, _) in found.items()} == {"name": "bad"}
+
+    run(work())
+
+
+@pytest.mark.parametrize("script", [silent, closing, flood])
+def test_a_hostile_peer_ends_the_test_and_takes_no_long_time(
+    sqlite: Database, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicom_probe, "ANSWER", 0.5)
+    monkeypatch.setattr(hl7_probe, "STAYS", 0.1)
+
+    async def work() -> None:
+        async with listening(script) as port:
+            began = time.monotonic()
+            found = await probed(sqlite, dicom(port))
+            assert found["association"][0] == "bad"
+            assert found["association"][2]
+            assert time.monotonic() - began < 10
+            mllp = (await probed(sqlite, hl7(port)))["mllp"]
+            assert mllp[0] == ("bad" if script is closing else "good")
+
+    run(work())
+
+
+def test_a_very_slow_node_is_given_up(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_probe, "WHOLE", 0.3)
+
+    async def work() -> None:
+        async with listening(silent) as port:
+            found = await probed(sqlite, dicom(port))
+            assert found["time"][0] == "bad"
+
+    run(work())
+
+
+def server_context(authority: Authority, name: str = "pacs", **more: Any) -> ssl.SSLContext:
+    files = authority.issue(name, **more)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    return context
+
+
+def test_tls_says_whose_certificate_it_is_and_how_long_it_is_good(sqlite: Database, tmp_path: Path) -> None:
+    hospital, other = Authority(tmp_path / "hospital"), Authority(tmp_path / "other", "Other CA")
+    ours = hospital.issue("broker")
+    files = TlsFiles(ours.certificate, ours.key, hospital.ca)
+
+    async def look(context: ssl.SSLContext, **more: Any) -> tuple[str, str, str]:
+        async with listening(closing, context) as port:
+            return (await probed(sqlite, hl7(port, **({"tls": True} | more)), files))["tls"]
+
+    async def work() -> None:
+        good = await look(server_context(hospital))
+        assert good[0] == "good"
+        assert "the certificate of pacs by Hospital CA is trusted" in good[1]
+        soon = await look(server_context(hospital, end=now() + timedelta(days=5)))
+        assert soon[0] == "warning"
+        assert soon[1].endswith("in 4 days")
+        over = await look(server_context(hospital, end=now() - timedelta(hours=1)))
+        assert over[0] == "bad"
+        assert "certificate has expired" in over[1]
+        assert "pacs; Hospital CA" in over[1]
+        assert "clock" in over[2]
+        untrusted = await look(server_context(other))
+        assert untrusted[0] == "bad"
+        assert "Other CA" in untrusted[1]
+        assert "`ca`" in untrusted[2]
+        named = await look(server_context(hospital), tls={"server_name": "other.example"})
+        assert named[0] == "bad"
+        assert "wrong name" in named[1]
+        async with listening(silent) as port:
+            plain = (await probed(sqlite, hl7(port, tls=True), files))["tls"]
+            assert plain[0] == "bad"
+
+    network_probe_timeout = network_probe.HANDSHAKE
+    network_probe.HANDSHAKE = 1.0
+    try:
+        run(work())
+    finally:
+        network_probe.HANDSHAKE = network_probe_timeout
+
+
+def test_a_node_that_only_calls_is_not_connected_to(sqlite: Database) -> None:
+    node = parse_nodes([{"name": "ct", "kind": "dicom", "ae_title": "CT01", "roles": ["modality"]}])[0]
+
+    async def work() -> None:
+        found = await probed(sqlite, node)
+        assert {name: outcome for name, (outcome, _, _) in found.items()} == {"address": "skipped"}
+
+    run(work())
+
+
+def test_a_node_is_tested_once_at_a_time(sqlite: Database) -> None:
+    async def work() -> None:
+        async with listening(silent) as port:
+            one = prober(sqlite)
+            one.begin(hl7(port), "cli:anna")
+            with pytest.raises(ProbeUnderWay):
+                one.begin(hl7(port), "cli:berta")
+            assert one.running("ris") is not None
+            await one.close()
+            assert one.running("ris") is None
+
+    run(work())
+
+
+def test_the_last_tests_of_a_node_are_kept(database: Database) -> None:
+    for number in range(KEEP + 5):
+        test = StoredTest(node="pacs", at=float(number), actor="a", good=True, duration=0.1, steps=[])
+        database.submit(node_tests.add, test).result()
+    database.submit(
+        node_tests.add, StoredTest(node="x", at=1.0, actor="a", good=False, duration=0.1, steps=[])
+    ).result()
+    kept = database.read(node_tests.of, "pacs").result()
+    assert [test.at for test in kept] == [float(number) for number in range(KEEP + 4, 4, -1)]
+    assert [test.good for test in database.read(node_tests.of, "x").result()] == [False]
+    assert database.read(node_tests.kinds_for, "deliver:pacs").result() == []
+
+
+def test_texts_of_peers_are_bounded() -> None:
+    assert shortened("a\x00\x1b[31m" + "b" * 5000).startswith("a??[31mb")
+    assert len(shortened("b" * 5000)) == 300
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Any:
+    database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
+    yield database
+    database.close()

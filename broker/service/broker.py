@@ -27,6 +27,7 @@ from broker.admin.api import (
     messages,
     mpps,
     orders,
+    settings,
     site,
     tokens,
     worklist,
@@ -76,6 +77,7 @@ ROUTES = (
     knocking,
     nodes,
     node_tests,
+    settings,
 )  # what REST offers beside health and status
 
 

@@ -15,7 +15,6 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import page_router
@@ -23,7 +22,7 @@ from broker.admin.web import shell
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import Sentence
 
-LINK = PageLink(title=Sentence("Help"), path="/help", icon="help", right=Right.STATUS)
+LINK = PageLink(title=Sentence("Help"), path="/help", icon="help", right=None)
 GUIDES = ("connect-a-modality", "connect-a-ris", "connect-a-pacs", "operate", "reference")
 _FOLDER = Path(__file__).parents[1] / "guides"  # a link to `config/`; a wheel holds the files
 _EXCERPT = 160  # characters
@@ -71,7 +70,7 @@ class HelpView:
 
 def router(context: AdminContext) -> APIRouter:
     """The routes of the guides. The first request renders all of them, in a thread."""
-    routes = page_router(Right.STATUS)
+    routes = page_router()
 
     @routes.get("/help")
     def overview(request: Request) -> Response:

@@ -64,7 +64,7 @@ class SearchView:
 
 def router(finders: Sequence[Finder]) -> APIRouter:
     """The routes of the search. `finders` are asked in their order."""
-    routes = page_router(Right.STATUS)
+    routes = page_router()
 
     @routes.get("/search")
     def page(request: Request) -> Response:
@@ -109,7 +109,7 @@ def page_finder(links: Sequence[PageLink]) -> Finder:
         return [
             SearchHit(title=wanted.language.say(link.title), path=link.path, kind=Sentence("page"))
             for link in links
-            if link.right in wanted.rights and wanted.in_text(wanted.language.say(link.title), link.title.text)
+            if link.is_for(wanted.rights) and wanted.in_text(wanted.language.say(link.title), link.title.text)
         ]
 
     return find

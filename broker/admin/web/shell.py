@@ -36,12 +36,19 @@ _TEMPLATES = Path(__file__).parents[1] / "templates"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageLink:
-    """A page in the navigation, for callers with its right. `icon` is a symbol of `static/icons.svg`."""
+    """A page in the navigation, for callers with its right; without one for everybody who is known.
+
+    `icon` is a symbol of `static/icons.svg`.
+    """
 
     title: Sentence
     path: str
     icon: str
-    right: Right
+    right: Right | None
+
+    def is_for(self, rights: frozenset[Right]) -> bool:
+        """Whether somebody with some rights may see it."""
+        return self.right is None or self.right in rights
 
 
 class Shell:
@@ -141,7 +148,7 @@ def _links(shell: Shell, request: Request) -> list[tuple[PageLink, bool, bool]]:
     A telephone shows NEAR pages in its bar, the current one among them; the far ones stand behind "More".
     """
     caller, path = _caller(request), request.url.path
-    links = [link for link in shell.links if caller and link.right in caller.rights]
+    links = [link for link in shell.links if caller and link.is_for(caller.rights)]
     current = [link for link in links if path == link.path or (link.path != "/" and path.startswith(f"{link.path}/"))]
     near = links[: NEAR + 1] if len(links) <= NEAR + 1 else links[:NEAR]
     if current and current[0] not in near:

@@ -224,3 +224,10 @@ def test_rest_is_described_for_people_and_for_programs(app: FastAPI) -> None:
     assert document == ask(app, "/api/docs", Accept="application/json").json()
     assert document == ask(app, "/api/docs", Accept="*/*").json()
     assert not [path for path in document["paths"] if not path.startswith(("/api/v1/", "/health/", "/metrics"))]
+
+
+def test_settings_have_a_twin_in_rest(app: FastAPI) -> None:
+    found = {one["key"]: one for one in ask(app, "/api/v1/settings", Accept="application/json").json()}
+    assert found["web.port"] == {
+        "key": "web.port", "value": "8080", "source": "default", "meaning": "Port of the web server. 0: any free one.",
+    }  # fmt: skip

@@ -117,7 +117,7 @@ const due = new Map(); // region: when it is asked for next, in ms of performanc
 
 function paused(region) {
   return document.hidden || !region || region.contains(document.activeElement)
-    || region.querySelector("[data-row]:checked, dialog[open], details[open]") !== null;
+    || region.querySelector("dialog[open], details[open]") !== null;
 }
 
 function poll() {

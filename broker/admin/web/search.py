@@ -87,7 +87,7 @@ def router(finders: Sequence[Finder]) -> APIRouter:
 
 def _results(request: Request, text: str, finders: Sequence[Finder]) -> Response:
     hits = _hits(request, text, finders)
-    summary = counted("%(n)s result", "%(n)s results", len(hits))
+    summary = counted("%(n)s result for “%(text)s”", "%(n)s results for “%(text)s”", len(hits), text=text[:LONGEST])
     return shell.render(request, "search", SearchView(text, hits, summary))
 
 

@@ -25,9 +25,9 @@ _PREFERENCES = 20  # of a browser that are looked at
 _JUST_NOW = 5.0  # seconds
 
 
-def counted(one: str, many: str, n: int) -> Sentence:
+def counted(one: str, many: str, n: int, **values: object) -> Sentence:
     """A sentence that depends on a number `n`, in its singular and its plural."""
-    return Sentence(one, {"n": n}, many)
+    return Sentence(one, {"n": n, **values}, many)
 
 
 class Language:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from support.tree import BROKER
+
 from broker.admin.web.guides import GUIDES, guides, sections_with
 
 
@@ -17,6 +19,15 @@ def test_every_link_inside_the_guides_leads_to_a_section() -> None:
     ]
     assert found
     assert [link for link in found if link[1] not in places] == []
+
+
+def test_pages_link_sections_that_exist() -> None:
+    places = {section.path for guide in guides() for section in guide.sections} | {f"/help/{name}" for name in GUIDES}
+    texts = [path.read_text(encoding="utf-8") for path in (BROKER / "admin" / "templates").rglob("*.html")]
+    asked = {call for text in texts for call in re.findall(r'\bguide\("([\w-]+)"(?:, "([\w-]+)")?\)', text)}
+    assert asked
+    assert {f"/help/{name}" + (f"#{anchor}" if anchor else "") for name, anchor in asked} - places == set()
+    assert [link for text in texts for link in re.findall(r'href="(/help/[^"{]+)"', text) if link not in places] == []
 
 
 def test_guides_hold_no_html_of_their_own_and_say_their_title_once() -> None:

@@ -18,8 +18,8 @@ from sqlalchemy.exc import IntegrityError
 
 from broker.accounts.roles import RIGHTS, Principal, UserRole
 from broker.errors import BadContent
-from broker.store import api_tokens as store
-from broker.store.api_tokens import StoredToken
+from broker.store.accounts import api_tokens as store
+from broker.store.accounts.api_tokens import StoredToken
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
 

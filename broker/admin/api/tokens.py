@@ -16,7 +16,7 @@ from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import admin_router
 from broker.errors import BadContent
-from broker.store.api_tokens import StoredToken
+from broker.store.accounts.api_tokens import StoredToken
 
 DAY = 86_400.0  # seconds
 

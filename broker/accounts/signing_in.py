@@ -1,0 +1,99 @@
+"""Lets a person in by name and password. A wrong password and an unknown name are answered alike, after like work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from broker.accounts import sessions, tries, users
+from broker.accounts.passwords import Passwords
+from broker.accounts.sessions import NewSession, Place, SessionTimes
+from broker.accounts.tries import KNOWN, Bucket
+from broker.store.accounts import sessions as session_rows
+from broker.store.accounts import users as user_rows
+from broker.store.accounts.users import StoredUser
+from broker.store.db.database import Database
+from broker.store.audit.adding import add_audit
+
+STRANGER = "stranger"  # actor of what nobody did who is known
+LONGEST_NAME = 200  # characters of a name that is looked up
+
+
+class TooManyTries(Exception):
+    """Too many wrong tries from here, or for this account. `seconds`: until another one."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+class WrongPassword(Exception):
+    """No user of this name has this password."""
+
+
+class SignIn:
+    """Signs people in. Blocks for the database and for the hash: for threads that may wait."""
+
+    def __init__(
+        self,
+        database: Database,
+        passwords: Passwords,
+        times: SessionTimes,
+        secret: bytes,
+        clock: Callable[[], float],
+    ) -> None:
+        """`secret` keys the hashes of names that were tried. `clock` gives s since the epoch."""
+        self._database = database
+        self._passwords = passwords
+        self._times = times
+        self._secret = secret
+        self._clock = clock
+
+    def by_password(self, name: str, password: str, place: Place) -> NewSession:
+        """Sign in. Raises TooManyTries, WrongPassword, and Unavailable while it cannot be found out."""
+        name = users.folded(name[:LONGEST_NAME])
+        user, buckets = self._database.execute(self._begin, name, place)
+        encoded = user.password if user is not None and user.disabled_at is None and not user.issuer else ""
+        if not self._passwords.verify(encoded, password).result() or user is None:
+            self._database.execute(self._refused, user, place)
+            raise WrongPassword
+        session = self._database.execute(self._let_in, user, buckets, place)
+        if session is None:
+            raise WrongPassword
+        return session
+
+    def confirm(self, user_row: int, password: str, place: Place) -> None:
+        """Check the password of a user who is signed in, before a change that needs it. Raises as `by_password`."""
+        name = self._database.read(users.found, user_row).result().name
+        user, buckets = self._database.execute(self._begin, name, place)
+        if user is None or not self._passwords.verify(user.password, password).result():
+            self._database.execute(self._refused, user, place)
+            raise WrongPassword
+        self._database.execute(tries.succeeded, buckets, self._clock())
+
+    def _begin(self, connection: Connection, name: str, place: Place) -> tuple[StoredUser | None, dict[str, Bucket]]:
+        """Count the try. Raises TooManyTries."""
+        at = self._clock()
+        user = user_rows.by_name(connection, name)
+        known = user is not None and place.address in session_rows.addresses(connection, user.row, at - KNOWN)
+        buckets = tries.sources(self._secret, name, place.address, known)
+        if wait := tries.begin(connection, buckets, at):
+            raise TooManyTries(wait)
+        return user, buckets
+
+    def _refused(self, connection: Connection, user: StoredUser | None, place: Place) -> None:
+        if user is not None:
+            detail = {"name": user.name, "address": place.address}
+            add_audit(connection, self._clock(), STRANGER, "user.sign_in_refused", "user", user.row, detail)
+
+    def _let_in(
+        self, connection: Connection, user: StoredUser, buckets: dict[str, Bucket], place: Place
+    ) -> NewSession | None:
+        """Begin the session, unless the user was changed while the password was checked."""
+        at = self._clock()
+        now = user_rows.by_row(connection, user.row, lock=True)
+        if now is None or now.disabled_at is not None or now.password != user.password:
+            return None
+        tries.succeeded(connection, buckets, at)
+        return sessions.begin(connection, now, "password", place, self._times, at)

@@ -1,0 +1,167 @@
+"""Adds and changes users. Each change is an audit row, and ends the sessions that it must end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from broker.accounts.roles import UserRole
+from broker.errors import BadContent
+from broker.store.accounts import links, sessions
+from broker.store.accounts import users as store
+from broker.store.accounts.users import StoredUser
+from broker.store.audit.adding import add_audit
+
+LANGUAGES = ("", "en", "fr")  # empty: as the browser asks
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}\Z")
+_FULL_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]{0,100}\Z")
+
+
+class UserNameTaken(Exception):
+    """There is a user of this name, perhaps a disabled one."""
+
+
+class UserUnknown(Exception):
+    """There is no user of this number."""
+
+
+class LastAdmin(Exception):
+    """This is the only admin who may sign in: somebody must be able to add others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewUser:
+    """A user to be added. Where `issuer` is empty it is a local one, who gets a password by a link."""
+
+    name: str
+    role: UserRole
+    full_name: str = ""
+    language: str = ""
+    issuer: str = ""
+    subject: str = ""
+
+
+def folded(name: str) -> str:
+    """A name as it is stored and compared."""
+    return name.strip().lower()
+
+
+def add(connection: Connection, new: NewUser, actor: str, at: float) -> int:
+    """Add a user, who has no password yet; the row. Raises BadContent for a name it cannot have, UserNameTaken."""
+    name = folded(new.name)
+    if not _NAME.match(name):
+        raise BadContent("name: 1 to 64 letters a to z, digits, `.`, `_`, `@`, `-`, the first a letter or digit")
+    _check(new.full_name, new.language)
+    values = {"name": name, "full_name": new.full_name, "role": new.role.value, "language": new.language}
+    values |= {"issuer": new.issuer, "subject": new.subject}
+    try:
+        row = store.add(connection, {**values, "created_at": at, "created_by": actor})
+    except IntegrityError:
+        raise UserNameTaken(name) from None
+    add_audit(connection, at, actor, "user.added", "user", row, {"name": name, "role": new.role.value})
+    return row
+
+
+def change(
+    connection: Connection, row: int, wanted: Mapping[str, str], actor: str, at: float, reason: str = ""
+) -> None:
+    """Change `role`, `full_name` or `language`. Another role ends the sessions of the user.
+
+    Raises BadContent, LastAdmin, UserUnknown.
+    """
+    _check(wanted.get("full_name", ""), wanted.get("language", ""))
+    user = _locked(connection, row)
+    before = {"role": user.role, "full_name": user.full_name, "language": user.language}
+    values = {key: value for key, value in wanted.items() if value != before[key]}
+    if not values:
+        return
+    if "role" in values:
+        UserRole(values["role"])
+        _keep_an_admin(connection, user)
+        sessions.end_all(connection, row, at)
+    store.change(connection, row, values)
+    # the full name is not repeated: what the audit trail says of a person is its sign-in name
+    detail = {"name": user.name, "changed": sorted(values)}
+    detail |= {"role": values["role"], "before": user.role} if "role" in values else {}
+    add_audit(connection, at, actor, "user.changed", "user", row, detail | _because(reason))
+
+
+def disable(connection: Connection, row: int, actor: str, at: float, reason: str = "") -> bool:
+    """Let a user sign in no more; sessions and links end. False if that is so already.
+
+    Raises LastAdmin, UserUnknown.
+    """
+    user = _locked(connection, row)
+    if user.disabled_at is not None:
+        return False
+    _keep_an_admin(connection, user)
+    store.change(connection, row, {"disabled_at": at})
+    sessions.end_all(connection, row, at)
+    links.end(connection, "invitation", row, at)
+    add_audit(connection, at, actor, "user.disabled", "user", row, {"name": user.name} | _because(reason))
+    return True
+
+
+def enable(connection: Connection, row: int, actor: str, at: float, reason: str = "") -> bool:
+    """Let a user sign in again; False if he may already. Raises UserUnknown."""
+    user = _locked(connection, row)
+    if user.disabled_at is None:
+        return False
+    store.change(connection, row, {"disabled_at": None})
+    add_audit(connection, at, actor, "user.enabled", "user", row, {"name": user.name} | _because(reason))
+    return True
+
+
+def set_password(connection: Connection, row: int, encoded: str, actor: str, at: float) -> None:
+    """Give a user a password, by its hash. All sessions and links of the user end. Raises UserUnknown."""
+    user = _locked(connection, row)
+    store.change(connection, row, {"password": encoded, "password_at": at})
+    sessions.end_all(connection, row, at)
+    links.end(connection, "invitation", row, at)
+    add_audit(connection, at, actor, "user.password_set", "user", row, {"name": user.name})
+
+
+def listed(connection: Connection) -> Sequence[StoredUser]:
+    """All users by name, also disabled ones."""
+    return store.find(connection)
+
+
+def named(connection: Connection, name: str) -> StoredUser | None:
+    """A user by name."""
+    return store.by_name(connection, folded(name))
+
+
+def found(connection: Connection, row: int) -> StoredUser:
+    """A user by row. Raises UserUnknown."""
+    user = store.by_row(connection, row)
+    if user is None:
+        raise UserUnknown(str(row))
+    return user
+
+
+def _locked(connection: Connection, row: int) -> StoredUser:
+    user = store.by_row(connection, row, lock=True)
+    if user is None:
+        raise UserUnknown(str(row))
+    return user
+
+
+def _keep_an_admin(connection: Connection, user: StoredUser) -> None:
+    is_admin = user.role == UserRole.ADMIN and user.disabled_at is None
+    if is_admin and store.count_enabled(connection, UserRole.ADMIN) == 1:
+        raise LastAdmin(user.name)
+
+
+def _check(full_name: str, language: str) -> None:
+    if not _FULL_NAME.match(full_name):
+        raise BadContent("full_name: at most 100 characters, and none that steers a terminal")
+    if language not in LANGUAGES:
+        raise BadContent(f"language: one of {', '.join(filter(None, LANGUAGES))}, or empty")
+
+
+def _because(reason: str) -> dict[str, str]:
+    return {"reason": reason} if reason else {}

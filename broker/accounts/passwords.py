@@ -7,6 +7,7 @@ the worklist goes on beside them.
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -40,7 +41,7 @@ class Passwords:
 
     def hash(self, password: str) -> Future[str]:
         """The hash that is stored, in PHC form. Raises TooManyAtOnce."""
-        return self._begin(lambda: self._hasher.hash(password))
+        return self._begin(lambda: self._hasher.hash(_bytes(password)))
 
     def verify(self, encoded: str, password: str) -> Future[bool]:
         """Whether a password has this hash. An empty hash takes as long, and is never right. Raises TooManyAtOnce."""
@@ -61,7 +62,7 @@ class Passwords:
 
     def _same(self, encoded: str, password: str) -> bool:
         try:
-            return self._hasher.verify(encoded, password)
+            return self._hasher.verify(encoded, _bytes(password))
         except (Argon2Error, InvalidHashError):
             return False
 
@@ -75,3 +76,8 @@ class Passwords:
             raise TooManyAtOnce("the broker is stopping") from None
         future.add_done_callback(lambda _: self._seats.release())
         return future
+
+
+def _bytes(password: str) -> bytes:
+    """What is hashed: the same characters from each keyboard (NIST SP 800-63B-4 section 3.1.1.2)."""
+    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")

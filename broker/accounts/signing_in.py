@@ -75,7 +75,7 @@ class SignIn:
     def _begin(self, connection: Connection, name: str, place: Place) -> tuple[StoredUser | None, dict[str, Bucket]]:
         """Count the try. Raises TooManyTries."""
         at = self._clock()
-        user = user_rows.by_name(connection, name)
+        user = users.named(connection, name)
         known = user is not None and place.address in session_rows.addresses(connection, user.row, at - KNOWN)
         buckets = tries.sources(self._secret, name, place.address, known)
         if wait := tries.begin(connection, buckets, at):

@@ -131,8 +131,9 @@ def listed(connection: Connection) -> Sequence[StoredUser]:
 
 
 def named(connection: Connection, name: str) -> StoredUser | None:
-    """A user by name."""
-    return store.by_name(connection, folded(name))
+    """A user by name; None also for what no name can be."""
+    name = folded(name)
+    return store.by_name(connection, name) if _NAME.match(name) else None
 
 
 def found(connection: Connection, row: int) -> StoredUser:

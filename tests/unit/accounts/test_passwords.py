@@ -37,7 +37,7 @@ def test_a_user_without_password_costs_a_hash(cheap: Passwords, monkeypatch: pyt
     real = cheap._hasher.verify
 
     class Counting:
-        def verify(self, encoded: str, password: str) -> bool:
+        def verify(self, encoded: str, password: bytes) -> bool:
             verified.append(encoded)
             return real(encoded, password)
 
@@ -61,7 +61,7 @@ def test_a_flood_is_refused_and_then_it_goes_on(cheap: Passwords, monkeypatch: p
     lock = threading.Lock()
 
     class Slow:
-        def hash(self, password: str) -> str:
+        def hash(self, password: bytes) -> str:
             with lock:
                 running[0] += 1
                 most[0] = max(most[0], running[0])
@@ -86,3 +86,10 @@ def test_after_the_end_nothing_begins() -> None:
     ended.close()
     with pytest.raises(TooManyAtOnce):
         ended.hash("x")
+
+
+def test_a_character_is_the_same_from_each_keyboard(cheap: Passwords) -> None:
+    encoded = cheap.hash("caf\u00e9 au lait 17").result(20)
+    assert cheap.verify(encoded, "cafe\u0301 au lait 17").result(20)
+    assert not cheap.verify(encoded, "cafe au lait 17").result(20)
+    assert not cheap.verify(encoded, "\udcff\0").result(20)

@@ -45,8 +45,8 @@ class SignIn:
     ) -> None:
         """`secret` keys the hashes of names that were tried. `clock` gives s since the epoch."""
         self._database = database
-        self._passwords = passwords
-        self._times = times
+        self.passwords = passwords
+        self.times = times
         self._secret = secret
         self._clock = clock
 
@@ -55,7 +55,7 @@ class SignIn:
         name = users.folded(name[:LONGEST_NAME])
         user, buckets = self._database.execute(self._begin, name, place)
         encoded = user.password if user is not None and user.disabled_at is None and not user.issuer else ""
-        if not self._passwords.verify(encoded, password).result() or user is None:
+        if not self.passwords.verify(encoded, password).result() or user is None:
             self._database.execute(self._refused, user, place)
             raise WrongPassword
         session = self._database.execute(self._let_in, user, buckets, place)
@@ -67,7 +67,7 @@ class SignIn:
         """Check the password of a user who is signed in, before a change that needs it. Raises as `by_password`."""
         name = self._database.read(users.found, user_row).result().name
         user, buckets = self._database.execute(self._begin, name, place)
-        if user is None or not self._passwords.verify(user.password, password).result():
+        if user is None or not self.passwords.verify(user.password, password).result():
             self._database.execute(self._refused, user, place)
             raise WrongPassword
         self._database.execute(tries.succeeded, buckets, self._clock())
@@ -96,4 +96,4 @@ class SignIn:
         if now is None or now.disabled_at is not None or now.password != user.password:
             return None
         tries.succeeded(connection, buckets, at)
-        return sessions.begin(connection, now, "password", place, self._times, at)
+        return sessions.begin(connection, now, "password", place, self.times, at)

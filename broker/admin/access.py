@@ -1,12 +1,13 @@
-"""Lets requests in: open pages for all, the rest for those who are known."""
+"""Lets requests in: what is open for all, the rest for those who are known. Sends strangers to the sign-in."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.accounts.roles import Principal
@@ -15,12 +16,16 @@ from broker.admin.bodies import aside
 from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.json_text import NO_NUL, check_json
 from broker.admin.problems import Problem
+from broker.admin.same_origin import SAFE, check_origin, is_local
 from broker.model.audit import LOCAL
 from broker.pace import AddressPace
 from broker.seats import is_own, share_of
 from broker.settings.sections import LimitsSection
 
-OPEN = frozenset({"/", "/pulse", "/health/live", "/health/ready", "/metrics", "/api/v1/status", "/api/docs"})
+OPEN = frozenset({"/health/live", "/health/ready", "/metrics", "/api/docs"})
+SIGN_IN = "/sign-in"
+FOR_STRANGERS = (f"{SIGN_IN}/", "/first/", "/invite/")  # what is below the pages by which people come in
+STRANGERS_BODY = 8 * 1024  # bytes of a form on one of these
 BODY_TIME = 30.0  # seconds for a whole body
 
 
@@ -59,13 +64,18 @@ class Access:
         try:
             caller = await self._caller(scope)
             state = scope.setdefault("state", {})
-            state["caller"] = caller
+            state["caller"], state["callers"] = caller, self._callers
             state["actor"], state["rights"] = (caller.actor, caller.rights) if caller else ("", frozenset())
             state["address"] = LOCAL if scope.get(LOCAL_USER) else (scope.get("client") or ("",))[0]
+            if caller is None and (away := _sent_away(scope)) is not None:
+                await away(scope, receive, send)
+                return
+            if _is_for_strangers(scope["path"]) if caller is None else caller.person is not None:
+                check_origin(scope)
             if any(b"%00" in scope.get(part, b"") for part in ("raw_path", "query_string")):
                 raise Problem(400, NO_NUL)
             headers = {name.lower(): value for name, value in scope["headers"]}
-            body = await self._body(headers, receive, reading, self._limit if caller else 0)
+            body = await self._body(headers, receive, reading, self._limit if caller else _stranger_sends(scope))
             if any(b"json" in value.lower() for name, value in scope["headers"] if name.lower() == b"content-type"):
                 await aside(check_json, body)
         except Problem as problem:
@@ -84,17 +94,12 @@ class Access:
             await asyncio.sleep(wait)
 
     async def _caller(self, scope: Scope) -> Principal | None:
-        """Who calls; None for a stranger who asks for what is open. Raises Problem for another stranger."""
+        """Who calls; None for a stranger. Raises Problem for one who asks too often."""
         caller = self._callers.at_once(scope)
         if caller is not None:
             return caller
         await self._take_turn(share_of((scope.get("client") or ("",))[0]))
-        if scope["path"] in OPEN or scope["path"].startswith("/static/"):
-            return None
-        caller = await self._callers.by_token(scope)
-        if caller is None:
-            raise Problem(401, "A bearer token is needed", headers={"WWW-Authenticate": 'Bearer realm="broker"'})
-        return caller
+        return None if _is_open(scope["path"]) else await self._callers.looked_up(scope)
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive, reading: _Reading, limit: int) -> bytes:
         """The whole body; raises Problem if it is too big, too slow, breaks off, or there are too many."""
@@ -120,6 +125,37 @@ class Access:
                         return b"".join(parts)
         except TimeoutError:
             raise Problem(408, "The body did not arrive in time") from None
+
+
+def _is_open(path: str) -> bool:
+    """Everybody may ask for it, and it is the same for all."""
+    return path in OPEN or path.startswith("/static/")
+
+
+def _is_for_strangers(path: str) -> bool:
+    return path == SIGN_IN or path.startswith(FOR_STRANGERS)
+
+
+def _sent_away(scope: Scope) -> Response | None:
+    """Where a stranger must go who asks for a page: to the sign-in. None if he may have it.
+
+    The query is not carried along: it may name a patient. Raises Problem for REST, and for a part of a page: the page
+    stays with all that was typed into it.
+    """
+    path: str = scope["path"]
+    if _is_open(path) or _is_for_strangers(path):
+        return None
+    names = {name.lower() for name, _ in scope["headers"]}
+    if path.startswith("/api/") or b"x-region" in names or b"authorization" in names:
+        bearer = {"WWW-Authenticate": 'Bearer realm="broker"'}
+        raise Problem(401, "A bearer token is needed, or a session: sign in", headers=bearer)
+    known = scope["method"] in SAFE and path != "/" and is_local(path)
+    return RedirectResponse(f"{SIGN_IN}?next={quote(path, safe='/')}" if known else SIGN_IN, 303)
+
+
+def _stranger_sends(scope: Scope) -> int:
+    """Bytes of a body that a stranger may send."""
+    return STRANGERS_BODY if _is_for_strangers(scope["path"]) else 0
 
 
 class _Reading:

@@ -9,12 +9,13 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from broker import __version__
+from broker.accounts.roles import Right
 from broker.admin import problems
 from broker.admin.access import Access
-from broker.admin.callers import Callers, KnownTokens
+from broker.admin.callers import Callers
 from broker.admin.headers import Hardened
 from broker.admin.overview import Overview, StatusSource
-from broker.admin.routers import add_routes
+from broker.admin.routers import add_routes, admin_router
 from broker.admin.web import errors
 from broker.admin.web.shell import Shell
 from broker.audit.book import AuditBook
@@ -26,15 +27,13 @@ def create_app(
     routers: Sequence[APIRouter] = (),
     *,
     shell: Shell,
-    token: str = "",
-    tokens: KnownTokens,
+    callers: Callers,
     limits: LimitsSection,
     audit: AuditBook,
 ) -> FastAPI:
     """Build the application. `admin.access` lets only callers who are known reach most of what `routers` serve.
 
-    `shell` draws the pages. `token`: bearer token with the admin role, empty for none. `tokens` knows API tokens.
-    `limits`: of requests. `audit` takes rows of what routes show.
+    `shell` draws the pages. `callers` knows who calls. `limits`: of requests. `audit` takes rows of what routes show.
     """
     app = FastAPI(
         title="Worklist broker",
@@ -46,7 +45,7 @@ def create_app(
     )
     app.state.shell, app.state.audit = shell, audit
     problems.handle(app, errors.answer)
-    app.add_middleware(Access, callers=Callers(token, tokens), limits=limits, answer=errors.answer)
+    app.add_middleware(Access, callers=callers, limits=limits, answer=errors.answer)
     app.add_middleware(Hardened)
     app.add_route("/static/{name}", shell.assets.answer)
     _health(app, source)
@@ -72,7 +71,11 @@ def _health(app: FastAPI, source: StatusSource) -> None:
         """Export Prometheus metrics."""
         return Response(generate_latest(source.metrics), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/api/v1/status", tags=["status"])
+    routes = admin_router("/api/v1/status", Right.STATUS, tags=["status"])
+
+    @routes.get("")
     async def status() -> Overview:
         """Show the broker at a glance."""
         return await source.overview()
+
+    add_routes(app, routes)

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from fastapi import Request
 
+from broker.accounts.signing_in import SignIn
 from broker.audit.book import AuditBook
 from broker.delivery.probe.node_probe import NodeTester
 from broker.orders.core.context import StoryContext
@@ -27,7 +28,8 @@ class AdminContext:
     """Every router gets this value and calls the features with what it holds.
 
     `secret` keys the hashes in the memory of queries. `wake` tells the queue that there may be work. `write_behind`
-    writes down what devices did and asked just now (blocking; raises StoreUnavailable). `audit` takes rows of views.
+    writes down what devices did and asked just now (blocking; raises StoreUnavailable). `web_address` is the address by
+    which browsers reach the web. `audit` takes rows of views.
     """
 
     database: Database
@@ -38,6 +40,8 @@ class AdminContext:
     site: InForce[Site]
     mappings: Mappings
     sources: SourceSchedule
+    sign_in: SignIn
+    web_address: Callable[[], str]
     secret: bytes
     wake: Callable[[], None]
     write_behind: Callable[[], None]

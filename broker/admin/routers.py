@@ -67,9 +67,13 @@ class Route(BodyRoute):
         return let_in
 
 
-def admin_router(prefix: str, right: Right, **more: Any) -> APIRouter:
-    """A router for routes under `prefix` that all need a right. `more`: as `APIRouter` has it."""
-    return APIRouter(prefix=prefix, route_class=Route, dependencies=[Security(_BEARER), NEEDS[right]], **more)
+def admin_router(prefix: str, right: Right | None, **more: Any) -> APIRouter:
+    """A router for routes under `prefix` that all need a right; without one, for every caller who is known.
+
+    `more`: as `APIRouter` has it.
+    """
+    needs = [Security(_BEARER)] if right is None else [Security(_BEARER), NEEDS[right]]
+    return APIRouter(prefix=prefix, route_class=Route, dependencies=needs, **more)
 
 
 def page_router(right: Right | None = None) -> APIRouter:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import sys
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from broker import __version__
-from broker.cli import documents, hl7, mapping, mpps, nodes, queue, rules, tokens, worklist
+from broker.cli import documents, hl7, mapping, mpps, nodes, queue, rules, worklist
+from broker.cli.accounts import tokens, users
 from broker.cli.common import Config, exit_on_error
 from broker.cli.journals import audit, messages
 from broker.cli.output import say
@@ -36,6 +38,7 @@ app.add_typer(messages.app, name="messages")
 app.add_typer(nodes.app, name="nodes")
 app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(users.app, name="users")
 app.add_typer(worklist.app, name="worklist")
 
 
@@ -81,7 +84,7 @@ def serve(config: Config = None) -> None:
         settings = load(config)  # a mistake shows before anything heavy is imported
         from broker.service.serve import serve as run
 
-        code = run(settings, config)
+        code = run(settings, config, partial(say, err=True))
     sys.exit(code)
 
 

@@ -18,7 +18,11 @@ from functools import partial
 from fastapi import FastAPI
 
 from broker import __version__, telemetry
+from broker.accounts import links
 from broker.accounts.api_tokens import TokenCheck
+from broker.accounts.passwords import Passwords
+from broker.accounts.sessions import SessionCheck, SessionTimes
+from broker.accounts.signing_in import SignIn
 from broker.admin.api import (
     audit,
     holds,
@@ -27,19 +31,22 @@ from broker.admin.api import (
     messages,
     mpps,
     orders,
+    sessions,
     settings,
     site,
     tokens,
+    users,
     worklist,
 )
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.app import create_app
+from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
 from broker.delivery.probe.node_probe import NodeTester
-from broker.errors import ConfigurationError
+from broker.errors import ConfigurationError, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
@@ -68,6 +75,8 @@ ROUTES = (
     mappings,
     holds,
     tokens,
+    users,
+    sessions,
     mpps,
     messages,
     worklist,
@@ -121,6 +130,10 @@ class Broker:
         self._clock.begin_after(data.last_clock())
         self._stack.callback(self._clock.stop)
         self._monitor = Monitor(base, self._imaging, self._messaging, self._workers, self._clock)
+        passwords = Passwords()
+        self._stack.callback(passwords.close)
+        times = SessionTimes(settings.web.session_idle, settings.web.session_lifetime)
+        self._sign_in = SignIn(base.database, passwords, times, base.log_key, time.time)
         app = self._app()
         self._web = WebServer(app, settings.web.host, settings.web.port, web_limits(settings))
         self._control = ControlServer(app, settings.service.data_dir)
@@ -142,17 +155,37 @@ class Broker:
             site=base.site,
             mappings=self._mappings,
             sources=self._sources,
+            sign_in=self._sign_in,
+            web_address=self.web_address,
             secret=base.log_key,
             wake=self._sending.wake,
             write_behind=partial(self._imaging.write_behind, everything=True),
             audit=base.audit,
         )
         routers = [routes.router(context) for routes in ROUTES] + pages.routers(context, status)
-        known = TokenCheck(base.database, time.time)
-        shell, token = Shell(pages.links(), settings.zone()), settings.web.admin_token
-        return create_app(
-            status, routers, shell=shell, token=token, tokens=known, limits=settings.limits, audit=base.audit
+        callers = Callers(
+            settings.web.admin_token,
+            TokenCheck(base.database, time.time),
+            SessionCheck(base.database, time.time, settings.web.session_idle),
         )
+        shell = Shell(pages.links(), settings.zone())
+        return create_app(
+            status, routers, shell=shell, callers=callers, limits=settings.limits, audit=base.audit
+        )
+
+    def web_address(self) -> str:
+        """The address by which browsers reach the web."""
+        listening = self._web.listening
+        return self._settings.web.address(listening[1] if listening else 0)
+
+    async def first_admin_link(self) -> str | None:
+        """A new link by which the first admin is made; None once there is an admin, and while nothing can be stored."""
+        try:
+            link = await asyncio.wrap_future(self._base.database.submit(links.first_admin, time.time()))
+        except StoreUnavailable:
+            telemetry.logger().warning("user.no_first_link")
+            return None
+        return None if link is None else self.web_address() + link.path
 
     async def start(self) -> None:
         """Open the listeners and start all parts.

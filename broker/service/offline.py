@@ -15,9 +15,12 @@ from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from broker.accounts.api_tokens import TokenCheck
+from broker.accounts.passwords import Passwords
+from broker.accounts.sessions import SessionTimes
+from broker.accounts.signing_in import SignIn
 from broker.admin import problems
 from broker.admin.access import Access
-from broker.admin.api import audit, site, tokens
+from broker.admin.api import audit, sessions, site, tokens, users
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.context import AdminContext
@@ -105,6 +108,8 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         site=in_force,
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
+        sign_in=SignIn(database, Passwords(), SessionTimes(0, 0), b"", time.time),
+        web_address=settings.web.address,
         secret=b"",
         wake=lambda: None,
         write_behind=lambda: None,
@@ -114,6 +119,6 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     app.state.audit = context.audit
     problems.handle(app)
     app.add_middleware(Access, callers=Callers("", TokenCheck(database, time.time)), limits=settings.limits)
-    for room in (audit, site, knocking, nodes, node_tests, tokens):
+    for room in (audit, site, knocking, nodes, node_tests, tokens, users, sessions):
         add_routes(app, room.router(context))
     return app

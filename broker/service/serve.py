@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,8 +23,21 @@ from broker.settings import Settings
 COLLECT = (700, 10, 10)  # new objects between two looks for garbage, and how often older ones are looked at too
 
 
-def serve(settings: Settings, config: Path | None = None) -> int:
-    """Run until told to stop; the exit code. `config` is the file of the settings. Raises ConfigurationError."""
+FIRST_ADMIN = """\
+
+Nobody can sign in yet. Make the first admin at this address, which works once and for 24 hours:
+
+    {url}
+
+Then add others on the page Users. Without a browser: broker users add NAME --role admin
+"""
+
+
+def serve(settings: Settings, config: Path | None = None, tell: Callable[[str], None] = lambda text: None) -> int:
+    """Run until told to stop; the exit code. `config` is the file of the settings, `tell` tells people something.
+
+    Raises ConfigurationError.
+    """
     memory.few_arenas()
     descriptors.raise_limit()  # workers inherit it
     os.umask(0o077)  # orders and images are nobody else's business
@@ -35,12 +49,12 @@ def serve(settings: Settings, config: Path | None = None) -> int:
         warn_of_open_files(settings, config)
         if data.key_replaced:
             telemetry.logger().warning("log_key.replaced", path=str(data.path / "log.key"))
-        return loop.run(_run(settings, data))
+        return loop.run(_run(settings, data, tell))
     finally:
         data.close()
 
 
-async def _run(settings: Settings, data: DataDirectory) -> int:
+async def _run(settings: Settings, data: DataDirectory, tell: Callable[[str], None]) -> int:
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def end(code: int) -> None:
@@ -53,6 +67,8 @@ async def _run(settings: Settings, data: DataDirectory) -> int:
         broker = Broker(settings, data, partial(end, 1))
         try:
             await broker.start()
+            if url := await broker.first_admin_link():
+                tell(FIRST_ADMIN.format(url=url))
             stack.enter_context(StallWatch(asyncio.get_running_loop()))
             gc.freeze()  # what is there now stays until the end: it need not be looked at again
             gc.set_threshold(*COLLECT)

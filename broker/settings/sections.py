@@ -7,7 +7,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from broker.settings.types import AETitle, Code, Count, Days, Hours, LocalEntity, Port, Seconds, StorageUID, Token
+from broker.settings.types import (
+    AETitle,
+    Code,
+    Count,
+    Days,
+    Hours,
+    LocalEntity,
+    Port,
+    Seconds,
+    StorageUID,
+    Token,
+    WebUrl,
+)
 
 WorklistCharset = Literal[
     "ISO_IR 6", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
@@ -300,5 +312,24 @@ class WebSection(Section):
     port: Port = Field(default=8080, description="Port of the web server. 0: any free one.")
     admin_token: Token = Field(
         default="",
-        description="Bearer token with the admin role. Empty: REST is open on the control socket of this machine only.",
+        description="Bearer token with the admin role, for scripts. Empty: none. People sign in, programs have tokens "
+        "of their own.",
     )
+    url: WebUrl = Field(
+        default="",
+        description="Address by which browsers reach the web, such as `https://broker.hospital.example`. Links to set "
+        "a password and OpenID Connect use it. Empty: made of `host` and `port`.",
+    )
+    session_idle: Seconds = Field(
+        default=1800, description="Seconds without a request after which a person must sign in again."
+    )
+    session_lifetime: Seconds = Field(
+        default=43_200, description="Seconds after which a person must sign in again in any case."
+    )
+
+    def address(self, port: int = 0) -> str:
+        """The address by which browsers reach the web, without a slash at its end; `port`: where it listens."""
+        if self.url:
+            return self.url
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{port or self.port}"

@@ -88,3 +88,18 @@ def _hl7_version(value: str) -> str:
 Hl7Version = Annotated[
     str, AfterValidator(_hl7_version), WithJsonSchema({"type": "string", "format": "HL7 version, like `2.5.1`"})
 ]
+
+
+def _web_url(value: str) -> str:
+    """Check the address of a web server: scheme and host, no path."""
+    text = value.rstrip("/")
+    if text and not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", text):
+        raise ValueError("an address like https://broker.hospital.example, without a path, or empty")
+    return text
+
+
+WebUrl = Annotated[
+    str,
+    AfterValidator(_web_url),
+    WithJsonSchema({"type": "string", "format": "address like `https://broker.hospital.example`, or empty"}),
+]

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from hl7apy.mllp import AbstractHandler, MLLPServer
 from support.certificates import Authority
@@ -114,7 +113,7 @@ def test_the_state_of_the_node_is_shown(tmp_path: Path) -> None:
         wait_until(lambda: done(site, 1), 20, "the RIS has heard of it")
 
         def node() -> dict[str, Any]:
-            [found] = httpx.get(f"{site.web}/api/v1/status").json()["nodes"]
+            [found] = site.asked("/api/v1/status").json()["nodes"]
             return dict(found)
 
         wait_until(lambda: node()["state"] == "reachable", 10, "the page knows it")

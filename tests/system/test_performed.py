@@ -57,7 +57,7 @@ def test_sigkill_loses_nothing_of_what_is_passed_on(tmp_path: Path, fault: str, 
             assert [error for _, error in site.rows(query)] == expected
             assert manager.status == {uid(1): "COMPLETED"}
             assert list(dict.fromkeys(heard.data for heard in scp.heard)) == sent
-        node = httpx.get(f"{site.web}/api/v1/status").json()["nodes"][0]
+        node = site.asked("/api/v1/status").json()["nodes"][0]
         assert (node["name"], node["done"], node["held"]) == ("manager", 2, 0)
 
 

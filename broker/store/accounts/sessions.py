@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from broker.store.accounts.users import StoredUser
 from broker.store.schema import tables
@@ -98,11 +98,5 @@ def addresses(connection: Connection, user: int, since: float) -> set[str]:
 def _sessions(connection: Connection, conditions: Any, most: int) -> list[StoredSession]:
     chosen = conditions if isinstance(conditions, tuple) else (conditions,)
     query = select(*_COLUMNS, _user.c.name.label("user_name")).join(_user, _user.c.id == _t.c.user).where(*chosen)
-    return [
-        _session(row) for row in connection.execute(query.order_by(_t.c.seen_at.desc(), _t.c.id.desc()).limit(most))
-    ]
-
-
-def _session(row: Row[Any]) -> StoredSession:
-    values = dict(row._mapping)
-    return StoredSession(row=values.pop("id"), **values)
+    rows = connection.execute(query.order_by(_t.c.seen_at.desc(), _t.c.id.desc()).limit(most)).mappings()
+    return [StoredSession(row=row["id"], **{key: row[key] for key in row if key != "id"}) for row in rows]

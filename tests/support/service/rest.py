@@ -14,7 +14,10 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
 from broker.accounts.api_tokens import TokenCheck
+from broker.accounts.sessions import SessionCheck
+from broker.accounts.signing_in import SignIn
 from broker.admin.app import create_app
+from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
 from broker.admin.overview import Health, Overview, StatusSource
 from broker.admin.web import pages
@@ -31,7 +34,9 @@ from broker.site.directory import Directory
 from broker.site.remotes import Receivers, Remotes
 from broker.store.db.database import Database
 from broker.worklist.source.source_schedule import SourceSchedule
+from support.service.people import TIMES, cheap
 
+PASSWORDS = cheap()
 TOKEN = "a-token-of-the-tests-0123456789"
 
 
@@ -46,6 +51,7 @@ def routers(database: Database, settings: Settings, book: AuditBook | None = Non
         site=site, tester=NodeTester(database, remotes, Receivers(None, settings.service.site.parent)),
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
+        sign_in=SignIn(database, PASSWORDS, TIMES, b"s" * 32, time.time), web_address=settings.web.address,
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
     )  # fmt: skip
     return [room.router(context) for room in ROUTES] + pages.routers(context, _status())
@@ -53,9 +59,10 @@ def routers(database: Database, settings: Settings, book: AuditBook | None = Non
 
 def application(database: Database, settings: Settings, token: str = TOKEN) -> FastAPI:
     """All routes of the broker, and health."""
-    known, shell, book = TokenCheck(database, time.time), Shell(pages.links(), settings.zone()), AuditBook(database)
+    shell, book = Shell(pages.links(), settings.zone()), AuditBook(database)
+    callers = Callers(token, TokenCheck(database, time.time), SessionCheck(database, time.time, TIMES.idle))
     every, limits = routers(database, settings, book), settings.limits
-    return create_app(_status(), every, shell=shell, token=token, tokens=known, limits=limits, audit=book)
+    return create_app(_status(), every, shell=shell, callers=callers, limits=limits, audit=book)
 
 
 def _status() -> StatusSource:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import httpx
+
 from broker.store.db.database import Database
 from support.peers.tools import ENVIRONMENT, wait_until
 from support.service import program
@@ -150,6 +152,12 @@ class Site:
             return connection.execute(query, args).fetchall()
         finally:
             connection.close()
+
+    def asked(self, path: str) -> httpx.Response:
+        """What the web answers to a user of this machine, over the control socket."""
+        transport = httpx.HTTPTransport(uds=str(self.data / "control.sock"))
+        with httpx.Client(transport=transport, base_url="http://broker", timeout=20) as http:
+            return http.get(path)
 
     def logged(self) -> str:
         """Everything the broker has printed."""

@@ -1,0 +1,186 @@
+"""Serves `/api/v1/users`: users, their roles, and the links by which they set a password."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from broker.accounts import links, sessions, users
+from broker.accounts.roles import Right, UserRole
+from broker.accounts.users import LastAdmin, NewUser, UserNameTaken, UserUnknown
+from broker.admin.bodies import RowNumber
+from broker.admin.context import AdminContext
+from broker.admin.problems import FieldError, Problem
+from broker.admin.routers import admin_router
+from broker.errors import BadContent
+from broker.store.accounts.users import StoredUser
+
+SpokenLanguage = Literal["", "en", "fr"]
+FullName = Annotated[str, Field(max_length=100, description="As people say it.")]
+Reason = Annotated[str, Field(max_length=500, description="It stands in the audit trail.")]
+
+
+class UserBody(BaseModel):
+    """A user to be added."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=64, description="By which the user signs in; lower case.")]
+    role: UserRole
+    full_name: FullName = ""
+    language: SpokenLanguage = ""
+
+
+class UserChangeBody(BaseModel):
+    """What is to change of a user; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    role: UserRole | None = None
+    full_name: FullName | None = None
+    language: SpokenLanguage | None = None
+    reason: Reason = ""
+
+
+class UserReasonBody(BaseModel):
+    """Why something is done to a user."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    reason: Reason = ""
+
+
+class UserView(BaseModel):
+    """A user; times in s since the epoch. `invited`: there is no password yet."""
+
+    id: int
+    name: str
+    full_name: str
+    role: str
+    language: str
+    state: Literal["active", "invited", "disabled"]
+    kind: Literal["local", "oidc"]
+    created_at: float
+    created_by: str
+    last_sign_in_at: float | None
+
+
+class UserLinkView(BaseModel):
+    """An address that works once, to set a password. Nobody can see it again. `expires_at` in s since the epoch."""
+
+    url: str
+    expires_at: float
+
+
+class NewUserView(BaseModel):
+    """A user who was added just now, and the link to hand over."""
+
+    user: UserView
+    link: UserLinkView
+
+
+def router(context: AdminContext) -> APIRouter:
+    """Routes under /api/v1/users, for who may make accounts."""
+    routes = admin_router("/api/v1/users", Right.ACCOUNTS, tags=["users"])
+    database = context.database
+
+    def view_of(row: int) -> UserView:
+        return user_view(database.read(users.found, row).result())
+
+    def link_for(row: int, actor: str) -> UserLinkView:
+        link = database.execute(links.invite, row, actor, time.time())
+        return UserLinkView(url=context.web_address() + link.path, expires_at=link.expires_at)
+
+    @routes.get("")
+    def all_users() -> list[UserView]:
+        """List the users by name, also those who are disabled."""
+        return [user_view(user) for user in database.read(users.listed).result()]
+
+    @routes.post("", status_code=201, responses={409: {"description": "There is a user of this name"}})
+    def add(body: UserBody, request: Request) -> NewUserView:
+        """Add a user. The link in the answer is to be handed over; it stands nowhere else."""
+        actor = request.state.actor
+        with refusals():
+            row = database.execute(users.add, NewUser(**body.model_dump()), actor, time.time())
+            return NewUserView(user=view_of(row), link=link_for(row, actor))
+
+    @routes.get("/{user}")
+    def one(user: RowNumber) -> UserView:
+        """Show a user."""
+        with refusals():
+            return view_of(user)
+
+    @routes.patch("/{user}", responses={409: {"description": "The last admin stays one"}})
+    def change(user: RowNumber, body: UserChangeBody, request: Request) -> UserView:
+        """Change a user. Another role ends the sessions of the user."""
+        wanted = {key: str(value) for key, value in body.model_dump(exclude={"reason"}).items() if value is not None}
+        with refusals():
+            database.execute(users.change, user, wanted, request.state.actor, time.time(), body.reason)
+            return view_of(user)
+
+    @routes.post("/{user}/disable", responses={409: {"description": "The last admin stays"}})
+    def disable(user: RowNumber, request: Request, body: UserReasonBody | None = None) -> UserView:
+        """Let a user sign in no more, and end the sessions of the user."""
+        with refusals():
+            database.execute(users.disable, user, request.state.actor, time.time(), body.reason if body else "")
+            return view_of(user)
+
+    @routes.post("/{user}/enable")
+    def enable(user: RowNumber, request: Request, body: UserReasonBody | None = None) -> UserView:
+        """Let a user sign in again."""
+        with refusals():
+            database.execute(users.enable, user, request.state.actor, time.time(), body.reason if body else "")
+            return view_of(user)
+
+    @routes.post("/{user}/link", status_code=201)
+    def link(user: RowNumber, request: Request) -> UserLinkView:
+        """Make a link by which a user sets a password, also a forgotten one. It replaces the link of before."""
+        with refusals():
+            return link_for(user, request.state.actor)
+
+    @routes.post("/{user}/sign-out", status_code=204)
+    def sign_out(user: RowNumber, request: Request) -> None:
+        """End all sessions of a user."""
+        with refusals():
+            view_of(user)
+            database.execute(sessions.end_all, user, request.state.actor, time.time())
+
+    return routes
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Answer what the stories of users refuse as problems."""
+    try:
+        yield
+    except UserNameTaken:
+        raise Problem(409, "There is a user of this name, perhaps a disabled one") from None
+    except LastAdmin:
+        raise Problem(409, "This is the only admin who can sign in: make another one first") from None
+    except UserUnknown:
+        raise Problem(404, "No user of this number, or none who can have a password here") from None
+    except BadContent as error:
+        place, _, text = str(error).partition(": ")
+        raise Problem(422, "The user cannot be so", [FieldError(place, text)]) from None
+
+
+def user_view(user: StoredUser) -> UserView:
+    """A user without what is secret."""
+    invited = not user.password and not user.issuer
+    return UserView(
+        id=user.row,
+        name=user.name,
+        full_name=user.full_name,
+        role=user.role,
+        language=user.language,
+        state="disabled" if user.disabled_at is not None else "invited" if invited else "active",
+        kind="oidc" if user.issuer else "local",
+        created_at=user.created_at,
+        created_by=user.created_by,
+        last_sign_in_at=user.last_sign_in_at,
+    )

@@ -1,0 +1,1 @@
+"""Commands about who may come in: `users.py` for people, `tokens.py` for programs."""

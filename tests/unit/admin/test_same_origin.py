@@ -72,7 +72,8 @@ def test_without_a_host_nothing_is_ours() -> None:
     ("path", "local"),
     [
         ("/", True), ("/nodes/ct1?x=1#y", True), ("/a//b", True), ("", False), ("nodes", False),
-        ("//evil.example", False), ("/\\evil.example", False), ("/\t/evil.example", False), ("/\n", False), ("http://evil.example", False),
+        ("//evil.example", False),
+        ("/\\evil.example", False), ("/\t/evil.example", False), ("/\n", False), ("http://evil.example", False),
         ("javascript:alert(1)", False), ("/é", False), ("/" + "x" * 600, False), (" /", False),
     ],
 )  # fmt: skip

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from enum import StrEnum
 from functools import cache
 from itertools import pairwise
 
@@ -22,29 +22,31 @@ _LOOKS = str.maketrans("013457@$!€", "oleastasie")
 _TAIL = re.compile(r"^[\W\d_]+|[\W\d_]+$")
 
 
-@dataclass(frozen=True, slots=True)
-class PasswordFault:
-    """Why a password is refused: a text with names in braces, and their values."""
+class PasswordFault(StrEnum):
+    """Why a password is refused."""
 
-    text: str
-    values: Mapping[str, int]
+    SHORT = "short"
+    LONG = "long"
+    PATTERN = "pattern"  # a run of the keyboard, or one part again and again
+    COMMON = "common"  # one of the commonest, or one with something appended
+    OWN_WORDS = "own-words"  # made of names of the user or of words of this place
 
 
 def fault_of(password: str, words: Collection[str] = ()) -> PasswordFault | None:
     """Why a password is not taken, None if it is. `words`: names of the user, which it must not be made of."""
     if len(password) < SHORTEST:
-        return PasswordFault("Take at least %(count)s characters.", {"count": SHORTEST})
+        return PasswordFault.SHORT
     if len(password) > LONGEST:
-        return PasswordFault("Take at most %(count)s characters.", {"count": LONGEST})
+        return PasswordFault.LONG
     plain = unicodedata.normalize("NFKC", password).lower()
     if _is_repeated(plain) or _is_run(plain):
-        return PasswordFault("This is a pattern that is guessed first.", {})
+        return PasswordFault.PATTERN
     own = {word.lower() for word in words if len(word) > 2}
     for core in {plain, _TAIL.sub("", plain), _TAIL.sub("", plain).translate(_LOOKS), plain.translate(_LOOKS)}:
         if core in _common():
-            return PasswordFault("This is one of the commonest passwords, or one with something appended.", {})
+            return PasswordFault.COMMON
         if _is_made_of(core, own.union(OF_THIS_PLACE)):
-            return PasswordFault("It consists of your name or of words of this place.", {})
+            return PasswordFault.OWN_WORDS
     return None
 
 

@@ -45,11 +45,11 @@ class SessionTimes:
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session that began just now: its row, and the text of its cookie, which is stored nowhere."""
+    """A session that began just now: its row, its user (row), and the text of its cookie, which is stored nowhere."""
 
     row: int
+    user: int
     text: str
-    expires_at: float
 
 
 def begin(
@@ -67,7 +67,7 @@ def begin(
     user_rows.change(connection, user.row, {"last_sign_in_at": at})
     detail = {"name": user.name, "method": method, "address": place.address, "session": row}
     add_audit(connection, at, f"user:{user.name}", "user.signed_in", "user", user.row, detail)
-    return NewSession(row, text, until)
+    return NewSession(row, user.row, text)
 
 
 def end(connection: Connection, row: int, actor: str, at: float, reason: str = "") -> bool:

@@ -58,19 +58,11 @@ class SignIn:
         if not self.passwords.verify(encoded, password).result() or user is None:
             self._database.execute(self._refused, user, place)
             raise WrongPassword
-        session = self._database.execute(self._let_in, user, buckets, place)
+        renewed = self.passwords.hash(password).result() if self.passwords.outdated(encoded) else ""
+        session = self._database.execute(self._let_in, user, buckets, place, renewed)
         if session is None:
             raise WrongPassword
         return session
-
-    def confirm(self, user_row: int, password: str, place: Place) -> None:
-        """Check the password of a user who is signed in, before a change that needs it. Raises as `by_password`."""
-        name = self._database.read(users.found, user_row).result().name
-        user, buckets = self._database.execute(self._begin, name, place)
-        if user is None or not self.passwords.verify(user.password, password).result():
-            self._database.execute(self._refused, user, place)
-            raise WrongPassword
-        self._database.execute(tries.succeeded, buckets, self._clock())
 
     def _begin(self, connection: Connection, name: str, place: Place) -> tuple[StoredUser | None, dict[str, Bucket]]:
         """Count the try. Raises TooManyTries."""
@@ -88,12 +80,17 @@ class SignIn:
             add_audit(connection, self._clock(), STRANGER, "user.sign_in_refused", "user", user.row, detail)
 
     def _let_in(
-        self, connection: Connection, user: StoredUser, buckets: dict[str, Bucket], place: Place
+        self, connection: Connection, user: StoredUser, buckets: dict[str, Bucket], place: Place, renewed: str
     ) -> NewSession | None:
-        """Begin the session, unless the user was changed while the password was checked."""
+        """Begin the session, unless the user was changed while the password was checked.
+
+        `renewed`: the hash of the same password at today's cost, empty if that of before is good enough.
+        """
         at = self._clock()
         now = user_rows.by_row(connection, user.row, lock=True)
         if now is None or now.disabled_at is not None or now.password != user.password:
             return None
         tries.succeeded(connection, buckets, at)
+        if renewed:
+            user_rows.change(connection, user.row, {"password": renewed})
         return sessions.begin(connection, now, "password", place, self.times, at)

@@ -89,13 +89,6 @@ def router(context: AdminContext) -> APIRouter:
     routes = admin_router("/api/v1/users", Right.ACCOUNTS, tags=["users"])
     database = context.database
 
-    def view_of(row: int) -> UserView:
-        return user_view(database.read(users.found, row).result())
-
-    def link_for(row: int, actor: str) -> UserLinkView:
-        link = database.execute(links.invite, row, actor, time.time())
-        return UserLinkView(url=context.web_address() + link.path, expires_at=link.expires_at)
-
     @routes.get("")
     def all_users() -> list[UserView]:
         """List the users by name, also those who are disabled."""
@@ -107,13 +100,13 @@ def router(context: AdminContext) -> APIRouter:
         actor = request.state.actor
         with refusals():
             row = database.execute(users.add, NewUser(**body.model_dump()), actor, time.time())
-            return NewUserView(user=view_of(row), link=link_for(row, actor))
+            return NewUserView(user=_view(context, row), link=_link(context, row, actor))
 
     @routes.get("/{user}")
     def one(user: RowNumber) -> UserView:
         """Show a user."""
         with refusals():
-            return view_of(user)
+            return _view(context, user)
 
     @routes.patch("/{user}", responses={409: {"description": "The last admin stays one"}})
     def change(user: RowNumber, body: UserChangeBody, request: Request) -> UserView:
@@ -121,36 +114,53 @@ def router(context: AdminContext) -> APIRouter:
         wanted = {key: str(value) for key, value in body.model_dump(exclude={"reason"}).items() if value is not None}
         with refusals():
             database.execute(users.change, user, wanted, request.state.actor, time.time(), body.reason)
-            return view_of(user)
+            return _view(context, user)
+
+    _coming_in(routes, context)
+    return routes
+
+
+def _coming_in(routes: APIRouter, context: AdminContext) -> None:
+    """Routes that say whether a user may come in."""
+    database = context.database
 
     @routes.post("/{user}/disable", responses={409: {"description": "The last admin stays"}})
     def disable(user: RowNumber, request: Request, body: UserReasonBody | None = None) -> UserView:
         """Let a user sign in no more, and end the sessions of the user."""
         with refusals():
             database.execute(users.disable, user, request.state.actor, time.time(), body.reason if body else "")
-            return view_of(user)
+            return _view(context, user)
 
     @routes.post("/{user}/enable")
     def enable(user: RowNumber, request: Request, body: UserReasonBody | None = None) -> UserView:
         """Let a user sign in again."""
         with refusals():
             database.execute(users.enable, user, request.state.actor, time.time(), body.reason if body else "")
-            return view_of(user)
+            return _view(context, user)
 
     @routes.post("/{user}/link", status_code=201)
     def link(user: RowNumber, request: Request) -> UserLinkView:
         """Make a link by which a user sets a password, also a forgotten one. It replaces the link of before."""
         with refusals():
-            return link_for(user, request.state.actor)
+            return _link(context, user, request.state.actor)
 
     @routes.post("/{user}/sign-out", status_code=204)
     def sign_out(user: RowNumber, request: Request) -> None:
         """End all sessions of a user."""
         with refusals():
-            view_of(user)
+            _view(context, user)
             database.execute(sessions.end_all, user, request.state.actor, time.time())
 
-    return routes
+
+def _view(context: AdminContext, row: int) -> UserView:
+    """A user by row. Raises UserUnknown."""
+    return user_view(context.database.read(users.found, row).result())
+
+
+def _link(context: AdminContext, row: int, actor: str) -> UserLinkView:
+    """A new link for a user. Raises UserUnknown."""
+    link = context.database.execute(links.invite, row, actor, time.time())
+    return UserLinkView(url=context.web_address() + link.path, expires_at=link.expires_at)
 
 
 @contextmanager

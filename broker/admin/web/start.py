@@ -49,7 +49,7 @@ class Pulse:
 
 def router(status: StatusSource) -> APIRouter:
     """The routes of the start page, and of the state in the top bar."""
-    routes = page_router()
+    routes = page_router(Right.STATUS)
 
     @routes.get("/")
     async def page(request: Request) -> Response:

@@ -51,7 +51,8 @@ class Visitor:
 
     def post(self, path: str, form: dict[str, str] | None = None, **more: Any) -> httpx.Response:
         """Send a form."""
-        return self.ask("POST", path, data=form or {}, **more)
+        headers = {"Content-Type": "application/x-www-form-urlencoded", **more.pop("headers", {})}
+        return self.ask("POST", path, data=form or {}, headers=headers, **more)
 
     def elsewhere(self, address: str) -> Self:
         """The same browser at another address."""

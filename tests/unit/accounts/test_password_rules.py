@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from broker.accounts.password_rules import LONGEST, fault_of
+from broker.accounts.password_rules import PasswordFault as Fault
 
 WORDS = ("anna.keller", "Anna Keller", "anna", "keller")
 
@@ -31,36 +32,28 @@ def test_long_ones_of_any_characters_are_taken(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("password", "text"),
+    ("password", "fault"),
     [
-        ("", "Take at least %(count)s characters."),
-        ("short-one-1", "Take at least %(count)s characters."),
-        ("ab " * 43, "Take at most %(count)s characters."),
-        ("x" * (LONGEST + 1), "Take at most %(count)s characters."),
-        ("aaaaaaaaaaaa", "This is a pattern that is guessed first."),
-        ("abcabcabcabc", "This is a pattern that is guessed first."),
-        ("pass1!pass1!", "This is a pattern that is guessed first."),
-        ("123456789012", "This is a pattern that is guessed first."),
-        ("qwertyuiopas", "This is a pattern that is guessed first."),
-        ("ZYXWVUTSRQPO", "This is a pattern that is guessed first."),
-        ("password1234", "This is one of the commonest passwords, or one with something appended."),
-        ("P@ssw0rd2026!", "This is one of the commonest passwords, or one with something appended."),
-        ("1234football!", "This is one of the commonest passwords, or one with something appended."),
-        ("passwordpassword", "This is a pattern that is guessed first."),
-        ("ｐａｓｓｗｏｒｄ１２３４", "This is one of the commonest passwords, or one with something appended."),
-        ("AnnaKeller2026", "It consists of your name or of words of this place."),
-        ("anna.keller!", "It consists of your name or of words of this place."),
-        ("RadiologyPacs1", "It consists of your name or of words of this place."),
-        ("h0spital-br0ker", "It consists of your name or of words of this place."),
+        ("", Fault.SHORT),
+        ("short-one-1", Fault.SHORT),
+        ("ab " * 43, Fault.LONG),
+        ("x" * (LONGEST + 1), Fault.LONG),
+        ("aaaaaaaaaaaa", Fault.PATTERN),
+        ("abcabcabcabc", Fault.PATTERN),
+        ("pass1!pass1!", Fault.PATTERN),
+        ("123456789012", Fault.PATTERN),
+        ("qwertyuiopas", Fault.PATTERN),
+        ("ZYXWVUTSRQPO", Fault.PATTERN),
+        ("password1234", Fault.COMMON),
+        ("P@ssw0rd2026!", Fault.COMMON),
+        ("1234football!", Fault.COMMON),
+        ("passwordpassword", Fault.PATTERN),
+        ("ｐａｓｓｗｏｒｄ１２３４", Fault.COMMON),
+        ("AnnaKeller2026", Fault.OWN_WORDS),
+        ("anna.keller!", Fault.OWN_WORDS),
+        ("RadiologyPacs1", Fault.OWN_WORDS),
+        ("h0spital-br0ker", Fault.OWN_WORDS),
     ],
 )
-def test_what_is_guessed_first_is_refused_with_the_reason(password: str, text: str) -> None:
-    fault = fault_of(password, WORDS)
-    assert fault is not None
-    assert fault.text == text
-
-
-def test_the_reason_does_not_repeat_the_password() -> None:
-    fault = fault_of("password1234")
-    assert fault is not None
-    assert "1234" not in fault.text % fault.values
+def test_what_is_guessed_first_is_refused_with_the_reason(password: str, fault: Fault) -> None:
+    assert fault_of(password, WORDS) == fault

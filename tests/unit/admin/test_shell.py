@@ -173,7 +173,7 @@ def test_a_note_that_nobody_wrote_is_none(app: FastAPI, cookie: str) -> None:
 
 
 def test_who_may_not_sees_a_page_that_says_so(app: FastAPI) -> None:
-    assert ask(app, "/trial", Authorization="").status_code == 401
+    assert ask(app, "/trial", Authorization="").headers["Location"] == "/sign-in?next=/trial"
 
 
 def search(app: FastAPI, path: str, text: str) -> httpx.Response:

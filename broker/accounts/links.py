@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from broker.accounts import users
+from broker.accounts.deed import Deed
 from broker.accounts.roles import UserRole
 from broker.accounts.secret_text import digest_of, new_secret
 from broker.accounts.users import NewUser
 from broker.store.accounts import links as store
 from broker.store.accounts import users as user_rows
 from broker.store.accounts.users import StoredUser
-from broker.store.audit.adding import add_audit
 
 FIRST, INVITATION = "first-admin", "invitation"
 LIFE = {FIRST: 86_400.0, INVITATION: 3 * 86_400.0}  # seconds
 KEPT = 90 * 86_400.0  # seconds that a link stays after its time was over
-AT_START = "broker serve"  # actor of what the start makes
+AT_START = "first-admin link"  # actor of what nobody does who is known
 
 
 class LinkUnknown(Exception):
@@ -43,7 +43,7 @@ def first_admin(connection: Connection, at: float) -> NewLink | None:
     return _made(connection, FIRST, None, AT_START, at)
 
 
-def invite(connection: Connection, row: int, actor: str, at: float) -> NewLink:
+def invite(connection: Connection, row: int, deed: Deed) -> NewLink:
     """A link by which a user sets a password, also in place of a forgotten one; it replaces the link of before.
 
     Raises UserUnknown for no user, for a disabled one and for one of OpenID Connect.
@@ -51,8 +51,8 @@ def invite(connection: Connection, row: int, actor: str, at: float) -> NewLink:
     user = users.found(connection, row)
     if user.disabled_at is not None or user.issuer:
         raise users.UserUnknown(user.name)
-    link = _made(connection, INVITATION, row, actor, at)
-    add_audit(connection, at, actor, "user.invited", "user", row, {"name": user.name, "until": link.expires_at})
+    link = _made(connection, INVITATION, row, deed.actor, deed.at)
+    deed.note(connection, "user.invited", row, {"name": user.name, "until": link.expires_at})
     return link
 
 
@@ -71,7 +71,7 @@ def invited(connection: Connection, text: str, at: float) -> StoredUser | None:
     return None if user is None or user.disabled_at is not None else user
 
 
-def make_first_admin(connection: Connection, text: str, name: str, encoded: str, at: float) -> StoredUser:
+def make_first_admin(connection: Connection, text: str, name: str, encoded: str, at: float, address: str) -> StoredUser:
     """Use a link: add the first admin with a password, by its hash.
 
     Raises LinkUnknown, BadContent for a name, UserNameTaken.
@@ -81,18 +81,19 @@ def make_first_admin(connection: Connection, text: str, name: str, encoded: str,
         raise LinkUnknown
     if user_rows.any_enabled(connection, UserRole.ADMIN):
         raise LinkUnknown
-    row = users.add(connection, NewUser(name=name, role=UserRole.ADMIN), AT_START, at)
-    users.set_password(connection, row, encoded, AT_START, at)
+    deed = Deed(AT_START, at, address)
+    row = users.add(connection, NewUser(name=name, role=UserRole.ADMIN), deed)
+    users.set_password(connection, row, encoded, deed)
     return users.found(connection, row)
 
 
-def accept(connection: Connection, text: str, encoded: str, at: float) -> StoredUser:
+def accept(connection: Connection, text: str, encoded: str, at: float, address: str) -> StoredUser:
     """Use a link: give its user a password, by its hash. Raises LinkUnknown."""
     user = invited(connection, text, at)
     link = store.by_digest(connection, digest_of(text), at)
     if user is None or link is None or not store.use(connection, link.row, at):
         raise LinkUnknown
-    users.set_password(connection, user.row, encoded, f"user:{user.name}", at)
+    users.set_password(connection, user.row, encoded, Deed(f"user:{user.name}", at, address))
     return users.found(connection, user.row)
 
 

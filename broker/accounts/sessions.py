@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from broker.accounts.deed import Deed
 from broker.accounts.roles import RIGHTS, Person, Principal, UserRole
 from broker.accounts.secret_text import digest_of, new_secret
 from broker.store.accounts import sessions as store
@@ -19,7 +20,6 @@ from broker.store.accounts import users as user_rows
 from broker.store.accounts.sessions import StoredSession
 from broker.store.accounts.users import StoredUser
 from broker.store.db.database import Database
-from broker.store.audit.adding import add_audit
 
 SEEN = 60.0  # seconds between two notes of the last use
 MOST = 20  # sessions of one user: the one that was used longest ago ends for another one
@@ -65,26 +65,25 @@ def begin(
     values |= {"browser": place.browser[:BROWSER], "created_at": at, "seen_at": at, "expires_at": until}
     row = store.add(connection, values)
     user_rows.change(connection, user.row, {"last_sign_in_at": at})
-    detail = {"name": user.name, "method": method, "address": place.address, "session": row}
-    add_audit(connection, at, f"user:{user.name}", "user.signed_in", "user", user.row, detail)
+    deed = Deed(f"user:{user.name}", at, place.address)
+    deed.note(connection, "user.signed_in", user.row, {"name": user.name, "method": method, "session": row})
     return NewSession(row, user.row, text)
 
 
-def end(connection: Connection, row: int, actor: str, at: float, reason: str = "") -> bool:
+def end(connection: Connection, row: int, deed: Deed) -> bool:
     """End a session (row); False if none of it is in force."""
     session = store.by_row(connection, row)
-    if session is None or not store.end(connection, row, at):
+    if session is None or not store.end(connection, row, deed.at):
         return False
-    detail = {"name": session.user_name, "session": row} | ({"reason": reason} if reason else {})
-    add_audit(connection, at, actor, "user.signed_out", "user", session.user, detail)
+    deed.note(connection, "user.signed_out", session.user, {"name": session.user_name, "session": row})
     return True
 
 
-def end_all(connection: Connection, user: int, actor: str, at: float, but: int = 0) -> int:
+def end_all(connection: Connection, user: int, deed: Deed, but: int = 0) -> int:
     """End the sessions of a user (row), all `but` one; how many."""
-    ended = store.end_all(connection, user, at, but)
+    ended = store.end_all(connection, user, deed.at, but)
     if ended:
-        add_audit(connection, at, actor, "user.signed_out", "user", user, {"sessions": ended})
+        deed.note(connection, "user.signed_out", user, {"sessions": ended})
     return ended
 
 

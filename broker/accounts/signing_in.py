@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from broker.accounts import sessions, tries, users
+from broker.accounts.deed import Deed
 from broker.accounts.passwords import Passwords
 from broker.accounts.sessions import NewSession, Place, SessionTimes
 from broker.accounts.tries import KNOWN, Bucket
@@ -14,7 +15,6 @@ from broker.store.accounts import sessions as session_rows
 from broker.store.accounts import users as user_rows
 from broker.store.accounts.users import StoredUser
 from broker.store.db.database import Database
-from broker.store.audit.adding import add_audit
 
 STRANGER = "stranger"  # actor of what nobody did who is known
 LONGEST_NAME = 200  # characters of a name that is looked up
@@ -76,8 +76,8 @@ class SignIn:
 
     def _refused(self, connection: Connection, user: StoredUser | None, place: Place) -> None:
         if user is not None:
-            detail = {"name": user.name, "address": place.address}
-            add_audit(connection, self._clock(), STRANGER, "user.sign_in_refused", "user", user.row, detail)
+            deed = Deed(STRANGER, self._clock(), place.address)
+            deed.note(connection, "user.sign_in_refused", user.row, {"name": user.name})
 
     def _let_in(
         self, connection: Connection, user: StoredUser, buckets: dict[str, Bucket], place: Place, renewed: str

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from broker.accounts.deed import Deed
 from broker.accounts.roles import UserRole
 from broker.errors import BadContent
+from broker.model.order import Document
 from broker.store.accounts import links, sessions
 from broker.store.accounts import users as store
 from broker.store.accounts.users import StoredUser
-from broker.store.audit.adding import add_audit
 
 LANGUAGES = ("", "en", "fr")  # empty: as the browser asks
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}\Z")
@@ -50,7 +51,7 @@ def folded(name: str) -> str:
     return name.strip().lower()
 
 
-def add(connection: Connection, new: NewUser, actor: str, at: float) -> int:
+def add(connection: Connection, new: NewUser, deed: Deed) -> int:
     """Add a user, who has no password yet; the row. Raises BadContent for a name it cannot have, UserNameTaken."""
     name = folded(new.name)
     if not _NAME.match(name):
@@ -59,16 +60,14 @@ def add(connection: Connection, new: NewUser, actor: str, at: float) -> int:
     values = {"name": name, "full_name": new.full_name, "role": new.role.value, "language": new.language}
     values |= {"issuer": new.issuer, "subject": new.subject}
     try:
-        row = store.add(connection, {**values, "created_at": at, "created_by": actor})
+        row = store.add(connection, {**values, "created_at": deed.at, "created_by": deed.actor})
     except IntegrityError:
         raise UserNameTaken(name) from None
-    add_audit(connection, at, actor, "user.added", "user", row, {"name": name, "role": new.role.value})
+    deed.note(connection, "user.added", row, {"name": name, "role": new.role.value})
     return row
 
 
-def change(
-    connection: Connection, row: int, wanted: Mapping[str, str], actor: str, at: float, reason: str = ""
-) -> None:
+def change(connection: Connection, row: int, wanted: Mapping[str, str], deed: Deed) -> None:
     """Change `role`, `full_name` or `language`. Another role ends the sessions of the user.
 
     Raises BadContent, LastAdmin, UserUnknown.
@@ -82,15 +81,15 @@ def change(
     if "role" in values:
         UserRole(values["role"])
         _keep_an_admin(connection, user)
-        sessions.end_all(connection, row, at)
+        sessions.end_all(connection, row, deed.at)
     store.change(connection, row, values)
     # the full name is not repeated: what the audit trail says of a person is its sign-in name
-    detail = {"name": user.name, "changed": sorted(values)}
+    detail: Document = {"name": user.name, "changed": sorted(values)}
     detail |= {"role": values["role"], "before": user.role} if "role" in values else {}
-    add_audit(connection, at, actor, "user.changed", "user", row, detail | _because(reason))
+    deed.note(connection, "user.changed", row, detail)
 
 
-def disable(connection: Connection, row: int, actor: str, at: float, reason: str = "") -> bool:
+def disable(connection: Connection, row: int, deed: Deed) -> bool:
     """Let a user sign in no more; sessions and links end. False if that is so already.
 
     Raises LastAdmin, UserUnknown.
@@ -99,30 +98,30 @@ def disable(connection: Connection, row: int, actor: str, at: float, reason: str
     if user.disabled_at is not None:
         return False
     _keep_an_admin(connection, user)
-    store.change(connection, row, {"disabled_at": at})
-    sessions.end_all(connection, row, at)
-    links.end(connection, "invitation", row, at)
-    add_audit(connection, at, actor, "user.disabled", "user", row, {"name": user.name} | _because(reason))
+    store.change(connection, row, {"disabled_at": deed.at})
+    sessions.end_all(connection, row, deed.at)
+    links.end(connection, "invitation", row, deed.at)
+    deed.note(connection, "user.disabled", row, {"name": user.name})
     return True
 
 
-def enable(connection: Connection, row: int, actor: str, at: float, reason: str = "") -> bool:
+def enable(connection: Connection, row: int, deed: Deed) -> bool:
     """Let a user sign in again; False if he may already. Raises UserUnknown."""
     user = _locked(connection, row)
     if user.disabled_at is None:
         return False
     store.change(connection, row, {"disabled_at": None})
-    add_audit(connection, at, actor, "user.enabled", "user", row, {"name": user.name} | _because(reason))
+    deed.note(connection, "user.enabled", row, {"name": user.name})
     return True
 
 
-def set_password(connection: Connection, row: int, encoded: str, actor: str, at: float) -> None:
+def set_password(connection: Connection, row: int, encoded: str, deed: Deed) -> None:
     """Give a user a password, by its hash. All sessions and links of the user end. Raises UserUnknown."""
     user = _locked(connection, row)
-    store.change(connection, row, {"password": encoded, "password_at": at})
-    sessions.end_all(connection, row, at)
-    links.end(connection, "invitation", row, at)
-    add_audit(connection, at, actor, "user.password_set", "user", row, {"name": user.name})
+    store.change(connection, row, {"password": encoded, "password_at": deed.at})
+    sessions.end_all(connection, row, deed.at)
+    links.end(connection, "invitation", row, deed.at)
+    deed.note(connection, "user.password_set", row, {"name": user.name})
 
 
 def listed(connection: Connection) -> Sequence[StoredUser]:
@@ -162,7 +161,3 @@ def _check(full_name: str, language: str) -> None:
         raise BadContent("full_name: at most 100 characters, and none that steers a terminal")
     if language not in LANGUAGES:
         raise BadContent(f"language: one of {', '.join(filter(None, LANGUAGES))}, or empty")
-
-
-def _because(reason: str) -> dict[str, str]:
-    return {"reason": reason} if reason else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 from fastapi import Request
 
+from broker.accounts.deed import Deed
 from broker.accounts.signing_in import SignIn
 from broker.audit.book import AuditBook
 from broker.delivery.probe.node_probe import NodeTester
@@ -21,6 +23,11 @@ from broker.site.directory import Directory
 from broker.store.db.database import Database
 from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
+
+
+def deed_of(request: Request, reason: str = "") -> Deed:
+    """What the caller of a request does to an account now."""
+    return Deed(request.state.actor, time.time(), request.state.address, reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,9 +169,7 @@ class Broker:
             SessionCheck(base.database, time.time, settings.web.session_idle),
         )
         shell = Shell(pages.links(), settings.zone())
-        return create_app(
-            status, routers, shell=shell, callers=callers, limits=settings.limits, audit=base.audit
-        )
+        return create_app(status, routers, shell=shell, callers=callers, limits=settings.limits, audit=base.audit)
 
     def web_address(self) -> str:
         """The address by which browsers reach the web."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ from sqlalchemy import Connection, Table, select
 from support.service.people import HOME, PASSWORD, TIMES, added, cheap
 
 from broker.accounts import links, users
+from broker.accounts.deed import Deed
 from broker.accounts.links import LinkUnknown
 from broker.accounts.passwords import Passwords
 from broker.accounts.roles import UserRole
@@ -77,9 +77,9 @@ def test_the_right_password_lets_in_and_nothing_else_does(door: Door) -> None:
 
 def test_who_has_no_password_or_is_disabled_does_not_come_in(door: Door) -> None:
     database = door.database
-    database.submit(users.add, NewUser(name="new", role=UserRole.VIEWER), "cli:anna", AT).result()
+    database.submit(users.add, NewUser(name="new", role=UserRole.VIEWER), Deed("cli:anna", AT)).result()
     row = added(database, "ben", UserRole.OPERATOR, AT)
-    database.submit(users.disable, row, "cli:anna", AT).result()
+    database.submit(users.disable, row, Deed("cli:anna", AT)).result()
     assert not door.lets_in("new", "")
     assert not door.lets_in("ben", PASSWORD)
 
@@ -90,7 +90,7 @@ def test_each_try_stands_in_the_audit_trail_and_no_unknown_name_does(door: Door)
     door.lets_in("my secret typed into the wrong field", "x")
     door.lets_in("ben", PASSWORD)
     rows = door.database.read(all_of, tables.audit).result()[2:]
-    assert [(row.actor, row.action, json.loads(row.detail)["address"]) for row in rows] == [
+    assert [(row.actor, row.action, row.address) for row in rows] == [
         ("stranger", "user.sign_in_refused", "192.0.2.7"),
         ("user:ben", "user.signed_in", "192.0.2.7"),
     ]
@@ -213,13 +213,13 @@ def test_the_first_admin_is_made_once(door: Door) -> None:
     old, text = replaced.path.removeprefix("/first/"), link.path.removeprefix("/first/")
     assert [database.read(links.open_first_admin, one, AT).result() for one in (old, text, "x")] == [False, True, False]
     with pytest.raises(LinkUnknown):
-        database.submit(links.make_first_admin, old, "eve", "$x", AT).result()
+        database.submit(links.make_first_admin, old, "eve", "$x", AT, "192.0.2.7").result()
     with pytest.raises(BadContent):
-        database.submit(links.make_first_admin, text, "no name", "$x", AT).result()
-    user = database.submit(links.make_first_admin, text, "Anna", "$x", AT).result()  # the link still works
+        database.submit(links.make_first_admin, text, "no name", "$x", AT, "192.0.2.7").result()
+    user = database.submit(links.make_first_admin, text, "Anna", "$x", AT, "192.0.2.7").result()  # the link still works
     assert (user.name, user.role, user.password) == ("anna", "admin", "$x")
     with pytest.raises(LinkUnknown):
-        database.submit(links.make_first_admin, text, "eve", "$x", AT).result()
+        database.submit(links.make_first_admin, text, "eve", "$x", AT, "192.0.2.7").result()
     assert database.submit(links.first_admin, AT).result() is None
     assert not database.read(links.open_first_admin, text, AT).result()
 
@@ -232,7 +232,7 @@ def test_a_link_for_the_first_admin_is_void_once_there_is_one(door: Door) -> Non
     text = link.path.removeprefix("/first/")
     assert not database.read(links.open_first_admin, text, AT).result()
     with pytest.raises(LinkUnknown):
-        database.submit(links.make_first_admin, text, "eve", "$x", AT).result()
+        database.submit(links.make_first_admin, text, "eve", "$x", AT, "192.0.2.7").result()
 
 
 def test_a_taken_name_does_not_use_up_the_link(door: Door) -> None:
@@ -242,33 +242,33 @@ def test_a_taken_name_does_not_use_up_the_link(door: Door) -> None:
     assert link is not None
     text = link.path.removeprefix("/first/")
     with pytest.raises(UserNameTaken):
-        database.submit(links.make_first_admin, text, "ben", "$x", AT).result()
-    assert database.submit(links.make_first_admin, text, "anna", "$x", AT).result().name == "anna"
+        database.submit(links.make_first_admin, text, "ben", "$x", AT, "192.0.2.7").result()
+    assert database.submit(links.make_first_admin, text, "anna", "$x", AT, "192.0.2.7").result().name == "anna"
 
 
 def test_an_invitation_gives_a_password_once(door: Door) -> None:
     database = door.database
-    row = database.submit(users.add, NewUser(name="ben", role=UserRole.OPERATOR), "cli:anna", AT).result()
-    replaced = database.submit(links.invite, row, "cli:anna", AT).result().path.removeprefix("/invite/")
-    text = database.submit(links.invite, row, "cli:anna", AT).result().path.removeprefix("/invite/")
+    row = database.submit(users.add, NewUser(name="ben", role=UserRole.OPERATOR), Deed("cli:anna", AT)).result()
+    replaced = database.submit(links.invite, row, Deed("cli:anna", AT)).result().path.removeprefix("/invite/")
+    text = database.submit(links.invite, row, Deed("cli:anna", AT)).result().path.removeprefix("/invite/")
     looked = [database.read(links.invited, one, AT).result() for one in (replaced, text, "x")]
     assert [user.name if user else None for user in looked] == [None, "ben", None]
-    assert database.submit(links.accept, text, "$x", AT).result().password == "$x"
+    assert database.submit(links.accept, text, "$x", AT, "192.0.2.7").result().password == "$x"
     for used in (text, replaced):
         with pytest.raises(LinkUnknown):
-            database.submit(links.accept, used, "$y", AT).result()
+            database.submit(links.accept, used, "$y", AT, "192.0.2.7").result()
     assert text not in str(database.read(all_of, tables.sign_in_link).result())
 
 
 def test_two_who_use_a_link_at_once_are_one(door: Door) -> None:
     database = door.database
-    row = database.submit(users.add, NewUser(name="ben", role=UserRole.OPERATOR), "cli:anna", AT).result()
-    text = database.submit(links.invite, row, "cli:anna", AT).result().path.removeprefix("/invite/")
+    row = database.submit(users.add, NewUser(name="ben", role=UserRole.OPERATOR), Deed("cli:anna", AT)).result()
+    text = database.submit(links.invite, row, Deed("cli:anna", AT)).result().path.removeprefix("/invite/")
     outcomes: list[bool] = []
 
     def use(number: int) -> None:
         try:
-            database.submit(links.accept, text, f"$x{number}", AT).result()
+            database.submit(links.accept, text, f"$x{number}", AT, "192.0.2.7").result()
             outcomes.append(True)
         except LinkUnknown:
             outcomes.append(False)
@@ -283,8 +283,8 @@ def test_two_who_use_a_link_at_once_are_one(door: Door) -> None:
 
 def test_links_end(door: Door) -> None:
     database = door.database
-    row = database.submit(users.add, NewUser(name="ben", role=UserRole.OPERATOR), "cli:anna", AT).result()
-    link = database.submit(links.invite, row, "cli:anna", AT).result()
+    row = database.submit(users.add, NewUser(name="ben", role=UserRole.OPERATOR), Deed("cli:anna", AT)).result()
+    link = database.submit(links.invite, row, Deed("cli:anna", AT)).result()
     text = link.path.removeprefix("/invite/")
     assert database.read(links.invited, text, link.expires_at - 1).result() is not None
     assert database.read(links.invited, text, link.expires_at).result() is None
@@ -292,7 +292,7 @@ def test_links_end(door: Door) -> None:
     assert first is not None
     assert not database.read(links.open_first_admin, first.path.removeprefix("/first/"), first.expires_at).result()
     assert database.read(links.invited, first.path.removeprefix("/first/"), AT).result() is None  # nor the other way
-    database.submit(users.disable, row, "cli:anna", AT).result()
+    database.submit(users.disable, row, Deed("cli:anna", AT)).result()
     assert database.read(links.invited, text, AT).result() is None
     with pytest.raises(UserUnknown):
-        database.submit(links.invite, row, "cli:anna", AT).result()
+        database.submit(links.invite, row, Deed("cli:anna", AT)).result()

@@ -11,6 +11,7 @@ from support.service.rest import application
 from support.service.visitor import Visitor
 
 from broker.accounts import links, sessions, users
+from broker.accounts.deed import Deed
 from broker.accounts.roles import UserRole
 from broker.accounts.tries import ACCOUNT
 from broker.accounts.users import NewUser
@@ -33,8 +34,10 @@ def first_link(database: Database) -> str:
 
 
 def invitation(database: Database, name: str, role: UserRole = UserRole.OPERATOR) -> str:
-    row = database.submit(users.add, NewUser(name=name, role=role, full_name="Ben Okoro"), "cli:anna", time.time())
-    return database.submit(links.invite, row.result(), "cli:anna", time.time()).result().path
+    row = database.submit(
+        users.add, NewUser(name=name, role=role, full_name="Ben Okoro"), Deed("cli:anna", time.time())
+    )
+    return database.submit(links.invite, row.result(), Deed("cli:anna", time.time())).result().path
 
 
 def entered(visitor: Visitor) -> bool:
@@ -171,7 +174,7 @@ def test_an_invited_user_sets_a_password(app: FastAPI, database: Database) -> No
 def test_a_new_link_ends_sessions_once_it_is_used(app: FastAPI, database: Database) -> None:
     row = added(database, "ben", UserRole.OPERATOR, time.time())
     before = Visitor(app, signed_in(database, row, time.time()).text)
-    path = database.submit(links.invite, row, "cli:anna", time.time()).result().path
+    path = database.submit(links.invite, row, Deed("cli:anna", time.time())).result().path
     assert (
         Visitor(app).post(path, {"password": "another tea, please", "again": "another tea, please"}).status_code == 303
     )
@@ -207,7 +210,7 @@ def test_a_session_of_a_disabled_user_ends_while_it_is_used(app: FastAPI, databa
     row = added(database, "ben", UserRole.OPERATOR, time.time())
     first, second = (Visitor(app, signed_in(database, row, time.time()).text) for _ in range(2))
     assert entered(first)
-    database.submit(users.disable, row, "cli:anna", time.time()).result()
+    database.submit(users.disable, row, Deed("cli:anna", time.time())).result()
     assert not entered(second)  # the first one may be remembered for a second
     assert database.read(sessions.listed, time.time(), 1800).result() == []
 

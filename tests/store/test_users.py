@@ -13,6 +13,7 @@ from support.peers.tools import wait_until
 from support.service.people import HOME, PASSWORD, TIMES, added, signed_in
 
 from broker.accounts import sessions, users
+from broker.accounts.deed import Deed
 from broker.accounts.roles import RIGHTS, UserRole
 from broker.accounts.sessions import MOST, Place, SessionCheck
 from broker.accounts.users import LastAdmin, NewUser, UserNameTaken, UserUnknown
@@ -33,7 +34,7 @@ def audit(database: Database) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def add(database: Database, name: str, role: UserRole = UserRole.OPERATOR, **more: str) -> int:
-    return database.submit(users.add, NewUser(name=name, role=role, **more), "cli:anna", AT).result()
+    return database.submit(users.add, NewUser(name=name, role=role, **more), Deed("cli:anna", AT)).result()
 
 
 def is_known(database: Database, text: str, at: float) -> bool:
@@ -90,7 +91,7 @@ def test_a_session_tells_who_calls_and_what_he_may_now(database: Database) -> No
     assert (caller.actor, caller.rights) == ("user:ben", RIGHTS[UserRole.OPERATOR])
     assert (caller.person.user, caller.person.session, caller.person.role) == (row, session.row, UserRole.OPERATOR)
     assert check.caller(session.text[:-1] + "?").result() is None
-    database.submit(users.change, row, {"language": "fr"}, "user:ben", AT + 1).result()
+    database.submit(users.change, row, {"language": "fr"}, Deed("user:ben", AT + 1)).result()
     again = check.caller(session.text).result()
     assert again is not None
     assert again.person is not None
@@ -124,19 +125,19 @@ def test_a_session_ends_unused_and_ends_old(database: Database) -> None:
 
 
 def end_by_disabling(database: Database, row: int) -> None:
-    assert database.submit(users.disable, row, "cli:anna", AT + 1, "left").result()
+    assert database.submit(users.disable, row, Deed("cli:anna", AT + 1, reason="left")).result()
 
 
 def end_by_role(database: Database, row: int) -> None:
-    database.submit(users.change, row, {"role": "viewer"}, "cli:anna", AT + 1).result()
+    database.submit(users.change, row, {"role": "viewer"}, Deed("cli:anna", AT + 1)).result()
 
 
 def end_by_password(database: Database, row: int) -> None:
-    database.submit(users.set_password, row, "$argon2id$x", "user:ben", AT + 1).result()
+    database.submit(users.set_password, row, "$argon2id$x", Deed("user:ben", AT + 1)).result()
 
 
 def end_everywhere(database: Database, row: int) -> None:
-    assert database.submit(sessions.end_all, row, "user:ben", AT + 1).result() == 2
+    assert database.submit(sessions.end_all, row, Deed("user:ben", AT + 1)).result() == 2
 
 
 @pytest.mark.parametrize("how", [end_by_disabling, end_by_role, end_by_password, end_everywhere])
@@ -156,9 +157,9 @@ def test_one_session_ends_by_itself(database: Database) -> None:
         (first.row, "ben", "192.0.2.7"),
         (second.row, "ben", "198.51.100.1"),
     }
-    assert database.submit(sessions.end, first.row, "cli:anna", AT + 1, "lost").result()
-    assert not database.submit(sessions.end, first.row, "cli:anna", AT + 1).result()
-    assert not database.submit(sessions.end, 4711, "cli:anna", AT + 1).result()
+    assert database.submit(sessions.end, first.row, Deed("cli:anna", AT + 1, reason="lost")).result()
+    assert not database.submit(sessions.end, first.row, Deed("cli:anna", AT + 1)).result()
+    assert not database.submit(sessions.end, 4711, Deed("cli:anna", AT + 1)).result()
     assert [is_known(database, one.text, AT + 2) for one in (first, second)] == [False, True]
     assert audit(database)[-1] == (
         "cli:anna",
@@ -170,7 +171,7 @@ def test_one_session_ends_by_itself(database: Database) -> None:
 def test_all_other_sessions_end(database: Database) -> None:
     row = added(database, "ben", UserRole.OPERATOR, AT)
     kept, *others = [signed_in(database, row, AT) for _ in range(3)]
-    assert database.submit(sessions.end_all, row, "user:ben", AT + 1, kept.row).result() == 2
+    assert database.submit(sessions.end_all, row, Deed("user:ben", AT + 1), kept.row).result() == 2
     assert is_known(database, kept.text, AT + 2)
     assert not any(is_known(database, other.text, AT + 2) for other in others)
 
@@ -198,10 +199,10 @@ def test_a_browser_may_say_anything(database: Database) -> None:
 def test_a_disabled_user_is_enabled_again_without_the_old_sessions(database: Database) -> None:
     row = added(database, "ben", UserRole.OPERATOR, AT)
     session = signed_in(database, row, AT)
-    assert database.submit(users.disable, row, "cli:anna", AT + 1).result()
-    assert not database.submit(users.disable, row, "cli:anna", AT + 2).result()
-    assert database.submit(users.enable, row, "cli:anna", AT + 3).result()
-    assert not database.submit(users.enable, row, "cli:anna", AT + 3).result()
+    assert database.submit(users.disable, row, Deed("cli:anna", AT + 1)).result()
+    assert not database.submit(users.disable, row, Deed("cli:anna", AT + 2)).result()
+    assert database.submit(users.enable, row, Deed("cli:anna", AT + 3)).result()
+    assert not database.submit(users.enable, row, Deed("cli:anna", AT + 3)).result()
     assert not is_known(database, session.text, AT + 4)
     assert is_known(database, signed_in(database, row, AT + 4).text, AT + 5)
     actions = [action for _, action, _ in audit(database)]
@@ -211,15 +212,15 @@ def test_a_disabled_user_is_enabled_again_without_the_old_sessions(database: Dat
 def test_the_last_admin_stays(database: Database) -> None:
     anna = added(database, "anna", UserRole.ADMIN, AT)
     with pytest.raises(LastAdmin):
-        database.submit(users.disable, anna, "user:anna", AT).result()
+        database.submit(users.disable, anna, Deed("user:anna", AT)).result()
     with pytest.raises(LastAdmin):
-        database.submit(users.change, anna, {"role": "viewer"}, "user:anna", AT).result()
+        database.submit(users.change, anna, {"role": "viewer"}, Deed("user:anna", AT)).result()
     ben = added(database, "ben", UserRole.ADMIN, AT)
     outcomes: list[object] = []
 
     def disable(row: int) -> None:
         try:
-            outcomes.append(database.submit(users.disable, row, "cli:x", AT).result())
+            outcomes.append(database.submit(users.disable, row, Deed("cli:x", AT)).result())
         except LastAdmin as error:
             outcomes.append(error)
 
@@ -233,15 +234,17 @@ def test_the_last_admin_stays(database: Database) -> None:
 
 def test_a_change_says_what_and_leaves_the_rest(database: Database) -> None:
     row = add(database, "ben", full_name="Ben")
-    database.submit(users.change, row, {"role": "viewer", "full_name": "Ben"}, "cli:anna", AT, "less").result()
-    database.submit(users.change, row, {"role": "viewer"}, "cli:anna", AT).result()  # nothing to change
+    database.submit(
+        users.change, row, {"role": "viewer", "full_name": "Ben"}, Deed("cli:anna", AT, reason="less")
+    ).result()
+    database.submit(users.change, row, {"role": "viewer"}, Deed("cli:anna", AT)).result()  # nothing to change
     assert [entry[1:] for entry in audit(database)][1:] == [
         ("user.changed", {"name": "ben", "changed": ["role"], "role": "viewer", "before": "operator", "reason": "less"})
     ]
     with pytest.raises(ValueError):
-        database.submit(users.change, row, {"role": "root"}, "cli:anna", AT).result()
+        database.submit(users.change, row, {"role": "root"}, Deed("cli:anna", AT)).result()
     with pytest.raises(BadContent):
-        database.submit(users.change, row, {"language": "xx"}, "cli:anna", AT).result()
+        database.submit(users.change, row, {"language": "xx"}, Deed("cli:anna", AT)).result()
 
 
 def test_nobody_of_an_unknown_number(database: Database) -> None:
@@ -249,6 +252,6 @@ def test_nobody_of_an_unknown_number(database: Database) -> None:
         (users.change, ({},)), (users.disable, ()), (users.enable, ()), (users.set_password, ("x",)),
     ):  # fmt: skip
         with pytest.raises(UserUnknown):
-            database.submit(story, 4711, *more, "cli:anna", AT).result()
+            database.submit(story, 4711, *more, Deed("cli:anna", AT)).result()
     assert database.read(users.named, "nobody").result() is None
     assert HOME.address == "192.0.2.7"

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from broker.accounts import sessions
 from broker.accounts.roles import Person, Right
 from broker.admin.bodies import RowNumber
-from broker.admin.context import AdminContext
+from broker.admin.context import AdminContext, deed_of
 from broker.admin.problems import Problem
 from broker.admin.routers import admin_router
 from broker.store.accounts.sessions import StoredSession
@@ -54,7 +54,7 @@ def router(context: AdminContext) -> APIRouter:
         own = [] if person is None else database.read(sessions.listed, time.time(), idle, person.user).result()
         if session not in {one.row for one in own}:
             _must_be_admin(request)
-        if not database.execute(sessions.end, session, request.state.actor, time.time()):
+        if not database.execute(sessions.end, session, deed_of(request)):
             raise Problem(409, "No session of this number is in force")
 
     return routes

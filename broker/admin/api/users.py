@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Literal
@@ -11,10 +10,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts import links, sessions, users
+from broker.accounts.deed import Deed
 from broker.accounts.roles import Right, UserRole
 from broker.accounts.users import LastAdmin, NewUser, UserNameTaken, UserUnknown
 from broker.admin.bodies import RowNumber
-from broker.admin.context import AdminContext
+from broker.admin.context import AdminContext, deed_of
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import admin_router
 from broker.errors import BadContent
@@ -97,10 +97,10 @@ def router(context: AdminContext) -> APIRouter:
     @routes.post("", status_code=201, responses={409: {"description": "There is a user of this name"}})
     def add(body: UserBody, request: Request) -> NewUserView:
         """Add a user. The link in the answer is to be handed over; it stands nowhere else."""
-        actor = request.state.actor
+        deed = deed_of(request)
         with refusals():
-            row = database.execute(users.add, NewUser(**body.model_dump()), actor, time.time())
-            return NewUserView(user=_view(context, row), link=_link(context, row, actor))
+            row = database.execute(users.add, NewUser(**body.model_dump()), deed)
+            return NewUserView(user=_view(context, row), link=_link(context, row, deed))
 
     @routes.get("/{user}")
     def one(user: RowNumber) -> UserView:
@@ -113,7 +113,7 @@ def router(context: AdminContext) -> APIRouter:
         """Change a user. Another role ends the sessions of the user."""
         wanted = {key: str(value) for key, value in body.model_dump(exclude={"reason"}).items() if value is not None}
         with refusals():
-            database.execute(users.change, user, wanted, request.state.actor, time.time(), body.reason)
+            database.execute(users.change, user, wanted, deed_of(request, body.reason))
             return _view(context, user)
 
     _coming_in(routes, context)
@@ -128,28 +128,28 @@ def _coming_in(routes: APIRouter, context: AdminContext) -> None:
     def disable(user: RowNumber, request: Request, body: UserReasonBody | None = None) -> UserView:
         """Let a user sign in no more, and end the sessions of the user."""
         with refusals():
-            database.execute(users.disable, user, request.state.actor, time.time(), body.reason if body else "")
+            database.execute(users.disable, user, deed_of(request, body.reason if body else ""))
             return _view(context, user)
 
     @routes.post("/{user}/enable")
     def enable(user: RowNumber, request: Request, body: UserReasonBody | None = None) -> UserView:
         """Let a user sign in again."""
         with refusals():
-            database.execute(users.enable, user, request.state.actor, time.time(), body.reason if body else "")
+            database.execute(users.enable, user, deed_of(request, body.reason if body else ""))
             return _view(context, user)
 
     @routes.post("/{user}/link", status_code=201)
     def link(user: RowNumber, request: Request) -> UserLinkView:
         """Make a link by which a user sets a password, also a forgotten one. It replaces the link of before."""
         with refusals():
-            return _link(context, user, request.state.actor)
+            return _link(context, user, deed_of(request))
 
     @routes.post("/{user}/sign-out", status_code=204)
     def sign_out(user: RowNumber, request: Request) -> None:
         """End all sessions of a user."""
         with refusals():
             _view(context, user)
-            database.execute(sessions.end_all, user, request.state.actor, time.time())
+            database.execute(sessions.end_all, user, deed_of(request))
 
 
 def _view(context: AdminContext, row: int) -> UserView:
@@ -157,9 +157,9 @@ def _view(context: AdminContext, row: int) -> UserView:
     return user_view(context.database.read(users.found, row).result())
 
 
-def _link(context: AdminContext, row: int, actor: str) -> UserLinkView:
+def _link(context: AdminContext, row: int, deed: Deed) -> UserLinkView:
     """A new link for a user. Raises UserUnknown."""
-    link = context.database.execute(links.invite, row, actor, time.time())
+    link = context.database.execute(links.invite, row, deed)
     return UserLinkView(url=context.web_address() + link.path, expires_at=link.expires_at)
 
 

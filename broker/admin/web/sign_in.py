@@ -17,7 +17,7 @@ from broker.accounts.secret_text import is_secret
 from broker.accounts.sessions import NewSession, Place
 from broker.accounts.signing_in import TooManyTries, WrongPassword
 from broker.accounts.users import UserNameTaken
-from broker.admin.context import AdminContext
+from broker.admin.context import AdminContext, deed_of
 from broker.admin.cookies import clear_session, set_session
 from broker.admin.routers import page_router
 from broker.admin.same_origin import is_local
@@ -55,8 +55,7 @@ class WelcomeView:
 
 def place_of(request: Request) -> Place:
     """From where a request comes."""
-    address = request.client.host if request.client else ""
-    return Place(share_of(address), request.headers.get("user-agent", ""))
+    return Place(share_of(request.state.address), request.headers.get("user-agent", ""))
 
 
 def router(context: AdminContext) -> APIRouter:
@@ -78,7 +77,7 @@ def router(context: AdminContext) -> APIRouter:
     def leave(request: Request) -> Response:
         person = request.state.caller.person
         if person is not None:
-            context.database.execute(sessions.end, person.session, request.state.actor, time.time())
+            context.database.execute(sessions.end, person.session, deed_of(request))
         request.state.callers.forget(request.scope)
         response = shell.go("/sign-in", Sentence("You are signed out."))
         clear_session(response, request.scope)
@@ -138,7 +137,7 @@ class _Doors:
         if not (errors := password_errors(form, (name,))):
             encoded = self._sign_in.passwords.hash(form.typed("password")).result()
             try:
-                user = self._database.execute(links.make_first_admin, text, name, encoded, now)
+                user = self._database.execute(links.make_first_admin, text, name, encoded, now, request.state.address)
                 return self._welcome(request, user)
             except LinkUnknown:
                 return _void(request)
@@ -161,7 +160,7 @@ class _Doors:
             return shell.render(request, "invite", WelcomeView(user.name, known=True, errors=errors), 422)
         encoded = self._sign_in.passwords.hash(form.typed("password")).result()
         try:
-            user = self._database.execute(links.accept, text, encoded, time.time())
+            user = self._database.execute(links.accept, text, encoded, time.time(), request.state.address)
         except LinkUnknown:
             return _void(request)
         return self._welcome(request, user)
@@ -176,7 +175,7 @@ class _Doors:
         """Hand out the cookie. The session that this browser had before ends."""
         caller = request.state.caller
         if caller is not None and caller.person is not None:
-            self._database.execute(sessions.end, caller.person.session, caller.actor, time.time())
+            self._database.execute(sessions.end, caller.person.session, deed_of(request))
             request.state.callers.forget(request.scope)
         user = self._database.read(users.found, session.user).result()
         response = shell.go(self.landing(request, wanted, UserRole(user.role)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from broker.accounts import sessions, users
+from broker.accounts.deed import Deed
 from broker.accounts.passwords import Passwords
 from broker.accounts.roles import UserRole
 from broker.accounts.sessions import NewSession, Place, SessionTimes
@@ -28,8 +29,8 @@ def added(database: Database, name: str, role: UserRole, at: float, password: st
     hashing.close()
 
     def add(connection: Connection) -> int:
-        row = users.add(connection, NewUser(name=name, role=role), "cli:test", at)
-        users.set_password(connection, row, encoded, "cli:test", at)
+        row = users.add(connection, NewUser(name=name, role=role), Deed("cli:test", at))
+        users.set_password(connection, row, encoded, Deed("cli:test", at))
         return row
 
     return database.submit(add).result(20)

@@ -24,6 +24,10 @@ KEPT = 90 * 86_400.0  # seconds that a link stays after its time was over
 AT_START = "first-admin link"  # actor of what nobody does who is known
 
 
+class NoPasswordHere(Exception):
+    """The user is disabled, or signs in by OpenID Connect."""
+
+
 class LinkUnknown(Exception):
     """The link was used, is too old, was replaced by a newer one, or never was one."""
 
@@ -46,11 +50,11 @@ def first_admin(connection: Connection, at: float) -> NewLink | None:
 def invite(connection: Connection, row: int, deed: Deed) -> NewLink:
     """A link by which a user sets a password, also in place of a forgotten one; it replaces the link of before.
 
-    Raises UserUnknown for no user, for a disabled one and for one of OpenID Connect.
+    Raises UserUnknown, NoPasswordHere.
     """
     user = users.found(connection, row)
     if user.disabled_at is not None or user.issuer:
-        raise users.UserUnknown(user.name)
+        raise NoPasswordHere(user.name)
     link = _made(connection, INVITATION, row, deed.actor, deed.at)
     deed.note(connection, "user.invited", row, {"name": user.name, "until": link.expires_at})
     return link

@@ -151,8 +151,7 @@ def _locked(connection: Connection, row: int) -> StoredUser:
 
 
 def _keep_an_admin(connection: Connection, user: StoredUser) -> None:
-    is_admin = user.role == UserRole.ADMIN and user.disabled_at is None
-    if is_admin and store.count_enabled(connection, UserRole.ADMIN) == 1:
+    if user.role == UserRole.ADMIN and store.able(connection, UserRole.ADMIN) == {user.row}:
         raise LastAdmin(user.name)
 
 

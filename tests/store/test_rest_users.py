@@ -46,7 +46,7 @@ def test_a_user_is_added_changed_disabled_and_enabled(admin: Visitor) -> None:
     assert changed.json()["full_name"] == "Ben Okoro"
     assert admin.ask("PATCH", path, json={"full_name": ""}).json()["full_name"] == ""
     assert admin.ask("POST", f"{path}/disable", json={"reason": "left"}).json()["state"] == "disabled"
-    assert admin.ask("POST", f"{path}/link").status_code == 404
+    assert admin.ask("POST", f"{path}/link").status_code == 409
     assert admin.ask("POST", f"{path}/enable").json()["state"] == "invited"
     assert admin.ask("POST", f"{path}/link").json()["url"] != link["url"]
     assert admin.ask("POST", f"{path}/sign-out").status_code == 204

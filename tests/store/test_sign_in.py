@@ -12,13 +12,13 @@ from support.service.people import HOME, PASSWORD, TIMES, added, cheap
 
 from broker.accounts import links, users
 from broker.accounts.deed import Deed
-from broker.accounts.links import LinkUnknown
+from broker.accounts.links import LinkUnknown, NoPasswordHere
 from broker.accounts.passwords import Passwords
 from broker.accounts.roles import UserRole
 from broker.accounts.sessions import Place, SessionCheck
 from broker.accounts.signing_in import SignIn, TooManyTries, WrongPassword
 from broker.accounts.tries import ACCOUNT, ADDRESS
-from broker.accounts.users import NewUser, UserNameTaken, UserUnknown
+from broker.accounts.users import NewUser, UserNameTaken
 from broker.errors import BadContent
 from broker.store.db.database import Database
 from broker.store.schema import tables
@@ -294,5 +294,5 @@ def test_links_end(door: Door) -> None:
     assert database.read(links.invited, first.path.removeprefix("/first/"), AT).result() is None  # nor the other way
     database.submit(users.disable, row, Deed("cli:anna", AT)).result()
     assert database.read(links.invited, text, AT).result() is None
-    with pytest.raises(UserUnknown):
+    with pytest.raises(NoPasswordHere):
         database.submit(links.invite, row, Deed("cli:anna", AT)).result()

@@ -232,6 +232,14 @@ def test_the_last_admin_stays(database: Database) -> None:
     assert sorted(isinstance(one, LastAdmin) for one in outcomes) == [False, True]
 
 
+def test_who_never_took_a_password_does_not_count_as_an_admin(database: Database) -> None:
+    anna = added(database, "anna", UserRole.ADMIN, AT)
+    invited = add(database, "ben", UserRole.ADMIN)
+    with pytest.raises(LastAdmin):
+        database.submit(users.disable, anna, Deed("user:anna", AT)).result()
+    assert database.submit(users.disable, invited, Deed("user:anna", AT)).result()
+
+
 def test_a_change_says_what_and_leaves_the_rest(database: Database) -> None:
     row = add(database, "ben", full_name="Ben")
     database.submit(

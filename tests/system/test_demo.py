@@ -85,7 +85,7 @@ def test_keep_stays_until_ctrl_c_and_leaves_the_data(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
-    assert re.search(r"web    http://127\.0\.0\.1:\d+/", log.read_text())
+    assert re.search(r"web    http://127\.0\.0\.1:\d+/invite/[\w-]{43}\n", log.read_text())
     (kept,) = folder.iterdir()
     assert kept.stat().st_mode & 0o777 == 0o700
     assert (kept / "broker-data" / "broker.db").exists()

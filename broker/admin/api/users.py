@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts import links, sessions, users
 from broker.accounts.deed import Deed
+from broker.accounts.links import NoPasswordHere
 from broker.accounts.roles import Right, UserRole
 from broker.accounts.users import LastAdmin, NewUser, UserNameTaken, UserUnknown
 from broker.admin.bodies import RowNumber
@@ -173,7 +174,9 @@ def refusals() -> Iterator[None]:
     except LastAdmin:
         raise Problem(409, "This is the only admin who can sign in: make another one first") from None
     except UserUnknown:
-        raise Problem(404, "No user of this number, or none who can have a password here") from None
+        raise Problem(404, "There is no user of this number") from None
+    except NoPasswordHere:
+        raise Problem(409, "A disabled user cannot set a password, nor one of OpenID Connect") from None
     except BadContent as error:
         place, _, text = str(error).partition(": ")
         raise Problem(422, "The user cannot be so", [FieldError(place, text)]) from None

@@ -78,7 +78,7 @@ def _run(console: Console, count: int, keep: bool) -> int:
         if not report.good:
             console.print(f"log of the broker:\n{broker.tail()}", markup=False, highlight=False)
         if keep:
-            show_doors(console, doors, broker.web, str(broker.data_dir), STATIONS[0].ae_title)
+            show_doors(console, doors, broker.sign_in_link(), str(broker.data_dir), STATIONS[0].ae_title)
             try:
                 runner.run(hospital.stay())
             except KeyboardInterrupt:

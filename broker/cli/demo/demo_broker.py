@@ -10,7 +10,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from broker.accounts.roles import UserRole
+from broker.cli.asking import control
 from broker.errors import BrokerError
+from broker.settings import load
 from broker.simulate.hospital import Doors
 from broker.simulate.stations import Station
 
@@ -111,6 +114,7 @@ class BrokerProcess:
     """Started by the constructor; `doors` waits until it serves, `stop` ends it."""
 
     def __init__(self, config: Path) -> None:
+        self._config = config
         self.data_dir = config.parent / "broker-data"
         self.log = config.parent / "broker.log"
         self.web = ""
@@ -142,6 +146,14 @@ class BrokerProcess:
         self.web = f"http://{host}:{port}/"
         hl7, dicom = listeners["hl7"][0], listeners["dicom"][0]
         return Doors((hl7[0], hl7[1]), (dicom[0], dicom[1]), AE_TITLE)
+
+    def sign_in_link(self) -> str:
+        """A link by which the user `demo`, an admin, sets a password and is signed in. Raises ChildFailed."""
+        user = {"name": "demo", "role": UserRole.ADMIN}
+        answer = control.call(load(self._config), "POST", "/api/v1/users", user)
+        if answer is None or not answer.good:
+            raise ChildFailed(f"the broker makes no user\n{self.tail()}")
+        return str(answer.body["link"]["url"])
 
     @property
     def running(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from broker.store.schema import tables
 
@@ -58,10 +58,14 @@ def change(connection: Connection, row: int, values: dict[str, Any]) -> None:
     connection.execute(update(_t).where(_t.c.id == row).values(values))
 
 
-def count_enabled(connection: Connection, role: str) -> int:
-    """How many users of a role may sign in. Others who count to change that wait until this transaction ends."""
-    enabled = select(_t.c.id).where(_t.c.role == role, _t.c.disabled_at.is_(None)).with_for_update()
-    return len(connection.execute(enabled).all())
+def able(connection: Connection, role: str) -> set[int]:
+    """The users (rows) of a role who can sign in: neither disabled nor without a password.
+
+    Others who look, to change that, wait until this transaction ends.
+    """
+    known = or_(_t.c.password != "", _t.c.issuer != "")
+    enabled = select(_t.c.id).where(_t.c.role == role, _t.c.disabled_at.is_(None), known).with_for_update()
+    return set(connection.execute(enabled).scalars())
 
 
 def any_enabled(connection: Connection, role: str) -> bool:

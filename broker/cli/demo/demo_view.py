@@ -124,7 +124,9 @@ def show_doors(console: Console, doors: Doors, link: str, data_dir: str, calling
     """Addresses and commands to try. `link`: by which a person sets a password for the web."""
     host, port = doors.dicom
     console.print(
-        f"The broker keeps running; Ctrl-C ends it.\n  web    {link}\n         (set a password for the user demo there; the link works once)\n  data   {data_dir}",
+        f"The broker keeps running; Ctrl-C ends it.\n  web    {link}\n"
+        "         (set a password for the user demo there; the link works once)\n"
+        f"  data   {data_dir}",
         highlight=False,
         soft_wrap=True,
     )

@@ -22,7 +22,7 @@ from broker.pace import AddressPace
 from broker.seats import is_own, share_of
 from broker.settings.sections import LimitsSection
 
-OPEN = frozenset({"/health/live", "/health/ready", "/metrics", "/api/docs"})
+OPEN = frozenset({"/health/live", "/health/ready", "/metrics"})
 SIGN_IN = "/sign-in"
 FOR_STRANGERS = (f"{SIGN_IN}/", "/first/", "/invite/")  # what is below the pages by which people come in
 STRANGERS_BODY = 8 * 1024  # bytes of a form on one of these

@@ -31,13 +31,11 @@ from broker.admin.api import (
     messages,
     mpps,
     orders,
-    sessions,
     settings,
     site,
-    tokens,
-    users,
     worklist,
 )
+from broker.admin.api.accounts import sessions, tokens, users
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.app import create_app
 from broker.admin.callers import Callers

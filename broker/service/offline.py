@@ -20,7 +20,8 @@ from broker.accounts.sessions import SessionTimes
 from broker.accounts.signing_in import SignIn
 from broker.admin import problems
 from broker.admin.access import Access
-from broker.admin.api import audit, sessions, site, tokens, users
+from broker.admin.api import audit, site
+from broker.admin.api.accounts import sessions, tokens, users
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.context import AdminContext

@@ -20,7 +20,7 @@ from broker.errors import ConfigurationError, PeerFault
 from broker.settings import Settings, load
 
 TOKEN = "a-token-of-the-tests-0123456789"
-OPEN = ["/metrics", "/health/live", "/health/ready", "/api/docs", "/static/shell.css"]
+OPEN = ["/metrics", "/health/live", "/health/ready", "/static/shell.css"]
 
 
 def settings_of(site: Site) -> Settings:

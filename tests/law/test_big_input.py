@@ -104,14 +104,14 @@ def test_json_of_the_web(database: Database) -> None:
 
 
 def test_the_description_of_rest_is_made_in_a_thread(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is open to everybody, and takes half a second the first time."""
+    """It takes half a second the first time."""
     app = application(database, load(None))
     makers = []
     monkeypatch.setattr(app, "openapi", lambda: makers.append(threading.get_ident()) or {})
 
     async def ask() -> int:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://broker") as http:
-            return (await http.get("/api/docs")).status_code
+            return (await http.get("/api/docs", headers={"Authorization": f"Bearer {TOKEN}"})).status_code
 
     assert asyncio.run(ask()) == 200
     assert makers

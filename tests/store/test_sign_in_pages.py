@@ -202,7 +202,7 @@ def test_what_is_no_form_is_refused(app: FastAPI) -> None:
     assert status(b"name=%ff") == 400
     assert status(b"name=\xff") == 400
     assert status(b"name=a%00b") == 400
-    assert status(b"&".join(b"a" for _ in range(5001))) == 400
+    assert status(b"&" * 5001) == 400
     assert status(b"name=" + b"x" * 9000) == 413
 
 

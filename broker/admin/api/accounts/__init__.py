@@ -1,1 +1,4 @@
-"""REST of who may come in: `users.py` for people, `sessions.py` for where they are signed in, `tokens.py` for programs."""
+"""REST of who may come in.
+
+Open `users.py` first, then `sessions.py` (where people are signed in) and `tokens.py` (for programs).
+"""

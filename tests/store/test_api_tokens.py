@@ -27,7 +27,13 @@ DAY = 86_400.0
 OWN = ("/api/v1/sessions", "/api/v1/sessions/{session}/revoke")  # of the caller; those of others for admins
 FOR_ALL = ("/api/docs", "/api/openapi.json", "/sign-in", "/sign-out", "/first/{text}", "/invite/{text}")
 # POST, so that no name stands in a URL
-ASKING = ("/api/v1/orders/search", "/api/v1/worklist/explain", "/api/v1/audit/search", "/api/v1/audit/export", "/search")
+ASKING = (
+    "/api/v1/orders/search",
+    "/api/v1/worklist/explain",
+    "/api/v1/audit/search",
+    "/api/v1/audit/export",
+    "/search",
+)
 
 
 def made(database: Database, name: str = "ris", role: UserRole = UserRole.OPERATOR, at: float = AT) -> NewToken:

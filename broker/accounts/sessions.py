@@ -28,7 +28,7 @@ BROWSER = 200  # characters of the name that a browser gives itself
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SignInPlace:
     """From where a request comes: an address (the /64 of IPv6), and what the browser calls itself."""
 
     address: str
@@ -53,7 +53,7 @@ class NewSession:
 
 
 def begin(
-    connection: Connection, user: StoredUser, method: str, place: Place, times: SessionTimes, at: float
+    connection: Connection, user: StoredUser, method: str, place: SignInPlace, times: SessionTimes, at: float
 ) -> NewSession:
     """Sign a user in. `method`: `password`, `link` or `oidc`."""
     store.forget(connection, at - KEPT)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from broker.accounts import sessions, tries, users
 from broker.accounts.deed import Deed
 from broker.accounts.passwords import Passwords
-from broker.accounts.sessions import NewSession, Place, SessionTimes
+from broker.accounts.sessions import NewSession, SessionTimes, SignInPlace
 from broker.accounts.tries import KNOWN, Bucket
 from broker.store.accounts import sessions as session_rows
 from broker.store.accounts import users as user_rows
@@ -50,7 +50,7 @@ class SignIn:
         self._secret = secret
         self._clock = clock
 
-    def by_password(self, name: str, password: str, place: Place) -> NewSession:
+    def by_password(self, name: str, password: str, place: SignInPlace) -> NewSession:
         """Sign in. Raises TooManyTries, WrongPassword, and Unavailable while it cannot be found out."""
         name = users.folded(name[:LONGEST_NAME])
         user, buckets = self._database.execute(self._begin, name, place)
@@ -64,7 +64,9 @@ class SignIn:
             raise WrongPassword
         return session
 
-    def _begin(self, connection: Connection, name: str, place: Place) -> tuple[StoredUser | None, dict[str, Bucket]]:
+    def _begin(
+        self, connection: Connection, name: str, place: SignInPlace
+    ) -> tuple[StoredUser | None, dict[str, Bucket]]:
         """Count the try. Raises TooManyTries."""
         at = self._clock()
         user = users.named(connection, name)
@@ -74,13 +76,13 @@ class SignIn:
             raise TooManyTries(wait)
         return user, buckets
 
-    def _refused(self, connection: Connection, user: StoredUser | None, place: Place) -> None:
+    def _refused(self, connection: Connection, user: StoredUser | None, place: SignInPlace) -> None:
         if user is not None:
             deed = Deed(STRANGER, self._clock(), place.address)
             deed.note(connection, "user.sign_in_refused", user.row, {"name": user.name})
 
     def _let_in(
-        self, connection: Connection, user: StoredUser, buckets: dict[str, Bucket], place: Place, renewed: str
+        self, connection: Connection, user: StoredUser, buckets: dict[str, Bucket], place: SignInPlace, renewed: str
     ) -> NewSession | None:
         """Begin the session, unless the user was changed while the password was checked.
 

@@ -15,7 +15,7 @@ from broker.accounts.deed import Deed
 from broker.accounts.links import LinkUnknown, NoPasswordHere
 from broker.accounts.passwords import Passwords
 from broker.accounts.roles import UserRole
-from broker.accounts.sessions import Place, SessionCheck
+from broker.accounts.sessions import SessionCheck, SignInPlace
 from broker.accounts.signing_in import SignIn, TooManyTries, WrongPassword
 from broker.accounts.tries import ACCOUNT, ADDRESS
 from broker.accounts.users import NewUser, UserNameTaken
@@ -31,9 +31,9 @@ def all_of(connection: Connection, table: Table) -> list[Any]:
     return list(connection.execute(select(table)))
 
 
-def elsewhere(number: int) -> Place:
+def elsewhere(number: int) -> SignInPlace:
     """A place of its own."""
-    return Place(f"203.0.113.{number}")
+    return SignInPlace(f"203.0.113.{number}")
 
 
 class Door:
@@ -44,7 +44,7 @@ class Door:
         self.database = database
         self.sign_in = SignIn(database, passwords, TIMES, SECRET, lambda: self.now)
 
-    def lets_in(self, name: str, password: str, place: Place = HOME) -> bool:
+    def lets_in(self, name: str, password: str, place: SignInPlace = HOME) -> bool:
         """Whether it does; a try that must wait raises."""
         try:
             session = self.sign_in.by_password(name, password, place)
@@ -52,7 +52,7 @@ class Door:
             return False
         return SessionCheck(self.database, lambda: self.now, TIMES.idle).caller(session.text).result() is not None
 
-    def tries(self, count: int, name: str, place: Place = HOME) -> None:
+    def tries(self, count: int, name: str, place: SignInPlace = HOME) -> None:
         for _ in range(count):
             assert not self.lets_in(name, "wrong")
 

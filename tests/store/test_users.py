@@ -15,7 +15,7 @@ from support.service.people import HOME, PASSWORD, TIMES, added, signed_in
 from broker.accounts import sessions, users
 from broker.accounts.deed import Deed
 from broker.accounts.roles import RIGHTS, UserRole
-from broker.accounts.sessions import MOST, Place, SessionCheck
+from broker.accounts.sessions import MOST, SessionCheck, SignInPlace
 from broker.accounts.users import LastAdmin, NewUser, UserNameTaken, UserUnknown
 from broker.errors import BadContent
 from broker.store.db.database import Database
@@ -151,7 +151,7 @@ def test_what_ends_all_sessions_of_a_user_and_of_nobody_else(database: Database,
 
 def test_one_session_ends_by_itself(database: Database) -> None:
     row = added(database, "ben", UserRole.OPERATOR, AT)
-    first, second = signed_in(database, row, AT), signed_in(database, row, AT, Place("198.51.100.1"))
+    first, second = signed_in(database, row, AT), signed_in(database, row, AT, SignInPlace("198.51.100.1"))
     listed = database.read(sessions.listed, AT + 1, TIMES.idle, row).result()
     assert {(one.row, one.user_name, one.address) for one in listed} == {
         (first.row, "ben", "192.0.2.7"),
@@ -192,7 +192,7 @@ def test_sessions_of_long_ago_are_deleted(database: Database) -> None:
 
 def test_a_browser_may_say_anything(database: Database) -> None:
     row = added(database, "ben", UserRole.OPERATOR, AT)
-    signed_in(database, row, AT, Place("192.0.2.7", "x" * 5000))
+    signed_in(database, row, AT, SignInPlace("192.0.2.7", "x" * 5000))
     assert len(database.read(sessions.listed, AT, TIMES.idle).result()[0].browser) == 200
 
 

@@ -14,7 +14,7 @@ from broker.accounts.links import LinkUnknown
 from broker.accounts.passwords import TooManyAtOnce
 from broker.accounts.roles import RIGHTS, UserRole
 from broker.accounts.secret_text import is_secret
-from broker.accounts.sessions import NewSession, Place
+from broker.accounts.sessions import NewSession, SignInPlace
 from broker.accounts.signing_in import TooManyTries, WrongPassword
 from broker.accounts.users import UserNameTaken
 from broker.admin.context import AdminContext, deed_of
@@ -53,9 +53,9 @@ class WelcomeView:
     errors: FieldErrors = field(default_factory=dict)
 
 
-def place_of(request: Request) -> Place:
+def place_of(request: Request) -> SignInPlace:
     """From where a request comes."""
-    return Place(share_of(request.state.address), request.headers.get("user-agent", ""))
+    return SignInPlace(share_of(request.state.address), request.headers.get("user-agent", ""))
 
 
 def router(context: AdminContext) -> APIRouter:

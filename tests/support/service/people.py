@@ -8,13 +8,13 @@ from broker.accounts import sessions, users
 from broker.accounts.deed import Deed
 from broker.accounts.passwords import Passwords
 from broker.accounts.roles import UserRole
-from broker.accounts.sessions import NewSession, Place, SessionTimes
+from broker.accounts.sessions import NewSession, SessionTimes, SignInPlace
 from broker.accounts.users import NewUser
 from broker.store.db.database import Database
 
 PASSWORD = "green tea and rain 7"
 TIMES = SessionTimes(idle=1800.0, lifetime=43_200.0)
-HOME = Place("192.0.2.7", "Firefox")
+HOME = SignInPlace("192.0.2.7", "Firefox")
 
 
 def cheap() -> Passwords:
@@ -36,7 +36,7 @@ def added(database: Database, name: str, role: UserRole, at: float, password: st
     return database.submit(add).result(20)
 
 
-def signed_in(database: Database, row: int, at: float, place: Place = HOME) -> NewSession:
+def signed_in(database: Database, row: int, at: float, place: SignInPlace = HOME) -> NewSession:
     """A session of a user (row)."""
 
     def begin(connection: Connection) -> NewSession:

@@ -157,9 +157,9 @@ def test_pages_follow_each_other(web: Web) -> None:
     "query",
     [
         "after=x",
-        "after=1_",
-        "after=1.5_99999999999999999999",
-        "after=nan_1",
+        "after=1:",
+        "after=1.5:99999999999999999999",
+        "after=nan:1",
         "since=inf",
         "object_id=0",
         "limit=0",

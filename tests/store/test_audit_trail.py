@@ -103,6 +103,10 @@ def test_pages_are_what_all_rows_give(database: Database, monkeypatch: pytest.Mo
         wanted = AuditSelection(**{name: dice.choice(values) for name, values in choices.items()})
         expected = [row for row in everything if fits(row, wanted)]
         assert pages(database, wanted, dice.choice((1, 3, 1000))) == expected, wanted
+        most = dice.choice((2, 1000))
+        counted, whole = database.read(trail.count, wanted, most).result()
+        assert counted <= min(len(expected), most), wanted
+        assert not whole or counted == len(expected), wanted
 
 
 def test_a_page_looks_only_so_far(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -10,20 +9,19 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
+from broker.admin import audit_answers
 from broker.admin.bodies import Moment, RowNumber
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import admin_router
-from broker.admin.viewing import shows, viewing_of
+from broker.admin.viewing import shows
 from broker.audit import export
 from broker.audit.export import ExportForm
-from broker.model.audit import AuditRecord, AuditSelection
+from broker.model.audit import AuditSelection
 from broker.store.audit import trail
 from broker.store.db.database import Database
 
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"
-_PLACE = r"^(\d{1,12}(\.\d{1,20})?_\d{1,18})?$"
-_TYPES = {ExportForm.CSV: "text/csv; charset=utf-8", ExportForm.JSON_LINES: "application/jsonl"}
 
 
 class AuditFilters(BaseModel):
@@ -48,7 +46,9 @@ class AuditFilters(BaseModel):
 class AuditQuery(AuditFilters):
     """Which rows, and which page of them."""
 
-    after: Annotated[str, Field(max_length=40, pattern=_PLACE, description="`after` of the page before")] = ""
+    after: Annotated[
+        str, Field(max_length=40, pattern=rf"^({trail.PLACE})?$", description="`after` of the page before")
+    ] = ""
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
@@ -142,61 +142,17 @@ def selection_of(database: Database, filters: AuditFilters) -> AuditSelection:
     )
 
 
-def _begin(context: AdminContext, request: Request, filters: AuditFilters) -> AuditSelection:
-    """What is asked for, once all that was seen before is written. The audit trail tells whose rows were read."""
-    context.audit.flush()
-    selection = selection_of(context.database, filters)
-    if selection.patients is not None and len(selection.patients) == 1:
-        viewing_of(request).patient = selection.patients[0]
-    return selection
-
-
 def _page(context: AdminContext, request: Request, query: AuditQuery) -> AuditPageView:
-    selection = _begin(context, request, query)
-    page = context.database.read(trail.page, selection, place_of(query.after), query.limit).result()
-    given = {name for name in query.model_fields_set if getattr(query, name)} - {"after", "limit"}
-    viewing_of(request).many(len(page.rows), given)
+    selection, after = selection_of(context.database, query), trail.place_of(query.after)
+    page = audit_answers.page(context, request, selection, _given(query), after, query.limit)
     rows = [AuditView.model_validate(export.document(row)) for row in page.rows]
-    return AuditPageView(rows=rows, after=None if page.after is None else place_text(page.after))
-
-
-def place_of(text: str) -> trail.Place | None:
-    """Where a page begins, by the text of `place_text`; None for the first page."""
-    at, _, row = text.partition("_")
-    return (float(at), int(row)) if row else None
-
-
-def place_text(place: trail.Place) -> str:
-    """Where a page ended, for the next request."""
-    return f"{place[0]!r}_{place[1]}"
+    return AuditPageView(rows=rows, after=None if page.after is None else trail.place_text(page.after))
 
 
 def _export(context: AdminContext, request: Request, filters: AuditFilters, form: ExportForm) -> StreamingResponse:
-    viewing = viewing_of(request)
-    selection = _begin(context, request, filters)
-    given = {name for name in filters.model_fields_set if getattr(filters, name)} - {"form"}
-    viewing.many(0, given)
-
-    def counted(found: Iterator[AuditRecord]) -> Iterator[AuditRecord]:
-        for count, record in enumerate(found, 1):
-            viewing.count = count
-            yield record
-
-    rows = counted(export.records(context.database, selection))
-    name = f'attachment; filename="audit.{form}"'
-    parts = _chunks(export.lines(rows, form, context.settings.zone()))
-    return StreamingResponse(parts, media_type=_TYPES[form], headers={"Content-Disposition": name})
+    return audit_answers.file(context, request, selection_of(context.database, filters), _given(filters), form)
 
 
-def _chunks(lines: Iterator[str], size: int = 64 * 1024) -> Iterator[str]:
-    """Lines joined to pieces of about so many characters: one thread's turn for each."""
-    waiting: list[str] = []
-    length = 0
-    for line in lines:
-        waiting.append(line)
-        length += len(line)
-        if length >= size:
-            yield "".join(waiting)
-            waiting, length = [], 0
-    if waiting:
-        yield "".join(waiting)
+def _given(filters: AuditFilters) -> set[str]:
+    """Names of the filters that are set."""
+    return {name for name in filters.model_fields_set if getattr(filters, name)} - {"after", "limit", "form"}

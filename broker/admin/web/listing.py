@@ -128,6 +128,7 @@ class Listing(Generic[Row]):
     rows: Sequence[Row]
     total: int
     next_key: str
+    uncounted: bool = False  # there may be more than were counted
 
     @property
     def counted(self) -> int:
@@ -137,7 +138,7 @@ class Listing(Generic[Row]):
     @property
     def capped(self) -> bool:
         """There are more rows than were counted."""
-        return self.total > CAP
+        return self.total > CAP or self.uncounted
 
     @property
     def previous(self) -> str:

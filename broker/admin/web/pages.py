@@ -6,11 +6,11 @@ from fastapi import APIRouter
 
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
-from broker.admin.web import api_docs, configuration, guides, search, sign_in, start
+from broker.admin.web import api_docs, audit, configuration, guides, search, sign_in, start
 from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
 
-PAGES = (configuration, guides, api_docs, sign_in)  # after the start page
+PAGES = (audit, configuration, guides, api_docs, sign_in)  # after the start page
 
 
 def routers(context: AdminContext, status: StatusSource) -> list[APIRouter]:

@@ -7,11 +7,12 @@ yet not be the last one: `after` says where the next one begins.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, and_, case, literal, or_, select, true
+from sqlalchemy import Column, ColumnElement, Connection, Row, and_, case, func, literal, or_, select, true
 
 from broker.model.audit import AuditRecord, AuditSelection
 from broker.store.db import documents
@@ -23,7 +24,20 @@ LOOK, FAR = 2_000, 20_000
 MOST_PATIENTS = 64  # rows that one identifier may mean, under different issuers
 _MACHINES = ("hl7:", "dicom:", "source:", "broker")  # actors with so many rows that a rare action leads to fewer
 Place = tuple[float, int]  # time and row, where a page ended
+PLACE = r"\d{1,12}(?:\.\d{1,20})?:\d{1,18}"
+_PLACE = re.compile(r"(\d{1,12}(?:\.\d{1,20})?):(\d{1,18})")
 _Condition = ColumnElement[bool]
+
+
+def place_text(place: Place) -> str:
+    """A place as it stands in addresses and answers."""
+    return f"{place[0]!r}:{place[1]}"
+
+
+def place_of(text: str) -> Place | None:
+    """The place of a text; None for a text that is none."""
+    match = _PLACE.fullmatch(text)
+    return (float(match[1]), int(match[2])) if match else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,20 @@ def page(connection: Connection, selection: AuditSelection, after: Place | None,
         if looked >= FAR:
             return AuditPage(_load(connection, found), after)
     return AuditPage(_load(connection, found), None)
+
+
+def count(connection: Connection, selection: AuditSelection, most: int) -> tuple[int, bool]:
+    """How many rows match, of the newest that are looked at, and whether that is all. Not beyond `most`."""
+    leads, rest = _plan(selection)
+    rows = FAR if rest is not None else most + 1
+    found, whole = 0, True
+    for lead in leads:
+        fits = literal(1) if rest is None else case((rest, 1), else_=0)
+        newest = select(fits.label("fits")).select_from(_t).where(lead, *_times(selection))
+        part = newest.order_by(_t.c.at.desc(), _t.c.id.desc()).limit(rows).subquery()
+        looked, fit = connection.execute(select(func.count(), func.sum(part.c.fits)).select_from(part)).one()
+        found, whole = found + int(fit or 0), whole and looked < rows
+    return min(found, most), whole and found <= most
 
 
 def patients(connection: Connection, number: str, issuer: str = "") -> tuple[int, ...]:

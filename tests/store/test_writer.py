@@ -16,9 +16,10 @@ from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from support.peers.tools import wait_until
 
-from broker import faults
+from broker import faults, telemetry
 from broker.errors import BadContent, ConfigurationError, StoreFull, StoreUnavailable
 from broker.store import jobs
+from broker.store.db import writer
 from broker.store.db.database import Database
 from broker.store.db.engine import open_engine
 from broker.store.schema import tables
@@ -102,7 +103,8 @@ def test_a_failing_unit_is_rolled_back_alone(database: Database) -> None:
     assert database.writable
 
 
-def test_one_commit_serves_many_units(sqlite: Database) -> None:
+def test_one_commit_serves_many_units(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "LONGEST", 60)
     commits: list[str] = []
 
     def on_commit(statement: str) -> None:
@@ -118,6 +120,27 @@ def test_one_commit_serves_many_units(sqlite: Database) -> None:
         waiting = [sqlite.submit(knock, f"N{n}") for n in range(200)]
     assert {future.result(10) for future in waiting} == names(sqlite)
     assert len(commits) == 2  # the gate's own, and one for all
+
+
+def test_a_batch_is_bounded_by_time(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever came first is answered when its own units are committed, however many wait behind."""
+    now = 0.0
+    monkeypatch.setattr(writer.time, "monotonic", lambda: now)
+    before = telemetry.WRITER_COMMITS.labels("done")._value.get()
+    done: list[set[str]] = []
+
+    def slow(connection: Connection, number: int) -> None:
+        nonlocal now
+        knock(connection, f"K{number}")
+        now += writer.LONGEST / 2
+        done.append({name for name, future in futures.items() if future.done()})
+
+    with gate(sqlite):
+        futures = {f"K{number}": sqlite.submit(slow, number) for number in range(6)}
+    assert all(future.result(10) is None for future in futures.values())
+    assert names(sqlite) == set(futures)
+    assert [len(names) for names in done] == [0, 0, 2, 2, 4, 4]
+    assert telemetry.WRITER_COMMITS.labels("done")._value.get() - before == 1 + 3
 
 
 def test_units_of_one_batch_see_what_earlier_ones_wrote(sqlite: Database) -> None:

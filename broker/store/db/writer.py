@@ -1,7 +1,8 @@
 """All writes go through `submit(unit, *args) -> Future`, or `execute` from a thread that waits: done when committed.
 
 On SQLite whoever waits takes all waiting units, runs each in a SAVEPOINT of one transaction and commits once, so one
-fsync serves many: a thread that executes commits itself, without a hop; a thread of the writer does it for futures.
+fsync serves many; after LONGEST it commits and goes on with the rest. A thread that executes commits itself, without a
+hop; a thread of the writer does it for futures.
 On PostgreSQL each unit is a transaction of a pooled connection.
 A unit touches only the connection it is given and may be run again (PostgreSQL 40001, 40P01).
 Nobody waits for ever: see `store.db.deadlines`.
@@ -36,6 +37,7 @@ from broker.store.db.engine import translate
 P = ParamSpec("P")
 T = TypeVar("T")
 MAX_BATCH = 256
+LONGEST = 0.02  # seconds after which a transaction takes no further unit
 _SERIALIZATION = {"40001", "40P01"}
 
 
@@ -171,7 +173,10 @@ class SqliteWriter:
         try:
             connection, raw = self._connect()
             raw.execute("BEGIN IMMEDIATE")
+            until = time.monotonic() + LONGEST
             for unit in batch:
+                if count and time.monotonic() >= until:
+                    break
                 count += 1
                 if not self._run(connection, raw, unit):
                     rolled_back = StoreUnavailable("the database rolled the transaction back")

@@ -30,6 +30,7 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
     Nobody can report it
       its process dies           returned when the lease ends  is looked at again   -          -
       the broker starts again    returned (its own)            is looked at again   -          queue.leases_freed
+      its claim was not answered returned when that is known   is looked at again   -          queue.claims_freed
       its lease was lost         the new owner decides         goes on              -          -
       the database is away       returned when the lease ends  is looked at again   -          queue.unavailable
       its kind is not known      stays ready                   is passed over       -          lane.defect
@@ -57,9 +58,10 @@ from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import Lane, LaneKind
 from broker.queue.clock import STEP, QueueClock
 from broker.queue.feed import Bell, Feed
+from broker.queue.lost_claims import LostClaims
 from broker.queue.retry_policy import RetryPolicy
+from broker.store import claims, lanes
 from broker.store import jobs as store
-from broker.store import lanes
 from broker.store.db.database import Database
 from broker.store.jobs import Job
 
@@ -100,6 +102,7 @@ class Dispatcher:
         self._sweep_at = 0.0  # by time.monotonic()
         self._clock = QueueClock()
         self._feeds: set[Feed] = set()
+        self._lost = LostClaims()
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -162,6 +165,7 @@ class Dispatcher:
             await self._set_anew(step)
         elif time.monotonic() >= self._sweep_at:
             await self._sweep(reading.wall)
+        await self._free_lost()
         for lane in [] if self.stopping else _known(due):  # `stop` does not see what begins after it
             running = self._running.setdefault(lane, set())
             if before.get(lane, frozenset()) - running:
@@ -184,6 +188,14 @@ class Dispatcher:
         freed = self._database.submit(store.free_leases, now, longest=LEASE + STEP)
         if await asyncio.wrap_future(freed):
             self._bell.ring()
+
+    async def _free_lost(self) -> None:
+        """Give back what was claimed for us without our hearing of it. Raises StoreUnavailable."""
+        if lost := self._lost.all():
+            counts = await asyncio.wrap_future(self._database.submit(claims.free_claims, lost))
+            if freed := self._lost.looked_for(lost, counts):
+                telemetry.logger().info("queue.claims_freed", count=freed)
+                self._bell.ring()
 
     async def _set_anew(self, step: float) -> None:
         """The clock was set by so many seconds: leases and waits that were written by it mean something else now.
@@ -229,9 +241,13 @@ class Dispatcher:
     async def claim(self, lane: Lane, limit: int) -> Sequence[Job]:
         """Lease the next jobs of a lane, at most `limit`."""
         now, longest = self._clock.now(), self._policy.longest + STEP
-        return await asyncio.wrap_future(
-            self._database.submit(store.claim, lane.name, self._owner, now, LEASE, limit, longest)
-        )
+        try:
+            return await asyncio.wrap_future(
+                self._database.submit(store.claim, lane.name, self._owner, now, LEASE, limit, longest)
+            )
+        except StoreUnavailable:
+            self._lost.note(claims.LostClaim(lane.name, self._owner, now + LEASE), LEASE)
+            raise
 
     async def _beat(self, feed: Feed) -> None:
         """Extend the leases of what a handler works on."""

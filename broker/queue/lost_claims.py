@@ -1,0 +1,39 @@
+"""Remembers claims that the database may have made without this process hearing of it, until their jobs are given back.
+
+A claim whose answer did not come in time, for example of a PostgreSQL that was stopped, has an unknown outcome. If it
+was committed, its jobs are leased to this process and in no hand of it: without this they would wait for the end of
+their lease and the sweep, 75 s. The end of its lease names a claim: no other claim of the lane has the same, and a job
+in hand has another one as soon as its lease was renewed. Whoever gets a job next has a new fence, as ever.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from broker.store.claims import LostClaim
+
+
+class LostClaims:
+    """The claims of one process with an unknown outcome.
+
+    A claim is looked for until its lease is over: a database that wakes up may commit it after it was asked first.
+    """
+
+    def __init__(self) -> None:
+        self._over: dict[LostClaim, float] = {}  # when the lease is over, by time.monotonic()
+
+    def note(self, claim: LostClaim, lease: float) -> None:
+        """A claim for `lease` seconds was not answered."""
+        self._over[claim] = time.monotonic() + lease
+
+    def all(self) -> Sequence[LostClaim]:
+        """Those to be looked for."""
+        return list(self._over)
+
+    def looked_for(self, claims: Sequence[LostClaim], counts: Sequence[int]) -> int:
+        """So many jobs of these claims were given back; all together."""
+        for claim, count in zip(claims, counts, strict=True):
+            if count or time.monotonic() >= self._over[claim]:
+                del self._over[claim]
+        return sum(counts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
@@ -14,6 +14,7 @@ from broker.accounts.deed import Deed
 from broker.accounts.signing_in import SignIn
 from broker.audit.book import AuditBook
 from broker.delivery.probe.node_probe import NodeTester
+from broker.model.check import CheckFinding
 from broker.orders.core.context import StoryContext
 from broker.orders.mapping_versions import Mappings
 from broker.routing.site import Site
@@ -37,6 +38,7 @@ class AdminContext:
     `secret` keys the hashes in the memory of queries. `wake` tells the queue that there may be work. `write_behind`
     writes down what devices did and asked just now (blocking; raises StoreUnavailable). `web_address` is the address by
     which browsers reach the web. `audit` takes rows of views.
+    `examine` looks at machine, settings and database (blocking).
     """
 
     database: Database
@@ -53,6 +55,7 @@ class AdminContext:
     wake: Callable[[], None]
     write_behind: Callable[[], None]
     audit: AuditBook
+    examine: Callable[[], Sequence[CheckFinding]]
 
     def story(self, request: Request) -> StoryContext:
         """The context of a change that the caller of a request makes now."""

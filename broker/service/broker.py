@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -25,6 +26,7 @@ from broker.accounts.sessions import SessionCheck, SessionTimes
 from broker.accounts.signing_in import SignIn
 from broker.admin.api import (
     audit,
+    doctor,
     holds,
     imports,
     mappings,
@@ -52,6 +54,7 @@ from broker.queue.clock_watch import ClockWatch
 from broker.service import foundation
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
+from broker.service.doctor.checks import examine
 from broker.service.doors import backlog, descriptors
 from broker.service.doors.web_gate import WebLimits
 from broker.service.health import Monitor
@@ -75,6 +78,7 @@ ROUTES = (
     tokens,
     users,
     sessions,
+    doctor,
     mpps,
     messages,
     worklist,
@@ -91,13 +95,18 @@ ROUTES = (
 class Broker:
     """The first process, made of settings inside a running event loop."""
 
-    def __init__(self, settings: Settings, data: DataDirectory, fail: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, data: DataDirectory, fail: Callable[[], None], config: Path | None = None
+    ) -> None:
         """Open the database and build all parts; no listener is open yet. `fail` is called when it cannot go on.
+
+        `config` is the file of the settings.
 
         Raises ConfigurationError, StoreUnavailable or SpoolUnavailable.
         """
         self._settings = settings
         self._data = data
+        self._config = config
         self._stack = ExitStack()
         self._mending = Mending()
         folder = settings.service.site.parent
@@ -159,6 +168,7 @@ class Broker:
             wake=self._sending.wake,
             write_behind=partial(self._imaging.write_behind, everything=True),
             audit=base.audit,
+            examine=partial(examine, settings, self._config),
         )
         routers = [routes.router(context) for routes in ROUTES] + pages.routers(context, status)
         callers = Callers(

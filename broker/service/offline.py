@@ -115,6 +115,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         wake=lambda: None,
         write_behind=lambda: None,
         audit=AuditBook(database),
+        examine=list,
     )
     app = FastAPI()
     app.state.audit = context.audit

@@ -49,12 +49,14 @@ def serve(settings: Settings, config: Path | None = None, tell: Callable[[str], 
         warn_of_open_files(settings, config)
         if data.key_replaced:
             telemetry.logger().warning("log_key.replaced", path=str(data.path / "log.key"))
-        return loop.run(_run(settings, data, tell))
+        return loop.run(_run(settings, config, data, tell))
     finally:
         data.close()
 
 
-async def _run(settings: Settings, data: DataDirectory, tell: Callable[[str], None]) -> int:
+async def _run(
+    settings: Settings, config: Path | None, data: DataDirectory, tell: Callable[[str], None]
+) -> int:
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def end(code: int) -> None:
@@ -64,7 +66,7 @@ async def _run(settings: Settings, data: DataDirectory, tell: Callable[[str], No
     loop.on_signals(partial(end, 0))
     stack = ExitStack()
     try:
-        broker = Broker(settings, data, partial(end, 1))
+        broker = Broker(settings, data, partial(end, 1), config)
         try:
             await broker.start()
             if url := await broker.first_admin_link():

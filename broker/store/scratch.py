@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import StaticPool
 
+from broker.store.db.statements import counted
 from broker.store.schema.tables import METADATA
 
 P = ParamSpec("P")
@@ -21,12 +22,14 @@ class Scratch:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._engine = create_engine(
-            "sqlite://",
-            poolclass=StaticPool,
-            isolation_level="AUTOCOMMIT",
-            hide_parameters=True,
-            connect_args={"check_same_thread": False, "cached_statements": 512},
+        self._engine = counted(
+            create_engine(
+                "sqlite://",
+                poolclass=StaticPool,
+                isolation_level="AUTOCOMMIT",
+                hide_parameters=True,
+                connect_args={"check_same_thread": False, "cached_statements": 512},
+            )
         )
         METADATA.create_all(self._engine)
 

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from broker.cli.output import console, joined, say_json
-from broker.service.doctor.checks import CheckFinding, CheckVerdict, examine
+from broker.model.check import CheckFinding, CheckVerdict
+from broker.service.doctor.checks import examine
 from broker.settings import load
 
 _COLOURS = {CheckVerdict.OK: "green", CheckVerdict.WARN: "yellow", CheckVerdict.BAD: "red"}

@@ -10,13 +10,12 @@ import shlex
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
 from broker.dicom.wire.limits import AssociationLimits
 from broker.errors import BrokerError
+from broker.model.check import CheckFinding, CheckVerdict
 from broker.queue.clock import STEP
 from broker.queue.clock_watch import AWAY
 from broker.seats import BACKLOG
@@ -28,7 +27,7 @@ from broker.service.doors.open_files import open_secrets
 from broker.settings import Settings
 from broker.settings.hl7 import Hl7Listener
 from broker.settings.sections import DicomSection
-from broker.store.db.engine import question
+from broker.store.db.question import DatabaseAnswer, question
 from broker.store.room import Marks, Room, measure
 
 PROCESS = 250 * 1024**2  # bytes of a broker without guests
@@ -36,25 +35,7 @@ FEW_FILES = 256  # descriptors with which a small site gets by
 _MIB = 1024**2
 
 
-class CheckVerdict(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARN = "warn"
-    BAD = "bad"
-
-
 OK, WARN, BAD = CheckVerdict
-
-
-@dataclass(frozen=True, slots=True)
-class CheckFinding:
-    """What a check found: its verdict, in words, and what to do next (empty if nothing is to be done)."""
-
-    check: str
-    verdict: CheckVerdict
-    text: str
-    next_step: str = ""
 
 
 class Installation:
@@ -207,13 +188,27 @@ def _database(place: Installation) -> Iterator[CheckFinding]:
         yield CheckFinding("database", OK, f"{file} is not there yet: the first start makes it")
         return
     try:
-        seconds = question(url)
+        answer = question(url)
     except BrokerError as error:
         where = f"of {file}" if file is not None else "that [database] url names"
         step = "see `config/operate.md`, `A damaged database`" if file is not None else "start it, or correct the URL"
         yield CheckFinding("database", BAD, f"the database {where} does not answer: {error}", step)
     else:
-        yield CheckFinding("database", OK, f"the database answers ({seconds * 1000:.0f} ms with the connection)")
+        text = f"the database answers ({answer.seconds * 1000:.0f} ms with the connection)"
+        yield CheckFinding("database", OK, text)
+        if file is None:
+            yield _clock_of(answer)
+
+
+def _clock_of(answer: DatabaseAnswer) -> CheckFinding:
+    """The clock of PostgreSQL, by which leases and due times go, beside that of this machine."""
+    if abs(answer.ahead) <= STEP + answer.blur:
+        text = f"the clocks of the database and of this machine differ by less than {STEP + answer.blur:.0f} s"
+        return CheckFinding("database clock", OK, text)
+    way = "ahead of" if answer.ahead > 0 else "behind"
+    text = f"the clock of the database is {abs(answer.ahead):.0f} s {way} the one of this machine"
+    step = "let time services set both clocks, and see which of them is wrong"
+    return CheckFinding("database clock", WARN, text, step)
 
 
 CHECKS: tuple[Callable[[Installation], Iterator[CheckFinding]], ...] = (

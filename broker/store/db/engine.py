@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from broker.errors import BrokerError, ConfigurationError, StoreFull, StoreUnava
 from broker.store.db import deadlines
 from broker.store.db.damage import StoreDamaged, is_damage, is_defect
 from broker.store.db.deadlines import Connections
+from broker.store.db.statements import counted
 
 _READ_ONLY = "25006"  # a standby: we were moved to it, or it is about to be promoted
 _DISK_FULL = "53100"
@@ -49,9 +49,9 @@ def open_engine(url: str, *, readers: int = 0, connections: Connections | None =
     Those to PostgreSQL are among `connections`.
     """
     if url.startswith("sqlite"):
-        return _sqlite(url, readers)
+        return counted(_sqlite(url, readers))
     try:
-        return _postgresql(url, readers, connections or Connections())
+        return counted(_postgresql(url, readers, connections or Connections()))
     except (ArgumentError, ValueError):
         raise ConfigurationError(
             "database.url: not a URL of the form postgresql+psycopg://user:password@host/name"
@@ -117,23 +117,6 @@ def _postgresql(url: str, readers: int, connections: Connections) -> Engine:
         connection.commit()
 
     return engine
-
-
-def question(url: str, seconds: float = deadlines.CONNECT + deadlines.PING) -> float:
-    """Ask a database that is there whether it answers; the seconds that it took. Nothing is made or brought up to date.
-
-    Raises StoreUnavailable, ConfigurationError.
-    """
-    began = time.monotonic()
-    engine = open_engine(url, readers=1)
-    try:
-        with deadlines.limited(began + seconds), engine.connect() as connection:
-            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master" if is_sqlite(connection) else "SELECT 1")
-    except Exception as error:
-        raise translate(error) from None
-    finally:
-        engine.dispose()
-    return time.monotonic() - began
 
 
 def translate(error: BaseException) -> BaseException:

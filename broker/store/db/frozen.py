@@ -14,6 +14,8 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from broker.store.db.statements import counted
+
 # primary result codes (sqlite.org/rescode.html): READONLY, IOERR, FULL, CANTOPEN
 _NO_ROOM = frozenset({8, 10, 13, 14})
 
@@ -44,7 +46,7 @@ def frozen_engine(url: str, readers: int) -> Engine:
         connection.execute("PRAGMA temp_store=MEMORY")
         return connection
 
-    return create_engine(
+    engine = create_engine(
         url,
         creator=connect,
         isolation_level="AUTOCOMMIT",
@@ -53,6 +55,7 @@ def frozen_engine(url: str, readers: int) -> Engine:
         pool_size=readers,
         max_overflow=0,
     )
+    return counted(engine)
 
 
 def _empty(file: Path) -> bool:

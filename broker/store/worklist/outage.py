@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from broker.errors import StoreUnavailable
+from broker.store.db.statements import counted
 from broker.store.worklist import candidates
 from broker.store.worklist.candidates import Criteria, Found
 
@@ -58,9 +59,10 @@ class WorklistCopy:
         self._path = path
         self._max_age = max_age
         self._clock = clock or Clock()
-        self._engine = create_engine(
+        engine = create_engine(
             "sqlite://", creator=self._open, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True
         )
+        self._engine = counted(engine)
 
     def search(self, criteria: Criteria, after: tuple[str, int] | None, limit: int) -> list[Found]:
         """As `worklist.search`. Raises StoreUnavailable: there is no copy, it is damaged or too old."""

@@ -53,6 +53,7 @@ def routers(database: Database, settings: Settings, book: AuditBook | None = Non
         sources=SourceSchedule(database, settings, directory, remotes),
         sign_in=SignIn(database, PASSWORDS, TIMES, b"s" * 32, time.time), web_address=settings.web.address,
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
+        examine=list,
     )  # fmt: skip
     return [room.router(context) for room in ROUTES] + pages.routers(context, _status())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -138,7 +139,28 @@ def test_database(data: Path) -> None:
 
 def test_the_database_of_the_settings_answers(data: Path, database: Database, database_url: str) -> None:
     if database.dialect == "postgresql":
-        assert verdicts(data, database={"url": database_url})["database"] == "ok"
+        found = verdicts(data, database={"url": database_url})
+        assert (found["database"], found["database clock"]) == ("ok", "ok")
+
+
+@pytest.mark.parametrize("ahead", [0, 4, 90, -90, 1e8])
+def test_the_clock_of_the_database(
+    data: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    """That of this machine is as much behind it."""
+    sections: dict[str, Any] = {} if database.dialect == "sqlite" else {"database": {"url": database_url}}
+    monkeypatch.setattr("broker.store.db.question.time", SimpleNamespace(
+        monotonic=time.monotonic, time=lambda: time.time() - ahead
+    ))  # fmt: skip
+    given = {"service": {"data_dir": str(data)}} | sections
+    found = [one for one in checks.examine(Settings.model_validate(given), None) if one.check == "database clock"]
+    if database.dialect == "sqlite":  # it has none of its own
+        assert found == []
+        return
+    assert [one.verdict for one in found] == ["ok" if abs(ahead) < 5 else "warn"]
+    if abs(ahead) > 5:
+        assert ("ahead of" if ahead > 0 else "behind") in found[0].text
+        assert re.search(rf" {abs(ahead):.0f} s ", found[0].text)
 
 
 def test_the_running_broker_is_found_by_its_lock(data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ OPEN = frozenset({"/health/live", "/health/ready", "/metrics"})
 SIGN_IN = "/sign-in"
 FOR_STRANGERS = (f"{SIGN_IN}/", "/first/", "/invite/")  # what is below the pages by which people come in
 STRANGERS_BODY = 8 * 1024  # bytes of a form on one of these
+_HOST = re.compile(rb"(?:[\w.~%!$&'()*+,;=-]{0,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{0,5})?", re.ASCII)  # RFC 3986 §3.2.2
 BODY_TIME = 30.0  # seconds for a whole body
 
 
@@ -62,6 +64,7 @@ class Access:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, reading: _Reading) -> None:
         try:
+            _check_head(scope)
             caller = await self._caller(scope)
             state = scope.setdefault("state", {})
             state["caller"], state["callers"] = caller, self._callers
@@ -156,6 +159,23 @@ def _sent_away(scope: Scope) -> Response | None:
 def _stranger_sends(scope: Scope) -> int:
     """Bytes of a body that a stranger may send."""
     return STRANGERS_BODY if _is_for_strangers(scope["path"]) else 0
+
+
+def _check_head(scope: Scope) -> None:
+    """Raises Problem for a head that a proxy before us may understand in another way, or that is for a proxy.
+
+    RFC 9112 §3.2, §6.3: a length beside chunks, a Host that is none, a target that is no path.
+    """
+    headers = dict(scope["headers"])
+    reason = ""
+    if b"transfer-encoding" in headers and b"content-length" in headers:
+        reason = "A body has a length or comes in chunks"
+    elif not scope["path"].startswith("/"):
+        reason = "The target of a request is a path"
+    elif not _HOST.fullmatch(headers.get(b"host", b"")):
+        reason = "The Host is none"
+    if reason:
+        raise Problem(400, reason, headers={"Connection": "close"})
 
 
 class _Reading:

@@ -54,9 +54,7 @@ def serve(settings: Settings, config: Path | None = None, tell: Callable[[str], 
         data.close()
 
 
-async def _run(
-    settings: Settings, config: Path | None, data: DataDirectory, tell: Callable[[str], None]
-) -> int:
+async def _run(settings: Settings, config: Path | None, data: DataDirectory, tell: Callable[[str], None]) -> int:
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def end(code: int) -> None:

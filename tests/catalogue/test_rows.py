@@ -18,7 +18,6 @@ IDS = [f"{kind}-{number:02d}" for kind, count in ROWS.items() for number in rang
 PLACES = {
     "HT-01": "system/test_web_door.py::test_strangers_have_no_body_and_no_claim_is_believed",
     "HT-02": "system/test_web_door.py::test_every_part_of_a_request_has_a_deadline",
-    "HT-03": "system/test_web_door.py::test_no_redirect_names_the_host_that_the_caller_made_up",
     "RL-03": "system/test_web_door.py::test_without_descriptors_doors_refuse_aloud_and_what_is_open_goes_on",
     # all threads of the doors are made at the start, so that it is the start which fails
     "RL-04": "unit/service/test_serve.py::test_no_threads_is_one_line_without_a_traceback",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.dicom.dimse import status as st
+from broker.model.authority import AuthorityUse
 from broker.model.order import Document
 from broker.model.performed import PerformedMessage, PerformedStep, StepLink
 from broker.mpps import meaning, passing_on
@@ -17,7 +18,7 @@ from broker.mpps.dataset import DataSet
 from broker.orders.core.context import StoryContext
 from broker.orders.lookup import matching
 from broker.orders.lookup.matching import Match
-from broker.orders.stories import performing, writing
+from broker.orders.stories import identity, performing, writing
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
 from broker.store.mpps import objects, overdue, performed_steps
 from broker.store.orders import reading
@@ -56,6 +57,9 @@ def create(
     if not answer.good:
         return RecordingOutcome(answer)
     patient = matching.patient_of(document)
+    if patient is not None:
+        numbers = {AuthorityUse.PATIENT: {patient.patient_id: ""}}
+        identity.join_recorded(connection, numbers, context)
     keys = [matching.keys_of(item) for item in document[ITEMS]]
     matches = [matching.find(connection, item_keys, patient) for item_keys in keys]
     reading.lock(connection, performing.lock_names(connection, _steps(matches)))

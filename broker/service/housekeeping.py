@@ -24,6 +24,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     idempotency *     hour    500 rows            16 to 512         ix_idempotency_at
     cancels *         hour    500 rows            16 to 512         ix_tombstone_at
     appointments *    hour    500 rows            16 to 512         ix_appointment_at
+    authorities       10 s    2000 rows           8 numbers or more primary keys, numbers of orders and patients
     closing: images   15 s    500 steps           one order         ix_step_station_search, ix_instance_study_...
     closing: time     300 s   500 steps           one order         ix_scheduled_step_start
     closing: overdue  300 s   500 MPPS            one MPPS          ix_mpps_status
@@ -38,6 +39,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -47,6 +49,7 @@ from broker import memory, telemetry
 from broker.audit.feeding import AuditFeeder
 from broker.errors import StoreUnavailable
 from broker.mpps.mpps_walk import compare_objects, end_overdue
+from broker.orders.authority_walk import join_authorities
 from broker.orders.core import lifecycle
 from broker.orders.step_walk import StepWalk, end_by_images, end_by_time
 from broker.queue.clock_watch import REST, ClockWatch
@@ -61,6 +64,7 @@ from broker.store.worklist.outage_keeper import CopyKeeper
 DAY, HOUR = 86_400.0, 3600.0  # seconds
 KEEP_APPOINTMENTS = 30  # days
 BY_TIME_EVERY = 300.0  # seconds between two walks that look at hours: they need no closer look
+JOIN_EVERY = 10.0  # seconds between two looks whether names of authorities are to be joined
 COPY_EVERY = 30.0  # seconds between two refreshes of the worklist's copy
 COPY_SHARE = 20  # times as long as a refresh of the worklist's copy took is the least time to the next one
 
@@ -175,9 +179,13 @@ class Housekeeping:
                 yield rule, now - days * DAY
 
     def _end_steps(self, wake: Callable[[], None]) -> None:
-        """End steps and MPPS whose modality does not say that they are done."""
+        """End steps and MPPS whose modality does not say that they are done; join what a message has told to be one."""
         walk = StepWalk(pace=self._pace(), settings=self._settings, directory=self._foundation.directory, wake=wake)
+        joining = replace(walk, pace=self._pace())
         due = 0.0
+
+        def join() -> None:
+            join_authorities(joining)
 
         def end() -> None:
             nonlocal due
@@ -190,6 +198,7 @@ class Housekeeping:
                 compare_objects(walk)
 
         self._add("closing", end, self._settings.worklist.closing_every, at_once=True, by_age=True)
+        self._add("authorities", join, JOIN_EVERY, at_once=True)
 
     def _keep_copy(self) -> None:
         """Refresh the copy of the worklist for outages of the database."""

@@ -18,9 +18,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
+from support.orders.closing import House
 from support.orders.intake import AT, ZONE, received
 from support.scale import FULL, scaled
 
+from broker.orders.authority_walk import join_authorities
 from broker.orders.core.authorities import AuthorityMemory
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound import reception
@@ -152,8 +154,13 @@ class Run:
             f"IPC|{self._key}AX|{self._key}RX|{self.universal('PLA')}.99|{self._key}SX|CT",
         )  # fmt: skip
 
+    def walk(self) -> None:
+        """Join what no message has named, as the broker does in small steps afterwards."""
+        join_authorities(House(self._database).walk)
+
     def state(self) -> Any:
-        """What is stored of this run: patients, visits, orders, worklist answers; without its own key."""
+        """What is stored of this run in the end: patients, visits, orders, worklist answers; without its own key."""
+        self.walk()
         text = json.dumps(self._database.read(self._stored).result(30), ensure_ascii=False)
         return json.loads(text.replace(self._key, "").replace(f"2.999.{int(self._key[1:])}.", "2.999."))
 
@@ -270,6 +277,30 @@ def _check_told_last(database: Database, acts: Sequence[Act]) -> None:
     assert demographics(many.state()) == demographics(one.state())
 
 
-@pytest.mark.parametrize("check", [_check_told_first, _check_told_last], ids=["told first", "told last"])
+@COUNT
+@given(
+    before=st.lists(ACTS, min_size=1, max_size=6),
+    after=st.lists(ACTS, min_size=1, max_size=6),
+    joined=st.integers(0, 5),
+)
+def _check_told_between(database: Database, before: Sequence[Act], after: Sequence[Act], joined: int) -> None:
+    """While much is still to be joined, each message finds what it names as if all were."""
+    at_once, later = (Run(database, one_form=False) for _ in range(2))
+    for run in (at_once, later):
+        for act in before:
+            run.act(act)
+        run.tell()
+        for number, act in enumerate(after):
+            if run is at_once or number == joined:
+                run.walk()
+            run.act(act)
+    assert later.codes == at_once.codes
+    assert later.state() == at_once.state()
+
+
+LAWS = {"told first": _check_told_first, "told last": _check_told_last, "told between": _check_told_between}
+
+
+@pytest.mark.parametrize("check", LAWS.values(), ids=LAWS)
 def test_random_forms_end_as_one_form(database: Database, check: Callable[[Database], None]) -> None:
     check(database)

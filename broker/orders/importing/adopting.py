@@ -19,8 +19,7 @@ from broker.orders.core.context import StoryContext
 from broker.orders.core.values import OrderChange, PatientChange
 from broker.orders.documents import replacing
 from broker.orders.importing import ending, known
-from broker.orders.lookup import recognizing
-from broker.orders.stories import intake
+from broker.orders.stories import identity, intake
 from broker.store.db.engine import savepoint
 from broker.store.orders import reading, sourced
 
@@ -62,7 +61,7 @@ def adopt(
 ) -> Adopted:
     """Make the order of an item what the item says; `dry`: only say what would become of it."""
     reading.lock(connection, [f"source|{node}|{item.was or item.key}", *item.change.names()])
-    item = replace(item, change=recognizing.as_known(connection, item.change))
+    item = replace(item, change=identity.as_known(connection, item.change, context))
     with savepoint(connection) as undo:
         done = _adopted(connection, node, item, context)
         if dry:

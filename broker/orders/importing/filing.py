@@ -17,8 +17,7 @@ from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Conversion, OrderChange
 from broker.orders.documents import document, leniency
 from broker.orders.importing import ending, known
-from broker.orders.lookup import recognizing
-from broker.orders.stories import placing
+from broker.orders.stories import identity, placing
 from broker.orders.stories.placing import OrderRefused, report_findings
 from broker.store.db.deadlines import unhurried
 from broker.store.db.engine import savepoint
@@ -113,7 +112,7 @@ def take_in(connection: Connection, order: FiledOrder, context: StoryContext, *,
     change = order.conversion.changes[0]
     assert isinstance(change, OrderChange)
     reading.lock(connection, change.names())
-    change = recognizing.as_known(connection, change)
+    change = identity.as_known(connection, change, context)
     with savepoint(connection) as undo:
         try:
             filed = _taken_in(connection, change, context)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Connection
 
 from broker.model.authority import AuthorityUse
 from broker.model.order import EntityId
 from broker.orders.core import authorities
-from broker.orders.core.authorities import AuthorityMemory
+from broker.orders.core.authorities import AuthorityMemory, Settle
 from broker.orders.core.values import Change, OrderChange
 from broker.store.orders import authorities as store
-from broker.store.orders import reading
+from broker.store.orders import joined_names, reading
+
+_PATIENT = "PID^1^3"
+_ORDER_NUMBERS = (AuthorityUse.PLACER, AuthorityUse.FILLER)
+# what is named, by use: identifiers, of visits the patients (rows); each with where a message has it
+Numbers = Mapping[AuthorityUse, Mapping[Any, str]]
 
 
 class _Unknown(Exception):
@@ -61,3 +67,31 @@ def under_key(connection: Connection, use: AuthorityUse, identifier: EntityId, k
         if apart is not None and apart.issuer == universal_id:
             return replace(identifier, issuer=universal_id, universal=key)
     return replace(identifier, issuer=key)
+
+
+def numbers(changes: Sequence[Change], also: Settle | None = None) -> Numbers:
+    """The identifiers that changes name; a visit goes by its patient. `also` is called for each."""
+    named: dict[AuthorityUse, dict[Any, str]] = {}
+
+    def note(use: AuthorityUse, identifier: EntityId, location: str) -> EntityId:
+        if identifier.number and use in (AuthorityUse.PATIENT, *_ORDER_NUMBERS):
+            named.setdefault(use, {}).setdefault(identifier.number, location)
+        return identifier if also is None else also(use, identifier, location)
+
+    for change in changes:
+        change.settled(note)
+    return named
+
+
+def people(connection: Connection, named: Numbers) -> Mapping[str, str]:
+    """Identifiers of patients that are named, of the patients of named orders, and all others of these patients.
+
+    Whether two orders are one depends on whom they are for.
+    """
+    found = dict(named.get(AuthorityUse.PATIENT, {}))
+    for use in _ORDER_NUMBERS:
+        for number in joined_names.patients_of_orders(connection, use, named.get(use, {})):
+            found.setdefault(number, _PATIENT)
+    for number in joined_names.company(connection, found, named.get(AuthorityUse.VISIT, ())):
+        found.setdefault(number, _PATIENT)
+    return found

@@ -23,8 +23,7 @@ from broker.orders.core.lifecycle import Action
 from broker.orders.core.values import OrderChange
 from broker.orders.lookup import several
 from broker.orders.stories import writing
-from broker.store.orders import authorities as store
-from broker.store.orders import by_number, reading, saving, waiting
+from broker.store.orders import by_number, joined_names, reading, saving, waiting
 
 _ONE = "Two orders have one number under the two names of its authority: the one that was changed last is in force"
 _BEGUN = "Two orders have one number under the two names of its authority: the one whose examination began is in force"
@@ -75,9 +74,10 @@ def cancel(connection: Connection, row: int, context: StoryContext) -> tuple[str
         order, refused = progress.moved(order, wanted, frozenset(kept.steps))
         started = started or refused
     waiting.drop_cancels(connection, cancels)
-    if order == stored:
-        return _STARTED if started else "", ()
     controls = [kept.control for kept in cancels.values()]
+    if order == stored:
+        detail = {"control": controls[0], "why": "started"} if started else {}
+        return (_STARTED, [AuditEntry("order.not-canceled", "order", row, detail)]) if started else ("", ())
     writing.write(connection, order, stored, f"overtaken:{controls[0]}", context)
     return _CANCELLED, [AuditEntry("order.canceled", "order", row, {"control": controls[0], "why": "authority"})]
 
@@ -96,7 +96,7 @@ def _take_over(connection: Connection, joined: Order, order: Order, context: Sto
 
 def _weight(connection: Connection, order: Order) -> tuple[bool, float, int]:
     row = order.row or 0
-    return _begun(order), store.order_written_at(connection, row), row
+    return _begun(order), joined_names.order_written_at(connection, row), row
 
 
 def _begun(order: Order) -> bool:

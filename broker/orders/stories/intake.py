@@ -39,7 +39,7 @@ from broker.orders.stories import (
 from broker.orders.stories.identity import Settled
 from broker.orders.stories.planned import Planned, Story
 from broker.store.db.engine import savepoint
-from broker.store.orders import messages, reading
+from broker.store.orders import authorities, messages, reading
 from broker.store.room import needs_room
 
 STORIES: Mapping[type[Change], Story] = {
@@ -115,17 +115,17 @@ def take(
     """
     names = [f"message|{received.sender}|{received.control_id}"]
     reading.lock(connection, names + [name for change in conversion.changes for name in change.names()])
-    answered, used = messages.earlier(connection, received)
-    if answered is not None:
-        return Outcome(answered[1], answered[0], repeated=True)
+    earlier = messages.earlier(connection, received)
+    if earlier.answered is not None:
+        return Outcome(earlier.answered[1], earlier.answered[0], repeated=True)
     if not conversion.usable:
         return refuse(connection, received, header, AckCode.AE, conversion.findings, context)
-    reused = (_REUSED,) if used else ()
+    reused = (_REUSED,) if earlier.used else ()
     if reused and refuse_reused:
         return refuse(connection, received, header, AckCode.AE, (replace(_REUSED, severity=Severity.ERROR),), context)
     sender = (header.get(3, 1), header.get(4, 1))
     context = replace(context, actor=f"hl7:{received.sender}", sender=sender)
-    plans, audit = apply(connection, conversion.changes, context)
+    plans, audit = apply(connection, conversion.changes, context, joining=earlier.joining)
     findings = conversion.findings + reused + tuple(finding for planned in plans for finding in planned.findings)
     body = replies.make(header, plans, applied=audit is not None) if order_answers else None
     if audit is None:
@@ -140,20 +140,25 @@ def take(
 
 
 def apply(
-    connection: Connection, changes: Sequence[Change], context: StoryContext
+    connection: Connection, changes: Sequence[Change], context: StoryContext, *, joining: bool | None = None
 ) -> tuple[list[Planned], list[AuditEntry] | None]:
     """Plan and write changes, each seeing those before it; all plans, and the audit entries.
 
     None instead of these if one of them is refused: then nothing is written, and the plans have all findings.
+    `joining`: names of authorities are still being joined; None: that is to be looked up.
     """
     mint = Minter(context.token)
     plans: list[Planned] = []
     audit: list[AuditEntry] = []
     good = True
-    known = recognizing.remembered(changes, context.authorities)
+    if joining is None:
+        joining = bool(authorities.joins(connection))
+    known = None if joining else recognizing.remembered(changes, context.authorities)
     alone = len(changes) == 1 and known is not None
     with nullcontext(lambda: None) if alone else savepoint(connection) as undo:
-        settled = Settled(known) if known is not None else identity.settle(connection, changes, context)
+        settled = (
+            Settled(known) if known is not None else identity.settle(connection, changes, context, joining=joining)
+        )
         for change in settled.changes:
             planned = STORIES[type(change)](connection, change, context, mint)
             if not plans:

@@ -22,9 +22,8 @@ from broker.orders.core.context import StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import Conversion, OrderChange
 from broker.orders.documents import outline, replacing
-from broker.orders.lookup import recognizing
 from broker.orders.mapping.representations import LENGTH
-from broker.orders.stories import ending, intake
+from broker.orders.stories import ending, identity, intake
 from broker.store import idempotency
 from broker.store.db.engine import savepoint
 from broker.store.idempotency import Key
@@ -98,7 +97,7 @@ def place(
     Raises OrderRefused.
     """
     reading.lock(connection, [*change.names(), *([key.name] if key else [])])
-    change = recognizing.as_known(connection, change)
+    change = identity.as_known(connection, change, context)
     if key is not None:
         known = idempotency.find(connection, key, context.at.timestamp())
         if known is not None and known.digest != key.digest:
@@ -118,7 +117,7 @@ def place(
 def amend(connection: Connection, row: int, change: OrderChange, revision: str, context: StoryContext) -> Placed:
     """Make an order what a whole document says, if it still is as at `revision`. Raises OrderRefused."""
     stored = _locked(connection, row, change)
-    change = recognizing.as_known(connection, change)
+    change = identity.as_known(connection, change, context)
     if outline.document(stored)["revision"] != revision:
         raise OrderRefused("changed", "The order has changed meanwhile")
     changes = replacing.changes(change, stored)

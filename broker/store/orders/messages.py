@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, insert, null, select, text, union_all, update
+from sqlalchemy import Connection, Select, bindparam, insert, literal, null, select, text, union_all, update
 
 from broker.model.message import JournaledMessage, MessageRecord, MessageSelection, ReceivedMessage
 from broker.store.db.prepared import Prepared
@@ -23,10 +24,12 @@ _SHOWN = (
     _t.c.id.label("row"), _t.c.received_at, _t.c.listener, _t.c.peer, _t.c.sender, _t.c.control_id, _t.c.message_type,
     _t.c.accepted, _t.c.answer_code, _t.c.answer, _t.c.note,
 )  # fmt: skip
+_JOINING = "joining"  # no code of an answer
 _EARLIER = Prepared(
     any=union_all(
         select(_t.c.answer_code, _t.c.answer).where(*_SAME_ID, _t.c.digest == bindparam("digest")),
         select(null(), null()).where(select(_t.c.id).where(*_SAME_ID).exists()),
+        select(literal(_JOINING), null()).where(select(tables.authority_join.c.use).exists()),
     )
 )
 
@@ -58,14 +61,24 @@ def record(
     return int(_RECORD.rows(connection, values)[0][0])
 
 
-def earlier(connection: Connection, message: ReceivedMessage) -> tuple[tuple[str, bytes] | None, bool]:
-    """What the same sender had accepted under this control id: code and bytes of the answer to the same message, and
-    whether there was any message.
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What the same sender had accepted under a control id: code and bytes of the answer to the same message, and
+    whether there was any message. `joining`: names of authorities are still being joined (`authorities.joins`).
     """
+
+    answered: tuple[str, bytes] | None
+    used: bool
+    joining: bool
+
+
+def earlier(connection: Connection, message: ReceivedMessage) -> Earlier:
+    """What is known before a message is taken, by one statement."""
     named = {"sender": message.sender, "control_id": message.control_id, "digest": message.digest}
-    found = _EARLIER.rows(connection, named)
+    rows = _EARLIER.rows(connection, named)
+    found = [row for row in rows if row[0] != _JOINING]
     answered = next(((code, bytes(answer)) for code, answer in found if code is not None), None)
-    return answered, bool(found)
+    return Earlier(answered, bool(found), len(found) < len(rows))
 
 
 def select_messages(connection: Connection, selection: MessageSelection) -> list[JournaledMessage]:

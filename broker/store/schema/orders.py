@@ -46,6 +46,24 @@ class AuthorityRow(Base, table=True):
     source: str  # who told: `hl7:MSH-3|MSH-4`
 
 
+class AuthorityJoinRow(Base, table=True):
+    """What a use has stored by universal ID alone is still to get the namespace (`orders.authority_walk`)."""
+
+    __tablename__ = "authority_join"
+    use: str = Field(primary_key=True)
+    universal_id: str = Field(primary_key=True)
+    namespace: str
+    at: float  # when it was learnt, or learnt again
+
+
+class KeptApartRow(Base, table=True):
+    """Two patients have an identifier under both names of its authority and are two persons: said and recorded once."""
+
+    __tablename__ = "kept_apart"
+    universal_id: str = Field(primary_key=True)
+    patient_id: str = Field(primary_key=True)
+
+
 class VisitRow(Base, table=True):
     """A visit of a patient; the admission number may be empty. Times are 0 where nothing was said."""
 

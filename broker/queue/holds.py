@@ -1,15 +1,22 @@
-"""Releases or discards a held job, as a person decided, and notes it in the audit trail.
+"""Releases or discards held jobs, as a person decided, and notes each in the audit trail.
 
 A held job of an ordered group keeps back the later ones of that group, and only these.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from sqlalchemy import Connection
 
 from broker.model.lane import JobState
-from broker.store import jobs
+from broker.store import held_jobs, jobs
 from broker.store.audit.adding import add_audit
+from broker.store.held_jobs import HeldFilter
+
+
+class ListChanged(Exception):
+    """Not as many jobs match as a person saw."""
 
 
 def release(connection: Connection, job: int, actor: str, at: float, address: str = "") -> bool:
@@ -20,6 +27,22 @@ def release(connection: Connection, job: int, actor: str, at: float, address: st
 def discard(connection: Connection, job: int, actor: str, reason: str, at: float, address: str = "") -> bool:
     """Never try a held job (row) again; it stays, as discarded. False if it is not held."""
     return _end(connection, job, JobState.DISCARDED, "job.discarded", at, actor, address, reason)
+
+
+def matching(connection: Connection, wanted: HeldFilter, expected: int) -> Sequence[int]:
+    """The rows of all held jobs that match. Raises ListChanged unless they are as many as expected."""
+    found = held_jobs.rows(connection, wanted, expected + 1)
+    if len(found) != expected:
+        raise ListChanged
+    return found
+
+
+def end_all(connection: Connection, jobs_of: Callable[[Connection], Sequence[int]], end: Callable[..., bool]) -> int:
+    """End the holds of several jobs in one transaction by `end(connection, row)`; how many were held.
+
+    `jobs_of` finds the rows in the same transaction.
+    """
+    return sum(end(connection, row) for row in jobs_of(connection))
 
 
 def _end(

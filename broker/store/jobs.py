@@ -236,19 +236,6 @@ class HeldJob:
     created_at: float
 
 
-def held(connection: Connection, lane: str = "", limit: int = 1000) -> list[HeldJob]:
-    """Held jobs, of one lane or of all, oldest first."""
-    columns = (_t.c.id, _t.c.kind, _t.c.lane, _t.c.subject, _t.c.detail, _t.c.failures, _t.c.created_at)
-    query = (
-        select(*columns, _t.c.last_error.label("error"))
-        .where(_t.c.state == JobState.HELD)
-        .order_by(_t.c.id)
-        .limit(limit)
-    )
-    rows = connection.execute(query.where(_t.c.lane == lane) if lane else query)
-    return [HeldJob(**{**row, "detail": documents.decode(row["detail"])}) for row in rows.mappings()]
-
-
 def end_hold(connection: Connection, job: int, state: JobState, now: float) -> bool:
     """Make a held job READY, with all its tries before it, or DISCARDED; False if it is not held."""
     values: dict[str, Any] = {"state": state, "due_at": now}

@@ -30,8 +30,9 @@ from broker.routing.news import News
 from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import Node, parse_nodes
-from broker.store import jobs
+from broker.store import held_jobs, jobs
 from broker.store.db.database import Database
+from broker.store.held_jobs import HeldFilter
 from broker.store.images.spool import Spool
 from broker.store.schema import tables
 
@@ -286,9 +287,9 @@ def test_a_person_ends_a_hold(house: House, decision: str, next_status: str) -> 
     house.change("COMPLETED")
     (job,) = claim(house.database)
     hold(house.database, job)
-    (held,) = house.database.read(jobs.held, "feedback:ris").result(20)
+    (held,) = house.database.read(held_jobs.find, HeldFilter(lane="feedback:ris"), 0, 100).result(20)
     assert (held.id, held.error, held.detail) == (job.id, "AR-207", job.detail)
-    assert house.database.read(jobs.held, "feedback:other").result(20) == []
+    assert house.database.read(held_jobs.find, HeldFilter(lane="feedback:other"), 0, 100).result(20) == []
     at = NOW.timestamp()
     if decision == "release":
         ended, entry = house.database.submit(holds.release, job.id, "cli:anna", at), ("job.released", "{}")

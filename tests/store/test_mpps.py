@@ -37,8 +37,9 @@ from broker.orders.stories import ending, intake
 from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules import parse_rules
 from broker.site.nodes import parse_nodes
-from broker.store import jobs
+from broker.store import held_jobs, jobs
 from broker.store.db.database import Database
+from broker.store.held_jobs import HeldFilter
 from broker.store.images.spool import Spool
 from broker.store.mpps import objects, performed_steps
 from broker.store.schema import tables
@@ -453,14 +454,18 @@ def test_images_of_a_wrong_entry_that_have_not_left_or_come_later_are_held(house
     house.create("1.2.1")
     values = final("DISCONTINUED", reason="110514", images=(wrong.sop_instance, late.sop_instance))
     assert house.change("1.2.1", values, lanes=("deliver:pacs", "deliver:cad")) == MppsAnswer()
-    (held,) = house.database.read(jobs.held).result(20)
+    (held,) = house.database.read(held_jobs.find, HeldFilter(), 0, 100).result(20)
     assert (held.lane, held.subject, held.error) == ("deliver:pacs", 1, "wrong-entry")
     assert arrive(late) == "new"
-    later = [(one.lane, one.subject, one.error) for one in house.database.read(jobs.held).result(20) if one != held]
+    later = [
+        (one.lane, one.subject, one.error)
+        for one in house.database.read(held_jobs.find, HeldFilter(), 0, 100).result(20)
+        if one != held
+    ]
     assert sorted(later) == [("deliver:cad", 3, "wrong-entry"), ("deliver:pacs", 3, "wrong-entry")]
     assert house.database.submit(jobs.end_hold, held.id, JobState.READY, NOW.timestamp()).result(20)
     assert [arrive(wrong), arrive(late)] == ["duplicate", "duplicate"]  # what a person has released stays so
-    assert held.id not in {one.id for one in house.database.read(jobs.held).result(20)}
+    assert held.id not in {one.id for one in house.database.read(held_jobs.find, HeldFilter(), 0, 100).result(20)}
     spool.close()
 
 

@@ -14,7 +14,8 @@ from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.queue import holds
-from broker.store import jobs
+from broker.store import held_jobs
+from broker.store.held_jobs import HeldFilter
 from broker.store.jobs import HeldJob
 
 
@@ -45,7 +46,7 @@ def router(context: AdminContext) -> APIRouter:
     @routes.get("")
     def held(lane: str = "", limit: Annotated[int, Field(ge=1, le=1000)] = 100) -> list[HoldView]:
         """List jobs that wait for a person, oldest first: of one lane, or of all."""
-        return [_view(job) for job in database.read(jobs.held, lane, limit).result()]
+        return [_view(job) for job in database.read(held_jobs.find, HeldFilter(lane=lane), 0, limit).result()]
 
     @routes.post("/{job}/release", dependencies=[NEEDS[Right.WORK]], status_code=204)
     def release(job: RowNumber, request: Request) -> None:

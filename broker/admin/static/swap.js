@@ -2,6 +2,7 @@
 //   form or link with data-swap="ID"   is sent by fetch, and only the region ID is replaced; data-push: the address follows
 //   form with data-auto                is sent when a person changes or types something
 //   region with data-poll="SECONDS"    is asked for again and again (data-from: from another address)
+//   form with data-picks               rows are picked in it: boxes data-row, data-all (of the page), data-every (all that match)
 //   link to a <dialog>                 opens it; a link to #ID-open in it closes it
 //   button with data-copy="ID"         copies a text
 // Without script, forms and links load whole pages. No words stand here: pages bring them.
@@ -112,12 +113,31 @@ for (const kind of ["input", "change"]) document.addEventListener(kind, (event) 
   typing = setTimeout(() => form.isConnected && form.requestSubmit(), kind === "input" ? 250 : 0);
 });
 
+// Rows that are picked: how many, told by the words of the page.
+function tally(form, target) {
+  const rows = [...form.querySelectorAll("[name=row]")], all = form.querySelector("[data-all]"), every = form.querySelector("[data-every]");
+  if (target === all) for (const row of rows) row.checked = all.checked;
+  const n = every?.checked ? Number(every.value) : rows.filter((row) => row.checked).length;
+  for (const row of rows) row.disabled = every?.checked ?? false;
+  all.checked = n >= rows.length;
+  all.indeterminate = n > 0 && n < rows.length;
+  const picked = form.querySelector("[data-picked]");
+  picked.dataset.none ??= picked.textContent;
+  picked.textContent = n ? `${picked.dataset.picked} ${n.toLocaleString(document.documentElement.lang)}` : picked.dataset.none;
+  form.classList.toggle("some", n > 0);
+}
+
+document.addEventListener("change", ({ target }) => {
+  const form = target.closest("form[data-picks]");
+  if (form && target.matches("[data-row], [data-all]")) tally(form, target);
+});
+
 // Live regions. They rest while the page is hidden, and while a person is at work in them.
 const due = new Map(); // region: when it is asked for next, in ms of performance.now
 
 function paused(region) {
   return document.hidden || !region || region.contains(document.activeElement)
-    || region.querySelector("dialog[open], details[open]") !== null;
+    || region.querySelector("[data-row]:checked, dialog[open], details[open]") !== null;
 }
 
 function poll() {
@@ -138,7 +158,8 @@ poll();
 // Questions, and texts to copy.
 function ready(place) {
   for (const dialog of place.querySelectorAll("dialog[open]:not(:modal)")) { dialog.close(); dialog.showModal(); }
-  for (const button of place.querySelectorAll("[data-copy]")) button.hidden = false;
+  for (const part of place.querySelectorAll("[data-copy], [data-scripted]")) part.hidden = false;
+  for (const form of place.querySelectorAll("form[data-picks]")) if (form.querySelector("[data-picked]")) tally(form);
 }
 
 document.addEventListener("click", async (event) => {

@@ -17,7 +17,8 @@ How a page is made, in this order:
    included by `{% include "pages/_REGION.html" %}`. Forms and links with `data-swap="REGION"` replace only it;
    `data-poll="5"` on it asks for it every 5 s. Every control in a region has an id that stays the same, so that the
    focus stays. `parts/basic.html` has pills, moments, empty states, tabs, texts to copy and differences,
-   `parts/fields.html` fields and questions, `parts/listing.html` what draws a `Listing` (filters, table, pages).
+   `parts/fields.html` fields and questions, `parts/listing.html` what draws a `Listing` (filters, table, pages,
+   picked rows; `holds.py` shows it).
    No `style=`, no inline script, no word in a script.
 3. `locale/fr/NAME.po`: French for every `_("…")` and `Sentence("…")` of the page that no other file has. A test tells
    what is missing and what is not used.

@@ -31,6 +31,10 @@ class FormFields:
         """The first value of a field exactly as it was typed, for passwords; empty for none."""
         return next((value for key, value in self._pairs if key == name), "")
 
+    def all(self, name: str) -> list[str]:
+        """All values of a field."""
+        return [value for key, value in self._pairs if key == name]
+
 
 async def read(request: Request) -> FormFields:
     """The form in the body of a request. Raises Problem: no form, no UTF-8, NUL, too many fields."""

@@ -15,11 +15,12 @@ from datetime import date
 from typing import Generic, Literal, TypeVar
 from urllib.parse import urlencode
 
-from broker.admin.web.forms import FieldErrors
+from broker.admin.web.forms import FieldErrors, FormFields
 from broker.admin.web.words import Sentence
 
 CAP = 10_000  # rows that are counted
 LONGEST = 200  # characters of a filter
+MOST_PICKED = 1000  # rows of one page
 TRAIL = 25  # pages that "Previous" leads back
 _KEY = re.compile(r"[A-Za-z0-9._:-]{1,80}\Z")
 Row = TypeVar("Row")
@@ -57,6 +58,15 @@ class Table:
     filters: tuple[Filter, ...] = ()
     sort: str = ""
     size: int = 50
+
+    def picked(self, form: FormFields, query: Mapping[str, str]) -> Picked:
+        """The rows that a person picked in a form of this table. `query`: the filters, in the address of the form."""
+        every = form.get("every")
+        return Picked(
+            keys=tuple(key for key in form.all("row")[:MOST_PICKED] if _KEY.match(key)),
+            expected=int(every) if re.fullmatch(r"\d{1,5}", every) else None,
+            values=self.ask(query).values,
+        )
 
     def ask(self, query: Mapping[str, str]) -> Asked:
         """What a query asks for. What cannot be used is told beside its filter and filters nothing."""
@@ -102,6 +112,10 @@ class Asked:
         text = urlencode({name: value for name, value in query.items() if value})
         return f"{self.table.path}?{text}" if text else self.table.path
 
+    def action(self, path: str) -> str:
+        """The address of a change of picked rows: it carries the filters."""
+        return f"{path}?{urlencode(self.values)}" if self.values else path
+
     def turned(self, column: str) -> str:
         """The address of the same rows sorted by a column, or by the same one the other way round."""
         return self.link(sort=f"-{column}" if self.sort == column else column)
@@ -118,6 +132,26 @@ class Asked:
         shown = rows[: self.table.size]
         more = len(rows) > self.table.size
         return Listing(asked=self, rows=shown, total=total, next_key=key(shown[-1]) if more else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picked:
+    """Rows by their keys; or all that match the filters `values`, which were `expected` when the person saw them.
+
+    The change counts them again in its transaction, and does nothing if they are not as many any more.
+    """
+
+    keys: tuple[str, ...]
+    expected: int | None
+    values: Mapping[str, str]
+
+    @property
+    def is_empty(self) -> bool:
+        """No row is picked."""
+        return self.expected is None and not self.keys
+
+
+NOTHING = Picked(keys=(), expected=None, values={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +173,11 @@ class Listing(Generic[Row]):
     def capped(self) -> bool:
         """There are more rows than were counted."""
         return self.total > CAP or self.uncounted
+
+    @property
+    def whole(self) -> bool:
+        """All rows that match are shown."""
+        return not self.asked.trail and not self.next_key
 
     @property
     def previous(self) -> str:

@@ -6,11 +6,12 @@ from fastapi import APIRouter
 
 from broker.admin.context import AdminContext
 from broker.admin.overview import StatusSource
-from broker.admin.web import api_docs, audit, configuration, guides, search, sign_in, start
+from broker.admin.web import audit, configuration, holds, search, sign_in, start
+from broker.admin.web.help import api_docs, guides
 from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
 
-PAGES = (audit, configuration, guides, api_docs, sign_in)  # after the start page
+PAGES = (holds, audit, configuration, guides, api_docs, sign_in)  # after the start page
 
 
 def routers(context: AdminContext, status: StatusSource) -> list[APIRouter]:

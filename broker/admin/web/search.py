@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from broker.accounts.roles import Right
 from broker.admin.routers import page_router
 from broker.admin.web import forms, shell
-from broker.admin.web.guides import sections_with
+from broker.admin.web.help.guides import sections_with
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import Language, Sentence, counted
 

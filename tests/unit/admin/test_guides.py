@@ -6,7 +6,7 @@ import re
 
 from support.tree import BROKER
 
-from broker.admin.web.guides import GUIDES, guides, sections_with
+from broker.admin.web.help.guides import GUIDES, guides, sections_with
 
 
 def test_every_link_inside_the_guides_leads_to_a_section() -> None:

@@ -24,7 +24,7 @@ from broker.admin.web.words import Sentence
 
 LINK = PageLink(title=Sentence("Help"), path="/help", icon="help", right=None)
 GUIDES = ("connect-a-modality", "connect-a-ris", "connect-a-pacs", "operate", "reference")
-_FOLDER = Path(__file__).parents[1] / "guides"  # a link to `config/`; a wheel holds the files
+_FOLDER = Path(__file__).parents[2] / "guides"  # a link to `config/`; a wheel holds the files
 _EXCERPT = 160  # characters
 
 

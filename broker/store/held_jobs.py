@@ -1,0 +1,51 @@
+"""Finds jobs that wait for a person, by filters and page by page, and counts them up to a limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, func, literal, select
+
+from broker.model.lane import JobState
+from broker.store.db import documents
+from broker.store.jobs import HeldJob
+from broker.store.schema import tables
+
+_t = tables.job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldFilter:
+    """Which held jobs: of one lane by its stored name, with one error code; of all where a text is empty."""
+
+    lane: str = ""
+    error: str = ""
+
+    def condition(self) -> ColumnElement[bool]:
+        """The filter on the job table."""
+        exact = [column == value for column, value in ((_t.c.lane, self.lane), (_t.c.last_error, self.error)) if value]
+        return and_(_t.c.state == JobState.HELD, *exact)
+
+
+def find(connection: Connection, wanted: HeldFilter, after: int, limit: int) -> list[HeldJob]:
+    """Held jobs behind a row, oldest first."""
+    columns = (_t.c.id, _t.c.kind, _t.c.lane, _t.c.subject, _t.c.detail, _t.c.failures, _t.c.created_at)
+    query = (
+        select(*columns, _t.c.last_error.label("error"))
+        .where(wanted.condition(), _t.c.id > after)
+        .order_by(_t.c.id)
+        .limit(limit)
+    )
+    rows = connection.execute(query).mappings()
+    return [HeldJob(**{**row, "detail": documents.decode(row["detail"])}) for row in rows]
+
+
+def count(connection: Connection, wanted: HeldFilter, limit: int) -> int:
+    """How many match, at most `limit`."""
+    some = select(literal(1)).select_from(_t).where(wanted.condition()).limit(limit).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def rows(connection: Connection, wanted: HeldFilter, limit: int) -> list[int]:
+    """The rows that match, oldest first, at most `limit`."""
+    return list(connection.execute(select(_t.c.id).where(wanted.condition()).order_by(_t.c.id).limit(limit)).scalars())

@@ -1,0 +1,84 @@
+"""The page of held work as HTTP serves it: pages, picked rows, all that match, and what changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from support.service.rest import TOKEN, application
+from support.web.held import hold_jobs, states
+
+from broker.settings import load
+from broker.store.db.database import Database
+
+
+@pytest.fixture
+def database(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
+    shutil.copyfile(sqlite_template, tmp_path / "broker.db")
+    opened = Database(f"sqlite:///{tmp_path / 'broker.db'}")
+    hold_jobs(opened, 120)
+    yield opened
+    opened.close()
+
+
+def ask(database: Database, path: str, **form: str | list[str]) -> httpx.Response:
+    """A GET, or a POST of a form whose answer is followed."""
+
+    async def run() -> httpx.Response:
+        known = {"Authorization": f"Bearer {TOKEN}", "Accept": "text/html"}
+        transport = httpx.ASGITransport(app=application(database, load(None)))
+        client = httpx.AsyncClient(transport=transport, base_url="http://b", headers=known, follow_redirects=True)
+        async with client as http:
+            return await (http.post(path, data=form) if form else http.get(path))
+
+    return asyncio.run(run())
+
+
+def rows(answer: httpx.Response) -> list[str]:
+    return re.findall(r'name="row" value="(\d+)"', answer.text)
+
+
+def test_pages_lead_on_and_back(database: Database) -> None:
+    seen, path = [], "/holds"
+    while path:
+        answer = ask(database, path)
+        seen += rows(answer)
+        following = re.search(r'rel="next" href="([^"]+)"', answer.text)
+        path = following[1].replace("&amp;", "&") if following else ""
+    assert len(seen) == len(set(seen)) == 120
+    assert 'rel="prev"' in answer.text
+    assert "<b>120</b> found" in answer.text
+
+
+def test_picked_rows_are_tried_again(database: Database) -> None:
+    first, second, *_ = rows(ask(database, "/holds"))
+    answer = ask(database, "/holds/release", row=[first, second])
+    assert "2 jobs are tried again." in answer.text
+    assert states(database).count("ready") == 2
+    assert "0 jobs are tried again." in ask(database, "/holds/release", row=first).text
+
+
+def test_all_that_match_are_given_up_with_a_reason(database: Database) -> None:
+    path = "/holds/discard?error=0xA700"
+    assert "Say why, in 3 to 500 characters." in ask(database, path, every="120", reason="x").text
+    assert "The list has changed" in ask(database, path, every="119", reason="sent by hand").text
+    assert states(database).count("held") == 120
+    assert "120 jobs were given up." in ask(database, path, every="120", reason="sent by hand").text
+    assert states(database).count("discarded") == 120
+    assert "Nothing matches" in ask(database, "/holds?error=0xA700").text
+    assert "Nothing is held" in ask(database, "/holds").text
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{"x": "1"}, {"row": "x"}, {"row": "9" * 80}, {"every": "-1"}, {"every": "1e3"}, {"every": "²"}, {"row": "0"}],
+)
+def test_what_names_no_row_changes_nothing(database: Database, form: dict[str, str]) -> None:
+    answer = ask(database, "/holds/release", **form)
+    assert answer.status_code in (200, 422)
+    assert set(states(database)) == {"held"}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -278,11 +278,14 @@ def free_leases(
 
 
 def open_breaker(connection: Connection, lane: str, failures: int, until: float, error: str) -> None:
-    """Do not try a lane before `until`."""
+    """Do not try a lane before `until`. The first failure in a row says since when, by the clock of the database."""
+    now = clock.now(connection)
     values = {"failures": failures, "open_until": until, "last_error": error}
     dialect = sqlite if is_sqlite(connection) else postgresql
-    statement = dialect.insert(_lane).values(name=lane, **values)
-    connection.execute(statement.on_conflict_do_update(index_elements=[_lane.c.name], set_=values))
+    statement = dialect.insert(_lane).values(name=lane, since=now, **values)
+    began = case((_lane.c.failures > 0, _lane.c.since), else_=now)
+    more = values | {"since": began}
+    connection.execute(statement.on_conflict_do_update(index_elements=[_lane.c.name], set_=more))
 
 
 def breaker_failures(connection: Connection, lane: str) -> int:
@@ -295,16 +298,23 @@ def close_breaker(connection: Connection, lane: str) -> None:
     connection.execute(update(_lane).where(_lane.c.name == lane).values(failures=0, open_until=0.0, last_error=""))
 
 
-def counts(connection: Connection) -> dict[tuple[str, str], int]:
-    """Number of jobs by lane and state."""
-    rows = connection.execute(select(_t.c.lane, _t.c.state, func.count()).group_by(_t.c.lane, _t.c.state))
-    return {(lane, state): int(number) for lane, state, number in rows}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """Failures in a row of a lane, since when, and until when it is not tried. Times in seconds since the epoch."""
+
+    failures: int
+    since: float
+    open_until: float
+    last_error: str
 
 
-def breakers(connection: Connection) -> dict[str, tuple[int, float, str]]:
-    """Failures, open-until and last error of every lane that ever failed."""
+def breakers(connection: Connection) -> dict[str, Breaker]:
+    """The breaker of every lane that ever failed."""
     rows = connection.execute(select(_lane))
-    return {row.name: (row.failures, row.open_until, row.last_error) for row in rows}
+    return {
+        row.name: Breaker(failures=row.failures, since=row.since, open_until=row.open_until, last_error=row.last_error)
+        for row in rows
+    }
 
 
 def lanes_done(connection: Connection, kind: str, subjects: Sequence[int]) -> set[str]:

@@ -67,6 +67,7 @@ def set_anew(connection: Connection, now: float) -> None:
     What was made by a clock that was ahead is as old as this moment. The failures of lanes go on counting.
     """
     connection.execute(update(_lane).where(_lane.c.open_until > 0).values(open_until=0.0))
+    connection.execute(update(_lane).where(_lane.c.since > now).values(since=now))
     connection.execute(update(_t).where(_t.c.state == JobState.READY, _t.c.due_at > now).values(due_at=now))
     early = (_t.c.state.in_(UNFINISHED), _t.c.created_at > now)
     connection.execute(update(_t).where(*early).values(created_at=now))

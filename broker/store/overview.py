@@ -1,67 +1,167 @@
-"""Counts the rows of the whole database by state, for pages and metrics. Gives no identities."""
+"""Reads what *Now* shows of the database: lanes, what waits for a person, the exams of a day. Gives no identities.
+
+Every statement goes by an index and reads a bounded number of rows (`tests/store/test_overview.py`): counts end at CAP.
+Times in seconds since the epoch.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Column, ColumnElement, Connection, func, select, text
 
+from broker.model.lane import JobState
+from broker.model.order import StepStatus
 from broker.store import jobs, knocks
-from broker.store.images import instances
+from broker.store.images.instances import InstanceState
 from broker.store.schema import tables
+
+CAP = 10_000  # rows that are counted; what is more is shown as “more than”
+_job, _lane, _instance, _mpps, _message = tables.job, tables.lane, tables.instance, tables.mpps, tables.message
+_READY = text("state = 'ready'")  # bare, as the partial indexes say it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneState:
-    """One lane: jobs by state, and its breaker (`open_until` in seconds since the epoch)."""
+    """One lane: what waits in it and since when, and its breaker; `since`: when its failures began."""
 
     name: str
-    jobs: dict[str, int]
-    failures: int
-    open_until: float
-    last_error: str
+    waiting: int = 0
+    oldest: float | None = None
+    failures: int = 0
+    since: float = 0.0
+    open_until: float = 0.0
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pile:
+    """Things that wait for a person for one reason; `lane` of jobs. `oldest`: since when the first one waits."""
+
+    reason: str
+    count: int
+    oldest: float
+    lane: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Rows by state."""
+    """What waits, by lane and by what it waits for. A count above CAP means “more than CAP”."""
 
-    steps: dict[str, int]
-    instances: dict[str, int]
-    lanes: list[LaneState]
-    messages: dict[str, int]
-    knocking: int
-    performed_waiting: int
+    lanes: tuple[LaneState, ...] = ()
+    held_jobs: tuple[Pile, ...] = ()
+    held_objects: tuple[Pile, ...] = ()
+    performed: tuple[Pile, ...] = ()
+    refused: int = 0  # messages since the begin of the day
+    refused_at: float | None = None  # the last one of them
+    knocking: int = 0
+    knocked_at: float | None = None  # the last time
+    exams: Mapping[str, int] = field(default_factory=dict)  # steps of the day, by status
+    size: int = 0  # bytes of the database
 
 
-def counts(connection: Connection, since: float) -> Counts:
-    """Count everything the start page shows; messages received `since` (s since the epoch), by their answers."""
-    step, message = tables.scheduled_step, tables.message
-    by_lane: dict[str, dict[str, int]] = {}
-    for (lane, state), number in jobs.counts(connection).items():
-        by_lane.setdefault(lane, {})[state] = number
-    breakers = jobs.breakers(connection)
-    lanes = [
-        _lane(name, by_lane.get(name, {}), breakers.get(name, (0, 0.0, "")))
-        for name in sorted(by_lane.keys() | breakers.keys())
-    ]
-    steps = connection.execute(select(step.c.status, func.count()).group_by(step.c.status))
-    answers = connection.execute(
-        select(message.c.answer_code, func.count())
-        .where(message.c.received_at >= since)  # the journal is long, and its rows are large
-        .group_by(message.c.answer_code)
-    )
-    waiting = select(func.count()).select_from(tables.mpps).where(tables.mpps.c.attention > "")
+def counts(connection: Connection, day_began: float, day: str) -> Counts:
+    """What *Now* shows. `day_began`: midnight on the clock of the site, `day` its date as YYYYMMDD."""
+    refused, refused_at = _refused(connection, day_began)
+    held = _instance.c.state == InstanceState.HELD
     return Counts(
-        steps={status: int(number) for status, number in steps},
-        instances=instances.counts(connection),
-        lanes=lanes,
-        messages={code: int(number) for code, number in answers},
+        lanes=tuple(_lanes(connection)),
+        held_jobs=_held_jobs(connection),
+        held_objects=_piles(connection, _instance.c.reason, _instance.c.received_at, held),
+        performed=_piles(connection, _mpps.c.attention, _mpps.c.created_at, _mpps.c.attention > ""),
+        refused=refused,
+        refused_at=refused_at,
         knocking=knocks.count(connection),
-        performed_waiting=int(connection.execute(waiting).scalar_one()),
+        knocked_at=connection.execute(select(func.max(tables.knock.c.last_at))).scalar(),
+        exams=_exams(connection, day),
+        size=_size(connection),
     )
 
 
-def _lane(name: str, jobs_by_state: dict[str, int], breaker: tuple[int, float, str]) -> LaneState:
-    failures, open_until, last_error = breaker
-    return LaneState(name=name, jobs=jobs_by_state, failures=failures, open_until=open_until, last_error=last_error)
+def _lanes(connection: Connection) -> Iterable[LaneState]:
+    breakers = jobs.breakers(connection)
+    leased = _leased(connection)
+    ready = list(_ready_lanes(connection))
+    for name in sorted({*ready, *breakers, *leased}):
+        number, oldest = _ready(connection, name) if name in ready else (0, None)
+        more, other = leased.get(name, (0, None))
+        breaker = breakers.get(name)
+        yield LaneState(
+            name=name,
+            waiting=number + more,
+            oldest=min((at for at in (oldest, other) if at is not None), default=None),
+            failures=breaker.failures if breaker else 0,
+            since=breaker.since if breaker else 0.0,
+            open_until=breaker.open_until if breaker else 0.0,
+            last_error=breaker.last_error if breaker else "",
+        )
+
+
+def _ready_lanes(connection: Connection) -> Iterable[str]:
+    """Names of lanes with jobs that are ready, in hops along the index: a million jobs of a lane cost one step."""
+    first = select(_job.c.lane).where(_READY).order_by(_job.c.lane).limit(1)
+    lane: str | None = connection.execute(first).scalar()
+    while lane is not None:
+        yield lane
+        lane = connection.execute(first.where(_job.c.lane > lane)).scalar()
+
+
+def _ready(connection: Connection, lane: str) -> tuple[int, float | None]:
+    """How many jobs of a lane are ready, and when the oldest was made."""
+    here = _READY, _job.c.lane == lane
+    some = select(_job.c.id).where(*here).limit(CAP + 1).subquery()
+    oldest = select(_job.c.created_at).where(*here).order_by(_job.c.created_at).limit(1)
+    number = connection.execute(select(func.count()).select_from(some)).scalar_one()
+    return int(number), connection.execute(oldest).scalar()
+
+
+def _leased(connection: Connection) -> dict[str, tuple[int, float | None]]:
+    """Jobs that are being tried now: no more than the lanes have taken."""
+    query = select(_job.c.lane, func.count(), func.min(_job.c.created_at)).where(text("state = 'leased'"))
+    return {row[0]: (int(row[1]), row[2]) for row in connection.execute(query.group_by(_job.c.lane))}
+
+
+def _held_jobs(connection: Connection) -> tuple[Pile, ...]:
+    held = _job.c.state == JobState.HELD
+    some = select(_job.c.lane, _job.c.last_error, _job.c.created_at).where(held).limit(CAP + 1).subquery()
+    query = select(some.c.lane, some.c.last_error, func.count(), func.min(some.c.created_at))
+    rows = connection.execute(query.group_by(some.c.lane, some.c.last_error).order_by(some.c.lane, some.c.last_error))
+    return tuple(Pile(lane=row[0], reason=row[1], count=int(row[2]), oldest=float(row[3])) for row in rows)
+
+
+def _piles(
+    connection: Connection, reason: Column[Any], at: Column[Any], waiting: ColumnElement[bool]
+) -> tuple[Pile, ...]:
+    some = select(reason.label("reason"), at.label("at")).where(waiting).limit(CAP + 1).subquery()
+    query = select(some.c.reason, func.count(), func.min(some.c.at)).group_by(some.c.reason).order_by(some.c.reason)
+    return tuple(Pile(reason=row[0], count=int(row[1]), oldest=float(row[2])) for row in connection.execute(query))
+
+
+def _refused(connection: Connection, since: float) -> tuple[int, float | None]:
+    refused = text("NOT accepted"), _message.c.received_at >= since
+    some = select(_message.c.id).where(*refused).limit(CAP + 1).subquery()
+    last = select(_message.c.received_at).where(*refused).order_by(_message.c.received_at.desc()).limit(1)
+    number = connection.execute(select(func.count()).select_from(some)).scalar_one()
+    return int(number), connection.execute(last).scalar()
+
+
+def _exams(connection: Connection, day: str) -> dict[str, int]:
+    """Steps that begin on a day, by status: of each status a range of the index."""
+    step = tables.scheduled_step.c
+    found = {}
+    for status in StepStatus:
+        here = step.status == status, step.start_at >= day, step.start_at < f"{day}~"
+        some = select(step.id).where(*here).limit(CAP + 1).subquery()
+        if number := connection.execute(select(func.count()).select_from(some)).scalar_one():
+            found[status.value] = int(number)
+    return found
+
+
+def _size(connection: Connection) -> int:
+    """Bytes of the whole database; on SQLite without its log."""
+    if connection.dialect.name == "postgresql":
+        return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
+    pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    return int(pages) * int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())

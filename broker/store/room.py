@@ -46,18 +46,23 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What is free of a file system: bytes, inodes (None: it has no number of them), and what is taken in with that."""
+    """What is free of a file system: bytes, inodes (None: it has no number of them), and what is taken in with that.
+
+    `size`: bytes of all of it.
+    """
 
     free: int
     inodes: int | None
     room: Room
+    size: int
 
 
 def measure(folder: Path, marks: Marks, statvfs: Callable[[Path], os.statvfs_result] = os.statvfs) -> Disk:
     """Look at the file system of a folder. Raises OSError."""
     disk = statvfs(folder)
     free, inodes = disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else None
-    return Disk(free, inodes, _room(free, disk.f_blocks * disk.f_frsize, inodes, marks))
+    size = disk.f_blocks * disk.f_frsize
+    return Disk(free, inodes, _room(free, size, inodes, marks), size)
 
 
 def needs_room(unit: _Unit) -> _Unit:
@@ -74,27 +79,44 @@ class DiskRoom:
     ) -> None:
         """`name` is the label of the metrics."""
         self._folder = folder
-        self._name = name
+        self.name = name
         self._marks = marks
         self._statvfs = statvfs
         self._lock = threading.Lock()
         self._looked = 0.0
         self.room = Room.EVERYTHING
 
+    def measured(self) -> Disk | None:
+        """What is free now; None if the file system cannot be asked: whoever writes there says what is wrong."""
+        try:
+            return measure(self._folder, self._marks, self._statvfs)
+        except OSError:
+            return None
+
+    def device(self) -> int | None:
+        """The number of the file system; None if it cannot be asked."""
+        try:
+            return self._folder.stat().st_dev
+        except OSError:
+            return None
+
+    def mark(self, size: int) -> int:
+        """Free bytes below which objects are refused, on a file system of so many bytes."""
+        return min(self._marks.objects, int(size * SHARES[1]))
+
     def look(self) -> Room:
         """Look at the disk now."""
-        try:
-            disk = measure(self._folder, self._marks, self._statvfs)
-        except OSError:
-            return self.room  # whoever writes there says what is wrong
+        disk = self.measured()
+        if disk is None:
+            return self.room
         free, room = disk.free, disk.room
-        telemetry.DISK_FREE.labels(self._name).set(free)
-        telemetry.DISK_INODES.labels(self._name).set(disk.inodes or 0)
+        telemetry.DISK_FREE.labels(self.name).set(free)
+        telemetry.DISK_INODES.labels(self.name).set(disk.inodes or 0)
         with self._lock:
             before, self.room, self._looked = self.room, room, time.monotonic()
         if room != before:
             log = telemetry.logger().warning if room > before else telemetry.logger().info
-            log("disk.room", kind=self._name, state=room.name.lower(), bytes=free)
+            log("disk.room", kind=self.name, state=room.name.lower(), bytes=free)
         return room
 
     def check_object(self, size: int = 0) -> None:

@@ -75,7 +75,8 @@ def test_a_second_upgrade_does_nothing(engine: Engine) -> None:
 def test_opening_again_keeps_the_data(database_url: str) -> None:
     first = Database(database_url)
     assert first.migrated
-    first.submit(lambda connection: connection.execute(text("INSERT INTO lane VALUES ('x', 1, 2.0, 'y')")) and None)
+    row = text("INSERT INTO lane (name, failures, open_until, last_error) VALUES ('x', 1, 2.0, 'y')")
+    first.submit(lambda connection: connection.execute(row) and None)
     first.close()
     second = Database(database_url)
     assert not second.migrated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
@@ -360,7 +361,7 @@ def test_tm_01_after_a_step_nothing_waits_and_nothing_is_younger_than_now(queue:
     queue.claim(now=WRONG, limit=1)
     queue.do(jobs.open_breaker, "deliver:pacs", 3, WRONG, "x")
     queue.do(lanes.set_anew, 100.0)
-    assert queue.do(jobs.breakers) == {"deliver:pacs": (3, 0.0, "x")}
+    assert breakers(queue) == {"deliver:pacs": (3, 0.0, "x")}
     assert sorted(queue.row(n)["due_at"] for n in (1, 3)) == [100.0, 100.0]
     assert {queue.row(n)["created_at"] for n in (1, 2, 3)} == {100.0}
     assert queue.row(2)["state"] == JobState.LEASED  # its owner works on
@@ -473,10 +474,10 @@ def test_a_breaker_opens_counts_and_closes(queue: Queue) -> None:
     assert queue.do(jobs.breaker_failures, "pacs") == 0
     queue.do(jobs.open_breaker, "pacs", 1, 200.0, "aborted")
     queue.do(jobs.open_breaker, "pacs", 2, 300.0, "deadline")
-    assert queue.do(jobs.breakers) == {"pacs": (2, 300.0, "deadline")}
+    assert breakers(queue) == {"pacs": (2, 300.0, "deadline")}
     assert queue.do(jobs.breaker_failures, "pacs") == 2
     queue.do(jobs.close_breaker, "pacs")
-    assert queue.do(jobs.breakers) == {"pacs": (0, 0.0, "")}
+    assert breakers(queue) == {"pacs": (0, 0.0, "")}
     queue.do(jobs.close_breaker, "never heard of")
 
 
@@ -495,19 +496,27 @@ def test_workers_of_one_lane_may_open_its_breaker_at_once(queue: Queue) -> None:
     assert set(queue.do(jobs.breakers)) == {"pacs"}
 
 
+def test_a_lane_is_down_since_the_first_failure_in_a_row(queue: Queue) -> None:
+    began = time.time()
+    queue.do(jobs.open_breaker, "deliver:pacs", 1, 200.0, "aborted")
+    [first] = queue.do(jobs.breakers).values()
+    assert first.since == pytest.approx(began, abs=30)
+    queue.do(jobs.open_breaker, "deliver:pacs", 2, 400.0, "connect-failed")
+    [second] = queue.do(jobs.breakers).values()
+    assert (second.since, second.failures, second.last_error) == (first.since, 2, "connect-failed")
+    queue.do(jobs.close_breaker, "deliver:pacs")
+    queue.do(jobs.open_breaker, "deliver:pacs", 1, 200.0, "aborted")
+    [third] = queue.do(jobs.breakers).values()
+    assert third.since > second.since
+
+
+def breakers(queue: Queue) -> dict[str, tuple[int, float, str]]:
+    """Failures, until when it is closed, and the last error of each lane."""
+    found = queue.do(jobs.breakers).items()
+    return {name: (lane.failures, lane.open_until, lane.last_error) for name, lane in found}
+
+
 # --- numbers ---------------------------------------------------------------------------------------------
-
-
-def test_counts_by_lane_and_state(queue: Queue) -> None:
-    queue.put(1, 2, 3, 4)
-    queue.put(1, lane="deliver:other")
-    one, two, _ = queue.claim(limit=3)
-    queue.do(jobs.finish, one, JobState.DONE, 1.0)
-    queue.do(jobs.finish, two, JobState.HELD, 1.0)
-    assert queue.do(jobs.counts) == {
-        ("deliver:pacs", "done"): 1, ("deliver:pacs", "held"): 1, ("deliver:pacs", "leased"): 1,
-        ("deliver:pacs", "ready"): 1, ("deliver:other", "ready"): 1,
-    }  # fmt: skip
 
 
 def test_lanes_done_asks_for_this_kind_and_these_subjects(queue: Queue) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -22,18 +23,22 @@ def test_tm_02_a_disk_whose_clock_is_ahead_is_noticed_and_said_once(tmp_path: Pa
     assert [(line["event"], round(line["delay"], -1)) for line in lines] == [("spool.clock_off", 3600)]
     assert REGISTRY.get_sample_value("broker_spool_clock_ahead_seconds") == pytest.approx(3600, abs=60)
     [note] = clock.notes()
-    assert note.startswith("the clock of the spool's disk is 3600 s ahead of that of this machine")
+    assert note.english(UTC, 0).startswith("the clock of the spool's disk is 1 h ahead of that of this machine")
     behind = 0.0
     with capture_logs() as lines:
         clock.look()
     assert [line["event"] for line in lines] == ["spool.clock_right"]
-    assert clock.notes() == []
+    assert clock.notes() == ()
 
 
 def test_a_disk_whose_clock_is_behind_is_noticed_too(tmp_path: Path) -> None:
     clock = SpoolClock(tmp_path, lambda: time.time() + 60)
     clock.look()
-    assert clock.notes()[0].startswith("the clock of the spool's disk is 60 s behind that of this machine")
+    assert (
+        clock.notes()[0]
+        .english(UTC, 0)
+        .startswith("the clock of the spool's disk is 1 min behind that of this machine")
+    )
 
 
 def test_the_time_is_that_of_files_written_there(tmp_path: Path) -> None:
@@ -50,4 +55,4 @@ def test_a_disk_that_cannot_be_written_tells_no_time(tmp_path: Path) -> None:
         clock.now()
     assert caught.value.code == "spool-ENOENT"
     clock.look()
-    assert clock.notes() == []
+    assert clock.notes() == ()

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, create_engine, event, text
 from support.scale import scaled
-from support.store.history import history
+from support.store.history import around, history
 
 from broker.model.audit import AuditSelection
 from broker.model.authority import AuthorityUse, KnownAuthority
@@ -47,46 +47,6 @@ RULES = (
 Statement = tuple[str, Any]
 
 
-def _more(count: int, some_bytes: str) -> tuple[str, ...]:
-    """Statements that add steps with their events, MPPS, an audit trail and notes."""
-    numbers = f"WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < {count})"
-    start = "CAST(20260301 + v / 600 AS VARCHAR) || '103000'"
-    status = "CASE WHEN v % 10 = 0 THEN 'SCHEDULED' ELSE 'COMPLETED' END"
-    return (
-        "INSERT INTO patient (id, patient_id, issuer, attributes, updated_at) VALUES (1, 'P', '', '{}', 0)",
-        f"{numbers} INSERT INTO patient (id, patient_id, issuer, attributes, updated_at)"
-        " SELECT v + 1, 'P' || v, '2.999.3', '{}', 0 FROM n",
-        f"{numbers} INSERT INTO visit (patient, admission_id, issuer, location, patient_class, state, opened_at,"
-        " closed_at, updated_at) SELECT v + 1, 'V' || v, '2.999.3', '', '', 'open', 0, 0, 0 FROM n",
-        f"{numbers} INSERT INTO service_request (id, patient, placer_number, placer_issuer, filler_number,"
-        " filler_issuer, accession, attributes, created_at, updated_at)"
-        " SELECT v, v + 1, 'O' || v, '2.999.3', 'F' || v, '2.999.3', '', '{}', 0, 0 FROM n",
-        f"{numbers} INSERT INTO requested_procedure (id, request, requested_procedure_id, study_instance_uid,"
-        " attributes) SELECT v, v, 'R' || v, '2.25.8' || v, '{}' FROM n",
-        f"{numbers} INSERT INTO scheduled_step (id, procedure, step_id, position, status, status_at, start_at,"
-        " modality, patient_id, patient_name, accession, requested_procedure_id, study_instance_uid, attributes,"
-        f" answer, revision, updated_at) SELECT v, v, 'S', 1, {status}, 0, {start}, 'CT', 'P', 'N', 'A', 'R',"
-        " '2.25.8' || v, '{}', '{}', 1, 0 FROM n",
-        f"{numbers} INSERT INTO step_station (step, ae_title, start_at) SELECT v, 'ST' || (v % 500), {start} FROM n",
-        f"{numbers} INSERT INTO step_event (step, at, before, after, cause, actor) SELECT v, v, '', 'SCHEDULED',"
-        " 'x', 'y' FROM n",
-        f"{numbers} INSERT INTO audit (at, actor, action, object_kind, object_id, detail, patient)"
-        " SELECT v, 'user:' || (v % 40), 'action.' || (v % 60), 'order', v % 1000, '{}', v % 900 FROM n",
-        f"{numbers} INSERT INTO import_item (source, key, accession, place, outcome, findings, first_at, last_at,"
-        " times) SELECT 's', v || '', '', '', 'refused', '[]', v, v, 1 FROM n",
-        f"{numbers} INSERT INTO idempotency (actor, key, digest, request, action, answer, at)"
-        f" SELECT 'a', v || '', {some_bytes}, 1, 'b', '{{}}', v FROM n",
-        f"{numbers} INSERT INTO mpps (sop_instance_uid, status, linking, calling_ae, station, modality, started_at,"
-        " document, findings, revision, created_at, updated_at, attention, compared_at) SELECT '2.25.6' || v,"
-        " CASE WHEN v % 500 = 0 THEN 'IN PROGRESS' ELSE 'COMPLETED' END, 'linked', 'CT01', 'CT01', 'CT', 0, '{}', '[]',"
-        " 1, v, v, '', CASE WHEN v % 400 = 0 THEN NULL ELSE 1.0 END FROM n",
-        f"{numbers} INSERT INTO message (received_at, listener, peer, sender, control_id, message_type, digest, raw,"
-        f" accepted, answer_code, answer, note) SELECT v, '', '', '', v || '', '', {some_bytes}, {some_bytes},"
-        f" v % 50 <> 0, 'AA', {some_bytes}, '' FROM n",
-        f"{numbers} INSERT INTO mpps_link (mpps, position, step, reason) SELECT v, 1, v, '' FROM n",
-    )
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     if request.param == "sqlite":
@@ -99,7 +59,7 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     database = Database(url)  # with the schema
     engine = create_engine(url)  # no deadlines
     with engine.begin() as connection:
-        for statement in (*history(COUNT, some_bytes), *_more(COUNT // 2, some_bytes)):
+        for statement in (*history(COUNT, some_bytes), *around(COUNT // 2, some_bytes)):
             connection.execute(text(statement.replace(":", "\\:")))
     if request.param == "postgresql":
         with engine.begin() as connection:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import select
 from support.dicom import raw as wire
 from support.dicom.objects import Encoded, ct_slice
 from support.dicom.provider import peer, serving
@@ -23,8 +25,8 @@ from broker.routing.reception import Reception
 from broker.routing.rules import parse_rules
 from broker.routing.scp import StorageService
 from broker.store.db.database import Database
-from broker.store.images import instances
 from broker.store.images.spool import Spool
+from broker.store.schema import tables
 
 
 @dataclass
@@ -40,7 +42,8 @@ class Store:
         return spool_files(self.spool.root)
 
     def states(self) -> dict[str, int]:
-        return self.database.read(instances.counts).result(10)
+        query = select(tables.instance.c.state)
+        return Counter(self.database.read(lambda connection: connection.execute(query).scalars().all()).result(10))
 
 
 @pytest.fixture

@@ -98,6 +98,11 @@ class Database:
         return self._writer.writable
 
     @property
+    def written_at(self) -> float | None:
+        """When the last commit succeeded, in seconds since the epoch; None for not yet since the start."""
+        return self._writer.written_at
+
+    @property
     def busy(self) -> bool:
         """Somebody waits for the database to write."""
         return self._writer.busy

@@ -57,6 +57,7 @@ class Writer(Protocol):
         ...
 
     writable: bool  # the last commit succeeded
+    written_at: float | None  # when the last one did, in seconds since the epoch
 
     @property
     def busy(self) -> bool:
@@ -86,6 +87,7 @@ class SqliteWriter:
         self._closed = False
         self._lock = threading.Lock()  # nothing may be added after the last batch
         self.writable = True
+        self.written_at: float | None = None
         self._connection: Connection | None = None
         self._bell: SimpleQueue[None] = SimpleQueue()  # a semaphore is ten times as slow
         self._watchdog = Watchdog()
@@ -194,7 +196,7 @@ class SqliteWriter:
             for unit in batch[:count] if count else batch:
                 unit.error = unit.error or failure
             return count or len(batch)
-        self.writable = True
+        self.writable, self.written_at = True, time.time()
         self._checkpoints.committed()
         telemetry.child(telemetry.WRITER_COMMITS, "done").inc()
         return count
@@ -233,6 +235,7 @@ class PostgresWriter:
     def __init__(self, engine: Engine, threads: int = 8) -> None:
         self._engine = engine
         self.writable = True
+        self.written_at: float | None = None
         self._closed = False
         self._gate = OneAsks()
         self._watchdog = Watchdog()
@@ -299,7 +302,7 @@ class PostgresWriter:
                 telemetry.WRITER_UNITS.labels("failed").inc()
                 self._gate.failed(error)
                 raise translate(error) from None
-            self.writable = True
+            self.writable, self.written_at = True, time.time()
             self._gate.answered()
             telemetry.child(telemetry.WRITER_UNITS, "done").inc()
             telemetry.child(telemetry.WRITER_COMMITS, "done").inc()

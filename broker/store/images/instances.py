@@ -11,7 +11,6 @@ from sqlalchemy import (
     Connection,
     bindparam,
     delete,
-    func,
     insert,
     literal,
     or_,
@@ -186,12 +185,6 @@ def known_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
     """Those of some spool files that have a row."""
     rows = connection.execute(select(_t.c.path).where(_HAS_FILE, _t.c.path.in_(padded(paths))))
     return set(rows.scalars())
-
-
-def counts(connection: Connection) -> dict[str, int]:
-    """Number of objects by state."""
-    rows = connection.execute(select(_t.c.state, func.count()).group_by(_t.c.state))
-    return {state: int(number) for state, number in rows}
 
 
 def _all_done(before: float) -> ColumnElement[bool]:

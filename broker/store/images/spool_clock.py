@@ -13,6 +13,7 @@ from pathlib import Path
 
 from broker import telemetry
 from broker.errors import SpoolUnavailable
+from broker.model.wording import Lasting, Sentence
 
 OFF = 5.0  # seconds; less means nothing, as the clock of a file system is coarse and the network takes its time
 
@@ -52,12 +53,17 @@ class SpoolClock:
         elif _off(before) and not _off(ahead):
             telemetry.logger().info("spool.clock_right")
 
-    def notes(self) -> list[str]:
+    def notes(self) -> tuple[Sentence, ...]:
         """What a person should know of it."""
         if not _off(self._ahead):
-            return []
-        seconds, way = abs(self._ahead), "ahead of" if self._ahead > 0 else "behind"
-        return [f"the clock of the spool's disk is {seconds:.0f} s {way} that of this machine: one of them is wrong"]
+            return ()
+        way = Sentence("ahead of") if self._ahead > 0 else Sentence("behind")
+        return (
+            Sentence(
+                "the clock of the spool's disk is %(span)s %(way)s that of this machine: one of them is wrong",
+                {"span": Lasting(abs(self._ahead)), "way": way},
+            ),
+        )
 
 
 def _off(ahead: float) -> bool:

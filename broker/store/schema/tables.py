@@ -14,8 +14,9 @@ from broker.store.schema import audit as tables_audit
 from broker.store.schema import devices as tables_devices
 from broker.store.schema import mpps as tables_mpps
 from broker.store.schema import orders
+from broker.store.schema import senders as tables_senders
 from broker.store.schema import sources as tables_sources
-from broker.store.schema.base import BIG, EMPTY, Base, table_of
+from broker.store.schema.base import BIG, EMPTY, ZERO, Base, table_of
 
 _HAS_FILE = text("path <> ''")
 
@@ -152,6 +153,13 @@ class JobRow(Base, table=True):
             postgresql_where=text("group_key is not null"),
         ),
         Index("ix_job_state", "state", "lane"),
+        Index(
+            "ix_job_waiting",  # how long does the oldest wait?
+            "lane",
+            "created_at",
+            sqlite_where=text("state = 'ready'"),
+            postgresql_where=text("state = 'ready'"),
+        ),
         Index("ix_job_subject", "subject", "kind"),  # is an object delivered everywhere?
     )
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
@@ -181,6 +189,7 @@ class LaneRow(Base, table=True):
     failures: int
     open_until: float
     last_error: str
+    since: float = Field(default=0, sa_column_kwargs=ZERO)  # when the failures began that are in a row now
 
 
 METADATA = Base.metadata
@@ -221,6 +230,7 @@ sign_in_try = table_of(tables_accounts.SignInTryRow)
 device_query = table_of(tables_devices.DeviceQueryRow)
 node_contact = table_of(tables_devices.NodeContactRow)
 node_test = table_of(tables_devices.NodeTestRow)
+sender = table_of(tables_senders.SenderRow)
 instance = table_of(InstanceRow)
 content = table_of(ContentRow)
 job = table_of(JobRow)

@@ -9,13 +9,12 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from broker import __version__
-from broker.accounts.roles import Right
 from broker.admin import problems
 from broker.admin.access import Access
 from broker.admin.callers import Callers
 from broker.admin.headers import Hardened
-from broker.admin.overview import Overview, StatusSource
-from broker.admin.routers import add_routes, admin_router
+from broker.admin.routers import add_routes
+from broker.admin.status import StatusSource
 from broker.admin.web import errors
 from broker.admin.web.shell import Shell
 from broker.audit.book import AuditBook
@@ -62,20 +61,13 @@ def _health(app: FastAPI, source: StatusSource) -> None:
 
     @app.get("/health/ready", tags=["health"])
     async def ready() -> JSONResponse:
-        """Answer 200 if every listener accepts and the worklist answers; `degraded` if database or worker fail."""
-        health, problems = await source.readiness()
+        """Answer 200 if every listener accepts and the worklist answers; `degraded` if a person should look."""
+        status = await source.status()
+        health, now = status.verdict.health, status.facts.now
+        problems = [finding.text.english(source.zone, now) for finding in status.verdict.findings]
         return JSONResponse({"status": health, "problems": problems}, status_code=503 if health == "down" else 200)
 
     @app.get("/metrics", tags=["health"])
     def metrics() -> Response:
         """Export Prometheus metrics."""
         return Response(generate_latest(source.metrics), media_type=CONTENT_TYPE_LATEST)
-
-    routes = admin_router("/api/v1/status", Right.STATUS, tags=["status"])
-
-    @routes.get("")
-    async def status() -> Overview:
-        """Show the broker at a glance."""
-        return await source.overview()
-
-    add_routes(app, routes)

@@ -89,6 +89,19 @@ def serve(config: Config = None) -> None:
 
 
 @app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Tell how the broker is, as the page Now does. Exit code 0: all well, 1: needs attention, 3: down or off."""
+    from broker.cli.status import run
+
+    with exit_on_error():
+        code = run(config, as_json=as_json)
+    sys.exit(code)
+
+
+@app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     config: Config = None,

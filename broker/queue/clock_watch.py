@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from broker import telemetry
+from broker.model.wording import Lasting, Sentence
 from broker.queue.clock import STEP
 
 EVERY = 1.0  # seconds between two looks
@@ -77,23 +78,29 @@ class ClockWatch:
         self.look()
         return self._since() is None
 
-    def notes(self) -> list[str]:
+    def notes(self) -> tuple[Sentence, ...]:
         """What a person should know of the clock."""
         since = self._since()
         if since is None:
-            return []
+            return ()
+        step, forward = Lasting(abs(self._step)), self._step > 0
         if self._began:
-            hours, way = abs(self._step) / 3600, "later" if self._step > 0 else "earlier"
-            span = f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.0f} days"
-            return [
-                f"the clock says {span} {way} than when this broker last ran: in case it is wrong, for an hour"
-                " nothing is deleted or ended by its age"
-            ]
-        way = "forward" if self._step > 0 else "back"
-        return [
-            f"the clock was set {way} by {abs(self._step):.0f} s, {since:.0f} s ago: for an hour nothing is deleted or"
-            " ended by its age"
-        ]
+            later = Sentence("later") if forward else Sentence("earlier")
+            return (
+                Sentence(
+                    "the clock says %(step)s %(way)s than when this broker last ran: in case it is wrong, for an hour"
+                    " nothing is deleted or ended by its age",
+                    {"step": step, "way": later},
+                ),
+            )
+        way = Sentence("forward") if forward else Sentence("back")
+        return (
+            Sentence(
+                "the clock was set %(way)s by %(step)s, %(since)s ago: for an hour nothing is deleted or ended by its"
+                " age",
+                {"way": way, "step": step, "since": Lasting(since)},
+            ),
+        )
 
     def _since(self) -> float | None:
         """Seconds since a step that still counts."""

@@ -37,12 +37,13 @@ from broker.admin.api import (
     site,
     worklist,
 )
+from broker.admin.api import status as status_routes
 from broker.admin.api.accounts import sessions, tokens, users
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
-from broker.admin.overview import StatusSource
+from broker.admin.status import StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
 from broker.delivery.probe.node_probe import NodeTester
@@ -145,14 +146,15 @@ class Broker:
         self._web = WebServer(app, settings.web.host, settings.web.port, web_limits(settings))
         self._control = ControlServer(app, settings.service.data_dir)
         self._monitor.web = self._web
-        self._housekeeping = Housekeeping(base, self._clock, self._imaging.write_behind)
+        self._housekeeping = Housekeeping(base, self._clock, self._imaging.write_behind, self._monitor.duties)
         self._housekeeping.serve_all(self._sending.wake, data.keep_clock)
+        self._housekeeping.watch(self._monitor)
         self._stack.callback(self._housekeeping.close)
 
     def _app(self) -> FastAPI:
         """Health, status, REST and pages, for the web and for the control socket."""
         settings, base = self._settings, self._base
-        status = StatusSource(self._monitor.overview, self._monitor.readiness, self._workers)
+        status = StatusSource(self._monitor.status, self._workers, self._monitor.meters.rates, settings.zone())
         context = AdminContext(
             database=base.database,
             settings=settings,
@@ -170,7 +172,8 @@ class Broker:
             audit=base.audit,
             examine=partial(examine, settings, self._config),
         )
-        routers = [routes.router(context) for routes in ROUTES] + pages.routers(context, status)
+        routers = [status_routes.router(status), *(routes.router(context) for routes in ROUTES)]
+        routers += pages.routers(context, status)
         callers = Callers(
             settings.web.admin_token,
             TokenCheck(base.database, time.time),

@@ -14,6 +14,9 @@ waits for the writer. Of those marked with a star only one runs at a time.
     audit feed        1 s     2000 rows           20 jobs           primary key, where a repository is a node
     memory            2 s     -                   -                 no database: what is free goes back, if it is much
     room              10 s    -                   a file            no database: free room, the clock of the spool
+    disks             10 s    -                   a file            no database: how full they get
+    rates             5 s     -                   -                 no database: counters of all processes
+    senders           15 s    2000 messages       100 rows          primary key of message: who sent since
     sweep *           day     200 files           -                 ix_instance_path
     purge *           hour    200 objects         16 to 512         ix_instance_purge, ix_job_subject
     jobs *            hour    500 rows            16 to 512         primary key, that of instance
@@ -55,6 +58,9 @@ from broker.orders.step_walk import StepWalk, end_by_images, end_by_time
 from broker.queue.clock_watch import REST, ClockWatch
 from broker.routing import sweep
 from broker.service.foundation import Foundation
+from broker.service.health import Monitor
+from broker.service.status import meters
+from broker.service.status.duties import DutyBook
 from broker.store import idempotency, jobs, thinning
 from broker.store.db.pace import Pace
 from broker.store.thinning import ThinningRule
@@ -72,9 +78,19 @@ COPY_SHARE = 20  # times as long as a refresh of the worklist's copy took is the
 class Housekeeping:
     """Runs periodic jobs, scheduled in UTC: a daily job at a local hour would run twice when the clocks go back."""
 
-    def __init__(self, foundation: Foundation, clock: ClockWatch, write_behind: Callable[[], None]) -> None:
-        """Schedule what every process does for itself. `write_behind` writes down what callers did."""
+    def __init__(
+        self,
+        foundation: Foundation,
+        clock: ClockWatch,
+        write_behind: Callable[[], None],
+        duties: DutyBook | None = None,
+    ) -> None:
+        """Schedule what every process does for itself. `write_behind` writes down what callers did.
+
+        `duties` remembers how each run went.
+        """
         self._clock = clock
+        self._duties = duties or DutyBook()
         clock.follow(self._set_anew)
         self._foundation = foundation
         self._settings = foundation.settings
@@ -114,6 +130,12 @@ class Housekeeping:
                 wake()
 
         self._add("audit-feed", feed, 1)
+
+    def watch(self, monitor: Monitor) -> None:
+        """Schedule what *Now* is made of, in one process."""
+        self._add("disks", monitor.disks.look, 10, at_once=True)
+        self._add("rates", monitor.meters.read, meters.EVERY, at_once=True)
+        self._add("senders", monitor.senders.count, 15, at_once=True)
 
     def _keep_spool(self) -> None:
         """Sweep and purge the spool."""
@@ -279,11 +301,14 @@ class Housekeeping:
 
     @contextmanager
     def _watched(self, name: str) -> Iterator[None]:
-        """Log a failure, which ends this work and no other."""
+        """Remember how it went. A failure is logged, and ends this work and no other."""
+        began, failed = time.monotonic(), ""
         try:
             yield
         except Exception as error:
-            telemetry.logger().warning("housekeeping.failed", kind=name, error=telemetry.describe(error))
+            failed = telemetry.describe(error)
+            telemetry.logger().warning("housekeeping.failed", kind=name, error=failed)
+        self._duties.ran(name, time.time(), time.monotonic() - began, failed)
 
 
 class Every:

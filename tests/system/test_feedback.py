@@ -116,8 +116,8 @@ def test_the_state_of_the_node_is_shown(tmp_path: Path) -> None:
             [found] = site.asked("/api/v1/status").json()["nodes"]
             return dict(found)
 
-        wait_until(lambda: node()["state"] == "reachable", 10, "the page knows it")
-        assert (node()["done"], node()["held"], node()["kind"]) == (1, 0, "hl7")
+        wait_until(lambda: node()["last_out"] is not None, 20, "it is known when the RIS heard of it")
+        assert (node()["state"], node()["lanes"], node()["kind"]) == ("well", [], "hl7")
 
 
 @pytest.mark.parametrize("trusted", [True, False])

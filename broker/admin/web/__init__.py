@@ -1,6 +1,6 @@
 """The pages: drawn by the server, usable without script, in English and French.
 
-Open first: `shell.py` (how a page is drawn), `start.py` (a page), `pages.py` (all of them). `words.py` has languages,
+Open first: `shell.py` (how a page is drawn), `now.py` (a page), `pages.py` (all of them). `words.py` has languages,
 numbers and times, `listing.py` tables, `forms.py` forms, `assets.py` static files, `errors.py` pages of refusals.
 
 How a page is made, in this order:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from broker.admin.context import AdminContext
-from broker.admin.overview import StatusSource
-from broker.admin.web import audit, configuration, holds, search, sign_in, start
+from broker.admin.status import StatusSource
+from broker.admin.web import audit, configuration, holds, now, search, sign_in
 from broker.admin.web.help import api_docs, guides
 from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
@@ -16,12 +16,12 @@ PAGES = (holds, audit, configuration, guides, api_docs, sign_in)  # after the st
 
 def routers(context: AdminContext, status: StatusSource) -> list[APIRouter]:
     """The routes of all pages."""
-    return [start.router(status), *(page.router(context) for page in PAGES), search.router(_finders(context))]
+    return [now.router(status), *(page.router(context) for page in PAGES), search.router(_finders(context))]
 
 
 def links() -> list[PageLink]:
     """The pages of the navigation."""
-    return [page.LINK for page in (start, *PAGES) if hasattr(page, "LINK")]
+    return [page.LINK for page in (now, *PAGES) if hasattr(page, "LINK")]
 
 
 def _finders(context: AdminContext) -> list[Finder]:

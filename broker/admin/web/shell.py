@@ -172,7 +172,7 @@ def _environment(words: Language, assets: Assets) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_callables(words.gettext, words.ngettext, newstyle=True)  # type: ignore[attr-defined]
-    for filter_of in (words.say, words.number, words.moment, words.iso, words.ago, words.span):
+    for filter_of in (words.say, words.number, words.moment, words.iso, words.ago, words.span, words.clock, words.size):
         environment.filters[filter_of.__name__] = filter_of
     environment.globals.update(language=words.code, asset=assets.url)
     return environment

@@ -16,6 +16,7 @@ from babel.dates import format_datetime, format_timedelta
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
+from broker.model.wording import Instant, Lasting, units
 from broker.model.wording import Sentence as Sentence  # pages take it from here
 
 LOCALES = {"en": "en_GB", "fr": "fr_FR"}  # language of a page: the rules of its numbers and dates; both count to 24 h
@@ -62,11 +63,24 @@ class Language:
         return texts[self._plural(n)] if texts else many
 
     def say(self, sentence: Sentence) -> str:
-        """A sentence with its values; whole numbers are grouped."""
-        values = {key: self.number(v) if isinstance(v, int) else v for key, v in sentence.values.items()}
+        """A sentence with its values, each as this language writes it."""
+        values = {key: self._value(value) for key, value in sentence.values.items()}
         if not sentence.many:
             return self.gettext(sentence.text) % values
         return self.ngettext(sentence.text, sentence.many, int(str(sentence.values["n"]))) % values
+
+    def _value(self, value: object) -> object:
+        """A value in a sentence: whole numbers are grouped, times stand on the clock of the site."""
+        match value:
+            case int():
+                return self.number(value)
+            case Sentence():
+                return self.say(value)
+            case Instant():
+                return self.clock(value.at)
+            case Lasting():
+                return self.span(value.seconds)
+        return value
 
     def number(self, value: float) -> str:
         """A number with its digits in groups."""
@@ -75,6 +89,12 @@ class Language:
     def moment(self, at: float) -> str:
         """Date and time of day of `at`, s since the epoch."""
         return str(format_datetime(self._local(at), "d MMM y, HH:mm:ss", locale=self._locale))
+
+    def clock(self, at: float, now: float | None = None) -> str:
+        """The time of day of `at`, s since the epoch; with the date if it is not that of today."""
+        local, today = self._local(at), self._local(time.time() if now is None else now)
+        pattern = "HH:mm" if local.date() == today.date() else "d MMM HH:mm"
+        return str(format_datetime(local, pattern, locale=self._locale))
 
     def iso(self, at: float) -> str:
         """`at`, s since the epoch, for programs (ISO 8601, with the zone's offset)."""
@@ -92,13 +112,17 @@ class Language:
         )
 
     def span(self, seconds: float) -> str:
-        """A length of time in its two largest units: `3 d 4 h`."""
-        days, rest = divmod(int(seconds), 86_400)
-        hours, rest = divmod(rest, 3600)
-        minutes, left = divmod(rest, 60)
-        parts = [(days, self.gettext("d")), (hours, "h"), (minutes, "min"), (left, "s")]
-        first = next((i for i, (value, _) in enumerate(parts) if value), 3)
-        return " ".join(f"{value} {unit}" for value, unit in parts[first : first + 2])
+        """A length of time: `38 min`, `2 h 5 min`, `12 d`."""
+        days = self.gettext("d")
+        return " ".join(f"{value} {days if unit == 'd' else unit}" for value, unit in units(seconds))
+
+    def size(self, count: float) -> str:
+        """A number of bytes in a unit that people read, in powers of 1000 as disks are sold."""
+        units = (self.gettext("bytes"), self.gettext("kB"), self.gettext("MB"), self.gettext("GB"), self.gettext("TB"))
+        power = 0
+        while abs(count) >= 1000 and power < len(units) - 1:
+            count, power = count / 1000, power + 1
+        return f"{format_decimal(count, '#,##0.#' if power > 3 else '#,##0', locale=self._locale)} {units[power]}"
 
     def _local(self, at: float) -> datetime:
         return datetime.fromtimestamp(at, UTC).astimezone(self._zone)

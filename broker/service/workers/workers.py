@@ -19,7 +19,8 @@ from prometheus_client.registry import Collector
 
 from broker import telemetry
 from broker.errors import BrokerError
-from broker.service.workers.channel import MAX_LINE, Report, Task, merged, snapshot
+from broker.model.wording import Sentence
+from broker.service.workers.channel import MAX_LINE, Report, Snapshot, Task, merged, snapshot
 
 QUICK = 10.0  # seconds; who dies earlier has something that a new start does not mend
 TRIES = 5  # quick deaths of one worker in a row, then the broker gives up
@@ -83,24 +84,29 @@ class Workers(Collector):
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
 
-    def problems(self) -> list[str]:
+    def problems(self) -> tuple[Sentence, ...]:
         """Describe what is wrong with the workers, for health checks."""
-        problems = []
+        found = []
         for child in self._children:
+            number = child.task.number
             if child.report is None:
-                problems.append(f"worker {child.task.number} is not running")
+                found.append(Sentence("worker %(number)s is not running", {"number": number}))
             elif not child.report.accepting:
-                problems.append(f"worker {child.task.number} does not accept connections")
+                found.append(Sentence("worker %(number)s does not accept connections", {"number": number}))
             elif not child.report.writable:
-                problems.append(f"worker {child.task.number} cannot write to the database")
-        return problems
+                found.append(Sentence("worker %(number)s cannot write to the database", {"number": number}))
+        return tuple(found)
+
+    def snapshots(self) -> dict[int, Snapshot]:
+        """The metrics that each worker reported last, by its number."""
+        others = [(child.task.number, child.report) for child in self._children]
+        return {number: report.metrics for number, report in others if report is not None}
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of this process; with workers the last reported ones of all, with the number of each."""
         if not self._children:
             return REGISTRY.collect()
-        others = [(child.task.number, child.report) for child in self._children]
-        return merged({1: snapshot()} | {number: report.metrics for number, report in others if report is not None})
+        return merged({1: snapshot()} | self.snapshots())
 
     async def _keep(self, child: _Child) -> None:
         """Start the worker, and again each time it ends."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from functools import partial
 from typing import Any
 
@@ -16,10 +17,11 @@ from prometheus_client import CollectorRegistry
 from broker.accounts.api_tokens import TokenCheck
 from broker.accounts.sessions import SessionCheck
 from broker.accounts.signing_in import SignIn
+from broker.admin.api import status
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
-from broker.admin.overview import Health, Overview, StatusSource
+from broker.admin.status import StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
 from broker.audit.book import AuditBook
@@ -32,6 +34,9 @@ from broker.settings import Settings
 from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
 from broker.site.remotes import Receivers, Remotes
+from broker.status.facts import BrokerFacts, DatabaseFact
+from broker.status.judging import BrokerStatus, judge
+from broker.status.rates import Rates
 from broker.store.db.database import Database
 from broker.worklist.source.source_schedule import SourceSchedule
 from support.service.people import TIMES, cheap
@@ -55,7 +60,8 @@ def routers(database: Database, settings: Settings, book: AuditBook | None = Non
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
         examine=list,
     )  # fmt: skip
-    return [room.router(context) for room in ROUTES] + pages.routers(context, _status())
+    rooms = [status.router(_status()), *(room.router(context) for room in ROUTES)]
+    return rooms + pages.routers(context, _status())
 
 
 def application(database: Database, settings: Settings, token: str = TOKEN) -> FastAPI:
@@ -67,18 +73,13 @@ def application(database: Database, settings: Settings, token: str = TOKEN) -> F
 
 
 def _status() -> StatusSource:
-    return StatusSource(_overview, _ready, CollectorRegistry())
+    return StatusSource(_well, CollectorRegistry(), Rates(), UTC)
 
 
-async def _ready() -> tuple[Health, list[str]]:
-    return "ok", []
-
-
-async def _overview() -> Overview:
-    return Overview(
-        version="0", uptime_seconds=0, health="ok", problems=[], listeners=[], nodes=[], worklist={}, messages={},
-        instances={}, queue={}, knocking=0, performed_waiting=0, rules=[], rules_version=0, default_action="hold",
-    )  # fmt: skip
+async def _well() -> BrokerStatus:
+    database = DatabaseFact(kind="sqlite", reachable=True, counted_at=time.time())
+    facts = BrokerFacts(now=time.time(), started_at=0, version="0", listeners=(), database=database)
+    return BrokerStatus(facts, judge(facts))
 
 
 class AppClient:

@@ -25,7 +25,7 @@ def is_accessible(screen: Screen, *schemes: Literal["light", "dark"]) -> None:
         screen.page.emulate_media(color_scheme=scheme)
         found = _AXE.run(screen.page).response["violations"]
         told = [(one["id"], [node["html"][:150] for node in one["nodes"]]) for one in found]
-        assert told == [], (screen.page.url, scheme)
+        assert told == [], (screen.page.url, scheme, told)
     screen.page.emulate_media(color_scheme="light")
 
 

@@ -68,15 +68,15 @@ def ask(app: FastAPI, path: str, method: str = "GET", *, follow: bool = False, *
 def test_a_page_is_whole_or_one_region(app: FastAPI) -> None:
     whole = ask(app, "/").text
     assert whole.startswith("<!doctype html>")
-    assert whole.count('id="glance"') == whole.count("<h1>") == 1
-    region = ask(app, "/", X_Region="glance").text
-    assert region.startswith('<div id="glance"')
+    assert whole.count('id="verdict"') == whole.count("<h1>") == 1
+    region = ask(app, "/", X_Region="verdict").text
+    assert region.startswith('<div id="verdict"')
     assert "<html" not in region
     assert "<h1>" not in region
 
 
 @pytest.mark.parametrize(
-    "region", ["pulse", "problem", "nothing", "../shell", "_glance", "GLANCE", "x" * 5000, "{{ 7 }}"]
+    "region", ["pulse", "problem", "nothing", "../shell", "_verdict", "VERDICT", "x" * 5000, "{{ 7 }}"]
 )
 def test_a_region_of_another_page_is_none(app: FastAPI, region: str) -> None:
     answer = ask(app, "/", X_Region=region)
@@ -142,7 +142,7 @@ def test_a_refusal_is_a_page_for_people_and_a_document_for_programs(
     assert "Müller" not in page.text
     document = ask(app, path, Accept="application/json")
     assert (document.status_code, document.headers["Content-Type"]) == (status, "application/problem+json")
-    region = ask(app, path, X_Region="glance")
+    region = ask(app, path, X_Region="verdict")
     assert 'id="problem"' in region.text
 
 

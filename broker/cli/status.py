@@ -1,0 +1,94 @@
+"""`broker status`: how the broker is, in the words of the page *Now*. Asks the running broker."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any
+
+from broker.cli.asking import control
+from broker.cli.asking.running import NOT_RUNNING
+from broker.cli.common import CommandRefused, settings_of
+from broker.cli.output import console, joined, say, say_json, show_table
+from broker.model.wording import clock_time, duration
+
+WELL, DEGRADED, DOWN = 0, 1, 3  # exit codes; 2 is a mistake in the configuration
+_CODES = {"ok": WELL, "degraded": DEGRADED, "down": DOWN}
+_WORDS = {
+    "ok": ("All well", "bold green"),
+    "degraded": ("Needs attention", "bold yellow"),
+    "down": ("Down", "bold red"),
+}
+
+
+def run(config: Path | None, *, as_json: bool) -> int:
+    """Ask and print; the exit code. Raises CommandRefused, ConfigurationError, PeerFault."""
+    settings = settings_of(config)
+    answer = control.call(settings, "GET", "/api/v1/status")
+    if answer is None:
+        say(f"Down: {NOT_RUNNING}", err=True)
+        return DOWN
+    if not answer.good:
+        raise CommandRefused(answer.problem)
+    status: dict[str, Any] = answer.body
+    if as_json:
+        say_json(status, indent=2)
+    else:
+        _show(status, settings.zone())
+    return _CODES[status["health"]]
+
+
+def _show(status: dict[str, Any], zone: tzinfo) -> None:
+    now = status["now"]
+
+    def when(at: float | None) -> str:
+        return "-" if at is None else f"{clock_time(at, zone, now)} ({duration(now - at)} ago)"
+
+    screen = console()
+    screen.print(joined(_WORDS[status["health"]]))
+    for finding in status["findings"]:
+        screen.print(joined("  ", finding["text"]), soft_wrap=True)
+    _title("Needs a person", status["needs"])
+    for need in status["needs"]:
+        number = f"more than {need['count']}" if need["more"] else str(need["count"])
+        where, since = f" of {need['node']}" if need["node"] else "", need["oldest"] or need["latest"]
+        text = f"  {number} {need['cause']}{where}: {need['what']}, {when(since)}"
+        screen.print(joined(text, f"  {need['command']}" if need["command"] else ""), soft_wrap=True)
+    _title("Nodes", status["nodes"])
+    titles = ("node", "state", "waiting", "held", "oldest", "last in", "last out", "last query", "last image")
+    rows = [
+        (
+            node["name"],
+            node["state"],
+            str(sum(lane["waiting"] for lane in node["lanes"])),
+            str(sum(lane["held"] for lane in node["lanes"])),
+            when(min((lane["oldest"] for lane in node["lanes"] if lane["oldest"] is not None), default=None)),
+            when(node["last_in"]),
+            when(node["last_out"]),
+            when(node["contacts"].get("query")),
+            when(node["contacts"].get("image")),
+        )
+        for node in status["nodes"]
+    ]
+    if rows:
+        show_table(titles, rows)
+    _title("Who sends orders", status["senders"])
+    for sender in status["senders"]:
+        usual = "" if sender["expected"] is None else f"; about {sender['expected']:.0f} usually come in that time"
+        state = "silent" if sender["silent"] else "sending"
+        screen.print(
+            joined(f"  {sender['name']}: {state}, last message {when(sender['last_at'])}{usual}"), soft_wrap=True
+        )
+    _title("Disks", status["disks"])
+    for disk in status["disks"]:
+        full_at = disk["forecast"]["full_at"]
+        known = "not full within 30 days" if disk["forecast"]["known"] else "how fast it fills is not known yet"
+        text = known if full_at is None else f"full at {clock_time(full_at, zone, now)}, in {duration(full_at - now)}"
+        free, size = disk["free"] / 1e9, disk["size"] / 1e9
+        screen.print(joined(f"  {', '.join(disk['holds'])}: {free:.1f} of {size:.1f} GB free, {text}"), soft_wrap=True)
+
+
+def _title(text: str, rows: list[Any]) -> None:
+    """A title, unless nothing stands below it."""
+    if rows:
+        console().print(joined(("\n" + text, "bold")))

@@ -1,0 +1,145 @@
+"""Gathers all that is known of the broker at one moment, for `status.judging`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from broker import telemetry
+from broker.model.contact import NodeContacts
+from broker.model.lane import Lane
+from broker.model.wording import Sentence
+from broker.service.status.counting import NewestNumbers
+from broker.site.nodes import Node
+from broker.status.causes import reason
+from broker.status.facts import CertificateFact, LaneFact, NeedCause, NeedFact, NodeFact, TrafficFact
+from broker.status.rates import Rates
+from broker.store.overview import CAP, Counts, LaneState, Pile
+
+QUARTER, HOUR = 15, 60  # minutes
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """The nodes in force, the last contacts with each, and what was counted in the database."""
+
+    nodes: tuple[Node, ...]
+    contacts: Mapping[str, NodeContacts]
+    newest: NewestNumbers
+
+
+def node_facts(site: SiteView) -> tuple[NodeFact, ...]:
+    """Each node with its lanes and contacts, also one that was removed while work for it waited."""
+    lanes = _lanes(site.newest.numbers.counts)
+    nodes = [_node(node, lanes.pop(node.name, []), site.contacts.get(node.name)) for node in site.nodes]
+    gone = [
+        NodeFact(name=name, kind="", title="", address="", roles=(), lanes=tuple(left))
+        for name, left in lanes.items()
+        if any(lane.waiting or lane.held for lane in left)
+    ]
+    return (*nodes, *gone)
+
+
+def _lanes(counts: Counts) -> dict[str, list[LaneFact]]:
+    """The lanes of each node, by its name."""
+    held: defaultdict[str, int] = defaultdict(int)
+    for pile in counts.held_jobs:
+        held[pile.lane] += pile.count
+    known = {lane.name: lane for lane in counts.lanes}
+    found: defaultdict[str, list[LaneFact]] = defaultdict(list)
+    for name in sorted(known.keys() | held.keys()):
+        with contextlib.suppress(ValueError):  # a lane of a later version
+            lane = Lane.parse(name)
+            found[lane.node].append(_lane(lane, known.get(name, LaneState(name=name)), held[name]))
+    return found
+
+
+def _node(node: Node, lanes: list[LaneFact], known: NodeContacts | None) -> NodeFact:
+    contacts = known or NodeContacts()
+    last_in, last_out = contacts.last_in, contacts.last_out
+    return NodeFact(
+        name=node.name,
+        kind=node.kind,
+        title=node.ae_title or node.application,
+        address=f"{node.host}:{node.port}" if node.host and node.port else node.host,
+        roles=tuple(sorted(node.roles)),
+        rests="" if node.active else node.state,
+        lanes=tuple(lanes),
+        last_in=last_in.at if last_in else None,
+        last_out=last_out.at if last_out else None,
+        contacts={kind.value: contact.at for kind, contact in contacts.by_kind.items()},
+    )
+
+
+def _lane(lane: Lane, state: LaneState, held: int) -> LaneFact:
+    return LaneFact(
+        lane=lane,
+        waiting=state.waiting,
+        held=held,
+        oldest=state.oldest,
+        failures=state.failures,
+        since=state.since,
+        next_try=state.open_until,
+        error=state.last_error,
+    )
+
+
+def need_facts(newest: NewestNumbers) -> tuple[NeedFact, ...]:
+    """What a person is needed for, by cause: what is held first."""
+    counts = newest.numbers.counts
+    needs = [
+        *(_need(NeedCause.HELD_JOBS, pile) for pile in counts.held_jobs),
+        *(_need(NeedCause.HELD_OBJECTS, pile) for pile in counts.held_objects),
+        *(_need(NeedCause.PERFORMED, pile) for pile in counts.performed),
+    ]
+    if counts.refused:
+        needs.append(
+            NeedFact(
+                cause=NeedCause.REFUSED,
+                count=min(counts.refused, CAP),
+                more=counts.refused > CAP,
+                oldest=None,
+                latest=counts.refused_at,
+                what=Sentence("their senders were told why"),
+            )
+        )
+    if counts.knocking:
+        needs.append(
+            NeedFact(
+                cause=NeedCause.KNOCKING,
+                count=counts.knocking,
+                oldest=None,
+                latest=counts.knocked_at,
+                what=Sentence("they are refused until somebody admits them"),
+            )
+        )
+    return tuple(needs)
+
+
+def _need(cause: NeedCause, pile: Pile) -> NeedFact:
+    return NeedFact(
+        cause=cause,
+        count=min(pile.count, CAP),
+        more=pile.count > CAP,
+        oldest=pile.oldest,
+        what=reason(pile.reason),
+        lane=pile.lane,
+        node=pile.lane.partition(":")[2],
+    )
+
+
+def certificate_facts() -> tuple[CertificateFact, ...]:
+    """Our certificates, as the metrics tell them."""
+    samples = [sample for metric in telemetry.TLS_CERTIFICATE_END.collect() for sample in metric.samples]
+    return tuple(CertificateFact(place=sample.labels["key"], ends_at=sample.value) for sample in samples)
+
+
+def traffic_fact(rates: Rates) -> TrafficFact:
+    """What went through lately."""
+    return TrafficFact(
+        accepted=rates.total("orders", QUARTER),
+        refused=rates.total("refused", QUARTER),
+        stalls=rates.total("stalls", HOUR),
+    )

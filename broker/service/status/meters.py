@@ -1,0 +1,66 @@
+"""Reads from the metrics of all processes what `status.rates` counts by the minute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from broker import telemetry
+from broker.model.lane import LaneKind
+from broker.service.workers.channel import Snapshot
+from broker.status.rates import Rates
+
+EVERY = 5.0  # seconds between two readings
+_READ = (
+    telemetry.HL7_MESSAGES,
+    telemetry.QUERIES,
+    telemetry.INSTANCES_RECEIVED,
+    telemetry.DELIVERIES,
+    telemetry.LOOP_STALLS,
+)
+_IMAGES = f"{LaneKind.DELIVER}:"
+_Sample = tuple[str, Mapping[str, str], float]
+
+
+class Meters:
+    """Feeds the rates with the counters of this process and of its workers."""
+
+    def __init__(self, workers: Callable[[], Mapping[int, Snapshot]]) -> None:
+        """`workers`: the metrics that each other process reported last, by its number."""
+        self._workers = workers
+        self.rates = Rates()
+
+    def read(self) -> None:
+        """Read all counters now."""
+        own = [(s.name, s.labels, s.value) for meter in _READ for m in meter.collect() for s in m.samples]
+        others = {number: totals(_samples(snapshot)) for number, snapshot in self._workers().items()}
+        self.rates.feed(time.time(), {1: totals(own)} | others)
+
+
+def _samples(snapshot: Snapshot) -> Iterable[_Sample]:
+    return ((name, labels, value) for _, _, _, samples in snapshot for name, labels, value in samples)
+
+
+def totals(samples: Iterable[_Sample]) -> dict[str, float]:
+    """The counters of one process, by what `status.rates` calls them."""
+    found: dict[str, float] = {}
+    for name, labels, value in samples:
+        if (meter := _meter(name, labels)) is not None:
+            found[meter] = found.get(meter, 0.0) + value
+    return found
+
+
+def _meter(name: str, labels: Mapping[str, str]) -> str | None:
+    """What a sample counts; None for one that is of no interest."""
+    match name:
+        case "broker_hl7_messages_total":
+            return "orders" if labels["answer"] in ("AA", "CA") else "refused"
+        case "broker_worklist_query_seconds_count":
+            return "queries"
+        case "broker_instances_received_total":
+            return "objects_in"
+        case "broker_deliveries_total" if labels["outcome"] == "done" and labels["node"].startswith(_IMAGES):
+            return "objects_out"
+        case "broker_loop_stall_seconds_count":
+            return "stalls"
+    return None

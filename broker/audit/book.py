@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from broker.audit.tally import Tally
 from broker.errors import StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.store.audit.adding import add_audit
@@ -36,6 +37,7 @@ class AuditBook:
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._waiting: deque[AuditRecord] = deque()
+        self.tally = Tally()  # what devices do
 
     def check_room(self) -> None:
         """Raise AuditFull if no further row can wait: ask before anything is shown."""
@@ -47,10 +49,15 @@ class AuditBook:
         with self._lock:
             self._waiting.append(record)
 
-    def flush(self) -> None:
-        """Write what waits, in small steps (blocking). Raises StoreUnavailable: what is not written waits on."""
+    def flush(self, *, everything: bool = False) -> None:
+        """Write what waits, in small steps (blocking); `everything`: also what is still being counted.
+
+        Raises StoreUnavailable: what is not written waits on.
+        """
         with self._flushing:
             with self._lock:
+                if len(self._waiting) < MOST:  # else the tally keeps what it has
+                    self._waiting.extend(self.tally.due(everything=everything))
                 waiting = list(self._waiting)
             for written in self._pace.write(_write, waiting):
                 with self._lock:

@@ -8,9 +8,12 @@ at once without the cost of a new association.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 from broker import faults, telemetry
+from broker.audit.tally import Tally
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.delivery.targets import known, looked_up
 from broker.dicom.association.pool import Lease, Pair, Pool
@@ -18,6 +21,7 @@ from broker.dicom.association.user import Remote
 from broker.dicom.dataset import file_pieces
 from broker.dicom.dimse.message import Data
 from broker.errors import PeerFault
+from broker.model.audit import AuditRecord
 from broker.queue.feed import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database
@@ -44,8 +48,13 @@ class ImageSender:
         node: Callable[[str], Node | None],
         remote: Callable[[Node], Remote],
         refresh: Callable[[], object] = lambda: None,
+        tally: Tally | None = None,
     ) -> None:
-        """`node` finds a node in force by its name; `refresh` takes over what other processes have published."""
+        """`node` finds a node in force by its name; `refresh` takes over what other processes have published.
+
+        `tally` counts what is sent for the audit trail.
+        """
+        self._tally = tally or Tally()
         self._database = database
         self._spool = spool
         self._node = node
@@ -85,13 +94,27 @@ class ImageSender:
                 feed.hold(job, "no-instance")
             return await supply.take()
         async with self._pool(node).lease(pairs) as lease:
-            sending = _Sending(lease, self._spool, feed, supply.ahead)
+            sending = _Sending(lease, self._spool, feed, supply.ahead, partial(self._sent, node))
             while batch and self._node(node.name) == node:
                 later = await sending.send(batch)
                 if later:
                     return later
                 batch = await supply.take()
         return batch
+
+    def _sent(self, node: Node, item: StoredObject) -> None:
+        """Let the audit trail know that a node has taken an object."""
+        study = item.study_instance_uid
+        row = AuditRecord(
+            at=time.time(),
+            actor="broker",
+            action="objects.sent",
+            kind="study",
+            object_id=0,
+            detail={"study": study, "node": node.name},
+            address=node.host,
+        )
+        self._tally.transferred(("sent", node.name, study), row, item.sop_class_uid)
 
     def _pool(self, node: Node) -> Pool:
         """Associations to a node as it is now; those of before end when they are given back."""
@@ -146,8 +169,11 @@ class _Supply:
 class _Sending:
     """The objects of one association."""
 
-    def __init__(self, lease: Lease, spool: Spool, feed: Feed, ahead: Callable[[], None]) -> None:
-        """`ahead` is called when few are left to send."""
+    def __init__(
+        self, lease: Lease, spool: Spool, feed: Feed, ahead: Callable[[], None], sent: Callable[[StoredObject], None]
+    ) -> None:
+        """`ahead` is called when few are left to send, `sent` for each object that was taken."""
+        self._sent = sent
         self._lease = lease
         self._spool = spool
         self._feed = feed
@@ -228,6 +254,7 @@ class _Sending:
             case JobVerdict.DONE:
                 self._busy = 0
                 self._feed.done(job, "" if status == 0 else code)
+                self._sent(item)
             case JobVerdict.BUSY:
                 self._busy += 1
                 self._feed.retry(job, code, item_fault=False)

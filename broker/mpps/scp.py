@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from uuid import UUID, uuid4
 
 from broker import faults, telemetry
+from broker.audit.tally import Tally
 from broker.dicom import uids
 from broker.dicom.dataset.read import encoding_of
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
+from broker.dicom.dimse.message import PeerAE
 from broker.dicom.dimse.request import Request, Service
 from broker.errors import BadContent, StoreUnavailable, Unavailable
+from broker.model.audit import AuditRecord
 from broker.model.lane import Lane, LaneKind
 from broker.model.performed import MessageKind, PerformedMessage
 from broker.mpps import recording
@@ -54,12 +58,19 @@ class PerformedStepService:
     """Serves the SOP classes Modality Performed Procedure Step and its Retrieve."""
 
     def __init__(
-        self, database: Database, directory: Directory, zone: tzinfo, charset: str, wake: Callable[[], None]
+        self,
+        database: Database,
+        directory: Directory,
+        zone: tzinfo,
+        charset: str,
+        wake: Callable[[], None],
+        tally: Tally | None = None,
     ) -> None:
         """`zone` is that of the modalities' clocks, `charset` that of what is retrieved.
 
-        `wake` is called, from any thread, after each commit that made work for the queue.
+        `wake` is called, from any thread, after each commit that made work for the queue. `tally` counts who retrieves.
         """
+        self._tally = tally or Tally()
         self._database = database
         self._directory = directory
         self._zone = zone
@@ -100,7 +111,8 @@ class PerformedStepService:
         tags = request.command.tags(cmd.ATTRIBUTES)
         try:
             uid = request.command.sop_instance
-            status, data = await self._threads.call(self._retrieve, uid, tags, request.context.transfer_syntax)
+            syntax, peer = request.context.transfer_syntax, request.peer
+            status, data = await self._threads.call(self._retrieve, uid, tags, syntax, peer)
         except Unavailable as error:
             telemetry.logger().warning("mpps.unavailable", error=telemetry.describe(error))
             await request.respond(st.PROCESSING_FAILURE, comment=error.code)
@@ -188,13 +200,18 @@ class PerformedStepService:
         actor = f"dicom:{received.message.calling_ae}"
         return StoryContext(uuid4(), at, "", actor, subscribers=subscribers, address=received.address)
 
-    def _retrieve(self, uid: str, tags: Sequence[int], transfer_syntax: str) -> tuple[int, bytes | None]:
+    def _retrieve(self, uid: str, tags: Sequence[int], transfer_syntax: str, peer: PeerAE) -> tuple[int, bytes | None]:
         try:
             performed = self._database.read(performed_steps.find, uid).result(PATIENCE)
         except TimeoutError:
             raise StoreUnavailable("the database does not answer") from None
         if performed is None:
             return st.NO_SUCH_SOP_INSTANCE, None
+        row = AuditRecord(
+            at=time.time(), actor=f"dicom:{peer.calling_ae}", action="mpps.viewed", kind="mpps",
+            object_id=performed.row or 0, detail={}, address=peer.address,
+        )  # fmt: skip
+        self._tally.repeated(("mpps", peer.calling_ae, peer.address, performed.row), lambda: row)
         document = performed.document
         kept = set(tags) & set(MPPS) if tags else {tag for tag, a in MPPS.items() if a.keyword in document}
         status = st.NOT_ALL_SUPPORTED if set(tags) - set(MPPS) else st.SUCCESS

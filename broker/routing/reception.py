@@ -21,12 +21,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.exc import IntegrityError
 
 from broker import telemetry
+from broker.audit.tally import Tally
 from broker.dicom.dataset import part10
 from broker.dicom.dataset.scan import scan
 from broker.dicom.dataset.walk import Buffer
 from broker.dicom.dimse.message import PeerAE
 from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable
+from broker.model.audit import AuditRecord
 from broker.routing import header
 from broker.routing.evaluate import RoutingDecision, decide
 from broker.routing.news import News
@@ -109,13 +111,15 @@ class Reception:
         *,
         small: int = SMALL,
         subscribers: Callable[[], tuple[Node, ...]] = tuple,
+        tally: Tally | None = None,
     ) -> None:
         """`rules` and `subscribers` are those in force just then; each object is judged by one rule set.
 
         `wake` is called after each commit that made work for the queue; `small` bytes and less need no file.
-        `subscribers` are the nodes that may want to hear of images of an order.
+        `subscribers` are the nodes that may want to hear of images of an order. `tally` counts for the audit trail.
         """
         self.small = small
+        self._tally = tally or Tally()
         self._news = News(subscribers)
         self._database = database
         self._spool = spool
@@ -253,6 +257,17 @@ class Reception:
     def _tell(self, new: NewInstance, decision: RoutingDecision, outcome: ReceptionOutcome) -> None:
         telemetry.child(telemetry.INSTANCES_RECEIVED, outcome.value).inc()
         telemetry.BYTES_RECEIVED.inc(new.data_length)
+        row = AuditRecord(
+            at=new.received_at,
+            actor=f"dicom:{new.calling_ae}",
+            action="objects.received",
+            kind="study",
+            object_id=0,
+            detail={"study": new.study_instance_uid},
+            address=new.peer,
+        )
+        key = ("received", new.calling_ae, new.peer, new.study_instance_uid)
+        self._tally.transferred(key, row, new.sop_class_uid)
         if outcome == ReceptionOutcome.VERSION:
             self._warn("instance.changed", new, "other bytes under a known UID")
         if outcome == ReceptionOutcome.REPAIRED:

@@ -79,7 +79,7 @@ def _first_steps(connection: Connection) -> None:
 def _close(audit: AuditBook) -> None:
     """Write what waits for the audit trail, before the database is closed."""
     try:
-        audit.flush()
+        audit.flush(everything=True)
     except StoreUnavailable as error:
         telemetry.logger().error("audit.not_written", error=telemetry.describe(error))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -15,10 +16,12 @@ from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Handler, Request, Service
 from broker.dicom.wire.limits import AssociationLimits
 from broker.errors import ConfigurationError, PeerFault
+from broker.model.audit import AuditRecord
 from broker.model.contact import ContactKind
 from broker.mpps.scp import PerformedStepService
 from broker.routing.reception import Reception
 from broker.routing.scp import StorageService
+from broker.seats import share_of
 from broker.service.foundation import Foundation
 from broker.site.directory import NodeAdmission
 from broker.site.knocking import KnockBook
@@ -58,6 +61,7 @@ class Imaging:
         self._contacts = foundation.contacts
         self._ports = ports
         self._knocks = KnockBook(database)
+        self._tally = foundation.audit.tally
         self._memory = QueryMemory(database, foundation.log_key)
         reception = Reception(
             database,
@@ -67,11 +71,14 @@ class Imaging:
             wake,
             small=settings.limits.small_object,
             subscribers=directory.subscribers,
+            tally=self._tally,
         )
         age = settings.worklist.outage_copy_age
         self.worklist_copy = WorklistCopy(foundation.worklist_copy, age) if age else None
         self._storage = StorageService(reception, settings.dicom.private_sop_classes)
-        self._performed = PerformedStepService(database, directory, settings.zone(), settings.worklist.charset, wake)
+        self._performed = PerformedStepService(
+            database, directory, settings.zone(), settings.worklist.charset, wake, self._tally
+        )
         self._wanted: dict[str, int] = {}  # configured port of each listener
         self.doors: dict[str, Provider] = {}
         self._worklists: list[WorklistService] = []
@@ -97,6 +104,7 @@ class Imaging:
             zone=settings.zone(),
             profile=self._directory.profile,
             memory=self._memory,
+            tally=self._tally,
         )
         self._worklists.append(worklist)
         queries = Service(
@@ -117,6 +125,7 @@ class Imaging:
             self._knocks.knocked,
             identity_required=settings.dicom.user_identity == "required",
             noted=self._contacts.noted,
+            refused=self._refused,
         )
         return Provider(
             host,
@@ -169,6 +178,15 @@ class Imaging:
             for field, handler in service.handlers.items()
         }
         return replace(service, handlers=handlers)
+
+    def _refused(self, calling_ae: str, address: str, reason: str) -> None:
+        """Let the audit trail know of a caller that is not let in: one row for each address and reason in a while."""
+        title = "".join(letter if " " <= letter <= "~" else "?" for letter in calling_ae)[:64]
+        row = AuditRecord(
+            at=time.time(), actor=f"dicom:{title}", action="device.refused", kind="device", object_id=0,
+            detail={"why": reason}, address=address,
+        )  # fmt: skip
+        self._tally.repeated(("refused", share_of(address), reason), lambda: row)
 
     async def _echo(self, request: Request) -> None:
         """Answer C-ECHO with success only while the database can be read: a modality's test button must not lie."""

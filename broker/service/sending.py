@@ -27,6 +27,7 @@ _CONTACTS = {
     LaneKind.FEEDBACK: ContactKind.FEEDBACK,
     LaneKind.MPPS: ContactKind.PASSED_ON,
     LaneKind.MPPS_EVENT: ContactKind.PASSED_ON,
+    LaneKind.AUDIT: ContactKind.DELIVERY,
 }
 AGAIN = 5.0  # seconds until leases are freed again that could not be
 
@@ -52,7 +53,7 @@ class Sending:
         self._owner = owner
         self._fail = fail
         refresh = foundation.site.refresh
-        self._images = ImageSender(database, foundation.spool, node, remotes, refresh)
+        self._images = ImageSender(database, foundation.spool, node, remotes, refresh, foundation.audit.tally)
         self._mpps = MppsSender(database, node, remotes, refresh)
         party = SendingParty(settings.hl7.application, settings.hl7.facility)
         self._feedback = FeedbackSender(database, node, receivers, party, settings.zone(), refresh)

@@ -180,15 +180,19 @@ class NodeAdmission:
         *,
         identity_required: bool = False,
         noted: Callable[[str, ContactKind, str], None] = lambda node, kind, detail: None,
+        refused: Callable[[str, str, str], None] = lambda calling_ae, address, reason: None,
     ) -> None:
         """`knocked(calling AE title, address, SOP classes, wrong called AE title)` is told of callers that are no node,
         and of all that call a wrong AE title.
 
         `noted(node, kind, detail)` is told of nodes that call, whether they are let in or not.
 
+        `refused(calling AE title, address, why)` is told of all that are not let in.
+
         `identity_required`: nobody enters without the user identity of a node.
         """
         self._directory = directory
+        self._refused = refused
         self._ae_title = ae_title
         self._accept = accept
         self._knocked = knocked
@@ -204,6 +208,7 @@ class NodeAdmission:
             if node is not None:
                 self._noted(node.name, ContactKind.ASSOCIATION, "")
             return answer
+        self._refused(request.calling_ae, origin.address, answer.code)
         titled = self._directory.titled(request.calling_ae)
         for node in self._directory.at(titled, origin.address) or titled:
             self._noted(node.name, ContactKind.REFUSED, f"{answer.code} from {origin.address}")

@@ -11,9 +11,11 @@ from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from broker import telemetry
+from broker.audit.tally import Tally
 from broker.dicom.dataset.read import MAX_BYTES, BadElement, decode_data_set
 from broker.dicom.dimse import status as st
 from broker.errors import BadContent, PeerFault, ProtocolViolation, StoreUnavailable, Unavailable
+from broker.model.audit import AuditRecord
 from broker.site.device import DEFAULT, Device
 from broker.store.db.database import Database
 from broker.store.worklist.candidates import Criteria, Found, search
@@ -21,6 +23,7 @@ from broker.store.worklist.outage import WorklistCopy
 from broker.worklist.answer.cache import AnswerCache, Known, PreparedQuery, RequestKey
 from broker.worklist.answer.encoder import AnswerEncoder
 from broker.worklist.device import adapt
+from broker.worklist.explain import recall
 from broker.worklist.explain.memory import QueryMemory, QueryOutcome
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import Query
@@ -54,6 +57,7 @@ class _Course:
     copied: bool = False  # answered from the copy, the database being away
     offending: int = 0  # tag of the key that could not be read
     seen: set[int] = field(default_factory=set)  # a step rescheduled meanwhile must not come twice
+    asked: int = 0  # tells this identifier from others
 
 
 class WorklistService:
@@ -69,14 +73,17 @@ class WorklistService:
         profile: Callable[[str, str], Device] = lambda calling_ae, address: DEFAULT,
         memory: QueryMemory | None = None,
         copy: WorklistCopy | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """`max_answers` per query, then A700; `charset` of answers where the request's own set does not do.
 
         `profile`: of a device by calling AE title and address; `zone`: of the site, whose wall clock the orders hold;
-        `memory` keeps what was asked; `copy` answers while the database is away.
+        `memory` keeps what was asked; `copy` answers while the database is away;
+        `tally` counts queries for the audit trail.
         """
         self._profile = profile
         self._memory = memory
+        self._tally = tally or Tally()
         self._cache = AnswerCache()
         self._copy = copy
         self._patience = PATIENCE if copy else NO_COPY
@@ -104,7 +111,7 @@ class WorklistService:
             course.device = self._profile(peer.calling_ae, peer.address)
             options = agreed(request.peer.extended.get(request.context.abstract_syntax))
             key = await self._key(request, course.device, options)
-            course.size = len(key[0])
+            course.size, course.asked = len(key[0]), hash(key[0])
             prepared = await self._understand(key, request, course.device, options)
             course.query = prepared.query
             course.status = await self._answer(request, key, prepared, course)
@@ -125,12 +132,34 @@ class WorklistService:
         duration = time.perf_counter() - started
         telemetry.QUERIES.observe(duration)
         self._log(request, course, duration)
+        self._note(peer.calling_ae, peer.address, course)
         if self._memory is not None:
             outcome = QueryOutcome(
                 time.time(), course.query, course.count, course.status, duration, course.comment, course.size
             )
             self._memory.remember(peer.calling_ae, peer.address, outcome)
         await request.respond(course.status, comment=course.comment, offending=course.offending)
+
+    def _note(self, calling_ae: str, address: str, course: _Course) -> None:
+        """Let the audit trail know. The same query again is counted; a single step that it shows is named."""
+        step = next(iter(course.seen)) if len(course.seen) == 1 else 0
+        query, count, status, at = course.query, course.count, f"{course.status:04X}", time.time()
+
+        def record() -> AuditRecord:
+            keys = recall.summary(recall.encode(query, b"")) if query is not None else None
+            detail = {"keys": keys or {}, "count": count, "status": status}
+            actor = f"dicom:{calling_ae}"
+            return AuditRecord(
+                at=at,
+                actor=actor,
+                action="worklist.queried",
+                kind="worklist",
+                object_id=step,
+                detail=detail,
+                address=address,
+            )
+
+        self._tally.repeated((calling_ae, address, course.asked, step), record)
 
     def _failed(self) -> None:
         self._unanswered = self.unanswered + 1

@@ -17,6 +17,7 @@ from broker.hl7.reply import read_reply
 from broker.model.message import MessageRecord, MessageSelection
 from broker.orders.interfaces import interfaces_of
 from broker.orders.trying.reading import text_of
+from broker.store.audit import trail
 from broker.store.orders import messages
 
 
@@ -66,7 +67,7 @@ def router(context: AdminContext) -> APIRouter:
         return [MessageView.model_validate(_shown(record)) for record in found]
 
     @routes.get("/{row}", dependencies=[shows("message")])
-    def message(row: Annotated[int, Path(ge=1, lt=1 << 63)]) -> MessageText:
+    def message(request: Request, row: Annotated[int, Path(ge=1, lt=1 << 63)]) -> MessageText:
         """Show a message with its text and the answer to it."""
         record = database.read(messages.load_record, row).result()
         if record is None:
@@ -74,9 +75,22 @@ def router(context: AdminContext) -> APIRouter:
         interfaces = interfaces_of(context.settings, context.directory.knows_sender)
         text = text_of(record.raw, record.listener, interfaces, context.mappings.profiles)
         reply = text_of(record.answer, record.listener, interfaces, context.mappings.profiles)
+        if number := patient_number(text):
+            patients = database.read(trail.patients, number).result()
+            viewing_of(request).patient = patients[0] if len(patients) == 1 else None
         return MessageText.model_validate({**_shown(record), "text": text, "reply": reply})
 
     return routes
+
+
+def patient_number(text: str) -> str:
+    """The first identifier in PID-3 of a message as it is shown, a line for each segment; empty for none."""
+    head = next((line for line in text.splitlines() if line.startswith("MSH")), "")
+    field, component, repetition = head[3:4], head[4:5], head[5:6]
+    pid = next((line for line in text.splitlines() if field and line.startswith(f"PID{field}")), "")
+    values = pid.split(field) if pid else []
+    first = values[3].partition(repetition)[0] if len(values) > 3 and repetition else ""
+    return first.partition(component)[0].strip()[:250] if component else ""
 
 
 def _shown(record: MessageRecord) -> dict[str, object]:

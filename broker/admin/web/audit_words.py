@@ -24,7 +24,7 @@ THINGS = {
     "audit": Sentence("audit trail"),
     "service": Sentence("broker"),
     "worklist": Sentence("worklist"),
-    "instance": Sentence("objects"),
+    "study": Sentence("study"),
     "device": Sentence("device"),
 }
 DEEDS = {
@@ -77,6 +77,7 @@ DEEDS = {
     "released": Sentence("released"),
     "discarded": Sentence("discarded"),
     "thinned": Sentence("old rows deleted"),
+    "left_out": Sentence("rows left out"),
     "started": Sentence("started"),
     "stopped": Sentence("stopped"),
     "signed_in": Sentence("signed in"),

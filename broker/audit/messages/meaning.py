@@ -57,8 +57,8 @@ class Meaning:
 
 
 _VERBS = {
-    "C": ("created", "create", "added", "made", "parked", "received", "invited"),
-    "R": ("viewed", "explained", "replayed", "exported", "sent"),
+    "C": ("created", "create", "added", "made", "parked", "invited"),
+    "R": ("viewed", "explained", "replayed", "exported"),
     "D": ("canceled", "discarded", "purged", "thinned"),
     "E": ("listed", "queried"),
 }
@@ -93,6 +93,7 @@ _WHOLE = {
     "device.refused": Meaning(SECURITY_ALERT, "E", NODE_AUTHENTICATION, EventOutcome.SERIOUS_FAILURE),
     "worklist.queried": Meaning(QUERY, "E"),
     "objects.received": Meaning(INSTANCES_TRANSFERRED, "C"),
+    "objects.sent": Meaning(INSTANCES_TRANSFERRED, "C"),
 }
 
 

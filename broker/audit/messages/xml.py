@@ -104,6 +104,9 @@ class _Message:
         if event is APPLICATION_ACTIVITY:
             yield *ours, False, APPLICATION
             yield *actor, True, LAUNCHER
+        elif self._record.action == "objects.sent":
+            yield *ours, True, SOURCE
+            yield str(self._record.detail.get("node", "")), self._record.address, False, DESTINATION
         elif event in (QUERY, INSTANCES_TRANSFERRED):
             yield *actor, True, SOURCE
             yield *ours, False, DESTINATION

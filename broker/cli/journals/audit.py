@@ -69,7 +69,7 @@ def list_(
         )
         for one in found
     ]
-    show_table(("time", "who", "from", "action", "object", "detail"), rows)
+    show_table(("time", "who", "from", "action", "object", "detail"), rows, whole=("time", "action"))
 
 
 @app.command()

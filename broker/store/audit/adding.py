@@ -31,11 +31,36 @@ def _of_mpps() -> ScalarSelect[int | None]:
     )
 
 
+def _of_step() -> ScalarSelect[int | None]:
+    return (
+        select(_request.c.patient)
+        .select_from(_step)
+        .join(_procedure, _procedure.c.id == _step.c.procedure)
+        .join(_request, _request.c.id == _procedure.c.request)
+        .where(_step.c.id == bindparam("object_id"))
+        .scalar_subquery()
+    )
+
+
+def _of_study() -> ScalarSelect[int | None]:
+    return (
+        select(_request.c.patient)
+        .select_from(_procedure)
+        .join(_request, _request.c.id == _procedure.c.request)
+        .where(_procedure.c.study_instance_uid == bindparam("study"))
+        .order_by(_procedure.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
 _PATIENT_OF = {
     "patient": bindparam("object_id"),
     "order": select(_request.c.patient).where(_request.c.id == bindparam("object_id")).scalar_subquery(),
     "visit": select(_visit.c.patient).where(_visit.c.id == bindparam("object_id")).scalar_subquery(),
     "mpps": _of_mpps(),
+    "worklist": _of_step(),
+    "study": _of_study(),
 }
 
 
@@ -66,6 +91,7 @@ def add_audit(
     values = {"at": at, "actor": actor, "action": action, "object_kind": kind, "object_id": object_id}
     values |= {"detail": documents.encode(detail), "address": address}
     if patient is None and kind in _LOOKED_UP:
-        _LOOKED_UP[kind].rows(connection, values)
+        study = {"study": detail.get("study", "")} if kind == "study" else {}
+        _LOOKED_UP[kind].rows(connection, values | study)
     else:
         _KNOWN.rows(connection, values | {"concerns": patient})

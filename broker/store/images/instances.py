@@ -111,6 +111,7 @@ class StoredObject:
     data_offset: int
     data_length: int
     content: bytes | None
+    study_instance_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

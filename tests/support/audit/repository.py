@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -83,3 +84,31 @@ async def datagram_repository() -> AsyncIterator[AuditRepository]:
     found.port = transport.get_extra_info("sockname")[1]
     yield found
     transport.close()
+
+
+class RepositoryThread:
+    """A TCP repository beside a test that waits for a program."""
+
+    def __init__(self) -> None:
+        self.found = AuditRepository()
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._stopping: asyncio.Event | None = None
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run()), daemon=True)
+
+    async def _run(self) -> None:
+        self._stopping = asyncio.Event()
+        async with repository() as self.found:
+            self._ready.set()
+            await self._stopping.wait()
+
+    def __enter__(self) -> AuditRepository:
+        self._thread.start()
+        assert self._ready.wait(20)
+        return self.found
+
+    def __exit__(self, *_: object) -> None:
+        assert self._stopping is not None
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(20)
+        self._loop.close()

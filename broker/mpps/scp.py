@@ -208,9 +208,14 @@ class PerformedStepService:
         if performed is None:
             return st.NO_SUCH_SOP_INSTANCE, None
         row = AuditRecord(
-            at=time.time(), actor=f"dicom:{peer.calling_ae}", action="mpps.viewed", kind="mpps",
-            object_id=performed.row or 0, detail={}, address=peer.address,
-        )  # fmt: skip
+            at=time.time(),
+            actor=f"dicom:{peer.calling_ae}",
+            action="mpps.viewed",
+            kind="mpps",
+            object_id=performed.row or 0,
+            detail={},
+            address=peer.address,
+        )
         self._tally.repeated(("mpps", peer.calling_ae, peer.address, performed.row), lambda: row)
         document = performed.document
         kept = set(tags) & set(MPPS) if tags else {tag for tag, a in MPPS.items() if a.keyword in document}

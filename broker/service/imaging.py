@@ -183,9 +183,14 @@ class Imaging:
         """Let the audit trail know of a caller that is not let in: one row for each address and reason in a while."""
         title = "".join(letter if " " <= letter <= "~" else "?" for letter in calling_ae)[:64]
         row = AuditRecord(
-            at=time.time(), actor=f"dicom:{title}", action="device.refused", kind="device", object_id=0,
-            detail={"why": reason}, address=address,
-        )  # fmt: skip
+            at=time.time(),
+            actor=f"dicom:{title}",
+            action="device.refused",
+            kind="device",
+            object_id=0,
+            detail={"why": reason},
+            address=address,
+        )
         self._tally.repeated(("refused", share_of(address), reason), lambda: row)
 
     async def _echo(self, request: Request) -> None:

@@ -16,6 +16,7 @@ from broker.hl7.tolerance import USUAL, Tolerance
 _DEFAULTS = "^~\\&"
 _BEFORE = b"\xef\xbb\xbf\r\n\0 \t"  # what may stand before a message
 CONTROLS: Mapping[int, None] = dict.fromkeys((*range(32), *range(127, 160)))
+_TYPE = re.compile(r"[A-Z][A-Z0-9]{2}\^([A-Z][A-Z0-9]{2})?")
 _VERSION = re.compile(r"(\d{1,2})\.(\d{1,2})(?:\.(\d{1,2}))?")
 
 
@@ -112,6 +113,11 @@ class Header:
     def message_type(self) -> str:
         """`ORM^O01`: MSH-9.1 and 9.2, whatever the separators."""
         return f"{self.get(9, 1)}^{self.get(9, 2)}"
+
+    @property
+    def names_a_type(self) -> bool:
+        """Whether MSH-9 is the code of a message (HL7 table 0076). If not, any field may hold anything, also names."""
+        return _TYPE.fullmatch(self.message_type) is not None
 
     @property
     def version(self) -> tuple[int, ...]:

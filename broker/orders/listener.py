@@ -324,11 +324,19 @@ class OrderDoor:
             **({"count": unwritten} if unwritten else {}),
             listener=self._interface.name,
             peer=str(peer),
-            sender=header.sender if header else "",
-            message_type=header.message_type if header else "",
+            **_names(header),
             answer=answer,
             mode="repeat" if outcome and outcome.repeated else "first",
             findings=outcome.findings if outcome else 0,
             accession=telemetry.identifier(outcome.accession if outcome else None),
             duration=round(time.monotonic() - started, 4),
         )
+
+
+def _names(header: Header | None) -> dict[str, str]:
+    """Sender and type for the log. Where the type is none, the fields may be shifted and hold a patient."""
+    if header is None:
+        return {"sender": "", "message_type": ""}
+    if header.names_a_type:
+        return {"sender": header.sender, "message_type": header.message_type}
+    return {"sender": telemetry.identifier(header.sender), "message_type": "other"}

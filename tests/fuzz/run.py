@@ -12,6 +12,7 @@ and HTTP. A million cases take about 55 minutes of processor time and a quarter 
 from __future__ import annotations
 
 import argparse
+import logging
 import multiprocessing
 import os
 import sys
@@ -31,6 +32,9 @@ MOST = 20  # failures of a process that end it
 
 def work(part: int, options: argparse.Namespace, results: Any) -> None:
     """Run every `jobs`-th case; puts (part, done, rss, slowest, reasons) after each batch, None at the end."""
+    logging.getLogger().addHandler(
+        logging.NullHandler()
+    )  # the web server has a line for each of thousands of bad requests
     mine = harness.Harness()
     warm, failures, numbers = 0, 0, range(part, options.cases, options.jobs)
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from structlog.testing import capture_logs
 from support.orders.intake import PEER, ZONE
 from support.orders.profiles import message
 from support.parsing import long_arguments
@@ -199,3 +200,25 @@ def test_many_repetitions_are_not_read_on_the_loop(database: Database) -> None:
             assert b"MSA|" in (asyncio.run(at.handle(raw, PEER)) or b"")
     assert threading.get_ident() not in readers
     assert readers
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"MSH|^~\\&|Canary^Zoe|SITE|BROKER|RAD|2030||Canary^Zoe|C1|P|2.5",  # a name where the type should be
+        b"MSH|PID|1||77^^^SITE||Canary^Zoe||19760229|Canary^Zoe|F",  # the fields of another segment
+        "MSH|^~\\\xca\xdd|Canary|SITE|BROKER|RAD|2030||Canary^Zo\xeb|C1|P|2.5".encode("latin_1"),
+    ],
+)
+def test_a_header_that_is_none_brings_no_name_into_the_log(database: Database, header: bytes) -> None:
+    with capture_logs() as logs:
+        asyncio.run(door(database).handle(header + b"\rPID|1||77||Canary^Zoe\r", PEER))
+    assert any(line["event"] == "hl7.message" for line in logs)
+    assert "canary" not in str(logs).casefold()
+
+
+def test_the_log_names_sender_and_type_of_a_message(database: Database) -> None:
+    with capture_logs() as logs:
+        asyncio.run(door(database).handle(order("L1"), PEER))
+    line = next(line for line in logs if line["event"] == "hl7.message")
+    assert (line["message_type"], "|" in line["sender"]) == ("ORM^O01", True)

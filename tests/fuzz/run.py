@@ -32,9 +32,7 @@ MOST = 20  # failures of a process that end it
 
 def work(part: int, options: argparse.Namespace, results: Any) -> None:
     """Run every `jobs`-th case; puts (part, done, rss, slowest, reasons) after each batch, None at the end."""
-    logging.getLogger().addHandler(
-        logging.NullHandler()
-    )  # the web server has a line for each of thousands of bad requests
+    logging.getLogger().addHandler(logging.NullHandler())  # the web server has a line for each bad request
     mine = harness.Harness()
     warm, failures, numbers = 0, 0, range(part, options.cases, options.jobs)
     try:

@@ -10,7 +10,7 @@ from broker.accounts import sessions, tries, users
 from broker.accounts.deed import Deed
 from broker.accounts.passwords import Passwords
 from broker.accounts.sessions import NewSession, SessionTimes, SignInPlace
-from broker.accounts.tries import KNOWN, Bucket
+from broker.accounts.tries import KNOWN, Buckets
 from broker.store.accounts import sessions as session_rows
 from broker.store.accounts import users as user_rows
 from broker.store.accounts.users import StoredUser
@@ -64,9 +64,16 @@ class SignIn:
             raise WrongPassword
         return session
 
-    def _begin(
-        self, connection: Connection, name: str, place: SignInPlace
-    ) -> tuple[StoredUser | None, dict[str, Bucket]]:
+    def confirm(self, user_row: int, password: str, place: SignInPlace) -> None:
+        """Check the password of a user who is signed in, before a change that needs it. Raises as `by_password`."""
+        name = self._database.read(users.found, user_row).result().name
+        user, buckets = self._database.execute(self._begin, name, place)
+        if user is None or not self.passwords.verify(user.password, password).result():
+            self._database.execute(self._refused, user, place)
+            raise WrongPassword
+        self._database.execute(tries.succeeded, buckets, self._clock())
+
+    def _begin(self, connection: Connection, name: str, place: SignInPlace) -> tuple[StoredUser | None, Buckets]:
         """Count the try. Raises TooManyTries."""
         at = self._clock()
         user = users.named(connection, name)
@@ -82,7 +89,7 @@ class SignIn:
             deed.note(connection, "user.sign_in_refused", user.row, {"name": user.name})
 
     def _let_in(
-        self, connection: Connection, user: StoredUser, buckets: dict[str, Bucket], place: SignInPlace, renewed: str
+        self, connection: Connection, user: StoredUser, buckets: Buckets, place: SignInPlace, renewed: str
     ) -> NewSession | None:
         """Begin the session, unless the user was changed while the password was checked.
 

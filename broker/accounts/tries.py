@@ -28,10 +28,11 @@ class Bucket:
     seconds: float
 
 
+Buckets = dict[str, Bucket]  # by source
 ADDRESS, ACCOUNT = Bucket(20, 30.0), Bucket(10, 60.0)
 
 
-def sources(secret: bytes, name: str, address: str, known: bool) -> dict[str, Bucket]:
+def sources(secret: bytes, name: str, address: str, known: bool) -> Buckets:
     """The buckets of a try. `address`: an IPv4 address or a /64; `known`: the user has signed in from there.
 
     A name is kept as a keyed hash: people type passwords into the wrong field.
@@ -40,7 +41,7 @@ def sources(secret: bytes, name: str, address: str, known: bool) -> dict[str, Bu
     return {f"address {address}": ADDRESS, f"account {account} {address if known else 'elsewhere'}": ACCOUNT}
 
 
-def begin(connection: Connection, buckets: dict[str, Bucket], at: float) -> float:
+def begin(connection: Connection, buckets: Buckets, at: float) -> float:
     """Count a try; the seconds to wait if there have been too many, and then nothing is counted."""
     store.forget(connection, at - FORGOTTEN)
     levels = {}
@@ -56,7 +57,7 @@ def begin(connection: Connection, buckets: dict[str, Bucket], at: float) -> floa
     return 0.0
 
 
-def succeeded(connection: Connection, buckets: dict[str, Bucket], at: float) -> None:
+def succeeded(connection: Connection, buckets: Buckets, at: float) -> None:
     """A try was right: it does not count, and the account begins anew from this address."""
     for source, bucket in sorted(buckets.items()):
         level, since = store.level(connection, source, at)

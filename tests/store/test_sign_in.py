@@ -204,6 +204,16 @@ def test_a_hash_of_before_is_renewed(door: Door) -> None:
     dearer.close()
 
 
+def test_who_changes_something_important_proves_it_again(door: Door) -> None:
+    row = added(door.database, "ben", UserRole.OPERATOR, AT)
+    door.sign_in.confirm(row, PASSWORD, HOME)
+    for _ in range(ACCOUNT.size):
+        with pytest.raises(WrongPassword):
+            door.sign_in.confirm(row, "wrong", HOME)
+    with pytest.raises(TooManyTries):
+        door.sign_in.confirm(row, PASSWORD, HOME)
+
+
 def test_the_first_admin_is_made_once(door: Door) -> None:
     database = door.database
     replaced = database.submit(links.first_admin, AT).result()

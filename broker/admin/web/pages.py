@@ -6,12 +6,13 @@ from fastapi import APIRouter
 
 from broker.admin.context import AdminContext
 from broker.admin.status import StatusSource
-from broker.admin.web import audit, configuration, holds, now, search, sign_in
+from broker.admin.web import audit, configuration, holds, now, search
+from broker.admin.web.accounts import me, sign_in, tokens, users
 from broker.admin.web.help import api_docs, guides
 from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
 
-PAGES = (holds, audit, configuration, guides, api_docs, sign_in)  # after the start page
+PAGES = (holds, audit, users, tokens, configuration, guides, api_docs, sign_in, me)  # after the start page
 
 
 def routers(context: AdminContext, status: StatusSource) -> list[APIRouter]:

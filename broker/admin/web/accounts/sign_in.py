@@ -22,8 +22,8 @@ from broker.admin.cookies import clear_session, set_session
 from broker.admin.routers import page_router
 from broker.admin.same_origin import is_local
 from broker.admin.web import forms, shell
+from broker.admin.web.accounts.password_form import password_errors
 from broker.admin.web.forms import FieldErrors, FormFields
-from broker.admin.web.password_form import password_errors
 from broker.admin.web.words import Sentence
 from broker.errors import BadContent
 from broker.seats import share_of
@@ -51,6 +51,11 @@ class WelcomeView:
     name: str = ""
     known: bool = False
     errors: FieldErrors = field(default_factory=dict)
+
+
+def too_many(tries: TooManyTries) -> Sentence:
+    """How long to wait."""
+    return Sentence("Too many wrong tries. Try again in %(count)s seconds.", {"count": math.ceil(tries.seconds)})
 
 
 def place_of(request: Request) -> SignInPlace:
@@ -119,9 +124,7 @@ class _Doors:
         except WrongPassword:
             error = WRONG
         except TooManyTries as tries:
-            seconds = math.ceil(tries.seconds)
-            error = Sentence("Too many wrong tries. Try again in %(count)s seconds.", {"count": seconds})
-            headers, status = {"Retry-After": str(seconds)}, 429
+            error, headers, status = too_many(tries), {"Retry-After": str(math.ceil(tries.seconds))}, 429
         except TooManyAtOnce:
             error, headers, status = BUSY, {"Retry-After": "5"}, 503
         else:

@@ -27,7 +27,8 @@ DAY = 86_400.0
 OWN = ("/api/v1/sessions", "/api/v1/sessions/{session}/revoke")  # of the caller; those of others for admins
 FOR_ALL = (
     "/api/docs", "/api/openapi.json", "/sign-in", "/sign-out", "/first/{text}", "/invite/{text}",
-    "/help", "/help/{name}", "/me", "/me/language", "/me/password", "/me/sessions/{session}/end", "/me/sign-out-everywhere",
+    "/help", "/help/{name}", "/search", "/search/suggestions",
+    "/me", "/me/language", "/me/password", "/me/sessions/{session}/end", "/me/sign-out-everywhere",
 )  # fmt: skip
 # POST, so that no name stands in a URL
 ASKING = (

@@ -188,7 +188,7 @@ class _Doors:
     def landing(self, request: Request, wanted: str, role: UserRole | None = None) -> str:
         """The page to go to: what was asked for, else the first one that the caller may see."""
         rights = RIGHTS[role] if role is not None else request.state.rights
-        pages = [link.path for link in request.app.state.shell.links if link.right in rights]
+        pages = [link.path for link in request.app.state.shell.links if link.is_for(rights)]
         return wanted if is_local(wanted) else next(iter(pages), "/me")
 
 

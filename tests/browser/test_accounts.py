@@ -1,0 +1,196 @@
+"""People in a real browser: the first admin, an invitation, sign-in, the own account; by mouse, keys, without script."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from playwright.sync_api import Page, expect
+from support.service.people import PASSWORD, added, signed_in
+from support.service.rest import application
+from support.web import looking
+from support.web.browser import PHONE, Browser, chromium
+from support.web.serving import serving
+
+from broker.accounts import links, users
+from broker.accounts.deed import Deed
+from broker.accounts.roles import UserRole
+from broker.accounts.users import NewUser
+from broker.settings import load
+from broker.store.db.database import Database
+
+NEW = "another tea, please"
+
+
+@pytest.fixture(scope="module")
+def database(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    file = tmp_path_factory.mktemp("people") / "broker.db"
+    shutil.copyfile(sqlite_template, file)
+    opened = Database(f"sqlite:///{file}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def app(database: Database) -> FastAPI:
+    return application(database, load(None))
+
+
+@pytest.fixture(scope="module")
+def web(app: FastAPI) -> Iterator[str]:
+    with serving(app) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def first(database: Database) -> str:
+    """The link of the first admin; afterwards there is one."""
+    link = database.submit(links.first_admin, time.time()).result()
+    assert link is not None
+    return link.path
+
+
+def invited(database: Database, name: str) -> str:
+    deed = Deed("cli:test", time.time())
+    row = database.submit(users.add, NewUser(name=name, role=UserRole.VIEWER), deed).result()
+    return database.submit(links.invite, row, deed).result().path
+
+
+def cookie_of(database: Database, name: str, role: UserRole = UserRole.ADMIN) -> dict[str, str]:
+    """Headers of somebody who is signed in."""
+    known = database.read(users.named, name).result()
+    row = known.row if known else added(database, name, role, time.time())
+    return {"Cookie": f"broker_session={signed_in(database, row, time.time()).text}"}
+
+
+def typed(page: Page, **values: str) -> None:
+    for name, value in values.items():
+        page.fill(f"[name={name}]:not([readonly])", value)
+
+
+def test_a_new_broker_gets_its_first_admin_who_signs_out_and_in(web: str, browser: Browser, first: str) -> None:
+    screen = browser.open(web + first)
+    page = screen.page
+    assert screen.focused() == "name"
+    looking.fits(screen)
+    looking.is_accessible(screen)
+    typed(page, name="anna", password="password1234", again="password1234")
+    page.click("button.primary")
+    expect(page.locator("#password-wrong")).to_contain_text("Many people take this password")
+    looking.is_accessible(screen)
+    typed(page, password=PASSWORD, again=PASSWORD)
+    page.click("button.primary")
+    expect(page.locator("h1")).to_have_text("Now")
+    page.click(".menu summary")
+    page.click("#sign-out")
+    expect(page.locator("h1")).to_have_text("Sign in")
+    page.goto(f"{web}/users")
+    assert page.url == f"{web}/sign-in?next=/users"
+    typed(page, name="anna", password=PASSWORD)
+    page.click("button.primary")
+    expect(page.locator("h1")).to_have_text("Users")
+    assert page.context.cookies()[0]["httpOnly"]
+    assert [note for note in screen.complaints if "422" not in note] == []
+    page.context.clear_cookies()
+    page.close()
+
+
+def test_signing_in_by_keys_alone(web: str, browser: Browser, database: Database) -> None:
+    added(database, "keys", UserRole.VIEWER, time.time())
+    screen = browser.open(f"{web}/sign-in")
+    page = screen.page
+    assert screen.focused() == "name"
+    page.keyboard.type("keys")
+    page.keyboard.press("Tab")
+    assert screen.focused() == "password"
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    expect(page.locator("#wrong")).to_have_text("Name or password is wrong.")
+    assert (screen.focused(), page.input_value("#name")) == ("password", "keys")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Now")
+    page.context.clear_cookies()
+    page.close()
+
+
+def test_without_script_people_come_in_and_change_their_password(web: str, database: Database) -> None:
+    link = invited(database, "plain")
+    with chromium(script=False) as plain:
+        screen = plain.open(web + link)
+        page = screen.page
+        typed(page, password=PASSWORD, again=PASSWORD)
+        page.click("button.primary")
+        expect(page.locator("h1")).to_have_text("Now")
+        page.goto(f"{web}/me")
+        typed(page, current=PASSWORD, password=NEW, again=NEW)
+        page.click("#change-password")
+        expect(page.locator("#note")).to_contain_text("Your password is changed.")
+        page.click("#everywhere-open")
+        page.click("#everywhere-do")
+        expect(page.locator("h1")).to_have_text("Sign in")
+        looking.fits(screen)
+
+
+def test_an_admin_adds_a_user_and_hands_over_a_link(web: str, browser: Browser, database: Database) -> None:
+    screen = browser.open(f"{web}/users", cookie_of(database, "boss"))
+    page = screen.page
+    page.fill("#new-name", "ben")
+    page.fill("#new-full-name", '"><img src=x onerror=alert(1)>')
+    page.select_option("#new-role", "operator")
+    page.click("#add")
+    expect(page.locator("#link-text")).to_have_text(re.compile(r"/invite/[\w-]{43}$"))
+    assert page.locator("img").count() == 0
+    looking.fits(screen)
+    page.click("#disable-open")
+    expect(page.locator("dialog.ask")).to_be_visible()
+    looking.is_accessible(screen)
+    page.fill("#reason", "left")
+    page.keyboard.press("Enter")
+    expect(page.locator("#note")).to_contain_text("The user is disabled")
+    looking.is_quiet(screen)
+    page.close()
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/first/x", "/users", "/users/1", "/tokens", "/me"])
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_pages_fit_and_everybody_can_use_them(
+    web: str, browser: Browser, database: Database, path: str, language: str
+) -> None:
+    known = {} if path in ("/sign-in", "/first/x") else cookie_of(database, "boss")
+    screen = browser.open(web + path, known | {"Accept-Language": language}, PHONE)
+    looking.fits(screen)
+    looking.is_accessible(screen)
+    assert [note for note in screen.complaints if "404" not in note] == []
+    screen.page.close()
+
+
+def test_a_token_is_made_and_revoked_by_keys(web: str, browser: Browser, database: Database) -> None:
+    screen = browser.open(f"{web}/tokens", cookie_of(database, "boss"))
+    page = screen.page
+    page.focus("#new-name")
+    page.keyboard.type("monitor")
+    page.keyboard.press("Enter")
+    expect(page.locator("#token-text")).to_have_text(re.compile(r"^wlb_[\w-]{43}$"))
+    page.focus("[id^=revoke-][id$=-open]")
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog.ask[open]")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.ask[open]")).to_have_count(0)
+    page.keyboard.press("Enter")
+    page.locator("dialog.ask[open] input").fill("gone")
+    page.keyboard.press("Enter")
+    expect(page.locator("#note")).to_have_text("The token is revoked.")
+    looking.is_quiet(screen)
+    page.close()

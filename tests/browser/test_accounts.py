@@ -1,4 +1,4 @@
-"""People in a real browser: the first admin, an invitation, sign-in, the own account; by mouse, keys, without script."""
+"""People in a real browser: first admin, invitation, sign-in, own account; by mouse, by keys, without script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from support.service.people import PASSWORD, added, signed_in
 from support.service.rest import application
 from support.web import looking
-from support.web.browser import PHONE, Browser, chromium
+from support.web.browser import PHONE, Browser, Screen, chromium
 from support.web.serving import serving
 
 from broker.accounts import links, users
@@ -67,11 +67,17 @@ def invited(database: Database, name: str) -> str:
     return database.submit(links.invite, row, deed).result().path
 
 
-def cookie_of(database: Database, name: str, role: UserRole = UserRole.ADMIN) -> dict[str, str]:
-    """Headers of somebody who is signed in."""
-    known = database.read(users.named, name).result()
-    row = known.row if known else added(database, name, role, time.time())
-    return {"Cookie": f"broker_session={signed_in(database, row, time.time()).text}"}
+def opened(browser: Browser, database: Database, url: str, language: str = "en", *, known: bool = True) -> Screen:
+    """A page as an admin sees it, or without `known` a stranger."""
+    screen = browser.open("about:blank", {"Accept-Language": language}, PHONE)
+    screen.page.context.clear_cookies()
+    if known:
+        user = database.read(users.named, "boss").result()
+        row = user.row if user else added(database, "boss", UserRole.ADMIN, time.time())
+        text = signed_in(database, row, time.time()).text
+        screen.page.context.add_cookies([{"name": "broker_session", "value": text, "domain": "127.0.0.1", "path": "/"}])
+    screen.page.goto(url)
+    return screen
 
 
 def typed(page: Page, **values: str) -> None:
@@ -125,26 +131,28 @@ def test_signing_in_by_keys_alone(web: str, browser: Browser, database: Database
     page.close()
 
 
-def test_without_script_people_come_in_and_change_their_password(web: str, database: Database) -> None:
+def test_without_script_people_come_in_and_change_their_password(
+    web: str, browser: Browser, database: Database
+) -> None:
     link = invited(database, "plain")
-    with chromium(script=False) as plain:
-        screen = plain.open(web + link)
-        page = screen.page
-        typed(page, password=PASSWORD, again=PASSWORD)
-        page.click("button.primary")
-        expect(page.locator("h1")).to_have_text("Now")
-        page.goto(f"{web}/me")
-        typed(page, current=PASSWORD, password=NEW, again=NEW)
-        page.click("#change-password")
-        expect(page.locator("#note")).to_contain_text("Your password is changed.")
-        page.click("#everywhere-open")
-        page.click("#everywhere-do")
-        expect(page.locator("h1")).to_have_text("Sign in")
-        looking.fits(screen)
+    screen = browser.open(web + link, script=False)
+    page = screen.page
+    typed(page, password=PASSWORD, again=PASSWORD)
+    page.click("button.primary")
+    expect(page.locator("h1")).to_have_text("Now")
+    page.goto(f"{web}/me")
+    typed(page, current=PASSWORD, password=NEW, again=NEW)
+    page.click("#change-password")
+    expect(page.locator("#note")).to_contain_text("Your password is changed.")
+    page.click("#everywhere-open")
+    page.click("#everywhere-do")
+    expect(page.locator("h1")).to_have_text("Sign in")
+    looking.fits(screen)
+    page.close()
 
 
 def test_an_admin_adds_a_user_and_hands_over_a_link(web: str, browser: Browser, database: Database) -> None:
-    screen = browser.open(f"{web}/users", cookie_of(database, "boss"))
+    screen = opened(browser, database, f"{web}/users")
     page = screen.page
     page.fill("#new-name", "ben")
     page.fill("#new-full-name", '"><img src=x onerror=alert(1)>')
@@ -168,8 +176,7 @@ def test_an_admin_adds_a_user_and_hands_over_a_link(web: str, browser: Browser, 
 def test_pages_fit_and_everybody_can_use_them(
     web: str, browser: Browser, database: Database, path: str, language: str
 ) -> None:
-    known = {} if path in ("/sign-in", "/first/x") else cookie_of(database, "boss")
-    screen = browser.open(web + path, known | {"Accept-Language": language}, PHONE)
+    screen = opened(browser, database, web + path, language, known=path not in ("/sign-in", "/first/x"))
     looking.fits(screen)
     looking.is_accessible(screen)
     assert [note for note in screen.complaints if "404" not in note] == []
@@ -177,7 +184,7 @@ def test_pages_fit_and_everybody_can_use_them(
 
 
 def test_a_token_is_made_and_revoked_by_keys(web: str, browser: Browser, database: Database) -> None:
-    screen = browser.open(f"{web}/tokens", cookie_of(database, "boss"))
+    screen = opened(browser, database, f"{web}/tokens")
     page = screen.page
     page.focus("#new-name")
     page.keyboard.type("monitor")

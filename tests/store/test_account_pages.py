@@ -173,7 +173,7 @@ def test_a_token_is_shown_once_and_revoked(app: FastAPI, anna: Visitor) -> None:
         assert (refused.status_code, told in refused.text, "<img" in refused.text) == (422, True, False)
     [row] = re.findall(r'action="/tokens/(\d+)/revoke"', page)
     assert anna.post(f"/tokens/{row}/revoke", {"reason": "gone"}).headers["Location"] == "/tokens"
-    assert "revoked" in anna.get("/tokens").text
+    assert "withdrawn" in anna.get("/tokens").text
 
 
 def test_the_own_password_is_changed_by_who_knows_it(app: FastAPI, database: Database) -> None:

@@ -24,6 +24,6 @@ STATES = {  # of users and tokens: tone and word
     "invited": ("warn", Sentence("invited, no password yet")),
     "disabled": ("", Sentence("disabled")),
     "expired": ("", Sentence("expired")),
-    "revoked": ("", Sentence("revoked")),
+    "revoked": ("", Sentence("withdrawn")),
 }
 LANGUAGE_NAMES = {"": Sentence("As the browser asks"), "en": Sentence("English"), "fr": Sentence("French")}

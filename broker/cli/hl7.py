@@ -204,7 +204,7 @@ def _replay(
         published.choice(choice),
         settings.zone(),
         settings.worklist.default_station,
-        f"replay:{actor}",
+        actor,
         interfaces=interfaces_of(settings, directory.knows_sender),
         by_interface=None if choice.given else published.profiles,
         forced=reason,

@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from broker import telemetry
+from broker.store.audit.adding import add_audit
 from broker.store.db.pace import Pace
 from broker.store.images import instances
 from broker.store.images.spool import Spool
@@ -64,6 +65,11 @@ def _modified(path: Path) -> float:
         return math.inf
 
 
+def _note(connection: Connection, count: int, before: float) -> None:
+    detail = {"count": count, "before": before}
+    add_audit(connection, time.time(), "broker", "objects.purged", "objects", 0, detail)
+
+
 def purge_delivered(pace: Pace, spool: Spool, keep_days: float) -> int:
     """Delete the files of objects that every destination has had for `keep_days`; how many. Rows stay."""
     before = time.time() - keep_days * 86_400
@@ -81,4 +87,5 @@ def purge_delivered(pace: Pace, spool: Spool, keep_days: float) -> int:
                 spool.remove(path)
     if total:
         telemetry.logger().info("spool.purged", count=total)
+        list(pace.write(lambda connection, counts: _note(connection, counts[0], before), [total]))
     return total

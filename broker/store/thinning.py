@@ -32,13 +32,15 @@ _job, _instance, _event, _step = tables.job, tables.instance, tables.step_event,
 class ThinningRule:
     """Which rows of a table go. `over` says it for a time (seconds since the epoch) before which a row is old.
 
-    `grows`: rows are added at the end, and are walked by the number of the row.
+    `grows`: rows are added at the end, and are walked by the number of the row. `noted`: that rows went stands in the
+    audit trail, as something that was done to objects of this kind; empty where they say nothing of a patient.
     """
 
     name: str
     age: Column[Any]
     over: Condition
     grows: bool = True
+    noted: str = ""
 
     @property
     def key(self) -> tuple[Column[Any], ...]:
@@ -87,17 +89,21 @@ def _refused_is_over(before: float) -> ColumnElement[bool]:
 
 JOBS = ThinningRule(name="jobs", age=_job.c.created_at, over=_job_is_over)
 STEP_EVENTS = ThinningRule(name="step-events", age=_event.c.at, over=_event_is_over)
-AUDIT = ThinningRule(name="audit", age=tables.audit.c.at, over=_older(tables.audit.c.at))
+AUDIT = ThinningRule(name="audit", age=tables.audit.c.at, over=_older(tables.audit.c.at), noted="audit")
 IMPORT_NOTES = ThinningRule(
     name="import-notes", age=tables.import_item.c.last_at, over=_older(tables.import_item.c.last_at), grows=False
 )
-MESSAGES = ThinningRule(name="messages", age=_message.c.received_at, over=_message_is_over)
-REFUSED = ThinningRule(name="refused-messages", age=_message.c.received_at, over=_refused_is_over, grows=False)
+MESSAGES = ThinningRule(name="messages", age=_message.c.received_at, over=_message_is_over, noted="message")
+REFUSED = ThinningRule(
+    name="refused-messages", age=_message.c.received_at, over=_refused_is_over, grows=False, noted="message"
+)
 KNOCKS = ThinningRule(name="knocks", age=tables.knock.c.last_at, over=_older(tables.knock.c.last_at), grows=False)
 ANSWERS = ThinningRule(
     name="idempotency", age=tables.idempotency.c.at, over=_older(tables.idempotency.c.at), grows=False
 )
-CANCELS = ThinningRule(name="cancels", age=tables.tombstone.c.at, over=_older(tables.tombstone.c.at), grows=False)
+CANCELS = ThinningRule(
+    name="cancels", age=tables.tombstone.c.at, over=_older(tables.tombstone.c.at), grows=False, noted="tombstone"
+)
 
 
 def appointments(start_before: str) -> ThinningRule:
@@ -105,14 +111,18 @@ def appointments(start_before: str) -> ThinningRule:
     table = tables.appointment.c
     no_longer = or_(table.request.is_(None), table.start_at < start_before)
     return ThinningRule(
-        name="appointments", age=table.at, over=lambda before: and_(table.at < before, no_longer), grows=False
+        name="appointments",
+        age=table.at,
+        over=lambda before: and_(table.at < before, no_longer),
+        grows=False,
+        noted="appointment",
     )
 
 
 def thin(pace: Pace, rule: ThinningRule, before: float) -> int:
     """Delete what is over by a rule and a time (seconds since the epoch); how many rows. Raises StoreUnavailable.
 
-    That the audit trail was thinned is noted there.
+    What the rule says is noted in the audit trail.
     """
 
     def drop(connection: Connection, keys: Sequence[Any]) -> int:
@@ -127,13 +137,14 @@ def thin(pace: Pace, rule: ThinningRule, before: float) -> int:
         if page.last or not (rule.grows or gone):
             break
         place = page.rows[-1][0] if rule.grows else 0
-    if total and rule is AUDIT:
-        list(pace.write(lambda connection, counts: _note(connection, counts[0], before), [total]))
+    if total and rule.noted:
+        list(pace.write(lambda connection, counts: _note(connection, rule, counts[0], before), [total]))
     return total
 
 
-def _note(connection: Connection, count: int, before: float) -> None:
-    add_audit(connection, time.time(), "broker", "audit.thinned", "audit", 0, {"rows": count, "before": before})
+def _note(connection: Connection, rule: ThinningRule, count: int, before: float) -> None:
+    detail = {"rows": count, "before": before, "rule": rule.name}
+    add_audit(connection, time.time(), "broker", f"{rule.noted}.thinned", rule.noted, 0, detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def receive(database: Database, *messages: bytes) -> None:
 def bench(text: str = "") -> Bench:
     document = profile_document.read(f'name = "x"\nextends = "ihe"\n{text}', "test")
     wanted = ProfileBook({"x": document}).named("x")
-    return Bench(lambda _: wanted, ZONE, "NONE", "replay:cli:ann")
+    return Bench(lambda _: wanted, ZONE, "NONE", "cli:ann")
 
 
 def run(database: Database, text: str = "", *, write: bool = False, **selection: object) -> list[Replayed]:
@@ -109,10 +109,10 @@ def test_with_write_it_is_done_and_told_by_whom(database: Database) -> None:
     assert by_accession["A1"]["ScheduledProcedureStepSequence"][0]["Modality"] == "CT"
     rows = database.read(everything).result()
     t = tables.audit.c
-    found = database.read(lambda c: [(r[0], json.loads(r[1])) for r in c.execute(select(t.action, t.detail))]).result()
-    assert [(action, d["message"]) for action, d in found if d.get("replayed_by") == "replay:cli:ann"] == [
-        ("order.created", 1), ("order.unchanged", 2)
-    ]  # fmt: skip
+    by_ann = select(t.action, t.detail).where(t.actor == "cli:ann")
+    found = database.read(lambda c: [(r[0], json.loads(r[1])) for r in c.execute(by_ann)]).result()
+    assert [(action, d["message"]) for action, d in found] == [("order.created", 1), ("order.unchanged", 2)]
+    assert {d["replayed"] for _, d in found} == {"hl7:RIS|SITE"}
     notes = [str(row[-1]) for row in rows["message"]]
     assert notes == ["OBR^1^24:103 replayed", ""]
     assert run(database, SPIRAL, write=True)[0].differences == ()

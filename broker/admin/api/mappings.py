@@ -287,7 +287,7 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
             profiles,
             settings.zone(),
             settings.worklist.default_station,
-            f"replay:{request.state.actor}",
+            request.state.actor,
             subscribers=context.directory.subscribers(),
             interfaces=interfaces,
             by_interface=None if body.choice.given else published.profiles,

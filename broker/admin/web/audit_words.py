@@ -25,6 +25,7 @@ THINGS = {
     "service": Sentence("broker"),
     "worklist": Sentence("worklist"),
     "study": Sentence("study"),
+    "objects": Sentence("objects"),
     "device": Sentence("device"),
 }
 DEEDS = {
@@ -77,6 +78,7 @@ DEEDS = {
     "released": Sentence("released"),
     "discarded": Sentence("discarded"),
     "thinned": Sentence("old rows deleted"),
+    "purged": Sentence("files deleted after delivery"),
     "left_out": Sentence("rows left out"),
     "started": Sentence("started"),
     "stopped": Sentence("stopped"),

@@ -93,6 +93,7 @@ _WHOLE = {
     "device.refused": Meaning(SECURITY_ALERT, "E", NODE_AUTHENTICATION, EventOutcome.SERIOUS_FAILURE),
     "worklist.queried": Meaning(QUERY, "E"),
     "objects.received": Meaning(INSTANCES_TRANSFERRED, "C"),
+    "objects.purged": Meaning(INSTANCES_ACCESSED, "D"),
     "objects.sent": Meaning(INSTANCES_TRANSFERRED, "C"),
 }
 

@@ -230,7 +230,8 @@ def _apply(
     _, audit = intake.apply(connection, changes, context)
     for entry in audit or ():
         why = {"forced": bench.forced} if bench.forced else {}
-        intake.add_audit(connection, entry, context, message=stored.row, replayed_by=bench.actor, **why)
+        by_person = replace(context, actor=bench.actor)
+        intake.add_audit(connection, entry, by_person, message=stored.row, replayed=context.actor, **why)
     if keep and not stored.accepted:
         messages.add_note(connection, stored.row, "replayed")
     found = [d for step, answer in after.items() if step in before for d in _compare(step, before[step], answer)]

@@ -26,6 +26,10 @@ class ProblemPage:
 
 
 _WORDS = {
+    401: (
+        Sentence("You are signed out"),
+        Sentence("You are signed out. Sign in again in another tab: what you typed here stays."),
+    ),
     403: (
         Sentence("You may not do this"),
         Sentence("Your role does not include it. An administrator can change your role."),

@@ -231,3 +231,19 @@ def test_settings_have_a_twin_in_rest(app: FastAPI) -> None:
     assert found["web.port"] == {
         "key": "web.port", "value": "8080", "source": "default", "meaning": "Port of the web server. 0: any free one.",
     }  # fmt: skip
+
+
+def test_a_stranger_keeps_the_page_with_what_was_typed(app: FastAPI) -> None:
+    """His session has ended: the region is not replaced by the page of the sign-in."""
+    answer = ask(app, "/settings", Authorization="", X_Region="keys")
+    assert answer.status_code == 401
+    assert "Sign in again in another tab" in answer.text
+    assert 'id="keys"' not in answer.text
+
+
+def test_a_stranger_sees_no_navigation(app: FastAPI) -> None:
+    page = ask(app, "/sign-in", Authorization="").text
+    assert '<body class="alone">' in page
+    assert "<nav" not in page
+    assert 'id="find"' not in page
+    assert "data-poll" not in page

@@ -112,7 +112,8 @@ def _guide(name: str) -> Guide:
     for token in body:
         token.children = token.children and _with_links(token.children)
     rendered = RendererHTML().render(body, markdown.options, {})
-    html = rendered.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("</table>", "</table></div>")
+    html = rendered.replace("<pre>", '<pre tabindex="0">')  # what scrolls is reached by keys
+    html = html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("</table>", "</table></div>")
     return Guide(name, title, Markup(html), sections)  # noqa: S704
 
 

@@ -68,7 +68,8 @@ def answer(request: Request, problem: Problem) -> Response:
     if not for_people(request):
         return problems.answer(request, problem)
     title, step = _WORDS.get(problem.status, _FAILED if problem.status >= 500 else _REFUSED)
-    view = ProblemPage(problem.status, title, step, problem.detail)
+    detail = "" if problem.status == 401 else problem.detail  # it speaks to programs
+    view = ProblemPage(problem.status, title, step, detail)
     response = shell.render(request, "problem", view, problem.status)
     response.headers.update(problem.headers)
     return response

@@ -77,3 +77,9 @@ def units(seconds: float) -> list[tuple[int, str]]:
 def duration(seconds: float) -> str:
     """A length of time in English: `38 min`, `2 h 5 min`, `12 d`."""
     return " ".join(f"{number} {unit}" for number, unit in units(seconds))
+
+
+def in_english(sentence: Sentence) -> str:
+    """A sentence in English, for REST and commands."""
+    text = sentence.many if sentence.many and sentence.values.get("n") != 1 else sentence.text
+    return text % dict(sentence.values)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from broker.errors import BadContent
 from broker.model.lane import Lane, LaneKind
+from broker.model.wording import Sentence
 from broker.orders.core.lifecycle import OPEN
 from broker.routing.rules import RuleSet
-from broker.site.nodes import Node
+from broker.site.nodes import BLOCKED, Node
 from broker.store import references as store
 from broker.store.db.database import Database
 
@@ -17,37 +19,87 @@ from broker.store.db.database import Database
 class Reference:
     """Something that names a node. `binding`: the node cannot go before it."""
 
-    words: str
+    words: Sentence
     binding: bool
+
+
+class NodeNamed(BadContent):
+    """Something still names the node: change that first."""
+
+    code = "node-named"
+
+    def __init__(self, references: Sequence[Reference]) -> None:
+        binding = any(one.binding for one in references)
+        super().__init__(
+            "the node is still named: change that first" + ("" if binding else ", or say that it shall go anyway")
+        )
+        self.references = tuple(references)
+        self.binding = binding
 
 
 def references(database: Database, node: Node, rules: RuleSet) -> list[Reference]:
     """What names a node (blocking). Raises StoreUnavailable."""
+    return [*_rules(node.name, rules), *_rows(_counts(database, node))]
+
+
+def refuse_if_named(database: Database, node: Node | None, rules: RuleSet, *, anyway: bool) -> None:
+    """Refuse to remove a node that something names; `anyway`: only what is binding keeps it (blocking).
+
+    Raises NodeNamed, StoreUnavailable.
+    """
+    found = references(database, node, rules) if node is not None else []
+    named = [one for one in found if one.binding or not anyway]
+    if named:
+        raise NodeNamed(named)
+
+
+def consequence(database: Database, node: Node) -> Sentence:
+    """What the state of a node means for its work (blocking). Raises StoreUnavailable."""
+    waiting = {"n": _counts(database, node).waiting}
+    if node.active:
+        return Sentence(
+            "It is served and sent to. %(n)s job that waited is sent now.",
+            waiting,
+            "It is served and sent to. %(n)s jobs that waited are sent now.",
+        )
+    if node.state == BLOCKED:
+        return Sentence(
+            "It is refused when it calls. %(n)s job waits for it until it is enabled.",
+            waiting,
+            "It is refused when it calls. %(n)s jobs wait for it until it is enabled.",
+        )
+    return Sentence(
+        "It is neither served nor sent to. %(n)s job waits for it until it is enabled.",
+        waiting,
+        "It is neither served nor sent to. %(n)s jobs wait for it until it is enabled.",
+    )
+
+
+def _counts(database: Database, node: Node) -> store.ReferenceCounts:
     lanes = [Lane(kind, node.name).name for kind in LaneKind]
     stations: tuple[str, ...] = ()
     if "modality" in node.roles and node.kind == "dicom":
         stations = (node.device.stations if node.device else ()) or (node.ae_title,)
-    counts = database.read(store.count, node.name, lanes, stations, OPEN).result()
-    return [*_rules(node.name, rules), *_rows(counts)]
+    return database.read(store.count, node.name, lanes, stations, OPEN).result()
 
 
 def _rules(name: str, rules: RuleSet) -> Iterator[Reference]:
     for rule in rules.rules:
         if name in rule.send:
-            yield Reference(f"rule {rule.name!r} sends to it", True)
+            yield Reference(Sentence("Rule %(rule)s sends to it", {"rule": rule.name}), True)
         elif any(name in example.sends for example in rule.examples):
-            yield Reference(f"an example of rule {rule.name!r} names it", True)
+            yield Reference(Sentence("An example of rule %(rule)s names it", {"rule": rule.name}), True)
     if name in rules.default_send:
-        yield Reference("the default sends to it", True)
+        yield Reference(Sentence("What no rule matches is sent to it"), True)
 
 
 def _rows(counts: store.ReferenceCounts) -> Iterator[Reference]:
-    for number, one, more in (
-        (counts.waiting, "job waits for it", "jobs wait for it"),
-        (counts.held, "job for it is held", "jobs for it are held"),
-        (counts.steps, "open step is planned on it", "open steps are planned on it"),
-        (counts.imported, "order was imported from it", "orders were imported from it"),
+    """Rows that name the node. They are counted up to a limit, which is said as such a number."""
+    for words in (
+        Sentence("%(n)s job waits for it", {"n": counts.waiting}, "%(n)s jobs wait for it"),
+        Sentence("%(n)s job for it is held", {"n": counts.held}, "%(n)s jobs for it are held"),
+        Sentence("%(n)s open step is planned on it", {"n": counts.steps}, "%(n)s open steps are planned on it"),
+        Sentence("%(n)s order was imported from it", {"n": counts.imported}, "%(n)s orders were imported from it"),
     ):
-        if number:
-            least = "at least " if number >= store.MOST else ""
-            yield Reference(f"{least}{number} {one if number == 1 else more}", False)
+        if words.values["n"]:
+            yield Reference(words, False)

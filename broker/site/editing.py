@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from broker.errors import BadContent
-from broker.site.nodes import Mistake, NodeMistakes, mistakes_of
+from broker.site.nodes import ACTIVE, BLOCKED, DISABLED, Mistake, NodeMistakes, State, mistakes_of
 from broker.store import configurations
 from broker.versions.content import check_text, patched, without_null
 from broker.versions.difference import MASK, SECRETS, Difference, difference
@@ -25,6 +25,11 @@ KIND = "nodes"
 LOOK_BACK = 50  # versions in which the last change of a node is looked for
 RESERVED = frozenset({"add", "admit", "check", "diff", "history", "knocking", "rollback", "versions"})  # words of REST
 
+STATES: Mapping[str, tuple[State, str]] = {  # by what a person does: the state, and the audited action
+    "disable": (DISABLED, "node.disabled"),
+    "enable": (ACTIVE, "node.enabled"),
+    "block": (BLOCKED, "node.blocked"),
+}
 Table = dict[str, Any]
 NodeMaker = Callable[[Table | None], Table | None]  # the node as it is to be, by the one in force; None: there is none
 
@@ -95,6 +100,20 @@ def edit(
         return _clean(patched(current, _without_masks(patch)), current)
 
     return _publish(documents, name, made, signature, action, also=also)
+
+
+def set_state(
+    documents: InForce[Any],
+    name: str,
+    word: str,
+    signature: Signature,
+    *,
+    also: Also = lambda connection, change: None,
+) -> NodeChange:
+    """Disable, enable or block a node (`word` of STATES). Raises as `edit`."""
+    state, action = STATES[word]
+    patch = {"state": None if state == ACTIVE else state}
+    return edit(documents, name, patch, signature, action=action, also=also)
 
 
 def remove(

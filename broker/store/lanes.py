@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, or_, select, update
 
-from broker.model.lane import UNFINISHED, JobState
+from broker.model.lane import UNFINISHED, JobState, Lane, LaneKind
 from broker.store.db import clock
 from broker.store.db.clock import ClockReading
 from broker.store.db.deadlines import unhurried
@@ -111,3 +111,8 @@ def reports(connection: Connection, lanes: Sequence[str]) -> list[LaneReport]:
         if report.waiting or report.held or report.failures:
             made.append(report)
     return made
+
+
+def reports_of_node(connection: Connection, node: str) -> list[LaneReport]:
+    """The lanes of a node, as `reports` has them."""
+    return reports(connection, [Lane(kind, node).name for kind in LaneKind])

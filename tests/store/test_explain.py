@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from support.orders.documents import order
 from support.worklist.worklist import DATE, SPS, STATION, TIME, query
 
-from broker.admin.api.nodes.knocking import strangers
 from broker.errors import ConfigurationError
 from broker.orders.core.context import StoryContext
 from broker.orders.documents import document
@@ -37,6 +36,7 @@ from broker.worklist.device import adapt
 from broker.worklist.explain import conditions, recall
 from broker.worklist.explain.exam import Exam, explain_exam
 from broker.worklist.explain.memory import QueryMemory, QueryOutcome, keep
+from broker.worklist.explain.strangers import strangers
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.matcher import matches
 
@@ -219,7 +219,7 @@ def test_who_knocks_shows_what_it_asked(database: Database) -> None:
     memory.flush()
     (one,) = strangers(database, there, {})
     assert one.wants == ["verification", "worklist"]
-    assert one.queries == [{STATION: "US07", DATE: "20300312", "PatientName": "(not kept)"}]
+    assert list(one.queries) == [{STATION: "US07", DATE: "20300312", "PatientName": "(not kept)"}]
     there.replace(parse_nodes([{"name": "us7", "kind": "dicom", "ae_title": "US07", "roles": ["modality"]}]))
     assert strangers(database, there, {}) == []
 

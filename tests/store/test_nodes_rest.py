@@ -158,9 +158,12 @@ def test_states_and_what_follows_from_them(http: AppClient, database: Database) 
                     time.time()).result()  # fmt: skip
     off = http.post("/nodes/pacs/disable", json={"reason": "upgrade"})
     assert words(off) == ["node 'pacs': state added: \"disabled\""]
-    assert off.json()["note"] == "it is not served; 2 jobs wait for it until it is enabled"
+    assert off.json()["note"] == "It is neither served nor sent to. 2 jobs wait for it until it is enabled."
     assert names(http)["pacs"] == "disabled"
-    assert http.post("/nodes/pacs/enable", json={}).json()["note"] == "2 jobs wait for it: they are sent now"
+    assert (
+        http.post("/nodes/pacs/enable", json={}).json()["note"]
+        == "It is served and sent to. 2 jobs that waited are sent now."
+    )
     assert words(http.post("/nodes/ct1/block", json={})) == ["node 'ct1': state added: \"blocked\""]
     assert names(http) == {"ct1": "blocked", "pacs": "active", "ris": "active"}
     assert [action for action, _ in audit(database)] == ["node.disabled", "node.enabled", "node.blocked"]
@@ -172,7 +175,7 @@ def test_a_node_that_something_names_does_not_vanish(http: AppClient, database: 
     rules = {"rule": [{"name": "all", "when": when, "send": ["pacs"]}], "default": {"action": "send", "send": ["pacs"]}}
     assert http.put("/rules", json=rules).status_code == 200
     database.submit(jobs.enqueue, [job(1)], time.time()).result()
-    named = ["rule 'all' sends to it", "the default sends to it", "1 job waits for it"]
+    named = ["Rule all sends to it", "What no rule matches is sent to it", "1 job waits for it"]
     assert http.get("/nodes/pacs").json()["named_by"] == named
     refused = http.post("/nodes/pacs/remove", json={})
     assert refused.status_code == 409

@@ -20,9 +20,10 @@ from support.peers.tools import free_port
 from broker.delivery.probe import dicom_probe, hl7_probe, network_probe, node_probe
 from broker.delivery.probe.dicom_probe import needed
 from broker.delivery.probe.node_probe import NodeTester, ProbeUnderWay
-from broker.delivery.probe.outcome import english, shortened, step_of
+from broker.delivery.probe.outcome import shortened, step_of
 from broker.dicom import uids
 from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN
+from broker.model.wording import in_english
 from broker.site.nodes import Node, parse_nodes
 from broker.site.remotes import Receivers, Remotes
 from broker.store import node_tests
@@ -54,7 +55,7 @@ async def probed(database: Database, node: Node, files: TlsFiles | None = None) 
     steps = [step_of(document) for document in done.steps]
     assert done.good is all(step.outcome != "bad" for step in steps)
     return {
-        step.name: (step.outcome.value, english(step.words), english(step.advice) if step.advice else "")
+        step.name: (step.outcome.value, in_english(step.words), in_english(step.advice) if step.advice else "")
         for step in steps
     }
 

@@ -1,6 +1,7 @@
 """Runs tests of nodes: one at a time for each node, a few at once, bounded in time, the last ones kept.
 
-A test uses connections of its own. It changes nothing in the queue: breakers and waiting jobs stay as they are.
+A test uses connections of its own. It changes nothing in the queue: breakers and waiting jobs stay as they are, unless
+the person who starts it asks for what waits to be sent if all is well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from broker.hl7.mllp.client import Receiver
 from broker.model.lane import Lane, LaneKind
 from broker.model.wording import Sentence
 from broker.site.nodes import Node
-from broker.store import node_tests
+from broker.store import lanes, node_tests
 from broker.store.db.database import Database
 from broker.store.node_tests import StoredTest
 
@@ -37,11 +38,12 @@ class ProbeUnderWay(BadContent):
 
 @dataclass(slots=True)
 class RunningTest:
-    """A test under way: its steps so far. `ended` gives what was found."""
+    """A test under way: its steps so far. `ended` gives what was found. `resumed`: what waits is sent now."""
 
     node: str
     at: float
     log: ProbeLog = field(default_factory=ProbeLog)
+    resumed: bool = False
     ended: asyncio.Future[StoredTest] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -49,9 +51,14 @@ class NodeTester:
     """Tests nodes from where this broker stands. Its methods are for the event loop."""
 
     def __init__(
-        self, database: Database, remotes: Callable[[Node], Remote], receivers: Callable[[Node], Receiver]
+        self,
+        database: Database,
+        remotes: Callable[[Node], Remote],
+        receivers: Callable[[Node], Receiver],
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
-        """`remotes` and `receivers` say where connections to a node go."""
+        """`remotes` and `receivers` say where connections to a node go. `wake` tells the queue that there is work."""
+        self._wake = wake
         self._database = database
         self._remotes = remotes
         self._receivers = receivers
@@ -63,12 +70,12 @@ class NodeTester:
         """The test of a node that is under way."""
         return self._running.get(name)
 
-    def begin(self, node: Node, actor: str) -> RunningTest:
-        """Begin a test. Raises ProbeUnderWay."""
+    def begin(self, node: Node, actor: str, *, resume: bool = False) -> RunningTest:
+        """Begin a test. `resume`: if all is well, send what waits for the node. Raises ProbeUnderWay."""
         if node.name in self._running or len(self._running) >= RUNNING_MOST:
             raise ProbeUnderWay
         run = self._running[node.name] = RunningTest(node.name, time.time())
-        task = asyncio.get_running_loop().create_task(self._run(run, node, actor))
+        task = asyncio.get_running_loop().create_task(self._run(run, node, actor, resume=resume))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return run
@@ -82,7 +89,7 @@ class NodeTester:
             run.ended.cancel()
         self._running.clear()
 
-    async def _run(self, run: RunningTest, node: Node, actor: str) -> None:
+    async def _run(self, run: RunningTest, node: Node, actor: str, *, resume: bool) -> None:
         began = time.perf_counter()
         try:
             async with self._seats, asyncio.timeout(WHOLE):
@@ -107,6 +114,11 @@ class NodeTester:
         )
         try:
             await asyncio.wrap_future(self._database.submit(node_tests.add, test))
+            if resume and test.good and node.active:
+                names = [Lane(kind, node.name).name for kind in LaneKind]
+                await asyncio.wrap_future(self._database.submit(lanes.begin_afresh, names, time.time()))
+                run.resumed = True
+                self._wake()
         except StoreUnavailable as error:
             telemetry.logger().warning("node.test_not_kept", node=node.name, error=telemetry.describe(error))
         telemetry.logger().info("node.tested", node=node.name, state="good" if test.good else "bad")

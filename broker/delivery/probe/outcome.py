@@ -74,12 +74,6 @@ def _read(stored: list[Any]) -> Sentence:
     return Sentence(stored[0], stored[1], stored[2])
 
 
-def english(sentence: Sentence) -> str:
-    """A sentence of a step in English."""
-    text = sentence.many if sentence.many and sentence.values.get("n") != 1 else sentence.text
-    return text % dict(sentence.values)
-
-
 @dataclass(slots=True)
 class ProbeLog:
     """The steps of one test as they come. `told` is called after each."""

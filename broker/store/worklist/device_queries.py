@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from broker.store.schema import tables
 
-_t = tables.device_query
+_t, _knock = tables.device_query, tables.knock
 MAX_DEVICES = 1000  # beyond, the one that has been silent longest is forgotten
 
 
@@ -35,6 +35,14 @@ def of(connection: Connection, calling_ae: str, address: str = "") -> list[Devic
         DeviceQueries(**{**row, "queries": json.loads(row["queries"])})
         for row in connection.execute(query.order_by(_t.c.last_at.desc()).limit(MAX_DEVICES)).mappings()
     ]
+
+
+def of_knocking(connection: Connection) -> dict[tuple[str, str], DeviceQueries]:
+    """What is remembered of devices that knock, by AE title and address."""
+    here = (_knock.c.ae_title == _t.c.calling_ae) & (_knock.c.address == _t.c.address)
+    rows = connection.execute(select(_t).join(_knock, here)).mappings()
+    found = [DeviceQueries(**{**row, "queries": json.loads(row["queries"])}) for row in rows]
+    return {(device.calling_ae, device.address): device for device in found}
 
 
 def save(connection: Connection, device: DeviceQueries, *, new: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -17,18 +16,10 @@ from broker.admin.context import AdminContext
 from broker.admin.once import IdempotencyHeader, Once
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
-from broker.dicom import uids
-from broker.model.contact import NodeContacts
 from broker.settings.types import AETitle
 from broker.site import admitting
 from broker.site.admitting import Newcomer
-from broker.site.directory import Directory
-from broker.store import knocks
-from broker.store.db.database import Database
-from broker.store.knocks import Knock
-from broker.store.worklist import device_queries
-from broker.store.worklist.device_queries import DeviceQueries
-from broker.worklist.explain import recall
+from broker.worklist.explain.strangers import Stranger, strangers
 
 
 class KnockView(BaseModel):
@@ -92,7 +83,8 @@ def router(context: AdminContext) -> APIRouter:
     def knocking() -> list[KnockView]:
         """List devices that called and were not let in, the last to call first."""
         context.write_behind()
-        return strangers(context.database, context.directory, context.contacts.all())
+        found = strangers(context.database, context.directory, context.contacts.all())
+        return [knock_view(one) for one in found]
 
     @routes.post("/admit", dependencies=[NEEDS[Right.SITE]], status_code=201, responses=_TAKEN)
     def admit(body: AdmitBody, request: Request, idempotency_key: IdempotencyHeader = None) -> AdmittedView:
@@ -149,32 +141,9 @@ def admitted_view(admitted: admitting.Admitted) -> AdmittedView:
     return AdmittedView(node=view(admitted.node), version=admitted.version, knocked=admitted.knocked)
 
 
-def strangers(database: Database, directory: Directory, contacts: Mapping[str, NodeContacts]) -> list[KnockView]:
-    """Devices that called and were not let in, the last to call first. Raises StoreUnavailable.
-
-    A node is among them only if it called a wrong AE title and was not let in since.
-    """
-    found = []
-    for knock, asked in database.read(_knocking).result():
-        node = directory.device(knock.ae_title, knock.address)
-        if node is not None:
-            last = contacts[node.name].last_in if node.name in contacts else None
-            if not knock.called or not node.active or (last is not None and last.at > knock.last_at):
-                continue
-        found.append(_knock(knock, asked, node.name if node is not None else ""))
-    return found
-
-
-def _knocking(connection: Connection) -> list[tuple[Knock, DeviceQueries | None]]:
-    found = []
-    for knock in knocks.all_of(connection):
-        asked = device_queries.of(connection, knock.ae_title, knock.address)
-        found.append((knock, asked[0] if asked else None))
-    return found
-
-
-def _knock(knock: Knock, asked: DeviceQueries | None, node: str) -> KnockView:
-    keys = [recall.summary(one["asked"]) for one in reversed(asked.queries)] if asked is not None else []
+def knock_view(stranger: Stranger) -> KnockView:
+    """A device as REST shows it."""
+    knock = stranger.knock
     return KnockView(
         ae_title=knock.ae_title,
         address=knock.address,
@@ -182,19 +151,8 @@ def _knock(knock: Knock, asked: DeviceQueries | None, node: str) -> KnockView:
         last_at=knock.last_at,
         count=knock.count,
         called=knock.called,
-        node=node,
+        node=stranger.node,
         sop_classes=list(knock.contexts),
-        wants=wants(knock.contexts),
-        queries=[one for one in keys if one is not None][:5],
+        wants=stranger.wants,
+        queries=list(stranger.queries),
     )
-
-
-def wants(contexts: Sequence[str]) -> list[str]:
-    """What SOP classes are for, in words."""
-    words = {
-        uids.VERIFICATION: "verification",
-        uids.MODALITY_WORKLIST: "worklist",
-        uids.PERFORMED_STEP: "performed procedure step",
-    }
-    storage = "1.2.840.10008.5.1.4.1.1."
-    return sorted({words.get(one) or ("storage" if one.startswith(storage) else "other") for one in contexts})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request
@@ -14,9 +13,8 @@ from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.delivery.probe.node_probe import ProbeUnderWay
-from broker.delivery.probe.outcome import english, step_of
-from broker.model.lane import Lane, LaneKind
-from broker.site.nodes import Node
+from broker.delivery.probe.outcome import step_of
+from broker.model.wording import in_english
 from broker.store import lanes, node_tests
 from broker.store.lanes import LaneReport
 from broker.store.node_tests import StoredTest
@@ -98,35 +96,15 @@ def router(context: AdminContext) -> APIRouter:
         if node is None:
             raise Problem(404, "There is no node of this name")
         try:
-            run = context.tester.begin(node, request.state.actor)
+            run = context.tester.begin(node, request.state.actor, resume=bool(body and body.resume))
         except ProbeUnderWay as error:
             raise Problem(409, str(error)) from None
         done = await asyncio.shield(run.ended)
-        resumed = bool(body and body.resume and done.good and node.active)
-        if resumed:
-            await asyncio.to_thread(resume, context, node)
-        reports = await asyncio.to_thread(lane_reports, context, name)
-        return NodeTestedView(
-            **tested_view(done).model_dump(), lanes=[lane_view(one) for one in reports], resumed=resumed
-        )
+        reports = await asyncio.wrap_future(context.database.read(lanes.reports_of_node, name))
+        shown = [lane_view(one) for one in reports]
+        return NodeTestedView(**tested_view(done).model_dump(), lanes=shown, resumed=run.resumed)
 
     return routes
-
-
-def lanes_of(name: str) -> list[str]:
-    """The stored names of all lanes of a node."""
-    return [Lane(kind, name).name for kind in LaneKind]
-
-
-def lane_reports(context: AdminContext, name: str) -> list[LaneReport]:
-    """The lanes of a node that ever had work (blocking). Raises StoreUnavailable."""
-    return context.database.read(lanes.reports, lanes_of(name)).result()
-
-
-def resume(context: AdminContext, node: Node) -> None:
-    """Send what waits for a node now: its breakers are closed (blocking). Raises StoreUnavailable."""
-    context.database.execute(lanes.begin_afresh, lanes_of(node.name), time.time())
-    context.wake()
 
 
 def lane_view(report: LaneReport) -> LaneReportView:
@@ -155,8 +133,8 @@ def tested_view(test: StoredTest) -> NodeTestView:
                 name=step.name,
                 outcome=step.outcome.value,
                 duration=step.duration,
-                words=english(step.words),
-                advice=english(step.advice) if step.advice is not None else "",
+                words=in_english(step.words),
+                advice=in_english(step.advice) if step.advice is not None else "",
                 contexts=[
                     ProbeContextView(sop_class=row.sop_class, transfer_syntax=row.transfer_syntax, taken=row.taken)
                     for row in step.rows

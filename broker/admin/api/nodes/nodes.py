@@ -22,7 +22,8 @@ from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.errors import ConfigurationError
 from broker.model.contact import NodeContacts
-from broker.routing.references import references
+from broker.model.wording import in_english
+from broker.routing.references import NodeNamed, consequence, references, refuse_if_named
 from broker.routing.site import NODES
 from broker.site import editing
 from broker.site.admitting import AlreadyKnown
@@ -31,11 +32,6 @@ from broker.site.nodes import Node, NodeMistakes
 from broker.versions.difference import masked
 from broker.versions.in_force import Conflict, Signature
 
-STATES: dict[str, tuple[str, str]] = {  # by the word of the route: the state, and the audited action
-    "disable": ("disabled", "node.disabled"),
-    "enable": ("active", "node.enabled"),
-    "block": ("blocked", "node.blocked"),
-}
 Name = Annotated[str, Path(max_length=64)]
 IfMatch = Annotated[str | None, Header(description="The ETag of the node that the change is made from")]
 _REFUSED: dict[int | str, dict[str, Any]] = {
@@ -175,12 +171,13 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
         seen = seen_by(context, if_match)
 
         def story(signature: Signature, also: editing.Also) -> NodeChange:
-            refuse_if_named(context, name, anyway=body.anyway)
+            node, rules = context.directory.node(name), context.site.value.rules
+            refuse_if_named(context.database, node, rules, anyway=body.anyway)
             return editing.remove(context.site, name, signature, seen=seen, also=also)
 
         return changed(context, request, body, idempotency_key, story)
 
-    for word in STATES:
+    for word in editing.STATES:
         _state_route(routes, context, word)
 
 
@@ -189,10 +186,12 @@ def _state_route(routes: APIRouter, context: AdminContext, word: str) -> None:
         name: Name, body: SignedBody, request: Request, idempotency_key: IdempotencyHeader = None
     ) -> NodeChangedView:
         def story(signature: Signature, also: editing.Also) -> NodeChange:
-            return set_node_state(context, name, word, signature, also=also)
+            return editing.set_state(context.site, name, word, signature, also=also)
 
         done = changed(context, request, body, idempotency_key, story)
-        return done.model_copy(update={"note": consequence(context, name)})
+        node = context.directory.node(name)
+        note = in_english(consequence(context.database, node)) if node is not None else ""
+        return done.model_copy(update={"note": note})
 
     routes.add_api_route(
         f"/{{name}}/{word}",
@@ -207,32 +206,6 @@ def _state_route(routes: APIRouter, context: AdminContext, word: str) -> None:
             "block": "Refuse a node when it calls, and send nothing to it.",
         }[word],
     )
-
-
-def set_node_state(
-    context: AdminContext,
-    name: str,
-    word: str,
-    signature: Signature,
-    *,
-    also: editing.Also = lambda connection, change: None,
-) -> NodeChange:
-    """Disable, enable or block a node. Raises as `editing.edit`."""
-    state, action = STATES[word]
-    patch = {"state": None if state == "active" else state}
-    return editing.edit(context.site, name, patch, signature, action=action, also=also)
-
-
-def consequence(context: AdminContext, name: str) -> str:
-    """What the state of a node means for its work, in words. Raises StoreUnavailable."""
-    node = context.directory.node(name)
-    if node is None:
-        return ""
-    words = [one.words for one in references(context.database, node, context.site.value.rules) if "wait" in one.words]
-    if node.active:
-        return f"{words[0]}: they are sent now" if words else ""
-    served = "it is refused when it calls" if node.state == "blocked" else "it is not served"
-    return f"{served}; {words[0] if words else 'jobs that come for it wait'} until it is enabled"
 
 
 def changed(
@@ -264,19 +237,6 @@ def changed_view(change: NodeChange) -> NodeChangedView:
     return NodeChangedView(version=change.version, changes=[change_view(one) for one in change.differences])
 
 
-def refuse_if_named(context: AdminContext, name: str, *, anyway: bool) -> None:
-    """Refuse to remove a node that something names. Raises Problem."""
-    node = context.directory.node(name)
-    if node is None:
-        return  # the story says so
-    named = [one for one in references(context.database, node, context.site.value.rules) if one.binding or not anyway]
-    if named:
-        text = f"node {name!r} is still named: change that first"
-        if not any(one.binding for one in named):
-            text += ", or say that it shall go anyway (`anyway`, or --anyway to a command)"
-        raise Problem(409, text, [FieldError("node", one.words) for one in named])
-
-
 def seen_by(context: AdminContext, tag: str | None) -> Callable[[Table], bool] | None:
     """Whether a table is the one that an If-Match header names; None without one."""
     if tag is None or tag.strip() == "*":
@@ -292,6 +252,9 @@ def refusals() -> Iterator[None]:
         yield
     except NodeUnknown as error:
         raise Problem(404, str(error)) from None
+    except NodeNamed as error:
+        text = str(error) + ("" if error.binding else " (`anyway`, or --anyway to a command)")
+        raise Problem(409, text, [FieldError("node", in_english(one.words)) for one in error.references]) from None
     except (AlreadyKnown, NodeExists) as error:
         raise Problem(409, str(error)) from None
     except Conflict as error:
@@ -318,7 +281,7 @@ def detailed(context: AdminContext, name: str) -> tuple[NodeDetailView, str]:
             ContactView(kind=c.kind.value, at=c.at, inward=c.inward, good=c.good, detail=c.detail)
             for c in sorted(contacts.by_kind.values(), key=lambda contact: -contact.at)
         ],
-        named_by=[one.words for one in named],
+        named_by=[in_english(one.words) for one in named],
         table=masked(table),
     )
     return detail, f'"{editing.digest(table, context.secret)}"'

@@ -25,6 +25,7 @@ from broker.settings.mistakes import wording
 from broker.settings.types import AETitle
 from broker.site.device import Device
 from broker.site.feedback import Feedback
+from broker.site.node_tls import Name, NodeTls, certificate_name
 from broker.site.repository import Repository
 from broker.site.source import Source
 
@@ -50,41 +51,11 @@ def _one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _certificate_name(value: str) -> str:
-    """What a TLS library takes for a name in a certificate: printable ASCII, labels of 63 characters at most."""
-    labels = value.rstrip(".").split(".")
-    if not re.fullmatch(r"[!-~]( ?[!-~])*", value) or not all(1 <= len(label) <= 63 for label in labels):
-        raise ValueError("a name is printable ASCII with 1 to 63 characters between two dots")
-    return value
-
-
-Name = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_certificate_name)]
-File = Annotated[str, Field(min_length=1, max_length=4096)]
 Fingerprints = Annotated[
     tuple[Annotated[str, AfterValidator(_sha256)], ...],
     BeforeValidator(_one_or_more),
     WithJsonSchema({"type": "string", "format": "64 hexadecimal digits, or list of them"}),
 ]
-
-
-class NodeTls(BaseModel):
-    """`tls` of a node that the broker connects to. Files left out are those of `[dicom.tls]` or `[hl7.tls]`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    certificate: File | None = Field(default=None, description="Own certificate (PEM) for this node, with its chain.")
-    key: File | None = Field(default=None, description="Own private key (PEM). Comes together with `certificate`.")
-    ca: File | None = Field(
-        default=None, description="Authorities (PEM) that may have signed the certificate of the node."
-    )
-    crl: File | None = Field(default=None, description="Revoked certificates (PEM).")
-    server_name: Name | None = Field(default=None, description="Name that its certificate must have. Left out: `host`.")
-
-    @model_validator(mode="after")
-    def _pair(self) -> NodeTls:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key come together")
-        return self
 
 
 class NodeTable(BaseModel):
@@ -204,7 +175,7 @@ _DICOM_ONLY = {"certificate_name", "certificate_sha256", "username", "passcode"}
 
 def _host_name(host: str) -> None:
     try:
-        _certificate_name(host)
+        certificate_name(host)
     except ValueError as error:
         raise ValueError(f"host: {error}") from None
 
@@ -288,8 +259,17 @@ def mistakes_of(table: Any) -> list[Mistake]:
     try:
         NodeTable.model_validate(table)
     except ValidationError as error:
-        return [_mistake(one) for one in error.errors(include_url=False, include_input=False)]
+        found = [_mistake(one) for one in error.errors(include_url=False, include_input=False)]
+        return found + [one for one in _lacking(table) if one.key not in {mistake.key for mistake in found}]
     return []
+
+
+def _lacking(table: Mapping[str, Any]) -> Iterable[Mistake]:
+    """What a kind of node needs, which pydantic tells only where nothing else is wrong."""
+    if table.get("kind") == "dicom" and table.get("ae_title") is None:
+        yield Mistake("ae_title", "a dicom node needs one")
+    if table.get("kind") == "hl7" and table.get("application") is None:
+        yield Mistake("application", "an hl7 node needs one")
 
 
 def _mistake(error: ErrorDetails) -> Mistake:

@@ -10,7 +10,8 @@ from broker.dicom.association.user import Remote
 from broker.errors import ConfigurationError
 from broker.hl7.mllp.client import Receiver
 from broker.settings import DicomTlsSection, Hl7TlsSection
-from broker.site.nodes import Node, NodeTls
+from broker.site.node_tls import NodeTls
+from broker.site.nodes import Node
 from broker.site.proof import identity_of
 from broker.tls import TlsContexts, TlsFiles
 

@@ -77,7 +77,7 @@ def set_anew(connection: Connection, now: float) -> None:
 class LaneReport:
     """A lane: jobs that wait or are held; failures in a row, since when, and until when it is not tried.
 
-    Times in s since the epoch; `since` is 0 where it is not known.
+    Times in s since the epoch, 0 for none.
     """
 
     name: str
@@ -104,7 +104,7 @@ def reports(connection: Connection, lanes: Sequence[str]) -> list[LaneReport]:
             waiting=counted.get((name, JobState.READY), 0) + counted.get((name, JobState.LEASED), 0),
             held=counted.get((name, JobState.HELD), 0),
             failures=breaker.failures if breaker is not None else 0,
-            since=getattr(breaker, "since", 0.0),
+            since=breaker.since if breaker is not None else 0.0,
             open_until=breaker.open_until if breaker is not None else 0.0,
             last_error=breaker.last_error if breaker is not None else "",
         )

@@ -232,6 +232,7 @@ KNOWN = {
     "broker/admin/json_text.py": "in a thread beyond 64 KiB",
     "broker/admin/api/messages.py": "routes in threads",
     "broker/admin/web/shell.py": "a cookie of at most 1,500 characters",
+    "broker/admin/web/nodes/form.py": "a field of a form, in a thread",
     "broker/mpps/dataset.py": "called in the threads of the door",
     "broker/routing/site.py": "a file of the site, read at the start and by commands",
     "broker/routing/reception.py": "called in threads of the spool",

@@ -9,10 +9,27 @@ from broker.admin.status import StatusSource
 from broker.admin.web import audit, configuration, holds, now, search
 from broker.admin.web.accounts import me, sign_in, tokens, users
 from broker.admin.web.help import api_docs, guides
+from broker.admin.web.nodes import detail, form, history, knocking, overview
 from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
 
-PAGES = (holds, audit, users, tokens, configuration, guides, api_docs, sign_in, me)  # after the start page
+# after the start page; that of one node comes last of the nodes: its address has a name where theirs have words
+PAGES = (
+    overview,
+    knocking,
+    history,
+    form,
+    detail,
+    holds,
+    audit,
+    users,
+    tokens,
+    configuration,
+    guides,
+    api_docs,
+    sign_in,
+    me,
+)
 
 
 def routers(context: AdminContext, status: StatusSource) -> list[APIRouter]:
@@ -27,4 +44,4 @@ def links() -> list[PageLink]:
 
 def _finders(context: AdminContext) -> list[Finder]:
     """What the search asks, in the order of its results."""
-    return [search.page_finder(links()), search.guide_finder]
+    return [search.page_finder(links()), overview.finder(context), search.guide_finder]

@@ -86,7 +86,7 @@ def show_node(node: dict[str, Any], clock: Clock) -> None:
         last = f"{clock(of_side[0]['at'])} ({of_side[0]['kind']})" if of_side else "never"
         say(f"{word}: {last}")
     if node["contacts"]:
-        rows = [(one["kind"], clock(one["at"]), one["detail"]) for one in node["contacts"]]
+        rows = [(one["kind"], clock(one["at"]), one["words"]) for one in node["contacts"]]
         show_table(("contact", "last", "detail"), rows, whole=("last",))
     for words_of in node["named_by"]:
         say(f"named: {words_of}")

@@ -24,7 +24,8 @@ from broker.dicom.wire.negotiation import AssociationRequest
 from broker.dicom.wire.user_information import UserIdentity, UserInformation
 from broker.errors import ConfigurationError
 from broker.site.directory import Directory, NodeAdmission
-from broker.site.nodes import NodeTls, parse_nodes
+from broker.site.node_tls import NodeTls
+from broker.site.nodes import parse_nodes
 from broker.site.proof import identifies, identity_of
 from broker.site.remotes import Remotes
 

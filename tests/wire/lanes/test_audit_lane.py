@@ -20,7 +20,8 @@ from support.queue.lanes import Queue, dispatching
 from broker.audit.feeding import AuditFeeder
 from broker.delivery.audit_sender import AuditSender
 from broker.model.lane import LaneKind
-from broker.site.nodes import Node, NodeTls
+from broker.site.node_tls import NodeTls
+from broker.site.nodes import Node
 from broker.site.remotes import Repositories
 from broker.site.repository import Repository
 from broker.store.audit.adding import add_audit

@@ -21,12 +21,13 @@ from broker.admin.once import IdempotencyHeader, Once
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.errors import ConfigurationError
-from broker.model.contact import NodeContacts
+from broker.model.contact import Contact, NodeContacts
 from broker.model.wording import in_english
 from broker.routing.references import NodeNamed, consequence, references, refuse_if_named
 from broker.routing.site import NODES
 from broker.site import editing
 from broker.site.admitting import AlreadyKnown
+from broker.site.contact_words import reason
 from broker.site.editing import NodeChange, NodeExists, NodeUnknown, Table
 from broker.site.nodes import Node, NodeMistakes
 from broker.versions.difference import masked
@@ -61,13 +62,17 @@ class NodeView(BaseModel):
 
 
 class ContactView(BaseModel):
-    """The last contact of one kind. `at` in s since the epoch; `inward`: the node came to us; `detail`: why in vain."""
+    """The last contact of one kind. `at` in s since the epoch; `inward`: the node came to us.
+
+    `detail`: the code of why it was in vain; `words`: why, and what to do.
+    """
 
     kind: str
     at: float
     inward: bool
     good: bool
     detail: str
+    words: str
 
 
 class NodeDetailView(NodeView):
@@ -277,14 +282,16 @@ def detailed(context: AdminContext, name: str) -> tuple[NodeDetailView, str]:
     named = references(context.database, node, context.site.value.rules)
     detail = NodeDetailView(
         **view(node, contacts).model_dump(),
-        contacts=[
-            ContactView(kind=c.kind.value, at=c.at, inward=c.inward, good=c.good, detail=c.detail)
-            for c in sorted(contacts.by_kind.values(), key=lambda contact: -contact.at)
-        ],
+        contacts=[_contact_view(one) for one in sorted(contacts.by_kind.values(), key=lambda contact: -contact.at)],
         named_by=[in_english(one.words) for one in named],
         table=masked(table),
     )
     return detail, f'"{editing.digest(table, context.secret)}"'
+
+
+def _contact_view(one: Contact) -> ContactView:
+    words = in_english(reason(one))
+    return ContactView(kind=one.kind.value, at=one.at, inward=one.inward, good=one.good, detail=one.detail, words=words)
 
 
 def view(node: Node, contacts: NodeContacts | None = None) -> NodeView:

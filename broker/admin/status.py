@@ -142,7 +142,10 @@ class StatusDutyView(BaseModel):
 
 
 class NeedView(BaseModel):
-    """Things of one cause that wait for a person. `more`: there are more than `count`. `command` lists them."""
+    """Things of one cause that wait for a person. `more`: there are more than `count`. `command` lists them.
+
+    `what` says in words why they wait, `code` as it is stored.
+    """
 
     cause: str
     lane: str
@@ -150,6 +153,7 @@ class NeedView(BaseModel):
     count: int
     more: bool
     what: str
+    code: str
     oldest: float | None
     latest: float | None
     command: str

@@ -137,6 +137,7 @@ class NeedFact:
     what: Sentence
     oldest: float | None = None
     latest: float | None = None
+    code: str = ""  # of the reason, as it is stored
     lane: str = ""
     node: str = ""
     more: bool = False

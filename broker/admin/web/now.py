@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -53,6 +54,7 @@ WAITING = {  # what the things of a cause are called beside their number
     NeedCause.REFUSED: Sentence("messages refused today"),
     NeedCause.KNOCKING: Sentence("devices knock"),
 }
+LISTS = {NeedCause.HELD_JOBS: "/holds", NeedCause.KNOCKING: "/nodes"}  # the pages that list what waits
 EXAMS = (  # of the day: their names, and the statuses that belong together
     (Sentence("planned"), ("SCHEDULED", "ARRIVED", "READY")),
     (Sentence("in progress"), ("STARTED",)),
@@ -203,7 +205,7 @@ def _node(node: NodeFact, now: float, paths: frozenset[str]) -> NodeRow:
         work=list(_work(node, now)),
         query=contacts.get(ContactKind.QUERY),
         image=contacts.get(ContactKind.IMAGE),
-        path=f"/nodes/{node.name}" if "/nodes" in paths and node.kind else "",
+        path=f"/nodes/{quote(node.name)}" if "/nodes" in paths and node.kind else "",
     )
 
 
@@ -225,9 +227,9 @@ def _work(node: NodeFact, now: float) -> list[Sentence]:
 
 
 def _need(need: NeedFact, paths: frozenset[str]) -> NeedRow:
-    known = {NeedCause.KNOCKING: "/nodes", NeedCause.REFUSED: "/messages", NeedCause.PERFORMED: "/performed"}
-    path = known.get(need.cause, "/holds")
-    return NeedRow(need, WAITING[need.cause], need.what, command_of(need), path if path in paths else "")
+    path = LISTS.get(need.cause, "")
+    query = f"?{urlencode({'lane': need.lane, 'error': need.code})}" if need.cause is NeedCause.HELD_JOBS else ""
+    return NeedRow(need, WAITING[need.cause], need.what, command_of(need), path + query if path in paths else "")
 
 
 def _disk(disk: DiskFact, now: float) -> DiskRow:

@@ -125,6 +125,7 @@ def _need(cause: NeedCause, pile: Pile) -> NeedFact:
         more=pile.count > CAP,
         oldest=pile.oldest,
         what=reason(pile.reason),
+        code=pile.reason,
         lane=pile.lane,
         node=pile.lane.partition(":")[2],
     )

@@ -66,7 +66,7 @@ TROUBLE = replace(
     needs=(
         NeedFact(
             cause=NeedCause.HELD_JOBS, lane="deliver:pacs", node="pacs", count=10_000, more=True,
-            what=reason("status-A900"), oldest=NOW - 7200,
+            what=reason("status-A900"), code="status-A900", oldest=NOW - 7200,
         ),
         NeedFact(cause=NeedCause.HELD_OBJECTS, count=3, what=reason("no-rule-matched"), oldest=NOW - 60),
         NeedFact(cause=NeedCause.KNOCKING, count=2, what=Sentence("they are refused until somebody admits them")),
@@ -171,3 +171,13 @@ def test_rest_tells_the_same(shell: Shell) -> None:
         ("knocking", "broker nodes knocking"),
     ]  # fmt: skip
     assert (view.last_backup, view.disks[0].room) == (None, 0)
+
+
+def test_what_waits_is_one_click_from_its_list_where_there_is_one() -> None:
+    source = StatusSource(_never, CollectorRegistry(), Rates(), UTC)
+    status = BrokerStatus(TROUBLE, judge(TROUBLE))
+    for paths, expected in (
+        (frozenset({"/holds", "/nodes"}), ["/holds?lane=deliver%3Apacs&error=status-A900", "", "/nodes"]),
+        (frozenset[str](), ["", "", ""]),
+    ):
+        assert [need.path for need in now.view_of(status, source, paths).needs] == expected

@@ -85,12 +85,13 @@ async def measure(site: Site, pages: int, seconds: float) -> tuple[float, float,
         for _ in range(20):
             times.append(await ask(http, "page"))
             await asyncio.sleep(0.3)
-        spent, began = sum(process.cpu_times()[:2]), time.monotonic()
-        await asyncio.sleep(seconds / 2)
-        idle = (sum(process.cpu_times()[:2]) - spent) / (time.monotonic() - began)
+        await asyncio.sleep(seconds)  # after the start a large database is read as a whole once
         spent, began = sum(process.cpu_times()[:2]), time.monotonic()
         asked = await asyncio.gather(*(watch(http, number, pages, began + seconds) for number in range(pages)))
         busy = (sum(process.cpu_times()[:2]) - spent) / (time.monotonic() - began)
+        spent, began = sum(process.cpu_times()[:2]), time.monotonic()
+        await asyncio.sleep(seconds)
+        idle = (sum(process.cpu_times()[:2]) - spent) / (time.monotonic() - began)
     return statistics.median(times), max(times), (busy - idle) * 100, sum(asked)
 
 

@@ -18,6 +18,8 @@ _READ = (
     telemetry.DELIVERIES,
     telemetry.LOOP_STALLS,
 )
+# a message that got no answer, as the database was away, comes again
+_ANSWERS = {"AA": "orders", "CA": "orders", "AE": "refused", "AR": "refused", "CE": "refused", "CR": "refused"}
 _IMAGES = f"{LaneKind.DELIVER}:"
 _Sample = tuple[str, Mapping[str, str], float]
 
@@ -53,8 +55,8 @@ def totals(samples: Iterable[_Sample]) -> dict[str, float]:
 def _meter(name: str, labels: Mapping[str, str]) -> str | None:
     """What a sample counts; None for one that is of no interest."""
     match name:
-        case "broker_hl7_messages_total":
-            return "orders" if labels["answer"] in ("AA", "CA") else "refused"
+        case "broker_hl7_messages_total" if (answer := labels["answer"]) in _ANSWERS:
+            return _ANSWERS[answer]
         case "broker_worklist_query_seconds_count":
             return "queries"
         case "broker_instances_received_total":

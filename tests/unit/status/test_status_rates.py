@@ -66,7 +66,7 @@ def test_the_metrics_of_a_process_are_told_apart() -> None:
     queries = Histogram("broker_worklist_query_seconds", "", registry=registry)
     received = Counter("broker_instances_received", "", ["outcome"], registry=registry)
     sent = Counter("broker_deliveries", "", ["node", "outcome"], registry=registry)
-    for answer, number in (("AA", 5), ("CA", 1), ("AE", 2), ("AR", 3)):
+    for answer, number in (("AA", 5), ("CA", 1), ("AE", 2), ("AR", 3), ("none", 50)):
         messages.labels(answer).inc(number)
     queries.observe(0.1)
     received.labels("stored").inc(7)

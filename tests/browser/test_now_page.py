@@ -6,6 +6,7 @@ One broker serves all tests. Its PACS is away until the last test, in which it c
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -128,7 +129,7 @@ def test_it_answers_at_one_look_and_names_no_patient(site: Site, browser: Browse
     assert now.verdict() == "Needs attention"
     [away] = now.findings()
     assert re.match(r"pacs is down since \d\d:\d\d \(.+\): no connection: it is off, or its address", away)
-    assert now.needs() == ["1 messages refused today", "1 devices knock"]
+    assert now.needs() == ["1 message refused today", "1 device knocks"]
     ct1, pacs = now.row("nodes-title", "ct1"), now.row("nodes-title", "pacs")
     assert (ct1["State"], ct1["Last query"]) == ("in contact", "–")
     assert re.search(r"\d\d:\d\d", ct1["Last image"])
@@ -219,7 +220,7 @@ def test_without_script_it_says_the_same(site: Site, browser: Browser) -> None:
     screen = browser.open(site.web, KNOWN, script=False)
     now = NowPage(screen.page)
     assert now.verdict() == "Needs attention"
-    assert now.needs() == ["1 messages refused today", "1 devices knock"]
+    assert now.needs() == ["1 message refused today", "1 device knocks"]
     assert now.row("nodes-title", "pacs")["State"] == "down"
     assert "In the last hour: orders 2, queries 0" in screen.page.locator("live-plot").first.inner_text()
 
@@ -237,10 +238,11 @@ def numbers(route: Route) -> None:
     end = int(time.time()) // 60 * 60
     points = []
     for minute in range(360):
-        busy, scanning = 1 + (minute % 47) / 20 + (minute % 13) / 7, minute % 9 != 0
-        point = {"t": end - 60 * (360 - minute), "orders": round(2 * busy), "queries": round(6 * busy + minute % 5)}
-        objects = {"objects_in": round(140 * busy) * scanning, "objects_out": round(138 * busy) * scanning}
-        points.append(point | objects)
+        by_chance = minute * 7919 % 101 / 101
+        busy = 2 + math.sin(minute / 70) + by_chance
+        point = {"t": end - 60 * (360 - minute), "orders": round(3 * busy), "queries": round(11 * busy)}
+        late = 2 + math.sin((minute - 9) / 70) + (1 - by_chance) / 4
+        points.append(point | {"objects_in": round(180 * busy), "objects_out": round(170 * late)})
     since = float(route.request.url.partition("since=")[2])
     route.fulfill(json=[point for point in points if point["t"] > since])
 

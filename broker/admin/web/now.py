@@ -19,7 +19,7 @@ from broker.admin.routers import page_router
 from broker.admin.status import LAST, StatusSource, command_of
 from broker.admin.web import shell
 from broker.admin.web.shell import PageLink
-from broker.admin.web.words import Sentence
+from broker.admin.web.words import Sentence, counted
 from broker.model.contact import ContactKind
 from broker.model.wording import Instant, Lasting
 from broker.status.causes import reason
@@ -46,13 +46,6 @@ STATES = {
     NodeState.NEW: ("", Sentence("no contact yet")),
     NodeState.DISABLED: ("", Sentence("disabled")),
     NodeState.BLOCKED: ("", Sentence("blocked")),
-}
-WAITING = {  # what the things of a cause are called beside their number
-    NeedCause.HELD_JOBS: Sentence("deliveries held"),
-    NeedCause.HELD_OBJECTS: Sentence("objects held"),
-    NeedCause.PERFORMED: Sentence("performed steps wait"),
-    NeedCause.REFUSED: Sentence("messages refused today"),
-    NeedCause.KNOCKING: Sentence("devices knock"),
 }
 LISTS = {NeedCause.HELD_JOBS: "/holds", NeedCause.KNOCKING: "/nodes"}  # the pages that list what waits
 EXAMS = (  # of the day: their names, and the statuses that belong together
@@ -229,7 +222,24 @@ def _work(node: NodeFact, now: float) -> list[Sentence]:
 def _need(need: NeedFact, paths: frozenset[str]) -> NeedRow:
     path = LISTS.get(need.cause, "")
     query = f"?{urlencode({'lane': need.lane, 'error': need.code})}" if need.cause is NeedCause.HELD_JOBS else ""
-    return NeedRow(need, WAITING[need.cause], need.what, command_of(need), path + query if path in paths else "")
+    return NeedRow(
+        need, _things(need.cause, need.count), need.what, command_of(need), path + query if path in paths else ""
+    )
+
+
+def _things(cause: NeedCause, n: int) -> Sentence:
+    """What `n` things of a cause are called beside their number."""
+    match cause:
+        case NeedCause.HELD_JOBS:
+            return counted("delivery held", "deliveries held", n)
+        case NeedCause.HELD_OBJECTS:
+            return counted("object held", "objects held", n)
+        case NeedCause.PERFORMED:
+            return counted("performed step waits", "performed steps wait", n)
+        case NeedCause.REFUSED:
+            return counted("message refused today", "messages refused today", n)
+        case NeedCause.KNOCKING:
+            return counted("device knocks", "devices knock", n)
 
 
 def _disk(disk: DiskFact, now: float) -> DiskRow:

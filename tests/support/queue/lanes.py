@@ -45,7 +45,8 @@ class Queue:
         return [row["last_error"] for row in self.rows(lane)]
 
     def breaker(self, lane: str = PACS) -> tuple[int, float, str]:
-        return self.database.read(jobs.breakers).result(10).get(lane, (0, 0.0, ""))
+        known = self.database.read(jobs.breakers).result(10).get(lane)
+        return (known.failures, known.open_until, known.last_error) if known is not None else (0, 0.0, "")
 
 
 @asynccontextmanager

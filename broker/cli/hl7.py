@@ -191,6 +191,7 @@ def _replay(
     write: bool,
 ) -> list[dict[str, Any]]:
     """Run stored messages again as the running broker does."""
+    from broker.cli.asking import control
     from broker.orders.interfaces import interfaces_of
     from broker.orders.mapping_versions import Mappings
     from broker.orders.trying import replay as again
@@ -210,7 +211,9 @@ def _replay(
         forced=reason,
         address=LOCAL,
     )
-    return [asdict(message) for message in again.replay(database, selection, bench, write=write)]
+    replayed = [asdict(message) for message in again.replay(database, selection, bench, write=write)]
+    control.note_view(database, "message.replayed", len(replayed))
+    return replayed
 
 
 def _choice(profile: str) -> ProfileChoice:

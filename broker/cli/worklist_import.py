@@ -103,6 +103,7 @@ def listing(source: str | None, *, config: Path | None, as_json: bool) -> str:
     if answer is None:
         with control.alone(settings) as database:
             items = [item_view(note) for note in database.read(imported.find, source, 1000).result()]
+            control.note_view(database, "import.listed", len(items))
     elif answer.good:
         items = [ImportItemView.model_validate(one) for one in answer.body]
     else:
@@ -138,6 +139,8 @@ def _alone(settings: Settings, node: str, dry: bool) -> SourceReport:
         remotes = Remotes(settings.dicom.ae_title, tls_files(settings.dicom.tls), settings.service.site.parent)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             account = runner.run(SourceSchedule(database, settings, directory, remotes).run(node, dry=dry))
+        if account is not None:
+            control.note_view(database, "import.listed", len(account.named), node=node)
     if account is None:
         raise _unknown(node)
     return imports.report(account)

@@ -173,3 +173,13 @@ def test_commands_work_while_no_broker_runs(site: Site) -> None:
         ("cli", "audit.listed", "local"), ("cli", "audit.exported", "local"),
     ]  # fmt: skip
     site.start()
+
+
+def test_what_a_command_shows_without_a_broker_is_a_row_too(site: Site) -> None:
+    assert site.stop() == 0
+    before = len(rows(site))
+    assert site.command("hl7", "replay", "--id", "1").returncode == 0
+    assert site.command("worklist", "refused").returncode == 0
+    fresh = [(row[0].partition(":")[0], row[1], row[2]) for row in rows(site)[before:]]
+    assert fresh == [("cli", "message.replayed", "local"), ("cli", "import.listed", "local")]
+    site.start()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker.errors import BadContent, PeerFault
+from broker.model.audit import LOCAL
 from broker.service.control_socket import address
 from broker.settings import Settings
 
@@ -140,3 +143,14 @@ def alone(settings: Settings) -> Iterator[Database]:
             database.close()
     finally:
         data.close()
+
+
+def note_view(database: Database, action: str, count: int, **detail: Any) -> None:
+    """Note in the audit trail what the user of this machine has seen by a command while no broker runs.
+
+    `action` begins with the kind of what was seen. Raises StoreUnavailable.
+    """
+    from broker.store.audit.adding import add_audit
+
+    who, kind = f"cli:{getpass.getuser()}", action.partition(".")[0]
+    database.execute(add_audit, time.time(), who, action, kind, 0, {**detail, "count": count}, address=LOCAL)

@@ -43,11 +43,14 @@ Stamp = tuple[tuple[int, ...] | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files: our certificate (with its chain) and key, who may sign a peer's, and what was revoked."""
+    """PEM files: our certificate (with its chain) and key, who may sign a peer's, and what was revoked.
+
+    Without `ca` a peer needs no certificate: browsers have none.
+    """
 
     certificate: Path
     key: Path
-    ca: Path
+    ca: Path | None
     crl: Path | None = None
 
 
@@ -88,7 +91,7 @@ class TlsContexts:
         return self._context
 
     def _make(self) -> ssl.SSLContext:
-        context = _profile(server=self._server)
+        context = _profile(server=self._server, peers=self._files.ca is not None)
         begins, end = _load(context, self._files, self._place)
         telemetry.TLS_CERTIFICATE_END.labels(self._place).set(end.timestamp())
         now = datetime.now(UTC)
@@ -100,8 +103,11 @@ class TlsContexts:
         return context
 
 
-def _profile(*, server: bool) -> ssl.SSLContext:
-    """An empty context, for our side as server or as client, which also checks the server's name."""
+def _profile(*, server: bool, peers: bool) -> ssl.SSLContext:
+    """An empty context, for our side as server or as client, which also checks the server's name.
+
+    `peers`: they must have a certificate.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
@@ -111,14 +117,15 @@ def _profile(*, server: bool) -> ssl.SSLContext:
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
         context.num_tickets = 0
     context.check_hostname = not server
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_REQUIRED if peers else ssl.CERT_NONE
     return context
 
 
 def _load(context: ssl.SSLContext, files: TlsFiles, place: str) -> tuple[datetime, datetime]:
     """Fill a context; begin and end of our certificate. Raises ConfigurationError: one line with key and file."""
     certificate = _certificates(files.certificate, f"{place}.certificate")[0]
-    _certificates(files.ca, f"{place}.ca")
+    if files.ca is not None:
+        _certificates(files.ca, f"{place}.ca")
     _read(files.key, f"{place}.key")
     try:
         context.load_cert_chain(files.certificate, files.key, password=lambda: "")
@@ -127,7 +134,8 @@ def _load(context: ssl.SSLContext, files: TlsFiles, place: str) -> tuple[datetim
         key = "certificate" if reason.startswith(("ee key", "ca md", "ca key")) else "key"
         fault = "does not belong to the certificate" if reason == "key values mismatch" else f"cannot be used: {reason}"
         raise ConfigurationError(f"{place}.{key}: {getattr(files, key)}: {fault}") from None
-    _trust(context, files.ca, f"{place}.ca")
+    if files.ca is not None:
+        _trust(context, files.ca, f"{place}.ca")
     if files.crl is not None:
         data = _read(files.crl, f"{place}.crl")
         if b"-----BEGIN X509 CRL-----" not in data or b"CERTIFICATE-----" in data:  # a certificate would be trusted
@@ -152,6 +160,25 @@ def begin(
     if early:  # at the next turn its protocol stands in the place of the first, and reading has not gone on yet
         loop.call_soon(_feed, transport, early)
     return starting
+
+
+class Threshold(asyncio.Protocol):
+    """A new connection before its handshake: nothing is read, and what comes in spite of that is kept."""
+
+    def __init__(self, enter: Callable[[asyncio.Transport, bytearray], None]) -> None:
+        """`enter` begins with the connection, and gets the bytes that fill up."""
+        self._enter = enter
+        self._early = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hand it on."""
+        plain = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
+        plain.pause_reading()
+        self._enter(plain, self._early)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came."""
+        self._early += data
 
 
 def _feed(transport: asyncio.Transport, data: bytes) -> None:

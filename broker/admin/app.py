@@ -12,6 +12,7 @@ from broker import __version__
 from broker.admin import problems
 from broker.admin.access import Access
 from broker.admin.callers import Callers
+from broker.admin.forwarded import Forwarded, TrustedProxies
 from broker.admin.headers import Hardened
 from broker.admin.routers import add_routes
 from broker.admin.status import StatusSource
@@ -27,12 +28,14 @@ def create_app(
     *,
     shell: Shell,
     callers: Callers,
+    proxies: TrustedProxies,
     limits: LimitsSection,
     audit: AuditBook,
 ) -> FastAPI:
     """Build the application. `admin.access` lets only callers who are known reach most of what `routers` serve.
 
-    `shell` draws the pages. `callers` knows who calls. `limits`: of requests. `audit` takes rows of what routes show.
+    `shell` draws the pages. `callers` knows who calls, `proxies` may say from
+    where. `limits`: of requests. `audit` takes rows of what routes show.
     """
     app = FastAPI(
         title="Worklist broker",
@@ -46,6 +49,7 @@ def create_app(
     problems.handle(app, errors.answer)
     app.add_middleware(Access, callers=callers, limits=limits, answer=errors.answer)
     app.add_middleware(Hardened)
+    app.add_middleware(Forwarded, proxies=proxies)
     app.add_route("/static/{name}", shell.assets.answer)
     _health(app, source)
     for router in routers:

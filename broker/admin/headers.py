@@ -16,6 +16,9 @@ HEADERS = {
 }  # OWASP ASVS 5.0 §3.4, §14.3.2
 
 
+STRICT = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")  # OWASP ASVS 5.0 §3.4.1
+
+
 class Hardened:
     """ASGI middleware: sets HEADERS on every answer that does not set them itself."""
 
@@ -30,6 +33,8 @@ class Hardened:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if scope.get("scheme") == "https":
+                    headers.setdefault(*STRICT)
             await send(message)
 
         await self._app(scope, receive, hardened)

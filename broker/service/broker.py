@@ -43,6 +43,7 @@ from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
+from broker.admin.forwarded import TrustedProxies
 from broker.admin.status import StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
@@ -58,6 +59,7 @@ from broker.service.datadir import DataDirectory
 from broker.service.doctor.checks import examine
 from broker.service.doors import backlog, descriptors
 from broker.service.doors.web_gate import WebLimits
+from broker.service.doors.web_tls import WebTls
 from broker.service.health import Monitor
 from broker.service.housekeeping import Housekeeping
 from broker.service.imaging import Imaging
@@ -69,6 +71,7 @@ from broker.service.workers.channel import Task
 from broker.service.workers.workers import Workers
 from broker.settings import Settings
 from broker.site.remotes import Receivers, Remotes, Repositories, tls_files
+from broker.tls import TlsContexts, TlsFiles
 from broker.versions.watch import Watch
 from broker.worklist.source.source_schedule import SourceSchedule
 
@@ -142,8 +145,9 @@ class Broker:
         self._stack.callback(passwords.close)
         times = SessionTimes(settings.web.session_idle, settings.web.session_lifetime)
         self._sign_in = SignIn(base.database, passwords, times, base.log_key, time.time)
+        self._proxies = TrustedProxies(settings.web.proxy)
         app = self._app()
-        self._web = WebServer(app, settings.web.host, settings.web.port, web_limits(settings))
+        self._web = WebServer(app, settings.web.host, settings.web.port, web_limits(settings), self._web_tls())
         self._control = ControlServer(app, settings.service.data_dir)
         self._monitor.web = self._web
         self._housekeeping = Housekeeping(base, self._clock, self._imaging.write_behind, self._monitor.duties)
@@ -180,7 +184,23 @@ class Broker:
             SessionCheck(base.database, time.time, settings.web.session_idle),
         )
         shell = Shell(pages.links(), settings.zone())
-        return create_app(status, routers, shell=shell, callers=callers, limits=settings.limits, audit=base.audit)
+        return create_app(
+            status,
+            routers,
+            shell=shell,
+            callers=callers,
+            proxies=self._proxies,
+            limits=settings.limits,
+            audit=base.audit,
+        )
+
+    def _web_tls(self) -> WebTls | None:
+        """HTTPS by `[web.tls]`. Raises ConfigurationError for files that cannot be used."""
+        files = self._settings.web.tls
+        if files is None:
+            return None
+        contexts = TlsContexts(TlsFiles(files.certificate, files.key, None), server=True, place="web.tls")
+        return WebTls(contexts, self._settings.limits.tls_handshake_timeout)
 
     def web_address(self) -> str:
         """The address by which browsers reach the web."""
@@ -273,6 +293,7 @@ def web_limits(settings: Settings) -> WebLimits:
         per_address=limits.web_connections_per_address,
         head=limits.web_head_timeout,
         idle=limits.web_idle_timeout,
+        proxies=TrustedProxies(settings.web.proxy),
     )
 
 

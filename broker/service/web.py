@@ -18,6 +18,7 @@ from broker import telemetry
 from broker.seats import BACKLOG
 from broker.service.doors.http_protocol import WebProtocol
 from broker.service.doors.web_gate import WebGate, WebLimits
+from broker.service.doors.web_tls import WebTls
 
 
 class _Quiet(uvicorn.Server):
@@ -36,14 +37,27 @@ class _Quiet(uvicorn.Server):
         yield
 
 
+def _secured(tls: WebTls, http: Any, **given: Any) -> asyncio.Protocol:
+    """The protocol of a new connection that begins with a handshake. uvicorn calls it as it calls its own."""
+    return tls.before(partial(http, **given))()
+
+
 class Server:
     """Serves an application on one listening socket."""
 
-    def __init__(self, app: ASGIApp, limits: WebLimits, protocol: type[WebProtocol] = WebProtocol) -> None:
-        """`protocol` serves each connection that the limits let in."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: WebLimits,
+        protocol: type[WebProtocol] = WebProtocol,
+        tls: WebTls | None = None,
+    ) -> None:
+        """`protocol` serves each connection that the limits let in, after a handshake with `tls`."""
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
         http: Any = partial(protocol, WebGate(limits))
+        if tls is not None:
+            http = partial(_secured, tls, http)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -91,8 +105,8 @@ class Server:
 class WebServer(Server):
     """Serves the application on `host:port`."""
 
-    def __init__(self, app: FastAPI, host: str, port: int, limits: WebLimits) -> None:
-        super().__init__(app, limits)
+    def __init__(self, app: FastAPI, host: str, port: int, limits: WebLimits, tls: WebTls | None = None) -> None:
+        super().__init__(app, limits, tls=tls)
         self._address = (host, port)
 
     @property

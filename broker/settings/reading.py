@@ -35,7 +35,7 @@ from broker.settings.sections import (
     WorklistSection,
 )
 
-Door = TypeVar("Door", DicomSection, Hl7Listener, Hl7Section)
+Door = TypeVar("Door", DicomSection, Hl7Listener, Hl7Section, WebSection)
 
 
 class Settings(BaseSettings):
@@ -150,12 +150,15 @@ def _complete(settings: Settings, document: dict[str, Any], folder: Path, config
     section = settings.service.model_copy(update={"data_dir": data_dir, "site": site})
     doors = tuple(_absolute(door, folder) for door in settings.hl7.listener)
     hl7 = _absolute(settings.hl7, folder).model_copy(update={"listener": doors})
-    return settings.model_copy(update={"service": section, "dicom": _absolute(settings.dicom, folder), "hl7": hl7})
+    web, dicom = _absolute(settings.web, folder), _absolute(settings.dicom, folder)
+    return settings.model_copy(update={"service": section, "dicom": dicom, "hl7": hl7, "web": web})
 
 
 def _absolute(section: Door, folder: Path) -> Door:
     """A section with the files of its table `tls` counted from a folder."""
     if section.tls is None:
         return section
-    files = {key: folder / path for key in ("certificate", "key", "ca", "crl") if (path := getattr(section.tls, key))}
+    files = {
+        key: folder / path for key in ("certificate", "key", "ca", "crl") if (path := getattr(section.tls, key, None))
+    }
     return section.model_copy(update={"tls": section.tls.model_copy(update=files)})

@@ -14,6 +14,7 @@ from broker.settings.types import (
     Days,
     Hours,
     LocalEntity,
+    Network,
     Port,
     Seconds,
     StorageUID,
@@ -305,6 +306,13 @@ class LogSection(Section):
     )
 
 
+class WebTlsSection(Section):
+    """`[web.tls]`: HTTPS on the port of the web, in place of plain HTTP."""
+
+    certificate: Path = Field(description="Own certificate (PEM) with its chain. It is read again when it changes.")
+    key: Path = Field(description="Own private key (PEM), without passphrase.")
+
+
 class WebSection(Section):
     """`[web]`: health, metrics, REST and pages."""
 
@@ -320,6 +328,10 @@ class WebSection(Section):
         description="Address by which browsers reach the web, such as `https://broker.hospital.example`. Links to set "
         "a password and OpenID Connect use it. Empty: made of `host` and `port`.",
     )
+    proxy: tuple[Network, ...] = Field(
+        default=(),
+        description="Addresses of proxies before the web; their `X-Forwarded-For` and `X-Forwarded-Proto` count.",
+    )
     session_idle: Seconds = Field(
         default=1800, description="Seconds without a request after which a person must sign in again."
     )
@@ -327,9 +339,11 @@ class WebSection(Section):
         default=43_200, description="Seconds after which a person must sign in again in any case."
     )
 
+    tls: WebTlsSection | None = Field(default=None, description="HTTPS. Left out: plain HTTP.")
+
     def address(self, port: int = 0) -> str:
         """The address by which browsers reach the web, without a slash at its end; `port`: where it listens."""
         if self.url:
             return self.url
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{port or self.port}"
+        return f"{'http' if self.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port or self.port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated
 
@@ -87,6 +88,21 @@ def _hl7_version(value: str) -> str:
 
 Hl7Version = Annotated[
     str, AfterValidator(_hl7_version), WithJsonSchema({"type": "string", "format": "HL7 version, like `2.5.1`"})
+]
+
+
+def _network(value: str) -> str:
+    """Check an address or a network of addresses."""
+    try:
+        return str(ipaddress.ip_network(value.strip()))
+    except ValueError:
+        raise ValueError("an address like 10.1.2.3, or a network like 10.1.2.0/24") from None
+
+
+Network = Annotated[
+    str,
+    AfterValidator(_network),
+    WithJsonSchema({"type": "string", "format": "address or network, like `10.1.2.0/24`"}),
 ]
 
 

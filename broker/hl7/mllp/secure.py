@@ -7,7 +7,6 @@ import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import cast
 
 from broker import telemetry, tls
 from broker.pace import LinePace
@@ -42,7 +41,7 @@ class Gate:
 
     def __call__(self) -> asyncio.Protocol:
         """A protocol for `loop.create_server`."""
-        return _Threshold(self)
+        return tls.Threshold(self.enter)
 
     def enter(self, transport: asyncio.Transport, early: bytearray) -> None:
         """Begin with a new connection; `early` fills with what comes before the handshake begins."""
@@ -99,19 +98,3 @@ class Gate:
         telemetry.HL7_TLS_FAILURES.labels("handshake" if reason.startswith("tls-") else reason).inc()
         if (repeats := self._lines.take(f"{reason} {share_of(address)}")) is not None:
             telemetry.logger().warning("hl7.tls_refused", peer=address, reason=reason, repeats=repeats or None)
-
-
-class _Threshold(asyncio.Protocol):
-    """A new connection before its handshake: nothing is read, and what comes in spite of that is kept."""
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-        self._early = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        plain = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
-        plain.pause_reading()
-        self._gate.enter(plain, self._early)
-
-    def data_received(self, data: bytes) -> None:
-        self._early += data

@@ -52,7 +52,8 @@ class WebProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let the gate decide; the head of the first request is due."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # tell of the first byte that is not read: after a close too
+        # tell of the first byte that is not read, after a close too; TLS compares its buffer in another way
+        transport.set_write_buffer_limits(high=0 if transport.get_extra_info("sslcontext") is None else 1)
         self.share = self.caller(transport)
         if self._gate.enter(self):
             self._await("head", self._gate.limits.head)

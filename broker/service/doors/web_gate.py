@@ -8,10 +8,11 @@ machine itself (loopback) has room of its own, so that its health checks and met
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker import telemetry
+from broker.admin.forwarded import TrustedProxies
 from broker.pace import LinePace
 from broker.seats import is_own
 
@@ -27,6 +28,7 @@ class WebLimits:
     body: float = 60
     answer: float = 60
     idle: float = 10
+    proxies: TrustedProxies = field(default_factory=lambda: TrustedProxies(()))  # many people share their address
 
 
 class WebConnection(Protocol):
@@ -57,7 +59,12 @@ class WebGate:
         """Count a new connection, if there is room or room can be made for it."""
         share = connection.share
         own = is_own(share)
-        if not own and self._shares[share] >= self.limits.per_address and not self._make_room(share):
+        if (
+            not own
+            and not self.limits.proxies.has(share)
+            and self._shares[share] >= self.limits.per_address
+            and not self._make_room(share)
+        ):
             return self._refuse(share, "address-full")
         held = sum(n for name, n in self._shares.items() if is_own(name) == own)
         if held >= (self.limits.own if own else self.limits.connections) and not self._make_room(None, own=own):

@@ -21,6 +21,7 @@ from broker.admin.api import status
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
+from broker.admin.forwarded import TrustedProxies
 from broker.admin.status import StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
@@ -69,7 +70,9 @@ def application(database: Database, settings: Settings, token: str = TOKEN) -> F
     shell, book = Shell(pages.links(), settings.zone()), AuditBook(database)
     callers = Callers(token, TokenCheck(database, time.time), SessionCheck(database, time.time, TIMES.idle))
     every, limits = routers(database, settings, book), settings.limits
-    return create_app(_status(), every, shell=shell, callers=callers, limits=limits, audit=book)
+    return create_app(
+        _status(), every, shell=shell, callers=callers, proxies=TrustedProxies(()), limits=limits, audit=book
+    )
 
 
 def _status() -> StatusSource:

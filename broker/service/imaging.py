@@ -15,7 +15,7 @@ from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Handler, Request, Service
 from broker.dicom.wire.limits import AssociationLimits
-from broker.errors import ConfigurationError, PeerFault
+from broker.errors import ConfigurationError, PeerFault, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.model.contact import ContactKind
 from broker.mpps.scp import PerformedStepService
@@ -240,9 +240,13 @@ class Imaging:
         await asyncio.gather(*(door.stop(grace) for door in self.doors.values()))
 
     def close(self) -> None:
-        """Wait for the threads that receive."""
+        """Wait for the threads that receive, and write what callers did since the last time."""
         self._storage.close()
         self._performed.close()
+        try:
+            self.write_behind(everything=True)
+        except StoreUnavailable as error:
+            telemetry.logger().warning("callers.not_kept", error=telemetry.describe(error))
 
 
 def _claim(host: str, port: int) -> None:

@@ -186,6 +186,8 @@ def test_a_node_that_something_names_does_not_vanish(http: AppClient, database: 
     refused = http.post("/nodes/pacs/remove", json={})
     assert [error["text"] for error in refused.json()["errors"]] == named[2:]
     assert "anyway" in refused.json()["detail"]
+    told = http.put("/nodes", json={"node": [CT, RIS]}).json()["errors"]
+    assert [error["text"] for error in told] == ["node 'pacs' removed", "node 'pacs': 1 job waits for it"]
     assert words(http.post("/nodes/pacs/remove", json={"anyway": True})) == ["node 'pacs' removed"]
 
 
@@ -258,7 +260,7 @@ def test_a_test_tells_its_steps_and_leaves_the_queue_alone_unless_asked(http: Ap
     assert [step["outcome"] for step in tested["steps"]] == ["skipped", "bad"]
     (lane,) = tested["lanes"]
     assert (lane["waiting"], lane["failures"], lane["next_try"], lane["last_error"]) == (1, 3, later, "connect-failed")
-    assert database.read(jobs.breakers).result()["deliver:pacs"][0] == 3
+    assert database.read(jobs.breakers).result()["deliver:pacs"].failures == 3
     (kept,) = http.get("/nodes/pacs/tests").json()
     assert kept["steps"] == tested["steps"]
     assert http.post("/nodes/nobody/test", json={}).status_code == 404

@@ -19,7 +19,9 @@ from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.errors import ConfigurationError
+from broker.model.wording import in_english
 from broker.routing.editing import NodesMissing, SiteEdit
+from broker.routing.references import references
 from broker.routing.site import NODES, RULES
 from broker.store.configurations import Publication
 from broker.versions.difference import Difference, difference, masked
@@ -162,7 +164,7 @@ def _edit(routes: APIRouter, context: AdminContext, name: str, body_type: type[A
     def publish(body: Any, request: Request, response: Response) -> PublishedVersionView:
         edit = SiteEdit(body.contents(), replace=getattr(body, "replace", False))
         expected = _expected(request, name)
-        with _refusals(conflict=412 if expected else 409):
+        with _refusals(conflict=412 if expected else 409), _told_what_names(context):
             numbers = context.site.publish(edit, body.signature(request), expected=expected)
         if name in numbers:
             response.headers["ETag"] = f'"{numbers[name]}"'
@@ -293,6 +295,19 @@ def _expected(request: Request, kind: str) -> Mapping[str, int] | None:
     if match is None or kind == "site":
         raise Problem(412, "If-Match: the ETag of the rules or nodes that were edited")
     return {kind: int(match[1])}
+
+
+@contextmanager
+def _told_what_names(context: AdminContext) -> Iterator[None]:
+    """Say of nodes that would be removed what still names them."""
+    try:
+        yield
+    except NodesMissing as error:
+        rules = context.site.value.rules
+        gone = [node for node in context.directory.nodes if f"node {node.name!r} removed" in error.words]
+        named = [(node, one) for node in gone[:20] for one in references(context.database, node, rules)]
+        words = [f"node {node.name!r}: {in_english(one.words)}" for node, one in named]
+        raise NodesMissing([*error.words, *words]) from None
 
 
 @contextmanager

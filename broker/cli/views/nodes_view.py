@@ -53,11 +53,11 @@ def show_list(nodes: list[dict[str, Any]], clock: Clock) -> None:
             node["state"],
             _when(node["last_in"], clock),
             _when(node["last_out"], clock),
-            _profile(node),
         )
         for node in nodes
     ]
-    show_table(("name", "kind", "title", "address", "roles", "state", "last in", "last out", "profile"), rows)
+    columns = ("name", "kind", "title", "address", "roles", "state", "last in", "last out")
+    show_table(columns, rows, whole=("name", "title", "address", "state", "last in", "last out"))
 
 
 def show_tables(tables: list[dict[str, Any]]) -> None:
@@ -151,7 +151,8 @@ def _place(node: dict[str, Any]) -> str:
 
 
 def _when(at: float | None, clock: Clock) -> str:
-    return clock(at) if at else "never"
+    """To the minute: a list has little room."""
+    return clock(at)[:16] if at else "never"
 
 
 def _profile(node: dict[str, Any]) -> str:

@@ -147,5 +147,8 @@ def _advice(code: str, remote: Remote) -> Sentence:
             "It closes the connection: this may be no DICOM port, or it wants TLS, or knows only some addresses."
         )
     if code == "deadline":
-        return Sentence("It accepts connections and does not answer: restart the application, or correct the port.")
+        return Sentence(
+            "It accepts connections and does not answer. It may serve one caller at a time, and the broker be that "
+            "one: test again in half a minute. Else restart the application, or correct the port."
+        )
     return Sentence("Look at the log of the node: it knows why it ended the association.")

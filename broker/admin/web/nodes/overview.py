@@ -72,7 +72,8 @@ def router(context: AdminContext) -> APIRouter:
         begin = int(asked.after) if asked.after.isdecimal() else 0
         places = {id(row): number for number, row in enumerate(rows, 1)}
         listing = asked.filled(rows[begin : begin + TABLE.size + 1], len(rows), lambda row: str(places[id(row)]))
-        knocking = len(strangers(context.database, context.directory, context.contacts.all()))
+        alone = shell.REGION_HEADER in request.headers  # then the number, which stands outside, is not shown
+        knocking = 0 if alone else len(strangers(context.database, context.directory, context.contacts.all()))
         return shell.render(request, "nodes", NodesView(listing, ROLES, CONTACTS, knocking, bool(nodes)))
 
     return routes

@@ -1,6 +1,7 @@
 """Reads what *Now* shows of the database: lanes, what waits for a person, the exams of a day. Gives no identities.
 
 Every statement goes by an index and reads a bounded number of rows (`tests/store/test_overview.py`): counts end at CAP.
+What is counted is asked for in the order of its index: of LIMIT alone PostgreSQL may hope that the whole table has it soon.
 Times in seconds since the epoch.
 """
 
@@ -69,8 +70,8 @@ def counts(connection: Connection, day_began: float, day: str) -> Counts:
     return Counts(
         lanes=tuple(_lanes(connection)),
         held_jobs=_held_jobs(connection),
-        held_objects=_piles(connection, _instance.c.reason, _instance.c.received_at, held),
-        performed=_piles(connection, _mpps.c.attention, _mpps.c.created_at, _mpps.c.attention > ""),
+        held_objects=_piles(connection, _instance.c.reason, _instance.c.received_at, held, _instance.c.received_at),
+        performed=_piles(connection, _mpps.c.attention, _mpps.c.created_at, _mpps.c.attention > "", _mpps.c.attention),
         refused=refused,
         refused_at=refused_at,
         knocking=knocks.count(connection),
@@ -111,7 +112,7 @@ def _ready_lanes(connection: Connection) -> Iterable[str]:
 def _ready(connection: Connection, lane: str) -> tuple[int, float | None]:
     """How many jobs of a lane are ready, and when the oldest was made."""
     here = _READY, _job.c.lane == lane
-    some = select(_job.c.id).where(*here).limit(CAP + 1).subquery()
+    some = select(_job.c.id).where(*here).order_by(_job.c.created_at).limit(CAP + 1).subquery()
     oldest = select(_job.c.created_at).where(*here).order_by(_job.c.created_at).limit(1)
     number = connection.execute(select(func.count()).select_from(some)).scalar_one()
     return int(number), connection.execute(oldest).scalar()
@@ -125,23 +126,25 @@ def _leased(connection: Connection) -> dict[str, tuple[int, float | None]]:
 
 def _held_jobs(connection: Connection) -> tuple[Pile, ...]:
     held = _job.c.state == JobState.HELD
-    some = select(_job.c.lane, _job.c.last_error, _job.c.created_at).where(held).limit(CAP + 1).subquery()
+    columns = _job.c.lane, _job.c.last_error, _job.c.created_at
+    some = select(*columns).where(held).order_by(_job.c.lane).limit(CAP + 1).subquery()
     query = select(some.c.lane, some.c.last_error, func.count(), func.min(some.c.created_at))
     rows = connection.execute(query.group_by(some.c.lane, some.c.last_error).order_by(some.c.lane, some.c.last_error))
     return tuple(Pile(lane=row[0], reason=row[1], count=int(row[2]), oldest=float(row[3])) for row in rows)
 
 
 def _piles(
-    connection: Connection, reason: Column[Any], at: Column[Any], waiting: ColumnElement[bool]
+    connection: Connection, reason: Column[Any], at: Column[Any], waiting: ColumnElement[bool], order: Column[Any]
 ) -> tuple[Pile, ...]:
-    some = select(reason.label("reason"), at.label("at")).where(waiting).limit(CAP + 1).subquery()
+    """What waits, by reason. `order`: of the index that knows what waits."""
+    some = select(reason.label("reason"), at.label("at")).where(waiting).order_by(order).limit(CAP + 1).subquery()
     query = select(some.c.reason, func.count(), func.min(some.c.at)).group_by(some.c.reason).order_by(some.c.reason)
     return tuple(Pile(reason=row[0], count=int(row[1]), oldest=float(row[2])) for row in connection.execute(query))
 
 
 def _refused(connection: Connection, since: float) -> tuple[int, float | None]:
     refused = text("NOT accepted"), _message.c.received_at >= since
-    some = select(_message.c.id).where(*refused).limit(CAP + 1).subquery()
+    some = select(_message.c.id).where(*refused).order_by(_message.c.received_at).limit(CAP + 1).subquery()
     last = select(_message.c.received_at).where(*refused).order_by(_message.c.received_at.desc()).limit(1)
     number = connection.execute(select(func.count()).select_from(some)).scalar_one()
     return int(number), connection.execute(last).scalar()
@@ -153,7 +156,7 @@ def _exams(connection: Connection, day: str) -> dict[str, int]:
     found = {}
     for status in StepStatus:
         here = step.status == status, step.start_at >= day, step.start_at < f"{day}~"
-        some = select(step.id).where(*here).limit(CAP + 1).subquery()
+        some = select(step.id).where(*here).order_by(step.start_at).limit(CAP + 1).subquery()
         if number := connection.execute(select(func.count()).select_from(some)).scalar_one():
             found[status.value] = int(number)
     return found

@@ -142,7 +142,7 @@ class StatusDutyView(BaseModel):
 
 
 class NeedView(BaseModel):
-    """Things of one cause that wait for a person. `more`: there are more than `count`. `command` lists them.
+    """Things of one cause that wait for a person. `more`: there may be more than `count`. `command` lists them.
 
     `what` says in words why they wait, `code` as it is stored.
     """

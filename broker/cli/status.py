@@ -50,7 +50,7 @@ def _show(status: dict[str, Any], zone: tzinfo) -> None:
         screen.print(joined("  ", finding["text"]), soft_wrap=True)
     _title("Needs a person", status["needs"])
     for need in status["needs"]:
-        number = f"more than {need['count']}" if need["more"] else str(need["count"])
+        number = f"{need['count']} or more" if need["more"] else str(need["count"])
         where, since = f" of {need['node']}" if need["node"] else "", need["oldest"] or need["latest"]
         text = f"  {number} {need['cause']}{where}: {need['what']}, {when(since)}"
         screen.print(joined(text, f"  {need['command']}" if need["command"] else ""), soft_wrap=True)

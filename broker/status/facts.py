@@ -127,7 +127,7 @@ class NeedCause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedFact:
-    """Things of one cause that wait for a person; `what` says why in words. `more`: there are more than `count`.
+    """Things of one cause that wait for a person; `what` says why in words. `more`: there may be more than `count`.
 
     `oldest`: since when the first one waits; `latest`: when the last one came; as far as they are known.
     """

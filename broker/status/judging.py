@@ -40,6 +40,7 @@ from broker.model.lane import LaneKind
 from broker.model.wording import Instant, Lasting, Sentence
 from broker.status.causes import reason
 from broker.status.facts import BrokerFacts, DiskFact, LaneFact, NeedCause, NodeFact
+from broker.store.overview import CAP
 from broker.store.room import Room
 
 WAIT = 900.0  # seconds
@@ -202,7 +203,7 @@ def _nodes(facts: BrokerFacts) -> Iterator[StatusFinding]:
                         {
                             "node": node.name,
                             "work": work_of(lane.lane.kind),
-                            "count": lane.waiting,
+                            "count": waiting(lane),
                             "at": Instant(lane.oldest),
                             "span": Lasting(facts.now - lane.oldest),
                         },
@@ -223,12 +224,22 @@ def _away(node: str, lane: LaneFact, now: float) -> StatusFinding:
                 "span": Lasting(now - lane.since),
                 "why": reason(lane.error),
                 "work": work_of(lane.lane.kind),
-                "count": lane.waiting,
+                "count": waiting(lane),
             },
         ),
         since=lane.since,
         node=node,
     )
+
+
+def waiting(lane: LaneFact) -> int | Sentence:
+    """How many jobs wait in a lane, as far as they were counted."""
+    return amount(min(lane.waiting, CAP), more=lane.waiting > CAP)
+
+
+def amount(number: int, *, more: bool) -> int | Sentence:
+    """A number that may be higher."""
+    return Sentence("%(n)s or more", {"n": number}) if more else number
 
 
 def work_of(kind: LaneKind) -> Sentence:
@@ -249,7 +260,7 @@ def _held(facts: BrokerFacts) -> Iterator[StatusFinding]:
     for need in facts.needs:
         late = need.oldest is not None and facts.now - need.oldest > PERFORMED_WAIT
         if need.cause in (NeedCause.HELD_JOBS, NeedCause.HELD_OBJECTS):
-            values = {"count": need.count, "what": need.what, "node": need.node}
+            values = {"count": amount(need.count, more=need.more), "what": need.what, "node": need.node}
             jobs = Sentence("%(node)s: %(count)s deliveries are held: %(what)s", values)
             objects = Sentence("%(count)s objects are held: %(what)s", values)
             text = jobs if need.cause is NeedCause.HELD_JOBS else objects
@@ -259,7 +270,7 @@ def _held(facts: BrokerFacts) -> Iterator[StatusFinding]:
                 weight=Weight.DEGRADED,
                 text=Sentence(
                     "%(count)s performed steps wait for a person for more than a day: %(what)s",
-                    {"count": need.count, "what": need.what},
+                    {"count": amount(need.count, more=need.more), "what": need.what},
                 ),
                 since=need.oldest,
             )

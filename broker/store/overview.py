@@ -1,17 +1,18 @@
 """Reads what *Now* shows of the database: lanes, what waits for a person, the exams of a day. Gives no identities.
 
 Every statement goes by an index and reads a bounded number of rows (`tests/store/test_overview.py`): counts end at CAP.
-What is counted is asked for in the order of its index: of LIMIT alone PostgreSQL may hope that the whole table has it soon.
+What is counted is asked for in the order of its index: with LIMIT alone PostgreSQL may read the table, in the hope that
+it has it soon.
 Times in seconds since the epoch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, func, select, text
+from sqlalchemy import Column, ColumnElement, Connection, TextClause, and_, func, select, text
 
 from broker.model.lane import JobState
 from broker.model.order import StepStatus
@@ -39,12 +40,16 @@ class LaneState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pile:
-    """Things that wait for a person for one reason; `lane` of jobs. `oldest`: since when the first one waits."""
+    """Things that wait for a person for one reason; `lane` of jobs. `oldest`: since when the first one waits.
+
+    `more`: not all were looked at, and there may be more.
+    """
 
     reason: str
     count: int
     oldest: float
     lane: str = ""
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +74,7 @@ def counts(connection: Connection, day_began: float, day: str) -> Counts:
     held = _instance.c.state == InstanceState.HELD
     return Counts(
         lanes=tuple(_lanes(connection)),
-        held_jobs=_held_jobs(connection),
+        held_jobs=tuple(_held_jobs(connection)),
         held_objects=_piles(connection, _instance.c.reason, _instance.c.received_at, held, _instance.c.received_at),
         performed=_piles(connection, _mpps.c.attention, _mpps.c.created_at, _mpps.c.attention > "", _mpps.c.attention),
         refused=refused,
@@ -84,7 +89,7 @@ def counts(connection: Connection, day_began: float, day: str) -> Counts:
 def _lanes(connection: Connection) -> Iterable[LaneState]:
     breakers = jobs.breakers(connection)
     leased = _leased(connection)
-    ready = list(_ready_lanes(connection))
+    ready = list(_lanes_with(connection, _READY))
     for name in sorted({*ready, *breakers, *leased}):
         number, oldest = _ready(connection, name) if name in ready else (0, None)
         more, other = leased.get(name, (0, None))
@@ -100,9 +105,9 @@ def _lanes(connection: Connection) -> Iterable[LaneState]:
         )
 
 
-def _ready_lanes(connection: Connection) -> Iterable[str]:
-    """Names of lanes with jobs that are ready, in hops along the index: a million jobs of a lane cost one step."""
-    first = select(_job.c.lane).where(_READY).order_by(_job.c.lane).limit(1)
+def _lanes_with(connection: Connection, state: ColumnElement[bool] | TextClause) -> Iterable[str]:
+    """Names of lanes with jobs in a state, in hops along the index: a million jobs of a lane cost one step."""
+    first = select(_job.c.lane).where(state).order_by(_job.c.lane).limit(1)
     lane: str | None = connection.execute(first).scalar()
     while lane is not None:
         yield lane
@@ -124,13 +129,13 @@ def _leased(connection: Connection) -> dict[str, tuple[int, float | None]]:
     return {row[0]: (int(row[1]), row[2]) for row in connection.execute(query.group_by(_job.c.lane))}
 
 
-def _held_jobs(connection: Connection) -> tuple[Pile, ...]:
+def _held_jobs(connection: Connection) -> Iterable[Pile]:
+    """What is held in each lane, so that a lane with many hides no other."""
     held = _job.c.state == JobState.HELD
-    columns = _job.c.lane, _job.c.last_error, _job.c.created_at
-    some = select(*columns).where(held).order_by(_job.c.lane).limit(CAP + 1).subquery()
-    query = select(some.c.lane, some.c.last_error, func.count(), func.min(some.c.created_at))
-    rows = connection.execute(query.group_by(some.c.lane, some.c.last_error).order_by(some.c.lane, some.c.last_error))
-    return tuple(Pile(lane=row[0], reason=row[1], count=int(row[2]), oldest=float(row[3])) for row in rows)
+    for lane in _lanes_with(connection, held):
+        here = and_(held, _job.c.lane == lane)
+        for pile in _piles(connection, _job.c.last_error, _job.c.created_at, here, _job.c.lane):
+            yield replace(pile, lane=lane)
 
 
 def _piles(
@@ -139,7 +144,9 @@ def _piles(
     """What waits, by reason. `order`: of the index that knows what waits."""
     some = select(reason.label("reason"), at.label("at")).where(waiting).order_by(order).limit(CAP + 1).subquery()
     query = select(some.c.reason, func.count(), func.min(some.c.at)).group_by(some.c.reason).order_by(some.c.reason)
-    return tuple(Pile(reason=row[0], count=int(row[1]), oldest=float(row[2])) for row in connection.execute(query))
+    rows = connection.execute(query).all()
+    more = sum(row[1] for row in rows) > CAP
+    return tuple(Pile(reason=row[0], count=int(row[1]), oldest=float(row[2]), more=more) for row in rows)
 
 
 def _refused(connection: Connection, since: float) -> tuple[int, float | None]:

@@ -91,9 +91,12 @@ def test_more_than_can_be_counted_is_more_than_the_cap(database: Database, monke
     monkeypatch.setattr(overview, "CAP", 20)
     enqueue(database, "deliver:a", range(1, 50))
     enqueue(database, "deliver:b", range(1, 50), held="gave-up")
+    enqueue(database, "deliver:c", range(1, 3), held="gave-up")
     found = counted(database)
     assert [lane.waiting for lane in found.lanes] == [21]
-    assert [pile.count for pile in found.held_jobs] == [21]
+    assert [(pile.lane, pile.count, pile.more) for pile in found.held_jobs] == [
+        ("deliver:b", 21, True), ("deliver:c", 2, False),
+    ]  # fmt: skip
 
 
 def _instance(number: int, state: str, reason: str, at: float) -> dict[str, Any]:

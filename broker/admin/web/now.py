@@ -24,7 +24,7 @@ from broker.model.contact import ContactKind
 from broker.model.wording import Instant, Lasting
 from broker.status.causes import reason
 from broker.status.facts import BrokerFacts, DiskFact, NeedCause, NeedFact, NodeFact
-from broker.status.judging import BrokerStatus, Health, NodeState, StatusFinding, Weight, state_of, work_of
+from broker.status.judging import BrokerStatus, Health, NodeState, StatusFinding, Weight, state_of, waiting, work_of
 from broker.status.rates import Rates
 
 LINK = PageLink(title=Sentence("Now"), path="/", icon="now", right=Right.STATUS)
@@ -212,8 +212,8 @@ def _work(node: NodeFact, now: float) -> list[Sentence]:
             if lane.next_try > now:
                 found.append(Sentence("next try in %(span)s", {"span": Lasting(lane.next_try - now)}))
         if lane.waiting and lane.oldest is not None:
-            waiting = {"n": lane.waiting, "work": work_of(lane.lane.kind), "span": Lasting(now - lane.oldest)}
-            found.append(Sentence("%(work)s: %(n)s waiting, the oldest for %(span)s", waiting))
+            told = {"n": waiting(lane), "work": work_of(lane.lane.kind), "span": Lasting(now - lane.oldest)}
+            found.append(Sentence("%(work)s: %(n)s waiting, the oldest for %(span)s", told))
         if lane.held:
             found.append(Sentence("%(work)s: %(n)s held", {"n": lane.held, "work": work_of(lane.lane.kind)}))
     return found

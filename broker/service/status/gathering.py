@@ -122,7 +122,7 @@ def _need(cause: NeedCause, pile: Pile) -> NeedFact:
     return NeedFact(
         cause=cause,
         count=min(pile.count, CAP),
-        more=pile.count > CAP,
+        more=pile.more,
         oldest=pile.oldest,
         what=reason(pile.reason),
         code=pile.reason,

@@ -25,7 +25,8 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       raises anything else       as retry by the item's fault  is looked at again   retry|held lane.defect
       returned, but too old      held as `gave-up`             as above             held       job.held
 
-    Too old is what has waited for `give_up` and was tried as often as that takes, itself or its lane.
+    Too old is what has waited for `give_up` and was tried as often as that takes, itself or its lane. What is in a lane
+    for an audit repository is never too old.
 
     Nobody can report it
       its process dies           returned when the lease ends  is looked at again   -          -
@@ -48,9 +49,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from broker import telemetry
@@ -67,6 +70,7 @@ from broker.store.jobs import Job
 
 LEASE = 60.0  # seconds
 POLL = 1.0  # seconds between two looks that nobody asked for
+FOR_EVER = frozenset({LaneKind.AUDIT})  # jobs of these lanes are never too old: no person could do what they are for
 
 Handler = Callable[[str, Feed], Awaitable[None]]  # the name of the lane's node, and its jobs
 
@@ -220,7 +224,8 @@ class Dispatcher:
 
     async def _work(self, lane: Lane) -> None:
         """Run the handler of a lane once, and conclude from how it ended."""
-        feed = Feed(lane, self._database, self._policy, self._bell, self.claim, self._clock, self._heard)
+        policy = replace(self._policy, give_up=math.inf) if lane.kind in FOR_EVER else self._policy
+        feed = Feed(lane, self._database, policy, self._bell, self.claim, self._clock, self._heard)
         self._feeds.add(feed)
         heart = self._loop.create_task(self._beat(feed))
         error: BaseException | None = None

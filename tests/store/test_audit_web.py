@@ -137,6 +137,9 @@ def test_filters_and_what_cannot_be_one(pages: Pages) -> None:
     assert len(rows(pages.get("?person=cli:"))) == 1
     assert len(rows(pages.get("?since=2023-11-14&until=2023-11-14"))) == 1
     assert rows(pages.get("?since=2023-11-15&until=2023-11-16")) == []
+    for day in ("0001-01-01", "1969-12-31", "9999-12-31"):
+        assert rows(pages.get(f"?since={day}&until={day}")) == [], day
+        assert (rows(pages.get(f"?since=0001-01-01&until={day}")) == []) == (day != "9999-12-31")
     for query, told in (
         ("?object=order:x", "Type a kind like order"),
         ("?object=" + "1" * 50, "Type a kind like order"),

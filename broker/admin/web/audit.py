@@ -51,6 +51,7 @@ TABLE = Table(
 )
 _OBJECT = re.compile(r"([a-z-]{1,40})(?::(\d{1,18}))?")
 _PATIENTS = re.compile(r"\d{1,18}(?:\.\d{1,18}){0,63}")
+_FAR = 2.5e11  # s since the epoch, in the year 9892
 _TOLD = frozenset({"reason", "filters", "count", "route", "until"})  # of a detail, which are said in words
 
 
@@ -154,6 +155,8 @@ def _midnight(context: AdminContext, day: str, more: int) -> float | None:
     """The beginning of a day of the site, `more` days later, in s since the epoch; None for no day."""
     if not day:
         return None
+    if not "1970-01-02" < day < "9999":  # no clock of this program was ever there
+        return 0.0 if day < "9" else _FAR
     start = datetime.fromisoformat(day) + timedelta(days=more)
     return start.replace(tzinfo=context.settings.zone()).timestamp()
 

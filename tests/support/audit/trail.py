@@ -12,13 +12,14 @@ from sqlalchemy import Connection, func, select
 from broker.audit.feeding import AuditFeeder
 from broker.delivery.audit_sender import AuditSender
 from broker.model.lane import LaneKind
+from broker.queue.retry_policy import RetryPolicy
 from broker.site.nodes import Node
 from broker.site.remotes import Repositories
 from broker.site.repository import Repository
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
 from broker.store.schema import tables
-from support.queue.lanes import Queue, dispatching
+from support.queue.lanes import QUICK, Queue, dispatching
 
 ARR = Node(
     name="arr", kind="syslog", host="127.0.0.1", port=1, roles=frozenset({"audit"}), repository=Repository()
@@ -52,7 +53,8 @@ class Trail:
         return int(self.database.read(lambda connection: connection.execute(rows).scalar_one()).result())
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        async with dispatching(self.database, {LaneKind.AUDIT: self.sender}):
+    async def running(self, policy: RetryPolicy = QUICK) -> AsyncIterator[None]:
+        """Send what the queue holds."""
+        async with dispatching(self.database, {LaneKind.AUDIT: self.sender}, policy=policy):
             yield
         await self.sender.close()

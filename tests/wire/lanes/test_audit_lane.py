@@ -14,6 +14,7 @@ from support.audit.trail import ARR, LANE, Trail
 from support.certificates import Authority
 from support.loops import run, until
 
+from broker.queue.retry_policy import RetryPolicy
 from broker.site.node_tls import NodeTls
 from broker.site.remotes import Repositories
 from broker.site.repository import Repository
@@ -96,6 +97,22 @@ def test_a_repository_that_was_away_gets_all_in_order(database: Database) -> Non
                 assert numbers(found)[:5] == [1, 2, 3, 4, 5]
                 await until(lambda: trail.queue.states(LANE) == ["done"] * 5, "all jobs are done", 30)
             assert trail.count() == before == 5
+
+    run(scenario(), 60)
+
+
+def test_nothing_of_the_audit_trail_is_ever_given_up(database: Database) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    async def scenario() -> None:
+        trail = Trail(database, replace(ARR, port=port))
+        trail.add(1)
+        trail.feeder.feed(["arr"])
+        async with trail.running(RetryPolicy(first=0.01, last=0.01, give_up=0.05)):
+            await until(lambda: trail.queue.breaker(LANE)[0] > 20, "it was tried for long", 30)
+            assert trail.queue.states(LANE) != ["held"]
 
     run(scenario(), 60)
 

@@ -89,6 +89,15 @@ def change(connection: Connection, row: int, wanted: Mapping[str, str], deed: De
     deed.note(connection, "user.changed", row, detail)
 
 
+def follow_role(connection: Connection, row: int, role: UserRole, deed: Deed) -> None:
+    """Give a user the role that the issuer names, also the last admin: the issuer decides. The sessions end."""
+    user = _locked(connection, row)
+    store.change(connection, row, {"role": role.value})
+    sessions.end_all(connection, row, deed.at)
+    detail: Document = {"name": user.name, "changed": ["role"], "role": role.value, "before": user.role}
+    deed.note(connection, "user.changed", row, detail)
+
+
 def disable(connection: Connection, row: int, deed: Deed) -> bool:
     """Let a user sign in no more; sessions and links end. False if that is so already.
 
@@ -155,8 +164,13 @@ def _keep_an_admin(connection: Connection, user: StoredUser) -> None:
         raise LastAdmin(user.name)
 
 
+def is_full_name(text: str) -> bool:
+    """Whether a text can be the full name of a user."""
+    return _FULL_NAME.match(text) is not None
+
+
 def _check(full_name: str, language: str) -> None:
-    if not _FULL_NAME.match(full_name):
+    if not is_full_name(full_name):
         raise BadContent("full_name: at most 100 characters, and none that steers a terminal")
     if language not in LANGUAGES:
         raise BadContent(f"language: one of {', '.join(filter(None, LANGUAGES))}, or empty")

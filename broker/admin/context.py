@@ -11,6 +11,7 @@ from uuid import uuid4
 from fastapi import Request
 
 from broker.accounts.deed import Deed
+from broker.accounts.oidc import OpenIdProvider
 from broker.accounts.signing_in import SignIn
 from broker.audit.book import AuditBook
 from broker.delivery.probe.node_probe import NodeTester
@@ -50,6 +51,7 @@ class AdminContext:
     mappings: Mappings
     sources: SourceSchedule
     sign_in: SignIn
+    oidc: OpenIdProvider | None
     web_address: Callable[[], str]
     secret: bytes
     wake: Callable[[], None]

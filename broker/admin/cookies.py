@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 NAME = "broker_session"
+FLOW, FLOW_AGE = "broker_flow", 600  # of a sign-in by OpenID Connect; seconds
 
 
 def cookie_name(scope: Scope) -> str:
@@ -20,6 +21,19 @@ def session_text(scope: Scope) -> str:
     """The text in the cookie of a request, empty for none."""
     given = (value for name, value in scope["headers"] if name.lower() == b"cookie")
     return next((text for text in map(partial(_named, cookie_name(scope)), given) if text), "")
+
+
+def flow_text(scope: Scope) -> str:
+    """The secret of a flow of OpenID Connect, empty for none."""
+    given = (value for name, value in scope["headers"] if name.lower() == b"cookie")
+    return next((text for text in map(partial(_named, FLOW), given) if text), "")
+
+
+def set_flow(response: Response, scope: Scope, text: str) -> None:
+    """Let the browser keep the secret of a flow until it comes back; empty: take it away."""
+    secure = scope["scheme"] == "https"
+    age = FLOW_AGE if text else 0
+    response.set_cookie(FLOW, text, age, path="/sign-in/oidc", httponly=True, samesite="lax", secure=secure)
 
 
 def _named(name: str, header: bytes) -> str:

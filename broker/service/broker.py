@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from broker import __version__, telemetry
 from broker.accounts import links
 from broker.accounts.api_tokens import TokenCheck
+from broker.accounts.oidc import OpenIdProvider
 from broker.accounts.passwords import Passwords
 from broker.accounts.sessions import SessionCheck, SessionTimes
 from broker.accounts.signing_in import SignIn
@@ -169,6 +170,7 @@ class Broker:
             mappings=self._mappings,
             sources=self._sources,
             sign_in=self._sign_in,
+            oidc=OpenIdProvider(settings.web.oidc, self.web_address) if settings.web.oidc else None,
             web_address=self.web_address,
             secret=base.log_key,
             wake=self._sending.wake,

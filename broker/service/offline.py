@@ -110,6 +110,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
         sign_in=SignIn(database, Passwords(), SessionTimes(0, 0), b"", time.time),
+        oidc=None,
         web_address=settings.web.address,
         secret=b"",
         wake=lambda: None,

@@ -31,9 +31,9 @@ from broker.settings.sections import (
     OrdersSection,
     RetentionSection,
     ServiceSection,
-    WebSection,
     WorklistSection,
 )
+from broker.settings.web import WebSection
 
 Door = TypeVar("Door", DicomSection, Hl7Listener, Hl7Section, WebSection)
 

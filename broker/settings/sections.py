@@ -1,4 +1,4 @@
-"""The tables of `broker.toml` but `[hl7]`: each key with its type, default and meaning."""
+"""The tables of `broker.toml` but `[hl7]` and `[web]`: each key with its type, default and meaning."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ from broker.settings.types import (
     Days,
     Hours,
     LocalEntity,
-    Network,
     Port,
     Seconds,
     StorageUID,
-    Token,
-    WebUrl,
 )
 
 WorklistCharset = Literal[
@@ -304,46 +301,3 @@ class LogSection(Section):
     identifiers: bool = Field(
         default=False, description="true: accession numbers and UIDs are logged in clear, not as a short keyed hash."
     )
-
-
-class WebTlsSection(Section):
-    """`[web.tls]`: HTTPS on the port of the web, in place of plain HTTP."""
-
-    certificate: Path = Field(description="Own certificate (PEM) with its chain. It is read again when it changes.")
-    key: Path = Field(description="Own private key (PEM), without passphrase.")
-
-
-class WebSection(Section):
-    """`[web]`: health, metrics, REST and pages."""
-
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: Port = Field(default=8080, description="Port of the web server. 0: any free one.")
-    admin_token: Token = Field(
-        default="",
-        description="Bearer token with the admin role, for scripts. Empty: none. People sign in, programs have tokens "
-        "of their own.",
-    )
-    url: WebUrl = Field(
-        default="",
-        description="Address by which browsers reach the web, such as `https://broker.hospital.example`. Links to set "
-        "a password and OpenID Connect use it. Empty: made of `host` and `port`.",
-    )
-    proxy: tuple[Network, ...] = Field(
-        default=(),
-        description="Addresses of proxies before the web; their `X-Forwarded-For` and `X-Forwarded-Proto` count.",
-    )
-    session_idle: Seconds = Field(
-        default=1800, description="Seconds without a request after which a person must sign in again."
-    )
-    session_lifetime: Seconds = Field(
-        default=43_200, description="Seconds after which a person must sign in again in any case."
-    )
-
-    tls: WebTlsSection | None = Field(default=None, description="HTTPS. Left out: plain HTTP.")
-
-    def address(self, port: int = 0) -> str:
-        """The address by which browsers reach the web, without a slash at its end; `port`: where it listens."""
-        if self.url:
-            return self.url
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104
-        return f"{'http' if self.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port or self.port}"

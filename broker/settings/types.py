@@ -114,6 +114,18 @@ def _web_url(value: str) -> str:
     return text
 
 
+def _issuer_url(value: str) -> str:
+    """Check the address of an OpenID Connect issuer: HTTPS, or plain HTTP on this machine."""
+    if not re.fullmatch(r"https://[^\s?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?(/[^\s?#]*)?", value):
+        raise ValueError("an address like https://login.hospital.example/realms/staff")
+    return value
+
+
+IssuerUrl = Annotated[
+    str,
+    AfterValidator(_issuer_url),
+    WithJsonSchema({"type": "string", "format": "address like `https://login.hospital.example`"}),
+]
 WebUrl = Annotated[
     str,
     AfterValidator(_web_url),

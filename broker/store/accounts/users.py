@@ -48,6 +48,11 @@ def by_name(connection: Connection, name: str) -> StoredUser | None:
     return _first(connection, select(_t).where(_t.c.name == name))
 
 
+def by_subject(connection: Connection, issuer: str, subject: str) -> StoredUser | None:
+    """The user whom an issuer of OpenID Connect knows as `subject`."""
+    return _first(connection, select(_t).where(_t.c.issuer == issuer, _t.c.subject == subject))
+
+
 def find(connection: Connection) -> list[StoredUser]:
     """All users by name, also those who are disabled."""
     return [_user(row) for row in connection.execute(select(_t).order_by(_t.c.name).limit(MOST))]

@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
 from broker.accounts.api_tokens import TokenCheck
+from broker.accounts.oidc import OpenIdProvider
 from broker.accounts.sessions import SessionCheck
 from broker.accounts.signing_in import SignIn
 from broker.admin.api import status
@@ -58,6 +59,7 @@ def routers(database: Database, settings: Settings, book: AuditBook | None = Non
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
         sign_in=SignIn(database, PASSWORDS, TIMES, b"s" * 32, time.time), web_address=settings.web.address,
+        oidc=OpenIdProvider(settings.web.oidc, settings.web.address) if settings.web.oidc else None,
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
         examine=list,
     )  # fmt: skip

@@ -37,11 +37,12 @@ TAKEN = Sentence("There is a user of this name. Take another one.")
 
 @dataclass(frozen=True, slots=True)
 class SignInView:
-    """The form to sign in, as it was sent. `next` is the page that was asked for."""
+    """The form to sign in, as it was sent. `next`: the page that was asked for; `oidc`: there is another way in."""
 
     next: str
     name: str = ""
     error: Sentence | None = None
+    oidc: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,14 @@ def place_of(request: Request) -> SignInPlace:
 def router(context: AdminContext) -> APIRouter:
     """The routes by which people come in and go out."""
     routes = page_router()
-    doors = _Doors(context)
+    doors = Doors(context)
 
     @routes.get("/sign-in")
     def form(request: Request, next: str = "") -> Response:
         if request.state.caller is not None:
             return shell.go(doors.landing(request, next))
-        return shell.render(request, "sign_in", SignInView(next if is_local(next) else ""))
+        view = SignInView(next if is_local(next) else "", oidc=context.oidc is not None)
+        return shell.render(request, "sign_in", view)
 
     @routes.post("/sign-in")
     async def enter(request: Request) -> Response:
@@ -109,13 +111,14 @@ def router(context: AdminContext) -> APIRouter:
     return routes
 
 
-class _Doors:
+class Doors:
     """What the routes do. Each waits for the database or for a hash."""
 
     def __init__(self, context: AdminContext) -> None:
-        self._database, self._sign_in = context.database, context.sign_in
+        self._database, self._sign_in, self._oidc = context.database, context.sign_in, context.oidc is not None
 
     def sign_in(self, request: Request, form: FormFields) -> Response:
+        """Check name and password."""
         name, wanted = form.get("name")[:200], form.get("next")
         wanted = wanted if is_local(wanted) else ""
         headers, status = {}, 422
@@ -128,12 +131,13 @@ class _Doors:
         except TooManyAtOnce:
             error, headers, status = BUSY, {"Retry-After": "5"}, 503
         else:
-            return self._let_in(request, session, wanted)
-        response = shell.render(request, "sign_in", SignInView(wanted, name, error), status)
+            return self.let_in(request, session, wanted)
+        response = shell.render(request, "sign_in", SignInView(wanted, name, error, self._oidc), status)
         response.headers.update(headers)
         return response
 
     def make_first(self, request: Request, text: str, form: FormFields) -> Response:
+        """Make the first admin by a link."""
         name, now = form.get("name"), time.time()
         if not is_secret(text) or not self._database.read(links.open_first_admin, text, now).result():
             return _void(request)
@@ -151,11 +155,13 @@ class _Doors:
         return shell.render(request, "first", WelcomeView(name, errors=errors), 422)
 
     def invited(self, text: str) -> StoredUser | None:
+        """The user who may set a password by a link."""
         if not is_secret(text):
             return None
         return self._database.read(links.invited, text, time.time()).result()
 
     def accept(self, request: Request, text: str, form: FormFields) -> Response:
+        """Give an invited user a password."""
         user = self.invited(text)
         if user is None:
             return _void(request)
@@ -172,9 +178,9 @@ class _Doors:
         """Sign in who has just taken a password by a link."""
         begin, times = sessions.begin, self._sign_in.times
         session = self._database.execute(begin, user, "link", place_of(request), times, time.time())
-        return self._let_in(request, session, "")
+        return self.let_in(request, session, "")
 
-    def _let_in(self, request: Request, session: NewSession, wanted: str) -> Response:
+    def let_in(self, request: Request, session: NewSession, wanted: str) -> Response:
         """Hand out the cookie. The session that this browser had before ends."""
         caller = request.state.caller
         if caller is not None and caller.person is not None:

@@ -148,8 +148,8 @@ class OpenIdProvider:
     def _key_set(self, age: float) -> KeySet:
         now = time.monotonic()
         if self._keys is None or now - self._keys[0] >= age:
-            document = self._ask("GET", self._endpoint("jwks_uri"))
-            self._keys = now, KeySet.import_key_set(document)  # type: ignore[arg-type]
+            document: Any = self._ask("GET", self._endpoint("jwks_uri"))
+            self._keys = now, KeySet.import_key_set(document)
         return self._keys[1]
 
     def _endpoint(self, name: str) -> str:

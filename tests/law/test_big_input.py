@@ -231,6 +231,7 @@ PARSERS = frozenset(
 KNOWN = {
     "broker/admin/json_text.py": "in a thread beyond 64 KiB",
     "broker/admin/api/messages.py": "routes in threads",
+    "broker/accounts/oidc.py": "routes in threads",
     "broker/admin/web/shell.py": "a cookie of at most 1,500 characters",
     "broker/admin/web/nodes/form.py": "a field of a form, in a thread",
     "broker/mpps/dataset.py": "called in the threads of the door",

@@ -18,7 +18,7 @@ from broker.admin.cookies import flow_text, set_flow
 from broker.admin.routers import page_router
 from broker.admin.same_origin import is_local
 from broker.admin.web import shell
-from broker.admin.web.accounts.sign_in import Doors, SignInView, place_of
+from broker.admin.web.accounts.sign_in import SignInView, WaysIn, place_of
 from broker.admin.web.words import Sentence
 
 WHY_NOT = {
@@ -34,7 +34,7 @@ CANCELLED = Sentence("The hospital sign-in was not completed.")
 def router(context: AdminContext) -> APIRouter:
     """The routes; without `[web.oidc]` there are none."""
     routes = page_router()
-    provider, database, doors = context.oidc, context.database, Doors(context)
+    provider, database, doors = context.oidc, context.database, WaysIn(context)
     if provider is None:
         return routes
 

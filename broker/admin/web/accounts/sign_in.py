@@ -67,7 +67,7 @@ def place_of(request: Request) -> SignInPlace:
 def router(context: AdminContext) -> APIRouter:
     """The routes by which people come in and go out."""
     routes = page_router()
-    doors = Doors(context)
+    doors = WaysIn(context)
 
     @routes.get("/sign-in")
     def form(request: Request, next: str = "") -> Response:
@@ -111,7 +111,7 @@ def router(context: AdminContext) -> APIRouter:
     return routes
 
 
-class Doors:
+class WaysIn:
     """What the routes do. Each waits for the database or for a hash."""
 
     def __init__(self, context: AdminContext) -> None:

@@ -32,7 +32,7 @@ class _NoSockets(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop without sockets and threads. `dial`: what `create_connection` connects to."""
+    """An event loop without sockets and threads. `dial`: what `create_connection` connects to, if anything."""
 
     def __init__(self) -> None:
         selector = _NoSockets()
@@ -50,8 +50,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now
 
     async def create_connection(self, factory: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
-        """Connect to what `dial` makes."""
-        assert self.dial is not None
+        """Connect to what `dial` makes. Raises ConnectionRefusedError without one: nobody is there."""
+        if self.dial is None:
+            raise ConnectionRefusedError
         protocol = factory()
         return self.dial(protocol), protocol
 

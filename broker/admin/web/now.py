@@ -52,7 +52,7 @@ EXAMS = (  # of the day: their names, and the statuses that belong together
     (Sentence("planned"), ("SCHEDULED", "ARRIVED", "READY")),
     (Sentence("in progress"), ("STARTED",)),
     (Sentence("completed"), ("COMPLETED",)),
-    (Sentence("cancelled"), ("CANCELED", "DISCONTINUED")),
+    (Sentence("called off"), ("CANCELED", "DISCONTINUED")),
 )
 PLOTS: tuple[tuple[Sentence, Mapping[str, Sentence]], ...] = (
     (
@@ -61,7 +61,7 @@ PLOTS: tuple[tuple[Sentence, Mapping[str, Sentence]], ...] = (
     ),
     (
         Sentence("Objects by the minute"),
-        {"objects_in": Sentence("received"), "objects_out": Sentence("delivered")},
+        {"objects_in": Sentence("incoming"), "objects_out": Sentence("outgoing")},
     ),
 )
 

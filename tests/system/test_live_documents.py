@@ -108,7 +108,7 @@ def test_nodes_and_rules_fit_together(site: Site, http: httpx.Client) -> None:
     assert (refused.status_code, "unknown node 'pacs'" in refused.text) == (422, True)
     kept = http.post("/nodes", json={"node": [node("cad", 104)]})
     assert (kept.status_code, [one["text"] for one in kept.json()["errors"]]) == (
-        409, ["node 'pacs' removed", "node 'cad' added"]
+        409, ["node 'pacs' removed", "node 'cad' added", "node 'pacs': Rule all sends to it"]
     )  # fmt: skip
     both = {"node": [node("cad", free_port())], **rules("cad"), "replace": True}
     assert http.post("/site", json=both).json()["versions"] == {"nodes": 2, "rules": 2}

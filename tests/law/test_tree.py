@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +95,12 @@ def _public(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef
             for member in node.body:
                 if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) and not member.name.startswith("_"):
                     yield member
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Without packages the name is that of the module: the second one would end the run."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [file for file, count in names.items() if count > 1] == []
 
 
 def test_tests_wait_for_conditions_and_never_sleep() -> None:

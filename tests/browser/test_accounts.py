@@ -15,6 +15,7 @@ from support.service.people import PASSWORD, added, signed_in
 from support.service.rest import application
 from support.web import looking
 from support.web.browser import PHONE, Browser, Screen, chromium
+from support.web.issuer import CLIENT, SECRET, issuing
 from support.web.serving import serving
 
 from broker.accounts import links, users
@@ -22,6 +23,7 @@ from broker.accounts.deed import Deed
 from broker.accounts.roles import UserRole
 from broker.accounts.users import NewUser
 from broker.settings import load
+from broker.settings.web import OidcRolesSection, OidcSection
 from broker.store.db.database import Database
 
 NEW = "another tea, please"
@@ -201,3 +203,29 @@ def test_a_token_is_made_and_revoked_by_keys(web: str, browser: Browser, databas
     expect(page.locator("#note")).to_have_text("The token is revoked.")
     looking.is_quiet(screen)
     page.close()
+
+
+def test_people_come_in_by_the_hospital_account(tmp_path: Path, sqlite_template: Path, browser: Browser) -> None:
+    """The way leads by a link to another host and back: the policy of the page lets it."""
+    file = tmp_path / "broker.db"
+    shutil.copyfile(sqlite_template, file)
+    own, settings = Database(f"sqlite:///{file}"), load(None)
+    with issuing() as issuer:
+        roles = OidcRolesSection(viewer=("broker-viewers",))
+        oidc = OidcSection(issuer=issuer.address, client_id=CLIENT, client_secret=SECRET, roles=roles)
+        changed = settings.web.model_copy(update={"oidc": oidc, "url": "http://127.0.0.1:1"})
+        app = application(own, settings.model_copy(update={"web": changed}))
+        with serving(app) as web:
+            object.__setattr__(changed, "url", web)  # the port is known only now
+            screen = browser.open(f"{web}/sign-in?next=/help")
+            looking.is_accessible(screen)
+            screen.page.focus("#oidc")
+            screen.page.keyboard.press("Enter")
+            expect(screen.page.locator("h1")).to_have_text("Help")
+            screen.page.goto(f"{web}/me")
+            expect(screen.page.locator("h2").first).to_contain_text("ben")
+            assert screen.page.locator("#change-password").count() == 0  # the issuer has the password
+            looking.is_quiet(screen)
+            screen.page.context.clear_cookies()
+            screen.page.close()
+    own.close()

@@ -13,8 +13,6 @@ from enum import StrEnum
 from functools import cache
 from itertools import pairwise
 
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
-
 SHORTEST, LONGEST = 12, 128  # characters; ASVS §6.2.1 and §6.2.9 demand at least 8, and that 64 are taken
 OF_THIS_PLACE = ("broker", "worklist", "hospital", "radiology", "dicom", "modality", "pacs")
 _RUNS = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm")
@@ -52,6 +50,8 @@ def fault_of(password: str, words: Collection[str] = ()) -> PasswordFault | None
 
 @cache
 def _common() -> frozenset[str]:
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # 13 MiB, which a broker without new passwords does not need
+
     return frozenset(FREQUENCY_LISTS["passwords"])
 
 

@@ -1,4 +1,5 @@
-"""Roles with their rights, and the tokens by which programs prove who they are.
+"""Decides who may come in: users, sessions, passwords, links, OpenID Connect; roles with rights; API tokens.
 
-Open `roles.py` first (what each role may), then `api_tokens.py` (made, checked, revoked).
+Open `roles.py` first (what each role may), then `signing_in.py` (how a person comes in), `users.py` and `sessions.py`.
+`api_tokens.py` is for programs.
 """

@@ -6,7 +6,6 @@ Both come from site.toml into an empty database. From then on the database holds
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from broker import telemetry
 from broker.errors import ConfigurationError
 from broker.routing.evaluate import check
 from broker.routing.rules import RuleSet, parse_rules
+from broker.settings.toml_text import NotToml, parse_toml
 from broker.site.nodes import Node, parse_nodes
 from broker.store import configurations
 from broker.store.db.database import Database
@@ -101,13 +101,11 @@ def read_file(path: Path) -> dict[str, Any]:
 def read_tables(path: Path) -> dict[str, Any]:
     """The documents `nodes` and `rules` of a site file as they stand there. Raises ConfigurationError."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
+        document = parse_toml(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or 'cannot be read'}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (NotToml, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from None
-    except RecursionError:
-        raise ConfigurationError(f"{path}: nested too deeply") from None
     for key in document:
         if key not in KEYS:
             raise ConfigurationError(f"{path}: {key}: unknown key")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -33,6 +32,7 @@ from broker.settings.sections import (
     ServiceSection,
     WorklistSection,
 )
+from broker.settings.toml_text import NotToml, parse_toml
 from broker.settings.web import WebSection
 
 Door = TypeVar("Door", DicomSection, Hl7Listener, Hl7Section, WebSection)
@@ -122,10 +122,10 @@ def load(config: Path | None = None) -> Settings:
 
 def _read(config: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(config.read_text(encoding="utf-8"))
+        return parse_toml(config.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{config}: {error.strerror or 'cannot be read'}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (NotToml, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{config}: not valid TOML: {error}") from None
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from broker.cli.common import CommandRefused
 from broker.cli.output import say, show_table
+from broker.settings.toml_text import NotToml, parse_toml
 
 Clock = Callable[[float], str]
 
@@ -36,8 +36,8 @@ def assigned(settings: Iterable[str], table: dict[str, Any], *, null: bool = Fal
 def _value(text: str) -> Any:
     """A value of TOML; what is none is a text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except NotToml:
         return text
 
 

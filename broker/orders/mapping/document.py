@@ -7,13 +7,13 @@ name extends the built-in profile of that name.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from broker.errors import ConfigurationError
+from broker.settings.toml_text import NotToml, parse_toml
 
 ProfileDocument = Mapping[str, Any]
 MAX_DEPTH = 8
@@ -27,8 +27,8 @@ def read(text: str, place: str) -> dict[str, Any]:
     if len(text) > MAX_TEXT:
         raise ConfigurationError(f"{place}: longer than {MAX_TEXT} characters")
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        document = parse_toml(text)
+    except NotToml as error:
         raise ConfigurationError(f"{place}: not valid TOML: {error}") from None
     name = document.get("name")
     if not isinstance(name, str) or not 0 < len(name) <= 64 or not all(c.isascii() and _plain(c) for c in name):

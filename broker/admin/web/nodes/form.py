@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from broker.admin.web.forms import FieldErrors, FormFields
 from broker.admin.web.nodes.words import ROLES, path_of, refusal, signature
 from broker.admin.web.words import Sentence
 from broker.errors import BadContent, ConfigurationError
+from broker.settings.toml_text import NotToml, parse_toml
 from broker.site import editing
 from broker.site.nodes import Mistake, NodeMistakes
 from broker.versions.difference import masked
@@ -152,11 +152,11 @@ def _table(form: FormFields, name: str) -> dict[str, Any]:
     for key in FIELDS[2:]:
         text = form.get(key)
         if text:
-            table[key] = int(text) if key == "port" and text.isascii() and text.isdigit() else text
+            table[key] = int(text) if key == "port" and re.fullmatch(r"[0-9]{1,9}", text) else text
     table["roles"] = [role for role in ROLES if form.get(f"role-{role}")]
     try:
-        more = tomllib.loads(form.get(MORE))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        more = parse_toml(form.get(MORE))
+    except NotToml as error:
         raise NodeMistakes("node", [Mistake(MORE, f"no TOML: {error}")]) from None
     twice = [key for key in more if key in (*FIELDS, *_OTHERS)]
     if twice:

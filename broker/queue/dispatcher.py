@@ -61,6 +61,7 @@ from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import Lane, LaneKind
 from broker.queue.clock import STEP, QueueClock
 from broker.queue.feed import Bell, Feed
+from broker.queue.hurrying import Hurrying
 from broker.queue.lost_claims import LostClaims
 from broker.queue.retry_policy import RetryPolicy
 from broker.store import claims, lanes
@@ -107,6 +108,7 @@ class Dispatcher:
         self._clock = QueueClock()
         self._feeds: set[Feed] = set()
         self._lost = LostClaims()
+        self._hurrying = Hurrying(database, self.wake)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -151,6 +153,7 @@ class Dispatcher:
     async def stop(self, grace: float) -> None:
         """Let running handlers end within `grace` seconds, then cancel them; their jobs are ready again."""
         self._bell.stopping = True
+        self._hurrying.stop()
         self._bell.ring()
         tasks = [task for running in self._running.values() for task in running]
         if tasks:
@@ -170,6 +173,7 @@ class Dispatcher:
         elif time.monotonic() >= self._sweep_at:
             await self._sweep(reading.wall)
         await self._free_lost()
+        self._hurrying.again(self._clock.now())
         for lane in [] if self.stopping else _known(due):  # `stop` does not see what begins after it
             running = self._running.setdefault(lane, set())
             if before.get(lane, frozenset()) - running:
@@ -211,7 +215,8 @@ class Dispatcher:
             telemetry.note_step("database", step)
         for feed in list(self._feeds):
             await self._renew(feed)
-        await asyncio.wrap_future(self._database.submit(lanes.set_anew, self._clock.now()))
+        await asyncio.wrap_future(self._database.submit(lanes.end_waits, self._clock.now()))
+        self._hurrying.begin(None, self._clock.now())
         self._bell.ring()
 
     def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
@@ -305,10 +310,11 @@ class Dispatcher:
         changed = [Lane(kind, name) for kind in self._handlers for name in names]
         stored = [lane.name for lane in changed]
         try:
-            await asyncio.wrap_future(self._database.submit(lanes.begin_afresh, stored, self._clock.now()))
+            await asyncio.wrap_future(self._database.submit(lanes.close_breakers, stored))
         except StoreUnavailable:
             self._changed |= names  # at the next look
             raise
+        self._hurrying.begin(stored, self._clock.now())
         for lane in self._broken.intersection(changed):
             self._broken.discard(lane)
             telemetry.LANES_BROKEN.labels(lane.name).set(0)

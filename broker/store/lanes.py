@@ -9,12 +9,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, and_, func, or_, select, update
 
 from broker.model.lane import UNFINISHED, JobState, Lane, LaneKind
 from broker.store.db import clock
 from broker.store.db.clock import ClockReading
-from broker.store.db.deadlines import unhurried
+from broker.store.db.pace import padded
 from broker.store.schema import tables
 
 _t = tables.job
@@ -52,24 +52,38 @@ def _next_lane(connection: Connection, after: str) -> str | None:
     return lane
 
 
-@unhurried
-def begin_afresh(connection: Connection, lanes: Sequence[str], now: float) -> None:
-    """Forget what kept these lanes waiting, breakers and put-off jobs alike: their node has changed."""
+def close_breakers(connection: Connection, lanes: Sequence[str]) -> None:
+    """Forget the failures of these lanes: their node has changed."""
     connection.execute(update(_lane).where(_lane.c.name.in_(lanes)).values(failures=0, open_until=0.0, last_error=""))
-    late = (_t.c.lane.in_(lanes), _t.c.state == JobState.READY, _t.c.due_at > now)
-    connection.execute(update(_t).where(*late).values(due_at=now))
 
 
-@unhurried
-def set_anew(connection: Connection, now: float) -> None:
-    """Forget all waits, since the clock by which they were written was set: what waits is due now, no lane is closed.
-
-    What was made by a clock that was ahead is as old as this moment. The failures of lanes go on counting.
-    """
+def end_waits(connection: Connection, now: float) -> None:
+    """No lane is closed, since the clock by which that was written was set. The failures of lanes go on counting."""
     connection.execute(update(_lane).where(_lane.c.open_until > 0).values(open_until=0.0))
     connection.execute(update(_lane).where(_lane.c.since > now).values(since=now))
-    connection.execute(update(_t).where(_t.c.state == JobState.READY, _t.c.due_at > now).values(due_at=now))
-    early = (_t.c.state.in_(UNFINISHED), _t.c.created_at > now)
+
+
+def span(connection: Connection) -> tuple[int, int]:
+    """Rows of the first and the last job."""
+    first, last = connection.execute(select(func.min(_t.c.id), func.max(_t.c.id))).one()
+    return first or 1, last or 0
+
+
+def late(connection: Connection, after: int, until: int, lanes: Sequence[str] | None, now: float) -> list[int]:
+    """Jobs (rows) behind one and up to another that are due later than now, or younger; of these lanes, or of all."""
+    waits = or_(
+        and_(_t.c.state == JobState.READY, _t.c.due_at > now),
+        and_(_t.c.state.in_(UNFINISHED), _t.c.created_at > now),
+    )
+    query = select(_t.c.id).where(_t.c.id > after, _t.c.id <= until, waits).order_by(_t.c.id)
+    return list(connection.execute(query if lanes is None else query.where(_t.c.lane.in_(lanes))).scalars())
+
+
+def make_due(connection: Connection, rows: Sequence[int], *, now: float) -> None:
+    """What still waits of these jobs is due. What was made by a clock that was ahead is as old as this moment."""
+    mine = _t.c.id.in_(padded(rows))
+    connection.execute(update(_t).where(mine, _t.c.state == JobState.READY, _t.c.due_at > now).values(due_at=now))
+    early = (mine, _t.c.state.in_(UNFINISHED), _t.c.created_at > now)
     connection.execute(update(_t).where(*early).values(created_at=now))
 
 

@@ -28,6 +28,7 @@ from broker.orders import authority_walk
 from broker.orders.authority_walk import join_authorities
 from broker.orders.stories import identity
 from broker.store.db.database import Database
+from broker.store.db.deadlines import unhurried
 from broker.store.orders import authorities
 from broker.store.schema import tables
 
@@ -83,7 +84,7 @@ def many(database: Database, count: int) -> None:
         for statement in statements:
             connection.execute(text(statement))
 
-    database.execute(unit)
+    database.execute(unhurried(unit))
 
 
 def issuers(database: Database) -> dict[str, set[str]]:

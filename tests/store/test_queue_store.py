@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Connection, delete, event, select, update
 
 from broker.model.lane import JobState
+from broker.queue.hurrying import Hurrying
 from broker.store import jobs, lanes
 from broker.store.db.database import Database
 from broker.store.jobs import Job, NewJob
@@ -360,7 +361,8 @@ def test_tm_01_after_a_step_nothing_waits_and_nothing_is_younger_than_now(queue:
     queue.do(jobs.put_back, queue.claim(now=WRONG, limit=1)[0], WRONG + 9, "busy", item_fault=False)
     queue.claim(now=WRONG, limit=1)
     queue.do(jobs.open_breaker, "deliver:pacs", 3, WRONG, "x")
-    queue.do(lanes.set_anew, 100.0)
+    queue.do(lanes.end_waits, 100.0)
+    Hurrying(queue.database).make_due(None, 100.0)
     assert breakers(queue) == {"deliver:pacs": (3, 0.0, "x")}
     assert sorted(queue.row(n)["due_at"] for n in (1, 3)) == [100.0, 100.0]
     assert {queue.row(n)["created_at"] for n in (1, 2, 3)} == {100.0}

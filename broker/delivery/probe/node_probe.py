@@ -20,6 +20,7 @@ from broker.errors import BadContent, ConfigurationError, StoreUnavailable
 from broker.hl7.mllp.client import Receiver
 from broker.model.lane import Lane, LaneKind
 from broker.model.wording import Sentence
+from broker.queue.hurrying import Hurrying
 from broker.site.nodes import Node
 from broker.store import lanes, node_tests
 from broker.store.db.database import Database
@@ -116,9 +117,10 @@ class NodeTester:
             await asyncio.wrap_future(self._database.submit(node_tests.add, test))
             if resume and test.good and node.active:
                 names = [Lane(kind, node.name).name for kind in LaneKind]
-                await asyncio.wrap_future(self._database.submit(lanes.begin_afresh, names, time.time()))
+                await asyncio.wrap_future(self._database.submit(lanes.close_breakers, names))
                 run.resumed = True
                 self._wake()
+                Hurrying(self._database, self._wake).begin(names, time.time())
         except StoreUnavailable as error:
             telemetry.logger().warning("node.test_not_kept", node=node.name, error=telemetry.describe(error))
         telemetry.logger().info("node.tested", node=node.name, state="good" if test.good else "bad")

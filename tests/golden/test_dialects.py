@@ -20,6 +20,7 @@ from support.worklist.worklist import encoded
 
 from broker.hl7.header import read_header
 from broker.hl7.message import parse
+from broker.hl7.mllp.server import Peer
 from broker.hl7.tolerance import Tolerance
 from broker.model.order import Document
 from broker.orders import mapping_versions
@@ -165,8 +166,8 @@ class _DoorOfMarch(OrderDoor):
 
     at = AT
 
-    def _context(self) -> StoryContext:
-        return replace(super()._context(), at=self.at)
+    def _context(self, peer: Peer) -> StoryContext:
+        return replace(super()._context(peer), at=self.at)
 
 
 def _run(name: str, hospital: Hospital) -> None:

@@ -42,8 +42,8 @@ class TellingDoor(FixedDoor):
 
     node: Node
 
-    def _context(self) -> StoryContext:
-        return replace(super()._context(), subscribers=(self.node,))
+    def _context(self, peer: Peer) -> StoryContext:
+        return replace(super()._context(peer), subscribers=(self.node,))
 
 
 def told(connection: Connection, node: Node) -> list[bytes]:

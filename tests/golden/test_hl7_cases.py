@@ -38,7 +38,7 @@ class FixedDoor(OrderDoor):
 
     count = 0
 
-    def _context(self) -> StoryContext:
+    def _context(self, peer: Peer) -> StoryContext:
         self.count += 1
         return StoryContext(UUID(int=self.count), datetime(2026, 3, 12, 8, 15, 44, tzinfo=ZONE), "UNASSIGNED")
 

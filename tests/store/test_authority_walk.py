@@ -37,6 +37,12 @@ OID, NS, BOTH = "&2.999.3&ISO", "HOSP", "HOSP&2.999.3&ISO"
 _numbers = itertools.count(1)
 
 
+@pytest.fixture(autouse=True)
+def little_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message that teaches joins what it names itself; all else is left to the walk."""
+    monkeypatch.setattr(identity, "AT_ONCE", 0)
+
+
 def message(control: str, number: str, issuer: str, *, name: str = "ROE^ANNA", visit: str = "") -> bytes:
     """An order message whose patient, visit and order have this number, all under one authority."""
     of = issuer.replace("&", "^")

@@ -14,9 +14,11 @@ from broker.store.db import checkpoint
 from broker.store.db.checkpoint import EVERY, PATIENCE, Checkpointer
 from broker.store.db.database import Database
 
+LANE = text("INSERT INTO lane (name, failures, open_until, last_error) VALUES (:name, 0, 0, '')")
+
 
 def add(connection: Connection, name: str) -> None:
-    connection.execute(text("INSERT INTO lane VALUES (:name, 0, 0, '')"), {"name": name})
+    connection.execute(LANE, {"name": name})
 
 
 def taken_over(file: Path) -> set[str]:

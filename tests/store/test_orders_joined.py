@@ -71,7 +71,7 @@ def findings(told_: Sequence[Any]) -> list[str]:
 @pytest.mark.parametrize("of", [1, 2])
 def test_an_accession_number_of_either_means_the_order_in_force(database: Database, control: str, of: int) -> None:
     send(database, new("", filler="F1^RAD"), new("", filler="F1^^2.999.8^ISO"))
-    told(database, new("", filler="F9^RAD^2.999.8^ISO", patient="P9^^^HOSP"))
+    send(database, new("", filler="F9^RAD^2.999.8^ISO", patient="P9^^^HOSP"))
     accession = rows(database, "service_request")[of - 1]["accession"]
     assert len(left(database)) == 1
     assert send(database, order(control, patient=P, placer="77^RIS", accession=accession, start="20300117090000")) == ""
@@ -123,8 +123,7 @@ def test_orders_that_were_joined_one_after_the_other_are_one(database: Database)
     """The first is joined into the second by its placer number, that into the third by its filler number."""
     send(database, new(NS), new(OID, filler="F1^RAD"))
     told(database)
-    send(database, new("", filler="F1^^2.999.8^ISO"))
-    told(database, new("", filler="F9^RAD^2.999.8^ISO", patient="P9^^^HOSP"))
+    send(database, new("", filler="F1^^2.999.8^ISO"), new("", filler="F9^RAD^2.999.8^ISO", patient="P9^^^HOSP"))
     assert left(database) == ["P1"]
     links = {(row["request"], row["other"]) for row in rows(database, "order_link")}
     assert links == {(2, 1), (4, 2)}

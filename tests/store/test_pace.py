@@ -14,6 +14,8 @@ from broker.store.db import pace as module
 from broker.store.db.database import Database
 from broker.store.db.pace import FIRST, MOST, TARGET, Pace, padded
 
+LANE = text("INSERT INTO lane (name, failures, open_until, last_error) VALUES (:name, 0, 0, '')")
+
 
 class Clock:
     """Time that goes on by what a step takes."""
@@ -73,7 +75,7 @@ def test_each_step_is_a_transaction_of_its_own(database: Database) -> None:
             raise ValueError("the second step")
         for number in part:
             values = {"name": f"x{number}"}
-            connection.execute(text("INSERT INTO lane VALUES (:name, 0, 0, '')"), values)
+            connection.execute(LANE, values)
         return len(part)
 
     steps = Unresting(database).write(unit, range(40))
@@ -85,7 +87,7 @@ def test_each_step_is_a_transaction_of_its_own(database: Database) -> None:
 
 def test_what_goes_alone_is_a_transaction_of_its_own(database: Database) -> None:
     def unit(connection: Connection, name: str) -> str:
-        connection.execute(text("INSERT INTO lane VALUES (:name, 0, 0, '')"), {"name": name})
+        connection.execute(LANE, {"name": name})
         return name
 
     stopping, rests = threading.Event(), list[float]()

@@ -19,6 +19,7 @@ from support.loops import shortly
 from support.orders.intake import PEER, ZONE
 from support.scale import FULL
 
+from broker.hl7.mllp.server import Peer
 from broker.hl7.tolerance import Tolerance
 from broker.orders.core.context import StoryContext
 from broker.orders.inbound.reception import AnswerKind, Interface
@@ -120,7 +121,7 @@ class FixedDoor(OrderDoor):
 
     at: datetime
 
-    def _context(self) -> StoryContext:
+    def _context(self, peer: Peer) -> StoryContext:
         return StoryContext(UUID(int=0), self.at, "UNASSIGNED")
 
 

@@ -1,8 +1,8 @@
 """Gives the identifiers of a message the one key that their authority has, however the message names it.
 
 A pair of names that is new is learnt in the transaction of the message, and what is stored by the universal ID alone
-joins what is stored by the namespace: at once what a message names, before the message is applied; the rest in small
-steps afterwards (`orders.authority_walk`). So no message sees one half of what it names.
+joins what is stored by the namespace: at once what a message names, and some of what came last; the rest in small steps
+afterwards (`orders.authority_walk`). So no message sees one half of what it names.
 
 Two patients that turn out to have one identifier become one only if they can be the same person
 (`orders.core.persons`); else they stay two, with a finding, and an ADT^A40 may merge them. Of two orders that turn out
@@ -32,6 +32,8 @@ from broker.store.orders import authorities as store
 from broker.store.orders import joined_names, reading
 from broker.store.orders import patients as patient_rows
 
+AT_ONCE = 32  # numbers of each use that are joined by the message that teaches
+NEWEST = 2000  # rows of a table among which they are looked for
 _CERTAIN = 5.0  # seconds after which a pair that is read was committed long ago
 _APART = "Another patient has this identifier under the other name of its authority: they are kept apart"
 
@@ -54,10 +56,23 @@ def settle(
     """
     settling = _Settling(connection, context)
     numbers = recognizing.numbers(changes, settling.learn)
+    for pair, location in settling.taught:
+        numbers = _with_newest(connection, numbers, pair, location)
     joined = join(connection, numbers, context) if joining or settling.told else Joined()
     settled = [change.settled(settling.identifier) for change in changes]
     findings = (*settling.findings, *joined.findings)
     return Settled(settled, tuple(dict.fromkeys(findings)), tuple(joined.audit))
+
+
+def _with_newest(connection: Connection, numbers: Numbers, pair: KnownAuthority, location: str) -> Numbers:
+    """The numbers, and those that came last under the universal ID alone, as many as one transaction may join."""
+    newest: dict[Any, str] = {}
+    for place in joined_names.PLACES[pair.use]:
+        last = joined_names.last_row(connection, place)
+        found = joined_names.numbers_of(connection, place, pair.universal_id, last - NEWEST, last)
+        newest.update(dict.fromkeys(found[-AT_ONCE:], location))
+    some = dict(list(newest.items())[:AT_ONCE])
+    return {**numbers, pair.use: {**some, **numbers.get(pair.use, {})}}
 
 
 def as_known(connection: Connection, change: OrderChange, context: StoryContext) -> OrderChange:
@@ -82,16 +97,17 @@ class _Settling:
         self._connection, self._context = connection, context
         self._decisions: dict[tuple[AuthorityUse, str, str], authorities.Decision] = {}
         self.findings: list[Finding] = []
+        self.taught: list[tuple[KnownAuthority, str]] = []  # what is to be joined from now on, and where it was told
         self.told = False  # a pair was learnt in this transaction, or committed by another one meanwhile
 
     def learn(self, use: AuthorityUse, identifier: EntityId, location: str) -> EntityId:
         """Learn what an identifier tells of its authority. It stays as it is."""
-        self._decision(use, identifier)
+        self._decision(use, identifier, location)
         return identifier
 
     def identifier(self, use: AuthorityUse, identifier: EntityId, location: str) -> EntityId:
         """An identifier under the key of its authority."""
-        decision = self._decision(use, identifier)
+        decision = self._decision(use, identifier, location)
         if decision is None:
             return identifier
         if decision.contradicts:
@@ -99,19 +115,19 @@ class _Settling:
             self.findings.append(Finding(location, ErrorCode.DUPLICATE_KEY, text, Severity.WARNING))
         return recognizing.under_key(self._connection, use, identifier, decision.key)
 
-    def _decision(self, use: AuthorityUse, identifier: EntityId) -> authorities.Decision | None:
+    def _decision(self, use: AuthorityUse, identifier: EntityId, location: str) -> authorities.Decision | None:
         """What is decided of the authority of an identifier; None if it has no universal ID."""
         names = authorities.names(identifier)
         if not identifier.number or not names[1]:
             return None
         if (use, *names) not in self._decisions:
-            decision = self._decide(use, *names)
+            decision = self._decide(use, *names, location)
             if decision.learns:  # for those decided before, too
                 self._decisions.clear()
             self._decisions[use, *names] = decision
         return self._decisions[use, *names]
 
-    def _decide(self, use: AuthorityUse, namespace: str, universal_id: str) -> authorities.Decision:
+    def _decide(self, use: AuthorityUse, namespace: str, universal_id: str, location: str) -> authorities.Decision:
         found = store.known(self._connection, namespace, universal_id)
         decision = authorities.decide(use, namespace, universal_id, [pair for pair, _ in found])
         if decision.learns or decision.key == universal_id:
@@ -121,13 +137,13 @@ class _Settling:
             decision = authorities.decide(use, namespace, universal_id, [pair for pair, _ in found])
             self.told = self.told or decision.learns or found != before
         if decision.learns:
-            self._learn(KnownAuthority(use, namespace, universal_id), [other for other, _ in found])
+            self._learn(KnownAuthority(use, namespace, universal_id), [other for other, _ in found], location)
         for pair, seen in found:
             if seen < self._context.at.timestamp() - _CERTAIN:
                 self._context.authorities.note(pair)
         return decision
 
-    def _learn(self, pair: KnownAuthority, others: Sequence[KnownAuthority]) -> None:
+    def _learn(self, pair: KnownAuthority, others: Sequence[KnownAuthority], location: str) -> None:
         """Keep a pair. What it tells of each use is to be joined; what it makes doubtful is no longer."""
         at = self._context.at.timestamp()
         store.learn(self._connection, pair, at, self._context.actor)
@@ -136,6 +152,7 @@ class _Settling:
             joined = KnownAuthority(use, pair.namespace, pair.universal_id)
             if use in uses and joined_names.PLACES[use]:
                 store.begin_join(self._connection, joined, at)
+                self.taught.append((joined, location))
             elif not any(other.use is use for other in others):
                 store.end_join(self._connection, joined)  # two namespaces of other uses: it may be either
 

@@ -131,14 +131,18 @@ def test_dm_10_all_of_a_long_list_is_capped_and_memory_stays_flat(full: Site) ->
 def test_dm_10_a_cancel_ends_it_within_a_second(after: int, full: Site) -> None:
     with RawScu(full.dicom, timeout=30) as modality:
         assert modality.associate([(WORKLIST, IMPLICIT)])[0] == 2
-        modality.send(find_rq(7, EVERYTHING))
-        seen = statuses(modality)
-        for _ in range(after):
-            assert next(seen) == 0xFF00
-        started = time.monotonic()
-        modality.send(cancel_rq(7))
-        rest = list(seen)
-        assert time.monotonic() - started < 1
+        for _ in range(5):
+            modality.send(find_rq(7, EVERYTHING))
+            seen = statuses(modality)
+            for _ in range(after):
+                assert next(seen) == 0xFF00
+            started = time.monotonic()
+            modality.send(cancel_rq(7))
+            rest = list(seen)
+            assert time.monotonic() - started < 1
+            if rest[-1] == 0xFE00:
+                break
+            assert rest == [0xFF00] * (CAP - after) + [0xA700]  # all had left before the cancel came
         assert rest[-1] == 0xFE00
         assert len(rest) < CAP - after
         modality.send(find_rq(8, encoded({"AccessionNumber": "A5"})))  # nothing of the old query comes after it

@@ -26,6 +26,7 @@ from broker.mpps import checks, recording
 from broker.mpps.dataset import decode
 from broker.orders import authority_walk
 from broker.orders.authority_walk import join_authorities
+from broker.orders.lookup import recognizing
 from broker.orders.stories import identity
 from broker.store.db.database import Database
 from broker.store.db.deadlines import unhurried
@@ -40,7 +41,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(autouse=True)
 def little_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message that teaches joins what it names itself; all else is left to the walk."""
-    monkeypatch.setattr(identity, "AT_ONCE", 0)
+    monkeypatch.setattr(recognizing, "AT_ONCE", 0)
 
 
 def message(control: str, number: str, issuer: str, *, name: str = "ROE^ANNA", visit: str = "") -> bytes:
@@ -125,7 +126,7 @@ def test_a_large_authority_is_joined_by_short_transactions(database: Database) -
     house = Walked(database)
     with uncollected():
         join_authorities(house.walk)
-    assert max(house.pace.spent) < LONGEST
+    assert house.pace.longest < LONGEST
     assert issuers(database) == {"patient": {"HOSP", "OTHER"}, "visit": {"HOSP"}, "service_request": {"HOSP", "OTHER"}}
     assert left(database) == []
     answers = [json.loads(answer) for answer in rows(database, tables.scheduled_step.c.answer)]

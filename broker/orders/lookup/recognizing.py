@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from broker.model.authority import AuthorityUse
+from broker.model.authority import AuthorityUse, KnownAuthority
 from broker.model.order import EntityId
 from broker.orders.core import authorities
 from broker.orders.core.authorities import AuthorityMemory, Settle
@@ -16,6 +16,8 @@ from broker.orders.core.values import Change, OrderChange
 from broker.store.orders import authorities as store
 from broker.store.orders import joined_names, reading
 
+AT_ONCE = 32  # numbers of each use that are joined by the message that teaches
+NEWEST = 2000  # rows of a table among which they are looked for
 _PATIENT = "PID^1^3"
 _ORDER_NUMBERS = (AuthorityUse.PLACER, AuthorityUse.FILLER)
 # what is named, by use: identifiers, of visits the patients (rows); each with where a message has it
@@ -81,6 +83,17 @@ def numbers(changes: Sequence[Change], also: Settle | None = None) -> Numbers:
     for change in changes:
         change.settled(note)
     return named
+
+
+def with_newest(connection: Connection, numbers: Numbers, pair: KnownAuthority, location: str) -> Numbers:
+    """The numbers, and those that came last under the universal ID alone, as many as one transaction may join."""
+    newest: dict[Any, str] = {}
+    for place in joined_names.PLACES[pair.use]:
+        last = joined_names.last_row(connection, place)
+        found = joined_names.numbers_of(connection, place, pair.universal_id, last - NEWEST, last)
+        newest |= dict.fromkeys(found[-AT_ONCE:], location)
+    some = dict(list(newest.items())[:AT_ONCE])
+    return {**numbers, pair.use: {**some, **numbers.get(pair.use, {})}}
 
 
 def people(connection: Connection, named: Numbers) -> Mapping[str, str]:

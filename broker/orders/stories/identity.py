@@ -32,8 +32,6 @@ from broker.store.orders import authorities as store
 from broker.store.orders import joined_names, reading
 from broker.store.orders import patients as patient_rows
 
-AT_ONCE = 32  # numbers of each use that are joined by the message that teaches
-NEWEST = 2000  # rows of a table among which they are looked for
 _CERTAIN = 5.0  # seconds after which a pair that is read was committed long ago
 _APART = "Another patient has this identifier under the other name of its authority: they are kept apart"
 
@@ -57,22 +55,11 @@ def settle(
     settling = _Settling(connection, context)
     numbers = recognizing.numbers(changes, settling.learn)
     for pair, location in settling.taught:
-        numbers = _with_newest(connection, numbers, pair, location)
+        numbers = recognizing.with_newest(connection, numbers, pair, location)
     joined = join(connection, numbers, context) if joining or settling.told else Joined()
     settled = [change.settled(settling.identifier) for change in changes]
     findings = (*settling.findings, *joined.findings)
     return Settled(settled, tuple(dict.fromkeys(findings)), tuple(joined.audit))
-
-
-def _with_newest(connection: Connection, numbers: Numbers, pair: KnownAuthority, location: str) -> Numbers:
-    """The numbers, and those that came last under the universal ID alone, as many as one transaction may join."""
-    newest: dict[Any, str] = {}
-    for place in joined_names.PLACES[pair.use]:
-        last = joined_names.last_row(connection, place)
-        found = joined_names.numbers_of(connection, place, pair.universal_id, last - NEWEST, last)
-        newest.update(dict.fromkeys(found[-AT_ONCE:], location))
-    some = dict(list(newest.items())[:AT_ONCE])
-    return {**numbers, pair.use: {**some, **numbers.get(pair.use, {})}}
 
 
 def as_known(connection: Connection, change: OrderChange, context: StoryContext) -> OrderChange:

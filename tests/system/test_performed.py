@@ -58,7 +58,8 @@ def test_sigkill_loses_nothing_of_what_is_passed_on(tmp_path: Path, fault: str, 
             assert manager.status == {uid(1): "COMPLETED"}
             assert list(dict.fromkeys(heard.data for heard in scp.heard)) == sent
         node = site.asked("/api/v1/status").json()["nodes"][0]
-        assert (node["name"], node["state"], list(node["contacts"])) == ("manager", "well", ["passed on"])
+        assert (node["name"], node["state"]) == ("manager", "well")
+        assert "passed on" in node["contacts"]  # and perhaps "failed", of when the manager was away
 
 
 def test_images_alone_end_a_step_and_the_ris_hears_of_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import support.peers.pausing  # noqa: F401
 from support.dicom.objects import Encoded
 from support.peers.tools import wait_until
 from support.service.site import Site

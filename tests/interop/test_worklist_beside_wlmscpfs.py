@@ -17,6 +17,7 @@ from shutil import which
 from typing import Any
 
 import pytest
+import support.peers.pausing  # noqa: F401
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import support.peers.pausing  # noqa: F401
 from pynetdicom import AE
 from support.certificates import CLIENT, DAY, SERVER, Authority, Files, client, now
 from support.dicom import raw

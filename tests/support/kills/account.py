@@ -11,6 +11,7 @@ from typing import Any
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
+import support.peers.pausing  # noqa: F401
 from support.dicom.raw import RawScu, associate_ac, p_data
 from support.dicom.raw_scp import RawScp, receive, store_rsp
 from support.hl7.receiver import Ris

@@ -14,6 +14,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, evt
 from sqlalchemy import Connection, insert
 
+import support.peers.pausing  # noqa: F401
 from broker.dicom import uids
 from broker.store import jobs
 from broker.store.db.database import Database

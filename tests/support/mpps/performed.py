@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
 
+import support.peers.pausing  # noqa: F401
 from support.dicom.objects import fresh_uid
 from support.dicom.raw import command, element, p_data, us
 from support.worklist.worklist import IMPLICIT, dataset, encoded

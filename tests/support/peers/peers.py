@@ -15,6 +15,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
+import support.peers.pausing  # noqa: F401
 from support.dicom.objects import Encoded
 from support.peers.tools import background, free_port, listens, tool
 

@@ -217,11 +217,9 @@ class NodeAdmission:
     def _judge(self, request: AssociationRequest, origin: ConnectionOrigin) -> Rejection | Grant:
         calling, wrong = request.calling_ae, request.called_ae != self._ae_title
         refusal = CALLED_AE_UNKNOWN if wrong else CALLING_AE_UNKNOWN
-        if not calling or not all(" " <= c <= "~" and c != "\\" for c in calling):
+        if not calling or not all(" " <= c <= "~" and c != "\\" for c in calling):  # VR AE, PS3.5 6.2
             return refusal
         named = self._directory.titled(calling)
-        if not named and ("<" in calling or ">" in calling):  # markup is no name of a device
-            return refusal
         proposed = [context.abstract_syntax for context in request.contexts]
         if wrong:
             called = "".join(c if " " <= c <= "~" else "?" for c in request.called_ae)
@@ -229,6 +227,8 @@ class NodeAdmission:
             return refusal
         if not (named if self._accept == "any" else self._directory.at(named, origin.address)):
             self._knocked(calling, origin.address, proposed, "")
+        if not named and ("<" in calling or ">" in calling):  # markup enters only if a person made a node of it
+            return refusal
         here = self._directory.at(named, origin.address)
         if state := barred(here or (named if self._accept == "any" else ())):
             return NODE_BLOCKED if state == BLOCKED else NODE_DISABLED

@@ -28,9 +28,9 @@ NEVER = [
     b"A\\B",
     b"A\0B",
     b"\x7f",
-    b"<b>CT1</b>",
 ]
-UNKNOWN = [b"'; drop table x;", b"%s%s%n", b"{{7*7}}", b"../../etc/passwd"]
+MARKUP = b"<b>CT1</b>"  # PS3.5 6.2 allows it: it is remembered
+UNKNOWN = [MARKUP, b"'; drop table x;", b"%s%s%n", b"{{7*7}}", b"../../etc/passwd"]
 
 
 def told(site: Site, word: str) -> int:
@@ -38,9 +38,9 @@ def told(site: Site, word: str) -> int:
     return sum(word in line for line in site.logged().splitlines())
 
 
-@pytest.mark.parametrize("calling", NEVER)
+@pytest.mark.parametrize("calling", [*NEVER, MARKUP])
 def test_ul11_a_calling_ae_title_that_cannot_be_is_rejected(site: Site, calling: bytes) -> None:
-    """Here everybody may call (`accept = "any"`), but not under a name that PS3.5 6.2 does not allow."""
+    """Here everybody may call (`accept = "any"`), but not under markup or a name that PS3.5 6.2 does not allow."""
     lines = len(site.logged().splitlines())
     with RawScu(site.dicom) as stranger:
         assert stranger.associate(VERIFY, calling=calling) == (3, b"\0\1\1\3")
@@ -53,7 +53,7 @@ def test_ul11_unknown_titles_are_rejected_and_shown_inert(own_site: Callable[...
     """Code of many languages is a valid AE title (any printable ASCII but the backslash): `accept = "any"` takes it.
 
     With `accept = "known"`, the default, it is rejected. Wherever it is shown it is text. Markup never enters, unless
-    a node of the site is named so.
+    a node of the site is named so; it is remembered as any other.
     """
     site = own_site(NODE, dicom={"accept": "known"})
     for calling in (*UNKNOWN, *NEVER):
@@ -62,9 +62,10 @@ def test_ul11_unknown_titles_are_rejected_and_shown_inert(own_site: Callable[...
     assert echo_time(site.dicom) < 1
     names = [(name,) for name in sorted(name.decode() for name in UNKNOWN)]
     wait_until(lambda: site.rows("select ae_title from knock order by 1") == names, 5, "the admin can see them")
-    for page in ("/", "/api/v1/status", "/metrics"):
+    for page in ("/", "/nodes/knocking", "/api/v1/status", "/metrics"):
         answer = site.asked(page)
         assert (answer.status_code, "<b>CT1" in answer.text) == (200, False), page
+    assert "&lt;b&gt;CT1&lt;/b&gt;" in site.asked("/nodes/knocking").text
 
 
 @pytest.mark.parametrize(

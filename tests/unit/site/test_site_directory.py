@@ -201,13 +201,22 @@ def test_ul14_a_wrong_called_title_is_refused_whoever_calls(called: str) -> None
     for accept in ("known", "any"):
         knock = ("CT01", "127.0.0.2", [], called or "(empty)")
         assert admit(called, "CT01", accept=accept) == (CALLED_AE_UNKNOWN, [knock])
-        assert admit(called, "<b>", accept=accept) == (CALLED_AE_UNKNOWN, [])
+        assert admit(called, "<b>", accept=accept) == (CALLED_AE_UNKNOWN, [("<b>", *knock[1:])])
 
 
-@pytest.mark.parametrize("calling", ["", "A\x00B", "A\x1bB", "A\nB", "Ä", "A\\B", "\x7f", "<b>CT01</b>"])
+@pytest.mark.parametrize("calling", ["", "A\x00B", "A\x1bB", "A\nB", "Ä", "A\\B", "\x7f"])
 def test_ul11_titles_that_cannot_be_are_refused_and_not_remembered(calling: str) -> None:
     for accept in ("known", "any"):
         assert admit("BROKER", calling, accept=accept) == (CALLING_AE_UNKNOWN, [])
+
+
+@pytest.mark.parametrize("calling", ["<b>CT01</b>", "<script>", "CT>1", "'; --", '"&amp;"', "%s{{7*7}}", "../CT", "!~"])
+def test_every_title_that_dicom_allows_is_remembered(calling: str) -> None:
+    """VR AE (PS3.5 6.2): the default character repertoire without backslash and control characters."""
+    knock = (calling, "127.0.0.2", [], "")
+    assert admit("BROKER", calling) == (CALLING_AE_UNKNOWN, [knock])
+    enters = "<" not in calling and ">" not in calling  # markup only if a node is named so
+    assert admit("BROKER", calling, accept="any") == (Grant() if enters else CALLING_AE_UNKNOWN, [knock])
 
 
 @pytest.mark.parametrize(("state", "answer"), [("disabled", NODE_DISABLED), ("blocked", NODE_BLOCKED)])

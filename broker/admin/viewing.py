@@ -55,7 +55,7 @@ class Viewing:
     count: int | None = None
     filters: list[str] = field(default_factory=list)
     more: Document = field(default_factory=dict)
-    written: bool = False
+    silent: bool = False  # no row is due
 
     def one(self, object_id: int, patient: int | None = None) -> None:
         """It shows one object, by our own number, which is not in the path."""
@@ -68,7 +68,11 @@ class Viewing:
 
     def changed(self) -> None:
         """It shows what the request has changed. The change has its own audit row."""
-        self.written = True
+        self.silent = True
+
+    def nothing(self) -> None:
+        """It shows nothing of patients after all."""
+        self.silent = True
 
 
 def viewing_of(request: Request) -> Viewing:
@@ -86,7 +90,7 @@ def begin(request: Request, shown: Shows) -> Viewing:
 
 def end(request: Request, response: Response, viewing: Viewing) -> None:
     """Note what an answer shows; of one that is still being made once it ends. A refusal shows nothing."""
-    if response.status_code >= 300 or viewing.written:
+    if response.status_code >= 300 or viewing.silent:
         return
     if isinstance(response, StreamingResponse):
         response.body_iterator = _watched(request, response.body_iterator, viewing)

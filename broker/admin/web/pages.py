@@ -45,4 +45,4 @@ def links() -> list[PageLink]:
 
 def _finders(context: AdminContext) -> list[Finder]:
     """What the search asks, in the order of its results."""
-    return [search.page_finder(links()), overview.finder(context), search.guide_finder]
+    return [search.page_finder(links()), overview.finder(context), search.guide_finder()]

@@ -14,6 +14,8 @@ from broker.accounts.roles import Right
 from broker.admin import viewing
 from broker.admin.bodies import BodyRoute
 from broker.admin.problems import Problem
+from broker.admin.same_origin import SAFE
+from broker.admin.sharing import Shared, Sharing
 from broker.admin.viewing import Shows
 
 _BEARER = HTTPBearer(auto_error=False, description="An API token (`broker tokens`), or `[web] admin_token`")
@@ -45,7 +47,7 @@ def shown_by(route: Route) -> Shows | None:
 class Route(BodyRoute):
     """A route for callers with all rights that it names; others get 403, whatever they sent.
 
-    What it shows of patients leaves a row in the audit trail.
+    What it shows of patients leaves a row in the audit trail. What it changes is seen by all who watch.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -53,16 +55,30 @@ class Route(BodyRoute):
         handle, needed, shown = super().get_route_handler(), rights_of(self), shown_by(self)
         if needed & viewing.WATCHED and shown is None:
             raise TypeError(f"{self.path} needs one of `admin.viewing.shows` among its dependencies, or SHOWS_NOTHING")
+        fresh = next((one.dependency.fresh for one in self.dependencies if isinstance(one.dependency, Shared)), None)
+        if fresh is not None and shown is not None:
+            raise TypeError(f"{self.path} shows patients, so each view of it is drawn for itself")
+        changes = not self.methods <= SAFE and not self.include_in_schema  # of a page: people look at what they did
 
-        async def let_in(request: Request) -> Response:
-            if missing := needed - request.state.rights:
-                raise Problem(403, f"This needs the right `{min(missing)}`")
+        async def watched(request: Request) -> Response:
             if shown is None or not shown.kind:
                 return await handle(request)
             seen = viewing.begin(request, shown)
             response = await handle(request)
             viewing.end(request, response, seen)
             return response
+
+        async def let_in(request: Request) -> Response:
+            if missing := needed - request.state.rights:
+                raise Problem(403, f"This needs the right `{min(missing)}`")
+            sharing: Sharing = request.app.state.sharing
+            if fresh is not None:
+                return await sharing.answer(request, handle, fresh)
+            try:
+                return await watched(request)
+            finally:
+                if changes:
+                    sharing.forget()
 
         return let_in
 

@@ -56,7 +56,7 @@ async function swap(id, url, { method = "get", body, push = false, polled = fals
   latest.set(id, turn);
   if (!polled) region.setAttribute("aria-busy", "true");
   try {
-    const headers = { "X-Region": id, Accept: "text/html" };
+    const headers = { "X-Region": id, Accept: "text/html", ...(polled && { "X-Polled": "1" }) };
     const answer = await fetch(url, { method, body, headers });
     const html = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (latest.get(id) !== turn && method === "get") return; // a newer question was asked meanwhile

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.routers import NEEDS, page_router
+from broker.admin.sharing import shared
 from broker.admin.web import forms, shell
 from broker.admin.web.listing import CAP, NOTHING, Column, Filter, Listing, Picked, Table
 from broker.admin.web.shell import PageLink
@@ -118,7 +119,7 @@ def router(context: AdminContext) -> APIRouter:
     """The routes of the page."""
     routes, page = page_router(Right.STATUS), _Page(context)
 
-    @routes.get("/holds")
+    @routes.get("/holds", dependencies=[shared()])
     def show(request: Request) -> Response:
         return page.show(request)
 

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 
 from broker.accounts.roles import Right
 from broker.admin.routers import page_router
+from broker.admin.sharing import shared
 from broker.admin.status import LAST, StatusSource, command_of
 from broker.admin.web import shell
 from broker.admin.web.shell import PageLink
@@ -137,7 +138,7 @@ def router(source: StatusSource) -> APIRouter:
     """The routes of *Now*, and of the state in the top bar."""
     routes = page_router(Right.STATUS)
 
-    @routes.get("/")
+    @routes.get("/", dependencies=[shared()])
     async def page(request: Request) -> Response:
         return shell.render(request, "now", view_of(await source.status(), source, _paths(request)))
 
@@ -145,7 +146,7 @@ def router(source: StatusSource) -> APIRouter:
     async def numbers(since: Annotated[float, Query(ge=0, le=LAST)] = 0) -> Response:
         return JSONResponse([asdict(minute) for minute in source.rates.since(since)])
 
-    @routes.get("/pulse")
+    @routes.get("/pulse", dependencies=[shared()])
     async def pulse(request: Request) -> Response:
         return shell.render(request, "pulse", pulse_of(await source.status()))
 

@@ -12,6 +12,7 @@ from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, page_router
+from broker.admin.sharing import shared
 from broker.admin.web import forms, shell
 from broker.admin.web.forms import FormFields
 from broker.admin.web.nodes.words import CONTACTS, ROLES, ListedNode, path_of, refusal, rows_of, signature
@@ -87,7 +88,7 @@ def router(context: AdminContext) -> APIRouter:
     """The routes of the page of a node."""
     routes = page_router(Right.STATUS)
 
-    @routes.get("/nodes/{name}")
+    @routes.get("/nodes/{name}", dependencies=[shared(0.8)])
     def page(request: Request, name: str) -> Response:
         return shell.render(request, "node", _view(context, name))
 

@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.routers import NEEDS, page_router
+from broker.admin.sharing import shared
 from broker.admin.web import forms, shell
 from broker.admin.web.forms import FieldErrors, FormFields
 from broker.admin.web.listing import Asked, Column, Filter, Listing, Table
@@ -89,7 +90,7 @@ def router(context: AdminContext) -> APIRouter:
     routes = page_router(Right.STATUS)
     needs = [NEEDS[Right.SITE]]
 
-    @routes.get("/nodes/knocking")
+    @routes.get("/nodes/knocking", dependencies=[shared()])
     def page(request: Request) -> Response:
         return shell.render(request, "knocking", _view(context, request))
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.routers import page_router
+from broker.admin.sharing import shared
 from broker.admin.web import shell
 from broker.admin.web.listing import Asked, Column, Filter, Listing, Table
 from broker.admin.web.nodes.words import CONTACTS, ROLES, STATES, ListedNode, path_of, rows_of
@@ -64,7 +65,7 @@ def router(context: AdminContext) -> APIRouter:
     """The route of the list."""
     routes = page_router(Right.STATUS)
 
-    @routes.get("/nodes")
+    @routes.get("/nodes", dependencies=[shared()])
     def page(request: Request) -> Response:
         asked = TABLE.ask(request.query_params)
         nodes = context.directory.nodes

@@ -16,7 +16,7 @@ from broker.cli import documents, hl7, mapping, mpps, nodes, queue, rules, workl
 from broker.cli.accounts import tokens, users
 from broker.cli.common import Config, exit_on_error
 from broker.cli.journals import audit, messages
-from broker.cli.output import say
+from broker.cli.output import say, say_json
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
@@ -147,7 +147,7 @@ def worklist_refused(
 
 
 @site.command("check")
-def site_check(file: Annotated[Path, typer.Argument(help="A site.toml.")]) -> None:
+def site_check(file: documents.File, as_json: documents.Json = False) -> None:
     """Check nodes and rules of a file and run the examples of its rules."""
     from broker.routing.site import read_file
 
@@ -157,7 +157,10 @@ def site_check(file: Annotated[Path, typer.Argument(help="A site.toml.")]) -> No
         raise _configuration_error(error) from None
     tables = contents["rules"].get("rule", [])
     examples = sum(len(rule.get("example", [])) for rule in tables)
-    say(f"{file}: {len(contents['nodes'])} nodes, {len(tables)} rules, {examples} examples: all good")
+    if as_json:
+        say_json({"nodes": len(contents["nodes"]), "rules": len(tables), "examples": examples}, ascii_only=True)
+    else:
+        say(f"{file}: {len(contents['nodes'])} nodes, {len(tables)} rules, {examples} examples: all good")
 
 
 Name = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node of the site, or AE@host:port.")]

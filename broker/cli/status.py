@@ -10,10 +10,11 @@ from broker.cli.asking import control
 from broker.cli.asking.running import NOT_RUNNING
 from broker.cli.common import CommandRefused, settings_of
 from broker.cli.output import console, joined, say, say_json, show_table
-from broker.model.wording import clock_time, duration
+from broker.model.wording import clock_time, duration, units
 
 WELL, DEGRADED, DOWN = 0, 1, 3  # exit codes; 2 is a mistake in the configuration
 _CODES = {"ok": WELL, "degraded": DEGRADED, "down": DOWN}
+_TITLES = ("node", "state", "waiting", "held", "oldest", "in", "out", "query", "image")
 _WORDS = {
     "ok": ("All well", "bold green"),
     "degraded": ("Needs attention", "bold yellow"),
@@ -44,48 +45,61 @@ def _show(status: dict[str, Any], zone: tzinfo) -> None:
     def when(at: float | None) -> str:
         return "-" if at is None else f"{clock_time(at, zone, now)} ({duration(now - at)} ago)"
 
-    screen = console()
-    screen.print(joined(_WORDS[status["health"]]))
+    console().print(joined(_WORDS[status["health"]]))
     for finding in status["findings"]:
-        screen.print(joined("  ", finding["text"]), soft_wrap=True)
+        _line(finding["text"])
     _title("Needs a person", status["needs"])
     for need in status["needs"]:
         number = f"{need['count']} or more" if need["more"] else str(need["count"])
         where, since = f" of {need['node']}" if need["node"] else "", need["oldest"] or need["latest"]
-        text = f"  {number} {need['cause']}{where}: {need['what']}, {when(since)}"
-        screen.print(joined(text, f"  {need['command']}" if need["command"] else ""), soft_wrap=True)
-    _title("Nodes", status["nodes"])
-    titles = ("node", "state", "waiting", "held", "oldest", "last in", "last out", "last query", "last image")
-    rows = [
-        (
-            node["name"],
-            node["state"],
-            str(sum(lane["waiting"] for lane in node["lanes"])),
-            str(sum(lane["held"] for lane in node["lanes"])),
-            when(min((lane["oldest"] for lane in node["lanes"] if lane["oldest"] is not None), default=None)),
-            when(node["last_in"]),
-            when(node["last_out"]),
-            when(node["contacts"].get("query")),
-            when(node["contacts"].get("image")),
-        )
-        for node in status["nodes"]
-    ]
-    if rows:
-        show_table(titles, rows)
+        text = f"{number} {need['cause']}{where}: {need['what']}, {when(since)}"
+        _line(text + (f"  {need['command']}" if need["command"] else ""))
+    _title("Nodes: how long the oldest job waits, how long ago each contact was", status["nodes"])
+    if status["nodes"]:
+        show_table(_TITLES, [_node(node, now) for node in status["nodes"]], whole=_TITLES[1:])
     _title("Who sends orders", status["senders"])
     for sender in status["senders"]:
         usual = "" if sender["expected"] is None else f"; about {sender['expected']:.0f} usually come in that time"
         state = "silent" if sender["silent"] else "sending"
-        screen.print(
-            joined(f"  {sender['name']}: {state}, last message {when(sender['last_at'])}{usual}"), soft_wrap=True
-        )
+        _line(f"{sender['name']}: {state}, last message {when(sender['last_at'])}{usual}")
     _title("Disks", status["disks"])
     for disk in status["disks"]:
         full_at = disk["forecast"]["full_at"]
         known = "not full within 30 days" if disk["forecast"]["known"] else "how fast it fills is not known yet"
         text = known if full_at is None else f"full at {clock_time(full_at, zone, now)}, in {duration(full_at - now)}"
         free, size = disk["free"] / 1e9, disk["size"] / 1e9
-        screen.print(joined(f"  {', '.join(disk['holds'])}: {free:.1f} of {size:.1f} GB free, {text}"), soft_wrap=True)
+        _line(f"{', '.join(disk['holds'])}: {free:.1f} of {size:.1f} GB free, {text}")
+
+
+def _node(node: dict[str, Any], now: float) -> tuple[str, ...]:
+    """A node in a row of 80 columns. Times are how long ago something was, in their largest unit."""
+
+    def ago(at: float | None) -> str:
+        return "-" if at is None else "{} {}".format(*units(now - at)[0])
+
+    lanes, contacts = node["lanes"], node["contacts"]
+    return (
+        node["name"],
+        node["state"],
+        str(sum(lane["waiting"] for lane in lanes)),
+        str(sum(lane["held"] for lane in lanes)),
+        ago(min((lane["oldest"] for lane in lanes if lane["oldest"] is not None), default=None)),
+        ago(node["last_in"]),
+        ago(node["last_out"]),
+        ago(contacts.get("query")),
+        ago(contacts.get("image")),
+    )
+
+
+def _line(text: str) -> None:
+    """A sentence below its title: on a terminal it goes on below itself, in a file it stays one line."""
+    from rich.padding import Padding
+
+    screen = console()
+    if screen.is_terminal:
+        screen.print(Padding(joined(text), (0, 0, 0, 2)))
+    else:
+        screen.print(joined("  ", text), soft_wrap=True)
 
 
 def _title(text: str, rows: list[Any]) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import psycopg
+from psycopg.sql import SQL
 
 NUMBERED = frozenset({"id", "patient", "request", "procedure", "step", "object_id"})  # row numbers
 KEPT = frozenset({"configuration", "alembic_version"})  # tables without rows of an order
@@ -24,9 +27,9 @@ def fill(database: Path, count: int, changes: Mapping[str, str]) -> None:
     for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         first = connection.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE rowid = 1").fetchone()
-        if table in KEPT or first is None or not set(columns) & {"patient_id", *NUMBERED}:
+        if not _has_copies(table, columns, first):
             continue
-        values = ", ".join(_value(*pair, changes) for pair in zip(columns, first, strict=True))
+        values = ", ".join(_value(*pair, changes, "randomblob(32)") for pair in zip(columns, first, strict=True))
         numbers = f"WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < {count - 1})"
         copies = f"SELECT {values} FROM {table}, n WHERE {table}.rowid = 1"
         connection.execute(f"{numbers} INSERT INTO {table} ({', '.join(columns)}) {copies}")
@@ -35,10 +38,42 @@ def fill(database: Path, count: int, changes: Mapping[str, str]) -> None:
     connection.close()
 
 
-def _value(column: str, first: object, changes: Mapping[str, str]) -> str:
-    """SQL of a column of a copy."""
+def fill_postgresql(url: str, count: int, changes: Mapping[str, str]) -> None:
+    """As `fill`, in a database of PostgreSQL that nobody else uses."""
+    digest = "sha256(convert_to(CAST(n.value AS TEXT), 'UTF8'))"
+    with psycopg.connect(url.replace("postgresql+psycopg:", "postgresql:", 1)) as connection:
+        connection.execute("SET synchronous_commit = off")
+        connection.execute("SET session_replication_role = replica")  # no look for foreign keys
+        connection.execute("DELETE FROM audit WHERE object_kind <> 'order'")
+        connection.execute("UPDATE audit SET id = 1")
+        tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+        for (table,) in connection.execute(tables).fetchall():
+            named = "SELECT column_name FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position"
+            columns = [row[0] for row in connection.execute(named, (table,))]
+            chosen = f"SELECT {', '.join(columns)} FROM {table} ORDER BY ctid LIMIT 1"
+            first = connection.execute(SQL(chosen)).fetchone()  # type: ignore[arg-type]
+            if not _has_copies(table, columns, first):
+                continue
+            assert first is not None
+            values = ", ".join(_value(*pair, changes, digest) for pair in zip(columns, first, strict=True))
+            numbers = f"generate_series(1, {count - 1}) AS n(value)"
+            copies = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM ({chosen}) AS one, {numbers}"
+            connection.execute(SQL(copies))  # type: ignore[arg-type]
+            if "id" in columns:
+                connection.execute(
+                    SQL(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {count})")  # type: ignore[arg-type]
+                )
+
+
+def _has_copies(table: str, columns: Sequence[str], first: Sequence[object] | None) -> bool:
+    """A table whose first row is of the order."""
+    return table not in KEPT and first is not None and bool(set(columns) & {"patient_id", *NUMBERED})
+
+
+def _value(column: str, first: object, changes: Mapping[str, str], digest: str) -> str:
+    """SQL of a column of a copy; `digest`: of one that no other row has."""
     if column == "digest":
-        return "randomblob(32)"
+        return digest
     if column in NUMBERED:
         return f"{column} + n.value"
     made = column

@@ -15,9 +15,9 @@ from broker.admin.callers import Callers
 from broker.admin.forwarded import Forwarded, TrustedProxies
 from broker.admin.headers import Hardened
 from broker.admin.routers import add_routes
-from broker.admin.sharing import Sharing
 from broker.admin.status import StatusSource
 from broker.admin.web import errors
+from broker.admin.web.sharing import Sharing
 from broker.admin.web.shell import Shell
 from broker.audit.book import AuditBook
 from broker.settings.sections import LimitsSection

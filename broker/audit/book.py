@@ -1,8 +1,8 @@
 """Keeps audit rows of what was seen until they are written: an answer waits for no commit.
 
 A change writes its audit row in its own transaction. A view changes nothing, so its row is written behind, within
-seconds, and at the latest at an orderly stop. The book is bounded. When it is full, because the database has been away
-for long, nothing more may be shown.
+seconds, and at the latest at an orderly stop; if the database is away then, into a file for the next start (`kept`).
+The book is bounded. When it is full, because the database has been away for long, nothing more may be shown.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 
 from sqlalchemy import Connection
 
+from broker import telemetry
+from broker.audit import kept
 from broker.audit.tally import Tally
 from broker.errors import StoreUnavailable
 from broker.model.audit import AuditRecord
@@ -37,6 +40,7 @@ class AuditBook:
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._waiting: deque[AuditRecord] = deque()
+        self._files: list[Path] = []  # their rows are among those that wait
         self.tally = Tally()  # what devices do
 
     def check_room(self) -> None:
@@ -55,14 +59,50 @@ class AuditBook:
         Raises StoreUnavailable: what is not written waits on.
         """
         with self._flushing:
-            with self._lock:
-                if len(self._waiting) < MOST:  # else the tally keeps what it has
-                    self._waiting.extend(self.tally.due(everything=everything))
-                waiting = list(self._waiting)
-            for written in self._pace.write(_write, waiting):
+            whole = False
+            while not whole:
                 with self._lock:
-                    for _ in range(written):
-                        self._waiting.popleft()
+                    room = len(self._waiting) < MOST  # else the tally keeps what it has
+                    if room:
+                        self._waiting.extend(self.tally.due(everything=everything))
+                    waiting, files = list(self._waiting), list(self._files)
+                for written in self._pace.write(_write, waiting):
+                    with self._lock:
+                        for _ in range(written):
+                            self._waiting.popleft()
+                whole = room or not everything
+            for file in files:
+                file.unlink(missing_ok=True)
+                self._files.remove(file)
+
+    def take_up(self, folder: Path) -> None:
+        """Let the rows wait that earlier processes have kept in the data directory."""
+        for file in kept.files_of(folder):
+            try:
+                records = kept.read(file)
+            except (OSError, ValueError) as error:
+                telemetry.logger().error("audit.kept_not_read", path=str(file), error=telemetry.describe(error))
+                continue
+            with self._lock:
+                self._waiting.extendleft(reversed(records))
+                self._files.append(file)
+
+    def close(self, folder: Path) -> None:
+        """Write all that waits, or keep it in the data directory while the database is away (blocking)."""
+        try:
+            self.flush(everything=True)
+        except StoreUnavailable as error:
+            telemetry.logger().error("audit.not_written", error=telemetry.describe(error))
+            with self._lock:
+                waiting, files = [*self._waiting, *self.tally.due(everything=True)], self._files
+            try:
+                kept.keep(folder, waiting)
+                telemetry.logger().warning("audit.kept", count=len(waiting))
+            except OSError as trouble:
+                telemetry.logger().error("audit.not_kept", error=telemetry.describe(trouble))
+                return
+            for file in files:  # its rows stand in the new one
+                file.unlink(missing_ok=True)
 
 
 def _write(connection: Connection, records: Sequence[AuditRecord]) -> int:

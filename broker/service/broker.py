@@ -126,6 +126,7 @@ class Broker:
             site_file=settings.service.site,
         )
         self._base = base
+        base.audit.take_up(settings.service.data_dir)
         self._mappings = Mappings(base.database, known_modalities(settings.worklist.modalities))
         foundation.import_if_writable(partial(self._mappings.first_import, folder / "mapping"), folder / "mapping")
         self._sending = Sending(base, remotes, receivers, repositories, data.owner(), fail)

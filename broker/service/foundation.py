@@ -76,14 +76,6 @@ def _first_steps(connection: Connection) -> None:
     search(connection, Criteria(statuses=OPEN), None, PROBED)
 
 
-def _close(audit: AuditBook) -> None:
-    """Write what waits for the audit trail, before the database is closed."""
-    try:
-        audit.flush(everything=True)
-    except StoreUnavailable as error:
-        telemetry.logger().error("audit.not_written", error=telemetry.describe(error))
-
-
 def lay(
     settings: Settings,
     log_key: bytes,
@@ -110,7 +102,7 @@ def lay(
     spool = Spool(folder / "spool", room=rooms[1])
     stack.callback(spool.close)
     audit = AuditBook(database)
-    stack.callback(_close, audit)
+    stack.callback(audit.close, folder)
     directory = Directory()
     contacts = ContactBook(database, directory)
     stack.callback(contacts.close)

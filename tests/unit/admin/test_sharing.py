@@ -14,11 +14,11 @@ from fastapi.responses import HTMLResponse
 from support.service.rest import TOKEN, application, routers
 
 from broker.accounts.roles import RIGHTS, Principal, Right, UserRole
-from broker.admin import sharing
 from broker.admin.problems import Problem
 from broker.admin.routers import Route, add_routes, admin_router, page_router
-from broker.admin.sharing import Shared, Sharing, shared
 from broker.admin.viewing import shows
+from broker.admin.web import sharing
+from broker.admin.web.sharing import Shared, Sharing, shared
 from broker.settings import load
 from broker.store.db.database import Database
 

@@ -14,7 +14,7 @@ from broker.model.wording import clock_time, duration, units
 
 WELL, DEGRADED, DOWN = 0, 1, 3  # exit codes; 2 is a mistake in the configuration
 _CODES = {"ok": WELL, "degraded": DEGRADED, "down": DOWN}
-_TITLES = ("node", "state", "waiting", "held", "oldest", "in", "out", "query", "image")
+_TITLES = ("node", "state", "waits", "held", "oldest", "in", "out", "query", "image")
 _WORDS = {
     "ok": ("All well", "bold green"),
     "degraded": ("Needs attention", "bold yellow"),

@@ -6,7 +6,7 @@ A lane is passed as its stored name (`model.lane.Lane.name`), `now` in seconds s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, func, or_, select, update
@@ -17,6 +17,8 @@ from broker.store.db.clock import ClockReading
 from broker.store.db.pace import padded
 from broker.store.schema import tables
 
+CAP = 10_000  # jobs that are counted
+FEW = 16  # lanes that are looked at without asking first which have work
 _t = tables.job
 _lane = tables.lane
 
@@ -36,20 +38,22 @@ def due_lanes(connection: Connection, now: float, longest: float = math.inf) -> 
     closed = set(connection.execute(broken).scalars())
     is_due = or_(_t.c.due_at <= now, _t.c.due_at > now + longest)
     due: list[str] = []
-    lane = _next_lane(connection, "")
-    while lane is not None:
+    for lane in _having(connection, JobState.READY):
         if lane not in closed:
             ready = select(_t.c.id).where(_t.c.lane == lane, _t.c.state == JobState.READY, is_due).limit(1)
             if connection.execute(ready).first() is not None:
                 due.append(lane)
-        lane = _next_lane(connection, lane)
     return due
 
 
-def _next_lane(connection: Connection, after: str) -> str | None:
-    query = select(_t.c.lane).where(_t.c.state == JobState.READY, _t.c.lane > after).order_by(_t.c.lane).limit(1)
-    lane: str | None = connection.execute(query).scalar()
-    return lane
+def _having(connection: Connection, state: JobState) -> Iterable[str]:
+    """Lanes that have jobs in a state."""
+    lane: str | None = ""
+    while lane is not None:
+        query = select(_t.c.lane).where(_t.c.state == state, _t.c.lane > lane).order_by(_t.c.lane).limit(1)
+        lane = connection.execute(query).scalar()
+        if lane is not None:
+            yield lane
 
 
 def close_breakers(connection: Connection, lanes: Sequence[str]) -> None:
@@ -91,7 +95,7 @@ def make_due(connection: Connection, rows: Sequence[int], *, now: float) -> None
 class LaneReport:
     """A lane: jobs that wait or are held; failures in a row, since when, and until when it is not tried.
 
-    Times in s since the epoch, 0 for none.
+    Times in s since the epoch, 0 for none. A count above CAP means “more than CAP”.
     """
 
     name: str
@@ -105,11 +109,11 @@ class LaneReport:
 
 def reports(connection: Connection, lanes: Sequence[str]) -> list[LaneReport]:
     """Those of these lanes that have unfinished work, or that failed last."""
-    counted: dict[tuple[str, str], int] = {}
+    wanted, counted = set(lanes), dict[tuple[str, str], int]()
     for state in UNFINISHED:
-        query = select(_t.c.lane, func.count()).where(_t.c.state == state, _t.c.lane.in_(lanes)).group_by(_t.c.lane)
-        counted |= {(lane, state): int(number) for lane, number in connection.execute(query)}
-    breakers = {row.name: row for row in connection.execute(select(_lane).where(_lane.c.name.in_(lanes)))}
+        busy = lanes if len(lanes) <= FEW else [lane for lane in _having(connection, state) if lane in wanted]
+        counted |= {(lane, state): _count(connection, state, lane) for lane in busy}
+    breakers = {row.name: row for row in connection.execute(select(_lane)) if row.name in wanted}
     made = []
     for name in lanes:
         breaker = breakers.get(name)
@@ -125,6 +129,13 @@ def reports(connection: Connection, lanes: Sequence[str]) -> list[LaneReport]:
         if report.waiting or report.held or report.failures:
             made.append(report)
     return made
+
+
+def _count(connection: Connection, state: JobState, lane: str) -> int:
+    """Jobs of a lane in a state, as far as they are counted."""
+    here = _t.c.state == state, _t.c.lane == lane
+    some = select(_t.c.id).where(*here).order_by(_t.c.lane).limit(CAP + 1).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
 
 
 def reports_of_node(connection: Connection, node: str) -> list[LaneReport]:

@@ -24,6 +24,7 @@ from broker.site import contacts as contact_book
 from broker.store import contacts, jobs, knocks
 from broker.store.db.database import Database
 from broker.store.jobs import NewJob
+from broker.store.lanes import LaneReport
 from broker.store.schema import tables
 
 CT = {"name": "ct1", "kind": "dicom", "ae_title": "CT01", "roles": ["modality"], "device": {"charset": "ISO_IR 100"}}
@@ -322,6 +323,15 @@ def test_who_comes_second_is_told_and_loses_nothing(web: AppClient) -> None:
     assert f"(moved) in version {version(web)}" in text(late)
     assert 'value="106"' in late.text
     assert table(web, "pacs")["port"] == 105
+
+
+def test_more_jobs_than_are_counted_are_told_as_such(web: AppClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = LaneReport(
+        name="deliver:pacs", waiting=10_001, held=10_000, failures=0, since=0.0, open_until=0.0, last_error=""
+    )
+    monkeypatch.setattr("broker.store.lanes.reports", lambda connection, names: [report])
+    assert "10,000+ waiting, 10,000 held" in text(web.get("/nodes/pacs"))
+    assert re.search(r">10,000\+<.*>10,000<", web.get("/nodes").text, re.DOTALL)
 
 
 # --- devices that knock, history -------------------------------------------------------------------------

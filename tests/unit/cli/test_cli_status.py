@@ -58,7 +58,7 @@ def test_each_node_is_one_row(
     monkeypatch.setenv("COLUMNS", str(columns))
     lines = [line for line in shown(capsys) if line.strip()]
     (head,) = [line for line in lines if line.startswith("node ")]
-    assert head.split() == ["node", "state", "waiting", "held", "oldest", "in", "out", "query", "image"]
+    assert head.split() == ["node", "state", "waits", "held", "oldest", "in", "out", "query", "image"]
     rows = {line.split()[0]: " ".join(line.split()) for line in lines}
     assert rows["pacs-archive-one"] == "pacs-archive-one down 10215 10004 2 h 400 d 400 d 400 d 400 d"
     assert rows["ct1"] == "ct1 disabled 0 0 - 59 min 59 min 59 min 59 min"

@@ -48,7 +48,10 @@ class NodeTestStepView(BaseModel):
 
 
 class LaneReportView(BaseModel):
-    """A lane of the node: what waits, and since when it fails. Times in s since the epoch, 0 for none."""
+    """A lane of the node: what waits, and since when it fails. Times in s since the epoch, 0 for none.
+
+    A count of 10,001 means “more than 10,000”.
+    """
 
     name: str
     waiting: int

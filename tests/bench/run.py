@@ -18,7 +18,7 @@ SHORT = {  # the longest first
     "send.py": ["--rounds", "1", "--count", "20"],
     "large.py": ["--mib", "64"],
     "idle.py": ["--count", "20", "--seconds", "1"],
-    "now.py": ["--pages", "5", "--seconds", "4", "--exams", "1000"],
+    "now.py": ["--pages", "5", "--seconds", "2", "--exams", "1000", "--nodes", "50"],
     "pages.py": ["--rounds", "1", "--exams", "1000"],
     "upkeep.py": ["--count", "5000", "--seconds", "5"],
     "associate.py": ["--rounds", "1", "--count", "50"],

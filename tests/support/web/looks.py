@@ -20,6 +20,8 @@ from broker.admin.routers import Route
 from broker.admin.web import now, pages
 from broker.admin.web.listing import Filter, Table
 
+_AROUND = {"QZPAT1": "P", "PL1": "O", "FI1": "F", "RP1": "R", "2.999.7.1": "2.25.8"}
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -37,9 +39,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filled:
-    """A database with exams 0 to `count` - 1, each with texts that end in its number, and rows numbered from 1."""
+    """A database with exams 0 to `count` - 1, each with texts that end in its number, and rows numbered from 1.
+
+    `around`: it was filled by `store.history.around`, which has other texts.
+    """
 
     count: int
+    around: bool = False
     started: float = field(default_factory=time.time)
 
     @property
@@ -49,6 +55,8 @@ class Filled:
 
     def named(self, mark: str) -> str:
         """What stands in the place of a text of the first order in the exam in the middle."""
+        if self.around:
+            return f"{_AROUND.get(mark, mark)}{self.middle}"
         return f"{mark}{self.middle}" if self.count > 1 else mark
 
 

@@ -77,7 +77,7 @@ class AuditBook:
 
     def take_up(self, folder: Path) -> None:
         """Let the rows wait that earlier processes have kept in the data directory."""
-        for file in kept.files_of(folder):
+        for file in reversed(kept.files_of(folder)):
             try:
                 records = kept.read(file)
             except (OSError, ValueError) as error:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from broker.model.audit import AuditRecord
 
-_NAME = "audit-waiting-"  # and the number of the process
+_NAME = "audit-waiting-"  # and when (ns), and the process: in a container that is always the same
 
 
 def keep(folder: Path, records: Sequence[AuditRecord]) -> None:
     """Write rows into a file that only our user reads. Raises OSError."""
-    file = folder / f"{_NAME}{os.getpid()}"
+    file = folder / f"{_NAME}{time.time_ns()}-{os.getpid()}"
     part = file.with_suffix(".part")
     with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="ascii") as out:
         for record in records:
@@ -30,7 +31,7 @@ def keep(folder: Path, records: Sequence[AuditRecord]) -> None:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files that earlier processes have kept."""
+    """The files that earlier processes have kept, the oldest first."""
     return sorted(file for file in folder.glob(f"{_NAME}*") if not file.suffix)
 
 

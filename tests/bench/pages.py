@@ -96,13 +96,10 @@ def ask(http: httpx.Client, look: Look) -> float:
     headers = {} if look.path.startswith("/api/") else {"Accept": "text/html"}
     began = time.perf_counter()
     with http.stream(look.method, look.path, json=look.body, data=look.form, headers=headers) as answer:
-        if "export" in look.path:
-            next(answer.iter_raw(), b"")
-        else:
-            answer.read()
+        first = next(answer.iter_raw(), b"") if "export" in look.path else answer.read()
         took = time.perf_counter() - began
-        if answer.status_code not in GOOD:
-            raise SystemExit(f"{look}: {answer.status_code} {answer.read()[:300]!r}")
+    if answer.status_code not in GOOD:
+        raise SystemExit(f"{look}: {answer.status_code} {first[:300]!r}")
     return took
 
 

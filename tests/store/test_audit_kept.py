@@ -31,6 +31,13 @@ def written(database: Database) -> list[int]:
 
 
 @pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The data directory."""
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+@pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The database is away until this is undone."""
 
@@ -42,51 +49,51 @@ def away(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_what_cannot_be_written_at_the_stop_is_written_after_the_next_start(
-    database: Database, away: pytest.MonkeyPatch, tmp_path: Path
+    database: Database, away: pytest.MonkeyPatch, folder: Path
 ) -> None:
     book = AuditBook(database)
     for number in range(40):
         book.add(record(number))
     book.tally.repeated("x", lambda: record(40))
-    book.close(tmp_path)
-    (file,) = tmp_path.iterdir()
+    book.close(folder)
+    (file,) = folder.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     away.undo()
     following = AuditBook(database)
-    following.take_up(tmp_path)
+    following.take_up(folder)
     following.add(record(41))
     following.flush()
     assert written(database) == list(range(42))
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
     page: trail.AuditPage = database.read(trail.page, AuditSelection(), None, 1).result()
     assert (page.rows[0].actor, page.rows[0].address, page.rows[0].detail) == ("user:änna", "10.0.0.7", {"n": 41})
 
 
-def test_rows_that_were_kept_are_kept_again(database: Database, away: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rows_that_were_kept_are_kept_again(database: Database, away: pytest.MonkeyPatch, folder: Path) -> None:
     for number in range(3):  # three starts without a database
         book = AuditBook(database)
-        book.take_up(tmp_path)
+        book.take_up(folder)
         book.add(record(number))
-        book.close(tmp_path)
-        assert len(list(tmp_path.iterdir())) == 1
+        book.close(folder)
+        assert len(list(folder.iterdir())) == 1
     away.undo()
     book = AuditBook(database)
-    book.take_up(tmp_path)
-    book.close(tmp_path)
+    book.take_up(folder)
+    book.close(folder)
     assert written(database) == [0, 1, 2]
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
-def test_an_orderly_stop_with_a_database_keeps_no_file(database: Database, tmp_path: Path) -> None:
+def test_an_orderly_stop_with_a_database_keeps_no_file(database: Database, folder: Path) -> None:
     book = AuditBook(database)
     book.add(record(1))
-    book.close(tmp_path)
+    book.close(folder)
     assert written(database) == [1]
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_a_full_book_leaves_nothing_uncounted_at_the_stop(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(books, "MOST", 5)
     book = AuditBook(database)
@@ -94,32 +101,32 @@ def test_a_full_book_leaves_nothing_uncounted_at_the_stop(
         book.add(record(number))
     for _ in range(3):
         book.tally.repeated("x", lambda: record(5))
-    book.close(tmp_path)
+    book.close(folder)
     assert written(database) == [0, 1, 2, 3, 4, 5, 5]  # the first, and how often it came again
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"at": 1}\n', b"\xff\xff", b"[]\n", b"null\n"])
-def test_a_file_that_cannot_be_understood_stays(database: Database, tmp_path: Path, content: bytes) -> None:
-    kept.keep(tmp_path, [record(1)])
-    bad = tmp_path / "audit-waiting-0"
+def test_a_file_that_cannot_be_understood_stays(database: Database, folder: Path, content: bytes) -> None:
+    kept.keep(folder, [record(1)])
+    bad = folder / "audit-waiting-0"
     bad.write_bytes(content)
     book = AuditBook(database)
-    book.take_up(tmp_path)
-    book.close(tmp_path)
+    book.take_up(folder)
+    book.close(folder)
     assert written(database) == [1]
-    assert list(tmp_path.iterdir()) == ([bad] if content else [])
+    assert list(folder.iterdir()) == ([bad] if content else [])
 
 
-def test_half_a_file_is_none(database: Database, tmp_path: Path) -> None:
+def test_half_a_file_is_none(database: Database, folder: Path) -> None:
     """The broker was killed while it kept rows."""
-    (tmp_path / "audit-waiting-7.part").write_text("{")
+    (folder / "audit-waiting-7.part").write_text("{")
     book = AuditBook(database)
-    book.take_up(tmp_path)
-    book.close(tmp_path)
+    book.take_up(folder)
+    book.close(folder)
     assert written(database) == []
 
 
-def test_without_room_for_a_file_the_stop_goes_on(database: Database, away: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_room_for_a_file_the_stop_goes_on(database: Database, away: pytest.MonkeyPatch, folder: Path) -> None:
     book = AuditBook(database)
     book.add(record(1))
-    book.close(tmp_path / "nowhere")
+    book.close(folder / "nowhere")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import ColumnElement, Connection, select
-from sqlalchemy import exists as there_is
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from broker.store.schema import tables
 
@@ -18,10 +17,6 @@ _OF_REQUEST = {
     "PatientID": _patient.c.patient_id,
     "IssuerOfPatientID": _patient.c.issuer,
 }
-_BELOW = {
-    "RequestedProcedureID": _procedure.c.requested_procedure_id,
-    "StudyInstanceUID": _procedure.c.study_instance_uid,
-}
 
 
 def exists(connection: Connection, row: int) -> bool:
@@ -33,8 +28,19 @@ def find(connection: Connection, wanted: Mapping[str, str], after: int, limit: i
     """Rows of orders that have all these values (keywords of the tables above), behind row `after`, oldest first."""
     where: list[ColumnElement[bool]] = [_request.c.id > after]
     where += [_OF_REQUEST[keyword] == value for keyword, value in wanted.items() if keyword in _OF_REQUEST]
-    below = [_BELOW[keyword] == value for keyword, value in wanted.items() if keyword in _BELOW]
-    if below:
-        where.append(there_is().where(_procedure.c.request == _request.c.id, *below))
+    below = _below(wanted)
+    if below is not None:
+        where.append(_request.c.id.in_(below))
     query = select(_request.c.id).join_from(_request, _patient).where(*where)
     return list(connection.execute(query.order_by(_request.c.id).limit(limit)).scalars())
+
+
+def _below(wanted: Mapping[str, str]) -> Select[tuple[int]] | None:
+    """The orders that have a procedure with all values that are wanted of one; None if none is."""
+    where: list[ColumnElement[bool]] = []
+    if "StudyInstanceUID" in wanted:
+        where.append(_procedure.c.study_instance_uid == wanted["StudyInstanceUID"])
+    if "RequestedProcedureID" in wanted:  # the index of it is that of steps, which carry it too
+        steps = select(_step.c.procedure).where(_step.c.requested_procedure_id == wanted["RequestedProcedureID"])
+        where.append(_procedure.c.id.in_(steps))
+    return select(_procedure.c.request).where(*where) if where else None

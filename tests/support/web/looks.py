@@ -82,7 +82,7 @@ def _last(filled: Filled) -> dict[str, Any]:
     far = max(1, filled.count - 20)
     place = f"{filled.started - 80_000:.1f}:{far}"
     return {
-        "/audit": place, "/api/v1/audit": place, "/api/v1/audit/search": place, "/api/v1/audit/export": place,
+        "/audit": place, "/api/v1/audit": place, "/api/v1/audit/search": place,
         "/holds": far, "/api/v1/orders/search": far,
     }  # fmt: skip
 

@@ -58,7 +58,9 @@ class Route(BodyRoute):
         fresh = next((one.dependency.fresh for one in self.dependencies if isinstance(one.dependency, Shared)), None)
         if fresh is not None and shown is not None:
             raise TypeError(f"{self.path} shows patients, so each view of it is drawn for itself")
-        changes = not self.methods <= SAFE and not self.include_in_schema  # of a page: people look at what they did
+        changes = (
+            not SAFE.issuperset(self.methods or ()) and not self.include_in_schema
+        )  # of a page: people look at what they did
 
         async def watched(request: Request) -> Response:
             if shown is None or not shown.kind:

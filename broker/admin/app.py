@@ -15,10 +15,10 @@ from broker.admin.callers import Callers
 from broker.admin.forwarded import Forwarded, TrustedProxies
 from broker.admin.headers import Hardened
 from broker.admin.routers import add_routes
+from broker.admin.sharing import Sharing
 from broker.admin.status import StatusSource
 from broker.admin.web import errors
-from broker.admin.web.sharing import Sharing
-from broker.admin.web.shell import Shell
+from broker.admin.web.shell import Shell, watched
 from broker.audit.book import AuditBook
 from broker.settings.sections import LimitsSection
 
@@ -46,7 +46,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # the redirect would name the host that the caller made up
     )
-    app.state.shell, app.state.audit, app.state.sharing = shell, audit, Sharing()
+    app.state.shell, app.state.audit, app.state.sharing = shell, audit, Sharing(watched)
     problems.handle(app, errors.answer)
     app.add_middleware(Access, callers=callers, limits=limits, answer=errors.answer)
     app.add_middleware(Hardened)

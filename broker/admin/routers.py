@@ -15,8 +15,8 @@ from broker.admin import viewing
 from broker.admin.bodies import BodyRoute
 from broker.admin.problems import Problem
 from broker.admin.same_origin import SAFE
+from broker.admin.sharing import Shared, Sharing
 from broker.admin.viewing import Shows
-from broker.admin.web.sharing import Shared, Sharing
 
 _BEARER = HTTPBearer(auto_error=False, description="An API token (`broker tokens`), or `[web] admin_token`")
 

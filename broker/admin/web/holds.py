@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.routers import NEEDS, page_router
+from broker.admin.sharing import shared
 from broker.admin.web import forms, shell
 from broker.admin.web.listing import CAP, NOTHING, Column, Filter, Listing, Picked, Table
-from broker.admin.web.sharing import shared
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import counted
 from broker.model.lane import Lane, LaneKind

@@ -16,9 +16,9 @@ from fastapi.responses import JSONResponse
 
 from broker.accounts.roles import Right
 from broker.admin.routers import page_router
+from broker.admin.sharing import shared
 from broker.admin.status import LAST, StatusSource, command_of
 from broker.admin.web import shell
-from broker.admin.web.sharing import shared
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import Sentence, counted
 from broker.model.contact import ContactKind

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -27,6 +27,7 @@ from broker.admin.web.assets import Assets
 from broker.admin.web.words import LANGUAGE_COOKIE, LOCALES, Language, Sentence, preferred
 
 REGION_HEADER = "X-Region"
+POLLED = "X-Polled"  # a page that is left open asks for one of its regions
 NOTE_COOKIE = "broker_note"  # a note for the next page of this browser
 NOTE_LENGTH = 1500  # characters of its cookie
 NOTE_AGE = 30  # seconds
@@ -79,6 +80,18 @@ def language(request: Request) -> Language:
     """The words of the language of the answer."""
     words: Language = request.app.state.shell.languages[_language_code(request)]
     return words
+
+
+def watched(request: Request) -> Hashable | None:
+    """What a region depends on that an open page asks for: page, filters, region, and the caller's rights and language.
+
+    None for any other request, and for a browser that carries a note of its own.
+    """
+    headers, url = request.headers, request.url
+    polled = request.method == "GET" and POLLED in headers and REGION_HEADER in headers
+    if not polled or NOTE_COOKIE in request.cookies:
+        return None
+    return url.path, url.query, headers[REGION_HEADER], request.state.rights, _language_code(request)
 
 
 def render(request: Request, name: str, view: object, status: int = 200, note: Sentence | None = None) -> Response:

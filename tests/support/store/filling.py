@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import SQL
 
 NUMBERED = frozenset({"id", "patient", "request", "procedure", "step", "object_id"})  # row numbers
-KEPT = frozenset({"configuration", "alembic_version"})  # tables without rows of an order
+KEPT = frozenset({"configuration", "alembic_version", "sign_in_link"})  # tables without rows of an order
 
 
 def fill(database: Path, count: int, changes: Mapping[str, str]) -> None:
@@ -49,17 +49,17 @@ def fill_postgresql(url: str, count: int, changes: Mapping[str, str]) -> None:
         tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
         for (table,) in connection.execute(tables).fetchall():
             named = "SELECT column_name FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position"
-            columns = [row[0] for row in connection.execute(named, (table,))]
+            columns = [f'"{row[0]}"' for row in connection.execute(named, (table,))]
             chosen = f"SELECT {', '.join(columns)} FROM {table} ORDER BY ctid LIMIT 1"
             first = connection.execute(SQL(chosen)).fetchone()  # type: ignore[arg-type]
-            if not _has_copies(table, columns, first):
+            if not _has_copies(table, [column.strip('"') for column in columns], first):
                 continue
             assert first is not None
             values = ", ".join(_value(*pair, changes, digest) for pair in zip(columns, first, strict=True))
             numbers = f"generate_series(1, {count - 1}) AS n(value)"
             copies = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM ({chosen}) AS one, {numbers}"
             connection.execute(SQL(copies))  # type: ignore[arg-type]
-            if "id" in columns:
+            if '"id"' in columns:
                 connection.execute(
                     SQL(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {count})")  # type: ignore[arg-type]
                 )
@@ -72,9 +72,9 @@ def _has_copies(table: str, columns: Sequence[str], first: Sequence[object] | No
 
 def _value(column: str, first: object, changes: Mapping[str, str], digest: str) -> str:
     """SQL of a column of a copy; `digest`: of one that no other row has."""
-    if column == "digest":
+    if column.strip('"') == "digest":
         return digest
-    if column in NUMBERED:
+    if column.strip('"') in NUMBERED:
         return f"{column} + n.value"
     made = column
     for text, instead in changes.items():

@@ -14,11 +14,12 @@ from fastapi.responses import HTMLResponse
 from support.service.rest import TOKEN, application, routers
 
 from broker.accounts.roles import RIGHTS, Principal, Right, UserRole
+from broker.admin import sharing
 from broker.admin.problems import Problem
 from broker.admin.routers import Route, add_routes, admin_router, page_router
+from broker.admin.sharing import Shared, Sharing, shared
 from broker.admin.viewing import shows
-from broker.admin.web import sharing
-from broker.admin.web.sharing import Shared, Sharing, shared
+from broker.admin.web import shell
 from broker.settings import load
 from broker.store.db.database import Database
 
@@ -93,7 +94,7 @@ def test_who_watch_the_same_share_one_drawing(app: FastAPI) -> None:
 
 def test_what_was_drawn_is_shown_for_some_seconds(app: FastAPI) -> None:
     clock = [100.0]
-    app.state.sharing = Sharing(lambda: clock[0])
+    app.state.sharing = Sharing(shell.watched, lambda: clock[0])
 
     async def work(page: Page, ask: Any) -> None:
         seen = []

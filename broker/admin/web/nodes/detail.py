@@ -12,10 +12,10 @@ from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, page_router
+from broker.admin.sharing import shared
 from broker.admin.web import forms, shell
 from broker.admin.web.forms import FormFields
 from broker.admin.web.nodes.words import CONTACTS, ROLES, ListedNode, path_of, refusal, rows_of, signature
-from broker.admin.web.sharing import shared
 from broker.admin.web.words import Sentence
 from broker.delivery.probe.node_probe import ProbeUnderWay
 from broker.delivery.probe.outcome import ProbeStep, StepOutcome, step_of

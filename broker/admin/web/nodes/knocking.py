@@ -12,12 +12,12 @@ from fastapi.concurrency import run_in_threadpool
 from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.routers import NEEDS, page_router
+from broker.admin.sharing import shared
 from broker.admin.web import forms, shell
 from broker.admin.web.forms import FieldErrors, FormFields
 from broker.admin.web.listing import Asked, Column, Filter, Listing, Table
 from broker.admin.web.nodes.form import told
 from broker.admin.web.nodes.words import path_of, refusal, signature
-from broker.admin.web.sharing import shared
 from broker.admin.web.words import Sentence
 from broker.dicom import uids
 from broker.errors import BadContent, ConfigurationError

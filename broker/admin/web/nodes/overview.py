@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request, Response
 from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.routers import page_router
+from broker.admin.sharing import shared
 from broker.admin.web import shell
 from broker.admin.web.listing import Asked, Column, Filter, Listing, Table
 from broker.admin.web.nodes.words import CONTACTS, ROLES, STATES, ListedNode, path_of, rows_of
 from broker.admin.web.search import Finder, SearchHit, Wanted
-from broker.admin.web.sharing import shared
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import Sentence
 from broker.model.contact import Contact, ContactKind

@@ -2,7 +2,7 @@
 
 Open pages ask for the same region again and again. A route with `shared` among its dependencies is run once in so many
 seconds for all who may see the same in the same language; the others get the same bytes. Only questions of a page that
-is left open are answered so (header `X-Polled`): who opens a page, filters it or changes something sees it as it is.
+is left open are answered so (`web.shell.watched`): who opens a page, filters it or changes something sees it as it is.
 After each change by a page nothing of before is given out any more.
 """
 
@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Depends, Request, Response
 from fastapi.params import Depends as Dependency
 
-from broker.admin.web import shell
-
-POLLED = "X-Polled"  # a page that is left open asks for one of its regions
 MOST = 64  # regions that are kept
 LARGEST = 256 * 1024  # bytes of one
 _Handle = Callable[[Request], Coroutine[Any, Any, Response]]
-_Key = tuple[object, ...]
 
 
 class Shared:
@@ -54,17 +50,23 @@ class _Drawn:
 class Sharing:
     """The live regions of one application that were drawn just now. For the event loop only."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds."""
+    def __init__(
+        self, watched: Callable[[Request], Hashable | None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`watched`: what the answer to a question of an open page depends on; None for another request.
+
+        `clock` gives seconds.
+        """
+        self._watched = watched
         self._clock = clock
-        self._drawn: dict[_Key, _Drawn] = {}
-        self._drawing: dict[_Key, asyncio.Task[Response]] = {}
+        self._drawn: dict[Hashable, _Drawn] = {}
+        self._drawing: dict[Hashable, asyncio.Task[Response]] = {}
 
     async def answer(self, request: Request, handle: _Handle, fresh: float) -> Response:
         """What `handle` answers to a request, or has answered to another one that asked for the same `fresh` s ago."""
-        if not _is_polled(request):
+        key = self._watched(request)
+        if key is None:
             return await handle(request)
-        key = _key(request)
         drawn = self._drawn.get(key)
         if drawn is not None and self._clock() < drawn.until:
             return _copy(drawn.response)
@@ -78,7 +80,7 @@ class Sharing:
         self._drawn.clear()
         self._drawing.clear()
 
-    async def _draw(self, key: _Key, request: Request, handle: _Handle, fresh: float) -> Response:
+    async def _draw(self, key: Hashable, request: Request, handle: _Handle, fresh: float) -> Response:
         task = asyncio.current_task()
         try:
             response = await handle(request)
@@ -90,28 +92,11 @@ class Sharing:
             if self._drawing.get(key) is task:
                 del self._drawing[key]
 
-    def _keep(self, key: _Key, drawn: _Drawn) -> None:
+    def _keep(self, key: Hashable, drawn: _Drawn) -> None:
         self._drawn.pop(key, None)
         if len(self._drawn) >= MOST:
             del self._drawn[next(iter(self._drawn))]  # the oldest
         self._drawn[key] = drawn
-
-
-def _is_polled(request: Request) -> bool:
-    """A live region is asked for, by a browser that carries no note of its own."""
-    headers = request.headers
-    return (
-        request.method == "GET"
-        and POLLED in headers
-        and shell.REGION_HEADER in headers
-        and shell.NOTE_COOKIE not in request.cookies
-    )
-
-
-def _key(request: Request) -> _Key:
-    """What the answer depends on: the page, its filters, the region, the rights and the language of who asks."""
-    url, region = request.url, request.headers[shell.REGION_HEADER]
-    return url.path, url.query, region, request.state.rights, shell.language(request).code
 
 
 def _copy(response: Response) -> Response:

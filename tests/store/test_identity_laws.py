@@ -277,6 +277,17 @@ def _check_told_last(database: Database, acts: Sequence[Act]) -> None:
     assert demographics(many.state()) == demographics(one.state())
 
 
+@example(
+    # P1 was retired under one name and lives under the other: it is kept apart, whoever has it as a retired identifier
+    before=[
+        Act("A01", 1, 1, 0, ("namespace",) * 6),
+        Act("A40", 2, 1, 2, ("universal",) * 6),
+        Act("A03", 0, 2, 0, ("namespace",) * 6),
+        Act("A47", 0, 2, 2, ("moved",) * 6),
+    ],
+    after=[Act("A40", 0, 2, 2, ("moved",) * 6), Act("NW", 0, 2, 0, ("moved",) * 6)],
+    joined=5,
+)
 @COUNT
 @given(
     before=st.lists(ACTS, min_size=1, max_size=6),

@@ -217,7 +217,6 @@ class _Joining:
 
     def _join_patients(self, numbers: Mapping[str, str], before: str, after: str) -> None:
         connection, mine = self._connection, list(numbers)
-        retired = joined_names.retired_of(connection, mine, before)
         for number in joined_names.patients_twice(connection, mine, before, after):
             one = reading.find_patient(connection, number, before)
             other = reading.find_patient(connection, number, after)
@@ -229,20 +228,21 @@ class _Joining:
                 self.findings.append(Finding(numbers[number], ErrorCode.DUPLICATE_KEY, _APART, Severity.WARNING))
                 self.audit.append(AuditEntry("patient.kept-apart", "patient", one.row, {"patient": other.row}))
         joined_names.rename_waiting(connection, mine, before, after)
+        retired = joined_names.retired_of(connection, mine, before)
         at = self._context.at.timestamp()
         for number in joined_names.rename_patients(connection, mine, before, after, lifecycle.OPEN):
             renamed = reading.find_patient(connection, number, after)
             if renamed is not None:
                 writing.propagate(connection, replace(renamed, issuer=before), renamed, None, at)
-        for number in retired:
+        for number, row in retired:
             owner = reading.find_patient(connection, number, after)
-            if owner is not None:
-                aliases = tuple(
-                    replace(alias, issuer=after) if alias.issuer == before else alias for alias in owner.aliases
-                )
-                own = EntityId(owner.patient_id, owner.issuer)
-                said = joined_names.written_at(connection, owner.row or 0)
-                save(connection, owner, replace(owner, aliases=patients.without(aliases, own)), at, said=said)
+            if owner is None or owner.row != row:  # it stays apart: somebody else has, or had, it under the other name
+                continue
+            gone = EntityId(number, before)
+            aliases = tuple(replace(alias, issuer=after) if alias == gone else alias for alias in owner.aliases)
+            own = EntityId(owner.patient_id, owner.issuer)
+            said = joined_names.written_at(connection, row)
+            save(connection, owner, replace(owner, aliases=patients.without(aliases, own)), at, said=said)
 
     def _unite(self, one: Patient, other: Patient) -> None:
         """Make one patient of two with the same identifier; what was written last of each attribute stands."""

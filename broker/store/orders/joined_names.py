@@ -102,7 +102,7 @@ _SHOWN = (
 _RENAME_PATIENTS = [_rename(place, ~_taken(place[0])) for place in PLACES[AuthorityUse.PATIENT][:2]]
 _RENAME_WAITING = [_rename(place) for place in PLACES[AuthorityUse.PATIENT][2:]]
 _RETIRED = (
-    select(_alias.c.patient_id)
+    select(_alias.c.patient_id, _alias.c.patient)
     .where(_alias.c.patient_id.in_(_NUMBERS), _alias.c.issuer == _BEFORE)
     .order_by(_alias.c.id)
 )
@@ -222,9 +222,12 @@ def order_written_at(connection: Connection, order: int) -> float:
     return float(connection.execute(select(_request.c.updated_at).where(_request.c.id == order)).scalar_one())
 
 
-def retired_of(connection: Connection, numbers: Collection[str], issuer: str) -> list[str]:
-    """Those of these identifiers that are retired ones of an issuer, oldest first."""
-    return _scalars(connection, _RETIRED, numbers, before=issuer)
+def retired_of(connection: Connection, numbers: Collection[str], issuer: str) -> list[tuple[str, int]]:
+    """Those of these identifiers that are retired ones of an issuer, each with its patient (row), oldest first."""
+    if not numbers:
+        return []
+    found = connection.execute(_RETIRED, {"numbers": padded(list(numbers)), "before": issuer})
+    return [(number, patient) for number, patient in found]
 
 
 def rename_waiting(connection: Connection, numbers: Collection[str], before: str, after: str) -> None:

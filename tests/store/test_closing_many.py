@@ -11,7 +11,7 @@ from support.orders.closing import device
 from support.orders.intake import take
 from support.scale import scaled
 from support.service.site import order
-from support.store.measured import LONGEST, Walked, uncollected
+from support.store.measured import Walked, uncollected
 
 from broker.orders import step_walk
 from broker.orders.stories import ending
@@ -65,7 +65,7 @@ def test_all_are_ended_by_short_transactions(database: Database) -> None:
     with uncollected():
         assert step_walk.end_by_time(house.walk) == COUNT
     assert "SCHEDULED" not in statuses(house.database)
-    assert house.pace.longest < LONGEST
+    assert house.pace.short
     assert len(house.pace.spent) > COUNT  # one order in each
     assert step_walk.end_by_time(house.walk) == 0
 

@@ -18,6 +18,7 @@ from broker.orders.core.values import MAX_STEPS, Conversion, OrderChange, Patien
 from broker.orders.documents import validity
 
 FIELDS = {name: validity.fields(table) for name, table in attributes.SECTIONS.items()}
+PATH = 300  # characters of the location of a finding
 STATUS = "ScheduledProcedureStepStatus"
 # what an answer shows and nobody sets: ignored, so that an answer can be sent back changed
 READ_ONLY = {"order": frozenset({"id", "revision"}), "step": frozenset({STATUS, "held", "unscheduled", "events"})}
@@ -65,7 +66,7 @@ class _Reading:
 
     def _add(self, path: str, code: ErrorCode, text: str) -> None:
         if len(self.findings) < 100:
-            told = path.encode("utf-8", "replace").decode()  # names of members are those of the document
+            told = path[:PATH].encode("utf-8", "replace").decode()  # names of members are those of the document
             self.findings.append(Finding(told, code, text))
 
     def _missing(self, path: str) -> None:

@@ -21,10 +21,10 @@ from broker.hl7.findings import Finding
 from broker.model.order import Document, StepStatus
 from broker.orders.core import identifiers
 from broker.orders.core.names import GROUP
-from broker.orders.core.values import Conversion, OrderChange, ProcedureChange, StepChange
+from broker.orders.core.values import MAX_STEPS, Conversion, OrderChange, ProcedureChange, StepChange
 from broker.orders.documents import document, validity
 from broker.orders.documents.document import FIELDS, STATUS
-from broker.orders.documents.validity import Field, Invalid
+from broker.orders.documents.validity import Field, Fields, Invalid
 from broker.orders.mapping.book import built_in
 from broker.orders.mapping.representations import LENGTH
 
@@ -78,12 +78,16 @@ _TABLE = ErrorCode.TABLE_VALUE_NOT_FOUND
 
 
 def _has_form(given: Any) -> bool:
-    """It is made of objects and lists as an order document is; all else `document` refuses."""
+    """It is made of objects and lists as an order document is, and not too many; all else `document` refuses."""
     if not isinstance(given, dict) or not isinstance(given.get("procedures"), list):
+        return False
+    if len(given["procedures"]) > MAX_STEPS:
         return False
     sections = [given.get(name, {}) for name in ("patient", "visit", "request")]
     for procedure in given["procedures"]:
         if not isinstance(procedure, dict) or not isinstance(procedure.get("steps"), list):
+            return False
+        if len(procedure["steps"]) > MAX_STEPS:
             return False
         sections += [procedure, *procedure["steps"]]
     return all(isinstance(section, dict) for section in sections)
@@ -149,8 +153,10 @@ class _Reading:
             self.warn(f"{path}/{_START}", "missing: the step is at midnight", ErrorCode.REQUIRED_FIELD_MISSING)
         return found
 
-    def _section(self, known: Mapping[str, Field], given: Document, path: str) -> Document:
-        """The attributes of one object that can be used."""
+    def _section(self, known: Fields, given: Document, path: str) -> Document:
+        """The attributes of one object that can be used; an object that has too many `document` refuses."""
+        if len(given) > validity.MAX_MEMBERS:
+            return given
         found: Document = {}
         for keyword, value in given.items():
             field = known.get(keyword)

@@ -22,6 +22,7 @@ from broker.orders.mapping.as_sent import sent_as
 from broker.orders.mapping.representations import LENGTH, LINES, misfit
 
 MAX_VALUES = 64  # values or items of one attribute
+MAX_MEMBERS = 500  # attributes of one object, those counted that nobody knows
 ENUMERATED: Mapping[str, frozenset[str]] = {
     "PatientSex": frozenset({"M", "F", "O"}),
     "RequestedProcedurePriority": frozenset({"STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW"}),
@@ -43,10 +44,21 @@ class Field:
     keyword: str
     vr: str
     multiple: bool
-    items: Mapping[str, Field]
+    items: Fields
 
 
-def fields(table: Table) -> dict[str, Field]:
+class Fields(dict[str, Field]):
+    """The attributes that an object may have, by keyword.
+
+    `beside`: names under which an order keeps how a sender writes an identifier.
+    """
+
+    def __init__(self, known: Mapping[str, Field]) -> None:
+        super().__init__(known)
+        self.beside = frozenset(name for one in known for name in (identifiers.kept_as(one), sent_as(one)))
+
+
+def fields(table: Table) -> Fields:
     """The attributes of a table."""
     found: dict[str, Field] = {}
     for keyword, entry in table.items():
@@ -54,17 +66,19 @@ def fields(table: Table) -> dict[str, Field]:
         assert tag is not None, keyword
         vr = dictionary_VR(tag)
         multiple = vr == "SQ" or dictionary_VM(tag) != "1"
-        found[keyword] = Field(keyword, vr, multiple, fields(entry[1]) if isinstance(entry, tuple) else {})
-    return found
+        found[keyword] = Field(keyword, vr, multiple, fields(entry[1] if isinstance(entry, tuple) else {}))
+    return Fields(found)
 
 
 Failures = list[tuple[str, str]]  # path below what was checked, and what is wrong there
 
 
-def section(known: Mapping[str, Field], given: Any) -> tuple[dict[str, Any], Failures]:
+def section(known: Fields, given: Any) -> tuple[dict[str, Any], Failures]:
     """Attributes of one object as values of a document, empty ones to be deleted; and what is wrong, by path."""
     if not isinstance(given, dict):
         return {}, [("", "an object is expected")]
+    if len(given) > MAX_MEMBERS:
+        return {}, [("", f"at most {MAX_MEMBERS} attributes")]
     values: dict[str, Any] = {}
     wrong: Failures = []
     for keyword, value in given.items():
@@ -80,11 +94,14 @@ def section(known: Mapping[str, Field], given: Any) -> tuple[dict[str, Any], Fai
     return values, wrong
 
 
-def _beside(known: Mapping[str, Field], keyword: str, value: Any) -> bool:
+def _beside(known: Fields, keyword: str, value: Any) -> bool:
     """True for what an order's document has beside an identifier: how its sender writes it, a text or components."""
-    names = {name for one in known for name in (identifiers.kept_as(one), sent_as(one))}
     parts = value if isinstance(value, list) else [value]
-    return keyword in names and len(parts) <= 4 and all(isinstance(part, str) and len(part) <= 250 for part in parts)
+    return (
+        keyword in known.beside
+        and len(parts) <= 4
+        and all(isinstance(part, str) and len(part) <= 250 for part in parts)
+    )
 
 
 def _attribute(field: Field, value: Any) -> tuple[Any, Failures]:

@@ -14,7 +14,7 @@ from broker.hl7.findings import Finding
 from broker.model.order import EntityId
 from broker.orders.core import attributes
 from broker.orders.core.values import OrderChange
-from broker.orders.documents import document, schema, validity
+from broker.orders.documents import document, leniency, schema, validity
 from broker.orders.documents.document import FIELDS
 from broker.orders.mapping.book import built_in
 from broker.orders.mapping.representations import PATTERNS
@@ -157,6 +157,35 @@ def test_all_findings_at_once_but_not_without_end() -> None:
         "procedures": "a list with at least one object is expected",
     }  # fmt: skip
     assert len(document.convert({str(n): 1 for n in range(5000)}, ()).findings) == 100
+
+
+MANY = {f"X{number}": 1 for number in range(70_000)}
+FEW = [{"Modality": "CT"}] * 70_000
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "where", "text"),
+    [
+        ("patient", {**order()["patient"], **MANY}, "patient", "at most 500 attributes"),
+        ("procedures/0/steps", [MANY], STEP, "at most 500 attributes"),
+        ("request/OrderPlacerIdentifierSequence", [MANY], "request/OrderPlacerIdentifierSequence/0",
+         "at most 500 attributes"),
+        ("procedures/0/steps", FEW, "procedures/0/steps", "at most 256 steps in one order"),
+        ("procedures", order()["procedures"] * 70_000, "procedures", "at most 256 procedures in one order"),
+    ],
+)  # fmt: skip
+def test_what_there_is_too_much_of_is_not_read_one_by_one(path: str, value: Any, where: str, text: str) -> None:
+    """70,000 unknown attributes took 6 s of a thread, and as many procedures of a lenient document too."""
+    many = changed(path, value)
+    for read in (document.convert, leniency.convert):
+        found = {finding.location: finding.text for finding in read(many, MODALITIES).findings}
+        assert found.get(where) == text
+        assert len(found) < 10
+
+
+def test_the_path_of_a_finding_is_short() -> None:
+    (finding,) = document.convert(changed("visit/" + "X" * 100_000, 1), MODALITIES).findings
+    assert len(finding.location) == document.PATH
 
 
 ANY = st.recursive(

@@ -32,6 +32,7 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       its process dies           returned when the lease ends  is looked at again   -          -
       the broker starts again    returned (its own)            is looked at again   -          queue.leases_freed
       its claim was not answered returned when that is known   is looked at again   -          queue.claims_freed
+      its report was not taken   as was reported, later        is looked at again   as above   queue.reports_taken
       its lease was lost         the new owner decides         goes on              -          -
       the database is away       returned when the lease ends  is looked at again   -          queue.unavailable
       its kind is not known      stays ready                   is passed over       -          lane.defect
@@ -62,6 +63,7 @@ from broker.model.lane import Lane, LaneKind
 from broker.queue.clock import STEP, QueueClock
 from broker.queue.feed import Bell, Feed
 from broker.queue.hurrying import Hurrying
+from broker.queue.late_reports import LateReports
 from broker.queue.lost_claims import LostClaims
 from broker.queue.retry_policy import RetryPolicy
 from broker.store import claims, lanes
@@ -108,6 +110,7 @@ class Dispatcher:
         self._clock = QueueClock()
         self._feeds: set[Feed] = set()
         self._lost = LostClaims()
+        self._late = LateReports(database)
         self._hurrying = Hurrying(database, self.wake)
         self._loop = asyncio.get_running_loop()
 
@@ -161,12 +164,15 @@ class Dispatcher:
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(StoreUnavailable):  # the next start frees our leases
+            await self._report_again()
 
     # --- lanes -------------------------------------------------------------------------------------------
 
     async def _start_lanes(self) -> None:
         await self._forget_failures()
         before = {lane: frozenset(running) for lane, running in self._running.items()}
+        await self._report_again()
         reading, due = await asyncio.wrap_future(self._database.read(lanes.look, self._policy.longest + STEP))
         if step := self._clock.follow(reading):
             await self._set_anew(step)
@@ -196,6 +202,11 @@ class Dispatcher:
         freed = self._database.submit(store.free_leases, now, longest=LEASE + STEP)
         if await asyncio.wrap_future(freed):
             self._bell.ring()
+
+    async def _report_again(self) -> None:
+        """Make the reports that the database has not taken. Raises StoreUnavailable while it does not."""
+        if (again := self._late.again()) is not None:
+            telemetry.logger().info("queue.reports_taken", count=await asyncio.wrap_future(again))
 
     async def _free_lost(self) -> None:
         """Give back what was claimed for us without our hearing of it. Raises StoreUnavailable."""
@@ -230,7 +241,7 @@ class Dispatcher:
     async def _work(self, lane: Lane) -> None:
         """Run the handler of a lane once, and conclude from how it ended."""
         policy = replace(self._policy, give_up=math.inf) if lane.kind in FOR_EVER else self._policy
-        feed = Feed(lane, self._database, policy, self._bell, self.claim, self._clock, self._heard)
+        feed = Feed(lane, self._database, policy, self._bell, self.claim, self._clock, self._heard, self._late)
         self._feeds.add(feed)
         heart = self._loop.create_task(self._beat(feed))
         error: BaseException | None = None
@@ -294,8 +305,7 @@ class Dispatcher:
         """Keep a lane closed; `failures` in a row, by the last one's `code`."""
         delay = self._policy.delay(failures, random.random())  # noqa: S311 - spreading retries, not a secret
         if asyncio.current_task() in self._outdated:
-            self._bell.ring()
-            return
+            return self._bell.ring()
         until = self._clock.now() + delay
         await asyncio.wrap_future(self._database.submit(store.open_breaker, lane.name, failures, until, code))
         self._broken.add(lane)

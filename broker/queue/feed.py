@@ -14,6 +14,7 @@ from broker import telemetry
 from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import JobState, Lane
 from broker.queue.clock import QueueClock
+from broker.queue.late_reports import LateReports
 from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs as store
 from broker.store.db.database import Database
@@ -52,8 +53,12 @@ class Feed:
         claim: Callable[[Lane, int], Awaitable[Sequence[Job]]],
         clock: QueueClock,
         heard: Callable[[Lane, str], None] = lambda lane, error: None,
+        late: LateReports | None = None,
     ) -> None:
-        """`claim` leases the next jobs of a lane, at most so many. `heard`: see `Dispatcher`."""
+        """`claim` leases the next jobs of a lane, at most so many. `heard`: see `Dispatcher`.
+
+        `late` keeps the reports that the database does not take.
+        """
         self._clock = clock
         self._lane = lane
         self._name = lane.name
@@ -65,7 +70,8 @@ class Feed:
         self._claiming: asyncio.Future[Sequence[Job]] | None = None
         self._open: dict[int, Job] = {}
         self._reports: list[store.Report] = []
-        self._submitted: list[Future[None]] = []
+        self._submitted: list[tuple[Future[int], Sequence[store.Report]]] = []
+        self._late = late or LateReports(database)
         self._timer: asyncio.TimerHandle | None = None
         self.more = False  # the last `take` got as many as there may be
         self.progressed = False  # a job was done: the peer is not away
@@ -173,13 +179,24 @@ class Feed:
             self._timer = None
         if self._reports:
             reports, self._reports = self._reports, []
-            self._submitted.append(self._database.submit(store.report, reports))
+            self._submitted.append((self._database.submit(store.report, reports), reports))
 
     async def _flush(self) -> None:
-        """Wait until the reports are committed. A lost lease is no error: the new owner decides."""
+        """Wait until the reports are committed. A lost lease is no error: the new owner decides.
+
+        Raises StoreUnavailable when the database does not take them; they are kept then.
+        """
         self._submit()
+        trouble: StoreUnavailable | None = None
         while self._submitted:
-            recorded = asyncio.wrap_future(self._submitted[0])
+            future, reports = self._submitted[0]
+            recorded = asyncio.wrap_future(future)
             await asyncio.wait({recorded})  # if we are cancelled here it goes on, and `settle` waits for it
             self._submitted.pop(0)
-            recorded.result()
+            try:
+                recorded.result()
+            except StoreUnavailable as error:
+                self._late.keep(reports)
+                trouble = error
+        if trouble is not None:
+            raise trouble

@@ -206,10 +206,9 @@ def put_back(connection: Connection, job: Job, due_at: float, error: str, *, ite
     return bool(_PUT_BACK.count(connection, values))
 
 
-def report(connection: Connection, reports: Iterable[Report]) -> None:
-    """Many outcomes in one transaction. A claim that was lost is no error: the new owner decides."""
-    for record in reports:
-        record(connection)
+def report(connection: Connection, reports: Iterable[Report]) -> int:
+    """Many outcomes in one transaction; how many count. A claim that was lost is no error: the new owner decides."""
+    return sum(record(connection) for record in reports)
 
 
 def release_held(connection: Connection, kind: str, subject: int, errors: Sequence[str], now: float) -> int:

@@ -57,7 +57,7 @@ class Door:
         document = order(dump.read(item.encode("latin_1")), _Nothing())
         read = filing.read(f"{hashlib.sha256(item.encode()).hexdigest()}.dump", document, MODALITIES, lenient=True)
         done = self.database.submit(filing.take_in, read, context).result()
-        self.database.submit(filing.record, [read], [done], context).result()
+        self.database.submit(filing.record, [(read, done)], context).result()
         return done.outcome
 
     def _ask(self, items: list[str], server: Any) -> list[str]:

@@ -147,7 +147,7 @@ def test_each_item_is_in_place_or_named(database: Database) -> None:
         order = filing.read("a.wl", document, MODALITIES, lenient=True)
         context = StoryContext(uuid4(), datetime.now(ZONE), "UNASSIGNED", "cli:test")
         done = database.submit(filing.take_in, order, context).result()
-        database.submit(filing.record, [order], [done], context).result()
+        database.submit(filing.record, [(order, done)], context).result()
         rows = database.read(search.find, {"AccessionNumber": order.accession}, 0, 5).result()
         notes = {note.accession: note for note in database.read(imported.find, "", 20).result()}
         if done.outcome in filing.IN_PLACE:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from broker import telemetry
 from broker.accounts.roles import Right
+from broker.admin import batches
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
+from broker.errors import Unavailable
 from broker.model.imported import ImportNote
 from broker.model.modalities import known_modalities
+from broker.orders.core.context import StoryContext
 from broker.orders.importing import filing
-from broker.orders.importing.filing import Filed
+from broker.orders.importing.filing import Filed, FiledOrder
+from broker.store.db.database import Database
 from broker.store.orders import imported
 from broker.worklist.source.account import ImportAccount
 
@@ -117,16 +124,24 @@ def _files(routes: APIRouter, context: AdminContext) -> None:
         responses={200: {"description": "What became of each order, in their sequence"}},
     )
     async def take_in(request: Request, body: ImportsBody) -> Response:
-        """Take in orders of files, each in its own transaction: `broker import`."""
+        """Take in orders of files, each in its own transaction: `broker import`.
+
+        Once the database is away the rest has the outcome `unavailable`: send these again. Is it all, then with 503.
+        `noted` is false if what became of them could not be noted for the list of imported items.
+        """
         orders = await asyncio.to_thread(
             lambda: [filing.read(one.place, one.order, modalities, lenient=one.lenient) for one in body.orders]
         )
-        story = context.story(request)
-        futures = [database.submit(filing.take_in, order, context.story(request), dry=body.dry_run) for order in orders]
-        results: list[Filed] = await asyncio.gather(*map(asyncio.wrap_future, futures))
-        if not body.dry_run:
-            await asyncio.wrap_future(database.submit(filing.record, orders, results, story))
-        return JSONResponse({"results": [result.report(dry=body.dry_run) for result in results]})
+        story, dry = partial(context.story, request), body.dry_run
+
+        async def taken(order: FiledOrder) -> Filed:
+            return await asyncio.wrap_future(database.submit(filing.take_in, order, story(), dry=dry))
+
+        results = await batches.outcomes(partial(taken, order) for order in orders)
+        known = [(order, filed) for order, filed in zip(orders, results, strict=True) if filed is not None]
+        noted = dry or await _noted(database, known, story())
+        reports = [filed.report(dry=dry) if filed is not None else batches.AWAY for filed in results]
+        return JSONResponse({"results": reports, "noted": noted})
 
     @routes.get("/imports", dependencies=[shows("import")], tags=["orders"])
     async def items(
@@ -138,6 +153,16 @@ def _files(routes: APIRouter, context: AdminContext) -> None:
         notes = await asyncio.wrap_future(database.read(imported.find, source, limit))
         viewing_of(request).many(len(notes))
         return [item_view(note) for note in notes]
+
+
+async def _noted(database: Database, results: Sequence[tuple[FiledOrder, Filed]], story: StoryContext) -> bool:
+    """What became of orders of files is noted; False if the database is away, and they are in place all the same."""
+    try:
+        await asyncio.wrap_future(database.submit(filing.record, results, story))
+    except Unavailable as error:
+        telemetry.logger().warning("import.not_noted", count=len(results), error=telemetry.describe(error))
+        return False
+    return True
 
 
 def _servers(routes: APIRouter, context: AdminContext) -> None:

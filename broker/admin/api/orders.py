@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from broker import telemetry
 from broker.accounts.roles import Right
+from broker.admin import batches
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
-from broker.errors import Unavailable
 from broker.model.modalities import known_modalities
 from broker.model.order import Document
 from broker.orders.core.identifiers import Minter
@@ -35,8 +35,6 @@ from broker.store.idempotency import Key
 STATUS = {"missing": 404, "conflict": 409, "changed": 412, "invalid": 422, "key-reused": 422}
 BATCH = 500  # orders in one import
 _Responses = dict[int | str, dict[str, Any]]
-_AT_ONCE = 16  # orders of a batch that wait for the database
-_AWAY = {"outcome": "unavailable", "detail": "Passing trouble: send it again"}
 _PROBLEMS: _Responses = {
     401: {"description": "No admin token"}, 409: {"description": "What is stored does not allow it"},
     413: {"description": "Too large"}, 422: {"description": "Fields that cannot be used, by their paths"},
@@ -181,44 +179,18 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         """
         given = [order.root for order in body.orders]
         conversions = await asyncio.to_thread(lambda: [document.convert(order, modalities) for order in given])
-        placing_all = _Batch(context, request, dry=body.dry_run)
-        results = await asyncio.gather(*map(placing_all.result, conversions))
-        if placing_all.trouble is not None and not placing_all.told:
-            raise placing_all.trouble
-        return JSONResponse({"results": results})
+        story = partial(context.story, request)
 
-
-class _Batch:
-    """Many orders of one request. A few at a time wait for the database, which has a deadline for each of them."""
-
-    def __init__(self, context: AdminContext, request: Request, *, dry: bool) -> None:
-        self._context, self._request, self._dry = context, request, dry
-        self._turn = asyncio.Semaphore(_AT_ONCE)
-        self.told = 0  # orders of which the outcome is known
-        self.trouble: Unavailable | None = None  # what ended it
-
-    async def result(self, conversion: Conversion) -> dict[str, Any]:
-        """What became of an order."""
-        async with self._turn:
-            if self.trouble is not None:
-                return _AWAY
+        async def placed(conversion: Conversion) -> dict[str, Any]:
             try:
-                report = await self._placed(conversion)
-            except Unavailable as error:
-                self.trouble = error
-                return _AWAY
-            self.told += 1
-            return report
+                change = placing.usable(conversion)
+                made = await asyncio.wrap_future(database.submit(placing.place, change, story(), dry=body.dry_run))
+            except OrderRefused as error:
+                return error.report()
+            return made.report(dry=body.dry_run)
 
-    async def _placed(self, conversion: Conversion) -> dict[str, Any]:
-        try:
-            change = placing.usable(conversion)
-            story = self._context.story(self._request)
-            future = self._context.database.submit(placing.place, change, story, dry=self._dry)
-            placed = await asyncio.wrap_future(future)
-        except OrderRefused as error:
-            return error.report()
-        return placed.report(dry=self._dry)
+        results = await batches.outcomes(partial(placed, conversion) for conversion in conversions)
+        return JSONResponse({"results": [result or batches.AWAY for result in results]})
 
 
 def _reading(routes: APIRouter, context: AdminContext) -> None:

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from broker.admin.batches import AT_ONCE, AWAY
 from broker.cli.asking import control
 from broker.cli.imports import dump, sheet
 from broker.cli.imports import worklist_file as dataset
 from broker.cli.imports.items import ImportItem
 from broker.cli.views.send_view import printable
 from broker.dicom.dataset import part10
-from broker.errors import BadContent, PeerFault
+from broker.errors import BadContent, PeerFault, StoreUnavailable
 from broker.model.audit import LOCAL
 from broker.model.modalities import known_modalities
 from broker.orders.core.context import StoryContext
 from broker.orders.importing import filing
+from broker.orders.importing.filing import Filed, FiledOrder
 from broker.service.control_socket import user_name
 from broker.settings import Settings
 from broker.store.db.database import Database
+from broker.whole_files import files_below, read_whole
 from broker.worklist.source.order_document import order
 
 CHUNK = 200  # orders asked for at once
@@ -71,6 +75,9 @@ class Account:
             self.fail(item.place, "; ".join(details[:5]) or result["detail"], item.accession)
             return
         self.counts[result["outcome"]] += 1
+        if result["outcome"] == "unavailable":
+            self.failures.append((item.place, item.accession, "not known to be in place: the database went away"))
+            return
         if result["outcome"] not in filing.IN_PLACE:
             self.ended.append((item.place, item.accession, result["outcome"]))
         if not item.lenient:
@@ -83,7 +90,7 @@ class Account:
 def gather(paths: Iterable[Path], account: Account, encoding: str, *, skip_unknown: bool) -> list[ImportItem]:
     """Orders of files; of folders, with all below, those whose names say that they hold some."""
     items: list[ImportItem] = []
-    for path in _files(paths):
+    for path in _files(list(paths), account):
         try:
             items += _read(path, account, encoding, skip_unknown)
         except (BadContent, OSError) as error:
@@ -93,22 +100,24 @@ def gather(paths: Iterable[Path], account: Account, encoding: str, *, skip_unkno
     return items
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        if not path.is_dir():
+def _files(paths: Sequence[Path], account: Account) -> Iterator[Path]:
+    """Files that are named, and those in folders whose names say that they hold orders."""
+
+    def missed(folder: str, reason: str) -> None:
+        account.fail(folder, f"cannot be read: {reason}")
+
+    named = set(paths)
+    for path in map(Path, files_below(paths, missed)):
+        if path in named or path.suffix.lower() in IN_FOLDERS:
             yield path
-            continue
-        for folder, folders, names in os.walk(path):
-            folders.sort()
-            yield from (Path(folder, name) for name in sorted(names) if Path(name).suffix.lower() in IN_FOLDERS)
 
 
 def _read(path: Path, account: Account, encoding: str, skip_unknown: bool) -> Iterable[ImportItem]:
+    if not stat.S_ISREG(path.stat().st_mode):  # the reader of a named pipe might never come back
+        raise BadContent("not a file", code="no-file")
     if part10.read(path, instance=False) is not None or path.suffix.lower() in DATA_SETS:
         return [ImportItem(path.name, order(dataset.read(path), account.left_out), lenient=True)]
-    if not path.is_file() or path.stat().st_size > sheet.MAX_FILE:
-        raise BadContent(f"no file of at most {sheet.MAX_FILE} bytes", code="too-large")
-    data = path.read_bytes()
+    data = read_whole(path, sheet.MAX_FILE)
     if dump.looks_like(data):
         return [ImportItem(path.name, order(dump.read(data), account.left_out), lenient=True)]
     return sheet.read(path.name, data, encoding, skip_unknown=skip_unknown)
@@ -127,14 +136,16 @@ def place(settings: Settings, items: Sequence[ImportItem], account: Account, dry
             answer = control.call(settings, "POST", "/api/v1/imports", body) if database is None else None
             if answer is None:
                 database = database or stack.enter_context(control.alone(settings))
-                results = _alone(database, settings, chunk, dry)
+                results, noted = _alone(database, settings, chunk, dry)
             elif answer.good:
-                results = answer.body["results"]
+                results, noted = answer.body["results"], answer.body["noted"]
             else:
                 raise PeerFault(f"the broker does not take orders: {answer.problem}")
             for item, result in zip(chunk, results, strict=True):
                 account.note(item, result)
             yield
+            if account.counts["unavailable"] or not noted:
+                raise StoreUnavailable("the database went away: import the same files again")
 
 
 def _chunks(items: Sequence[ImportItem], account: Account) -> Iterator[list[ImportItem]]:
@@ -157,8 +168,10 @@ def _chunks(items: Sequence[ImportItem], account: Account) -> Iterator[list[Impo
         yield chunk
 
 
-def _alone(database: Database, settings: Settings, chunk: Sequence[ImportItem], dry: bool) -> list[dict[str, Any]]:
-    """The same as the running broker does with a chunk."""
+def _alone(
+    database: Database, settings: Settings, chunk: Sequence[ImportItem], dry: bool
+) -> tuple[list[dict[str, Any]], bool]:
+    """The same as the running broker does with a chunk: what became of each order, and whether that is noted."""
     modalities = known_modalities(settings.worklist.modalities)
 
     def context() -> StoryContext:
@@ -167,8 +180,15 @@ def _alone(database: Database, settings: Settings, chunk: Sequence[ImportItem], 
         return StoryContext(uuid4(), datetime.now(settings.zone()), station, actor, address=LOCAL)
 
     orders = [filing.read(item.place, item.document, modalities, lenient=item.lenient) for item in chunk]
-    begun = [database.submit(filing.take_in, order, context(), dry=dry) for order in orders]
-    results = [one.result() for one in begun]
-    if not dry:
-        database.submit(filing.record, orders, results, context()).result()
-    return [result.report(dry=dry) for result in results]
+    known: list[tuple[FiledOrder, Filed]] = []
+    noted = False
+    with suppress(StoreUnavailable):
+        for first in range(0, len(orders), AT_ONCE):
+            few = orders[first : first + AT_ONCE]
+            begun = [database.submit(filing.take_in, order, context(), dry=dry) for order in few]
+            known += [(order, one.result()) for order, one in zip(few, begun, strict=True)]
+    with suppress(StoreUnavailable):
+        if not dry:
+            database.submit(filing.record, known, context()).result()
+        noted = True
+    return [filed.report(dry=dry) for _, filed in known] + [AWAY] * (len(orders) - len(known)), noted

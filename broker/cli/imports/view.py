@@ -12,13 +12,25 @@ from broker.cli.output import console
 from broker.cli.views.send_view import printable
 
 LISTED = 50  # orders of each kind
-_WORDS = ("created", "updated", "unchanged", "skipped", "canceled", "completed", "discontinued", "kept", "refused")
+_WORDS = (
+    "created",
+    "updated",
+    "unchanged",
+    "skipped",
+    "canceled",
+    "completed",
+    "discontinued",
+    "kept",
+    "refused",
+    "unavailable",
+)
 _SAID = {
     "skipped": "skipped as they have ended",
     "canceled": "cancelled as they are there",
     "completed": "completed as they are there",
     "discontinued": "discontinued as they are there",
     "kept": "kept as they are",
+    "unavailable": "not known to be in place",
 }
 
 
@@ -43,7 +55,8 @@ def as_json(account: Account, *, dry: bool) -> dict[str, Any]:
     findings = [{"place": place, "accession": number, "text": text} for place, number, text in account.told]
     counts = {word: account.counts[word] for word in _WORDS}
     left_out = dict(account.left_out)
-    return {"dry_run": dry, **counts, "failures": failures, "ended": ended, "findings": findings, "left_out": left_out}
+    told = {"failures": failures, "ended": ended, "findings": findings, "left_out": left_out}
+    return {"dry_run": dry, **counts, **told, "trouble": account.trouble}
 
 
 def _listed(rows: Sequence[tuple[str, str, str]]) -> list[str]:

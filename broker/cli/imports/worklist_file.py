@@ -15,6 +15,7 @@ from broker.dicom import uids
 from broker.dicom.dataset import part10
 from broker.dicom.dataset.read import MAX_BYTES, Element, decode_data_set
 from broker.errors import BadContent
+from broker.whole_files import read_whole
 
 MAX_FILE = MAX_BYTES + part10.FIRST
 
@@ -24,10 +25,8 @@ def read(path: Path) -> Mapping[int, Element]:
 
     Worklist files are no SOP instances: their header names a transfer syntax, and often nothing else.
     """
-    if path.stat().st_size > MAX_FILE:
-        raise BadContent(f"more than {MAX_FILE} bytes", code="too-large")
     header = part10.read(path, instance=False)
-    data = path.read_bytes()
+    data = read_whole(path, MAX_FILE)
     if header is None:
         return decode_data_set(data, uids.IMPLICIT_LE, passes_misfits=True).elements
     syntax, data = header.transfer_syntax, data[header.offset :]

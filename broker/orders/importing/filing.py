@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,6 @@ from broker.orders.documents import document, leniency
 from broker.orders.importing import ending, known
 from broker.orders.stories import identity, placing
 from broker.orders.stories.placing import OrderRefused, report_findings
-from broker.store.db.deadlines import unhurried
 from broker.store.db.engine import savepoint
 from broker.store.orders import imported, reading
 from broker.store.room import needs_room
@@ -87,13 +86,11 @@ def read(place: str, given: Any, modalities: Collection[str], *, lenient: bool) 
     return FiledOrder(place, accession if isinstance(accession, str) else "", convert(given, modalities))
 
 
-def record(
-    connection: Connection, orders: Sequence[FiledOrder], results: Sequence[Filed], context: StoryContext
-) -> None:
+def record(connection: Connection, results: Iterable[tuple[FiledOrder, Filed]], context: StoryContext) -> None:
     """Note what became of orders of files: those that are simply in place are noted no more."""
     notes: list[ImportNote] = []
     in_place: set[str] = set()
-    for order, filed in zip(orders, results, strict=True):
+    for order, filed in results:
         note = filed.note(order.place)
         if note is None:
             in_place.add(filed.key(order.place))
@@ -102,7 +99,6 @@ def record(
     imported.record(connection, "", notes, in_place, context.at.timestamp())
 
 
-@unhurried  # a chunk is submitted at once, and its end waits for the rest
 @needs_room
 def take_in(connection: Connection, order: FiledOrder, context: StoryContext, *, dry: bool = False) -> Filed:
     """Make of an order of a file what it says; `dry`: only say what would become of it."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from broker.admin.batches import AWAY
 from broker.cli.imports import run
 from broker.cli.imports.items import ImportItem
 from broker.cli.imports.run import Account, gather, place
-from broker.errors import PeerFault
+from broker.cli.imports.view import summary
+from broker.errors import PeerFault, StoreUnavailable
 from broker.settings import Settings
 
 
@@ -24,7 +26,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def call(settings: Settings, method: str, path: str, body: dict[str, Any]) -> Any:
         sizes.append(len(body["orders"]))
         results = [{"outcome": "created", "warnings": []} for _ in body["orders"]]
-        return SimpleNamespace(good=True, body={"results": results}, problem="")
+        return SimpleNamespace(good=True, body={"results": results, "noted": True}, problem="")
 
     monkeypatch.setattr(run.control, "call", call)
     return sizes
@@ -51,6 +53,25 @@ def test_a_broker_that_refuses_ends_the_import(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(run.control, "call", lambda *_: SimpleNamespace(good=False, body=None, problem="busy"))
     with pytest.raises(PeerFault, match="busy"):
         deque(place(Settings(), [ImportItem("a", {})], Account(), dry=False), 0)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_database_that_goes_away_in_the_middle_hides_no_order(
+    monkeypatch: pytest.MonkeyPatch, *, noted: bool
+) -> None:
+    """What is in place is said, and the rest by its place; the next chunk is not sent."""
+    created = {"outcome": "created", "warnings": []}
+    results = [created, created if not noted else AWAY, *[created] * (run.CHUNK - 2)]
+    answer = SimpleNamespace(good=True, body={"results": results, "noted": noted}, problem="")
+    asked: list[Any] = []
+    monkeypatch.setattr(run.control, "call", lambda *given: asked.append(given) or answer)
+    account = Account()
+    with pytest.raises(StoreUnavailable, match="again"):
+        deque(place(Settings(), [ImportItem(f"row {n}", {}) for n in range(run.CHUNK + 9)], account, dry=False), 0)
+    assert len(asked) == 1
+    assert account.counts == ({"created": run.CHUNK - 1, "unavailable": 1} if noted else {"created": run.CHUNK})
+    assert [where for where, _, _ in account.failures] == (["row 1"] if noted else [])
+    assert "unavailable" not in summary(account, dry=False)
 
 
 def test_a_file_that_is_not_there_is_accounted_for(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ class Broker:
         self._imaging = Imaging(base, self._sending.wake)
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(base, self._mappings.profiles)
-        self._workers = Workers(data.lock, self._sending.wake, fail)
+        self._workers = Workers(data.lock, self._sending.wake, fail, base.contacts.heard)
         self._sources = SourceSchedule(base.database, settings, base.directory, remotes, base.contacts.noted)
         base.site.follow(self._sources.changed)
         self._tester = NodeTester(base.database, remotes, receivers, self._sending.wake)

@@ -2,7 +2,7 @@
 
 Doors and lanes note contacts in memory (`called`, `sent_by`, `noted`); `flush` writes them behind. For pages, REST and
 commands `all` and `of` answer "is CT1 alive: last query, last image?" (`AdminContext.contacts`). A further process of
-`[service] workers` writes its own contacts: they are seen in the first one within about 15 seconds.
+`[service] workers` writes its own contacts, and tells the first one of them (`untold`, `heard`) each second.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class ContactBook:
         self._lock = threading.Lock()
         self._last: dict[tuple[str, ContactKind], Contact] = {}
         self._written: dict[tuple[str, ContactKind], tuple[float, float]] = {}  # `at` that is stored, and when
+        self._heard: dict[tuple[str, ContactKind], Contact] = {}  # of further processes, which write them
+        self._untold: dict[tuple[str, ContactKind], Contact] | None = None
         self._callers: dict[tuple[str, str, str], tuple[str, ...]] = {}
         self._directory_state = -1
         self._stored: Sequence[Contact] = ()
@@ -60,6 +62,8 @@ class ContactBook:
         contact = Contact(node, kind, time.time(), detail[:MAX_DETAIL])
         with self._lock:
             self._last[node, kind] = contact
+            if self._untold is not None:
+                self._untold[node, kind] = contact
 
     def _nodes_of(self, wire: str, name: str, more: str) -> tuple[str, ...]:
         """The names of the nodes that a caller is; as the directory knows it, without a search for each object."""
@@ -78,6 +82,22 @@ class ContactBook:
                 nodes = (node,) if node is not None else ()
             names = callers[key] = tuple(node.name for node in nodes)
         return names
+
+    # --- between processes -------------------------------------------------------------------------------
+
+    def untold(self) -> list[Contact]:
+        """What has happened since the last call: the first process is told of it, long before it is written."""
+        with self._lock:
+            fresh, self._untold = self._untold or {}, {}
+        return list(fresh.values())
+
+    def heard(self, contacts: Iterable[Contact]) -> None:
+        """A further process has told of these, which it writes itself."""
+        with self._lock:
+            for contact in contacts:
+                key = contact.node, contact.kind
+                if key not in self._heard or self._heard[key].at <= contact.at:
+                    self._heard[key] = contact
 
     # --- writing behind ----------------------------------------------------------------------------------
 
@@ -115,7 +135,7 @@ class ContactBook:
         if time.monotonic() - self._read_at >= FRESH:
             self._read()
         with self._lock:
-            here = list(self._last.values())
+            here = [*self._last.values(), *self._heard.values()]
         return _sorted_by_node([*self._stored, *here])
 
     def of(self, node: str) -> NodeContacts:

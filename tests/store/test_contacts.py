@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from broker.errors import StoreUnavailable
 from broker.model.contact import Contact, ContactKind
+from broker.service.workers.channel import Report
 from broker.site import contacts
 from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
@@ -78,6 +79,21 @@ def test_a_later_contact_of_another_process_stays(database: Database) -> None:
         Contact("ct1", ContactKind.QUERY, 100.0),
     ]
     assert database.read(store.all_of, "ct2").result() == []
+
+
+def test_what_another_process_tells_is_seen_before_it_is_written(database: Database) -> None:
+    """It took up to 15 s: until it was written, and read again."""
+    first, worker = ContactBook(database, directory()), ContactBook(database, directory())
+    assert worker.untold() == []  # from now on it keeps what it will tell
+    worker.called("CT01", "127.0.0.2", ContactKind.QUERY)
+    worker.called("CT01", "127.0.0.2", ContactKind.QUERY)
+    told = Report.decode(Report(True, True, [], worker.untold()).encode().encode()).contacts
+    assert [(one.node, one.kind) for one in told] == [("ct1", ContactKind.QUERY)]
+    assert worker.untold() == []
+    first.heard([*told, Contact("ct1", ContactKind.QUERY, 100.0)])
+    assert first.of("ct1").by_kind[ContactKind.QUERY] == told[0]
+    first.flush(everything=True)
+    assert database.read(store.all_of).result() == []  # whose they are writes them
 
 
 def test_much_traffic_is_few_writes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

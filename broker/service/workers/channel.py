@@ -1,7 +1,7 @@
 """Defines what the first process and its workers say to each other, over a socket pair between parent and child.
 
 To the worker: one `Task`, later perhaps the line `stop`. From it: lines `wake` (there is work for the queue) and
-`report` with state and metrics.
+`report` with state, metrics, and contacts with nodes.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import pickle
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
+from broker.model.contact import Contact, ContactKind
 from broker.settings import Settings
 
 EVERY = 1.0  # seconds between two reports
@@ -53,20 +54,28 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The state of a worker at one moment."""
+    """The state of a worker at one moment. `contacts`: with nodes, since its last report."""
 
     accepting: bool
     writable: bool
     metrics: Snapshot
+    contacts: Sequence[Contact] = ()
 
     def encode(self) -> str:
         """This report as JSON without line ends."""
-        return json.dumps([self.accepting, self.writable, self.metrics])
+        contacts = [[one.node, one.kind.value, one.at, one.detail] for one in self.contacts]
+        return json.dumps([self.accepting, self.writable, self.metrics, contacts])
 
     @classmethod
     def decode(cls, text: bytes) -> Report:
         """The report in a line of our own child."""
-        return cls(*json.loads(text))
+        accepting, writable, metrics, contacts = json.loads(text)
+        return cls(
+            accepting,
+            writable,
+            metrics,
+            [Contact(node, ContactKind(kind), at, detail) for node, kind, at, detail in contacts],
+        )
 
 
 def snapshot() -> Snapshot:

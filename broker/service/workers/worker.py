@@ -65,7 +65,9 @@ class _Worker:
             helpers = [
                 asyncio.create_task(self._listen()),
                 asyncio.create_task(
-                    self._report(lambda: Report(imaging.accepting, base.database.writable, snapshot()))
+                    self._report(
+                        lambda: Report(imaging.accepting, base.database.writable, snapshot(), base.contacts.untold())
+                    )
                 ),
             ]
             telemetry.logger().info("worker.ready")
@@ -84,7 +86,8 @@ class _Worker:
 
     async def _report(self, report: Callable[[], Report]) -> None:
         while True:
-            self._say(f"report {report().encode()}\n")
+            if self._heard:
+                self._say(f"report {report().encode()}\n")
             await asyncio.sleep(EVERY)
 
     def _wake(self) -> None:
@@ -97,9 +100,14 @@ class _Worker:
         self._woken = False
         self._say("wake\n")
 
+    @property
+    def _heard(self) -> bool:
+        """No earlier line waits."""
+        return self._writer.transport.get_write_buffer_size() == 0
+
     def _say(self, line: str) -> None:
         """Write a line unless earlier ones wait: the first process looks for work by itself, and reports grow old."""
-        if self._writer.transport.get_write_buffer_size() == 0:
+        if self._heard:
             self._writer.write(line.encode())
 
 

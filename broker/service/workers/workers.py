@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from broker import telemetry
 from broker.errors import BrokerError
+from broker.model.contact import Contact
 from broker.model.wording import Sentence
 from broker.service.workers.channel import MAX_LINE, Report, Snapshot, Task, merged, snapshot
 
@@ -49,14 +50,22 @@ class _Child:
 class Workers(Collector):
     """The workers 2 to N; none with `workers = 1`. Collects the metrics of all processes."""
 
-    def __init__(self, lock: int, wake: Callable[[], None], fail: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        lock: int,
+        wake: Callable[[], None],
+        fail: Callable[[], None],
+        heard: Callable[[Sequence[Contact]], None] = lambda contacts: None,
+    ) -> None:
         """`lock`: descriptor that each worker inherits, so that the data directory stays locked while one lives.
 
-        `wake` is called when a worker made work for the queue, `fail` when workers die too often to go on.
+        `wake` is called when a worker made work for the queue, `fail` when workers die too often to go on, `heard` with
+        what nodes did at a worker.
         """
         self._lock = lock
         self._wake = wake
         self._fail = fail
+        self._heard = heard
         self._children: list[_Child] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
@@ -181,6 +190,7 @@ class Workers(Collector):
             if kind == b"report":
                 child.report = Report.decode(body)
                 child.ready.set()
+                self._heard(child.report.contacts)
             else:
                 self._wake()
         telemetry.logger().error("worker.stuck", kind=f"worker {child.task.number}")

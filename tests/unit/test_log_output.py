@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import pty
+import socket
+import termios
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,6 +76,48 @@ def test_rl_05_a_collector_that_stands_still_holds_up_nobody(configured: Any, pi
     first, second = os.read(read, 1 << 17).splitlines()
     assert f'"dropped": {missing}'.encode() in first
     assert b"dropped" not in second
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_line_longer_than_the_room_holds_up_nobody(pipe: tuple[int, int], kind: str) -> None:
+    ends = [end.detach() for end in socket.socketpair()] if kind == "socket" else []
+    read, write = ends or pipe
+    missed: list[bool] = []
+    with open(write, "w", encoding="utf-8", closefd=False) as stream:
+        out = LogOutput(stream, lambda: missed.append(True))
+        out.write("x" * 1_000_000 + "\n")
+        assert missed == [True]
+        assert set(os.read(read, 1 << 20)) == {ord("x")}  # as much as there was room for
+        out.write("next\n")
+        assert os.read(read, 1 << 20).endswith(b"\nnext\n")
+    for end in ends:
+        os.close(end)
+
+
+@pytest.mark.timeout(60)
+def test_a_terminal_that_is_stopped_holds_up_nobody() -> None:
+    """Somebody has pressed Ctrl-S, or nobody reads what it shows."""
+    shown, terminal = pty.openpty()
+    missed: list[bool] = []
+    try:
+        before = fcntl.fcntl(terminal, fcntl.F_GETFL)
+        with open(terminal, "w", encoding="utf-8", closefd=False) as stream:
+            out = LogOutput(stream, lambda: missed.append(True))
+            termios.tcflow(terminal, termios.TCOOFF)
+            for _ in range(1000):
+                out.write("line\n" * 20)
+            assert len(missed) == 1000
+            termios.tcflow(terminal, termios.TCOON)
+            out.write("again\n")
+            assert os.read(shown, 100).strip() == b"again"
+            for _ in range(1000):
+                out.write("line\n" * 20)
+            assert len(missed) > 1001
+        assert fcntl.fcntl(terminal, fcntl.F_GETFL) == before  # others write there, and may wait
+    finally:
+        os.close(shown)
+        os.close(terminal)
 
 
 def test_lines_in_memory_are_written_as_they_come() -> None:

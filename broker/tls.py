@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from broker import telemetry
 from broker.errors import ConfigurationError
+from broker.whole_files import read_whole
 
 # TLS 1.2 suites that RFC 9325 4.2 recommends; those of TLS 1.3 are all of this kind
 CIPHERS = (
@@ -247,7 +248,7 @@ def _stamp(files: TlsFiles) -> Stamp:
 
 def _read(path: Path, key: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_whole(path)
     except OSError as error:
         raise ConfigurationError(f"{key}: {path}: {error.strerror or 'cannot be read'}") from None
 

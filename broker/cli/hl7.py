@@ -18,6 +18,7 @@ from broker.errors import ConfigurationError
 from broker.hl7.codes import AckCode
 from broker.model.audit import LOCAL
 from broker.model.modalities import known_modalities
+from broker.whole_files import read_whole
 
 if TYPE_CHECKING:
     from broker.model.message import MessageSelection
@@ -229,7 +230,7 @@ def _choice(profile: str) -> ProfileChoice:
 
 def _read(file: Path) -> bytes:
     try:
-        raw = sys.stdin.buffer.read(MAX_FILE + 1) if str(file) == "-" else file.read_bytes()
+        raw = sys.stdin.buffer.read(MAX_FILE + 1) if str(file) == "-" else read_whole(file, MAX_FILE)
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror or 'cannot be read'}") from None
     if len(raw) > MAX_FILE:

@@ -27,6 +27,7 @@ from broker.store import configurations
 from broker.store.configurations import Publication, Version
 from broker.store.db.database import Database
 from broker.versions.in_force import Audited, Conflict, Documents, InForce, Signature
+from broker.whole_files import read_text
 
 PREFIX = "mapping:"
 
@@ -228,6 +229,8 @@ class Mappings:
         new: dict[str, str] = {}
         samples: list[str] = []
         for file in sorted(folder.glob("*.toml")):
+            if not file.is_file():  # a named pipe would make the start wait
+                raise ConfigurationError(f"{file}: not a file")
             text = read_file(file)
             document = profile_document.read(text, str(file))
             name = document["name"]
@@ -263,7 +266,7 @@ def _by_name(new: Mapping[str, str]) -> dict[str, str]:
 def read_file(path: Path) -> str:
     """The text of a profile in a file. Raises ConfigurationError."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except UnicodeDecodeError:

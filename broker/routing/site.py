@@ -20,6 +20,7 @@ from broker.site.nodes import Node, parse_nodes
 from broker.store import configurations
 from broker.store.db.database import Database
 from broker.versions.in_force import Contents, Documents, InForce, Signature
+from broker.whole_files import read_text
 
 NODES, RULES = "nodes", "rules"
 UseNodes = Callable[[tuple[Node, ...]], object]
@@ -101,7 +102,7 @@ def read_file(path: Path) -> dict[str, Any]:
 def read_tables(path: Path) -> dict[str, Any]:
     """The documents `nodes` and `rules` of a site file as they stand there. Raises ConfigurationError."""
     try:
-        document = parse_toml(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
+        document = parse_toml(read_text(path))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except (NotToml, UnicodeDecodeError) as error:

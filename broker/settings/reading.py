@@ -34,6 +34,7 @@ from broker.settings.sections import (
 )
 from broker.settings.toml_text import NotToml, parse_toml
 from broker.settings.web import WebSection
+from broker.whole_files import read_text
 
 Door = TypeVar("Door", DicomSection, Hl7Listener, Hl7Section, WebSection)
 
@@ -122,7 +123,7 @@ def load(config: Path | None = None) -> Settings:
 
 def _read(config: Path) -> dict[str, Any]:
     try:
-        return parse_toml(config.read_text(encoding="utf-8"))
+        return parse_toml(read_text(config))
     except OSError as error:
         raise ConfigurationError(f"{config}: {error.strerror or 'cannot be read'}") from None
     except (NotToml, UnicodeDecodeError) as error:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from broker.dicom.dataset import file_pieces, part10
 from broker.errors import BadContent
 from broker.tools.send_report import SendReport
+from broker.whole_files import files_below
 
 SMALL = file_pieces.PIECE  # bytes; longer ones are streamed
 BATCH_FILES, BATCH_BYTES = 64, 4 * 1024 * 1024  # read at once; two batches are in memory at most
@@ -37,7 +37,12 @@ Loaded = tuple[DicomFile, "bytes | Exception | None"]  # None: to be streamed
 def find(paths: Iterable[Path], report: SendReport, progress: Callable[[], None]) -> list[DicomFile]:
     """DICOM files of these paths, folders with all that is in them, in order of their names; the rest is counted."""
     files: list[DicomFile] = []
-    for path in _files(paths):
+
+    def missed(folder: str, why: str) -> None:
+        report.files += 1  # or all would be well
+        report.fail(folder, f"cannot be read: {why}")
+
+    for path in files_below(paths, missed):
         progress()
         try:
             header = part10.read(path)
@@ -52,17 +57,6 @@ def find(paths: Iterable[Path], report: SendReport, progress: Callable[[], None]
         report.bytes += header.length
         files.append(DicomFile(path, header))
     return files
-
-
-def _files(paths: Iterable[Path]) -> Iterator[str]:
-    for path in paths:
-        if not path.is_dir():
-            yield str(path)
-            continue
-        for folder, folders, names in os.walk(path):
-            folders.sort()
-            for name in sorted(names):
-                yield os.path.join(folder, name)
 
 
 def reason(error: Exception) -> str:

@@ -21,7 +21,7 @@ def read_whole(path: Path, most: int = MOST) -> bytes:
             parts.append(part)
             left -= len(part)
     if not left:
-        raise OSError(errno.EFBIG, f"larger than {most} bytes", os.fspath(path))
+        raise OSError(errno.EFBIG, f"more than {most} bytes", os.fspath(path))
     return b"".join(parts)
 
 

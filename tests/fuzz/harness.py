@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import signal
 import tempfile
@@ -84,6 +85,17 @@ def generate(kind: str, seed: int, number: int, rng: Random | None = None) -> Pa
     return "requestor", replies.requestor_case(rng, number)
 
 
+class _Counted(logging.Handler):
+    """Counts what the web server logs: a line for each bad request, of which there are thousands."""
+
+    def __init__(self, ended: Counter[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._ended = ended
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._ended[f"web: {record.msg}"] += 1
+
+
 class Harness:
     """See the module's text. One per process, since it takes the log and a timer."""
 
@@ -105,6 +117,10 @@ class Harness:
         self._process = psutil.Process()
         self.slowest = (0.0, "")
         self.held = 0.0
+        self.spent: Counter[tuple[str, str]] = Counter()  # cases and seconds of the processor, by kind
+        self._web = _Counted(self.ended)
+        logging.getLogger("uvicorn.error").addHandler(self._web)
+        logging.getLogger("uvicorn.error").propagate = False
         self._timer = signal.signal(signal.SIGVTALRM, self._hangs)
         gc.collect()  # what tests before this one have left open is not ours
         self.descriptors = self._process.num_fds()
@@ -117,6 +133,8 @@ class Harness:
         for door in self._doors.values():
             door.close()
         self._folder.cleanup()
+        logging.getLogger("uvicorn.error").removeHandler(self._web)
+        logging.getLogger("uvicorn.error").propagate = True
         structlog.configure(**self._before)
 
     def _keep(self, _: Any, level: str, event: MutableMapping[str, Any]) -> Any:
@@ -148,6 +166,9 @@ class Harness:
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         took = time.thread_time() - started
+        kind = name.partition(":")[0] or payload[0]
+        self.spent[kind, "cases"] += 1
+        self.spent[kind, "seconds"] += took
         self.slowest = max(self.slowest, (took, name))
         self._look()
         if took > SLOW:

@@ -229,6 +229,12 @@ def one(provider: InProcess, broker: Broker, seed: int, number: int) -> None:
         say(provider.port if way < 4 else broker.port, make(rng, number))
 
 
+def progress(what: str, done: int, cases: int, seconds: float) -> None:
+    """One line of progress."""
+    left = (cases - done) * seconds / done / 60
+    print(f"{done:>9} of {cases} of {what} over sockets  {done / seconds:.1f}/s  {left:.0f} min left", flush=True)
+
+
 def run(seed: int, cases: int) -> int:
     """That many cases over sockets; prints what went wrong and the rate; number of failures."""
     failures, slowest, settling = 0, (0.0, 0), 0.0
@@ -245,6 +251,7 @@ def run(seed: int, cases: int) -> int:
                     provider.settled()
                     broker.settled()
                     settling = max(settling, time.monotonic() - before - took)
+                    progress("DICOM", number + 1, cases, time.monotonic() - started)
             except (AssertionError, OSError, pytest.fail.Exception) as error:
                 failures += 1
                 print(f"FAILED socket:{seed}:{number}: {type(error).__name__}: {error}", flush=True)

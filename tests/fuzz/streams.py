@@ -27,6 +27,7 @@ from fuzz import hl7_cases, hl7_door, hl7_messages, http_cases, http_door, rest_
 from fuzz.harness import GROWTH
 from fuzz.hl7_cases import Talk
 from fuzz.http_cases import Requests
+from fuzz.sockets import progress
 
 QUIET = 0.5  # seconds after which nothing more is answered
 HANG = 20.0  # seconds of the clock, on a machine that does other things too
@@ -152,6 +153,7 @@ def run(seed: int, cases: int) -> int:
             took = list(peers.map(lambda number: attempt(str(number), partial(one, broker, seed, number)), numbers))
             slowest = max(slowest, *zip(took, numbers, strict=True))
             failures += sum(seconds < 0 for seconds in (*took, attempt(f"{first} and on", broker.settled)))
+            progress("HL7 and HTTP", numbers.stop, cases, time.monotonic() - started)
         print(
             f"{cases:>9} of HL7 and HTTP over sockets  {cases / (time.monotonic() - started):.1f}/s"
             f"  slowest {1000 * slowest[0]:.0f} ms (number {slowest[1]})  broker's memory {broker.grown >> 20:+d} MiB"

@@ -5,16 +5,21 @@ The long one: `python tests/fuzz/run.py --cases 1000000 --seed N`.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
+from support.peers.tools import wait_until
 
-from fuzz import harness, sockets, streams
+from fuzz import harness, sockets, streams, warden
+from fuzz.http_cases import Requests
 
 SEED = 20260101
 BUDGET = {  # cases, seconds at most
@@ -84,6 +89,31 @@ def test_a_case_comes_again_from_its_name_and_from_its_file(kind: str, tmp_path:
         assert harness.generate(kind, 5, number) == payload
         harness.dump(tmp_path / "case.json", payload, harness.Failure("none"), "")
         assert harness.load(tmp_path / "case.json") == payload
+
+
+def test_what_a_run_has_started_ends_with_it() -> None:
+    """Also when the run is killed: its processes went on for an hour, and a broker for ever."""
+    program = (
+        "import subprocess, sys, time\nfrom fuzz import warden\nwarden.guard()\n"
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1000)']).pid, flush=True)\n"
+        "time.sleep(1000)"
+    )
+    command = [sys.executable, "-c", program]
+    folder = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        child = psutil.Process(int(run.stdout.readline()))
+        mark = child.environ()[warden.MARK]
+        run.kill()
+    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 30, "the child is gone")
+    wait_until(lambda: warden.marked(mark) == [], 30, "all is gone")
+
+
+def test_lines_of_the_web_server_are_counted(mine: harness.Harness, capsys: pytest.CaptureFixture[str]) -> None:
+    """They hid the progress of a run by thousands."""
+    mine.run(("http", Requests((b"no HTTP at all\r\n\r\n",), "close", 1, False)))
+    assert mine.ended["web: Invalid HTTP request received."] == 1
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_harness_sees_what_goes_wrong(mine: harness.Harness, monkeypatch: pytest.MonkeyPatch) -> None:

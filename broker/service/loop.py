@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -12,13 +15,26 @@ from broker import telemetry
 from broker.service.doors import descriptors
 
 GRACE = 8.0  # seconds for running work after a stop signal
+LOOK_UPS = (
+    64  # threads of libuv. Half of them may look up host names; with its 4, two dead names would delay all others
+)
 
 
 def run(main: Coroutine[Any, Any, int]) -> int:
     """Run `main` to its end on uvloop where there is one; its exit code."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.get_loop().set_exception_handler(_report)
-        return runner.run(main)
+        code = runner.run(main)
+    atexit.register(_leave, code)
+    return code
+
+
+def _leave(code: int) -> None:
+    """End the process: libuv would wait for look-ups of host names that go on, up to half a minute."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # its reader is gone, or it is closed
+            stream.flush()
+    os._exit(code)
 
 
 def on_signals(stop: Callable[[], object]) -> None:
@@ -31,6 +47,7 @@ def loop_factory() -> Any:
     """A factory of uvloop's event loop; of asyncio's on Windows."""
     if sys.platform == "win32":
         return asyncio.new_event_loop
+    os.environ.setdefault("UV_THREADPOOL_SIZE", str(LOOK_UPS))  # is read with the first look-up of the process
     import uvloop  # not available on Windows
 
     class Loop(uvloop.Loop):

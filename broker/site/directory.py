@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -24,8 +24,11 @@ from broker.model.contact import ContactKind
 from broker.pace import LinePace
 from broker.seats import share_of
 from broker.site.device import DEFAULT, Device
+from broker.site.host_names import HostNames
 from broker.site.nodes import BLOCKED, DISABLED, Node
 from broker.site.proof import identifies, is_bound, presents
+
+PATIENCE = 2.0  # seconds for the addresses of host names
 
 
 class Directory:
@@ -37,6 +40,8 @@ class Directory:
         self._told: tuple[Node, ...] = ()
         self._barred = False  # there is a node that is disabled or blocked
         self._addresses: dict[str, frozenset[str]] = {}
+        self._names = HostNames(self._note_addresses)
+        self._sorting = threading.Lock()
         self._ris: frozenset[str] = frozenset()
         self._callers: frozenset[str] = frozenset()
         self.state = 0  # another one after each change of nodes or addresses
@@ -55,26 +60,29 @@ class Directory:
         self._told = tuple(node for node in nodes if node.told)
         self._barred = any(not node.active for node in nodes)
         self.nodes = tuple(nodes)
-        self._sort()
+        with self._sorting:
+            self._sort()
 
     def node(self, name: str) -> Node | None:
         """A node by its name."""
         return self._by_name.get(name)
 
     def resolve(self, *, unknown: bool = False) -> None:
-        """Look up the addresses of host names, or only of `unknown` ones (blocking).
+        """Look up the addresses of host names, or only of `unknown` ones (blocking, at most PATIENCE).
 
-        A name that fails keeps its last addresses.
+        A name that fails keeps its last addresses. One that takes longer has its addresses when they are known.
         """
-        for host in {node.host for node in self.nodes if node.host and not _literal(node.host)}:
-            if unknown and self._addresses.get(host):
-                continue
-            try:
-                found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-                self._addresses[host] = frozenset(str(entry[4][0]) for entry in found)
-            except OSError:
-                self._addresses.setdefault(host, frozenset())
-        self._sort()
+        hosts = {node.host for node in self.nodes if node.host and not _literal(node.host)}
+        slow = self._names.look_up({host for host in hosts if not (unknown and self._addresses.get(host))}, PATIENCE)
+        if slow:
+            telemetry.logger().warning("node.host_names_slow", count=len(slow))
+
+    def _note_addresses(self, host: str, addresses: frozenset[str] | None) -> None:
+        with self._sorting:
+            before = self._addresses.get(host)
+            self._addresses[host] = (before or frozenset()) if addresses is None else addresses
+            if self._addresses[host] != before:
+                self._sort()
 
     def _sort(self) -> None:
         """Collect the addresses that doors ask for at each connection."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from concurrent.futures import Future
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from structlog.testing import capture_logs
+from support.peers.tools import wait_until
 
 from broker.dicom.wire.admission import (
     CALLED_AE_UNKNOWN,
@@ -24,7 +26,7 @@ from broker.dicom.wire.negotiation import AssociationRequest
 from broker.errors import ConfigurationError
 from broker.model.contact import ContactKind
 from broker.site import directory as module
-from broker.site import knocking
+from broker.site import host_names, knocking
 from broker.site.directory import Directory, NodeAdmission
 from broker.site.knocking import KnockBook
 from broker.site.nodes import Node, parse_nodes
@@ -145,7 +147,7 @@ def test_a_host_name_keeps_its_addresses_while_the_resolver_is_away(monkeypatch:
             raise socket.gaierror("no network")
         return answers.pop()
 
-    monkeypatch.setattr(module.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(host_names.socket, "getaddrinfo", resolve)
     found = Directory(parse_nodes([CT | {"host": "ct.hospital"}]))
     for _ in range(2):
         assert caller(found, "CT01", "10.0.0.1") is not None
@@ -161,9 +163,37 @@ def test_a_host_name_that_never_resolved_admits_nobody(monkeypatch: pytest.Monke
     def away(*_: Any, **__: Any) -> Any:
         raise socket.gaierror
 
-    monkeypatch.setattr(module.socket, "getaddrinfo", away)
+    monkeypatch.setattr(host_names.socket, "getaddrinfo", away)
     found = Directory(parse_nodes([CT | {"host": "ct.hospital"}]))
     assert caller(found, "CT01", "10.0.0.1") is None
+
+
+def test_a_name_that_takes_for_ever_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name server is away: the start, and each change of nodes, waited half a minute for each such name."""
+    going, asked = threading.Event(), list[str]()
+
+    def resolve(host: str, *_: Any, **__: Any) -> Any:
+        asked.append(host)
+        if host.startswith("slow"):
+            going.wait(60)
+        return [(0, 0, 0, "", ("10.0.0.1", 0))]
+
+    monkeypatch.setattr(host_names.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    slow = [CT | {"name": f"s{n}", "ae_title": f"S{n}", "host": f"slow{n}.hospital"} for n in range(4)]
+    with capture_logs() as logged:
+        found = Directory(parse_nodes([*slow, CT | {"host": "fast.hospital"}]))
+        assert caller(found, "CT01", "10.0.0.1") is not None
+        assert caller(found, "S1", "10.0.0.1") is None
+        found.resolve()
+    assert [line["event"] for line in logged] == ["node.host_names_slow"] * 2
+    assert sorted(asked).count("slow0.hospital") == 1  # one look-up of a name goes on, not one for each try
+    going.set()
+    wait_until(lambda: caller(found, "S1", "10.0.0.1") is not None, 10, "it is known when its addresses are")
+
+
+def test_a_name_that_cannot_be_one_is_unknown() -> None:
+    assert caller(Directory(parse_nodes([CT | {"host": "x" * 64 + ".hospital"}])), "CT01", "10.0.0.1") is None
 
 
 def test_senders_are_known_by_application_and_facility() -> None:

@@ -138,3 +138,40 @@ class Seats:
     def _dismiss(self, guest: Guest, reason: str) -> None:
         self.leave(guest)
         guest.end(reason)
+
+
+class Handshakes:
+    """The TLS handshakes of one listener that go on: so many in all, and of the address of a stranger.
+
+    Strangers leave a quarter of them to those who are known, or from whose address a handshake has succeeded.
+    """
+
+    def __init__(self, per_address: int, most: int) -> None:
+        self._per_address, self._most = per_address, most
+        self._running: Counter[str] = Counter()
+        self._strange: Counter[str] = Counter()  # those of strangers among them
+        self._proven: dict[str, None] = {}
+
+    def begin(self, share: str, *, known: bool) -> bool:
+        """Count one more; False if there is no room for it. Whoever begins must `end`."""
+        if self._running.total() >= self._most:
+            return False
+        if not (known or share in self._proven):
+            kept = self._most // KEPT
+            if self._strange[share] >= self._per_address or self._strange.total() >= self._most - kept:
+                return False
+            self._strange[share] += 1
+        self._running[share] += 1
+        return True
+
+    def end(self, share: str, *, succeeded: bool) -> None:
+        """One is over."""
+        for counts in (self._strange, self._running):
+            counts[share] -= 1
+            if counts[share] <= 0:
+                del counts[share]
+        if succeeded:
+            self._proven.pop(share, None)
+            self._proven[share] = None
+            if len(self._proven) > REMEMBERED:
+                del self._proven[next(iter(self._proven))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.seats import KEPT, RATE, REMEMBERED, Seats, share_of
+from broker.seats import KEPT, RATE, REMEMBERED, Handshakes, Seats, share_of
 
 
 class Caller:
@@ -119,3 +119,25 @@ def test_who_has_left_holds_nothing_more() -> None:
 )
 def test_who_shares(address: str, share: str) -> None:
     assert share_of(address) == share
+
+
+def test_handshakes_of_strangers_leave_room_to_those_who_are_known() -> None:
+    """Many addresses of strangers shut out every RIS with a certificate, and the health check of HTTPS."""
+    shakes = Handshakes(per_address=2, most=8)
+    assert [shakes.begin("10.0.0.1", known=False) for _ in range(3)] == [True, True, False]
+    assert [shakes.begin(f"10.0.1.{n}", known=False) for n in range(8)] == [True] * 4 + [False] * 4
+    assert [shakes.begin("10.0.0.9", known=True) for _ in range(3)] == [True, True, False]
+    for _ in range(2):
+        shakes.end("10.0.0.9", succeeded=False)
+    shakes.end("10.0.0.1", succeeded=True)
+    assert [shakes.begin("10.0.0.1", known=False) for _ in range(3)] == [True, True, True]  # its address is proven
+    assert not shakes.begin("10.0.0.9", known=True)
+
+
+def test_handshakes_that_are_over_leave_nothing() -> None:
+    shakes = Handshakes(per_address=1, most=4)
+    for number in range(3 * REMEMBERED):
+        share = f"2001:db8:{number:x}::/64"
+        assert shakes.begin(share, known=False)
+        shakes.end(share, succeeded=True)
+    assert (len(shakes._running), len(shakes._strange), len(shakes._proven)) == (0, 0, REMEMBERED)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from broker import telemetry, tls
 from broker.pace import LinePace
-from broker.seats import share_of
+from broker.seats import Handshakes, share_of
 
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -19,7 +18,7 @@ Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 class Secure:
     """`context` gives that of the next handshake. `names`: a client certificate must have one of them, if any.
 
-    A handshake may take `within` seconds; one address may have `per_address` of them at once, all together `most`.
+    A handshake may take `within` seconds; a stranger's address may have `per_address` of them at once, all `most`.
     """
 
     context: Callable[[], ssl.SSLContext]
@@ -32,11 +31,15 @@ class Secure:
 class Gate:
     """Makes the protocols of one TLS listener and counts its handshakes."""
 
-    def __init__(self, secure: Secure, accept: Accept, chunk: int) -> None:
-        """`accept` serves a connection, with streams that buffer about `chunk` bytes."""
+    def __init__(self, secure: Secure, accept: Accept, chunk: int, known: Callable[[str], bool]) -> None:
+        """`accept` serves a connection, with streams that buffer about `chunk` bytes.
+
+        `known`: a system that the site names calls from there.
+        """
+        self._known = known
         self.secure, self.accept, self.chunk = secure, accept, chunk
         self.tasks: set[asyncio.Task[None]] = set()
-        self._running: Counter[str] = Counter()
+        self._handshakes = Handshakes(secure.per_address, secure.most)
         self._lines = LinePace()
 
     def __call__(self) -> asyncio.Protocol:
@@ -52,17 +55,15 @@ class Gate:
     async def _serve(self, transport: asyncio.Transport, early: bytearray) -> None:
         address = str((transport.get_extra_info("peername") or ("",))[0])
         share = share_of(address)
-        if self._running[share] >= self.secure.per_address or self._running.total() >= self.secure.most:
+        if not self._handshakes.begin(share, known=self._known(address)):
             self._refuse(address, "handshakes")
             transport.abort()
             return
-        self._running[share] += 1
+        streams = None
         try:
             streams = await self._handshake(transport, early, address)
         finally:
-            self._running[share] -= 1
-            if not self._running[share]:
-                del self._running[share]
+            self._handshakes.end(share, succeeded=streams is not None)
         if streams is not None:
             await self.accept(*streams)
 

@@ -275,7 +275,7 @@ class MllpServer:
         self.stopping = False
         self.port = port
         self.host = host
-        self._gate = Gate(secure, self._accept, CHUNK) if secure else None
+        self._gate = Gate(secure, self._accept, CHUNK, known) if secure else None
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], _Connection] = {}
         self.seats = Seats(limits.max_connections, limits.per_address, limits.open_frames)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import Counter
 from collections.abc import Callable
 
 from broker import telemetry, tls
 from broker.pace import LinePace
-from broker.seats import share_of
+from broker.seats import Handshakes, is_own, share_of
 
-PER_ADDRESS, MOST = 20, 200  # handshakes at once
+PER_ADDRESS, MOST = 20, 200  # handshakes at once, of the address of a stranger and in all
 
 
 class WebTls:
@@ -20,7 +19,7 @@ class WebTls:
     def __init__(self, context: Callable[[], ssl.SSLContext], within: float) -> None:
         """`context` gives that of the next handshake, which may take `within` seconds."""
         self._context, self._within = context, within
-        self._running: Counter[str] = Counter()
+        self._handshakes = Handshakes(PER_ADDRESS, MOST)
         self._tasks: set[asyncio.Task[None]] = set()
         self._lines = LinePace()
 
@@ -38,20 +37,19 @@ class WebTls:
         self, transport: asyncio.Transport, early: bytearray, inner: Callable[[], asyncio.Protocol]
     ) -> None:
         share = share_of(str((transport.get_extra_info("peername") or ("",))[0]))
-        if self._running[share] >= PER_ADDRESS or self._running.total() >= MOST:
+        if not self._handshakes.begin(share, known=is_own(share)):
             self._refuse(transport, share, "handshakes")
             return
-        self._running[share] += 1
+        succeeded = False
         try:
-            await self._handshake(transport, early, share, inner)
+            succeeded = await self._handshake(transport, early, share, inner)
         finally:
-            self._running[share] -= 1
-            if not self._running[share]:
-                del self._running[share]
+            self._handshakes.end(share, succeeded=succeeded)
 
     async def _handshake(
         self, transport: asyncio.Transport, early: bytearray, share: str, inner: Callable[[], asyncio.Protocol]
-    ) -> None:
+    ) -> bool:
+        """Carry it out; True if it succeeded."""
         waiting = _Waiting()
         transport.pause_reading()
         try:
@@ -69,6 +67,8 @@ class WebTls:
                 protocol.connection_made(made)
                 if waiting.data:
                     protocol.data_received(bytes(waiting.data))
+                return True
+        return False
 
     def _refuse(self, transport: asyncio.Transport, share: str, reason: str) -> None:
         """Close it and count it; a scanner must not flood the log."""

@@ -20,6 +20,7 @@ from broker.store.db import deadlines, migrate
 from broker.store.db.damage import DamageAlarm, StoreDamaged, checked
 from broker.store.db.engine import open_engine, translate
 from broker.store.db.frozen import frozen_engine, needed
+from broker.store.db.own_file import OwnFile
 from broker.store.db.writer import PostgresWriter, SqliteWriter, Writer
 
 P = ParamSpec("P")
@@ -43,10 +44,11 @@ class Database:
         self.check_room: Callable[[], None] | None = None  # raises StoreUnavailable if no order is taken in
         self.question: Callable[[Connection], object] = _ask  # of `ping`
         self._connections = deadlines.Connections()
-        self._write_engine = open_engine(url, connections=self._connections)
-        self._read_engine = open_engine(url, readers=READERS, connections=self._connections)
+        file = OwnFile(url, self.damage.sound)
+        self._write_engine = open_engine(url, connections=self._connections, file=file)
+        self._read_engine = open_engine(url, readers=READERS, connections=self._connections, file=file)
         # a thread and a connection of its own: a health check must not wait for others
-        self._ping_engine = open_engine(url, readers=1, connections=self._connections)
+        self._ping_engine = open_engine(url, readers=1, connections=self._connections, file=file)
         try:
             frozen = self._sqlite and self._freeze(url)
             self.migrated = not frozen and migrate.upgrade(self._write_engine)
@@ -55,7 +57,9 @@ class Database:
             self._read_engine.dispose()
             self._write_engine.dispose()
             raise translate(error) from None
-        self._writer: Writer = SqliteWriter(self._write_engine) if self._sqlite else PostgresWriter(self._write_engine)
+        file.opened()
+        engine = self._write_engine
+        self._writer: Writer = SqliteWriter(engine, file) if self._sqlite else PostgresWriter(engine)
         if frozen:
             self._writer.writable = False
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")

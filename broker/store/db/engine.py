@@ -23,6 +23,7 @@ from broker.errors import BrokerError, ConfigurationError, StoreFull, StoreUnava
 from broker.store.db import deadlines
 from broker.store.db.damage import StoreDamaged, is_damage, is_defect
 from broker.store.db.deadlines import Connections
+from broker.store.db.own_file import OwnFile
 from broker.store.db.statements import counted
 
 _READ_ONLY = "25006"  # a standby: we were moved to it, or it is about to be promoted
@@ -43,13 +44,15 @@ _SERVER: dict[str, Any] = {
 }
 
 
-def open_engine(url: str, *, readers: int = 0, connections: Connections | None = None) -> Engine:
+def open_engine(
+    url: str, *, readers: int = 0, connections: Connections | None = None, file: OwnFile | None = None
+) -> Engine:
     """An engine for writing, or with `readers` > 0 for that many reading connections. Raises ConfigurationError.
 
-    Those to PostgreSQL are among `connections`.
+    Those to PostgreSQL are among `connections`, those to SQLite go to `file` or nowhere.
     """
     if url.startswith("sqlite"):
-        return counted(_sqlite(url, readers))
+        return counted(_sqlite(url, readers, file or OwnFile(url)))
     try:
         return counted(_postgresql(url, readers, connections or Connections()))
     except (ArgumentError, ValueError):
@@ -58,7 +61,7 @@ def open_engine(url: str, *, readers: int = 0, connections: Connections | None =
         ) from None
 
 
-def _sqlite(url: str, readers: int) -> Engine:
+def _sqlite(url: str, readers: int, file: OwnFile) -> Engine:
     Path(url.removeprefix("sqlite:///")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     pool: dict[str, Any] = (
         {"poolclass": QueuePool, "pool_size": readers, "max_overflow": 0} if readers else {"poolclass": NullPool}
@@ -71,6 +74,10 @@ def _sqlite(url: str, readers: int) -> Engine:
         connect_args={"timeout": LOCKED, "check_same_thread": False, "cached_statements": 512},
         **pool,
     )
+
+    @event.listens_for(engine, "do_connect")
+    def look(*_: object) -> None:
+        file.check()  # or SQLite would make a new one
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:

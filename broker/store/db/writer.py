@@ -33,6 +33,7 @@ from broker.store.db import deadlines
 from broker.store.db.checkpoint import Checkpointer
 from broker.store.db.deadlines import OneAsks, Watchdog
 from broker.store.db.engine import translate
+from broker.store.db.own_file import OwnFile
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,8 +81,9 @@ def _bind(unit: Callable[..., T], args: Any, kwargs: Any) -> Callable[[Connectio
 class SqliteWriter:
     """One connection, group commit."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, file: OwnFile) -> None:
         self._engine = engine
+        self._file = file
         self._waiting: deque[_Unit] = deque()
         self._lead = threading.Lock()  # held by whoever runs a transaction
         self._closed = False
@@ -185,6 +187,7 @@ class SqliteWriter:
                     raise unit.error if isinstance(unit.error, StoreUnavailable) else rolled_back
             faults.point("store.commit")
             raw.execute("COMMIT")
+            self._file.committed(raw)
             faults.point("store.committed")
         except Exception as error:
             self.writable = False
@@ -219,6 +222,7 @@ class SqliteWriter:
         """The connection for units, and the driver's own for what surrounds them."""
         if self._connection is None:
             self._connection = self._engine.connect()
+            self._file.begin()
         return self._connection, cast(sqlite3.Connection, self._connection.connection.dbapi_connection)
 
     def _drop(self) -> None:

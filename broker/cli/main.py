@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import sys
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,7 @@ from broker.cli import documents, hl7, mapping, mpps, nodes, queue, rules, workl
 from broker.cli.accounts import tokens, users
 from broker.cli.common import Config, exit_on_error
 from broker.cli.journals import audit, messages
-from broker.cli.output import say, say_json
+from broker.cli.output import say, say_json, tell
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
@@ -82,10 +81,11 @@ def serve(config: Config = None) -> None:
 
     with exit_on_error():
         settings = load(config)  # a mistake shows before anything heavy is imported
+        from broker.service.loop import leave
         from broker.service.serve import serve as run
 
-        code = run(settings, config, partial(say, err=True))
-    sys.exit(code)
+        code = run(settings, config, tell)
+    leave(code)
 
 
 @app.command()

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from broker.log_output import LogOutput
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -31,6 +33,11 @@ def printable(text: str) -> str:
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print a text, to standard error with `err`; with a line feed unless `nl` is false."""
     typer.echo(printable(text), err=err, nl=nl)
+
+
+def tell(text: str) -> None:
+    """Write a text to standard error, if somebody reads it: whoever must go on neither waits nor ends for it."""
+    LogOutput(sys.stderr, lambda: None).write(printable(text) + "\n")
 
 
 def say_json(document: Any, *, indent: int | None = None, ascii_only: bool = False) -> None:

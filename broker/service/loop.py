@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 from broker import telemetry
 from broker.service.doors import descriptors
@@ -24,13 +24,16 @@ def run(main: Coroutine[Any, Any, int]) -> int:
     """Run `main` to its end on uvloop where there is one; its exit code."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.get_loop().set_exception_handler(_report)
-        code = runner.run(main)
-    atexit.register(_leave, code)
-    return code
+        return runner.run(main)
 
 
-def _leave(code: int) -> None:
-    """End the process: libuv would wait for look-ups of host names that go on, up to half a minute."""
+def leave(code: int) -> NoReturn:
+    """Exit with this code, and wait for nothing: libuv would, for look-ups of host names that go on, half a minute."""
+    atexit.register(_end, code)
+    sys.exit(code)
+
+
+def _end(code: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # its reader is gone, or it is closed
             stream.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -36,8 +37,11 @@ Then add others on the page Users. Without a browser: broker users add NAME --ro
 def serve(settings: Settings, config: Path | None = None, tell: Callable[[str], None] = lambda text: None) -> int:
     """Run until told to stop; the exit code. `config` is the file of the settings, `tell` tells people something.
 
+    `tell` is called on the event loop, and may not wait.
+
     Raises ConfigurationError.
     """
+    open_standard_streams()
     memory.few_arenas()
     descriptors.raise_limit()  # workers inherit it
     os.umask(0o077)  # orders and images are nobody else's business
@@ -52,6 +56,17 @@ def serve(settings: Settings, config: Path | None = None, tell: Callable[[str], 
         return loop.run(_run(settings, config, data, tell))
     finally:
         data.close()
+
+
+def open_standard_streams() -> None:
+    """Open those of the three that were closed by who started us: a connection would get its number, and log lines."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # has the lowest number that is free
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the end
 
 
 async def _run(settings: Settings, config: Path | None, data: DataDirectory, tell: Callable[[str], None]) -> int:

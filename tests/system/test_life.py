@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import pytest
 from support.dicom.objects import ct_slice
 from support.dicom.raw import RawScu
 from support.peers.tools import ENVIRONMENT, run, wait_until
@@ -122,3 +125,28 @@ def test_site_file_that_differs_from_the_database_is_a_warning(tmp_path: Path) -
             '  node \'ct1\': ae_title: "CT01" → "CT77"',
         ],
     )
+
+
+@pytest.mark.parametrize("streams", ["nobody reads", "closed"])
+def test_nobody_has_to_hear_what_it_says(tmp_path: Path, streams: str) -> None:
+    """Whoever started it is gone. The link for the first admin, told when all doors were open, ended the broker."""
+    site = Site(tmp_path / "site")
+    command = [sys.executable, "-m", "broker", "serve", "--config", str(site.folder / "broker.toml")]
+    if streams == "closed":
+        command = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
+    read, write = os.pipe()
+    process = subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=write, stderr=write)
+    for end in (read, write):
+        os.close(end)
+    try:
+        listeners = site.data / "listeners.json"
+        wait_until(lambda: listeners.exists() or process.poll() is not None, 60, "it is up")
+        assert process.poll() is None
+        site.listeners = json.loads(listeners.read_text(encoding="utf-8"))
+        for number in range(3):
+            with Mllp(site.hl7) as ris:
+                assert ris.exchange(order(number))["MSA"][0][1] == "AA"
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0

@@ -137,4 +137,4 @@ def main(descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    loop.leave(main(int(sys.argv[1])))

@@ -12,7 +12,7 @@ async def work():
     print("done")
     return 3
 atexit.register(time.sleep, 1000)
-sys.exit(loop.run(work()))
+loop.leave(loop.run(work()))
 """
 
 

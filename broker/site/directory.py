@@ -20,11 +20,11 @@ from broker.dicom.wire.admission import (
     Rejection,
 )
 from broker.dicom.wire.negotiation import AssociationRequest
+from broker.host_names import HostNames
 from broker.model.contact import ContactKind
 from broker.pace import LinePace
 from broker.seats import share_of
 from broker.site.device import DEFAULT, Device
-from broker.site.host_names import HostNames
 from broker.site.nodes import BLOCKED, DISABLED, Node
 from broker.site.proof import identifies, is_bound, presents
 

@@ -94,9 +94,9 @@ def test_a_case_comes_again_from_its_name_and_from_its_file(kind: str, tmp_path:
 def test_what_a_run_has_started_ends_with_it() -> None:
     """Also when the run is killed: its processes went on for an hour, and a broker for ever."""
     program = (
-        "import subprocess, sys, time\nfrom fuzz import warden\nwarden.guard()\n"
-        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1000)']).pid, flush=True)\n"
-        "time.sleep(1000)"
+        "import subprocess, sys\nfrom fuzz import warden\nwarden.guard()\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
+        "print(child.pid, flush=True)\nchild.wait()"
     )
     command = [sys.executable, "-c", program]
     folder = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broker import telemetry
 from broker.accounts.roles import Right
-from broker.admin import batches
+from broker.admin.api import batches
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from broker import telemetry
 from broker.accounts.roles import Right
-from broker.admin import batches
+from broker.admin.api import batches
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
@@ -119,6 +119,7 @@ def router(context: AdminContext) -> APIRouter:
     """Routes of orders."""
     routes = admin_router("/api/v1/orders", Right.PATIENTS, tags=["orders"], responses=_PROBLEMS)
     _placing(routes, context)
+    _placing_many(routes, context)
     _reading(routes, context)
     _changing(routes, context)
     return routes
@@ -166,6 +167,10 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         story = context.story(request)
         new = emergency_order(known, story.received, context.settings.temporary_issuer(), Minter(story.token))
         return await place(new, body.model_dump(), request, idempotency_key, _last)
+
+
+def _placing_many(routes: APIRouter, context: AdminContext) -> None:
+    database, modalities = context.database, known_modalities(context.settings.worklist.modalities)
 
     @routes.post(
         "/batch",

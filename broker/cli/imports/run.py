@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from broker.admin.batches import AT_ONCE, AWAY
+from broker.admin.api.batches import AT_ONCE, AWAY
 from broker.cli.asking import control
 from broker.cli.imports import dump, sheet
 from broker.cli.imports import worklist_file as dataset

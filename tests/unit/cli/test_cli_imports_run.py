@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from broker.admin.batches import AWAY
+from broker.admin.api.batches import AWAY
 from broker.cli.imports import run
 from broker.cli.imports.items import ImportItem
 from broker.cli.imports.run import Account, gather, place

@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 from structlog.testing import capture_logs
 from support.peers.tools import wait_until
 
+from broker import host_names
 from broker.dicom.wire.admission import (
     CALLED_AE_UNKNOWN,
     CALLING_AE_UNKNOWN,
@@ -26,7 +27,7 @@ from broker.dicom.wire.negotiation import AssociationRequest
 from broker.errors import ConfigurationError
 from broker.model.contact import ContactKind
 from broker.site import directory as module
-from broker.site import host_names, knocking
+from broker.site import knocking
 from broker.site.directory import Directory, NodeAdmission
 from broker.site.knocking import KnockBook
 from broker.site.nodes import Node, parse_nodes

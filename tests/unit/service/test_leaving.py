@@ -6,12 +6,12 @@ import subprocess
 import sys
 
 PROGRAM = """
-import atexit, sys, time
+import atexit, signal, sys
 from broker.service import loop
 async def work():
     print("done")
     return 3
-atexit.register(time.sleep, 1000)
+atexit.register(signal.pause)
 loop.leave(loop.run(work()))
 """
 

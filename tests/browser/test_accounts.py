@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
 from playwright.sync_api import Page, expect
 from support.service.people import PASSWORD, added, signed_in
 from support.service.rest import application
 from support.web import looking
-from support.web.browser import PHONE, Browser, Screen, chromium
+from support.web.browser import PHONE, Browser, Screen
 from support.web.issuer import CLIENT, SECRET, issuing
 from support.web.serving import serving
 
@@ -27,32 +25,6 @@ from broker.settings.web import OidcRolesSection, OidcSection
 from broker.store.db.database import Database
 
 NEW = "another tea, please"
-
-
-@pytest.fixture(scope="module")
-def database(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    file = tmp_path_factory.mktemp("people") / "broker.db"
-    shutil.copyfile(sqlite_template, file)
-    opened = Database(f"sqlite:///{file}")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def app(database: Database) -> FastAPI:
-    return application(database, load(None))
-
-
-@pytest.fixture(scope="module")
-def web(app: FastAPI) -> Iterator[str]:
-    with serving(app) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +41,11 @@ def invited(database: Database, name: str) -> str:
     return database.submit(links.invite, row, deed).result().path
 
 
-def opened(browser: Browser, database: Database, url: str, language: str = "en", *, known: bool = True) -> Screen:
-    """A page as an admin sees it, or without `known` a stranger."""
-    screen = browser.open("about:blank", {"Accept-Language": language}, PHONE)
-    screen.page.context.clear_cookies()
-    if known:
-        user = database.read(users.named, "boss").result()
-        row = user.row if user else added(database, "boss", UserRole.ADMIN, time.time())
-        text = signed_in(database, row, time.time()).text
-        screen.page.context.add_cookies([{"name": "broker_session", "value": text, "domain": "127.0.0.1", "path": "/"}])
-    screen.page.goto(url)
-    return screen
+def opened(browser: Browser, database: Database, url: str) -> Screen:
+    """A page as an admin sees it on a telephone."""
+    user = database.read(users.named, "boss").result()
+    row = user.row if user else added(database, "boss", UserRole.ADMIN, time.time())
+    return browser.open(url, size=PHONE, session=signed_in(database, row, time.time()).text)
 
 
 def typed(page: Page, **values: str) -> None:
@@ -173,18 +139,6 @@ def test_an_admin_adds_a_user_and_hands_over_a_link(web: str, browser: Browser, 
     page.close()
 
 
-@pytest.mark.parametrize("path", ["/sign-in", "/first/x", "/users", "/users/1", "/tokens", "/me"])
-@pytest.mark.parametrize("language", ["en", "fr"])
-def test_pages_fit_and_everybody_can_use_them(
-    web: str, browser: Browser, database: Database, path: str, language: str
-) -> None:
-    screen = opened(browser, database, web + path, language, known=path not in ("/sign-in", "/first/x"))
-    looking.fits(screen)
-    looking.is_accessible(screen)
-    assert [note for note in screen.complaints if "404" not in note] == []
-    screen.page.close()
-
-
 def test_a_token_is_made_and_revoked_by_keys(web: str, browser: Browser, database: Database) -> None:
     screen = opened(browser, database, f"{web}/tokens")
     page = screen.page
@@ -203,6 +157,144 @@ def test_a_token_is_made_and_revoked_by_keys(web: str, browser: Browser, databas
     expect(page.locator("#note")).to_have_text("The token is revoked.")
     looking.is_quiet(screen)
     page.close()
+
+
+def test_a_token_is_made_and_revoked_by_mouse(web: str, browser: Browser, database: Database) -> None:
+    screen = opened(browser, database, f"{web}/tokens")
+    page = screen.page
+    page.fill("#new-name", "ris")
+    page.click("#make")
+    expect(page.locator("#token-text")).to_have_text(re.compile(r"^wlb_[\w-]{43}$"))
+    page.locator("tr", has_text="ris").locator("[id$=-open]").click()
+    looking.is_accessible(screen)
+    page.locator("dialog[open] input").fill("gone")
+    page.locator("dialog[open] button").click()
+    expect(page.locator("#note")).to_have_text("The token is revoked.")
+    looking.is_quiet(screen)
+    page.close()
+
+
+def test_a_user_is_added_by_keys(web: str, browser: Browser, database: Database) -> None:
+    screen = opened(browser, database, f"{web}/users")
+    page = screen.page
+    page.focus("#new-name")
+    page.keyboard.type("chloe")
+    page.keyboard.press("Tab")
+    assert screen.focused() == "new-full-name"
+    page.keyboard.type("Chloé Martin")
+    page.keyboard.press("Enter")
+    expect(page.locator("#link-text")).to_be_visible()
+    page.focus("#disable-open")
+    page.keyboard.press("Enter")
+    assert screen.focused() == "reason"
+    page.keyboard.press("Escape")
+    assert screen.focused() == "disable-open"
+    page.focus("#full_name")
+    page.keyboard.type("x")
+    page.keyboard.press("Enter")
+    expect(page.locator("#note .note")).to_be_visible()
+    looking.is_quiet(screen)
+    page.close()
+
+
+def test_a_user_and_a_token_are_made_without_script(web: str, browser: Browser, database: Database) -> None:
+    row = added(database, "plainboss", UserRole.ADMIN, time.time())
+    session = signed_in(database, row, time.time()).text
+    page = browser.open(f"{web}/users", script=False, session=session).page
+    page.fill("#new-name", "dina")
+    page.click("#add")
+    assert "/invite/" in page.inner_text("#link-text")
+    page.click("#disable-open")
+    page.click("#disable-do")
+    assert "The user is disabled" in page.inner_text("#note")
+    page.goto(f"{web}/tokens")
+    page.fill("#new-name", "lab")
+    page.click("#make")
+    assert page.inner_text("#token-text").startswith("wlb_")
+    page.close()
+
+
+def test_a_person_ends_a_session_and_signs_out_everywhere_by_mouse(
+    web: str, browser: Browser, database: Database
+) -> None:
+    row = added(database, "mouse", UserRole.VIEWER, time.time())
+    other = signed_in(database, row, time.time())
+    screen = browser.open(f"{web}/me", session=signed_in(database, row, time.time()).text)
+    page = screen.page
+    page.select_option("#language", "fr")
+    page.click("#speak")
+    expect(page.locator("html")).to_have_attribute("lang", "fr")
+    page.click(f"#end-{other.row}")
+    expect(page.locator(f"#end-{other.row}")).to_have_count(0)
+    page.click("#everywhere-open")
+    page.click("#everywhere-do")
+    page.wait_for_url("**/sign-in")
+    looking.is_quiet(screen)
+    page.close()
+
+
+def test_a_password_is_changed_by_keys(web: str, browser: Browser, database: Database) -> None:
+    row = added(database, "turner", UserRole.VIEWER, time.time())
+    screen = browser.open(f"{web}/me", session=signed_in(database, row, time.time()).text)
+    page = screen.page
+    page.focus("#current")
+    for place, text in (("current", PASSWORD), ("password", NEW), ("again", NEW)):
+        assert screen.focused() == place
+        page.keyboard.type(text)
+        page.keyboard.press("Tab")
+    assert screen.focused() == "change-password"
+    page.keyboard.press("Enter")
+    expect(page.locator("#note")).to_contain_text("Your password is changed.")
+    looking.is_quiet(screen)
+    page.close()
+
+
+def test_a_password_is_set_by_an_invitation(web: str, browser: Browser, database: Database) -> None:
+    """By keys, which are slow to learn the rules; then by mouse."""
+    screen = browser.open(web + invited(database, "guest"))
+    page = screen.page
+    assert screen.focused() == "password"
+    page.keyboard.type("short")
+    page.keyboard.press("Tab")
+    assert screen.focused() == "again"
+    page.keyboard.type("short")
+    page.keyboard.press("Enter")
+    expect(page.locator("#password-wrong")).to_be_visible()
+    looking.is_accessible(screen)
+    typed(page, password=PASSWORD, again=PASSWORD)
+    page.click("button.primary")
+    expect(page.locator("h1")).to_have_text("Now")
+    looking.is_quiet(screen)
+    page.context.clear_cookies()
+    page.close()
+
+
+def test_people_sign_in_and_out_without_script(web: str, browser: Browser, database: Database) -> None:
+    added(database, "quiet", UserRole.VIEWER, time.time())
+    page = browser.open(f"{web}/sign-in?next=/help", script=False).page
+    typed(page, name="quiet", password=PASSWORD)
+    page.click("button.primary")
+    assert page.inner_text("h1") == "Help"
+    page.click(".menu summary")
+    page.click("#sign-out")
+    assert page.inner_text("h1") == "Sign in"
+    page.close()
+
+
+def test_the_first_admin_is_made_without_script(tmp_path: Path, sqlite_template: Path, browser: Browser) -> None:
+    file = tmp_path / "broker.db"
+    shutil.copyfile(sqlite_template, file)
+    own = Database(f"sqlite:///{file}")
+    link = own.submit(links.first_admin, time.time()).result()
+    assert link is not None
+    with serving(application(own, load(None))) as web:
+        page = browser.open(web + link.path, script=False).page
+        typed(page, name="anna", password=PASSWORD, again=PASSWORD)
+        page.click("button.primary")
+        assert page.inner_text("h1") == "Now"
+        page.context.clear_cookies()
+        page.close()
+    own.close()
 
 
 def test_people_come_in_by_the_hospital_account(tmp_path: Path, sqlite_template: Path, browser: Browser) -> None:

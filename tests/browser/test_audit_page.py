@@ -12,17 +12,11 @@ import pytest
 from support.orders.documents import order
 from support.service.site import Site
 from support.web import looking
-from support.web.browser import Browser, Screen, chromium
+from support.web.browser import Browser, Screen
 
 TOKEN = "a-token-of-the-tests-0123456789"
 KNOWN = {"Authorization": f"Bearer {TOKEN}"}
 ORDERS = 60
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -146,23 +140,6 @@ def test_an_export_is_a_file(site: Site, browser: Browser, tmp_path: Path) -> No
         rows = list(csv.reader(opened))
     assert len(rows) == 7
     assert {row[3] for row in rows[1:]} == {"token.revoked"}
-
-
-@pytest.mark.parametrize("language", ["en", "fr"])
-def test_it_fits_and_everybody_can_use_it(site: Site, browser: Browser, language: str) -> None:
-    audit = AuditPage(browser, site, "?since=x&action=order.created", **{"Accept-Language": language})
-    audit.page.locator("#by-patient summary").click()
-    looking.fits(audit.screen)
-    looking.is_accessible(audit.screen)
-    looking.is_quiet(audit.screen)
-
-
-def test_seven_tabs_at_once(site: Site, browser: Browser) -> None:
-    tabs = [AuditPage(browser, site) for _ in range(7)]
-    assert all(len(tab.rows()) == 50 for tab in tabs)
-    for tab in tabs:
-        looking.is_quiet(tab.screen)
-        tab.page.close()
 
 
 def test_without_script(site: Site, browser: Browser) -> None:

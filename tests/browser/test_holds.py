@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
-from support.service.rest import TOKEN, application
+from support.service.rest import TOKEN
 from support.web import looking
-from support.web.browser import PHONE, Browser, Screen, chromium
+from support.web.browser import PHONE, Browser, Screen
 from support.web.held import hold_jobs, states
-from support.web.serving import serving
 
-from broker.settings import load
 from broker.store.db.database import Database
 
 KNOWN = {"Authorization": f"Bearer {TOKEN}"}
-
-
-@pytest.fixture(scope="module")
-def database(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    file = tmp_path_factory.mktemp("holds") / "broker.db"
-    shutil.copyfile(sqlite_template, file)
-    opened = Database(f"sqlite:///{file}")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def web(database: Database) -> Iterator[str]:
-    with serving(application(database, load(None))) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture
@@ -98,3 +73,18 @@ def test_a_telephone_shows_cards_and_the_bar(screen: Screen) -> None:
     screen.page.check("[name=row] >> nth=0")
     expect(screen.page.locator(".bulk")).to_be_in_viewport()
     looking.is_accessible(screen)
+
+
+def test_work_is_tried_again_without_script(database: Database, web: str, browser: Browser) -> None:
+    hold_jobs(database, 3)
+    page = browser.open(f"{web}/holds", KNOWN, script=False).page
+    page.locator("[name=row] >> nth=0").check()
+    page.click("#release")
+    assert page.inner_text("#note") == "1 job is tried again."
+    page.locator("[name=row] >> nth=0").check()
+    page.click("#discard-open")
+    page.fill("#reason", "sent by hand")
+    page.click("#discard-do")
+    assert page.inner_text("#note") == "1 job was given up."
+    assert states(database) == ["ready", "discarded", "held"]
+    page.close()

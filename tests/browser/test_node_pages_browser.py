@@ -1,27 +1,22 @@
-"""The pages of nodes in a real browser: by mouse, by keys alone, without script, on telephones, in many tabs."""
+"""The pages of nodes in a real browser: by mouse, by keys alone, without script."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from playwright.sync_api import Page, expect
 from sqlalchemy import Connection, delete
 from support.peers.tools import free_port
-from support.service.rest import TOKEN, application
+from support.service.rest import TOKEN
 from support.web import looking
-from support.web.browser import NARROW, Browser, Screen, chromium
-from support.web.serving import serving
+from support.web.browser import NARROW, Browser, Screen
 
 from broker.model.contact import Contact, ContactKind
-from broker.settings import load
 from broker.store import contacts, knocks
 from broker.store.db.database import Database
 from broker.store.schema import tables
@@ -30,7 +25,6 @@ KNOWN = {"Authorization": f"Bearer {TOKEN}"}
 CT = {"name": "ct1", "kind": "dicom", "ae_title": "CT01", "roles": ["modality"], "device": {"charset": "ISO_IR 100"}}
 PACS = {"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "roles": ["destination"]}
 WORKLIST = "1.2.840.10008.5.1.4.31"
-PATHS = ("/nodes", "/nodes/ct1", "/nodes/pacs", "/nodes/add", "/nodes/pacs/edit", "/nodes/knocking", "/nodes/history")
 
 
 @dataclass
@@ -60,28 +54,6 @@ class NodePages:
             self.page.keyboard.press(key)
 
 
-@pytest.fixture(scope="module")
-def database(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    file = tmp_path_factory.mktemp("nodes") / "broker.db"
-    shutil.copyfile(sqlite_template, file)
-    database = Database(f"sqlite:///{file}")
-    yield database
-    database.close()
-
-
-@pytest.fixture(scope="module")
-def web(database: Database) -> Iterator[str]:
-    app: FastAPI = application(database, load(None))
-    with serving(app) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
 @pytest.fixture
 def site(web: str, database: Database) -> str:
     """Two nodes, one device that knocks, one that calls a wrong title; the address of the pages."""
@@ -105,24 +77,6 @@ def pages(browser: Browser, site: str) -> Iterator[NodePages]:
     opened = NodePages(browser.open(f"{site}/nodes", KNOWN), site)
     yield opened
     opened.page.close()
-
-
-def test_pages_fit_and_everybody_can_use_them(pages: NodePages) -> None:
-    for path in PATHS:
-        pages.go(path)
-        looking.fits(pages.screen)
-        looking.is_accessible(pages.screen)
-    looking.is_quiet(pages.screen)
-
-
-def test_french_pages_fit_and_everybody_can_use_them(browser: Browser, site: str) -> None:
-    pages = NodePages(browser.open(f"{site}/nodes", KNOWN | {"Accept-Language": "fr"}), site)
-    for path in PATHS:
-        pages.go(path)
-        assert pages.page.get_attribute("html", "lang") == "fr"
-        looking.fits(pages.screen)
-        looking.is_accessible(pages.screen, "light")
-    pages.page.close()
 
 
 def test_a_device_is_admitted_with_a_profile_by_mouse(pages: NodePages) -> None:
@@ -243,23 +197,90 @@ def test_the_question_fits_on_a_narrow_screen(pages: NodePages) -> None:
     looking.is_accessible(pages.screen, "dark")
 
 
-def test_seven_tabs_stay_live(browser: Browser, site: str) -> None:
-    tabs = [browser.open(f"{site}/nodes", KNOWN) for _ in range(7)]
-    for tab in tabs:
-        expect(tab.page.locator("#node-ct1")).to_be_visible()
-        looking.is_quiet(tab)
-        tab.page.close()
+def test_a_device_is_admitted_by_keys_alone(pages: NodePages) -> None:
+    pages.go("/nodes/knocking")
+    opener = pages.page.locator("#knocks tbody tr", has_text="US07").get_by_text("Admit…")
+    known = opener.get_attribute("id") or ""
+    stem = known.removesuffix("-admit-open")
+    opener.focus()
+    pages.press("Enter")
+    assert pages.screen.focused() == f"{stem}-name"
+    pages.press("Escape")
+    assert pages.screen.focused() == known
+    pages.press("Enter", "Tab")
+    assert pages.screen.focused() == f"{stem}-like"
+    pages.page.keyboard.type("ct1")
+    pages.press("Tab", "Tab", "Tab")
+    assert pages.screen.focused() == f"{stem}-admit-do"
+    pages.press("Enter")
+    expect(pages.page.locator("h1")).to_have_text("us07")
+    expect(pages.page.locator("pre")).to_contain_text('charset = "ISO_IR 100"')
+    looking.is_quiet(pages.screen)
 
 
-def test_questions_of_support_staff_are_answered_in_two_clicks(pages: NodePages) -> None:
-    """18: an unknown device wants in. 19: why is this modality rejected? 20: is CT1 alive?"""
-    page = pages.page
-    pages.go("/")
-    page.click("nav.pages >> text=Nodes")
-    page.click("text=Knocking")
-    expect(page.locator("#knocks tbody tr", has_text="US07")).to_contain_text("It is no node.")
-    expect(page.locator("#knocks tbody tr", has_text="<b>MR3")).to_contain_text("It calls BROKRE, and this broker is")
-    pages.go("/")
-    page.click("nav.pages >> text=Nodes")
-    page.click("#node-ct1")
-    expect(page.locator("#node .facts")).to_contain_text("worklist query")
+def test_a_node_is_added_and_edited_by_keys_alone(pages: NodePages) -> None:
+    pages.page.focus("#add")
+    pages.press("Enter")
+    expect(pages.page.locator("h1")).to_have_text("Add a node")
+    pages.page.focus("#name")
+    pages.page.keyboard.type("mr3")
+    pages.press("Enter")
+    expect(pages.page.locator("#ae_title-wrong")).to_be_visible()
+    assert pages.screen.focused() == "name"
+    pages.press("Tab", "Tab")
+    assert pages.screen.focused() == "ae_title"
+    pages.page.keyboard.type("MR03")
+    pages.press("Enter")
+    expect(pages.page.locator("h1")).to_have_text("mr3")
+    pages.page.focus("#edit")
+    pages.press("Enter")
+    expect(pages.page.locator("h1")).to_have_text("Edit mr3")
+    pages.page.focus("#host")
+    pages.page.keyboard.type("10.0.0.3")
+    pages.press("Enter")
+    expect(pages.page.locator("pre")).to_contain_text("10.0.0.3")
+    looking.is_quiet(pages.screen)
+
+
+def changed(pages: NodePages) -> int:
+    """Change a node once more; the version of before."""
+    with httpx.Client(base_url=pages.web, headers=KNOWN) as http:
+        before: int = http.get("/api/v1/nodes/history").json()[0]["version"]
+        body = {"changes": {"host": "10.0.0.99"}, "reason": "moved"}
+        assert http.patch("/api/v1/nodes/ct1", json=body).status_code == 200
+    return before
+
+
+def test_history_compares_and_goes_back_by_keys_alone(pages: NodePages) -> None:
+    before = changed(pages)
+    pages.go("/nodes/history")
+    pages.page.focus("#from")
+    pages.page.keyboard.type(str(before))
+    pages.press("Tab")
+    assert pages.screen.focused() == "to"
+    pages.page.keyboard.type(str(before + 1))
+    pages.press("Tab")
+    assert pages.screen.focused() == "compare"
+    pages.press("Enter")
+    expect(pages.page.locator("#node_history")).to_contain_text(f"From version {before} to {before + 1}")
+    pages.page.focus(f"#back-{before}-open")
+    pages.press("Enter")
+    assert pages.screen.focused() == f"back-{before}-reason"
+    pages.page.keyboard.type("it was right")
+    pages.press("Enter")
+    expect(pages.page.locator("#note")).to_have_text(f"Version {before} is in force again, as {before + 2}.")
+    assert pages.screen.focused() not in ("", "body")
+    looking.is_quiet(pages.screen)
+
+
+def test_history_goes_back_without_script(browser: Browser, pages: NodePages) -> None:
+    before = changed(pages)
+    plain = NodePages(browser.open(f"{pages.web}/nodes/history", KNOWN, script=False), pages.web)
+    plain.page.fill("#from", str(before))
+    plain.page.fill("#to", str(before + 1))
+    plain.page.click("#compare")
+    assert f"From version {before} to {before + 1}" in plain.page.inner_text("#node_history")
+    plain.page.click(f"#back-{before}-open")
+    plain.page.click(f"#back-{before}-do")
+    assert plain.page.inner_text("#note") == f"Version {before} is in force again, as {before + 2}."
+    plain.page.close()

@@ -1,33 +1,19 @@
-"""The shell and its parts in a real browser: by mouse, by keys alone, without script, on telephones, in many tabs."""
+"""The shell and its parts in a real browser: by mouse, by keys alone, without script, on telephones."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Page, expect
-from support.service.rest import TOKEN, application
+from support.service.rest import TOKEN
 from support.web import looking
-from support.web.browser import NARROW, PHONE, Browser, Screen, chromium
+from support.web.browser import NARROW, PHONE, Browser, Screen
 from support.web.serving import serving
 from support.web.trial import Trial, add_trial
 
-from broker.settings import load
-from broker.store.db.database import Database
-
 KNOWN = {"Authorization": f"Bearer {TOKEN}"}
-
-
-@pytest.fixture(scope="module")
-def app(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
-    file = tmp_path_factory.mktemp("shell") / "broker.db"
-    shutil.copyfile(sqlite_template, file)
-    database = Database(f"sqlite:///{file}")
-    yield application(database, load(None))
-    database.close()
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +25,6 @@ def trial(app: FastAPI) -> Trial:
 def web(app: FastAPI, trial: Trial) -> Iterator[str]:
     with serving(app) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture
@@ -60,20 +40,12 @@ def press(page: Page, *keys: str) -> None:
         page.keyboard.press(key)
 
 
-@pytest.mark.parametrize("path", ["/trial", "/settings", "/help", "/help/operate", "/api/docs"])
-def test_pages_fit_and_everybody_can_use_them(browser: Browser, web: str, path: str) -> None:
-    screen = browser.open(web + path, KNOWN)
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_every_part_fits_and_everybody_can_use_it(browser: Browser, web: str, trial: Trial, language: str) -> None:
+    screen = browser.open(f"{web}/trial", KNOWN | {"Accept-Language": language})
     looking.fits(screen)
     looking.is_accessible(screen)
     looking.is_quiet(screen)
-    screen.page.close()
-
-
-@pytest.mark.parametrize("path", ["/trial", "/settings", "/help", "/api/docs"])
-def test_french_pages_fit_and_everybody_can_use_them(browser: Browser, web: str, path: str) -> None:
-    screen = browser.open(web + path, KNOWN | {"Accept-Language": "fr"})
-    looking.fits(screen)
-    looking.is_accessible(screen, "light")
     screen.page.close()
 
 
@@ -209,15 +181,6 @@ def test_a_telephone_has_four_pages_and_the_others_behind_more(browser: Browser,
     page.close()
 
 
-def test_seven_tabs_open_at_once(browser: Browser, web: str) -> None:
-    screens = [browser.open(f"{web}/trial", KNOWN) for _ in range(7)]
-    for screen in screens:
-        expect(screen.page.locator("#pulse.ok")).to_be_attached()
-        looking.is_quiet(screen)
-    for screen in screens:
-        screen.page.close()
-
-
 def test_everything_works_without_script(browser: Browser, web: str, trial: Trial) -> None:
     trial.names[:] = []
     screen = browser.open(f"{web}/trial", KNOWN, script=False)
@@ -244,4 +207,24 @@ def test_everything_works_without_script(browser: Browser, web: str, trial: Tria
     screen.resize(NARROW)
     page.click("nav.pages .more a")
     assert page.locator("nav.pages li:visible").count() > 5
+    page.close()
+
+
+def test_a_guide_is_found_and_read_by_mouse(browser: Browser, web: str) -> None:
+    screen = browser.open(f"{web}/help", KNOWN)
+    page = screen.page
+    page.click("main >> text=Operate the broker")
+    expect(page.locator("h1")).to_have_text("Operate the broker")
+    page.click("text=All guides")
+    page.click("main a[href='/help/operate#a-damaged-database']")
+    expect(page.locator("#a-damaged-database")).to_be_in_viewport()
+    page.fill("#find", "damaged database")
+    page.click("[role=option] >> nth=0")
+    page.wait_for_url("**/help/operate#a-damaged-database")
+    page.click("details.menu summary")
+    page.click(".sheet >> text=REST interface")
+    expect(page.locator("h1")).to_have_text("REST interface")
+    page.click("summary:has-text('/api/v1/orders/emergency')")
+    expect(page.locator("details.operation[open]")).to_contain_text("patient")
+    looking.is_quiet(screen)
     page.close()

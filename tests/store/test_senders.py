@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert
+from support.store.journal import busy, receive
 
 from broker.service.status import senders
 from broker.service.status.senders import SenderCount
 from broker.status.facts import SenderFact
 from broker.store import senders as store
 from broker.store.db.database import Database
-from broker.store.schema import tables
 
 HOUR, DAY = 3600.0, 86_400.0
 NOW = 1_900_000_000.0
 
 
-def receive(database: Database, messages: Sequence[tuple[str, float]]) -> None:
-    """Journal messages: who sent them, and when."""
-
-    def add(connection: Connection) -> None:
-        rows = [_message(sender, at, number) for number, (sender, at) in enumerate(messages)]
-        connection.execute(insert(tables.message), rows)
-
-    database.submit(add).result(60)
-
-
-def _message(sender: str, at: float, number: int) -> dict[str, Any]:
-    return {
-        "received_at": at, "listener": "", "peer": "", "sender": sender, "control_id": f"{at}-{number}",
-        "message_type": "", "digest": b"", "raw": b"", "accepted": True, "answer_code": "AA", "answer": b"", "note": "",
-    }  # fmt: skip
-
-
 def facts(database: Database, now: float = NOW, listening_since: float = 0.0) -> dict[str, SenderFact]:
     found = SenderCount(database, UTC).facts(database.read(store.all_of).result(20), now, listening_since)
     return {fact.name: fact for fact in found}
-
-
-def busy(days: int, until: float) -> list[tuple[str, float]]:
-    """A message every ten minutes, day and night."""
-    return [("RIS|H", until - 600 * number) for number in reversed(range(days * 144))]
 
 
 def test_each_message_is_counted_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +42,7 @@ def test_the_first_count_learns_from_what_is_there_and_a_silence_is_noticed(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.time", lambda: NOW)
-    receive(database, [("OLD|", NOW - 29 * DAY), *busy(8, NOW)])
+    receive(database, [("OLD|", NOW - 29 * DAY), *busy("RIS|H", 8, NOW)])
     SenderCount(database, UTC).count()
     assert list(facts(database)) == ["RIS|H"]  # the other one is of a time that is past
     well, silent = facts(database)["RIS|H"], facts(database, NOW + 2 * HOUR)["RIS|H"]

@@ -166,6 +166,8 @@ def _exports(asked: Asked) -> dict[str, str]:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -48,7 +48,7 @@ STATES = {
     NodeState.DISABLED: ("", Sentence("disabled")),
     NodeState.BLOCKED: ("", Sentence("blocked")),
 }
-LISTS = {NeedCause.HELD_JOBS: "/holds", NeedCause.KNOCKING: "/nodes"}  # the pages that list what waits
+LISTS = {NeedCause.HELD_JOBS: "/holds", NeedCause.KNOCKING: "/nodes/knocking"}  # the pages that list what waits
 EXAMS = (  # of the day: their names, and the statuses that belong together
     (Sentence("planned"), ("SCHEDULED", "ARRIVED", "READY")),
     (Sentence("in progress"), ("STARTED",)),
@@ -160,7 +160,7 @@ def pulse_of(status: BrokerStatus) -> Pulse:
 
 def _paths(request: Request) -> frozenset[str]:
     """The pages that there are."""
-    return frozenset(link.path for link in request.app.state.shell.links)
+    return frozenset(getattr(route, "path", "") for route in request.app.routes)
 
 
 def view_of(status: BrokerStatus, source: StatusSource, paths: frozenset[str]) -> NowView:

@@ -47,8 +47,11 @@ PASSWORDS = cheap()
 TOKEN = "a-token-of-the-tests-0123456789"
 
 
-def routers(database: Database, settings: Settings, book: AuditBook | None = None) -> list[APIRouter]:
+def routers(
+    database: Database, settings: Settings, book: AuditBook | None = None, source: StatusSource | None = None
+) -> list[APIRouter]:
     """All routes of REST and of pages."""
+    source = source or _status()
     directory = Directory()
     remotes = Remotes("BROKER", None, settings.service.site.parent)
     site = site_in_force(database, (remotes.prepare,), directory.take)
@@ -63,17 +66,20 @@ def routers(database: Database, settings: Settings, book: AuditBook | None = Non
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
         examine=list,
     )  # fmt: skip
-    rooms = [status.router(_status()), *(room.router(context) for room in ROUTES)]
-    return rooms + pages.routers(context, _status())
+    rooms = [status.router(source), *(room.router(context) for room in ROUTES)]
+    return rooms + pages.routers(context, source)
 
 
-def application(database: Database, settings: Settings, token: str = TOKEN) -> FastAPI:
-    """All routes of the broker, and health."""
+def application(
+    database: Database, settings: Settings, token: str = TOKEN, source: StatusSource | None = None
+) -> FastAPI:
+    """All routes of the broker, and health. `source` says how the broker is; without one all is well."""
     shell, book = Shell(pages.links(), settings.zone()), AuditBook(database)
     callers = Callers(token, TokenCheck(database, time.time), SessionCheck(database, time.time, TIMES.idle))
-    every, limits = routers(database, settings, book), settings.limits
+    source = source or _status()
+    every, limits = routers(database, settings, book, source), settings.limits
     return create_app(
-        _status(), every, shell=shell, callers=callers, proxies=TrustedProxies(()), limits=limits, audit=book
+        source, every, shell=shell, callers=callers, proxies=TrustedProxies(()), limits=limits, audit=book
     )
 
 

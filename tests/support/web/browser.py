@@ -1,4 +1,4 @@
-"""Debian's Chromium: one for a file of tests, with an empty profile that ends with it; a new page for each test."""
+"""Debian's Chromium: one for all files of a folder, with empty profiles for each file, and a new page for each test."""
 
 from __future__ import annotations
 
@@ -43,10 +43,13 @@ class Screen:
 
 
 class Browser:
-    """One Chromium. Pages are opened as somebody: `headers` go with every request. They share cookies."""
+    """Chromium with profiles of its own: who is signed in elsewhere is not so here. Pages of a profile share cookies.
+
+    `headers` go with every request of a page; `session` is the text of the cookie of somebody who is signed in.
+    """
 
     def __init__(self, process: Process) -> None:
-        self._contexts: dict[bool, BrowserContext] = {}
+        self._contexts: dict[tuple[bool, str], BrowserContext] = {}
         self._process = process
 
     def open(
@@ -56,20 +59,32 @@ class Browser:
         size: tuple[int, int] = WIDE,
         *,
         script: bool = True,
+        session: str = "",
     ) -> Screen:
         """A new page at a URL. `script`: whether the browser runs any."""
-        if script not in self._contexts:
-            self._contexts[script] = self._process.new_context(java_script_enabled=script)
-        screen = Screen(self._contexts[script].new_page()).resize(size)
+        screen = Screen(self._context(script, session).new_page()).resize(size)
         screen.page.set_extra_http_headers(dict(headers or {}))
         screen.page.goto(url)
         return screen
 
+    def _context(self, script: bool, session: str) -> BrowserContext:
+        if (script, session) not in self._contexts:
+            context = self._contexts[script, session] = self._process.new_context(java_script_enabled=script)
+            if session:
+                cookie = {"name": "broker_session", "value": session, "domain": "127.0.0.1", "path": "/"}
+                context.add_cookies([cookie])  # type: ignore[list-item]
+        return self._contexts[script, session]
+
+    def close(self) -> None:
+        """Forget all profiles, and close their pages."""
+        for context in self._contexts.values():
+            context.close()
+
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium() -> Iterator[Process]:
     """Start Chromium, and end it."""
     with sync_playwright() as playwright:
         process = playwright.chromium.launch(executable_path=tool("chromium"), args=FLAGS)
-        yield Browser(process)
+        yield process
         process.close()

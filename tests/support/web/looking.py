@@ -8,6 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from support.web.browser import NARROW, PHONE, WIDE, Screen
 
+Scheme = Literal["light", "dark"]
 _AXE = Axe()
 
 
@@ -19,7 +20,7 @@ def fits(screen: Screen) -> None:
         assert over <= 0, (screen.page.url, size, over)
 
 
-def is_accessible(screen: Screen, *schemes: Literal["light", "dark"]) -> None:
+def is_accessible(screen: Screen, *schemes: Scheme) -> None:
     """No violation that axe-core finds, in colour schemes; without any in both."""
     for scheme in schemes or ("light", "dark"):
         screen.page.emulate_media(color_scheme=scheme)
@@ -32,3 +33,32 @@ def is_accessible(screen: Screen, *schemes: Literal["light", "dark"]) -> None:
 def is_quiet(screen: Screen) -> None:
     """The console has no error and no warning. That a form was refused (422) is one for Chromium only."""
     assert [text for text in screen.complaints if "status of 422" not in text] == []
+
+
+# all that Tab must reach, in its order
+REACHABLE = """() => {
+  const name = (part) => part.id || part.getAttribute("href") || part.textContent.trim().slice(0, 40);
+  window.describe = (part) => `${part.tagName} ${name(part)}`;
+  const kinds = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
+  return [...document.querySelectorAll(kinds)]
+    .filter((part) => part.tabIndex >= 0 && !part.disabled && part.checkVisibility({ visibilityProperty: true }))
+    .map(window.describe);
+}"""
+
+# notes what gets the focus, whether a mark shows it, and whether nothing covers it; begins with the first element
+WATCH_THE_FOCUS = """() => {
+  const between = (low, value, high) => Math.min(Math.max(low, value), high);
+  window.reached = [];
+  document.addEventListener("focusin", ({ target }) => {
+    const style = getComputedStyle(target), box = target.getBoundingClientRect();
+    const x = between(0, box.left + box.width / 2, innerWidth - 1);
+    const y = between(0, box.top + Math.min(box.height / 2, 20), innerHeight - 1);
+    const top = document.elementFromPoint(x, y);
+    window.reached.push({
+      what: window.describe(target),
+      marked: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+      seen: box.width > 0 && (target.contains(top) || (top?.contains(target) ?? false)),
+    });
+  });
+  document.querySelector(".skip").focus();
+}"""

@@ -97,7 +97,7 @@ def _at_that_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def drawn(shell: Shell, facts: BrokerFacts, language: str = "en") -> str:
     """Both live regions as text."""
     source = StatusSource(_never, CollectorRegistry(), Rates(), UTC)
-    view = now.view_of(BrokerStatus(facts, judge(facts)), source, frozenset({"/nodes"}))
+    view = now.view_of(BrokerStatus(facts, judge(facts)), source, frozenset({"/nodes", "/nodes/knocking"}))
     whole = "".join(shell.draw(f"pages/_{region}.html", language, {"view": view}) for region in ("verdict", "parts"))
     assert HOSTILE not in whole
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", whole)).replace("&lt;", "<").replace("&gt;", ">")
@@ -178,7 +178,10 @@ def test_what_waits_is_one_click_from_its_list_where_there_is_one() -> None:
     source = StatusSource(_never, CollectorRegistry(), Rates(), UTC)
     status = BrokerStatus(TROUBLE, judge(TROUBLE))
     for paths, expected in (
-        (frozenset({"/holds", "/nodes"}), ["/holds?lane=deliver%3Apacs&error=status-A900", "", "/nodes"]),
+        (
+            frozenset({"/holds", "/nodes/knocking"}),
+            ["/holds?lane=deliver%3Apacs&error=status-A900", "", "/nodes/knocking"],
+        ),
         (frozenset[str](), ["", "", ""]),
     ):
         assert [need.path for need in now.view_of(status, source, paths).needs] == expected

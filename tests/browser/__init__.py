@@ -1,0 +1,1 @@
+"""Pages in a real browser. A package, so that its files share one Chromium, which ends before other tests begin."""

@@ -1,0 +1,55 @@
+"""What the tests of pages share: one Chromium, and for each file a profile and the pages on a database of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from playwright.sync_api import Browser as Process
+from support.service.rest import application
+from support.web.browser import Browser, chromium
+from support.web.serving import serving
+
+from broker.settings import load
+from broker.store.db.database import Database
+
+
+@pytest.fixture(scope="package")
+def process() -> Iterator[Process]:
+    """Chromium. It holds an event loop in this thread, so it ends with the last test of this folder."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(process: Process) -> Iterator[Browser]:
+    """Empty profiles of it."""
+    fresh = Browser(process)
+    yield fresh
+    fresh.close()
+
+
+@pytest.fixture(scope="module")
+def database(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """An empty database with the schema."""
+    file = tmp_path_factory.mktemp("pages") / "broker.db"
+    shutil.copyfile(sqlite_template, file)
+    opened = Database(f"sqlite:///{file}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def app(database: Database) -> FastAPI:
+    """All pages, without a broker around them."""
+    return application(database, load(None))
+
+
+@pytest.fixture(scope="module")
+def web(app: FastAPI) -> Iterator[str]:
+    """The address at which they are served."""
+    with serving(app) as address:
+        yield address

@@ -1,0 +1,189 @@
+"""What support staff ask at three in the morning, of a real broker: in two clicks at most, and by one command.
+
+The numbers are those of the list of questions: 6 is the RIS sending, 18 an unknown device wants in, 19 why is a
+modality refused, 20 is a modality alive, 25 is all well.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+from support.dicom.objects import ct_slice
+from support.dicom.raw import RawScu
+from support.peers.peers import storescp
+from support.peers.tools import free_port, run, wait_until
+from support.service.faketime import FakeTime
+from support.service.site import Site, destination
+from support.store.journal import busy, receive
+from support.web.browser import Browser
+
+from broker.store.db.database import Database
+
+TOKEN = "a-token-of-the-tests-0123456789"
+CONFIG = {"web": {"port": 0, "admin_token": TOKEN}, "dicom": {"port": 0, "accept": "known"}}
+MODALITY = '[[node]]\nname = "ct1"\nkind = "dicom"\nae_title = "CT01"\nroles = ["modality"]\n'
+RULE = '[[rule]]\nname = "CT"\nwhen = { field = "tag.Modality", op = "is", value = "CT" }\nsend = ["pacs"]\n'
+CLOCK = r"\d\d:\d\d"
+
+
+class AtNight:
+    """A person who begins at the start page, and whose clicks are counted."""
+
+    def __init__(self, browser: Browser, site: Site) -> None:
+        self.page = browser.open(site.web, {"Authorization": f"Bearer {TOKEN}", "Accept-Language": "en"}).page
+        self.clicks = 0
+
+    def click(self, selector: str) -> None:
+        """One more, of two at most."""
+        self.clicks += 1
+        assert self.clicks <= 2
+        self.page.click(selector)
+
+    def row(self, table: str, name: str) -> str:
+        """A row of a table of the start page, as it is read."""
+        rows = self.page.locator(f"section[aria-labelledby={table}-title] tbody tr")
+        return rows.filter(has=self.page.get_by_role("rowheader", name=name)).inner_text()
+
+    def read(self) -> str:
+        """What the page says."""
+        return " ".join(self.page.locator("main").inner_text().split())
+
+
+@pytest.fixture
+def night(browser: Browser, site: Site) -> Iterator[AtNight]:
+    person = AtNight(browser, site)
+    yield person
+    person.page.close()
+
+
+@pytest.fixture(scope="module")
+def pacs() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, pacs: int) -> Iterator[Site]:
+    document = MODALITY + destination("pacs", pacs) + RULE
+    with Site(tmp_path_factory.mktemp("night") / "site", site=document, config=CONFIG) as running:
+        yield running
+
+
+def told(site: Site, *command: str, code: int = 0) -> str:
+    """What one command says."""
+    done = site.command(*command)
+    assert done.returncode == code, done.stdout + done.stderr
+    return " ".join(done.stdout.split())
+
+
+def query(site: Site, calling: str, called: str = "BROKER") -> bool:
+    """A device asks for its worklist; whether it is served."""
+    keys = ("-k", "AccessionNumber")
+    return run("findscu", "-W", "-aet", calling, "-aec", called, "127.0.0.1", str(site.dicom), *keys).returncode == 0
+
+
+def test_18_an_unknown_device_wants_in(site: Site, night: AtNight) -> None:
+    assert not query(site, "US07")
+    command = told(site, "nodes", "knocking")
+    night.page.reload()
+    night.click(".needs li:has-text('knocks') a")
+    row = night.page.locator("#knocks tbody tr", has_text="US07")
+    expect(row).to_contain_text("It is no node.")
+    expect(row).to_contain_text("worklist")
+    expect(row).to_contain_text(re.compile(CLOCK))
+    night.click("#knocks tr:has-text('US07') a[id$=-admit-open]")
+    expect(night.page.get_by_role("button", name="Admit", exact=True)).to_be_visible()
+    assert "US07" in command
+    assert "worklist" in command
+
+
+def test_19_why_is_this_modality_refused(site: Site, night: AtNight) -> None:
+    """It calls a wrong AE title, comes from another address, was blocked: each is told in words, with a time."""
+    causes = (
+        ((), "BROKRE", "with a wrong AE title for this broker"),
+        (("edit", "ct1", "--set", "host=127.0.0.9"), "BROKER", "from 127.0.0.1, which is not its address here"),
+        (("block", "ct1"), "BROKER", "from 127.0.0.1 while it is blocked"),
+    )
+    for change, called, why in causes:
+        if change:
+            told(site, "nodes", *change)
+        assert not query(site, "CT01", called)
+        night.page.goto(site.web)
+        night.clicks = 0
+        night.click("section[aria-labelledby=nodes-title] a:has-text('ct1')")
+        refused = night.page.locator("#node tr", has_text="refused")
+        expect(refused).to_contain_text(why)
+        expect(refused).to_contain_text(re.compile(CLOCK))
+        assert why in told(site, "nodes", "show", "ct1")
+    told(site, "nodes", "enable", "ct1")
+    told(site, "nodes", "edit", "ct1", "--unset", "host")
+    night.page.goto(site.web)
+    night.clicks = 0
+    night.click("nav.pages >> text=Nodes")
+    night.click("text=Knocking")  # which title it called is told here
+    assert query(site, "CT01")
+
+
+def test_20_is_this_modality_alive(site: Site, night: AtNight, tmp_path: Path, pacs: int) -> None:
+    item = ct_slice(1024)
+    with storescp(tmp_path / "archive", port=pacs):
+        assert query(site, "CT01")
+        with RawScu(site.dicom) as modality:
+            modality.associate([(item.sop_class, item.transfer_syntax)], calling=b"CT01")
+            assert modality.store(item) == 0
+        shown = told(site, "nodes", "show", "ct1")
+        status = told(site, "status")
+    for kind in ("query", "image"):
+        assert re.search(rf"{kind} .*?{CLOCK}", shown)
+        assert f"last {kind}" in status
+    night.page.reload()
+    row = night.page.locator("section[aria-labelledby=nodes-title] tr", has_text="ct1")
+    for label in ("Last query", "Last image"):
+        assert re.search(CLOCK, row.locator(f"td[data-label='{label}']").inner_text())
+    assert "in contact" in night.row("nodes", "ct1")
+
+
+def test_25_is_everything_all_right(site: Site, night: AtNight, tmp_path: Path, pacs: int) -> None:
+    """It is not while the PACS is away, and is when it is back; page and command say the same."""
+    item = ct_slice(1024)
+    with RawScu(site.dicom) as modality:
+        modality.associate([(item.sop_class, item.transfer_syntax)], calling=b"CT01")
+        assert modality.store(item) == 0
+    wait_until(lambda: site.command("status").returncode == 1, 60, "the PACS is found away")
+    night.page.reload()
+    assert night.page.locator("#verdict-word").inner_text() == "Needs attention"
+    assert re.search(rf"pacs is down since {CLOCK}", night.read())
+    assert re.search(rf"^Needs attention pacs is down since {CLOCK}", told(site, "status", code=1))
+    with storescp(tmp_path / "archive", port=pacs):
+        wait_until(lambda: site.command("status").returncode == 0, 60, "the PACS is found again")
+        assert told(site, "status").startswith("All well")
+        expect(night.page.locator("#verdict-word")).to_have_text("All well", timeout=30_000)
+    assert night.clicks == 0
+
+
+def test_6_is_the_ris_sending_and_since_when_not(tmp_path: Path, browser: Browser) -> None:
+    """It is silent when as much is missing as it usually sends; who has just sent is not."""
+    site = Site(tmp_path / "site", config=CONFIG)
+    site.data.mkdir(mode=0o700)
+    journal = Database(f"sqlite:///{site.data / 'broker.db'}")
+    receive(journal, busy("RIS|HOSPITAL", 8, time.time()))
+    journal.close()
+    clock = FakeTime(site)
+    with site:
+        wait_until(lambda: "RIS|HOSPITAL: sending" in told(site, "status"), 60, "what was sent is counted")
+        night = AtNight(browser, site)
+        assert "sending" in night.row("senders", "RIS|HOSPITAL")
+        clock.set("+3h")
+        wait_until(lambda: site.command("status").returncode == 1, 60, "the silence is noticed")
+        command = told(site, "status", code=1)
+        assert re.search(rf"RIS\|HOSPITAL is silent since {CLOCK} \(3 h.*?\): about 1\d messages", command)
+        night.page.reload()
+        assert re.search(rf"RIS\|HOSPITAL is silent since {CLOCK} \(3 h.*?\): about 1\d messages", night.read())
+        row = night.row("senders", "RIS|HOSPITAL")
+        assert "silent" in row
+        assert re.search(CLOCK, row)
+        assert night.clicks == 0

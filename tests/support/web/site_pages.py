@@ -1,0 +1,177 @@
+"""The table of all pages. A law test compares it with the routes of the application: no new page is forgotten.
+
+Each page is looked at by `tests/unit/admin/test_every_page.py` and `tests/browser/test_every_page.py` at its addresses.
+What only it does is walked by its own tests in `tests/browser`: by mouse, by keys alone, without script.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from broker.admin.routers import Route
+from support.web.hospital import Furnished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitePage:
+    """A page. `addresses`: where the hospital of `hospital.py` shows it, `{user}` and `{invitation}` being filled in.
+
+    `known`: for people who are signed in. `foreign`: it shows texts that came from outside. `mouse`, `keys`, `plain`:
+    the tests in `tests/browser` that walk it, `FILE.TEST`.
+    """
+
+    route: str
+    addresses: tuple[str, ...]
+    known: bool = True
+    foreign: bool = False
+    mouse: str
+    keys: str
+    plain: str
+
+    def at(self, hospital: Furnished) -> list[str]:
+        """Its addresses in a hospital."""
+        return [one.format(user=hospital.user, invitation=hospital.invitation) for one in self.addresses]
+
+
+EVERY_BY_KEYS = "test_every_page.test_the_keyboard_reaches_everything"
+EVERY_PLAIN = "test_every_page.test_without_script_nothing_is_missing"
+
+PAGES = (
+    SitePage(
+        route="/", addresses=("/",), foreign=True,
+        mouse="test_now_page.test_when_the_pacs_is_back_all_is_well_and_nobody_loads_the_page_again",
+        keys="test_now_page.test_the_keyboard_reaches_everything_that_can_be_pressed",
+        plain="test_now_page.test_without_script_it_says_the_same",
+    ),
+    SitePage(route="/pulse", addresses=("/pulse",), mouse=EVERY_BY_KEYS, keys=EVERY_BY_KEYS, plain=EVERY_PLAIN),
+    SitePage(
+        route="/nodes", addresses=("/nodes", "/nodes?q=nothing+matches", "/nodes?sort=-name"), foreign=True,
+        mouse="test_node_pages_browser.test_a_device_is_admitted_with_a_profile_by_mouse",
+        keys="test_node_pages_browser.test_a_node_is_disabled_and_enabled_by_keys_alone",
+        plain="test_node_pages_browser.test_all_of_it_works_without_script",
+    ),
+    SitePage(
+        route="/nodes/knocking", addresses=("/nodes/knocking", "/nodes/knocking?q=nothing+matches"), foreign=True,
+        mouse="test_node_pages_browser.test_a_device_is_admitted_with_a_profile_by_mouse",
+        keys="test_node_pages_browser.test_a_device_is_admitted_by_keys_alone",
+        plain="test_node_pages_browser.test_all_of_it_works_without_script",
+    ),
+    SitePage(
+        route="/nodes/history", addresses=("/nodes/history", "/nodes/history?from=1&to=2"), foreign=True,
+        mouse="test_node_pages_browser.test_history_compares_and_goes_back",
+        keys="test_node_pages_browser.test_history_compares_and_goes_back_by_keys_alone",
+        plain="test_node_pages_browser.test_history_goes_back_without_script",
+    ),
+    SitePage(
+        route="/nodes/add", addresses=("/nodes/add",),
+        mouse="test_node_pages_browser.test_what_is_wrong_stands_beside_the_field_and_is_mended",
+        keys="test_node_pages_browser.test_a_node_is_added_and_edited_by_keys_alone",
+        plain="test_node_pages_browser.test_all_of_it_works_without_script",
+    ),
+    SitePage(
+        route="/nodes/{name}/edit", addresses=("/nodes/pacs/edit", "/nodes/lab/edit"), foreign=True,
+        mouse="test_node_pages_browser.test_history_compares_and_goes_back",
+        keys="test_node_pages_browser.test_a_node_is_added_and_edited_by_keys_alone",
+        plain="test_node_pages_browser.test_all_of_it_works_without_script",
+    ),
+    SitePage(
+        route="/nodes/{name}", addresses=("/nodes/pacs", "/nodes/cad-lung", "/nodes/us-ward-3", "/nodes/lab"),
+        foreign=True,
+        mouse="test_node_pages_browser.test_a_test_shows_its_result_without_loading_the_page",
+        keys="test_node_pages_browser.test_a_node_is_disabled_and_enabled_by_keys_alone",
+        plain="test_node_pages_browser.test_all_of_it_works_without_script",
+    ),
+    SitePage(
+        route="/holds", addresses=("/holds",), foreign=True,
+        mouse="test_holds.test_all_of_the_page_or_all_that_match",
+        keys="test_holds.test_work_is_given_up_by_keys_and_a_slip_keeps_what_was_picked",
+        plain="test_holds.test_work_is_tried_again_without_script",
+    ),
+    SitePage(
+        route="/audit", addresses=("/audit", "/audit?since=x&action=user.added"), foreign=True,
+        mouse="test_audit_page.test_a_person_finds_what_was_done",
+        keys="test_audit_page.test_by_keys_alone",
+        plain="test_audit_page.test_without_script",
+    ),
+    SitePage(
+        route="/users", addresses=("/users",), foreign=True,
+        mouse="test_accounts.test_an_admin_adds_a_user_and_hands_over_a_link",
+        keys="test_accounts.test_a_user_is_added_by_keys",
+        plain="test_accounts.test_a_user_and_a_token_are_made_without_script",
+    ),
+    SitePage(
+        route="/users/{user}", addresses=("/users/{user}",), foreign=True,
+        mouse="test_accounts.test_an_admin_adds_a_user_and_hands_over_a_link",
+        keys="test_accounts.test_a_user_is_added_by_keys",
+        plain="test_accounts.test_a_user_and_a_token_are_made_without_script",
+    ),
+    SitePage(
+        route="/tokens", addresses=("/tokens",),
+        mouse="test_accounts.test_a_token_is_made_and_revoked_by_mouse",
+        keys="test_accounts.test_a_token_is_made_and_revoked_by_keys",
+        plain="test_accounts.test_a_user_and_a_token_are_made_without_script",
+    ),
+    SitePage(
+        route="/settings", addresses=("/settings", "/settings?q=nothing+matches"),
+        mouse="test_shell_parts.test_filters_change_the_address_and_keep_the_focus",
+        keys="test_shell_parts.test_filters_change_the_address_and_keep_the_focus",
+        plain="test_shell_parts.test_everything_works_without_script",
+    ),
+    SitePage(
+        route="/help", addresses=("/help",),
+        mouse="test_shell_parts.test_a_guide_is_found_and_read_by_mouse", keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
+    ),
+    SitePage(
+        route="/help/{name}",
+        addresses=("/help/operate", "/help/connect-a-modality", "/help/connect-a-ris", "/help/connect-a-pacs",
+                   "/help/reference"),
+        mouse="test_shell_parts.test_a_guide_is_found_and_read_by_mouse", keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
+    ),
+    SitePage(
+        route="/api/docs", addresses=("/api/docs",),
+        mouse="test_shell_parts.test_a_guide_is_found_and_read_by_mouse", keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
+    ),
+    SitePage(
+        route="/search", addresses=("/search", "/search?q=operate", "/search?q=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E"),
+        foreign=True,
+        mouse="test_shell_parts.test_a_guide_is_found_and_read_by_mouse",
+        keys="test_shell_parts.test_the_keyboard_reaches_the_content_and_finds_a_page",
+        plain="test_shell_parts.test_everything_works_without_script",
+    ),
+    SitePage(
+        route="/me", addresses=("/me",), foreign=True,
+        mouse="test_accounts.test_a_person_ends_a_session_and_signs_out_everywhere_by_mouse",
+        keys="test_accounts.test_a_password_is_changed_by_keys",
+        plain="test_accounts.test_without_script_people_come_in_and_change_their_password",
+    ),
+    SitePage(
+        route="/sign-in", addresses=("/sign-in", "/sign-in?next=/nodes"), known=False,
+        mouse="test_accounts.test_a_new_broker_gets_its_first_admin_who_signs_out_and_in",
+        keys="test_accounts.test_signing_in_by_keys_alone",
+        plain="test_accounts.test_people_sign_in_and_out_without_script",
+    ),
+    SitePage(
+        route="/first/{text}", addresses=("/first/used-or-made-up",), known=False,
+        mouse="test_accounts.test_a_new_broker_gets_its_first_admin_who_signs_out_and_in",
+        keys="test_new_user.test_from_an_empty_folder_to_an_answered_modality",
+        plain="test_accounts.test_the_first_admin_is_made_without_script",
+    ),
+    SitePage(
+        route="/invite/{text}", addresses=("{invitation}",), known=False,
+        mouse="test_accounts.test_a_password_is_set_by_an_invitation",
+        keys="test_accounts.test_a_password_is_set_by_an_invitation",
+        plain="test_accounts.test_without_script_people_come_in_and_change_their_password",
+    ),
+)  # fmt: skip
+NO_PAGES = {  # GET routes beside REST that give no HTML
+    "/now/numbers": "JSON of the plots",
+    "/audit/export": "a file",
+    "/api/openapi.json": "the OpenAPI document",
+}
+
+
+def page_routes(app: FastAPI) -> list[Route]:
+    """The routes of an application that serve people: those that OpenAPI does not name."""
+    return [route for route in app.routes if isinstance(route, Route) and not route.include_in_schema]

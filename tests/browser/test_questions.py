@@ -174,7 +174,7 @@ def test_6_is_the_ris_sending_and_since_when_not(tmp_path: Path, browser: Browse
     journal.close()
     clock = FakeTime(site)
     with site:
-        wait_until(lambda: "RIS|HOSPITAL: sending" in told(site, "status"), 60, "what was sent is counted")
+        wait_until(lambda: "RIS|HOSPITAL: sending" in site.command("status").stdout, 60, "what was sent is counted")
         night = AtNight(browser, site)
         assert "sending" in night.row("senders", "RIS|HOSPITAL")
         clock.set("+3h")

@@ -1,7 +1,7 @@
 """The table of all pages. A law test compares it with the routes of the application: no new page is forgotten.
 
-Each page is looked at by `tests/unit/admin/test_every_page.py` and `tests/browser/test_every_page.py` at its addresses.
-What only it does is walked by its own tests in `tests/browser`: by mouse, by keys alone, without script.
+Each page is looked at by `unit/admin/test_pages_over_http.py` and `browser/test_every_page.py` at its addresses.
+What only it does is walked by its own tests in `browser`: by mouse, by keys alone, without script.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ class GuideSection:
         places = [place for word in words if (place := self.text.casefold().find(word)) >= 0]
         start = max(0, min(places, default=0) - _EXCERPT // 3)
         cut = self.text[start : start + _EXCERPT]
+        cut = (cut.partition(" ")[2] or cut) if start else cut  # no half word
         return f"{'… ' if start else ''}{cut}{' …' if start + _EXCERPT < len(self.text) else ''}"
 
 

@@ -16,6 +16,9 @@ _REFUSED: Mapping[str, Sentence] = {  # by the code of a rejection (`dicom.wire.
     "called-ae-unknown": Sentence(
         "It called from %(address)s with a wrong AE title for this broker: Knocking shows which. Correct the device."
     ),
+    "calling-ae-unknown": Sentence(
+        "It called from %(address)s, from where no node may call by its AE title. Correct the address of the node."
+    ),
     "node-disabled": Sentence("It called from %(address)s while it is disabled. Enable the node to serve it."),
     "node-blocked": Sentence("It called from %(address)s while it is blocked. Enable the node to serve it."),
 }

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser as Process
+from playwright.sync_api import expect
 from support.service.rest import application
 from support.web.browser import Browser, chromium
 from support.web.serving import serving
 
 from broker.settings import load
 from broker.store.db.database import Database
+
+expect.set_options(timeout=30_000)  # ms: another may use the machine too
 
 
 @pytest.fixture(scope="package")

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser as Process
 from playwright.sync_api import expect
 from support.service.rest import application
-from support.web.browser import Browser, chromium
+from support.web.browser import Browser, chromium, one_chromium
 from support.web.serving import serving
 
 from broker.settings import load
@@ -20,19 +20,18 @@ from broker.store.db.database import Database
 expect.set_options(timeout=30_000)  # ms: another may use the machine too
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="package", autouse=True)
 def process() -> Iterator[Process]:
-    """Chromium. It holds an event loop in this thread, so it ends with the last test of this folder."""
-    with chromium() as running:
+    """Chromium, which ends with the last test of this folder: others want this thread for their event loops."""
+    with one_chromium() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def browser(process: Process) -> Iterator[Browser]:
+def browser() -> Iterator[Browser]:
     """Empty profiles of it."""
-    fresh = Browser(process)
-    yield fresh
-    fresh.close()
+    with chromium() as fresh:
+        yield fresh
 
 
 @pytest.fixture(scope="module")

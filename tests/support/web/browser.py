@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Self
 
 from playwright.sync_api import Browser as Process
@@ -81,10 +81,24 @@ class Browser:
             context.close()
 
 
+_running: list[Process] = []
+
+
 @contextmanager
-def chromium() -> Iterator[Process]:
-    """Start Chromium, and end it."""
+def one_chromium() -> Iterator[Process]:
+    """Start Chromium, and end it. It holds an event loop in this thread: there can be one at a time."""
     with sync_playwright() as playwright:
         process = playwright.chromium.launch(executable_path=tool("chromium"), args=FLAGS)
+        _running.append(process)
         yield process
+        _running.remove(process)
         process.close()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Fresh profiles of the Chromium that runs; of one of its own if none does."""
+    with nullcontext(_running[0]) if _running else one_chromium() as process:
+        browser = Browser(process)
+        yield browser
+        browser.close()

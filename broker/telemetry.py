@@ -34,6 +34,7 @@ FIELDS = frozenset(
         "host",
         "port",
         "peer",
+        "caller",
         "path",
         "url",
         "version",

@@ -1,16 +1,18 @@
 """Signs people in by OpenID Connect: authorization code flow with PKCE (OpenID Connect Core 1.0 §3.1, RFC 7636).
 
-What a flow needs to prove (state, nonce, verifier) stays here; the browser has a secret by which the flow is found
-again, so that nobody can be signed in by the answer to somebody else's question. The issuer is asked with time-outs,
+The browser has the secret of its flow in a cookie, so that nobody can be signed in by the answer to somebody else's
+question. State, nonce and verifier are made of that secret. The database has its hash, from the question to the first
+answer: each process may finish what another one began, and a restart ends no flow. The issuer is asked with time-outs,
 its answers are bounded, no redirect is followed. Blocks: for threads that may wait.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import hmac
 import json
 import ssl
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,17 +28,21 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from broker.accounts.secret_text import new_secret
+from broker.accounts.secret_text import digest_of, is_secret, new_secret
 from broker.errors import BrokerError
 from broker.settings.web import OidcSection
+from broker.store.accounts import flows
+from broker.store.accounts.flows import StoredFlow
+from broker.store.db.database import Database
 
 BACK = "/sign-in/oidc/back"
+KIND = "oidc"  # of a flow
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 LARGEST = 512 * 1024  # bytes of an answer of the issuer
 PATIENCE = httpx.Timeout(5.0)  # seconds for each part of a request
 WHOLE = 15.0  # seconds for a whole answer
 FLOW_LIFE = 600.0  # seconds that a person has at the issuer
-MOST_FLOWS = 1000
+MOST_FLOWS = 10_000  # more are begun by somebody who floods: the oldest go
 FRESH = 3600.0  # seconds for which metadata and keys of the issuer count
 LEEWAY = 120  # seconds by which its clock may be off
 
@@ -48,25 +54,34 @@ class OidcFailed(BrokerError):
 
 
 @dataclass(frozen=True, slots=True)
-class OidcFlow:
-    """A question to the issuer that waits for its answer. `next_path`: the page that was asked for."""
+class OidcQuestion:
+    """What one question to the issuer has to prove. It is made of the secret of the browser."""
 
     state: str
     nonce: str
     verifier: str
-    next_path: str
-    began: float
+
+    @classmethod
+    def of(cls, secret: str) -> OidcQuestion:
+        """The question of a flow. None of its parts tells another one."""
+        return cls(*(_part(secret, name) for name in ("state", "nonce", "verifier")))
 
 
 class OpenIdProvider:
     """The issuer of the settings."""
 
-    def __init__(self, settings: OidcSection, web_address: Callable[[], str]) -> None:
-        """`web_address` gives the address of the web, without a slash at its end."""
+    def __init__(
+        self,
+        settings: OidcSection,
+        web_address: Callable[[], str],
+        database: Database,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`web_address` gives the address of the web, without a slash at its end; `clock` s since the epoch."""
         self.settings = settings
         self._web_address = web_address
-        self._lock = threading.Lock()
-        self._flows: dict[str, OidcFlow] = {}  # by the secret of the browser, the oldest first
+        self._database = database
+        self._clock = clock
         self._metadata: tuple[float, Mapping[str, Any]] | None = None
         self._keys: tuple[float, KeySet] | None = None
 
@@ -76,21 +91,20 @@ class OpenIdProvider:
         return self._web_address() + BACK
 
     def begin(self, next_path: str) -> tuple[str, str]:
-        """The address to send the browser to, and the secret that it keeps. Raises OidcFailed."""
+        """The address to send the browser to, and the secret that it keeps. Raises OidcFailed, StoreUnavailable."""
         endpoint = self._endpoint("authorization_endpoint")
-        flow = OidcFlow(new_secret(), new_secret(), new_secret(), next_path, time.monotonic())
-        secret = new_secret()
-        with self._lock:
-            self._forget(flow.began)
-            self._flows[secret] = flow
+        secret, now = new_secret(), self._clock()
+        question = OidcQuestion.of(secret)
+        flow = StoredFlow(kind=KIND, method=KIND, user=None, next_path=next_path, began_at=now, wrong=0)
+        self._database.execute(flows.add, digest_of(secret), flow, now + FLOW_LIFE, MOST_FLOWS)
         query = {
             "response_type": "code",
             "client_id": self.settings.client_id,
             "redirect_uri": self._redirect_uri,
             "scope": " ".join(self.settings.scopes),
-            "state": flow.state,
-            "nonce": flow.nonce,
-            "code_challenge": create_s256_code_challenge(flow.verifier),
+            "state": question.state,
+            "nonce": question.nonce,
+            "code_challenge": create_s256_code_challenge(question.verifier),
             "code_challenge_method": "S256",
         }
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}", secret
@@ -98,26 +112,20 @@ class OpenIdProvider:
     def finish(self, secret: str, state: str, code: str, issuer: str) -> tuple[Mapping[str, Any], str]:
         """The claims about who has signed in, and the page that was asked for. A flow ends by its first answer.
 
-        `issuer`: as the answer names it (RFC 9207), empty for not at all. Raises OidcFailed.
+        `issuer`: as the answer names it (RFC 9207), empty for not at all. Raises OidcFailed, StoreUnavailable.
         """
-        with self._lock:
-            self._forget(time.monotonic())
-            flow = self._flows.pop(secret, None)
-        if flow is None or not hmac.compare_digest(flow.state.encode(), state.encode()):
+        known = is_secret(secret)
+        flow = self._database.execute(flows.take, digest_of(secret), KIND, self._clock()) if known else None
+        question = OidcQuestion.of(secret)
+        if flow is None or not hmac.compare_digest(question.state.encode(), state.encode("utf-8", "replace")):
             raise OidcFailed("no flow of this browser", code="oidc-flow")
         if issuer and issuer != self.settings.issuer:
             raise OidcFailed("another issuer answers", code="oidc-issuer")
-        return self._claims(self._id_token(code, flow), flow), flow.next_path
+        return self._claims(self._id_token(code, question), question), flow.next_path
 
-    def _forget(self, now: float) -> None:
-        """Drop flows that are too old, or too many."""
-        old = [secret for secret, flow in self._flows.items() if now - flow.began > FLOW_LIFE]
-        for secret in old + list(self._flows)[: max(0, len(self._flows) - MOST_FLOWS)]:
-            self._flows.pop(secret, None)
-
-    def _id_token(self, code: str, flow: OidcFlow) -> str:
+    def _id_token(self, code: str, question: OidcQuestion) -> str:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": self._redirect_uri}
-        form |= {"code_verifier": flow.verifier, "client_id": self.settings.client_id}
+        form |= {"code_verifier": question.verifier, "client_id": self.settings.client_id}
         known = (self.settings.client_id, self.settings.client_secret)
         answer = self._ask("POST", self._endpoint("token_endpoint"), data=form, auth=known if known[1] else None)
         token = answer.get("id_token")
@@ -125,11 +133,11 @@ class OpenIdProvider:
             raise OidcFailed("the answer has no ID token", code="oidc-token")
         return token
 
-    def _claims(self, token: str, flow: OidcFlow) -> Mapping[str, Any]:
+    def _claims(self, token: str, question: OidcQuestion) -> Mapping[str, Any]:
         """The claims of an ID token that is signed by the issuer, for us, for this flow."""
         options: Any = {"iss": {"essential": True, "value": self.settings.issuer}}
         options["aud"] = {"essential": True, "value": self.settings.client_id}
-        params = {"nonce": flow.nonce, "client_id": self.settings.client_id}
+        params = {"nonce": question.nonce, "client_id": self.settings.client_id}
         try:
             decoded = self._decoded(token)
             checked = CodeIDToken(decoded.claims, decoded.header, options, params)
@@ -191,6 +199,12 @@ class OpenIdProvider:
         if not isinstance(found, dict):
             raise OidcFailed("the answer of the issuer is no JSON object", code="oidc-answer")
         return found
+
+
+def _part(secret: str, name: str) -> str:
+    """43 characters that nobody can make, or turn back, without the secret (HMAC-SHA-256)."""
+    made = hmac.new(secret.encode(), name.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
 
 
 def _trust(ca: Path | None) -> ssl.SSLContext:

@@ -14,7 +14,7 @@ from starlette.types import Scope
 from broker.accounts.api_tokens import looks_like_one
 from broker.accounts.roles import RIGHTS, Principal, UserRole
 from broker.accounts.secret_text import is_secret
-from broker.admin.cookies import session_text
+from broker.admin.cookies import SESSION, cookie_text
 from broker.admin.problems import Problem
 from broker.errors import Unavailable
 
@@ -77,7 +77,7 @@ class Callers:
         if given and looks_like_one(given):
             asked = self._tokens.caller(given)
         elif not given and cookie and self._sessions is not None:
-            asked = self._sessions.caller(session_text(scope))
+            asked = self._sessions.caller(cookie_text(scope, SESSION))
         else:
             return None
         try:
@@ -104,5 +104,5 @@ def _bearer(scope: Scope) -> bytes:
 
 def _cookie(scope: Scope) -> bytes:
     """The key of a session in the memory, empty for none; no token looks like it."""
-    text = session_text(scope)
+    text = cookie_text(scope, SESSION)
     return b"cookie " + text.encode() if is_secret(text) else b""

@@ -1,52 +1,40 @@
-"""Reads and writes the cookie of a session (OWASP ASVS 5.0 §3.3)."""
+"""Reads and writes the cookies of the web (OWASP ASVS 5.0 §3.3). None of them names a patient.
+
+All are closed to scripts and to other websites. Over HTTPS each has a name that browsers keep to this host and to HTTPS
+(`__Host-`), which asks for the path `/`.
+"""
 
 from __future__ import annotations
-
-from functools import partial
 
 from starlette.requests import cookie_parser
 from starlette.responses import Response
 from starlette.types import Scope
 
-NAME = "broker_session"
-FLOW, FLOW_AGE = "broker_flow", 600  # of a sign-in by OpenID Connect; seconds
+SESSION = "broker_session"  # the secret of a session; ends with the browser, and here when its time is over
+FLOW, FLOW_AGE = "broker_flow", 600  # the secret of a sign-in that has begun; seconds
+LANGUAGE, LANGUAGE_AGE = "broker_language", 365 * 86_400  # that a person chose in this browser; seconds
+NOTE, NOTE_AGE = "broker_note", 30  # a note for the next page of this browser; seconds
 
 
-def cookie_name(scope: Scope) -> str:
-    """Over HTTPS a name that browsers keep to this host and to HTTPS; else the plain one."""
-    return f"__Host-{NAME}" if scope["scheme"] == "https" else NAME
+def cookie_name(scope: Scope, name: str = SESSION) -> str:
+    """The name of a cookie as browsers know it: another one over HTTPS."""
+    return f"__Host-{name}" if scope["scheme"] == "https" else name
 
 
-def session_text(scope: Scope) -> str:
-    """The text in the cookie of a request, empty for none."""
-    given = (value for name, value in scope["headers"] if name.lower() == b"cookie")
-    return next((text for text in map(partial(_named, cookie_name(scope)), given) if text), "")
+def cookie_text(scope: Scope, name: str) -> str:
+    """The text in a cookie of a request, empty for none."""
+    known = cookie_name(scope, name)
+    given = (value for header, value in scope["headers"] if header.lower() == b"cookie" and known.encode() in value)
+    return next((text for value in given if (text := cookie_parser(value.decode("latin-1")).get(known, ""))), "")
 
 
-def flow_text(scope: Scope) -> str:
-    """The secret of a flow of OpenID Connect, empty for none."""
-    given = (value for name, value in scope["headers"] if name.lower() == b"cookie")
-    return next((text for text in map(partial(_named, FLOW), given) if text), "")
-
-
-def set_flow(response: Response, scope: Scope, text: str) -> None:
-    """Let the browser keep the secret of a flow until it comes back; empty: take it away."""
+def keep_cookie(response: Response, scope: Scope, name: str, text: str, age: int | None = None) -> None:
+    """Let the browser keep a text for `age` seconds; without it until the browser ends."""
     secure = scope["scheme"] == "https"
-    age = FLOW_AGE if text else 0
-    response.set_cookie(FLOW, text, age, path="/sign-in/oidc", httponly=True, samesite="lax", secure=secure)
+    response.set_cookie(cookie_name(scope, name), text, age, path="/", httponly=True, samesite="lax", secure=secure)
 
 
-def _named(name: str, header: bytes) -> str:
-    return cookie_parser(header.decode("latin-1")).get(name, "") if name.encode() in header else ""
-
-
-def set_session(response: Response, scope: Scope, text: str) -> None:
-    """Give the browser a session. It ends with the browser, and here when its time is over."""
+def drop_cookie(response: Response, scope: Scope, name: str) -> None:
+    """Take a cookie from the browser."""
     secure = scope["scheme"] == "https"
-    response.set_cookie(cookie_name(scope), text, path="/", httponly=True, samesite="lax", secure=secure)
-
-
-def clear_session(response: Response, scope: Scope) -> None:
-    """Take the cookie from the browser."""
-    secure = scope["scheme"] == "https"
-    response.delete_cookie(cookie_name(scope), path="/", httponly=True, samesite="lax", secure=secure)
+    response.delete_cookie(cookie_name(scope, name), path="/", httponly=True, samesite="lax", secure=secure)

@@ -10,6 +10,7 @@ from fastapi.params import Depends as Dependency
 from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBearer
 
+from broker import telemetry
 from broker.accounts.roles import Right
 from broker.admin import viewing
 from broker.admin.bodies import BodyRoute
@@ -72,6 +73,8 @@ class Route(BodyRoute):
 
         async def let_in(request: Request) -> Response:
             if missing := needed - request.state.rights:
+                caller, peer = request.state.actor, request.state.address
+                telemetry.logger().warning("web.refused", reason="right", caller=caller, peer=peer, path=self.path)
                 raise Problem(403, f"This needs the right `{min(missing)}`")
             sharing: Sharing = request.app.state.sharing
             if fresh is not None:

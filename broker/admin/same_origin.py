@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from broker import telemetry
 from broker.admin.problems import Problem
 
 _LOCAL = re.compile(r"/(?![/\\])[\x20-\x7e]{0,500}\Z")
@@ -24,10 +25,15 @@ def check_origin(scope: Scope) -> None:
         return
     headers = Headers(scope=scope)
     site = headers.get("sec-fetch-site")
+    reason = ""
     if site is not None and site != "same-origin":
-        raise Problem(403, "Another website asked for this")
-    if site is None and not _is_ours(headers.get("origin", ""), scope["scheme"], headers.get("host", "")):
-        raise Problem(403, "A change by a browser names its origin")
+        reason = "Another website asked for this"
+    elif site is None and not _is_ours(headers.get("origin", ""), scope["scheme"], headers.get("host", "")):
+        reason = "A change by a browser names its origin"
+    if reason:
+        peer = (scope.get("client") or ("",))[0]
+        telemetry.logger().warning("web.refused", reason="other-site", peer=peer)
+        raise Problem(403, reason)
 
 
 def is_local(path: str) -> bool:

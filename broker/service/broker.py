@@ -23,6 +23,8 @@ from broker.accounts import links
 from broker.accounts.api_tokens import TokenCheck
 from broker.accounts.oidc import OpenIdProvider
 from broker.accounts.passwords import Passwords
+from broker.accounts.second_factor.factors import SecondFactors
+from broker.accounts.second_factor.seal import Seal
 from broker.accounts.sessions import SessionCheck, SessionTimes
 from broker.accounts.signing_in import SignIn
 from broker.admin.api import (
@@ -39,7 +41,7 @@ from broker.admin.api import (
     worklist,
 )
 from broker.admin.api import status as status_routes
-from broker.admin.api.accounts import sessions, tokens, users
+from broker.admin.api.accounts import own_factor, sessions, tokens, users
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
@@ -83,6 +85,7 @@ ROUTES = (
     tokens,
     users,
     sessions,
+    own_factor,
     doctor,
     mpps,
     messages,
@@ -146,7 +149,8 @@ class Broker:
         passwords = Passwords()
         self._stack.callback(passwords.close)
         times = SessionTimes(settings.web.session_idle, settings.web.session_lifetime)
-        self._sign_in = SignIn(base.database, passwords, times, base.log_key, time.time)
+        factors = SecondFactors(Seal(data.seal_key), settings.web.second_factor, settings.web.place())
+        self._sign_in = SignIn(base.database, passwords, times, factors, base.log_key, time.time)
         self._proxies = TrustedProxies(settings.web.proxy)
         app = self._app()
         self._web = WebServer(app, settings.web.host, settings.web.port, web_limits(settings), self._web_tls())
@@ -156,6 +160,10 @@ class Broker:
         self._housekeeping.serve_all(self._sending.wake, data.keep_clock)
         self._housekeeping.watch(self._monitor)
         self._stack.callback(self._housekeeping.close)
+
+    def _provider(self) -> OpenIdProvider | None:
+        section = self._settings.web.oidc
+        return None if section is None else OpenIdProvider(section, self.web_address, self._base.database)
 
     def _app(self) -> FastAPI:
         """Health, status, REST and pages, for the web and for the control socket."""
@@ -171,7 +179,7 @@ class Broker:
             mappings=self._mappings,
             sources=self._sources,
             sign_in=self._sign_in,
-            oidc=OpenIdProvider(settings.web.oidc, self.web_address) if settings.web.oidc else None,
+            oidc=self._provider(),
             web_address=self.web_address,
             secret=base.log_key,
             wake=self._sending.wake,

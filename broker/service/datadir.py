@@ -9,16 +9,18 @@ import json
 import math
 import os
 import re
+import threading
 import time
 import uuid
 from pathlib import Path
 from typing import Any
 
-from broker.errors import ConfigurationError
+from broker.errors import ConfigurationError, Unavailable
 
 _IDENTITY = re.compile(r"([0-9a-f]{32}):([0-9]{1,15})\n")
 _CLOCK = "last-clock"
 MIN_KEY = 16  # bytes of the log key
+SEAL_KEY = 32  # bytes of the key of sealed secrets
 PATIENCE = 3.0  # seconds that a killed broker's workers may hold the lock: they may wait for the disk for a moment
 
 
@@ -30,6 +32,7 @@ class DataDirectory:
         self.path = path
         self.key_replaced = False  # the log key was empty or too short
         self._key = b""
+        self._sealing = threading.Lock()
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _open_lock(path / "lock")
@@ -64,6 +67,23 @@ class DataDirectory:
                 with contextlib.suppress(OSError):  # without room for it, hashes change at the next start
                     _keep_key(file, self._key)
         return self._key
+
+    def seal_key(self) -> bytes:
+        """The key of secrets in the database that must be read again, made at first use.
+
+        It is never replaced: what it has sealed could not be read any more. Raises Unavailable.
+        """
+        file = self.path / "seal.key"
+        with self._sealing:
+            try:
+                if not file.exists():
+                    _keep_for_ever(file, os.urandom(SEAL_KEY))
+                key = file.read_bytes()
+            except OSError as error:
+                raise Unavailable(f"{file}: {error.strerror}", code="seal-key") from None
+        if len(key) != SEAL_KEY:
+            raise Unavailable(f"{file}: {SEAL_KEY} bytes are expected, not {len(key)}", code="seal-key")
+        return key
 
     def owner(self) -> str:
         """Name this start in leases, as `IDENTITY:START`: who the data directory is, and how often it was started.
@@ -135,6 +155,22 @@ def _keep_key(file: Path, key: bytes) -> None:
         except OSError:
             file.unlink(missing_ok=True)
             raise
+
+
+def _keep_for_ever(file: Path, key: bytes) -> None:
+    """Write a key, whole or not at all, so that it outlives a power cut. Raises OSError."""
+    fresh = file.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
+        out.write(key)
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _locked(descriptor: int) -> bool:

@@ -16,6 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from broker.accounts.api_tokens import TokenCheck
 from broker.accounts.passwords import Passwords
+from broker.accounts.second_factor.factors import SecondFactors
+from broker.accounts.second_factor.seal import Seal
 from broker.accounts.sessions import SessionTimes
 from broker.accounts.signing_in import SignIn
 from broker.admin import problems
@@ -29,7 +31,7 @@ from broker.admin.routers import add_routes
 from broker.audit import export
 from broker.audit.book import AuditBook
 from broker.delivery.probe.node_probe import NodeTester
-from broker.errors import BadContent, ConfigurationError
+from broker.errors import BadContent, ConfigurationError, Unavailable
 from broker.model.audit import LOCAL, AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
@@ -100,6 +102,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         first_import(in_force, settings.service.site)
     with contextlib.suppress(ConfigurationError):  # what cannot be used any more can be rolled back all the same
         directory.take(in_force.value.nodes)
+    factors = SecondFactors(Seal(_no_key), (), "")
     context = AdminContext(
         database=database,
         settings=settings,
@@ -109,7 +112,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         site=in_force,
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
-        sign_in=SignIn(database, Passwords(), SessionTimes(0, 0), b"", time.time),
+        sign_in=SignIn(database, Passwords(), SessionTimes(0, 0), factors, b"", time.time),
         oidc=None,
         web_address=settings.web.address,
         secret=b"",
@@ -125,3 +128,8 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     for room in (audit, site, knocking, nodes, node_tests, tokens, users, sessions):
         add_routes(app, room.router(context))
     return app
+
+
+def _no_key() -> bytes:
+    """Nobody signs in while no broker runs. Raises Unavailable."""
+    raise Unavailable

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from broker.settings.sections import Section
 from broker.settings.types import IssuerUrl, Network, Port, Seconds, Token, WebUrl
+
+RoleName = Literal["viewer", "operator", "integrator", "admin", "auditor"]
 
 
 class WebTlsSection(Section):
@@ -69,6 +73,11 @@ class WebSection(Section):
     session_lifetime: Seconds = Field(
         default=43_200, description="Seconds after which a person must sign in again in any case."
     )
+    second_factor: tuple[RoleName, ...] = Field(
+        default=(),
+        description="Roles whose local accounts must have a second factor (an app with codes), such as `admin`. Others "
+        "may have one. With OpenID Connect the issuer asks for it.",
+    )
 
     tls: WebTlsSection | None = Field(default=None, description="HTTPS. Left out: plain HTTP.")
     oidc: OidcSection | None = Field(default=None, description="OpenID Connect. Left out: names and passwords alone.")
@@ -79,3 +88,7 @@ class WebSection(Section):
             return self.url
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104
         return f"{'http' if self.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port or self.port}"
+
+    def place(self) -> str:
+        """How the app of a second factor names this broker: by its host, if that is told."""
+        return f"Worklist broker {urlsplit(self.url).hostname or ''}".strip()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from support.service.authenticator import Authenticator
 from support.service.people import PASSWORD, added, signed_in
 from support.service.rest import application
 from support.web import looking
@@ -137,6 +138,101 @@ def test_an_admin_adds_a_user_and_hands_over_a_link(web: str, browser: Browser, 
     expect(page.locator("#note")).to_contain_text("The user is disabled")
     looking.is_quiet(screen)
     page.close()
+
+
+def test_a_second_factor_is_set_up_used_and_lost(web: str, browser: Browser, database: Database) -> None:
+    """By mouse, then by keys alone."""
+    added(database, "phone", UserRole.VIEWER, time.time())
+    screen = browser.open("about:blank")
+    page = screen.page
+    page.context.clear_cookies()
+    page.goto(f"{web}/sign-in")
+    typed(page, name="phone", password=PASSWORD)
+    page.click("button.primary")
+    page.goto(f"{web}/me")
+    page.click("#second-factor")
+    page.fill("#own", PASSWORD)
+    page.click("#begin")
+    expect(page.locator("#qr")).to_be_visible()
+    assert screen.focused() == "code"
+    looking.fits(screen)
+    looking.is_accessible(screen)
+    page.click("summary:has-text('No camera?')")
+    telephone = Authenticator(page.locator("#secret").inner_text())
+    page.fill("#code", "000000")
+    page.click("#confirm")
+    expect(page.locator("#code-wrong")).to_contain_text("This code is wrong")
+    page.fill("#code", telephone.code())
+    page.click("#confirm")
+    codes = page.locator("ul.codes li").all_inner_texts()
+    assert len(codes) == 10
+    looking.fits(screen)
+    looking.is_accessible(screen)
+    page.click("#go-on")
+    expect(page.locator("h1")).to_have_text("My account")
+    page.click(".menu summary")
+    page.click("#sign-out")
+    for typed_code, right in (("123456", False), (telephone.code(), True)):
+        if screen.focused() != "code":
+            page.focus("#name")
+            page.keyboard.type("phone")
+            page.keyboard.press("Tab")
+            page.keyboard.type(PASSWORD)
+            page.keyboard.press("Enter")
+            expect(page.locator("h1")).to_have_text("Second factor")
+            looking.fits(screen)
+            looking.is_accessible(screen)
+        assert screen.focused() == "code"
+        page.keyboard.type(typed_code)
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text("Now" if right else "Second factor")
+    looking.is_quiet(screen)
+    page.context.clear_cookies()
+    page.close()
+    lost = browser.open(f"{web}/sign-in", {"Accept-Language": "fr"}, PHONE, script=False)
+    typed(lost.page, name="phone", password=PASSWORD)
+    lost.page.click("button.primary")
+    expect(lost.page.locator("h1")).to_have_text("Second facteur")
+    lost.page.fill("#code", codes[3].upper())
+    lost.page.click("button.primary")
+    expect(lost.page.locator("h1")).to_have_text("Maintenant")
+    lost.page.context.clear_cookies()
+    lost.page.close()
+
+
+def test_a_role_that_asks_for_a_second_factor(tmp_path: Path, sqlite_template: Path, browser: Browser) -> None:
+    file = tmp_path / "broker.db"
+    shutil.copyfile(sqlite_template, file)
+    own, settings = Database(f"sqlite:///{file}"), load(None)
+    added(own, "boss", UserRole.ADMIN, time.time())
+    changed = settings.web.model_copy(update={"second_factor": ("admin",)})
+    with serving(application(own, settings.model_copy(update={"web": changed}))) as web:
+        for language in ("fr", "en"):
+            screen = browser.open(f"{web}/sign-in?next=/users", {"Accept-Language": language}, script=language == "fr")
+            typed(screen.page, name="boss", password=PASSWORD)
+            screen.page.click("button.primary")
+            expect(screen.page.locator("#qr")).to_be_visible()
+            looking.fits(screen)
+            if language == "fr":
+                looking.is_accessible(screen)
+                looking.is_quiet(screen)
+                screen.page.context.clear_cookies()
+                screen.page.close()
+        page = screen.page
+        page.click("summary:has-text('No camera?')")
+        page.fill("#code", Authenticator(page.locator("#secret").inner_text()).code())
+        page.click("button.primary")
+        expect(page.locator("h1")).to_have_text("Recovery codes")
+        page.click("#go-on")
+        expect(page.locator("h1")).to_have_text("Users")
+        page.click("a:has-text('boss')")
+        page.click("#reset-open")
+        page.fill("#reset-reason", "lost")
+        page.click("#reset-do")
+        expect(page.locator("h1")).to_have_text("Sign in")  # that was the own one
+        page.context.clear_cookies()
+        page.close()
+    own.close()
 
 
 def test_a_token_is_made_and_revoked_by_keys(web: str, browser: Browser, database: Database) -> None:

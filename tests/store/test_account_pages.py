@@ -39,10 +39,14 @@ def anna(app: FastAPI, database: Database) -> Visitor:
 
 PATHS = (
     ("GET", "/users"), ("POST", "/users"), ("GET", "/users/1"), ("POST", "/users/1"), ("POST", "/users/1/disable"),
-    ("POST", "/users/1/enable"), ("POST", "/users/1/link"), ("POST", "/users/1/sign-out"), ("GET", "/tokens"),
+    ("POST", "/users/1/enable"), ("POST", "/users/1/link"), ("POST", "/users/1/sign-out"),
+    ("POST", "/users/1/reset-second-factor"), ("GET", "/tokens"),
     ("POST", "/tokens"), ("POST", "/tokens/1/revoke"),
 )  # fmt: skip
-OWN_PATHS = (("GET", "/me"), ("POST", "/me/language"), ("POST", "/me/password"), ("POST", "/me/sessions/99/end"))
+OWN_PATHS = (
+    ("GET", "/me"), ("POST", "/me/language"), ("POST", "/me/password"), ("POST", "/me/sessions/99/end"),
+    ("GET", "/me/second-factor"), ("POST", "/me/second-factor/begin"),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("role", UserRole)
@@ -227,3 +231,51 @@ def test_the_language_is_that_of_the_user_at_once(app: FastAPI, database: Databa
     assert 'lang="fr"' in ben.get("/me").text
     ben.post("/me/language", {"language": HOSTILE})
     assert 'lang="en"' in ben.get("/me").text
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_browser_keeps_the_language_that_a_person_chose(app: FastAPI, database: Database, scheme: str) -> None:
+    added(database, "ben", UserRole.VIEWER, time.time())
+    name = "__Host-broker_language" if scheme == "https" else "broker_language"
+    stranger = Visitor(app, scheme=scheme)
+    assert 'id="speak-fr"' in stranger.get("/sign-in?next=/nodes").text
+    answer = stranger.post("/sign-in/language", {"language": "fr", "next": "/nodes"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in?next=/nodes")
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith(f"{name}=fr; HttpOnly; Max-Age=31536000; Path=/; SameSite=lax")
+    assert ("Secure" in cookie) == (scheme == "https")
+    assert "<h1>Connexion</h1>" in stranger.get("/sign-in").text
+    stranger.post("/sign-in", {"name": "ben", "password": PASSWORD})
+    assert 'lang="fr"' in stranger.get("/me").text
+    stranger.post("/me/language", {"language": "en"})
+    stranger.post("/sign-out")
+    assert (stranger.cookies[name], 'lang="en"' in stranger.get("/sign-in").text) == ("en", True)
+    stranger.post("/sign-in", {"name": "ben", "password": PASSWORD})
+    stranger.post("/me/language", {"language": ""})
+    assert name not in stranger.cookies
+    other = Visitor(app, scheme=scheme)  # the language of the account goes along
+    stranger.post("/me/language", {"language": "fr"})
+    other.post("/sign-in", {"name": "ben", "password": PASSWORD})
+    assert other.cookies[name] == "fr"
+
+
+@pytest.mark.parametrize("wanted", ["//evil.example", "/\\evil.example", "https://evil.example", "x", ""])
+def test_a_language_is_chosen_for_the_own_sign_in_alone(app: FastAPI, wanted: str) -> None:
+    stranger = Visitor(app)
+    answer = stranger.post("/sign-in/language", {"language": HOSTILE, "next": wanted})
+    assert (answer.headers["Location"], stranger.cookies) == ("/sign-in", {})
+    for site in ("cross-site", "same-site", ""):
+        assert stranger.post("/sign-in/language", {"language": "fr"}, site=site).status_code == 403
+
+
+def test_a_note_is_for_one_page_and_for_this_host(app: FastAPI, database: Database) -> None:
+    row = added(database, "ben", UserRole.VIEWER, time.time())
+    ben = Visitor(app, signed_in(database, row, time.time()).text, scheme="https")
+    answer = ben.post("/me/language", {"language": "en"})
+    notes = [one for one in answer.headers.get_list("set-cookie") if "note" in one]
+    assert [one.startswith("__Host-broker_note=") and "; Path=/; SameSite=lax; Secure" in one for one in notes] == [
+        True
+    ]
+    assert "The language is changed." not in ben.get("/").text
+    assert "The language is changed." in ben.get("/me").text
+    assert "The language is changed." not in ben.get("/me").text

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Connection, Table, select
 from support.loops import shortly
 from support.peers.tools import wait_until
 from support.service.rest import TOKEN, application, routers
+from support.store.rows import all_of
 
 from broker.accounts import api_tokens
 from broker.accounts.api_tokens import NameTaken, NewToken, TokenCheck
@@ -24,11 +24,17 @@ from broker.store.schema import tables
 
 AT = 1_900_000_000.0
 DAY = 86_400.0
-OWN = ("/api/v1/sessions", "/api/v1/sessions/{session}/revoke")  # of the caller; those of others for admins
+OWN = (  # of the caller; sessions of others for admins
+    "/api/v1/sessions", "/api/v1/sessions/{session}/revoke", "/api/v1/me/second-factor",
+    "/api/v1/me/second-factor/begin", "/api/v1/me/second-factor/confirm",
+    "/api/v1/me/second-factor/recovery-codes", "/api/v1/me/second-factor/remove",
+)  # fmt: skip
 FOR_ALL = (
-    "/api/docs", "/api/openapi.json", "/sign-in", "/sign-out", "/first/{text}", "/invite/{text}",
+    "/api/docs", "/api/openapi.json", "/sign-in", "/sign-in/language",
+    "/sign-in/second-factor", "/sign-out", "/first/{text}", "/invite/{text}",
     "/help", "/help/{name}", "/search", "/search/suggestions",
     "/me", "/me/language", "/me/password", "/me/sessions/{session}/end", "/me/sign-out-everywhere",
+    "/me/second-factor", "/me/second-factor/{deed}",
 )  # fmt: skip
 # POST, so that no name stands in a URL
 ASKING = (
@@ -42,10 +48,6 @@ ASKING = (
 
 def made(database: Database, name: str = "ris", role: UserRole = UserRole.OPERATOR, at: float = AT) -> NewToken:
     return database.submit(api_tokens.make, name, role, at + DAY, "cli:anna", at).result()
-
-
-def all_of(connection: Connection, table: Table) -> list[Any]:
-    return list(connection.execute(select(table)))
 
 
 def test_a_token_is_known_until_its_end(database: Database) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, select
-from support.service.people import HOME, PASSWORD, TIMES, added, cheap
+from support.service.people import HOME, PASSWORD, TIMES, added, cheap, factors
+from support.store.rows import all_of
 
 from broker.accounts import links, users
 from broker.accounts.deed import Deed
@@ -27,10 +26,6 @@ AT = 1_900_000_000.0
 SECRET = b"k" * 32
 
 
-def all_of(connection: Connection, table: Table) -> list[Any]:
-    return list(connection.execute(select(table)))
-
-
 def elsewhere(number: int) -> SignInPlace:
     """A place of its own."""
     return SignInPlace(f"203.0.113.{number}")
@@ -42,7 +37,7 @@ class Door:
     def __init__(self, database: Database, passwords: Passwords) -> None:
         self.now = AT
         self.database = database
-        self.sign_in = SignIn(database, passwords, TIMES, SECRET, lambda: self.now)
+        self.sign_in = SignIn(database, passwords, TIMES, factors(), SECRET, lambda: self.now)
 
     def lets_in(self, name: str, password: str, place: SignInPlace = HOME) -> bool:
         """Whether it does; a try that must wait raises."""

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, select
 from support.peers.tools import wait_until
 from support.service.people import HOME, PASSWORD, TIMES, added, signed_in
+from support.store.rows import all_of
 
 from broker.accounts import sessions, users
 from broker.accounts.deed import Deed
@@ -22,10 +22,6 @@ from broker.store.db.database import Database
 from broker.store.schema import tables
 
 AT = 1_900_000_000.0
-
-
-def all_of(connection: Connection, table: Table) -> list[Any]:
-    return list(connection.execute(select(table)))
 
 
 def audit(database: Database) -> list[tuple[str, str, dict[str, Any]]]:

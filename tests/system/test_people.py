@@ -8,8 +8,10 @@ from pathlib import Path
 
 import httpx
 from support.peers.tools import wait_until
+from support.service.authenticator import Authenticator
 from support.service.site import Site
 
+SECOND = "/sign-in/second-factor"
 PASSWORD = "green tea and rain 7"
 FIRST = re.compile(r"^ +(http://127\.0\.0\.1:\d+/first/[\w-]{43})$", re.MULTILINE)
 
@@ -72,3 +74,31 @@ def test_each_start_has_a_new_link_until_there_is_an_admin(tmp_path: Path) -> No
             wait_until(lambda: len(links.findall(site.logged())) == number, 20, "the link is printed")  # noqa: B023
             told = [httpx.get(site.web + path, timeout=30).status_code for path in links.findall(site.logged())]
             assert told == [404] * (number - 1) + [200]
+
+
+def test_a_second_factor_outlives_a_restart_and_is_reset_by_command(tmp_path: Path, database_url: str) -> None:
+    site = Site(tmp_path / "site", database_url=database_url, config={"web": {"second_factor": ["admin"], "port": 0}})
+    with site, httpx.Client(base_url=site.web, timeout=30) as anna:
+        wait_until(lambda: FIRST.search(site.logged()), 20, "the link is printed")
+        form = {"name": "anna", "password": PASSWORD, "again": PASSWORD}
+        assert send(anna, FIRST.findall(site.logged())[0], **form).headers["Location"] == SECOND
+        telephone = Authenticator.scanning(anna.get(SECOND).text)
+        codes = send(anna, SECOND, code=telephone.code())
+        assert (codes.status_code, 'ul class="codes"' in codes.text) == (200, True)
+        assert anna.get("/api/v1/users").status_code == 200
+        listed = {one["name"]: one["second_factor"] for one in json.loads(users(site, "list", "--json"))}
+        assert listed == {"anna": True}
+        [key] = (tmp_path / "site").rglob("seal.key")
+        assert (key.stat().st_mode & 0o777, key.stat().st_size) == (0o600, 32)
+        anna.cookies.clear()
+        assert send(anna, "/sign-in", name="anna", password=PASSWORD).headers["Location"] == SECOND
+        cookies = anna.cookies
+    with site, httpx.Client(base_url=site.web, timeout=30, cookies=cookies) as anna:
+        assert send(anna, SECOND, code=telephone.code()).headers["Location"] == "/"
+        assert anna.get("/api/v1/users").status_code == 200
+        users(site, "reset-second-factor", "anna", "--reason", "lost")
+        wait_until(lambda: anna.get("/api/v1/users").status_code == 401, 10, "the session has ended")
+        text = site.logged()
+        assert [secret for secret in (PASSWORD, *cookies.values()) if secret in text] == []
+    refused = site.command("users", "reset-second-factor", "anna")  # while no broker runs
+    assert (refused.returncode, "no second factor" in refused.stderr) == (1, True)

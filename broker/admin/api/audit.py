@@ -14,8 +14,8 @@ from broker.admin.bodies import Moment, RowNumber
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import admin_router
-from broker.admin.viewing import shows
-from broker.audit import export
+from broker.admin.viewing import SHOWS_NOTHING, shows
+from broker.audit import actions, export
 from broker.audit.export import ExportForm
 from broker.model.audit import AuditSelection
 from broker.store.audit import trail
@@ -34,7 +34,8 @@ class AuditFilters(BaseModel):
         Field(max_length=500, pattern=_PLAIN, description="`user:anna`; with a colon at the end all of a kind"),
     ] = ""
     action: Annotated[
-        str, Field(max_length=100, pattern=_PLAIN, description="`order.viewed`; with a dot at the end all of a kind")
+        str,
+        Field(max_length=100, pattern=_PLAIN, description="One of `/audit/actions`; ending in a dot: all of a kind"),
     ] = ""
     kind: Annotated[str, Field(max_length=40, pattern=_PLAIN, description="Kind of the object: `order`, `mpps` …")] = ""
     object_id: Annotated[RowNumber | None, Field(description="Our own number of the object")] = None
@@ -89,6 +90,13 @@ class AuditView(BaseModel):
     detail: dict[str, Any]
 
 
+class AuditActionView(BaseModel):
+    """An action by which rows are found, and its words. One with a dot at its end means all of a kind."""
+
+    action: str
+    words: str
+
+
 class AuditPageView(BaseModel):
     """Rows, the newest first. A page may be short; only one without `after` is the last."""
 
@@ -104,6 +112,11 @@ def router(context: AdminContext) -> APIRouter:
     def listed(request: Request, query: Annotated[AuditQuery, Query()]) -> AuditPageView:
         """List rows of the audit trail, the newest first."""
         return _page(context, request, query)
+
+    @routes.get("/actions", dependencies=[SHOWS_NOTHING])
+    def known() -> list[AuditActionView]:
+        """List the actions of the audit trail in words, those of a kind together."""
+        return [AuditActionView(action=action, words=words) for action, words in actions.in_english()]
 
     @routes.post("/search", dependencies=[shows("audit")])
     def search(request: Request, body: AuditSearchBody) -> AuditPageView:

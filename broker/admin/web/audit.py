@@ -20,10 +20,11 @@ from broker.admin import audit_answers
 from broker.admin.context import AdminContext
 from broker.admin.routers import page_router
 from broker.admin.viewing import SHOWS_NOTHING, shows
-from broker.admin.web import audit_words, forms, shell
+from broker.admin.web import forms, shell
 from broker.admin.web.listing import CAP, Asked, Column, Filter, Listing, Table
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import Sentence
+from broker.audit import actions
 from broker.audit.export import ExportForm
 from broker.model.audit import AuditRecord, AuditSelection
 from broker.store.audit import trail
@@ -42,7 +43,7 @@ TABLE = Table(
     ),
     filters=(
         Filter(name="person", title=Sentence("Who"), hint=Sentence("user:anna")),
-        Filter(name="action", title=Sentence("What"), hint=Sentence("order.viewed")),
+        Filter(name="action", title=Sentence("What"), kind="group", groups=actions.groups()),
         Filter(name="object", title=Sentence("Object"), hint=Sentence("order:17")),
         Filter(name="patient", title=Sentence("Patient"), hint=Sentence("our number")),
         Filter(name="since", title=Sentence("From"), kind="date"),
@@ -188,8 +189,8 @@ def _line(record: AuditRecord) -> AuditLine:
     rest = [(name, _value(value)) for name, value in detail.items() if name not in _TOLD and value not in ("", None)]
     return AuditLine(
         record=record,
-        deed=audit_words.deed(record.action),
-        thing=audit_words.THINGS.get(record.kind),
+        deed=actions.deed(record.action),
+        thing=actions.THINGS.get(record.kind),
         links=links,
         reason=str(detail.get("reason", "")),
         filters=", ".join(map(str, detail.get("filters", ()))),

@@ -28,12 +28,16 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """A field above a table. `choices` of a kind `choice`: values and their words."""
+    """A field above a table. `choices` of a kind `choice`: values and their words.
+
+    `groups` of a kind `group`: choices under their titles. Links may lead to other values too.
+    """
 
     name: str
     title: Sentence
-    kind: Literal["search", "text", "date", "choice"] = "text"
+    kind: Literal["search", "text", "date", "choice", "group"] = "text"
     choices: tuple[tuple[str, Sentence], ...] = ()
+    groups: Sequence[tuple[Sentence, Sequence[tuple[str, Sentence]]]] = ()
     hint: Sentence | None = None
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from broker.admin.context import AdminContext
 from broker.admin.status import StatusSource
 from broker.admin.web import audit, configuration, holds, now, search
-from broker.admin.web.accounts import me, oidc_door, sign_in, tokens, users
+from broker.admin.web.accounts import me, oidc_door, own_factor, second_step, sign_in, tokens, users
 from broker.admin.web.help import api_docs, guides
 from broker.admin.web.nodes import detail, form, history, knocking, overview
 from broker.admin.web.search import Finder
@@ -29,7 +29,9 @@ PAGES = (
     api_docs,
     sign_in,
     oidc_door,
+    second_step,
     me,
+    own_factor,
 )
 
 

@@ -14,23 +14,23 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, meta
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from broker import __version__
 from broker.accounts.roles import Principal, Right
+from broker.admin.cookies import LANGUAGE, NOTE, NOTE_AGE, cookie_text, drop_cookie, keep_cookie
 from broker.admin.headers import HEADERS
 from broker.admin.web.assets import Assets
-from broker.admin.web.words import LANGUAGE_COOKIE, LOCALES, Language, Sentence, preferred
+from broker.admin.web.words import LOCALES, Language, Sentence, preferred
 
 REGION_HEADER = "X-Region"
 POLLED = "X-Polled"  # a page that is left open asks for one of its regions
-NOTE_COOKIE = "broker_note"  # a note for the next page of this browser
-NOTE_LENGTH = 1500  # characters of its cookie
-NOTE_AGE = 30  # seconds
+NOTE_LENGTH = 1500  # characters of the cookie of a note
 NEAR = 4  # pages in the bar of a telephone, beside "More"
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 
@@ -72,7 +72,7 @@ class Shell:
 def _language_code(request: Request) -> str:
     """The language of the answer: that of the user, else of the cookie, else what the browser wishes."""
     caller = _caller(request)
-    chosen = (caller.person.language if caller and caller.person else "") or request.cookies.get(LANGUAGE_COOKIE, "")
+    chosen = (caller.person.language if caller and caller.person else "") or cookie_text(request.scope, LANGUAGE)
     return chosen if chosen in LOCALES else preferred(request.headers.get("accept-language", ""))
 
 
@@ -89,7 +89,7 @@ def watched(request: Request) -> Hashable | None:
     """
     headers, url = request.headers, request.url
     polled = request.method == "GET" and POLLED in headers and REGION_HEADER in headers
-    if not polled or NOTE_COOKIE in request.cookies:
+    if not polled or cookie_text(request.scope, NOTE):
         return None
     return url.path, url.query, headers[REGION_HEADER], request.state.rights, _language_code(request)
 
@@ -119,29 +119,42 @@ def render(request: Request, name: str, view: object, status: int = 200, note: S
     response.headers["Content-Language"] = code
     response.headers["Vary"] = "Accept-Language, Cookie, X-Region"
     if carried is not None:
-        response.delete_cookie(NOTE_COOKIE, request.url.path, httponly=True, samesite="lax")
+        drop_cookie(response, request.scope, NOTE)
     return response
 
 
 def go(path: str, note: Sentence | None = None) -> Response:
     """Send the browser to a page after a change (303), which shows the note. It is a cookie: it names no patient."""
-    response = RedirectResponse(path, 303)
-    if note is not None:
-        text = json.dumps([note.text, dict(note.values), note.many])
-        cookie = base64.urlsafe_b64encode(text.encode()).decode()
-        if len(cookie) <= NOTE_LENGTH:
-            place = urlsplit(path).path  # only this page gets it, no live region of another
-            response.set_cookie(NOTE_COOKIE, cookie, NOTE_AGE, path=place, httponly=True, samesite="lax")
-    return response
+    return _Going(path, note)
+
+
+class _Going(RedirectResponse):
+    """A redirect with a note for one page: no live region of another one takes it."""
+
+    def __init__(self, path: str, note: Sentence | None) -> None:
+        super().__init__(path, 303)
+        self._cookie = ""
+        if note is not None:
+            text = json.dumps([unquote(urlsplit(path).path), note.text, dict(note.values), note.many])
+            cookie = base64.urlsafe_b64encode(text.encode()).decode()
+            self._cookie = cookie if len(cookie) <= NOTE_LENGTH else ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it: how the cookie is named depends on the request."""
+        if self._cookie:
+            keep_cookie(self, scope, NOTE, self._cookie, NOTE_AGE)
+        await super().__call__(scope, receive, send)
 
 
 def _carried(request: Request) -> Sentence | None:
-    """The note in the cookie of the request; None for none, and for what `go` did not write."""
-    cookie = request.cookies.get(NOTE_COOKIE, "")[: NOTE_LENGTH + 1]
+    """The note in the cookie of the request for this page; None for none, and for what `go` did not write."""
+    cookie = cookie_text(request.scope, NOTE)[: NOTE_LENGTH + 1]
     if not cookie or len(cookie) > NOTE_LENGTH:
         return None
     try:
-        text, values, many = json.loads(base64.urlsafe_b64decode(cookie))
+        path, text, values, many = json.loads(base64.urlsafe_b64decode(cookie))
+        if path != request.scope["path"]:
+            return None
         note = Sentence(str(text), {str(key): value for key, value in values.items()}, str(many))
         request.app.state.shell.languages["en"].say(note)
     except (binascii.Error, ValueError, TypeError, AttributeError, KeyError):

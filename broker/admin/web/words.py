@@ -20,7 +20,6 @@ from broker.model.wording import Instant, Lasting, units
 from broker.model.wording import Sentence as Sentence  # pages take it from here
 
 LOCALES = {"en": "en_GB", "fr": "fr_FR"}  # language of a page: the rules of its numbers and dates; both count to 24 h
-LANGUAGE_COOKIE = "broker_language"
 _CATALOGUES = Path(__file__).parents[1] / "locale"
 _PREFERENCES = 20  # of a browser that are looked at
 _JUST_NOW = 5.0  # seconds

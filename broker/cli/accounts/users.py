@@ -35,11 +35,12 @@ def list_(config: Config = None, as_json: Json = False) -> None:
             user["role"],
             user["state"],
             user["kind"],
+            "yes" if user["second_factor"] else "",
             clock(user["last_sign_in_at"]) if user["last_sign_in_at"] else "never",
         )
         for user in users
     ]
-    show_table(("name", "full name", "role", "state", "kind", "signed in"), rows)
+    show_table(("name", "full name", "role", "state", "kind", "second factor", "signed in"), rows)
 
 
 @app.command()
@@ -99,6 +100,14 @@ def link(name: Name, config: Config = None) -> None:
         clock = wall_clock(config)
         made = ask(config, "POST", f"/users/{_number(config, name)}/link")
     _show_link(made, clock(made["expires_at"]))
+
+
+@app.command("reset-second-factor")
+def reset_second_factor(name: Name, reason: Reason = "", config: Config = None) -> None:
+    """Take away the second factor of a user who has lost it, and end the sessions of the user."""
+    with exit_on_error():
+        ask(config, "POST", f"/users/{_number(config, name)}/reset-second-factor", {"reason": reason})
+    say(f"user {name}: no second factor any more, signed out everywhere")
 
 
 @app.command("sign-out")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from broker.audit import actions
 from broker.audit.export import ExportForm
 from broker.cli.asking.anywhere import ask, fetch
 from broker.cli.common import Config, exit_on_error, moment, settings_of, wall_clock
@@ -27,7 +28,7 @@ Person = Annotated[
 Patient = Annotated[str, typer.Option(help="Only what concerns the patient with this identifier.")]
 Issuer = Annotated[str, typer.Option(help="Issuer of that identifier.")]
 Object = Annotated[str, typer.Option("--object", help="Only what was done to this object, like order:17 or order.")]
-Action = Annotated[str, typer.Option(help="Only this action, like order.viewed; with a dot at the end all of a kind.")]
+Action = Annotated[str, typer.Option(help="Only one of `broker audit actions`; with a dot at the end all of a kind.")]
 Since = Annotated[str, typer.Option(help="Only since then, like 2026-03-12 or 2026-03-12T08:00 (site's clock).")]
 Until = Annotated[str, typer.Option(help="Only before then.")]
 
@@ -108,6 +109,16 @@ def export(
         except OSError as error:
             raise ConfigurationError(f"{output}: {error.strerror or 'cannot be written'}") from None
     say(f"{output}: {count} characters", err=True)
+
+
+@app.command("actions")
+def actions_(as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False) -> None:
+    """List the actions by which rows are found, in words. One with a dot at its end means all of a kind."""
+    known = actions.in_english()
+    if as_json:
+        say_json([{"action": action, "words": words} for action, words in known], indent=2)
+        return
+    show_table(("action", "what"), known)
 
 
 def _filters(

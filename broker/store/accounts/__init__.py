@@ -1,4 +1,4 @@
-"""Keeps who may come in: users, their sessions and links, tries to sign in, API tokens. Secrets only as hashes.
+"""Keeps who may come in: users, sessions, second factors, links, tries, API tokens. Secrets only as hashes, or sealed.
 
 Open `users.py` first, then `sessions.py`.
 """

@@ -93,3 +93,40 @@ class SignInTryRow(Base, table=True):
     source: str = Field(primary_key=True)
     level: float
     at: float = Field(index=True)  # of this level
+
+
+class SignInFlowRow(Base, table=True):
+    """A sign-in that has begun and waits for its second part; only the hash of its cookie is here."""
+
+    __tablename__ = "sign_in_flow"
+    __table_args__ = (Index("ix_sign_in_flow_kind_began_at", "kind", "began_at"),)
+    digest: bytes = Field(primary_key=True)  # SHA-256
+    kind: str  # `oidc`, `code`, `set-up`
+    method: str  # of the first part: `password`, `link`, `oidc`
+    user: int | None = Field(default=None, sa_type=BIG)
+    next_path: str
+    began_at: float
+    expires_at: float = Field(index=True)
+    wrong: int  # codes so far
+
+
+class SecondFactorRow(Base, table=True):
+    """The second factor of a local account: a secret in force, and one that waits for its first code. Both sealed."""
+
+    __tablename__ = "second_factor"
+    user: int = Field(primary_key=True, sa_type=BIG)
+    secret: bytes | None = None
+    since: float | None = None
+    fresh: bytes | None = None
+    fresh_at: float
+    last_step: int = Field(sa_type=BIG)  # of the code that was used last (RFC 6238)
+
+
+class RecoveryCodeRow(Base, table=True):
+    """A code that stands once for one of the app; only its hash is here."""
+
+    __tablename__ = "recovery_code"
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
+    user: int = Field(index=True, sa_type=BIG)
+    digest: bytes  # SHA-256
+    used_at: float | None = None

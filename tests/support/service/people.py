@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from broker.accounts import sessions, users
 from broker.accounts.deed import Deed
 from broker.accounts.passwords import Passwords
 from broker.accounts.roles import UserRole
+from broker.accounts.second_factor.factors import SecondFactors
+from broker.accounts.second_factor.seal import Seal
 from broker.accounts.sessions import NewSession, SessionTimes, SignInPlace
 from broker.accounts.users import NewUser
 from broker.store.db.database import Database
@@ -20,6 +24,11 @@ HOME = SignInPlace("192.0.2.7", "Firefox")
 def cheap() -> Passwords:
     """Passwords whose hashes cost next to nothing. Close it."""
     return Passwords(memory=8, passes=1, lanes=1)
+
+
+def factors(roles: Sequence[str] = (), key: bytes = b"k" * 32) -> SecondFactors:
+    """Second factors that are sealed by a key. `roles` must have one."""
+    return SecondFactors(Seal(lambda: key), roles, "Broker")
 
 
 def added(database: Database, name: str, role: UserRole, at: float, password: str = PASSWORD) -> int:

@@ -41,7 +41,7 @@ from broker.status.judging import BrokerStatus, judge
 from broker.status.rates import Rates
 from broker.store.db.database import Database
 from broker.worklist.source.source_schedule import SourceSchedule
-from support.service.people import TIMES, cheap
+from support.service.people import TIMES, cheap, factors
 
 PASSWORDS = cheap()
 TOKEN = "a-token-of-the-tests-0123456789"
@@ -61,8 +61,9 @@ def routers(
         site=site, tester=NodeTester(database, remotes, Receivers(None, settings.service.site.parent)),
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
-        sign_in=SignIn(database, PASSWORDS, TIMES, b"s" * 32, time.time), web_address=settings.web.address,
-        oidc=OpenIdProvider(settings.web.oidc, settings.web.address) if settings.web.oidc else None,
+        sign_in=SignIn(database, PASSWORDS, TIMES, factors(settings.web.second_factor), b"s" * 32, time.time),
+        web_address=settings.web.address,
+        oidc=OpenIdProvider(settings.web.oidc, settings.web.address, database) if settings.web.oidc else None,
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
         examine=list,
     )  # fmt: skip

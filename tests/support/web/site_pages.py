@@ -147,6 +147,18 @@ PAGES = (
         plain="test_accounts.test_without_script_people_come_in_and_change_their_password",
     ),
     SitePage(
+        route="/me/second-factor", addresses=("/me/second-factor",),
+        mouse="test_accounts.test_a_second_factor_is_set_up_used_and_lost",
+        keys="test_accounts.test_a_second_factor_is_set_up_used_and_lost",
+        plain="test_accounts.test_a_role_that_asks_for_a_second_factor",
+    ),
+    SitePage(  # without a sign-in that has begun; the form for a code is walked by the tests that it names
+        route="/sign-in/second-factor", addresses=("/sign-in/second-factor",), known=False,
+        mouse="test_accounts.test_a_second_factor_is_set_up_used_and_lost",
+        keys="test_accounts.test_a_second_factor_is_set_up_used_and_lost",
+        plain="test_accounts.test_a_role_that_asks_for_a_second_factor",
+    ),
+    SitePage(
         route="/sign-in", addresses=("/sign-in", "/sign-in?next=/nodes"), known=False,
         mouse="test_accounts.test_a_new_broker_gets_its_first_admin_who_signs_out_and_in",
         keys="test_accounts.test_signing_in_by_keys_alone",

@@ -14,14 +14,18 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import Connection, delete
 from support.peers.tools import free_port, wait_until
+from support.service.people import added, signed_in
 from support.service.rest import AppClient, application, asking
+from support.service.visitor import Visitor
 
 from broker.accounts import api_tokens
 from broker.accounts.roles import RIGHTS, Right, UserRole
+from broker.model.audit import AuditSelection
 from broker.model.contact import Contact, ContactKind
 from broker.settings import load
 from broker.site import contacts as contact_book
 from broker.store import contacts, jobs, knocks
+from broker.store.audit import trail
 from broker.store.db.database import Database
 from broker.store.jobs import NewJob
 from broker.store.lanes import LaneReport
@@ -145,6 +149,34 @@ def test_each_role_sees_and_does_what_its_rights_are(
     with asking(app, "http://broker", "") as stranger:
         assert stranger.get("/nodes", headers=HTML).status_code in (303, 401)
         assert stranger.post("/nodes/pacs/remove", data={"reason": "x"}, headers=HTML).status_code in (303, 401, 403)
+
+
+@pytest.mark.parametrize("role", list(UserRole))
+def test_a_person_who_is_signed_in_changes_nodes_from_these_pages_alone(
+    web: AppClient, app: FastAPI, database: Database, role: UserRole
+) -> None:
+    now = time.time()
+    person = Visitor(app, signed_in(database, added(database, f"nodes-{role}", role, now), now).text)
+    before = version(web)
+    for path, needed in CHANGES.items():
+        may = needed in RIGHTS[role]
+        for site in ("cross-site", "same-site", "none", ""):
+            assert person.post(path, {"reason": "x"}, site=site, headers=HTML).status_code == 403, path
+        if path.endswith(("/test", "/admit", "/block", "/remove")):
+            continue  # what these do is tried above
+        answer = person.post(path, {"reason": "x"}, headers=HTML)
+        assert (answer.status_code == 403) == (not may), path
+        assert ("You may not do this" in answer.text) == (not may)
+    assert (version(web) > before) == (Right.SITE in RIGHTS[role])
+    for path in REGIONS:
+        needed = Right.SITE if path.endswith(("/add", "/edit")) else Right.STATUS
+        page = person.get(path, headers=HTML)
+        assert page.status_code == (200 if needed in RIGHTS[role] else 403), path
+        assert (f"nodes-{role}" in page.text) == (page.status_code in (200, 403))
+    rows = database.read(trail.page, AuditSelection(actor=f"user:nodes-{role}"), None, 100).result().rows
+    assert {row.action for row in rows if row.kind == "nodes"} == (
+        {"node.disabled", "node.enabled"} if Right.SITE in RIGHTS[role] else set()
+    )
 
 
 def test_hostile_names_stay_text(web: AppClient, database: Database) -> None:

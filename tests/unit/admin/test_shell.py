@@ -156,7 +156,7 @@ def test_a_change_leads_to_the_page_with_a_note_that_is_shown_once(app: FastAPI)
     cookie = moved.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
-    assert "Path=/pulse;" in cookie
+    assert "Path=/;" in cookie
     shown = ask(app, "/trial", "POST", follow=True)
     assert "&lt;b&gt;ct1&lt;/b&gt; and 12,345 more" in shown.text
     assert 'broker_note=""' in shown.headers["Set-Cookie"]

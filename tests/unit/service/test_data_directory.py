@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 
 import pytest
 
+from broker.errors import Unavailable
 from broker.service.datadir import DataDirectory
 
 
@@ -60,3 +62,39 @@ def test_a_directory_that_cannot_be_written_has_another_owner_for_each_start(
     starts = [owner(tmp_path) for _ in range(2)]
     assert [identity for identity, _ in starts] == [known[0]] * 2
     assert len({known[1], *(start for _, start in starts)}) == 3
+
+
+def sealing(path: Path) -> bytes:
+    """The key that seals secrets, as one start of a broker has it."""
+    data = DataDirectory(path)
+    try:
+        return data.seal_key()
+    finally:
+        data.close()
+
+
+def test_the_key_that_seals_secrets_stays(tmp_path: Path) -> None:
+    key = sealing(tmp_path)
+    assert (len(key), sealing(tmp_path), (tmp_path / "seal.key").read_bytes()) == (32, key, key)
+    assert (tmp_path / "seal.key").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "seal.new").exists()
+
+
+@pytest.mark.parametrize("left", [b"", b"short", b"x" * 33])
+def test_a_damaged_key_of_secrets_is_not_replaced(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "seal.key").write_bytes(left)
+    with pytest.raises(Unavailable):
+        sealing(tmp_path)
+    assert (tmp_path / "seal.key").read_bytes() == left
+
+
+def test_a_key_of_secrets_is_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("broker.service.datadir.os.fsync", full)
+        with pytest.raises(Unavailable):
+            sealing(tmp_path)
+    assert not (tmp_path / "seal.key").exists()
+    assert len(sealing(tmp_path)) == 32

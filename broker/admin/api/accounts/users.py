@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection
 
 from broker.accounts import links, sessions, users
 from broker.accounts.deed import Deed
 from broker.accounts.links import NoPasswordHere
 from broker.accounts.roles import Right, UserRole
+from broker.accounts.second_factor import factors
 from broker.accounts.users import LastAdmin, NewUser, UserNameTaken, UserUnknown
 from broker.admin.bodies import RowNumber
 from broker.admin.context import AdminContext, deed_of
@@ -69,6 +71,7 @@ class UserView(BaseModel):
     created_at: float
     created_by: str
     last_sign_in_at: float | None
+    second_factor: bool
 
 
 class UserLinkView(BaseModel):
@@ -93,7 +96,8 @@ def router(context: AdminContext) -> APIRouter:
     @routes.get("")
     def all_users() -> list[UserView]:
         """List the users by name, also those who are disabled."""
-        return [user_view(user) for user in database.read(users.listed).result()]
+        secured = set(database.read(factors.having).result())
+        return [user_view(user, user.row in secured) for user in database.read(users.listed).result()]
 
     @routes.post("", status_code=201, responses={409: {"description": "There is a user of this name"}})
     def add(body: UserBody, request: Request) -> NewUserView:
@@ -145,6 +149,14 @@ def _coming_in(routes: APIRouter, context: AdminContext) -> None:
         with refusals():
             return _link(context, user, deed_of(request))
 
+    @routes.post("/{user}/reset-second-factor", responses={409: {"description": "The user has none"}})
+    def reset(user: RowNumber, request: Request, body: UserReasonBody | None = None) -> UserView:
+        """Take away the second factor of a user who has lost it, and end the sessions of the user."""
+        with refusals():
+            if not database.execute(factors.reset, user, deed_of(request, body.reason if body else "")):
+                raise Problem(409, "The user has no second factor")
+            return _view(context, user)
+
     @routes.post("/{user}/sign-out", status_code=204)
     def sign_out(user: RowNumber, request: Request) -> None:
         """End all sessions of a user."""
@@ -155,7 +167,11 @@ def _coming_in(routes: APIRouter, context: AdminContext) -> None:
 
 def _view(context: AdminContext, row: int) -> UserView:
     """A user by row. Raises UserUnknown."""
-    return user_view(context.database.read(users.found, row).result())
+    return context.database.read(_view_in, row).result()
+
+
+def _view_in(connection: Connection, row: int) -> UserView:
+    return user_view(users.found(connection, row), row in factors.having(connection))
 
 
 def _link(context: AdminContext, row: int, deed: Deed) -> UserLinkView:
@@ -182,8 +198,8 @@ def refusals() -> Iterator[None]:
         raise Problem(422, "The user cannot be so", [FieldError(place, text)]) from None
 
 
-def user_view(user: StoredUser) -> UserView:
-    """A user without what is secret."""
+def user_view(user: StoredUser, second_factor: bool) -> UserView:
+    """A user without what is secret. `second_factor`: whether there is one."""
     invited = not user.password and not user.issuer
     return UserView(
         id=user.row,
@@ -196,4 +212,5 @@ def user_view(user: StoredUser) -> UserView:
         created_at=user.created_at,
         created_by=user.created_by,
         last_sign_in_at=user.last_sign_in_at,
+        second_factor=second_factor,
     )

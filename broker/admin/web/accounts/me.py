@@ -13,10 +13,11 @@ from fastapi import APIRouter, Request, Response
 from broker.accounts import sessions, users
 from broker.accounts.passwords import TooManyAtOnce
 from broker.accounts.roles import Person
+from broker.accounts.second_factor.factors import FactorState
 from broker.accounts.signing_in import TooManyTries, WrongPassword
 from broker.admin.bodies import RowNumber
 from broker.admin.context import AdminContext, deed_of
-from broker.admin.cookies import clear_session, set_session
+from broker.admin.cookies import LANGUAGE, LANGUAGE_AGE, SESSION, drop_cookie, keep_cookie
 from broker.admin.problems import Problem
 from broker.admin.routers import page_router
 from broker.admin.web import forms, shell
@@ -33,13 +34,14 @@ OWN_WRONG = Sentence("This is not your password.")
 
 @dataclass(frozen=True, slots=True)
 class MeView:
-    """The own account. `current`: the session (row) that asks."""
+    """The own account. `current`: the session (row) that asks. `factor`: the second factor."""
 
     user: StoredUser
     role: Sentence
     sessions: Sequence[StoredSession]
     current: int
     languages: Sequence[tuple[str, Sentence]]
+    factor: FactorState
     errors: FieldErrors = field(default_factory=dict)
 
 
@@ -50,24 +52,29 @@ def router(context: AdminContext) -> APIRouter:
 
     @routes.get("/me")
     def page(request: Request) -> Response:
-        return account.show(request, _person(request))
+        return account.show(request, person_of(request))
 
     @routes.post("/me/language")
     async def speak(request: Request) -> Response:
-        person, form = _person(request), await forms.read(request)
+        person, form = person_of(request), await forms.read(request)
         wanted = {"language": form.get("language") if form.get("language") in LANGUAGE_NAMES else ""}
         await asyncio.to_thread(database.execute, users.change, person.user, wanted, deed_of(request))
         request.state.callers.forget(request.scope)
-        return shell.go("/me", Sentence("The language is changed."))
+        response = shell.go("/me", Sentence("The language is changed."))
+        if wanted["language"]:
+            keep_cookie(response, request.scope, LANGUAGE, wanted["language"], LANGUAGE_AGE)
+        else:
+            drop_cookie(response, request.scope, LANGUAGE)
+        return response
 
     @routes.post("/me/password")
     async def change(request: Request) -> Response:
-        person = _person(request)
+        person = person_of(request)
         return await asyncio.to_thread(account.change_password, request, person, await forms.read(request))
 
     @routes.post("/me/sessions/{session}/end")
     def end(session: RowNumber, request: Request) -> Response:
-        person = _person(request)
+        person = person_of(request)
         own = database.read(sessions.listed, time.time(), context.sign_in.times.idle, person.user).result()
         if session in {one.row for one in own} and session != person.session:
             database.execute(sessions.end, session, deed_of(request))
@@ -75,10 +82,10 @@ def router(context: AdminContext) -> APIRouter:
 
     @routes.post("/me/sign-out-everywhere")
     def leave(request: Request) -> Response:
-        database.execute(sessions.end_all, _person(request).user, deed_of(request))
+        database.execute(sessions.end_all, person_of(request).user, deed_of(request))
         request.state.callers.forget(request.scope)
         response = shell.go("/sign-in", Sentence("You are signed out everywhere."))
-        clear_session(response, request.scope)
+        drop_cookie(response, request.scope, SESSION)
         return response
 
     return routes
@@ -95,7 +102,8 @@ class _Account:
         user = self._database.read(users.found, person.user).result()
         listed = self._database.read(sessions.listed, time.time(), self._sign_in.times.idle, person.user).result()
         languages = tuple(LANGUAGE_NAMES.items())
-        view = MeView(user, ROLES[person.role], listed, person.session, languages, errors or {})
+        factor = self._database.read(self._sign_in.factors.state, user).result()
+        view = MeView(user, ROLES[person.role], listed, person.session, languages, factor, errors or {})
         return shell.render(request, "me", view, status)
 
     def change_password(self, request: Request, person: Person, form: FormFields) -> Response:
@@ -119,11 +127,11 @@ class _Account:
         session = self._database.execute(sessions.begin, user, "password", place, times, time.time())
         request.state.callers.forget(request.scope)
         response = shell.go("/me", Sentence("Your password is changed. All other browsers are signed out."))
-        set_session(response, request.scope, session.text)
+        keep_cookie(response, request.scope, SESSION, session.text)
         return response
 
 
-def _person(request: Request) -> Person:
+def person_of(request: Request) -> Person:
     """Who is signed in. Raises Problem for a program, which has no account."""
     person: Person | None = request.state.caller.person
     if person is None:

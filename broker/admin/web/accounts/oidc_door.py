@@ -14,7 +14,7 @@ from broker.accounts import oidc_entry
 from broker.accounts.oidc import BACK, OidcFailed
 from broker.accounts.oidc_entry import OidcRefused
 from broker.admin.context import AdminContext
-from broker.admin.cookies import flow_text, set_flow
+from broker.admin.cookies import FLOW, FLOW_AGE, cookie_text, drop_cookie, keep_cookie
 from broker.admin.routers import page_router
 from broker.admin.same_origin import is_local
 from broker.admin.web import shell
@@ -45,7 +45,7 @@ def router(context: AdminContext) -> APIRouter:
         except OidcFailed as error:
             return _failed(request, error)
         response = shell.go(url)
-        set_flow(response, request.scope, secret)
+        keep_cookie(response, request.scope, FLOW, secret, FLOW_AGE)
         return response
 
     @routes.get(BACK)
@@ -53,7 +53,7 @@ def router(context: AdminContext) -> APIRouter:
         if error:  # its text is the issuer's, or of whoever made the address up
             return _told(request, CANCELLED)
         try:
-            claims, wanted = provider.finish(flow_text(request.scope), state, code, iss)
+            claims, wanted = provider.finish(cookie_text(request.scope, FLOW), state, code, iss)
             place, times = place_of(request), context.sign_in.times
             session = database.execute(oidc_entry.let_in, claims, provider.settings, place, times, time.time())
         except OidcFailed as failure:
@@ -61,7 +61,7 @@ def router(context: AdminContext) -> APIRouter:
         except OidcRefused as refused:
             return _told(request, WHY_NOT[refused.reason])
         response = doors.let_in(request, session, wanted)
-        set_flow(response, request.scope, "")
+        drop_cookie(response, request.scope, FLOW)
         return response
 
     return routes

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
@@ -13,22 +14,24 @@ from broker.accounts import links, sessions, users
 from broker.accounts.links import LinkUnknown
 from broker.accounts.passwords import TooManyAtOnce
 from broker.accounts.roles import RIGHTS, UserRole
+from broker.accounts.second_factor.second_flow import NewFlow
 from broker.accounts.secret_text import is_secret
 from broker.accounts.sessions import NewSession, SignInPlace
 from broker.accounts.signing_in import TooManyTries, WrongPassword
 from broker.accounts.users import UserNameTaken
 from broker.admin.context import AdminContext, deed_of
-from broker.admin.cookies import clear_session, set_session
+from broker.admin.cookies import FLOW, FLOW_AGE, LANGUAGE, LANGUAGE_AGE, SESSION, drop_cookie, keep_cookie
 from broker.admin.routers import page_router
 from broker.admin.same_origin import is_local
 from broker.admin.web import forms, shell
 from broker.admin.web.accounts.password_form import password_errors
 from broker.admin.web.forms import FieldErrors, FormFields
-from broker.admin.web.words import Sentence
+from broker.admin.web.words import LOCALES, Sentence
 from broker.errors import BadContent
 from broker.seats import share_of
 from broker.store.accounts.users import StoredUser
 
+SECOND = "/sign-in/second-factor"
 WRONG = Sentence("Name or password is wrong.")
 BUSY = Sentence("Too many people sign in at this moment. Try again in a few seconds.")
 BAD_NAME = Sentence("Take 1 to 64 small letters, digits, dots, hyphens or underscores; begin with a letter or a digit.")
@@ -80,6 +83,15 @@ def router(context: AdminContext) -> APIRouter:
     async def enter(request: Request) -> Response:
         return await asyncio.to_thread(doors.sign_in, request, await forms.read(request))
 
+    @routes.post("/sign-in/language")
+    async def speak(request: Request) -> Response:
+        fields = await forms.read(request)
+        code, wanted = fields.get("language"), fields.get("next")
+        response = shell.go(f"/sign-in?next={quote(wanted, safe='/')}" if is_local(wanted) else "/sign-in")
+        if code in LOCALES:
+            keep_cookie(response, request.scope, LANGUAGE, code, LANGUAGE_AGE)
+        return response
+
     @routes.post("/sign-out")
     def leave(request: Request) -> Response:
         person = request.state.caller.person
@@ -87,7 +99,7 @@ def router(context: AdminContext) -> APIRouter:
             context.database.execute(sessions.end, person.session, deed_of(request))
         request.state.callers.forget(request.scope)
         response = shell.go("/sign-in", Sentence("You are signed out."))
-        clear_session(response, request.scope)
+        drop_cookie(response, request.scope, SESSION)
         return response
 
     @routes.get("/first/{text}")
@@ -123,7 +135,7 @@ class WaysIn:
         wanted = wanted if is_local(wanted) else ""
         headers, status = {}, 422
         try:
-            session = self._sign_in.by_password(name, form.typed("password"), place_of(request))
+            entry = self._sign_in.by_password(name, form.typed("password"), place_of(request), wanted)
         except WrongPassword:
             error = WRONG
         except TooManyTries as tries:
@@ -131,7 +143,7 @@ class WaysIn:
         except TooManyAtOnce:
             error, headers, status = BUSY, {"Retry-After": "5"}, 503
         else:
-            return self.let_in(request, session, wanted)
+            return self.go_on(request, entry, wanted)
         response = shell.render(request, "sign_in", SignInView(wanted, name, error, self._oidc), status)
         response.headers.update(headers)
         return response
@@ -176,20 +188,37 @@ class WaysIn:
 
     def _welcome(self, request: Request, user: StoredUser) -> Response:
         """Sign in who has just taken a password by a link."""
-        begin, times = sessions.begin, self._sign_in.times
-        session = self._database.execute(begin, user, "link", place_of(request), times, time.time())
-        return self.let_in(request, session, "")
+        return self.go_on(request, self._sign_in.by_link(user, place_of(request)), "")
+
+    def go_on(self, request: Request, entry: NewSession | NewFlow, wanted: str) -> Response:
+        """Let somebody in, or send it on to the second factor."""
+        if isinstance(entry, NewSession):
+            return self.let_in(request, entry, wanted)
+        response = shell.go(SECOND)
+        keep_cookie(response, request.scope, FLOW, entry.text, FLOW_AGE)
+        return response
 
     def let_in(self, request: Request, session: NewSession, wanted: str) -> Response:
+        """Send somebody who has come in to a page."""
+        response = shell.go(self.landing_of(request, session, wanted))
+        self.open_to(request, response, session)
+        return response
+
+    def open_to(self, request: Request, response: Response, session: NewSession) -> None:
         """Hand out the cookie. The session that this browser had before ends."""
         caller = request.state.caller
         if caller is not None and caller.person is not None:
             self._database.execute(sessions.end, caller.person.session, deed_of(request))
             request.state.callers.forget(request.scope)
         user = self._database.read(users.found, session.user).result()
-        response = shell.go(self.landing(request, wanted, UserRole(user.role)))
-        set_session(response, request.scope, session.text)
-        return response
+        keep_cookie(response, request.scope, SESSION, session.text)
+        if user.language:  # the sign-in of this browser speaks it too from now on
+            keep_cookie(response, request.scope, LANGUAGE, user.language, LANGUAGE_AGE)
+
+    def landing_of(self, request: Request, session: NewSession, wanted: str) -> str:
+        """The page to which somebody goes who has come in."""
+        user = self._database.read(users.found, session.user).result()
+        return self.landing(request, wanted, UserRole(user.role))
 
     def landing(self, request: Request, wanted: str, role: UserRole | None = None) -> str:
         """The page to go to: what was asked for, else the first one that the caller may see."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fastapi import APIRouter, Request, Response
@@ -12,6 +12,8 @@ from fastapi import APIRouter, Request, Response
 from broker.accounts import links, sessions, users
 from broker.accounts.links import NewLink, NoPasswordHere
 from broker.accounts.roles import Right, UserRole
+from broker.accounts.second_factor import factors
+from broker.accounts.second_factor.factors import FactorState
 from broker.accounts.users import LastAdmin, NewUser, UserNameTaken, UserUnknown
 from broker.admin.bodies import RowNumber
 from broker.admin.context import AdminContext, deed_of
@@ -40,6 +42,7 @@ TABLE = Table(
         Column(name="full_name", title=Sentence("Full name"), sortable=True),
         Column(name="role", title=Sentence("Role"), sortable=True),
         Column(name="state", title=Sentence("State")),
+        Column(name="factor", title=Sentence("Second factor")),
         Column(name="seen", title=Sentence("Last sign-in")),
     ),
     filters=(
@@ -62,6 +65,7 @@ class UsersView:
 
     listing: Listing[StoredUser]
     states: Mapping[int, tuple[str, Sentence]]
+    secured: Collection[int]  # who has a second factor
     roles: Mapping[UserRole, Sentence]
     role_names: Mapping[UserRole, Sentence]
     typed: Mapping[str, str] = field(default_factory=dict)
@@ -77,6 +81,7 @@ class UserPage:
     sessions: Sequence[StoredSession]
     roles: Sequence[tuple[str, Sentence]]
     languages: Sequence[tuple[str, Sentence]]
+    factor: FactorState
     errors: FieldErrors = field(default_factory=dict)
     url: str = ""
     until: float = 0.0
@@ -127,7 +132,8 @@ class _People:
         after = next((place for place, user in enumerate(found, 1) if str(user.row) == asked.after), 0)
         listing = asked.filled(found[after : after + TABLE.size + 1], len(found), lambda user: str(user.row))
         states = {user.row: STATES[state_of(user)] for user in listing.rows}
-        view = UsersView(listing, states, ROLES, ROLE_NAMES, typed or {}, errors or {})
+        secured = set(self._database.read(factors.having).result())
+        view = UsersView(listing, states, secured, ROLES, ROLE_NAMES, typed or {}, errors or {})
         return shell.render(request, "users", view, 422 if errors else 200)
 
     def add(self, request: Request, form: FormFields) -> Response:
@@ -160,6 +166,7 @@ class _People:
             listed,
             [(role.value, word) for role, word in ROLES.items()],
             tuple(LANGUAGE_NAMES.items()),
+            self._database.read(self._context.sign_in.factors.state, user).result(),
             errors or {},
             self._context.web_address() + link.path if link else "",
             link.expires_at if link else 0.0,
@@ -194,6 +201,9 @@ class _People:
                 case "enable":
                     self._database.execute(users.enable, row, deed)
                     note = Sentence("The user may sign in again.")
+                case "reset-second-factor":
+                    self._database.execute(factors.reset, row, deed)
+                    note = Sentence("The second factor is reset, and the user is signed out everywhere.")
                 case "sign-out":
                     self._database.execute(sessions.end_all, row, deed)
                     note = Sentence("The user is signed out everywhere.")
@@ -203,6 +213,7 @@ class _People:
             return self.one(request, row, {"reason": LAST})
         except UserUnknown:
             raise Problem(404, "") from None
+        request.state.callers.forget(request.scope)  # it may have been the own session
         return shell.go(f"/users/{row}", note)
 
     def _show_link(self, request: Request, row: int) -> Response:

@@ -13,7 +13,8 @@ from broker.audit import export
 from broker.audit.export import ExportForm
 from broker.model.audit import AuditRecord, AuditSelection
 from broker.store.audit import trail
-from broker.store.audit.trail import AuditPage, Place
+from broker.store.audit.trail import AuditPage
+from broker.store.db.newest import Place
 
 _TYPES = {ExportForm.CSV: "text/csv; charset=utf-8", ExportForm.JSON_LINES: "application/jsonl"}
 _CHUNK = 64 * 1024  # characters that are handed on together

@@ -17,7 +17,10 @@ from broker.audit.book import AuditBook
 from broker.delivery.probe.node_probe import NodeTester
 from broker.model.check import CheckFinding
 from broker.orders.core.context import StoryContext
+from broker.orders.interfaces import interfaces_of
 from broker.orders.mapping_versions import Mappings
+from broker.orders.trying.profile_choice import ProfileChoice
+from broker.orders.trying.replay import Bench
 from broker.routing.site import Site
 from broker.settings import Settings
 from broker.site.contacts import ContactBook
@@ -67,5 +70,23 @@ class AdminContext:
             self.settings.worklist.default_station,
             request.state.actor,
             subscribers=self.directory.subscribers(),
+            address=request.state.address,
+        )
+
+    def bench(self, request: Request, choice: ProfileChoice, *, reason: str = "", forced: str = "") -> Bench:
+        """What stored messages are run again by, for the caller of a request.
+
+        `forced`: why the checks of the interface do not count. Raises ConfigurationError for a mapping that is none.
+        """
+        return Bench(
+            self.mappings.choice(choice),
+            self.settings.zone(),
+            self.settings.worklist.default_station,
+            request.state.actor,
+            subscribers=self.directory.subscribers(),
+            interfaces=interfaces_of(self.settings, self.directory.knows_sender),
+            by_interface=None if choice.given else self.mappings.profiles,
+            forced=forced,
+            reason=reason,
             address=request.state.address,
         )

@@ -212,7 +212,7 @@ def command_of(need: NeedFact) -> str:
 
 _COMMANDS = {
     NeedCause.PERFORMED: "broker mpps list --waiting",
-    NeedCause.REFUSED: "broker messages list --answer AE",
+    NeedCause.REFUSED: "broker messages list --refused --since today",
     NeedCause.KNOCKING: "broker nodes knocking",
 }
 

@@ -146,7 +146,9 @@ def replay(
     force: Annotated[
         bool, typer.Option("--force", help="Without the checks of processing id, sender and receiver.")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Why they do not count; it stands in the audit trail.")] = "",
+    reason: Annotated[
+        str, typer.Option(help="Why they are run again, or why the checks do not count; it stands in the audit trail.")
+    ] = "",
     config: Config = None,
 ) -> None:
     """Run stored messages again and show how the worklist would differ. Writes nothing without --write.
@@ -158,8 +160,10 @@ def replay(
 
     with exit_on_error():
         settings = settings_of(config)
-        if force != bool(reason.strip()):
-            raise ConfigurationError("--force needs --reason, and --reason is for --force")
+        if force and not reason.strip():
+            raise ConfigurationError("--force needs --reason")
+        if reason.strip() and not (force or write):
+            raise ConfigurationError("--reason is for --write and --force")
         choice = _choice(profile)
         selection = MessageSelection(
             rows=tuple(ids or ()),
@@ -170,10 +174,11 @@ def replay(
             answer_code=answer,
             limit=limit,
         )
-        body = {**asdict(selection), "mapping": choice.name, "toml": choice.toml, "write": write, "force": reason}
+        body = {**asdict(selection), "mapping": choice.name, "toml": choice.toml, "write": write}
+        body |= {"force": reason if force else "", "reason": reason}
 
         def run_here(database: Database, actor: str) -> list[dict[str, Any]]:
-            return _replay(database, actor, settings, choice, selection, reason, write=write)
+            return _replay(database, actor, settings, choice, selection, reason, write=write, force=force)
 
         replayed = ask_or_do(settings, "/messages/replay", body, run_here)
     show_replay(replayed, write=write)
@@ -190,6 +195,7 @@ def _replay(
     reason: str,
     *,
     write: bool,
+    force: bool,
 ) -> list[dict[str, Any]]:
     """Run stored messages again as the running broker does."""
     from broker.cli.asking import control
@@ -209,7 +215,8 @@ def _replay(
         actor,
         interfaces=interfaces_of(settings, directory.knows_sender),
         by_interface=None if choice.given else published.profiles,
-        forced=reason,
+        forced=reason if force else "",
+        reason=reason,
         address=LOCAL,
     )
     replayed = [asdict(message) for message in again.replay(database, selection, bench, write=write)]

@@ -91,6 +91,11 @@ class Segment:
                 self._fields.insert(1, self._separators.field)
         return self._fields[number] if number < len(self._fields) else ""
 
+    def count(self) -> int:
+        """The number of its last field."""
+        self.field(0)
+        return len(self._fields or ()) - 1
+
     def is_escaped(self) -> bool:
         """True if there may be escape sequences in it; MSH names the escape character itself."""
         return self._separators.escape in self.text and self.name != "MSH"

@@ -25,12 +25,26 @@ _SEVERITIES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class ToldFinding:
+    """What an answer says is wrong, and where: ERR-2 (`PID^1^3`), empty for the message as a whole."""
+
+    severity: str
+    code: str
+    location: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.code or '?'} at {self.location or 'the message'}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """Code (MSA-1, empty for no acknowledgement), the message it answers (MSA-2), and the findings as lines."""
+    """Code (MSA-1, empty for no acknowledgement), the message it answers (MSA-2), and the findings, also as lines."""
 
     code: str
     control_id: str
     lines: tuple[str, ...]
+    findings: tuple[ToldFinding, ...] = ()
 
     @property
     def positive(self) -> bool:
@@ -49,11 +63,12 @@ def read_reply(raw: bytes) -> Reply:
         message = parse(raw)
     except MalformedMessage as error:
         return Reply("", "", (error.finding.text,))
-    lines = [line for segment in message.all("ERR") for line in _findings(segment)]
+    findings = [finding for segment in message.all("ERR") for finding in _findings(segment)]
+    lines = [str(finding) for finding in findings]
     text = message.get("MSA-3").strip()
     if text and not any(text in line for line in lines):
         lines.insert(0, text)
-    return Reply(_code(message), message.get("MSA-2"), tuple(lines))
+    return Reply(_code(message), message.get("MSA-2"), tuple(lines), tuple(findings))
 
 
 def _code(message: Message) -> str:
@@ -61,16 +76,15 @@ def _code(message: Message) -> str:
     return code if code in _WORDS else ""
 
 
-def _findings(segment: Segment) -> list[str]:
-    """Lines of an ERR: ERR-2 to ERR-8 from v2.5 on, repetitions of ERR-1 before."""
+def _findings(segment: Segment) -> list[ToldFinding]:
+    """What an ERR says: ERR-2 to ERR-8 from v2.5 on, repetitions of ERR-1 before."""
     if code := segment.get(3, 1).strip():
         severity = _SEVERITIES.get(segment.get(4).strip(), "error")
         text = segment.get(8).strip() or segment.get(7).strip() or segment.get(3, 2) or ERROR_TEXTS.get(code, "")
-        return [f"{severity} {code} at {segment.get(2) or 'the message'}: {text}"]
+        return [ToldFinding(severity, code, segment.get(2), text)]
     found = []
     for repetition in segment.repetitions(1):
         place = "^".join(part for part in repetition.components()[:3] if part)
         code = repetition.get(4, 1).strip()
-        text = repetition.get(4, 2) or ERROR_TEXTS.get(code, "")
-        found.append(f"error {code or '?'} at {place or 'the message'}: {text}")
+        found.append(ToldFinding("error", code, place, repetition.get(4, 2) or ERROR_TEXTS.get(code, "")))
     return found

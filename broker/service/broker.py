@@ -33,7 +33,6 @@ from broker.admin.api import (
     holds,
     imports,
     mappings,
-    messages,
     mpps,
     orders,
     settings,
@@ -42,6 +41,7 @@ from broker.admin.api import (
 )
 from broker.admin.api import status as status_routes
 from broker.admin.api.accounts import own_factor, sessions, tokens, users
+from broker.admin.api.messages import actions, journal
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
@@ -88,7 +88,8 @@ ROUTES = (
     own_factor,
     doctor,
     mpps,
-    messages,
+    actions,  # before journal: its paths are no numbers of messages
+    journal,
     worklist,
     orders,
     imports,

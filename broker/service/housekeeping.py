@@ -192,6 +192,7 @@ class Housekeeping:
             (thinning.IMPORT_NOTES, kept.import_notes_days),
             (thinning.KNOCKS, kept.knocks_days),
             (thinning.MESSAGES, kept.messages_days),
+            (thinning.SENT, kept.messages_days),
             (thinning.REFUSED, kept.refused_messages_days),
             (thinning.ANSWERS, idempotency.KEPT / DAY),
             (thinning.CANCELS, self._settings.orders.keep_cancels_days),

@@ -60,7 +60,7 @@ class Counts:
     held_jobs: tuple[Pile, ...] = ()
     held_objects: tuple[Pile, ...] = ()
     performed: tuple[Pile, ...] = ()
-    refused: int = 0  # messages since the begin of the day
+    refused: int = 0  # messages since the begin of the day that nobody has dealt with
     refused_at: float | None = None  # the last one of them
     knocking: int = 0
     knocked_at: float | None = None  # the last time
@@ -150,7 +150,7 @@ def _piles(
 
 
 def _refused(connection: Connection, since: float) -> tuple[int, float | None]:
-    refused = text("NOT accepted"), _message.c.received_at >= since
+    refused = text("NOT accepted"), _message.c.received_at >= since, _message.c.dealt_at.is_(None)
     some = select(_message.c.id).where(*refused).order_by(_message.c.received_at).limit(CAP + 1).subquery()
     last = select(_message.c.received_at).where(*refused).order_by(_message.c.received_at.desc()).limit(1)
     number = connection.execute(select(func.count()).select_from(some)).scalar_one()

@@ -24,7 +24,7 @@ from broker.store.schema import tables
 
 PAGE = 500  # rows looked at together
 Condition = Callable[[float], ColumnElement[bool]]
-_message = tables.message
+_message, _sent = tables.message, tables.sent_message
 _job, _instance, _event, _step = tables.job, tables.instance, tables.step_event, tables.scheduled_step
 
 
@@ -83,6 +83,11 @@ def _message_is_over(before: float) -> ColumnElement[bool]:
     return and_(_message.c.received_at < before, _message.c.id < last)
 
 
+def _sent_is_over(before: float) -> ColumnElement[bool]:
+    last = select(func.max(_sent.c.id)).scalar_subquery()  # as of a received message
+    return and_(_sent.c.at < before, _sent.c.id < last)
+
+
 def _refused_is_over(before: float) -> ColumnElement[bool]:
     return and_(text("NOT accepted"), _message_is_over(before))  # as the index says it
 
@@ -94,6 +99,7 @@ IMPORT_NOTES = ThinningRule(
     name="import-notes", age=tables.import_item.c.last_at, over=_older(tables.import_item.c.last_at), grows=False
 )
 MESSAGES = ThinningRule(name="messages", age=_message.c.received_at, over=_message_is_over, noted="message")
+SENT = ThinningRule(name="sent-messages", age=_sent.c.at, over=_sent_is_over, noted="message")
 REFUSED = ThinningRule(
     name="refused-messages", age=_message.c.received_at, over=_refused_is_over, grows=False, noted="message"
 )

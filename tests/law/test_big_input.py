@@ -230,7 +230,9 @@ PARSERS = frozenset(
 )  # fmt: skip
 KNOWN = {
     "broker/admin/json_text.py": "in a thread beyond 64 KiB",
-    "broker/admin/api/messages.py": "routes in threads",
+    "broker/admin/api/messages/views.py": "routes in threads",
+    "broker/admin/web/messages/journal.py": "routes in threads",
+    "broker/orders/journal/reading.py": "routes in threads",
     "broker/accounts/oidc.py": "routes in threads",
     "broker/admin/web/shell.py": "a cookie of at most 1,500 characters",
     "broker/audit/kept.py": "a file of our own, read at the start",

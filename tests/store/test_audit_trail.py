@@ -13,6 +13,7 @@ from support.orders.intake import take
 from broker.model.audit import AuditRecord, AuditSelection
 from broker.store.audit import trail
 from broker.store.audit.adding import add_audit
+from broker.store.db import newest
 from broker.store.db.database import Database
 from broker.store.schema import tables
 
@@ -71,8 +72,8 @@ def fits(row: AuditRecord, wanted: AuditSelection) -> bool:
 
 def test_pages_are_what_all_rows_give(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random rows with many at one time, random filters, small looks: nothing is lost, twice or out of order."""
-    monkeypatch.setattr(trail, "LOOK", 7)
-    monkeypatch.setattr(trail, "FAR", 20)
+    monkeypatch.setattr(newest, "LOOK", 7)
+    monkeypatch.setattr(newest, "FAR", 20)
     dice = random.Random(14)
     actors = ("hl7:RIS|A", "cli:anna", "user:anna", "api", "dicom:CT1")
     actions = ("order.created", "order.viewed", "token.made", "patient.merged")
@@ -111,8 +112,8 @@ def test_pages_are_what_all_rows_give(database: Database, monkeypatch: pytest.Mo
 
 def test_a_page_looks_only_so_far(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is rare is found page by page; a page without rows says where to go on."""
-    monkeypatch.setattr(trail, "LOOK", 5)
-    monkeypatch.setattr(trail, "FAR", 10)
+    monkeypatch.setattr(newest, "LOOK", 5)
+    monkeypatch.setattr(newest, "FAR", 10)
 
     def fill(connection: Connection) -> None:
         for number in range(50):

@@ -17,6 +17,7 @@ from broker.accounts.roles import RIGHTS, Right, UserRole
 from broker.model.audit import AuditRecord, AuditSelection
 from broker.settings import load
 from broker.store.audit import trail
+from broker.store.db import newest
 from broker.store.db.database import Database
 
 HOSTILE = "<script>alert(1)</script>\u202e'\"&"
@@ -175,8 +176,8 @@ def test_an_identifier_leads_to_the_rows_of_the_patient(pages: Pages) -> None:
 
 
 def test_what_is_rare_is_looked_for_page_by_page(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trail, "LOOK", 5)
-    monkeypatch.setattr(trail, "FAR", 10)
+    monkeypatch.setattr(newest, "LOOK", 5)
+    monkeypatch.setattr(newest, "FAR", 10)
     for number in range(30):
         pages.add(at=1.7e9 + number, actor="user:bob" if number == 2 else "user:anna")
     text = pages.get("?person=user:b")  # a beginning without a colon is a whole name

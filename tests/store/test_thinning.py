@@ -189,3 +189,11 @@ def test_refused_messages_go_before_accepted_ones_and_the_last_row_stays(
     assert left(database, tables.message.c.id) == [1, 3, 5, 7, 8]  # the audit trail names rows: no number comes again
     assert thinned(database, thinning.MESSAGES) == 3
     assert left(database, tables.message.c.id) == [7, 8]
+
+
+def test_old_sent_messages_go_and_the_last_row_stays(database: Database) -> None:
+    texts = ("node", "event", "control_id", "message_type", "answer_code", "error")
+    values = dict.fromkeys(texts, "") | {"request": 1, "job": 1, "raw": b"MSH", "answer": b""}
+    add(database, tables.sent_message, *({**values, "at": at} for at in (OLD, YOUNG, OLD, OLD)))
+    assert thinned(database, thinning.SENT) == 2
+    assert left(database, tables.sent_message.c.id) == [2, 4]

@@ -19,6 +19,7 @@ from broker.audit import actions, export
 from broker.audit.export import ExportForm
 from broker.model.audit import AuditSelection
 from broker.store.audit import trail
+from broker.store.db import newest
 from broker.store.db.database import Database
 
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"
@@ -48,7 +49,7 @@ class AuditQuery(AuditFilters):
     """Which rows, and which page of them."""
 
     after: Annotated[
-        str, Field(max_length=40, pattern=rf"^({trail.PLACE})?$", description="`after` of the page before")
+        str, Field(max_length=40, pattern=rf"^({newest.PLACE})?$", description="`after` of the page before")
     ] = ""
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
@@ -156,10 +157,10 @@ def selection_of(database: Database, filters: AuditFilters) -> AuditSelection:
 
 
 def _page(context: AdminContext, request: Request, query: AuditQuery) -> AuditPageView:
-    selection, after = selection_of(context.database, query), trail.place_of(query.after)
+    selection, after = selection_of(context.database, query), newest.place_of(query.after)
     page = audit_answers.page(context, request, selection, _given(query), after, query.limit)
     rows = [AuditView.model_validate(export.document(row)) for row in page.rows]
-    return AuditPageView(rows=rows, after=None if page.after is None else trail.place_text(page.after))
+    return AuditPageView(rows=rows, after=None if page.after is None else newest.place_text(page.after))
 
 
 def _export(context: AdminContext, request: Request, filters: AuditFilters, form: ExportForm) -> StreamingResponse:

@@ -26,7 +26,6 @@ from broker.orders.mapping_versions import ExamplesFailed, Mappings, stored
 from broker.orders.trying import preview
 from broker.orders.trying.explanation import explain
 from broker.orders.trying.profile_choice import ProfileChoice, choose
-from broker.orders.trying.replay import Bench
 from broker.orders.trying.replay import replay as run_again
 
 Toml = Annotated[str, Field(max_length=1024 * 1024, description="A mapping profile as TOML")]
@@ -77,7 +76,8 @@ class TestBody(MappingBody):
 class ReplayBody(MappingBody):
     """Messages of the journal by their numbers, or by time (s since the epoch), sender, type and answer.
 
-    `force` is the reason why the checks of the interface (processing id, sender, receiver) do not count.
+    `force` is the reason why the checks of the interface (processing id, sender, receiver) do not count,
+    `reason` why they are run again. Both stand in the audit trail.
     """
 
     rows: Annotated[list[RowNumber], Field(max_length=500)] = []
@@ -89,6 +89,7 @@ class ReplayBody(MappingBody):
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     write: bool = False
     force: Annotated[str, Field(max_length=500)] = ""
+    reason: Annotated[str, Field(max_length=500)] = ""
 
     def selection(self) -> MessageSelection:
         """The messages that are meant."""
@@ -281,19 +282,7 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
     def replay(body: ReplayBody, request: Request) -> list[ReplayedView]:
         """Run stored messages again; what would change, or with `write` what has changed."""
         with _refusals():
-            profiles = published.choice(body.choice)
-            interfaces = interfaces_of(settings, context.directory.knows_sender)
-        bench = Bench(
-            profiles,
-            settings.zone(),
-            settings.worklist.default_station,
-            request.state.actor,
-            subscribers=context.directory.subscribers(),
-            interfaces=interfaces,
-            by_interface=None if body.choice.given else published.profiles,
-            forced=body.force,
-            address=request.state.address,
-        )
+            bench = context.bench(request, body.choice, reason=body.reason, forced=body.force)
         replayed = run_again(database, body.selection(), bench, write=body.write)
         viewing_of(request).many(len(replayed), body.model_fields_set - {"limit"})
         return [ReplayedView.model_validate(asdict(message)) for message in replayed]

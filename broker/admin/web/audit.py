@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
@@ -21,13 +20,14 @@ from broker.admin.context import AdminContext
 from broker.admin.routers import page_router
 from broker.admin.viewing import SHOWS_NOTHING, shows
 from broker.admin.web import forms, shell
-from broker.admin.web.listing import CAP, Asked, Column, Filter, Listing, Table
+from broker.admin.web.listing import CAP, Asked, Column, Filter, Listing, Table, midnight
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import Sentence
 from broker.audit import actions
 from broker.audit.export import ExportForm
 from broker.model.audit import AuditRecord, AuditSelection
 from broker.store.audit import trail
+from broker.store.db import newest
 
 LINK = PageLink(title=Sentence("Audit"), path="/audit", icon="audit", right=Right.AUDIT)
 TABLE = Table(
@@ -52,7 +52,6 @@ TABLE = Table(
 )
 _OBJECT = re.compile(r"([a-z-]{1,40})(?::(\d{1,18}))?")
 _PATIENTS = re.compile(r"\d{1,18}(?:\.\d{1,18}){0,63}")
-_FAR = 2.5e11  # s since the epoch, in the year 9892
 _TOLD = frozenset({"reason", "filters", "count", "route", "until"})  # of a detail, which are said in words
 
 
@@ -88,14 +87,14 @@ def router(context: AdminContext) -> APIRouter:
     def page(request: Request) -> Response:
         asked = _checked(TABLE.ask(request.query_params))
         selection = _selection(context, asked)
-        after = trail.place_of(asked.after)
+        after = newest.place_of(asked.after)
         found = audit_answers.page(context, request, selection, asked.values, after, TABLE.size)
         total, whole = context.database.read(trail.count, selection, CAP).result()
         listing = Listing(
             asked=asked,
             rows=[_line(row) for row in found.rows],
             total=total,
-            next_key="" if found.after is None else trail.place_text(found.after),
+            next_key="" if found.after is None else newest.place_text(found.after),
             uncounted=not whole,
         )
         farther = found.after[0] if found.after is not None and len(found.rows) < TABLE.size else None
@@ -140,26 +139,16 @@ def _checked(asked: Asked) -> Asked:
 def _selection(context: AdminContext, asked: Asked) -> AuditSelection:
     values, match = asked.values, _OBJECT.fullmatch(asked.values.get("object", ""))
     kind, number = match.groups() if match else ("", None)
-    patients = values.get("patient")
+    patients, zone = values.get("patient"), context.settings.zone()
     return AuditSelection(
         actor=values.get("person", ""),
         action=values.get("action", ""),
         kind=kind,
         object_id=int(number) if number else None,
         patients=tuple(map(int, patients.split("."))) if patients else None,
-        since=_midnight(context, values.get("since", ""), 0),
-        until=_midnight(context, values.get("until", ""), 1),
+        since=midnight(zone, values.get("since", "")),
+        until=midnight(zone, values.get("until", ""), 1),
     )
-
-
-def _midnight(context: AdminContext, day: str, more: int) -> float | None:
-    """The beginning of a day of the site, `more` days later, in s since the epoch; None for no day."""
-    if not day:
-        return None
-    if not "1970-01-02" < day < "9999":  # no clock of this program was ever there
-        return 0.0 if day < "9" else _FAR
-    start = datetime.fromisoformat(day) + timedelta(days=more)
-    return start.replace(tzinfo=context.settings.zone()).timestamp()
 
 
 def _exports(asked: Asked) -> dict[str, str]:

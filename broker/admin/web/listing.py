@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Generic, Literal, TypeVar
 from urllib.parse import urlencode
 
@@ -22,6 +22,7 @@ CAP = 10_000  # rows that are counted
 LONGEST = 200  # characters of a filter
 MOST_PICKED = 1000  # rows of one page
 TRAIL = 25  # pages that "Previous" leads back
+_FAR = 2.5e11  # s since the epoch, in the year 9892
 _KEY = re.compile(r"[A-Za-z0-9._:-]{1,80}\Z")
 Row = TypeVar("Row")
 
@@ -31,11 +32,12 @@ class Filter:
     """A field above a table. `choices` of a kind `choice`: values and their words.
 
     `groups` of a kind `group`: choices under their titles. Links may lead to other values too.
+    A `hidden` one comes by links only.
     """
 
     name: str
     title: Sentence
-    kind: Literal["search", "text", "date", "choice", "group"] = "text"
+    kind: Literal["search", "text", "date", "choice", "group", "hidden"] = "text"
     choices: tuple[tuple[str, Sentence], ...] = ()
     groups: Sequence[tuple[Sentence, Sequence[tuple[str, Sentence]]]] = ()
     hint: Sentence | None = None
@@ -192,6 +194,16 @@ class Listing(Generic[Row]):
     def following(self) -> str:
         """The address of the next page; empty on the last one."""
         return self.asked.link(trail=(*self.asked.trail, self.next_key)[-TRAIL:]) if self.next_key else ""
+
+
+def midnight(zone: tzinfo, day: str, more: int = 0) -> float | None:
+    """The beginning of a day that a filter names, `more` days later, in s since the epoch; None for no day."""
+    if not day:
+        return None
+    if not "1970-01-02" < day < "9999":  # no clock of this program was ever there
+        return 0.0 if day < "9" else _FAR
+    start = datetime.fromisoformat(day) + timedelta(days=more)
+    return start.replace(tzinfo=zone).timestamp()
 
 
 def _mistake(field: Filter, value: str) -> Sentence | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
@@ -48,7 +49,11 @@ STATES = {
     NodeState.DISABLED: ("", Sentence("disabled")),
     NodeState.BLOCKED: ("", Sentence("blocked")),
 }
-LISTS = {NeedCause.HELD_JOBS: "/holds", NeedCause.KNOCKING: "/nodes/knocking"}  # the pages that list what waits
+LISTS = {
+    NeedCause.HELD_JOBS: "/holds",
+    NeedCause.KNOCKING: "/nodes/knocking",
+    NeedCause.REFUSED: "/messages",
+}  # the pages that list what waits
 EXAMS = (  # of the day: their names, and the statuses that belong together
     (Sentence("planned"), ("SCHEDULED", "ARRIVED", "READY")),
     (Sentence("in progress"), ("STARTED",)),
@@ -172,7 +177,7 @@ def view_of(status: BrokerStatus, source: StatusSource, paths: frozenset[str]) -
         facts=facts,
         pulse=pulse_of(status),
         findings=[(TONES[each.weight], each, known.get(each.node, "")) for each in status.verdict.findings],
-        needs=[_need(need, paths) for need in facts.needs],
+        needs=[_need(need, paths, datetime.fromtimestamp(facts.now, source.zone).date()) for need in facts.needs],
         nodes=nodes[:MOST_NODES],
         more_nodes=len(nodes[MOST_NODES:]),
         disks=[_disk(disk, facts.now) for disk in facts.disks],
@@ -220,9 +225,13 @@ def _work(node: NodeFact, now: float) -> list[Sentence]:
     return found
 
 
-def _need(need: NeedFact, paths: frozenset[str]) -> NeedRow:
+def _need(need: NeedFact, paths: frozenset[str], today: date) -> NeedRow:
     path = LISTS.get(need.cause, "")
-    query = f"?{urlencode({'lane': need.lane, 'error': need.code})}" if need.cause is NeedCause.HELD_JOBS else ""
+    filters = {
+        NeedCause.HELD_JOBS: {"lane": need.lane, "error": need.code},
+        NeedCause.REFUSED: {"state": "open", "since": today.isoformat()},
+    }
+    query = f"?{urlencode(filters[need.cause])}" if need.cause in filters else ""
     return NeedRow(
         need, _things(need.cause, need.count), need.what, command_of(need), path + query if path in paths else ""
     )

@@ -9,12 +9,19 @@ from broker.admin.status import StatusSource
 from broker.admin.web import audit, configuration, holds, now, search
 from broker.admin.web.accounts import me, oidc_door, own_factor, second_step, sign_in, tokens, users
 from broker.admin.web.help import api_docs, guides
+from broker.admin.web.messages import dealing, feedback, journal, trying
+from broker.admin.web.messages import detail as message_detail
 from broker.admin.web.nodes import detail, form, history, knocking, overview
 from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
 
 # after the start page; that of one node comes last of the nodes: its address has a name where theirs have words
 PAGES = (
+    journal,
+    message_detail,
+    dealing,
+    feedback,
+    trying,
     overview,
     knocking,
     history,

@@ -8,26 +8,30 @@ control id comes again; meanwhile messages on other orders go first, so that non
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import tzinfo
 
 from broker import faults, telemetry
 from broker.delivery.feedback import answers, outbound
-from broker.delivery.feedback.answers import AnswerVerdict
+from broker.delivery.feedback.answers import AnswerVerdict, RisAnswer
 from broker.delivery.feedback.outbound import NotInCharset, SendingParty
 from broker.delivery.targets import known, looked_up
 from broker.errors import PeerFault, Unavailable
 from broker.hl7.mllp.client import MllpClient, Receiver
+from broker.model.message import SentMessage
 from broker.orders.telling.feedback import Notice
 from broker.queue.feed import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.jobs import Job
+from broker.store.journal import sent
 from broker.store.orders import reading
 from broker.threads import ON_LOOP
 
 CONNECT = 10.0  # seconds
+MOST_ANSWER = 65_536  # bytes of an answer that are kept
 KEEP = 60.0  # seconds that a connection stays open for the next message
 
 
@@ -146,12 +150,14 @@ class FeedbackSender:
             raw = await link.exchange(self._receiver(node), message, notice.control_id, node.feedback.timeout)
         except PeerFault as error:
             if not _unsent(error.code):  # no fault of the message as far as we know, but others go first next time
+                await self._journal(node, job, notice, message, b"", RisAnswer("", error.code))
                 self._unanswered[job.id] += 1
                 feed.retry(job, error.code, item_fault=False)
             raise
         self._unanswered.pop(job.id, None)
         faults.point("feedback.sent")
         answer = answers.read(raw) if len(raw) <= ON_LOOP else await asyncio.to_thread(answers.read, raw)
+        await self._journal(node, job, notice, message, raw, answer)
         match answers.verdict(answer, node.feedback, job.failures + 1):
             case AnswerVerdict.DONE:
                 feed.done(job)
@@ -167,6 +173,26 @@ class FeedbackSender:
             answer=str(answer),
             control_id=notice.control_id,
         )
+
+    async def _journal(
+        self, node: Node, job: Job, notice: Notice, message: bytes, raw: bytes, answer: RisAnswer
+    ) -> None:
+        """Keep what was sent with its answer (`raw`, empty for none) before the job is reported. Raises Unavailable."""
+        assert node.feedback is not None
+        kept = SentMessage(
+            at=time.time(),
+            node=node.name,
+            request=notice.order,
+            job=job.id,
+            event=notice.event.value,
+            control_id=notice.control_id,
+            message_type=node.feedback.message,
+            raw=message,
+            answer_code=answer.code,
+            answer=raw[:MOST_ANSWER],
+            error=answer.error,
+        )
+        await asyncio.wrap_future(self._database.submit(sent.record, kept))
 
     async def _message(self, node: Node, notice: Notice, feed: Feed, job: Job) -> bytes | None:
         """The bytes to send; None if there are none and the job is reported."""

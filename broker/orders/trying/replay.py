@@ -28,11 +28,12 @@ from broker.orders.core.values import Change, OrderChange
 from broker.orders.inbound import reception
 from broker.orders.inbound.reception import Examined, Interface, Profiles
 from broker.orders.mapping.profile import Profile
-from broker.orders.stories import intake
+from broker.orders.stories import intake, writing
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.db.deadlines import unhurried
 from broker.store.db.engine import savepoint, translate
+from broker.store.journal import dealt
 from broker.store.orders import answers, messages, reading
 
 _IDENTITY = ("PatientID", "IssuerOfPatientID")
@@ -85,6 +86,7 @@ class Bench:
         None  # by the profile of an interface, for senders without their own
     )
     forced: str = ""
+    reason: str = ""  # why they are run again, for the audit trail
     address: str = ""  # from where the person does so
 
     def interface(self, name: str) -> Interface:
@@ -228,12 +230,16 @@ def _apply(
         return findings, False, (), 0
     before = answers.answers_by_step(connection, list(after))
     _, audit = intake.apply(connection, changes, context)
+    why = {"forced": bench.forced} if bench.forced else {}
+    by_person = replace(context, actor=bench.actor)
     for entry in audit or ():
-        why = {"forced": bench.forced} if bench.forced else {}
-        by_person = replace(context, actor=bench.actor)
         intake.add_audit(connection, entry, by_person, message=stored.row, replayed=context.actor, **why)
+    if keep:
+        given = {"reason": bench.reason} if bench.reason else {}
+        writing.audit(connection, by_person, "message.applied", "message", stored.row, {**given, **why})
     if keep and not stored.accepted:
         messages.add_note(connection, stored.row, "replayed")
+        dealt.mark(connection, stored.row, at, bench.actor, bench.reason or "replayed")
     found = [d for step, answer in after.items() if step in before for d in _compare(step, before[step], answer)]
     fresh = [step for step in after if step not in before]
     found += [d for step in fresh for d in _compare(step, {}, after[step])]

@@ -1,43 +1,27 @@
 """Finds rows of the audit trail, the newest first, a page at a time.
 
-One filter leads: its index gives keys in order of time. The other filters are asked of these keys, LOOK at a time and
-FAR in all for one page, so that no page takes long, however rare what is looked for. A page may be short or empty and
-yet not be the last one: `after` says where the next one begins.
+One filter leads: its index gives keys in order of time. The other filters are asked of these keys (`store.db.newest`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, and_, case, func, literal, or_, select, true
 
 from broker.model.audit import AuditRecord, AuditSelection
-from broker.store.db import documents
+from broker.store.db import documents, newest
+from broker.store.db.newest import Place, RowKey
 from broker.store.db.pace import padded
 from broker.store.schema import tables
 
 _t = tables.audit
-LOOK, FAR = 2_000, 20_000
 MOST_PATIENTS = 64  # rows that one identifier may mean, under different issuers
 _MACHINES = ("hl7:", "dicom:", "source:", "broker")  # actors with so many rows that a rare action leads to fewer
-Place = tuple[float, int]  # time and row, where a page ended
-PLACE = r"\d{1,12}(?:\.\d{1,20})?:\d{1,18}"
-_PLACE = re.compile(r"(\d{1,12}(?:\.\d{1,20})?):(\d{1,18})")
 _Condition = ColumnElement[bool]
-
-
-def place_text(place: Place) -> str:
-    """A place as it stands in addresses and answers."""
-    return f"{place[0]!r}:{place[1]}"
-
-
-def place_of(text: str) -> Place | None:
-    """The place of a text; None for a text that is none."""
-    match = _PLACE.fullmatch(text)
-    return (float(match[1]), int(match[2])) if match else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,38 +35,20 @@ class AuditPage:
 def page(connection: Connection, selection: AuditSelection, after: Place | None, limit: int) -> AuditPage:
     """At most `limit` rows of a selection, older than the place `after`."""
     leads, rest = _plan(selection)
-    size = limit if rest is None else LOOK
-    found: list[int] = []
-    looked = 0
-    while leads:
-        parts = [_keys(connection, and_(lead, *_times(selection)), rest, after, size) for lead in leads]
-        ends = [part[-1].place for part in parts if len(part) == size]
-        last = max(ends, default=None)  # older keys may still come between those that were read
-        for key in sorted((key for part in parts for key in part), key=lambda key: key.place, reverse=True):
-            if last is not None and key.place < last:
-                break
-            looked += 1
-            if key.fits:
-                found.append(key.place[1])
-            if len(found) == limit:
-                return AuditPage(_load(connection, found), key.place)
-        if last is None:
-            break
-        after = last
-        if looked >= FAR:
-            return AuditPage(_load(connection, found), after)
-    return AuditPage(_load(connection, found), None)
+    sources = [partial(_keys, connection, and_(lead, *_times(selection)), rest) for lead in leads]
+    found = newest.page(sources, after, limit, limit if rest is None else newest.LOOK)
+    return AuditPage(_load(connection, [row for _, row in found.places]), found.after)
 
 
 def count(connection: Connection, selection: AuditSelection, most: int) -> tuple[int, bool]:
     """How many rows match, of the newest that are looked at, and whether that is all. Not beyond `most`."""
     leads, rest = _plan(selection)
-    rows = FAR if rest is not None else most + 1
+    rows = newest.FAR if rest is not None else most + 1
     found, whole = 0, True
     for lead in leads:
         fits = literal(1) if rest is None else case((rest, 1), else_=0)
-        newest = select(fits.label("fits")).select_from(_t).where(lead, *_times(selection))
-        part = newest.order_by(_t.c.at.desc(), _t.c.id.desc()).limit(rows).subquery()
+        rows_of = select(fits.label("fits")).select_from(_t).where(lead, *_times(selection))
+        part = rows_of.order_by(_t.c.at.desc(), _t.c.id.desc()).limit(rows).subquery()
         looked, fit = connection.execute(select(func.count(), func.sum(part.c.fits)).select_from(part)).one()
         found, whole = found + int(fit or 0), whole and looked < rows
     return min(found, most), whole and found <= most
@@ -99,12 +65,6 @@ def patients(connection: Connection, number: str, issuer: str = "") -> tuple[int
         query = select(row).where(table.patient_id == number).order_by(table.issuer).limit(MOST_PATIENTS)
         rows |= dict.fromkeys(connection.execute(query.where(table.issuer == issuer) if issuer else query).scalars())
     return tuple(rows)
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    place: Place
-    fits: bool
 
 
 def _plan(selection: AuditSelection) -> tuple[list[_Condition], _Condition | None]:
@@ -158,12 +118,12 @@ def _times(selection: AuditSelection) -> list[_Condition]:
 
 def _keys(
     connection: Connection, lead: _Condition, rest: _Condition | None, after: Place | None, size: int
-) -> list[_Key]:
+) -> list[RowKey]:
     fits = literal(1) if rest is None else case((rest, 1), else_=0)
     query = select(_t.c.at, _t.c.id, fits).where(lead).order_by(_t.c.at.desc(), _t.c.id.desc()).limit(size)
     if after is not None:
         query = query.where(_t.c.at <= after[0], or_(_t.c.at < after[0], _t.c.id < after[1]))
-    return [_Key((at, row), bool(fit)) for at, row, fit in connection.execute(query)]
+    return [RowKey((at, row), bool(fit)) for at, row, fit in connection.execute(query)]
 
 
 def _load(connection: Connection, rows: Sequence[int]) -> list[AuditRecord]:

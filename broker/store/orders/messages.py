@@ -12,17 +12,17 @@ from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
 _t = tables.message
-_RECORD = Prepared(
-    any=insert(_t).values({c.name: bindparam(c.name) for c in _t.c if c.name != "id"}).returning(_t.c.id)
-)
+_UNDEALT = {"dealt_by": "", "dealt_note": ""}
+_GIVEN: dict[str, Any] = {c.name: bindparam(c.name) for c in _t.c if c.name not in {"id", "dealt_at", *_UNDEALT}}
+_RECORD = Prepared(any=insert(_t).values({**_GIVEN, **_UNDEALT}).returning(_t.c.id))
 # bare, as the partial index says it: `accepted = 1` would be another condition for SQLite, and a scan of the journal
 HEAD = 4096  # bytes that are kept of a refused message of a stranger
 _CUT = "head-of:"  # and the length of the whole, in the note
 _SAME_ID = (text("accepted"), _t.c.sender == bindparam("sender"), _t.c.control_id == bindparam("control_id"))
 # of a row for people
-_SHOWN = (
+SHOWN = (
     _t.c.id.label("row"), _t.c.received_at, _t.c.listener, _t.c.peer, _t.c.sender, _t.c.control_id, _t.c.message_type,
-    _t.c.accepted, _t.c.answer_code, _t.c.answer, _t.c.note,
+    _t.c.accepted, _t.c.answer_code, _t.c.answer, _t.c.note, _t.c.dealt_at, _t.c.dealt_by, _t.c.dealt_note,
 )  # fmt: skip
 _JOINING = "joining"  # no code of an answer
 _EARLIER = Prepared(
@@ -102,14 +102,9 @@ def select_messages(connection: Connection, selection: MessageSelection) -> list
     ]
 
 
-def records(connection: Connection, selection: MessageSelection) -> list[MessageRecord]:
-    """The selected rows without the bytes of the messages, the newest first."""
-    return [MessageRecord(**row._mapping) for row in connection.execute(_selected(select(*_SHOWN), selection))]
-
-
 def load_record(connection: Connection, row: int) -> MessageRecord | None:
     """A row of the journal with the bytes of its message."""
-    found = connection.execute(select(*_SHOWN, _t.c.raw).where(_t.c.id == row)).one_or_none()
+    found = connection.execute(select(*SHOWN, _t.c.raw).where(_t.c.id == row)).one_or_none()
     return MessageRecord(**found._mapping) if found is not None else None
 
 

@@ -12,8 +12,8 @@ from sqlmodel import Field
 from broker.store.schema import accounts as tables_accounts
 from broker.store.schema import audit as tables_audit
 from broker.store.schema import devices as tables_devices
+from broker.store.schema import journal, orders
 from broker.store.schema import mpps as tables_mpps
-from broker.store.schema import orders
 from broker.store.schema import senders as tables_senders
 from broker.store.schema import sources as tables_sources
 from broker.store.schema.base import BIG, EMPTY, ZERO, Base, table_of
@@ -46,42 +46,6 @@ class KnockRow(Base, table=True):
     contexts: str = Field(default="[]", sa_column_kwargs={"server_default": "[]"})  # proposed ones, JSON
     called: str = Field(default="", sa_column_kwargs=EMPTY)  # the wrong AE title that it called last, empty if right
     share: str = Field(default="", sa_column_kwargs=EMPTY)  # of its address, see `seats.share_of`
-
-
-class MessageRow(Base, table=True):
-    """Journal of received HL7 messages: raw bytes and the answer given."""
-
-    __tablename__ = "message"
-    __table_args__ = (
-        Index(
-            "uq_message_accepted",
-            "sender",
-            "control_id",
-            "digest",
-            unique=True,
-            sqlite_where=text("accepted"),
-            postgresql_where=text("accepted"),
-        ),
-        Index(
-            "ix_message_refused",
-            "received_at",
-            sqlite_where=text("NOT accepted"),
-            postgresql_where=text("NOT accepted"),
-        ),
-    )
-    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
-    received_at: float = Field(index=True)
-    listener: str
-    peer: str
-    sender: str
-    control_id: str
-    message_type: str
-    digest: bytes
-    raw: bytes
-    accepted: bool
-    answer_code: str
-    answer: bytes
-    note: str
 
 
 class InstanceRow(Base, table=True):
@@ -196,7 +160,8 @@ METADATA = Base.metadata
 
 configuration = table_of(ConfigurationRow)
 knock = table_of(KnockRow)
-message = table_of(MessageRow)
+message = table_of(journal.MessageRow)
+sent_message = table_of(journal.SentMessageRow)
 audit = table_of(tables_audit.AuditRow)
 audit_place = table_of(tables_audit.AuditPlaceRow)
 patient = table_of(orders.PatientRow)

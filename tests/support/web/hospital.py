@@ -48,6 +48,8 @@ from broker.store.db.database import Database
 from broker.store.node_tests import StoredTest
 from broker.store.room import Room
 from broker.store.schema import tables
+from support.orders.intake import take
+from support.orders.journal import order_message, tell
 from support.service.people import TIMES, added, signed_in
 from support.web.held import hold_jobs
 
@@ -255,6 +257,9 @@ def furnish(database: Database, http: Asks, *, held: int = 0) -> Furnished:
     for name in ("ris-import", "monitoring"):
         assert http.post("/api/v1/tokens", json={"name": name, "role": "viewer"}).is_success
     database.execute(_came, now)
+    take(database, order_message(1))
+    take(database, order_message(2, modality="TQQ9"))
+    tell(database, 1, now)
     if held:
         hold_jobs(database, held, "deliver:cad-lung", "status-A700")
     return Furnished(signed_in(database, admin, now).text, invitation, admin)
@@ -316,3 +321,5 @@ def vandalise(database: Database, http: Asks, admin: int) -> None:
         connection.execute(update(tables.job).values(last_error=HOSTILE).where(tables.job.c.subject == 1))
 
     database.submit(write).result(20)
+    take(database, order_message(3).replace(b"|RIS|", f"|{HOSTILE}|".encode()).replace(b"Chest", HOSTILE.encode()))
+    tell(database, 1, now + 1, code="", error=HOSTILE)

@@ -84,6 +84,29 @@ PAGES = (
         plain="test_node_pages_browser.test_all_of_it_works_without_script",
     ),
     SitePage(
+        route="/messages", addresses=("/messages", "/messages?state=open", "/messages?exam=1", "/messages?finding=x"),
+        foreign=True,
+        mouse="test_messages_page.test_what_the_ris_sent_for_an_exam_and_whether_it_heard",
+        keys="test_messages_page.test_messages_are_dealt_with_by_keys_alone",
+        plain="test_messages_page.test_without_script",
+    ),
+    SitePage(
+        route="/messages/{row}", addresses=("/messages/1", "/messages/2", "/messages/3"), foreign=True,
+        mouse="test_messages_page.test_what_the_ris_sent_for_an_exam_and_whether_it_heard",
+        keys="test_messages_page.test_messages_are_dealt_with_by_keys_alone",
+        plain="test_messages_page.test_without_script",
+    ),
+    SitePage(
+        route="/messages/sent/{row}", addresses=("/messages/sent/1", "/messages/sent/2"), foreign=True,
+        mouse="test_messages_page.test_what_the_ris_sent_for_an_exam_and_whether_it_heard",
+        keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
+    ),
+    SitePage(
+        route="/messages/{row}/try", addresses=("/messages/2/try", "/messages/3/try"), foreign=True,
+        mouse="test_messages_page.test_a_refused_message_is_tried_with_a_draft_and_processed_again",
+        keys=EVERY_BY_KEYS, plain="test_messages_page.test_without_script",
+    ),
+    SitePage(
         route="/holds", addresses=("/holds",), foreign=True,
         mouse="test_holds.test_all_of_the_page_or_all_that_match",
         keys="test_holds.test_work_is_given_up_by_keys_and_a_slip_keeps_what_was_picked",

@@ -1,4 +1,4 @@
-"""The table of all pages. A law test compares it with the routes of the application: no new page is forgotten.
+"""The table of all pages. A test compares it with the routes of the application: no new page is forgotten.
 
 Each page is looked at by `unit/admin/test_pages_over_http.py` and `browser/test_every_page.py` at its addresses.
 What only it does is walked by its own tests in `browser`: by mouse, by keys alone, without script.

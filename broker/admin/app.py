@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 
 from broker import __version__
 from broker.admin import problems
@@ -14,6 +16,7 @@ from broker.admin.access import Access
 from broker.admin.callers import Callers
 from broker.admin.forwarded import Forwarded, TrustedProxies
 from broker.admin.headers import Hardened
+from broker.admin.openapi.document import DescribedApp
 from broker.admin.routers import add_routes
 from broker.admin.sharing import Sharing
 from broker.admin.status import StatusSource
@@ -21,6 +24,13 @@ from broker.admin.web import errors
 from broker.admin.web.shell import Shell, watched
 from broker.audit.book import AuditBook
 from broker.settings.sections import LimitsSection
+
+
+class ReadyView(BaseModel):
+    """Whether the broker serves, and what a person should look at."""
+
+    status: Literal["ok", "degraded", "down"]
+    problems: list[str]
 
 
 def create_app(
@@ -38,7 +48,7 @@ def create_app(
     `shell` draws the pages. `callers` knows who calls, `proxies` may say from
     where. `limits`: of requests. `audit` takes rows of what routes show.
     """
-    app = FastAPI(
+    app = DescribedApp(
         title="Worklist broker",
         version=__version__,
         openapi_url=None,
@@ -64,7 +74,11 @@ def _health(app: FastAPI, source: StatusSource) -> None:
         """Answer that the process runs."""
         return "ok\n"
 
-    @app.get("/health/ready", tags=["health"])
+    @app.get(
+        "/health/ready",
+        tags=["health"],
+        responses={200: {"model": ReadyView}, 503: {"model": ReadyView, "description": "It is down"}},
+    )
     async def ready() -> JSONResponse:
         """Answer 200 if every listener accepts and the worklist answers; `degraded` if a person should look."""
         status = await source.status()
@@ -72,7 +86,7 @@ def _health(app: FastAPI, source: StatusSource) -> None:
         problems = [finding.text.english(source.zone, now) for finding in status.verdict.findings]
         return JSONResponse({"status": health, "problems": problems}, status_code=503 if health == "down" else 200)
 
-    @app.get("/metrics", tags=["health"])
+    @app.get("/metrics", response_class=PlainTextResponse, tags=["health"])
     def metrics() -> Response:
         """Export Prometheus metrics."""
         return Response(generate_latest(source.metrics), media_type=CONTENT_TYPE_LATEST)

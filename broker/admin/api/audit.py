@@ -77,6 +77,14 @@ class AuditExportQuery(AuditFilters):
     form: ExportForm = ExportForm.CSV
 
 
+_EXPORTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Rows, in the form that was asked for",
+        "content": {kind: {"schema": {"type": "string"}} for kind in ("text/csv", "application/jsonl")},
+    }
+}
+
+
 class AuditView(BaseModel):
     """A row. `at` in s since the epoch; `patient`: our own number of whom it concerns."""
 
@@ -124,12 +132,22 @@ def router(context: AdminContext) -> APIRouter:
         """List rows, also by an identifier of the patient."""
         return _page(context, request, body)
 
-    @routes.get("/export", dependencies=[shows("audit", "exported")], response_class=StreamingResponse)
+    @routes.get(
+        "/export",
+        dependencies=[shows("audit", "exported")],
+        response_class=StreamingResponse,
+        responses=_EXPORTED,
+    )
     def exported(request: Request, query: Annotated[AuditExportQuery, Query()]) -> StreamingResponse:
         """Export rows as CSV or JSON lines, the newest first."""
         return _export(context, request, query, query.form)
 
-    @routes.post("/export", dependencies=[shows("audit", "exported")], response_class=StreamingResponse)
+    @routes.post(
+        "/export",
+        dependencies=[shows("audit", "exported")],
+        response_class=StreamingResponse,
+        responses=_EXPORTED,
+    )
     def export_found(request: Request, body: AuditExportBody) -> StreamingResponse:
         """Export rows, also by an identifier of the patient."""
         return _export(context, request, body, body.form)

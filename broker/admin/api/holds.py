@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,6 +38,9 @@ class HoldView(BaseModel):
     created_at: float
 
 
+_NOT_HELD: dict[int | str, dict[str, Any]] = {409: {"description": "It is not held"}}
+
+
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/holds, for admins."""
     routes = admin_router("/api/v1/holds", Right.STATUS, tags=["holds"])
@@ -48,12 +51,12 @@ def router(context: AdminContext) -> APIRouter:
         """List jobs that wait for a person, oldest first: of one lane, or of all."""
         return [_view(job) for job in database.read(held_jobs.find, HeldFilter(lane=lane), 0, limit).result()]
 
-    @routes.post("/{job}/release", dependencies=[NEEDS[Right.WORK]], status_code=204)
+    @routes.post("/{job}/release", dependencies=[NEEDS[Right.WORK]], status_code=204, responses=_NOT_HELD)
     def release(job: RowNumber, request: Request) -> None:
         """Try it again, as if for the first time. 409 if it is not held."""
         end(database.execute(holds.release, job, request.state.actor, time.time(), request.state.address))
 
-    @routes.post("/{job}/discard", dependencies=[NEEDS[Right.WORK]], status_code=204)
+    @routes.post("/{job}/discard", dependencies=[NEEDS[Right.WORK]], status_code=204, responses=_NOT_HELD)
     def discard(job: RowNumber, body: DiscardBody, request: Request) -> None:
         """Give it up; it stays, as discarded, and what waited behind it goes on. 409 if it is not held."""
         who, where = request.state.actor, request.state.address

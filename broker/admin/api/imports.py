@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from broker import telemetry
 from broker.accounts.roles import Right
 from broker.admin.api import batches
+from broker.admin.api.order_documents import FiledView
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
@@ -121,7 +122,7 @@ def _files(routes: APIRouter, context: AdminContext) -> None:
         "/imports",
         dependencies=[NEEDS[Right.WORK], SHOWS_NOTHING],
         tags=["orders"],
-        responses={200: {"description": "What became of each order, in their sequence"}},
+        responses={200: {"model": FiledView, "description": "What became of each order, in their sequence"}},
     )
     async def take_in(request: Request, body: ImportsBody) -> Response:
         """Take in orders of files, each in its own transaction: `broker import`.

@@ -96,6 +96,7 @@ class MppsDetail(MppsView):
     proposals: list[ProposalView]
 
 
+_CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": "What is stored does not allow it"}}
 _DECIDING = [NEEDS[Right.WORK], SHOWS_NOTHING]
 
 
@@ -128,20 +129,20 @@ def router(context: AdminContext) -> APIRouter:
             raise Problem(404, "No such performed procedure step")
         return _detail(row, performed)
 
-    @routes.post("/{row}/link", dependencies=_DECIDING, status_code=204)
+    @routes.post("/{row}/link", dependencies=_DECIDING, status_code=204, responses=_CONFLICT)
     def link(row: Row, body: LinkBody, request: Request) -> None:
         """Say which scheduled step it means; that one follows at once. 409 if no item is without a step."""
         with _refusals():
             database.execute(deciding.link, row, body.step, body.item, context.story(request))
         context.wake()
 
-    @routes.post("/{row}/set-aside", dependencies=_DECIDING, status_code=204)
+    @routes.post("/{row}/set-aside", dependencies=_DECIDING, status_code=204, responses=_CONFLICT)
     def set_aside(row: Row, body: SetAsideBody, request: Request) -> None:
         """Note that nobody needs to look at it any more."""
         with _refusals():
             database.execute(deciding.set_aside, row, body.reason, context.story(request))
 
-    @routes.post("/{row}/end", dependencies=_DECIDING, status_code=204)
+    @routes.post("/{row}/end", dependencies=_DECIDING, status_code=204, responses=_CONFLICT)
     def end(row: Row, body: EndBody, request: Request) -> None:
         """End one that is IN PROGRESS; its modality can change it no more. 409 if it has ended."""
         listeners = directory.having(MPPS_NOTIFICATION)

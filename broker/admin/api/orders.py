@@ -12,11 +12,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from broker import telemetry
 from broker.accounts.roles import Right
 from broker.admin.api import batches
+from broker.admin.api.order_documents import BatchView, OrderBody, OrdersView, PlacedView
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
@@ -25,7 +26,7 @@ from broker.model.modalities import known_modalities
 from broker.model.order import Document
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import Conversion
-from broker.orders.documents import document, schema
+from broker.orders.documents import document
 from broker.orders.documents.emergency import Emergency
 from broker.orders.documents.emergency import document as emergency_order
 from broker.orders.stories import placing
@@ -35,22 +36,7 @@ from broker.store.idempotency import Key
 STATUS = {"missing": 404, "conflict": 409, "changed": 412, "invalid": 422, "key-reused": 422}
 BATCH = 500  # orders in one import
 _Responses = dict[int | str, dict[str, Any]]
-_PROBLEMS: _Responses = {
-    401: {"description": "No admin token"}, 409: {"description": "What is stored does not allow it"},
-    413: {"description": "Too large"}, 422: {"description": "Fields that cannot be used, by their paths"},
-    503: {"description": "Passing trouble: send it again"}, 507: {"description": "The disk is full"},
-}  # fmt: skip
-
-
-def _as_order(schema_of_body: dict[str, Any]) -> None:
-    schema_of_body.clear()
-    schema_of_body.update(schema.order())
-
-
-class OrderBody(RootModel[Any]):
-    """An order; its attributes are checked by `orders.documents.document`."""
-
-    model_config = ConfigDict(json_schema_extra=_as_order)
+_CONFLICT: _Responses = {409: {"description": "What is stored does not allow it"}}
 
 
 class EmergencyBody(BaseModel):
@@ -117,7 +103,7 @@ _SHOWN = [NEEDS[Right.WORK], shows("order")]  # the answer holds the order as it
 
 def router(context: AdminContext) -> APIRouter:
     """Routes of orders."""
-    routes = admin_router("/api/v1/orders", Right.PATIENTS, tags=["orders"], responses=_PROBLEMS)
+    routes = admin_router("/api/v1/orders", Right.PATIENTS, tags=["orders"])
     _placing(routes, context)
     _placing_many(routes, context)
     _reading(routes, context)
@@ -143,7 +129,11 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         "",
         dependencies=_SHOWN,
         status_code=201,
-        responses={200: {"description": "Known: updated, or unchanged"}},
+        responses={
+            200: {"model": PlacedView, "description": "Known: updated, or unchanged"},
+            201: {"model": PlacedView},
+            **_CONFLICT,
+        },
     )
     async def create(request: Request, order: OrderBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Place an order: created (201), or known by its numbers and then updated or unchanged (200).
@@ -152,7 +142,9 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         """
         return await place(order.root, order.root, request, idempotency_key)
 
-    @routes.post("/emergency", dependencies=_SHOWN, status_code=201)
+    @routes.post(
+        "/emergency", dependencies=_SHOWN, status_code=201, responses={201: {"model": PlacedView}, **_CONFLICT}
+    )
     async def emergency(request: Request, body: EmergencyBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Place an emergency order for a new temporary patient: begins now, priority STAT."""
         known = Emergency(
@@ -175,7 +167,7 @@ def _placing_many(routes: APIRouter, context: AdminContext) -> None:
     @routes.post(
         "/batch",
         dependencies=[NEEDS[Right.WORK], SHOWS_NOTHING],
-        responses={200: {"description": "What became of each order, in their sequence"}},
+        responses={200: {"model": BatchView, "description": "What became of each order, in their sequence"}},
     )
     async def batch(request: Request, body: BatchBody) -> Response:
         """Place many orders, each in its own transaction. `broker import` uses `/api/v1/imports`.
@@ -202,7 +194,7 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
     @routes.post(
         "/search",
         dependencies=[shows("order")],
-        responses={200: {"description": "`orders`, and `after` for the next page"}},
+        responses={200: {"model": OrdersView, "description": "`orders`, and `after` for the next page"}},
     )
     async def search(request: Request, body: SearchBody) -> Response:
         """Search orders: values stand in the body, for URLs end up in logs."""
@@ -212,7 +204,11 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
         after = orders[-1]["id"] if len(orders) == body.limit else None
         return JSONResponse({"orders": orders, "after": after})
 
-    @routes.get("/{id}", dependencies=[shows("order")], responses={404: {"description": "No such order"}})
+    @routes.get(
+        "/{id}",
+        dependencies=[shows("order")],
+        responses={200: {"model": OrderBody}, 404: {"description": "No such order"}},
+    )
     async def read(row: Row) -> Response:
         """An order with the events of its steps; the ETag is what a change must be based on."""
         order = await asyncio.wrap_future(context.database.read(placing.read, row, context.settings.zone()))
@@ -223,7 +219,12 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
 
 def _changing(routes: APIRouter, context: AdminContext) -> None:
     database, modalities = context.database, known_modalities(context.settings.worklist.modalities)
-    changed: _Responses = {404: {"description": "No such order"}, 412: {"description": "Changed meanwhile"}}
+    placed: _Responses = {200: {"model": PlacedView}, **_CONFLICT}
+    changed: _Responses = {
+        **placed,
+        404: {"description": "No such order"},
+        412: {"description": "Changed meanwhile"},
+    }
 
     @routes.put("/{id}", dependencies=_SHOWN, responses={**changed, 428: {"description": "If-Match is missing"}})
     async def amend(request: Request, row: Row, order: OrderBody, if_match: IfMatch = None) -> Response:
@@ -249,7 +250,9 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
         begin = partial(database.submit, placing.cancel, row, _revision(if_match), story)
         return _placed(request, await _outcome(begin), 200)
 
-    @routes.post("/{id}/reopen", dependencies=_SHOWN, responses={404: {"description": "No such order or step"}})
+    @routes.post(
+        "/{id}/reopen", dependencies=_SHOWN, responses={**placed, 404: {"description": "No such order or step"}}
+    )
     async def reopen(request: Request, row: Row, body: ReopenBody) -> Response:
         """Let an ended step begin again: it is SCHEDULED. 409 if it has not ended. No message can do this."""
         story = context.story(request)

@@ -38,6 +38,8 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
     422: {"description": "The document cannot be used; the text names rule or node, and key"},
 }
 
+_NO_VERSION: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such version"}}
+
 
 class SignedBody(BaseModel):
     """Why a version is published, and on whose behalf if not the caller's."""
@@ -219,7 +221,7 @@ def _versions(routes: APIRouter, context: AdminContext, kind: str) -> None:
         with _refusals():
             return _document(context, kind, number)
 
-    @routes.get(f"/{kind}/diff", tags=[kind], operation_id=f"diff_{kind}")
+    @routes.get(f"/{kind}/diff", tags=[kind], operation_id=f"diff_{kind}", responses=_NO_VERSION)
     def diff(
         before: Annotated[int, Query(alias="from", ge=0, le=MAX_NUMBER, description="0: nothing yet")],
         after: Annotated[int, Query(alias="to", ge=0, le=MAX_NUMBER)],
@@ -236,7 +238,7 @@ def _versions(routes: APIRouter, context: AdminContext, kind: str) -> None:
         dependencies=[NEEDS[Right.SITE]],
         tags=[kind],
         status_code=201,
-        responses=_REFUSED,
+        responses={**_REFUSED, **_NO_VERSION},
         operation_id=f"rollback_{kind}",
     )
     def rollback(body: DocumentRollbackBody, request: Request, response: Response) -> PublishedVersionView:

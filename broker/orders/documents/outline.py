@@ -15,16 +15,23 @@ from broker.orders.documents.document import FIELDS, STATUS
 
 def document(order: Order) -> dict[str, Any]:
     """An order with the revision of this state."""
-    request = {keyword: value for keyword, value in order.attributes.items() if keyword not in FIELDS["visit"]}
+    patient, of_patient = _parted(order.patient.attributes)
+    request, visit = _parted(order.attributes)
     body = {
-        "patient": order.patient.attributes | {"PatientID": order.patient.patient_id},
-        "visit": {keyword: value for keyword, value in order.attributes.items() if keyword in FIELDS["visit"]},
+        "patient": patient | {"PatientID": order.patient.patient_id},
+        "visit": of_patient | visit,  # messages tell some of it of the patient, as allergies in AL1
         "request": request | ({"AccessionNumber": order.accession} if order.accession else {}),
         "procedures": [_procedure(procedure) for procedure in order.procedures],
     }
     text = json.dumps(body, sort_keys=True, ensure_ascii=False).encode()
     revision = hashlib.blake2b(text, digest_size=12).hexdigest()
     return {"id": order.row, "revision": revision, **body}
+
+
+def _parted(attributes: Mapping[str, Any]) -> tuple[Document, Document]:
+    """Attributes that stand at the visit in a document, behind the others."""
+    visit = {keyword: value for keyword, value in attributes.items() if keyword in FIELDS["visit"]}
+    return {keyword: value for keyword, value in attributes.items() if keyword not in visit}, visit
 
 
 def _procedure(procedure: Procedure) -> Document:

@@ -143,7 +143,7 @@ def _coming_in(routes: APIRouter, context: AdminContext) -> None:
             database.execute(users.enable, user, deed_of(request, body.reason if body else ""))
             return _view(context, user)
 
-    @routes.post("/{user}/link", status_code=201)
+    @routes.post("/{user}/link", status_code=201, responses={409: {"description": "The user has no password here"}})
     def link(user: RowNumber, request: Request) -> UserLinkView:
         """Make a link by which a user sets a password, also a forgotten one. It replaces the link of before."""
         with refusals():

@@ -106,7 +106,11 @@ def router(context: AdminContext) -> APIRouter:
         newcomer = Newcomer(body.ae_title, str(body.address), blocked=True)
         return _enter(context, newcomer, body, request, idempotency_key)
 
-    @routes.post("/knocking/forget", dependencies=[NEEDS[Right.SITE]])
+    @routes.post(
+        "/knocking/forget",
+        dependencies=[NEEDS[Right.SITE]],
+        responses={404: {"description": "This device is not on the list"}},
+    )
     def forget(body: DeviceBody, request: Request) -> ForgottenView:
         """Take a device off the list. It comes back when it calls again."""
         context.write_behind()

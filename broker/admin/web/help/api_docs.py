@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from broker.admin.context import AdminContext
+from broker.admin.openapi.document import REFUSALS
 from broker.admin.routers import page_router
 from broker.admin.web import errors, shell
 
@@ -32,7 +33,8 @@ class FieldDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationDescription:
-    """A method of a path. `summary` is its first sentence, `body` what it takes, `answers` what comes by status."""
+    """A method of a path. `summary` is its first sentence, `body` what it takes (`example`: as JSON), `answers` what
+    comes by status, but for the refusals that all operations share."""
 
     anchor: str
     method: str
@@ -41,14 +43,16 @@ class OperationDescription:
     text: str
     parameters: Sequence[FieldDescription]
     body: FieldDescription | None
+    example: str
     answers: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class ApiDescription:
-    """All operations by noun, and the schemas that they name."""
+    """All operations by noun, the refusals that they share by status, and the schemas that they name."""
 
     nouns: Mapping[str, Sequence[OperationDescription]]
+    refusals: Sequence[tuple[str, str]]
     schemas: Mapping[str, Sequence[FieldDescription]]
 
 
@@ -74,16 +78,22 @@ def router(context: AdminContext) -> APIRouter:
 def _described(app: FastAPI) -> ApiDescription:
     document = app.openapi()
     nouns: dict[str, list[OperationDescription]] = {}
+    schemas = document.get("components", {}).get("schemas", {})
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             noun = (operation.get("tags") or [""])[0]
-            nouns.setdefault(noun, []).append(_operation(method, path, operation))
-    schemas = document.get("components", {}).get("schemas", {})
-    return ApiDescription(nouns, {name: list(_properties(schema)) for name, schema in sorted(schemas.items())})
+            nouns.setdefault(noun, []).append(_operation(method, path, operation, schemas))
+    shown = {name: list(_properties(schema)) for name, schema in sorted(schemas.items())}
+    refusals = [(str(status), text) for status, text in REFUSALS.items()]
+    return ApiDescription(nouns, refusals, shown)
 
 
-def _operation(method: str, path: str, operation: Mapping[str, Any]) -> OperationDescription:
+def _operation(
+    method: str, path: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]
+) -> OperationDescription:
     content = operation.get("requestBody", {}).get("content", {})
+    body = next((_field("", one["schema"], True) for one in content.values() if "schema" in one), None)
+    examples = schemas[body.schema].get("examples", ()) if body is not None and body.schema in schemas else ()
     summary, _, text = operation.get("description", "").partition("\n")
     return OperationDescription(
         anchor=operation["operationId"],
@@ -95,8 +105,11 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Operatio
             _field(one["name"], one["schema"], one.get("required", False), one["in"], one.get("description", ""))
             for one in operation.get("parameters", ())
         ],
-        body=next((_field("", one["schema"], True) for one in content.values() if "schema" in one), None),
-        answers=[(status, answer.get("description", "")) for status, answer in operation["responses"].items()],
+        body=body,
+        example=json.dumps(examples[0], indent=2, ensure_ascii=False) if examples else "",
+        answers=[
+            (status, answer["description"]) for status, answer in operation["responses"].items() if "$ref" not in answer
+        ],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import re
 import resource
@@ -135,6 +136,9 @@ def test_strangers_have_no_body_and_no_claim_is_believed(site: Site) -> None:
     assert b" 413 " in answer(site, post + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
     authorised = post.replace(b"/health/live", b"/api/v1/orders") + b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
     assert b" 413 " in answer(site, authorised + b"Content-Length: 4294967296\r\n\r\n{}")
+    bomb = gzip.compress(b'{"patient": "' + b"x" * 50_000_000 + b'"}')  # nothing here is ever unpacked: it is no JSON
+    packed = b"Content-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    assert b" 400 " in answer(site, authorised + packed + bomb)
 
 
 AUTHORISED = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
@@ -217,6 +221,17 @@ def test_requests_that_are_no_http_do_not_fill_the_log(site: Site) -> None:
         for _ in range(20):
             answer(site, request)
     assert len(site.logged().splitlines()) - before <= 6
+
+
+@pytest.mark.parametrize("who", [b"", AUTHORISED], ids=["stranger", "known"])
+def test_ws_13_no_socket_outlives_a_request(site: Site, who: bytes) -> None:
+    """No page opens one, and whoever asks for one gets none, whoever it is."""
+    upgrade = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: https://evil.example\r\n"
+    for path in (b"/", b"/pulse", b"/api/v1/status"):
+        got = answer(site, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + upgrade + key + who + b"\r\n")
+        assert got.startswith(b"HTTP/1.1 ")
+        assert b" 101 " not in got.partition(b"\r\n")[0]
 
 
 def test_without_descriptors_doors_refuse_aloud_and_what_is_open_goes_on(site: Site) -> None:

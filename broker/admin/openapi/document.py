@@ -19,6 +19,7 @@ REFUSALS = {
     403: "The caller may not do this",
     404: "There is nothing of this name or number",
     408: "The body did not arrive in time",
+    409: "What is stored does not allow it",
     413: "The body is too large",
     415: "The body is not JSON",
     422: "Something cannot be used; the errors name the places",
@@ -34,7 +35,7 @@ _HEADERS = {
     507: {"Retry-After": "Seconds"},
 }
 _EVERYWHERE = (400, 413, 429, 500)  # `admin.access` and `admin.problems` answer these for all paths
-_OF_REST = (401, 403, 503, 507)
+_OF_REST = (401, 403, 404, 503, 507)
 _PROBLEM: Document = {
     "type": "object",
     "description": "A refusal (RFC 9457). Texts name fields, never their values.",
@@ -91,12 +92,12 @@ def _completed(document: Document) -> Document:
     for name in EXAMPLES.keys() & schemas.keys():
         schemas[name]["examples"] = [EXAMPLES[name]]
     for path, operations in document["paths"].items():
-        for operation in operations.values():
-            _complete(path, operation)
+        for method, operation in operations.items():
+            _complete(path, method, operation)
     return document
 
 
-def _complete(path: str, operation: Document) -> None:
+def _complete(path: str, method: str, operation: Document) -> None:
     """Add the refusals that all operations of a kind share, and the body of those that a route names itself."""
     responses: Document = operation["responses"]
     if _is_of_framework(responses.get("422")):
@@ -104,17 +105,17 @@ def _complete(path: str, operation: Document) -> None:
     for number, answer in responses.items():
         if int(number) >= HTTPStatus.BAD_REQUEST:
             answer.setdefault("content", _content())
-    for status in _shared(path, operation):
+    for status in _shared(path, method, operation):
         responses.setdefault(str(status), {"$ref": f"#/components/responses/{_name(status)}"})
     operation["responses"] = dict(sorted(responses.items()))
 
 
-def _shared(path: str, operation: Document) -> Iterator[int]:
+def _shared(path: str, method: str, operation: Document) -> Iterator[int]:
     yield from _EVERYWHERE
     if path.startswith("/api/"):
         yield from _OF_REST
-    if "{" in path:
-        yield 404
+        if method != "get":
+            yield 409
     if "requestBody" in operation:
         yield from (408, 415)
     if "requestBody" in operation or "parameters" in operation:

@@ -49,6 +49,7 @@ from broker.store.thinning import (
     KNOCKS,
     MESSAGES,
     REFUSED,
+    SENT,
     appointments,
     thin,
 )
@@ -346,7 +347,7 @@ KINDS = {
 def test_ws_01_what_rest_answers_is_json(hospital: FilledSite) -> None:
     with hospital.client() as http:
         senders = http.get("/api/v1/messages").json()
-        assert any(HOSTILE in one["sender"] for one in senders)
+        assert any(HOSTILE in one.get("sender", "") for one in senders)
         knocks = http.get("/api/v1/nodes/knocking").json()
         assert STRANGER in [one["ae_title"] for one in knocks]
         assert [query for one in knocks for query in one["queries"] if told(json.dumps(query))] == []
@@ -364,7 +365,17 @@ def test_ph_08_what_is_over_leaves_nothing_but_orders_and_the_trail(hospital: Fi
         database.execute(all_done)
         sweep.purge_delivered(Pace(database), Spool(site.data / "spool"), -1)
         later = time.time() + 86_400
-        for rule in (JOBS, MESSAGES, REFUSED, IMPORT_NOTES, KNOCKS, ANSWERS, CANCELS, appointments("99991231235959")):
+        for rule in (
+            JOBS,
+            MESSAGES,
+            SENT,
+            REFUSED,
+            IMPORT_NOTES,
+            KNOCKS,
+            ANSWERS,
+            CANCELS,
+            appointments("99991231235959"),
+        ):
             thin(Pace(database), rule, later)
         assert {name: text for name, text in holders(database).items() if name not in STAYS} == {}
         never_sent, there = database.read(stored).result(60)
@@ -381,6 +392,7 @@ HELD = {"message", "idempotency", "content", "mpps_message"}
 STAYS = {
     "patient", "patient_name", "service_request", "requested_procedure", "scheduled_step", "visit", "order_link",
     "mpps", "mpps_message", "mpps_link", "instance", "content",
+    "sent_message",  # its last row: no number is given twice
 }  # fmt: skip
 
 

@@ -115,8 +115,10 @@ def known(operation: APIOperation, mode: GenerationMode) -> dict[str, Any] | Non
 def test_an_order_that_was_read_can_be_written_back(hospital: FilledSite) -> None:
     """Also one that came by HL7, with all that messages tell of the patient."""
     with hospital.client() as http:
-        read = http.get("/api/v1/orders/2")
-        written = http.put("/api/v1/orders/2", json=read.json(), headers={"If-Match": read.headers["ETag"]})
+        [found] = http.post("/api/v1/orders/search", json={"AccessionNumber": "CANARYACC2"}).json()["orders"]
+        path = f"/api/v1/orders/{found['id']}"
+        read = http.get(path)
+        written = http.put(path, json=read.json(), headers={"If-Match": read.headers["ETag"]})
     assert written.status_code == 200, written.text
     assert "Allergies" in read.json()["visit"]
 

@@ -143,7 +143,8 @@ class Seats:
 class Handshakes:
     """The TLS handshakes of one listener that go on: so many in all, and of the address of a stranger.
 
-    Strangers leave a quarter of them to those who are known, or from whose address a handshake has succeeded.
+    Strangers leave a quarter of them to those who are known, or from whose address a handshake has succeeded. One
+    address of these may have as many as that.
     """
 
     def __init__(self, per_address: int, most: int) -> None:
@@ -156,8 +157,11 @@ class Handshakes:
         """Count one more; False if there is no room for it. Whoever begins must `end`."""
         if self._running.total() >= self._most:
             return False
-        if not (known or share in self._proven):
-            kept = self._most // KEPT
+        kept = self._most // KEPT
+        if known or share in self._proven:
+            if self._running[share] >= kept:
+                return False
+        else:
             if self._strange[share] >= self._per_address or self._strange.total() >= self._most - kept:
                 return False
             self._strange[share] += 1

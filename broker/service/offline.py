@@ -28,6 +28,7 @@ from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.context import AdminContext
 from broker.admin.routers import add_routes
+from broker.admin.sharing import Sharing
 from broker.audit import export
 from broker.audit.book import AuditBook
 from broker.delivery.probe.node_probe import NodeTester
@@ -123,6 +124,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     )
     app = FastAPI()
     app.state.audit = context.audit
+    app.state.sharing = Sharing(lambda request: None)
     problems.handle(app)
     app.add_middleware(Access, callers=Callers("", TokenCheck(database, time.time)), limits=settings.limits)
     for room in (audit, site, knocking, nodes, node_tests, tokens, users, sessions):

@@ -117,13 +117,14 @@ def test_site_file_that_differs_from_the_database_is_a_warning(tmp_path: Path) -
         assert "site.differs" in site.logged()
         assert run("echoscu", "-aet", "CT01", "-aec", "BROKER", "127.0.0.1", str(site.dicom)).returncode == 0
     done = site.command("site", "import", site.folder / "site.toml")
-    assert (done.returncode, done.stdout.splitlines()) == (
+    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (
         0,
         [
             "nodes: version 2 in force",
             "rules: version 1 in force",
             '  node \'ct1\': ae_title: "CT01" → "CT77"',
         ],
+        "",
     )
 
 

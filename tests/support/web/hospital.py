@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo
 
 import httpx
 from prometheus_client import CollectorRegistry
@@ -26,6 +25,7 @@ from broker.delivery.probe.outcome import ProbeStep, StepOutcome
 from broker.model.contact import Contact, ContactKind
 from broker.model.lane import Lane, LaneKind
 from broker.model.wording import Sentence
+from broker.settings import load
 from broker.status.causes import reason
 from broker.status.facts import (
     BrokerFacts,
@@ -55,7 +55,6 @@ from support.web.held import hold_jobs
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 WORKLIST, ULTRASOUND = "1.2.840.10008.5.1.4.31", "1.2.840.10008.5.1.4.1.1.6.1"
-ZONE = ZoneInfo("Europe/Zurich")
 DOORS = {"DICOM (BROKER)": 11112, "DICOM over TLS (BROKER)": 2762, "HL7": 2575, "web": 443}
 INWARD = {"query", "image", "echo", "performed step", "message"}
 
@@ -108,7 +107,7 @@ class Hospital:
 
     def __init__(self, *, trouble: bool) -> None:
         self.trouble = trouble
-        self.source = StatusSource(self._status, CollectorRegistry(), _working_day(), ZONE)
+        self.source = StatusSource(self._status, CollectorRegistry(), _working_day(), load(None).zone())
 
     async def _status(self) -> BrokerStatus:
         facts = _facts(time.time(), trouble=self.trouble)

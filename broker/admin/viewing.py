@@ -21,7 +21,7 @@ from broker.model.audit import AuditRecord
 from broker.model.order import Document
 
 WATCHED = frozenset({Right.PATIENTS, Right.MESSAGES, Right.AUDIT})
-_PAGING = frozenset({"limit", "after", "before", "form"})  # of a query; all else says what was looked for
+_PAGING = frozenset({"limit", "after", "before", "form", "find"})  # of a query; all else says what was looked for
 
 
 class Shows:

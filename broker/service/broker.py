@@ -30,6 +30,7 @@ from broker.accounts.signing_in import SignIn
 from broker.admin.api import (
     audit,
     doctor,
+    exams,
     holds,
     imports,
     mappings,
@@ -92,6 +93,7 @@ ROUTES = (
     journal,
     worklist,
     orders,
+    exams,
     imports,
     site,  # before nodes, as is knocking: their paths are no names of nodes
     knocking,

@@ -28,6 +28,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     cancels *         hour    500 rows            16 to 512         ix_tombstone_at
     appointments *    hour    500 rows            16 to 512         ix_appointment_at
     authorities       10 s    2000 rows           8 numbers or more primary keys, numbers of orders and patients
+    patient words     60 s    512 patients        16 to 512         ix_patient_unfindable; nothing once all have them
     closing: images   15 s    500 steps           one order         ix_step_station_search, ix_instance_study_...
     closing: time     300 s   500 steps           one order         ix_scheduled_step_start
     closing: overdue  300 s   500 MPPS            one MPPS          ix_mpps_status
@@ -55,6 +56,7 @@ from broker.mpps.mpps_walk import compare_objects, end_overdue
 from broker.orders.authority_walk import join_authorities
 from broker.orders.core import lifecycle
 from broker.orders.step_walk import StepWalk, end_by_images, end_by_time
+from broker.orders.term_walk import make_findable
 from broker.queue.clock_watch import REST, ClockWatch
 from broker.routing import sweep
 from broker.service.foundation import Foundation
@@ -222,6 +224,12 @@ class Housekeeping:
 
         self._add("closing", end, self._settings.worklist.closing_every, at_once=True, by_age=True)
         self._add("authorities", join, JOIN_EVERY, at_once=True)
+        finding = self._pace()
+
+        def find() -> None:
+            make_findable(finding)
+
+        self._add("patient-words", find, 60, at_once=True)
 
     def _keep_copy(self) -> None:
         """Refresh the copy of the worklist for outages of the database."""

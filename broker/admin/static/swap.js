@@ -59,7 +59,7 @@ async function swap(id, url, { method = "get", body, push = false, polled = fals
     const headers = { "X-Region": id, Accept: "text/html", ...(polled && { "X-Polled": "1" }) };
     const answer = await fetch(url, { method, body, headers });
     const html = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (latest.get(id) !== turn && method === "get") return; // a newer question was asked meanwhile
+    if (latest.get(id) !== turn && (method === "get" || push)) return; // a newer question was asked meanwhile
     if (polled && paused(byId(id))) return;
     const next = html.getElementById(id);
     if (next) {
@@ -86,7 +86,7 @@ document.addEventListener("submit", (event) => {
   const action = event.submitter?.getAttribute("formaction") ?? form.getAttribute("action") ?? location.pathname;
   if (form.method === "post") {
     const body = form.enctype === "multipart/form-data" ? data : new URLSearchParams(data);
-    swap(id, action, { method: "post", body });
+    swap(id, action, { method: "post", body, push });
   } else {
     const query = new URLSearchParams([...data].filter(([, value]) => value));
     swap(id, query.size === 0 ? action : `${action}?${query}`, { push });

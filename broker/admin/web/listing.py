@@ -4,6 +4,7 @@ A page declares its `Table` once. For a request `table.ask(query)` gives what is
 `size + 1` rows behind the key `after`, and `asked.filled(rows, …)` is what `parts/listing.html` draws. Nothing is
 counted beyond CAP, and no page is found by its number: the millionth row costs as little as the first (the key of the
 last row of each page before stands in the address). Keys and filters stand in addresses: they never name a patient.
+A filter that may is `private`. Its value is sent in a body and stands in addresses sealed (`kept.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
+from types import MappingProxyType
 from typing import Generic, Literal, TypeVar
 from urllib.parse import urlencode
 
@@ -23,13 +25,15 @@ LONGEST = 200  # characters of a filter
 MOST_PICKED = 1000  # rows of one page
 TRAIL = 25  # pages that "Previous" leads back
 _FAR = 2.5e11  # s since the epoch, in the year 9892
+SEALED = "find"  # the name under which private filters stand in addresses
+_NONE: Mapping[str, str] = MappingProxyType({})
 _KEY = re.compile(r"[A-Za-z0-9._:-]{1,80}\Z")
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """A field above a table. `choices` of a kind `choice`: values and their words.
+    """A field above a table. `choices` of a kind `choice`: values and their words. `private`: it may name a patient.
 
     `groups` of a kind `group`: choices under their titles. Links may lead to other values too.
     A `hidden` one comes by links only.
@@ -41,6 +45,7 @@ class Filter:
     choices: tuple[tuple[str, Sentence], ...] = ()
     groups: Sequence[tuple[Sentence, Sequence[tuple[str, Sentence]]]] = ()
     hint: Sentence | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +60,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of a page. `region` is what a filter replaces. `sort`: a column, `-` before it for the largest first."""
+    """A table of a page. `region` is what a filter replaces. `sort`: a column, `-` before it for the largest first.
+
+    `finds`: where the filters are sent in a body, of a table that has private ones.
+    """
 
     path: str
     region: str
@@ -64,6 +72,7 @@ class Table:
     filters: tuple[Filter, ...] = ()
     sort: str = ""
     size: int = 50
+    finds: str = ""
 
     def picked(self, form: FormFields, query: Mapping[str, str]) -> Picked:
         """The rows that a person picked in a form of this table. `query`: the filters, in the address of the form."""
@@ -74,11 +83,14 @@ class Table:
             values=self.ask(query).values,
         )
 
-    def ask(self, query: Mapping[str, str]) -> Asked:
-        """What a query asks for. What cannot be used is told beside its filter and filters nothing."""
+    def ask(self, query: Mapping[str, str], private: Mapping[str, str] = _NONE, sealed: str = "") -> Asked:
+        """What a query asks for. What cannot be used is told beside its filter and filters nothing.
+
+        `private`: the values of private filters, and how they stand `sealed` in addresses.
+        """
         values, errors = dict[str, str](), dict[str, Sentence]()
         for one in self.filters:
-            value = query.get(one.name, "").strip()
+            value = (private if one.private else query).get(one.name, "").strip()
             wrong = _mistake(one, value)
             if wrong is not None:
                 errors[one.name] = wrong
@@ -93,6 +105,7 @@ class Table:
             errors=errors,
             sort=sort if sort in sorts else self.sort,
             trail=trail if all(map(_KEY.match, trail)) else (),
+            sealed=sealed,
         )
 
 
@@ -105,6 +118,14 @@ class Asked:
     errors: FieldErrors
     sort: str
     trail: tuple[str, ...]
+    sealed: str = ""  # the values of private filters
+
+    @property
+    def open_values(self) -> dict[str, str]:
+        """The filters as they stand in addresses."""
+        private = {one.name for one in self.table.filters if one.private}
+        values = {name: value for name, value in self.values.items() if name not in private}
+        return {**values, SEALED: self.sealed} if self.sealed else values
 
     @property
     def after(self) -> str:
@@ -114,13 +135,13 @@ class Asked:
     def link(self, *, sort: str = "", trail: Sequence[str] = ()) -> str:
         """The address of the same rows in another order, or of another page of them."""
         order = sort or self.sort
-        query = {**self.values, "sort": order if order != self.table.sort else "", "after": ",".join(trail)}
+        query = {**self.open_values, "sort": order if order != self.table.sort else "", "after": ",".join(trail)}
         text = urlencode({name: value for name, value in query.items() if value})
         return f"{self.table.path}?{text}" if text else self.table.path
 
     def action(self, path: str) -> str:
         """The address of a change of picked rows: it carries the filters."""
-        return f"{path}?{urlencode(self.values)}" if self.values else path
+        return f"{path}?{urlencode(self.open_values)}" if self.open_values else path
 
     def turned(self, column: str) -> str:
         """The address of the same rows sorted by a column, or by the same one the other way round."""

@@ -8,6 +8,8 @@ from broker.admin.context import AdminContext
 from broker.admin.status import StatusSource
 from broker.admin.web import audit, configuration, holds, now, search
 from broker.admin.web.accounts import me, oidc_door, own_factor, second_step, sign_in, tokens, users
+from broker.admin.web.exams import detail as exam
+from broker.admin.web.exams import overview as exams
 from broker.admin.web.help import api_docs, guides
 from broker.admin.web.messages import dealing, feedback, journal, trying
 from broker.admin.web.messages import detail as message_detail
@@ -17,6 +19,8 @@ from broker.admin.web.shell import PageLink
 
 # after the start page; that of one node comes last of the nodes: its address has a name where theirs have words
 PAGES = (
+    exams,
+    exam,
     journal,
     message_detail,
     dealing,
@@ -54,4 +58,4 @@ def links() -> list[PageLink]:
 
 def _finders(context: AdminContext) -> list[Finder]:
     """What the search asks, in the order of its results."""
-    return [search.page_finder(links()), overview.finder(context), search.guide_finder()]
+    return [search.page_finder(links()), exams.finder(context), overview.finder(context), search.guide_finder()]

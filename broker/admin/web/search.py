@@ -41,11 +41,15 @@ class SearchHit:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is looked for: casefolded words, all of which must be there, by a caller with rights, in its language."""
+    """What is looked for: casefolded words, all of which must be there, by a caller with rights, in its language.
+
+    `text`: as it was typed.
+    """
 
     words: tuple[str, ...]
     rights: frozenset[Right]
     language: Language
+    text: str
 
     def in_text(self, *texts: str) -> bool:
         """All words stand in some texts."""
@@ -111,7 +115,7 @@ def _results(request: Request, text: str, finders: Sequence[Finder]) -> Response
 def _hits(request: Request, text: str, finders: Sequence[Finder], most: int | None = None) -> list[SearchHit]:
     """What is found, at most `most`. What it shows of patients is noted for the audit trail."""
     words, rights = tuple(text[:LONGEST].casefold().split()), request.state.rights
-    wanted = Wanted(words, rights, shell.language(request))
+    wanted = Wanted(words, rights, shell.language(request), " ".join(text[:LONGEST].split()))
     asked = [finder for finder in finders if finder.right is None or finder.right in rights] if words else []
     found = [(finder.shows, hit) for finder in asked for hit in list(finder.find(wanted))[:MOST]][:most]
     kinds = [kind for kind, _ in found if kind]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Order, Patient
-from broker.orders.core import lifecycle, patients
+from broker.orders.core import lifecycle, patient_terms, patients
 from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import AdtEvent, PatientUpdate
@@ -67,7 +67,8 @@ def save(
     if known is not None and after == known:
         saving.said_again(connection, known.row or 0, said)
         return known
-    after = replace(after, row=saving.save_patient(connection, after, said))
+    terms = patient_terms.news(known, after)
+    after = replace(after, row=saving.save_patient(connection, after, said, terms))
     if known is not None:
         writing.propagate(connection, known, after, None, at)
     return after

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.model.order import Document, Order, Patient, StepStatus
-from broker.orders.core import lifecycle
+from broker.orders.core import lifecycle, patient_terms
 from broker.orders.core import worklist_item as answers
 from broker.orders.core.context import StoryContext
 from broker.orders.telling import notices
@@ -47,7 +47,7 @@ def write(
     # a patient without a row was looked for when this was planned
     before = reading.find_patient(connection, patient.patient_id, patient.issuer) if patient.row else None
     if before is None or before.attributes != patient.attributes:
-        patient_row = saving.save_patient(connection, patient, at)
+        patient_row = saving.save_patient(connection, patient, at, patient_terms.news(before, patient))
     else:
         patient_row = before.row or 0
     source = "|".join(context.sender) if context.sender else ""

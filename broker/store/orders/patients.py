@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from broker.model.order import EntityId
 from broker.model.visit import Visit, VisitState
+from broker.store.orders import patient_terms
 from broker.store.schema import tables
 
 _alias, _visit, _heard, _request = tables.patient_alias, tables.visit, tables.heard, tables.service_request
@@ -123,6 +124,7 @@ def absorb(connection: Connection, retired: int, survivor: int) -> None:
     # the audit trail finds its rows by whom they concern now; SQLite may give the number to somebody else
     connection.execute(update(tables.audit).where(tables.audit.c.patient == retired).values(patient=survivor))
     _forget(connection, "patient", retired)
+    patient_terms.forget(connection, retired)
     connection.execute(delete(tables.patient).where(tables.patient.c.id == retired))
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Index, UniqueConstraint, false
+from sqlalchemy import Index, UniqueConstraint, false, text
 from sqlmodel import Field
 
 from broker.store.schema.base import BIG, BYTES, EMPTY, ZERO, Base
+
+_UNFINDABLE = text("NOT findable")
 
 
 class PatientRow(Base, table=True):
     """A patient under one identifier and issuer."""
 
     __tablename__ = "patient"
-    __table_args__ = (UniqueConstraint("patient_id", "issuer"),)
+    __table_args__ = (
+        UniqueConstraint("patient_id", "issuer"),
+        Index("ix_patient_unfindable", "id", sqlite_where=_UNFINDABLE, postgresql_where=_UNFINDABLE),
+    )
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     patient_id: str
     issuer: str
@@ -20,6 +25,18 @@ class PatientRow(Base, table=True):
     # retired identifiers as a list of [id, issuer], the same as in `patient_alias`: read with every order
     aliases: str = Field(sa_column_kwargs={"server_default": "[]"})
     updated_at: float
+    # the words that people find it by stand in `patient_term`; false: `orders.term_walk` is still to write them
+    findable: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+
+
+class PatientTermRow(Base, table=True):
+    """A folded word of a patient's name, or `=` and the birth date: what people search patients by."""
+
+    __tablename__ = "patient_term"
+    # by patient new rows come last, and SQLite keeps no third tree
+    __table_args__ = (Index("ix_patient_term_term", "term", "patient"), {"sqlite_with_rowid": False})
+    patient: int = Field(primary_key=True, sa_type=BIG)
+    term: str = Field(primary_key=True, sa_type=BYTES)
 
 
 class PatientAliasRow(Base, table=True):

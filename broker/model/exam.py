@@ -1,0 +1,92 @@
+"""Defines which exams a person looks for, and what a list says of one. An exam is an order with its procedures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.model.order import Document
+
+Place = tuple[str, int]  # start (`YYYYMMDDHHMMSS`, empty where the newest order comes first) and row of an order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExamSelection:
+    """Which exams: all that is given must fit. `terms` are beginnings of what patients are found by (`patient_term`).
+
+    `accession`: the beginning of an accession number; `number`: the whole number of the placer or filler, beside it.
+    `patient_id`: the beginning of the one in the worklist, or a whole one, retired ones too. What is said of steps is
+    said of one step.
+    """
+
+    terms: tuple[str, ...] = ()
+    accession: str = ""
+    number: str = ""
+    patient_id: str = ""
+    patient: int | None = None  # our own number
+    station: str = ""
+    day: str = ""  # YYYYMMDD
+    statuses: tuple[str, ...] = ()
+    modality: str = ""
+    texts: tuple[str, ...] = ()  # words that the caller looks for in the texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExamStep:
+    """A step in a list of exams; `start_at` is `YYYYMMDDHHMMSS`, empty for none."""
+
+    status: str
+    held: bool
+    start_at: str
+    modality: str
+    attributes: Document
+
+    @property
+    def stations(self) -> tuple[str, ...]:
+        """Scheduled Station AE Titles."""
+        return tuple(self.attributes.get("ScheduledStationAETitle", ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExamLine:
+    """An exam in a list: rows of its order and patient, what they are, and its steps."""
+
+    order: int
+    patient: int
+    patient_id: str
+    issuer: str
+    demographics: Document
+    accession: str
+    placer: str
+    filler: str
+    attributes: Document
+    procedures: tuple[Document, ...]  # attributes of each
+    steps: tuple[ExamStep, ...]
+
+    @property
+    def name(self) -> str:
+        """Patient's Name, empty for none."""
+        return str(self.demographics.get("PatientName") or "")
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """What is to be done: the descriptions of the procedures."""
+        texts = (text for one in self.procedures if (text := str(one.get("RequestedProcedureDescription") or "")))
+        return tuple(dict.fromkeys(texts))
+
+    @property
+    def start_at(self) -> str:
+        """When its first step is to start, empty for not yet planned."""
+        return min((step.start_at for step in self.steps if step.start_at), default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExamPage:
+    """Exams of one page. `after`: where the next one begins, None behind the last exam.
+
+    `total`: exams that match, as far as they were counted; `whole`: that is all.
+    """
+
+    lines: tuple[ExamLine, ...]
+    after: Place | None
+    total: int
+    whole: bool

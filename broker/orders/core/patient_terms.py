@@ -1,0 +1,39 @@
+"""Makes the words that people find patients by: those of their names, folded, and the birth date.
+
+A name is folded as the columns are that C-FIND searches (`names.fold`): without case, accents and strokes. Each
+component of each component group is found by its beginning. A group of ideographs or of their sound is also found as it
+is written without spaces.
+"""
+
+from __future__ import annotations
+
+import re
+
+from broker.model.order import Document, Patient
+from broker.orders.core.names import fold
+
+MOST = 24  # words of one patient
+LONGEST = 64  # characters of a word
+BORN = "="  # stands before a birth date, and never in a word
+_BREAKS = re.compile(r"[\s^=,.'’\-]+")
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The folded words of a text, each once."""
+    found = dict.fromkeys(word[:LONGEST] for word in _BREAKS.split(fold(text)) if word)
+    return tuple(found)[:MOST]
+
+
+def terms_of(attributes: Document) -> tuple[str, ...]:
+    """What a patient with these attributes is found by."""
+    name, born = attributes.get("PatientName") or "", attributes.get("PatientBirthDate") or ""
+    groups = name.split("=")
+    joined = ("".join(words_of(group))[:LONGEST] for group in groups[1:])
+    found = dict.fromkeys([*words_of(name), *(word for word in joined if word)])
+    return (*tuple(found)[:MOST], *([BORN + born] if born.isdigit() else []))
+
+
+def news(before: Patient | None, after: Patient) -> tuple[str, ...] | None:
+    """What a patient is found by from now on; None if that is what was before."""
+    terms = terms_of(after.attributes)
+    return None if before is not None and terms_of(before.attributes) == terms else terms

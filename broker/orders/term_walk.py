@@ -1,0 +1,35 @@
+"""Writes the words of patients who were stored before people searched by words, in small steps beside traffic.
+
+`findable` of a patient says that it is done. So a walk that was broken off goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from broker import telemetry
+from broker.orders.core.patient_terms import terms_of
+from broker.store.db.pace import Pace
+from broker.store.orders import patient_terms
+
+PAGE = 512  # patients read at once
+
+
+def make_findable(pace: Pace) -> int:
+    """Make all patients findable; how many were not. Raises StoreUnavailable."""
+    began, count = time.monotonic(), 0
+    while not pace.stopped and (page := pace.read(patient_terms.unfindable, PAGE)):
+        terms = [(row, terms_of(attributes)) for row, attributes in page.items()]
+        for _ in pace.write(_write, terms):
+            pass
+        count += len(page)
+    if count and not pace.stopped:
+        telemetry.logger().info("patients.findable", count=count, duration=round(time.monotonic() - began, 1))
+    return count
+
+
+def _write(connection: Connection, part: Sequence[tuple[int, tuple[str, ...]]]) -> None:
+    patient_terms.make_findable(connection, dict(part))

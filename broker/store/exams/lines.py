@@ -1,0 +1,66 @@
+"""Loads what lists show of exams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from broker.model.exam import ExamLine, ExamStep
+from broker.model.order import Document
+from broker.store.db import documents
+from broker.store.db.pace import padded
+from broker.store.schema import tables
+
+_request, _patient = tables.service_request, tables.patient
+_procedure, _step, _station = tables.requested_procedure, tables.scheduled_step, tables.step_station
+_ORDER = (
+    _request.c.id, _request.c.patient, _request.c.accession, _request.c.placer_number, _request.c.filler_number,
+    _request.c.attributes, _patient.c.patient_id, _patient.c.issuer, _patient.c.attributes.label("demographics"),
+)  # fmt: skip
+_STEP = (
+    _procedure.c.request, _step.c.id, _step.c.status, _step.c.held, _step.c.start_at, _step.c.modality,
+    _step.c.attributes,
+)  # fmt: skip
+
+
+def load(connection: Connection, rows: Sequence[int]) -> list[ExamLine]:
+    """The exams of some orders (rows), in their sequence; without those that are gone."""
+    if not rows:
+        return []
+    some = padded(rows)
+    query = select(*_ORDER).join_from(_request, _patient).where(_request.c.id.in_(some))
+    orders = {row.id: row for row in connection.execute(query)}
+    procedures: dict[int, list[Document]] = {}
+    query = select(_procedure.c.request, _procedure.c.attributes).where(_procedure.c.request.in_(some))
+    for request, attributes in connection.execute(query.order_by(_procedure.c.id)):
+        procedures.setdefault(request, []).append(documents.decode(attributes))
+    steps: dict[int, list[ExamStep]] = {}
+    query = select(*_STEP).join_from(_step, _procedure).where(_procedure.c.request.in_(some))
+    for row in connection.execute(query.order_by(_step.c.start_at, _step.c.position, _step.c.id)):
+        steps.setdefault(row.request, []).append(
+            ExamStep(
+                status=row.status,
+                held=bool(row.held),
+                start_at=row.start_at,
+                modality=row.modality,
+                attributes=documents.decode(row.attributes),
+            )
+        )
+    return [
+        ExamLine(
+            order=row,
+            patient=order.patient,
+            patient_id=order.patient_id,
+            issuer=order.issuer,
+            demographics=documents.decode(order.demographics),
+            accession=order.accession,
+            placer=order.placer_number,
+            filler=order.filler_number,
+            attributes=documents.decode(order.attributes),
+            procedures=tuple(procedures.get(row, ())),
+            steps=tuple(steps.get(row, ())),
+        )
+        for row in rows
+        if (order := orders.get(row)) is not None
+    ]

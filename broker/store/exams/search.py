@@ -1,0 +1,146 @@
+"""Finds exams page by page: those of a day by their time, others the newest order first.
+
+If one condition leads to few orders by its index (`leads`), these are asked all other conditions, and counted. If none
+does, the orders are walked through, the newest first, LOOK at a time and FAR in all for one page: what fits is common,
+or the page is short. A short page is not the last one: `after` says where the next one begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal, or_, select, true
+
+from broker.model.exam import ExamLine, ExamPage, ExamSelection, Place
+from broker.store.db.pace import padded
+from broker.store.exams import leads, lines
+from broker.store.exams.leads import NUMBERS, begins
+from broker.store.schema import tables
+
+LOOK, FAR = 500, 8_000
+COUNTED = 10_000  # orders that are counted where all of them match
+PAGE = 256  # orders that are asked at once
+_request, _patient, _alias = tables.service_request, tables.patient, tables.patient_alias
+_procedure, _step, _station = tables.requested_procedure, tables.scheduled_step, tables.step_station
+_term = tables.patient_term
+Fits = Callable[[ExamLine], bool]  # what SQL cannot say: words of texts
+
+
+def find(
+    connection: Connection,
+    selection: ExamSelection,
+    statuses: Sequence[str],
+    fits: Fits | None,
+    after: Place | None,
+    limit: int,
+) -> ExamPage:
+    """At most `limit` exams of a selection behind a place. `statuses`: all that steps have.
+
+    `fits`: the rest of the selection, of exams with all their texts; None for nothing.
+    """
+    rows = leads.few(connection, selection, statuses)
+    if rows is None:
+        return _walk(connection, selection, fits, after, limit)
+    found = list(_asked(connection, selection, fits, rows))
+    by_day = bool(selection.day)
+    places = sorted(((line.start_at if by_day else "", line.order) for line in found), reverse=not by_day)
+    behind = [place for place in places if after is None or (place > after if by_day else place < after)]
+    shown = behind[:limit]
+    by_row = {line.order: line for line in found}
+    return ExamPage(
+        lines=tuple(by_row[row] for _, row in shown),
+        after=shown[-1] if len(behind) > limit else None,
+        total=len(found),
+        whole=True,
+    )
+
+
+def _asked(
+    connection: Connection, selection: ExamSelection, fits: Fits | None, rows: Sequence[int]
+) -> Iterator[ExamLine]:
+    """Of some orders those that match."""
+    fit = case((_conditions(selection), 1), else_=0)
+    for start in range(0, len(rows), PAGE):
+        part = rows[start : start + PAGE]
+        query = select(_request.c.id, fit).where(_request.c.id.in_(padded(part)))
+        yield from _fitting(connection, [row for row, is_one in connection.execute(query) if is_one], fits)
+
+
+def _fitting(connection: Connection, rows: Sequence[int], fits: Fits | None) -> Iterator[ExamLine]:
+    return (line for line in lines.load(connection, rows) if fits is None or fits(line))
+
+
+def _walk(
+    connection: Connection, selection: ExamSelection, fits: Fits | None, after: Place | None, limit: int
+) -> ExamPage:
+    """A page of all orders, the newest first."""
+    every = selection == ExamSelection()
+    fit = case((_conditions(selection), 1), else_=0)
+    place = after[1] if after is not None else None
+    found: list[ExamLine] = []
+    for _ in range(0, FAR, LOOK):
+        query = select(_request.c.id, fit).order_by(_request.c.id.desc()).limit(limit + 1 if every else LOOK)
+        keys = connection.execute(query if place is None else query.where(_request.c.id < place)).all()
+        new = list(_fitting(connection, [row for row, is_one in keys if is_one], fits))
+        found += sorted(new, key=lambda line: -line.order)
+        end = len(keys) < (limit + 1 if every else LOOK)
+        if len(found) > limit or end:
+            break
+        place = keys[-1][0]
+    shown = tuple(found[:limit])
+    if len(found) > limit:
+        place, end = shown[-1].order, False
+    total = _count(connection) if every else len(shown)
+    return ExamPage(
+        lines=shown,
+        after=None if end else ("", place or 0),
+        total=total,
+        whole=total <= COUNTED if every else end and after is None,
+    )
+
+
+def _count(connection: Connection) -> int:
+    some = select(literal(1)).select_from(_request).limit(COUNTED + 1).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def _conditions(selection: ExamSelection) -> ColumnElement[bool]:
+    """What SQL asks of one order."""
+    where: list[ColumnElement[bool]] = [true()]
+    if selection.number:
+        equal = [column == selection.number for column in NUMBERS]
+        equal += [
+            _request.c.accession == selection.accession,
+            _has_step(begins(_step.c.accession, selection.accession)),
+        ]
+        where.append(or_(*equal))
+    if selection.patient is not None:
+        where.append(_request.c.patient == selection.patient)
+    if selection.patient_id:
+        whole = exists().where(_patient.c.id == _request.c.patient, _patient.c.patient_id == selection.patient_id)
+        retired = exists().where(_alias.c.patient == _request.c.patient, _alias.c.patient_id == selection.patient_id)
+        where.append(or_(whole, retired, _has_step(begins(_step.c.patient_id, selection.patient_id))))
+    where += [exists().where(_term.c.patient == _request.c.patient, begins(_term.c.term, t)) for t in selection.terms]
+    if step := _of_step(selection):
+        where.append(_has_step(*step))
+    return and_(*where)
+
+
+def _of_step(selection: ExamSelection) -> list[ColumnElement[bool]]:
+    """What is asked of one and the same step."""
+    where: list[ColumnElement[bool]] = []
+    if selection.station:
+        where.append(exists().where(_station.c.step == _step.c.id, _station.c.ae_title == selection.station))
+    if selection.day:
+        where.append(begins(_step.c.start_at, selection.day))
+    if selection.statuses:
+        where.append(_step.c.status.in_(selection.statuses))
+    if selection.modality:
+        where.append(_step.c.modality == selection.modality)
+    return where
+
+
+def _has_step(*where: ColumnElement[bool]) -> ColumnElement[bool]:
+    # a limit, so that PostgreSQL looks by the index for each order and hashes no whole table
+    some = select(literal(1)).join_from(_procedure, _step).where(_procedure.c.request == _request.c.id, *where).limit(1)
+    return some.scalar_subquery().is_not(None)

@@ -1,0 +1,54 @@
+"""Writes the words that people find patients by, and reads whose are still to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, true, update
+
+from broker.model.order import Document
+from broker.store.db import documents
+from broker.store.db.pace import padded
+from broker.store.db.prepared import Prepared
+from broker.store.schema import tables
+
+_t, _patient = tables.patient_term, tables.patient
+_ADD = Prepared(any=insert(_t).values(patient=bindparam("patient"), term=bindparam("term")))
+_REMOVE = Prepared(any=delete(_t).where(_t.c.patient == bindparam("patient")))
+
+_FINDABLE = Prepared(any=update(_patient).where(_patient.c.id == bindparam("row")).values(findable=true()))
+
+
+def write(connection: Connection, patient: int, terms: Sequence[str], *, new: bool = False) -> None:
+    """Write what a patient (row) is found by; of a `new` one nothing is there, and its row says that it is findable."""
+    if not new:
+        _REMOVE.count(connection, {"patient": patient})
+        _FINDABLE.count(connection, {"row": patient})
+    for term in terms:
+        _ADD.count(connection, {"patient": patient, "term": term})
+
+
+def forget(connection: Connection, patient: int) -> None:
+    """Remove what a patient (row) that goes away was found by: SQLite may give its number to somebody else."""
+    _REMOVE.count(connection, {"patient": patient})
+
+
+def unfindable(connection: Connection, limit: int) -> dict[int, Document]:
+    """Attributes of patients (rows) whose words are still to be written."""
+    query = select(_patient.c.id, _patient.c.attributes).where(~_patient.c.findable).order_by(_patient.c.id)
+    return {row: documents.decode(text) for row, text in connection.execute(query.limit(limit))}
+
+
+def left(connection: Connection, most: int) -> int:
+    """How many patients are still to be made findable, at most so many."""
+    some = select(literal(1)).select_from(_patient).where(~_patient.c.findable).limit(most).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def make_findable(connection: Connection, terms: Mapping[int, Sequence[str]]) -> None:
+    """Write the words of patients (rows). Who was written meanwhile, or is gone, stays as it is."""
+    rows = padded(list(terms))
+    query = select(_patient.c.id).where(_patient.c.id.in_(rows), ~_patient.c.findable).with_for_update()
+    still = list(connection.execute(query).scalars())
+    for row in still:
+        write(connection, row, terms[row])

@@ -1,0 +1,204 @@
+"""The pages of exams over HTTP: the search and one exam, who may see them, what they leave in the audit trail."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+import httpx
+import pytest
+from support.loops import shortly
+from support.orders.documents import order
+from support.service.rest import TOKEN, application
+
+from broker.accounts import api_tokens
+from broker.accounts.roles import RIGHTS, Right, UserRole
+from broker.model.audit import AuditRecord, AuditSelection
+from broker.settings import load
+from broker.store.audit import trail
+from broker.store.db.database import Database
+
+HOSTILE = "<script>alert(1)</script>'\""
+SAME = {"Sec-Fetch-Site": "same-origin"}
+
+
+class Pages:
+    """The application as a browser sees it. It notes every address that was asked for or answered."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.app = application(database, load())
+        self.addresses: list[str] = []
+
+    def call(
+        self, method: str, path: str, *, token: str = TOKEN, json: Any = None, form: Any = None, **headers: str
+    ) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self.app, client=("10.1.2.3", 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://broker") as http:
+                known = {"Authorization": f"Bearer {token}", "Accept": "text/html", **headers}
+                return await http.request(method, path, json=json, data=form, headers=known)
+
+        answer = shortly(ask())
+        self.addresses += [path, answer.headers.get("location", "")]
+        return answer
+
+    def get(self, path: str, **headers: str) -> str:
+        answer = self.call("GET", path, **headers)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def find(self, **form: str) -> str:
+        """The page that a search leads to."""
+        answer = self.call("POST", "/exams/find", form=form, **SAME)
+        assert answer.status_code == 303, answer.text
+        return self.get(answer.headers["location"])
+
+    def place(self, number: int, **patient: str) -> None:
+        document = order(number)
+        document["patient"] |= patient
+        answer = self.call("POST", "/api/v1/orders", json=document)
+        assert answer.json()["outcome"] == "created", answer.text
+
+    def views(self) -> list[AuditRecord]:
+        """What was seen, the last first."""
+        self.app.state.audit.flush()
+        page = self.database.read(trail.page, AuditSelection(), None, 1000).result(20)
+        return [row for row in page.rows if row.action in ("order.listed", "order.viewed", "order.explained")]
+
+
+@pytest.fixture
+def pages(database: Database) -> Pages:
+    return Pages(database)
+
+
+def rows(text: str) -> list[str]:
+    """The rows of the first table, as text."""
+    body = re.search(r"<tbody>(.*?)</tbody>", text, re.DOTALL)
+    cells = re.findall(r"<tr>(.*?)</tr>", body[1], re.DOTALL) if body else []
+    return [html.unescape(" ".join(re.sub(r"<[^>]+>", " ", cell).split())) for cell in cells]
+
+
+def test_the_whole_page_its_region_and_its_rows(pages: Pages) -> None:
+    assert "No exam yet" in pages.get("/exams")
+    pages.place(1, PatientName="Wałęsa^Lech")
+    whole, region = pages.get("/exams"), pages.get("/exams", **{"X-Region": "exams"})
+    assert "<h1>Exams</h1>" in whole
+    assert region.lstrip().startswith('<section class="panel" id="exams"')
+    assert "<h1>" not in region
+    assert rows(whole) == ["2030-03-12 10:30 Wałęsa, Lech 1976-02-29 F · QZPAT1 CT Thorax A1 CT01 planned"]
+
+
+def test_what_names_a_patient_stands_in_no_address(pages: Pages) -> None:
+    pages.place(1, PatientName="Wałęsa^Lech")
+    pages.place(2)
+    wishes = {"name": "walesa", "number": "A1", "patient_id": "QZPAT1", "born": "1976-02-29", "procedure": "thorax"}
+    for name, value in wishes.items():
+        text = pages.find(**{name: value}, station="CT01")
+        assert any("Wałęsa" in row for row in rows(text)), name
+        assert f'value="{value}"' in text
+    assert len(rows(pages.find(name="walesa", station="CT01"))) == 1
+    assert len(rows(pages.get("/exams?name=walesa"))) == 2  # it is no filter there
+    told = [address for address in pages.addresses for value in wishes.values() if value in address]
+    assert told == ["/exams?name=walesa"]
+    assert any("station=CT01" in address for address in pages.addresses)
+
+
+def test_a_sealed_search_is_of_one_person_and_leads_on(pages: Pages) -> None:
+    for number in range(1, 53):
+        pages.place(number, PatientName="Wałęsa^Lech")
+    answer = pages.call("POST", "/exams/find", form={"name": "walesa"}, **SAME)
+    place = answer.headers["location"]
+    following = re.search(r'id="page-next" rel="next" href="([^"]+)"', pages.get(place))
+    assert following
+    assert len(rows(pages.get(html.unescape(following[1])))) == 2
+    other = pages.database.execute(api_tokens.make, "other", UserRole.OPERATOR, 4e9, "test", 3.9e9).text
+    for path, token in ((place, other), (place[:-9], TOKEN), ("/exams?find=x", TOKEN), ("/exams?find=%F0", TOKEN)):
+        answer = pages.call("GET", path, token=token)
+        assert answer.status_code == 200
+        assert "This search is no longer known here" in answer.text
+
+
+def test_what_cannot_be_a_filter(pages: Pages) -> None:
+    pages.place(1)
+    for form, told in (
+        ({"day": "tomorrow"}, "Type a date"),
+        ({"born": "old"}, "Type a date"),
+        ({"state": "lost"}, "Choose one of the list"),
+        ({"station": "x" * 300}, "At most 200 characters"),
+    ):
+        text = pages.find(**form)
+        if "station" not in form:
+            assert told in text, form
+            assert 'aria-invalid="true"' in text
+    assert "No exam fits" in pages.find(name="nobody")
+
+
+def test_each_look_is_a_row(pages: Pages) -> None:
+    pages.place(1)
+    pages.find(name="muller", born="1976-02-29")
+    (seen,) = pages.views()
+    assert (seen.actor, seen.action, seen.detail["count"]) == ("api", "order.listed", 1)
+    assert seen.detail["filters"] == ["born", "name"]
+    exam = re.search(r'href="(/exams/\d+)"', pages.get("/exams"))
+    assert exam
+    pages.get(exam[1])
+    viewed = pages.views()[0]
+    assert (viewed.action, viewed.kind, viewed.object_id) == ("order.viewed", "order", int(exam[1].split("/")[-1]))
+    assert viewed.patient is not None
+    assert len(pages.views()) == 3
+    assert pages.call("GET", "/exams/999").status_code == 404
+    pages.call("POST", "/search", form={"q": "muller"}, **SAME)
+    pages.call("POST", "/api/v1/orders/find", json={"name": "muller"})
+    assert len(pages.views()) == 4
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("role", UserRole)
+def test_only_who_may_see_patients_sees_exams(pages: Pages, role: UserRole) -> None:
+    pages.place(1)
+    exam = re.search(r'href="(/exams/\d+)"', pages.get("/exams"))
+    assert exam
+    token = pages.database.execute(api_tokens.make, role.value, role, 4e9, "test", 3.9e9).text
+    may = Right.PATIENTS in RIGHTS[role]
+    for method, path, status in (("GET", "/exams", 200), ("GET", exam[1], 200), ("POST", "/exams/find", 303)):
+        form = {"name": "x"} if method == "POST" else None
+        answer = pages.call(method, path, token=token, form=form, **SAME)
+        assert answer.status_code == (status if may else 403), (path, answer.text)
+    assert pages.call("POST", "/api/v1/orders/find", token=token, json={}).status_code == (200 if may else 403)
+    found = pages.call("POST", "/search", token=token, form={"q": "muller"}, **SAME)
+    assert ("exams of a patient of this name" in found.text) == may
+
+
+def test_the_search_box_leads_to_exams(pages: Pages) -> None:
+    pages.place(1, PatientName="Wałęsa^Lech")
+    found = pages.call("POST", "/search", form={"q": "Walesa"}, **SAME).text
+    links = [html.unescape(link) for link in re.findall(r'href="(/exams\?find=[^"]+)"', found)]
+    assert len(links) == 3
+    assert [len(rows(pages.get(link))) for link in links] == [1, 0, 0]
+
+
+def test_one_exam_and_hostile_names(pages: Pages) -> None:
+    pages.place(1, PatientName=f"{HOSTILE}^Lech=山田^太郎", PatientID=HOSTILE)
+    listed = pages.get("/exams")
+    exam = re.search(r'href="(/exams/\d+)"', listed)
+    assert exam
+    text = pages.get(exam[1])
+    for shown in (listed, text):
+        assert "<script>alert" not in shown
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+    assert "(山田, 太郎)" in text
+    assert "issued by" in text
+    assert "HOSPITAL" in text
+    assert rows(text)[0].startswith("2030-03-12 10:30 CT Thorax CT01 planned")
+    others = re.search(r'href="(/exams\?patient=\d+)"', text)
+    assert others
+    assert len(rows(pages.get(others[1]))) == 1
+
+
+def test_words_in_french(pages: Pages) -> None:
+    pages.place(1)
+    text = pages.get("/exams", **{"Accept-Language": "fr"})
+    assert "Nom du patient" in text
+    assert "prévu" in text

@@ -1,4 +1,5 @@
 """Finds exams for people, and tells the story of one.
 
-Open first: `finding` (a search by what a person types).
+Open first: `finding` (a search by what a person types), then `story` (what happened to an exam, in its parts `traffic`
+and `sightings`).
 """

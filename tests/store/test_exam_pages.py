@@ -202,3 +202,19 @@ def test_words_in_french(pages: Pages) -> None:
     text = pages.get("/exams", **{"Accept-Language": "fr"})
     assert "Nom du patient" in text
     assert "prévu" in text
+
+
+def test_why_it_is_not_on_a_device(pages: Pages) -> None:
+    pages.place(1)
+    exam = re.search(r'href="(/exams/\d+)"', pages.get("/exams"))
+    assert exam
+    text = pages.get(exam[1])
+    assert "CT01 is no node of the site" in html.unescape(text)
+    assert f'href="{exam[1]}/why?device=CT01"' in text
+    why = pages.get(f"{exam[1]}/why?device=CT01")
+    assert any("station fails" in row or "station passes" in row for row in rows(why)), rows(why)
+    assert pages.views()[0].action == "order.explained"
+    assert pages.views()[0].patient is not None
+    assert "Which device" in pages.get(f"{exam[1]}/why")
+    hostile = pages.get(f"{exam[1]}/why?device=%3Cscript%3Ealert(1)")
+    assert "<script>alert" not in hostile

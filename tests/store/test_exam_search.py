@@ -124,8 +124,10 @@ def test_what_is_said_of_steps_is_said_of_one(database: Database) -> None:
 
 
 def test_texts(database: Database) -> None:
-    knee = exam(1, "A^B", ReferringPhysicianName="Grøn^Søren")
+    knee = exam(1, "A^B")
+    knee["visit"] |= {"ReferringPhysicianName": "Grøn^Søren"}
     knee["procedures"][0] |= {"RequestedProcedureDescription": "Kniegelenk, Schädel nativ"}
+    knee["procedures"][0].pop("RequestedProcedureCodeSequence")
     place(database, knee, exam(2, "C^D"))
     assert found(database, procedure="gelenk") == ["A1"]
     assert found(database, procedure="schadel knie") == ["A1"]

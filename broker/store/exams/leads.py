@@ -18,7 +18,7 @@ _request, _patient, _alias = tables.service_request, tables.patient, tables.pati
 _procedure, _step, _station = tables.requested_procedure, tables.scheduled_step, tables.step_station
 _term = tables.patient_term
 NUMBERS = (_request.c.placer_number, _request.c.filler_number)
-_Rows = Select[tuple[int]]
+_Rows = Select[Any]
 
 
 def begins(column: Column[Any], text: str) -> ColumnElement[bool]:

@@ -29,22 +29,22 @@ def load(connection: Connection, rows: Sequence[int]) -> list[ExamLine]:
     if not rows:
         return []
     some = padded(rows)
-    query = select(*_ORDER).join_from(_request, _patient).where(_request.c.id.in_(some))
-    orders = {row.id: row for row in connection.execute(query)}
+    orders_of = select(*_ORDER).join_from(_request, _patient).where(_request.c.id.in_(some))
+    orders = {row.id: row for row in connection.execute(orders_of)}
     procedures: dict[int, list[Document]] = {}
-    query = select(_procedure.c.request, _procedure.c.attributes).where(_procedure.c.request.in_(some))
-    for request, attributes in connection.execute(query.order_by(_procedure.c.id)):
-        procedures.setdefault(request, []).append(documents.decode(attributes))
+    below = select(_procedure.c.request, _procedure.c.attributes).where(_procedure.c.request.in_(some))
+    for procedure in connection.execute(below.order_by(_procedure.c.id)):
+        procedures.setdefault(procedure.request, []).append(documents.decode(procedure.attributes))
     steps: dict[int, list[ExamStep]] = {}
-    query = select(*_STEP).join_from(_step, _procedure).where(_procedure.c.request.in_(some))
-    for row in connection.execute(query.order_by(_step.c.start_at, _step.c.position, _step.c.id)):
-        steps.setdefault(row.request, []).append(
+    steps_of = select(*_STEP).join_from(_step, _procedure).where(_procedure.c.request.in_(some))
+    for step in connection.execute(steps_of.order_by(_step.c.start_at, _step.c.position, _step.c.id)):
+        steps.setdefault(step.request, []).append(
             ExamStep(
-                status=row.status,
-                held=bool(row.held),
-                start_at=row.start_at,
-                modality=row.modality,
-                attributes=documents.decode(row.attributes),
+                status=step.status,
+                held=bool(step.held),
+                start_at=step.start_at,
+                modality=step.modality,
+                attributes=documents.decode(step.attributes),
             )
         )
     return [

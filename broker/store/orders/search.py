@@ -24,6 +24,12 @@ def exists(connection: Connection, row: int) -> bool:
     return connection.execute(select(_request.c.id).where(_request.c.id == row)).first() is not None
 
 
+def patient_of(connection: Connection, row: int) -> int | None:
+    """Row of the patient of an order (row); None for no such order."""
+    found: int | None = connection.execute(select(_request.c.patient).where(_request.c.id == row)).scalar()
+    return found
+
+
 def find(connection: Connection, wanted: Mapping[str, str], after: int, limit: int) -> list[int]:
     """Rows of orders that have all these values (keywords of the tables above), behind row `after`, oldest first."""
     where: list[ColumnElement[bool]] = [_request.c.id > after]

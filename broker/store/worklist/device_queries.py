@@ -37,6 +37,12 @@ def of(connection: Connection, calling_ae: str, address: str = "") -> list[Devic
     ]
 
 
+def latest(connection: Connection, limit: int) -> list[str]:
+    """AE titles of the devices that asked last."""
+    query = select(_t.c.calling_ae).group_by(_t.c.calling_ae).order_by(func.max(_t.c.last_at).desc())
+    return list(connection.execute(query.limit(limit)).scalars())
+
+
 def of_knocking(connection: Connection) -> dict[tuple[str, str], DeviceQueries]:
     """What is remembered of devices that knock, by AE title and address."""
     here = (_knock.c.ae_title == _t.c.calling_ae) & (_knock.c.address == _t.c.address)

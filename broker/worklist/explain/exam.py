@@ -67,11 +67,21 @@ class ExamVerdict:
 
 
 def explain_exam(
-    connection: Connection, exam: Exam, device: str, directory: Directory, settings: Settings, secret: bytes
+    connection: Connection,
+    exam: Exam,
+    device: str,
+    directory: Directory,
+    settings: Settings,
+    secret: bytes,
+    *,
+    deep: bool = True,
 ) -> ExamVerdict:
-    """Why a device (name of a node, or AE title) shows an exam or not. `secret` keyed the hashes of queries."""
+    """Why a device (name of a node, or AE title) shows an exam or not. `secret` keyed the hashes of queries.
+
+    Not `deep`: without the place of its steps among all answers, which is looked for in the whole worklist.
+    """
     zone = settings.zone()
-    caller, asked = _caller(connection, device, directory, accepts_any=settings.dicom.accept == "any")
+    caller, asked = caller_of(connection, device, directory, accepts_any=settings.dicom.accept == "any")
     steps = [step for step in _steps(connection, exam) if exam.step in (None, step.row)]
     ground = Ground(
         datetime.now(zone),
@@ -80,15 +90,15 @@ def explain_exam(
         settings.worklist.charset,
         secret,
         recall.fingerprint(secret),
-        partial(_place, connection, zone),
+        partial(_place, connection, zone) if deep else lambda *_: None,
     )
-    askings = _askings(asked) or [verdict.supposed(caller.ae_title)]
+    askings = askings_of(asked) or [verdict.supposed(caller.ae_title)]
     verdicts = tuple(_step(step, caller, askings, ground) for step in steps)
     shown, reason = _together(verdicts, exam)
     return ExamVerdict(caller, max((one.last_at for one in asked), default=None), shown, reason, verdicts)
 
 
-def _caller(
+def caller_of(
     connection: Connection, device: str, directory: Directory, *, accepts_any: bool
 ) -> tuple[Caller, list[DeviceQueries]]:
     """Who is meant: a node by its name or AE title, else an AE title that is no node's; and what it asked."""
@@ -125,7 +135,7 @@ def _steps(connection: Connection, exam: Exam) -> list[StepRow]:
     return worklist_steps.of_orders(connection, orders, STEPS) if orders else []
 
 
-def _askings(asked: Sequence[DeviceQueries]) -> list[Asking]:
+def askings_of(asked: Sequence[DeviceQueries]) -> list[Asking]:
     """The queries of a device, from all its addresses, the last first."""
     entries = [entry for one in asked for entry in reversed(one.queries)]
     entries.sort(key=lambda entry: -float(entry["at"]))

@@ -1,4 +1,5 @@
 """The pages of exams: the search, and one exam with its story.
 
-Open first: `overview` (the search), then `detail` (one exam) and `words` (how exams are put).
+Open first: `overview` (the search), then `detail` (one exam with `story_lines`), and `words` (how
+exams are put).
 """

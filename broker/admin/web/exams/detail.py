@@ -1,13 +1,16 @@
-"""The page of one exam: the patient, identifiers with who issued them, order numbers, steps with their states."""
+"""The page of one exam: the patient, identifiers with who issued them, steps with their states, and the whole story.
+
+`/exams/{id}/why` explains why a device shows the exam or not, condition by condition.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
-from sqlalchemy import Connection
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
@@ -16,10 +19,15 @@ from broker.admin.routers import page_router
 from broker.admin.viewing import shows, viewing_of
 from broker.admin.web import shell
 from broker.admin.web.exams import words
+from broker.admin.web.exams.story_lines import EntryLine, line_of
 from broker.admin.web.words import Sentence
+from broker.exams import story
+from broker.exams.sightings import LookedAt, Sightings
+from broker.exams.story import ExamStory
 from broker.model.order import Document, EntityId, Order, Procedure, Step
-from broker.store.orders import reading
-from broker.store.orders import search as order_search
+from broker.store.orders.search import patient_of
+from broker.worklist.explain.exam import Exam, ExamVerdict, explain_exam
+from broker.worklist.explain.verdict import Verdict
 
 Row = Annotated[int, Path(alias="id", ge=1, le=2**63 - 1)]
 FACTS: Mapping[str, Sentence] = {
@@ -64,29 +72,60 @@ class ExamView:
     facts: Sequence[tuple[Sentence, str]]
     steps: Sequence[StepLine]
     held: Sentence
+    shown: Sequence[LookedAt]
+    entries: Sequence[EntryLine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhyView:
+    """Why a device shows an exam or not. `device`: as it was asked for, empty for none yet; `devices`: to choose."""
+
+    order: int
+    device: str
+    devices: Sequence[str]
+    verdict: ExamVerdict | None
+    zone: tzinfo
+
+    @staticmethod
+    def keys(query: Verdict) -> str:
+        """What a query asked for."""
+        return query.asking.wanted()
 
 
 def router(context: AdminContext) -> APIRouter:
     """The routes of the page of an exam."""
     routes = page_router(Right.PATIENTS)
+    looking = Sightings(directory=context.directory, settings=context.settings, secret=context.secret)
 
     @routes.get("/exams/{id}", dependencies=[shows("order")])
     def page(request: Request, row: Row) -> Response:
-        order = context.database.read(_load, row).result()
-        if order is None:
+        context.write_behind()
+        told = context.database.read(story.tell, row, looking).result()
+        if told is None:
             raise Problem(404, "There is no such exam")
-        viewing_of(request).patient = order.patient.row
-        return shell.render(request, "exam", _view(order))
+        viewing_of(request).patient = told.order.patient.row
+        return shell.render(request, "exam", _view(told, request.state.rights))
+
+    @routes.get("/exams/{id}/why", dependencies=[shows("order", "explained")])
+    def why(
+        request: Request, row: Row, device: Annotated[str, Query(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    ) -> Response:
+        context.write_behind()
+        arguments = (context.directory, context.settings, context.secret)
+        verdict = None
+        if device.strip():
+            verdict = context.database.read(explain_exam, Exam(order=row), device.strip(), *arguments).result()
+        viewing_of(request).patient = context.database.read(patient_of, row).result()
+        nodes = [node.name for node in context.directory.nodes if "modality" in node.roles]
+        zone = context.settings.zone()
+        view = WhyView(order=row, device=device.strip(), devices=nodes, verdict=verdict, zone=zone)
+        return shell.render(request, "exam_why", view)
 
     return routes
 
 
-def _load(connection: Connection, row: int) -> Order | None:
-    return reading.load_order(connection, row) if order_search.exists(connection, row) else None
-
-
-def _view(order: Order) -> ExamView:
-    patient = order.patient
+def _view(told: ExamStory, rights: frozenset[Right]) -> ExamView:
+    order, patient = told.order, told.order.patient
     return ExamView(
         order=order,
         name=words.person(str(patient.attributes.get("PatientName") or "")),
@@ -100,6 +139,8 @@ def _view(order: Order) -> ExamView:
         ],
         steps=[_step(procedure, step) for procedure in order.procedures for step in procedure.steps],
         held=words.HELD,
+        shown=told.shown,
+        entries=[line_of(entry, rights) for entry in told.entries],
     )
 
 

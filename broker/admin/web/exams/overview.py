@@ -6,7 +6,7 @@ What may name a patient is sent in a body, and stands in the address of the list
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi import APIRouter, Request, Response
 
@@ -25,6 +25,7 @@ from broker.exams import finding
 from broker.exams.finding import ExamWish
 from broker.model.exam import ExamLine
 
+LONGEST = 250  # characters of a filter that are handed on
 LINK = PageLink(title=Sentence("Exams"), path="/exams", icon="exams", right=Right.PATIENTS)
 TABLE = Table(
     path="/exams",
@@ -120,9 +121,10 @@ def router(context: AdminContext) -> APIRouter:
     @routes.post("/exams/find", dependencies=[SHOWS_NOTHING])
     async def find(request: Request) -> Response:
         form = await forms.read(request)
-        given = {one.name: form.get(one.name) for one in TABLE.filters}
-        private = {one.name: given[one.name][:200] for one in TABLE.filters if one.private and given[one.name]}
-        return shell.go(TABLE.ask(given, private, seal.close(private, request.state.actor)).link())
+        given = {one.name: value[:LONGEST] for one in TABLE.filters if (value := form.get(one.name))}
+        private = {one.name: given.pop(one.name) for one in TABLE.filters if one.private and one.name in given}
+        asked = TABLE.ask({}, private, seal.close(private, request.state.actor))
+        return shell.go(replace(asked, values=given).link())  # what cannot be used is told there
 
     return routes
 

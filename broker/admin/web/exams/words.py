@@ -45,6 +45,6 @@ def clock_of(start: str) -> str:
 
 def states_of(line: ExamLine) -> Sequence[tuple[str, Sentence]]:
     """Tone and word of each different state of the steps."""
-    found = dict.fromkeys(STATES.get(step.status, ("", Sentence("planned"))) for step in line.steps)
+    found = [STATES[status] for status in dict.fromkeys(step.status for step in line.steps)]
     held = [("warn", HELD)] if any(step.held for step in line.steps) else []
     return [*held, *found]

@@ -25,6 +25,7 @@ from broker.exams import finding
 from broker.exams.finding import ExamWish
 from broker.model.exam import ExamLine
 
+HITS = 20  # of the search box
 LONGEST = 250  # characters of a filter that are handed on
 LINK = PageLink(title=Sentence("Exams"), path="/exams", icon="exams", right=Right.PATIENTS)
 TABLE = Table(

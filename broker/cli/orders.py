@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from broker.cli.asking.running import ask
-from broker.cli.common import Config, exit_on_error
+from broker.cli.common import CommandRefused, Config, exit_on_error, wall_clock
 from broker.cli.output import say, say_json, show_table
 
 app = typer.Typer(no_args_is_help=True, help="Find exams by what is known of them, and show one with its whole story.")
+_SHOWN = {True: "shown", False: "not shown", None: "cannot be told"}
+_COMMANDS = {"message": "broker messages show", "mpps": "broker mpps show", "node": "broker nodes show"}
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -70,6 +73,65 @@ def find(
     say(f"{found['total']}{more} found" + ("; see more with --limit or narrower filters" if found["after"] else ""))
     if found["not_findable_yet"]:
         say(f"{found['not_findable_yet']} patients of before the update cannot be found by name yet: try again soon")
+
+
+@app.command()
+def show(
+    order: Annotated[int, typer.Argument(help="Our own number of the order, as `broker order find` shows it.")] = 0,
+    accession: Annotated[str, typer.Option(help="Instead: its accession number.")] = "",
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show an exam: patient, steps, what its stations show of it, and what happened to it. It holds patient data."""
+    with exit_on_error():
+        clock = wall_clock(config)
+        number = order or _only(config, accession)
+        told = ask(config, "GET", f"/orders/{number}/story")
+    if as_json:
+        say_json(told, indent=2)
+        return
+    found = told["document"]
+    patient, accession = found["patient"], found["request"].get("AccessionNumber", "")
+    say(f"exam {number}: {patient.get('PatientName', '')}, {patient.get('PatientID', '')}, accession {accession}")
+    steps = [
+        (
+            step.get("ScheduledProcedureStepID", ""),
+            f"{step.get('ScheduledProcedureStepStartDate', '-')} {step.get('ScheduledProcedureStepStartTime', '')}",
+            ", ".join(step.get("ScheduledStationAETitle", ())),
+            step.get("Modality", ""),
+            step["ScheduledProcedureStepStatus"] + (" (held)" if step.get("held") else ""),
+        )
+        for procedure in found["procedures"]
+        for step in procedure["steps"]
+    ]
+    show_table(("step", "planned", "station", "modality", "state"), steps)
+    for one in told["worklists"]:
+        say(f"{one['node'] or one['device']}: {_SHOWN[one['shown']]}: {one['reason']}")
+    entries = [(clock(one["at"]), one["kind"], _told(one), one["actor"], _source(one)) for one in told["entries"]]
+    show_table(("when", "what", "what happened", "who", "see"), entries)
+
+
+def _only(config: Path | None, accession: str) -> int:
+    """Our number of the one exam with an accession number. Raises CommandRefused."""
+    if not accession:
+        raise CommandRefused("name the order by its number, or by --accession")
+    found = ask(config, "POST", "/orders/find", {"number": accession})["exams"]
+    numbers = [exam["order"] for exam in found if exam["AccessionNumber"] == accession]
+    if len(numbers) != 1:
+        told = f"several orders have it: {', '.join(map(str, numbers))}" if numbers else "no order has it"
+        raise CommandRefused(f"accession number {accession}: {told}")
+    return int(numbers[0])
+
+
+def _told(entry: dict[str, Any]) -> str:
+    return f"{entry['text']} ({entry['code']})" if entry["code"] else str(entry["text"])
+
+
+def _source(entry: dict[str, Any]) -> str:
+    """The command that shows where an entry comes from."""
+    source = entry["source"]
+    command = _COMMANDS.get(source["kind"]) if source else None
+    return f"{command} {source['key']}" if command else ""
 
 
 def _row(exam: dict[str, Any]) -> tuple[str, ...]:

@@ -123,3 +123,20 @@ def test_images_deliveries_and_news(database: Database) -> None:
     assert (news.kind, news.code) == (EntryKind.FEEDBACK, "AE-207")
     assert news.source is not None
     assert (news.source.kind, news.source.key) == (SourceKind.HELD, "feedback:ris")
+
+
+def test_rest_tells_it_in_english(database: Database) -> None:
+    row = place(database)
+    with asking(application(database, load())) as client:
+        told = client.get(f"/orders/{row}/story")
+        assert told.status_code == 200, told.text
+        assert told.json()["document"]["patient"]["PatientID"] == "QZPAT1"
+        assert told.json()["entries"][0]["text"] == "The order came."
+        assert told.json()["worklists"][0]["shown"] is False
+        assert client.get("/orders/999/story").status_code == 404
+        found = client.post("/orders/find", json={"name": "kathe mull", "day": "20300312"}).json()
+        assert [(exam["order"], exam["AccessionNumber"]) for exam in found["exams"]] == [(row, "A1")]
+        assert (found["after"], found["total"], found["counted_all"], found["not_findable_yet"]) == (None, 1, True, 0)
+        assert client.post("/orders/find", json={"name": "^"}).status_code == 422
+        assert client.post("/orders/find", json={"day": "2030"}).status_code == 422
+        assert client.post("/orders/find", json={"after": "x"}).status_code == 422

@@ -1,10 +1,14 @@
-"""Serves `/api/v1/orders/find`: exams by what a person types. What is typed stands in the body, never in a URL."""
+"""Serves `/api/v1/orders/find` and `/api/v1/orders/{id}/story`: exams by what a person types, and what happened to one.
+
+What is typed stands in the body, never in a URL.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import time
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
@@ -13,12 +17,16 @@ from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import admin_router
 from broker.admin.viewing import shows, viewing_of
-from broker.exams import finding
+from broker.exams import finding, story
+from broker.exams.entries import EntryKind, SourceKind
 from broker.exams.finding import ExamWish
+from broker.exams.sightings import Sightings
 from broker.model.exam import ExamLine
+from broker.orders.documents import outline
 
 _Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _Day = Annotated[str, Field(pattern=r"^(\d{8})?$", description="YYYYMMDD")]
+Row = Annotated[int, Path(alias="id", ge=1, le=2**63 - 1, description="Our own number of the order")]
 ExamState = Literal[
     "", "open", "ended", "scheduled", "arrived", "ready", "started", "completed", "discontinued", "canceled"
 ]
@@ -81,8 +89,45 @@ class FoundExams(BaseModel):
     not_findable_yet: int = Field(description="Patients whose names an update of the broker still makes findable")
 
 
+class SourceView(BaseModel):
+    """What tells more: a row of the journal or of an MPPS, a node, a lane of held work, or an object of the trail."""
+
+    kind: SourceKind
+    key: str
+
+
+class EntryView(BaseModel):
+    """Something that happened. `at` and `until` (the last time, if it happened often) in s since the epoch."""
+
+    at: float
+    until: float | None
+    kind: EntryKind
+    text: str
+    actor: str
+    code: str
+    source: SourceView | None
+
+
+class OnWorklist(BaseModel):
+    """Whether a station shows the exam now (null: cannot be told), and why."""
+
+    device: str
+    node: str
+    shown: bool | None
+    reason: str
+
+
+class ExamStoryView(BaseModel):
+    """The story of an exam, the oldest entry first, and what its stations show of it now."""
+
+    order: int
+    document: dict[str, Any] = Field(description="The order as `/api/v1/orders/{id}` has it")
+    worklists: list[OnWorklist]
+    entries: list[EntryView]
+
+
 def router(context: AdminContext) -> APIRouter:
-    """Routes of finding exams."""
+    """Routes of finding exams and of their stories."""
     routes = admin_router("/api/v1/orders", Right.PATIENTS, tags=["orders"])
     database = context.database
 
@@ -101,6 +146,37 @@ def router(context: AdminContext) -> APIRouter:
             total=page.total,
             counted_all=page.whole,
             not_findable_yet=database.read(finding.unfindable).result() if wish.name or wish.born else 0,
+        )
+
+    looking = Sightings(directory=context.directory, settings=context.settings, secret=context.secret)
+
+    @routes.get("/{id}/story", dependencies=[shows("order")], responses={404: {"description": "No such order"}})
+    def told(request: Request, row: Row) -> ExamStoryView:
+        """What happened to an exam: messages, queries, changes, MPPS, images, deliveries, news for the RIS."""
+        context.write_behind()
+        found = database.read(story.tell, row, looking).result()
+        if found is None:
+            raise Problem(404, "No such order")
+        viewing_of(request).patient = found.order.patient.row
+        now, zone = time.time(), context.settings.zone()
+        return ExamStoryView(
+            order=row,
+            document=outline.document(found.order),
+            worklists=[
+                OnWorklist(device=one.device, node=one.node, shown=one.shown, reason=one.reason) for one in found.shown
+            ],
+            entries=[
+                EntryView(
+                    at=entry.at,
+                    until=entry.until,
+                    kind=entry.kind,
+                    text=entry.text.english(zone, now),
+                    actor=entry.actor,
+                    code=entry.code,
+                    source=SourceView(kind=entry.source.kind, key=entry.source.key) if entry.source else None,
+                )
+                for entry in found.entries
+            ],
         )
 
     return routes

@@ -24,14 +24,15 @@ def fill(database: Path, count: int, changes: Mapping[str, str]) -> None:
     # nodes and rules of the first start stand in the audit trail before the order
     connection.execute("DELETE FROM audit WHERE object_kind <> 'order'")
     connection.execute("UPDATE audit SET id = 1")
-    for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+    for table, made in connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-        first = connection.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE rowid = 1").fetchone()
+        row = columns[0] if "WITHOUT ROWID" in made.upper() else "rowid"
+        first = connection.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE {row} = 1").fetchone()
         if not _has_copies(table, columns, first):
             continue
         values = ", ".join(_value(*pair, changes, "randomblob(32)") for pair in zip(columns, first, strict=True))
         numbers = f"WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < {count - 1})"
-        copies = f"SELECT {values} FROM {table}, n WHERE {table}.rowid = 1"
+        copies = f"SELECT {values} FROM {table}, n WHERE {table}.{row} = 1"
         connection.execute(f"{numbers} INSERT INTO {table} ({', '.join(columns)}) {copies}")
     connection.commit()
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,0 +1,43 @@
+"""Searches that stand sealed in addresses: they say nothing to others, and tables keep them out of what is readable."""
+
+from __future__ import annotations
+
+from broker.admin.web.kept import LONGEST, Seal
+from broker.admin.web.listing import SEALED, Column, Filter, Table
+from broker.admin.web.words import Sentence
+
+WORD = Sentence("Now")
+TABLE = Table(
+    path="/rows",
+    region="rows",
+    title=WORD,
+    finds="/rows/find",
+    columns=(Column(name="at", title=WORD, sortable=True),),
+    filters=(Filter(name="who", title=WORD, private=True), Filter(name="day", title=WORD, kind="date")),
+)
+
+
+def test_what_is_sealed_is_opened_by_the_same_person_alone() -> None:
+    seal, values = Seal(b"secret"), {"who": "Wałęsa"}
+    text = seal.close(values, "user:anna")
+    assert "Wa" not in text
+    assert text != seal.close(values, "user:anna")
+    assert seal.open(text, "user:anna") == values
+    assert Seal(b"secret").open(text, "user:anna") == values
+    assert seal.open(text, "user:ben") is None
+    assert Seal(b"another").open(text, "user:anna") is None
+    for broken in (text[:-8], "x" + text, "x", "ł", "=", "A" * 40, "A" * (LONGEST + 4)):
+        assert seal.open(broken, "user:anna") is None, broken
+    assert seal.open("", "user:anna") == {}
+    assert seal.close({}, "user:anna") == ""
+
+
+def test_private_filters_stand_in_no_address() -> None:
+    asked = TABLE.ask({"who": "Wałęsa", "day": "2026-03-12"})
+    assert asked.values == {"day": "2026-03-12"}
+    asked = TABLE.ask({"day": "2026-03-12"}, {"who": "Wałęsa", "day": "x"}, "sealed")
+    assert asked.values == {"who": "Wałęsa", "day": "2026-03-12"}
+    for link in (asked.link(), asked.turned("at"), asked.action("/do"), asked.link(trail=("1",))):
+        assert "Wa" not in link
+        assert f"{SEALED}=sealed" in link
+        assert "day=2026-03-12" in link

@@ -13,7 +13,16 @@ from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
 _t, _patient = tables.patient_term, tables.patient
-_ADD = Prepared(any=insert(_t).values(patient=bindparam("patient"), term=bindparam("term")))
+_AT_ONCE = 8  # words of one statement: each way to the database costs more than a row
+
+
+def _adding(count: int) -> Prepared:
+    """Adds so many words of one patient."""
+    rows = [{"patient": bindparam("patient"), "term": bindparam(f"term_{place}")} for place in range(count)]
+    return Prepared(any=insert(_t).values(rows))
+
+
+_ADD = tuple(_adding(count) for count in range(1, _AT_ONCE + 1))
 _REMOVE = Prepared(any=delete(_t).where(_t.c.patient == bindparam("patient")))
 
 _FINDABLE = Prepared(any=update(_patient).where(_patient.c.id == bindparam("row")).values(findable=true()))
@@ -24,8 +33,10 @@ def write(connection: Connection, patient: int, terms: Sequence[str], *, new: bo
     if not new:
         _REMOVE.count(connection, {"patient": patient})
         _FINDABLE.count(connection, {"row": patient})
-    for term in terms:
-        _ADD.count(connection, {"patient": patient, "term": term})
+    for start in range(0, len(terms), _AT_ONCE):
+        part = terms[start : start + _AT_ONCE]
+        values = {f"term_{place}": term for place, term in enumerate(part)}
+        _ADD[len(part) - 1].count(connection, {"patient": patient, **values})
 
 
 def forget(connection: Connection, patient: int) -> None:

@@ -15,13 +15,17 @@ from broker.store.schema import tables
 _request, _patient = tables.service_request, tables.patient
 _procedure, _step, _station = tables.requested_procedure, tables.scheduled_step, tables.step_station
 _ORDER = (
-    _request.c.id, _request.c.patient, _request.c.accession, _request.c.placer_number, _request.c.filler_number,
-    _request.c.attributes, _patient.c.patient_id, _patient.c.issuer, _patient.c.attributes.label("demographics"),
-)  # fmt: skip
-_STEP = (
-    _procedure.c.request, _step.c.id, _step.c.status, _step.c.held, _step.c.start_at, _step.c.modality,
-    _step.c.attributes,
-)  # fmt: skip
+    _request.c.id,
+    _request.c.patient,
+    _request.c.accession,
+    _request.c.placer_number,
+    _request.c.filler_number,
+    _request.c.attributes,
+    _patient.c.patient_id,
+    _patient.c.issuer,
+    _patient.c.attributes.label("demographics"),
+)
+_STEP = (_procedure.c.request, *(_step.c[name] for name in ("status", "held", "start_at", "modality", "attributes")))
 
 
 def load(connection: Connection, rows: Sequence[int]) -> list[ExamLine]:

@@ -12,7 +12,7 @@ from broker.model.exam import ExamLine, ExamPage, ExamSelection, Place
 from broker.model.order import Document, StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.identifiers import SHORT, short_form
-from broker.orders.core.patient_terms import BORN, words_of
+from broker.orders.lookup.patient_terms import BORN, words_of
 from broker.store.exams import search
 from broker.store.orders import patient_terms
 

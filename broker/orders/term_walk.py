@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from broker import telemetry
-from broker.orders.core.patient_terms import terms_of
+from broker.orders.lookup.patient_terms import terms_of
 from broker.store.db.pace import Pace
 from broker.store.orders import patient_terms
 

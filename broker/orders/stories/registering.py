@@ -10,11 +10,12 @@ from sqlalchemy import Connection
 from broker.hl7.codes import ErrorCode, Severity
 from broker.hl7.findings import Finding
 from broker.model.order import Order, Patient
-from broker.orders.core import lifecycle, patient_terms, patients
+from broker.orders.core import lifecycle, patients
 from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.patients import AdtEvent, PatientUpdate
 from broker.orders.core.values import PatientChange, merged
+from broker.orders.lookup import patient_terms
 from broker.orders.stories import writing
 from broker.orders.stories.planned import Planned
 from broker.store.orders import patients as store

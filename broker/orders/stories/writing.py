@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.model.order import Document, Order, Patient, StepStatus
-from broker.orders.core import lifecycle, patient_terms
+from broker.orders.core import lifecycle
 from broker.orders.core import worklist_item as answers
 from broker.orders.core.context import StoryContext
+from broker.orders.lookup import patient_terms
 from broker.orders.telling import notices
 from broker.store.audit.adding import add_audit
 from broker.store.orders import answers as answers_

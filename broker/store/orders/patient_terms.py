@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, true, update
 
@@ -18,7 +19,7 @@ _AT_ONCE = 8  # words of one statement: each way to the database costs more than
 
 def _adding(count: int) -> Prepared:
     """Adds so many words of one patient."""
-    rows = [{"patient": bindparam("patient"), "term": bindparam(f"term_{place}")} for place in range(count)]
+    rows: list[Any] = [{"patient": bindparam("patient"), "term": bindparam(f"term_{place}")} for place in range(count)]
     return Prepared(any=insert(_t).values(rows))
 
 

@@ -65,7 +65,7 @@ def _path(source: EntrySource, rights: frozenset[Right]) -> str:
     """Where a source is shown; empty for who may not see it."""
     key = source.key
     paths = {
-        SourceKind.MESSAGE: (Right.MESSAGES, f"/api/v1/messages/{key}"),
+        SourceKind.MESSAGE: (Right.MESSAGES, f"/messages/{key}"),
         SourceKind.MPPS: (Right.PATIENTS, f"/api/v1/mpps/{key}"),
         SourceKind.NODE: (Right.STATUS, f"/nodes/{quote(key, safe='')}"),
         SourceKind.HELD: (Right.STATUS, f"/holds?{urlencode({'lane': key})}"),

@@ -10,37 +10,33 @@ import base64
 import binascii
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from broker.accounts.second_factor.seal import Seal, SealBroken
 
 LONGEST = 16_384  # characters of a sealed text
-_NONCE = 12  # bytes
 
 
-class Seal:
-    """Seals values and opens them again."""
+class FilterSeal:
+    """Seals values of filters for one person, and opens them again."""
 
     def __init__(self, secret: bytes) -> None:
         """`secret`: of this installation."""
-        self._cipher = AESGCM(hashlib.blake2b(secret, digest_size=32, person=b"kept filters").digest())
+        key = hashlib.blake2b(secret, digest_size=32, person=b"kept filters").digest()
+        self._seal = Seal(lambda: key)
 
     def close(self, values: Mapping[str, str], actor: str) -> str:
         """Values as a text for an address of this person; empty for none."""
         if not values:
             return ""
-        nonce, text = os.urandom(_NONCE), json.dumps(dict(values)).encode()
-        return base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, text, actor.encode())).decode()
+        return base64.urlsafe_b64encode(self._seal.close(json.dumps(dict(values)).encode(), actor)).decode()
 
     def open(self, text: str, actor: str) -> dict[str, str] | None:
         """The values of a text; None for one that was not made here for this person."""
         if not text or len(text) > LONGEST:
             return None if text else {}
         try:
-            data = base64.urlsafe_b64decode(text)
-            found: dict[str, str] = json.loads(self._cipher.decrypt(data[:_NONCE], data[_NONCE:], actor.encode()))
-        except (binascii.Error, InvalidTag, ValueError):
+            found: dict[str, str] = json.loads(self._seal.open(base64.urlsafe_b64decode(text), actor))
+        except (binascii.Error, SealBroken, ValueError):
             return None
         return found

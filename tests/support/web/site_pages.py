@@ -84,6 +84,22 @@ PAGES = (
         plain="test_node_pages_browser.test_all_of_it_works_without_script",
     ),
     SitePage(
+        route="/exams", addresses=("/exams", "/exams?state=open", "/exams?find=x&station=nowhere"), foreign=True,
+        mouse="test_exams_page.test_a_person_finds_an_exam_and_goes_back",
+        keys="test_exams_page.test_by_keys_alone",
+        plain="test_exams_page.test_without_script",
+    ),
+    SitePage(
+        route="/exams/{id}", addresses=("/exams/1",), foreign=True,
+        mouse="test_exams_page.test_a_person_finds_an_exam_and_goes_back",
+        keys="test_exams_page.test_by_keys_alone",
+        plain="test_exams_page.test_without_script",
+    ),
+    SitePage(
+        route="/exams/{id}/why", addresses=("/exams/1/why", "/exams/1/why?device=CT01"), foreign=True,
+        mouse=EVERY_BY_KEYS, keys=EVERY_BY_KEYS, plain="test_exams_page.test_without_script",
+    ),
+    SitePage(
         route="/messages", addresses=("/messages", "/messages?state=open", "/messages?exam=1", "/messages?finding=x"),
         foreign=True,
         mouse="test_messages_page.test_what_the_ris_sent_for_an_exam_and_whether_it_heard",

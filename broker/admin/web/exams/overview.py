@@ -16,7 +16,7 @@ from broker.admin.routers import page_router
 from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.admin.web import forms, shell
 from broker.admin.web.exams import words
-from broker.admin.web.kept import Seal
+from broker.admin.web.kept import FilterSeal
 from broker.admin.web.listing import SEALED, Asked, Column, Filter, Listing, Table
 from broker.admin.web.search import Finder, SearchHit, Wanted
 from broker.admin.web.shell import PageLink
@@ -93,7 +93,7 @@ class ExamsView:
 
 def router(context: AdminContext) -> APIRouter:
     """The routes of the page."""
-    routes, seal = page_router(Right.PATIENTS), Seal(context.secret)
+    routes, seal = page_router(Right.PATIENTS), FilterSeal(context.secret)
 
     @routes.get("/exams", dependencies=[shows("order")])
     def page(request: Request) -> Response:

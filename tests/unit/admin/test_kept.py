@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.admin.web.kept import LONGEST, Seal
+from broker.admin.web.kept import LONGEST, FilterSeal
 from broker.admin.web.listing import SEALED, Column, Filter, Table
 from broker.admin.web.words import Sentence
 

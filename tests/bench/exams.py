@@ -42,11 +42,11 @@ FAMILY = "'family' || CASE WHEN id % 4 = 0 THEN id % 25 ELSE id % 20000 END || '
 SPREAD = (
     "DELETE FROM patient_term",
     f"INSERT INTO patient_term (patient, term) SELECT id, {FAMILY} FROM patient",
-    "INSERT INTO patient_term (patient, term) SELECT id, 'given' || id % 500 || 'x' FROM patient",
+    "INSERT INTO patient_term (patient, term) SELECT id, 'given' || (id % 500) || 'x' FROM patient",
     "INSERT INTO patient_term (patient, term) SELECT id, '=19' || (10 + id % 90) || '0' || (1 + id % 9) || '17'"
     " FROM patient",
     f"UPDATE scheduled_step SET start_at = {DAY.format('id')} || '103000', status = {STATUS}",
-    f"UPDATE step_station SET start_at = {DAY.format('step')} || '103000', ae_title = 'CT0' || step % 8",
+    f"UPDATE step_station SET start_at = {DAY.format('step')} || '103000', ae_title = 'CT0' || (step % 8)",
     "ANALYZE",
 )
 WISHES = {
@@ -57,7 +57,7 @@ WISHES = {
     "the beginning of many names": ExamWish(name="f"),
     "both names, each common": ExamWish(name="given77x family2x"),
     "nobody": ExamWish(name="nobody"),
-    "a birth date": ExamWish(born="19560817"),
+    "a birth date": ExamWish(born="19560217"),
     "an accession number": ExamWish(number="A1"),
     "the beginning of many numbers": ExamWish(number="A"),
     "a patient's number": ExamWish(patient_id="QZPAT1.777"),

@@ -41,33 +41,45 @@ def find(
     rows = leads.few(connection, selection, statuses)
     if rows is None:
         return _walk(connection, selection, fits, after, limit)
-    found = list(_asked(connection, selection, fits, rows))
+    fitting = _fitting(connection, list(_asked(connection, selection, rows)), fits)
     by_day = bool(selection.day)
-    places = sorted(((line.start_at if by_day else "", line.order) for line in found), reverse=not by_day)
+    starts = _starts(connection, fitting, selection.day) if by_day else {}
+    places = sorted(((starts.get(row, ""), row) for row in fitting), reverse=not by_day)
     behind = [place for place in places if after is None or (place > after if by_day else place < after)]
     shown = behind[:limit]
-    by_row = {line.order: line for line in found}
     return ExamPage(
-        lines=tuple(by_row[row] for _, row in shown),
+        lines=tuple(lines.load(connection, [row for _, row in shown])),
         after=shown[-1] if len(behind) > limit else None,
-        total=len(found),
+        total=len(places),
         whole=True,
     )
 
 
-def _asked(
-    connection: Connection, selection: ExamSelection, fits: Fits | None, rows: Sequence[int]
-) -> Iterator[ExamLine]:
-    """Of some orders those that match."""
+def _asked(connection: Connection, selection: ExamSelection, rows: Sequence[int]) -> Iterator[int]:
+    """Of some orders (rows) those that match, as far as SQL can say."""
     fit = case((_conditions(selection), 1), else_=0)
     for start in range(0, len(rows), PAGE):
-        part = rows[start : start + PAGE]
-        query = select(_request.c.id, fit).where(_request.c.id.in_(padded(part)))
-        yield from _fitting(connection, [row for row, is_one in connection.execute(query) if is_one], fits)
+        query = select(_request.c.id, fit).where(_request.c.id.in_(padded(rows[start : start + PAGE])))
+        yield from (row for row, is_one in connection.execute(query) if is_one)
 
 
-def _fitting(connection: Connection, rows: Sequence[int], fits: Fits | None) -> Iterator[ExamLine]:
-    return (line for line in lines.load(connection, rows) if fits is None or fits(line))
+def _fitting(connection: Connection, rows: Sequence[int], fits: Fits | None) -> list[int]:
+    """Of some orders (rows) those whose texts fit: only for these is an exam loaded that is not shown."""
+    if fits is None:
+        return list(rows)
+    parts = (rows[start : start + PAGE] for start in range(0, len(rows), PAGE))
+    return [line.order for part in parts for line in lines.load(connection, part) if fits(line)]
+
+
+def _starts(connection: Connection, rows: Sequence[int], day: str) -> dict[int, str]:
+    """When the first step of a day begins, of some orders (rows)."""
+    found: dict[int, str] = {}
+    for start in range(0, len(rows), PAGE):
+        part = padded(rows[start : start + PAGE])
+        query = select(_procedure.c.request, func.min(_step.c.start_at)).join_from(_procedure, _step)
+        of_day = query.where(_procedure.c.request.in_(part), begins(_step.c.start_at, day))
+        found |= {row[0]: row[1] for row in connection.execute(of_day.group_by(_procedure.c.request))}
+    return found
 
 
 def _walk(
@@ -75,24 +87,25 @@ def _walk(
 ) -> ExamPage:
     """A page of all orders, the newest first."""
     every = selection == ExamSelection()
+    size = limit + 1 if every else LOOK
     fit = case((_conditions(selection), 1), else_=0)
     place = after[1] if after is not None else None
-    found: list[ExamLine] = []
+    found: list[int] = []
+    end = False
     for _ in range(0, FAR, LOOK):
-        query = select(_request.c.id, fit).order_by(_request.c.id.desc()).limit(limit + 1 if every else LOOK)
+        query = select(_request.c.id, fit).order_by(_request.c.id.desc()).limit(size)
         keys = connection.execute(query if place is None else query.where(_request.c.id < place)).all()
-        new = list(_fitting(connection, [row for row, is_one in keys if is_one], fits))
-        found += sorted(new, key=lambda line: -line.order)
-        end = len(keys) < (limit + 1 if every else LOOK)
+        found += sorted(_fitting(connection, [row for row, is_one in keys if is_one], fits), reverse=True)
+        end = len(keys) < size
         if len(found) > limit or end:
             break
         place = keys[-1][0]
-    shown = tuple(found[:limit])
+    shown = found[:limit]
     if len(found) > limit:
-        place, end = shown[-1].order, False
+        place, end = shown[-1], False
     total = _count(connection) if every else len(shown)
     return ExamPage(
-        lines=shown,
+        lines=tuple(lines.load(connection, shown)),
         after=None if end else ("", place or 0),
         total=total,
         whole=total <= COUNTED if every else end and after is None,

@@ -235,6 +235,7 @@ KNOWN = {
     "broker/orders/journal/reading.py": "routes in threads",
     "broker/accounts/oidc.py": "routes in threads",
     "broker/admin/web/shell.py": "a cookie of at most 1,500 characters",
+    "broker/admin/web/kept.py": "at most 16,384 characters, which this installation sealed",
     "broker/audit/kept.py": "a file of our own, read at the start",
     "broker/mpps/dataset.py": "called in the threads of the door",
     "broker/routing/reception.py": "called in threads of the spool",

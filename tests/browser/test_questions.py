@@ -6,6 +6,7 @@ modality refused, 20 is a modality alive, 25 is all well.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -136,10 +137,11 @@ def test_20_is_this_modality_alive(site: Site, night: AtNight, tmp_path: Path, p
             modality.associate([(item.sop_class, item.transfer_syntax)], calling=b"CT01")
             assert modality.store(item) == 0
         shown = told(site, "nodes", "show", "ct1")
-        status = told(site, "status")
+        nodes = json.loads(told(site, "status", "--json"))["nodes"]
+    device = next(node for node in nodes if node["name"] == "ct1")
     for kind in ("query", "image"):
         assert re.search(rf"{kind} .*?{CLOCK}", shown)
-        assert f"last {kind}" in status
+        assert device["contacts"][kind] > 0
     night.page.reload()
     row = night.page.locator("section[aria-labelledby=nodes-title] tr", has_text="ct1")
     for label in ("Last query", "Last image"):

@@ -75,7 +75,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     # a broker serves one site: there is no object of another one, and an unknown number is 404
     "WS-04": (
         "store/test_api_tokens.py::test_each_role_gets_where_its_rights_are_and_nowhere_else",
-        "unit/admin/test_page_rights.py::test_pages_by_role",
+        "unit/admin/test_pages_over_http.py::test_each_role_gets_what_it_may_by_each_method",
         "store/test_rest_users.py::test_a_person_sees_and_ends_own_sessions_alone",
     ),
     "WS-05": (

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
 
@@ -30,8 +31,14 @@ def _runner() -> asyncio.Runner:
 
 
 def shortly(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine, on a loop that this process keeps: a new one with its threads costs milliseconds."""
-    return _runner().run(work)
+    """The result of a coroutine, on a loop that this process keeps: a new one with its threads costs milliseconds.
+
+    Where this thread has a loop that runs, as Playwright's does, it is one of another thread.
+    """
+    if asyncio._get_running_loop() is None:
+        return _runner().run(work)
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, work).result()
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = 10) -> None:

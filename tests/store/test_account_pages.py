@@ -244,7 +244,7 @@ def test_a_browser_keeps_the_language_that_a_person_chose(app: FastAPI, database
     cookie = answer.headers["Set-Cookie"]
     assert cookie.startswith(f"{name}=fr; HttpOnly; Max-Age=31536000; Path=/; SameSite=lax")
     assert ("Secure" in cookie) == (scheme == "https")
-    assert "<h1>Connexion</h1>" in stranger.get("/sign-in").text
+    assert "<h1>Se connecter</h1>" in stranger.get("/sign-in").text
     stranger.post("/sign-in", {"name": "ben", "password": PASSWORD})
     assert 'lang="fr"' in stranger.get("/me").text
     stranger.post("/me/language", {"language": "en"})

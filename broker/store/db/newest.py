@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 LOOK, FAR = 2_000, 20_000
 Place = tuple[float, int]  # time and number, where a page ended
-PLACE = r"\d{1,12}(?:\.\d{1,20})?:\d{1,20}"
-_PLACE = re.compile(r"(\d{1,12}(?:\.\d{1,20})?):(\d{1,20})")
+PLACE = r"\d{1,12}(?:\.\d{1,20})?:\d{1,18}"
+_PLACE = re.compile(r"(\d{1,12}(?:\.\d{1,20})?):(\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True)

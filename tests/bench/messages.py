@@ -89,7 +89,7 @@ def pages(count: int) -> dict[str, str]:
 
 def main() -> None:
     """Run and print."""
-    parser = options(__doc__, messages=1_000_000, rounds=7)
+    parser = options(__doc__, messages=1_000_000)
     parser.add_argument("--postgresql", action="store_true")
     chosen = parser.parse_args()
     slow = []

@@ -285,4 +285,4 @@ def test_each_try_is_a_row_of_the_trail(desk: Desk) -> None:
     desk.app.state.audit.flush()
     ((action, row, detail),) = desk.audited("message.tried")
     assert (action, row) == ("message.tried", 2)
-    assert "GET /messages/{row}/try" in detail
+    assert "GET /messages/{row:int}/try" in detail

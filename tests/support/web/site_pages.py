@@ -107,7 +107,7 @@ PAGES = (
         plain="test_messages_page.test_without_script",
     ),
     SitePage(
-        route="/messages/{row}", addresses=("/messages/1", "/messages/2", "/messages/3"), foreign=True,
+        route="/messages/{row:int}", addresses=("/messages/1", "/messages/2", "/messages/3"), foreign=True,
         mouse="test_messages_page.test_what_the_ris_sent_for_an_exam_and_whether_it_heard",
         keys="test_messages_page.test_messages_are_dealt_with_by_keys_alone",
         plain="test_messages_page.test_without_script",
@@ -118,7 +118,7 @@ PAGES = (
         keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
     ),
     SitePage(
-        route="/messages/{row}/try", addresses=("/messages/2/try", "/messages/3/try"), foreign=True,
+        route="/messages/{row:int}/try", addresses=("/messages/2/try", "/messages/3/try"), foreign=True,
         mouse="test_messages_page.test_a_refused_message_is_tried_with_a_draft_and_processed_again",
         keys=EVERY_BY_KEYS, plain="test_messages_page.test_without_script",
     ),
@@ -129,7 +129,9 @@ PAGES = (
         plain="test_holds.test_work_is_tried_again_without_script",
     ),
     SitePage(
-        route="/audit", addresses=("/audit", "/audit?since=x&action=user.added"), foreign=True,
+        route="/audit",
+        addresses=("/audit", "/audit?since=x&action=user.added", "/audit?action=token.revoked"),
+        foreign=True,
         mouse="test_audit_page.test_a_person_finds_what_was_done",
         keys="test_audit_page.test_by_keys_alone",
         plain="test_audit_page.test_without_script",

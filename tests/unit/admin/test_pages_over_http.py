@@ -174,7 +174,7 @@ def test_each_role_gets_what_it_may_by_each_method(
     for route in page_routes(app):
         for method in route.methods:
             by_path.setdefault(route.path, {}).setdefault(method, route)
-    samples = {page.route: page.at(furnished)[0] for page in PAGES if page.known and not page.route.startswith("/me")}
+    samples = {page.route: page.at(furnished)[0] for page in PAGES if page.known and page.route.split("/")[1] != "me"}
     for path, routes in by_path.items():
         for method in METHODS:
             answer = ask(app, method, samples.get(path) or re.sub(r"[{}]", "", path))

@@ -78,7 +78,7 @@ def router(context: AdminContext) -> APIRouter:
         )
         return shell.render(request, "message", view)
 
-    @routes.get("/messages/{row}", dependencies=[shows("message")])
+    @routes.get("/messages/{row:int}", dependencies=[shows("message")])
     def received(request: Request, row: Row) -> Response:
         found = reader.received(row)
         if found is None:

@@ -67,11 +67,11 @@ def router(context: AdminContext) -> APIRouter:
     routes, page = page_router(Right.MESSAGES), _TryPage(context)
     seen = [NEEDS[Right.MAPPINGS], shows("message", "tried")]
 
-    @routes.get("/messages/{row}/try", dependencies=seen)
+    @routes.get("/messages/{row:int}/try", dependencies=seen)
     def show(request: Request, row: Row) -> Response:
         return page.show(request, row, ProfileChoice())
 
-    @routes.post("/messages/{row}/try", dependencies=seen)
+    @routes.post("/messages/{row:int}/try", dependencies=seen)
     async def tried(request: Request, row: Row) -> Response:
         form = await forms.read(request)
         return await run_in_threadpool(page.show, request, row, _choice(form))

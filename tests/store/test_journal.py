@@ -107,7 +107,7 @@ def test_filters(journal: Database, wanted: dict[str, Any], expected: list[str])
 
 def test_a_rare_filter_looks_back_so_far_and_says_so(journal: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(newest, "LOOK", 1)
-    monkeypatch.setattr(newest, "FAR", 2)
+    monkeypatch.setattr(listing, "FAR", 2)
     page = journal.read(listing.page, JournalFilter(direction=Direction.IN, message_type="ORU"), None, 50).result(20)
     assert page.rows == []
     assert page.after is not None

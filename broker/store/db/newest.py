@@ -36,8 +36,12 @@ class NewestPage:
     after: Place | None
 
 
-def page(sources: Sequence[Source], after: Place | None, limit: int, size: int) -> NewestPage:
-    """At most `limit` rows of all sources, older than the place `after`; `size` keys are read of each at a time."""
+def page(sources: Sequence[Source], after: Place | None, limit: int, size: int, far: int | None = None) -> NewestPage:
+    """At most `limit` rows of all sources, older than the place `after`; `size` keys are read of each at a time.
+
+    `far`: how many keys are looked at, if not FAR.
+    """
+    most = FAR if far is None else far
     found: list[Place] = []
     looked = 0
     while sources:
@@ -55,7 +59,7 @@ def page(sources: Sequence[Source], after: Place | None, limit: int, size: int) 
         if last is None:
             break
         after = last
-        if looked >= FAR:
+        if looked >= most:
             return NewestPage(found, after)
     return NewestPage(found, None)
 

@@ -24,6 +24,7 @@ from broker.store.orders.messages import SHOWN
 from broker.store.schema import tables
 
 _message, _sent = tables.message, tables.sent_message
+FAR = 4_000  # messages that a filter is asked of for one page: each is read with its bytes
 _REFUSALS = frozenset({AckCode.AE, AckCode.AR, AckCode.CE, AckCode.CR})
 _REFUSED = text("NOT accepted")  # bare, as the partial index says it
 _OF_SENT = tuple(column.label("row") if column.name == "id" else column for column in _sent.c if column.name != "raw")
@@ -57,7 +58,7 @@ def page(connection: Connection, wanted: JournalFilter, after: Place | None, lim
     journals = list(_journals(connection, wanted))
     sources: list[Source] = [partial(_keys, connection, journal) for journal in journals]
     whole = all(journal.rest is None for journal in journals)
-    found = newest.page(sources, after, limit, limit if whole else newest.LOOK)
+    found = newest.page(sources, after, limit, limit if whole else min(newest.LOOK, FAR), FAR)
     return JournalPage(_load(connection, [number for _, number in found.places]), found.after)
 
 
@@ -65,7 +66,7 @@ def count(connection: Connection, wanted: JournalFilter, most: int) -> tuple[int
     """How many messages are wanted, of the newest that are looked at, and whether that is all. Not beyond `most`."""
     found, whole = 0, True
     for journal in _journals(connection, wanted):
-        rows = most + 1 if journal.rest is None else newest.FAR
+        rows = most + 1 if journal.rest is None else FAR
         fits = literal(1) if journal.rest is None else case((journal.rest, 1), else_=0)
         looked_at = (
             select(fits.label("fits"))

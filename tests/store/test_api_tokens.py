@@ -39,6 +39,7 @@ FOR_ALL = (
 # POST, so that no name stands in a URL
 ASKING = (
     "/api/v1/orders/search",
+    "/api/v1/orders/find",
     "/api/v1/worklist/explain",
     "/api/v1/audit/search",
     "/api/v1/audit/export",

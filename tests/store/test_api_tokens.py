@@ -43,6 +43,7 @@ ASKING = (
     "/api/v1/worklist/explain",
     "/api/v1/audit/search",
     "/api/v1/audit/export",
+    "/exams/find",
     "/search",
 )
 

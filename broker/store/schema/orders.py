@@ -26,7 +26,7 @@ class PatientRow(Base, table=True):
     aliases: str = Field(sa_column_kwargs={"server_default": "[]"})
     updated_at: float
     # the words that people find it by stand in `patient_term`; false: `orders.term_walk` is still to write them
-    findable: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    findable: bool = Field(sa_column_kwargs={"server_default": false()})
 
 
 class PatientTermRow(Base, table=True):

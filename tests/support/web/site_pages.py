@@ -90,13 +90,13 @@ PAGES = (
         plain="test_exams_page.test_without_script",
     ),
     SitePage(
-        route="/exams/{id}", addresses=("/exams/1",), foreign=True,
+        route="/exams/{id}", addresses=("/exams/1",),
         mouse="test_exams_page.test_a_person_finds_an_exam_and_goes_back",
         keys="test_exams_page.test_by_keys_alone",
         plain="test_exams_page.test_without_script",
     ),
     SitePage(
-        route="/exams/{id}/why", addresses=("/exams/1/why", "/exams/1/why?device=CT01"), foreign=True,
+        route="/exams/{id}/why", addresses=("/exams/1/why", "/exams/1/why?device=CT01"),
         mouse=EVERY_BY_KEYS, keys=EVERY_BY_KEYS, plain="test_exams_page.test_without_script",
     ),
     SitePage(

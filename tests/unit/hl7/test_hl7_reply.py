@@ -8,7 +8,7 @@ import pytest
 from broker.hl7 import acknowledgement
 from broker.hl7.findings import Finding
 from broker.hl7.header import read_header
-from broker.hl7.reply import Reply, read_reply
+from broker.hl7.reply import read_reply
 
 FINDINGS = [Finding("PID^1^3", "101", "Patient identifier is missing"), Finding("TQ1^2", "0", "Only the first", "W")]
 
@@ -28,7 +28,10 @@ def test_our_own_answers_are_read_back(version: str, lines: tuple[str, ...]) -> 
     header = read_header(f"MSH|^~\\&|RIS|SITE|BROKER|RAD|T||ORM^O01|M7|P|{version}".encode())
     assert header is not None
     raw = acknowledgement.build(header, "AE", FINDINGS, token=UUID(int=1), at=datetime(2026, 3, 12, tzinfo=UTC))
-    assert read_reply(raw) == Reply("AE", "M7", lines)
+    read = read_reply(raw)
+    assert (read.code, read.control_id, read.lines) == ("AE", "M7", lines)
+    assert [one.code for one in read.findings] == ["101", "0"]
+    assert read.findings[0].location == "PID^1^3"
 
 
 @pytest.mark.parametrize(

@@ -90,13 +90,13 @@ PAGES = (
         plain="test_exams_page.test_without_script",
     ),
     SitePage(
-        route="/exams/{id}", addresses=("/exams/1",),
+        route="/exams/{id:int}", addresses=("/exams/1", "/exams/2"), foreign=True,
         mouse="test_exams_page.test_a_person_finds_an_exam_and_goes_back",
         keys="test_exams_page.test_by_keys_alone",
         plain="test_exams_page.test_without_script",
     ),
     SitePage(
-        route="/exams/{id}/why", addresses=("/exams/1/why", "/exams/1/why?device=CT01"),
+        route="/exams/{id:int}/why", addresses=("/exams/1/why", "/exams/1/why?device=CT01", "/exams/2/why"),
         mouse=EVERY_BY_KEYS, keys=EVERY_BY_KEYS, plain="test_exams_page.test_without_script",
     ),
     SitePage(

@@ -97,7 +97,7 @@ def router(context: AdminContext) -> APIRouter:
     routes = page_router(Right.PATIENTS)
     looking = Sightings(directory=context.directory, settings=context.settings, secret=context.secret)
 
-    @routes.get("/exams/{id}", dependencies=[shows("order")])
+    @routes.get("/exams/{id:int}", dependencies=[shows("order")])
     def page(request: Request, row: Row) -> Response:
         context.write_behind()
         told = context.database.read(story.tell, row, looking).result()
@@ -106,7 +106,7 @@ def router(context: AdminContext) -> APIRouter:
         viewing_of(request).patient = told.order.patient.row
         return shell.render(request, "exam", _view(told, request.state.rights))
 
-    @routes.get("/exams/{id}/why", dependencies=[shows("order", "explained")])
+    @routes.get("/exams/{id:int}/why", dependencies=[shows("order", "explained")])
     def why(
         request: Request, row: Row, device: Annotated[str, Query(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     ) -> Response:

@@ -7,6 +7,7 @@ has under its name, else what its type allows.
 from __future__ import annotations
 
 import re
+import sys
 import time
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,6 @@ from urllib.parse import urlencode
 from fastapi import APIRouter
 
 from broker.admin.routers import Route
-from broker.admin.web import now, pages
 from broker.admin.web.listing import Filter, Table
 
 _AROUND = {"QZPAT1": "P", "PL1": "O", "FI1": "F", "RP1": "R", "2.999.7.1": "2.25.8"}
@@ -69,7 +69,7 @@ def _values(filled: Filled) -> dict[str, Any]:
         "until": 2e9, "sender": "RIS", "party": "RIS", "message_type": "OMI", "answer": "AE", "before": far,
         "actor": "user:7", "person": "user:7", "action": "order.viewed", "kind": "order", "object_id": middle,
         "object": f"order:{middle}", "patient": middle, "q": filled.named("A1"), "linking": "linked",
-        "status": "COMPLETED", "everybody": "true", "form": "csv", "from": 1, "to": 1,
+        "status": "COMPLETED", "finding": "101", "everybody": "true", "form": "csv", "from": 1, "to": 1,
         "AccessionNumber": filled.named("A1"), "PatientID": filled.named("QZPAT1"),
         "RequestedProcedureID": filled.named("RP1"), "StudyInstanceUID": filled.named("2.999.7.1"),
         "PlacerOrderNumberImagingServiceRequest": filled.named("PL1"),
@@ -91,20 +91,32 @@ def looks(routers: Iterable[APIRouter], filled: Filled) -> list[Look]:
     """Everything to look at, by the routes of the application."""
     routes = [route for one in routers for route in one.routes if isinstance(route, Route)]
     tables = {table.path: table for table in _tables()}
-    found = [look for route in routes for look in _of(route, tables.get(route.path), filled)]
+    found = [look for route in routes for look in _of(route, tables.get(route.path.removesuffix("/find")), filled)]
     return list({str(look): look for look in found}.values())
 
 
 def _of(route: Route, table: Table | None, filled: Filled) -> Iterator[Look]:
     values, last = _values(filled), _last(filled).get(route.path)
+    if route.path.endswith("/find"):
+        values |= _found(filled)
     path = re.sub(r"{(\w+)}", lambda match: str(_inside(route.path, match[1], values)), route.path)
     if route.methods == {"GET"}:
         queries = list(_queries(route, table, values))
         queries += [{"after": last}] if last is not None else []
         for query in queries:
             yield Look("GET", f"{path}?{urlencode(query)}" if query else path)
-    elif route.path.rpartition("/")[2] in ("search", "suggestions", "explain"):
+    elif table is not None and route.path.endswith("/find"):
+        yield from (Look("POST", path, form={one.name: str(_of_filter(one, values))}) for one in table.filters)
+    elif route.path.rpartition("/")[2] in ("search", "find", "suggestions", "explain"):
         yield from _posted(route, path, filled, values, last)
+
+
+def _found(filled: Filled) -> dict[str, Any]:
+    """What exams are found by."""
+    return {
+        "name": "muller", "number": filled.named("A1"), "patient_id": filled.named("QZPAT1"), "station": "CT01",
+        "born": "19760229", "day": "20300312",
+    }  # fmt: skip
 
 
 def _inside(path: str, name: str, values: Mapping[str, Any]) -> Any:
@@ -156,7 +168,7 @@ def _of_type(name: str, kind: Any, values: Mapping[str, Any]) -> Any:
         return values[name] if values.get(name) in choices else choices[-1]
     if bool in _parts(kind):
         return "true"
-    return values.get(name, "a1" if str in _parts(kind) else 1)
+    return str(values.get(name, "a1")) if str in _parts(kind) else values.get(name, 1)
 
 
 def _parts(kind: Any) -> list[Any]:
@@ -177,17 +189,21 @@ def _posted(route: Route, path: str, filled: Filled, values: Mapping[str, Any], 
         for name in ("AccessionNumber", "order", "step"):
             yield Look("POST", path, {"device": "CT01", name: values[name]})
         return
-    yield Look("POST", path, {})
-    for name, info in fields.items():
+    given = {name: _of_type(name, info.annotation, values) for name, info in fields.items()}
+    needed = {name: given[name] for name, info in fields.items() if info.is_required()}
+    yield Look("POST", path, needed)
+    for name, value in given.items():
         if name == "IssuerOfPatientID":
-            yield Look("POST", path, {name: values[name], "PatientID": values["PatientID"]})
+            yield Look("POST", path, {**needed, name: value, "PatientID": values["PatientID"]})
         elif name != "after":
-            yield Look("POST", path, {name: _of_type(name, info.annotation, values)})
+            yield Look("POST", path, {**needed, name: value})
     if "after" in fields and last is not None:
-        yield Look("POST", path, {"after": last})
+        yield Look("POST", path, {**needed, "after": last})
 
 
 def _tables() -> Sequence[Table]:
-    """The tables of all pages."""
-    modules = (now, *pages.PAGES)
-    return [value for module in modules for value in vars(module).values() if isinstance(value, Table)]
+    """The tables of all pages; the routes have loaded their modules."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("broker.admin.web.")]
+    return list(
+        {id(value): value for one in modules for value in vars(one).values() if isinstance(value, Table)}.values()
+    )

@@ -11,6 +11,7 @@ import pytest
 from support.dicom import raw as wire
 from support.dicom.objects import ct_slice
 from support.dicom.raw import CT, EXPLICIT, IMPLICIT, VERIFICATION, WORKLIST, RawScu
+from support.loops import SOON
 from support.scale import scaled
 from support.service.abuse import MIB, State, echo_time
 from support.service.site import Mllp, Site, order
@@ -97,7 +98,7 @@ def test_dm02_a_command_just_under_the_cap_is_read_in_time(site: Site) -> None:
         started = time.monotonic()
         modality.send(wire.p_data(1, request, is_command=True))
         assert modality.status() == 0
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < SOON
 
 
 @pytest.mark.parametrize("field", [0x0099, 0x0021, 0x0100, 0x0000, 0x7FFF])
@@ -204,7 +205,7 @@ def test_dm04_a_flood_of_event_reports_starts_nothing(site: Site) -> None:
             assert attacker.answer() == (5, UNRECOGNIZED)
             if number % 500 == 0:
                 threads = max(threads, before.process.num_threads())
-                assert echo_time(site.dicom) < 1
+                assert echo_time(site.dicom) < SOON
         sending.join()
     assert threads <= before.threads + 2
 

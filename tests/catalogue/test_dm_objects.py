@@ -12,6 +12,7 @@ import pytest
 from support.dicom import raw as wire
 from support.dicom.objects import Encoded, ct_slice
 from support.dicom.raw import IMPLICIT, VERIFICATION, WORKLIST, RawScu
+from support.loops import SOON
 from support.peers.tools import wait_until
 from support.scale import scaled
 from support.service.abuse import MIB, State
@@ -115,7 +116,7 @@ def test_dm11_an_identifier_that_cannot_be_read_is_refused_and_the_association_g
         number, status = modality.answer() or (0, 0)
         assert number == 1
         assert status in (0xA900, 0xC001), f"{status:04X}"
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < SOON
         modality.send(wire.find_rq(2, RETURN + element(0x00400100, b"")))
         assert modality.answer() == (2, 0xFF00)
     assert before.growth() < 24 * MIB
@@ -138,7 +139,7 @@ def test_dm11_an_identifier_that_is_long_but_can_be_read_costs_little(site: Site
         modality.send(wire.p_data(1, wire.message(0x20, 1, WORKLIST, data=True), is_command=True))
         modality.send(*wire.pieces(key + RETURN if key[:4] < RETURN[:4] else RETURN + key, 100_000))
         assert (modality.answer() or (0, 1))[1] in (0, 0xA900, 0xC001, 0xA700)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < SOON
         assert before.growth() < 24 * MIB
 
 

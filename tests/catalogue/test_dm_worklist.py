@@ -14,6 +14,7 @@ import pytest
 from pydicom.dataset import Dataset
 from support.dicom.raw import IMPLICIT, WORKLIST, RawScu, cancel_rq, find_rq, status_of
 from support.hl7.messages import group, message
+from support.loops import SOON
 from support.peers.peers import association
 from support.peers.tools import wait_until
 from support.scale import scaled
@@ -68,7 +69,7 @@ ALL = {"50%OFF", "50xOFF", "A_1", "AB1", "O'NEIL", '"Q"'}
 def test_dm_09_only_stars_and_question_marks_are_wild(key: str, found: set[str], odd: Site) -> None:
     started = time.monotonic()
     answers, status = asked(odd.dicom, {"AccessionNumber": key})
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SOON
     assert status == 0
     assert {str(answer.AccessionNumber) for answer in answers} == found
     assert len(odd.rows("select id from scheduled_step")) == len(ALL)
@@ -139,7 +140,7 @@ def test_dm_10_a_cancel_ends_it_within_a_second(after: int, full: Site) -> None:
             started = time.monotonic()
             modality.send(cancel_rq(7))
             rest = list(seen)
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < SOON
             if rest[-1] == 0xFE00:
                 break
             assert rest == [0xFF00] * (CAP - after) + [0xA700]  # all had left before the cancel came

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
+from support.loops import SOON
 from support.peers.tools import wait_until
 from support.scale import scaled
 from support.service.abuse import State
@@ -314,7 +315,7 @@ def test_hl10_fields_that_a_site_lets_out_or_wants(own_site: Callable[..., Site]
 def test_hl17_large_messages_soon_have_their_answer(site: Site, number: int, more: bytes, expected: str) -> None:
     started = time.monotonic()
     assert code(exchange(site, orm(number, more=more))) == expected
-    assert time.monotonic() - started < 3  # the catalogue's second, on a machine that others use too
+    assert time.monotonic() - started < SOON  # the catalogue's second, on a machine that others use too
     assert taken(site, number) == int(expected == "AA")
 
 

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+SOON = 5.0  # s; what nothing holds up is done by then on a busy machine too, and what holds it up here lasts longer
 
 
 def run(work: Coroutine[Any, Any, None], seconds: float = 30) -> None:

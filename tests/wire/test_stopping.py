@@ -9,7 +9,7 @@ import pytest
 from support.dicom import raw as wire
 from support.dicom.provider import ABORT, CLOSED, busy, peer, query, serving, storage
 from support.dicom.raw import CT, WORKLIST
-from support.loops import run, takes, until
+from support.loops import SOON, run, takes, until
 
 from broker.dicom import uids
 from broker.dicom.dimse import status as st
@@ -63,7 +63,7 @@ def test_stopping_does_not_wait_longer_than_its_grace() -> None:
             await until(lambda: busy(provider), "the handler runs")
             started = time.monotonic()
             await provider.stop(0.1)
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < SOON
             assert cancelled == [1]
             assert (await modality.ended())[0] in (ABORT, CLOSED)
 
@@ -76,7 +76,7 @@ def test_stopping_ends_connections_that_negotiate() -> None:
             await slow.send(wire.associate_rq([(uids.VERIFICATION, uids.IMPLICIT_LE)])[:50])
             await until(lambda: len(provider._sessions) == 2, "both are there")
             started = time.monotonic()
-            await provider.stop(3)
-            assert time.monotonic() - started < 1
+            await provider.stop(20)
+            assert time.monotonic() - started < SOON
 
     run(work())

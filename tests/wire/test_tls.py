@@ -23,6 +23,7 @@ from support.certificates import CLIENT, DAY, SERVER, Authority, Files, client, 
 from support.dicom import raw
 from support.dicom.objects import ct_slice
 from support.dicom.raw import RawScu
+from support.loops import SOON
 from support.peers.tools import wait_until
 from support.service.secure import AC, HERE, IMPLICIT, RJ, VERIFICATION, TlsScu, associates, door, node, tls_port
 from support.service.site import Site
@@ -101,7 +102,7 @@ def test_ul02_silent_connections_delay_nobody_and_end_in_five_seconds(
         for _ in range(5):
             before = time.monotonic()
             assert associates(tls_port(broker), context, "CT01")[0] == AC
-            assert time.monotonic() - before < 1
+            assert time.monotonic() - before < SOON
         assert not selector.select(0), "the silent ones are still there, it was they who did not delay"
         while selector.get_map():
             ended = selector.select(started + 8 - time.monotonic())

@@ -51,7 +51,7 @@ function put(next) {
   say(next.dataset.say);
 }
 
-async function swap(id, url, { method = "get", body, push = false, polled = false } = {}) {
+async function swap(id, url, { method = "get", body, push = false, polled = false, field = "" } = {}) {
   const turn = {}, region = byId(id);
   latest.set(id, turn);
   if (!polled) region.setAttribute("aria-busy", "true");
@@ -66,8 +66,9 @@ async function swap(id, url, { method = "get", body, push = false, polled = fals
       put(next);
       if (!polled || html.querySelector("#note > *")) note(html.getElementById("note"));
       if (push) {
-        history.pushState({}, "", answer.url);
+        history[field && field === wrote ? "replaceState" : "pushState"]({}, "", answer.url); // of one text one step back
         shown = location.pathname + location.search;
+        wrote = field;
       }
     } else if (answer.ok || answer.redirected) location.assign(answer.url);
     else if (!polled) note(html.getElementById("problem"));
@@ -82,14 +83,14 @@ document.addEventListener("submit", (event) => {
   const form = event.target, id = form.dataset.swap;
   if (!id || !byId(id)) return;
   event.preventDefault();
-  const data = new FormData(form, event.submitter), push = "push" in form.dataset;
+  const data = new FormData(form, event.submitter), push = "push" in form.dataset, field = auto;
   const action = event.submitter?.getAttribute("formaction") ?? form.getAttribute("action") ?? location.pathname;
   if (form.method === "post") {
     const body = form.enctype === "multipart/form-data" ? data : new URLSearchParams(data);
-    swap(id, action, { method: "post", body, push });
+    swap(id, action, { method: "post", body, push, field });
   } else {
     const query = new URLSearchParams([...data].filter(([, value]) => value));
-    swap(id, query.size === 0 ? action : `${action}?${query}`, { push });
+    swap(id, query.size === 0 ? action : `${action}?${query}`, { push, field });
   }
 });
 
@@ -105,12 +106,17 @@ addEventListener("popstate", () => { // a link within the page comes here too
   if (shown !== location.pathname + location.search) location.reload();
 });
 
-let typing;
+let typing, auto = "", wrote = ""; // the field that is being sent by itself; the one whose text the address shows
+document.addEventListener("focusin", ({ target }) => { if (target.id !== wrote) wrote = ""; });
 for (const kind of ["input", "change"]) document.addEventListener(kind, (event) => {
   const form = event.target.form;
   if (!form || !("auto" in form.dataset) || (kind === "input" && form.dataset.auto === "change")) return;
   clearTimeout(typing);
-  typing = setTimeout(() => form.isConnected && form.requestSubmit(), kind === "input" ? 250 : 0);
+  typing = setTimeout(() => {
+    auto = kind === "input" ? event.target.id : "";
+    if (form.isConnected) form.requestSubmit();
+    auto = "";
+  }, kind === "input" ? 250 : 0);
 });
 
 // Rows that are picked: how many, told by the words of the page.

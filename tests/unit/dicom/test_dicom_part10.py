@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pydicom.filereader import read_file_meta_info
 from support.dicom.objects import SAMPLES, ct_slice
+from support.loops import SOON
 
 from broker.dicom import uids
 from broker.dicom.dataset import part10
@@ -84,7 +85,7 @@ def test_what_is_no_file_at_all_is_left_alone(tmp_path: Path) -> None:
     began = time.monotonic()
     assert part10.read(tmp_path / "pipe") is None
     assert part10.read("/dev/zero") is None
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON
     with pytest.raises(IsADirectoryError):
         part10.read(tmp_path)
     with pytest.raises(FileNotFoundError):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe
 
+from support.scale import FULL
 from support.web.browser import NARROW, PHONE, WIDE, Screen
 
 Scheme = Literal["light", "dark"]
 _AXE = Axe()
+_RUN = """async ([part, options]) =>
+  (await axe.run(part ? document.querySelector(part) : document, options)).violations"""
 
 
 def fits(screen: Screen) -> None:
@@ -20,14 +23,24 @@ def fits(screen: Screen) -> None:
         assert over <= 0, (screen.page.url, size, over)
 
 
-def is_accessible(screen: Screen, *schemes: Scheme) -> None:
-    """No violation that axe-core finds, in colour schemes; without any in both."""
-    for scheme in schemes or ("light", "dark"):
-        screen.page.emulate_media(color_scheme=scheme)
-        found = _AXE.run(screen.page).response["violations"]
+def is_accessible(screen: Screen, *schemes: Scheme, part: str = "", colours: bool = True) -> None:
+    """No violation that axe-core finds, in colour schemes; without any in both.
+
+    A further scheme differs by its colours alone: of these their contrast is looked at. `part`: a selector of what is
+    looked at in place of the whole page, as a question that makes the rest inert. Not `colours`: without contrast, of
+    a page whose colours were looked at in another language.
+    """
+    page = screen.page
+    for number, scheme in enumerate(schemes or ("light", "dark")):
+        page.emulate_media(color_scheme=scheme)
+        if not page.evaluate("typeof axe === 'object'"):
+            page.evaluate(_AXE.axe_script)
+        only: dict[str, Any] = {"runOnly": ["color-contrast"]} if number and not FULL else {}
+        only |= {} if colours else {"rules": {"color-contrast": {"enabled": False}}}
+        found = page.evaluate(_RUN, [part, {"resultTypes": ["violations"], **only}])
         told = [(one["id"], [node["html"][:150] for node in one["nodes"]]) for one in found]
-        assert told == [], (screen.page.url, scheme, told)
-    screen.page.emulate_media(color_scheme="light")
+        assert told == [], (page.url, scheme, told)
+    page.emulate_media(color_scheme="light")
 
 
 def is_quiet(screen: Screen) -> None:

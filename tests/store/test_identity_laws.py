@@ -195,7 +195,7 @@ def _shown(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 COUNT = settings(
-    max_examples=scaled(50, 2500),
+    max_examples=scaled(20, 2500),
     deadline=None,
     derandomize=not FULL,  # the same sequences each time
     suppress_health_check=list(HealthCheck),
@@ -312,6 +312,7 @@ def _check_told_between(database: Database, before: Sequence[Act], after: Sequen
 LAWS = {"told first": _check_told_first, "told last": _check_told_last, "told between": _check_told_between}
 
 
+@pytest.mark.timeout(scaled(600, 6 * 3600))  # each of some hundred transactions
 @pytest.mark.parametrize("check", LAWS.values(), ids=LAWS)
 def test_random_forms_end_as_one_form(database: Database, check: Callable[[Database], None]) -> None:
     check(database)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.certificates import Authority, client
+from support.loops import SOON
 from support.peers.tools import wait_until
 from support.service.secure import HERE, door
 from support.service.site import Site, order
@@ -153,7 +154,7 @@ def test_silence_between_messages_and_inside_one_have_limits_of_their_own(doors:
         opened = time.monotonic()
         for connection, limit in ((slow, FRAME), (silent, IDLE)):
             ends(connection, 20)
-            assert limit * 0.9 < time.monotonic() - opened < limit + 3
+            assert limit * 0.9 < time.monotonic() - opened < limit + 2 * SOON
 
 
 def test_half_open_connections_are_counted_for_each_address(doors: Doors) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,9 +16,9 @@ from support.worklist.worklist import DATE, SPS, STATION, TIME, query
 
 from broker.errors import ConfigurationError
 from broker.orders.core.context import StoryContext
+from broker.orders.direct import placing
 from broker.orders.documents import document
 from broker.orders.mapping.book import built_in
-from broker.orders.stories import placing
 from broker.routing.site import site_in_force
 from broker.settings import load
 from broker.site.admitting import AlreadyKnown, Newcomer, admit
@@ -274,3 +275,24 @@ def test_the_last_query_of_a_device_decides(
     (node,) = parse_nodes([{"name": "ct", "kind": "dicom", "ae_title": "CT01", "roles": ["modality"]}])
     told = database.read(explain_exam, Exam(accession="A1"), "ct", Directory([node]), load(), SECRET).result()
     assert told.shown is shown, told.reason
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4])
+def test_a_step_behind_the_last_answer_that_a_device_is_sent_is_told_its_place(
+    database: Database, orders: list[dict[str, Any]], most: int
+) -> None:
+    asked = query({SPS: [{DATE: "20300301-"}]})
+    found = database.read(search, search_criteria(asked), None, 100).result()
+    listed = [one.id for one in found if matches(one.document(), asked)]
+    assert len(listed) > 2
+    memory = QueryMemory(database, SECRET)
+    memory.remember("CT01", "127.0.0.1", QueryOutcome(NOW.timestamp(), asked, 1, 0, 0.01))
+    memory.flush()
+    device = Device(max_answers=most)
+    (node,) = parse_nodes([{"name": "ct", "kind": "dicom", "ae_title": "CT01", "roles": ["modality"]}])
+    for place, step in enumerate(listed):
+        directory = Directory([replace(node, device=device)])
+        told = database.read(explain_exam, Exam(step=step), "ct", directory, load(), SECRET).result()
+        assert told.shown is (place < most)
+        cut = f"would be answer {place + 1}, and the device is sent {most} at most"
+        assert (cut in told.reason) is (place >= most)

@@ -95,10 +95,12 @@ def search(
     after: tuple[str, int] | None,
     limit: int,
     known: Mapping[int, tuple[int, Any]] = MappingProxyType({}),
+    *,
+    bare: bool = False,
 ) -> list[Found]:
     """The next `limit` candidates behind `after`, ordered by start, then id.
 
-    `known`: by step, a revision whose document the caller does not need, and what it knows of it.
+    `known`: by step, a revision whose document the caller does not need, and what it knows of it. `bare`: without any.
     """
     if after is not None and (criteria.start_from is None or criteria.start_from < after[0]):
         criteria = replace(criteria, start_from=after[0])
@@ -108,7 +110,7 @@ def search(
     shape = _shape(criteria, values)
     path = _path(connection, shape, values)
     rows = _prepared(shape, after is not None, path).rows(connection, values)
-    wanted = [step for step, _, revision in rows if known.get(step, _NOTHING)[0] != revision]
+    wanted = [] if bare else [step for step, _, revision in rows if known.get(step, _NOTHING)[0] != revision]
     documents = _read(connection, wanted) if wanted else {}
     return [Found(step, start, *documents.get(step, (revision, ""))) for step, start, revision in rows]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from functools import partial
+from itertools import islice
 
 from sqlalchemy import Connection
 
@@ -18,11 +18,11 @@ from broker.store import knocks
 from broker.store.orders import search as order_search
 from broker.store.worklist import device_queries
 from broker.store.worklist import steps as worklist_steps
-from broker.store.worklist.candidates import search
+from broker.store.worklist.candidates import Criteria, Found, search
 from broker.store.worklist.device_queries import DeviceQueries
 from broker.store.worklist.steps import StepRow
 from broker.worklist.explain import recall, verdict
-from broker.worklist.explain.verdict import Asking, Caller, ExplainedStep, Ground, Verdict
+from broker.worklist.explain.verdict import AnswerPlace, Asking, Caller, ExplainedStep, Ground, Verdict
 from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import Query
 from broker.worklist.query.matcher import matches
@@ -30,7 +30,7 @@ from broker.worklist.query.timezone import in_offset
 
 ORDERS, STEPS = 20, 50  # explained at once
 CANDIDATES = 20_000  # of a search, looked through for the place of a step
-PAGE = 500
+PAGE, BARE = 500, 5000  # read at once, with documents and without
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def explain_exam(
         settings.worklist.charset,
         secret,
         recall.fingerprint(secret),
-        partial(_place, connection, zone) if deep else lambda *_: None,
+        _Places(connection, zone) if deep else lambda *_: None,
     )
     askings = askings_of(asked) or [verdict.supposed(caller.ae_title)]
     verdicts = tuple(_step(step, caller, askings, ground) for step in steps)
@@ -153,22 +153,45 @@ def askings_of(asked: Sequence[DeviceQueries]) -> list[Asking]:
     ]
 
 
-def _place(connection: Connection, zone: tzinfo, query: Query, row: int) -> int | None:
-    """How many answers come before a step, by the search and the matcher of the door; see `Ground`."""
-    criteria = search_criteria(query)
-    after: tuple[str, int] | None = None
-    before = looked = 0
-    while looked < CANDIDATES:
-        page = search(connection, criteria, after, PAGE)
-        for one in page:
-            if one.id == row:
-                return before
-            before += matches(in_offset(one.document(), zone, query.offset), query)
-        if len(page) < PAGE:
-            return -1
-        looked += len(page)
-        after = (page[-1].start_at, page[-1].id)
-    return None
+class _Places:
+    """Finds the place of a step among the answers to a query; see `Ground`."""
+
+    def __init__(self, connection: Connection, zone: tzinfo) -> None:
+        self._connection = connection
+        self._zone = zone
+        self._ahead: dict[tuple[Criteria, int], int | None] = {}
+
+    def __call__(self, query: Query, row: int, most: int) -> AnswerPlace | None:
+        """By the search of the door, and where the search alone cannot say it by the matcher too."""
+        criteria = search_criteria(query)
+        if (criteria, row) not in self._ahead:
+            self._ahead[criteria, row] = self._candidates(criteria, row)
+        ahead = self._ahead[criteria, row]
+        if ahead is None or ahead < most:
+            return None if ahead is None else AnswerPlace(ahead, exact=False)
+        rows = (one for page in self._pages(criteria, PAGE) for one in page)
+        documents = (in_offset(one.document(), self._zone, query.offset) for one in islice(rows, ahead))
+        return AnswerPlace(sum(matches(document, query) for document in documents))
+
+    def _candidates(self, criteria: Criteria, row: int) -> int | None:
+        """How many the search finds before a step; -1 if it does not find it, None if it looked long enough."""
+        before = 0
+        for page in self._pages(criteria, BARE, bare=True):
+            place = next((number for number, one in enumerate(page) if one.id == row), None)
+            if place is not None:
+                return before + place
+            before += len(page)
+            if before >= CANDIDATES:
+                return None
+        return -1
+
+    def _pages(self, criteria: Criteria, size: int, *, bare: bool = False) -> Iterator[list[Found]]:
+        after: tuple[str, int] | None = None
+        while page := search(self._connection, criteria, after, size, bare=bare):
+            yield page
+            if len(page) < size:
+                return
+            after = (page[-1].start_at, page[-1].id)
 
 
 def _step(row: StepRow, caller: Caller, askings: Sequence[Asking], ground: Ground) -> StepVerdict:

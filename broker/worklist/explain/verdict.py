@@ -71,11 +71,22 @@ class Asking:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerPlace:
+    """How many answers come `before` a step, or that at most so many do; -1 if the search does not find it."""
+
+    before: int
+    exact: bool = True
+
+    def __str__(self) -> str:
+        return str(self.before + 1) if self.exact else f"at most {self.before + 1}"
+
+
+@dataclass(frozen=True, slots=True)
 class Ground:
     """What verdicts stand on: the site's clock and defaults, and the search of the database.
 
-    `secret` keys the hashes of queries and `key` names it. `place(query, row)`: how many answers come before a step,
-    -1 if it is not found, None if they are too many to count.
+    `secret` keys the hashes of queries and `key` names it. `place(query, row, most)`: the place of a step among the
+    answers, exact if it may not be among the first `most`; None if there are too many to count.
     """
 
     now: datetime
@@ -84,7 +95,7 @@ class Ground:
     charset: str
     secret: bytes
     key: str
-    place: Callable[[Query, int], int | None]
+    place: Callable[[Query, int, int], AnswerPlace | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +125,12 @@ def judge(step: ExplainedStep, caller: Caller, asking: Asking, ground: Ground) -
     loose = {"prefix_names": profile.prefix_names, "any_case": profile.ignore_case}
     results = list(conditions.checks(document, query, recalled.secrets, secret, **loose))
     if conditions.shown(results) and not recalled.secrets:
-        place, most = ground.place(query, step.row), profile.max_answers or ground.max_answers
-        if place == -1:
+        most = profile.max_answers or ground.max_answers
+        place = ground.place(query, step.row, most)
+        if place is not None and place.before == -1:
             results.append(Check(ShownCondition.SEARCH, False))
         elif place is not None:
-            results.append(Check(ShownCondition.CAP, place < most, str(most), str(place + 1)))
+            results.append(Check(ShownCondition.CAP, place.before < most, str(most), str(place)))
     elif conditions.shown(results) is None:
         results = _found_nothing(results, step, asking)
     results.append(written(step.document, recalled.query.charset, profile.charset, ground.charset))

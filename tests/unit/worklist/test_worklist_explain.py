@@ -14,7 +14,7 @@ from broker.orders.core.worklist_item import HELD
 from broker.site.device import Device
 from broker.store.knocks import Knock
 from broker.worklist.explain import recall, verdict
-from broker.worklist.explain.verdict import Asking, Caller, ExplainedStep, Ground, Verdict
+from broker.worklist.explain.verdict import AnswerPlace, Asking, Caller, ExplainedStep, Ground, Verdict
 from broker.worklist.query.negotiation import BASELINE, Agreed
 
 SECRET = b"a secret of the tests"
@@ -40,7 +40,8 @@ def conclude(
     root = {key: value for key, value in stored.items() if key != "step"}
     step = ExplainedStep(1, document(step=stored.get("step"), **root), T - 3600, T - changed)
     caller = Caller("CT01", node, accepted, Device(**(profile or {})), knocks)
-    ground = Ground(NOW, UTC, 100, "ISO_IR 192", secret, recall.fingerprint(secret), lambda query, row: place)
+    at = None if place is None else AnswerPlace(place)
+    ground = Ground(NOW, UTC, 100, "ISO_IR 192", secret, recall.fingerprint(secret), lambda *_: at)
     verdicts = [verdict.judge(step, caller, one, ground) for one in askings or [verdict.supposed("CT01")]]
     return (*verdict.conclude(step, caller, verdicts, ground), verdicts)
 

@@ -40,6 +40,7 @@ DEEDS = {
     "viewed": Sentence("viewed"),
     "listed": Sentence("list viewed"),
     "explained": Sentence("explained"),
+    "compared": Sentence("compared"),
     "exported": Sentence("exported"),
     "replayed": Sentence("run again"),
     "tried": Sentence("tried"),
@@ -150,6 +151,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
     "patient": [
         "viewed",
         "listed",
+        "compared",
         "created",
         "updated",
         "merged",

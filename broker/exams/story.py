@@ -101,7 +101,12 @@ def _deed(record: AuditRecord, message: ToldMessage | None) -> Sentence:
     if message is None:
         return done
     told = {"done": done, "type": message.message_type.replace("^", " "), "answer": message.answer_code}
-    return Sentence("%(done)s Message %(type)s, answered %(answer)s.", told)
+    said = Sentence("%(done)s Message %(type)s, answered %(answer)s.", told)
+    by_hand = record.detail.get("instead_of_hand")
+    if not isinstance(by_hand, list):
+        return said
+    what = ", ".join(map(str, by_hand))
+    return Sentence("%(said)s It takes the place of what was changed by hand: %(what)s.", {"said": said, "what": what})
 
 
 def _source(record: AuditRecord, message: ToldMessage | None, order: Order) -> EntrySource:

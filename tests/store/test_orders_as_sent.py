@@ -8,11 +8,11 @@ from support.orders.intake import ZONE, take
 
 from broker.delivery.feedback.outbound import SendingParty, build
 from broker.orders.core.identifiers import short_form
+from broker.orders.direct import placing
 from broker.orders.documents import outline
 from broker.orders.mapping.book import ProfileBook
 from broker.orders.mapping.document import read
 from broker.orders.mapping.profile import Profile
-from broker.orders.stories import placing
 from broker.orders.telling.feedback import Notice, OrderEvent
 from broker.settings import Settings
 from broker.site.nodes import Node, parse_nodes

@@ -15,8 +15,8 @@ from support.orders.documents import order
 from support.service.rest import TOKEN, application
 
 from broker.errors import StoreFull, StoreUnavailable
+from broker.orders.direct import placing
 from broker.orders.importing import filing
-from broker.orders.stories import placing
 from broker.settings import load
 from broker.store.db import deadlines
 from broker.store.db.database import Database

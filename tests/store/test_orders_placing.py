@@ -11,9 +11,9 @@ from support.orders.caller import Caller
 from support.orders.documents import order
 from support.orders.intake import take
 
+from broker.orders.direct import placing
+from broker.orders.direct.placing import OrderRefused, Placed
 from broker.orders.documents.emergency import Emergency
-from broker.orders.stories import placing
-from broker.orders.stories.placing import OrderRefused, Placed
 from broker.settings import Settings
 from broker.store import idempotency
 from broker.store.db.database import Database

@@ -58,7 +58,7 @@ class Meaning:
 
 _VERBS = {
     "C": ("created", "create", "added", "made", "parked", "invited"),
-    "R": ("viewed", "explained", "tried", "replayed", "exported"),
+    "R": ("viewed", "explained", "compared", "tried", "replayed", "exported"),
     "D": ("canceled", "discarded", "purged", "thinned"),
     "E": ("listed", "queried"),
 }

@@ -28,6 +28,7 @@ class StoryContext:
     without_results: frozenset[str] = frozenset()
     authorities: AuthorityMemory = field(default_factory=AuthorityMemory, compare=False)
     address: str = ""  # from where who asks does so: IP address, `local` for this machine
+    reason: str = ""  # why, in the words of a person, for the audit trail
 
     @property
     def received(self) -> str:

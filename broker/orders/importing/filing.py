@@ -15,10 +15,11 @@ from broker.model.order import Order, StepStatus
 from broker.orders.core import lifecycle
 from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Conversion, OrderChange
+from broker.orders.direct import placing
+from broker.orders.direct.placing import OrderRefused, report_findings
 from broker.orders.documents import document, leniency
 from broker.orders.importing import ending, known
-from broker.orders.stories import identity, placing
-from broker.orders.stories.placing import OrderRefused, report_findings
+from broker.orders.stories import identity
 from broker.store.db.engine import savepoint
 from broker.store.orders import imported, reading
 from broker.store.room import needs_room

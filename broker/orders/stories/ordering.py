@@ -16,7 +16,7 @@ from broker.orders.core.context import AuditEntry, StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import OrderAction, OrderChange, Plan
 from broker.orders.lookup import recognizing, several
-from broker.orders.stories import doubled, early, writing
+from broker.orders.stories import doubled, early, overriding, writing
 from broker.orders.stories.planned import OrderReply, Planned
 from broker.store.orders import by_number, reading, saving, waiting
 
@@ -68,6 +68,8 @@ class _Decided:
             used = self._used()
             cause = f"overtaken:{next(iter(used.values())).control}" if used else cause
             row = writing.write(connection, plan.order, self.before, cause, context)
+            if replaced := overriding.of_hand(self.before, plan.order, context.actor):
+                detail["instead_of_hand"] = list(replaced)
             _said(connection, row if self.before is not None else None, plan.order, context.at.timestamp())
             waiting.drop_cancels(connection, used)
         elif plan.action == OrderAction.UNCHANGED and row is not None:

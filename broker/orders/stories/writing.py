@@ -101,6 +101,7 @@ def note(connection: Connection, step: int, status: str, cause: str, context: St
 def audit(
     connection: Connection, context: StoryContext, action: str, kind: str, row: int | None, detail: Document
 ) -> None:
-    """Append to the audit trail what was done to an object (`kind` and row); who, when and where says the context."""
+    """Append to the audit trail what was done to an object (`kind`, row); the context says who, when, where and why."""
     at, actor, address = context.at.timestamp(), context.actor, context.address
+    detail = {**detail, "reason": context.reason} if context.reason else detail
     add_audit(connection, at, actor, action, kind, row or 0, detail, address=address)

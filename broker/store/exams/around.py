@@ -21,7 +21,7 @@ MOST_CHANGES = 300  # audit rows; the first ones
 MOST_OBJECTS = 5_000  # of one study
 _audit, _message, _mpps, _link = tables.audit, tables.message, tables.mpps, tables.mpps_link
 _mpps_message, _instance, _job = tables.mpps_message, tables.instance, tables.job
-_VIEWS = ("viewed", "listed", "explained", "exported")
+_VIEWS = ("viewed", "listed", "explained", "compared", "exported")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,6 +137,12 @@ def find_patient(connection: Connection, patient_id: str, issuer: str) -> Patien
     return _patient_of(has_it or rows[0]) if rows else None
 
 
+def patient_of_row(connection: Connection, row: int) -> Patient | None:
+    """The patient of a row."""
+    found = connection.execute(_WHOLE.where(_patient.id == row)).first()
+    return _patient_of(found) if found is not None else None
+
+
 def identifiers_of(connection: Connection, patient_id: str) -> list[EntityId]:
     """All identifiers with this number that a patient has or had, whoever issued them."""
     query = union_all(

@@ -12,11 +12,11 @@ from broker.model.order import Document
 from broker.orders.core.context import StoryContext
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import Conversion, OrderChange
+from broker.orders.direct import placing
+from broker.orders.direct.placing import Placed
 from broker.orders.documents import document, emergency
 from broker.orders.documents.emergency import Emergency
 from broker.orders.mapping.book import built_in
-from broker.orders.stories import placing
-from broker.orders.stories.placing import Placed
 from broker.settings import Settings
 from broker.store.db.database import Database
 from broker.store.idempotency import Key

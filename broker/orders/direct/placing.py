@@ -1,7 +1,4 @@
-"""Places, amends, cancels and reads orders for REST and imports. A refused change writes nothing.
-
-Each story runs as one transaction and ends in the same stories as HL7 messages (`orders.stories.intake`).
-"""
+"""Places, amends, cancels, reopens and reads orders."""
 
 from __future__ import annotations
 
@@ -105,7 +102,7 @@ def place(
         if known is not None:
             return Placed(known.row, known.action, (), known.answer, fresh=False)
     with savepoint(connection) as undo:
-        placed = _applied(connection, [_numbered(connection, change, context)], context)
+        placed = applied(connection, [_numbered(connection, change, context)], context)
         if dry:
             undo()
     if key is not None and not dry:
@@ -116,30 +113,28 @@ def place(
 @needs_room
 def amend(connection: Connection, row: int, change: OrderChange, revision: str, context: StoryContext) -> Placed:
     """Make an order what a whole document says, if it still is as at `revision`. Raises OrderRefused."""
-    stored = _locked(connection, row, change)
+    stored = locked(connection, row, change)
     change = identity.as_known(connection, change, context)
-    if outline.document(stored)["revision"] != revision:
-        raise OrderRefused("changed", "The order has changed meanwhile")
+    unless_changed(stored, revision)
     changes = replacing.changes(change, stored)
     first = changes[0]
     if by_number.find_order(connection, first.filler, first.placer, first.accession) != row:
         raise OrderRefused("conflict", "These numbers name no order or another one")
-    return _applied(connection, changes, context)
+    return applied(connection, changes, context)
 
 
 def cancel(connection: Connection, row: int, revision: str | None, context: StoryContext) -> Placed:
     """Cancel what has not started of an order; again is no error. Raises OrderRefused."""
-    stored = _locked(connection, row)
-    if revision is not None and outline.document(stored)["revision"] != revision:
-        raise OrderRefused("changed", "The order has changed meanwhile")
+    stored = locked(connection, row)
+    unless_changed(stored, revision)
     if stored.steps() and all(step.status == StepStatus.CANCELED for step in stored.steps()):
         return Placed(row, "unchanged", (), outline.document(stored), fresh=False)
-    return _applied(connection, [replacing.canceling(stored)], context)
+    return applied(connection, [replacing.canceling(stored)], context)
 
 
 def reopen(connection: Connection, row: int, step_id: str, reason: str, context: StoryContext) -> Placed:
     """A person lets an ended step (Scheduled Procedure Step ID) begin again. Raises OrderRefused."""
-    stored = _locked(connection, row)
+    stored = locked(connection, row)
     steps = [step.row or 0 for step in stored.steps() if step.step_id == step_id]
     if len(steps) != 1:
         raise OrderRefused("missing", "The order has no such step")
@@ -150,7 +145,13 @@ def reopen(connection: Connection, row: int, step_id: str, reason: str, context:
     return Placed(row, "reopened", (), outline.document(reading.load_order(connection, row)))
 
 
-def _locked(connection: Connection, row: int, change: OrderChange | None = None) -> Order:
+def unless_changed(stored: Order, revision: str | None) -> None:
+    """Raises OrderRefused if an order is not as at a revision; None is any."""
+    if revision is not None and outline.document(stored)["revision"] != revision:
+        raise OrderRefused("changed", "The order has changed meanwhile")
+
+
+def locked(connection: Connection, row: int, change: OrderChange | None = None) -> Order:
     """A stored order, nobody else changing it until the transaction ends."""
     names = reading.lock_names(connection, row)
     if not names:
@@ -168,7 +169,8 @@ def _numbered(connection: Connection, change: OrderChange, context: StoryContext
     return replace(change, accession=Minter(context.token).short("ACC"))
 
 
-def _applied(connection: Connection, changes: Sequence[OrderChange], context: StoryContext) -> Placed:
+def applied(connection: Connection, changes: Sequence[OrderChange], context: StoryContext) -> Placed:
+    """What changes made of an order, with its rows of the audit trail. Raises OrderRefused."""
     plans, audit = intake.apply(connection, changes, context)
     findings = [finding for planned in plans for finding in planned.findings]
     if audit is None:
@@ -191,6 +193,11 @@ def read(connection: Connection, row: int, zone: tzinfo) -> Document | None:
         return None
     order = reading.load_order(connection, row)
     return outline.with_events(outline.document(order), order, reading.events_of_order(connection, row), zone)
+
+
+def stored(connection: Connection, row: int) -> Order | None:
+    """An order; None if there is no such row."""
+    return reading.load_order(connection, row) if order_search.exists(connection, row) else None
 
 
 def search(connection: Connection, wanted: Mapping[str, str], after: int, limit: int) -> list[Document]:

@@ -24,6 +24,11 @@ class ShownStep:
     proposals: tuple[dict[str, Any], ...]
 
 
+def order_of(connection: Connection, step: int) -> int | None:
+    """The order (row) of a scheduled step (row)."""
+    return performed_steps.order_of(connection, step)
+
+
 def show(connection: Connection, row: int) -> ShownStep | None:
     """The performed procedure step of a row; None if there is none."""
     performed = performed_steps.load(connection, row)

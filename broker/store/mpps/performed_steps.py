@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Integer, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, and_, bindparam, func, insert, or_, select, update
 
 from broker.model.performed import PerformedMessage, PerformedStatus, PerformedStep, StepLink
 from broker.store.db import documents
@@ -205,16 +205,25 @@ _LISTED = (
 )
 
 
+def _where(values: Mapping[str, str]) -> list[ColumnElement[bool]]:
+    columns = ((_t.c[name], value) for name, value in values.items())
+    return [column > "" if value == "*" else column == value for column, value in columns]
+
+
+def count(connection: Connection, values: Mapping[str, str], most: int) -> int:
+    """How many MPPS `listed` finds in all, counted up to `most`."""
+    found = select(_t.c.id).where(*_where(values)).limit(most).subquery()
+    return int(connection.execute(select(func.count()).select_from(found)).scalar_one())
+
+
 def listed(connection: Connection, values: Mapping[str, str], before: int, limit: int) -> list[dict[str, Any]]:
     """MPPS without their data sets, newest first, with rows below `before`.
 
     `values`: of status, linking, attention (`*` for any that is not empty).
     """
     query = select(*(_t.c[name] for name in _LISTED)).where(_t.c.id < bindparam("before", type_=_t.c.id.type))
-    for name, value in values.items():
-        column = _t.c[name]
-        query = query.where(column > "" if value == "*" else column == value)
     rows = connection.execute(
-        query.order_by(_t.c.id.desc()).limit(bindparam("most", type_=Integer)), {"before": before, "most": limit}
+        query.where(*_where(values)).order_by(_t.c.id.desc()).limit(bindparam("most", type_=Integer)),
+        {"before": before, "most": limit},
     )
     return [{**row, "findings": documents.decode(row["findings"])} for row in rows.mappings()]

@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from broker import __version__
-from broker.cli import documents, hl7, mapping, mpps, nodes, orders, queue, rules, worklist
+from broker.cli import documents, hl7, mapping, mpps, nodes, queue, rules, worklist
 from broker.cli.accounts import tokens, users
 from broker.cli.common import Config, exit_on_error
+from broker.cli.exams import changing
 from broker.cli.journals import audit, messages
 from broker.cli.output import say, say_json, tell
 from broker.errors import ConfigurationError
@@ -39,7 +40,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")
 app.add_typer(worklist.app, name="worklist")
-app.add_typer(orders.app, name="order")
+app.add_typer(changing.app, name="order")
 
 
 # new objects between two looks for garbage: with the 700 of Python, a sixth of the time to import everything is spent

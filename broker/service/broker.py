@@ -30,7 +30,6 @@ from broker.accounts.signing_in import SignIn
 from broker.admin.api import (
     audit,
     doctor,
-    exams,
     holds,
     imports,
     mappings,
@@ -42,6 +41,7 @@ from broker.admin.api import (
 )
 from broker.admin.api import status as status_routes
 from broker.admin.api.accounts import own_factor, sessions, tokens, users
+from broker.admin.api.exams import changing, finding, patients
 from broker.admin.api.messages import actions, journal
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.app import create_app
@@ -93,7 +93,9 @@ ROUTES = (
     journal,
     worklist,
     orders,
-    exams,
+    changing,
+    finding,
+    patients,
     imports,
     site,  # before nodes, as is knocking: their paths are no names of nodes
     knocking,

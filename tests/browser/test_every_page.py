@@ -129,8 +129,9 @@ def test_the_keyboard_reaches_everything(visits: Visits, page: SitePage) -> None
     wanted = screen.page.evaluate(looking.REACHABLE)
     assert wanted
     screen.page.evaluate(looking.WATCH_THE_FOCUS)
-    dates = screen.page.locator("input[type=date]:visible").count()  # day, month, year and calendar are one element
-    for _ in range(len(wanted) - 1 + 3 * dates):
+    # day, month, year and calendar are one element, as are hour, minute, half of the day and clock
+    parted = screen.page.locator("input[type=date]:visible, input[type=time]:visible").count()
+    for _ in range(len(wanted) - 1 + 3 * parted):
         screen.page.keyboard.press("Tab")
     reached = screen.page.evaluate("window.reached")
     assert [one["what"] for one in reached] == wanted

@@ -4,81 +4,22 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx
 import pytest
-from support.loops import shortly
-from support.orders.documents import order
-from support.service.rest import TOKEN, application
+from support.service.rest import TOKEN
+from support.web.exam_pages import SAME, Pages, rows
 
 from broker.accounts import api_tokens
 from broker.accounts.roles import RIGHTS, Right, UserRole
-from broker.model.audit import AuditRecord, AuditSelection
-from broker.settings import load
-from broker.store.audit import trail
 from broker.store.db.database import Database
 
 HOSTILE = "<script>alert(1)</script>'\""
-SAME = {"Sec-Fetch-Site": "same-origin"}
-
-
-class Pages:
-    """The application as a browser sees it. It notes every address that was asked for or answered."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.app = application(database, load())
-        self.addresses: list[str] = []
-
-    def call(
-        self, method: str, path: str, *, token: str = TOKEN, json: Any = None, form: Any = None, **headers: str
-    ) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.app, client=("10.1.2.3", 1))
-            async with httpx.AsyncClient(transport=transport, base_url="http://broker") as http:
-                known = {"Authorization": f"Bearer {token}", "Accept": "text/html", **headers}
-                return await http.request(method, path, json=json, data=form, headers=known)
-
-        answer = shortly(ask())
-        self.addresses += [path, answer.headers.get("location", "")]
-        return answer
-
-    def get(self, path: str, **headers: str) -> str:
-        answer = self.call("GET", path, **headers)
-        assert answer.status_code == 200, answer.text
-        return answer.text
-
-    def find(self, **form: str) -> str:
-        """The page that a search leads to."""
-        answer = self.call("POST", "/exams/find", form=form, **SAME)
-        assert answer.status_code == 303, answer.text
-        return self.get(answer.headers["location"])
-
-    def place(self, number: int, **patient: str) -> None:
-        document = order(number)
-        document["patient"] |= patient
-        answer = self.call("POST", "/api/v1/orders", json=document)
-        assert answer.json()["outcome"] == "created", answer.text
-
-    def views(self) -> list[AuditRecord]:
-        """What was seen, the last first."""
-        self.app.state.audit.flush()
-        page = self.database.read(trail.page, AuditSelection(), None, 1000).result(20)
-        return [row for row in page.rows if row.action in ("order.listed", "order.viewed", "order.explained")]
 
 
 @pytest.fixture
 def pages(database: Database) -> Pages:
     return Pages(database)
-
-
-def rows(text: str) -> list[str]:
-    """The rows of the first table, as text."""
-    body = re.search(r"<tbody>(.*?)</tbody>", text, re.DOTALL)
-    cells = re.findall(r"<tr>(.*?)</tr>", body[1], re.DOTALL) if body else []
-    return [html.unescape(" ".join(re.sub(r"<[^>]+>", " ", cell).split())) for cell in cells]
 
 
 def test_the_whole_page_its_region_and_its_rows(pages: Pages) -> None:
@@ -220,3 +161,20 @@ def test_why_it_is_not_on_a_device(pages: Pages) -> None:
     assert "Which device" in pages.get(f"{exam[1]}/why")
     hostile = pages.get(f"{exam[1]}/why?device=%3Cscript%3Ealert(1)")
     assert "<script>alert" not in hostile
+
+
+def test_an_exam_of_which_little_is_known_is_shown_everywhere(pages: Pages) -> None:
+    """No sex, no birth date, no description of the step, no station: as emergencies and bare messages have it."""
+    patient = {"PatientID": "QZPAT1", "PatientName": "Bare"}
+    step = {"Modality": "CT", "ScheduledProcedureStepStartDate": "20300312"}
+    document = {"patient": patient, "procedures": [{"RequestedProcedureDescription": "CT", "steps": [step]}]}
+    assert pages.call("POST", "/api/v1/orders", json=document).status_code == 201
+    assert pages.call("POST", "/exams/emergency", form={"modality": "CT", "procedure": "CT"}, **SAME).status_code == 303
+    assert len(rows(pages.get("/exams"))) == 2
+    assert len(rows(pages.find(name="bare"))) == 1
+    for path in ("", "/edit", "/sheet", "/why", "/merge"):
+        for row in (1, 2):
+            assert "CT" in pages.get(f"/exams/{row}{path}") or path in ("/why", "/merge")
+    assert pages.call("POST", "/exams/2/merge", form={"typed": "bare"}, **SAME).status_code == 200
+    assert "differs" in pages.get("/patients/1/beside/2")
+    assert len(rows(pages.get("/exams/day?station=UNASSIGNED&day=2030-03-12"))) == 1

@@ -10,33 +10,29 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from broker import telemetry
 from broker.accounts.roles import Right
 from broker.admin.api import batches
 from broker.admin.api.order_documents import BatchView, OrderBody, OrdersView, PlacedView
+from broker.admin.api.placed import CHANGES, CONFLICT, IfMatch, Responses, Row, answer, etag, outcome, revision_of
 from broker.admin.context import AdminContext
-from broker.admin.problems import FieldError, Problem
+from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.model.modalities import known_modalities
-from broker.model.order import Document
 from broker.orders.core.identifiers import Minter
 from broker.orders.core.values import Conversion
+from broker.orders.direct import placing
+from broker.orders.direct.placing import OrderRefused, Placed
 from broker.orders.documents import document
 from broker.orders.documents.emergency import Emergency
 from broker.orders.documents.emergency import document as emergency_order
-from broker.orders.stories import placing
-from broker.orders.stories.placing import OrderRefused, Placed
 from broker.store.idempotency import Key
 
-STATUS = {"missing": 404, "conflict": 409, "changed": 412, "invalid": 422, "key-reused": 422}
 BATCH = 500  # orders in one import
-_Responses = dict[int | str, dict[str, Any]]
-_CONFLICT: _Responses = {409: {"description": "What is stored does not allow it"}}
 
 
 class EmergencyBody(BaseModel):
@@ -88,17 +84,12 @@ class BatchBody(BaseModel):
     dry_run: bool = False
 
 
-Row = Annotated[int, Path(alias="id", ge=1, le=2**63 - 1, description="Our own number of the order")]
-IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on")]
 IdempotencyKey = Annotated[
     str | None,
     Header(
         min_length=1, max_length=128, description="The same key with the same body within 24 h has no second effect"
     ),
 ]
-
-
-_SHOWN = [NEEDS[Right.WORK], shows("order")]  # the answer holds the order as it is then
 
 
 def router(context: AdminContext) -> APIRouter:
@@ -120,19 +111,17 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         conversion = await asyncio.to_thread(document.convert, given, modalities)
         keyed = Key(request.state.actor, key, await asyncio.to_thread(_digest, request, body)) if key else None
         story = context.story(request)
-        placed = await _outcome(
-            lambda: database.submit(placing.place, placing.usable(conversion), story, keyed), rename
-        )
-        return _placed(request, placed, 201 if placed.action == "created" else 200)
+        placed = await outcome(lambda: database.submit(placing.place, placing.usable(conversion), story, keyed), rename)
+        return answer(request, placed, 201 if placed.action == "created" else 200)
 
     @routes.post(
         "",
-        dependencies=_SHOWN,
+        dependencies=CHANGES,
         status_code=201,
         responses={
             200: {"model": PlacedView, "description": "Known: updated, or unchanged"},
             201: {"model": PlacedView},
-            **_CONFLICT,
+            **CONFLICT,
         },
     )
     async def create(request: Request, order: OrderBody, idempotency_key: IdempotencyKey = None) -> Response:
@@ -143,7 +132,7 @@ def _placing(routes: APIRouter, context: AdminContext) -> None:
         return await place(order.root, order.root, request, idempotency_key)
 
     @routes.post(
-        "/emergency", dependencies=_SHOWN, status_code=201, responses={201: {"model": PlacedView}, **_CONFLICT}
+        "/emergency", dependencies=CHANGES, status_code=201, responses={201: {"model": PlacedView}, **CONFLICT}
     )
     async def emergency(request: Request, body: EmergencyBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Place an emergency order for a new temporary patient: begins now, priority STAT."""
@@ -214,25 +203,25 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
         order = await asyncio.wrap_future(context.database.read(placing.read, row, context.settings.zone()))
         if order is None:
             raise Problem(404, "No such order")
-        return JSONResponse(order, headers={"ETag": _etag(order)})
+        return JSONResponse(order, headers={"ETag": etag(order)})
 
 
 def _changing(routes: APIRouter, context: AdminContext) -> None:
     database, modalities = context.database, known_modalities(context.settings.worklist.modalities)
-    placed: _Responses = {200: {"model": PlacedView}, **_CONFLICT}
-    changed: _Responses = {
+    placed: Responses = {200: {"model": PlacedView}, **CONFLICT}
+    changed: Responses = {
         **placed,
         404: {"description": "No such order"},
         412: {"description": "Changed meanwhile"},
     }
 
-    @routes.put("/{id}", dependencies=_SHOWN, responses={**changed, 428: {"description": "If-Match is missing"}})
+    @routes.put("/{id}", dependencies=CHANGES, responses={**changed, 428: {"description": "If-Match is missing"}})
     async def amend(request: Request, row: Row, order: OrderBody, if_match: IfMatch = None) -> Response:
         """Make an order what the document says: steps it leaves out are cancelled, attributes of the order deleted.
 
         Those of the patient stay if they are left out: they belong to the patient's other orders too.
         """
-        revision = _revision(if_match)
+        revision = revision_of(if_match)
         if revision is None:
             raise Problem(428, "If-Match is needed: the ETag of what the change is based on")
         conversion = await asyncio.to_thread(document.convert, order.root, modalities)
@@ -241,23 +230,23 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
         def begin() -> Future[Placed]:
             return database.submit(placing.amend, row, placing.usable(conversion), revision, story)
 
-        return _placed(request, await _outcome(begin), 200)
+        return answer(request, await outcome(begin), 200)
 
-    @routes.delete("/{id}", dependencies=_SHOWN, responses=changed)
+    @routes.delete("/{id}", dependencies=CHANGES, responses=changed)
     async def cancel(request: Request, row: Row, if_match: IfMatch = None) -> Response:
         """Cancel an order: 409 if it has started or ended. Again is no error."""
         story = context.story(request)
-        begin = partial(database.submit, placing.cancel, row, _revision(if_match), story)
-        return _placed(request, await _outcome(begin), 200)
+        begin = partial(database.submit, placing.cancel, row, revision_of(if_match), story)
+        return answer(request, await outcome(begin), 200)
 
     @routes.post(
-        "/{id}/reopen", dependencies=_SHOWN, responses={**placed, 404: {"description": "No such order or step"}}
+        "/{id}/reopen", dependencies=CHANGES, responses={**placed, 404: {"description": "No such order or step"}}
     )
     async def reopen(request: Request, row: Row, body: ReopenBody) -> Response:
         """Let an ended step begin again: it is SCHEDULED. 409 if it has not ended. No message can do this."""
         story = context.story(request)
         begin = partial(database.submit, placing.reopen, row, body.ScheduledProcedureStepID, body.reason, story)
-        return _placed(request, await _outcome(begin), 200)
+        return answer(request, await outcome(begin), 200)
 
 
 def _last(path: str) -> str:
@@ -265,37 +254,6 @@ def _last(path: str) -> str:
     return next((part for part in reversed(path.split("/")) if not part.isdigit()), path)
 
 
-async def _outcome(begin: Callable[[], Future[Placed]], rename: Callable[[str], str] = str) -> Placed:
-    """What became of it, once committed; raises Problem."""
-    try:
-        placed = await asyncio.wrap_future(begin())
-    except OrderRefused as error:
-        errors = [FieldError(rename(placing.field_path(finding)), finding.text) for finding in error.findings]
-        raise Problem(STATUS[error.kind], str(error), errors) from None
-    accession = placed.document["request"].get("AccessionNumber")
-    telemetry.logger().info("order.placed", state=placed.action, accession=telemetry.identifier(accession))
-    return placed
-
-
-def _placed(request: Request, placed: Placed, status: int) -> Response:
-    viewing = viewing_of(request)
-    viewing.one(placed.row)
-    if placed.fresh:
-        viewing.changed()
-    body = {"outcome": placed.action, "warnings": placing.report_findings(placed.warnings), "order": placed.document}
-    headers = {"Location": f"/api/v1/orders/{placed.row}", "ETag": _etag(placed.document)}
-    return JSONResponse(body, status, headers)
-
-
 def _digest(request: Request, given: Any) -> bytes:
     text = json.dumps(given, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(f"{request.url.path}\n{text}".encode()).digest()
-
-
-def _etag(document: Document) -> str:
-    return f'"{document["revision"]}"'
-
-
-def _revision(if_match: str | None) -> str | None:
-    """The revision of an If-Match header; weak tags and lists match nothing of ours (RFC 9110 13.1.1)."""
-    return None if if_match is None else if_match.strip().strip('"')

@@ -53,6 +53,7 @@ LISTS = {
     NeedCause.HELD_JOBS: "/holds",
     NeedCause.KNOCKING: "/nodes/knocking",
     NeedCause.REFUSED: "/messages",
+    NeedCause.PERFORMED: "/performed",
 }  # the pages that list what waits
 EXAMS = (  # of the day: their names, and the statuses that belong together
     (Sentence("planned"), ("SCHEDULED", "ARRIVED", "READY")),
@@ -230,6 +231,7 @@ def _need(need: NeedFact, paths: frozenset[str], today: date) -> NeedRow:
     filters = {
         NeedCause.HELD_JOBS: {"lane": need.lane, "error": need.code},
         NeedCause.REFUSED: {"state": "open", "since": today.isoformat()},
+        NeedCause.PERFORMED: {"attention": "waiting"},
     }
     query = f"?{urlencode(filters[need.cause])}" if need.cause in filters else ""
     return NeedRow(

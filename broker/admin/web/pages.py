@@ -8,12 +8,16 @@ from broker.admin.context import AdminContext
 from broker.admin.status import StatusSource
 from broker.admin.web import audit, configuration, holds, now, search
 from broker.admin.web.accounts import me, oidc_door, own_factor, second_step, sign_in, tokens, users
+from broker.admin.web.exams import changing, emergency, merging, printing
 from broker.admin.web.exams import detail as exam
+from broker.admin.web.exams import form as exam_form
 from broker.admin.web.exams import overview as exams
 from broker.admin.web.help import api_docs, guides
 from broker.admin.web.messages import dealing, feedback, journal, trying
 from broker.admin.web.messages import detail as message_detail
 from broker.admin.web.nodes import detail, form, history, knocking, overview
+from broker.admin.web.performed import detail as performed_step
+from broker.admin.web.performed import overview as performed
 from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
 
@@ -21,6 +25,13 @@ from broker.admin.web.shell import PageLink
 PAGES = (
     exams,
     exam,
+    changing,
+    exam_form,
+    emergency,
+    merging,
+    printing,
+    performed,
+    performed_step,
     journal,
     message_detail,
     dealing,

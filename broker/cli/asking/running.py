@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +18,20 @@ if TYPE_CHECKING:
 NOT_RUNNING = "no broker runs on this data directory: start it with `broker serve`, or name its broker.toml by --config"
 
 
-def ask(config: Path | None, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+def ask(
+    config: Path | None,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Any:
     """Ask the running broker under `/api/v1`; the JSON answer.
 
     Raises CommandRefused (also when no broker runs), ConfigurationError, PeerFault.
     """
     from broker.cli.asking import control
 
-    answer = control.call(settings_of(config), method, f"/api/v1{path}", body)
+    answer = control.call(settings_of(config), method, f"/api/v1{path}", body, headers)
     if answer is None:
         raise CommandRefused(NOT_RUNNING)
     if not answer.good:

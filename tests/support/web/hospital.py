@@ -48,6 +48,8 @@ from broker.store.db.database import Database
 from broker.store.node_tests import StoredTest
 from broker.store.room import Room
 from broker.store.schema import tables
+from support.mpps.performed import unscheduled
+from support.mpps.recorded import begun
 from support.orders.intake import take
 from support.orders.journal import order_message, tell
 from support.service.people import TIMES, added, signed_in
@@ -259,6 +261,7 @@ def furnish(database: Database, http: Asks, *, held: int = 0) -> Furnished:
     take(database, order_message(1))
     take(database, order_message(2, modality="TQQ9"))
     tell(database, 1, now)
+    begun(database, "2.999.5.1", unscheduled("2.999.5.7"))  # of the patient of the order
     if held:
         hold_jobs(database, held, "deliver:cad-lung", "status-A700")
     return Furnished(signed_in(database, admin, now).text, invitation, admin)
@@ -321,4 +324,10 @@ def vandalise(database: Database, http: Asks, admin: int) -> None:
 
     database.submit(write).result(20)
     take(database, order_message(3).replace(b"|RIS|", f"|{HOSTILE}|".encode()).replace(b"Chest", HOSTILE.encode()))
+    patient = {"PatientID": HOSTILE, "PatientName": "Novak^Emil"}
+    procedure = {"RequestedProcedureDescription": "Chest", "steps": [{"Modality": "CT"}]}
+    assert http.post("/api/v1/orders", json={"patient": patient, "procedures": [procedure]}).is_success
     tell(database, 1, now + 1, code="", error=HOSTILE)
+    begun(
+        database, "2.999.5.2", unscheduled("2.999.5.8"), PatientName=HOSTILE, PerformedProcedureStepDescription=HOSTILE
+    )

@@ -100,6 +100,53 @@ PAGES = (
         mouse=EVERY_BY_KEYS, keys=EVERY_BY_KEYS, plain="test_exams_page.test_without_script",
     ),
     SitePage(
+        route="/exams/{id:int}/edit", addresses=("/exams/1/edit", "/exams/2/edit"), foreign=True,
+        mouse="test_exam_changes_page.test_an_exam_is_changed_by_keys_alone",
+        keys="test_exam_changes_page.test_an_exam_is_changed_by_keys_alone", plain=EVERY_PLAIN,
+    ),
+    SitePage(
+        route="/exams/new", addresses=("/exams/new",),
+        mouse="test_exam_changes_page.test_it_works_without_script", keys=EVERY_BY_KEYS,
+        plain="test_exam_changes_page.test_it_works_without_script",
+    ),
+    SitePage(
+        route="/exams/emergency", addresses=("/exams/emergency",),
+        mouse="test_exam_changes_page.test_an_emergency_is_on_the_worklist_and_merged_once_it_is_registered",
+        keys=EVERY_BY_KEYS, plain="test_exam_changes_page.test_it_works_without_script",
+    ),
+    SitePage(
+        route="/exams/{id:int}/merge", addresses=("/exams/1/merge",),
+        mouse="test_exam_changes_page.test_an_emergency_is_on_the_worklist_and_merged_once_it_is_registered",
+        keys=EVERY_BY_KEYS, plain="test_exam_changes_page.test_it_works_without_script",
+    ),
+    SitePage(
+        route="/patients/{id:int}/beside/{retired:int}", addresses=("/patients/1/beside/3",), foreign=True,
+        mouse="test_exam_changes_page.test_an_emergency_is_on_the_worklist_and_merged_once_it_is_registered",
+        keys=EVERY_BY_KEYS, plain="test_exam_changes_page.test_it_works_without_script",
+    ),
+    SitePage(
+        route="/exams/{id:int}/sheet", addresses=("/exams/1/sheet", "/exams/2/sheet"), foreign=True,
+        mouse="test_exam_changes_page.test_all_of_a_day_is_found_and_printed_by_mouse",
+        keys=EVERY_BY_KEYS, plain="test_exam_changes_page.test_it_works_without_script",
+    ),
+    SitePage(
+        route="/exams/day", addresses=("/exams/day", "/exams/day?station=CT01&day=2026-03-12"),
+        mouse="test_exam_changes_page.test_all_of_a_day_is_found_and_printed_by_mouse",
+        keys=EVERY_BY_KEYS, plain="test_exam_changes_page.test_it_works_without_script",
+    ),
+    SitePage(
+        route="/performed", addresses=("/performed", "/performed?attention=waiting", "/performed?linking=linked"),
+        mouse="test_performed_page.test_a_step_that_waits_is_linked_by_mouse",
+        keys="test_performed_page.test_a_step_is_set_aside_by_keys_alone",
+        plain="test_performed_page.test_it_works_without_script",
+    ),
+    SitePage(
+        route="/performed/{row:int}", addresses=("/performed/1", "/performed/2"), foreign=True,
+        mouse="test_performed_page.test_a_step_that_waits_is_linked_by_mouse",
+        keys="test_performed_page.test_a_step_is_set_aside_by_keys_alone",
+        plain="test_performed_page.test_it_works_without_script",
+    ),
+    SitePage(
         route="/messages", addresses=("/messages", "/messages?state=open", "/messages?exam=1", "/messages?finding=x"),
         foreign=True,
         mouse="test_messages_page.test_what_the_ris_sent_for_an_exam_and_whether_it_heard",

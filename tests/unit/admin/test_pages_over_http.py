@@ -177,7 +177,7 @@ def test_each_role_gets_what_it_may_by_each_method(
     samples = {page.route: page.at(furnished)[0] for page in PAGES if page.known and page.route.split("/")[1] != "me"}
     for path, routes in by_path.items():
         for method in METHODS:
-            answer = ask(app, method, samples.get(path) or re.sub(r"[{}]", "", path))
+            answer = ask(app, method, samples.get(path) or re.sub(r"[{}]", "", re.sub(r"\w+:int", "1", path)))
             if method not in routes:
                 assert answer.status_code in (403, 404, 405), (method, path)  # of a route with a name in its place
                 continue

@@ -1,12 +1,13 @@
 """The page of one exam: the patient, identifiers with who issued them, steps with their states, and the whole story.
 
-`/exams/{id}/why` explains why a device shows the exam or not, condition by condition.
+`/exams/{id}/why` explains why a device shows the exam or not, condition by condition. What people change there:
+`changing.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Annotated
 
@@ -20,11 +21,14 @@ from broker.admin.viewing import shows, viewing_of
 from broker.admin.web import shell
 from broker.admin.web.exams import words
 from broker.admin.web.exams.story_lines import EntryLine, line_of
+from broker.admin.web.forms import FieldErrors
 from broker.admin.web.words import Sentence
 from broker.exams import story
 from broker.exams.sightings import LookedAt, Sightings
 from broker.exams.story import ExamStory
 from broker.model.order import Document, EntityId, Order, Procedure, Step
+from broker.orders.core import lifecycle
+from broker.orders.documents import outline
 from broker.store.orders.search import patient_of
 from broker.worklist.explain.exam import Exam, ExamVerdict, explain_exam
 from broker.worklist.explain.verdict import Verdict
@@ -61,6 +65,16 @@ class StepLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A change that was not made: its question (`move`, `calloff`, `reopen`), what was typed, and what is wrong."""
+
+    question: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    errors: FieldErrors = field(default_factory=dict)
+    problem: Sentence | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExamView:
     """All that is shown of an exam. `facts`: what else is known, by its name."""
 
@@ -74,6 +88,21 @@ class ExamView:
     held: Sentence
     shown: Sequence[LookedAt]
     entries: Sequence[EntryLine]
+    revision: str
+    movable: Sequence[Step]  # empty for who may not change anything
+    ended: Sequence[Step]
+    may_work: bool
+    tried: Tried
+
+    @staticmethod
+    def day(step: Step) -> str:
+        """The day of a step as a field of a form has it; empty for none."""
+        return words.day_of(step.start_at[:8]) if step.start_at else ""
+
+    @staticmethod
+    def clock(step: Step) -> str:
+        """The time of a step as a field of a form has it; empty for none."""
+        return f"{step.start_at[8:10]}:{step.start_at[10:12]}" if step.start_at else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,19 +121,38 @@ class WhyView:
         return query.asking.wanted()
 
 
+NOTHING_TRIED = Tried()
+
+
+class ExamPages:
+    """Draws the page of an exam."""
+
+    def __init__(self, context: AdminContext) -> None:
+        self._context = context
+        self._looking = Sightings(directory=context.directory, settings=context.settings, secret=context.secret)
+
+    def show(self, request: Request, row: int, tried: Tried = NOTHING_TRIED, status: int = 200) -> Response:
+        """The page as things are now. Raises Problem: no such exam."""
+        self._context.write_behind()
+        told = self._context.database.read(story.tell, row, self._looking).result()
+        if told is None:
+            raise missing()
+        viewing_of(request).patient = told.order.patient.row
+        return shell.render(request, "exam", _view(told, request.state.rights, tried), status)
+
+
+def missing() -> Problem:
+    """No exam has this number."""
+    return Problem(404, "There is no such exam")
+
+
 def router(context: AdminContext) -> APIRouter:
     """The routes of the page of an exam."""
-    routes = page_router(Right.PATIENTS)
-    looking = Sightings(directory=context.directory, settings=context.settings, secret=context.secret)
+    routes, pages = page_router(Right.PATIENTS), ExamPages(context)
 
     @routes.get("/exams/{id:int}", dependencies=[shows("order")])
     def page(request: Request, row: Row) -> Response:
-        context.write_behind()
-        told = context.database.read(story.tell, row, looking).result()
-        if told is None:
-            raise Problem(404, "There is no such exam")
-        viewing_of(request).patient = told.order.patient.row
-        return shell.render(request, "exam", _view(told, request.state.rights))
+        return pages.show(request, row)
 
     @routes.get("/exams/{id:int}/why", dependencies=[shows("order", "explained")])
     def why(
@@ -124,8 +172,8 @@ def router(context: AdminContext) -> APIRouter:
     return routes
 
 
-def _view(told: ExamStory, rights: frozenset[Right]) -> ExamView:
-    order, patient = told.order, told.order.patient
+def _view(told: ExamStory, rights: frozenset[Right], tried: Tried) -> ExamView:
+    order, patient, may_work = told.order, told.order.patient, Right.WORK in rights
     return ExamView(
         order=order,
         name=words.person(str(patient.attributes.get("PatientName") or "")),
@@ -137,10 +185,15 @@ def _view(told: ExamStory, rights: frozenset[Right]) -> ExamView:
             for keyword, title in FACTS.items()
             if (text := _text(keyword, patient.attributes, order.attributes))
         ],
-        steps=[_step(procedure, step) for procedure in order.procedures for step in procedure.steps],
+        steps=[step_line(procedure, step) for procedure in order.procedures for step in procedure.steps],
         held=words.HELD,
         shown=told.shown,
         entries=[line_of(entry, rights) for entry in told.entries],
+        revision=outline.document(order)["revision"],
+        movable=[step for step in order.steps() if may_work and step.status in lifecycle.WAITING],
+        ended=[step for step in order.steps() if may_work and step.status in lifecycle.ENDED],
+        may_work=may_work,
+        tried=tried,
     )
 
 
@@ -150,7 +203,8 @@ def _text(keyword: str, *documents: Document) -> str:
     return ", ".join(words.person(text) if keyword in _NAMES else text for text in texts)
 
 
-def _step(procedure: Procedure, step: Step) -> StepLine:
+def step_line(procedure: Procedure, step: Step) -> StepLine:
+    """A step in words."""
     tone, state = words.STATES[step.status]
     what = step.attributes.get("ScheduledProcedureStepDescription") or ""
     asked = procedure.attributes.get("RequestedProcedureDescription") or ""

@@ -89,6 +89,7 @@ class ExamsView:
     forgotten: bool
     looks_on: bool
     unfindable: int
+    may_work: bool
 
 
 def router(context: AdminContext) -> APIRouter:
@@ -116,6 +117,7 @@ def router(context: AdminContext) -> APIRouter:
             forgotten=private is None,
             looks_on=found.after is not None and len(found.lines) < TABLE.size,
             unfindable=context.database.read(finding.unfindable).result() if wish.name or wish.born else 0,
+            may_work=Right.WORK in request.state.rights,
         )
         return shell.render(request, "exams", view)
 

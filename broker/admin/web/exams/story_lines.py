@@ -66,7 +66,7 @@ def _path(source: EntrySource, rights: frozenset[Right]) -> str:
     key = source.key
     paths = {
         SourceKind.MESSAGE: (Right.MESSAGES, f"/messages/{key}"),
-        SourceKind.MPPS: (Right.PATIENTS, f"/api/v1/mpps/{key}"),
+        SourceKind.MPPS: (Right.PATIENTS, f"/performed/{key}"),
         SourceKind.NODE: (Right.STATUS, f"/nodes/{quote(key, safe='')}"),
         SourceKind.HELD: (Right.STATUS, f"/holds?{urlencode({'lane': key})}"),
         SourceKind.AUDIT: (Right.AUDIT, f"/audit?{urlencode({'object': key})}"),

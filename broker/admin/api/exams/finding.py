@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
+from broker.admin.api.placed import Row
 from broker.admin.bodies import RowNumber
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
@@ -26,7 +27,6 @@ from broker.orders.documents import outline
 
 _Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _Day = Annotated[str, Field(pattern=r"^(\d{8})?$", description="YYYYMMDD")]
-Row = Annotated[int, Path(alias="id", ge=1, le=2**63 - 1, description="Our own number of the order")]
 ExamState = Literal[
     "", "open", "ended", "scheduled", "arrived", "ready", "started", "completed", "discontinued", "canceled"
 ]

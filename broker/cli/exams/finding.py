@@ -1,4 +1,4 @@
-"""`broker order`: find exams, and show one. Asks the running broker."""
+"""`broker order find` and `show`: exams by what is known of them, and the story of one. Asks the running broker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from broker.cli.asking.running import ask
 from broker.cli.common import CommandRefused, Config, exit_on_error, wall_clock
 from broker.cli.output import say, say_json, show_table
 
-app = typer.Typer(no_args_is_help=True, help="Find exams by what is known of them, and show one with its whole story.")
+app = typer.Typer(no_args_is_help=True, help="Find, show, place and change exams.")
 _SHOWN = {True: "shown", False: "not shown", None: "cannot be told"}
 _COMMANDS = {"message": "broker messages show", "mpps": "broker mpps show", "node": "broker nodes show"}
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -85,7 +85,7 @@ def show(
     """Show an exam: patient, steps, what its stations show of it, and what happened to it. It holds patient data."""
     with exit_on_error():
         clock = wall_clock(config)
-        number = order or _only(config, accession)
+        number = order or number_of(config, accession)
         told = ask(config, "GET", f"/orders/{number}/story")
     if as_json:
         say_json(told, indent=2)
@@ -111,7 +111,7 @@ def show(
     show_table(("when", "what", "what happened", "who", "see"), entries)
 
 
-def _only(config: Path | None, accession: str) -> int:
+def number_of(config: Path | None, accession: str) -> int:
     """Our number of the one exam with an accession number. Raises CommandRefused."""
     if not accession:
         raise CommandRefused("name the order by its number, or by --accession")

@@ -65,6 +65,7 @@ def _values(filled: Filled) -> dict[str, Any]:
     middle, far = filled.middle, max(1, filled.count // 100)
     return {
         "row": middle, "id": middle, "order": middle, "step": middle, "number": 1, "version": 1, "user": 1,
+        "retired": middle + 1,
         "name": "pacs", "node": "pacs", "device": "CT01", "limit": 200, "lane": "deliver:pacs", "since": 1.0,
         "until": 2e9, "sender": "RIS", "party": "RIS", "message_type": "OMI", "answer": "AE", "before": far,
         "actor": "user:7", "person": "user:7", "action": "order.viewed", "kind": "order", "object_id": middle,
@@ -99,7 +100,7 @@ def _of(route: Route, table: Table | None, filled: Filled) -> Iterator[Look]:
     values, last = _values(filled), _last(filled).get(route.path)
     if route.path.endswith("/find"):
         values |= _found(filled)
-    path = re.sub(r"{(\w+)}", lambda match: str(_inside(route.path, match[1], values)), route.path)
+    path = re.sub(r"{(\w+)(?::\w+)?}", lambda match: str(_inside(route.path, match[1], values)), route.path)
     if route.methods == {"GET"}:
         queries = list(_queries(route, table, values))
         queries += [{"after": last}] if last is not None else []

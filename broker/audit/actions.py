@@ -125,6 +125,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
         "viewed",
         "listed",
         "explained",
+        "exported",
         "created",
         "updated",
         "canceled",

@@ -106,7 +106,9 @@ def _deed(record: AuditRecord, message: ToldMessage | None) -> Sentence:
     if not isinstance(by_hand, list):
         return said
     what = ", ".join(map(str, by_hand))
-    return Sentence("%(said)s It takes the place of what was changed by hand: %(what)s.", {"said": said, "what": what})
+    return Sentence(
+        "%(said)s The order had been changed by hand; the message changed: %(what)s.", {"said": said, "what": what}
+    )
 
 
 def _source(record: AuditRecord, message: ToldMessage | None, order: Order) -> EntrySource:

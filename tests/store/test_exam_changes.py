@@ -99,6 +99,20 @@ def test_a_move_that_cannot_be_made_changes_nothing(pages: Pages, more: dict[str
     assert read(pages) == before
 
 
+def test_what_is_left_empty_stays_and_a_title_may_have_blanks(pages: Pages) -> None:
+    pages.place(1)
+    name, was = step(pages)["ScheduledProcedureStepID"], step(pages)
+    form = {"seen": seen(pages.get("/exams/1")), "step": name, "reason": WHY}
+    assert post(pages, "/exams/1/move", station="CT ROOM 1\\CT02", **form).status_code == 303
+    assert step(pages)["ScheduledStationAETitle"] == ["CT ROOM 1", "CT02"]
+    form["seen"] = seen(pages.get("/exams/1"))
+    assert post(pages, "/exams/1/move", date="2030-03-14", **form).status_code == 303
+    after = step(pages)
+    assert after["ScheduledProcedureStepStartDate"] == "20300314"
+    assert after["ScheduledProcedureStepStartTime"] == was["ScheduledProcedureStepStartTime"]
+    assert after["ScheduledStationAETitle"] == ["CT ROOM 1", "CT02"]
+
+
 def test_what_has_changed_meanwhile_is_told_and_kept(pages: Pages) -> None:
     pages.place(1)
     _, etag = read(pages)
@@ -304,4 +318,4 @@ def test_what_the_ris_says_later_is_in_force_again(pages: Pages, database: Datab
     assert step(pages)["ScheduledStationAETitle"] == ["CT03"]
     text = pages.get("/exams/1")
     assert WHY in text
-    assert "changed by hand: ScheduledStationAETitle" in html.unescape(text)
+    assert "changed by hand; the message changed: ScheduledStationAETitle" in html.unescape(text)

@@ -34,8 +34,8 @@ class Move:
     time: str = ""
 
     def values(self) -> Document:
-        """As attributes of a document; a new date without a time begins at midnight."""
-        given = {STATION: list(self.stations), DATE: self.date, TIME: self.time or ("000000" if self.date else "")}
+        """As attributes of a document."""
+        given = {STATION: list(self.stations), DATE: self.date, TIME: self.time}
         return {keyword: value for keyword, value in given.items() if value}
 
 
@@ -51,6 +51,11 @@ def move(connection: Connection, row: int, asked: Move, revision: str | None, co
     if wrong or not values:
         findings = [Finding(path, ErrorCode.DATA_TYPE, text) for path, text in wrong]
         raise OrderRefused("invalid", "Say another station or another time that can be used", findings)
+    if not step.start_at and values.get(TIME) and not values.get(DATE):
+        missing = Finding(DATE, ErrorCode.REQUIRED_FIELD_MISSING, "missing")
+        raise OrderRefused("invalid", "Say another station or another time that can be used", [missing])
+    if not step.start_at and values.get(DATE):  # a date alone is a start at midnight, as in a document
+        values.setdefault(TIME, "000000")
     stations = tuple(values.pop(STATION, ()))
     changed = StepChange(step.step_id, stations, values, start_location=DATE)
     change = OrderChange(

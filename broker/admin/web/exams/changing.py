@@ -13,6 +13,7 @@ from broker.admin.context import AdminContext
 from broker.admin.routers import NEEDS, page_router
 from broker.admin.viewing import shows
 from broker.admin.web import forms, shell
+from broker.admin.web.exams import words
 from broker.admin.web.exams.detail import ExamPages, Row, Tried, missing
 from broker.admin.web.forms import FormFields
 from broker.admin.web.words import Sentence
@@ -60,7 +61,7 @@ def router(context: AdminContext) -> APIRouter:
     @routes.post("/exams/{id:int}/move", dependencies=working)
     async def move(request: Request, row: Row) -> Response:
         def make(form: FormFields, story: StoryContext) -> object:
-            stations = tuple(form.get("station").replace(",", " ").split())
+            stations = words.stations_of(form.get("station"))
             asked = Move(step_id=form.get("step"), stations=stations, date=form.get("date"), time=form.get("time"))
             return database.execute(moving.move, row, asked, form.get("seen"), story)
 

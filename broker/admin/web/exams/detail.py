@@ -94,16 +94,6 @@ class ExamView:
     may_work: bool
     tried: Tried
 
-    @staticmethod
-    def day(step: Step) -> str:
-        """The day of a step as a field of a form has it; empty for none."""
-        return words.day_of(step.start_at[:8]) if step.start_at else ""
-
-    @staticmethod
-    def clock(step: Step) -> str:
-        """The time of a step as a field of a form has it; empty for none."""
-        return f"{step.start_at[8:10]}:{step.start_at[10:12]}" if step.start_at else ""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhyView:

@@ -188,7 +188,7 @@ def _stored(field: ExamField, before: Any, typed: str) -> Any:
         return _renamed(str(before), 0 if field.name == "family" else 1, typed)
     if field.kind == "person":
         return "^".join(part.strip() for part in typed.replace("^", " ").split(",", 1))
-    return typed.split() if field.name == "station" else typed
+    return list(words.stations_of(typed)) if field.name == "station" else typed
 
 
 def _component(name: str, number: int) -> str:

@@ -20,6 +20,11 @@ STATES: Mapping[str, tuple[str, Sentence]] = {
 HELD = Sentence("held by the RIS")
 
 
+def stations_of(text: str) -> tuple[str, ...]:
+    """AE titles that a person typed, with what separates values in DICOM between them: a title may have blanks."""
+    return tuple(title for part in text.split("\\") if (title := part.strip()))
+
+
 def person(name: str) -> str:
     """A name (PS3.5 6.2.1) as people write it: family name first, other writings in brackets."""
     groups = [" ".join(_group(group).split()) for group in name.split("=")]

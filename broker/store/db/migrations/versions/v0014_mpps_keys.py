@@ -1,4 +1,4 @@
-"""What a performed procedure step makes of its scheduled ones, what a person must see, and the keys of its items."""
+"""Keeps what a performed procedure step makes of its scheduled ones, why a person must look, and keys of its items."""
 
 import sqlalchemy as sa
 from alembic import op

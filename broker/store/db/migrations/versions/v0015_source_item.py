@@ -1,4 +1,4 @@
-"""What was taken over from other worklist servers."""
+"""Keeps what was taken over from other worklist servers."""
 
 import sqlalchemy as sa
 from alembic import op

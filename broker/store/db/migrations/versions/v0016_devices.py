@@ -1,4 +1,4 @@
-"""What devices asked, and what knocking ones proposed."""
+"""Keeps what devices asked, and what knocking ones proposed."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Who published a version of a document, and why."""
+"""Keeps who published a version of a document, and why."""
 
 import sqlalchemy as sa
 from alembic import op

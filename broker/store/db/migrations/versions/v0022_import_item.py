@@ -1,4 +1,4 @@
-"""What became of imported items that are not simply in place."""
+"""Keeps what became of imported items that are not simply in place."""
 
 import sqlalchemy as sa
 from alembic import op

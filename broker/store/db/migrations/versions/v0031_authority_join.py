@@ -1,4 +1,4 @@
-"""What is stored by the universal ID of an authority alone gets its namespace in small steps."""
+"""Notes that rows under the universal ID of an authority get its namespace in small steps."""
 
 import sqlalchemy as sa
 from alembic import op

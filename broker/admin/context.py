@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -18,6 +18,8 @@ from broker.delivery.probe.node_probe import NodeTester
 from broker.model.check import CheckFinding
 from broker.orders.core.context import StoryContext
 from broker.orders.interfaces import interfaces_of
+from broker.orders.mapping.book import DEFAULT
+from broker.orders.mapping_texts import Listed
 from broker.orders.mapping_versions import Mappings
 from broker.orders.trying.profile_choice import ProfileChoice
 from broker.orders.trying.replay import Bench
@@ -90,3 +92,12 @@ class AdminContext:
             reason=reason,
             address=request.state.address,
         )
+
+
+def profiles_of(context: AdminContext) -> list[Listed]:
+    """The mapping profiles in force, each with the listeners that name it. Raises ConfigurationError."""
+    listeners = interfaces_of(context.settings, context.directory.knows_sender).values()
+    return [
+        replace(one, listeners=tuple(each.name for each in listeners if (each.profile or DEFAULT) == one.name))
+        for one in context.mappings.in_force()
+    ]

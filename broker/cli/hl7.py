@@ -54,7 +54,7 @@ def try_message(
     Stores nothing, and reads nothing that is stored but the mapping profiles and the senders in force.
     """
     from broker.cli.views.hl7_view import show_test
-    from broker.orders import mapping_versions
+    from broker.orders import mapping_texts
     from broker.orders.interfaces import chosen, interfaces_of
     from broker.orders.mapping.book import DEFAULT
     from broker.orders.trying import preview
@@ -65,12 +65,12 @@ def try_message(
 
     with exit_on_error():
         settings = settings_of(config)
-        texts = mapping_versions.peek(settings.database_url())
+        texts = mapping_texts.peek(settings.database_url())
         choice = _choice(profile)
         directory = Directory()
         directory.take(peek_nodes(settings.database_url()))
         interface = chosen(interfaces_of(settings, directory.knows_sender), listener)
-        book = mapping_versions.book_of(texts, known_modalities(settings.worklist.modalities))
+        book = mapping_texts.book_of(texts, known_modalities(settings.worklist.modalities))
         explanations = []
         for message in _messages(file):
             raw = preview.as_bytes(message) if isinstance(message, str) else message

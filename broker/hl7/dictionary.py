@@ -185,6 +185,16 @@ def title_of(segment: str) -> str:
     return _TITLES.get(segment, "")
 
 
+def titles() -> Mapping[str, str]:
+    """All segments that have a name, by their codes."""
+    return _TITLES
+
+
+def names_of(segment: str) -> tuple[str, ...]:
+    """The names of the fields of a segment, in their order; none for one that has none here."""
+    return _FIELDS.get(segment, ())
+
+
 def name_of(segment: str, field: int) -> str:
     """The name of a field, counted from 1: `Patient Name`; empty for one that has none here."""
     names = _FIELDS.get(segment, ())

@@ -6,13 +6,10 @@ one family of documents (`versions.in_force`), whose value is the `ProfileBook`:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection
 
 from broker import telemetry
 from broker.errors import BadContent, ConfigurationError
@@ -21,15 +18,30 @@ from broker.orders.inbound.reception import Profiles
 from broker.orders.mapping import document as profile_document
 from broker.orders.mapping.book import DEFAULT, ProfileBook
 from broker.orders.mapping.effects import refuse_idle
+from broker.orders.mapping_texts import (
+    PREFIX,
+    Listed,
+    book_of,
+    dates,
+    documents_of,
+    history_of,
+    listed,
+    meaning,
+    stored,
+    text_of,
+    texts_in,
+)
 from broker.orders.trying import examples
+from broker.orders.trying.changes import RUN, DraftBooks, DraftChanges, DraftTrials
+from broker.orders.trying.draft import DraftCheck, check_draft
 from broker.orders.trying.profile_choice import ProfileChoice, choose
-from broker.store import configurations
-from broker.store.configurations import Publication, Version
+from broker.orders.trying.replay import Bench
+from broker.store.configurations import Publication
 from broker.store.db.database import Database
+from broker.versions.difference import Difference, difference
 from broker.versions.in_force import Audited, Conflict, Documents, InForce, Signature
+from broker.versions.text_difference import DiffLine, text_difference
 from broker.whole_files import read_text
-
-PREFIX = "mapping:"
 
 
 class ExamplesFailed(BadContent):
@@ -42,80 +54,8 @@ class ExamplesFailed(BadContent):
         self.failures = failures
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A profile in force; `version` 0 is a built-in one, `at` its time (s since the epoch) and `source` who."""
-
-    name: str
-    version: int
-    description: str
-    extends: str
-    senders: tuple[str, ...]
-    stations: int
-    examples: int
-    at: float = 0
-    source: str = "built-in"
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A profile that may be published: name and text, how many examples ran, and whether it is in force just so."""
-
-    name: str
-    text: str
-    examples: int
-    unchanged: bool
-
-
-Texts = Mapping[str, tuple[int, str]]  # by name: version and TOML text
-
-
-def stored(connection: Connection) -> Texts:
-    """Versions in force and their texts, by name, of the profiles in a database."""
-    return _texts(configurations.newest(connection, _kinds(connection)))
-
-
-def peek(url: str) -> Texts:
-    """`stored` of a database that a broker may be using; none of one that is not there yet. Raises as `look`."""
-    return configurations.look(url, stored) or {}
-
-
-def book_of(texts: Texts, modalities: frozenset[str] = MODALITIES) -> ProfileBook:
-    """The profiles in force; `modalities` are those that the broker knows. Raises ConfigurationError."""
-    return ProfileBook(_documents(texts), modalities)
-
-
-def _documents(texts: Texts) -> dict[str, dict[str, Any]]:
-    return {name: profile_document.read(text, f"mapping {name!r}") for name, (_, text) in texts.items()}
-
-
-def check(text: str, texts: Texts, place: str = "mapping profile", modalities: frozenset[str] = MODALITIES) -> Checked:
-    """Read a profile as it would be beside `texts`, and run its examples and those of all others of the site.
-
-    Raises ConfigurationError for what is no profile, ExamplesFailed.
-    """
-    return check_all({place: text}, texts, modalities)[0]
-
-
-def check_all(new: Mapping[str, str], texts: Texts, modalities: frozenset[str] = MODALITIES) -> list[Checked]:
-    """`check` for several profiles (by place) that may build on each other."""
-    added = _by_name(new)
-    together = {**texts, **{name: (0, text) for name, text in added.items()}}
-    versions = {PREFIX + name: Version(name, number, {"toml": text}) for name, (number, text) in together.items()}
-    _run_examples(versions, modalities)
-    tables = _documents({name: (0, text) for name, text in added.items()})
-    return [
-        Checked(name, text, len(examples.parse(tables[name])), name in texts and texts[name][1] == text)
-        for name, text in added.items()
-    ]
-
-
-def _texts(documents: Documents) -> Texts:
-    return {kind.removeprefix(PREFIX): (v.version, str(v.document["toml"])) for kind, v in documents.items()}
-
-
 def _book(documents: Documents, modalities: frozenset[str]) -> ProfileBook:
-    return book_of(_texts(documents), modalities)
+    return book_of(texts_in(documents), modalities)
 
 
 def _run_examples(documents: Documents, modalities: frozenset[str]) -> None:
@@ -123,8 +63,8 @@ def _run_examples(documents: Documents, modalities: frozenset[str]) -> None:
 
     Raises ConfigurationError for what has no effect, ExamplesFailed.
     """
-    texts = _texts(documents)
-    tables = _documents(texts)
+    texts = texts_in(documents)
+    tables = documents_of(texts)
     book = ProfileBook(tables, modalities)
     failures: list[str] = []
     for name, table in tables.items():
@@ -134,6 +74,16 @@ def _run_examples(documents: Documents, modalities: frozenset[str]) -> None:
         failures += [f"{mark}{failure}" for failure in examples.run(examples.parse(table), book.named(name))]
     if failures:
         raise ExamplesFailed(tuple(failures))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileDifference:
+    """What differs between two versions of a profile (by number): by keys, and by lines of their texts."""
+
+    before: int
+    after: int
+    keys: Sequence[Difference]
+    lines: Sequence[Sequence[DiffLine]]
 
 
 class Mappings:
@@ -148,6 +98,7 @@ class Mappings:
         self._modalities = modalities
         build, run_examples = partial(_book, modalities=modalities), partial(_run_examples, modalities=modalities)
         self.documents = InForce(database, PREFIX, build, check=run_examples)
+        self._trials = DraftTrials(database)
 
     @property
     def book(self) -> ProfileBook:
@@ -181,24 +132,51 @@ class Mappings:
         """All profiles in force, by name."""
         return listed(self._database.read(stored).result(), self._database.read(dates).result())
 
-    def check(self, text: str) -> Checked:
-        """See `check`, beside the profiles in force."""
-        return check(text, self._database.read(stored).result(), modalities=self._modalities)
+    def draft(self, text: str, name: str = "") -> DraftCheck:
+        """All that is wrong with a draft beside the profiles in force, see `trying.draft`."""
+        return check_draft(text, self._database.read(stored).result(), self._modalities, name)
 
-    def publish(self, text: str, source: str, place: str = "mapping profile", **signed: str) -> tuple[str, int]:
+    def changes(self, text: str, bench: Bench, since: float, most: int = RUN) -> DraftChanges:
+        """What a draft would change of messages received since a moment, see `trying.changes`.
+
+        Raises ConfigurationError for a draft that cannot be used, TrialBusy.
+        """
+        texts = self._database.read(stored).result()
+        own = profile_document.read(text, "mapping profile")
+        before = documents_of(texts)
+        after = {**before, own["name"]: own}
+        books = ProfileBook(before, self._modalities), ProfileBook(after, self._modalities)
+        changed = [name for name in books[1].names() if meaning(name, before) != meaning(name, after)]
+        return self._trials.changes(DraftBooks(*books, frozenset(changed)), bench, since, most=most)
+
+    def publish(
+        self,
+        text: str,
+        source: str,
+        place: str = "mapping profile",
+        *,
+        expected: int | None = None,
+        **signed: str,
+    ) -> tuple[str, int]:
         """Put a profile in force; its name and version (that in force if it says just the same).
 
         `source` is the actor, `signed` what else a `Signature` says. Raises as `check`; then nothing changes.
+        `expected`: the version that was edited (0: none is published yet). Raises Conflict if another one is in force.
         """
-        return self.publish_all({place: text}, source, **signed)[0]
+        return self.publish_all({place: text}, source, expected=expected, **signed)[0]
 
-    def publish_all(self, new: Mapping[str, str], source: str, **signed: str) -> list[tuple[str, int]]:
+    def publish_all(
+        self, new: Mapping[str, str], source: str, *, expected: int | None = None, **signed: str
+    ) -> list[tuple[str, int]]:
         """`publish` for several profiles (by place) that may build on each other: all or none."""
         texts = _by_name(new)
         contents = {PREFIX + name: {"toml": text} for name, text in texts.items()}
+        seen = None if expected is None else dict.fromkeys(contents, expected)
         try:
-            numbers = self.documents.publish(contents, Signature(actor=source, **signed))
+            numbers = self.documents.publish(contents, Signature(actor=source, **signed), expected=seen)
         except Conflict:
+            if seen is not None:
+                raise
             raise ConfigurationError("mapping profiles are being published by others: try again") from None
         return [(name, numbers[PREFIX + name]) for name in texts]
 
@@ -210,12 +188,36 @@ class Mappings:
         """Versions of a profile, newest first; the built-in one is 0. Raises ConfigurationError."""
         return self._database.read(history_of, name).result()
 
-    def rollback(self, name: str, version: int, source: str, **signed: str) -> int:
-        """Put an older version in force again, as a new one; its number. Raises as `publish`."""
+    def difference(self, name: str, before: int | None = None, after: int | None = None) -> ProfileDifference:
+        """What differs between two versions; without numbers those in force and before it.
+
+        Raises ConfigurationError if there is no such version.
+        """
+        numbers = [entry.version for entry in self.history(name)]
+        after = numbers[0] if after is None else after
+        before = next((number for number in numbers if number < after), after) if before is None else before
+        texts = [self.export(name, number) for number in (before, after)]
+        documents = [profile_document.read(text, f"mapping {name!r}") for text in texts]
+        keys = difference(PREFIX + name, *documents)
+        return ProfileDifference(before=before, after=after, keys=keys, lines=text_difference(*texts))
+
+    def rollback(
+        self, name: str, version: int | None, source: str, *, expected: int | None = None, **signed: str
+    ) -> int:
+        """Put an older version in force again, as a new one; its number. None: the one before that in force.
+
+        `expected`: the version that is in force as far as the caller knows. Raises as `publish`.
+        """
         kind = PREFIX + name
+        if version is None:
+            versions = [entry.version for entry in self.history(name)[:2]]
+            if len(versions) < 2:
+                raise ConfigurationError(f"mapping profile {name!r}: there is no version before the one in force")
+            expected, version = versions[0] if expected is None else expected, versions[1]
         return self.documents.publish(
             {kind: {"toml": self.export(name, version)}},
             Signature(actor=source, source=f"{source}, version {version} again", **signed),
+            expected=None if expected is None else {kind: expected},
             audited=Audited("mapping.published", {"kind": kind, "again": version}),
         )[kind]
 
@@ -271,69 +273,3 @@ def read_file(path: Path) -> str:
         raise ConfigurationError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: not UTF-8") from None
-
-
-def dates(connection: Connection) -> dict[str, Publication]:
-    """When and by whom each profile in force was published, by name."""
-    kinds = _kinds(connection)
-    return {kind.removeprefix(PREFIX): configurations.history(connection, kind, 1)[0] for kind in kinds}
-
-
-def _kinds(connection: Connection) -> list[str]:
-    return [kind for kind in configurations.numbers(connection) if kind.startswith(PREFIX)]
-
-
-def listed(texts: Texts, published: Mapping[str, Publication]) -> list[Listed]:
-    """Profiles in force for a list, by name. Raises ConfigurationError."""
-    book = book_of(texts)
-    documents = {**profile_document.built_in_documents(), **_documents(texts)}
-    found = []
-    for name in sorted(book.names()):
-        document, entry = documents[name], published.get(name) or built_in_entry(name)
-        profile = book.named(name)
-        found.append(
-            Listed(
-                name,
-                entry.version,
-                str(document.get("description", "")),
-                str(document.get("extends", "")),
-                tuple(f"{sender.application}|{sender.facility}" for sender in profile.senders),
-                len(profile.stations),
-                len(document.get("example", [])),
-                entry.at,
-                entry.source,
-            )
-        )
-    return found
-
-
-def text_of(connection: Connection, name: str, version: int | None) -> str:
-    """See `Mappings.export`."""
-    if version is None:
-        found = configurations.current(connection, PREFIX + name)
-    else:
-        found = configurations.at_version(connection, PREFIX + name, version)
-    return str(found.document["toml"]) if found is not None else built_in_text(name, version)
-
-
-def built_in_text(name: str, version: int | None = None) -> str:
-    """The text of a built-in profile, which has no other version than 0. Raises ConfigurationError."""
-    text = profile_document.built_in_texts().get(name) if not version else None
-    if text is None:
-        raise ConfigurationError(f"mapping profile {name!r}: no such profile" + (" or version" if version else ""))
-    return text
-
-
-def built_in_entry(name: str) -> Publication:
-    """A built-in profile in a history."""
-    return Publication(kind=PREFIX + name, version=0, source="built-in")
-
-
-def history_of(connection: Connection, name: str) -> list[Publication]:
-    """See `Mappings.history`."""
-    found = configurations.history(connection, PREFIX + name)
-    if name in profile_document.built_in_documents():
-        found.append(built_in_entry(name))
-    if not found:
-        raise ConfigurationError(f"mapping profile {name!r}: no such profile")
-    return found

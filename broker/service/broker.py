@@ -32,6 +32,7 @@ from broker.admin.api import (
     doctor,
     holds,
     imports,
+    mapping_drafts,
     mappings,
     mpps,
     orders,
@@ -81,6 +82,7 @@ from broker.worklist.source.source_schedule import SourceSchedule
 
 ROUTES = (
     audit,
+    mapping_drafts,
     mappings,
     holds,
     tokens,

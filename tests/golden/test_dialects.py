@@ -23,7 +23,6 @@ from broker.hl7.message import parse
 from broker.hl7.mllp.server import Peer
 from broker.hl7.tolerance import Tolerance
 from broker.model.order import Document
-from broker.orders import mapping_versions
 from broker.orders.core.appointments import AppointmentAction, AppointmentChange
 from broker.orders.core.context import StoryContext
 from broker.orders.core.values import Change, OrderChange, OrderKeys
@@ -31,6 +30,7 @@ from broker.orders.listener import OrderDoor
 from broker.orders.mapping.book import ProfileBook
 from broker.orders.mapping.document import read
 from broker.orders.trying import examples, preview
+from broker.orders.trying.draft import check_draft
 from broker.orders.trying.examples import ProfileExample
 from broker.orders.trying.preview import Preview
 from broker.store.db.database import Database
@@ -45,8 +45,10 @@ ALL_KEYS = encoded({**everything(), "WorklistLabel": ""}, charset=["ISO_IR 192"]
 
 
 def test_all_examples_pass_together() -> None:
-    checked = mapping_versions.check_all(TEXTS, {})
-    assert [one.name for one in checked] == list(TEXTS)
+    together = {name: (1, text) for name, text in TEXTS.items()}
+    checked = check_draft(TEXTS["lilas"], together)
+    assert checked.wrong == ()
+    assert checked.unchanged
 
 
 def test_they_are_the_dialects_of_many_senders() -> None:

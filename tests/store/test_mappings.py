@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from broker.errors import ConfigurationError
 from broker.hl7.header import read_header
-from broker.orders import mapping_versions
+from broker.orders import mapping_texts
 from broker.orders.mapping.document import built_in_texts
 from broker.orders.mapping_versions import ExamplesFailed, Mappings, read_file
 from broker.store import configurations
@@ -88,7 +88,7 @@ def test_a_failing_example_publishes_nothing(database: Database) -> None:
     assert failed.value.failures == ("example 'spiral': Modality: expected 'MR', got 'CT'",)
     with pytest.raises(ConfigurationError, match=r"mapping profile 'site': values\.Modality"):
         here.publish(text().replace('SPIRAL = "CT"', "SPIRAL = 1.5"), "api")
-    assert database.read(mapping_versions.stored).result() == {}
+    assert database.read(mapping_texts.stored).result() == {}
     assert chosen(here) == "ihe"
 
 
@@ -243,7 +243,7 @@ def test_a_mistake_in_the_folder_stops_the_start(
     (tmp_path / "a.toml").write_text(content, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=message):
         Mappings(database).first_import(tmp_path)
-    assert database.read(mapping_versions.stored).result() == {}
+    assert database.read(mapping_texts.stored).result() == {}
 
 
 def test_the_examples_of_the_configuration_are_good(database: Database) -> None:

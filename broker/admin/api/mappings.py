@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
 from broker.admin.api.site import MAX_NUMBER, SignedBody
 from broker.admin.bodies import Moment, RowNumber
-from broker.admin.context import AdminContext
+from broker.admin.context import AdminContext, profiles_of
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
@@ -22,12 +23,20 @@ from broker.errors import ConfigurationError
 from broker.model.message import MessageSelection
 from broker.orders.interfaces import chosen, interfaces_of
 from broker.orders.mapping.book import DEFAULT
-from broker.orders.mapping_versions import ExamplesFailed, Mappings, stored
+from broker.orders.mapping_texts import stored
+from broker.orders.mapping_versions import ExamplesFailed
 from broker.orders.trying import preview
 from broker.orders.trying.explanation import explain
 from broker.orders.trying.profile_choice import ProfileChoice, choose
 from broker.orders.trying.replay import replay as run_again
+from broker.versions.in_force import Conflict
 
+_TAG = re.compile(r'(?:W/)?"(\d{1,9})"')
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    409: {"description": "Others publish at the same time"},
+    412: {"description": "The version in force is not that of If-Match"},
+    422: {"description": "The profile cannot be used, or examples do not come out as they say"},
+}
 Toml = Annotated[str, Field(max_length=1024 * 1024, description="A mapping profile as TOML")]
 
 
@@ -48,9 +57,12 @@ class PublishProfileBody(SignedBody):
 
 
 class RollbackProfileBody(SignedBody):
-    """The version that is to be in force again (0 is the built-in profile), why, and on whose behalf."""
+    """The version that is to be in force again, why, and on whose behalf.
 
-    version: Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+    0 is the built-in profile. Without a number it is the version before the one in force.
+    """
+
+    version: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None
 
 
 class MappingBody(_Body):
@@ -105,7 +117,11 @@ class ReplayBody(MappingBody):
 
 
 class MappingView(BaseModel):
-    """A profile in force; version 0 is a built-in one, `at` seconds since the epoch."""
+    """A profile in force: when, by which way, on whose behalf and why it was published.
+
+    Version 0 is a built-in one, `at` seconds since the epoch. `listeners` take their messages by it where no profile
+    claims the sender.
+    """
 
     name: str
     version: int
@@ -116,6 +132,9 @@ class MappingView(BaseModel):
     examples: int
     at: float
     source: str
+    author: str
+    reason: str
+    listeners: list[str]
 
 
 class VersionView(BaseModel):
@@ -215,50 +234,76 @@ class ReplayedView(BaseModel):
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/mappings and /api/v1/messages, for admins."""
     routes = admin_router("/api/v1", Right.STATUS, tags=["mappings"])
-    _publishing(routes, context.mappings)
+    _publishing(routes, context)
     _trying(routes, context)
     return routes
 
 
-def _publishing(routes: APIRouter, published: Mappings) -> None:
+def _publishing(routes: APIRouter, context: AdminContext) -> None:
+    published = context.mappings
+
     @routes.get("/mappings")
     def in_force() -> list[MappingView]:
         """List all mapping profiles in force."""
-        return [MappingView.model_validate(asdict(profile)) for profile in published.in_force()]
+        return [MappingView.model_validate(asdict(profile)) for profile in profiles_of(context)]
 
-    @routes.post("/mappings", dependencies=[NEEDS[Right.MAPPINGS]], status_code=201)
+    @routes.post("/mappings", dependencies=[NEEDS[Right.MAPPINGS]], status_code=201, responses=_REFUSED)
     def publish(body: PublishProfileBody, request: Request) -> PublishedView:
-        """Put a profile in force, if all examples come out as they say; it reads the next message."""
-        with _refusals():
-            name, version = published.publish(body.toml, request.state.actor, **_signed(body, request))
+        """Put a profile in force, if all examples come out as they say; it reads the next message.
+
+        With If-Match only if that version of it is still in force.
+        """
+        expected = _expected(request)
+        with mapping_refusals(conflict=409 if expected is None else 412):
+            name, version = published.publish(
+                body.toml, request.state.actor, expected=expected, author=body.author, reason=body.reason,
+                address=request.state.address,
+            )  # fmt: skip
         return PublishedView(name=name, version=version)
 
     @routes.post("/mappings/check", dependencies=[NEEDS[Right.MAPPINGS]])
     def check(body: ProfileBody) -> CheckedView:
-        """Read a profile and run all examples without putting it in force."""
-        with _refusals():
-            checked = published.check(body.toml)
-        return CheckedView(name=checked.name, examples=checked.examples, unchanged=checked.unchanged)
+        """Read a profile and run all examples without putting it in force.
+
+        What is wrong is told with its line: `line 12/values.Modality`.
+        """
+        with mapping_refusals():
+            checked = published.draft(body.toml)
+        if checked.wrong:
+            errors = [FieldError(f"line {one.line}/{one.key}", str(one)) for one in checked.wrong]
+            raise Problem(422, "The profile cannot be published as it is", errors)
+        return CheckedView(name=checked.name, examples=len(checked.examples), unchanged=checked.unchanged)
 
     @routes.get("/mappings/{name}", response_class=PlainTextResponse)
-    def export(name: str, version: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None) -> str:
-        """Print a profile as TOML, that in force or an older version."""
-        with _refusals(404):
-            return published.export(name, version)
+    def export(name: str, response: Response, version: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None) -> str:
+        """Print a profile as TOML, that in force or an older version. The ETag is the version."""
+        with mapping_refusals(404):
+            number = published.history(name)[0].version if version is None else version
+            text = published.export(name, number)
+        response.headers["ETag"] = f'"{number}"'
+        return text
 
     @routes.get("/mappings/{name}/history")
     def history(name: str) -> list[VersionView]:
         """List all versions of a profile, newest first."""
-        with _refusals(404):
+        with mapping_refusals(404):
             return [VersionView.model_validate(asdict(entry)) for entry in published.history(name)]
 
     @routes.post("/mappings/{name}/rollback", dependencies=[NEEDS[Right.MAPPINGS]], status_code=201)
     def rollback(name: str, body: RollbackProfileBody, request: Request) -> PublishedView:
-        """Put an older version in force again, as a new version."""
-        with _refusals(404):
-            published.export(name, body.version)
-        with _refusals():
-            version = published.rollback(name, body.version, request.state.actor, **_signed(body, request))
+        """Put an older version in force again, as a new version. Without a number: undo, back to the one before.
+
+        With If-Match only if that version is still in force.
+        """
+        expected = _expected(request)
+        if body.version is not None:
+            with mapping_refusals(404):
+                published.export(name, body.version)
+        with mapping_refusals(conflict=409 if expected is None else 412):
+            version = published.rollback(
+                name, body.version, request.state.actor, expected=expected, author=body.author, reason=body.reason,
+                address=request.state.address,
+            )  # fmt: skip
         return PublishedView(name=name, version=version)
 
 
@@ -268,7 +313,7 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
     @routes.post("/messages/test", dependencies=[NEEDS[Right.MESSAGES], SHOWS_NOTHING])
     def test(body: TestBody) -> TestView:
         """Run a message through a mapping without storing anything: the answer, and the origin of each attribute."""
-        with _refusals():
+        with mapping_refusals():
             interface = chosen(interfaces_of(settings, context.directory.knows_sender), body.listener)
             texts = database.read(stored).result() if body.toml else {}
             raw = body.raw or preview.as_bytes(body.message)
@@ -281,22 +326,30 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
     @routes.post("/messages/replay", dependencies=[NEEDS[Right.MAPPINGS], shows("message", "replayed")])
     def replay(body: ReplayBody, request: Request) -> list[ReplayedView]:
         """Run stored messages again; what would change, or with `write` what has changed."""
-        with _refusals():
+        with mapping_refusals():
             bench = context.bench(request, body.choice, reason=body.reason, forced=body.force)
         replayed = run_again(database, body.selection(), bench, write=body.write)
         viewing_of(request).many(len(replayed), body.model_fields_set - {"limit"})
         return [ReplayedView.model_validate(asdict(message)) for message in replayed]
 
 
-def _signed(body: SignedBody, request: Request) -> dict[str, str]:
-    return {"author": body.author, "reason": body.reason, "address": request.state.address}
+def _expected(request: Request) -> int | None:
+    """The version that If-Match names. Raises Problem."""
+    value = request.headers.get("if-match", "*").strip()
+    if value == "*":
+        return None
+    if (tag := _TAG.fullmatch(value)) is None:
+        raise Problem(412, "If-Match: the ETag of the profile that was edited")
+    return int(tag[1])
 
 
 @contextmanager
-def _refusals(status: int = 422) -> Iterator[None]:
-    """Answer a profile that cannot be used, or does not exist."""
+def mapping_refusals(status: int = 422, conflict: int = 409) -> Iterator[None]:
+    """Answer a profile that cannot be used, does not exist, or was published by somebody else meanwhile."""
     try:
         yield
+    except Conflict as error:
+        raise Problem(conflict, str(error)) from None
     except ExamplesFailed as error:
         raise Problem(422, str(error), [FieldError("example", text) for text in error.failures[:100]]) from None
     except ConfigurationError as error:

@@ -30,14 +30,14 @@ def show_test(explanation: Explanation) -> None:
         screen.print(f"  {explanation.ignored} of the mapping")
     screen.print(f"  {explanation.limits}", soft_wrap=True)
     for finding in explanation.findings:
-        screen.print(f"  {_severity(finding.severity)} {finding.code} at {finding.location}: {finding.text}")
+        screen.print(f"  {severity_word(finding.severity)} {finding.code} at {finding.location}: {finding.text}")
     for part in explanation.parts:
         table = Table(box=None, pad_edge=False, title=part.title, title_justify="left", title_style="bold")
         for title in ("attribute", "value", "from", "how"):
             table.add_column(title, overflow="fold", no_wrap=title == "attribute")
         for origin in part.rows:
             place = f"{origin.path} ({origin.location})" if origin.path else ""
-            table.add_row(origin.keyword, _text(origin.value), place, _how(origin))
+            table.add_row(origin.keyword, value_words(origin.value), place, _how(origin))
         screen.print()
         screen.print(table)
 
@@ -49,15 +49,17 @@ def _how(origin: ValueOrigin) -> str:
     return _HOW[origin.how] + (f": {detail}" if detail else "")
 
 
-def _severity(severity: str) -> str:
+def severity_word(severity: str) -> str:
+    """A severity of HL7 in a word."""
     return {"E": "error", "W": "warning"}.get(severity, "information")
 
 
-def _text(value: Any) -> str:
+def value_words(value: Any) -> str:
+    """A value of an attribute as text."""
     if isinstance(value, list):
-        return "; ".join(map(_text, value))
+        return "; ".join(map(value_words, value))
     if isinstance(value, dict):
-        return ", ".join(f"{keyword} {_text(inner)}" for keyword, inner in value.items())
+        return ", ".join(f"{keyword} {value_words(inner)}" for keyword, inner in value.items())
     return "(nothing)" if value in (None, "") else str(value)
 
 
@@ -77,10 +79,12 @@ def show_replay(replayed: list[dict[str, Any]], *, write: bool) -> None:
         head = f"message {message['message']} {message['message_type']} from {message['sender']}: {codes}"
         say(f"{head} by {message['profile'] or 'no profile'}")
         for finding in message["findings"]:
-            say(f"   {_severity(finding['severity'])} {finding['code']} at {finding['location']}: {finding['text']}")
+            say(
+                f"   {severity_word(finding['severity'])} {finding['code']} at {finding['location']}: {finding['text']}"
+            )
         for entry in message["differences"]:
             place = f"step {entry['step']}" if entry["step"] else "new step"
-            say(f"   {place} {entry['keyword']}: {_text(entry['before'])} -> {_text(entry['after'])}")
+            say(f"   {place} {entry['keyword']}: {value_words(entry['before'])} -> {value_words(entry['after'])}")
         changed += bool(message["differences"])
     what = "changed the worklist" if write else "would change the worklist; nothing is written without --write"
     say(f"{len(replayed)} messages, {changed} {what}")

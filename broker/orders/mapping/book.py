@@ -9,6 +9,7 @@ from broker.errors import ConfigurationError
 from broker.hl7.header import Header
 from broker.model.modalities import MODALITIES
 from broker.orders.mapping.document import ProfileDocument, built_in_documents, resolved
+from broker.orders.mapping.mistakes import ProfileMistake, place_of
 from broker.orders.mapping.parsing import parse
 from broker.orders.mapping.profile import Profile
 
@@ -46,7 +47,7 @@ class ProfileBook:
             for sender in profile.senders:
                 other = owners.setdefault(sender.key, profile.name)
                 if other != profile.name:
-                    raise ConfigurationError(f"mapping profile {profile.name!r}: senders: claimed by {other!r} too")
+                    raise ProfileMistake(place_of(profile.name), "senders", f"claimed by {other!r} too")
         claims = [(sender, profile) for profile in self._profiles.values() for sender in profile.senders]
         claims.sort(key=lambda claim: (claim[0].specificity, claim[0].key), reverse=True)
         self._claims = [(*sender.compiled(), profile) for sender, profile in claims]

@@ -13,28 +13,34 @@ from importlib import resources
 from typing import Any
 
 from broker.errors import ConfigurationError
+from broker.orders.mapping.mistakes import ProfileMistake, place_of
 from broker.settings.toml_text import NotToml, parse_toml
 
 ProfileDocument = Mapping[str, Any]
+Texts = Mapping[str, tuple[int, str]]  # by name: version and TOML text
 MAX_DEPTH = 8
 MAX_TEXT = 1024 * 1024  # characters of a profile
 _OWN = frozenset({"senders", "example", "description", "extends", "sample"})  # never taken from what is extended
 _RULES = frozenset({"station", "ignore"})
 
 
+class NoToml(ProfileMistake):
+    """The text of a profile is no TOML; the words say on which line."""
+
+
 def read(text: str, place: str) -> dict[str, Any]:
     """The document of a TOML text. Raises ConfigurationError that begins with `place`."""
     if len(text) > MAX_TEXT:
-        raise ConfigurationError(f"{place}: longer than {MAX_TEXT} characters")
+        raise ProfileMistake(place, "", f"longer than {MAX_TEXT} characters")
     try:
         document = parse_toml(text)
     except NotToml as error:
-        raise ConfigurationError(f"{place}: not valid TOML: {error}") from None
+        raise NoToml(place, "", f"not valid TOML: {error}") from None
     name = document.get("name")
     if not isinstance(name, str) or not 0 < len(name) <= 64 or not all(c.isascii() and _plain(c) for c in name):
-        raise ConfigurationError(f"{place}: name: up to 64 letters, digits, - and _ are needed")
+        raise ProfileMistake(place, "name", "up to 64 letters, digits, - and _ are needed")
     if not isinstance(document.get("sample", False), bool):
-        raise ConfigurationError(f"{place}: sample: true or false")
+        raise ProfileMistake(place, "sample", "true or false")
     return document
 
 
@@ -71,7 +77,7 @@ def resolved(name: str, documents: Mapping[str, ProfileDocument]) -> ProfileDocu
         if below is None and isinstance(base, str) and base not in seen:
             below = documents.get(base) or built_in_documents().get(base)
         if below is None or any(below is other for other in chain) or len(chain) > MAX_DEPTH:
-            raise ConfigurationError(f"mapping profile {name!r}: extends: no such profile, or a circle")
+            raise ProfileMistake(place_of(name), "extends", "no such profile, or a circle")
         seen.add(base)
         chain.append(below)
     result: ProfileDocument = chain[-1]

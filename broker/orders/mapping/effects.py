@@ -10,12 +10,12 @@ from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from broker.errors import ConfigurationError
 from broker.orders.core import attributes
 from broker.orders.core.appointments import END, MOVED, START
 from broker.orders.core.values import StartMissing
 from broker.orders.mapping import data_types, stations
 from broker.orders.mapping.document import ProfileDocument, built_in_documents
+from broker.orders.mapping.mistakes import ProfileMistake, place_of
 from broker.orders.mapping.profile import SECTIONS, FieldType, MappedAttribute, Profile, UnknownAppointment
 from broker.orders.mapping.stations import StationRule
 from broker.orders.mapping.value_table import EXPRESSION
@@ -25,7 +25,7 @@ _SCHEMES = "CodingSchemeDesignator"  # its table names the coding systems of all
 _NUMBERS = ("PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest")
 _ORDER = {**attributes.VISIT, **attributes.REQUEST}  # an order keeps both together
 _ISSUERS = ("OrderPlacerIdentifierSequence", "OrderFillerIdentifierSequence")
-_TABLES: Mapping[str, Iterable[str]] = {
+KEYWORDS: Mapping[str, Iterable[str]] = {  # that a section may map
     "patient": attributes.PATIENT,
     "visit": attributes.VISIT,
     "request": _ORDER,
@@ -62,8 +62,14 @@ def refuse_idle(own: ProfileDocument, profile: Profile) -> None:
 
     Raises ConfigurationError that names profile and key.
     """
+    for mistake in idle(own, profile):
+        raise mistake
+
+
+def idle(own: ProfileDocument, profile: Profile) -> Iterator[ProfileMistake]:
+    """All that the document of a profile states itself in vain."""
     for key, text in _idle(own, profile):
-        raise ConfigurationError(f"mapping profile {profile.name!r}: {key}: {text}")
+        yield ProfileMistake(place_of(profile.name), key, text)
 
 
 def _idle(own: ProfileDocument, profile: Profile) -> Iterator[tuple[str, str]]:
@@ -99,8 +105,8 @@ def _idle(own: ProfileDocument, profile: Profile) -> Iterator[tuple[str, str]]:
 def _attribute(section: str, attribute: MappedAttribute, profile: Profile) -> str:
     """What makes an attribute useless, empty for nothing."""
     keyword, vr = attribute.keyword, attribute.vr
-    if keyword not in _TABLES[section]:
-        places = [name for name in SECTIONS if keyword in _TABLES[name]]
+    if keyword not in KEYWORDS[section]:
+        places = [name for name in SECTIONS if keyword in KEYWORDS[name]]
         if places:
             return f"no attribute of [{section}]: it belongs to {' or '.join(f'[{name}]' for name in places)}"
         return "no attribute that a worklist answer has, or that is decided by the broker alone"

@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 
-from broker.errors import ConfigurationError
 from broker.hl7.findings import MalformedMessage
 from broker.hl7.paths import path
 from broker.hl7.text import labels
@@ -21,6 +20,7 @@ from broker.orders.core.names import USUAL, NameTypes, Writings
 from broker.orders.core.values import AccessionPolicy, RepeatedNumber, StartMissing
 from broker.orders.mapping import data_types, stations
 from broker.orders.mapping.ignoring import parse_ignores
+from broker.orders.mapping.mistakes import ProfileMistake, place_of
 from broker.orders.mapping.profile import (
     SECTIONS,
     SEQUENCES,
@@ -50,7 +50,7 @@ KEYS = frozenset(
 )  # fmt: skip
 ALL_KNOWN = "CID29"  # in a list of modalities: all that the broker knows
 CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}", re.ASCII)  # PS3.5 table 6.2-1
-_TERMS: Mapping[str, tuple[str, ...]] = {
+TERMS: Mapping[str, tuple[str, ...]] = {
     "patient_authorities": (),
     "accession": get_args(identifiers.AccessionSource),
     "study_instance_uid": get_args(identifiers.UidPolicy),
@@ -149,7 +149,7 @@ def _choices(kind: type[Any], table: Any) -> Any:
     for key, value in _table(table).items():
         if key not in defaults:
             raise ValueError(f"unknown key {key}")
-        terms = _TERMS[key]
+        terms = TERMS[key]
         several = isinstance(defaults[key], tuple)
         chosen = value if several and isinstance(value, list) else [value]
         if not all(isinstance(term, str) and term and (not terms or term in terms) for term in chosen) or (
@@ -224,7 +224,7 @@ def parse(document: Mapping[str, Any], modalities: frozenset[str] = MODALITIES) 
     `modalities` are those that the broker knows. Raises ConfigurationError that names profile and key.
     """
     name = document.get("name", "")
-    place = f"mapping profile {name!r}" if isinstance(name, str) and name else "mapping profile"
+    place = place_of(name)
     key = "name"
 
     def each(section: str, read: Callable[[str, Any], Any]) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def parse(document: Mapping[str, Any], modalities: frozenset[str] = MODALITIES) 
         parts["reading"] = _reading(document.get("reading", {}), parts["identifiers"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         text = f"{error} is needed" if isinstance(error, KeyError) else error
-        raise ConfigurationError(f"{place}: {key}: {text}") from None
+        raise ProfileMistake(place, key, str(text)) from None
     by_section = {s: {a.keyword: defaults[a.keyword] for a in sections[s] if a.keyword in defaults} for s in SECTIONS}
     return Profile(
         name=name,

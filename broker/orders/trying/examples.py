@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from broker.errors import ConfigurationError
 from broker.hl7.codes import AckCode, ErrorCode
 from broker.model.order import Document
+from broker.orders.mapping.mistakes import ProfileMistake, place_of
 from broker.orders.mapping.profile import Profile
 from broker.orders.trying import preview
 from broker.orders.trying.preview import Preview
@@ -68,13 +68,13 @@ def parse(document: Mapping[str, Any]) -> tuple[ProfileExample, ...]:
     """The examples of a profile's document. Raises ConfigurationError that names profile, example and key."""
     tables = document.get("example", [])
     if not isinstance(tables, list) or len(tables) > MAX_EXAMPLES:
-        raise ConfigurationError(f"mapping profile {document['name']!r}: example: at most {MAX_EXAMPLES} tables")
+        raise ProfileMistake(place_of(document["name"]), "example", f"at most {MAX_EXAMPLES} tables")
     examples = []
     for number, table in enumerate(tables, 1):
         try:
             examples.append(_example(number, table))
         except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-            raise ConfigurationError(f"mapping profile {document['name']!r}: example {number}: {error}") from None
+            raise ProfileMistake(place_of(document["name"]), f"example {number}", str(error)) from None
     return tuple(examples)
 
 

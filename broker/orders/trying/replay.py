@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -67,6 +67,20 @@ class Replayed:
     new_steps: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """What a message does: its code, the profile that reads it, and the worklist entries that it touches.
+
+    `before` and `after` are entries by our own row of their step; one that is new is not in `before`.
+    """
+
+    code: str
+    profile: str
+    findings: tuple[Finding, ...]
+    before: Mapping[int, Document]
+    after: Mapping[int, Document]
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """By what messages are run again, and in whose name; `subscribers` may want to hear of changes of status.
@@ -118,6 +132,20 @@ def replay(
 
 
 @unhurried
+def trial(
+    connection: Connection, stored: JournaledMessage, benches: Sequence[Bench], start: datetime
+) -> list[RunOutcome]:
+    """Run one message by each of some benches, on what is stored; nothing is kept. Generated values are the same."""
+    token = uuid4()
+    outcomes = []
+    for bench in benches:
+        with savepoint(connection) as undo:
+            outcomes.append(_outcome(connection, stored, bench, start, token, keep=False))
+            undo()
+    return outcomes
+
+
+@unhurried
 def _dry(connection: Connection, found: Sequence[JournaledMessage], bench: Bench, start: datetime) -> list[Replayed]:
     with savepoint(connection) as undo:
         done = [
@@ -129,6 +157,28 @@ def _dry(connection: Connection, found: Sequence[JournaledMessage], bench: Bench
 
 
 def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: datetime, *, keep: bool) -> Replayed:
+    outcome = _outcome(connection, stored, bench, at, uuid4(), keep=keep)
+    before, after = outcome.before, outcome.after
+    fresh = [step for step in after if step not in before]
+    found = [d for step, answer in after.items() if step in before for d in compare(step, before[step], answer)]
+    found += [d for step in fresh for d in compare(0, {}, after[step])]
+    return Replayed(
+        stored.row,
+        stored.received_at,
+        stored.sender,
+        stored.message_type,
+        stored.answer_code,
+        outcome.code,
+        outcome.profile,
+        outcome.findings,
+        tuple(found),
+        len(fresh),
+    )
+
+
+def _outcome(
+    connection: Connection, stored: JournaledMessage, bench: Bench, at: datetime, token: UUID, *, keep: bool
+) -> RunOutcome:
     chosen = ""
     interface = bench.interface(stored.listener)
     choose = bench.by_interface(interface.profile) if bench.by_interface and interface.profile else bench.profiles
@@ -144,11 +194,11 @@ def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: d
     code = examined.code if examined else AckCode.AR
     if examined is not None and examined.failure is not None:
         findings = (_defect(stored, examined.failure),)
-    differences: tuple[ItemDifference, ...] = ()
-    new_steps = 0
+    before: Mapping[int, Document] = {}
+    after: Mapping[int, Document] = {}
     if examined is not None and not code:
         context = StoryContext(
-            uuid4(),
+            token,
             at.astimezone(bench.zone),
             bench.default_station,
             f"hl7:{stored.sender}",
@@ -156,24 +206,14 @@ def _again(connection: Connection, stored: JournaledMessage, bench: Bench, at: d
             subscribers=bench.subscribers,
             address=bench.address,
         )
-        more, applied, differences, new_steps = _tried(connection, examined, context, stored, bench, keep=keep)
+        more, applied, before, after = _tried(connection, examined, context, stored, bench, keep=keep)
         findings += more
         code = AckCode.AA if applied else AckCode.AE
-    return Replayed(
-        stored.row,
-        stored.received_at,
-        stored.sender,
-        stored.message_type,
-        stored.answer_code,
-        code,
-        chosen,
-        findings,
-        differences,
-        new_steps,
-    )
+    return RunOutcome(code=code, profile=chosen, findings=findings, before=before, after=after)
 
 
-_Applied = tuple[tuple[Finding, ...], bool, tuple[ItemDifference, ...], int]
+_Entries = Mapping[int, Document]
+_Applied = tuple[tuple[Finding, ...], bool, _Entries, _Entries]  # findings, whether it was applied, before, after
 
 
 def _tried(
@@ -193,7 +233,7 @@ def _tried(
             if isinstance(translate(error), Unavailable | OSError):
                 raise
             undo()
-            return (_defect(stored, error),), False, (), 0
+            return (_defect(stored, error),), False, {}, {}
 
 
 def _defect(stored: JournaledMessage, error: Exception) -> Finding:
@@ -213,7 +253,7 @@ def _apply(
     *,
     keep: bool,
 ) -> _Applied:
-    """Apply a conversion; findings, whether it was applied, differences and the number of new steps.
+    """Apply a conversion; findings, whether it was applied, the entries that it touches before and after.
 
     It acts as the sender did, so that a newer message of that sender still wins; the audit trail says who ran it again.
     """
@@ -227,7 +267,7 @@ def _apply(
         after = answers.answers_written(connection, touched["order"], touched["patient"], at)
         undo()
     if audit is None:
-        return findings, False, (), 0
+        return findings, False, {}, {}
     before = answers.answers_by_step(connection, list(after))
     _, audit = intake.apply(connection, changes, context)
     why = {"forced": bench.forced} if bench.forced else {}
@@ -240,10 +280,7 @@ def _apply(
     if keep and not stored.accepted:
         messages.add_note(connection, stored.row, "replayed")
         dealt.mark(connection, stored.row, at, bench.actor, bench.reason or "replayed")
-    found = [d for step, answer in after.items() if step in before for d in _compare(step, before[step], answer)]
-    fresh = [step for step in after if step not in before]
-    found += [d for step in fresh for d in _compare(step, {}, after[step])]
-    return findings, True, tuple(replace(d, step=0) if d.step in fresh else d for d in found), len(fresh)
+    return findings, True, before, after
 
 
 def _current(connection: Connection, change: Change, stored: JournaledMessage, bench: Bench) -> Change:
@@ -258,7 +295,7 @@ def _current(connection: Connection, change: Change, stored: JournaledMessage, b
     return replace(change, patient=replace(asked, attributes=named))
 
 
-def _compare(step: int, before: Document, after: Document) -> list[ItemDifference]:
+def compare(step: int, before: Document, after: Document) -> list[ItemDifference]:
     """Attributes that differ between two answers of a step, those of the step itself included."""
     old, new = _flat(before), _flat(after)
     keywords = [*old, *(keyword for keyword in new if keyword not in old)]

@@ -37,6 +37,12 @@ class Listed:
     reason: str = ""
     listeners: tuple[str, ...] = ()  # whose senders it reads where no profile claims them
 
+    @property
+    def previous(self) -> int | None:
+        """The version that the last change is undone by; None for the first one."""
+        built_in = self.name in profile_document.built_in_texts()
+        return self.version - 1 if self.version > 1 or (self.version and built_in) else None
+
 
 def stored(connection: Connection) -> Texts:
     """Versions in force and their texts, by name, of the profiles in a database."""

@@ -17,6 +17,7 @@ from broker.model.modalities import MODALITIES
 from broker.orders.inbound.reception import Profiles
 from broker.orders.mapping import document as profile_document
 from broker.orders.mapping.book import DEFAULT, ProfileBook
+from broker.orders.mapping.document import Texts
 from broker.orders.mapping.effects import refuse_idle
 from broker.orders.mapping_texts import (
     PREFIX,
@@ -120,7 +121,7 @@ class Mappings:
         """
         if not choice.given:
             return self.profiles(DEFAULT)
-        texts = self._database.read(stored).result() if choice.toml else {}
+        texts = self.texts() if choice.toml else {}
         profile = choose(choice, self.book, texts)
         return lambda header: profile
 
@@ -130,18 +131,22 @@ class Mappings:
 
     def in_force(self) -> list[Listed]:
         """All profiles in force, by name."""
-        return listed(self._database.read(stored).result(), self._database.read(dates).result())
+        return listed(self.texts(), self._database.read(dates).result())
+
+    def texts(self) -> Texts:
+        """Versions and texts of the profiles of the site."""
+        return self._database.read(stored).result()
 
     def draft(self, text: str, name: str = "") -> DraftCheck:
         """All that is wrong with a draft beside the profiles in force, see `trying.draft`."""
-        return check_draft(text, self._database.read(stored).result(), self._modalities, name)
+        return check_draft(text, self.texts(), self._modalities, name)
 
     def changes(self, text: str, bench: Bench, since: float, most: int = RUN) -> DraftChanges:
         """What a draft would change of messages received since a moment, see `trying.changes`.
 
         Raises ConfigurationError for a draft that cannot be used, TrialBusy.
         """
-        texts = self._database.read(stored).result()
+        texts = self.texts()
         own = profile_document.read(text, "mapping profile")
         before = documents_of(texts)
         after = {**before, own["name"]: own}
@@ -227,7 +232,7 @@ class Mappings:
         A profile that says `sample = true` is left out, and named in the log. Raises ConfigurationError: one line that
         names file and key.
         """
-        texts = self._database.read(stored).result()
+        texts = self.texts()
         new: dict[str, str] = {}
         samples: list[str] = []
         for file in sorted(folder.glob("*.toml")):

@@ -1,4 +1,4 @@
-"""Which messages of the journal a draft would change: beside the mapping in force, as the door does it, writing nothing."""
+"""Which messages of the journal a draft would change beside the mapping in force; nothing is written."""
 
 from __future__ import annotations
 

@@ -23,7 +23,6 @@ from broker.errors import ConfigurationError
 from broker.model.message import MessageSelection
 from broker.orders.interfaces import chosen, interfaces_of
 from broker.orders.mapping.book import DEFAULT
-from broker.orders.mapping_texts import stored
 from broker.orders.mapping_versions import ExamplesFailed
 from broker.orders.trying import preview
 from broker.orders.trying.explanation import explain
@@ -315,7 +314,7 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
         """Run a message through a mapping without storing anything: the answer, and the origin of each attribute."""
         with mapping_refusals():
             interface = chosen(interfaces_of(settings, context.directory.knows_sender), body.listener)
-            texts = database.read(stored).result() if body.toml else {}
+            texts = published.texts() if body.toml else {}
             raw = body.raw or preview.as_bytes(body.message)
             profile = choose(body.choice, published.book, texts, raw, interface.profile or DEFAULT, interface.tolerance)
         raw = body.raw or preview.as_bytes(body.message, profile.reading.charset)

@@ -13,6 +13,10 @@ from broker.admin.web.exams import detail as exam
 from broker.admin.web.exams import form as exam_form
 from broker.admin.web.exams import overview as exams
 from broker.admin.web.help import api_docs, guides
+from broker.admin.web.mappings import detail as mapping
+from broker.admin.web.mappings import draft as mapping_draft
+from broker.admin.web.mappings import history as mapping_history
+from broker.admin.web.mappings import overview as mappings
 from broker.admin.web.messages import dealing, feedback, journal, trying
 from broker.admin.web.messages import detail as message_detail
 from broker.admin.web.nodes import detail, form, history, knocking, overview
@@ -37,6 +41,10 @@ PAGES = (
     dealing,
     feedback,
     trying,
+    mappings,
+    mapping_draft,  # before one profile: its words are no names
+    mapping_history,
+    mapping,
     overview,
     knocking,
     history,
@@ -69,4 +77,10 @@ def links() -> list[PageLink]:
 
 def _finders(context: AdminContext) -> list[Finder]:
     """What the search asks, in the order of its results."""
-    return [search.page_finder(links()), exams.finder(context), overview.finder(context), search.guide_finder()]
+    return [
+        search.page_finder(links()),
+        exams.finder(context),
+        overview.finder(context),
+        mappings.finder(context),
+        search.guide_finder(),
+    ]

@@ -120,7 +120,7 @@ class _TryPage:
         view = TryView(
             record=record,
             tried=tried,
-            groups=_groups(rows),
+            groups=groups_of(rows),
             more=len(tried.differences) - len(rows) if tried else 0,
             profiles=[profile.name for profile in self._context.mappings.in_force()],
             profile=choice.name,
@@ -158,7 +158,8 @@ class _TryPage:
         return found[0] if found else None
 
 
-def _groups(rows: Sequence[ItemDifference]) -> list[DifferenceGroup]:
+def groups_of(rows: Sequence[ItemDifference]) -> list[DifferenceGroup]:
+    """Differences by the worklist entry that they are of."""
     steps = dict.fromkeys(row.step for row in rows)
     return [DifferenceGroup(step, [_line(row) for row in rows if row.step == step]) for step in steps]
 

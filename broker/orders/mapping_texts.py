@@ -60,10 +60,12 @@ def book_of(texts: Texts, modalities: frozenset[str] = MODALITIES) -> ProfileBoo
 
 
 def documents_of(texts: Texts) -> dict[str, dict[str, Any]]:
+    """Documents of profiles by name. Raises ConfigurationError."""
     return {name: profile_document.read(text, f"mapping {name!r}") for name, (_, text) in texts.items()}
 
 
 def texts_in(documents: Documents) -> Texts:
+    """Versions and texts of documents of `versions.in_force`, by the names of their profiles."""
     return {kind.removeprefix(PREFIX): (v.version, str(v.document["toml"])) for kind, v in documents.items()}
 
 

@@ -43,7 +43,7 @@ from broker.admin.api import (
 from broker.admin.api import status as status_routes
 from broker.admin.api.accounts import own_factor, sessions, tokens, users
 from broker.admin.api.exams import changing, finding, patients
-from broker.admin.api.messages import actions, journal
+from broker.admin.api.messages import actions, journal, trying
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
@@ -91,6 +91,7 @@ ROUTES = (
     own_factor,
     doctor,
     mpps,
+    trying,
     actions,  # before journal: its paths are no numbers of messages
     journal,
     worklist,

@@ -155,6 +155,7 @@ BODIES: dict[str, Callable[[Random, int], Any]] = {
     "/api/v1/nodes/admit": lambda rng, number: {"ae_title": f"AE{number % 99}", "address": "10.0.0.7"},
     "/api/v1/mappings": lambda rng, number: {"toml": _toml(rng), "reason": "r"},
     "/api/v1/mappings/check": lambda rng, number: {"toml": _toml(rng)},
+    "/api/v1/mappings/changes": lambda rng, number: {"toml": _toml(rng), "limit": 5},
     "/api/v1/messages/test": lambda rng, number: {
         "message": _message(rng),
         **({"toml": _toml(rng)} if number % 3 == 0 else {}),

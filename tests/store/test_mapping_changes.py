@@ -15,7 +15,7 @@ from support.service.rest import application, asking
 from broker.audit.book import AuditBook
 from broker.orders.mapping_versions import Mappings
 from broker.orders.trying import changes
-from broker.orders.trying.changes import DraftChanges, DraftTrials, Effect, TrialBusy, TrialEnd
+from broker.orders.trying.changes import DraftChanges, DraftEffect, DraftTrials, TrialBusy, TrialEnd
 from broker.orders.trying.replay import Bench
 from broker.settings import load
 from broker.store.db.database import Database
@@ -58,8 +58,14 @@ def test_each_message_is_told_with_what_would_be_another(database: Database) -> 
     before = database.read(rows).result()
     draft = DRAFT.replace('NM = "NOWHERE"\n', "") + '[check]\nmodalities = ["CR", "CT"]\n'
     found = tried(database, draft)
-    assert effects(found) == {4: Effect.REFUSED, 2: Effect.DIFFERS, 1: Effect.ACCEPTED}
-    counts = {Effect.REFUSED: 1, Effect.DIFFERS: 1, Effect.ACCEPTED: 1, Effect.UNCHANGED: 1, Effect.OTHER: 1}
+    assert effects(found) == {4: DraftEffect.REFUSED, 2: DraftEffect.DIFFERS, 1: DraftEffect.ACCEPTED}
+    counts = {
+        DraftEffect.REFUSED: 1,
+        DraftEffect.DIFFERS: 1,
+        DraftEffect.ACCEPTED: 1,
+        DraftEffect.UNCHANGED: 1,
+        DraftEffect.OTHER: 1,
+    }
     assert found.counts == counts
     assert (found.looked, found.total, found.whole, found.end, found.changed) == (5, 5, True, TrialEnd.ALL, 3)
     refused, differs, accepted = found.messages
@@ -81,7 +87,7 @@ def test_of_an_ended_exam_it_says_what_a_new_message_would_make(database: Databa
     assert b"MSA|AA" in (hospital.send(ended) or b"")
     found = tried(database, DRAFT.replace('NM = "NOWHERE"\n', ""))
     order = next(one for one in found.messages if one.message == 1)
-    assert order.effect is Effect.ONLY_NEW
+    assert order.effect is DraftEffect.ONLY_NEW
     assert [(one.keyword, one.before, one.after) for one in order.differences] == [("Modality", "MR", "CT")]
 
 
@@ -90,20 +96,20 @@ def test_generated_identifiers_are_no_difference(database: Database) -> None:
     send(database, order_message(1).replace(b"|A1|", b"||"))
     database.execute(forget)
     found = tried(database, NOW)
-    assert found.counts == {Effect.UNCHANGED: 1}
+    assert found.counts == {DraftEffect.UNCHANGED: 1}
 
 
 def test_a_draft_of_others_or_for_nobody_changes_nothing(database: Database) -> None:
     send(database, order_message(1), order_message(2))
     found = tried(database, NOW.replace('"RIS"', '"NOBODY"'))
-    assert found.counts == {Effect.OTHER: 2}
+    assert found.counts == {DraftEffect.OTHER: 2}
     assert found.messages == ()
 
 
 def test_a_built_in_that_is_changed_reaches_those_who_are_read_by_it(database: Database) -> None:
     send(database, order_message(1, sender="HIS", modality="MR"))
     draft = 'name = "ihe"\nextends = "ihe"\n[values.Modality]\nMR = "CT"\n'
-    assert effects(tried(database, draft)) == {1: Effect.DIFFERS}
+    assert effects(tried(database, draft)) == {1: DraftEffect.DIFFERS}
 
 
 def test_work_is_bounded_and_says_so(database: Database) -> None:

@@ -10,14 +10,15 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
-from broker.admin.api.mappings import DifferenceView, FindingView, Toml, mapping_refusals
+from broker.admin.api.mappings import Toml, mapping_refusals
+from broker.admin.api.messages.trying import DifferenceView, FindingView
 from broker.admin.api.site import MAX_NUMBER, ChangeView, change_view
 from broker.admin.bodies import Moment
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import shows, viewing_of
-from broker.orders.trying.changes import DAYS, RUN, Effect, TrialBusy, TrialEnd
+from broker.orders.trying.changes import DAYS, RUN, DraftEffect, TrialBusy, TrialEnd
 from broker.orders.trying.profile_choice import ProfileChoice
 from broker.versions.text_difference import LineKind
 
@@ -52,7 +53,7 @@ class MappingDiffView(BaseModel):
     places: list[list[TextLineView]]
 
 
-class MessageEffectView(BaseModel):
+class TriedMessageView(BaseModel):
     """A message that would not do what it does now: codes, profiles, and the worklist entries beside each other.
 
     `now` is by the mapping in force, `then` by the draft; `differences` have negative steps for new entries.
@@ -62,7 +63,7 @@ class MessageEffectView(BaseModel):
     received_at: float
     sender: str
     message_type: str
-    effect: Effect
+    effect: DraftEffect
     now: str
     then: str
     profile_now: str
@@ -83,9 +84,9 @@ class DraftChangesView(BaseModel):
     whole: bool
     looked: int
     unread: int
-    counts: dict[Effect, int]
+    counts: dict[DraftEffect, int]
     end: TrialEnd
-    messages: list[MessageEffectView]
+    messages: list[TriedMessageView]
 
 
 def router(context: AdminContext) -> APIRouter:

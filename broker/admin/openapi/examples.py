@@ -59,6 +59,7 @@ EXAMPLES: dict[str, Any] = {
     "BatchBody": {"orders": [_ORDER], "dry_run": True},
     "CallOffBody": {"reason": "the patient has left"},
     "DealtBody": {"rows": [1], "note": "sent again by hand"},
+    "ChangesBody": {"toml": _PROFILE, "limit": 50},
     "DeviceBody": {"ae_title": "CT09", "address": "192.0.2.9", **_WHY},
     "DiscardBody": {"reason": "sent by hand"},
     "DocumentRollbackBody": {"version": 1, **_WHY},

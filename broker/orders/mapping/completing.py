@@ -38,19 +38,38 @@ _TABLES: Mapping[str, str] = {  # as they are written, with what they are for
     "[example.expect]": "what is expected of it",
 }
 _KEYS: Mapping[str, Mapping[str, str]] = {
-    "": {"name": "letters, digits, - and _", "extends": "the profile that it completes",
-         "description": "a line about it", "sample": "true: an example"},
+    "": {
+        "name": "letters, digits, - and _",
+        "extends": "the profile that it completes",
+        "description": "a line about it",
+        "sample": "true: an example",
+    },
     "senders": {"match": 'a list like [{ application = "RIS*", facility = "CHU" }]'},
-    "names": {"order": "types of names, the first that is there", "never": "types that are not shown",
-              "writings": "japanese, script or declared"},
+    "names": {
+        "order": "types of names, the first that is there",
+        "never": "types that are not shown",
+        "writings": "japanese, script or declared",
+    },
     "check": {"modalities": "a list; CID29: all that are known"},
-    "station": {"when": "conditions, all must fit", "ae_title": "one or several", "station_name": "a text",
-                "location": "a text", "trust_message": "false: not the station of the message"},
+    "station": {
+        "when": "conditions, all must fit",
+        "ae_title": "one or several",
+        "station_name": "a text",
+        "location": "a text",
+        "trust_message": "false: not the station of the message",
+    },
     "ignore": {"when": "conditions, all must fit"},
-    "example": {"name": "what it shows", "message": "the message, between '''", "answer": "AA, AE or AR",
-                "findings": "places and codes", "timezone": "of the site", "orders": "how many", "steps": "how many"},
+    "example": {
+        "name": "what it shows",
+        "message": "the message, between '''",
+        "answer": "AA, AE or AR",
+        "findings": "places and codes",
+        "timezone": "of the site",
+        "orders": "how many",
+        "steps": "how many",
+    },
     "measures": {"codes": "of OBX-3", "texts": "of OBX-3", "units": "unit = factor", "limits": "least and greatest"},
-}  # fmt: skip
+}
 _BARE = re.compile(r"[A-Za-z0-9_.\-\[]*$")
 _PATH = re.compile(r"(?:([A-Z][A-Z0-9]{2})/)?([A-Z][A-Z0-9]{2})-(\d{0,3})$")
 _TYPED = re.compile(r"[A-Z][A-Z0-9]{2}[-.\[][^:\"]*:([A-Z]*)$")

@@ -47,7 +47,7 @@ class TrialBusy(BadContent):
     code = "trial-busy"
 
 
-class Effect(StrEnum):
+class DraftEffect(StrEnum):
     """Says what a draft makes of a message."""
 
     ACCEPTED = "accepted"  # it is refused now
@@ -56,6 +56,9 @@ class Effect(StrEnum):
     ONLY_NEW = "only-new"  # what is stored stays; a new message like it would make other entries
     UNCHANGED = "unchanged"
     OTHER = "other"  # it is read by a profile that stays as it is
+
+
+_SAME = frozenset({DraftEffect.UNCHANGED, DraftEffect.OTHER})
 
 
 class TrialEnd(StrEnum):
@@ -67,7 +70,7 @@ class TrialEnd(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageEffect:
+class TriedMessage:
     """What a draft makes of one message. Codes and profiles: by the mapping in force (`now`), and by the draft.
 
     `differences`: entries by the mapping in force beside those by the draft; negative steps are new ones.
@@ -77,7 +80,7 @@ class MessageEffect:
     received_at: float
     sender: str
     message_type: str
-    effect: Effect
+    effect: DraftEffect
     now: str
     then: str
     profile_now: str
@@ -99,14 +102,18 @@ class DraftChanges:
     whole: bool
     looked: int
     unread: int
-    counts: Mapping[Effect, int]
-    messages: tuple[MessageEffect, ...]
+    counts: Mapping[DraftEffect, int]
+    messages: tuple[TriedMessage, ...]
     end: TrialEnd
 
     @property
     def changed(self) -> int:
         """How many messages would not do what they do now."""
-        return sum(self.counts.get(effect, 0) for effect in Effect if effect not in (Effect.UNCHANGED, Effect.OTHER))
+        return sum(
+            self.counts.get(effect, 0)
+            for effect in DraftEffect
+            if effect not in (DraftEffect.UNCHANGED, DraftEffect.OTHER)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +148,12 @@ class DraftTrials:
 
     def _changes(self, trial: _Trial, since: float, most: int) -> DraftChanges:
         until = self._clock() + SECONDS
-        counts: Counter[Effect] = Counter()
-        shown: list[MessageEffect] = []
+        counts: Counter[DraftEffect] = Counter()
+        shown: list[TriedMessage] = []
         looked = unread = 0
         end = TrialEnd.ALL
         for row in self._rows(since):
-            ran = counts.total() - counts[Effect.OTHER]
+            ran = counts.total() - counts[DraftEffect.OTHER]
             if self._clock() >= until:
                 end = TrialEnd.TIME
             elif looked >= LOOKED or ran >= most:
@@ -160,14 +167,20 @@ class DraftTrials:
                 continue
             effect = trial.effect(found[0])
             counts[effect.effect] += 1
-            if effect.effect not in (Effect.UNCHANGED, Effect.OTHER) and len(shown) < SHOWN:
+            if effect.effect not in _SAME and len(shown) < SHOWN:
                 shown.append(effect)
         wanted = JournalFilter(direction=Direction.IN, since=since)
         total, whole = self._database.read(listing.count, wanted, 10_000).result()
         return DraftChanges(
-            since=since, total=max(total, looked), whole=whole, looked=looked, unread=unread, counts=dict(counts),
-            messages=tuple(shown), end=end,
-        )  # fmt: skip
+            since=since,
+            total=max(total, looked),
+            whole=whole,
+            looked=looked,
+            unread=unread,
+            counts=dict(counts),
+            messages=tuple(shown),
+            end=end,
+        )
 
     def _rows(self, since: float) -> Iterator[int]:
         """Rows of messages received since a moment, newest first."""
@@ -189,7 +202,7 @@ class _Trial:
         self._pace = Pace(database)
         self._benches = [_by(book, bench) for book in (books.now, books.then)]
 
-    def effect(self, stored: JournaledMessage) -> MessageEffect:
+    def effect(self, stored: JournaledMessage) -> TriedMessage:
         """What the draft makes of a message."""
         interface = self._bench.interface(stored.listener)
         fallback = interface.profile or DEFAULT
@@ -198,19 +211,19 @@ class _Trial:
             opened = open_message(stored.raw, interface, _chooser(book, fallback))
             names.append(opened.profile.name if opened else "")
         if names[0] == names[1] and names[0] not in self._books.changed:
-            return _effect(stored, Effect.OTHER, names)
+            return _effect(stored, DraftEffect.OTHER, names)
         self._pace.turn()
         at = datetime.now(self._bench.zone)
         now, then = self._database.submit(replay.trial, stored, self._benches, at).result()
         taken = [outcome.code == AckCode.AA for outcome in (now, then)]
         differences = _beside(now, then)
-        kind = Effect.UNCHANGED
+        kind = DraftEffect.UNCHANGED
         if taken[0] != taken[1]:
-            kind = Effect.ACCEPTED if taken[1] else Effect.REFUSED
+            kind = DraftEffect.ACCEPTED if taken[1] else DraftEffect.REFUSED
         elif differences:
-            kind = Effect.DIFFERS
+            kind = DraftEffect.DIFFERS
         elif all(taken) and (differences := self._as_new(stored, names)):
-            kind = Effect.ONLY_NEW
+            kind = DraftEffect.ONLY_NEW
         return _effect(stored, kind, names, now, then, differences)
 
     def _as_new(self, stored: JournaledMessage, names: list[str]) -> tuple[ItemDifference, ...]:
@@ -219,9 +232,12 @@ class _Trial:
         entries = []
         for book, name in zip((self._books.now, self._books.then), names, strict=True):
             found = preview.preview(
-                stored.raw, book.named(name), self._bench.zone,
-                interface=interface, default_station=self._bench.default_station,
-            )  # fmt: skip
+                stored.raw,
+                book.named(name),
+                self._bench.zone,
+                interface=interface,
+                default_station=self._bench.default_station,
+            )
             entries.append({-number: one for number, one in enumerate(preview.documents(found), 1)})
         return _differences(*entries)
 
@@ -259,13 +275,13 @@ def _differences(now: Mapping[int, Document], then: Mapping[int, Document]) -> t
 
 def _effect(
     stored: JournaledMessage,
-    effect: Effect,
+    effect: DraftEffect,
     names: list[str],
     now: RunOutcome | None = None,
     then: RunOutcome | None = None,
     differences: tuple[ItemDifference, ...] = (),
-) -> MessageEffect:
-    return MessageEffect(
+) -> TriedMessage:
+    return TriedMessage(
         message=stored.row,
         received_at=stored.received_at,
         sender=stored.sender,

@@ -101,6 +101,14 @@ DEVICES = (
     _destination("cad-lung", "CAD_LUNG", "10.20.1.9", 11112, delivery=66),
     Device(RIS, {"message": 8, "feedback": 21}),
 )
+PROFILE = """name = "st-anna"
+extends = "ihe"
+description = "RIS of St Anna: local codes of modality"
+[senders]
+match = [{ application = "RIS", facility = "ST_ANNA" }]
+[values.Modality]
+DVT = "CT"
+"""
 PACS = _destination("pacs", "PACS_MAIN", "10.20.1.5", 11112, delivery=9, echo=300)
 
 
@@ -244,6 +252,9 @@ def furnish(database: Database, http: Asks, *, held: int = 0) -> Furnished:
     nodes = [device.table for device in DEVICES]
     assert http.put("/api/v1/nodes", json={"node": nodes, "reason": "list of the medical technicians"}).is_success
     assert http.post("/api/v1/nodes/add", json={"node": PACS.table, "reason": "the new PACS"}).is_success
+    for reason in ("the RIS of St Anna", "the new scanner"):
+        profile = PROFILE if reason == "the new scanner" else PROFILE.replace("DVT", "CBCT")
+        assert http.post("/api/v1/mappings", json={"toml": profile, "reason": reason}).is_success
     admin = added(database, "anna.keller", UserRole.ADMIN, now - 40 * 86_400)
     database.submit(users.change, admin, {"full_name": "Anna Keller"}, Deed("api", now)).result(20)
     for name, full_name, role in (
@@ -308,6 +319,8 @@ def _came(connection: Connection, now: float) -> None:
 def vandalise(database: Database, http: Asks, admin: int) -> None:
     """Put hostile texts wherever people, devices and programs of others may write. `admin`: row of the user."""
     now = time.time()
+    vandal = PROFILE.replace("st-anna", "lab").replace("ST_ANNA", HOSTILE).replace("RIS of", HOSTILE)
+    assert http.post("/api/v1/mappings", json={"toml": vandal, "reason": HOSTILE}).is_success
     lab = {"name": "lab", "kind": "hl7", "application": HOSTILE, "facility": HOSTILE, "roles": ["ris"]}
     assert http.post("/api/v1/nodes/add", json={"node": lab, "reason": HOSTILE}).is_success
     made = http.post("/api/v1/tokens", json={"name": "old", "role": "viewer"}).json()

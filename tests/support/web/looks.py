@@ -122,7 +122,7 @@ def _found(filled: Filled) -> dict[str, Any]:
 
 def _inside(path: str, name: str, values: Mapping[str, Any]) -> Any:
     """The value of a parameter in a path."""
-    special = {"/api/v1/mappings": "ihe", "/help": "operate"}
+    special = {"/api/v1/mappings": "ihe", "/mappings": "ihe", "/help": "operate"}
     return next((value for start, value in special.items() if path.startswith(start)), values.get(name, "none"))
 
 

@@ -170,6 +170,34 @@ PAGES = (
         keys=EVERY_BY_KEYS, plain="test_messages_page.test_without_script",
     ),
     SitePage(
+        route="/mappings", addresses=("/mappings",), foreign=True,
+        mouse="test_mapping_pages_browser.test_a_profile_is_edited_tried_published_and_undone",
+        keys=EVERY_BY_KEYS, plain="test_mapping_pages_browser.test_without_script",
+    ),
+    SitePage(
+        route="/mappings/{name}", addresses=("/mappings/st-anna", "/mappings/lab", "/mappings/ihe"), foreign=True,
+        mouse="test_mapping_pages_browser.test_a_profile_is_edited_tried_published_and_undone",
+        keys=EVERY_BY_KEYS, plain="test_mapping_pages_browser.test_without_script",
+    ),
+    SitePage(
+        route="/mappings/{name}/history",
+        addresses=("/mappings/st-anna/history", "/mappings/st-anna/history?from=2&to=1", "/mappings/lab/history"),
+        foreign=True,
+        mouse="test_mapping_pages_browser.test_a_profile_is_edited_tried_published_and_undone",
+        keys=EVERY_BY_KEYS, plain="test_mapping_pages_browser.test_without_script",
+    ),
+    SitePage(
+        route="/mappings/add", addresses=("/mappings/add",),
+        mouse="test_mapping_pages_browser.test_keywords_keys_and_paths_are_completed_by_keys",
+        keys="test_mapping_pages_browser.test_keywords_keys_and_paths_are_completed_by_keys", plain=EVERY_PLAIN,
+    ),
+    SitePage(
+        route="/mappings/{name}/edit", addresses=("/mappings/st-anna/edit", "/mappings/lab/edit"), foreign=True,
+        mouse="test_mapping_pages_browser.test_a_profile_is_edited_tried_published_and_undone",
+        keys="test_mapping_pages_browser.test_keywords_keys_and_paths_are_completed_by_keys",
+        plain="test_mapping_pages_browser.test_without_script",
+    ),
+    SitePage(
         route="/holds", addresses=("/holds",), foreign=True,
         mouse="test_holds.test_all_of_the_page_or_all_that_match",
         keys="test_holds.test_work_is_given_up_by_keys_and_a_slip_keeps_what_was_picked",

@@ -33,7 +33,7 @@ from broker.orders.mapping.completing import completions
 from broker.orders.mapping.provenance import OriginKind, ValueOrigin
 from broker.orders.mapping_versions import ExamplesFailed
 from broker.orders.trying import preview
-from broker.orders.trying.changes import DAYS, DraftChanges, Effect, MessageEffect, TrialBusy
+from broker.orders.trying.changes import DAYS, DraftChanges, DraftEffect, TrialBusy, TriedMessage
 from broker.orders.trying.draft import DraftCheck
 from broker.orders.trying.explanation import Explanation, explain
 from broker.orders.trying.profile_choice import ProfileChoice, choose
@@ -55,7 +55,7 @@ match = [{ application = "", facility = "" }]
 class EffectRow:
     """A message that would not do what it does now: what differs, and how many differences are not shown."""
 
-    effect: MessageEffect
+    effect: TriedMessage
     tone: str
     word: Sentence
     groups: Sequence[DifferenceGroup]
@@ -271,7 +271,7 @@ def _changes(found: DraftChanges) -> ChangesView:
         tone, word = EFFECTS[one.effect]
         groups = groups_of(one.differences[:MOST_DIFFERENCES])
         rows.append(EffectRow(one, tone, word, groups, max(0, len(one.differences) - MOST_DIFFERENCES)))
-    counts = [(EFFECTS[effect][1], found.counts[effect]) for effect in Effect if found.counts.get(effect)]
+    counts = [(EFFECTS[effect][1], found.counts[effect]) for effect in DraftEffect if found.counts.get(effect)]
     return ChangesView(found, rows, counts, ENDS.get(found.end))
 
 

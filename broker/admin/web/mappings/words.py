@@ -10,17 +10,17 @@ from broker.admin.web.words import Sentence
 from broker.errors import BrokerError
 from broker.orders.mapping.provenance import OriginKind
 from broker.orders.mapping_versions import ExamplesFailed
-from broker.orders.trying.changes import Effect, TrialEnd
+from broker.orders.trying.changes import DraftEffect, TrialEnd
 from broker.orders.trying.draft import DraftCheck
 
 NO_REASON = Sentence("Say why, in 3 to 500 characters.")
-EFFECTS: Mapping[Effect, tuple[str, Sentence]] = {  # tone and word
-    Effect.ACCEPTED: ("ok", Sentence("accepted, refused now")),
-    Effect.REFUSED: ("bad", Sentence("refused, accepted now")),
-    Effect.DIFFERS: ("warn", Sentence("other worklist entries")),
-    Effect.ONLY_NEW: ("", Sentence("what is stored stays; a new message like it would differ")),
-    Effect.UNCHANGED: ("", Sentence("no change")),
-    Effect.OTHER: ("", Sentence("read by other profiles")),
+EFFECTS: Mapping[DraftEffect, tuple[str, Sentence]] = {  # tone and word
+    DraftEffect.ACCEPTED: ("ok", Sentence("accepted, refused now")),
+    DraftEffect.REFUSED: ("bad", Sentence("refused, accepted now")),
+    DraftEffect.DIFFERS: ("warn", Sentence("other worklist entries")),
+    DraftEffect.ONLY_NEW: ("", Sentence("what is stored stays; a new message like it would differ")),
+    DraftEffect.UNCHANGED: ("", Sentence("no change")),
+    DraftEffect.OTHER: ("", Sentence("read by other profiles")),
 }
 HOW: Mapping[OriginKind, Sentence] = {
     OriginKind.MESSAGE: Sentence("of the message"),

@@ -119,7 +119,6 @@ def test_keywords_keys_and_paths_are_completed_by_keys(web: str, browser: Browse
     keyboard.press("ArrowDown")
     expect(options.first).to_have_attribute("aria-selected", "true")
     keyboard.press("Enter")
-    expect(options).to_have_count(1)  # hidden ones stay until the next question
     expect(page.locator("mapping-editor [role=listbox]")).to_be_hidden()
     keyboard.press("Enter")
     keyboard.type("ScheduledStationAE")
@@ -132,15 +131,14 @@ def test_keywords_keys_and_paths_are_completed_by_keys(web: str, browser: Browse
     keyboard.press("Escape")
     expect(page.locator("mapping-editor [role=listbox]")).to_be_hidden()
     keyboard.type('1"]')
-    keyboard.press("Control+ ")
-    expect(page.locator("#text")).to_have_value(r := page.input_value("#text"))
-    assert r.endswith('[step]\nScheduledStationAETitle = ["OBR-21"]')
+    typed = page.input_value("#text")
+    assert typed.endswith('[step]\nScheduledStationAETitle = ["OBR-21"]')
     keyboard.press("Tab")
     assert screen.focused() == "check"
     keyboard.press("Enter")
     expect(page.locator("#mapping_draft li.wrong").first).to_contain_text("name")
     assert screen.focused() == "check"
-    assert page.input_value("#text") == r
+    assert page.input_value("#text") == typed
     looking.is_quiet(screen)
 
 

@@ -90,6 +90,8 @@ def completions(table: str, line: str) -> list[Completion]:
     At most MOST, those that begin as what was typed first.
     """
     line, name = line[-LONGEST:], re.sub(r"[\[\]\s]", "", table)[:200]
+    if line.lstrip().startswith("#"):
+        return []
     if line.lstrip().startswith("["):
         typed = line.lstrip()
         return _fitting(typed, iter(_TABLES.items())) or _of_table(typed)

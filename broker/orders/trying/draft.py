@@ -129,7 +129,8 @@ def _without(document: ProfileDocument, path: KeyPath) -> ProfileDocument:
     result = _removed(document, names)
     if len(names) > 1 and names[0] in SECTIONS:  # what is said about it is no mistake of its own
         for table in _OF_ATTRIBUTES:
-            result = _removed(result, [table, names[1]])
+            if names[1] in result.get(table, {}):
+                result = _removed(result, [table, names[1]])
     return result
 
 

@@ -252,9 +252,8 @@ def furnish(database: Database, http: Asks, *, held: int = 0) -> Furnished:
     nodes = [device.table for device in DEVICES]
     assert http.put("/api/v1/nodes", json={"node": nodes, "reason": "list of the medical technicians"}).is_success
     assert http.post("/api/v1/nodes/add", json={"node": PACS.table, "reason": "the new PACS"}).is_success
-    for reason in ("the RIS of St Anna", "the new scanner"):
-        profile = PROFILE if reason == "the new scanner" else PROFILE.replace("DVT", "CBCT")
-        assert http.post("/api/v1/mappings", json={"toml": profile, "reason": reason}).is_success
+    for profile, why in ((PROFILE.replace("DVT", "CBCT"), "the RIS of St Anna"), (PROFILE, "the new scanner")):
+        assert http.post("/api/v1/mappings", json={"toml": profile, "reason": why}).is_success
     admin = added(database, "anna.keller", UserRole.ADMIN, now - 40 * 86_400)
     database.submit(users.change, admin, {"full_name": "Anna Keller"}, Deed("api", now)).result(20)
     for name, full_name, role in (

@@ -64,12 +64,16 @@ class EffectRow:
 
 @dataclass(frozen=True, slots=True)
 class ChangesView:
-    """What a draft would change. `counts`: words and numbers; `end`: why older messages were left out."""
+    """What a draft would change. `counts`: words and numbers; `end`: why older messages were left out.
+
+    `only_new`: some change what a new message would make, and nothing that is stored.
+    """
 
     found: DraftChanges
     rows: Sequence[EffectRow]
     counts: Sequence[tuple[Sentence, int]]
     end: Sentence | None
+    only_new: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +276,7 @@ def _changes(found: DraftChanges) -> ChangesView:
         groups = groups_of(one.differences[:MOST_DIFFERENCES])
         rows.append(EffectRow(one, tone, word, groups, max(0, len(one.differences) - MOST_DIFFERENCES)))
     counts = [(EFFECTS[effect][1], found.counts[effect]) for effect in DraftEffect if found.counts.get(effect)]
-    return ChangesView(found, rows, counts, ENDS.get(found.end))
+    return ChangesView(found, rows, counts, ENDS.get(found.end), bool(found.counts.get(DraftEffect.ONLY_NEW)))
 
 
 def _origin(row: ValueOrigin) -> OriginRow:

@@ -18,7 +18,7 @@ EFFECTS: Mapping[DraftEffect, tuple[str, Sentence]] = {  # tone and word
     DraftEffect.ACCEPTED: ("ok", Sentence("accepted, refused now")),
     DraftEffect.REFUSED: ("bad", Sentence("refused, accepted now")),
     DraftEffect.DIFFERS: ("warn", Sentence("other worklist entries")),
-    DraftEffect.ONLY_NEW: ("", Sentence("what is stored stays; a new message like it would differ")),
+    DraftEffect.ONLY_NEW: ("", Sentence("new messages only")),
     DraftEffect.UNCHANGED: ("", Sentence("no change")),
     DraftEffect.OTHER: ("", Sentence("read by other profiles")),
 }

@@ -1,7 +1,7 @@
 """What support staff ask at three in the morning, of a real broker: in two clicks at most, and by one command.
 
-The numbers are those of the list of questions: 6 is the RIS sending, 18 an unknown device wants in, 19 why is a
-modality refused, 20 is a modality alive, 25 is all well.
+The numbers are those of the list of questions: 6 is the RIS sending, 17 who changed the mapping (undo it), 18 an
+unknown device wants in, 19 why is a modality refused, 20 is a modality alive, 25 is all well.
 """
 
 from __future__ import annotations
@@ -85,6 +85,32 @@ def query(site: Site, calling: str, called: str = "BROKER") -> bool:
     """A device asks for its worklist; whether it is served."""
     keys = ("-k", "AccessionNumber")
     return run("findscu", "-W", "-aet", calling, "-aec", called, "127.0.0.1", str(site.dicom), *keys).returncode == 0
+
+
+def test_17_who_changed_the_mapping_undo_it(site: Site, night: AtNight) -> None:
+    """By two clicks and by one command: who, when, why, and the version of before is in force again."""
+    file = site.folder / "own.toml"
+    for code, why in (("CT", "the new RIS"), ("MR", "a slip"), ("XA", "another slip")):
+        file.write_text(f'name = "own"\nextends = "ihe"\n[values.Modality]\nSPIRAL = "{code}"\n', encoding="utf-8")
+        told(site, "mapping", "import", str(file), "--reason", why, "--author", "Anna")
+    undone = told(site, "mapping", "rollback", "own", "--reason", "undone at night")
+    assert re.search(rf"own: undone: version 3 of [\d-]+ {CLOCK}.* for Anna: another slip", undone)
+    assert undone.endswith("own: version 4 in force")
+    assert 'SPIRAL = "MR"' in told(site, "mapping", "export", "own")
+    difference = told(site, "mapping", "diff", "own")
+    assert '- SPIRAL = "XA"' in difference
+    assert '+ SPIRAL = "MR"' in difference
+    told(site, "mapping", "rollback", "own", "3", "--reason", "for the test", "--author", "Ben")
+    night.page.reload()
+    night.click("nav.pages >> text=Mappings")
+    row = night.page.locator("#mappings tbody tr", has_text="own")
+    expect(row).to_contain_text("Ben")
+    expect(row).to_contain_text("for the test")
+    expect(row).to_contain_text(re.compile(CLOCK))
+    night.click("#undo-own-open")
+    night.page.get_by_role("button", name="Undo", exact=True).press("Enter")
+    expect(night.page.locator("#note")).to_have_text("own: version 4 is in force again, as 6.")
+    assert 'SPIRAL = "MR"' in told(site, "mapping", "export", "own")
 
 
 def test_18_an_unknown_device_wants_in(site: Site, night: AtNight) -> None:

@@ -98,6 +98,41 @@ def test_without_a_broker_commands_work_on_the_database(site: Site) -> None:
     assert "oddity: unknown key" in broker(site, "mapping", "check", file, code=2)
 
 
+def test_a_draft_is_checked_and_tried_on_the_journal_before_it_is_published(site: Site) -> None:
+    """Beside a running broker, and without one: mistakes by line, what would change, the last change undone."""
+    broker(site, "mapping", "import", profile(site))
+    site.start()
+    broker(site, "hl7", "send", f"127.0.0.1:{site.hl7}", message(site, 1, 2))
+    file = profile(site, "MR")
+    for _ in range(2):
+        said = broker(site, "mapping", "changes", file, "--since", "1d")
+        assert "message 2 ORM^O01 from RIS|SITE: AA -> AA, other worklist entries" in said
+        assert " Modality: CT -> MR" in said
+        assert said.endswith("2 of 2 messages looked at: 2 other worklist entries\n")
+        assert broker(site, "mapping", "changes", profile(site)).endswith("2 read by profiles that stay as they are\n")
+        profile(site, "MR")
+        if site.alive():
+            site.stop()
+    assert '"counts"' in broker(site, "mapping", "changes", file, "--json")
+    assert "not a date or time" in broker(site, "mapping", "changes", file, "--since", "soon", code=2)
+    broker(site, "mapping", "import", file, "--reason", "other scanner", "--author", "Ann")
+    difference = broker(site, "mapping", "diff", "site")
+    assert difference.startswith("from version 1 to 2\n")
+    assert '7 - SPIRAL = "CT"' in difference
+    assert '7 + SPIRAL = "MR"' in difference
+    assert broker(site, "mapping", "diff", "site", "2", "2") == "from version 2 to 2\n  nothing changes\n"
+    assert "no such profile" in broker(site, "mapping", "diff", "site", "1", "9", code=1)
+    undone = broker(site, "mapping", "rollback", "site")
+    assert "site: undone: version 2 of " in undone
+    assert " for Ann: other scanner" in undone
+    assert undone.endswith("site: version 3 in force\n")
+    file.write_text(file.read_text(encoding="utf-8").replace('ae_title = "CT1"', "oddity = 1"), encoding="utf-8")
+    assert f"{file}: line 10: station: 1: unknown key oddity" in broker(site, "mapping", "check", file, code=2)
+    file.write_text('name = "alone"\nextends = "ihe"\n', encoding="utf-8")
+    broker(site, "mapping", "import", file)
+    assert "there is no version before the one in force" in broker(site, "mapping", "rollback", "alone", code=1)
+
+
 def test_a_running_broker_reads_the_next_message_by_what_is_published(site: Site) -> None:
     site.start()
     address = f"127.0.0.1:{site.hl7}"
@@ -185,6 +220,16 @@ def test_mappings_by_rest(site: Site) -> None:
         assert [one["source"] for one in http.get("/api/v1/mappings/site/history").json()] == ["api"]
         other = {"toml": profile(site, "MR").read_text(encoding="utf-8"), "reason": "other scanner", "author": "Ann"}
         assert http.post("/api/v1/mappings", json=other).json()["version"] == 2
+        tag = http.get("/api/v1/mappings/site").headers["ETag"]
+        stale = {"If-Match": '"7"'}
+        assert http.post("/api/v1/mappings", json={"toml": text + "# x"}, headers=stale).status_code == 412
+        assert http.post("/api/v1/mappings/site/rollback", json={"version": 1}, headers=stale).status_code == 412
+        assert http.post("/api/v1/mappings", json=other, headers={"If-Match": tag}).status_code == 201
+        assert http.post("/api/v1/mappings", json={"toml": text}, headers={"If-Match": "x"}).status_code == 412
+        wrong = http.post("/api/v1/mappings/check", json={"toml": text.replace("SPIRAL =", "SPIRAL = 1.5 #")}).json()
+        assert wrong["errors"][0]["path"] == "line 7/values.Modality"
+        same = http.get("/api/v1/mappings/site/diff", params={"from": 1, "to": 1}).json()
+        assert same == {"before": 1, "after": 1, "changes": [], "places": []}
         again = http.post("/api/v1/mappings/site/rollback", json={"version": 1, "reason": "was wrong", "author": "Bob"})
         assert again.json()["version"] == 3
         history = http.get("/api/v1/mappings/site/history").json()

@@ -15,7 +15,7 @@ _WORDS = {
     "differs": "other worklist entries",
     "only-new": "other entries of a new message like it; what is stored stays",
     "unchanged": "no change",
-    "other": "read by other profiles",
+    "other": "read by profiles that stay as they are",
 }
 _ENDS = {"messages": "no further messages were looked at: the limit is reached", "time": "the time was over"}
 

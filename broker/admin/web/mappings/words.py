@@ -20,7 +20,7 @@ EFFECTS: Mapping[DraftEffect, tuple[str, Sentence]] = {  # tone and word
     DraftEffect.DIFFERS: ("warn", Sentence("other worklist entries")),
     DraftEffect.ONLY_NEW: ("", Sentence("new messages only")),
     DraftEffect.UNCHANGED: ("", Sentence("no change")),
-    DraftEffect.OTHER: ("", Sentence("read by other profiles")),
+    DraftEffect.OTHER: ("", Sentence("read by a profile that stays as it is")),
 }
 HOW: Mapping[OriginKind, Sentence] = {
     OriginKind.MESSAGE: Sentence("of the message"),

@@ -22,7 +22,7 @@ from broker.accounts.sessions import SessionTimes
 from broker.accounts.signing_in import SignIn
 from broker.admin import problems
 from broker.admin.access import Access
-from broker.admin.api import audit, site
+from broker.admin.api import audit, mapping_drafts, mappings, site
 from broker.admin.api.accounts import sessions, tokens, users
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.callers import LOCAL_USER, Callers
@@ -127,7 +127,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     app.state.sharing = Sharing(lambda request: None)
     problems.handle(app)
     app.add_middleware(Access, callers=Callers("", TokenCheck(database, time.time)), limits=settings.limits)
-    for room in (audit, site, knocking, nodes, node_tests, tokens, users, sessions):
+    for room in (audit, mapping_drafts, mappings, site, knocking, nodes, node_tests, tokens, users, sessions):
         add_routes(app, room.router(context))
     return app
 

@@ -70,7 +70,8 @@ ASKED = (
 )  # fmt: skip
 REPORTERS = re.compile(r"^\s*(?:import|from) (?:sentry_sdk|cProfile|profile|cgitb)\b", re.MULTILINE)
 # a built-in profile shows messages of patients who do not exist
-EXAMPLES = {"/api/v1/mappings/ihe": set(told((BROKER / "orders" / "mapping" / "ihe.toml").read_text(encoding="utf-8")))}
+_BUILT_IN = set(told((BROKER / "orders" / "mapping" / "ihe.toml").read_text(encoding="utf-8")))
+EXAMPLES = {"/api/v1/mappings/ihe": _BUILT_IN, "/mappings/ihe": _BUILT_IN}
 LOCAL = ("/health/live", "/health/ready", "/metrics", "/api/openapi.json", "/static/shell.css")
 
 

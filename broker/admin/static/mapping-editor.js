@@ -12,7 +12,7 @@ customElements.define("mapping-editor", class extends HTMLElement {
     const box = this.make("div", "code"), gutter = this.make("div", "gutter");
     gutter.setAttribute("aria-hidden", "true");
     this.numbers = this.make("ol", "");
-    this.list = this.make("ul", "options");
+    this.list = this.make("ul", "");
     Object.assign(this.list, { id: `options-${++count}`, hidden: true });
     this.list.setAttribute("role", "listbox");
     this.list.setAttribute("aria-label", this.dataset.label);

@@ -70,8 +70,9 @@ class DraftCheck:
 
 
 def check_draft(text: str, texts: Texts, modalities: frozenset[str] = MODALITIES, name: str = "") -> DraftCheck:
-    """Check a draft beside the profiles of a site. With a `name` it must have that one. Raises ConfigurationError
-    only for a profile of `texts` that cannot be used.
+    """Check a draft beside the profiles of a site. With a `name` it must have that one.
+
+    Raises ConfigurationError for a profile of `texts` that cannot be used, never for the draft.
     """
     try:
         draft = profile_document.read(text, PLACE)

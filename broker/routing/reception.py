@@ -30,10 +30,10 @@ from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.routing import header
-from broker.routing.evaluate import RoutingDecision, decide
 from broker.routing.news import News
 from broker.routing.recording import ReceptionOutcome, record
-from broker.routing.rules import Group, RuleAction, RuleSet, Test
+from broker.routing.rules.evaluate import RoutingDecision, decide
+from broker.routing.rules.ruleset import RuleAction, RuleSet, fields_of
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
@@ -74,19 +74,6 @@ class _Body:
     length: int
     digest: bytes
     content: bytes | None
-
-
-def fields_of(rules: RuleSet) -> frozenset[str]:
-    """All fields that a rule set tests."""
-    fields: set[str] = set()
-    waiting = [rule.when for rule in rules.rules]
-    while waiting:
-        condition = waiting.pop()
-        if isinstance(condition, Test):
-            fields.add(condition.field)
-        elif isinstance(condition, Group):
-            waiting.extend(condition.members)
-    return frozenset(fields)
 
 
 class _Judge:
@@ -225,7 +212,7 @@ class Reception:
             state=_STATE[decision.action],
             reason=decision.reason,
             rules_version=judge.rules.version,
-            trace=json.dumps(decision.trace, ensure_ascii=False),
+            trace=json.dumps(decision.outcomes),
             facts=json.dumps(facts, ensure_ascii=False),
             content=body.content,
         )
@@ -236,7 +223,7 @@ class Reception:
             try:
                 telling = self._news.of(new.study_instance_uid, new.received_at)
                 outcome = self._database.execute(
-                    record, new, decision.destinations, decision.rules, self._intact, telling
+                    record, new, decision.deliveries, decision.rules, self._intact, telling
                 )
                 self._news.committed(telling)
                 return outcome

@@ -13,8 +13,9 @@ from typing import Any
 
 from broker import telemetry
 from broker.errors import ConfigurationError
-from broker.routing.evaluate import check
-from broker.routing.rules import RuleSet, parse_rules
+from broker.routing.rules.checking import check
+from broker.routing.rules.parsing import DOCUMENT_KEYS, parse_rules
+from broker.routing.rules.ruleset import RuleSet
 from broker.settings.toml_text import NotToml, parse_toml
 from broker.site.nodes import Node, parse_nodes
 from broker.store import configurations
@@ -24,7 +25,7 @@ from broker.whole_files import read_text
 
 NODES, RULES = "nodes", "rules"
 UseNodes = Callable[[tuple[Node, ...]], object]
-KEYS = {"node": NODES, "rule": RULES, "default": RULES}  # of site.toml, and the document each is part of
+KEYS = {"node": NODES} | dict.fromkeys(DOCUMENT_KEYS, RULES)  # of site.toml, and the document each is part of
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def read_tables(path: Path) -> dict[str, Any]:
             raise ConfigurationError(f"{path}: {key}: unknown key")
     return {
         NODES: document.get("node", []),
-        RULES: {key: document[key] for key in ("rule", "default") if key in document},
+        RULES: {key: document[key] for key in DOCUMENT_KEYS if key in document},
     }
 
 

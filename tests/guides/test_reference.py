@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from support.guides import reference
 
 from broker.errors import ConfigurationError
-from broker.routing.rules import parse_rules
+from broker.routing.rules.parsing import parse_rules
 from broker.settings import Hl7Listener, Hl7Section, Settings
 from broker.settings.mistakes import table_of
 from broker.site.nodes import NodeTable, parse_nodes

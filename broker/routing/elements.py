@@ -13,7 +13,7 @@ from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET, TEXT_VRS, dict
 from broker.dicom.dataset.scan import DataSetScan, RawElement, items_of
 from broker.errors import BadContent
 from broker.routing.rules.fields import FieldKind, kind_of
-from broker.routing.rules.tag_paths import COMPONENTS, EACH, GROUPS, PREFIX, Step, TagPath, tag_path
+from broker.routing.rules.tag_paths import COMPONENTS, EACH, GROUPS, PREFIX, PathStep, TagPath, tag_path
 
 MAX_TEXT, MAX_VALUES = 1024, 64
 Elements = Mapping[int, RawElement]
@@ -56,7 +56,7 @@ class ElementReader:
         yield from self._each(field, path, self._scan.elements, path.steps, field)
 
     def _each(
-        self, field: str, path: TagPath, elements: Elements, steps: tuple[Step, ...], name: str
+        self, field: str, path: TagPath, elements: Elements, steps: tuple[PathStep, ...], name: str
     ) -> Iterator[tuple[str, Values]]:
         """The values in each item, under a name that says which. The first steps with `[*]` are counted through."""
         before, star, after = name.partition("[*]")
@@ -70,7 +70,7 @@ class ElementReader:
         for number, item in enumerate(items, 1):
             yield from self._each(field, path, item, steps[place + 1 :], f"{before}[{number}]{after}")
 
-    def _of_kind(self, field: str, path: TagPath, elements: Elements, steps: tuple[Step, ...]) -> Values:
+    def _of_kind(self, field: str, path: TagPath, elements: Elements, steps: tuple[PathStep, ...]) -> Values:
         kind = kind_of(field)
         holders = self._reached(elements, steps[:-1])
         last = steps[-1]
@@ -82,14 +82,14 @@ class ElementReader:
             values = [text for value in values if isinstance(value, str) for text in _part(value, path.part)]
         return tuple(_of_kind(kind, values))[:MAX_VALUES]
 
-    def _reached(self, elements: Elements, steps: tuple[Step, ...]) -> list[Elements]:
+    def _reached(self, elements: Elements, steps: tuple[PathStep, ...]) -> list[Elements]:
         """The elements of all items that these steps lead to."""
         holders: list[Elements] = [elements]
         for step in steps:
             holders = [item for holder in holders for item in self._entered(holder, step)][:MAX_VALUES]
         return holders
 
-    def _entered(self, holder: Elements, step: Step) -> list[Elements]:
+    def _entered(self, holder: Elements, step: PathStep) -> list[Elements]:
         """The items of a sequence, or the one that the step means; none of what is no sequence."""
         element = _found(holder, step)
         if element is None:
@@ -103,7 +103,7 @@ class ElementReader:
         items = self._items[key]
         return items[step.index - 1 : step.index] if step.index > 0 else items
 
-    def _values(self, holder: Elements, step: Step) -> list[str | float]:
+    def _values(self, holder: Elements, step: PathStep) -> list[str | float]:
         """The values of an element, or the one that the step means. Empty ones are counted, and are not there."""
         element = _found(holder, step)
         if element is None or not element.value:
@@ -118,7 +118,7 @@ class ElementReader:
         return holder.get(SPECIFIC_CHARACTER_SET) or self._scan.elements.get(SPECIFIC_CHARACTER_SET)
 
 
-def _found(holder: Elements, step: Step) -> RawElement | None:
+def _found(holder: Elements, step: PathStep) -> RawElement | None:
     if not step.creator:
         return holder.get(step.tag)
     group = step.tag & 0xFFFF0000

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from broker.model.lane import JobKind, Lane, LaneKind
 from broker.routing.news import Telling
-from broker.routing.rules.evaluate import Planned
+from broker.routing.rules.evaluate import PlannedDelivery
 from broker.store import jobs
 from broker.store.images import instances
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
@@ -36,7 +36,7 @@ class ReceptionOutcome(StrEnum):
 def record(
     connection: Connection,
     new: NewInstance,
-    deliveries: Sequence[Planned],
+    deliveries: Sequence[PlannedDelivery],
     rules: Sequence[str],
     intact: Callable[[KnownVersion], bool],
     telling: Telling | None = None,
@@ -49,7 +49,7 @@ def record(
     if telling is not None:
         telling.write(connection)
     detail = {"rules": list(rules), "rules_version": new.rules_version}
-    held = objects.WRONG_ENTRY if objects.is_kept_back(connection, new.sop_instance_uid) else ""
+    held = _kept_back(connection, new.sop_instance_uid)
     first = instances.add_first(connection, new)
     if first is not None:
         _enqueue(connection, first, deliveries, detail, new.received_at, None, held)
@@ -59,7 +59,7 @@ def record(
     same = next((version for version in twins if version.state != InstanceState.PURGED), None)
     if same is not None:
         instances.reroute(connection, same.id, new)
-        _enqueue(connection, same.id, deliveries, detail, new.received_at, None, held)
+        _enqueue(connection, same.id, deliveries, detail, new.received_at, None, held, known=True)
         if intact(same):
             return ReceptionOutcome.DUPLICATE
         instances.refile(connection, same.id, new)
@@ -78,15 +78,35 @@ def record(
     return ReceptionOutcome.NEW if twins else ReceptionOutcome.VERSION
 
 
+def enqueue_deliveries(
+    connection: Connection,
+    subject: int,
+    sop_instance_uid: str,
+    deliveries: Sequence[PlannedDelivery],
+    detail: dict[str, object],
+    now: float,
+) -> None:
+    """Enqueue deliveries of an object that is there (row). One that a person gave up before begins anew."""
+    _enqueue(connection, subject, deliveries, detail, now, None, _kept_back(connection, sop_instance_uid), known=True)
+
+
+def _kept_back(connection: Connection, sop_instance_uid: str) -> str:
+    """Why the deliveries of an object are held; empty if they are not."""
+    return objects.WRONG_ENTRY if objects.is_kept_back(connection, sop_instance_uid) else ""
+
+
 def _enqueue(
     connection: Connection,
     subject: int,
-    deliveries: Sequence[Planned],
+    deliveries: Sequence[PlannedDelivery],
     detail: dict[str, object],
     now: float,
     group: str | None,
     held: str,
+    *,
+    known: bool = False,
 ) -> None:
+    """`known`: the object had deliveries before. One that was discarded is none that was made: it is made now."""
     new = [
         NewJob(
             kind=JobKind.DELIVER,
@@ -99,6 +119,8 @@ def _enqueue(
         )
         for one in deliveries
     ]
+    if known:
+        jobs.revive(connection, new, now)
     jobs.enqueue(connection, new, now)
 
 

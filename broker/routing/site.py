@@ -36,6 +36,11 @@ class Site:
     rules: RuleSet
 
 
+def destinations(site: Site) -> frozenset[str]:
+    """Names of the nodes that objects can be sent to."""
+    return frozenset(node.name for node in site.nodes if "destination" in node.roles)
+
+
 def site_in_force(
     database: Database,
     verify: Sequence[UseNodes] = (),
@@ -81,10 +86,21 @@ def compile_site(nodes: Any, rules: Any, version: int) -> Site:
     if not isinstance(rules, Mapping):
         raise ConfigurationError("rule: a table with rule and default")
     parsed = parse_nodes(nodes)
-    destinations = {node.name for node in parsed if "destination" in node.roles}
-    ruleset = parse_rules(rules, destinations, version)
+    ruleset = parse_rules(rules, destinations(Site(parsed, RuleSet(()))), version)
     check(ruleset)
     return Site(parsed, ruleset)
+
+
+def build_rules(document: Mapping[str, Any], version: int) -> RuleSet:
+    """The rule set of one version of the document, whatever nodes there are today. Raises ConfigurationError."""
+    return parse_rules(document, _Anything(), version)
+
+
+class _Anything(frozenset[str]):
+    """Knows each name: the nodes of a version of long ago may be gone."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -34,6 +34,8 @@ _CODES = {
     # of an object without a way
     "no-rule-matched": Sentence("no rule says where it goes"),
     "held-by-rule": Sentence("a rule holds it for a person"),
+    "discarded-by-person": Sentence("a person discarded it"),
+    "discard-undone": Sentence("a person took its discard back"),
     "discarded-by-rule": Sentence("a rule discards it"),
     # of a performed step
     "unscheduled": Sentence("no order is known for it"),

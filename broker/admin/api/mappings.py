@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
-from broker.admin.api.site import MAX_NUMBER, SignedBody
+from broker.admin.api.routing.site import MAX_NUMBER, SignedBody
 from broker.admin.bodies import Moment, RowNumber
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem

@@ -22,7 +22,7 @@ _NUMERIC = (FieldKind.NUMBER, FieldKind.ITEMS)
 
 
 @dataclass(slots=True)
-class Reader:
+class ConditionReader:
     """Reads one condition. `label` names the rule in errors; `holidays` are those of the rule set."""
 
     label: str
@@ -136,8 +136,6 @@ def scalar(raw: Any, kind: FieldKind, place: str) -> str | float:
         with contextlib.suppress(OverflowError):  # TOML has integers of any size
             if math.isfinite(number := float(raw)):
                 return number
-    if not numeric and hasattr(raw, "isoformat"):  # TOML has dates and times of its own
-        raw = raw.isoformat()
     if not numeric and isinstance(raw, str) and len(raw) <= MAX_TEXT:
         return raw
     shown = {FieldKind.ITEMS: "number", FieldKind.NAME: "text"}.get(kind, str(kind))

@@ -26,7 +26,7 @@ _REASONS = {RuleAction.HOLD: "held-by-rule", RuleAction.DISCARD: "discarded-by-r
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedDelivery:
     """A delivery that is decided on: to which node, how urgent (as the queue counts), whether it waits for a person."""
 
     node: str
@@ -42,7 +42,7 @@ class RoutingDecision:
     """
 
     action: RuleAction
-    deliveries: tuple[Planned, ...]
+    deliveries: tuple[PlannedDelivery, ...]
     rules: tuple[str, ...]
     reason: str
     outcomes: tuple[str, ...] = field(default=(), compare=False)
@@ -56,10 +56,10 @@ class RoutingDecision:
 def decide(rules: RuleSet, facts: Facts) -> RoutingDecision:
     """Evaluate all rules in order. Never raises: an error is a decision to hold."""
     plan = _Plan()
-    seen = Seen(facts, rules)
+    seen = SeenFacts(facts, rules)
     outcomes: list[str] = []
 
-    def decided(action: RuleAction, names: Iterable[str], reason: str, *deliveries: Planned) -> RoutingDecision:
+    def decided(action: RuleAction, names: Iterable[str], reason: str, *deliveries: PlannedDelivery) -> RoutingDecision:
         return RoutingDecision(action, deliveries, tuple(names), reason, tuple(outcomes))
 
     try:
@@ -84,7 +84,7 @@ def decide(rules: RuleSet, facts: Facts) -> RoutingDecision:
     if plan.deliveries:
         return decided(RuleAction.SEND, plan.rules, "", *plan.deliveries.values())
     if rules.default_action == RuleAction.SEND:
-        return decided(RuleAction.SEND, ["default"], "", *(Planned(node, 5) for node in rules.default_send))
+        return decided(RuleAction.SEND, ["default"], "", *(PlannedDelivery(node, 5) for node in rules.default_send))
     return decided(rules.default_action, (), "no-rule-matched")
 
 
@@ -92,7 +92,7 @@ class _Plan:
     """What the rules that matched so far want."""
 
     def __init__(self) -> None:
-        self.deliveries: dict[str, Planned] = {}
+        self.deliveries: dict[str, PlannedDelivery] = {}
         self.rules: list[str] = []
 
     def add(self, rule: Rule) -> RuleAction | None:
@@ -111,11 +111,11 @@ class _Plan:
             level, held = rule.priority.level, rule.action == RuleAction.HOLD
             if before is not None:
                 level, held = min(level, before.priority), held or before.held
-            self.deliveries[node] = Planned(node, level, held)
+            self.deliveries[node] = PlannedDelivery(node, level, held)
         return None
 
 
-class Seen:
+class SeenFacts:
     """The facts of one object with what is made of them: times in parts, values that compare."""
 
     def __init__(self, facts: Facts, rules: RuleSet) -> None:
@@ -174,7 +174,7 @@ def as_facts(values: Mapping[str, Any]) -> dict[str, tuple[Fact, ...]]:
     return facts
 
 
-def _truth(condition: Condition, seen: Seen, marks: list[str], place: Place | None = None) -> Truth:
+def _truth(condition: Condition, seen: SeenFacts, marks: list[str], place: Place | None = None) -> Truth:
     truth: Truth
     if isinstance(condition, Group):
         return _of_group(condition, seen, marks, place)
@@ -186,7 +186,7 @@ def _truth(condition: Condition, seen: Seen, marks: list[str], place: Place | No
     return truth
 
 
-def _of_group(group: Group, seen: Seen, marks: list[str], place: Place | None) -> Truth:
+def _of_group(group: Group, seen: SeenFacts, marks: list[str], place: Place | None) -> Truth:
     if group.kind == "not":
         truth = _truth(group.members[0], seen, marks, place)
         return None if truth is None else not truth
@@ -199,7 +199,7 @@ def _of_group(group: Group, seen: Seen, marks: list[str], place: Place | None) -
     return None if unknown else not decisive
 
 
-def _in_an_item(test: ItemTest, seen: Seen, place: Place | None) -> Truth:
+def _in_an_item(test: ItemTest, seen: SeenFacts, place: Place | None) -> Truth:
     """True if the condition is true for an item, false if it is for none, unknown if there is none at all."""
     sequence = inside(*place, test.sequence) if place else test.sequence
     count = seen.items(sequence)
@@ -207,7 +207,7 @@ def _in_an_item(test: ItemTest, seen: Seen, place: Place | None) -> Truth:
     return True if True in results else None if not results or None in results else False
 
 
-def leaf_truth(test: Test, seen: Seen, place: Place | None) -> Truth:
+def leaf_truth(test: Test, seen: SeenFacts, place: Place | None) -> Truth:
     """The truth of one test, in an item of a sequence if `place` says so."""
     name = inside(*place, test.field) if place else test.field
     if test.op == "exists":
@@ -217,7 +217,7 @@ def leaf_truth(test: Test, seen: Seen, place: Place | None) -> Truth:
     return _compared(test, seen, name)
 
 
-def _compared(test: Test, seen: Seen, name: str) -> Truth:
+def _compared(test: Test, seen: SeenFacts, name: str) -> Truth:
     """Compare any value, each, or how many there are. Where none can be compared, as the test says of missing ones."""
     if test.values == "count":
         result = bool(test.fits(float(len(seen.values(name)))))

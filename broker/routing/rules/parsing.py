@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from broker.errors import ConfigurationError
-from broker.routing.rules.conditions import Reader, a_list, keys, scalar
+from broker.routing.rules.conditions import ConditionReader, a_list, keys, scalar
 from broker.routing.rules.fields import kind_of
 from broker.routing.rules.ruleset import Example, Rule, RuleAction, RuleSet, Urgency
 from broker.routing.rules.tag_paths import NoSuchField
@@ -79,7 +79,7 @@ def _rule(table: Mapping[str, Any], label: str, destinations: Collection[str], h
     examples = a_list(table.get("example", []), f"{label}: example: a list of tables")
     return Rule(
         name=name,
-        when=Reader(label, holidays).condition(table["when"]),
+        when=ConditionReader(label, holidays).condition(table["when"]),
         action=action,
         send=send,
         then=then,
@@ -119,7 +119,6 @@ def _tags(value: Any, label: str) -> tuple[str, ...]:
 def _moment(table: Mapping[str, Any], key: str, label: str) -> str:
     """A local time as the fact `time.local` is written; empty for none."""
     value = table.get(key, "")
-    value = value.isoformat() if hasattr(value, "isoformat") else value
     if value == "":
         return ""
     try:
@@ -137,13 +136,12 @@ def _holidays(table: Any) -> frozenset[str]:
     days = a_list(table.get("holidays", []), text)
     if len(days) > MAX_HOLIDAYS:
         raise ConfigurationError(text)
-    made = [day.isoformat() if hasattr(day, "isoformat") else day for day in days]
-    for day in made:
+    for day in days:
         try:
             check_holiday(day if isinstance(day, str) else "")
         except NoWindow as error:
             raise ConfigurationError(f"calendar: holidays: {day!r}: {error}") from None
-    return frozenset(made)
+    return frozenset(days)
 
 
 def _example(table: Any, label: str, destinations: Collection[str]) -> Example:

@@ -39,7 +39,7 @@ class NoSuchField(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PathStep:
     """An element on the way to a value. `creator`: of a private one, whose tag has 00 for its block.
 
     `index`: which item or value, from 1; 0 for any, EACH for each item for itself.
@@ -55,7 +55,7 @@ class Step:
 class TagPath:
     """The way to the values of a field; all steps but the last are sequences. `part`: of a person name."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[PathStep, ...]
     part: str = ""
 
     @property
@@ -77,7 +77,7 @@ def _parsed(field: str) -> TagPath | str:
     """The path, or why there is none."""
     if len(field) > MAX_LENGTH or not field.startswith(PREFIX):
         return "no such field"
-    steps: list[Step] = []
+    steps: list[PathStep] = []
     position = len(PREFIX)
     while position < len(field):
         if steps and steps[-1].vr == "PN":
@@ -102,7 +102,7 @@ def _parsed(field: str) -> TagPath | str:
     return TagPath(tuple(steps))
 
 
-def _step(match: re.Match[str]) -> Step | str:
+def _step(match: re.Match[str]) -> PathStep | str:
     index = EACH if match["index"] == "*" else int(match["index"] or 0)
     if match["index"] in ("0", "00", "000"):
         return "items and values are counted from 1"
@@ -110,12 +110,12 @@ def _step(match: re.Match[str]) -> Step | str:
         tag = tag_for_keyword(match["keyword"])
         if tag is None:
             return f"{match['keyword']!r} is no keyword of the data dictionary (PS3.6)"
-        return Step(tag, dictionary_vr(tag).split(" ")[0], index=index)
+        return PathStep(tag, dictionary_vr(tag).split(" ")[0], index=index)
     group, creator = int(match["group"], 16), (match["quoted"] or match["creator"]).strip()
     if not group % 2:
         return "only an odd group is private"
     tag = group << 16 | int(match["number"], 16)
-    return Step(tag, _private_vr(tag, creator), creator, index)
+    return PathStep(tag, _private_vr(tag, creator), creator, index)
 
 
 def _private_vr(tag: int, creator: str) -> str:

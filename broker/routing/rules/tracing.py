@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.routing.rules.evaluate import ERRORS, Facts, Place, Seen, Truth, leaf_truth
+from broker.routing.rules.evaluate import ERRORS, Facts, Place, SeenFacts, Truth, leaf_truth
 from broker.routing.rules.ruleset import Condition, Group, ItemTest, RuleAction, RuleSet, inside
 
 Leaves = list[dict[str, Any]]
@@ -21,7 +21,7 @@ def trace(rules: RuleSet, facts: Facts) -> list[dict[str, Any]]:
 
     A result is true, false, unknown, off or error. A test has its field, operator and result, and the values seen.
     """
-    seen = Seen(facts, rules)
+    seen = SeenFacts(facts, rules)
     told: list[dict[str, Any]] = []
     planned = False
     for rule in rules.rules:
@@ -45,7 +45,7 @@ def trace(rules: RuleSet, facts: Facts) -> list[dict[str, Any]]:
     return told
 
 
-def _truth(condition: Condition, seen: Seen, leaves: Leaves, place: Place | None = None) -> Truth:
+def _truth(condition: Condition, seen: SeenFacts, leaves: Leaves, place: Place | None = None) -> Truth:
     if isinstance(condition, ItemTest):
         return _items(condition, seen, leaves, place)
     if isinstance(condition, Group):
@@ -61,7 +61,7 @@ def _truth(condition: Condition, seen: Seen, leaves: Leaves, place: Place | None
     return truth
 
 
-def _items(test: ItemTest, seen: Seen, leaves: Leaves, place: Place | None) -> Truth:
+def _items(test: ItemTest, seen: SeenFacts, leaves: Leaves, place: Place | None) -> Truth:
     """A test of the same item, with what it gave for each of the first items."""
     sequence = inside(*place, test.sequence) if place else test.sequence
     count = seen.items(sequence)

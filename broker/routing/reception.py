@@ -31,6 +31,7 @@ from broker.errors import BadContent, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.routing import header
 from broker.routing.news import News
+from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
 from broker.routing.recording import ReceptionOutcome, record
 from broker.routing.rules.evaluate import RoutingDecision, decide
 from broker.routing.rules.ruleset import RuleAction, RuleSet, fields_of
@@ -81,7 +82,9 @@ class _Judge:
 
     def __init__(self, rules: RuleSet) -> None:
         self.rules = rules
-        self.fields = fields_of(rules) | set(header.BASE_FIELDS)
+        tested = fields_of(rules)
+        self.of_order = needs_order(tested)
+        self.fields = tested | set(header.BASE_FIELDS) | (MATCHING_FIELDS if self.of_order else frozenset())
         self.tags = header.tags_of(self.fields)
 
 
@@ -194,6 +197,8 @@ class Reception:
         uids = header.identity(scanned, arrival.sop_class, arrival.sop_instance)
         now = time.time()
         facts = header.facts(scanned, arrival.peer, judge.fields, datetime.fromtimestamp(now, self._zone))
+        if judge.of_order:
+            facts |= self._database.read(order_facts, facts).result()
         decision = decide(judge.rules, facts)
         new = NewInstance(
             sop_instance_uid=uids.sop_instance,

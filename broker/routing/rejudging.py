@@ -1,7 +1,7 @@
 """Judges objects that are kept once more, by other rules than those that they met.
 
 Association and times are those of the reception: they are facts that were kept. Elements are read from the bytes again,
-since other rules may test other ones.
+since other rules may test other ones. The order is that of today.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from broker.dicom.dataset.walk import Buffer
 from broker.errors import BadContent
 from broker.routing import header
 from broker.routing.elements import ElementReader
+from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
 from broker.routing.rules.evaluate import Facts, RoutingDecision, decide
 from broker.routing.rules.ruleset import Fact, RuleSet, fields_of
 from broker.routing.rules.tag_paths import PREFIX
@@ -25,6 +26,8 @@ from broker.store.db.database import Database
 from broker.store.images import held_objects, instances
 from broker.store.images.held_objects import HeldObject
 from broker.store.images.instances import StoredObject
+
+_KEPT = ("assoc.", "time.")  # facts of the reception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +47,21 @@ def judge_again(database: Database, files: Path, rules: RuleSet, ids: Sequence[i
     """
     held = database.read(held_objects.load, ids).result()
     bodies = database.read(instances.stored, [one.id for one in held]).result()
-    return [_judged(files, rules, one, bodies.get(one.id)) for one in held]
+    return [_judged(database, files, rules, one, bodies.get(one.id)) for one in held]
 
 
-def _judged(files: Path, rules: RuleSet, held: HeldObject, body: StoredObject | None) -> Judged:
+def _judged(database: Database, files: Path, rules: RuleSet, held: HeldObject, body: StoredObject | None) -> Judged:
     kept: dict[str, Any] = json.loads(held.facts or "{}")
-    facts: dict[str, Sequence[Fact]] = {name: values for name, values in kept.items() if not name.startswith(PREFIX)}
+    facts: dict[str, Sequence[Fact]] = {name: values for name, values in kept.items() if name.startswith(_KEPT)}
+    fields = fields_of(rules)
+    of_order = needs_order(fields)
+    fields |= set(header.BASE_FIELDS) | (MATCHING_FIELDS if of_order else frozenset())
     try:
-        facts |= _elements(files, body, fields_of(rules) | set(header.BASE_FIELDS))
+        facts |= _elements(files, body, fields)
     except (BadContent, OSError, ValueError):
         return Judged(held=held, facts=kept, decision=None, problem="file-missing")
+    if of_order:  # the order of today: it may have come after the image
+        facts |= database.read(order_facts, facts).result()
     return Judged(held=held, facts=facts, decision=decide(rules, facts))
 
 

@@ -7,30 +7,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select
-from support.dicom.objects import Encoded, ct_slice
+from support.delivery.receiving import STUDY, ReceptionPlace
 from support.service.rest import application, asking
 
-from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent
 from broker.model.lane import JobState
 from broker.queue import holds
-from broker.routing.held_work import HeldWork, OtherCount
+from broker.routing.held_work import OtherCount
 from broker.routing.holding import Deciding, Ending
-from broker.routing.reception import IncomingObject, Reception
-from broker.routing.rules.parsing import parse_rules
 from broker.settings import load
 from broker.store.db.database import Database
 from broker.store.images import held_objects
 from broker.store.images.held_objects import ObjectFilter
 from broker.store.images.instances import InstanceState
-from broker.store.images.spool import Spool
 from broker.store.schema import tables
 
-NODES = frozenset({"pacs", "cad"})
 CT = {"field": "tag.Modality", "value": "CT"}
 TO_PACS = {"rule": [{"name": "ct", "when": CT, "send": ["pacs"], "priority": "stat"}]}
 LATER = {"rule": [{"name": "slices", "when": {"all": [
@@ -38,61 +32,17 @@ LATER = {"rule": [{"name": "slices", "when": {"all": [
     {"field": "time.window", "value": "Mon-Sun"},
 ]}, "send": ["cad"]}]}  # fmt: skip
 WHO = Deciding(actor="anna", at=1.0, reason="the rule was wrong")
-STUDY = "2.999.77"
-
-
-class Place:
-    """Database and spool with what is received and decided under changing rules."""
-
-    def __init__(self, database: Database, files: Path) -> None:
-        self.database = database
-        self.spool = Spool(files, ahead=0)
-        self.rules = parse_rules({}, NODES, 1)
-        self.work = HeldWork(database, files, lambda: self.rules, lambda: NODES, self.wake)
-        self.woken = 0
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def in_force(self, document: dict[str, Any], version: int) -> None:
-        self.rules = parse_rules(document, NODES, version)
-
-    def take(self, number: int, *, small: int = 0, **attributes: str) -> Encoded:
-        """Receive a new object from CT01."""
-        item = ct_slice(64, SOPInstanceUID=f"2.999.{number}", StudyInstanceUID=STUDY, **attributes)
-        self.receive(item, small=small)
-        return item
-
-    def receive(self, item: Encoded, *, small: int = 0) -> None:
-        """Receive an object, for the first time or again."""
-        reception = Reception(self.database, self.spool, lambda: self.rules, ZoneInfo("UTC"), lambda: None, small=small)
-        peer = PeerAE("CT01", "BROKER", "10.0.0.9")
-        reception.whole(IncomingObject(item.sop_class, item.sop_instance, item.transfer_syntax, peer), item.data)
-
-    def rows(self) -> list[Any]:
-        return self._read(select(tables.instance).order_by(tables.instance.c.id))
-
-    def jobs(self) -> list[tuple[str, int, str, int]]:
-        found = self._read(select(tables.job).order_by(tables.job.c.id))
-        return [(row["lane"], row["subject"], row["state"], row["priority"]) for row in found]
-
-    def audit(self) -> list[tuple[str, int, Any]]:
-        found = self._read(select(tables.audit).order_by(tables.audit.c.id))
-        return [(row["action"], row["object_id"], json.loads(row["detail"])) for row in found]
-
-    def _read(self, query: Any) -> list[Any]:
-        return self.database.read(lambda connection: list(connection.execute(query).mappings())).result(10)
 
 
 @pytest.fixture
-def place(database: Database, tmp_path: Path) -> Iterator[Place]:
-    made = Place(database, tmp_path / "broker-data" / "spool")
+def place(database: Database, tmp_path: Path) -> Iterator[ReceptionPlace]:
+    made = ReceptionPlace(database, tmp_path / "broker-data" / "spool")
     yield made
     made.spool.close()
 
 
 @pytest.mark.parametrize("small", [0, 1 << 20])
-def test_what_no_rule_matched_goes_by_the_next_version(place: Place, small: int) -> None:
+def test_what_no_rule_matched_goes_by_the_next_version(place: ReceptionPlace, small: int) -> None:
     place.take(1, small=small, SliceThickness="1.25")
     place.take(2, small=small, SliceThickness="8")
     place.in_force(LATER, 2)
@@ -109,7 +59,7 @@ def test_what_no_rule_matched_goes_by_the_next_version(place: Place, small: int)
     })  # fmt: skip
 
 
-def test_times_are_those_of_the_reception(place: Place) -> None:
+def test_times_are_those_of_the_reception(place: ReceptionPlace) -> None:
     place.take(1)
     before = {"field": "time.local", "op": "lt", "value": "2000"}
     place.in_force({"rule": [{"name": "then", "when": before, "send": ["pacs"]}]}, 2)
@@ -119,7 +69,7 @@ def test_times_are_those_of_the_reception(place: Place) -> None:
     assert json.loads(place.rows()[0]["facts"])["time.local"] == list(judged.facts["time.local"])
 
 
-def test_a_trial_changes_nothing(place: Place) -> None:
+def test_a_trial_changes_nothing(place: ReceptionPlace) -> None:
     place.take(1)
     place.in_force(TO_PACS, 2)
     before = place.rows()
@@ -129,7 +79,7 @@ def test_a_trial_changes_nothing(place: Place) -> None:
     assert (place.rows(), place.jobs(), place.audit()) == (before, [], [])
 
 
-def test_objects_are_sent_to_chosen_nodes(place: Place) -> None:
+def test_objects_are_sent_to_chosen_nodes(place: ReceptionPlace) -> None:
     place.take(1)
     with pytest.raises(BadContent):
         place.work.send([1], ["nowhere"], WHO)
@@ -138,7 +88,7 @@ def test_objects_are_sent_to_chosen_nodes(place: Place) -> None:
     assert place.work.send([1], ["cad"], WHO) == {Ending.CHANGED: 1}  # somebody was faster
 
 
-def test_a_discard_is_undone_and_what_was_discarded_is_routed(place: Place) -> None:
+def test_a_discard_is_undone_and_what_was_discarded_is_routed(place: ReceptionPlace) -> None:
     place.take(1)
     assert place.work.undo([1], WHO) == {Ending.CHANGED: 1}
     assert place.work.discard([1], WHO) == {Ending.DISCARDED: 1}
@@ -154,7 +104,7 @@ def test_a_discard_is_undone_and_what_was_discarded_is_routed(place: Place) -> N
     ]  # fmt: skip
 
 
-def test_a_rule_may_discard_what_was_held_and_hold_what_was_discarded(place: Place) -> None:
+def test_a_rule_may_discard_what_was_held_and_hold_what_was_discarded(place: ReceptionPlace) -> None:
     place.take(1)
     place.in_force({"rule": [{"name": "no", "when": CT, "action": "discard", "reason": "phantoms"}]}, 2)
     assert place.work.route([1], WHO) == {Ending.DISCARDED: 1}
@@ -164,7 +114,7 @@ def test_a_rule_may_discard_what_was_held_and_hold_what_was_discarded(place: Pla
     assert place.rows()[0]["reason"] == "held-by-rule"
 
 
-def test_an_object_whose_bytes_are_gone_is_told(place: Place) -> None:
+def test_an_object_whose_bytes_are_gone_is_told(place: ReceptionPlace) -> None:
     place.take(1)
     place.spool.locate(place.rows()[0]["path"]).unlink()
     place.in_force(TO_PACS, 2)
@@ -172,11 +122,11 @@ def test_an_object_whose_bytes_are_gone_is_told(place: Place) -> None:
     assert place.rows()[0]["state"] == "held"
 
 
-def test_a_resent_object_is_delivered_after_its_delivery_was_given_up(place: Place) -> None:
+def test_a_resent_object_is_delivered_after_its_delivery_was_given_up(place: ReceptionPlace) -> None:
     """The same bytes again are answered 0000: that must not rest on a delivery that nobody makes."""
     place.in_force(TO_PACS, 2)
     item = place.take(1)
-    (job,) = place._read(select(tables.job))
+    (job,) = place.read(select(tables.job))
     place.database.execute(_hold, job["id"])
     place.database.execute(holds.discard, job["id"], "anna", "not wanted", 1.0)
     assert place.jobs() == [("deliver:pacs", 1, "discarded", 1)]
@@ -188,7 +138,7 @@ def _hold(connection: Any, job: int) -> None:
     connection.execute(tables.job.update().where(tables.job.c.id == job).values(state=JobState.HELD))
 
 
-def test_many_are_routed_by_one_decision(place: Place) -> None:
+def test_many_are_routed_by_one_decision(place: ReceptionPlace) -> None:
     for number in range(1, 251):
         place.take(number, small=1 << 20)
     place.in_force(TO_PACS, 2)
@@ -200,7 +150,7 @@ def test_many_are_routed_by_one_decision(place: Place) -> None:
     assert place.work.rows(wanted, 0) == []
 
 
-def test_pages_of_the_list_hold_each_object_once(place: Place) -> None:
+def test_pages_of_the_list_hold_each_object_once(place: ReceptionPlace) -> None:
     for number in range(1, 8):
         place.take(number)
     seen: list[int] = []
@@ -214,7 +164,9 @@ def test_pages_of_the_list_hold_each_object_once(place: Place) -> None:
     assert place.database.read(held_objects.find, other, (-1.0, 0), 9).result() == []
 
 
-def test_rest_lists_shows_routes_and_undoes(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rest_lists_shows_routes_and_undoes(
+    place: ReceptionPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place.take(1, PatientName="Canary^Carl")
     place.take(2)
     monkeypatch.setenv("BROKER_SERVICE__DATA_DIR", str(tmp_path / "broker-data"))

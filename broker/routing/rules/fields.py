@@ -1,7 +1,8 @@
 """The catalogue of fields that rules may test, each with the kind of its values.
 
 `assoc.*` is the association that brought an object, `tag.*` the object (`tag_paths.py`), `order.*` the order that it
-belongs to, `match.status` how sure that is, `study.*` what has come of its study so far, `time.*` when it was received.
+belongs to, `match.status` how sure that is (matched, unmatched, ambiguous, demographics-differ), `time.*` when it was
+received.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ class FieldKind(StrEnum):
     WINDOW = "window"  # a time that lies in a window of the week, or not
 
 
-MATCH_STATUS = ("matched", "unmatched", "ambiguous", "demographics-differ")
 FIXED: dict[str, FieldKind] = {
     "assoc.calling_ae": FieldKind.TEXT,
     "assoc.called_ae": FieldKind.TEXT,
@@ -45,12 +45,8 @@ FIXED: dict[str, FieldKind] = {
     "order.station": FieldKind.TEXT,
     "order.requesting_physician": FieldKind.NAME,
     "order.requesting_service": FieldKind.TEXT,
-    "order.source": FieldKind.TEXT,
     "order.status": FieldKind.TEXT,
     "match.status": FieldKind.TEXT,
-    "study.instances": FieldKind.NUMBER,
-    "study.series": FieldKind.NUMBER,
-    "study.minutes": FieldKind.NUMBER,
     "time.hour": FieldKind.NUMBER,
     "time.weekday": FieldKind.NUMBER,
     "time.date": FieldKind.DATE,

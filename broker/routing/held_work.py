@@ -67,7 +67,7 @@ class HeldWork:
             def routed(connection: Connection, judged: list[Judged] = judged, rules: RuleSet = rules) -> list[Ending]:
                 return [holding.route(connection, one, rules.version, who) for one in judged]
 
-            done.update(self._written(routed))
+            done += Counter(self._written(routed))
             done[Ending.CHANGED] += len(page) - len(judged)
         return +done
 
@@ -99,7 +99,7 @@ class HeldWork:
                 missing = [Ending.CHANGED] * (len(page) - len(found))
                 return [end(connection, one) for one in found] + missing
 
-            done.update(self._written(ended))
+            done += Counter(self._written(ended))
         return done
 
     def _written(self, story: Callable[[Connection], list[Ending]]) -> list[Ending]:

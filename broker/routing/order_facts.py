@@ -18,10 +18,8 @@ from broker.routing.rules.ruleset import Fact
 
 _PREFIXES = ("order.", "match.")
 _REQUEST = "tag.RequestAttributesSequence"
-_KEYWORDS = (
-    "StudyInstanceUID", "AccessionNumber", "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate",
-    "PatientSex",
-)  # fmt: skip
+_PATIENT_KEYWORDS = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex")
+_KEYWORDS = ("StudyInstanceUID", "AccessionNumber", *_PATIENT_KEYWORDS)
 _STEP_KEYWORDS = ("ScheduledProcedureStepID", "RequestedProcedureID")
 MATCHING_FIELDS = frozenset(
     {f"tag.{keyword}" for keyword in _KEYWORDS} | {f"{_REQUEST}[1].{keyword}" for keyword in _STEP_KEYWORDS}
@@ -58,7 +56,8 @@ def _of_order(found: ImageOrder) -> Iterator[tuple[str, Sequence[Any]]]:
     yield "order.requesting_service", [order.attributes.get("RequestingService", "")]
     location = order.attributes.get("CurrentPatientLocation", "")
     yield "order.ward", [location or (found.visit.location if found.visit else "")]
-    yield "order.patient_class", [found.visit.patient_class if found.visit else ""]
+    admitted = order.attributes.get("RouteOfAdmissions", "")  # PV1-2
+    yield "order.patient_class", [admitted or (found.visit.patient_class if found.visit else "")]
     procedures = [found.procedure] if found.procedure is not None else order.procedures
     yield "order.priority", [one.attributes.get("RequestedProcedurePriority", "") for one in procedures]
     yield "order.procedure", [one.attributes.get("RequestedProcedureDescription", "") for one in procedures]

@@ -14,13 +14,15 @@ from typing import Any
 from broker import telemetry
 from broker.errors import ConfigurationError
 from broker.routing.rules.checking import check
+from broker.routing.rules.evaluate import Facts
 from broker.routing.rules.parsing import DOCUMENT_KEYS, parse_rules
 from broker.routing.rules.ruleset import RuleSet
+from broker.routing.rules.tracing import trace
 from broker.settings.toml_text import NotToml, parse_toml
 from broker.site.nodes import Node, parse_nodes
 from broker.store import configurations
 from broker.store.db.database import Database
-from broker.versions.in_force import Contents, Documents, InForce, Signature
+from broker.versions.in_force import Contents, Documents, InForce, NoSuchVersion, Signature
 from broker.whole_files import read_text
 
 NODES, RULES = "nodes", "rules"
@@ -94,6 +96,14 @@ def compile_site(nodes: Any, rules: Any, version: int) -> Site:
 def build_rules(document: Mapping[str, Any], version: int) -> RuleSet:
     """The rule set of one version of the document, whatever nodes there are today. Raises ConfigurationError."""
     return parse_rules(document, _Anything(), version)
+
+
+def trace_of_version(site: InForce[Site], version: int, facts: Facts) -> list[dict[str, Any]] | None:
+    """How the rules of a version decide about facts; None if they are not there, or cannot be read any more."""
+    try:
+        return trace(build_rules(site.at_version(RULES, version).document, version), facts)
+    except (NoSuchVersion, ConfigurationError):
+        return None
 
 
 class _Anything(frozenset[str]):

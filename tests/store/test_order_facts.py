@@ -11,19 +11,19 @@ from support.delivery.receiving import ReceptionPlace
 from support.orders.intake import take
 from support.service.site import order
 
+from broker.orders.lookup.imaging import ImageMatch
 from broker.routing.holding import Deciding, Ending
 from broker.store.db.database import Database
 
 IMAGE = {"AccessionNumber": "A1", "PatientID": "QZPAT1", "IssuerOfPatientID": "HOSPITAL",
-         "StudyInstanceUID": "2.999.7.1", "PatientName": "Müller^Käthe", "PatientBirthDate": "19760229", "PatientSex": "F",
-         "SpecificCharacterSet": "ISO_IR 192"}  # fmt: skip
-VISIT = "PV1|1|E|ER^^^HOSPITAL" + "|" * 16 + "V1^^^HOSPITAL"
+         "StudyInstanceUID": "2.999.7.1", "PatientName": "Müller^Käthe", "PatientBirthDate": "19760229",
+         "PatientSex": "F", "SpecificCharacterSet": "ISO_IR 192"}  # fmt: skip
 WHO = Deciding(actor="anna", at=1.0)
 
 
 @pytest.fixture
 def place(database: Database, tmp_path: Path) -> Iterator[ReceptionPlace]:
-    take(database, order(1).replace("R^Routine", "S^Stat").replace("PV1|1|O|AMB^^^HOSPITAL", VISIT).encode())
+    take(database, order(1).replace("R^Routine", "S^Stat").encode())
     made = ReceptionPlace(database, tmp_path / "spool")
     yield made
     made.spool.close()
@@ -46,7 +46,7 @@ def seen(place: ReceptionPlace, field: str, **image: str) -> tuple[str, list[str
     ("field", "values"),
     [
         ("order.accession_number", ["A1"]), ("order.placer_order_number", ["PL1"]),
-        ("order.filler_order_number", ["FI1"]), ("order.priority", ["STAT"]), ("order.patient_class", ["E"]),
+        ("order.filler_order_number", ["FI1"]), ("order.priority", ["STAT"]),
         ("order.procedure_code", ["THX"]), ("order.procedure", ["Thorax"]), ("order.modality", ["CT"]),
         ("order.station", ["CT01"]), ("order.status", ["SCHEDULED"]), ("order.requesting_service", []),
     ],
@@ -58,7 +58,7 @@ def test_facts_of_the_order(place: ReceptionPlace, field: str, values: list[str]
 @pytest.mark.parametrize(
     ("image", "status"),
     [
-        ({}, "matched"), ({"StudyInstanceUID": "2.999.8"}, "matched"), ({"AccessionNumber": "X"}, "matched"),
+        ({}, ImageMatch.MATCHED), ({"StudyInstanceUID": "2.999.8"}, "matched"), ({"AccessionNumber": "X"}, "matched"),
         ({"StudyInstanceUID": "2.999.8", "AccessionNumber": "X"}, "unmatched"),
         ({"PatientID": "OTHER"}, "demographics-differ"),
         ({"PatientName": "Roe^Jane", "PatientBirthDate": "19010101", "PatientSex": "M"}, "demographics-differ"),

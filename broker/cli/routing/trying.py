@@ -38,7 +38,7 @@ def try_files(
 
     told: list[dict[str, Any]] = []
     with exit_on_error():
-        given = _given(fact or [])
+        given = given_facts(fact or [])
         draft = read_tables(rules)["rules"] if rules is not None else None
         document = draft if draft is not None else anywhere.ask(config, "GET", "/rules")["document"]
         now = datetime.now(settings_of(config).zone()).replace(tzinfo=None)
@@ -91,7 +91,7 @@ def _delivery(one: dict[str, Any]) -> str:
     return f"{one['node']} ({more})" if more else str(one["node"])
 
 
-def _given(facts: Sequence[str]) -> dict[str, Any]:
+def given_facts(facts: Sequence[str]) -> dict[str, Any]:
     """Facts of the command line: FIELD=VALUE. Raises CommandRefused."""
     from broker.routing.rules.fields import FieldKind, kind_of
     from broker.routing.rules.tag_paths import NoSuchField

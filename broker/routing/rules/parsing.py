@@ -20,10 +20,8 @@ from broker.routing.rules.windows import NoWindow, check_holiday
 
 MAX_RULES, MAX_TAGS, MAX_HOLIDAYS = 1000, 20, 400
 DOCUMENT_KEYS = ("rule", "default", "calendar")
-_RULE = {
-    "name", "when", "action", "send", "then", "priority", "enabled", "from", "until", "owner", "reason", "tags",
-    "example",
-}  # fmt: skip
+_FOR_PEOPLE = ("owner", "reason", "tags", "example")
+_RULE = {"name", "when", "action", "send", "then", "priority", "enabled", "from", "until", *_FOR_PEOPLE}
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 

@@ -45,7 +45,7 @@ class _Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class WeekWindow:
     """Times of the week."""
 
     spans: tuple[_Span, ...]
@@ -55,12 +55,12 @@ class Window:
         return any(span.holds(moment, holidays) for span in self.spans)
 
 
-def window(text: str) -> Window:
+def window(text: str) -> WeekWindow:
     """Read a window. Raises NoWindow."""
     parts = [part.strip().lower() for part in text.split(";")]
     if not all(parts) or len(parts) > 20:
         raise NoWindow("a window looks like Mon-Fri 18:00-06:00")
-    return Window(tuple(_span(part) for part in parts))
+    return WeekWindow(tuple(_span(part) for part in parts))
 
 
 def _span(text: str) -> _Span:

@@ -17,16 +17,15 @@ from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import SHOWS_NOTHING, shows
-from broker.errors import BadContent, ConfigurationError
+from broker.errors import BadContent
 from broker.routing.held_work import MOST, OtherCount
 from broker.routing.holding import Deciding, Ending
 from broker.routing.rejudging import Judged
 from broker.routing.rules.tracing import trace
-from broker.routing.site import RULES, build_rules
+from broker.routing.site import trace_of_version
 from broker.store.images import held_objects
 from broker.store.images.held_objects import HeldObject, ObjectFilter
 from broker.store.images.instances import InstanceState
-from broker.versions.in_force import NoSuchVersion
 
 State = Literal["held", "discarded"]
 Text = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -223,17 +222,10 @@ def _fields(held: HeldObject) -> dict[str, Any]:
 def _detail(context: AdminContext, judged: Judged) -> HeldObjectDetail:
     held, decision = judged.held, judged.decision
     kept = json.loads(held.facts or "{}")
-    then: list[dict[str, Any]] = []
-    if held.rules_version:
-        try:
-            document = context.site.at_version(RULES, held.rules_version).document
-            then = trace(build_rules(document, held.rules_version), kept)
-        except (NoSuchVersion, ConfigurationError):
-            then = []  # the version was made by a release whose rules this one cannot read
     return HeldObjectDetail(
         **_fields(held),
         facts=kept,
-        trace=then,
+        trace=trace_of_version(context.site, held.rules_version, kept) or [],
         today="missing" if decision is None else decision.action.value,
         today_to=[] if decision is None else list(decision.destinations),
         today_trace=[] if decision is None else trace(context.site.value.rules, judged.facts),

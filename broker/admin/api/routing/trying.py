@@ -20,10 +20,9 @@ from broker.routing.rules.evaluate import as_facts, decide
 from broker.routing.rules.parsing import check_facts, parse_rules
 from broker.routing.rules.ruleset import RuleSet
 from broker.routing.rules.tracing import trace
-from broker.routing.site import RULES, build_rules, destinations
+from broker.routing.site import destinations, trace_of_version
 from broker.store.images import decisions
 from broker.store.images.decisions import DecisionGroup
-from broker.versions.in_force import NoSuchVersion
 
 Facts = Annotated[dict[str, Any], Field(max_length=1000, description="Values by field, one or a list of them")]
 
@@ -152,14 +151,7 @@ def _rules(context: AdminContext, body: RulesTestBody) -> RuleSet:
 
 
 def _decision(context: AdminContext, group: DecisionGroup, facts: dict[str, Any]) -> DecisionView:
-    told: list[dict[str, Any]] = []
-    names: list[str] = []
-    if group.rules_version:
-        try:
-            rules = build_rules(context.site.at_version(RULES, group.rules_version).document, group.rules_version)
-            told, names = trace(rules, facts), list(decide(rules, facts).rules)
-        except (NoSuchVersion, ConfigurationError):
-            told = []  # the version is gone, or this release cannot read its rules
+    told = trace_of_version(context.site, group.rules_version, facts) or []
     return DecisionView(
         rules_version=group.rules_version,
         state=group.state,
@@ -168,6 +160,6 @@ def _decision(context: AdminContext, group: DecisionGroup, facts: dict[str, Any]
         objects=group.count,
         first_at=group.first_at,
         last_at=group.last_at,
-        rules=names,
+        rules=[entry["rule"] for entry in told if entry["result"] == "true"],
         trace=told,
     )

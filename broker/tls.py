@@ -234,6 +234,16 @@ def identity(certificate: bytes) -> CertificateIdentity:
     return CertificateIdentity(frozenset(name.lower() for name in names), digest)
 
 
+def subject(certificate: bytes | None) -> str:
+    """The subject of a verified certificate (DER) as RFC 4514 writes it; empty without one that can be read."""
+    if certificate is None:
+        return ""
+    try:
+        return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
+    except ValueError:
+        return ""
+
+
 def _stamp(files: TlsFiles) -> Stamp:
     """State of the files that differs once one has changed, also by a rename, a link that moves or new permissions."""
     stamps: list[tuple[int, ...] | None] = []

@@ -23,6 +23,7 @@ from broker.orders.mapping_texts import Listed
 from broker.orders.mapping_versions import Mappings
 from broker.orders.trying.profile_choice import ProfileChoice
 from broker.orders.trying.replay import Bench
+from broker.routing.held_work import HeldWork
 from broker.routing.site import Site
 from broker.settings import Settings
 from broker.site.contacts import ContactBook
@@ -44,7 +45,7 @@ class AdminContext:
     `secret` keys the hashes in the memory of queries. `wake` tells the queue that there may be work. `write_behind`
     writes down what devices did and asked just now (blocking; raises StoreUnavailable). `web_address` is the address by
     which browsers reach the web. `audit` takes rows of views.
-    `examine` looks at machine, settings and database (blocking).
+    `held` acts on objects that wait for a person. `examine` looks at machine, settings and database (blocking).
     """
 
     database: Database
@@ -63,6 +64,7 @@ class AdminContext:
     write_behind: Callable[[], None]
     audit: AuditBook
     examine: Callable[[], Sequence[CheckFinding]]
+    held: HeldWork
 
     def story(self, request: Request) -> StoryContext:
         """The context of a change that the caller of a request makes now."""

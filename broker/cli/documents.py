@@ -79,6 +79,8 @@ def add_versions(app: typer.Typer, kind: str) -> None:
             say_json(checked, ascii_only=True)
             return
         say(f"{file}: good" + (f", {checked['examples']} examples" if kind == "rules" else ""))
+        for doubt in checked["doubts"]:
+            say(f"doubt: {doubt}")
         show_changes(checked["changes"])
 
     @app.command()

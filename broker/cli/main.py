@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 
 from broker import __version__
-from broker.cli import documents, hl7, mapping, mpps, nodes, queue, rules, worklist
+from broker.cli import documents, hl7, mapping, mpps, nodes, worklist
 from broker.cli.accounts import tokens, users
 from broker.cli.common import Config, exit_on_error
 from broker.cli.exams import changing
 from broker.cli.journals import audit, messages
 from broker.cli.output import say, say_json, tell
+from broker.cli.routing import holds, queue, rules
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.add_typer(site, name="site")
 app.add_typer(rules.app, name="rules")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(queue.app, name="queue")
+app.add_typer(holds.app, name="holds")
 app.add_typer(mpps.app, name="mpps")
 app.add_typer(hl7.app, name="hl7")
 app.add_typer(messages.app, name="messages")

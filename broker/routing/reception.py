@@ -30,10 +30,11 @@ from broker.dicom.uids import is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.routing import header
-from broker.routing.evaluate import RoutingDecision, decide
 from broker.routing.news import News
+from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
 from broker.routing.recording import ReceptionOutcome, record
-from broker.routing.rules import Group, RuleAction, RuleSet, Test
+from broker.routing.rules.evaluate import RoutingDecision, decide
+from broker.routing.rules.ruleset import RuleAction, RuleSet, fields_of
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
@@ -76,25 +77,14 @@ class _Body:
     content: bytes | None
 
 
-def fields_of(rules: RuleSet) -> frozenset[str]:
-    """All fields that a rule set tests."""
-    fields: set[str] = set()
-    waiting = [rule.when for rule in rules.rules]
-    while waiting:
-        condition = waiting.pop()
-        if isinstance(condition, Test):
-            fields.add(condition.field)
-        elif isinstance(condition, Group):
-            waiting.extend(condition.members)
-    return frozenset(fields)
-
-
 class _Judge:
     """A rule set with the fields and tags that it needs of an object."""
 
     def __init__(self, rules: RuleSet) -> None:
         self.rules = rules
-        self.fields = fields_of(rules) | set(header.BASE_FIELDS)
+        tested = fields_of(rules)
+        self.of_order = needs_order(tested)
+        self.fields = tested | set(header.BASE_FIELDS) | (MATCHING_FIELDS if self.of_order else frozenset())
         self.tags = header.tags_of(self.fields)
 
 
@@ -207,6 +197,8 @@ class Reception:
         uids = header.identity(scanned, arrival.sop_class, arrival.sop_instance)
         now = time.time()
         facts = header.facts(scanned, arrival.peer, judge.fields, datetime.fromtimestamp(now, self._zone))
+        if judge.of_order:
+            facts |= self._database.read(order_facts, facts).result()
         decision = decide(judge.rules, facts)
         new = NewInstance(
             sop_instance_uid=uids.sop_instance,
@@ -225,7 +217,7 @@ class Reception:
             state=_STATE[decision.action],
             reason=decision.reason,
             rules_version=judge.rules.version,
-            trace=json.dumps(decision.trace, ensure_ascii=False),
+            trace=json.dumps(decision.outcomes),
             facts=json.dumps(facts, ensure_ascii=False),
             content=body.content,
         )
@@ -236,7 +228,7 @@ class Reception:
             try:
                 telling = self._news.of(new.study_instance_uid, new.received_at)
                 outcome = self._database.execute(
-                    record, new, decision.destinations, decision.rules, self._intact, telling
+                    record, new, decision.deliveries, decision.rules, self._intact, telling
                 )
                 self._news.committed(telling)
                 return outcome

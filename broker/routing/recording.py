@@ -13,12 +13,14 @@ from sqlalchemy import Connection
 
 from broker.model.lane import JobKind, Lane, LaneKind
 from broker.routing.news import Telling
+from broker.routing.rules.evaluate import PlannedDelivery
 from broker.store import jobs
 from broker.store.images import instances
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
 from broker.store.jobs import NewJob
 from broker.store.mpps import objects
 
+HELD_BY_RULE = "held-by-rule"  # why a delivery waits that a rule holds for a person
 FILE_FAULTS = ("file-missing", "file-damaged")  # reasons for which deliveries are held until the object comes again
 
 
@@ -34,7 +36,7 @@ class ReceptionOutcome(StrEnum):
 def record(
     connection: Connection,
     new: NewInstance,
-    destinations: Sequence[str],
+    deliveries: Sequence[PlannedDelivery],
     rules: Sequence[str],
     intact: Callable[[KnownVersion], bool],
     telling: Telling | None = None,
@@ -47,17 +49,17 @@ def record(
     if telling is not None:
         telling.write(connection)
     detail = {"rules": list(rules), "rules_version": new.rules_version}
-    held = objects.WRONG_ENTRY if objects.is_kept_back(connection, new.sop_instance_uid) else ""
+    held = _kept_back(connection, new.sop_instance_uid)
     first = instances.add_first(connection, new)
     if first is not None:
-        _enqueue(connection, first, destinations, detail, new.received_at, None, held)
+        _enqueue(connection, first, deliveries, detail, new.received_at, None, held)
         return ReceptionOutcome.NEW
     known = instances.versions(connection, new.sop_instance_uid)
     twins = [version for version in known if version.digest == new.digest]
     same = next((version for version in twins if version.state != InstanceState.PURGED), None)
     if same is not None:
         instances.reroute(connection, same.id, new)
-        _enqueue(connection, same.id, destinations, detail, new.received_at, None, held)
+        _enqueue(connection, same.id, deliveries, detail, new.received_at, None, held, known=True)
         if intact(same):
             return ReceptionOutcome.DUPLICATE
         instances.refile(connection, same.id, new)
@@ -65,30 +67,60 @@ def record(
         return ReceptionOutcome.REPAIRED
     if twins:  # sent and purged since: only destinations that never had these bytes
         had = jobs.lanes_done(connection, JobKind.DELIVER, [version.id for version in twins])
-        destinations = [node for node in destinations if _lane(node) not in had]
-        if not destinations:
+        deliveries = [one for one in deliveries if _lane(one.node) not in had]
+        if not deliveries:
             return ReceptionOutcome.DUPLICATE
     subject = instances.add(connection, new, known[0].version + 1)
     group = f"sop:{known[-1].id}"
-    for node in destinations:
-        jobs.join_group(connection, _lane(node), [version.id for version in known], group)
-    _enqueue(connection, subject, destinations, detail, new.received_at, group, held)
+    for one in deliveries:
+        jobs.join_group(connection, _lane(one.node), [version.id for version in known], group)
+    _enqueue(connection, subject, deliveries, detail, new.received_at, group, held)
     return ReceptionOutcome.NEW if twins else ReceptionOutcome.VERSION
+
+
+def enqueue_deliveries(
+    connection: Connection,
+    subject: int,
+    sop_instance_uid: str,
+    deliveries: Sequence[PlannedDelivery],
+    detail: dict[str, object],
+    now: float,
+) -> None:
+    """Enqueue deliveries of an object that is there (row). One that a person gave up before begins anew."""
+    _enqueue(connection, subject, deliveries, detail, now, None, _kept_back(connection, sop_instance_uid), known=True)
+
+
+def _kept_back(connection: Connection, sop_instance_uid: str) -> str:
+    """Why the deliveries of an object are held; empty if they are not."""
+    return objects.WRONG_ENTRY if objects.is_kept_back(connection, sop_instance_uid) else ""
 
 
 def _enqueue(
     connection: Connection,
     subject: int,
-    nodes: Sequence[str],
+    deliveries: Sequence[PlannedDelivery],
     detail: dict[str, object],
     now: float,
     group: str | None,
     held: str,
+    *,
+    known: bool = False,
 ) -> None:
+    """`known`: the object had deliveries before. One that was discarded is none that was made: it is made now."""
     new = [
-        NewJob(kind=JobKind.DELIVER, lane=_lane(node), subject=subject, detail=detail, group_key=group, held=held)
-        for node in nodes
+        NewJob(
+            kind=JobKind.DELIVER,
+            lane=_lane(one.node),
+            subject=subject,
+            detail=detail,
+            group_key=group,
+            priority=one.priority,
+            held=held or (HELD_BY_RULE if one.held else ""),
+        )
+        for one in deliveries
     ]
+    if known:
+        jobs.revive(connection, new, now)
     jobs.enqueue(connection, new, now)
 
 

@@ -9,7 +9,7 @@ from broker.errors import BadContent
 from broker.model.lane import Lane, LaneKind
 from broker.model.wording import Sentence
 from broker.orders.core.lifecycle import OPEN
-from broker.routing.rules import RuleSet
+from broker.routing.rules.ruleset import RuleSet
 from broker.site.nodes import BLOCKED, Node
 from broker.store import references as store
 from broker.store.db.database import Database

@@ -13,18 +13,21 @@ from typing import Any
 
 from broker import telemetry
 from broker.errors import ConfigurationError
-from broker.routing.evaluate import check
-from broker.routing.rules import RuleSet, parse_rules
+from broker.routing.rules.checking import check
+from broker.routing.rules.evaluate import Facts
+from broker.routing.rules.parsing import DOCUMENT_KEYS, parse_rules
+from broker.routing.rules.ruleset import RuleSet
+from broker.routing.rules.tracing import trace
 from broker.settings.toml_text import NotToml, parse_toml
 from broker.site.nodes import Node, parse_nodes
 from broker.store import configurations
 from broker.store.db.database import Database
-from broker.versions.in_force import Contents, Documents, InForce, Signature
+from broker.versions.in_force import Contents, Documents, InForce, NoSuchVersion, Signature
 from broker.whole_files import read_text
 
 NODES, RULES = "nodes", "rules"
 UseNodes = Callable[[tuple[Node, ...]], object]
-KEYS = {"node": NODES, "rule": RULES, "default": RULES}  # of site.toml, and the document each is part of
+KEYS = {"node": NODES} | dict.fromkeys(DOCUMENT_KEYS, RULES)  # of site.toml, and the document each is part of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,11 @@ class Site:
 
     nodes: tuple[Node, ...]
     rules: RuleSet
+
+
+def destinations(site: Site) -> frozenset[str]:
+    """Names of the nodes that objects can be sent to."""
+    return frozenset(node.name for node in site.nodes if "destination" in node.roles)
 
 
 def site_in_force(
@@ -80,10 +88,29 @@ def compile_site(nodes: Any, rules: Any, version: int) -> Site:
     if not isinstance(rules, Mapping):
         raise ConfigurationError("rule: a table with rule and default")
     parsed = parse_nodes(nodes)
-    destinations = {node.name for node in parsed if "destination" in node.roles}
-    ruleset = parse_rules(rules, destinations, version)
+    ruleset = parse_rules(rules, destinations(Site(parsed, RuleSet(()))), version)
     check(ruleset)
     return Site(parsed, ruleset)
+
+
+def build_rules(document: Mapping[str, Any], version: int) -> RuleSet:
+    """The rule set of one version of the document, whatever nodes there are today. Raises ConfigurationError."""
+    return parse_rules(document, _Anything(), version)
+
+
+def trace_of_version(site: InForce[Site], version: int, facts: Facts) -> list[dict[str, Any]] | None:
+    """How the rules of a version decide about facts; None if they are not there, or cannot be read any more."""
+    try:
+        return trace(build_rules(site.at_version(RULES, version).document, version), facts)
+    except (NoSuchVersion, ConfigurationError):
+        return None
+
+
+class _Anything(frozenset[str]):
+    """Knows each name: the nodes of a version of long ago may be gone."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -112,7 +139,7 @@ def read_tables(path: Path) -> dict[str, Any]:
             raise ConfigurationError(f"{path}: {key}: unknown key")
     return {
         NODES: document.get("node", []),
-        RULES: {key: document[key] for key in ("rule", "default") if key in document},
+        RULES: {key: document[key] for key in DOCUMENT_KEYS if key in document},
     }
 
 

@@ -30,14 +30,12 @@ from broker.accounts.signing_in import SignIn
 from broker.admin.api import (
     audit,
     doctor,
-    holds,
     imports,
     mapping_drafts,
     mappings,
     mpps,
     orders,
     settings,
-    site,
     worklist,
 )
 from broker.admin.api import status as status_routes
@@ -45,6 +43,7 @@ from broker.admin.api.accounts import own_factor, sessions, tokens, users
 from broker.admin.api.exams import changing, finding, patients
 from broker.admin.api.messages import actions, journal, trying
 from broker.admin.api.nodes import knocking, node_tests, nodes
+from broker.admin.api.routing import held_objects, holds, site, trying
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
@@ -58,6 +57,8 @@ from broker.model.audit import AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
 from broker.queue.clock_watch import ClockWatch
+from broker.routing.held_work import HeldWork
+from broker.routing.site import destinations
 from broker.service import foundation
 from broker.service.control import ControlServer
 from broker.service.datadir import DataDirectory
@@ -84,6 +85,7 @@ ROUTES = (
     audit,
     mapping_drafts,
     mappings,
+    held_objects,  # before holds: its paths are no numbers of jobs
     holds,
     tokens,
     users,
@@ -100,6 +102,7 @@ ROUTES = (
     finding,
     patients,
     imports,
+    trying,
     site,  # before nodes, as is knocking: their paths are no names of nodes
     knocking,
     nodes,
@@ -194,6 +197,13 @@ class Broker:
             write_behind=partial(self._imaging.write_behind, everything=True),
             audit=base.audit,
             examine=partial(examine, settings, self._config),
+            held=HeldWork(
+                base.database,
+                base.spool.root,
+                lambda: base.site.value.rules,
+                lambda: destinations(base.site.value),
+                self._sending.wake,
+            ),
         )
         routers = [status_routes.router(status), *(routes.router(context) for routes in ROUTES)]
         routers += pages.routers(context, status)

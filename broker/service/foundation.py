@@ -14,7 +14,7 @@ from broker import telemetry
 from broker.audit.book import AuditBook
 from broker.errors import StoreUnavailable
 from broker.orders.core.lifecycle import OPEN
-from broker.routing.rules import RuleSet
+from broker.routing.rules.ruleset import RuleSet
 from broker.routing.site import Site, UseNodes, first_import, site_in_force
 from broker.settings import Settings
 from broker.site.contacts import ContactBook

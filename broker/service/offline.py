@@ -22,9 +22,10 @@ from broker.accounts.sessions import SessionTimes
 from broker.accounts.signing_in import SignIn
 from broker.admin import problems
 from broker.admin.access import Access
-from broker.admin.api import audit, mapping_drafts, mappings, site
+from broker.admin.api import audit, mapping_drafts, mappings
 from broker.admin.api.accounts import sessions, tokens, users
 from broker.admin.api.nodes import knocking, node_tests, nodes
+from broker.admin.api.routing import site
 from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.context import AdminContext
 from broker.admin.routers import add_routes
@@ -36,7 +37,8 @@ from broker.errors import BadContent, ConfigurationError, Unavailable
 from broker.model.audit import LOCAL, AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
-from broker.routing.site import NODES, first_import, site_in_force
+from broker.routing.held_work import HeldWork
+from broker.routing.site import NODES, destinations, first_import, site_in_force
 from broker.settings import Settings
 from broker.settings.mistakes import wording
 from broker.site.contacts import ContactBook
@@ -121,6 +123,13 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         write_behind=lambda: None,
         audit=AuditBook(database),
         examine=list,
+        held=HeldWork(
+            database,
+            settings.service.data_dir / "spool",
+            lambda: in_force.value.rules,
+            lambda: destinations(in_force.value),
+            lambda: None,
+        ),
     )
     app = FastAPI()
     app.state.audit = context.audit

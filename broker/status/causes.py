@@ -1,6 +1,6 @@
 """Says in words what the codes of the queue, of routing and of performed steps mean.
 
-Codes are made by `errors.PeerFault`, `delivery`, `routing.evaluate`, `orders.lookup.matching` and `mpps`. One that is
+Codes are made by `errors.PeerFault`, `delivery`, `routing.rules`, `orders.lookup.matching` and `mpps`. One that is
 not here is shown as it is.
 """
 
@@ -33,6 +33,10 @@ _CODES = {
     "wrong-entry": Sentence("a performed step was ended as made by mistake"),
     # of an object without a way
     "no-rule-matched": Sentence("no rule says where it goes"),
+    "held-by-rule": Sentence("a rule holds it for a person"),
+    "discarded-by-person": Sentence("a person discarded it"),
+    "discard-undone": Sentence("a person took its discard back"),
+    "discarded-by-rule": Sentence("a rule discards it"),
     # of a performed step
     "unscheduled": Sentence("no order is known for it"),
     "partly": Sentence("a part of it has no order"),

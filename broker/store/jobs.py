@@ -158,6 +158,18 @@ def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
     return sum(len(_ENQUEUE.rows(connection, row)) for row in rows)
 
 
+def revive(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
+    """Begin anew with those of these jobs that were discarded; how many."""
+    done = 0
+    for job in jobs:
+        these = _t.c.kind == str(job.kind), _t.c.lane == job.lane, _t.c.subject == job.subject
+        values: dict[str, Any] = {"state": JobState.HELD if job.held else JobState.READY, "due_at": now}
+        values |= {"failures": 0, "created_at": now, "last_error": job.held, "priority": job.priority}
+        statement = update(_t).where(*these, _t.c.state == JobState.DISCARDED).values(values)
+        done += int(connection.execute(statement).rowcount)
+    return done
+
+
 def join_group(connection: Connection, lane: str, subjects: Sequence[int], group_key: str) -> None:
     """Make unfinished jobs of these subjects members of a group, so that a later job waits for them."""
     connection.execute(

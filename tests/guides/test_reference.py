@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from support.guides import reference
 
 from broker.errors import ConfigurationError
-from broker.routing.rules import parse_rules
+from broker.routing.rules.fields import kind_of
+from broker.routing.rules.parsing import parse_rules
 from broker.settings import Hl7Listener, Hl7Section, Settings
 from broker.settings.mistakes import table_of
 from broker.site.nodes import NodeTable, parse_nodes
@@ -21,15 +22,25 @@ CONFIG = Path(__file__).parents[2] / "config"
 TEST = {"field": "tag.Modality", "op": "is", "value": "CT"}
 # a table that the parser takes for each table of the reference; `{}` of a key says where it stands
 PLACES: dict[str, tuple[dict[str, Any], Any]] = {
-    "[[rule]]": ({"name": "r", "when": TEST, "send": ["pacs"], "then": "stop", "example": []}, lambda t: {"rule": [t]}),
+    "[[rule]]": (
+        {"name": "r", "when": TEST, "send": ["pacs"], "then": "stop", "action": "hold", "priority": "stat",
+         "enabled": False, "from": "2026-12-24T18:00", "until": "2026-12-27", "owner": "PACS team",
+         "reason": "holidays",
+         "tags": ["night"], "example": []},
+        lambda t: {"rule": [t]},
+    ),
     "Condition: a group": ({}, lambda t: {"rule": [{"name": "r", "send": ["pacs"], "when": t}]}),
-    "Condition: a test": (TEST, lambda t: {"rule": [{"name": "r", "send": ["pacs"], "when": t}]}),
+    "Condition: a test": (
+        TEST | {"values": "all", "exact": True, "missing": False},
+        lambda t: {"rule": [{"name": "r", "send": ["pacs"], "when": t}]},
+    ),
     "[[rule.example]]": (
-        {"facts": {"tag.Modality": "CT"}, "sends": ["pacs"]},
+        {"facts": {"tag.Modality": "CT"}, "sends": ["pacs"], "action": "send"},
         lambda t: {"rule": [{"name": "r", "send": ["pacs"], "when": TEST, "example": [t]}]},
     ),
-    "[default]": ({"action": "send", "send": ["pacs"]}, lambda t: {"default": t}),
-}
+    "[default]": ({"action": "send", "send": ["pacs"], "reason": "all else"}, lambda t: {"default": t}),
+    "[calendar]": ({"holidays": ["12-25", "2026-04-03"]}, lambda t: {"calendar": t}),
+}  # fmt: skip
 
 
 def test_the_file_is_what_the_models_say() -> None:
@@ -38,7 +49,7 @@ def test_the_file_is_what_the_models_say() -> None:
     )
 
 
-@pytest.mark.parametrize("title", reference.RULE_TABLES)
+@pytest.mark.parametrize("title", PLACES)
 def test_rules_have_exactly_the_keys_of_the_reference(title: str) -> None:
     documented = {row[0] for row in reference.RULE_TABLES[title][1]}
     whole, place = PLACES[title]
@@ -49,7 +60,14 @@ def test_rules_have_exactly_the_keys_of_the_reference(title: str) -> None:
             parse_rules(place({**whole, "nonsense": 1}), {"pacs"})
     else:
         for key in documented:
-            parse_rules(place({key: TEST if key == "not" else [TEST]}), {"pacs"})
+            value: Any = {"not": TEST, "item": "ProcedureCodeSequence"}.get(key, [TEST])
+            inner = {"all": [{"field": "tag.CodeValue", "value": "X"}]} if key == "item" else {}
+            parse_rules(place({key: value} | inner), {"pacs"})
+
+
+def test_fields_of_elements_are_as_the_reference_shows_them() -> None:
+    for row in reference.RULE_TABLES["Fields of elements"][1]:
+        assert kind_of(f"tag.{row[0]}")
 
 
 def uncommented(text: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from broker.orders.stories.writing import Changed
 from broker.queue import holds
 from broker.routing.news import News
 from broker.routing.reception import IncomingObject, Reception
-from broker.routing.rules import parse_rules
+from broker.routing.rules.parsing import parse_rules
 from broker.site.nodes import Node, parse_nodes
 from broker.store import held_jobs, jobs
 from broker.store.db.database import Database

@@ -35,7 +35,7 @@ from broker.orders.inbound.reception import Interface
 from broker.orders.mapping.book import built_in
 from broker.orders.stories import ending, intake
 from broker.routing.reception import IncomingObject, Reception
-from broker.routing.rules import parse_rules
+from broker.routing.rules.parsing import parse_rules
 from broker.site.nodes import parse_nodes
 from broker.store import held_jobs, jobs
 from broker.store.db.database import Database

@@ -17,7 +17,7 @@ from broker.errors import BadContent
 from broker.model.lane import JobState
 from broker.routing import sweep
 from broker.routing.reception import IncomingObject, Reception
-from broker.routing.rules import parse_rules
+from broker.routing.rules.parsing import parse_rules
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.db.pace import Pace

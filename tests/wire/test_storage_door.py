@@ -22,7 +22,7 @@ from broker import faults
 from broker.dicom import uids
 from broker.dicom.dimse import status as st
 from broker.routing.reception import Reception
-from broker.routing.rules import parse_rules
+from broker.routing.rules.parsing import parse_rules
 from broker.routing.scp import StorageService
 from broker.store.db.database import Database
 from broker.store.images.spool import Spool

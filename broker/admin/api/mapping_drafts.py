@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from broker.accounts.roles import Right
 from broker.admin.api.mappings import Toml, mapping_refusals
 from broker.admin.api.messages.trying import DifferenceView, FindingView
-from broker.admin.api.site import MAX_NUMBER, ChangeView, change_view
+from broker.admin.api.routing.site import MAX_NUMBER, ChangeView, change_view
 from broker.admin.bodies import Moment
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem

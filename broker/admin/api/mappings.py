@@ -13,7 +13,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
-from broker.admin.api.site import MAX_NUMBER, SignedBody
+from broker.admin.api.routing.site import MAX_NUMBER, SignedBody
 from broker.admin.context import AdminContext, profiles_of
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router

@@ -51,6 +51,7 @@ STATES = {
 }
 LISTS = {
     NeedCause.HELD_JOBS: "/holds",
+    NeedCause.HELD_OBJECTS: "/holds/objects",
     NeedCause.KNOCKING: "/nodes/knocking",
     NeedCause.REFUSED: "/messages",
     NeedCause.PERFORMED: "/performed",
@@ -230,6 +231,7 @@ def _need(need: NeedFact, paths: frozenset[str], today: date) -> NeedRow:
     path = LISTS.get(need.cause, "")
     filters = {
         NeedCause.HELD_JOBS: {"lane": need.lane, "error": need.code},
+        NeedCause.HELD_OBJECTS: {"cause": need.code},
         NeedCause.REFUSED: {"state": "open", "since": today.isoformat()},
         NeedCause.PERFORMED: {"attention": "waiting"},
     }

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from broker.admin.context import AdminContext
 from broker.admin.status import StatusSource
-from broker.admin.web import audit, configuration, holds, now, search
+from broker.admin.web import audit, configuration, held_objects, holds, now, search
 from broker.admin.web.accounts import me, oidc_door, own_factor, second_step, sign_in, tokens, users
 from broker.admin.web.exams import changing, emergency, merging, printing
 from broker.admin.web.exams import detail as exam
@@ -50,6 +50,7 @@ PAGES = (
     history,
     form,
     detail,
+    held_objects,
     holds,
     audit,
     users,

@@ -75,6 +75,8 @@ _RECORDS = {
     "appointment": PROCEDURE_RECORD,
     "mpps": PROCEDURE_RECORD,
     "job": INSTANCES_ACCESSED,
+    "objects": INSTANCES_ACCESSED,
+    "study": INSTANCES_ACCESSED,
 }
 _ALERTS = {
     "node": NETWORK_CONFIGURATION,

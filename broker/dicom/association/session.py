@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Mapping
 
-from broker import telemetry
+from broker import telemetry, tls
 from broker.dicom.association.acceptance import agree
 from broker.dicom.association.association import Association, wait_for_close
 from broker.dicom.association.entrance import Entrance
@@ -135,7 +135,13 @@ class Session:
             self._machine.on(ULEvent.ASSOCIATE_REJECT)  # AE-8
             return await self._refuse(entry)
         agreed = agree(request, self._services, self._limits, identity_checked=entry.identity_checked)
-        peer = PeerAE(request.calling_ae, request.called_ae, self._connection.address, dict(request.user.extended))
+        peer = PeerAE(
+            request.calling_ae,
+            request.called_ae,
+            self._connection.address,
+            dict(request.user.extended),
+            tls.subject(self._connection.certificate),
+        )
         self._association = Association(
             self._connection,
             self._machine,

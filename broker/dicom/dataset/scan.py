@@ -12,11 +12,13 @@ from collections.abc import Callable, Container
 from typing import NamedTuple
 
 from broker.dicom import uids
-from broker.dicom.dataset.encoding import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED
+from broker.dicom.dataset.encoding import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED, dictionary_vr
 from broker.dicom.dataset.walk import CLOSED, Buffer, HeaderWalk
 from broker.errors import BadContent
 
 MAX_NOTED = 16 * 1024  # longest value noted, bytes
+MAX_SEQUENCE = 128 * 1024  # longest sequence noted, bytes
+MAX_ITEMS = 64  # items of a sequence that are read
 MAX_ELEMENTS = 5_000_000
 MAX_INFLATED = 256 * 1024**2
 MAX_RATIO = 1_000  # beyond, a deflated data set is a bomb and no image
@@ -33,10 +35,14 @@ class RawElement(NamedTuple):
 
 
 class DataSetScan(NamedTuple):
-    """The wanted elements of a data set by tag, and the byte order of their values."""
+    """The wanted elements of a data set by tag, and how it is encoded.
+
+    The value of a sequence is all that stands behind its header, a delimiter included.
+    """
 
     elements: dict[int, RawElement]
     big_endian: bool
+    explicit: bool = True
 
 
 def scan(
@@ -61,8 +67,41 @@ def _scan(data: Buffer, transfer_syntax: str, wanted: Container[int], relax: Cal
     big = transfer_syntax == uids.EXPLICIT_BE
     explicit = transfer_syntax != uids.IMPLICIT_LE and not _is_implicit(data)
     measure = _Measure(data, wanted, relax, big_endian=big)
-    measure.elements(0, len(data), 0, explicit)
-    return DataSetScan(measure.noted, big)
+    measure.elements(0, len(data), 0, explicit, delimited=False)
+    return DataSetScan(measure.noted, big, explicit)
+
+
+class _Everything:
+    """Wants each tag."""
+
+    def __contains__(self, tag: object) -> bool:
+        return True
+
+
+_EVERYTHING = _Everything()
+
+
+def items_of(sequence: RawElement, scanned: DataSetScan) -> list[dict[int, RawElement]]:
+    """The elements of each item of a sequence that `scan` or this function noted; of the first MAX_ITEMS.
+
+    Raises BadContent for bytes that are no items.
+    """
+    data = sequence.value
+    explicit = scanned.explicit and sequence.vr != "UN"  # PS3.5 6.2.2: items of UN are in implicit VR
+    walk = _Measure(data, _EVERYTHING, lambda: None, big_endian=scanned.big_endian)
+    items: list[dict[int, RawElement]] = []
+    position = 0
+    while position < len(data) and len(items) < MAX_ITEMS:
+        length, position = walk.item(position, len(data), delimited=True)
+        if length == CLOSED:
+            break
+        delimited = length == UNDEFINED
+        walk.noted = {}
+        position = walk.elements(
+            position, len(data) if delimited else position + length, 0, explicit, delimited=delimited
+        )
+        items.append(walk.noted)
+    return items
 
 
 def _is_implicit(data: Buffer) -> bool:
@@ -78,26 +117,34 @@ class _Measure(HeaderWalk):
         self._wanted = wanted
         self.noted: dict[int, RawElement] = {}
 
-    def elements(self, position: int, end: int, depth: int, explicit: bool) -> int:
-        """Elements up to `end`, or to the item delimiter at a nested level; the position behind them."""
+    def elements(self, position: int, end: int, depth: int, explicit: bool, *, delimited: bool) -> int:
+        """Elements up to `end`, or `delimited`: to the item delimiter; the position behind them."""
         self.check_depth(depth)
         while position < end:
             tag, vr, length, position = self.header(position, end, explicit)
             if tag >> 16 == 0xFFFE:
-                self.check_end(tag, delimited=depth > 0)
+                self.check_end(tag, delimited=delimited)
                 return position
             if length == UNDEFINED:
+                start = position
                 position = self._undefined(tag, vr, position, end, depth, explicit)
+                if not depth and tag in self._wanted and tag != PIXEL_DATA:
+                    self._note(tag, vr, start, position)
             elif position + length > end:
                 raise BadContent("element longer than the data set", code="truncated")
             else:
-                if not depth and tag in self._wanted and length <= MAX_NOTED and tag not in self.noted:
-                    value = bytes(self._data[position : position + length])
-                    self.noted[tag] = RawElement(tag, vr.decode("ascii", "replace"), value)
+                if not depth and tag in self._wanted:
+                    self._note(tag, vr, position, position + length)
                 position += length
-        if depth:
+        if delimited:
             raise BadContent("item without its delimiter", code="truncated")
         return position
+
+    def _note(self, tag: int, vr: bytes, start: int, end: int) -> None:
+        """Note the first element of a tag, if its value is short enough to look at."""
+        sequence = vr == b"SQ" or (vr in (b"", b"UN") and dictionary_vr(tag) == "SQ")
+        if tag not in self.noted and end - start <= (MAX_SEQUENCE if sequence else MAX_NOTED):
+            self.noted[tag] = RawElement(tag, vr.decode("ascii", "replace"), bytes(self._data[start:end]))
 
     def _undefined(self, tag: int, vr: bytes, position: int, end: int, depth: int, explicit: bool) -> int:
         """A sequence or encapsulated pixel data up to its delimiter; the position behind it."""
@@ -111,7 +158,7 @@ class _Measure(HeaderWalk):
                 return position
             if length == UNDEFINED:
                 # PS3.5 6.2.2: UN of undefined length holds a sequence in implicit VR
-                position = self.elements(position, end, depth + 1, explicit and vr == b"SQ")
+                position = self.elements(position, end, depth + 1, explicit and vr == b"SQ", delimited=True)
             else:
                 position += length
 

@@ -26,12 +26,16 @@ class PresentationContext:
 
 @dataclass(frozen=True, slots=True)
 class PeerAE:
-    """The application entity at the other end: its AE title as it says itself (`calling_ae`), ours, its address."""
+    """The application entity at the other end: its AE title as it says itself (`calling_ae`), ours, its address.
+
+    `tls_subject`: of its verified certificate (RFC 4514), empty without one.
+    """
 
     calling_ae: str
     called_ae: str
     address: str
     extended: Mapping[str, bytes] = field(default_factory=dict)  # SOP class extended negotiation, by SOP class
+    tls_subject: str = ""
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Any
 
+from broker.dicom.dataset.folding import fold_name
 from broker.wildcard import Wildcard, compile_wildcard
 from broker.worklist.query.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
 from broker.worklist.query.date_ranges import Interval, stored_date, stored_time
@@ -24,7 +25,7 @@ from broker.worklist.query.keys import (
     normalise,
 )
 from broker.worklist.query.matcher import NOTHING, Document, items, values
-from broker.worklist.query.names import FuzzyKey, NameKey, fold_name
+from broker.worklist.query.names import FuzzyKey, NameKey
 
 PLAIN = frozenset(
     {

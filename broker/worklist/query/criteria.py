@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from broker.dicom.dataset.folding import WIDE
 from broker.orders.core.names import fold
 from broker.store.worklist.candidates import Criteria, Words
 from broker.worklist.query.attributes import START_DATE, STATIONS, STATUS, STEP_SEQUENCE
 from broker.worklist.query.date_ranges import Interval
 from broker.worklist.query.keys import IntervalKey, Key, Query, SequenceKey, StartKey, TextKey
-from broker.worklist.query.names import WIDE, NameKey
+from broker.worklist.query.names import NameKey
 from broker.worklist.query.timezone import widened
 
 MAX_WORDS = 64  # more values in one key are left to the matcher

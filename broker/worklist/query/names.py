@@ -1,8 +1,6 @@
 """Matches person names: literally without case and accents, and by likeness where a device negotiates it.
 
-Literal (PS3.4 C.2.2.2.1): what is insensitive is ours to choose. Case, compatibility forms and accents do not count,
-and a Latin letter without a decomposition is the plain one (ł is l, ø is o, æ is ae: `transliterate.LETTERS`). Marks
-that make another letter do (voiced kana, Thai tone marks), and a syllable of Hangul is one character.
+Literal (PS3.4 C.2.2.2.1): what is insensitive is ours to choose: names are folded (`dicom/dataset/folding.py`).
 
 Fuzzy (byte 3 of extended negotiation, K.4.1.1.3.1): what matches literally matches still. Beyond that the words of a
 component group come in any order, and each word asked for must be like one of the stored words: the same, its
@@ -14,14 +12,14 @@ ideographs by themselves.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
 import jellyfish
 
 from broker import telemetry
-from broker.dicom.dataset.transliterate import LETTERS, to_ascii
+from broker.dicom.dataset.folding import fold_name
+from broker.dicom.dataset.transliterate import to_ascii
 from broker.wildcard import Wildcard, compile_wildcard, has_wildcard
 
 _GROUPS = 3  # of a name: alphabetic, ideographic, phonetic (PS3.5 6.2.1.1)
@@ -30,8 +28,6 @@ MAX_WORDS = 16  # of one group, in either name; more are left out of fuzzy match
 _LONGEST = 64
 _ALIKE, _NOT_TOO_DIFFERENT = 0.92, 0.72
 _BREAKS = re.compile(r"[\s^=,.'’\-゠˄]+")
-WIDE = "゠˄"  # what stands for wide signs whose compatibility forms are delimiters of names
-_SIGNS = str.maketrans({"＝": "゠", "﹦": "゠", "⁼": "゠", "₌": "゠", "≠": "゠", "＾": "˄"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +48,6 @@ class FuzzyKey:
     keyword: str
     literal: NameKey
     names: tuple[tuple[tuple[str, ...], ...], ...]
-
-
-def fold_name(name: str) -> str:
-    """A name as it is compared: without case, accents, strokes, padding of components and trailing `^` and `=`."""
-    plain = name.casefold()
-    if not plain.isascii():
-        plain = unicodedata.normalize("NFKD", name.translate(_SIGNS).casefold())
-        plain = unicodedata.normalize("NFC", "".join(c for c in plain if not _accent(c)))
-        plain = plain.casefold().translate(LETTERS)
-    groups = ("^".join(part.strip() for part in group.split("^")).rstrip("^") for group in plain.split("="))
-    return "=".join(groups).rstrip("=")
-
-
-@lru_cache(4096)
-def _accent(char: str) -> bool:
-    """Marks above and below letters (classes 200 and up, 1) and the points of Hebrew and Arabic (10 to 35)."""
-    kind = unicodedata.combining(char)
-    return kind >= 200 or kind == 1 or 10 <= kind <= 35
 
 
 def _groups(name: str) -> list[str]:
@@ -148,4 +126,3 @@ def _similar(asked: str, stored: str) -> bool:
 
 
 telemetry.count_entries("similar-names", _similar)
-telemetry.count_entries("accents", _accent)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from broker.dicom.dataset.charset import lookup
 from broker.dicom.dataset.encoding import dictionary_vr
+from broker.dicom.dataset.folding import fold_name
 from broker.dicom.dataset.read import BadElement, Element, TextDataSet
 from broker.dicom.dataset.write import ElementSpec
 from broker.wildcard import compile_wildcard, has_wildcard
@@ -24,7 +25,7 @@ from broker.worklist.query.attributes import (
 )
 from broker.worklist.query.date_ranges import Interval, date_interval, time_interval
 from broker.worklist.query.keys import EmptyKey, IntervalKey, Key, Query, SequenceKey, StartKey, TextKey, normalise
-from broker.worklist.query.names import FuzzyKey, NameKey, fold_name, name_pattern, name_words
+from broker.worklist.query.names import FuzzyKey, NameKey, name_pattern, name_words
 from broker.worklist.query.negotiation import BASELINE, Agreed
 from broker.worklist.query.timezone import offset_minutes
 

@@ -17,7 +17,7 @@ from broker.dicom.dimse.message import PeerAE
 from broker.dicom.wire import negotiation as neg
 from broker.queue.retry_policy import RetryPolicy
 from broker.routing.reception import IncomingObject, Reception
-from broker.routing.rules import parse_rules
+from broker.routing.rules.parsing import parse_rules
 from broker.site.nodes import Node, parse_nodes
 from broker.site.remotes import Remotes
 from broker.store.db.database import Database

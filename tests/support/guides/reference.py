@@ -13,7 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from broker.routing.rules import NUMBER_OPERATORS, TEXT_OPERATORS
+from broker.routing.rules.comparing import operators_of
+from broker.routing.rules.fields import FIXED, FieldKind
+from broker.routing.rules.tag_paths import COMPONENTS, GROUPS
 from broker.settings import Settings
 from broker.settings.mistakes import table_of
 from broker.site import nodes
@@ -41,20 +43,46 @@ Nodes are the systems around the broker. Rules decide which object goes to which
 """
 
 
-def _operators() -> str:
-    """The operators of text fields and of number fields."""
-    text, number = (", ".join(f"`{op}`" for op in sorted(ops)) for ops in (TEXT_OPERATORS, NUMBER_OPERATORS))
-    return f"text: {text}; number: {number}"
+def _operators(kind: FieldKind) -> str:
+    """The operators of a kind of field."""
+    return ", ".join(f"`{op}`" for op in operators_of(kind))
+
+
+def _kinds() -> str:
+    """All fields that are no element, by their kinds."""
+    by_kind: dict[FieldKind, list[str]] = {}
+    for name, kind in FIXED.items():
+        by_kind.setdefault(kind, []).append(f"`{name}`")
+    return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in by_kind.items())
 
 
 RULE_TABLES: dict[str, tuple[str, tuple[Row, ...]]] = {
     "[[rule]]": (
-        "One routing rule. All rules are tried in order; the destinations of all that match add up.",
+        "One routing rule. All rules are tried in order; what those that match want adds up.",
         (
             ("name", "text", "required", "Unique name."),
             ("when", "condition", "required", "The rule matches an object for which this condition is true."),
-            ("send", "list of names", "required", "Nodes with role destination."),
+            (
+                "action",
+                '`"send"`, `"hold"` or `"discard"`',
+                '`"send"`',
+                '"hold" without `send` holds the object until a person decides, with `send` its deliveries. "discard" '
+                "needs a reason; it counts only where no earlier rule planned anything, and ends the list.",
+            ),
+            ("send", "list of names", "required to send", "Nodes with role destination."),
             ("then", '`"continue"` or `"stop"`', '`"continue"`', '"stop": no later rule is tried if this one matches.'),
+            (
+                "priority",
+                '`"stat"`, `"high"`, `"normal"` or `"low"`',
+                '`"normal"`',
+                "Urgency of its deliveries. The most urgent rule counts.",
+            ),
+            ("enabled", "true or false", "true", "false: the rule is kept and does nothing."),
+            ("from", "local time", "empty", 'The rule acts for objects received from then on: `"2026-12-24T18:00"`.'),
+            ("until", "local time", "empty", "It acts for objects received before."),
+            ("owner", "text", "empty", "Who is to be asked about it."),
+            ("reason", "text", "empty", "Why it is there."),
+            ("tags", "list of words", "empty", "Words to find it by."),
             ("example", "list of tables", "left out", "Examples, see below. They run at each check and import."),
         ),
     ),
@@ -64,6 +92,12 @@ RULE_TABLES: dict[str, tuple[str, tuple[Row, ...]]] = {
             ("all", "list of conditions", "left out", "True if all of them are."),
             ("any", "list of conditions", "left out", "True if one of them is."),
             ("not", "condition", "left out", "True if it is false. A missing value is neither true nor false."),
+            (
+                "item",
+                "keyword of a sequence",
+                "left out",
+                "With `all` or `any`: true if that is true within one and the same item. Fields begin at the item.",
+            ),
         ),
     ),
     "Condition: a test": (
@@ -73,21 +107,48 @@ RULE_TABLES: dict[str, tuple[str, tuple[Row, ...]]] = {
                 "field",
                 "text",
                 "required",
-                "`assoc.calling_ae`, `assoc.called_ae`, `assoc.address`; `tag.` with a DICOM keyword; `time.hour` (0 to"
-                " 23) and `time.weekday` (1 Monday to 7 Sunday) of the site.",
+                f"`tag.` with a DICOM keyword, see below, or one of these. {_kinds()}.",
             ),
             (
                 "op",
                 "text",
                 '`"is"`',
-                f"Comparison, for {_operators()}. Text is compared without case. `glob` has * and ?, `regex` is RE2.",
+                f"Comparison. Text and names: {_operators(FieldKind.TEXT)}. Numbers, dates, times and ages: "
+                f"{_operators(FieldKind.NUMBER)}. Windows of time: {_operators(FieldKind.WINDOW)}. "
+                "`glob` has * and ?, `regex` is RE2.",
             ),
             (
                 "value",
-                "text, number, or list of these with `in`",
+                "text, number, or list of these with `in`, `not_in`, `between`",
                 "required",
-                "Value to compare with. None with `exists`.",
+                "Value to compare with. None with `exists` and `missing`.",
             ),
+            (
+                "values",
+                '`"any"`, `"all"` or `"count"`',
+                '`"any"`',
+                "Of a field with several values: one of them, each of them, or how many there are.",
+            ),
+            ("exact", "true or false", "false", "true: case and accents count."),
+            ("missing", "true or false", "left out", "What a missing value counts as. Without it that is unknown."),
+        ),
+    ),
+    "Fields of elements": (
+        "What stands behind `tag.`. Values are read as their VR says: numbers, dates (`20260312` or `2026-03-12`), "
+        "times, ages (`018Y`), names by component groups.",
+        (
+            ("Modality", "keyword", "", "All values of an element."),
+            ("ImageType[3]", "keyword with a number", "", "Its third value. Empty ones are counted."),
+            (
+                "PatientName.family",
+                "part of a name",
+                "",
+                f"{', '.join(f'`{part}`' for part in (*COMPONENTS, *GROUPS))}.",
+            ),
+            ("ProcedureCodeSequence.CodeValue", "path", "", "In any item of a sequence."),
+            ("RequestAttributesSequence[1].AccessionNumber", "path", "", "In its first item."),
+            ("RequestAttributesSequence", "sequence", "", "How many items it has."),
+            ('(0019,xx0C,"SIEMENS MR HEADER")', "private element", "", "By group, element and creator (PS3.5 7.8.1)."),
         ),
     ),
     "[[rule.example]]": (
@@ -95,14 +156,20 @@ RULE_TABLES: dict[str, tuple[str, tuple[Row, ...]]] = {
         (
             ("facts", "table", "left out", "Values by field, one or a list of them."),
             ("sends", "list of names", "empty", "Destinations that the whole rule set must give."),
+            ("action", '`"send"`, `"hold"` or `"discard"`', "any", "What the whole rule set must do."),
         ),
     ),
     "[default]": (
-        "The action for an object that no rule matches.",
+        "The action for an object for which no rule decided anything.",
         (
             ("action", '`"hold"`, `"send"` or `"discard"`', '`"hold"`', '"hold": keep it until a person decides.'),
             ("send", "list of names", "empty", 'Destinations, only with `action = "send"`.'),
+            ("reason", "text", "empty", "Why."),
         ),
+    ),
+    "[calendar]": (
+        "Days that `time.holiday` and windows of time know.",
+        (("holidays", "list of days", "empty", "Dates (`2026-04-03`) and days of each year (`12-25`)."),),
     ),
 }
 

@@ -30,7 +30,8 @@ from broker.audit.book import AuditBook
 from broker.delivery.probe.node_probe import NodeTester
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
-from broker.routing.site import site_in_force
+from broker.routing.held_work import HeldWork
+from broker.routing.site import Site, destinations, site_in_force
 from broker.service.broker import ROUTES
 from broker.settings import Settings
 from broker.site.contacts import ContactBook
@@ -40,6 +41,7 @@ from broker.status.facts import BrokerFacts, DatabaseFact
 from broker.status.judging import BrokerStatus, judge
 from broker.status.rates import Rates
 from broker.store.db.database import Database
+from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
 from support.service.people import TIMES, cheap, factors
 
@@ -65,10 +67,16 @@ def routers(
         web_address=settings.web.address,
         oidc=OpenIdProvider(settings.web.oidc, settings.web.address, database) if settings.web.oidc else None,
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
-        examine=list,
+        examine=list, held=held_work(database, settings, site),
     )  # fmt: skip
     rooms = [status.router(source), *(room.router(context) for room in ROUTES)]
     return rooms + pages.routers(context, source)
+
+
+def held_work(database: Database, settings: Settings, site: InForce[Site]) -> HeldWork:
+    """What pages and REST do with held objects, on the spool below the data folder."""
+    files = settings.service.data_dir / "spool"
+    return HeldWork(database, files, lambda: site.value.rules, lambda: destinations(site.value), lambda: None)
 
 
 def application(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select, update
+import json
+
+from sqlalchemy import Connection, delete, insert, select, update
 
 from broker.model.lane import JobState
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.jobs import NewJob
 from broker.store.schema import tables
+from support.dicom.objects import ct_slice
 
 
 def hold_jobs(database: Database, count: int, lane: str = "deliver:pacs", error: str = "0xA700") -> None:
@@ -21,6 +24,37 @@ def hold_jobs(database: Database, count: int, lane: str = "deliver:pacs", error:
         connection.execute(update(tables.job).values(state=JobState.HELD, last_error=error, failures=3))
 
     database.submit(put).result(60)
+
+
+def hold_objects(database: Database, count: int, *, modality: str = "CT") -> None:
+    """Leave nothing but so many small objects of one study that no rule matched."""
+    data = ct_slice(64, Modality=modality if len(modality) <= 16 else "CT")
+
+    def put(connection: Connection) -> None:
+        for table in (tables.job, tables.content, tables.instance):
+            connection.execute(delete(table))
+        for number in range(count):
+            facts = {"assoc.calling_ae": ["CT01"], "tag.Modality": [modality], "time.local": ["2026-12-01T08:00:00"]}
+            values = {
+                "sop_instance_uid": f"2.999.66.{number}", "version": 1, "sop_class_uid": data.sop_class,
+                "transfer_syntax_uid": data.transfer_syntax, "study_instance_uid": "2.999.66",
+                "series_instance_uid": "2.999.66.0", "calling_ae": "CT01", "called_ae": "BROKER", "peer": "10.0.0.9",
+                "path": "", "data_offset": 0, "data_length": len(data.data), "digest": b"x",
+                "received_at": 1_796_094_005.0 + number, "state": "held", "reason": "no-rule-matched",
+                "rules_version": 0, "trace": "[]", "facts": json.dumps(facts),
+            }  # fmt: skip
+            row = connection.execute(
+                insert(tables.instance).values(values).returning(tables.instance.c.id)
+            ).scalar_one()
+            connection.execute(insert(tables.content).values(instance=row, data=data.data))
+
+    database.submit(put).result(60)
+
+
+def object_states(database: Database) -> list[str]:
+    """The states of all objects, in their order."""
+    query = select(tables.instance.c.state).order_by(tables.instance.c.id)
+    return database.read(lambda connection: list(connection.execute(query).scalars())).result(20)
 
 
 def states(database: Database) -> list[str]:

@@ -53,7 +53,7 @@ from support.mpps.recorded import begun
 from support.orders.intake import take
 from support.orders.journal import order_message, tell
 from support.service.people import TIMES, added, signed_in
-from support.web.held import hold_jobs
+from support.web.held import hold_jobs, hold_objects
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 WORKLIST, ULTRASOUND = "1.2.840.10008.5.1.4.31", "1.2.840.10008.5.1.4.1.1.6.1"
@@ -272,6 +272,7 @@ def furnish(database: Database, http: Asks, *, held: int = 0) -> Furnished:
     take(database, order_message(2, modality="TQQ9"))
     tell(database, 1, now)
     begun(database, "2.999.5.1", unscheduled("2.999.5.7"))  # of the patient of the order
+    hold_objects(database, 1, modality=HOSTILE)
     if held:
         hold_jobs(database, held, "deliver:cad-lung", "status-A700")
     return Furnished(signed_in(database, admin, now).text, invitation, admin)

@@ -198,6 +198,16 @@ PAGES = (
         plain="test_mapping_pages_browser.test_without_script",
     ),
     SitePage(
+        route="/holds/objects", addresses=("/holds/objects", "/holds/objects?state=discarded"), foreign=True,
+        mouse="test_held_objects_page.test_a_study_is_routed_by_mouse",
+        keys="test_held_objects_page.test_by_keys_and_a_slip_keeps_what_was_picked",
+        plain="test_held_objects_page.test_without_script",
+    ),
+    SitePage(
+        route="/holds/objects/{row:int}", addresses=("/holds/objects/1",), foreign=True,
+        mouse="test_held_objects_page.test_a_study_is_routed_by_mouse", keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
+    ),
+    SitePage(
         route="/holds", addresses=("/holds",), foreign=True,
         mouse="test_holds.test_all_of_the_page_or_all_that_match",
         keys="test_holds.test_work_is_given_up_by_keys_and_a_slip_keeps_what_was_picked",

@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from broker.errors import ConfigurationError
-from broker.routing import evaluate
-from broker.routing.evaluate import RoutingDecision, as_facts, check, decide
-from broker.routing.rules import RuleSet, parse_rules
+from broker.routing.rules import evaluate
+from broker.routing.rules.checking import check
+from broker.routing.rules.evaluate import RoutingDecision, as_facts, decide
+from broker.routing.rules.parsing import parse_rules
+from broker.routing.rules.ruleset import RuleSet
+from broker.routing.rules.tracing import trace
 
 NODES = {"pacs", "cad", "archive"}
 T = {"field": "tag.Modality", "value": "CT"}  # true for CT
@@ -30,7 +33,7 @@ def rules(*conditions: Any, **more: Any) -> RuleSet:
 def truth(when: Any, facts: Any = None) -> str:
     """Result of one condition: true, false or unknown, as its trace tells."""
     given_facts = FACTS if facts is None else as_facts(facts)
-    result: str = decide(rules(when), given_facts).trace[0]["result"]
+    result: str = trace(rules(when), given_facts)[0]["result"]
     return result
 
 
@@ -80,8 +83,9 @@ def test_groups_are_kleenes_minimum_and_maximum(members: list[Any]) -> None:
 def test_an_unknown_rule_does_not_match_and_says_so() -> None:
     decision = decide(rules(U), FACTS)
     assert (decision.action, decision.destinations) == ("hold", ())
-    assert decision.trace[0]["result"] == "unknown"
-    assert decision.trace[0]["tests"] == [{"field": "tag.PatientID", "op": "is", "seen": [], "result": "unknown"}]
+    (entry,) = trace(rules(U), FACTS)
+    assert entry["result"] == "unknown"
+    assert entry["tests"] == [{"field": "tag.PatientID", "op": "is", "seen": [], "result": "unknown"}]
 
 
 # --- operators on text -----------------------------------------------------------------------------------
@@ -110,7 +114,7 @@ def test_an_unknown_rule_does_not_match_and_says_so() -> None:
 def test_text_operators(op: str, value: Any, seen: str, result: bool) -> None:
     facts = {"tag.StudyDescription": (seen,)}
     when = {"field": "tag.StudyDescription", "op": op} | ({} if value is None else {"value": value})
-    assert decide(rules(when), facts).trace[0]["result"] == ("true" if result else "false")
+    assert trace(rules(when), facts)[0]["result"] == ("true" if result else "false")
 
 
 def test_a_missing_operator_is_is() -> None:
@@ -195,7 +199,9 @@ def test_stop_ends_the_list_only_when_it_matches() -> None:
 
 
 def test_a_stopped_list_is_traced_as_far_as_it_went() -> None:
-    assert [entry["rule"] for entry in decided(table("a", T, "pacs", then="stop"), table("b", T, "cad")).trace] == ["a"]
+    ruleset = parse_rules({"rule": [table("a", T, "pacs", then="stop"), table("b", T, "cad")]}, NODES)
+    assert [entry["rule"] for entry in trace(ruleset, FACTS)] == ["a"]
+    assert decide(ruleset, FACTS).outcomes == ("tt",)
 
 
 @pytest.mark.parametrize(
@@ -212,32 +218,31 @@ def test_the_default_applies_when_no_rule_matched(default: Any, action: str, des
 
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_an_error_holds_whatever_matched_before(position: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = evaluate._compare, itertools.count()
+    real, calls = evaluate._compared, itertools.count()
 
     def broken(*args: Any) -> bool:
         if next(calls) == position:
             raise ValueError("Canary^Carl")
         return real(*args)
 
-    monkeypatch.setattr(evaluate, "_compare", broken)
+    monkeypatch.setattr(evaluate, "_compared", broken)
     found = decided(*(table(f"r{n}", T, "pacs") for n in range(3)), default={"action": "send", "send": ["cad"]})
     assert (found.action, found.destinations, found.rules) == ("hold", (), ())
     assert found.reason == "rule-error:ValueError"
-    assert found.trace[-1]["result"] == "error"
-    assert "Canary" not in str(found.trace)
+    assert found.outcomes[-1] == "e"
+    assert "Canary" not in str(found)
 
 
 def test_a_trace_shows_what_was_seen_in_bounded_size() -> None:
     facts = {"tag.ImageType": tuple("x" * 1000 for _ in range(50))}
-    found = decided(table("a", {"field": "tag.ImageType", "value": "y"}, "pacs"), facts=facts)
-    (leaf,) = found.trace[0]["tests"]
+    (leaf,) = trace(rules({"field": "tag.ImageType", "value": "y"}), facts)[0]["tests"]
     assert leaf["result"] == "false"
     assert len(leaf["seen"]) == 8
     assert {len(value) for value in leaf["seen"]} == {64}
 
 
 def test_every_leaf_is_traced_also_when_the_first_decides() -> None:
-    assert len(decided(table("a", {"any": [T, F, U]}, "pacs")).trace[0]["tests"]) == 3
+    assert len(trace(rules({"any": [T, F, U]}), FACTS)[0]["tests"]) == 3
 
 
 def test_a_thousand_rules_are_quick() -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as some
 from broker.dicom.dataset.scan import DataSetScan, RawElement
 from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent
-from broker.routing.fields import kind_of
-from broker.routing.header import BASE_FIELDS, MAX_TEXT, MAX_VALUES, facts, identity, tags_of
+from broker.routing.elements import MAX_TEXT, MAX_VALUES
+from broker.routing.header import BASE_FIELDS, facts, identity, tags_of
+from broker.routing.rules.fields import kind_of
 
 PEER = PeerAE("CT01", "BROKER", "10.0.0.9")
 SUNDAY = datetime(2026, 3, 15, 23, 59)  # noqa: DTZ001 - the caller's local time
@@ -78,7 +79,7 @@ def test_tags_that_are_read() -> None:
 def test_facts_of_association_and_time() -> None:
     assert facts(scanned(), PEER, [], SUNDAY) == {
         "assoc.calling_ae": ("CT01",), "assoc.called_ae": ("BROKER",), "assoc.address": ("10.0.0.9",),
-        "time.hour": (23.0,), "time.weekday": (7.0,),
+        "time.local": ("2026-03-15T23:59:00",),
     }  # fmt: skip
 
 

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from broker.errors import ConfigurationError
-from broker.routing import rules as module
-from broker.routing.fields import kind_of, tag_of
-from broker.routing.reception import fields_of
-from broker.routing.rules import MAX_DEPTH, MAX_LEAVES, MAX_RULES, Group, parse_rules
+from broker.routing.elements import tags_for
+from broker.routing.rules.conditions import MAX_DEPTH, MAX_LEAVES
+from broker.routing.rules.fields import kind_of
+from broker.routing.rules.parsing import MAX_RULES, parse_rules
+from broker.routing.rules.ruleset import Group, fields_of
+from broker.routing.rules.tag_paths import NoSuchField
 
 NODES = {"pacs", "cad"}
 T = {"field": "tag.Modality", "value": "CT"}
@@ -62,7 +64,7 @@ def test_the_example_of_the_design_is_understood() -> None:
     assert (found.version, found.default_action, found.default_send) == (7, "send", ("cad",))
     assert (rule.name, rule.send, rule.then) == ("mammography to archive and CAD", ("pacs",), "stop")
     assert isinstance(rule.when, Group)
-    assert [type(member) for member in rule.when.members] == [module.Test, module.Test]
+    assert [getattr(member, "field", "") for member in rule.when.members] == ["tag.Modality", "assoc.calling_ae"]
     assert rule.examples[0].sends == {"pacs"}
     assert fields_of(found) == {"tag.Modality", "assoc.calling_ae"}
 
@@ -166,7 +168,7 @@ def test_errors_of_the_default(default: Any, words: list[str]) -> None:
         ({"field": "tag.", "value": "x"}, ["tag."]),
         ({"field": "Modality", "value": "x"}, ["Modality"]),
         ({"field": "tag.PixelData", "value": "x"}, ["tag.PixelData"]),
-        ({"field": "tag.RequestAttributesSequence", "op": "exists"}, ["tag.RequestAttributesSequence"]),
+        ({"field": "tag.RequestAttributesSequence", "op": "glob", "value": "x"}, ["tag.RequestAttributesSequence"]),
         ({"field": 5, "value": "x"}, ["field"]), ({"field": ["tag.Modality"], "value": "x"}, ["field"]),
         ({"field": "tag.Modality"}, ["tag.Modality", "value"]),
         ({"field": "tag.Modality", "value": 5}, ["tag.Modality", "value", "text"]),
@@ -239,20 +241,29 @@ def test_patterns_that_would_need_much_memory_are_refused_or_bounded(pattern: st
     ("field", "kind"),
     [
         ("assoc.calling_ae", "text"), ("assoc.called_ae", "text"), ("assoc.address", "text"), ("time.hour", "number"),
-        ("time.weekday", "number"), ("time.minute", None), ("assoc.port", None), ("", None), ("tag", None),
-        ("tag.Modality", "text"), ("tag.PatientName", "text"), ("tag.StudyDate", "text"), ("tag.Rows", "number"),
+        ("time.weekday", "number"), ("time.minute", None), ("time.window", "window"),
+        ("assoc.port", None), ("", None), ("tag", None),
+        ("tag.Modality", "text"), ("tag.PatientName", "name"), ("tag.StudyDate", "date"), ("tag.Rows", "number"),
         ("tag.SliceThickness", "number"), ("tag.InstanceNumber", "number"), ("tag.SmallestImagePixelValue", "number"),
         ("tag.PixelData", None), ("tag.modality", None), ("tag.0008,0060", None), ("order.Priority", None),
     ],
 )  # fmt: skip
 def test_the_catalogue_of_fields(field: str, kind: str | None) -> None:
-    assert kind_of(field) == kind
+    if kind is None:
+        with pytest.raises(NoSuchField):
+            kind_of(field)
+    else:
+        assert kind_of(field) == kind
 
 
 def test_tags_of_fields() -> None:
-    assert tag_of("tag.Modality") == 0x00080060
-    assert tag_of("assoc.calling_ae") is None
-    assert tag_of("xtag.Modality") is None
+    assert list(tags_for("tag.Modality")) == [0x00080060]
+    assert list(tags_for("tag.RequestAttributesSequence.AccessionNumber")) == [0x00400275]
+    assert list(tags_for("assoc.calling_ae")) == []
+    assert list(tags_for("xtag.Modality")) == []
+    private = set(tags_for('tag.(0019,xx0C,"SIEMENS MR HEADER")'))
+    assert {0x00190010, 0x001900FF, 0x0019100C, 0x0019FF0C} < private
+    assert len(private) == 480
 
 
 # --- anything --------------------------------------------------------------------------------------------

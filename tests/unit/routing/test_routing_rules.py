@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import ConfigurationError
-from broker.routing.evaluate import as_facts, check, decide
-from broker.routing.rules import parse_rules
+from broker.routing.rules.checking import check
+from broker.routing.rules.evaluate import as_facts, decide
+from broker.routing.rules.parsing import parse_rules
+from broker.routing.rules.tracing import trace
 
 NODES = {"pacs", "cad", "archive"}
 TRUE: dict[str, Any] = {"field": "tag.Modality", "op": "is", "value": "CT"}
@@ -22,8 +24,9 @@ FACTS = as_facts({"tag.Modality": "CT", "tag.ImageType": ["ORIGINAL", "PRIMARY",
 
 def outcome(when: dict[str, Any], facts: Any = FACTS) -> str:
     """What a single rule gives: true, false or unknown, read from its trace."""
-    decision = decide(parse_rules({"rule": [{"name": "r", "when": when, "send": ["pacs"]}]}, NODES), facts)
-    result = str(decision.trace[0]["result"])
+    ruleset = parse_rules({"rule": [{"name": "r", "when": when, "send": ["pacs"]}]}, NODES)
+    decision = decide(ruleset, facts)
+    result = str(trace(ruleset, facts)[0]["result"])
     assert (decision.destinations == ("pacs",)) is (result == "true")
     return result
 
@@ -86,10 +89,11 @@ def test_destinations_add_up_in_order_without_repetition_and_stop_stops() -> Non
         {"name": "three", "when": TRUE, "send": ["cad", "pacs"], "then": "stop"},
         {"name": "four", "when": TRUE, "send": ["archive"]},
     ]
-    decision = decide(parse_rules({"rule": rules}, NODES), FACTS)
+    ruleset = parse_rules({"rule": rules}, NODES)
+    decision = decide(ruleset, FACTS)
     assert decision.destinations == ("pacs", "cad")
     assert decision.rules == ("one", "three")
-    assert [entry["rule"] for entry in decision.trace] == ["one", "two", "three"]
+    assert [entry["rule"] for entry in trace(ruleset, FACTS)] == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize(
@@ -120,10 +124,8 @@ def test_error_in_a_rule_holds_the_object_earlier_matches_included() -> None:
 
 
 def test_trace_says_what_was_seen() -> None:
-    decision = decide(
-        parse_rules({"rule": [{"name": "r", "when": {"all": [TRUE, UNKNOWN]}, "send": ["pacs"]}]}, NODES), FACTS
-    )
-    assert decision.trace == [
+    ruleset = parse_rules({"rule": [{"name": "r", "when": {"all": [TRUE, UNKNOWN]}, "send": ["pacs"]}]}, NODES)
+    assert trace(ruleset, FACTS) == [
         {
             "rule": "r",
             "result": "unknown",
@@ -178,7 +180,7 @@ def rule(**changes: Any) -> dict[str, Any]:
         (rule(when={"field": "tag.Modality", "op": "is", "value": "x" * 501}), "500 characters"),
         (rule(when={"all": []}), "when: all: a list"),
         (rule(when={"all": [TRUE], "any": [TRUE]}), "any: unknown key"),
-        (rule(when={}), "a condition has all, any, not or field"),
+        (rule(when={}), "a condition has all, any, not, item or field"),
         (rule(when="CT"), "a condition is a table"),
         (rule(when={"any": [TRUE] * 201}), "more than 200 tests"),
         ({"rule": [*rule()["rule"], *rule()["rule"]]}, "rule 'r': the name is used twice"),

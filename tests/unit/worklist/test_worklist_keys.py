@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from broker.dicom.dataset.folding import fold_name
 from broker.dicom.dataset.read import BadElement
 from broker.worklist.query.date_ranges import Interval, date_interval, stored_date, stored_time, time_interval
-from broker.worklist.query.names import FuzzyKey, NameKey, fold_name, fuzzy_fits, name_fits, name_pattern, name_words
+from broker.worklist.query.names import FuzzyKey, NameKey, fuzzy_fits, name_fits, name_pattern, name_words
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from broker import telemetry
 from broker.accounts.roles import Right
 from broker.admin.api.nodes.nodes import NodeView, refusals, view
 from broker.admin.api.nodes.once import IdempotencyHeader, Once
-from broker.admin.api.site import SignedBody
+from broker.admin.api.routing.site import SignedBody
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from broker import telemetry
 from broker.accounts.roles import Right
 from broker.admin.api.nodes.once import IdempotencyHeader, Once
-from broker.admin.api.site import ChangeView, SignedBody, change_view, in_force
+from broker.admin.api.routing.site import ChangeView, SignedBody, change_view, in_force
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router

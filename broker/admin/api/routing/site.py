@@ -22,7 +22,8 @@ from broker.errors import ConfigurationError
 from broker.model.wording import in_english
 from broker.routing.editing import NodesMissing, SiteEdit
 from broker.routing.references import references
-from broker.routing.site import NODES, RULES
+from broker.routing.rules.checking import doubts
+from broker.routing.site import NODES, RULES, build
 from broker.store.configurations import Publication
 from broker.versions.difference import Difference, difference, masked
 from broker.versions.in_force import MAX_TEXT, Conflict, NoSuchVersion, Signature
@@ -60,10 +61,11 @@ class RulesBody(SignedBody):
 
     rule: Annotated[Tables, Field(description="In the order in which they are evaluated")] = []
     default: Annotated[dict[str, Any], Field(description="What happens when no rule matched")] = {}
+    calendar: Annotated[dict[str, Any], Field(description="Holidays of the site")] = {}
 
     def contents(self) -> dict[str, Any]:
         """The document."""
-        given = {"rule": self.rule, "default": self.default}
+        given = {"rule": self.rule, "default": self.default, "calendar": self.calendar}
         return {RULES: {key: value for key, value in given.items() if key in self.model_fields_set}}
 
 
@@ -107,10 +109,11 @@ class ChangeView(BaseModel):
 
 
 class DocumentCheckView(BaseModel):
-    """What a document would change."""
+    """What a document would change, and what it says although hardly anybody means it."""
 
     changes: list[ChangeView]
     examples: int
+    doubts: list[str] = []
 
 
 class PublishedVersionView(BaseModel):
@@ -178,7 +181,11 @@ def _edit(routes: APIRouter, context: AdminContext, name: str, body_type: type[A
         with _refusals():
             checked = context.site.checked(edit)
         rules = checked[RULES].document.get("rule", []) if RULES in checked else []
-        return DocumentCheckView(changes=_changes(edit), examples=sum(len(rule.get("example", [])) for rule in rules))
+        return DocumentCheckView(
+            changes=_changes(edit),
+            examples=sum(len(rule.get("example", [])) for rule in rules),
+            doubts=list(doubts(build(checked).rules)) if RULES in checked else [],
+        )
 
     words = {RULES: "the rules", NODES: "the nodes", "site": "nodes and rules"}[name]
     publish.__annotations__["body"] = check.__annotations__["body"] = body_type

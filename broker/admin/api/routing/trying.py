@@ -1,0 +1,165 @@
+"""Serves `/api/v1/rules/test` and `/api/v1/rules/explain`: what rules do with an object, and did with a study."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from broker.accounts.roles import Right
+from broker.admin.api.routing.site import Tables
+from broker.admin.context import AdminContext
+from broker.admin.problems import FieldError, Problem
+from broker.admin.routers import NEEDS, admin_router
+from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
+from broker.errors import ConfigurationError
+from broker.model.lane import Lane
+from broker.routing.rules.evaluate import as_facts, decide
+from broker.routing.rules.parsing import check_facts, parse_rules
+from broker.routing.rules.ruleset import RuleSet
+from broker.routing.rules.tracing import trace
+from broker.routing.site import destinations, trace_of_version
+from broker.store.images import decisions
+from broker.store.images.decisions import DecisionGroup
+
+Facts = Annotated[dict[str, Any], Field(max_length=1000, description="Values by field, one or a list of them")]
+
+
+class RulesTestBody(BaseModel):
+    """What an object has, and the rules that it meets: those given, or without any those in force."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    facts: Facts
+    rule: Tables | None = None
+    default: dict[str, Any] = {}
+    calendar: dict[str, Any] = {}
+
+
+class StudyBody(BaseModel):
+    """The Study Instance UID of a study."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    study: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9.]+$")]
+
+
+class DeliveryView(BaseModel):
+    """A delivery that rules want: to which node, how urgent (1 to 7), whether it waits for a person."""
+
+    node: str
+    priority: int
+    held: bool
+
+
+class RulesTestView(BaseModel):
+    """What rules do with an object, and what each test of them saw and gave."""
+
+    action: str
+    reason: str
+    deliveries: list[DeliveryView]
+    rules: list[str]
+    trace: list[dict[str, Any]]
+
+
+class DecisionView(BaseModel):
+    """Objects of a study that met the same rules with the same result. Times in s since the epoch.
+
+    `trace` is empty where the rules of that version are not there any more.
+    """
+
+    rules_version: int
+    state: str
+    reason: str
+    device: str
+    objects: int
+    first_at: float
+    last_at: float
+    rules: list[str]
+    trace: list[dict[str, Any]]
+
+
+class StudyDeliveryView(BaseModel):
+    """How many objects of a study are in a state on their way to a node."""
+
+    node: str
+    state: str
+    objects: int
+
+
+class StudyDecisionsView(BaseModel):
+    """How the objects of a study were decided on, and how far they are."""
+
+    decisions: list[DecisionView]
+    deliveries: list[StudyDeliveryView]
+
+
+def router(context: AdminContext) -> APIRouter:
+    """Routes under /api/v1/rules that change nothing."""
+    routes = admin_router("/api/v1/rules", Right.STATUS, tags=["rules"])
+
+    @routes.post("/test", dependencies=[NEEDS[Right.SITE], SHOWS_NOTHING])
+    def test(body: RulesTestBody) -> RulesTestView:
+        """Say what rules do with an object of these facts. Nothing is stored."""
+        rules = _rules(context, body)
+        try:
+            check_facts(body.facts, "facts")
+        except ConfigurationError as error:
+            raise Problem(422, "The facts cannot be used", [FieldError("facts", str(error)[:500])]) from None
+        facts = as_facts(body.facts)
+        decision = decide(rules, facts)
+        return RulesTestView(
+            action=decision.action.value,
+            reason=decision.reason,
+            deliveries=[DeliveryView(node=d.node, priority=d.priority, held=d.held) for d in decision.deliveries],
+            rules=list(decision.rules),
+            trace=trace(rules, facts),
+        )
+
+    @routes.post("/explain", dependencies=[NEEDS[Right.PATIENTS], shows("study", "explained")])
+    def explain(body: StudyBody, request: Request) -> StudyDecisionsView:
+        """Say which rules the objects of a study met, what each test saw, and where they were sent."""
+        groups = context.database.read(decisions.of_study, body.study).result()
+        if not groups:
+            raise Problem(404, "No object of this study is known")
+        viewing_of(request).many(sum(group.count for group in groups))
+        facts = context.database.read(decisions.facts_of, [group.one for group in groups]).result()
+        lanes = context.database.read(decisions.deliveries, body.study).result()
+        return StudyDecisionsView(
+            decisions=[_decision(context, group, json.loads(facts.get(group.one) or "{}")) for group in groups],
+            deliveries=[
+                StudyDeliveryView(node=Lane.parse(lane).node, state=state, objects=count)
+                for lane, state, count in lanes
+            ],
+        )
+
+    return routes
+
+
+def _rules(context: AdminContext, body: RulesTestBody) -> RuleSet:
+    """Raises Problem for rules that cannot be used."""
+    site = context.site.value
+    if body.rule is None:
+        return site.rules
+    document = {"rule": body.rule, "default": body.default, "calendar": body.calendar}
+    try:
+        return parse_rules(document, destinations(site))
+    except ConfigurationError as error:
+        raise Problem(422, "The rules cannot be used", [FieldError("rule", str(error)[:500])]) from None
+
+
+def _decision(context: AdminContext, group: DecisionGroup, facts: dict[str, Any]) -> DecisionView:
+    told = trace_of_version(context.site, group.rules_version, facts) or []
+    return DecisionView(
+        rules_version=group.rules_version,
+        state=group.state,
+        reason=group.reason,
+        device=group.calling_ae,
+        objects=group.count,
+        first_at=group.first_at,
+        last_at=group.last_at,
+        rules=[entry["rule"] for entry in told if entry["result"] == "true"],
+        trace=told,
+    )

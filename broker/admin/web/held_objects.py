@@ -1,0 +1,278 @@
+"""The pages of objects that wait for a person or were discarded, and what can be done with them, one by one or all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from sqlalchemy import Connection
+
+from broker.accounts.roles import Right
+from broker.admin.context import AdminContext
+from broker.admin.problems import Problem
+from broker.admin.routers import NEEDS, page_router
+from broker.admin.sharing import shared
+from broker.admin.viewing import shows
+from broker.admin.web import forms, shell
+from broker.admin.web.listing import CAP, NOTHING, Column, Filter, Listing, Picked, Table
+from broker.admin.web.words import counted
+from broker.errors import BadContent
+from broker.model.wording import Sentence
+from broker.routing.held_work import MOST, OtherCount
+from broker.routing.holding import Deciding, Ending
+from broker.routing.rejudging import Judged
+from broker.routing.rules.evaluate import RoutingDecision
+from broker.routing.rules.tracing import trace
+from broker.routing.site import destinations, trace_of_version
+from broker.status.causes import reason as cause_words
+from broker.store.images import held_objects
+from broker.store.images.held_objects import HeldObject, ObjectFilter
+from broker.store.images.instances import InstanceState
+
+REASON = range(3, 501)  # characters
+TABLE = Table(
+    path="/holds/objects",
+    region="objects",
+    title=Sentence("Held objects"),
+    columns=(
+        Column(name="pick", title=Sentence("Pick")),
+        Column(name="since", title=Sentence("Waiting since")),
+        Column(name="device", title=Sentence("From")),
+        Column(name="cause", title=Sentence("Cause")),
+        Column(name="modality", title=Sentence("Modality")),
+        Column(name="study", title=Sentence("Study")),
+        Column(name="size", title=Sentence("Size"), numeric=True),
+    ),
+    filters=(
+        Filter(name="cause", title=Sentence("Cause"), hint=Sentence("code, like no-rule-matched")),
+        Filter(name="device", title=Sentence("From"), hint=Sentence("AE title")),
+        Filter(name="study", title=Sentence("Study"), hint=Sentence("Study Instance UID")),
+        Filter(
+            name="state",
+            title=Sentence("State"),
+            kind="choice",
+            choices=(("discarded", Sentence("discarded")),),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectLine:
+    """An object in words, without its patient."""
+
+    row: int
+    key: str
+    since: float
+    device: str
+    cause: Sentence
+    modality: str
+    study: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectsView:
+    """A page of held or discarded objects. `problem`: why nothing was changed; `typed`, `picked`: what was before."""
+
+    listing: Listing[ObjectLine]
+    nodes: Sequence[tuple[str, str]]
+    discarded: bool
+    may_work: bool
+    problem: Sentence | None
+    errors: forms.FieldErrors
+    typed: Mapping[str, str]
+    picked: Picked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectView:
+    """An object with what the rules saw and decided then, and what those of today would do.
+
+    `then` is None where the rules of that version cannot be read any more; `today` is None without bytes.
+    """
+
+    line: ObjectLine
+    facts: Mapping[str, Sequence[str | float]]
+    rules_version: int
+    then: Sequence[Mapping[str, Any]] | None
+    today: RoutingDecision | None
+    today_trace: Sequence[Mapping[str, Any]]
+
+
+Act = Callable[[Sequence[int], Deciding], Counter[Ending]]
+
+
+class _Page:
+    """The page with the parts of the broker that it works on."""
+
+    def __init__(self, context: AdminContext) -> None:
+        self._context = context
+
+    def show(
+        self,
+        request: Request,
+        problem: Sentence | None = None,
+        status: int = 200,
+        errors: forms.FieldErrors | None = None,
+        typed: Mapping[str, str] | None = None,
+        picked: Picked = NOTHING,
+    ) -> Response:
+        """Draw the list that the query asks for."""
+        asked = TABLE.ask(request.query_params)
+        wanted = _filter(asked.values)
+        rows, total = self._context.database.read(_look, wanted, _place(asked.after), TABLE.size + 1).result()
+        view = ObjectsView(
+            listing=asked.filled(rows, total, lambda line: line.key),
+            nodes=[(name, name) for name in sorted(destinations(self._context.site.value))],
+            discarded=wanted.state == InstanceState.DISCARDED,
+            may_work=Right.WORK in request.state.rights,
+            problem=problem,
+            errors=errors or {},
+            typed=typed or {},
+            picked=picked,
+        )
+        return shell.render(request, "held_objects", view, status)
+
+    def act(self, request: Request, form: forms.FormFields, act: Act) -> Response:
+        """Do with the picked objects what a form says, and go back to the list; or say why not."""
+        picked = TABLE.picked(form, request.query_params)
+        typed = {"reason": form.get("reason"), "to": form.get("to")}
+        if len(typed["reason"]) not in REASON:
+            wrong = {"reason": Sentence("Say why, in 3 to 500 characters.")}
+            return self.show(request, None, 422, wrong, typed, picked)
+        if picked.is_empty:
+            return self.show(request, Sentence("Pick the rows first. Nothing was changed."), 422, {}, typed)
+        who = Deciding(actor=request.state.actor, at=time.time(), address=request.state.address, reason=typed["reason"])
+        try:
+            done = act(self._rows(picked), who)
+        except OtherCount:
+            changed = Sentence("The list has changed meanwhile: look again. Nothing was changed.")
+            return self.show(request, changed, 409, {}, typed)
+        except BadContent:
+            wrong = {"to": Sentence("Choose a destination.")}
+            return self.show(request, None, 422, wrong, typed, picked)
+        return shell.go(TABLE.ask(request.query_params).link(), _told(done))
+
+    def _rows(self, picked: Picked) -> Sequence[int]:
+        """The picked objects. Raises OtherCount."""
+        if picked.expected is None:
+            return [int(key) for key in picked.keys if key.isdecimal() and len(key) < 19]
+        if picked.expected > MOST:
+            raise OtherCount
+        return self._context.held.rows(_filter(picked.values), picked.expected)
+
+
+def router(context: AdminContext) -> APIRouter:
+    """The routes of the page."""
+    routes, page, work = page_router(Right.STATUS), _Page(context), context.held
+    needs = [NEEDS[Right.WORK]]
+
+    @routes.get("/holds/objects", dependencies=[shared()])
+    def show(request: Request) -> Response:
+        return page.show(request)
+
+    @routes.get("/holds/objects/{row:int}", dependencies=[NEEDS[Right.PATIENTS], shows("objects")])
+    def one(request: Request, row: Annotated[int, Path(ge=1, lt=1 << 63)]) -> Response:
+        judged = next(iter(work.judge([row])), None)
+        if judged is None:
+            raise Problem(404, "No such object waits")
+        return shell.render(request, "held_object", _object(context, judged))
+
+    @routes.post("/holds/objects/route", dependencies=needs)
+    async def route(request: Request) -> Response:
+        return await asyncio.to_thread(page.act, request, await forms.read(request), work.route)
+
+    @routes.post("/holds/objects/send", dependencies=needs)
+    async def send(request: Request) -> Response:
+        form = await forms.read(request)
+        to = form.get("to")
+        return await asyncio.to_thread(page.act, request, form, lambda rows, who: work.send(rows, [to], who))
+
+    @routes.post("/holds/objects/discard", dependencies=needs)
+    async def discard(request: Request) -> Response:
+        return await asyncio.to_thread(page.act, request, await forms.read(request), work.discard)
+
+    @routes.post("/holds/objects/undo", dependencies=needs)
+    async def undo(request: Request) -> Response:
+        return await asyncio.to_thread(page.act, request, await forms.read(request), work.undo)
+
+    return routes
+
+
+def _object(context: AdminContext, judged: Judged) -> ObjectView:
+    held = judged.held
+    facts = json.loads(held.facts or "{}")
+    return ObjectView(
+        line=_line(held),
+        facts=facts,
+        rules_version=held.rules_version,
+        then=trace_of_version(context.site, held.rules_version, facts),
+        today=judged.decision,
+        today_trace=trace(context.site.value.rules, judged.facts) if judged.decision is not None else (),
+    )
+
+
+def _filter(values: Mapping[str, str]) -> ObjectFilter:
+    state = InstanceState.DISCARDED if values.get("state") == "discarded" else InstanceState.HELD
+    cause, study, device = (values.get(name, "") for name in ("cause", "study", "device"))
+    return ObjectFilter(state=state, reason=cause, study=study, device=device)
+
+
+def _place(after: str) -> tuple[float, int]:
+    """Where a page begins; the first one for what is no place."""
+    at, _, row = after.partition("_")
+    try:
+        return float(at), int(row)
+    except ValueError:
+        return -1.0, 0
+
+
+def _look(
+    connection: Connection, wanted: ObjectFilter, after: tuple[float, int], limit: int
+) -> tuple[list[ObjectLine], int]:
+    found = held_objects.find(connection, wanted, after, limit)
+    return [_line(one) for one in found], held_objects.count(connection, wanted, CAP + 1)
+
+
+def _line(held: HeldObject) -> ObjectLine:
+    facts = json.loads(held.facts or "{}")
+    return ObjectLine(
+        row=held.id,
+        key=f"{held.received_at!r}_{held.id}",
+        since=held.received_at,
+        device=held.calling_ae,
+        cause=cause_words(held.reason),
+        modality=", ".join(map(str, facts.get("tag.Modality", ()))),
+        study=held.study_instance_uid,
+        size=held.data_length,
+    )
+
+
+_ENDINGS: dict[Ending, Callable[[int], Sentence]] = {
+    Ending.ROUTED: lambda n: counted("%(n)s object is on its way.", "%(n)s objects are on their way.", n),
+    Ending.HELD: lambda n: counted("%(n)s object waits.", "%(n)s objects wait.", n),
+    Ending.DISCARDED: lambda n: counted("%(n)s object was discarded.", "%(n)s objects were discarded.", n),
+    Ending.GONE: lambda n: counted("%(n)s object has lost its bytes.", "%(n)s objects have lost their bytes.", n),
+    Ending.CHANGED: lambda n: counted(
+        "%(n)s object was changed by somebody else.", "%(n)s objects were changed by somebody else.", n
+    ),
+}
+
+
+def _told(done: Counter[Ending]) -> Sentence:
+    """What became of the objects, in words."""
+    if len(done) == 1:
+        ((ending, count),) = done.items()
+        return _ENDINGS[ending](count)
+    return Sentence(
+        "On their way: %(routed)s. Waiting: %(held)s. Discarded: %(discarded)s. Without their bytes: %(gone)s. "
+        "Changed by others: %(changed)s.",
+        {ending.value: done[ending] for ending in Ending},
+    )

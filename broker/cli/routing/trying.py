@@ -1,0 +1,136 @@
+"""`broker rules test` and `broker rules explain`: what rules do with a file, and did with a study."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from broker.cli.asking import anywhere, running
+from broker.cli.common import CommandRefused, Config, exit_on_error, settings_of, wall_clock
+from broker.cli.output import say, say_json
+from broker.errors import BadContent
+
+Files = Annotated[list[Path], typer.Argument(help="DICOM files (PS3.10).")]
+Facts = Annotated[
+    list[str] | None,
+    typer.Option("--fact", help="What a file has not, such as assoc.calling_ae=CT1; may be given several times."),
+]
+Draft = Annotated[Path | None, typer.Option("--rules", help="A site.toml with other rules than those in force.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+
+
+def add_trying(app: typer.Typer) -> None:
+    """Add the commands that say what rules do."""
+    app.command("test")(try_files)
+    app.command()(explain)
+
+
+def try_files(
+    files: Files, config: Config = None, fact: Facts = None, rules: Draft = None, as_json: Json = False
+) -> None:
+    """Say what rules do with the object of each file, and what each of their tests saw. Changes nothing."""
+    from broker.routing.site import read_tables
+
+    told: list[dict[str, Any]] = []
+    with exit_on_error():
+        given = given_facts(fact or [])
+        draft = read_tables(rules)["rules"] if rules is not None else None
+        document = draft if draft is not None else anywhere.ask(config, "GET", "/rules")["document"]
+        now = datetime.now(settings_of(config).zone()).replace(tzinfo=None)
+        for file in files:
+            facts = {"time.local": now.isoformat(timespec="seconds")} | _read(file, document) | given
+            body = {"facts": facts} | ({"rule": []} | draft if draft is not None else {})
+            told.append({"file": str(file)} | anywhere.ask(config, "POST", "/rules/test", body))
+    if as_json:
+        say_json(told)
+        return
+    for one in told:
+        where = ", ".join(_delivery(delivery) for delivery in one["deliveries"])
+        say(f"{one['file']}: {one['action']} {where or one['reason']}".rstrip())
+        show_trace(one["trace"])
+
+
+def explain(
+    study: Annotated[str, typer.Argument(help="Study Instance UID.")], config: Config = None, as_json: Json = False
+) -> None:
+    """Say which rules the objects of a study met, what each test saw, and where they were sent."""
+    with exit_on_error():
+        clock = wall_clock(config)
+        told = running.ask(config, "POST", "/rules/explain", {"study": study})
+    if as_json:
+        say_json(told)
+        return
+    for one in told["decisions"]:
+        why = f", {one['reason']}" if one["reason"] else ""
+        say(
+            f"{one['objects']} objects from {one['device']}, {clock(one['first_at'])} to {clock(one['last_at'])}: "
+            f"{one['state']}{why}, by the rules of version {one['rules_version']}"
+        )
+        show_trace(one["trace"])
+    for one in told["deliveries"]:
+        say(f"{one['node']}: {one['objects']} {one['state']}")
+
+
+def show_trace(trace: Sequence[dict[str, Any]]) -> None:
+    """Print the rules that were tried, and what each of their tests saw."""
+    for entry in trace:
+        say(f"    {entry['result']:8}{entry['rule']}")
+        for leaf in entry["tests"]:
+            seen = ", ".join(leaf["seen"]) or "nothing"
+            say(f"        {leaf['result']:8}{leaf['field']} {leaf['op']}: saw {seen}")
+
+
+def _delivery(one: dict[str, Any]) -> str:
+    words = ["held"] * one["held"] + [{1: "stat", 3: "high", 7: "low"}.get(one["priority"], "")]
+    more = ", ".join(filter(None, words))
+    return f"{one['node']} ({more})" if more else str(one["node"])
+
+
+def given_facts(facts: Sequence[str]) -> dict[str, Any]:
+    """Facts of the command line: FIELD=VALUE. Raises CommandRefused."""
+    from broker.routing.rules.fields import FieldKind, kind_of
+    from broker.routing.rules.tag_paths import NoSuchField
+
+    found: dict[str, Any] = {}
+    for fact in facts:
+        name, sign, value = fact.partition("=")
+        try:
+            kind = kind_of(name)
+            found[name] = float(value) if kind in (FieldKind.NUMBER, FieldKind.ITEMS) else value
+        except NoSuchField as error:
+            raise CommandRefused(f"--fact {name}: {error}") from None
+        except ValueError:
+            raise CommandRefused(f"--fact {name}: not a number") from None
+        if not sign:
+            raise CommandRefused(f"--fact {fact}: write FIELD=VALUE")
+    return found
+
+
+def _read(file: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a file that these rules, and those of each object, look at. Raises CommandRefused."""
+    from broker.dicom.dataset import part10
+    from broker.routing.header import BASE_FIELDS
+    from broker.routing.rejudging import element_facts
+    from broker.routing.rules.ruleset import fields_of
+    from broker.routing.site import build_rules
+
+    fields = fields_of(build_rules(document, 0)) | set(BASE_FIELDS)
+    try:
+        header = part10.read(file)
+        if header is None:
+            raise CommandRefused(f"{file}: not a DICOM file")
+        with (
+            open(file, "rb") as opened,
+            mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as whole,
+            memoryview(whole) as view,
+            view[header.offset : header.offset + header.length] as data,
+        ):
+            found = element_facts(data, header.transfer_syntax, fields)
+    except (BadContent, OSError) as error:
+        raise CommandRefused(f"{file}: {error}") from None
+    return {name: list(values) for name, values in found.items()}

@@ -1,0 +1,114 @@
+"""Does with many objects at once what a person decided: a page at a time, so that others can write in between."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from broker.errors import BadContent
+from broker.routing import holding
+from broker.routing.holding import Deciding, Ending
+from broker.routing.rejudging import Judged, judge_again
+from broker.routing.rules.ruleset import RuleSet
+from broker.store.db.database import Database
+from broker.store.images import held_objects
+from broker.store.images.held_objects import HeldObject, ObjectFilter
+
+PAGE = 100  # objects of one transaction
+MOST = 10_000  # objects of one decision
+
+
+class OtherCount(Exception):
+    """Not as many objects match as a person saw."""
+
+
+class HeldWork:
+    """What can be done with held and discarded objects. Its methods block, and raise StoreUnavailable."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: Path,
+        rules: Callable[[], RuleSet],
+        destinations: Callable[[], frozenset[str]],
+        wake: Callable[[], None],
+    ) -> None:
+        """`files` is the spool folder, `rules` are those in force, `destinations` the nodes that take objects.
+
+        `wake` wakes the queue.
+        """
+        self._database = database
+        self._files = files
+        self._rules = rules
+        self._destinations = destinations
+        self._wake = wake
+
+    def rows(self, wanted: ObjectFilter, expected: int) -> Sequence[int]:
+        """All objects that match. Raises OtherCount unless they are as many as expected, at most MOST."""
+        found = self._database.read(held_objects.rows, wanted, expected + 1).result()
+        if len(found) != expected or expected > MOST:
+            raise OtherCount
+        return found
+
+    def judge(self, rows: Sequence[int]) -> list[Judged]:
+        """What today's rules would do with objects. Changes nothing."""
+        return judge_again(self._database, self._files, self._rules(), rows)
+
+    def route(self, rows: Sequence[int], who: Deciding) -> Counter[Ending]:
+        """Let objects go the way of today's rules; how many ended how."""
+        done: Counter[Ending] = Counter()
+        for page in _pages(rows):
+            rules = self._rules()
+            judged = judge_again(self._database, self._files, rules, page)
+
+            def routed(connection: Connection, judged: list[Judged] = judged, rules: RuleSet = rules) -> list[Ending]:
+                return [holding.route(connection, one, rules.version, who) for one in judged]
+
+            done += Counter(self._written(routed))
+            done[Ending.CHANGED] += len(page) - len(judged)
+        return +done
+
+    def send(self, rows: Sequence[int], nodes: Sequence[str], who: Deciding) -> Counter[Ending]:
+        """Send objects to chosen nodes. Raises BadContent for one that is no destination."""
+        unknown = [node for node in nodes if node not in self._destinations()]
+        if unknown or not nodes:
+            raise BadContent("not a destination", code="unknown-node")
+
+        def sent(connection: Connection, held: HeldObject) -> Ending:
+            return holding.send(connection, held.id, held.sop_instance_uid, nodes, who)
+
+        return self._each(rows, sent)
+
+    def discard(self, rows: Sequence[int], who: Deciding) -> Counter[Ending]:
+        """Give objects up."""
+        return self._each(rows, lambda connection, held: holding.discard(connection, held.id, who))
+
+    def undo(self, rows: Sequence[int], who: Deciding) -> Counter[Ending]:
+        """Take discards back: the objects wait for a person again."""
+        return self._each(rows, lambda connection, held: holding.undo(connection, held.id, who))
+
+    def _each(self, rows: Sequence[int], end: Callable[[Connection, HeldObject], Ending]) -> Counter[Ending]:
+        done: Counter[Ending] = Counter()
+        for page in _pages(rows):
+
+            def ended(connection: Connection, page: Sequence[int] = page) -> list[Ending]:
+                found = held_objects.load(connection, page)
+                missing = [Ending.CHANGED] * (len(page) - len(found))
+                return [end(connection, one) for one in found] + missing
+
+            done += Counter(self._written(ended))
+        return done
+
+    def _written(self, story: Callable[[Connection], list[Ending]]) -> list[Ending]:
+        done = self._database.execute(story)
+        self._wake()
+        return done
+
+
+def _pages(rows: Sequence[int]) -> Iterator[Sequence[int]]:
+    unique = list(dict.fromkeys(rows))
+    for start in range(0, len(unique), PAGE):
+        yield unique[start : start + PAGE]

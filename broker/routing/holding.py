@@ -1,0 +1,95 @@
+"""Does with objects that wait for a person what the person decided, and notes each in the audit trail.
+
+An object that is held or was discarded can be routed again by today's rules or sent to chosen nodes. A held one can be
+discarded, and a discard can be undone as long as the bytes are kept. Each function is part of a transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection
+
+from broker.routing.recording import enqueue_deliveries
+from broker.routing.rejudging import Judged
+from broker.routing.rules.evaluate import PlannedDelivery
+from broker.routing.rules.ruleset import RuleAction, Urgency
+from broker.store.audit.adding import add_audit
+from broker.store.images import held_objects
+from broker.store.images.instances import InstanceState
+
+DISCARDED_BY_PERSON, DISCARD_UNDONE = "discarded-by-person", "discard-undone"
+
+
+class Ending(StrEnum):
+    """Says what became of an object that a person decided about."""
+
+    ROUTED = "routed"  # deliveries were enqueued
+    HELD = "held"  # it waits still: no rule matched, or one holds it
+    DISCARDED = "discarded"
+    GONE = "gone"  # its bytes are missing
+    CHANGED = "changed"  # somebody else decided meanwhile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deciding:
+    """Who decides, when (s since the epoch), from where, and why."""
+
+    actor: str
+    at: float
+    address: str = ""
+    reason: str = ""
+
+    def note(self, connection: Connection, action: str, row: int, **more: object) -> None:
+        """Leave a row in the audit trail about an object."""
+        detail = ({"reason": self.reason} if self.reason else {}) | more
+        add_audit(connection, self.at, self.actor, action, "objects", row, detail, address=self.address)
+
+
+def route(connection: Connection, judged: Judged, rules_version: int, who: Deciding) -> Ending:
+    """Let an object go the way that rules decided."""
+    held, decision = judged.held, judged.decision
+    if decision is None:
+        return Ending.GONE
+    state = {
+        RuleAction.SEND: InstanceState.ROUTED,
+        RuleAction.HOLD: InstanceState.HELD,
+        RuleAction.DISCARD: InstanceState.DISCARDED,
+    }[decision.action]
+    if not held_objects.change(connection, held.id, [InstanceState(held.state)], state, decision.reason):
+        return Ending.CHANGED
+    outcomes = json.dumps(decision.outcomes)
+    held_objects.judged(connection, held.id, rules_version, outcomes, json.dumps(judged.facts, ensure_ascii=False))
+    detail: dict[str, object] = {"rules": list(decision.rules), "rules_version": rules_version}
+    enqueue_deliveries(connection, held.id, held.sop_instance_uid, decision.deliveries, detail, who.at)
+    who.note(connection, "objects.rerouted", held.id, to=list(decision.destinations), **detail)
+    return Ending(state.value)
+
+
+def send(connection: Connection, row: int, sop_instance_uid: str, nodes: Sequence[str], who: Deciding) -> Ending:
+    """Send an object to chosen nodes, whatever the rules say."""
+    if not held_objects.change(connection, row, held_objects.WAITING, InstanceState.ROUTED, ""):
+        return Ending.CHANGED
+    deliveries = [PlannedDelivery(node, Urgency.NORMAL.level) for node in nodes]
+    enqueue_deliveries(connection, row, sop_instance_uid, deliveries, {"by": who.actor}, who.at)
+    who.note(connection, "objects.sent-by-hand", row, to=list(nodes))
+    return Ending.ROUTED
+
+
+def discard(connection: Connection, row: int, who: Deciding) -> Ending:
+    """Give a held object up. Its bytes stay until they are purged."""
+    if not held_objects.change(connection, row, [InstanceState.HELD], InstanceState.DISCARDED, DISCARDED_BY_PERSON):
+        return Ending.CHANGED
+    who.note(connection, "objects.discarded", row)
+    return Ending.DISCARDED
+
+
+def undo(connection: Connection, row: int, who: Deciding) -> Ending:
+    """Take a discard back: the object waits for a person again."""
+    if not held_objects.change(connection, row, [InstanceState.DISCARDED], InstanceState.HELD, DISCARD_UNDONE):
+        return Ending.CHANGED
+    who.note(connection, "objects.undiscarded", row)
+    return Ending.HELD

@@ -1,0 +1,90 @@
+"""Judges objects that are kept once more, by other rules than those that they met.
+
+Association and times are those of the reception: they are facts that were kept. Elements are read from the bytes again,
+since other rules may test other ones. The order is that of today.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from broker.dicom.dataset.scan import scan
+from broker.dicom.dataset.walk import Buffer
+from broker.errors import BadContent
+from broker.routing import header
+from broker.routing.elements import ElementReader
+from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
+from broker.routing.rules.evaluate import Facts, RoutingDecision, decide
+from broker.routing.rules.ruleset import Fact, RuleSet, fields_of
+from broker.routing.rules.tag_paths import PREFIX
+from broker.store.db.database import Database
+from broker.store.images import held_objects, instances
+from broker.store.images.held_objects import HeldObject
+from broker.store.images.instances import StoredObject
+
+_KEPT = ("assoc.", "time.")  # facts of the reception
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """An object with what rules decide of it now. `decision` is None if its bytes are not there: `problem` says so."""
+
+    held: HeldObject
+    facts: Facts
+    decision: RoutingDecision | None
+    problem: str = ""
+
+
+def judge_again(database: Database, files: Path, rules: RuleSet, ids: Sequence[int]) -> list[Judged]:
+    """Judge those of some rows that are held or discarded (blocking). `files`: the spool folder.
+
+    Raises StoreUnavailable.
+    """
+    held = database.read(held_objects.load, ids).result()
+    bodies = database.read(instances.stored, [one.id for one in held]).result()
+    return [_judged(database, files, rules, one, bodies.get(one.id)) for one in held]
+
+
+def _judged(database: Database, files: Path, rules: RuleSet, held: HeldObject, body: StoredObject | None) -> Judged:
+    kept: dict[str, Any] = json.loads(held.facts or "{}")
+    facts: dict[str, Sequence[Fact]] = {name: values for name, values in kept.items() if name.startswith(_KEPT)}
+    fields = fields_of(rules)
+    of_order = needs_order(fields)
+    fields |= set(header.BASE_FIELDS) | (MATCHING_FIELDS if of_order else frozenset())
+    try:
+        facts |= _elements(files, body, fields)
+    except (BadContent, OSError, ValueError):
+        return Judged(held=held, facts=kept, decision=None, problem="file-missing")
+    if of_order:  # the order of today: it may have come after the image
+        facts |= database.read(order_facts, facts).result()
+    return Judged(held=held, facts=facts, decision=decide(rules, facts))
+
+
+def _elements(files: Path, body: StoredObject | None, fields: frozenset[str]) -> dict[str, Sequence[Fact]]:
+    """The facts of elements in the bytes of an object. Raises BadContent, OSError, ValueError for what is not there."""
+    if body is None:
+        raise BadContent("no bytes", code="no-instance")
+    if body.content is not None:
+        return element_facts(body.content, body.transfer_syntax_uid, fields)
+    with (
+        open(files / body.path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as whole,
+        memoryview(whole) as view,
+        view[body.data_offset : body.data_offset + body.data_length] as data,
+    ):
+        return element_facts(data, body.transfer_syntax_uid, fields)
+
+
+def element_facts(data: Buffer, transfer_syntax: str, fields: frozenset[str]) -> dict[str, Sequence[Fact]]:
+    """The facts of elements in an encoded data set. Raises BadContent for one that is not well formed."""
+    wanted = [name for name in fields if name.startswith(PREFIX)]
+    reader = ElementReader(scan(data, transfer_syntax, header.tags_of(wanted)))
+    found: dict[str, Sequence[Fact]] = {}
+    for name in wanted:
+        found.update(reader.read(name))
+    return found

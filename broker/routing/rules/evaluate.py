@@ -1,0 +1,229 @@
+"""Evaluates a rule set over facts: what happens with an object, and which rules decided it.
+
+Three values: true, false, unknown. A missing value is unknown, not false, unless the test says what it counts as; `not
+unknown` is unknown; a rule that ends unknown does not match. An error holds the object, whatever matched before.
+
+A group is left as soon as its value is certain. `tracing.py` evaluates all of it again, to be shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.routing.rules.comparing import NEGATIVE
+from broker.routing.rules.ruleset import Condition, Fact, Group, ItemTest, Rule, RuleAction, RuleSet, Test, inside
+from broker.routing.rules.times import LOCAL_TIME, times_of
+
+Facts = Mapping[str, Sequence[Fact]]  # a field that is missing or empty is not there
+Truth = bool | None
+Place = tuple[str, int]  # a sequence and which of its items, from 1
+ERRORS = (ArithmeticError, LookupError, TypeError, ValueError)
+OFF, FAILED = "o", "e"  # outcomes of a rule beside those of MARKS
+MARKS: dict[Truth, str] = {True: "t", False: "f", None: "u"}
+_REASONS = {RuleAction.HOLD: "held-by-rule", RuleAction.DISCARD: "discarded-by-rule"}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDelivery:
+    """A delivery that is decided on: to which node, how urgent (as the queue counts), whether it waits for a person."""
+
+    node: str
+    priority: int
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingDecision:
+    """What happens with an object, and why. `rules`: the names of those that decided it.
+
+    `outcomes`: for each rule that was tried a mark of it, then those of its tests, as far as they were looked at.
+    """
+
+    action: RuleAction
+    deliveries: tuple[PlannedDelivery, ...]
+    rules: tuple[str, ...]
+    reason: str
+    outcomes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Names of the nodes that it is delivered to."""
+        return tuple(one.node for one in self.deliveries)
+
+
+def decide(rules: RuleSet, facts: Facts) -> RoutingDecision:
+    """Evaluate all rules in order. Never raises: an error is a decision to hold."""
+    plan = _Plan()
+    seen = SeenFacts(facts, rules)
+    outcomes: list[str] = []
+
+    def decided(action: RuleAction, names: Iterable[str], reason: str, *deliveries: PlannedDelivery) -> RoutingDecision:
+        return RoutingDecision(action, deliveries, tuple(names), reason, tuple(outcomes))
+
+    try:
+        for test in rules.tests:  # a fact of a wrong kind is an error, whether or not a test comes to it
+            seen.comparable(test, test.field)
+        for rule in rules.rules:
+            if not rule.acts_at(seen.local_time):
+                outcomes.append(OFF)
+                continue
+            marks: list[str] = []
+            truth = _truth(rule.when, seen, marks)
+            outcomes.append(MARKS[truth] + "".join(marks))
+            if truth:
+                ended = plan.add(rule)
+                if ended is not None:
+                    return decided(ended, [rule.name], _REASONS[ended])
+                if rule.then == "stop":
+                    break
+    except ERRORS as error:
+        outcomes.append(FAILED)
+        return decided(RuleAction.HOLD, (), f"rule-error:{type(error).__name__}")
+    if plan.deliveries:
+        return decided(RuleAction.SEND, plan.rules, "", *plan.deliveries.values())
+    if rules.default_action == RuleAction.SEND:
+        return decided(RuleAction.SEND, ["default"], "", *(PlannedDelivery(node, 5) for node in rules.default_send))
+    return decided(rules.default_action, (), "no-rule-matched")
+
+
+class _Plan:
+    """What the rules that matched so far want."""
+
+    def __init__(self) -> None:
+        self.deliveries: dict[str, PlannedDelivery] = {}
+        self.rules: list[str] = []
+
+    def add(self, rule: Rule) -> RuleAction | None:
+        """Let a rule act; the action if that decides about the whole object.
+
+        A discard counts only where nothing was planned before. A delivery is as urgent as the most urgent rule says,
+        and waits for a person if any rule says so.
+        """
+        if rule.action == RuleAction.DISCARD:
+            return None if self.deliveries else rule.action
+        if rule.action == RuleAction.HOLD and not rule.send:
+            return rule.action
+        self.rules.append(rule.name)
+        for node in rule.send:
+            before = self.deliveries.get(node)
+            level, held = rule.priority.level, rule.action == RuleAction.HOLD
+            if before is not None:
+                level, held = min(level, before.priority), held or before.held
+            self.deliveries[node] = PlannedDelivery(node, level, held)
+        return None
+
+
+class SeenFacts:
+    """The facts of one object with what is made of them: times in parts, values that compare."""
+
+    def __init__(self, facts: Facts, rules: RuleSet) -> None:
+        self._facts = facts
+        self._holidays = rules.holidays
+        local = facts.get(LOCAL_TIME, ())
+        self.local_time = str(local[0]) if local else ""
+        self._times: Facts | None = None
+        self._comparable: dict[str, dict[str, list[Any]]] = {}  # by form and field
+
+    def values(self, name: str) -> Sequence[Fact]:
+        """The values of a field, empty for none."""
+        found = self._facts.get(name)
+        if found is None and self.local_time and name.startswith("time."):
+            if self._times is None:
+                self._times = times_of(self.local_time, self._holidays)
+            found = self._times.get(name)
+        return found or ()
+
+    def comparable(self, test: Test, name: str) -> list[Any]:
+        """The values of a field in a form that compares, without those that are no values of its kind.
+
+        Raises TypeError for a fact of another kind than its field.
+        """
+        made = self._comparable.setdefault(test.form, {})
+        found = made.get(name)
+        if found is None:
+            found = [one for value in self.values(name) if (one := test.canonical(value)) is not None]
+            made[name] = found
+        return found
+
+    def items(self, sequence: str) -> int:
+        """How many items a sequence has."""
+        counted = self.values(sequence)
+        return int(float(counted[0])) if counted else 0
+
+
+def as_facts(values: Mapping[str, Any]) -> dict[str, tuple[Fact, ...]]:
+    """Facts from plain values: single ones or lists, numbers or text.
+
+    What is given for an item of a sequence counts for the number of its items, and for the field in any item.
+    """
+    facts: dict[str, tuple[Fact, ...]] = {}
+    for name, value in values.items():
+        many = value if isinstance(value, list | tuple) else [value]
+        facts[name] = tuple(float(v) if isinstance(v, int | float) else str(v) for v in many)
+    for name in list(facts):
+        sequence, bracket, rest = name.partition("[")
+        number, _, inner = rest.partition("].")
+        if bracket and inner and number.isdecimal():
+            counted = facts.get(sequence, (0.0,))[0]
+            if sequence not in values:
+                facts[sequence] = (max(float(counted), float(number)),)
+            if (anywhere := f"{sequence}.{inner}") not in values and "[" not in inner:
+                facts[anywhere] = (*facts.get(anywhere, ()), *facts[name])
+    return facts
+
+
+def _truth(condition: Condition, seen: SeenFacts, marks: list[str], place: Place | None = None) -> Truth:
+    truth: Truth
+    if isinstance(condition, Group):
+        return _of_group(condition, seen, marks, place)
+    if isinstance(condition, ItemTest):
+        truth = _in_an_item(condition, seen, place)
+    else:
+        truth = leaf_truth(condition, seen, place)
+    marks.append(MARKS[truth])
+    return truth
+
+
+def _of_group(group: Group, seen: SeenFacts, marks: list[str], place: Place | None) -> Truth:
+    if group.kind == "not":
+        truth = _truth(group.members[0], seen, marks, place)
+        return None if truth is None else not truth
+    decisive, unknown = group.kind == "any", False  # one true decides an `any`, one false an `all`
+    for member in group.members:
+        truth = _truth(member, seen, marks, place)
+        if truth is decisive:
+            return decisive
+        unknown = unknown or truth is None
+    return None if unknown else not decisive
+
+
+def _in_an_item(test: ItemTest, seen: SeenFacts, place: Place | None) -> Truth:
+    """True if the condition is true for an item, false if it is for none, unknown if there is none at all."""
+    sequence = inside(*place, test.sequence) if place else test.sequence
+    count = seen.items(sequence)
+    results = [_truth(test.condition, seen, [], (sequence, item)) for item in range(1, count + 1)]
+    return True if True in results else None if not results or None in results else False
+
+
+def leaf_truth(test: Test, seen: SeenFacts, place: Place | None) -> Truth:
+    """The truth of one test, in an item of a sequence if `place` says so."""
+    name = inside(*place, test.field) if place else test.field
+    if test.op == "exists":
+        return bool(seen.values(name))
+    if test.op == "missing":
+        return not seen.values(name)
+    return _compared(test, seen, name)
+
+
+def _compared(test: Test, seen: SeenFacts, name: str) -> Truth:
+    """Compare any value, each, or how many there are. Where none can be compared, as the test says of missing ones."""
+    if test.values == "count":
+        result = bool(test.fits(float(len(seen.values(name)))))
+    else:
+        comparable = seen.comparable(test, name)
+        if not comparable:
+            return test.missing
+        result = any(map(test.fits, comparable)) if test.values == "any" else all(map(test.fits, comparable))
+    return not result if test.op in NEGATIVE else result

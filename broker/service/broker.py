@@ -43,7 +43,7 @@ from broker.admin.api.accounts import own_factor, sessions, tokens, users
 from broker.admin.api.exams import changing, finding, patients
 from broker.admin.api.messages import actions, journal, trying
 from broker.admin.api.nodes import knocking, node_tests, nodes
-from broker.admin.api.routing import held_objects, holds, site, trying
+from broker.admin.api.routing import held_objects, holds, rules, site
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
@@ -102,7 +102,7 @@ ROUTES = (
     finding,
     patients,
     imports,
-    trying,
+    rules,
     site,  # before nodes, as is knocking: their paths are no names of nodes
     knocking,
     nodes,

@@ -242,7 +242,7 @@ KNOWN = {
     "broker/routing/rejudging.py": "called in threads of the web",
     "broker/admin/api/routing/held_objects.py": "rows of our own, in threads of the web",
     "broker/admin/web/held_objects.py": "rows of our own, in threads of the web",
-    "broker/admin/api/routing/trying.py": "rows of our own, in threads of the web",
+    "broker/admin/api/routing/rules.py": "rows of our own, in threads of the web",
     "broker/delivery/mpps_sender.py": "in a thread",
     "broker/worklist/scp.py": "in a thread beyond 4 KiB",
     "broker/worklist/source/asking.py": "in a thread beyond 64 KiB",

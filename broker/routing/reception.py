@@ -26,7 +26,7 @@ from broker.dicom.dataset import part10
 from broker.dicom.dataset.scan import scan
 from broker.dicom.dataset.walk import Buffer
 from broker.dicom.dimse.message import PeerAE
-from broker.dicom.uids import is_uid
+from broker.dicom.uids import DEFLATED_SYNTAXES, is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.routing import header
@@ -194,6 +194,9 @@ class Reception:
             raise BadContent("no data set", code="truncated")
         judge = self._judge_now()
         scanned = scan(data, arrival.transfer_syntax, judge.tags, relax)
+        if body.length % 2 and arrival.transfer_syntax not in DEFLATED_SYNTAXES:
+            # PS3.5 7.1.1: values have even length. Receivers abort on the odd byte, so nobody could be sent it
+            raise BadContent("an odd number of bytes", code="odd-length")
         uids = header.identity(scanned, arrival.sop_class, arrival.sop_instance)
         now = time.time()
         facts = header.facts(scanned, arrival.peer, judge.fields, datetime.fromtimestamp(now, self._zone))

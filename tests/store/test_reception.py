@@ -334,6 +334,13 @@ def test_half_an_object_is_refused_and_leaves_nothing(place: Place) -> None:
     assert refused(place, item, b"") == "truncated"
 
 
+def test_an_odd_number_of_bytes_is_refused(place: Place) -> None:
+    """Receivers abort on the odd byte: an object that can be sent to nobody stays with its device."""
+    item = slice_of()
+    odd = item.data + bytes.fromhex("e07f1100") + b"OB\0\0" + (3).to_bytes(4, "little") + b"abc"
+    assert refused(place, item, odd) == "odd-length"
+
+
 def test_dm07_uids_that_differ_from_the_command_are_refused(place: Place) -> None:
     item = slice_of()
     assert refused(place, item, item.data, sop_instance="2.999.2") == "uid-mismatch"

@@ -88,7 +88,8 @@ def items_of(sequence: RawElement, scanned: DataSetScan) -> list[dict[int, RawEl
     """
     data = sequence.value
     explicit = scanned.explicit and sequence.vr != "UN"  # PS3.5 6.2.2: items of UN are in implicit VR
-    walk = _Measure(data, _EVERYTHING, lambda: None, big_endian=scanned.big_endian)
+    big_endian = scanned.big_endian and sequence.vr != "UN"
+    walk = _Measure(data, _EVERYTHING, lambda: None, big_endian=big_endian)
     items: list[dict[int, RawElement]] = []
     position = 0
     while position < len(data) and len(items) < MAX_ITEMS:
@@ -114,6 +115,7 @@ class _Measure(HeaderWalk):
 
     def __init__(self, data: Buffer, wanted: Container[int], relax: Callable[[], object], *, big_endian: bool) -> None:
         super().__init__(data, big_endian=big_endian, any_vr=True, max_elements=MAX_ELEMENTS, relax=relax)
+        self._big_endian = big_endian
         self._wanted = wanted
         self.noted: dict[int, RawElement] = {}
 
@@ -150,6 +152,12 @@ class _Measure(HeaderWalk):
         """A sequence or encapsulated pixel data up to its delimiter; the position behind it."""
         if tag == PIXEL_DATA or vr in (b"OB", b"OW"):
             return self._fragments(position, end)
+        if vr == b"UN" and self._big_endian:  # PS3.5 6.2.2: little endian inside, whatever the syntax says
+            inner = _Measure(self._data, (), self._relax, big_endian=False)
+            inner._count = self._count
+            position = inner._undefined(tag, vr, position, end, depth, explicit)
+            self._count = inner._count
+            return position
         if explicit and vr not in (b"SQ", b"UN"):
             raise BadContent("undefined length on a VR that has none", code="bad-length")
         while True:

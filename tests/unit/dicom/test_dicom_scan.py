@@ -151,6 +151,20 @@ def test_ds07_private_sequences_of_unknown_vr_pass() -> None:
     assert 0x00100020 in scan(data, uids.EXPLICIT_LE, EVERYTHING).elements
 
 
+@pytest.mark.parametrize("levels", [1, 3])
+def test_un_of_undefined_length_is_little_endian_inside_a_big_endian_data_set(levels: int) -> None:
+    """PS3.5 6.2.2: the items of such an element are in Implicit VR Little Endian, whatever the transfer syntax says."""
+    inner = implicit(0x00080100, b"CODE")
+    for level in range(levels):
+        inner = implicit(0xFFFEE000, b"", UNDEFINED) + inner + ITEM_END + SEQUENCE_END
+        if level < levels - 1:
+            inner = implicit(0x00400275, b"", UNDEFINED) + inner
+    head = struct.pack(">HH2sHI", 0x0009, 0x1001, b"UN", 0, UNDEFINED)
+    after = struct.pack(">HH2sH", 0x0010, 0x0020, b"LO", 4) + b"1234"
+    found = scan(head + inner + after, uids.EXPLICIT_BE, EVERYTHING)
+    assert found.elements[0x00100020].value == b"1234"
+
+
 def test_encapsulated_pixel_data_passes() -> None:
     pixel = explicit(0x7FE00010, b"OB", b"", UNDEFINED)
     data = ID + pixel + implicit(0xFFFEE000, b"") + implicit(0xFFFEE000, b"\xff\xd8\xff\xd9") + SEQUENCE_END

@@ -32,8 +32,9 @@ class ExamSelection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExamStep:
-    """A step in a list of exams; `start_at` is `YYYYMMDDHHMMSS`, empty for none."""
+    """A step (row) in a list of exams; `start_at` is `YYYYMMDDHHMMSS`, empty for none."""
 
+    row: int
     status: str
     held: bool
     start_at: str

@@ -261,4 +261,3 @@ class WorklistService:
 async def _here_or_aside(little: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `work` returns; in a thread unless it is so little that a thread costs more."""
     return work(*args, **kwargs) if little else await asyncio.to_thread(work, *args, **kwargs)
-

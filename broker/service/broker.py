@@ -37,13 +37,13 @@ from broker.admin.api import (
     orders,
     settings,
     site,
-    worklist,
 )
 from broker.admin.api import status as status_routes
 from broker.admin.api.accounts import own_factor, sessions, tokens, users
 from broker.admin.api.exams import changing, finding, patients
 from broker.admin.api.messages import actions, journal
 from broker.admin.api.nodes import knocking, node_tests, nodes
+from broker.admin.api.worklist import explaining, looking, planned
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
@@ -91,7 +91,9 @@ ROUTES = (
     mpps,
     actions,  # before journal: its paths are no numbers of messages
     journal,
-    worklist,
+    explaining,
+    looking,
+    planned,
     orders,
     changing,
     finding,

@@ -20,7 +20,7 @@ from broker.store.db.database import Database
 from broker.store.worklist.candidates import Criteria, Found, search
 from broker.store.worklist.outage import WorklistCopy
 from broker.worklist.answer.cache import AnswerCache, Known, PreparedQuery, RequestKey
-from broker.worklist.answer.listed import PAGE, AnswerList, answers, prepared, understood
+from broker.worklist.answering import PAGE, AnswerList, answers, prepared, understood
 from broker.worklist.explain import recall
 from broker.worklist.explain.memory import QueryMemory, QueryOutcome
 from broker.worklist.query.keys import Query

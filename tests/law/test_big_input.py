@@ -240,7 +240,7 @@ KNOWN = {
     "broker/mpps/dataset.py": "called in the threads of the door",
     "broker/routing/reception.py": "called in threads of the spool",
     "broker/delivery/mpps_sender.py": "in a thread",
-    "broker/worklist/answer/listed.py": "in a thread beyond 4 KiB; for pages in threads",
+    "broker/worklist/answering.py": "in a thread beyond 4 KiB; for pages in threads",
     "broker/worklist/source/asking.py": "in a thread beyond 64 KiB",
     "broker/settings/toml_text.py": "of mappings: routes in threads; of files: the start and commands",
     "broker/settings/mistakes.py": "the configuration, at the start",

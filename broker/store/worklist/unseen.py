@@ -14,7 +14,6 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
-    and_,
     exists,
     func,
     literal,
@@ -53,7 +52,9 @@ def page(
 def count(connection: Connection, ground: UnseenGround, reason: UnseenReason, most: int) -> int:
     """How many steps have a reason, counted up to `most`."""
     if reason in _BY_START:
-        queries = [select(literal(1)).where(*_at(ground, reason, status)) for status in ground.statuses]
+        # in the order of the index: without one PostgreSQL may read the whole table
+        ordered = select(literal(1)).order_by(_step.c.start_at)
+        queries = [ordered.where(*_at(ground, reason, status)) for status in ground.statuses]
     else:
         queries = [_of_station(ground, title, literal(1)) for title in _titles(connection, ground, reason)]
     total = 0
@@ -125,6 +126,8 @@ def _of_station(ground: UnseenGround, title: str, *columns: Any) -> Select[Any]:
     seen = [_other.c.ae_title < title]
     if ground.known:
         seen.append(_other.c.ae_title.in_(padded(sorted(ground.known))))
+    # a limit, so that PostgreSQL looks by the index for each step and hashes no whole table
+    other = select(literal(1)).where(_other.c.step == _station.c.step, or_(*seen)).limit(1).scalar_subquery()
     return (
         select(*columns)
         .select_from(_station.join(_step, _station.c.step == _step.c.id))
@@ -132,7 +135,7 @@ def _of_station(ground: UnseenGround, title: str, *columns: Any) -> Select[Any]:
             _station.c.ae_title == title,
             _station.c.start_at >= ground.today,
             func.coalesce(_step.c.status, "").in_(ground.statuses),
-            ~exists().where(and_(_other.c.step == _station.c.step, or_(*seen))),
+            other.is_(None),
         )
     )
 

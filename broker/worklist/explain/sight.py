@@ -1,7 +1,7 @@
 """Answers a query in place of a device: what its worklist shows now.
 
 The query is one that the device asked, one that it would ask, or one that a person types. It goes the way of the door:
-the same reading, the profile of the device, search, matcher and encoder (`worklist.answer.listed`). What is shown is
+the same reading, the profile of the device, search, matcher and encoder (`worklist.answering`). What is shown is
 read back from the encoded answers.
 """
 
@@ -24,7 +24,7 @@ from broker.site.directory import Directory
 from broker.store.worklist import steps as worklist_steps
 from broker.store.worklist.candidates import Found, search
 from broker.worklist.answer.cache import PreparedQuery
-from broker.worklist.answer.listed import PAGE, AnswerList, answers, prepared, understood
+from broker.worklist.answering import PAGE, AnswerList, answers, prepared, understood
 from broker.worklist.explain import recall, verdict
 from broker.worklist.explain.conditions import hidden_fits
 from broker.worklist.explain.exam import askings_of, caller_of

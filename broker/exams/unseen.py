@@ -21,7 +21,7 @@ from broker.store.worklist import steps as worklist_steps
 from broker.store.worklist import unseen
 from broker.worklist.explain.devices import devices
 
-COUNTED = 10_000
+COUNTED = 1_000
 WHY: Mapping[UnseenReason, Sentence] = {
     UnseenReason.UNSCHEDULED: Sentence("It has no day and time yet."),
     UnseenReason.UNASSIGNED: Sentence("No station was given to it."),

@@ -240,23 +240,37 @@ def _findings(recalled: Recalled, ready: PreparedQuery, run: _Run, limit: int) -
         found.append(Sentence("A query without a value is answered with nothing: its profile says so."))
     if recalled.secrets:
         keys = ", ".join(hidden.keyword for hidden in recalled.secrets)
-        text = "The query also names %(keys)s. These values are not kept: exams are compared with a keyed hash of them."
-        found.append(Sentence(text, {"keys": keys}))
+        found.append(
+            Sentence(
+                "The query also names %(keys)s. They are not kept: exams are compared with a keyed hash of them.",
+                {"keys": keys},
+            )
+        )
     if run.unsure:
-        text = "%(n)s exam fits all else. It cannot be told whether it fits the values that are not kept."
-        many = "%(n)s exams fit all else. It cannot be told whether they fit the values that are not kept."
-        found.append(Sentence(text, {"n": run.unsure}, many))
+        found.append(
+            Sentence(
+                "%(n)s exam fits all else. It cannot be told whether it fits the values that are not kept.",
+                {"n": run.unsure},
+                many="%(n)s exams fit all else. It cannot be told whether they fit the values that are not kept.",
+            )
+        )
     if not ready.served.supported:
-        text = "The query names attributes that the broker does not have: each answer says so by status FF01."
-        found.append(Sentence(text))
+        found.append(
+            Sentence("The query names attributes that the broker does not have: each answer says so by status FF01.")
+        )
     if not recalled.query.return_keys:
         found.append(Sentence("Which attributes it asks for is not known: all are shown."))
     if run.status == st.OUT_OF_RESOURCES:
-        text = "More exams match than the device is sent: it gets the first %(n)s and status A700."
-        found.append(Sentence(text, {"n": run.listed.most}))
+        found.append(
+            Sentence(
+                "More exams match than the device is sent: it gets the first %(n)s and status A700.",
+                {"n": run.listed.most},
+            )
+        )
     if not run.whole:
-        text = "The worklist is long: only its first %(n)s exams were looked through."
-        found.append(Sentence(text, {"n": LOOKED_THROUGH}))
+        found.append(
+            Sentence("The worklist is long: only its first %(n)s exams were looked through.", {"n": LOOKED_THROUGH})
+        )
     if run.listed.count > limit:
         found.append(Sentence("Only the first %(n)s answers stand here.", {"n": limit}))
     return found

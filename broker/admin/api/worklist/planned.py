@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
@@ -101,13 +101,15 @@ def router(context: AdminContext) -> APIRouter:
     @routes.get("/unseen", dependencies=[shows("order")])
     def listed(
         request: Request,
-        reason: UnseenReason | None = None,
+        reason: Literal["", "unscheduled", "unassigned", "unknown-station", "past"] = "",
         after: Annotated[str, Query(pattern=rf"^({unseen.PLACE})?$", description="`after` of the page before")] = "",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> UnseenList:
         """List exams that no device which asks for its own exams will show, with the reason and what to do."""
         context.write_behind()
-        arguments = (reason, unseen.place_of(after), limit, context.directory, context.settings)
+        wanted, place = UnseenReason(reason) if reason else None, unseen.place_of(after)
+        wanted, place = UnseenReason(reason) if reason else None, unseen.place_of(after)
+        arguments = (wanted, place, limit, context.directory, context.settings)
         found = context.database.read(unseen.page, *arguments).result()
         viewing_of(request).many(len(found.exams))
         return UnseenList(

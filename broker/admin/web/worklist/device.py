@@ -155,9 +155,10 @@ class DevicePages:
             viewing_of(request).nothing()  # the page that it leads to shows it
             device = words.path_of(name.strip()).partition("=")[2]
             return shell.go(f"/exams/{exams[0].order}/why?device={device}")
-        text = "No exam has this number. It may stand in a message that was refused."
-        wrong = {"missing": Sentence(text) if accession else Sentence("Type an accession number or an order number.")}
-        typed = TypedKeys(values={}, errors={}, missing=wrong, accession=accession)
+        wrong = Sentence("Type an accession number or an order number.")
+        if accession:
+            wrong = Sentence("No exam has this number. It may stand in a message that was refused.")
+        typed = TypedKeys(values={}, errors={}, missing={"missing": wrong}, accession=accession)
         return self.show(request, name, form=typed, status=422)
 
 

@@ -14,7 +14,7 @@ from broker.store.exams import lines, planned
 from broker.store.worklist import steps as worklist_steps
 from broker.worklist.explain.devices import AskingDevice, devices
 
-MOST_READ = 10_000  # steps of a day
+MOST_READ = 5_000  # steps of a day
 MOST_STATIONS, MOST_OF_ONE, MOST_SHOWN = 60, 40, 400  # stations; steps of one station, and of all
 _STATUSES = tuple(StepStatus)
 

@@ -105,6 +105,11 @@ def test_pages_follow_each_other_over_all_reasons(placed: Database, size: int) -
     assert found == [number for expected in REASONS.values() for number in expected]
 
 
+def test_a_long_list_of_a_station_is_read_in_parts(placed: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "LOOK", 1)
+    assert numbers(listed(placed, UnseenReason.UNKNOWN_STATION)) == REASONS[UnseenReason.UNKNOWN_STATION]
+
+
 def test_what_has_ended_or_begun_is_not_waited_for(placed: Database) -> None:
     with asking(application(placed, SETTINGS)) as client:
         for row in (2, 3, 4, 5):

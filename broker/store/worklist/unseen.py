@@ -7,13 +7,13 @@ start. Stations are found one after the other in their index, which costs as muc
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
-    Select,
     exists,
     func,
     literal,
@@ -26,9 +26,9 @@ from broker.model.unseen import UnseenGround, UnseenReason, UnseenStep
 from broker.store.db.pace import padded
 from broker.store.schema import tables
 
+LOOK = 256  # steps of a station at a time
 MOST_STATIONS = 2_000  # that are looked at, in the order of their titles
 _step, _station = tables.scheduled_step, tables.step_station
-_other = _station.alias("other")
 _BY_START = (UnseenReason.UNSCHEDULED, UnseenReason.PAST)
 
 
@@ -42,41 +42,29 @@ def page(
         reasons = reasons[reasons.index(after.reason) :] if after.reason in reasons else []
     for one in reasons:
         behind = after if after is not None and after.reason == one else None
-        for part in _parts(connection, ground, one, behind, limit):
-            found += part
-            if len(found) >= limit:
-                return found[:limit]
+        room = limit - len(found)
+        if one in _BY_START:
+            found += _latest(connection, ground, one, behind, room)
+        else:
+            found += islice(_of_stations(connection, ground, one, behind), room)
+        if len(found) >= limit:
+            break
     return found
 
 
 def count(connection: Connection, ground: UnseenGround, reason: UnseenReason, most: int) -> int:
     """How many steps have a reason, counted up to `most`."""
-    if reason in _BY_START:
-        # in the order of the index: without one PostgreSQL may read the whole table
-        ordered = select(literal(1)).order_by(_step.c.start_at)
-        queries = [ordered.where(*_at(ground, reason, status)) for status in ground.statuses]
-    else:
-        queries = [_of_station(ground, title, literal(1)) for title in _titles(connection, ground, reason)]
+    if reason not in _BY_START:
+        return sum(1 for _ in islice(_of_stations(connection, ground, reason, None), most))
     total = 0
-    for query in queries:
-        some = query.limit(most - total).subquery()
+    for status in ground.statuses:
+        # in the order of the index: without one PostgreSQL may read the whole table
+        ordered = select(literal(1)).where(*_at(ground, reason, status)).order_by(_step.c.start_at)
+        some = ordered.limit(most - total).subquery()
         total += int(connection.execute(select(func.count()).select_from(some)).scalar_one())
         if total >= most:
             break
     return total
-
-
-def _parts(
-    connection: Connection, ground: UnseenGround, reason: UnseenReason, after: UnseenStep | None, limit: int
-) -> Iterator[list[UnseenStep]]:
-    """The steps of one reason in their order."""
-    if reason in _BY_START:
-        yield _latest(connection, ground, reason, after, limit)
-        return
-    for title in _titles(connection, ground, reason):
-        if after is None or title >= after.station:
-            behind = after if after is not None and title == after.station else None
-            yield _of_one_station(connection, ground, reason, title, behind, limit)
 
 
 def _latest(
@@ -102,42 +90,47 @@ def _at(ground: UnseenGround, reason: UnseenReason, status: str) -> list[ColumnE
     return [_step.c.status == status, _step.c.start_at > "", _step.c.start_at < ground.today]
 
 
-def _of_one_station(
-    connection: Connection,
-    ground: UnseenGround,
-    reason: UnseenReason,
-    title: str,
-    after: UnseenStep | None,
-    limit: int,
-) -> list[UnseenStep]:
-    query = _of_station(ground, title, _station.c.start_at, _station.c.step)
-    if after is not None:
-        behind = or_(_station.c.start_at > after.start_at, _station.c.step > after.step)
-        query = query.where(_station.c.start_at >= after.start_at, behind)
-    ordered = query.order_by(_station.c.start_at, _station.c.step).limit(limit)
-    return [
-        UnseenStep(reason=reason, station=title, start_at=start, step=step)
-        for start, step in connection.execute(ordered)
-    ]
+def _of_stations(
+    connection: Connection, ground: UnseenGround, reason: UnseenReason, after: UnseenStep | None
+) -> Iterator[UnseenStep]:
+    """The steps whose station is the reason, station by station, each from today on."""
+    for title in _titles(connection, ground, reason):
+        if after is None or title >= after.station:
+            place = (after.start_at, after.step) if after is not None and title == after.station else None
+            for start, step in _of_station(connection, ground, title, place):
+                yield UnseenStep(reason=reason, station=title, start_at=start, step=step)
 
 
-def _of_station(ground: UnseenGround, title: str, *columns: Any) -> Select[Any]:
-    """The steps from today on of a station that have no known one too. Of several stations the first one counts."""
-    seen = [_other.c.ae_title < title]
-    if ground.known:
-        seen.append(_other.c.ae_title.in_(padded(sorted(ground.known))))
-    # a limit, so that PostgreSQL looks by the index for each step and hashes no whole table
-    other = select(literal(1)).where(_other.c.step == _station.c.step, or_(*seen)).limit(1).scalar_subquery()
-    return (
-        select(*columns)
-        .select_from(_station.join(_step, _station.c.step == _step.c.id))
-        .where(
-            _station.c.ae_title == title,
-            _station.c.start_at >= ground.today,
-            func.coalesce(_step.c.status, "").in_(ground.statuses),
-            other.is_(None),
-        )
+def _of_station(
+    connection: Connection, ground: UnseenGround, title: str, after: tuple[str, int] | None
+) -> Iterator[tuple[str, int]]:
+    """Start and row of the steps of a station that wait and have no known station too, LOOK at a time."""
+    here = select(_station.c.start_at, _station.c.step).where(
+        _station.c.ae_title == title, _station.c.start_at >= ground.today
     )
+    ordered = here.order_by(_station.c.start_at, _station.c.step).limit(LOOK)
+    while True:
+        query = ordered
+        if after is not None:
+            behind = or_(_station.c.start_at > after[0], _station.c.step > after[1])
+            query = ordered.where(_station.c.start_at >= after[0], behind)
+        places = [(row[0], row[1]) for row in connection.execute(query)]
+        unseen = _unseen(connection, ground, title, [step for _, step in places])
+        yield from (place for place in places if place[1] in unseen)
+        if len(places) < LOOK:
+            return
+        after = places[-1]
+
+
+def _unseen(connection: Connection, ground: UnseenGround, title: str, steps: Sequence[int]) -> set[int]:
+    """Of steps (rows) of a station those that wait and have no known one too. Of several stations the first counts."""
+    if not steps:
+        return set()
+    rows = padded(steps)
+    waiting = select(_step.c.id).where(_step.c.id.in_(rows), func.coalesce(_step.c.status, "").in_(ground.statuses))
+    found = set(connection.execute(waiting).scalars())
+    others = select(_station.c.step, _station.c.ae_title).where(_station.c.step.in_(rows), _station.c.ae_title != title)
+    return found - {step for step, other in connection.execute(others) if other < title or other in ground.known}
 
 
 def _titles(connection: Connection, ground: UnseenGround, reason: UnseenReason) -> Sequence[str]:

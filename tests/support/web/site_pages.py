@@ -141,7 +141,10 @@ PAGES = (
     ),
     SitePage(
         route="/worklist/device",
-        addresses=("/worklist/device?name=ct-radiology", "/worklist/device?name=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E&query=3"), foreign=True,
+        addresses=(
+            "/worklist/device?name=ct-radiology", "/worklist/device?name=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E&query=3",
+        ),
+        foreign=True,
         mouse="test_worklist_page.test_what_a_device_sees_by_mouse", keys="test_worklist_page.test_by_keys_alone",
         plain="test_worklist_page.test_without_script",
     ),

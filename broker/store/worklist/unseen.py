@@ -26,7 +26,7 @@ from broker.model.unseen import UnseenGround, UnseenReason, UnseenStep
 from broker.store.db.pace import padded
 from broker.store.schema import tables
 
-LOOK = 256  # steps of a station at a time
+LOOK, LOOK_FAR = 256, 1024  # steps of a station at a time, for a page and for a count
 MOST_STATIONS = 2_000  # that are looked at, in the order of their titles
 _step, _station = tables.scheduled_step, tables.step_station
 _BY_START = (UnseenReason.UNSCHEDULED, UnseenReason.PAST)
@@ -46,7 +46,7 @@ def page(
         if one in _BY_START:
             found += _latest(connection, ground, one, behind, room)
         else:
-            found += islice(_of_stations(connection, ground, one, behind), room)
+            found += islice(_of_stations(connection, ground, one, behind, LOOK), room)
         if len(found) >= limit:
             break
     return found
@@ -55,7 +55,7 @@ def page(
 def count(connection: Connection, ground: UnseenGround, reason: UnseenReason, most: int) -> int:
     """How many steps have a reason, counted up to `most`."""
     if reason not in _BY_START:
-        return sum(1 for _ in islice(_of_stations(connection, ground, reason, None), most))
+        return sum(1 for _ in islice(_of_stations(connection, ground, reason, None, LOOK_FAR), most))
     total = 0
     for status in ground.statuses:
         # in the order of the index: without one PostgreSQL may read the whole table
@@ -91,24 +91,24 @@ def _at(ground: UnseenGround, reason: UnseenReason, status: str) -> list[ColumnE
 
 
 def _of_stations(
-    connection: Connection, ground: UnseenGround, reason: UnseenReason, after: UnseenStep | None
+    connection: Connection, ground: UnseenGround, reason: UnseenReason, after: UnseenStep | None, look: int
 ) -> Iterator[UnseenStep]:
     """The steps whose station is the reason, station by station, each from today on."""
     for title in _titles(connection, ground, reason):
         if after is None or title >= after.station:
             place = (after.start_at, after.step) if after is not None and title == after.station else None
-            for start, step in _of_station(connection, ground, title, place):
+            for start, step in _of_station(connection, ground, title, place, look):
                 yield UnseenStep(reason=reason, station=title, start_at=start, step=step)
 
 
 def _of_station(
-    connection: Connection, ground: UnseenGround, title: str, after: tuple[str, int] | None
+    connection: Connection, ground: UnseenGround, title: str, after: tuple[str, int] | None, look: int
 ) -> Iterator[tuple[str, int]]:
-    """Start and row of the steps of a station that wait and have no known station too, LOOK at a time."""
+    """Start and row of the steps of a station that wait and have no known station too, `look` at a time."""
     here = select(_station.c.start_at, _station.c.step).where(
         _station.c.ae_title == title, _station.c.start_at >= ground.today
     )
-    ordered = here.order_by(_station.c.start_at, _station.c.step).limit(LOOK)
+    ordered = here.order_by(_station.c.start_at, _station.c.step).limit(look)
     while True:
         query = ordered
         if after is not None:
@@ -117,7 +117,7 @@ def _of_station(
         places = [(row[0], row[1]) for row in connection.execute(query)]
         unseen = _unseen(connection, ground, title, [step for _, step in places])
         yield from (place for place in places if place[1] in unseen)
-        if len(places) < LOOK:
+        if len(places) < look:
             return
         after = places[-1]
 

@@ -71,7 +71,7 @@ class TypedKeys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceView:
+class SightPage:
     """What a device sees. `state`: of a node that is not served. `number`: which of its queries is answered."""
 
     name: str
@@ -188,11 +188,11 @@ def _key(field: str, value: str) -> str:
     return value.replace("-", "") if field == "date" else value
 
 
-def _view(look: DeviceSight, number: int, form: TypedKeys) -> DeviceView:
+def _view(look: DeviceSight, number: int, form: TypedKeys) -> SightPage:
     caller = look.caller
     name = caller.node or caller.ae_title
     asked = {} if look.asking.recalled is None else recall.keys(look.asking.recalled)
-    return DeviceView(
+    return SightPage(
         name=name,
         path=words.path_of(name),
         state=STATES[caller.state] if caller.state != ACTIVE else None,

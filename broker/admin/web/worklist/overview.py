@@ -60,7 +60,7 @@ class StationSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoardView:
+class BoardPage:
     """The board of a day. Days are `YYYY-MM-DD`; those before and after are empty at the ends of the calendar."""
 
     day: str
@@ -87,7 +87,7 @@ def router(context: AdminContext) -> APIRouter:
         asking = context.database.read(devices, context.directory).result()
         sections = [_section(one, day) for one in found.stations]
         viewing_of(request).many(sum(len(one.lines) for one in sections))
-        view = BoardView(
+        view = BoardPage(
             day=day.isoformat(),
             before=_moved(day, -1),
             after=_moved(day, 1),

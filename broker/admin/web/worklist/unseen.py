@@ -53,7 +53,7 @@ class UnseenLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnseenView:
+class UnseenExamsView:
     """A page of the list. `counts`: exams of each reason, as far as they were counted; `most` is the limit."""
 
     listing: Listing[UnseenLine]
@@ -84,7 +84,7 @@ def router(context: AdminContext) -> APIRouter:
             next_key=found.after,
             uncounted=any(count > unseen.COUNTED for count in counts),
         )
-        view = UnseenView(
+        view = UnseenExamsView(
             listing=listing,
             counts=found.counts,
             reasons=words.REASONS,

@@ -9,8 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from broker.model.exam import ExamLine, ExamStep
-from broker.model.unseen import UnseenGround, UnseenReason, UnseenStep
+from broker.model.exam import ExamLine, ExamStep, UnseenGround, UnseenReason, UnseenStep
 from broker.model.wording import Sentence
 from broker.orders.core import lifecycle
 from broker.settings import Settings

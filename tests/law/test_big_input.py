@@ -241,6 +241,7 @@ KNOWN = {
     "broker/routing/reception.py": "called in threads of the spool",
     "broker/delivery/mpps_sender.py": "in a thread",
     "broker/worklist/answering.py": "in a thread beyond 4 KiB; for pages in threads",
+    "broker/worklist/explain/sight.py": "answers of our own, in a thread of the database",
     "broker/worklist/source/asking.py": "in a thread beyond 64 KiB",
     "broker/settings/toml_text.py": "of mappings: routes in threads; of files: the start and commands",
     "broker/settings/mistakes.py": "the configuration, at the start",

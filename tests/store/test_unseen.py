@@ -16,7 +16,7 @@ from support.store.plans import indexed, plans
 
 from broker.exams import board, unseen
 from broker.exams.unseen import UnseenPage
-from broker.model.unseen import UnseenGround, UnseenReason
+from broker.model.exam import UnseenGround, UnseenReason
 from broker.orders.core import lifecycle
 from broker.settings import load
 from broker.site.directory import Directory

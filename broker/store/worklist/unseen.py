@@ -22,7 +22,7 @@ from sqlalchemy import (
     select,
 )
 
-from broker.model.unseen import UnseenGround, UnseenReason, UnseenStep
+from broker.model.exam import UnseenGround, UnseenReason, UnseenStep
 from broker.store.db.pace import padded
 from broker.store.schema import tables
 

@@ -98,7 +98,7 @@ class _Run:
 
 def typed_query(keys: Mapping[str, str]) -> Query:
     """The query of keys (TYPED) that a person types, read as the door reads it. Raises BadContent."""
-    given = {name: value for name, value in keys.items() if value}
+    given = {name: value for name in TYPED if (value := keys.get(name))}
     step = {name: given.pop(name) for name in IN_STEP if name in given}
     return understood(identifier({**given, STEP_SEQUENCE: [step]}, _SYNTAX), _SYNTAX)
 
@@ -116,34 +116,44 @@ def look(
 
     `number`: counts the remembered queries from the last one. `limit`: answers that are shown.
     """
-    settings, zone = ground.settings, ground.settings.zone()
-    accepts_any = settings.dicom.accept == "any"
+    zone, accepts_any = ground.settings.zone(), ground.settings.dicom.accept == "any"
     caller, remembered = caller_of(connection, device, ground.directory, accepts_any=accepts_any)
     asked = askings_of(remembered)
     which, asking = _chosen(caller, asked, typed, number)
     last = asked[0].at if asked else None
-    refusal = verdict.refusal(caller, last or 0, zone)
-    if asking.recalled is None:
-        unread = Sentence("The query could not be read: %(why)s.", {"why": asking.comment})
-        return DeviceSight(
-            caller=caller, which=which, asking=asking, asked_at=last, asked=asked, served={}, refusal=refusal, count=0,
-            status=asking.status, comment=asking.comment, exams=(), findings=(unread,),
-        )  # fmt: skip
-    query = asking.recalled.query if asking.recalled.query.return_keys else _with_everything(asking.recalled.query)
-    now = datetime.now(zone)
-    ready = prepared(query, caller.profile, caller.ae_title, now, _SYNTAX, settings.worklist.charset)
-    hidden = _Hidden(asking.recalled, ground.secret, caller)
-    listed = AnswerList(caller.profile.max_answers or settings.worklist.max_answers)
-    run = _run(connection, ready, hidden, _Run(listed), zone, limit)
-    orders = worklist_steps.orders_of(connection, [step for step, _ in run.first])
-    return DeviceSight(
+    seen = DeviceSight(
         caller=caller,
         which=which,
         asking=asking,
         asked_at=last,
         asked=asked,
-        served=recall.keys(replace(asking.recalled, query=ready.served)),
-        refusal=refusal,
+        served={},
+        refusal=verdict.refusal(caller, last or 0, zone),
+        count=0,
+        status=asking.status,
+        comment=asking.comment,
+        exams=(),
+        findings=(),
+    )
+    if asking.recalled is None:
+        return replace(seen, findings=(Sentence("The query could not be read: %(why)s.", {"why": asking.comment}),))
+    return _answered(connection, seen, asking.recalled, ground, limit)
+
+
+def _answered(
+    connection: Connection, seen: DeviceSight, recalled: Recalled, ground: SightGround, limit: int
+) -> DeviceSight:
+    """The same with the answer to the query."""
+    settings, zone, caller = ground.settings, ground.settings.zone(), seen.caller
+    query = recalled.query if recalled.query.return_keys else _with_everything(recalled.query)
+    now, charset = datetime.now(zone), settings.worklist.charset
+    ready = prepared(query, caller.profile, caller.ae_title, now, _SYNTAX, charset)
+    listed = AnswerList(caller.profile.max_answers or settings.worklist.max_answers)
+    run = _run(connection, ready, _Hidden(recalled, ground.secret, caller), _Run(listed), zone, limit)
+    orders = worklist_steps.orders_of(connection, [step for step, _ in run.first])
+    return replace(
+        seen,
+        served=recall.keys(replace(recalled, query=ready.served)),
         count=listed.count,
         status=f"{run.status:04X}",
         comment=listed.comment,
@@ -151,7 +161,7 @@ def look(
             SeenExam(step=step, order=orders.get(step, 0), document=readable(decode_data_set(data, _SYNTAX).elements))
             for step, data in run.first
         ],
-        findings=_findings(asking.recalled, ready, run, limit),
+        findings=_findings(recalled, ready, run, limit),
     )
 
 

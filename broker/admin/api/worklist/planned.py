@@ -15,8 +15,7 @@ from broker.admin.viewing import shows, viewing_of
 from broker.exams import unseen
 from broker.exams.board import BoardStation, board
 from broker.exams.unseen import UnseenExam
-from broker.model.exam import ExamLine, ExamStep
-from broker.model.unseen import UnseenReason
+from broker.model.exam import ExamLine, ExamStep, UnseenReason
 from broker.model.wording import in_english
 
 

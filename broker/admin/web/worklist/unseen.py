@@ -18,7 +18,7 @@ from broker.admin.web.worklist import words
 from broker.admin.web.worklist.overview import PlannedLine, line_of
 from broker.exams import unseen
 from broker.exams.unseen import UnseenExam
-from broker.model.unseen import UnseenReason
+from broker.model.exam import UnseenReason
 
 TABLE = Table(
     path="/worklist/unseen",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from broker.admin.web.words import Sentence
-from broker.model.unseen import UnseenReason
+from broker.model.exam import UnseenReason
 
 ENDS: Mapping[str, tuple[str, Sentence]] = {  # tone and word by final status
     "0000": ("ok", Sentence("complete")),

@@ -23,6 +23,7 @@ from broker.site.device import Device
 from broker.site.directory import Directory
 from broker.site.nodes import parse_nodes
 from broker.store.db.database import Database
+from broker.worklist import answering
 from broker.worklist.explain import sight
 from broker.worklist.explain.devices import devices
 from broker.worklist.explain.memory import QueryMemory
@@ -205,3 +206,18 @@ def test_one_of_several_queries_is_answered_and_the_list_is_cut(database: Databa
     unread = site.find(b"\x40\0\0\1\4\0\0\0abcd")
     seen = site.look()
     assert (seen.status, seen.count) == (f"{unread.status:04X}", 0)
+
+
+def test_a_long_list_is_not_looked_through_to_its_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "PAGE", 1)
+    monkeypatch.setattr(sight, "PAGE", 1)
+    with asking(application(database, SETTINGS)) as client:
+        for number in range(1, 6):
+            assert client.post("/orders", json=order(number)).json()["outcome"] == "created"
+    for name, value, count in (("LOOKED_THROUGH", 3, 3), ("PATIENCE", -1.0, 1)):
+        with monkeypatch.context() as patched:
+            patched.setattr(sight, name, value)
+            seen = Site(database).look()
+        assert (seen.count, seen.status) == (count, "")
+        assert any(one.values.get("n") == count for one in seen.findings)
+    assert (Site(database).look().count, Site(database).look().status) == (5, "0000")

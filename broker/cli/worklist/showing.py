@@ -76,7 +76,7 @@ def show(
     titles = ("order", "planned", "station", "modality", "name", "patient", "accession", "what")
     show_table(titles, [_answer(exam) for exam in seen["exams"]])
     comment = f" ({seen['comment']})" if seen["comment"] else ""
-    say(f"{seen['count']} answers, status {seen['status']}{comment}")
+    say(f"{seen['count']} answers, status {seen['status'] or 'not known'}{comment}")
     for finding in seen["findings"]:
         say(f"- {finding}")
 

@@ -7,6 +7,7 @@ read back from the encoded answers.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
@@ -36,7 +37,7 @@ from broker.worklist.query.timezone import in_offset
 from broker.worklist.query.writing import identifier
 
 MOST_SHOWN = 200  # answers with their attributes
-LOOKED_THROUGH = 20_000  # candidates of one look
+LOOKED_THROUGH, PATIENCE = 20_000, 1.0  # candidates of one look, and the seconds after which it ends
 IN_STEP = (STATIONS, START_DATE, "Modality")
 TYPED = (*IN_STEP, "PatientName", "PatientID", "AccessionNumber")  # keys that a person may type
 _SYNTAX = uids.IMPLICIT_LE
@@ -59,7 +60,8 @@ class DeviceSight:
 
     `asked_at`: when it asked last, None for never. `served`: what its profile makes of the keys. `refusal`: why it is
     not let in at all, empty if it is. `count` answers would be sent, of which the first stand in `exams`; `status` is
-    the final one, in hexadecimal digits, and `comment` its Error Comment.
+    the final one, in hexadecimal digits, and `comment` its Error Comment. A list that is too long to be looked through
+    has no status.
     """
 
     caller: Caller
@@ -90,9 +92,9 @@ class _Run:
     """What became of a query."""
 
     listed: AnswerList
-    status: int = st.SUCCESS
+    status: int | None = st.SUCCESS  # None: it was not looked to the end
     unsure: int = 0
-    whole: bool = True
+    looked: int = 0
     first: list[tuple[int, bytes]] = field(default_factory=list)
 
 
@@ -155,7 +157,7 @@ def _answered(
         seen,
         served=recall.keys(replace(recalled, query=ready.served)),
         count=listed.count,
-        status=f"{run.status:04X}",
+        status=f"{run.status:04X}" if run.status is not None else "",
         comment=listed.comment,
         exams=[
             SeenExam(step=step, order=orders.get(step, 0), document=readable(decode_data_set(data, _SYNTAX).elements))
@@ -216,7 +218,7 @@ class _Hidden:
 
 def _run(connection: Connection, ready: PreparedQuery, hidden: _Hidden, run: _Run, zone: tzinfo, limit: int) -> _Run:
     """Answer the query page by page, as the door does."""
-    listed, looked = run.listed, 0
+    listed, until = run.listed, time.monotonic() + PATIENCE
     if ready.served.view.empty:
         return run
     while True:
@@ -237,9 +239,9 @@ def _run(connection: Connection, ready: PreparedQuery, hidden: _Hidden, run: _Ru
         if status is not None:
             run.status = status
             return run
-        looked += len(candidates)
-        if looked >= LOOKED_THROUGH:
-            run.whole = False
+        run.looked += len(candidates)
+        if run.looked >= LOOKED_THROUGH or time.monotonic() > until:
+            run.status = None
             return run
 
 
@@ -277,9 +279,9 @@ def _findings(recalled: Recalled, ready: PreparedQuery, run: _Run, limit: int) -
                 {"n": run.listed.most},
             )
         )
-    if not run.whole:
+    if run.status is None:
         found.append(
-            Sentence("The worklist is long: only its first %(n)s exams were looked through.", {"n": LOOKED_THROUGH})
+            Sentence("The worklist is long: only its first %(n)s exams were looked through.", {"n": run.looked})
         )
     if run.listed.count > limit:
         found.append(Sentence("Only the first %(n)s answers stand here.", {"n": limit}))

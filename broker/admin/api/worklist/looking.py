@@ -88,7 +88,8 @@ class SightView(BaseModel):
     """What a device sees now. `which`: the query is one that it asked, would ask (it never did), or a typed one.
 
     `served`: the keys as its profile changes them. `refusal`: why it is not let in, empty if it is. `count` answers
-    would be sent before the final `status` (hexadecimal digits), of which the first stand in `exams`.
+    would be sent before the final `status` (hexadecimal digits), of which the first stand in `exams`. With an empty
+    `status` the list is long, and was not looked through to its end: see `findings`.
     """
 
     device: str

@@ -9,6 +9,7 @@ from broker.admin.web.words import Sentence
 from broker.model.exam import UnseenReason
 
 ENDS: Mapping[str, tuple[str, Sentence]] = {  # tone and word by final status
+    "": ("warn", Sentence("not looked through to the end")),
     "0000": ("ok", Sentence("complete")),
     "A700": ("warn", Sentence("cut off, or no database")),
     "A900": ("bad", Sentence("cannot be read")),

@@ -34,7 +34,7 @@ from broker.worklist.explain.verdict import Asking
 from broker.worklist.query import keys as query_keys
 from broker.worklist.query.attributes import START_DATE, START_TIME, STATIONS, STEP_SEQUENCE
 
-SHOWN = 50  # answers of the page
+SHOWN = 25  # answers of the page
 LONGEST = 64  # characters of a key
 FIELDS: Mapping[str, str] = {  # of the form, and the keys that they are
     "date": START_DATE,
@@ -49,7 +49,7 @@ Name = Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenLine:
-    """An answer in words. `attributes`: all that the device is told, by the path of each."""
+    """An answer in words. `attributes`: what the device is told, by the path of each; none that is empty."""
 
     exam: SeenExam
     name: str
@@ -218,7 +218,7 @@ def _line(seen: SeenExam) -> SeenLine:
         what=" ".join(filter(None, what)),
         station=_text(step, STATIONS),
         accession=_text(document, "AccessionNumber"),
-        attributes=list(_flat(document)),
+        attributes=[one for one in _flat(document) if one[1]],
     )
 
 

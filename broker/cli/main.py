@@ -11,13 +11,14 @@ from typing import Annotated
 import typer
 
 from broker import __version__
-from broker.cli import documents, hl7, mapping, mpps, nodes, worklist
+from broker.cli import documents, hl7, mapping, mpps, nodes
 from broker.cli.accounts import tokens, users
 from broker.cli.common import Config, exit_on_error
 from broker.cli.exams import changing
 from broker.cli.journals import audit, messages
 from broker.cli.output import say, say_json, tell
 from broker.cli.routing import holds, queue, rules
+from broker.cli.worklist import showing as worklist
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
@@ -128,7 +129,7 @@ def worklist_import(
     config: Config = None,
 ) -> None:
     """Import the worklist of another server now, as its schedule does."""
-    from broker.cli.worklist_import import run
+    from broker.cli.worklist.importing import run
 
     with exit_on_error():
         code = run(node, config=config, dry=dry_run, as_json=as_json)
@@ -144,7 +145,7 @@ def worklist_refused(
     config: Config = None,
 ) -> None:
     """List imported items that were refused, left out, ended or taken with findings, by accession number."""
-    from broker.cli.worklist_import import listing
+    from broker.cli.worklist.importing import listing
 
     with exit_on_error():
         say(listing(node, config=config, as_json=as_json))

@@ -36,7 +36,6 @@ from broker.admin.api import (
     mpps,
     orders,
     settings,
-    worklist,
 )
 from broker.admin.api import status as status_routes
 from broker.admin.api.accounts import own_factor, sessions, tokens, users
@@ -44,6 +43,7 @@ from broker.admin.api.exams import changing, finding, patients
 from broker.admin.api.messages import actions, journal, trying
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.api.routing import held_objects, holds, rules, site
+from broker.admin.api.worklist import explaining, looking, planned
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
@@ -96,7 +96,9 @@ ROUTES = (
     trying,
     actions,  # before journal: its paths are no numbers of messages
     journal,
-    worklist,
+    explaining,
+    looking,
+    planned,
     orders,
     changing,
     finding,

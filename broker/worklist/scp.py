@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from broker import telemetry
 from broker.audit.tally import Tally
-from broker.dicom.dataset.read import MAX_BYTES, BadElement, decode_data_set
+from broker.dicom.dataset.read import MAX_BYTES, BadElement
 from broker.dicom.dimse import status as st
 from broker.errors import BadContent, PeerFault, ProtocolViolation, StoreUnavailable, Unavailable
 from broker.model.audit import AuditRecord
@@ -21,23 +20,18 @@ from broker.store.db.database import Database
 from broker.store.worklist.candidates import Criteria, Found, search
 from broker.store.worklist.outage import WorklistCopy
 from broker.worklist.answer.cache import AnswerCache, Known, PreparedQuery, RequestKey
-from broker.worklist.answer.encoder import AnswerEncoder
-from broker.worklist.device import adapt
+from broker.worklist.answering import PAGE, AnswerList, answers, prepared, understood
 from broker.worklist.explain import recall
 from broker.worklist.explain.memory import QueryMemory, QueryOutcome
-from broker.worklist.query.criteria import search_criteria
 from broker.worklist.query.keys import Query
-from broker.worklist.query.matcher import matches
 from broker.worklist.query.negotiation import Agreed, agreed
-from broker.worklist.query.parse import parse
-from broker.worklist.query.timezone import differs, in_offset
+from broker.worklist.query.timezone import differs
 
 if TYPE_CHECKING:
     from broker.dicom.dimse.request import Request
 
 P = ParamSpec("P")
 T = TypeVar("T")
-PAGE = 200  # candidates of one statement
 PATIENCE, HURRY = 5.0, 2.0  # seconds for the database before the copy answers: at first, and once it was away
 NO_COPY = 9.0  # seconds for the database where there is no copy
 RECENT = 60.0  # seconds for which a query without an answer tells of the next one
@@ -51,12 +45,11 @@ class _Course:
     device: Device = DEFAULT
     query: Query | None = None  # as it was asked
     size: int = 0  # bytes of its identifier
-    count: int = 0
+    listed: AnswerList = field(default_factory=lambda: AnswerList(0))
     status: int = st.UNABLE_TO_PROCESS
     comment: str = ""
     copied: bool = False  # answered from the copy, the database being away
     offending: int = 0  # tag of the key that could not be read
-    seen: set[int] = field(default_factory=set)  # a step rescheduled meanwhile must not come twice
     asked: int = 0  # tells this identifier from others
 
 
@@ -112,9 +105,10 @@ class WorklistService:
             options = agreed(request.peer.extended.get(request.context.abstract_syntax))
             key = await self._key(request, course.device, options)
             course.size, course.asked = len(key[0]), hash(key[0])
-            prepared = await self._understand(key, request, course.device, options)
-            course.query = prepared.query
-            course.status = await self._answer(request, key, prepared, course)
+            ready = await self._understand(key, request, course.device, options)
+            course.query = ready.query
+            course.status = await self._answer(request, key, ready, course)
+            course.comment = course.listed.comment
             self._unanswered = 0
         except (ProtocolViolation, PeerFault, OSError):
             raise
@@ -135,15 +129,15 @@ class WorklistService:
         self._note(peer.calling_ae, peer.address, course)
         if self._memory is not None:
             outcome = QueryOutcome(
-                time.time(), course.query, course.count, course.status, duration, course.comment, course.size
+                time.time(), course.query, course.listed.count, course.status, duration, course.comment, course.size
             )
             self._memory.remember(peer.calling_ae, peer.address, outcome)
         await request.respond(course.status, comment=course.comment, offending=course.offending)
 
     def _note(self, calling_ae: str, address: str, course: _Course) -> None:
         """Let the audit trail know. The same query again is counted; a single step that it shows is named."""
-        step = next(iter(course.seen)) if len(course.seen) == 1 else 0
-        query, count, status, at = course.query, course.count, f"{course.status:04X}", time.time()
+        step = next(iter(course.listed.seen)) if len(course.listed.seen) == 1 else 0
+        query, count, status, at = course.query, course.listed.count, f"{course.status:04X}", time.time()
 
         def record() -> AuditRecord:
             keys = recall.summary(recall.encode(query, b"")) if query is not None else None
@@ -174,63 +168,54 @@ class WorklistService:
 
     async def _understand(self, key: RequestKey, request: Request, device: Device, options: Agreed) -> PreparedQuery:
         """The request made ready to be answered; kept for the next one that is the same."""
-        prepared = self._cache.get(key)
-        if prepared is None:
-            syntax = request.context.transfer_syntax
-            query = await _here_or_aside(len(key[0]) < 4096, _read, key[0], syntax, options)
-            served = adapt(query, device, request.peer.calling_ae, datetime.now(self._zone))
-            encoder = AnswerEncoder(served, syntax, self._charset, device.charset, device.max_lengths)
-            prepared = PreparedQuery(query, served, search_criteria(served), encoder)
+        ready = self._cache.get(key)
+        if ready is None:
+            syntax, calling = request.context.transfer_syntax, request.peer.calling_ae
+            query = await _here_or_aside(len(key[0]) < 4096, understood, key[0], syntax, options)
+            ready = prepared(query, device, calling, datetime.now(self._zone), syntax, self._charset)
             if query.named or not device.windowed:  # a window moves with the clock
-                self._cache.add(key, prepared)
-        return prepared
+                self._cache.add(key, ready)
+        return ready
 
-    async def _answer(self, request: Request, key: RequestKey, prepared: PreparedQuery, course: _Course) -> int:
+    async def _answer(self, request: Request, key: RequestKey, ready: PreparedQuery, course: _Course) -> int:
         """Send the matches; the final status."""
-        if prepared.served.view.empty:
+        if ready.served.view.empty:
             return st.SUCCESS
-        most = course.device.max_answers or self._max_answers
-        pending = st.PENDING if prepared.served.supported else st.PENDING_WARNING
-        known = dict(prepared.answers)  # as it is now: a query like this one may change it meanwhile
-        after: tuple[str, int] | None = None
-        found: list[int] = []
+        listed = course.listed = AnswerList(course.device.max_answers or self._max_answers)
+        pending = st.PENDING if ready.served.supported else st.PENDING_WARNING
+        known = dict(ready.answers)  # as it is now: a query like this one may change it meanwhile
         while True:
             if request.cancelled:
                 return st.CANCEL
-            candidates = await self._page(prepared.criteria, after, known, course)
-            found.extend(candidate.id for candidate in candidates)
-            unseen = [candidate for candidate in candidates if candidate.id not in course.seen]
-            answers = await self._answers(key, prepared, known, unseen)
-            room = most - course.count
-            sent = await request.respond_all(pending, [data for _, data in answers[:room]])
-            course.count += sent
-            course.seen.update(step for step, _ in answers[:sent])
+            candidates = await self._page(ready.criteria, listed.after, known, course)
+            made = await self._answers(key, ready, known, listed.fresh(candidates))
+            due = listed.due(made)
+            gone = await request.respond_all(pending, [data for _, data in due])
+            listed.sent(due[:gone])
             if request.cancelled:
                 return st.CANCEL
-            if len(answers) > room:
-                course.comment = f"more than {most} matches"
-                return st.OUT_OF_RESOURCES
-            if len(candidates) < PAGE:
-                self._cache.drop_all_but(key, found)
-                return st.SUCCESS
-            after = (candidates[-1].start_at, candidates[-1].id)
+            status = listed.status(candidates, len(made) - len(due))
+            if status == st.SUCCESS:
+                self._cache.drop_all_but(key, listed.found)
+            if status is not None:
+                return status
 
     async def _answers(
-        self, key: RequestKey, prepared: PreparedQuery, known: Known, candidates: Sequence[Found]
+        self, key: RequestKey, ready: PreparedQuery, known: Known, candidates: Sequence[Found]
     ) -> list[tuple[int, bytes]]:
         """Steps and encoded answers of those candidates that match; what is known is not worked out again."""
-        ready = {
+        data_of = {
             candidate.id: known[candidate.id][1]
             for candidate in candidates
             if candidate.id in known and known[candidate.id][0] == candidate.revision
         }
-        fresh = [candidate for candidate in candidates if candidate.id not in ready]
+        fresh = [candidate for candidate in candidates if candidate.id not in data_of]
         if fresh:
             little = len(fresh) <= INLINE
-            worked_out = await _here_or_aside(little, _prepare, fresh, prepared.served, prepared.encoder, self._zone)
+            worked_out = await _here_or_aside(little, answers, fresh, ready.served, ready.encoder, self._zone)
             self._cache.keep(key, worked_out)
-            ready.update((step, data) for step, (_, data) in worked_out.items())
-        return [(candidate.id, data) for candidate in candidates if (data := ready.get(candidate.id)) is not None]
+            data_of.update((step, data) for step, (_, data) in worked_out.items())
+        return [(candidate.id, data) for candidate in candidates if (data := data_of.get(candidate.id)) is not None]
 
     async def _page(
         self, criteria: Criteria, after: tuple[str, int] | None, known: Known, course: _Course
@@ -264,7 +249,7 @@ class WorklistService:
         telemetry.logger().info(
             "worklist.query",
             calling_ae=request.peer.calling_ae,
-            count=course.count,
+            count=course.listed.count,
             status=f"{course.status:04X}",
             duration=round(duration, 4),
             mode=",".join(query.named) if query else "",
@@ -276,22 +261,3 @@ class WorklistService:
 async def _here_or_aside(little: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `work` returns; in a thread unless it is so little that a thread costs more."""
     return work(*args, **kwargs) if little else await asyncio.to_thread(work, *args, **kwargs)
-
-
-def _read(data: bytes, transfer_syntax: str, options: Agreed) -> Query:
-    return parse(decode_data_set(data, transfer_syntax, passes_misfits=True), options)
-
-
-def _prepare(candidates: Sequence[Found], query: Query, encoder: AnswerEncoder, zone: tzinfo) -> Known:
-    """Encoded answers of the candidates that match, by step.
-
-    A step whose document cannot be used is left out with an error in the log: it must not hide all others.
-    """
-    answers: Known = {}
-    for candidate in candidates:
-        try:
-            document = in_offset(json.loads(candidate.answer), zone, query.offset)
-            answers[candidate.id] = (candidate.revision, encoder.encode(document) if matches(document, query) else None)
-        except Exception as error:
-            telemetry.logger().error("worklist.step_unusable", error=telemetry.describe(error), key=candidate.id)
-    return answers

@@ -1,7 +1,8 @@
 """What support staff ask at three in the morning, of a real broker: in two clicks at most, and by one command.
 
-The numbers are those of the list of questions: 6 is the RIS sending, 17 who changed the mapping (undo it), 18 an
-unknown device wants in, 19 why is a modality refused, 20 is a modality alive, 25 is all well.
+The numbers are those of the list of questions: 1 why is an exam not on a device, 3 what is on its list, 6 is the RIS
+sending, 17 who changed the mapping (undo it), 18 an unknown device wants in, 19 why is a modality refused, 20 is a
+modality alive, 25 is all well.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 from support.dicom.objects import ct_slice
 from support.dicom.raw import RawScu
+from support.orders.documents import order
 from support.peers.peers import storescp
 from support.peers.tools import free_port, run, wait_until
 from support.service.faketime import FakeTime
@@ -29,6 +32,7 @@ TOKEN = "a-token-of-the-tests-0123456789"
 CONFIG = {"web": {"port": 0, "admin_token": TOKEN}, "dicom": {"port": 0, "accept": "known"}}
 MODALITY = '[[node]]\nname = "ct1"\nkind = "dicom"\nae_title = "CT01"\nroles = ["modality"]\n'
 RULE = '[[rule]]\nname = "CT"\nwhen = { field = "tag.Modality", op = "is", value = "CT" }\nsend = ["pacs"]\n'
+STEP = "ScheduledProcedureStepSequence[0]."
 CLOCK = r"\d\d:\d\d"
 
 
@@ -81,10 +85,44 @@ def told(site: Site, *command: str, code: int = 0) -> str:
     return " ".join(done.stdout.split())
 
 
-def query(site: Site, calling: str, called: str = "BROKER") -> bool:
+def query(site: Site, calling: str, called: str = "BROKER", keys: tuple[str, ...] = ("AccessionNumber",)) -> bool:
     """A device asks for its worklist; whether it is served."""
-    keys = ("-k", "AccessionNumber")
-    return run("findscu", "-W", "-aet", calling, "-aec", called, "127.0.0.1", str(site.dicom), *keys).returncode == 0
+    given = [part for key in keys for part in ("-k", key)]
+    return run("findscu", "-W", "-aet", calling, "-aec", called, "127.0.0.1", str(site.dicom), *given).returncode == 0
+
+
+@pytest.fixture
+def exams(site: Site) -> None:
+    """An exam for CT01, and one for another device."""
+    with httpx.Client(base_url=site.web, headers={"Authorization": f"Bearer {TOKEN}"}) as http:
+        orders = [order(1), order(2, step={"ScheduledStationAETitle": ["MR01"]})]
+        assert http.post("/api/v1/orders/batch", json={"orders": orders}).status_code == 200
+
+
+@pytest.mark.usefixtures("exams")
+def test_3_what_is_on_the_list_of_ct1_now(site: Site, night: AtNight) -> None:
+    assert query(site, "CT01", keys=("AccessionNumber", f"{STEP}ScheduledStationAETitle=CT01"))
+    command = told(site, "worklist", "show", "ct1")
+    night.page.reload()
+    night.click("section[aria-labelledby=nodes-title] a:has-text('ct1')")
+    night.click("#sees")
+    expect(night.page.locator("#now-title")).to_have_text("1 exam now")
+    expect(night.page.locator("#sight tbody tr").first).to_contain_text("A1")
+    assert re.search(rf"the answer to a query that it asked at .*{CLOCK}.* A1.* 1 answers, status 0000", command)
+
+
+@pytest.mark.usefixtures("exams")
+def test_1_why_is_this_exam_not_on_ct1(site: Site, night: AtNight) -> None:
+    assert query(site, "CT01", keys=("AccessionNumber", f"{STEP}ScheduledStationAETitle=CT01"))
+    why = "the step has station MR01, and the device asks for CT01"
+    assert why in told(site, "worklist", "explain", "--device", "ct1", "--accession", "A2", code=3)
+    night.page.reload()
+    night.click("nav.pages >> text=Worklist")
+    night.click("text=What ct1 sees")
+    night.page.fill("#missing", "A2")
+    night.page.keyboard.press("Enter")
+    expect(night.page.locator("#why")).to_contain_text(why)
+    expect(night.page.locator("#why tr", has_text="station").first).to_contain_text("fails")
 
 
 def test_17_who_changed_the_mapping_undo_it(site: Site, night: AtNight) -> None:

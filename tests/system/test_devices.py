@@ -14,7 +14,8 @@ from support.peers.tools import run, wait_until
 from support.service.site import Site
 
 TOKEN = "a-token-of-the-tests-0123456789"
-STEP = "ScheduledProcedureStepSequence[0]."
+SEQUENCE = "ScheduledProcedureStepSequence"
+STEP = f"{SEQUENCE}[0]."
 NODES = """
 [[node]]
 name = "ct1"
@@ -132,6 +133,33 @@ def test_a_person_asks_why(site: Site, http: httpx.Client) -> None:
     assert nothing["reason"] == "no order has this accession number"
     both = http.post("/api/v1/worklist/explain", json={"device": "ct1", "AccessionNumber": "A1", "step": 1})
     assert both.status_code == 422
+
+
+def test_what_a_device_sees_is_what_it_is_answered(site: Site, http: httpx.Client) -> None:
+    """By REST, by command and by a C-FIND: with a profile, a day before, a limit, and after the exams have changed."""
+    for device, calling, keys in (
+        ("ct1", "CT01", (f"{STEP}ScheduledStationAETitle=CT01", f"{STEP}ScheduledProcedureStepStartDate=20300313")),
+        ("ct1", "CT01", ("PatientID=QZPAT1", f"{STEP}Modality=CT")),
+        ("old ct", "CT02", (f"{STEP}ScheduledStationAETitle=CT02",)),
+    ):
+        got = found(ask(site, calling, *keys))
+        seen = http.post("/api/v1/worklist/ask", json={"device": device}).json()
+        assert [exam["answer"]["AccessionNumber"] for exam in seen["exams"]] == got, seen
+        assert (seen["which"], seen["count"]) == ("asked", len(got))
+        assert (seen["query"]["status"], seen["query"]["count"]) == (seen["status"], len(got))
+        returned = {"SpecificCharacterSet", "AccessionNumber", "PatientName", "PatientID", SEQUENCE}
+        assert set(seen["exams"][0]["answer"]) <= returned
+    assert (seen["status"], seen["count"]) == ("A700", 2)
+    told = broker(site, "worklist", "show", "old ct", "--json")
+    assert json.loads(told.stdout)["exams"] == seen["exams"]
+    typed = broker(site, "worklist", "show", "ct1", "--date", "2030-03-12", "--station", "CT01")
+    assert typed.returncode == 0, typed.stderr
+    assert "2 answers, status 0000" in typed.stdout
+    assert "0 unscheduled, 0 unassigned" in broker(site, "worklist", "unseen").stdout
+    assert "4 planned on 2030-03-12" in broker(site, "worklist", "board", "--day", "2030-03-12").stdout
+    assert broker(site, "worklist", "show", "ct1", "--date", "tomorrow").returncode == 1
+    devices = {one["name"]: one["last"]["count"] for one in http.get("/api/v1/worklist/devices").json() if one["last"]}
+    assert devices.items() >= {"old ct": 2}.items()
 
 
 def test_what_was_asked_is_kept_without_patients(site: Site, http: httpx.Client) -> None:

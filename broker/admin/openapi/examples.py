@@ -54,6 +54,7 @@ _WHY = {"reason": "change 4711", "author": "anna"}
 EXAMPLES: dict[str, Any] = {
     "AddBody": {"node": _NODE, **_WHY},
     "AdmitBody": {"ae_title": "CT08", "address": "192.0.2.8", "name": "ct8", "roles": ["modality"], **_WHY},
+    "AskBody": {"device": "CT01", "keys": {"Modality": "CT"}},
     "AuditExportBody": {"PatientID": "20071234", "action": "order.", "form": "csv"},
     "AuditSearchBody": {"PatientID": "20071234", "IssuerOfPatientID": "HOSPITAL", "action": "order.", "limit": 20},
     "BatchBody": {"orders": [_ORDER], "dry_run": True},

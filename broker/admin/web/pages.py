@@ -24,6 +24,9 @@ from broker.admin.web.performed import detail as performed_step
 from broker.admin.web.performed import overview as performed
 from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
+from broker.admin.web.worklist import device as worklist_device
+from broker.admin.web.worklist import overview as worklist
+from broker.admin.web.worklist import unseen
 
 # after the start page; that of one node comes last of the nodes: its address has a name where theirs have words
 PAGES = (
@@ -34,6 +37,9 @@ PAGES = (
     emergency,
     merging,
     printing,
+    worklist,
+    worklist_device,
+    unseen,
     performed,
     performed_step,
     journal,

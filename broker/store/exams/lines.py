@@ -25,7 +25,8 @@ _ORDER = (
     _patient.c.issuer,
     _patient.c.attributes.label("demographics"),
 )
-_STEP = (_procedure.c.request, *(_step.c[name] for name in ("status", "held", "start_at", "modality", "attributes")))
+_COLUMNS = ("id", "status", "held", "start_at", "modality", "attributes")
+_STEP = (_procedure.c.request, *(_step.c[name] for name in _COLUMNS))
 
 
 def load(connection: Connection, rows: Sequence[int]) -> list[ExamLine]:
@@ -44,6 +45,7 @@ def load(connection: Connection, rows: Sequence[int]) -> list[ExamLine]:
     for step in connection.execute(steps_of.order_by(_step.c.start_at, _step.c.position, _step.c.id)):
         steps.setdefault(step.request, []).append(
             ExamStep(
+                row=step.id,
                 status=step.status,
                 held=bool(step.held),
                 start_at=step.start_at,

@@ -176,7 +176,7 @@ class ScheduledStepRow(Base, table=True):
     __tablename__ = "scheduled_step"
     __table_args__ = (
         UniqueConstraint("procedure", "step_id"),
-        Index("ix_scheduled_step_start", "status", "start_at"),
+        Index("ix_scheduled_step_start", "status", "start_at", "id"),
     )
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     procedure: int = Field(foreign_key="requested_procedure.id", sa_type=BIG)
@@ -202,7 +202,7 @@ class StepStationRow(Base, table=True):
     """Scheduled Station AE Titles of a step (VM 1-n), with the start for one indexed search."""
 
     __tablename__ = "step_station"
-    __table_args__ = (Index("ix_step_station_search", "ae_title", "start_at"),)
+    __table_args__ = (Index("ix_step_station_search", "ae_title", "start_at", "step"),)
     step: int = Field(foreign_key="scheduled_step.id", primary_key=True, sa_type=BIG)
     ae_title: str = Field(primary_key=True, sa_type=BYTES)
     start_at: str = Field(sa_type=BYTES)

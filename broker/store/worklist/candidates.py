@@ -231,6 +231,7 @@ def _page(
 ) -> Select[tuple[int, str, int]]:
     by_station = path == "stations"
     start = _station.c.start_at if by_station else _step.c.start_at
+    row: ColumnElement[int] = _station.c.step if by_station else _step.c.id  # as the index has it: nothing is sorted
     found = select(_step.c.id, _step.c.start_at, _step.c.revision)
     where = [*conditions, _step.c.held.is_(False), *_filters(shape, path)]
     if shape.stations is not None:
@@ -242,10 +243,10 @@ def _page(
             where.append(exists().where(_station.c.step == _step.c.id, called))
     where += _starts(start, shape)
     if behind:  # start >= after_start stands above
-        where.append(or_(start > bindparam("after_start"), _step.c.id > bindparam("after_id")))
+        where.append(or_(start > bindparam("after_start"), row > bindparam("after_id")))
     # of a few rows by an expression that no index serves: SQLite would rather walk a list in its order than sort them
     order: ColumnElement[str] = func.coalesce(start, "") if path and not by_station else start
-    return found.where(*where).order_by(order, _step.c.id).limit(_LIMIT)
+    return found.where(*where).order_by(order, row).limit(_LIMIT)
 
 
 def _starts(start: ColumnElement[str], shape: Criteria) -> list[ColumnElement[bool]]:

@@ -37,6 +37,12 @@ def of(connection: Connection, calling_ae: str, address: str = "") -> list[Devic
     ]
 
 
+def recent(connection: Connection, limit: int) -> list[DeviceQueries]:
+    """What is remembered of all devices; the last to ask first."""
+    rows = connection.execute(select(_t).order_by(_t.c.last_at.desc()).limit(limit)).mappings()
+    return [DeviceQueries(**{**row, "queries": json.loads(row["queries"])}) for row in rows]
+
+
 def latest(connection: Connection, limit: int) -> list[str]:
     """AE titles of the devices that asked last."""
     query = select(_t.c.calling_ae).group_by(_t.c.calling_ae).order_by(func.max(_t.c.last_at).desc())

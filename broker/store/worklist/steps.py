@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from broker.store.db import documents
+from broker.store.db.pace import padded
 from broker.store.schema import tables
 
+_AT_ONCE = 256
 _step, _procedure, _event = tables.scheduled_step, tables.requested_procedure, tables.step_event
 
 
@@ -45,3 +47,14 @@ def order_of(connection: Connection, step: int) -> int | None:
     """Row of the order of a step (row)."""
     query = select(_procedure.c.request).join_from(_step, _procedure).where(_step.c.id == step)
     return connection.execute(query).scalar()
+
+
+def orders_of(connection: Connection, steps: Iterable[int]) -> dict[int, int]:
+    """Rows of the orders of steps (rows), by step."""
+    found: dict[int, int] = {}
+    rows = list(steps)
+    for start in range(0, len(rows), _AT_ONCE):
+        some = padded(rows[start : start + _AT_ONCE])
+        query = select(_step.c.id, _procedure.c.request).join_from(_step, _procedure).where(_step.c.id.in_(some))
+        found |= {row[0]: row[1] for row in connection.execute(query)}
+    return found

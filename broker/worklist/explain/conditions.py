@@ -123,10 +123,16 @@ def _key(document: Document, key: Key, *, in_step: bool) -> Check:
     return Check(name, passed, asked, ", ".join(stored), hint)
 
 
-def _secret(document: Document, hidden: Secret, secret: bytes | None, *, prefix_names: bool, any_case: bool) -> Check:
+def hidden_fits(
+    document: Document, hidden: Secret, secret: bytes | None, *, prefix_names: bool = False, any_case: bool = False
+) -> bool | None:
+    """Whether a key whose value is not kept matches; None where that cannot be told. The rest is as in `checks`."""
     passed = recall.fits(document, hidden, secret, any_case=any_case) if secret is not None else None
-    if hidden.vr == "PN" and prefix_names and not passed:
-        passed = None
+    return None if hidden.vr == "PN" and prefix_names and not passed else passed
+
+
+def _secret(document: Document, hidden: Secret, secret: bytes | None, *, prefix_names: bool, any_case: bool) -> Check:
+    passed = hidden_fits(document, hidden, secret, prefix_names=prefix_names, any_case=any_case)
     words = {True: "the same", False: "another, or none", None: "cannot be told"}
     hint = ""
     if passed is False and hidden.vr == "PN" and not hidden.ascii:

@@ -117,10 +117,8 @@ def merged(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list
     """The last `KEEP` different queries, oldest first. The same one again is counted; much of one shape gives way."""
     queries = list(old)
     for entry in new:
-        same = next(
-            (query for query in queries if (query["asked"], query["comment"]) == (entry["asked"], entry["comment"])),
-            None,
-        )
+        meant = (recall.meaning(entry["asked"]), entry["comment"])
+        same = next((query for query in queries if (recall.meaning(query["asked"]), query["comment"]) == meant), None)
         if same is not None:
             queries.remove(same)
             times = same["times"] + entry["times"]

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Any
 
 from broker.dicom.dataset.folding import fold_name
+from broker.dicom.dataset.write import ElementSpec
 from broker.wildcard import Wildcard, compile_wildcard
-from broker.worklist.query.attributes import LABEL, START_DATE, START_TIME, STATIONS, STATUS, STEP_SEQUENCE
+from broker.worklist.query.attributes import (
+    LABEL,
+    ONE_ITEM,
+    START_DATE,
+    START_TIME,
+    STATIONS,
+    STATUS,
+    STEP_SEQUENCE,
+    WORKLIST,
+    WorklistAttribute,
+)
 from broker.worklist.query.date_ranges import Interval, stored_date, stored_time
 from broker.worklist.query.keys import (
     ANY_CASE,
@@ -86,6 +97,7 @@ def encode(query: Query, secret: bytes) -> dict[str, Any]:
         "charset": [term[:SHORT] for term in query.charset[:8]],
         "key": fingerprint(secret) if secrets else "",
         "offset": query.offset,
+        "returned": _tags(query.return_keys),
     }
 
 
@@ -98,6 +110,7 @@ def decode(asked: dict[str, Any]) -> Recalled:
         asks_status=asked["status"],
         named=tuple(asked["named"]),
         offset=asked.get("offset"),
+        return_keys=_specs(asked.get("returned") or (), WORKLIST),
     )
     secrets = tuple(
         Secret(k, vr, step, frozenset(h), exact, plain) for k, vr, step, h, exact, plain in asked["secrets"]
@@ -126,6 +139,11 @@ def shape(asked: dict[str, Any] | None) -> str:
     if asked is None:
         return ""
     return json.dumps([asked["keys"], [hidden[:3] for hidden in asked["secrets"]]])
+
+
+def meaning(asked: dict[str, Any] | None) -> object:
+    """What tells a kept query from others: all but the attributes that it asks for in return."""
+    return None if asked is None else {name: part for name, part in asked.items() if name != "returned"}
 
 
 def fits(document: Document, hidden: Secret, secret: bytes, *, any_case: bool = False) -> bool | None:
@@ -224,6 +242,34 @@ def _key(kept: list[Any]) -> Key:
     if kind == "span":
         return IntervalKey(rest[0], rest[1], tuple(Interval(*ends) for ends in rest[2]))
     return StartKey(Interval(rest[0], rest[1]))
+
+
+def _tags(specs: Iterable[ElementSpec]) -> list[Any]:
+    """The attributes asked for in return, as far as we have them: tag, whether without a value too, items."""
+    return [
+        [f"{spec.tag:08X}", int(spec.optional), *([_tags(spec.children)] if spec.children else [])]
+        for spec in specs
+        if spec.keyword
+    ]
+
+
+def _specs(kept: Iterable[list[Any]], table: Mapping[int, WorklistAttribute]) -> tuple[ElementSpec, ...]:
+    """The attributes asked for in return; empty for a query that an earlier version kept."""
+    found = []
+    for tag, optional, *children in kept:
+        attribute = table.get(int(tag, 16))
+        if attribute is not None:
+            found.append(
+                ElementSpec(
+                    tag=attribute.tag,
+                    vr=attribute.vr,
+                    keyword=attribute.keyword,
+                    children=_specs(children[0], attribute.children) if children else (),
+                    one_item=attribute.keyword in ONE_ITEM,
+                    optional=bool(optional),
+                )
+            )
+    return tuple(found)
 
 
 def _secret(key: Key, secret: bytes, *, in_step: bool) -> list[Any]:

@@ -153,14 +153,9 @@ def conclude(
 
     What a person sees on the device is the answer to its last query, so that one decides, with those it asks in turns.
     """
-    who = caller.node or caller.ae_title
-    if not caller.node and not caller.accepted:
-        return False, _outside(caller, ground.zone)
-    if caller.state != ACTIVE:
-        return False, f"{who} is refused: its node is {caller.state}; `broker nodes enable {who}` lets it in"
-    last = verdicts[0]
-    if not caller.accepted and caller.knocks and caller.knocks[0].last_at > (last.asking.at or 0):
-        return False, _elsewhere(caller, ground.zone)
+    who, last = caller.node or caller.ae_title, verdicts[0]
+    if refused := refusal(caller, last.asking.at or 0, ground.zone):
+        return False, refused
     best = _best(_in_turns(verdicts))
     if best.asking.at is None:
         if best.shown:
@@ -183,6 +178,18 @@ def conclude(
     if best is last:
         return True, f"{asked}: the step is shown"
     return True, f"{asked} for {best.asking.wanted()}, in turns with other queries: the step is shown"
+
+
+def refusal(caller: Caller, asked_at: float, zone: tzinfo) -> str:
+    """Why the device is not let in; empty if it is. `asked_at`: when it asked last, in s since the epoch."""
+    who = caller.node or caller.ae_title
+    if not caller.node and not caller.accepted:
+        return _outside(caller, zone)
+    if caller.state != ACTIVE:
+        return f"{who} is refused: its node is {caller.state}; `broker nodes enable {who}` lets it in"
+    if not caller.accepted and caller.knocks and caller.knocks[0].last_at > asked_at:
+        return _elsewhere(caller, zone)
+    return ""
 
 
 def _in_turns(verdicts: Sequence[Verdict]) -> list[Verdict]:

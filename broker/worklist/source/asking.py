@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 from broker.dicom import uids
-from broker.dicom.dataset.charset import UTF_8
 from broker.dicom.dataset.encoding import SPECIFIC_CHARACTER_SET, element
 from broker.dicom.dataset.read import decode_data_set
-from broker.dicom.dataset.write import DataSetWriter, ElementSpec
 from broker.errors import BadContent
 from broker.hl7.findings import Finding
 from broker.model.order import Document
@@ -23,14 +20,7 @@ from broker.orders.core.identifiers import kept_as
 from broker.orders.core.values import OrderChange
 from broker.orders.documents import leniency
 from broker.site.source import Source
-from broker.worklist.query.attributes import (
-    START_DATE,
-    START_TIME,
-    STATIONS,
-    STEP_SEQUENCE,
-    WORKLIST,
-    WorklistAttribute,
-)
+from broker.worklist.query.attributes import START_DATE, START_TIME, STATIONS, STEP_SEQUENCE
 from broker.worklist.source.order_document import order
 
 MAX_ITEM = 128 * 1024  # bytes of an item as an order document
@@ -110,34 +100,6 @@ def unnamed(key: str) -> bool:
 def name_of(key: str) -> str:
     """The name of its study or order."""
     return "|".join(key.split("|", 2)[:2])
-
-
-def identifier(keys: Document, transfer_syntax: str) -> bytes:
-    """The identifier of a query: these keys, and all that a worklist may tell as return keys."""
-    return _WRITERS[transfer_syntax].encode(_itemised(keys, WORKLIST))
-
-
-def _everything(table: Mapping[int, WorklistAttribute]) -> tuple[ElementSpec, ...]:
-    return tuple(
-        ElementSpec(tag=key.tag, vr=key.vr, keyword=key.keyword, children=_everything(key.children))
-        for key in table.values()
-    )
-
-
-_WRITERS = {
-    syntax: DataSetWriter(_everything(WORKLIST), [UTF_8], implicit=syntax == uids.IMPLICIT_LE)
-    for syntax in (uids.EXPLICIT_LE, uids.IMPLICIT_LE)
-}
-
-
-def _itemised(given: Document, table: Mapping[int, WorklistAttribute]) -> dict[str, Any]:
-    """With one item in each sequence that has none: what is in it is asked for (PS3.4 C.2.2.2.6)."""
-    filled = dict(given)
-    for key in table.values():
-        if key.vr == "SQ":
-            items: list[Any] = filled.get(key.keyword) or [{}]
-            filled[key.keyword] = [_itemised(item, key.children) for item in items]
-    return filled
 
 
 def read(data: bytes, transfer_syntax: str, source: Source, left_out: Counter[str]) -> Document:

@@ -31,6 +31,7 @@ from broker.site.source import DEFAULT, Source
 from broker.store.db.database import Database
 from broker.store.orders import imported, sourced
 from broker.threads import ON_LOOP
+from broker.worklist.query.writing import identifier
 from broker.worklist.source import asking
 from broker.worklist.source.account import ImportAccount
 from broker.worklist.source.asking import ItemRefused, Offer, Window
@@ -175,7 +176,7 @@ class SourceImport:
         if context is None:
             raise PeerFault("the peer serves no worklist", code="no-context")
         for keys in queries:
-            data = asking.identifier(keys, context.transfer_syntax)
+            data = identifier(keys, context.transfer_syntax)
             answers = association.find(uids.MODALITY_WORKLIST, data)
             try:
                 async for response in answers:

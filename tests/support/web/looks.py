@@ -71,6 +71,7 @@ def _values(filled: Filled) -> dict[str, Any]:
         "actor": "user:7", "person": "user:7", "action": "order.viewed", "kind": "order", "object_id": middle,
         "object": f"order:{middle}", "patient": middle, "q": filled.named("A1"), "linking": "linked",
         "status": "COMPLETED", "finding": "101", "everybody": "true", "form": "csv", "from": 1, "to": 1,
+        "day": "20300312",
         "AccessionNumber": filled.named("A1"), "PatientID": filled.named("QZPAT1"),
         "RequestedProcedureID": filled.named("RP1"), "StudyInstanceUID": filled.named("2.999.7.1"),
         "PlacerOrderNumberImagingServiceRequest": filled.named("PL1"),
@@ -84,7 +85,8 @@ def _last(filled: Filled) -> dict[str, Any]:
     place = f"{filled.started - 80_000:.1f}:{far}"
     return {
         "/audit": place, "/api/v1/audit": place, "/api/v1/audit/search": place,
-        "/holds": far, "/api/v1/orders/search": far,
+        "/holds": far, "/api/v1/orders/search": far, "/worklist/unseen": f"3..20300312000000.{far}",
+        "/api/v1/worklist/unseen": f"3..20300312000000.{far}",
     }  # fmt: skip
 
 
@@ -108,6 +110,13 @@ def _of(route: Route, table: Table | None, filled: Filled) -> Iterator[Look]:
             yield Look("GET", f"{path}?{urlencode(query)}" if query else path)
     elif table is not None and route.path.endswith("/find"):
         yield from (Look("POST", path, form={one.name: str(_of_filter(one, values))}) for one in table.filters)
+    elif route.path.endswith("/worklist/ask"):
+        yield Look("POST", path, {"device": values["device"]})
+        keys = {"PatientID": filled.named("QZPAT1"), "PatientName": "MULLER*", "Modality": "CT"}
+        yield from (Look("POST", path, {"device": "pacs", "keys": {name: value}}) for name, value in keys.items())
+    elif route.path == "/worklist/device":
+        yield Look("POST", f"{path}?name=CT01", form={"modality": "CT"})
+        yield Look("POST", f"{path}?name=CT01", form={"accession": filled.named("A1")})
     elif route.path.rpartition("/")[2] in ("search", "find", "suggestions", "explain"):
         yield from _posted(route, path, filled, values, last)
 

@@ -135,6 +135,27 @@ PAGES = (
         keys=EVERY_BY_KEYS, plain="test_exam_changes_page.test_it_works_without_script",
     ),
     SitePage(
+        route="/worklist", addresses=("/worklist", "/worklist?day=2030-01-15", "/worklist?day=tomorrow"), foreign=True,
+        mouse="test_worklist_page.test_what_a_device_sees_by_mouse", keys="test_worklist_page.test_by_keys_alone",
+        plain="test_worklist_page.test_without_script",
+    ),
+    SitePage(
+        route="/worklist/device",
+        addresses=(
+            "/worklist/device?name=ct-radiology", "/worklist/device?name=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E&query=3",
+        ),
+        foreign=True,
+        mouse="test_worklist_page.test_what_a_device_sees_by_mouse", keys="test_worklist_page.test_by_keys_alone",
+        plain="test_worklist_page.test_without_script",
+    ),
+    SitePage(
+        route="/worklist/unseen",
+        addresses=("/worklist/unseen", "/worklist/unseen?reason=past", "/worklist/unseen?reason=x&after=3..1.1"),
+        foreign=True,
+        mouse="test_worklist_page.test_what_a_device_sees_by_mouse", keys=EVERY_BY_KEYS,
+        plain="test_worklist_page.test_without_script",
+    ),
+    SitePage(
         route="/performed", addresses=("/performed", "/performed?attention=waiting", "/performed?linking=linked"),
         mouse="test_performed_page.test_a_step_that_waits_is_linked_by_mouse",
         keys="test_performed_page.test_a_step_is_set_aside_by_keys_alone",

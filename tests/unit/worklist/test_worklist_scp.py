@@ -17,7 +17,7 @@ from support.worklist.worklist import IMPLICIT, SPS, document, encoded, read
 from broker.dicom.wire.connection import ConnectionLost
 from broker.errors import BadContent, StoreUnavailable
 from broker.store.worklist.candidates import Criteria, Found
-from broker.worklist import scp
+from broker.worklist import answering, scp
 from broker.worklist.scp import WorklistService
 
 
@@ -122,6 +122,7 @@ def test_no_match_is_success_without_identifier() -> None:
 
 def test_pages_are_followed_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scp, "PAGE", 20)
+    monkeypatch.setattr(answering, "PAGE", 20)
     database = _Database(_steps(50))
     request = _Request({"AccessionNumber": ""})
     _run(request, database)

@@ -10,7 +10,7 @@ from broker.cli.asking.running import ask
 from broker.cli.common import Config, exit_on_error
 from broker.cli.output import console, say_json
 
-app = typer.Typer(no_args_is_help=True, help="Explain the worklist of a device; import that of another server.")
+app = typer.Typer(no_args_is_help=True, help="Show and explain what devices see; import other worklists.")
 _MARKS = {True: "yes", False: "NO", None: "?"}
 _SHOWN = {True: "shown", False: "not shown", None: "cannot be told"}
 

@@ -12,6 +12,7 @@ from broker.errors import BadContent
 from broker.routing import holding
 from broker.routing.holding import Deciding, Ending
 from broker.routing.rejudging import Judged, judge_again
+from broker.routing.replaying import ReplayedDays, replay
 from broker.routing.rules.ruleset import RuleSet
 from broker.store.db.database import Database
 from broker.store.images import held_objects
@@ -56,6 +57,10 @@ class HeldWork:
     def judge(self, rows: Sequence[int]) -> list[Judged]:
         """What today's rules would do with objects. Changes nothing."""
         return judge_again(self._database, self._files, self._rules(), rows)
+
+    def replay(self, draft: RuleSet, since: float) -> ReplayedDays:
+        """What a draft would have done with the objects received since a time (s since the epoch)."""
+        return replay(self._database, self._files, self._rules(), draft, since)
 
     def route(self, rows: Sequence[int], who: Deciding) -> Counter[Ending]:
         """Let objects go the way of today's rules; how many ended how."""

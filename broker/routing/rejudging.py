@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,40 @@ _KEPT = ("assoc.", "time.")  # facts of the reception
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """An object with what rules decide of it now. `decision` is None if its bytes are not there: `problem` says so."""
+    """An object with what rules decide of it now; `decision` is None if its bytes are not there."""
 
     held: HeldObject
     facts: Facts
     decision: RoutingDecision | None
-    problem: str = ""
+
+
+class FactReader:
+    """Reads the facts of objects that are kept, as far as rules with these fields ask for them."""
+
+    def __init__(self, database: Database, files: Path, fields: frozenset[str]) -> None:
+        """`files`: the spool folder."""
+        self._database = database
+        self._files = files
+        self._of_order = needs_order(fields)
+        self._fields = fields | set(header.BASE_FIELDS) | (MATCHING_FIELDS if self._of_order else frozenset())
+
+    def read(self, objects: Sequence[HeldObject]) -> Iterator[tuple[HeldObject, Facts, bool]]:
+        """Each object with its facts, and whether its bytes could be read (blocking). Raises StoreUnavailable.
+
+        Where they could not be, the facts are those that were kept at its reception.
+        """
+        bodies = self._database.read(instances.stored, [one.id for one in objects]).result()
+        for held in objects:
+            kept: dict[str, Any] = json.loads(held.facts or "{}")
+            facts: dict[str, Sequence[Fact]] = {name: kept[name] for name in kept if name.startswith(_KEPT)}
+            try:
+                facts |= _elements(self._files, bodies.get(held.id), self._fields)
+            except (BadContent, OSError, ValueError):
+                yield held, kept, False
+                continue
+            if self._of_order:  # the order of today: it may have come after the image
+                facts |= self._database.read(order_facts, facts).result()
+            yield held, facts, True
 
 
 def judge_again(database: Database, files: Path, rules: RuleSet, ids: Sequence[int]) -> list[Judged]:
@@ -46,23 +74,10 @@ def judge_again(database: Database, files: Path, rules: RuleSet, ids: Sequence[i
     Raises StoreUnavailable.
     """
     held = database.read(held_objects.load, ids).result()
-    bodies = database.read(instances.stored, [one.id for one in held]).result()
-    return [_judged(database, files, rules, one, bodies.get(one.id)) for one in held]
-
-
-def _judged(database: Database, files: Path, rules: RuleSet, held: HeldObject, body: StoredObject | None) -> Judged:
-    kept: dict[str, Any] = json.loads(held.facts or "{}")
-    facts: dict[str, Sequence[Fact]] = {name: values for name, values in kept.items() if name.startswith(_KEPT)}
-    fields = fields_of(rules)
-    of_order = needs_order(fields)
-    fields |= set(header.BASE_FIELDS) | (MATCHING_FIELDS if of_order else frozenset())
-    try:
-        facts |= _elements(files, body, fields)
-    except (BadContent, OSError, ValueError):
-        return Judged(held=held, facts=kept, decision=None, problem="file-missing")
-    if of_order:  # the order of today: it may have come after the image
-        facts |= database.read(order_facts, facts).result()
-    return Judged(held=held, facts=facts, decision=decide(rules, facts))
+    return [
+        Judged(held=one, facts=facts, decision=decide(rules, facts) if read else None)
+        for one, facts, read in FactReader(database, files, fields_of(rules)).read(held)
+    ]
 
 
 def _elements(files: Path, body: StoredObject | None, fields: frozenset[str]) -> dict[str, Sequence[Fact]]:

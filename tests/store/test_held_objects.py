@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from support.delivery.receiving import STUDY, ReceptionPlace
+from support.delivery.receiving import NODES, STUDY, ReceptionPlace
 from support.service.rest import application, asking
 
 from broker.errors import BadContent
@@ -18,6 +18,7 @@ from broker.model.lane import JobState
 from broker.queue import holds
 from broker.routing.held_work import OtherCount
 from broker.routing.holding import Deciding, Ending
+from broker.routing.rules.parsing import parse_rules
 from broker.settings import load
 from broker.store.db.database import Database
 from broker.store.images import held_objects
@@ -150,6 +151,54 @@ def test_many_are_routed_by_one_decision(place: ReceptionPlace) -> None:
     assert place.work.rows(wanted, 0) == []
 
 
+def test_a_draft_says_what_it_would_change_and_does_just_that(place: ReceptionPlace) -> None:
+    place.in_force(TO_PACS, 2)
+    for number, thickness in ((1, "1.25"), (2, "8"), (3, "1.25")):
+        place.take(number, SliceThickness=thickness, StudyInstanceUID=f"2.999.7{number % 2}")
+    draft = parse_rules(TO_PACS | {"rule": [*TO_PACS["rule"], *LATER["rule"]]}, NODES)
+    told = place.work.replay(draft, 0)
+    assert (told.objects, told.same, told.untold, told.whole, told.more) == (3, 1, 0, True, 0)
+    (one,) = told.differences
+    assert (one.study, one.device, one.objects) == ("2.999.71", "CT01", 2)
+    assert (one.before.to, one.after.to) == (("pacs",), ("cad", "pacs"))
+    assert len(place.jobs()) == 3
+    assert place.audit() == []
+    assert place.work.replay(draft, time.time() + 1).objects == 0
+    assert place.work.replay(place.rules, 0).differences == []
+    before = {row["sop_instance_uid"] for row in place.rows()}
+    place.rules = draft
+    for number, thickness in ((11, "1.25"), (12, "8")):
+        place.take(number, SliceThickness=thickness)
+    lanes = {row["id"]: row["sop_instance_uid"] for row in place.rows() if row["sop_instance_uid"] not in before}
+    assert [lane for lane, subject, *_ in place.jobs() if lanes.get(subject) == "2.999.11"] == [
+        "deliver:pacs",
+        "deliver:cad",
+    ]
+    assert [lane for lane, subject, *_ in place.jobs() if lanes.get(subject) == "2.999.12"] == ["deliver:pacs"]
+
+
+def test_a_draft_is_tried_on_what_was_kept_where_the_bytes_are_gone(place: ReceptionPlace) -> None:
+    place.in_force(TO_PACS, 2)
+    place.take(1, StationName="CT-1")
+    place.spool.locate(place.rows()[0]["path"]).unlink()
+    known = parse_rules(
+        {"rule": [{"name": "s", "when": {"field": "tag.StationName", "value": "CT-1"}, "send": ["cad"]}]}, NODES
+    )
+    assert place.work.replay(known, 0).differences[0].after.to == ("cad",)
+    told = place.work.replay(parse_rules(LATER, NODES), 0)
+    assert (told.objects, told.untold, told.differences) == (1, 1, [])
+
+
+def test_a_replay_ends_in_time_and_says_so(place: ReceptionPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.routing.replaying.PAGE", 1)
+    monkeypatch.setattr("broker.routing.replaying.MOST", 2)
+    for number in range(1, 5):
+        place.take(number)
+    told = place.work.replay(parse_rules(TO_PACS, NODES), 0)
+    assert (told.objects, told.whole) == (2, False)
+    assert told.differences[0].objects == 2
+
+
 def test_pages_of_the_list_hold_each_object_once(place: ReceptionPlace) -> None:
     for number in range(1, 8):
         place.take(number)
@@ -194,6 +243,10 @@ def test_rest_lists_shows_routes_and_undoes(
         assert told["deliveries"] == [{"node": "pacs", "state": "ready", "objects": 2}]
         wrong = {"rows": [1], "to": ["nowhere"], "reason": "try"}
         assert http.post("/holds/objects/send", json=wrong).status_code == 422
+        replayed = http.post("/rules/replay", json={"since": 0, "rule": [], "default": {"action": "hold"}}).json()
+        assert [(one["objects"], one["before"]["to"], one["after"]) for one in replayed["differences"]] == [
+            (2, ["pacs"], {"action": "hold", "to": []})
+        ]
         facts = {"facts": {"tag.Modality": "CT"}}
         assert http.post("/rules/test", json=facts).json()["deliveries"] == [
             {"node": "pacs", "priority": 1, "held": False}

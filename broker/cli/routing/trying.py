@@ -1,8 +1,9 @@
-"""`broker rules test` and `broker rules explain`: what rules do with a file, and did with a study."""
+"""`broker rules test`, `explain` and `replay`: what rules do with a file, did with a study, would do with past days."""
 
 from __future__ import annotations
 
 import mmap
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ def add_trying(app: typer.Typer) -> None:
     """Add the commands that say what rules do."""
     app.command("test")(try_files)
     app.command()(explain)
+    app.command()(replay)
 
 
 def try_files(
@@ -74,6 +76,35 @@ def explain(
         show_trace(one["trace"])
     for one in told["deliveries"]:
         say(f"{one['node']}: {one['objects']} {one['state']}")
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="A site.toml with the rules of a draft.")],
+    since: Annotated[float, typer.Option(min=0.01, max=400, help="Days to look back.")] = 7,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Say with which objects of the last days a draft would do something else than the rules in force."""
+    from broker.routing.site import read_tables
+
+    with exit_on_error():
+        body = {"rule": []} | read_tables(file)["rules"] | {"since": max(0.0, time.time() - since * 86_400)}
+        told = running.ask(config, "POST", "/rules/replay", body)
+    if as_json:
+        say_json(told)
+        return
+    for one in told["differences"]:
+        before, after = (_outcome(one[side]) for side in ("before", "after"))
+        say(f"study {one['study']}, {one['objects']} objects from {one['device']}: was {before}, would be {after}")
+    if told["more"]:
+        say(f"and {told['more']} further differences")
+    say(f"{told['objects']} objects: {told['same']} would go as before, of {told['untold']} too little is kept")
+    if not told["whole"]:
+        say("older objects were not looked at: choose fewer days")
+
+
+def _outcome(one: dict[str, Any]) -> str:
+    return f"{one['action']} {', '.join(one['to'])}".rstrip()
 
 
 def show_trace(trace: Sequence[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Finds objects that wait for a person, or were discarded, by filters and page by page; changes what becomes of them.
+"""Finds objects that wait for a person, were discarded, or came of late, page by page; changes what becomes of them.
 
 The index of states and times of reception leads, so that the time grows with what is held.
 """
@@ -15,6 +15,7 @@ from broker.store.images.instances import InstanceState, Place
 from broker.store.schema import tables
 
 _t, _content = tables.instance, tables.content
+LAST: Place = (1e12, 2**63 - 1)  # behind all objects
 WAITING = (InstanceState.HELD, InstanceState.DISCARDED)  # what a person may decide about
 
 
@@ -91,6 +92,18 @@ def rows(connection: Connection, wanted: ObjectFilter, limit: int) -> list[int]:
 def load(connection: Connection, ids: Sequence[int]) -> list[HeldObject]:
     """Those of some rows that are held or discarded."""
     query = select(*_COLUMNS).where(_t.c.id.in_(padded(ids)), (_t.c.state + "").in_(WAITING)).order_by(_t.c.id)
+    return [HeldObject(**row) for row in connection.execute(query).mappings()]
+
+
+def received(connection: Connection, since: float, before: Place, limit: int) -> list[HeldObject]:
+    """All objects received since a time (s since the epoch) and before a place, the newest first."""
+    here = tuple_(_t.c.received_at, _t.c.id) < tuple_(*before)
+    query = (
+        select(*_COLUMNS)
+        .where(_t.c.received_at >= since, _t.c.received_at <= before[0], here)
+        .order_by(_t.c.received_at.desc(), _t.c.id.desc())
+        .limit(limit)
+    )
     return [HeldObject(**row) for row in connection.execute(query).mappings()]
 
 

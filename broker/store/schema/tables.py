@@ -75,7 +75,7 @@ class InstanceRow(Base, table=True):
     state: str  # store.images.instances.InstanceState
     reason: str
     rules_version: int
-    trace: str  # per rule and leaf: what was seen, why it matched or not
+    trace: str  # marks of the rules and tests that were tried (routing.rules.evaluate); before: what each test saw
     facts: str
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -10,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
 from broker.admin.api.routing.site import Tables
+from broker.admin.bodies import Moment
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
@@ -27,6 +30,9 @@ from broker.store.images.decisions import DecisionGroup
 Facts = Annotated[dict[str, Any], Field(max_length=1000, description="Values by field, one or a list of them")]
 
 
+_one_at_a_time = threading.Lock()  # a replay reads many files
+
+
 class RulesTestBody(BaseModel):
     """What an object has, and the rules that it meets: those given, or without any those in force."""
 
@@ -34,6 +40,17 @@ class RulesTestBody(BaseModel):
 
     facts: Facts
     rule: Tables | None = None
+    default: dict[str, Any] = {}
+    calendar: dict[str, Any] = {}
+
+
+class RulesReplayBody(BaseModel):
+    """The rules of a draft, and since when objects are looked at (s since the epoch)."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    since: Moment
+    rule: Tables
     default: dict[str, Any] = {}
     calendar: dict[str, Any] = {}
 
@@ -62,6 +79,37 @@ class RulesTestView(BaseModel):
     deliveries: list[DeliveryView]
     rules: list[str]
     trace: list[dict[str, Any]]
+
+
+class OutcomeView(BaseModel):
+    """What rules do with an object, and where it goes; `NODE (held)` waits for a person."""
+
+    action: str
+    to: list[str]
+
+
+class StudyDifferenceView(BaseModel):
+    """Objects of a study from one device with which the draft would do something else than the rules in force."""
+
+    study: str
+    device: str
+    before: OutcomeView
+    after: OutcomeView
+    objects: int
+
+
+class RulesReplayView(BaseModel):
+    """What a draft would have done. `untold`: objects of which too little is kept to say it.
+
+    `whole`: all objects since then were looked at; `more`: differences beside those in the list.
+    """
+
+    objects: int
+    same: int
+    untold: int
+    whole: bool
+    more: int
+    differences: list[StudyDifferenceView]
 
 
 class DecisionView(BaseModel):
@@ -118,6 +166,13 @@ def router(context: AdminContext) -> APIRouter:
             trace=trace(rules, facts),
         )
 
+    @routes.post("/replay", dependencies=[NEEDS[Right.SITE], SHOWS_NOTHING])
+    def replay(body: RulesReplayBody) -> RulesReplayView:
+        """Say what a draft would do with the objects of the last days, beside the rules in force. Nothing is stored."""
+        draft = _parsed(context, body.rule, body.default, body.calendar)
+        with _one_at_a_time:
+            return RulesReplayView.model_validate(asdict(context.held.replay(draft, body.since)))
+
     @routes.post("/explain", dependencies=[NEEDS[Right.PATIENTS], shows("study", "explained")])
     def explain(body: StudyBody, request: Request) -> StudyDecisionsView:
         """Say which rules the objects of a study met, what each test saw, and where they were sent."""
@@ -140,12 +195,18 @@ def router(context: AdminContext) -> APIRouter:
 
 def _rules(context: AdminContext, body: RulesTestBody) -> RuleSet:
     """Raises Problem for rules that cannot be used."""
-    site = context.site.value
     if body.rule is None:
-        return site.rules
-    document = {"rule": body.rule, "default": body.default, "calendar": body.calendar}
+        return context.site.value.rules
+    return _parsed(context, body.rule, body.default, body.calendar)
+
+
+def _parsed(
+    context: AdminContext, rule: list[dict[str, Any]], default: dict[str, Any], calendar: dict[str, Any]
+) -> RuleSet:
+    """Raises Problem for rules that cannot be used."""
+    document = {"rule": rule, "default": default, "calendar": calendar}
     try:
-        return parse_rules(document, destinations(site))
+        return parse_rules(document, destinations(context.site.value))
     except ConfigurationError as error:
         raise Problem(422, "The rules cannot be used", [FieldError("rule", str(error)[:500])]) from None
 

@@ -39,7 +39,7 @@ class HttpDoor(Door):
         self._server.config.load()
 
     def warm(self) -> None:
-        """Read and write by REST."""
+        """Read and write by REST, and draw the page that takes the longest for its first reader."""
         head = f"Host: broker\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
         post = (
             b"POST /api/v1/orders HTTP/1.1\r\n"
@@ -47,6 +47,7 @@ class HttpDoor(Door):
             + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
         )
         self.check(Requests((b"GET /api/v1/messages HTTP/1.1\r\n" + head + b"\r\n" + post,), "close", 2, True))
+        self.check(Requests((b"GET /api/docs HTTP/1.1\r\n" + head + b"\r\n",), "close", 1, True))
 
     async def _run_sync(self, work: Callable[..., Any], *args: Any, **_: Any) -> Any:
         return self.loop.aside(lambda: work(*args))

@@ -42,6 +42,8 @@ ASKING = (
     "/api/v1/orders/search",
     "/api/v1/orders/find",
     "/api/v1/worklist/explain",
+    "/api/v1/worklist/ask",
+    "/api/v1/rules/explain",
     "/api/v1/audit/search",
     "/api/v1/audit/export",
     "/exams/find",

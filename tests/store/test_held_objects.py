@@ -21,7 +21,7 @@ from broker.routing.holding import Deciding, Ending
 from broker.routing.rules.parsing import parse_rules
 from broker.settings import load
 from broker.store.db.database import Database
-from broker.store.images import held_objects
+from broker.store.images import decisions, held_objects
 from broker.store.images.held_objects import ObjectFilter
 from broker.store.images.instances import InstanceState
 from broker.store.schema import tables
@@ -238,6 +238,7 @@ def test_rest_lists_shows_routes_and_undoes(
         done = http.post("/holds/objects/route", json=matching | {"expected": 2}).json()
         assert done["routed"] == 2
         assert http.get("/holds/objects/1").status_code == 404
+        assert place.database.read(decisions.deliveries, STUDY).result() == [("deliver:pacs", "ready", 2)]
         told = http.post("/rules/explain", json={"study": STUDY}).json()
         assert [(one["objects"], one["state"], one["rules"]) for one in told["decisions"]] == [(2, "routed", ["ct"])]
         assert told["deliveries"] == [{"node": "pacs", "state": "ready", "objects": 2}]

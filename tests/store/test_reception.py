@@ -31,6 +31,7 @@ from broker.routing import sweep
 from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules.parsing import parse_rules
 from broker.routing.rules.ruleset import RuleSet
+from broker.routing.rules.tracing import trace
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.db.pace import Pace
@@ -294,6 +295,8 @@ def test_what_was_held_or_discarded_is_routed_when_it_comes_again(place: Place, 
     assert place.take(item, TO_PACS) == "duplicate"
     (row,) = place.rows()
     assert (row["state"], row["reason"]) == ("routed", "")
+    again = trace(parse_rules(TO_PACS, {"pacs", "cad"}), json.loads(row["facts"]))
+    assert [entry["result"][0] for entry in again] == [marks[0] for marks in json.loads(row["trace"])]
     assert place.jobs() == [("deliver:pacs", row["id"], "ready")]
     assert len(place.files()) == 1
 

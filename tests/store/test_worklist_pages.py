@@ -11,6 +11,8 @@ import pytest
 from support.orders.documents import order
 from support.web.exam_pages import SAME, Pages, rows
 
+from broker.admin.web.worklist import words as worklist_words
+from broker.model.exam import UnseenReason
 from broker.settings import load
 from broker.store.db.database import Database
 
@@ -141,3 +143,9 @@ def test_other_pages_lead_here(pages: Pages) -> None:
     assert 'href="/worklist/device?name=ct1"' in pages.get("/nodes/ct1")
     assert 'href="/worklist/device?name=ct1"' in pages.get("/exams/1")
     assert 'href="/worklist"' in pages.get("/exams")
+
+
+def test_every_reason_why_nobody_sees_an_exam_has_words() -> None:
+    assert set(worklist_words.REASONS) == set(UnseenReason)
+    assert worklist_words.end_of("0000") != worklist_words.end_of("0110") == worklist_words.FAILED
+    assert worklist_words.path_of("CT 1/a") == "/worklist/device?name=CT%201%2Fa"

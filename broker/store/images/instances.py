@@ -233,5 +233,11 @@ def reroute(connection: Connection, key: int, new: NewInstance) -> None:
         connection.execute(
             update(_t)
             .where(_t.c.id == key, _t.c.state.in_((InstanceState.HELD, InstanceState.DISCARDED)))
-            .values(state=InstanceState.ROUTED, reason="", rules_version=new.rules_version, trace=new.trace)
+            .values(
+                state=InstanceState.ROUTED,
+                reason="",
+                rules_version=new.rules_version,
+                trace=new.trace,
+                facts=new.facts,
+            )
         )

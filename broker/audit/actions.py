@@ -186,6 +186,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
         "sent",
         "purged",
         "viewed",
+        "listed",
         "rerouted",
         "sent-by-hand",
         "discarded",

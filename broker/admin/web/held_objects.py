@@ -17,8 +17,7 @@ from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, page_router
-from broker.admin.sharing import shared
-from broker.admin.viewing import shows
+from broker.admin.viewing import shows, viewing_of
 from broker.admin.web import forms, shell
 from broker.admin.web.listing import CAP, NOTHING, Column, Filter, Listing, Picked, Table
 from broker.admin.web.words import counted
@@ -128,6 +127,7 @@ class _Page:
         asked = TABLE.ask(request.query_params)
         wanted = _filter(asked.values)
         rows, total = self._context.database.read(_look, wanted, _place(asked.after), TABLE.size + 1).result()
+        viewing_of(request).many(len(rows), asked.values)
         view = ObjectsView(
             listing=asked.filled(rows, total, lambda line: line.key),
             nodes=[(name, name) for name in sorted(destinations(self._context.site.value))],
@@ -171,14 +171,15 @@ class _Page:
 
 def router(context: AdminContext) -> APIRouter:
     """The routes of the page."""
-    routes, page, work = page_router(Right.STATUS), _Page(context), context.held
-    needs = [NEEDS[Right.WORK]]
+    # a Study Instance UID may hold a birth date: who may see no patients sees no list either
+    routes, page, work = page_router(Right.PATIENTS), _Page(context), context.held
+    needs = [NEEDS[Right.WORK], shows("objects")]
 
-    @routes.get("/holds/objects", dependencies=[shared()])
+    @routes.get("/holds/objects", dependencies=[shows("objects")])
     def show(request: Request) -> Response:
         return page.show(request)
 
-    @routes.get("/holds/objects/{row:int}", dependencies=[NEEDS[Right.PATIENTS], shows("objects")])
+    @routes.get("/holds/objects/{row:int}", dependencies=[shows("objects")])
     def one(request: Request, row: Annotated[int, Path(ge=1, lt=1 << 63)]) -> Response:
         judged = next(iter(work.judge([row])), None)
         if judged is None:

@@ -66,7 +66,7 @@ def test_all_that_is_shown_is_offered(database: Database) -> None:
     for route in app.routes:
         shown = shown_by(route) if isinstance(route, Route) else None
         if shown is not None and shown.kind:
-            verb = shown.verb or ("viewed" if "{id}" in route.path or "{row}" in route.path else "listed")
+            verb = shown.verb or ("viewed" if "{id}" in route.path or "{row" in route.path else "listed")
             seen.add(f"{shown.kind}.{verb}")
     assert len(seen) > 5
     assert seen - OFFERED == set()

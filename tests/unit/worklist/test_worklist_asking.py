@@ -11,6 +11,7 @@ from support.worklist.worklist import DATE, SPS, STATION, document, encoded, rea
 from broker.dicom.uids import EXPLICIT_LE, IMPLICIT_LE
 from broker.model.modalities import MODALITIES
 from broker.site.source import Source
+from broker.worklist.query import writing
 from broker.worklist.source import asking
 from broker.worklist.source.asking import ItemRefused, Window
 
@@ -33,7 +34,7 @@ def test_a_query_is_asked_for_each_station_and_modality() -> None:
 @pytest.mark.parametrize("syntax", [IMPLICIT_LE, EXPLICIT_LE])
 def test_an_identifier_holds_its_keys_and_asks_for_everything_in_every_item(syntax: str) -> None:
     keys = {"PatientName": "Müller*", SPS: [{DATE: "20300312-20300313"}]}
-    found = read(asking.identifier(keys, syntax), implicit=syntax == IMPLICIT_LE)
+    found = read(writing.identifier(keys, syntax), implicit=syntax == IMPLICIT_LE)
     assert str(found.PatientName) == "Müller*"
     assert found.SpecificCharacterSet == "ISO_IR 192"
     assert found[SPS][0][DATE].value == "20300312-20300313"

@@ -16,7 +16,7 @@ from broker.admin.bodies import Moment, RowNumber
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
-from broker.admin.viewing import SHOWS_NOTHING, shows
+from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.errors import BadContent
 from broker.routing.held_work import MOST, OtherCount
 from broker.routing.holding import Deciding, Ending
@@ -117,15 +117,16 @@ _REFUSED: dict[int | str, dict[str, Any]] = {409: {"description": "Not as many o
 
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/holds/objects."""
-    routes = admin_router("/api/v1/holds/objects", Right.STATUS, tags=["holds"])
+    routes = admin_router("/api/v1/holds/objects", Right.PATIENTS, tags=["holds"])
     _reading(routes, context)
     _deciding(routes, context)
     return routes
 
 
 def _reading(routes: APIRouter, context: AdminContext) -> None:
-    @routes.get("")
+    @routes.get("", dependencies=[shows("objects")])
     def listed(
+        request: Request,
         state: State = "held",
         cause: Text = "",
         study: Text = "",
@@ -139,9 +140,10 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
         """List objects that wait for a person, or were discarded, the oldest first."""
         wanted = ObjectSelection(state=state, cause=cause, study=study, device=device, older=older).filter()
         found = context.database.read(held_objects.find, wanted, _place(after), limit).result()
+        viewing_of(request).many(len(found))
         return [HeldObjectView(**_fields(one)) for one in found]
 
-    @routes.get("/{row}", dependencies=[NEEDS[Right.PATIENTS], shows("objects")])
+    @routes.get("/{row}", dependencies=[shows("objects")])
     def one(row: RowNumber) -> HeldObjectDetail:
         """Show one of them: what the rules saw and decided, and what those of today would do."""
         judged = next(iter(context.held.judge([row])), None)

@@ -45,6 +45,7 @@ FIELDS: Mapping[str, str] = {  # of the form, and the keys that they are
     "accession": "AccessionNumber",
 }
 Name = Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+NameOrNone = Annotated[str, Query(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +168,9 @@ def router(context: AdminContext) -> APIRouter:
     routes, pages = page_router(Right.PATIENTS), DevicePages(context)
 
     @routes.get("/worklist/device", dependencies=[shows("order")])
-    def page(request: Request, name: Name, query: Annotated[int, Query(ge=1, le=20)] = 1) -> Response:
+    def page(request: Request, name: NameOrNone = "", query: Annotated[int, Query(ge=1, le=20)] = 1) -> Response:
+        if not name:
+            return shell.go("/worklist")  # all of them
         return pages.show(request, name, number=query)
 
     @routes.post("/worklist/device", dependencies=[shows("order")])

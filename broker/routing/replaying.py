@@ -29,14 +29,14 @@ GROUPS = 500  # that are told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RoutingOutcome:
     """What a rule set does with an object: its action, and where it goes."""
 
     action: str
     to: tuple[str, ...]
 
     @classmethod
-    def of(cls, decision: RoutingDecision) -> Outcome:
+    def of(cls, decision: RoutingDecision) -> RoutingOutcome:
         """Of a decision; how urgent a delivery is does not count, whether it waits for a person does."""
         nodes = sorted(f"{one.node} (held)" if one.held else one.node for one in decision.deliveries)
         return cls(action=decision.action.value, to=tuple(nodes))
@@ -48,8 +48,8 @@ class StudyDifference:
 
     study: str
     device: str
-    before: Outcome
-    after: Outcome
+    before: RoutingOutcome
+    after: RoutingOutcome
     objects: int
 
 
@@ -84,7 +84,7 @@ def replay(
     reader = FactReader(database, files, fields)
     kept = frozenset(name for name in fields if not name.startswith(PREFIX)) | set(BASE_FIELDS)
     found = ReplayedDays()
-    groups: dict[tuple[str, str, Outcome, Outcome], int] = defaultdict(int)
+    groups: dict[tuple[str, str, RoutingOutcome, RoutingOutcome], int] = defaultdict(int)
     deadline = clock() + SECONDS
     for page in _pages(database, since):
         if clock() > deadline or found.objects >= MOST:
@@ -95,7 +95,7 @@ def replay(
             if not read and not fields <= kept:
                 found.untold += 1
                 continue
-            before, after = Outcome.of(decide(now, facts)), Outcome.of(decide(draft, facts))
+            before, after = RoutingOutcome.of(decide(now, facts)), RoutingOutcome.of(decide(draft, facts))
             if before == after:
                 found.same += 1
             else:

@@ -103,6 +103,7 @@ def test_what_a_run_has_started_ends_with_it() -> None:
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         child = psutil.Process(int(run.stdout.readline()))
+        wait_until(lambda: warden.MARK in child.environ(), 30, "the child runs its own program")
         mark = child.environ()[warden.MARK]
         run.kill()
     wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 30, "the child is gone")

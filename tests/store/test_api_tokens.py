@@ -44,6 +44,8 @@ ASKING = (
     "/api/v1/worklist/explain",
     "/api/v1/worklist/ask",
     "/api/v1/rules/explain",
+    "/worklist/device",
+    "/worklist/device/why",
     "/api/v1/audit/search",
     "/api/v1/audit/export",
     "/exams/find",

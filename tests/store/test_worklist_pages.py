@@ -87,7 +87,8 @@ def test_what_a_device_sees_and_what_a_person_types(pages: Pages) -> None:
         assert 'aria-invalid="true"' in wrong.text
     assert HOSTILE not in pages.get(f"/worklist/device?name={HOSTILE}&query=7")
     assert "MR 01/A" in words(pages.get("/worklist/device?name=MR+01/A"))
-    for path in ("/worklist/device", "/worklist/device?name=ct1&query=0", "/worklist/device?name=ct1&query=x"):
+    assert pages.call("GET", "/worklist/device").headers["location"] == "/worklist"
+    for path in ("/worklist/device?name=ct1&query=0", "/worklist/device?name=ct1&query=x"):
         assert pages.call("GET", path).status_code == 422
     assert not [one for one in pages.addresses if "ller" in unquote(one) or "nobody" in one]
 

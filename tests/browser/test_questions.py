@@ -193,6 +193,13 @@ def test_19_why_is_this_modality_refused(site: Site, night: AtNight) -> None:
     assert query(site, "CT01")
 
 
+def contacts(site: Site, name: str) -> dict[str, float]:
+    """When a node was last in contact, by kind, as the status says it."""
+    nodes = json.loads(told(site, "status", "--json"))["nodes"]
+    found: dict[str, float] = next(node["contacts"] for node in nodes if node["name"] == name)
+    return found
+
+
 def test_20_is_this_modality_alive(site: Site, night: AtNight, tmp_path: Path, pacs: int) -> None:
     item = ct_slice(1024)
     with storescp(tmp_path / "archive", port=pacs):
@@ -201,11 +208,12 @@ def test_20_is_this_modality_alive(site: Site, night: AtNight, tmp_path: Path, p
             modality.associate([(item.sop_class, item.transfer_syntax)], calling=b"CT01")
             assert modality.store(item) == 0
         shown = told(site, "nodes", "show", "ct1")
-        nodes = json.loads(told(site, "status", "--json"))["nodes"]
-    device = next(node for node in nodes if node["name"] == "ct1")
+        # what the door noted is in the next status, which is drawn at most once in so many seconds
+        wait_until(lambda: {"query", "image"} <= contacts(site, "ct1").keys(), 30, "the status tells of both")
+    device = contacts(site, "ct1")
     for kind in ("query", "image"):
         assert re.search(rf"{kind} .*?{CLOCK}", shown)
-        assert device["contacts"][kind] > 0
+        assert device[kind] > 0
     night.page.reload()
     row = night.page.locator("section[aria-labelledby=nodes-title] tr", has_text="ct1")
     for label in ("Last query", "Last image"):

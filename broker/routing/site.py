@@ -99,7 +99,12 @@ def build_rules(document: Mapping[str, Any], version: int) -> RuleSet:
 
 
 def trace_of_version(site: InForce[Site], version: int, facts: Facts) -> list[dict[str, Any]] | None:
-    """How the rules of a version decide about facts; None if they are not there, or cannot be read any more."""
+    """How the rules of a version decide about facts; None if they are not there, or cannot be read any more.
+
+    Version 0 is no rules at all.
+    """
+    if not version:
+        return []
     try:
         return trace(build_rules(site.at_version(RULES, version).document, version), facts)
     except (NoSuchVersion, ConfigurationError):

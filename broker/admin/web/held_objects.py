@@ -57,6 +57,7 @@ TABLE = Table(
             title=Sentence("State"),
             kind="choice",
             choices=(("discarded", Sentence("discarded")),),
+            any=Sentence("held"),
         ),
     ),
 )

@@ -35,7 +35,8 @@ Row = TypeVar("Row")
 class Filter:
     """A field above a table. `choices` of a kind `choice`: values and their words. `private`: it may name a patient.
 
-    `groups` of a kind `group`: choices under their titles. Links may lead to other values too.
+    `any`: the word of no choice, if that is not any. `groups` of a kind `group`: choices under their titles. Links may
+    lead to other values too.
     A `hidden` one comes by links only.
     """
 
@@ -43,6 +44,7 @@ class Filter:
     title: Sentence
     kind: Literal["search", "text", "date", "choice", "group", "hidden"] = "text"
     choices: tuple[tuple[str, Sentence], ...] = ()
+    any: Sentence | None = None
     groups: Sequence[tuple[Sentence, Sequence[tuple[str, Sentence]]]] = ()
     hint: Sentence | None = None
     private: bool = False

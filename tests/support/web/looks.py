@@ -65,7 +65,7 @@ def _values(filled: Filled) -> dict[str, Any]:
     middle, far = filled.middle, max(1, filled.count // 100)
     return {
         "row": middle, "id": middle, "order": middle, "step": middle, "number": 1, "version": 1, "user": 1,
-        "retired": middle + 1,
+        "retired": middle + 1, "study": f"2.25.8{middle // 20}",
         "name": "pacs", "node": "pacs", "device": "CT01", "limit": 200, "lane": "deliver:pacs", "since": 1.0,
         "until": 2e9, "sender": "RIS", "party": "RIS", "message_type": "OMI", "answer": "AE", "before": far,
         "actor": "user:7", "person": "user:7", "action": "order.viewed", "kind": "order", "object_id": middle,

@@ -192,7 +192,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
         "discarded",
         "undiscarded",
     ],
-    "study": ["explained"],
+    "study": ["explained", "replayed"],
     "message": ["viewed", "listed", "tried", "replayed", "applied", "dealt", "undealt", "thinned"],
     "import": ["listed"],
     "tombstone": ["thinned"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from threading import Lock
 
 from sqlalchemy import Connection
 
@@ -20,6 +21,13 @@ from broker.store.images.held_objects import HeldObject, ObjectFilter
 
 PAGE = 100  # objects of one transaction
 MOST = 10_000  # objects of one decision
+
+
+class ReplayBusy(BadContent):
+    """Another draft is being replayed: it reads many files, so that one is enough at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("another draft is being replayed: try again in a moment", code="replay-busy")
 
 
 class OtherCount(Exception):
@@ -46,6 +54,7 @@ class HeldWork:
         self._rules = rules
         self._destinations = destinations
         self._wake = wake
+        self._replaying = Lock()
 
     def rows(self, wanted: ObjectFilter, expected: int) -> Sequence[int]:
         """All objects that match. Raises OtherCount unless they are as many as expected, at most MOST."""
@@ -59,8 +68,16 @@ class HeldWork:
         return judge_again(self._database, self._files, self._rules(), rows)
 
     def replay(self, draft: RuleSet, since: float) -> ReplayedDays:
-        """What a draft would have done with the objects received since a time (s since the epoch)."""
-        return replay(self._database, self._files, self._rules(), draft, since)
+        """What a draft would have done with the objects received since a time (s since the epoch).
+
+        Raises ReplayBusy.
+        """
+        if not self._replaying.acquire(blocking=False):
+            raise ReplayBusy
+        try:
+            return replay(self._database, self._files, self._rules(), draft, since)
+        finally:
+            self._replaying.release()
 
     def route(self, rows: Sequence[int], who: Deciding) -> Counter[Ending]:
         """Let objects go the way of today's rules; how many ended how."""

@@ -71,7 +71,7 @@ def record(
         if not deliveries:
             return ReceptionOutcome.DUPLICATE
     subject = instances.add(connection, new, known[0].version + 1)
-    group = f"sop:{known[-1].id}"
+    group = _group(known)
     for one in deliveries:
         jobs.join_group(connection, _lane(one.node), [version.id for version in known], group)
     _enqueue(connection, subject, deliveries, detail, new.received_at, group, held)
@@ -86,8 +86,22 @@ def enqueue_deliveries(
     detail: dict[str, object],
     now: float,
 ) -> None:
-    """Enqueue deliveries of an object that is there (row). One that a person gave up before begins anew."""
-    _enqueue(connection, subject, deliveries, detail, now, None, _kept_back(connection, sop_instance_uid), known=True)
+    """Enqueue deliveries of an object that is there (row). One that a person gave up before begins anew.
+
+    Versions of one object stay in one group: they are delivered one after the other.
+    """
+    known = instances.versions(connection, sop_instance_uid)
+    group = _group(known) if len(known) > 1 else None
+    if group is not None:
+        for one in deliveries:
+            jobs.join_group(connection, _lane(one.node), [version.id for version in known], group)
+    held = _kept_back(connection, sop_instance_uid)
+    _enqueue(connection, subject, deliveries, detail, now, group, held, known=True)
+
+
+def _group(known: Sequence[KnownVersion]) -> str:
+    """The group of the versions of an object, newest first."""
+    return f"sop:{known[-1].id}"
 
 
 def _kept_back(connection: Connection, sop_instance_uid: str) -> str:

@@ -27,7 +27,7 @@ from broker.store.images import held_objects, instances
 from broker.store.images.held_objects import HeldObject
 from broker.store.images.instances import StoredObject
 
-_KEPT = ("assoc.", "time.")  # facts of the reception
+RECEPTION = ("assoc.", "time.")  # facts of the reception, which are always kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class FactReader:
         bodies = self._database.read(instances.stored, [one.id for one in objects]).result()
         for held in objects:
             kept: dict[str, Any] = json.loads(held.facts or "{}")
-            facts: dict[str, Sequence[Fact]] = {name: kept[name] for name in kept if name.startswith(_KEPT)}
+            facts: dict[str, Sequence[Fact]] = {name: kept[name] for name in kept if name.startswith(RECEPTION)}
             try:
                 facts |= _elements(self._files, bodies.get(held.id), self._fields)
             except (BadContent, OSError, ValueError):

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.routing.header import BASE_FIELDS
-from broker.routing.rejudging import FactReader
+from broker.routing.rejudging import RECEPTION, FactReader
 from broker.routing.rules.evaluate import RoutingDecision, decide
 from broker.routing.rules.ruleset import RuleSet, fields_of
-from broker.routing.rules.tag_paths import PREFIX
 from broker.store.db.database import Database
 from broker.store.images import held_objects
 from broker.store.images.held_objects import HeldObject
@@ -82,7 +81,7 @@ def replay(
     """
     fields = fields_of(now) | fields_of(draft)
     reader = FactReader(database, files, fields)
-    kept = frozenset(name for name in fields if not name.startswith(PREFIX)) | set(BASE_FIELDS)
+    kept = frozenset(name for name in fields if name.startswith(RECEPTION)) | set(BASE_FIELDS)
     found = ReplayedDays()
     groups: dict[tuple[str, str, RoutingOutcome, RoutingOutcome], int] = defaultdict(int)
     deadline = clock() + SECONDS

@@ -16,7 +16,7 @@ from support.service.rest import application, asking
 from broker.errors import BadContent
 from broker.model.lane import JobState
 from broker.queue import holds
-from broker.routing.held_work import OtherCount
+from broker.routing.held_work import OtherCount, ReplayBusy
 from broker.routing.holding import Deciding, Ending
 from broker.routing.rules.parsing import parse_rules
 from broker.settings import load
@@ -137,6 +137,38 @@ def test_a_resent_object_is_delivered_after_its_delivery_was_given_up(place: Rec
 
 def _hold(connection: Any, job: int) -> None:
     connection.execute(tables.job.update().where(tables.job.c.id == job).values(state=JobState.HELD))
+
+
+def test_versions_of_an_object_are_delivered_in_their_order(place: ReceptionPlace) -> None:
+    place.take(1)
+    place.take(1)  # other bytes under the same UID
+    place.in_force(TO_PACS, 2)
+    assert place.work.route([2, 1], WHO) == {Ending.ROUTED: 2}
+    found = sorted((row["id"], row["subject"], row["group_key"]) for row in place.read(select(tables.job)))
+    assert [(subject, group) for _, subject, group in found] == [(1, "sop:1"), (2, "sop:1")]
+
+
+def test_what_a_person_discarded_waits_again_when_it_comes_again(place: ReceptionPlace) -> None:
+    item = place.take(1)
+    place.work.discard([1], WHO)
+    place.receive(item)
+    assert (place.rows()[0]["state"], place.rows()[0]["reason"]) == ("held", "no-rule-matched")
+
+
+def test_one_draft_is_replayed_at_a_time(place: ReceptionPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def again(*_: object) -> None:
+        place.work.replay(place.rules, 0)
+
+    monkeypatch.setattr("broker.routing.held_work.replay", again)
+    with pytest.raises(ReplayBusy):
+        place.work.replay(place.rules, 0)
+
+
+@pytest.mark.parametrize(
+    "key", ["x", "1", "nan,1", "1e999,1", "1,", ",1", "-1,1", "1," + "9" * 30, "9" * 30 + ",1", "1,1,1"]
+)
+def test_a_place_that_is_none(key: str) -> None:
+    assert held_objects.place_of(key) is None
 
 
 def test_many_are_routed_by_one_decision(place: ReceptionPlace) -> None:

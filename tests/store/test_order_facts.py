@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.delivery.receiving import ReceptionPlace
+from support.delivery.receiving import NODES, ReceptionPlace
 from support.orders.intake import take
+from support.service.rest import application, asking
 from support.service.site import order
 
 from broker.orders.lookup.imaging import ImageMatch
 from broker.routing.holding import Deciding, Ending
+from broker.routing.rules.parsing import parse_rules
+from broker.settings import load
 from broker.store.db.database import Database
 
 IMAGE = {"AccessionNumber": "A1", "PatientID": "QZPAT1", "IssuerOfPatientID": "HOSPITAL",
@@ -98,3 +101,23 @@ def test_nothing_is_looked_up_for_rules_that_do_not_ask(place: ReceptionPlace) -
     place.in_force(rule({"field": "tag.Modality", "value": "CT"}), 1)
     place.take(1, **IMAGE)
     assert not [name for name in place.facts(1) if name.startswith(("order.", "match."))]
+
+
+def test_a_trial_finds_the_order_as_the_door_does(place: ReceptionPlace) -> None:
+    stat = rule({"field": "order.priority", "value": "STAT"})["rule"]
+    nodes = [{"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": 104,
+              "roles": ["destination"]}]  # fmt: skip
+    facts = {f"tag.{keyword}": value for keyword, value in IMAGE.items() if keyword != "SpecificCharacterSet"}
+    with asking(application(place.database, load(None))) as http:
+        assert http.post("/site", json={"node": nodes, "rule": stat}).status_code == 201
+        assert http.post("/rules/test", json={"facts": facts}).json()["action"] == "send"
+        other = facts | {"order.priority": "ROUTINE"}  # what is given counts
+        assert http.post("/rules/test", json={"facts": other}).json()["action"] == "hold"
+
+
+def test_a_replay_claims_nothing_about_orders_that_nobody_asked_for(place: ReceptionPlace) -> None:
+    place.in_force(rule({"field": "tag.Modality", "value": "CT"}), 1)
+    place.take(1, **IMAGE)
+    place.spool.locate(place.rows()[0]["path"]).unlink()
+    draft = parse_rules(rule({"field": "order.priority", "op": "missing"}), NODES)
+    assert place.work.replay(draft, 0).untold == 1

@@ -127,7 +127,8 @@ class _Page:
         """Draw the list that the query asks for."""
         asked = TABLE.ask(request.query_params)
         wanted = _filter(asked.values)
-        rows, total = self._context.database.read(_look, wanted, _place(asked.after), TABLE.size + 1).result()
+        place = held_objects.place_of(asked.after) or held_objects.FIRST
+        rows, total = self._context.database.read(_look, wanted, place, TABLE.size + 1).result()
         viewing_of(request).many(len(rows), asked.values)
         view = ObjectsView(
             listing=asked.filled(rows, total, lambda line: line.key),
@@ -227,15 +228,6 @@ def _filter(values: Mapping[str, str]) -> ObjectFilter:
     return ObjectFilter(state=state, reason=cause, study=study, device=device)
 
 
-def _place(after: str) -> tuple[float, int]:
-    """Where a page begins; the first one for what is no place."""
-    at, _, row = after.partition("_")
-    try:
-        return float(at), int(row)
-    except ValueError:
-        return -1.0, 0
-
-
 def _look(
     connection: Connection, wanted: ObjectFilter, after: tuple[float, int], limit: int
 ) -> tuple[list[ObjectLine], int]:
@@ -247,7 +239,7 @@ def _line(held: HeldObject) -> ObjectLine:
     facts = json.loads(held.facts or "{}")
     return ObjectLine(
         row=held.id,
-        key=f"{held.received_at!r}_{held.id}",
+        key=held.key,
         since=held.received_at,
         device=held.calling_ae,
         cause=cause_words(held.reason),

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from broker.cli.asking import anywhere, running
+from broker.cli.asking import running
 from broker.cli.common import CommandRefused, Config, exit_on_error, settings_of, wall_clock
 from broker.cli.output import say, say_json
 from broker.errors import BadContent
@@ -42,12 +42,12 @@ def try_files(
     with exit_on_error():
         given = given_facts(fact or [])
         draft = read_tables(rules)["rules"] if rules is not None else None
-        document = draft if draft is not None else anywhere.ask(config, "GET", "/rules")["document"]
+        document = draft if draft is not None else running.ask(config, "GET", "/rules")["document"]
         now = datetime.now(settings_of(config).zone()).replace(tzinfo=None)
         for file in files:
             facts = {"time.local": now.isoformat(timespec="seconds")} | _read(file, document) | given
             body = {"facts": facts} | ({"rule": []} | draft if draft is not None else {})
-            told.append({"file": str(file)} | anywhere.ask(config, "POST", "/rules/test", body))
+            told.append({"file": str(file)} | running.ask(config, "POST", "/rules/test", body))
     if as_json:
         say_json(told)
         return
@@ -146,11 +146,12 @@ def _read(file: Path, document: dict[str, Any]) -> dict[str, Any]:
     """The facts of a file that these rules, and those of each object, look at. Raises CommandRefused."""
     from broker.dicom.dataset import part10
     from broker.routing.header import BASE_FIELDS
+    from broker.routing.order_facts import MATCHING_FIELDS
     from broker.routing.rejudging import element_facts
     from broker.routing.rules.ruleset import fields_of
     from broker.routing.site import build_rules
 
-    fields = fields_of(build_rules(document, 0)) | set(BASE_FIELDS)
+    fields = fields_of(build_rules(document, 0)) | set(BASE_FIELDS) | MATCHING_FIELDS
     try:
         header = part10.read(file)
         if header is None:

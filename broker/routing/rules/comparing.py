@@ -61,7 +61,7 @@ def make_test(
     form = f"{kind} {'exact' if exact else 'folded'}"
     canonical: Callable[[Fact], Any] = partial(_CANONICAL[kind], exact=exact)
     if op == "regex":
-        form, canonical = f"{form} spelt", partial(_spelt, exact=exact)
+        form, canonical = f"{form} spelt", partial(_spelt, exact=exact, groups=kind == FieldKind.NAME)
     return Test(
         field=field,
         op=op,
@@ -196,10 +196,16 @@ def _of_name(fact: Fact, *, exact: bool) -> tuple[str, ...]:
     return tuple((trim_name(fact) if exact else fold_name(fact)).split("="))
 
 
-def _spelt(fact: Fact, *, exact: bool) -> tuple[str, ...]:
-    """Text as it is written, and folded: a regular expression may name an accent, or leave it out."""
+def _spelt(fact: Fact, *, exact: bool, groups: bool) -> tuple[str, ...]:
+    """Text as it is written, and folded: a regular expression may name an accent, or leave it out.
+
+    `groups`: of a name each component group by itself too.
+    """
     folded = _of_text(fact, exact=exact)
-    return (folded,) if folded == fact else (str(fact), folded)
+    texts = dict.fromkeys((str(fact), folded))
+    if groups:
+        texts |= dict.fromkeys(group for text in tuple(texts) for group in text.split("=") if group)
+    return tuple(texts)
 
 
 def _of_number(fact: Fact, *, exact: bool) -> float:

@@ -218,12 +218,16 @@ def leaf_truth(test: Test, seen: SeenFacts, place: Place | None) -> Truth:
 
 
 def _compared(test: Test, seen: SeenFacts, name: str) -> Truth:
-    """Compare any value, each, or how many there are. Where none can be compared, as the test says of missing ones."""
+    """Compare any value, each, or how many there are.
+
+    A value that is none of its kind counts as the test says of missing ones, wherever it could decide.
+    """
     if test.values == "count":
         result = bool(test.fits(float(len(seen.values(name)))))
     else:
         comparable = seen.comparable(test, name)
-        if not comparable:
-            return test.missing
         result = any(map(test.fits, comparable)) if test.values == "any" else all(map(test.fits, comparable))
+        decided = result is (test.values == "any")  # by one value, whatever the others are
+        if not decided and len(comparable) < max(1, len(seen.values(name))):
+            return test.missing
     return not result if test.op in NEGATIVE else result

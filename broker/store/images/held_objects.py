@@ -5,6 +5,7 @@ The index of states and times of reception leads, so that the time grows with wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from broker.store.images.instances import InstanceState, Place
 from broker.store.schema import tables
 
 _t, _content = tables.instance, tables.content
+FIRST: Place = (-1.0, 0)  # before all objects
 LAST: Place = (1e12, 2**63 - 1)  # behind all objects
 WAITING = (InstanceState.HELD, InstanceState.DISCARDED)  # what a person may decide about
 
@@ -61,6 +63,19 @@ class HeldObject:
     def place(self) -> Place:
         """Where it stands in the list."""
         return self.received_at, self.id
+
+    @property
+    def key(self) -> str:
+        """Its place as a text, for `place_of`."""
+        return f"{self.received_at!r},{self.id}"
+
+
+def place_of(key: str) -> Place | None:
+    """The place that a text means, the first one for an empty text; None for a text that is none."""
+    if not key:
+        return FIRST
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?),([0-9]{1,18})", key, re.ASCII)
+    return (float(found[1]), int(found[2])) if found else None
 
 
 _COLUMNS = [_t.c[name] for name in HeldObject.__slots__]

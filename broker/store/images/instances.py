@@ -228,14 +228,18 @@ def mark_purged(connection: Connection, ids: Sequence[int], before: float) -> li
 
 
 def reroute(connection: Connection, key: int, new: NewInstance) -> None:
-    """An object that was held or discarded came again and now a rule sends it."""
-    if new.state == InstanceState.ROUTED:
+    """An object that was held or discarded came again, and a rule sends it now; or it is held, no longer discarded."""
+    waiting = {
+        InstanceState.ROUTED: (InstanceState.HELD, InstanceState.DISCARDED),
+        InstanceState.HELD: (InstanceState.DISCARDED,),
+    }
+    if (before := waiting.get(new.state)) is not None:
         connection.execute(
             update(_t)
-            .where(_t.c.id == key, _t.c.state.in_((InstanceState.HELD, InstanceState.DISCARDED)))
+            .where(_t.c.id == key, _t.c.state.in_(before))
             .values(
-                state=InstanceState.ROUTED,
-                reason="",
+                state=new.state,
+                reason=new.reason,
                 rules_version=new.rules_version,
                 trace=new.trace,
                 facts=new.facts,

@@ -74,6 +74,8 @@ def test_text_folds_unless_exact(op: str, value: Any, seen: str, folded: str, ex
         ("is", "Yamada^Tarou=山田^次郎", "Yamada^Tarou=山田^太郎", "false"),
         ("starts_with", "muller", "Müller^Käthe", "true"), ("glob", "*^kathe", "Müller^Käthe", "true"),
         ("contains", "ALL", "Müller^Käthe", "false"), ("regex", "^m.ller\\^", "Müller^Käthe", "true"),
+        ("regex", "^山田\\^", "Yamada^Tarou=山田^太郎", "true"),
+        ("regex", "^Yamada.*太郎$", "Yamada^Tarou=山田^太郎", "true"),
         ("in", ["Roe^Jane", "Muller^Kathe"], "Müller^Käthe", "true"), ("is_not", "Roe^Jane", "Roe^Jane^", "false"),
     ],
 )  # fmt: skip
@@ -159,6 +161,17 @@ def test_a_missing_value_counts_as_the_test_says(op: str) -> None:
     assert truth({"not": leaf}, {}) == "unknown"
     assert truth(leaf | {"missing": True}, {}) == "true"
     assert truth(leaf | {"missing": False}, {}) == "false"
+
+
+def test_a_value_that_is_none_of_its_kind_decides_nothing() -> None:
+    seen = {"tag.StudyDate": ["20260312", "soon"]}
+    leaf = {"field": "tag.StudyDate", "value": "20260312"}
+    assert truth(leaf, seen) == "true"  # one of them is
+    assert truth(leaf | {"values": "all"}, seen) == "unknown"
+    assert truth(leaf | {"op": "is_not", "value": "20260101"}, seen) == "unknown"
+    assert truth(leaf | {"op": "is_not", "value": "20260101", "missing": False}, seen) == "false"
+    assert truth(leaf | {"op": "is_not"}, seen) == "false"
+    assert truth(leaf | {"values": "all", "value": "20260101"}, seen) == "false"
 
 
 def test_presence() -> None:

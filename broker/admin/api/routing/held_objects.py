@@ -139,7 +139,10 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
     ) -> list[HeldObjectView]:
         """List objects that wait for a person, or were discarded, the oldest first."""
         wanted = ObjectSelection(state=state, cause=cause, study=study, device=device, older=older).filter()
-        found = context.database.read(held_objects.find, wanted, _place(after), limit).result()
+        place = held_objects.place_of(after)
+        if place is None:
+            raise Problem(422, "`after` is no place in the list")
+        found = context.database.read(held_objects.find, wanted, place, limit).result()
         viewing_of(request).many(len(found))
         return [HeldObjectView(**_fields(one)) for one in found]
 
@@ -191,17 +194,6 @@ def _deciding(routes: APIRouter, context: AdminContext) -> None:
 def _who(request: Request, body: HeldObjectsBody) -> Deciding:
     state = request.state
     return Deciding(actor=state.actor, at=time.time(), address=state.address, reason=body.reason)
-
-
-def _place(after: str) -> tuple[float, int]:
-    """Where a page begins. Raises Problem."""
-    if not after:
-        return -1.0, 0
-    at, _, row = after.partition(",")
-    try:
-        return float(at), int(row)
-    except ValueError:
-        raise Problem(422, "`after` is no place in the list") from None
 
 
 def _fields(held: HeldObject) -> dict[str, Any]:

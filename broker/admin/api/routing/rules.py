@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -16,12 +15,14 @@ from broker.admin.bodies import Moment
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
-from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
+from broker.admin.viewing import shows, viewing_of
 from broker.errors import ConfigurationError
 from broker.model.lane import Lane
+from broker.routing.held_work import ReplayBusy
+from broker.routing.order_facts import needs_order, order_facts
 from broker.routing.rules.evaluate import as_facts, decide
 from broker.routing.rules.parsing import check_facts, parse_rules
-from broker.routing.rules.ruleset import RuleSet
+from broker.routing.rules.ruleset import RuleSet, fields_of
 from broker.routing.rules.tracing import trace
 from broker.routing.site import destinations, trace_of_version
 from broker.store.images import decisions
@@ -30,7 +31,8 @@ from broker.store.images.decisions import DecisionGroup
 Facts = Annotated[dict[str, Any], Field(max_length=1000, description="Values by field, one or a list of them")]
 
 
-_one_at_a_time = threading.Lock()  # a replay reads many files
+_PEOPLE = (NEEDS[Right.SITE], NEEDS[Right.PATIENTS])
+_BUSY: dict[int | str, dict[str, Any]] = {409: {"description": "Another draft is being replayed"}}
 
 
 class RulesTestBody(BaseModel):
@@ -148,15 +150,19 @@ def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/rules that change nothing."""
     routes = admin_router("/api/v1/rules", Right.STATUS, tags=["rules"])
 
-    @routes.post("/test", dependencies=[NEEDS[Right.SITE], SHOWS_NOTHING])
-    def test(body: RulesTestBody) -> RulesTestView:
-        """Say what rules do with an object of these facts. Nothing is stored."""
+    @routes.post("/test", dependencies=[*_PEOPLE, shows("order", "explained")])
+    def test(body: RulesTestBody, request: Request) -> RulesTestView:
+        """Say what rules do with an object of these facts, and of its order as the door finds it. Nothing is stored."""
         rules = _rules(context, body)
         try:
             check_facts(body.facts, "facts")
         except ConfigurationError as error:
             raise Problem(422, "The facts cannot be used", [FieldError("facts", str(error)[:500])]) from None
         facts = as_facts(body.facts)
+        if needs_order(fields_of(rules)):
+            facts = context.database.read(order_facts, facts).result() | facts  # what is given counts
+        else:
+            viewing_of(request).nothing()
         decision = decide(rules, facts)
         return RulesTestView(
             action=decision.action.value,
@@ -166,12 +172,16 @@ def router(context: AdminContext) -> APIRouter:
             trace=trace(rules, facts),
         )
 
-    @routes.post("/replay", dependencies=[NEEDS[Right.SITE], SHOWS_NOTHING])
-    def replay(body: RulesReplayBody) -> RulesReplayView:
+    @routes.post("/replay", dependencies=[*_PEOPLE, shows("study", "replayed")], responses=_BUSY)
+    def replay(body: RulesReplayBody, request: Request) -> RulesReplayView:
         """Say what a draft would do with the objects of the last days, beside the rules in force. Nothing is stored."""
         draft = _parsed(context, body.rule, body.default, body.calendar)
-        with _one_at_a_time:
-            return RulesReplayView.model_validate(asdict(context.held.replay(draft, body.since)))
+        try:
+            found = context.held.replay(draft, body.since)
+        except ReplayBusy as error:
+            raise Problem(409, str(error)) from None
+        viewing_of(request).many(len(found.differences))
+        return RulesReplayView.model_validate(asdict(found))
 
     @routes.post("/explain", dependencies=[NEEDS[Right.PATIENTS], shows("study", "explained")])
     def explain(body: StudyBody, request: Request) -> StudyDecisionsView:

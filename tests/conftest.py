@@ -18,6 +18,7 @@ from support.scale import FULL
 from support.service import program
 from support.store.postgresql import create, server
 
+from broker.store.db import deadlines
 from broker.store.db.database import Database
 
 program.FORKED = True
@@ -34,6 +35,9 @@ def _memory() -> str | None:
 # no deadline: it is time of the clock, and others use the machine too; each run has the same examples but in full size
 settings.register_profile("side by side", deadline=None, derandomize=not FULL)
 settings.load_profile("side by side")
+
+# a machine that tests share may stand still for seconds; a test of these deadlines sets its own
+deadlines.WRITE, deadlines.WATCH = 60.0, 65.0
 
 if (memory := _memory()) is not None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)  # the folder of `tmp_path`

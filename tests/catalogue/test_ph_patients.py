@@ -108,7 +108,7 @@ def doors(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> li
     file = tmp_path_factory.mktemp("routes") / "broker.db"
     shutil.copyfile(sqlite_template, file)
     database = Database(f"sqlite:///{file}")
-    routes = application(database, load(None)).routes
+    routes = application(database, load(None), whole=True).routes
     database.close()
     found = {Door("GET", path) for path in (*ASKED, *LOCAL)}
     for route in routes:

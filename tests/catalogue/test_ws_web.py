@@ -44,7 +44,7 @@ OWN = ("channel.py", "pickle")  # between the processes of one broker, over a pi
 
 @pytest.fixture
 def app(database: Database) -> FastAPI:
-    return application(database, load())
+    return application(database, load(), whole=True)
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from fastapi import APIRouter
 
 from broker.admin.context import AdminContext
@@ -72,9 +75,15 @@ PAGES = (
 )
 
 
+def makers(context: AdminContext, status: StatusSource) -> list[Callable[[], APIRouter]]:
+    """What makes the routes of each page, in the order in which they are asked."""
+    pages = [partial(page.router, context) for page in PAGES]
+    return [partial(now.router, status), *pages, lambda: search.router(_finders(context))]
+
+
 def routers(context: AdminContext, status: StatusSource) -> list[APIRouter]:
     """The routes of all pages."""
-    return [now.router(status), *(page.router(context) for page in PAGES), search.router(_finders(context))]
+    return [make() for make in makers(context, status)]
 
 
 def links() -> list[PageLink]:

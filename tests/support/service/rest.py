@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC
-from functools import partial
+from functools import cache, partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 from fastapi import APIRouter, FastAPI
@@ -43,16 +44,21 @@ from broker.status.rates import Rates
 from broker.store.db.database import Database
 from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
+from support.service.later import Maker, add_later
 from support.service.people import TIMES, cheap, factors
 
 PASSWORDS = cheap()
 TOKEN = "a-token-of-the-tests-0123456789"
 
 
-def routers(
-    database: Database, settings: Settings, book: AuditBook | None = None, source: StatusSource | None = None
-) -> list[APIRouter]:
+def routers(database: Database, settings: Settings) -> list[APIRouter]:
     """All routes of REST and of pages."""
+    return [make() for make in _makers(database, settings)]
+
+
+def _makers(
+    database: Database, settings: Settings, book: AuditBook | None = None, source: StatusSource | None = None
+) -> list[Maker]:
     source = source or _status()
     directory = Directory()
     remotes = Remotes("BROKER", None, settings.service.site.parent)
@@ -69,8 +75,8 @@ def routers(
         secret=b"s" * 32, wake=lambda: None, write_behind=lambda: None, audit=book or AuditBook(database),
         examine=list, held=held_work(database, settings, site),
     )  # fmt: skip
-    rooms = [status.router(source), *(room.router(context) for room in ROUTES)]
-    return rooms + pages.routers(context, source)
+    rooms = [partial(status.router, source), *(partial(room.router, context) for room in ROUTES)]
+    return rooms + pages.makers(context, source)
 
 
 def held_work(database: Database, settings: Settings, site: InForce[Site]) -> HeldWork:
@@ -80,16 +86,32 @@ def held_work(database: Database, settings: Settings, site: InForce[Site]) -> He
 
 
 def application(
-    database: Database, settings: Settings, token: str = TOKEN, source: StatusSource | None = None
+    database: Database,
+    settings: Settings,
+    token: str = TOKEN,
+    source: StatusSource | None = None,
+    *,
+    whole: bool = False,
 ) -> FastAPI:
-    """All routes of the broker, and health. `source` says how the broker is; without one all is well."""
-    shell, book = Shell(pages.links(), settings.zone()), AuditBook(database)
+    """All routes of the broker, and health. `source` says how the broker is; without one all is well.
+
+    Routes are made when somebody asks, unless it is to be `whole`.
+    """
+    shell, book = _shell(settings.zone()), AuditBook(database)
     callers = Callers(token, TokenCheck(database, time.time), SessionCheck(database, time.time, TIMES.idle))
     source = source or _status()
-    every, limits = routers(database, settings, book, source), settings.limits
-    return create_app(
-        source, every, shell=shell, callers=callers, proxies=TrustedProxies(()), limits=limits, audit=book
-    )
+    makers, proxies = _makers(database, settings, book, source), TrustedProxies(())
+    every = [make() for make in makers] if whole else []
+    app = create_app(source, every, shell=shell, callers=callers, proxies=proxies, limits=settings.limits, audit=book)
+    if not whole:
+        add_later(app, makers, repr(settings.web))
+    return app
+
+
+@cache
+def _shell(zone: ZoneInfo) -> Shell:
+    """Templates are compiled once in a process."""
+    return Shell(pages.links(), zone)
 
 
 def _status() -> StatusSource:

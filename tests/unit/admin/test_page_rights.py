@@ -26,7 +26,7 @@ def app(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     file = tmp_path_factory.mktemp("rights") / "broker.db"
     shutil.copyfile(sqlite_template, file)
     database = Database(f"sqlite:///{file}")
-    made = application(database, load(None))
+    made = application(database, load(None), whole=True)
     made.state.database = database
     yield made
     database.close()

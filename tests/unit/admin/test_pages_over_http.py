@@ -42,7 +42,7 @@ def database(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def app(database: Database) -> FastAPI:
-    return application(database, load(None), source=Hospital(trouble=True).source)
+    return application(database, load(None), source=Hospital(trouble=True).source, whole=True)
 
 
 @pytest.fixture(scope="module")

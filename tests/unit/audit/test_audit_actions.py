@@ -61,7 +61,7 @@ def test_all_that_is_written_is_offered() -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_all_that_is_shown_is_offered(database: Database) -> None:
-    app: FastAPI = application(database, load())
+    app: FastAPI = application(database, load(), whole=True)
     seen = set()
     for route in app.routes:
         shown = shown_by(route) if isinstance(route, Route) else None

@@ -45,7 +45,7 @@ class Repetition(NamedTuple):
             text = _part(text, self.separators.component, component)
         if subcomponent:
             text = _part(text, self.separators.subcomponent, subcomponent)
-        return unescape(text, self.separators, self.codec)
+        return unescape(text, self.separators, self.codec) if self.separators.escape in text else text
 
     def whole(self) -> str:
         """Unescaped value with its separators, without components that are two quotes."""
@@ -59,7 +59,10 @@ class Repetition(NamedTuple):
         text, separator = self.text, self.separators.component
         if component:
             text, separator = _part(text, separator, component), self.separators.subcomponent
-        return tuple(unescape(part, self.separators, self.codec) for part in pieces(text, separator))
+        parts = pieces(text, separator)
+        if self.separators.escape not in text:  # as most are
+            return tuple(parts)
+        return tuple([unescape(part, self.separators, self.codec) for part in parts])
 
 
 def undeleted(text: str) -> str:
@@ -68,6 +71,8 @@ def undeleted(text: str) -> str:
 
 
 def _part(text: str, separator: str, number: int) -> str:
+    if number == 1:
+        return text.partition(separator)[0] if separator else text
     parts = text.split(separator, number) if separator else [text]
     return parts[number - 1] if len(parts) >= number else ""
 
@@ -113,8 +118,11 @@ class Segment:
         found = self._repetitions.get(number)
         if found is None:
             text, marks, codec = self.field(number), self._separators, self._codec
-            parts = pieces(text, marks.repetition) if text else ()
-            found = self._repetitions[number] = tuple([Repetition(part, marks, codec) for part in parts])
+            if marks.repetition and marks.repetition in text:
+                found = tuple([Repetition(part, marks, codec) for part in text.split(marks.repetition)])
+            else:
+                found = (Repetition(text, marks, codec),) if text else ()
+            self._repetitions[number] = found
         return found
 
     def get(self, number: int, component: int = 0, repetition: int = 1, subcomponent: int = 0) -> str:
@@ -122,15 +130,20 @@ class Segment:
         text = self.field(number)
         if not text or (self.name == "MSH" and number <= 2):  # the separators themselves
             return text
-        text = _part(text, self._separators.repetition, repetition)
-        return Repetition(text, self._separators, self._codec).get(component, subcomponent)
+        marks = self._separators
+        text = _part(text, marks.repetition, repetition)
+        if component:
+            text = _part(text, marks.component, component)
+        if subcomponent:
+            text = _part(text, marks.subcomponent, subcomponent)
+        return unescape(text, marks, self._codec) if marks.escape in text else text
 
     def offered(self, where: Path) -> tuple[Repetition, ...]:
         """Repetitions of the field of a path that it chooses, from the one that it counts on."""
         found = self.repetitions(where.field)
         if where.repetitions:
             found = tuple(r for r in found if all(c.fits(r.get(*c.place[:2])) for c in where.repetitions))
-        return found[where.repetition - 1 :]
+        return found if where.repetition == 1 else found[where.repetition - 1 :]
 
     def value(self, where: Path) -> str:
         """Unescaped value at a path, whichever segments that means."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from broker.dicom.dataset.transliterate import LETTERS
-from broker.hl7.message import Repetition, undeleted
+from broker.hl7.message import DELETE, Repetition, undeleted
 
 GROUP = 64  # characters of one component group of PN
 _GROUPS = "AIP"
@@ -77,8 +77,11 @@ def from_components(parts: Sequence[str]) -> str:
 
 
 def _group(parts: Sequence[str]) -> ReadName:
-    given_parts = [undeleted(part) for part in (*parts[:6], *[""] * (6 - len(parts[:6])))]
-    odd = not _OTHER.isdisjoint("".join(given_parts))
+    given_parts = [*parts[:6], *[""] * (6 - len(parts[:6]))]
+    whole = "".join(given_parts)
+    if DELETE in whole:
+        given_parts = [undeleted(part) for part in given_parts]
+    odd = not _OTHER.isdisjoint(whole)
     plain = [part.translate(_BREAK) for part in given_parts] if odd else given_parts  # split takes the line breaks
     family, given, middle, suffix, prefix, degree = [" ".join(part.split()) if part else "" for part in plain]
     # DICOM: family, given, middle, prefix, suffix

@@ -142,7 +142,7 @@ def text(value: str, vr: str, *, exact: bool = False) -> str:
         raise Unusable(f"longer than {limit} characters")
     if vr == "UI" and value and not _UID.fullmatch(value):
         raise Unusable("no UID: numbers without leading zeros, joined by dots")
-    if vr == "AE" and not all(" " <= c <= "~" for c in value):
+    if vr == "AE" and not (value.isascii() and value.isprintable()):
         raise Unusable("an AE title has ASCII characters only")
     if vr in PATTERNS and (wrong := misfit(vr, value)):
         raise Unusable(wrong)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, get_args
 
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
@@ -88,6 +88,11 @@ def _attribute(keyword: str, sources: Any) -> MappedAttribute:
         raise ValueError("not a DICOM keyword")
     if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
         raise ValueError("a list of paths is needed")
+    return _mapped(keyword, tag, tuple(sources))
+
+
+@lru_cache(500)  # most attributes of a profile are those of the one that it extends
+def _mapped(keyword: str, tag: int, sources: tuple[str, ...]) -> MappedAttribute:
     vr = dictionary_VR(tag)
     parsed = tuple(_source(source) for source in sources)
     if any((source.kind in SEQUENCES) != (vr == "SQ") for source in parsed):

@@ -19,7 +19,8 @@ def test_every_page_has_a_row(sqlite_template: Path, tmp_path: Path) -> None:
     file = tmp_path / "broker.db"
     shutil.copyfile(sqlite_template, file)
     database = Database(f"sqlite:///{file}")
-    routes = {route.path for route in page_routes(application(database, load(None), whole=True)) if "GET" in route.methods}
+    app = application(database, load(None), whole=True)
+    routes = {route.path for route in page_routes(app) if "GET" in route.methods}
     database.close()
     assert routes - {page.route for page in PAGES} - NO_PAGES.keys() == set(), "add it to support/web/site_pages.py"
     assert ({page.route for page in PAGES} | NO_PAGES.keys()) - routes == set()

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import signal
+import socketserver
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ def _memory() -> str | None:
 # no deadline: it is time of the clock, and others use the machine too; each run has the same examples but in full size
 settings.register_profile("side by side", deadline=None, derandomize=not FULL)
 settings.load_profile("side by side")
+
+# a server in a thread (pynetdicom's, one of the library) ends when it looks next: twice a second, by itself
+socketserver.BaseServer.serve_forever.__defaults__ = (0.05,)  # type: ignore[attr-defined]
 
 # a machine that tests share may stand still for seconds; a test of these deadlines sets its own
 deadlines.WRITE, deadlines.WATCH = 60.0, 65.0

@@ -61,8 +61,13 @@ class Shell:
         self.assets = Assets()
         self.languages = {code: Language(code, zone) for code in LOCALES}
         self._environments = {code: _environment(words, self.assets) for code, words in self.languages.items()}
-        pages = (file for file in (_TEMPLATES / "pages").glob("*.html") if not file.name.startswith("_"))
-        self.regions = {file.stem: _included(self._environments["en"], file) for file in pages}  # templates by page
+        self.regions: dict[str, frozenset[str | None]] = {}  # templates by page, of those that were asked for parts
+
+    def regions_of(self, page: str) -> frozenset[str | None]:
+        """The templates of the regions and parts of a page."""
+        if page not in self.regions:
+            self.regions[page] = _included(self._environments["en"], _TEMPLATES / "pages" / f"{page}.html")
+        return self.regions[page]
 
     def draw(self, template: str, language: str, values: Mapping[str, object]) -> str:
         """A template of `templates/` filled with values."""
@@ -103,7 +108,7 @@ def render(request: Request, name: str, view: object, status: int = 200, note: S
     code = _language_code(request)
     region = f"pages/_{request.headers.get(REGION_HEADER, '')}.html"
     whole = REGION_HEADER not in request.headers
-    known = not whole and region in shell.regions[name]
+    known = not whole and region in shell.regions_of(name)
     carried = _carried(request) if whole or known else None
     template = "region.html" if known else f"pages/{name}.html"
     values = {

@@ -78,10 +78,9 @@ def from_components(parts: Sequence[str]) -> str:
 
 def _group(parts: Sequence[str]) -> ReadName:
     given_parts = [*parts[:6], *[""] * (6 - len(parts[:6]))]
-    whole = "".join(given_parts)
-    if DELETE in whole:
+    if DELETE in (held := "".join(given_parts)):
         given_parts = [undeleted(part) for part in given_parts]
-    odd = not _OTHER.isdisjoint(whole)
+    odd = not _OTHER.isdisjoint(held)
     plain = [part.translate(_BREAK) for part in given_parts] if odd else given_parts  # split takes the line breaks
     family, given, middle, suffix, prefix, degree = [" ".join(part.split()) if part else "" for part in plain]
     # DICOM: family, given, middle, prefix, suffix

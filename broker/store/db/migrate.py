@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -21,16 +22,13 @@ _LOCK = 0x6D776C  # advisory lock: two processes starting at once migrate one af
 
 def upgrade(engine: Engine) -> bool:
     """Apply what is missing; True if something was. Raises ConfigurationError for a newer database."""
-    config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-    script = ScriptDirectory.from_config(config)
     with engine.connect() as connection:
-        if _revision(connection) == script.get_current_head():
+        if _revision(connection) == newest():
             return False
         connection.rollback()
         _lock(connection)
         try:
-            return _apply(connection, config, script)
+            return _apply(connection)
         except Exception:
             connection.rollback()
             if engine.dialect.name == "sqlite" and connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
@@ -40,15 +38,26 @@ def upgrade(engine: Engine) -> bool:
 
 def is_current(engine: Engine) -> bool:
     """Nothing is missing. Changes nothing."""
+    with engine.connect() as connection:
+        return _revision(connection) == newest()
+
+
+@cache
+def newest() -> str | None:
+    """The revision of this program. The scripts are read once for it, which takes a while."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-    with engine.connect() as connection:
-        return _revision(connection) == ScriptDirectory.from_config(config).get_current_head()
+    return config
 
 
-def _apply(connection: Connection, config: Config, script: ScriptDirectory) -> bool:
+def _apply(connection: Connection) -> bool:
+    config = _config()
     current = _revision(connection)  # again, under the lock: another process may have been faster
-    known = {revision.revision for revision in script.walk_revisions()}
+    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
     if current is not None and current not in known:
         raise ConfigurationError("the database was made by a newer version of the broker")
     config.attributes["connection"] = connection
@@ -56,7 +65,7 @@ def _apply(connection: Connection, config: Config, script: ScriptDirectory) -> b
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("COMMIT")
     connection.commit()
-    return current != script.get_current_head()
+    return current != newest()
 
 
 def _revision(connection: Connection) -> str | None:

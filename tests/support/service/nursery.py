@@ -42,11 +42,13 @@ def load() -> None:
         importlib.import_module(name)
     from broker.cli.main import app
     from broker.orders.mapping.book import built_in
+    from broker.store.db.migrate import newest
 
     typer.main.get_command = cache(typer.main.get_command)  # a fifth of the processor time of a program
     typer.main.get_command(app)
     FastAPI().get("/")(lambda: None)  # the first route imports more
     built_in()
+    newest()
 
 
 def _stream(number: int, errors: str) -> TextIOWrapper:

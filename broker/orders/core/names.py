@@ -77,10 +77,8 @@ def from_components(parts: Sequence[str]) -> str:
 
 
 def _group(parts: Sequence[str]) -> ReadName:
-    given_parts = [*parts[:6], *[""] * (6 - len(parts[:6]))]
-    if DELETE in (held := "".join(given_parts)):
-        given_parts = [undeleted(part) for part in given_parts]
-    odd = not _OTHER.isdisjoint(held)
+    given_parts = [undeleted(part) if DELETE in part else part for part in (*parts, "", "", "", "", "", "")[:6]]
+    odd = not _OTHER.isdisjoint("".join(given_parts))
     plain = [part.translate(_BREAK) for part in given_parts] if odd else given_parts  # split takes the line breaks
     family, given, middle, suffix, prefix, degree = [" ".join(part.split()) if part else "" for part in plain]
     # DICOM: family, given, middle, prefix, suffix

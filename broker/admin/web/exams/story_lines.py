@@ -24,7 +24,7 @@ SOURCES: Mapping[SourceKind, Sentence] = {
     SourceKind.MESSAGE: Sentence("Message %(key)s"),
     SourceKind.MPPS: Sentence("Performed step %(key)s"),
     SourceKind.NODE: Sentence("Node %(key)s"),
-    SourceKind.HELD: Sentence("Held work"),
+    SourceKind.HELD: Sentence("Holds"),
     SourceKind.AUDIT: Sentence("Audit trail"),
 }
 _SENDER = "hl7:"

@@ -83,7 +83,10 @@ def test_an_object_is_of_the_order_that_has_its_study(database: Database, place:
     )
     assert b"|AA|" in hospital.send(message.encode())
     assert found(place, accession="ACC7") == ["o1"]
-    assert list(place.database.read(waiting.orders_of, [STUDY, "2.999.79"]).result()) == [STUDY]
+    ((study, order),) = place.database.read(waiting.orders_of, [STUDY, "2.999.79"]).result().items()
+    assert study == STUDY
+    assert found(place, order=order) == ["o1"]
+    assert found(place, order=order + 1) == []
 
 
 @pytest.mark.parametrize("text", ["x", "1.0:2:3", "1:0", "1e9:0:1", "-1:0:1", "1:0:-1"])

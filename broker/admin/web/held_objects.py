@@ -54,6 +54,7 @@ TABLE = Table(
         Filter(name="cause", title=Sentence("Cause"), hint=Sentence("code, like no-rule-matched")),
         Filter(name="device", title=Sentence("From"), hint=Sentence("AE title")),
         Filter(name="study", title=Sentence("Study"), hint=Sentence("Study Instance UID")),
+        Filter(name="exam", title=Sentence("Exam"), kind="hidden"),
         Filter(name="accession", title=Sentence("Accession number")),
         Filter(name="node", title=Sentence("Node"), hint=Sentence("that it came from")),
         Filter(
@@ -239,6 +240,7 @@ def _filter(context: AdminContext, values: Mapping[str, str]) -> ObjectFilter:
         reason=values.get("cause", ""),
         study=values.get("study", ""),
         accession=values.get("accession", ""),
+        order=forms.row_number(values.get("exam", "")),
         device=values.get("device", ""),
         senders=tuple(one.ae_title for one in context.directory.nodes if one.name == node) if node else None,
     )

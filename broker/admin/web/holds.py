@@ -67,6 +67,7 @@ TABLE = Table(
         Filter(name="device", title=Sentence("From"), hint=Sentence("AE title")),
         Filter(name="study", title=Sentence("Study"), hint=Sentence("Study Instance UID")),
         Filter(name="lane", title=Sentence("Lane"), kind="hidden"),
+        Filter(name="exam", title=Sentence("Exam"), kind="hidden"),
     ),
 )
 
@@ -212,10 +213,15 @@ class _Page:
         """What the filters mean. A filter that only objects have, or only jobs, finds none of the others."""
         patients, node = Right.PATIENTS in request.state.rights, values.get("node", "")
         study, accession, device = (values.get(name, "") if patients else "" for name in _OF_OBJECTS)
-        cause, lane = values.get("error", ""), values.get("lane", "")
+        cause, lane, exam = (values.get(name, "") for name in ("error", "lane", "exam"))
+        order = forms.row_number(exam) if patients else 0
         titles = tuple(one.ae_title for one in self._context.directory.nodes if one.name == node) if node else None
-        objects = ObjectFilter(reason=cause, senders=titles, study=study, accession=accession, device=device)
-        jobs = HeldFilter(lane=lane, error=cause, node=node, study=study, accession=accession, device=device)
+        objects = ObjectFilter(
+            reason=cause, senders=titles, study=study, accession=accession, device=device, order=order
+        )
+        jobs = HeldFilter(
+            lane=lane, error=cause, node=node, study=study, accession=accession, device=device, order=order
+        )
         return _Wanted(objects if patients and not lane else None, jobs)
 
 

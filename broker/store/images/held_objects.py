@@ -15,6 +15,7 @@ from sqlalchemy import (
     CompoundSelect,
     Connection,
     FromClause,
+    Select,
     and_,
     delete,
     func,
@@ -40,7 +41,7 @@ WAITING = (InstanceState.HELD, InstanceState.DISCARDED)  # what a person may dec
 class ObjectFilter:
     """Which objects: held or discarded, for one reason, of one study, order or device, received before (s); empty: any.
 
-    `senders`: AE titles of a node that may have sent them; None for any.
+    `senders`: AE titles of a node that may have sent them; None for any. `order`: the row of an order; 0 for any.
     """
 
     state: InstanceState = InstanceState.HELD
@@ -50,6 +51,7 @@ class ObjectFilter:
     device: str = ""
     senders: tuple[str, ...] | None = None
     before: float | None = None
+    order: int = 0
 
     def condition(self) -> ColumnElement[bool]:
         """The filter on the instance table."""
@@ -59,6 +61,8 @@ class ObjectFilter:
             found.append(_t.c.received_at < self.before)
         if self.accession:
             found.append(of_accession(self.accession))
+        if self.order:
+            found.append(_t.c.study_instance_uid.in_(of_row(self.order)))
         if self.senders is not None:
             found.append(_t.c.calling_ae.in_(self.senders))
         return and_(_t.c.state == self.state, *found)
@@ -110,6 +114,12 @@ def of_order(accession: str) -> CompoundSelect[tuple[str]]:
         studies.join(request, procedure.c.request == request.c.id).where(request.c.accession == accession),
         studies.join(step, step.c.procedure == procedure.c.id).where(step.c.accession == accession),
     )
+
+
+def of_row(order: int) -> Select[tuple[str]]:
+    """The Study Instance UIDs of an order (row)."""
+    procedure = tables.requested_procedure
+    return select(procedure.c.study_instance_uid).where(procedure.c.request == order)
 
 
 def place_of(key: str) -> Place | None:

@@ -18,6 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Reason = Annotated[str, typer.Option(help="Why; shown in the history.")]
 Author = Annotated[str, typer.Option(help="On whose behalf; the user of this machine without it.", show_default=False)]
 Replace = Annotated[bool, typer.Option("--replace", help="Remove nodes that are in force and not in the file.")]
+Version = Annotated[int | None, typer.Argument(min=1, help="A version, as the history shows it.", show_default=False)]
 Number = Annotated[int, typer.Argument(min=1, help="A version, as the history shows it.")]
 SITE = "site"
 _KEYS = {"rules": ("rules",), "nodes": ("nodes",), SITE: ("nodes", "rules")}
@@ -103,14 +104,9 @@ def add_versions(app: typer.Typer, kind: str) -> None:
         show_table(("version", "when", "author", "reason"), rows, whole=("version", "when"))
 
     @app.command()
-    def diff(before: Number, after: Number, config: Config = None, as_json: Json = False) -> None:
-        """Say what differs between two versions."""
-        with exit_on_error():
-            changes = ask(config, "GET", f"/{kind}/diff?from={before}&to={after}")
-        if as_json:
-            say_json(changes, ascii_only=True)
-            return
-        show_changes(changes)
+    def diff(before: Version = None, after: Version = None, config: Config = None, as_json: Json = False) -> None:
+        """Say what differs between two versions; without them who changed what last, when and why."""
+        _show_difference(config, kind, before, after, as_json)
 
     @app.command()
     def rollback(
@@ -125,6 +121,36 @@ def add_versions(app: typer.Typer, kind: str) -> None:
             body = signed(reason, author) | ({"version": version} if version is not None else {})
             published = ask(config, "POST", f"/{kind}/rollback", body)
         show_published(published, as_json)
+
+
+def _show_difference(config: Path | None, kind: str, before: int | None, after: int | None, as_json: bool) -> None:
+    with exit_on_error():
+        told = ""
+        if after is None:
+            before, after, told = _last_change(config, kind, before)
+        changes = ask(config, "GET", f"/{kind}/diff?from={before}&to={after}")
+    if told and not as_json:
+        say(told)
+    if as_json:
+        say_json(changes, ascii_only=True)
+        return
+    show_changes(changes)
+
+
+def _last_change(config: Path | None, kind: str, before: int | None) -> tuple[int, int, str]:
+    """The last two versions, and who made the newer one, when and why. Raises CommandRefused."""
+    if before is not None:
+        raise CommandRefused("say two versions, or none for the last change")
+    entries = ask(config, "GET", f"/{kind}/history?limit=2")
+    if len(entries) < 2:
+        raise CommandRefused(f"there is no older version of the {kind}")
+    last, older = entries
+    when, why = wall_clock(config)(last["at"]), f": {last['reason']}" if last["reason"] else ""
+    return (
+        older["version"],
+        last["version"],
+        f"version {last['version']}, {when}, {last['author'] or last['source']}{why}",
+    )
 
 
 def body_of(file: Path, name: str) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class SourceKind(StrEnum):
     MPPS = "mpps"  # by its row
     NODE = "node"  # by its name
     HELD = "held"  # a lane
+    HELD_IMAGES = "held-images"  # of the order, by its row
+    DISCARDED_IMAGES = "discarded-images"  # of the order, by its row
     AUDIT = "audit"  # of the order, by its row
 
 

@@ -46,10 +46,14 @@ RECEIVED: Mapping[str, tuple[Tone, Sentence]] = {
     InstanceState.DISCARDED: (
         "",
         Sentence(
-            "%(n)s image from %(device)s goes nowhere: a rule says so.",
-            many="%(n)s images from %(device)s go nowhere: a rule says so.",
+            "%(n)s image from %(device)s goes nowhere.",
+            many="%(n)s images from %(device)s go nowhere.",
         ),
     ),
+}
+_KEPT: Mapping[str, SourceKind] = {
+    InstanceState.HELD: SourceKind.HELD_IMAGES,
+    InstanceState.DISCARDED: SourceKind.DISCARDED_IMAGES,
 }
 DELIVERED: Mapping[str, tuple[Tone, Sentence]] = {
     JobState.DONE: (
@@ -89,7 +93,7 @@ def traffic(connection: Connection, order: Order) -> Iterator[StoryEntry]:
     for report in around.work(connection, [step.row or 0 for step in order.steps()]):
         yield from _reported(report)
     for group in around.images(connection, studies):
-        yield _received(group)
+        yield _received(group, order.row or 0)
     for delivered in around.deliveries(connection, studies):
         yield _delivered(delivered)
     for one in around.news(connection, order.row or 0, [procedure.row or 0 for procedure in order.procedures]):
@@ -110,7 +114,8 @@ def _filled(sentence: Sentence, **values: object) -> Sentence:
     return replace(sentence, values=values)
 
 
-def _received(group: ImageGroup) -> StoryEntry:
+def _received(group: ImageGroup, order: int) -> StoryEntry:
+    """What came, with the way to what waits or was discarded."""
     tone, sentence = RECEIVED.get(group.state, RECEIVED[InstanceState.ROUTED])
     return StoryEntry(
         at=group.first_at,
@@ -119,6 +124,7 @@ def _received(group: ImageGroup) -> StoryEntry:
         tone=tone,
         text=_filled(sentence, n=group.count, device=group.calling_ae),
         code=group.reason,
+        source=EntrySource(_KEPT[group.state], str(order)) if group.state in _KEPT else None,
     )
 
 

@@ -90,7 +90,8 @@ class HeldWork:
                 return [holding.route(connection, one, rules.version, who) for one in judged]
 
             done += Counter(self._written(routed))
-            done[Ending.CHANGED] += len(page) - len(judged)
+            gone = len(self._database.read(held_objects.purged, page).result())
+            done += Counter({Ending.GONE: gone, Ending.CHANGED: max(0, len(page) - len(judged) - gone)})
         return +done
 
     def send(self, rows: Sequence[int], nodes: Sequence[str], who: Deciding) -> Counter[Ending]:
@@ -112,14 +113,34 @@ class HeldWork:
         """Take discards back: the objects wait for a person again."""
         return self._each(rows, lambda connection, held: holding.undo(connection, held.id, who))
 
+    def purge(self, rows: Sequence[int], who: Deciding) -> Counter[Ending]:
+        """Delete the bytes of discarded objects now. Nobody can undo it."""
+        done: Counter[Ending] = Counter()
+        for page in _pages(rows):
+
+            def purged(connection: Connection, page: Sequence[int] = page) -> tuple[list[str], int]:
+                before = held_objects.purged(connection, page)
+                gone = held_objects.purge(connection, page, who.at)
+                for row, _ in gone:
+                    who.note(connection, "objects.purged", row)
+                return [path for _, path in gone], len(before)
+
+            paths, before = self._database.execute(purged)
+            for path in filter(None, paths):
+                (self._files / path).unlink(missing_ok=True)
+            changed = len(page) - len(paths) - before
+            done += Counter({Ending.PURGED: len(paths), Ending.GONE: before, Ending.CHANGED: changed})
+        return +done
+
     def _each(self, rows: Sequence[int], end: Callable[[Connection, HeldObject], Ending]) -> Counter[Ending]:
         done: Counter[Ending] = Counter()
         for page in _pages(rows):
 
             def ended(connection: Connection, page: Sequence[int] = page) -> list[Ending]:
                 found = held_objects.load(connection, page)
-                missing = [Ending.CHANGED] * (len(page) - len(found))
-                return [end(connection, one) for one in found] + missing
+                gone = [Ending.GONE] * len(held_objects.purged(connection, page))
+                missing = [Ending.CHANGED] * (len(page) - len(found) - len(gone))
+                return [end(connection, one) for one in found] + gone + missing
 
             done += Counter(self._written(ended))
         return done

@@ -30,7 +30,8 @@ class Ending(StrEnum):
     ROUTED = "routed"  # deliveries were enqueued
     HELD = "held"  # it waits still: no rule matched, or one holds it
     DISCARDED = "discarded"
-    GONE = "gone"  # its bytes are missing
+    PURGED = "purged"  # its bytes were deleted just now
+    GONE = "gone"  # its bytes are missing, or were deleted before
     CHANGED = "changed"  # somebody else decided meanwhile
 
 
@@ -59,7 +60,7 @@ def route(connection: Connection, judged: Judged, rules_version: int, who: Decid
         RuleAction.HOLD: InstanceState.HELD,
         RuleAction.DISCARD: InstanceState.DISCARDED,
     }[decision.action]
-    if not held_objects.change(connection, held.id, [InstanceState(held.state)], state, decision.reason):
+    if not held_objects.change(connection, held.id, [InstanceState(held.state)], state, decision.reason, who.at):
         return Ending.CHANGED
     outcomes = json.dumps(decision.outcomes)
     held_objects.judged(connection, held.id, rules_version, outcomes, json.dumps(judged.facts, ensure_ascii=False))
@@ -71,7 +72,7 @@ def route(connection: Connection, judged: Judged, rules_version: int, who: Decid
 
 def send(connection: Connection, row: int, sop_instance_uid: str, nodes: Sequence[str], who: Deciding) -> Ending:
     """Send an object to chosen nodes, whatever the rules say."""
-    if not held_objects.change(connection, row, held_objects.WAITING, InstanceState.ROUTED, ""):
+    if not held_objects.change(connection, row, held_objects.WAITING, InstanceState.ROUTED, "", who.at):
         return Ending.CHANGED
     deliveries = [PlannedDelivery(node, Urgency.NORMAL.level) for node in nodes]
     enqueue_deliveries(connection, row, sop_instance_uid, deliveries, {"by": who.actor}, who.at)
@@ -81,7 +82,8 @@ def send(connection: Connection, row: int, sop_instance_uid: str, nodes: Sequenc
 
 def discard(connection: Connection, row: int, who: Deciding) -> Ending:
     """Give a held object up. Its bytes stay until they are purged."""
-    if not held_objects.change(connection, row, [InstanceState.HELD], InstanceState.DISCARDED, DISCARDED_BY_PERSON):
+    held, discarded = [InstanceState.HELD], InstanceState.DISCARDED
+    if not held_objects.change(connection, row, held, discarded, DISCARDED_BY_PERSON, who.at):
         return Ending.CHANGED
     who.note(connection, "objects.discarded", row)
     return Ending.DISCARDED
@@ -89,7 +91,7 @@ def discard(connection: Connection, row: int, who: Deciding) -> Ending:
 
 def undo(connection: Connection, row: int, who: Deciding) -> Ending:
     """Take a discard back: the object waits for a person again."""
-    if not held_objects.change(connection, row, [InstanceState.DISCARDED], InstanceState.HELD, DISCARD_UNDONE):
+    if not held_objects.change(connection, row, [InstanceState.DISCARDED], InstanceState.HELD, DISCARD_UNDONE, who.at):
         return Ending.CHANGED
     who.note(connection, "objects.undiscarded", row)
     return Ending.HELD

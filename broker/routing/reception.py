@@ -222,6 +222,7 @@ class Reception:
             rules_version=judge.rules.version,
             trace=json.dumps(decision.outcomes),
             facts=json.dumps(facts, ensure_ascii=False),
+            discarded_at=now if decision.action == RuleAction.DISCARD else 0.0,
             content=body.content,
         )
         return new, decision

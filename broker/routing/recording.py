@@ -65,10 +65,10 @@ def record(
         instances.refile(connection, same.id, new)
         jobs.release_held(connection, JobKind.DELIVER, same.id, FILE_FAULTS, new.received_at)
         return ReceptionOutcome.REPAIRED
-    if twins:  # sent and purged since: only destinations that never had these bytes
+    if twins:  # purged since: only destinations that never had these bytes; what was discarded is decided anew
         had = jobs.lanes_done(connection, JobKind.DELIVER, [version.id for version in twins])
         deliveries = [one for one in deliveries if _lane(one.node) not in had]
-        if not deliveries:
+        if not deliveries and had:
             return ReceptionOutcome.DUPLICATE
     subject = instances.add(connection, new, known[0].version + 1)
     group = _group(known)

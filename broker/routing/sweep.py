@@ -16,10 +16,12 @@ from sqlalchemy import Connection
 from broker import telemetry
 from broker.store.audit.adding import add_audit
 from broker.store.db.pace import Pace
-from broker.store.images import instances
+from broker.store.images import held_objects, instances
+from broker.store.images.instances import InstanceState
 from broker.store.images.spool import Spool
 
 PAGE = 200  # objects or files looked at together
+HELD_TOO_LONG = "held-too-long"  # why an object was discarded
 YOUNG = 3600.0  # seconds; a younger file may belong to a reception under way
 
 
@@ -63,6 +65,58 @@ def _modified(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:
         return math.inf
+
+
+def purge_discarded(pace: Pace, spool: Spool, keep_days: float) -> int:
+    """Delete the bytes of objects that were discarded `keep_days` ago; how many. Rows stay. 0 keeps them for ever."""
+    if not keep_days:
+        return 0
+    before = time.time() - keep_days * 86_400
+    place: instances.Place = held_objects.FIRST
+    total = 0
+
+    def purge(connection: Connection, rows: Sequence[int]) -> list[tuple[int, str]]:
+        return held_objects.purge(connection, rows, before)
+
+    while not pace.stopped and (page := pace.read(held_objects.walk, InstanceState.DISCARDED, place, PAGE)):
+        place = page[-1][0]
+        for gone in pace.write(purge, [row for (_, row), since in page if since < before]):
+            total += len(gone)
+            for _, path in gone:
+                if path:
+                    spool.remove(path)
+    if total:
+        telemetry.logger().info("spool.purged", count=total)
+        list(pace.write(lambda connection, counts: _note(connection, counts[0], before), [total]))
+    return total
+
+
+def discard_held(pace: Pace, keep_days: float) -> int:
+    """Discard objects that nobody decided on for `keep_days`; how many. 0 keeps them for ever.
+
+    They are kept as long as other discarded ones are, so that a person can still take it back.
+    """
+    if not keep_days:
+        return 0
+    now = time.time()
+    before = now - keep_days * 86_400
+    place: instances.Place = held_objects.FIRST
+    total = 0
+
+    def discard(connection: Connection, rows: Sequence[int]) -> int:
+        done = held_objects.discard_old(connection, rows, before, now, HELD_TOO_LONG)
+        for row in done:
+            add_audit(connection, now, "broker", "objects.discarded", "objects", row, {"reason": HELD_TOO_LONG})
+        return len(done)
+
+    while not pace.stopped and (page := pace.read(held_objects.walk, InstanceState.HELD, place, PAGE)):
+        place = page[-1][0]
+        total += sum(pace.write(discard, [row for (since, row), _ in page if since < before]))
+        if place[0] >= before:
+            break
+    if total:
+        telemetry.logger().warning("objects.held_too_long", count=total)
+    return total
 
 
 def _note(connection: Connection, count: int, before: float) -> None:

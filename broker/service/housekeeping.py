@@ -149,7 +149,10 @@ class Housekeeping:
             sweep.set_aside_unclaimed(sweeping, spool, age=age)
 
         def purge() -> None:
-            sweep.purge_delivered(purging, spool, self._settings.delivery.keep_days)
+            kept = self._settings.delivery
+            sweep.purge_delivered(purging, spool, kept.keep_days)
+            sweep.discard_held(purging, kept.keep_held_days)
+            sweep.purge_discarded(purging, spool, kept.keep_discarded_days)
 
         self._add("sweep", sweep_spool, DAY, at_once=True, long=True, by_age=True)
         self._add("purge", purge, HOUR, long=True, by_age=True)

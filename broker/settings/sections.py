@@ -166,6 +166,12 @@ class DeliverySection(Section):
         default=7 * 86_400, description="Seconds that a job waits for its destination before a person must look."
     )
     keep_days: float = Field(default=7, ge=0, description="Days that delivered objects stay in the spool.")
+    keep_discarded_days: Days = Field(
+        default=30, description="Days that discarded objects stay, so that a discard can be undone. 0: for ever."
+    )
+    keep_held_days: Days = Field(
+        default=0, description="Days after which an object that waits for a person is discarded. 0: never."
+    )
 
 
 class RetentionSection(Section):

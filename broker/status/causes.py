@@ -37,6 +37,7 @@ _CODES = {
     "discarded-by-person": Sentence("a person discarded it"),
     "discard-undone": Sentence("a person took its discard back"),
     "discarded-by-rule": Sentence("a rule discards it"),
+    "held-too-long": Sentence("nobody decided on it for too long"),
     # of a performed step
     "unscheduled": Sentence("no order is known for it"),
     "partly": Sentence("a part of it has no order"),

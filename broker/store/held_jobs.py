@@ -10,26 +10,53 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, select
 
-from broker.model.lane import JobState
+from broker.model.lane import JobKind, JobState, Lane, LaneKind
 from broker.store.db import documents
+from broker.store.images.held_objects import of_accession, of_row
 from broker.store.jobs import HeldJob
 from broker.store.schema import tables
 
-_t = tables.job
+_t, _i = tables.job, tables.instance.alias("sent")
 _BY_AGE = _t.c.id + 0  # in the order of rows, and not by their key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldFilter:
-    """Which held jobs: of one lane by its stored name, with one error code; of all where a text is empty."""
+    """Which held jobs: of one lane by its stored name, with one error code; of all where a text is empty.
+
+    `node`: of all its lanes. `study`, `accession` and `device`: that send an object of these. `before`: in s.
+    `order`: that send an object of an order (row).
+    """
 
     lane: str = ""
     error: str = ""
+    node: str = ""
+    study: str = ""
+    accession: str = ""
+    device: str = ""
+    before: float | None = None
+    order: int = 0
 
     def condition(self) -> ColumnElement[bool]:
         """The filter on the job table."""
-        exact = [column == value for column, value in ((_t.c.lane, self.lane), (_t.c.last_error, self.error)) if value]
-        return and_(_t.c.state == JobState.HELD, *exact)
+        found = [column == value for column, value in ((_t.c.lane, self.lane), (_t.c.last_error, self.error)) if value]
+        if self.node:
+            found.append(_t.c.lane.in_([Lane(kind, self.node).name for kind in LaneKind]))
+        if self.before is not None:
+            found.append(_t.c.created_at < self.before)
+        if self.study or self.accession or self.device or self.order:
+            found.append(self._of_objects())
+        return and_(_t.c.state == JobState.HELD, *found)
+
+    def _of_objects(self) -> ColumnElement[bool]:
+        exact = ((_i.c.study_instance_uid, self.study), (_i.c.calling_ae, self.device))
+        found = [column == value for column, value in exact if value]
+        if self.order:
+            found.append(_i.c.study_instance_uid.in_(of_row(self.order)))
+        if self.accession:
+            found.append(of_accession(self.accession, _i))
+        sent = select(literal(1)).where(_i.c.id == _t.c.subject, *found).exists()
+        return and_(_t.c.kind == JobKind.DELIVER, sent)
 
 
 def find(connection: Connection, wanted: HeldFilter, after: int, limit: int) -> list[HeldJob]:

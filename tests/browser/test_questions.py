@@ -1,8 +1,9 @@
 """What support staff ask at three in the morning, of a real broker: in two clicks at most, and by one command.
 
 The numbers are those of the list of questions: 1 why is an exam not on a device, 3 what is on its list, 6 is the RIS
-sending, 17 who changed the mapping (undo it), 18 an unknown device wants in, 19 why is a modality refused, 20 is a
-modality alive, 25 is all well.
+sending, 12 what is held, of whom, why, 17 who changed the mapping (undo it), 18 an unknown device wants in, 19 why is a
+modality refused, 20 is a modality alive, 25 is all well. Those about routing stand in
+`tests/system/test_routing_questions.py`, as far as one command answers them.
 """
 
 from __future__ import annotations
@@ -198,6 +199,21 @@ def contacts(site: Site, name: str) -> dict[str, float]:
     nodes = json.loads(told(site, "status", "--json"))["nodes"]
     found: dict[str, float] = next(node["contacts"] for node in nodes if node["name"] == name)
     return found
+
+
+def test_12_what_is_held_of_whom_and_why(site: Site, night: AtNight) -> None:
+    item = ct_slice(1024, Modality="US", AccessionNumber="A77", PatientID="QZPAT77")
+    with RawScu(site.dicom) as modality:
+        modality.associate([(item.sop_class, item.transfer_syntax)], calling=b"CT01")
+        assert modality.store(item) == 0
+    command = told(site, "holds", "list", "--accession", "A77")
+    night.page.reload()
+    night.click("nav.pages >> text=Holds")
+    row = night.page.locator("#held tbody tr", has_text="A77")
+    for what in ("no rule says where it goes", "CT01", "QZPAT77", re.compile(CLOCK)):
+        expect(row).to_contain_text(what)
+    assert re.search(rf"o\d+ .*{CLOCK}.* no-rule-matched .*A77 QZPAT77", command)
+    told(site, "holds", "discard", "--all", "--accession", "A77", "--reason", "a test image")
 
 
 def test_20_is_this_modality_alive(site: Site, night: AtNight, tmp_path: Path, pacs: int) -> None:

@@ -8,7 +8,8 @@ Some rows stand beside what they are about: UL-02, UL-03, UL-12, UL-13, UL-15 an
 in `tests/wire/test_tls.py`, DM-18 to DM-21 also in `tests/wire/test_user.py` and `tests/wire/lanes`, DS-01 to DS-14 in
 `tests/unit/test_dicom_elements.py` and `tests/unit/test_routing_header.py`, HL-01 to HL-10 also in
 `tests/wire/test_mllp.py` and `tests/unit/test_hl7_*.py`, TM-01 in `tests/wire/lanes/test_lanes_clock.py`,
-`tests/system/test_clock_steps.py`, `tests/store/test_queue_store.py` and `tests/unit/service/test_clock_watch.py`.
+`tests/system/test_clock_steps.py`, `tests/store/test_queue_store.py` and `tests/unit/service/test_clock_watch.py`,
+TM-02 in `tests/store/test_spool_clock.py`.
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ def test_images_deliveries_and_news(database: Database) -> None:
     entries = story(database, row)
     by_text = dict(zip(said(entries), entries, strict=True))
     assert "2 images came from CT01." in by_text
-    assert by_text["1 image from CT01 is held: a person must decide."].code == "no-rule-matched"
+    held = by_text["1 image from CT01 is held: a person must decide."]
+    assert (held.code, held.source and held.source.kind) == ("no-rule-matched", "held-images")
     assert by_text["1 image was sent to pacs."].tone == "ok"
     assert "1 image waits for pacs." in by_text
     news = by_text["ris did not take the news that the exam is completed: a person must decide."]

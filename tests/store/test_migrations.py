@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, delete, insert, inspect, select, text, update
+from sqlalchemy import Connection, Engine, column, delete, insert, inspect, select, table, text, update
 from support.worklist.worklist import document
 from support.worklist.worklist_rows import insert_documents
 
@@ -92,15 +93,23 @@ def test_objects_of_the_first_schema_stay_as_they_are(engine: Engine, monkeypatc
         patch.setattr(migrate.command, "upgrade", lambda config, _: real(config, "0001"))
         migrate.upgrade(engine)
     assert revision(engine) == "0001"
-    values: dict[str, Any] = {name: "1.2" for name in instances.NewInstance.__slots__ if name != "content"}
+    values: dict[str, Any] = dict.fromkeys(instances.NewInstance.__slots__, "1.2")
+    for later in ("content", "discarded_at"):
+        del values[later]
     values |= {"version": 1, "path": "20260312/10/a.dcm", "data_offset": 330, "data_length": 4}
     values |= {"digest": b"x", "received_at": 1.0, "rules_version": 1}
     with engine.begin() as connection:
-        connection.execute(insert(tables.instance).values(values))
+        first = table("instance", *map(column, values))
+        connection.execute(insert(first), [values, values | {"state": "discarded", "sop_instance_uid": "1.3"}])
+    before = time.time()
     assert migrate.upgrade(engine) is True
     with engine.connect() as connection:
         (old,) = instances.stored(connection, [1]).values()
         assert (old.path, old.data_offset, old.data_length, old.content) == ("20260312/10/a.dcm", 330, 4, None)
+        query = select(tables.instance.c.discarded_at).order_by(tables.instance.c.id)
+        kept, since = connection.execute(query).scalars()
+        assert kept == 0
+        assert since >= before  # a discard of before is kept as long as one of today
 
 
 def test_names_with_strokes_are_found_after_the_upgrade(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -663,7 +663,14 @@ def test_a_race_is_lost_so_often_and_no_more(
 
 def test_names_below_the_spool_are_matched_literally(place: Place) -> None:
     values: dict[str, Any] = dict.fromkeys(NewInstance.__slots__, "")
-    values |= {"data_offset": 1, "data_length": 1, "digest": b"", "received_at": 1.0, "rules_version": 1}
+    values |= {
+        "data_offset": 1,
+        "data_length": 1,
+        "digest": b"",
+        "received_at": 1.0,
+        "rules_version": 1,
+        "discarded_at": 0.0,
+    }
 
     def add(connection: Connection) -> None:
         for number, path in enumerate(("20260312/10/a.dcm", "20260312/1_/b.dcm", "20260312/1%/c.dcm"), 1):

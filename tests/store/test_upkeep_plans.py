@@ -26,12 +26,15 @@ from broker.model.authority import AuthorityUse, KnownAuthority
 from broker.orders.core.context import StoryContext
 from broker.orders.stories import identity
 from broker.routing import sweep
-from broker.store import jobs, lanes, thinning
+from broker.store import jobs, lanes, thinning, waiting
 from broker.store.audit import trail
 from broker.store.db.database import Database
 from broker.store.db.deadlines import unhurried
 from broker.store.db.pace import Pace
-from broker.store.images import instances
+from broker.store.held_jobs import HeldFilter
+from broker.store.images import held_objects, instances
+from broker.store.images.held_objects import ObjectFilter
+from broker.store.images.instances import InstanceState
 from broker.store.images.spool import Spool
 from broker.store.mpps import objects, overdue
 from broker.store.orders import authorities, closing, joined_names
@@ -189,6 +192,11 @@ WALKS: dict[str, Callable[[Connection], object]] = {
     "leases": lambda c: jobs.free_leases(c, time.time(), longest=3600.0),
     "lanes": lambda c: lanes.due_lanes(c, time.time(), 3600.0),
     "twins": lambda c: jobs.lanes_done(c, "deliver", [7]),
+    "discarded": lambda c: held_objects.walk(c, InstanceState.DISCARDED, (0.0, 0), sweep.PAGE),
+    "purge of discarded": lambda c: held_objects.purge(c, [7, 8], time.time()),
+    "held for long": lambda c: held_objects.discard_old(c, [7, 8], time.time(), time.time(), "x"),
+    "all that waits": lambda c: waiting.find(c, ObjectFilter(), HeldFilter(), waiting.BEFORE_ALL, 51),
+    "what waits of a node": lambda c: waiting.count(c, ObjectFilter(senders=("CT1",)), HeldFilter(node="x"), 100),
 }
 
 

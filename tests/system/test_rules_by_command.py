@@ -37,7 +37,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 def test_what_no_rule_matched_is_routed_by_the_next_version(tmp_path: Path, files: dict[str, Path]) -> None:
     with storescp(tmp_path / "pacs") as port, Site(tmp_path, site=destination("pacs", port)) as site:
         run("storescu", "-xe", "-aec", "BROKER", "127.0.0.1", str(site.dicom), *map(str, files.values()))
-        held = json.loads(site.command("holds", "list", "--json").stdout)["objects"]
+        held = json.loads(site.command("holds", "list", "--json").stdout)
         assert [one["cause"] for one in held] == ["no-rule-matched"] * 2
         draft = tmp_path / "draft.toml"
         draft.write_text(RULE)
@@ -51,7 +51,7 @@ def test_what_no_rule_matched_is_routed_by_the_next_version(tmp_path: Path, file
         assert "2 objects: 1 would go as before, of 0 too little is kept" in replayed
         site.command("rules", "import", draft, "--reason", "thin slices are read at the PACS")
         assert "version" in site.command("rules", "activate", "1", "--reason", "to see it again").stdout
-        number = f"o{held[0]['id']}"
+        number = held[0]["number"]
         assert "would: send to pacs" in site.command("holds", "show", number).stdout
         told = site.command("holds", "route", "--all", "--study", "2.999.7.9", "--reason", "the rule is new").stdout
         assert told == "objects: 1 routed, 1 wait still\n"
@@ -60,9 +60,9 @@ def test_what_no_rule_matched_is_routed_by_the_next_version(tmp_path: Path, file
         assert "true    thin slices of CT1 at any time" in explained
         assert "pacs: 1 done" in explained
         site.command("holds", "discard", "--all", "--cause", "no-rule-matched", "--reason", "not wanted")
-        assert json.loads(site.command("holds", "list", "--json").stdout)["objects"] == []
+        assert json.loads(site.command("holds", "list", "--json").stdout) == []
         site.command("holds", "undo", "--all", "--reason", "wanted after all")
-        site.command("holds", "send", f"o{held[1]['id']}", "--to", "pacs", "--reason", "asked for by the ward")
+        site.command("holds", "send", held[1]["number"], "--to", "pacs", "--reason", "asked for by the ward")
         wait_until(lambda: len(list((tmp_path / "pacs").iterdir())) == 2, 30, "the thick slice is delivered")
         received = {str(pydicom.dcmread(path).SliceThickness) for path in (tmp_path / "pacs").iterdir()}
         assert received == {"1.25", "8"}

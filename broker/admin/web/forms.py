@@ -56,3 +56,8 @@ def _parsed(body: bytes) -> FormFields:
     if any("\0" in text for pair in pairs for text in pair):
         raise Problem(400, NO_NUL)
     return FormFields(pairs)
+
+
+def row_number(text: str) -> int:
+    """A row that a text names; 0 for none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0

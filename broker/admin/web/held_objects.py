@@ -19,8 +19,8 @@ from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, page_router
 from broker.admin.viewing import shows, viewing_of
 from broker.admin.web import forms, shell
+from broker.admin.web.hold_words import told
 from broker.admin.web.listing import CAP, NOTHING, Column, Filter, Listing, Picked, Table
-from broker.admin.web.words import counted
 from broker.errors import BadContent
 from broker.model.wording import Sentence
 from broker.routing.held_work import MOST, OtherCount
@@ -29,6 +29,7 @@ from broker.routing.rejudging import Judged
 from broker.routing.rules.evaluate import RoutingDecision
 from broker.routing.rules.tracing import trace
 from broker.routing.site import destinations, trace_of_version
+from broker.settings.sections import DeliverySection
 from broker.status.causes import reason as cause_words
 from broker.store.images import held_objects
 from broker.store.images.held_objects import HeldObject, ObjectFilter
@@ -47,11 +48,15 @@ TABLE = Table(
         Column(name="modality", title=Sentence("Modality")),
         Column(name="study", title=Sentence("Study")),
         Column(name="size", title=Sentence("Size"), numeric=True),
+        Column(name="until", title=Sentence("Kept until")),
     ),
     filters=(
         Filter(name="cause", title=Sentence("Cause"), hint=Sentence("code, like no-rule-matched")),
         Filter(name="device", title=Sentence("From"), hint=Sentence("AE title")),
         Filter(name="study", title=Sentence("Study"), hint=Sentence("Study Instance UID")),
+        Filter(name="exam", title=Sentence("Exam"), kind="hidden"),
+        Filter(name="accession", title=Sentence("Accession number")),
+        Filter(name="node", title=Sentence("Node"), hint=Sentence("that it came from")),
         Filter(
             name="state",
             title=Sentence("State"),
@@ -75,6 +80,7 @@ class ObjectLine:
     modality: str
     study: str
     size: int
+    until: float  # when it is discarded, or its bytes are deleted; 0 for never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +132,10 @@ class _Page:
     ) -> Response:
         """Draw the list that the query asks for."""
         asked = TABLE.ask(request.query_params)
-        wanted = _filter(asked.values)
+        wanted = _filter(self._context, asked.values)
         place = held_objects.place_of(asked.after) or held_objects.FIRST
-        rows, total = self._context.database.read(_look, wanted, place, TABLE.size + 1).result()
+        found, total = self._context.database.read(_look, wanted, place, TABLE.size + 1).result()
+        rows = [_line(one, self._context.settings.delivery) for one in found]
         viewing_of(request).many(len(rows), asked.values)
         view = ObjectsView(
             listing=asked.filled(rows, total, lambda line: line.key),
@@ -160,7 +167,7 @@ class _Page:
         except BadContent:
             wrong = {"to": Sentence("Choose a destination.")}
             return self.show(request, None, 422, wrong, typed, picked)
-        return shell.go(TABLE.ask(request.query_params).link(), _told(done))
+        return shell.go(TABLE.ask(request.query_params).link(), told(done))
 
     def _rows(self, picked: Picked) -> Sequence[int]:
         """The picked objects. Raises OtherCount."""
@@ -168,7 +175,7 @@ class _Page:
             return [int(key) for key in picked.keys if key.isdecimal() and len(key) < 19]
         if picked.expected > MOST:
             raise OtherCount
-        return self._context.held.rows(_filter(picked.values), picked.expected)
+        return self._context.held.rows(_filter(self._context, picked.values), picked.expected)
 
 
 def router(context: AdminContext) -> APIRouter:
@@ -206,6 +213,10 @@ def router(context: AdminContext) -> APIRouter:
     async def undo(request: Request) -> Response:
         return await asyncio.to_thread(page.act, request, await forms.read(request), work.undo)
 
+    @routes.post("/holds/objects/purge", dependencies=needs)
+    async def purge(request: Request) -> Response:
+        return await asyncio.to_thread(page.act, request, await forms.read(request), work.purge)
+
     return routes
 
 
@@ -213,7 +224,7 @@ def _object(context: AdminContext, judged: Judged) -> ObjectView:
     held = judged.held
     facts = json.loads(held.facts or "{}")
     return ObjectView(
-        line=_line(held),
+        line=_line(held, context.settings.delivery),
         facts=facts,
         rules_version=held.rules_version,
         then=trace_of_version(context.site, held.rules_version, facts),
@@ -222,20 +233,29 @@ def _object(context: AdminContext, judged: Judged) -> ObjectView:
     )
 
 
-def _filter(values: Mapping[str, str]) -> ObjectFilter:
-    state = InstanceState.DISCARDED if values.get("state") == "discarded" else InstanceState.HELD
-    cause, study, device = (values.get(name, "") for name in ("cause", "study", "device"))
-    return ObjectFilter(state=state, reason=cause, study=study, device=device)
+def _filter(context: AdminContext, values: Mapping[str, str]) -> ObjectFilter:
+    node = values.get("node", "")
+    return ObjectFilter(
+        state=InstanceState.DISCARDED if values.get("state") == "discarded" else InstanceState.HELD,
+        reason=values.get("cause", ""),
+        study=values.get("study", ""),
+        accession=values.get("accession", ""),
+        order=forms.row_number(values.get("exam", "")),
+        device=values.get("device", ""),
+        senders=tuple(one.ae_title for one in context.directory.nodes if one.name == node) if node else None,
+    )
 
 
 def _look(
     connection: Connection, wanted: ObjectFilter, after: tuple[float, int], limit: int
-) -> tuple[list[ObjectLine], int]:
-    found = held_objects.find(connection, wanted, after, limit)
-    return [_line(one) for one in found], held_objects.count(connection, wanted, CAP + 1)
+) -> tuple[list[HeldObject], int]:
+    return held_objects.find(connection, wanted, after, limit), held_objects.count(connection, wanted, CAP + 1)
 
 
-def _line(held: HeldObject) -> ObjectLine:
+def _line(held: HeldObject, kept: DeliverySection) -> ObjectLine:
+    discarded = held.state == InstanceState.DISCARDED
+    since = held.discarded_at if discarded else held.received_at
+    days = kept.keep_discarded_days if discarded else kept.keep_held_days
     facts = json.loads(held.facts or "{}")
     return ObjectLine(
         row=held.id,
@@ -246,27 +266,5 @@ def _line(held: HeldObject) -> ObjectLine:
         modality=", ".join(map(str, facts.get("tag.Modality", ()))),
         study=held.study_instance_uid,
         size=held.data_length,
-    )
-
-
-_ENDINGS: dict[Ending, Callable[[int], Sentence]] = {
-    Ending.ROUTED: lambda n: counted("%(n)s object is on its way.", "%(n)s objects are on their way.", n),
-    Ending.HELD: lambda n: counted("%(n)s object waits.", "%(n)s objects wait.", n),
-    Ending.DISCARDED: lambda n: counted("%(n)s object was discarded.", "%(n)s objects were discarded.", n),
-    Ending.GONE: lambda n: counted("%(n)s object has lost its bytes.", "%(n)s objects have lost their bytes.", n),
-    Ending.CHANGED: lambda n: counted(
-        "%(n)s object was changed by somebody else.", "%(n)s objects were changed by somebody else.", n
-    ),
-}
-
-
-def _told(done: Counter[Ending]) -> Sentence:
-    """What became of the objects, in words."""
-    if len(done) == 1:
-        ((ending, count),) = done.items()
-        return _ENDINGS[ending](count)
-    return Sentence(
-        "On their way: %(routed)s. Waiting: %(held)s. Discarded: %(discarded)s. Without their bytes: %(gone)s. "
-        "Changed by others: %(changed)s.",
-        {ending.value: done[ending] for ending in Ending},
+        until=since + days * 86_400 if days else 0.0,
     )

@@ -6,7 +6,7 @@ A job has a plain number, an object one that begins with `o`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -23,10 +23,13 @@ Numbers = Annotated[
 ]
 Reason = Annotated[str, typer.Option(help="Say why; the audit trail keeps it.")]
 Every = Annotated[bool, typer.Option("--all", help="All objects that match the filters.")]
+EveryJob = Annotated[bool, typer.Option("--all", help="All jobs that match the filters.")]
 Cause = Annotated[str, typer.Option(help="Only what waits for this cause, such as no-rule-matched.")]
-Study = Annotated[str, typer.Option(help="Only objects of this Study Instance UID.")]
-Device = Annotated[str, typer.Option(help="Only objects of this calling AE title.")]
-Older = Annotated[float | None, typer.Option(min=0, help="Only objects that wait for so many hours.")]
+Node = Annotated[str, typer.Option(help="Only objects that this node sent, and jobs that are for it.")]
+Study = Annotated[str, typer.Option(help="Only what is of this Study Instance UID.")]
+Accession = Annotated[str, typer.Option(help="Only what is of the order with this accession number.")]
+Device = Annotated[str, typer.Option(help="Only what came from this calling AE title.")]
+Older = Annotated[float | None, typer.Option(min=0, help="Only what waits for so many hours.")]
 Discarded = Annotated[bool, typer.Option("--discarded", help="Objects that were discarded instead.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 MOST = 10_000
@@ -36,30 +39,56 @@ MOST = 10_000
 def list_(
     config: Config = None,
     cause: Cause = "",
-    node: Annotated[str, typer.Option(help="Only jobs for this node.")] = "",
+    node: Node = "",
     study: Study = "",
+    accession: Accession = "",
     device: Device = "",
     older: Older = None,
     discarded: Discarded = False,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Show so many of each.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Show so many.")] = 100,
     as_json: Json = False,
 ) -> None:
-    """List objects and jobs that wait for a person, the oldest first."""
+    """List everything that waits for a person, the oldest first; or the objects that were discarded."""
     with exit_on_error():
         clock = wall_clock(config)
-        query = _filters(cause, study, device, older, discarded) | {"limit": limit}
-        objects = [] if node else ask(config, "GET", f"/holds/objects?{urlencode(query)}")
-        jobs = [] if study or device or discarded or older else ask(config, "GET", "/holds?limit=1000")
-    kept = [job for job in jobs if node in ("", job["lane"].partition(":")[2]) and cause in ("", job["error"])][:limit]
+        query = _filters(cause, node, study, accession, device, older, discarded) | {"limit": limit}
+        found = ask(config, "GET", f"/holds/{'objects' if discarded else 'all'}?{urlencode(query)}")
     if as_json:
-        say_json({"objects": objects, "jobs": kept})
-        return
+        say_json(found)
+    elif discarded:
+        _show_discarded(found, clock)
+    else:
+        _show_waiting(found, clock)
+
+
+def _show_waiting(found: Sequence[dict[str, Any]], clock: Callable[[float], str]) -> None:
+    head = ("number", "since", "cause", "from", "for", "accession", "patient", "bytes", "study")
+    names = ("cause", "device", "node", "accession", "patient")
     rows = [
-        (f"o{one['id']}", clock(one["received_at"]), one["cause"], one["device"], one["modality"], one["study"])
-        for one in objects
+        (one["number"], clock(one["since"]), *(one[name] for name in names), str(one["size"] or ""), one["study"])
+        for one in found
     ]
-    rows += [(str(job["id"]), clock(job["created_at"]), job["error"], job["lane"], "", "") for job in kept]
-    show_table(("number", "since", "cause", "from or for", "modality", "study"), rows, whole=("number", "since"))
+    show_table(head, rows, whole=("number", "since", "cause", "accession", "patient"))
+    for kind, jobs in (("objects (o)", False), ("jobs", True)):
+        for one in [one for one in found if one["number"].isdecimal() == jobs][:1]:
+            say(f"{kind}: {', '.join(one['can'])}")
+
+
+def _show_discarded(found: Sequence[dict[str, Any]], clock: Callable[[float], str]) -> None:
+    rows = [
+        (
+            f"o{one['id']}",
+            clock(one["discarded_at"]),
+            one["cause"],
+            one["device"],
+            one["modality"],
+            one["study"],
+            clock(one["deleted_at"]) if one["deleted_at"] else "never",
+        )
+        for one in found
+    ]
+    head = ("number", "discarded", "cause", "from", "modality", "study", "deleted after")
+    show_table(head, rows, whole=("number", "discarded", "deleted after"))
 
 
 @app.command()
@@ -88,14 +117,16 @@ def route(
     every: Every = False,
     config: Config = None,
     cause: Cause = "",
+    node: Node = "",
     study: Study = "",
+    accession: Accession = "",
     device: Device = "",
     older: Older = None,
     discarded: Discarded = False,
 ) -> None:
     """Let objects go the way of the rules in force."""
     with exit_on_error():
-        body = _body(config, numbers, every, _filters(cause, study, device, older, discarded), reason)
+        body = _body(config, numbers, every, _filters(cause, node, study, accession, device, older, discarded), reason)
         _say(ask(config, "POST", "/holds/objects/route", body))
 
 
@@ -107,47 +138,84 @@ def send(
     every: Every = False,
     config: Config = None,
     cause: Cause = "",
+    node: Node = "",
     study: Study = "",
+    accession: Accession = "",
     device: Device = "",
     older: Older = None,
     discarded: Discarded = False,
 ) -> None:
     """Send objects to chosen nodes, whatever the rules say."""
     with exit_on_error():
-        body = _body(config, numbers, every, _filters(cause, study, device, older, discarded), reason)
+        body = _body(config, numbers, every, _filters(cause, node, study, accession, device, older, discarded), reason)
         _say(ask(config, "POST", "/holds/objects/send", body | {"to": to}))
 
 
 @app.command()
-def release(numbers: Numbers, config: Config = None) -> None:
+def release(
+    numbers: Numbers = None,
+    every: EveryJob = False,
+    config: Config = None,
+    cause: Cause = "",
+    node: Node = "",
+    study: Study = "",
+    accession: Accession = "",
+    device: Device = "",
+    older: Older = None,
+) -> None:
     """Try held jobs again, as if for the first time."""
     with exit_on_error():
+        if every == bool(numbers):
+            raise CommandRefused("say which jobs: their numbers, or --all with filters")
         for job in _jobs(numbers):
             ask(config, "POST", f"/holds/{job}/release")
             say(f"job {job}: released")
+        if every:
+            body = _every_job(config, _filters(cause, node, study, accession, device, older, False))
+            say(f"jobs: {ask(config, 'POST', '/holds/release', body)['jobs']} released")
 
 
 @app.command()
 def discard(
     reason: Reason,
     numbers: Numbers = None,
-    every: Every = False,
+    every: Annotated[bool, typer.Option("--all", help="All objects and jobs that match the filters.")] = False,
     config: Config = None,
     cause: Cause = "",
+    node: Node = "",
     study: Study = "",
+    accession: Accession = "",
     device: Device = "",
     older: Older = None,
 ) -> None:
     """Give up jobs and objects. That of an object can be undone as long as it is kept."""
     with exit_on_error():
+        if every == bool(numbers):
+            raise CommandRefused("say what: numbers, or --all with filters")
+        if every:
+            _discard_all(config, _filters(cause, node, study, accession, device, older, False), reason)
+            return
         jobs = [number for number in numbers or [] if number.isdecimal()]
+        objects = [number for number in numbers or [] if number not in jobs]
+        body = {"rows": list(_objects(objects)), "reason": reason}
         for job in jobs:
             ask(config, "POST", f"/holds/{job}/discard", {"reason": reason})
             say(f"job {job}: discarded")
-        objects = [number for number in numbers or [] if number not in jobs]
-        if objects or every:
-            body = _body(config, objects, every, _filters(cause, study, device, older, False), reason)
+        if objects:
             _say(ask(config, "POST", "/holds/objects/discard", body))
+
+
+def _discard_all(config: Path | None, filters: dict[str, Any], reason: str) -> None:
+    """Give up all objects and jobs that match. Raises CommandRefused for none."""
+    objects, jobs = (_count(config, filters, what) for what in ("objects", "jobs"))
+    if not objects and not jobs:
+        raise CommandRefused("nothing matches")
+    if objects:
+        body = {"matching": filters, "expected": objects, "reason": reason}
+        _say(ask(config, "POST", "/holds/objects/discard", body))
+    if jobs:
+        body = {"matching": filters, "expected": jobs, "reason": reason}
+        say(f"jobs: {ask(config, 'POST', '/holds/discard', body)['jobs']} discarded")
 
 
 @app.command()
@@ -157,18 +225,41 @@ def undo(
     every: Every = False,
     config: Config = None,
     cause: Cause = "",
+    node: Node = "",
     study: Study = "",
+    accession: Accession = "",
     device: Device = "",
     older: Older = None,
 ) -> None:
     """Take discards of objects back: they wait for a person again."""
     with exit_on_error():
-        body = _body(config, numbers, every, _filters(cause, study, device, older, True), reason)
+        body = _body(config, numbers, every, _filters(cause, node, study, accession, device, older, True), reason)
         _say(ask(config, "POST", "/holds/objects/undo", body))
 
 
-def _filters(cause: str, study: str, device: str, older: float | None, discarded: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"cause": cause, "study": study, "device": device}
+@app.command()
+def purge(
+    reason: Reason,
+    numbers: Numbers = None,
+    every: Every = False,
+    config: Config = None,
+    cause: Cause = "",
+    node: Node = "",
+    study: Study = "",
+    accession: Accession = "",
+    device: Device = "",
+    older: Older = None,
+) -> None:
+    """Delete the bytes of discarded objects now, before their time. It cannot be undone."""
+    with exit_on_error():
+        body = _body(config, numbers, every, _filters(cause, node, study, accession, device, older, True), reason)
+        _say(ask(config, "POST", "/holds/objects/purge", body))
+
+
+def _filters(
+    cause: str, node: str, study: str, accession: str, device: str, older: float | None, discarded: bool
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"cause": cause, "node": node, "study": study, "accession": accession, "device": device}
     found = {name: value for name, value in found.items() if value}
     if older is not None:
         found["older"] = round(time.time() - older * 3600, 3)
@@ -183,22 +274,33 @@ def _body(
         raise CommandRefused("say which objects: their numbers, or --all with filters")
     if numbers:
         return {"rows": list(_objects(numbers)), "reason": reason}
-    expected = _count(config, filters)
+    expected = _count(config, filters, "objects")
     if not expected:
         raise CommandRefused("no object matches")
     return {"matching": filters, "expected": expected, "reason": reason}
 
 
-def _count(config: Path | None, filters: dict[str, Any]) -> int:
-    """How many objects match. Raises CommandRefused for more than one decision may be about."""
+def _every_job(config: Path | None, filters: dict[str, Any]) -> dict[str, Any]:
+    """All held jobs that match. Raises CommandRefused for none."""
+    expected = _count(config, filters, "jobs")
+    if not expected:
+        raise CommandRefused("no job matches")
+    return {"matching": filters, "expected": expected}
+
+
+def _count(config: Path | None, filters: dict[str, Any], what: str) -> int:
+    """How many objects or jobs match. Raises CommandRefused for more than one decision may be about."""
     after, count = "", 0
+    discarded = "state" in filters
+    query = filters | ({} if discarded else {"what": what}) | {"limit": 1000}
     while count <= MOST:
-        page = ask(config, "GET", f"/holds/objects?{urlencode(filters | {'limit': 1000, 'after': after})}")
+        page = ask(config, "GET", f"/holds/{'objects' if discarded else 'all'}?{urlencode(query | {'after': after})}")
         count += len(page)
         if len(page) < 1000:
             return count
-        after = f"{page[-1]['received_at']!r},{page[-1]['id']}"
-    raise CommandRefused(f"more than {MOST} objects match: add a filter")
+        last = page[-1]
+        after = f"{last['received_at']!r},{last['id']}" if discarded else last["place"]
+    raise CommandRefused(f"more than {MOST} {what} match: add a filter")
 
 
 def _objects(numbers: list[str] | None) -> Iterator[int]:
@@ -218,6 +320,7 @@ def _jobs(numbers: list[str] | None) -> Iterator[int]:
 
 
 def _say(done: dict[str, int]) -> None:
-    words = {"routed": "routed", "held": "wait still", "discarded": "discarded", "gone": "have lost their bytes"}
+    words = {"routed": "routed", "held": "wait still", "discarded": "discarded"}
+    words |= {"purged": "deleted", "gone": "are not kept any more"}
     parts = [f"{count} {words.get(name, 'were changed by others')}" for name, count in done.items() if count]
     say(f"objects: {', '.join(parts) or 'none'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -58,12 +59,15 @@ def try_files(
 
 
 def explain(
-    study: Annotated[str, typer.Argument(help="Study Instance UID.")], config: Config = None, as_json: Json = False
+    study: Annotated[str, typer.Argument(help="Study Instance UID, or accession number of the order.")],
+    config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """Say which rules the objects of a study met, what each test saw, and where they were sent."""
     with exit_on_error():
         clock = wall_clock(config)
-        told = running.ask(config, "POST", "/rules/explain", {"study": study})
+        kind = "study" if re.fullmatch(r"[0-9]+(\.[0-9]+)+", study) else "accession"
+        told = running.ask(config, "POST", "/rules/explain", {kind: study})
     if as_json:
         say_json(told)
         return

@@ -135,21 +135,19 @@ class RuleSet:
     def __post_init__(self) -> None:
         """Note one test of each field and form of its values, those in items of sequences aside."""
         found = {
-            (test.field, test.form): test
-            for rule in self.rules
-            if rule.enabled
-            for test in _tests(rule.when)
-            if test.values != "count"
+            (test.field, test.form): test for rule in self.rules if rule.enabled for test in plain_tests(rule.when)
         }
         object.__setattr__(self, "tests", tuple(found.values()))
 
 
-def _tests(condition: Condition) -> Iterator[Test]:
+def plain_tests(condition: Condition) -> Iterator[Test]:
+    """The tests of a condition that compare values of the object itself: none of items, and none that only count."""
     if isinstance(condition, Test):
-        yield condition
+        if condition.values != "count":
+            yield condition
     elif isinstance(condition, Group):
         for member in condition.members:
-            yield from _tests(member)
+            yield from plain_tests(member)
 
 
 def fields_of(rules: RuleSet) -> frozenset[str]:

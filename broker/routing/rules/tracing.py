@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from broker.routing.rules.evaluate import ERRORS, Facts, Place, SeenFacts, Truth, leaf_truth
-from broker.routing.rules.ruleset import Condition, Group, ItemTest, RuleAction, RuleSet, inside
+from broker.routing.rules.ruleset import Condition, Group, ItemTest, RuleAction, RuleSet, inside, plain_tests
 
 Leaves = list[dict[str, Any]]
 _LONGEST, _SHOWN = 64, 8  # characters of a value, and values, that are shown
@@ -42,7 +42,20 @@ def trace(rules: RuleSet, facts: Facts) -> list[dict[str, Any]]:
         if whole or (rule.action == RuleAction.DISCARD and not planned) or rule.then == "stop":
             break
         planned = planned or bool(rule.send)
+    if not any(entry["result"] == "error" for entry in told) and (failing := _failing(rules, seen)):
+        told.append({"rule": failing, "result": "error", "tests": []})
     return told
+
+
+def _failing(rules: RuleSet, seen: SeenFacts) -> str:
+    """The first rule that tests a fact of a wrong kind: an error wherever the list ended. Empty for none."""
+    for rule in rules.rules:
+        for test in plain_tests(rule.when) if rule.enabled else ():
+            try:
+                seen.comparable(test, test.field)
+            except ERRORS:
+                return rule.name
+    return ""
 
 
 def _truth(condition: Condition, seen: SeenFacts, leaves: Leaves, place: Place | None = None) -> Truth:

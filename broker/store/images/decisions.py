@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from broker.model.lane import JobKind
 from broker.store.db.pace import padded
+from broker.store.images.held_objects import of_order
 from broker.store.schema import tables
 
 _t, _job = tables.instance, tables.job
@@ -77,3 +78,11 @@ def deliveries(connection: Connection, study_instance_uid: str) -> list[tuple[st
         .order_by(_job.c.lane, _job.c.state)
     )
     return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+
+def studies_of(connection: Connection, accession: str) -> list[str]:
+    """The Study Instance UIDs of the orders with an accession number, at most MOST."""
+    query = select(tables.requested_procedure.c.study_instance_uid).where(
+        tables.requested_procedure.c.study_instance_uid.in_(of_order(accession))
+    )
+    return list(connection.execute(query.limit(MOST)).scalars())

@@ -41,8 +41,8 @@ class InstanceState(StrEnum):
 
     ROUTED = "routed"  # deliveries were enqueued
     HELD = "held"  # a person must look
-    DISCARDED = "discarded"  # by a rule: kept, sent nowhere
-    PURGED = "purged"  # sent everywhere, its bytes are deleted
+    DISCARDED = "discarded"  # by a rule or a person: kept for a while, sent nowhere
+    PURGED = "purged"  # sent everywhere, or discarded for long: its bytes are deleted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,7 @@ class NewInstance:
     rules_version: int
     trace: str
     facts: str
+    discarded_at: float = 0.0  # 0: it is not discarded
     content: bytes | None = None  # the data set itself, if it has no file
 
 
@@ -240,6 +241,7 @@ def reroute(connection: Connection, key: int, new: NewInstance) -> None:
             .values(
                 state=new.state,
                 reason=new.reason,
+                discarded_at=new.discarded_at,
                 rules_version=new.rules_version,
                 trace=new.trace,
                 facts=new.facts,

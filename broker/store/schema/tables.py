@@ -74,6 +74,7 @@ class InstanceRow(Base, table=True):
     received_at: float = Field(index=True)
     state: str  # store.images.instances.InstanceState
     reason: str
+    discarded_at: float = Field(default=0, sa_column_kwargs=ZERO)  # 0: it is not discarded
     rules_version: int
     trace: str  # marks of the rules and tests that were tried (routing.rules.evaluate); before: what each test saw
     facts: str

@@ -89,8 +89,8 @@ async def datagram_repository() -> AsyncIterator[AuditRepository]:
 class RepositoryThread:
     """A TCP repository beside a test that waits for a program."""
 
-    def __init__(self) -> None:
-        self.found = AuditRepository()
+    def __init__(self, port: int = 0) -> None:
+        self.found = AuditRepository(port)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._stopping: asyncio.Event | None = None
@@ -98,7 +98,7 @@ class RepositoryThread:
 
     async def _run(self) -> None:
         self._stopping = asyncio.Event()
-        async with repository() as self.found:
+        async with repository(port=self.found.port) as self.found:
             self._ready.set()
             await self._stopping.wait()
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from support.service.rest import TOKEN, application
-from support.web.held import hold_jobs, states
+from support.web.held import hold_jobs, hold_objects, object_states, states
 
+from broker.admin.web.hold_words import told
+from broker.routing.holding import Ending
 from broker.settings import load
 from broker.store.db.database import Database
 
@@ -82,3 +85,59 @@ def test_what_names_no_row_changes_nothing(database: Database, form: dict[str, s
     answer = ask(database, "/holds/release", **form)
     assert answer.status_code in (200, 422)
     assert set(states(database)) == {"held"}
+
+
+# --- objects beside jobs -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(database: Database) -> Database:
+    hold_objects(database, 60)
+    hold_jobs(database, 60)
+    return database
+
+
+def keys(answer: httpx.Response) -> list[str]:
+    return re.findall(r'name="row" value="(\w+)"', answer.text)
+
+
+@pytest.mark.parametrize(("path", "count"), [("/holds", 120), ("/holds/objects", 60)])
+def test_pages_of_objects_lead_on_to_the_last(mixed: Database, path: str, count: int) -> None:
+    seen: list[str] = []
+    while path and len(seen) < 200:
+        answer = ask(mixed, path)
+        seen += keys(answer)
+        following = re.search(r'rel="next" href="([^"]+)"', answer.text)
+        path = following[1].replace("&amp;", "&") if following else ""
+    assert len(seen) == len(set(seen)) == count
+
+
+def test_objects_and_jobs_are_ended_together(mixed: Database) -> None:
+    first = ask(mixed, "/holds?error=no-rule-matched")
+    assert (len(keys(first)), "<b>60</b> found" in first.text) == (50, True)
+    assert "no rule says where it goes" in first.text
+    picked = [keys(first)[0], keys(ask(mixed, "/holds?error=0xA700"))[0]]
+    answer = ask(mixed, "/holds/discard", row=picked, reason="phantom")
+    assert "Jobs: 1. Objects on their way: 0. Waiting: 0. Discarded: 1." in answer.text
+    assert (states(mixed).count("discarded"), object_states(mixed).count("discarded")) == (1, 1)
+    assert "The list has changed" in ask(mixed, "/holds/release", every="119").text
+    answer = ask(mixed, "/holds/release", every="118")
+    assert "Jobs: 59. Objects on their way: 0. Waiting: 59." in answer.text
+    assert (states(mixed).count("ready"), object_states(mixed).count("held")) == (59, 59)
+
+
+def test_a_discard_is_undone_as_long_as_the_bytes_are_kept(mixed: Database) -> None:
+    ask(mixed, "/holds/objects/discard", row=keys(ask(mixed, "/holds/objects"))[:3], reason="phantom")
+    page = ask(mixed, "/holds/objects?state=discarded")
+    assert "Kept until" in page.text
+    first, second, _ = keys(page)
+    assert "1 object was deleted." in ask(mixed, "/holds/objects/purge", row=first, reason="at once").text
+    assert "1 object is not kept any more." in ask(mixed, "/holds/objects/undo", row=first, reason="too late").text
+    assert "1 object waits." in ask(mixed, "/holds/objects/undo", row=second, reason="in time").text
+    assert sorted(set(object_states(mixed))) == ["discarded", "held", "purged"]
+
+
+def test_what_became_of_objects_is_told_of_each_ending() -> None:
+    for ending in Ending:
+        assert told(Counter({ending: 2})).values == {"n": 2}
+    assert told(Counter({Ending.PURGED: 1, Ending.GONE: 2})).values["gone"] == 2

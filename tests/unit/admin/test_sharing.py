@@ -215,4 +215,4 @@ def test_a_page_that_shows_patients_is_never_shared(tmp_path: Path) -> None:
         for route in one.routes
         if isinstance(route, Route) and any(isinstance(each.dependency, Shared) for each in route.dependencies)
     }
-    assert paths == {"/", "/pulse", "/nodes", "/nodes/knocking", "/nodes/{name}", "/holds"}
+    assert paths == {"/", "/pulse", "/nodes", "/nodes/knocking", "/nodes/{name}"}

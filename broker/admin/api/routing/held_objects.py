@@ -23,6 +23,8 @@ from broker.routing.holding import Deciding, Ending
 from broker.routing.rejudging import Judged
 from broker.routing.rules.tracing import trace
 from broker.routing.site import trace_of_version
+from broker.settings import Settings
+from broker.site.directory import Directory
 from broker.store.images import held_objects
 from broker.store.images.held_objects import HeldObject, ObjectFilter
 from broker.store.images.instances import InstanceState
@@ -33,21 +35,34 @@ Reason = Annotated[str, Field(min_length=3, max_length=500)]
 
 
 class ObjectSelection(BaseModel):
-    """Objects by filters, as the list has them. `older` in s since the epoch: received before."""
+    """Objects by filters, as the list has them. `node` sent them. `older`: received before, in s since the epoch."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     state: State = "held"
     cause: Text = ""
     study: Text = ""
+    accession: Text = ""
     device: Text = ""
+    node: Text = ""
     older: Moment | None = None
 
-    def filter(self) -> ObjectFilter:
+    def filter(self, directory: Directory) -> ObjectFilter:
         """The filter of the store."""
         return ObjectFilter(
-            state=InstanceState(self.state), reason=self.cause, study=self.study, device=self.device, before=self.older
+            state=InstanceState(self.state),
+            reason=self.cause,
+            study=self.study,
+            accession=self.accession,
+            device=self.device,
+            senders=senders(directory, self.node),
+            before=self.older,
         )
+
+
+def senders(directory: Directory, node: str) -> tuple[str, ...] | None:
+    """The AE titles under which a node sends objects; None for any node."""
+    return tuple(one.ae_title for one in directory.nodes if one.name == node) if node else None
 
 
 class HeldObjectsBody(BaseModel):
@@ -74,7 +89,10 @@ class SendObjectsBody(HeldObjectsBody):
 
 
 class HeldObjectView(BaseModel):
-    """An object without its patient. `cause`: the code of why it waits. `size` in bytes, time in s since the epoch."""
+    """An object without its patient. `cause`: the code of why it waits. `size` in bytes, times in s since the epoch.
+
+    `discarded_at`: 0 if it is not. `deleted_at`: when its bytes go away, until which a discard can be undone; 0: never.
+    """
 
     id: int
     cause: str
@@ -86,6 +104,8 @@ class HeldObjectView(BaseModel):
     modality: str
     size: int
     received_at: float
+    discarded_at: float
+    deleted_at: float
     rules_version: int
 
 
@@ -103,11 +123,15 @@ class HeldObjectDetail(HeldObjectView):
 
 
 class ObjectsDoneView(BaseModel):
-    """How many objects were routed, wait still, were discarded, have lost their bytes, or were changed by others."""
+    """How many objects were routed, wait still, were discarded, or were changed by others.
+
+    `purged`: their bytes were deleted just now; `gone`: their bytes are missing, or were deleted before.
+    """
 
     routed: int = 0
     held: int = 0
     discarded: int = 0
+    purged: int = 0
     gone: int = 0
     changed: int = 0
 
@@ -130,21 +154,26 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
         state: State = "held",
         cause: Text = "",
         study: Text = "",
+        accession: Text = "",
         device: Text = "",
+        node: Text = "",
         older: Moment | None = None,
         after: Annotated[
-            str, Query(max_length=60, pattern=r"^([0-9.]+,[0-9]+)?$", description="`place` of a row")
+            str, Query(max_length=60, pattern=r"^([0-9.]+[,:][0-9]+)?$", description="`received_at,id` of a row")
         ] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> list[HeldObjectView]:
         """List objects that wait for a person, or were discarded, the oldest first."""
-        wanted = ObjectSelection(state=state, cause=cause, study=study, device=device, older=older).filter()
+        selection = ObjectSelection(
+            state=state, cause=cause, study=study, accession=accession, device=device, node=node, older=older
+        )
+        wanted = selection.filter(context.directory)
         place = held_objects.place_of(after)
         if place is None:
             raise Problem(422, "`after` is no place in the list")
         found = context.database.read(held_objects.find, wanted, place, limit).result()
         viewing_of(request).many(len(found))
-        return [HeldObjectView(**_fields(one)) for one in found]
+        return [HeldObjectView(**_fields(one, context.settings)) for one in found]
 
     @routes.get("/{row}", dependencies=[shows("objects")])
     def one(row: RowNumber) -> HeldObjectDetail:
@@ -162,7 +191,9 @@ def _deciding(routes: APIRouter, context: AdminContext) -> None:
     def done(body: HeldObjectsBody, act: Callable[[Sequence[int]], Counter[Ending]]) -> ObjectsDoneView:
         try:
             matching = body.matching
-            rows = work.rows(matching.filter(), body.expected or 0) if matching is not None else body.rows
+            rows = (
+                work.rows(matching.filter(context.directory), body.expected or 0) if matching is not None else body.rows
+            )
             ended = act(rows)
         except OtherCount:
             raise Problem(409, "Not as many objects match as expected. Nothing was changed") from None
@@ -190,13 +221,24 @@ def _deciding(routes: APIRouter, context: AdminContext) -> None:
         """Take a discard back: the objects wait for a person again."""
         return done(body, lambda rows: work.undo(rows, _who(request, body)))
 
+    @routes.post("/purge", dependencies=needs, responses=_REFUSED)
+    def purge(body: HeldObjectsBody, request: Request) -> ObjectsDoneView:
+        """Delete the bytes of discarded objects now. It cannot be undone."""
+        return done(body, lambda rows: work.purge(rows, _who(request, body)))
+
 
 def _who(request: Request, body: HeldObjectsBody) -> Deciding:
     state = request.state
     return Deciding(actor=state.actor, at=time.time(), address=state.address, reason=body.reason)
 
 
-def _fields(held: HeldObject) -> dict[str, Any]:
+def deleted_at(held: HeldObject, settings: Settings) -> float:
+    """When the bytes of a discarded object go away; 0 for never, or one that is not discarded."""
+    kept = settings.delivery.keep_discarded_days
+    return held.discarded_at + kept * 86_400 if held.state == InstanceState.DISCARDED and kept else 0.0
+
+
+def _fields(held: HeldObject, settings: Settings) -> dict[str, Any]:
     facts = json.loads(held.facts or "{}")
     return {
         "id": held.id,
@@ -209,6 +251,8 @@ def _fields(held: HeldObject) -> dict[str, Any]:
         "modality": "\\".join(map(str, facts.get("tag.Modality", ()))),
         "size": held.data_length,
         "received_at": held.received_at,
+        "discarded_at": held.discarded_at,
+        "deleted_at": deleted_at(held, settings),
         "rules_version": held.rules_version,
     }
 
@@ -217,7 +261,7 @@ def _detail(context: AdminContext, judged: Judged) -> HeldObjectDetail:
     held, decision = judged.held, judged.decision
     kept = json.loads(held.facts or "{}")
     return HeldObjectDetail(
-        **_fields(held),
+        **_fields(held, context.settings),
         facts=kept,
         trace=trace_of_version(context.site, held.rules_version, kept) or [],
         today="missing" if decision is None else decision.action.value,

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection
 
 from broker.accounts.roles import Right
-from broker.admin.bodies import RowNumber
+from broker.admin.bodies import Moment, RowNumber
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
+from broker.admin.viewing import SHOWS_NOTHING
 from broker.queue import holds
 from broker.store import held_jobs
 from broker.store.held_jobs import HeldFilter
 from broker.store.jobs import HeldJob
+
+MOST = 10_000  # jobs of one decision
+Text = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class DiscardBody(BaseModel):
@@ -38,6 +44,52 @@ class HoldView(BaseModel):
     created_at: float
 
 
+class JobSelection(BaseModel):
+    """Held jobs by filters. `node`: that they are for; `older` in s since the epoch: held before."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    cause: Text = ""
+    node: Text = ""
+    study: Text = ""
+    accession: Text = ""
+    device: Text = ""
+    older: Moment | None = None
+
+    def filter(self) -> HeldFilter:
+        """The filter of the store."""
+        return HeldFilter(
+            error=self.cause,
+            node=self.node,
+            study=self.study,
+            accession=self.accession,
+            device=self.device,
+            before=self.older,
+        )
+
+
+class JobsBody(BaseModel):
+    """All held jobs that match, if they are just as many as `expected`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    matching: JobSelection
+    expected: Annotated[int, Field(ge=1, le=MOST)]
+
+
+class DiscardJobsBody(JobsBody):
+    """The jobs, and why they are given up."""
+
+    reason: Annotated[str, Field(min_length=3, max_length=500)]
+
+
+class JobsDoneView(BaseModel):
+    """How many jobs were released or given up."""
+
+    jobs: int
+
+
+_OTHERS: dict[int | str, dict[str, Any]] = {409: {"description": "Not as many jobs match as expected"}}
 _NOT_HELD: dict[int | str, dict[str, Any]] = {409: {"description": "It is not held"}}
 
 
@@ -61,6 +113,32 @@ def router(context: AdminContext) -> APIRouter:
         """Give it up; it stays, as discarded, and what waited behind it goes on. 409 if it is not held."""
         who, where = request.state.actor, request.state.address
         end(database.execute(holds.discard, job, who, body.reason, time.time(), where))
+
+    # a filter by study or order would tell who is asked for whether it waits
+    many = [NEEDS[Right.WORK], NEEDS[Right.PATIENTS], SHOWS_NOTHING]
+
+    @routes.post("/release", dependencies=many, responses=_OTHERS)
+    def release_all(body: JobsBody, request: Request) -> JobsDoneView:
+        """Try all held jobs again that match."""
+        who, where, now = request.state.actor, request.state.address, time.time()
+        return end_all(body, lambda connection, row: holds.release(connection, row, who, now, where))
+
+    @routes.post("/discard", dependencies=many, responses=_OTHERS)
+    def discard_all(body: DiscardJobsBody, request: Request) -> JobsDoneView:
+        """Give all held jobs up that match; they stay, as discarded."""
+        who, where, now = request.state.actor, request.state.address, time.time()
+        return end_all(body, lambda connection, row: holds.discard(connection, row, who, body.reason, now, where))
+
+    def end_all(body: JobsBody, end_one: Callable[[Connection, int], bool]) -> JobsDoneView:
+        def matching(connection: Connection) -> Sequence[int]:
+            return holds.matching(connection, body.matching.filter(), body.expected)
+
+        try:
+            done = database.execute(holds.end_all, matching, end_one)
+        except holds.ListChanged:
+            raise Problem(409, "Not as many jobs match as expected. Nothing was changed") from None
+        context.wake()
+        return JobsDoneView(jobs=done)
 
     def end(was_held: bool) -> None:
         if not was_held:

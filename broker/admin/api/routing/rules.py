@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from broker.accounts.roles import Right
 from broker.admin.api.routing.site import Tables
@@ -58,11 +58,18 @@ class RulesReplayBody(BaseModel):
 
 
 class StudyBody(BaseModel):
-    """The Study Instance UID of a study."""
+    """The Study Instance UID of a study, or the accession number of its order."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    study: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9.]+$")]
+    study: Annotated[str, Field(max_length=64, pattern=r"^[0-9.]*$")] = ""
+    accession: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+
+    @model_validator(mode="after")
+    def _one(self) -> StudyBody:
+        if bool(self.study) == bool(self.accession):
+            raise ValueError("either study or accession")
+        return self
 
 
 class DeliveryView(BaseModel):
@@ -186,12 +193,14 @@ def router(context: AdminContext) -> APIRouter:
     @routes.post("/explain", dependencies=[NEEDS[Right.PATIENTS], shows("study", "explained")])
     def explain(body: StudyBody, request: Request) -> StudyDecisionsView:
         """Say which rules the objects of a study met, what each test saw, and where they were sent."""
-        groups = context.database.read(decisions.of_study, body.study).result()
+        read = context.database.read
+        studies = [body.study] if body.study else read(decisions.studies_of, body.accession).result()
+        groups = [group for study in studies for group in read(decisions.of_study, study).result()]
         if not groups:
-            raise Problem(404, "No object of this study is known")
+            raise Problem(404, "No object of this study or order is known")
         viewing_of(request).many(sum(group.count for group in groups))
         facts = context.database.read(decisions.facts_of, [group.one for group in groups]).result()
-        lanes = context.database.read(decisions.deliveries, body.study).result()
+        lanes = [lane for study in studies for lane in read(decisions.deliveries, study).result()]
         return StudyDecisionsView(
             decisions=[_decision(context, group, json.loads(facts.get(group.one) or "{}")) for group in groups],
             deliveries=[

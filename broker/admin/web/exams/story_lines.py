@@ -24,7 +24,9 @@ SOURCES: Mapping[SourceKind, Sentence] = {
     SourceKind.MESSAGE: Sentence("Message %(key)s"),
     SourceKind.MPPS: Sentence("Performed step %(key)s"),
     SourceKind.NODE: Sentence("Node %(key)s"),
-    SourceKind.HELD: Sentence("Held work"),
+    SourceKind.HELD: Sentence("Holds"),
+    SourceKind.HELD_IMAGES: Sentence("What waits of this exam"),
+    SourceKind.DISCARDED_IMAGES: Sentence("Discarded objects of this exam"),
     SourceKind.AUDIT: Sentence("Audit trail"),
 }
 _SENDER = "hl7:"
@@ -69,6 +71,11 @@ def _path(source: EntrySource, rights: frozenset[Right]) -> str:
         SourceKind.MPPS: (Right.PATIENTS, f"/performed/{key}"),
         SourceKind.NODE: (Right.STATUS, f"/nodes/{quote(key, safe='')}"),
         SourceKind.HELD: (Right.STATUS, f"/holds?{urlencode({'lane': key})}"),
+        SourceKind.HELD_IMAGES: (Right.PATIENTS, f"/holds?{urlencode({'exam': key})}"),
+        SourceKind.DISCARDED_IMAGES: (
+            Right.PATIENTS,
+            f"/holds/objects?{urlencode({'exam': key, 'state': 'discarded'})}",
+        ),
         SourceKind.AUDIT: (Right.AUDIT, f"/audit?{urlencode({'object': key})}"),
     }
     right, path = paths[source.kind]

@@ -1,0 +1,119 @@
+"""Held objects and held jobs are one list: in order, page by page, by the same filters, done with together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, update
+from support.delivery.receiving import STUDY, ReceptionPlace
+from support.orders.hospital import Hospital
+from support.service.rest import application, asking
+
+from broker.model.lane import JobState
+from broker.settings import load
+from broker.store import jobs, waiting
+from broker.store.db.database import Database
+from broker.store.held_jobs import HeldFilter
+from broker.store.images.held_objects import ObjectFilter
+from broker.store.jobs import NewJob
+from broker.store.schema import tables
+
+SEND = {"rule": [{"name": "ct", "when": {"field": "tag.Modality", "value": "CT"}, "send": ["pacs"]}]}
+HOLD = {"rule": [SEND["rule"][0] | {"action": "hold"}]}
+
+
+@pytest.fixture
+def place(database: Database, tmp_path: Path) -> Iterator[ReceptionPlace]:
+    """Objects 1 and 2 without a way, the delivery of 3 held by a rule, and news for a RIS that it refused."""
+    made = ReceptionPlace(database, tmp_path / "broker-data" / "spool")
+    made.take(1, AccessionNumber="A1", PatientID="QZPAT1")
+    made.take(2, AccessionNumber="a1", StudyInstanceUID="2.999.78")
+    made.in_force(HOLD, 2)
+    made.take(3, AccessionNumber="A1", StudyInstanceUID="2.999.79")
+
+    def refused(connection: Connection) -> None:
+        jobs.enqueue(connection, [NewJob(kind="feedback", lane="feedback:ris", subject=3, detail={})], 1.0)
+        told = tables.job.c.lane == "feedback:ris"
+        connection.execute(update(tables.job).where(told).values(state=JobState.HELD, last_error="AR"))
+
+    database.execute(refused)
+    yield made
+    made.spool.close()
+
+
+def found(place: ReceptionPlace, **filters: Any) -> list[str]:
+    """What waits, by its number, in pages of one."""
+    objects = {"reason" if name == "cause" else name: value for name, value in filters.items() if name != "node"}
+    wanted = ObjectFilter(**objects) if "node" not in filters else ObjectFilter(senders=("CT01",))
+    held = HeldFilter(**{"error" if name == "cause" else name: value for name, value in filters.items()})
+    numbers: list[str] = []
+    after: waiting.WaitingPlace | None = waiting.BEFORE_ALL
+    while after is not None:
+        page = place.database.read(waiting.find, wanted, held, after, 1).result()
+        numbers += [one.number for one in page]
+        after = waiting.place_of(page[-1].key) if page else None
+    assert place.database.read(waiting.count, wanted, held, 100).result() == len(numbers)
+    assert sum(map(len, place.database.read(waiting.rows, wanted, held, 100).result())) == len(numbers)
+    return numbers
+
+
+def test_all_that_waits_is_one_list(place: ReceptionPlace) -> None:
+    ris, delivery = "2", "1"
+    assert found(place) == [ris, "o1", "o2", delivery]
+    assert found(place, study=STUDY) == ["o1"]
+    assert found(place, study="2.999.79") == [delivery]
+    assert found(place, accession="A1") == ["o1", delivery]  # another case is another number
+    assert found(place, accession='A1"') == []
+    assert found(place, cause="no-rule-matched") == ["o1", "o2"]
+    assert found(place, device="CT01") == ["o1", "o2", delivery]
+    assert found(place, node="pacs") == ["o1", "o2", delivery]
+    assert found(place, before=2.0) == [ris]
+
+
+def test_an_object_is_of_the_order_that_has_its_study(database: Database, place: ReceptionPlace) -> None:
+    hospital = Hospital(database)
+    message = (
+        "MSH|^~\\&|RIS|H|BROKER|RAD|20300101080000||OMI^O23^OMI_O23|M1|P|2.5.1\rPID|1||QZPAT1^^^H||X^Y||19700101|F\r"
+        "PV1|1|O\rORC|NW|P1^RIS|F1^RIS||SC||||20300101080000\rTQ1|1||||||20300115090000||R\r"
+        f"OBR|1|P1^RIS|F1^RIS|CT^CT^99\rIPC|ACC7|R1|{STUDY}|S1|CT|P^P^99|||CT01\r"
+    )
+    assert b"|AA|" in hospital.send(message.encode())
+    assert found(place, accession="ACC7") == ["o1"]
+    ((study, order),) = place.database.read(waiting.orders_of, [STUDY, "2.999.79"]).result().items()
+    assert study == STUDY
+    assert found(place, order=order) == ["o1"]
+    assert found(place, order=order + 1) == []
+
+
+@pytest.mark.parametrize("text", ["x", "1.0:2:3", "1:0", "1e9:0:1", "-1:0:1", "1:0:-1"])
+def test_no_place(text: str) -> None:
+    assert waiting.place_of(text) is None
+
+
+def test_by_rest_they_are_listed_and_ended_by_filters(database: Database, place: ReceptionPlace) -> None:
+    with asking(application(database, load(None))) as http:
+        listed = http.get("/holds/all").json()
+        assert [(one["number"], one["what"], one["can"]) for one in listed] == [
+            ("2", "feedback", ["release", "discard"]), ("o1", "object", ["route", "send", "discard"]),
+            ("o2", "object", ["route", "send", "discard"]), ("1", "deliver", ["release", "discard"]),
+        ]  # fmt: skip
+        assert (listed[1]["why"], listed[1]["patient"]) == ("no rule says where it goes", "QZPAT1")
+        assert (listed[3]["study"], listed[3]["accession"], listed[3]["node"]) == ("2.999.79", "A1", "pacs")
+        assert (http.get("/holds/all?after=x")).status_code == 422
+        behind = (http.get("/holds/all", params={"after": listed[1]["place"], "limit": 1})).json()
+        assert [one["number"] for one in behind] == ["o2"]
+        bulk = partial(http.post, "/holds/release")
+        body = {"matching": {"accession": "A1"}, "expected": 2}
+        assert (bulk(json=body)).status_code == 409
+        assert (bulk(json=body | {"expected": 1})).json() == {"jobs": 1}
+        body = {"matching": {"node": "ris"}, "expected": 1, "reason": "the RIS has it"}
+        assert (http.post("/holds/discard", json=body)).json() == {"jobs": 1}
+        body = {"matching": {"accession": "A1", "device": "CT01"}, "expected": 1, "reason": "phantom"}
+        assert (http.post("/holds/objects/discard", json=body)).json()["discarded"] == 1
+        assert [one["number"] for one in http.get("/holds/all").json()] == ["o2"]
+    assert {row[2] for row in place.jobs()} == {"ready", "discarded"}
+    assert ("job.discarded", 2, {"reason": "the RIS has it"}) in place.audit()

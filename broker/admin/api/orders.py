@@ -87,7 +87,9 @@ class BatchBody(BaseModel):
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        min_length=1, max_length=128, description="The same key with the same body within 24 h has no second effect"
+        min_length=1,
+        max_length=128,
+        description="The same key with the same body within 24 h has no second effect; with another body: 409",
     ),
 ]
 

@@ -19,7 +19,7 @@ from broker.model.order import Document
 from broker.orders.direct import placing
 from broker.orders.direct.placing import OrderRefused, Placed
 
-STATUS = {"missing": 404, "conflict": 409, "changed": 412, "invalid": 422, "key-reused": 422}
+STATUS = {"missing": 404, "conflict": 409, "changed": 412, "invalid": 422, "key-reused": 409}
 Responses = dict[int | str, dict[str, Any]]
 CONFLICT: Responses = {409: {"description": "What is stored does not allow it"}}
 CHANGES = [NEEDS[Right.WORK], shows("order")]  # the answer holds the order as it is then

@@ -12,9 +12,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from broker.accounts.roles import Right
-from broker.admin.api.exams.changing import Why
 from broker.admin.api.order_documents import OrderFindingView
-from broker.admin.api.placed import CONFLICT, IfMatch, Responses, refusal, revision_of
+from broker.admin.api.placed import CONFLICT, IfMatch, Responses, Why, refusal, revision_of
 from broker.admin.bodies import RowNumber
 from broker.admin.context import AdminContext
 from broker.admin.routers import NEEDS, admin_router

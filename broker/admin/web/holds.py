@@ -88,7 +88,7 @@ class _Page:
     ) -> Response:
         """Draw the list that the query asks for."""
         asked = TABLE.ask(request.query_params)
-        after = int(asked.after) if asked.after.isdigit() else 0
+        after = int(asked.after) if asked.after.isdecimal() and len(asked.after) < 19 else 0  # a row
         rows, total = self._database.read(_look, _filter(asked.values), after, TABLE.size + 1).result()
         view = HoldsView(
             listing=asked.filled(rows, total, lambda row: str(row[0].id)),

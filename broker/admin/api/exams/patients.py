@@ -76,8 +76,7 @@ def router(context: AdminContext) -> APIRouter:
             pair = database.read(uniting.compare, stays, retired).result()
         except OrderRefused as error:
             raise refusal(error) from None
-        viewing_of(request).patient = stays
-        viewing_of(request).more["retired"] = retired
+        viewing_of(request).people((stays, retired))
         response.headers["ETag"] = f'"{pair.revision}"'
         return PairView(stays=_view(pair.stays, pair.orders[0]), retired=_view(pair.retired, pair.orders[1]))
 

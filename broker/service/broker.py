@@ -253,6 +253,7 @@ class Broker:
         Raises ConfigurationError when a port cannot be bound, other BrokerError when a worker cannot start.
         """
         descriptors.warn_if_few(self._most_descriptors())
+        descriptors.serve_first(self._proxies.has)
         backlog.warn_if_short()
         await self._sending.free_leases()
         await self._imaging.start()

@@ -171,6 +171,7 @@ class Broker:
         self._monitor.web = self._web
         self._housekeeping = Housekeeping(base, self._clock, self._imaging.write_behind, self._monitor.duties)
         self._housekeeping.serve_all(self._sending.wake, data.keep_clock)
+        self._housekeeping.keep_marks(self._monitor.marks)
         self._housekeeping.watch(self._monitor)
         self._stack.callback(self._housekeeping.close)
 

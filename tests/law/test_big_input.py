@@ -254,6 +254,7 @@ KNOWN = {
     "broker/service/workers/channel.py": "lines of our own processes",
     "broker/service/doctor/machine.py": "a small file of our own, read by a command or in a thread",
     "broker/service/status/disks.py": "a small file of our own, read at the start",
+    "broker/service/status/row_marks.py": "a small file of our own, in threads of housekeeping",
     "broker/service/status/senders.py": "rows of our own: 100 senders, each with 170 numbers",
 }
 OWN_WORDS = (

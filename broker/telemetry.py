@@ -279,6 +279,7 @@ TLS_CERTIFICATE_END = Gauge(
     "broker_tls_certificate_end_timestamp_seconds", "When a certificate of ours ends (Unix time)", ["key"]
 )
 STORE_DAMAGED = Gauge("broker_store_damaged", "1 once the database was found to be damaged, until the next start")
+STORE_BEHIND = Gauge("broker_store_behind", "1 while the database lacks rows that it had, until a person accepts it")
 DISK_FREE = Gauge("broker_filesystem_free_bytes", "Free bytes of the file systems that the broker writes to", ["store"])
 DISK_INODES = Gauge("broker_filesystem_free_inodes", "Free inodes of these file systems", ["store"])
 DISK_REFUSED = Counter("broker_disk_refused", "Objects and orders refused before the disk is full", ["what"])

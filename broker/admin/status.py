@@ -48,12 +48,16 @@ class StatusListenerView(BaseModel):
 
 
 class StatusDatabaseView(BaseModel):
-    """The database. `size` in bytes; `counted_at`: when what waits was counted last; `stale`: it cannot be counted."""
+    """The database. `size` in bytes; `counted_at`: when what waits was counted last; `stale`: it cannot be counted.
+
+    `behind`: it lacks rows that it had.
+    """
 
     kind: str
     reachable: bool
     writable: bool
     damaged: bool
+    behind: bool
     size: int
     written_at: float | None
     counted_at: float | None

@@ -1,5 +1,7 @@
 """Notes in the audit trail what the answer to a request shows of patients: one row for each request.
 
+An answer that shows several people side by side is a row for each of them, so that each is found by the patient.
+
 A route that asks for a right in WATCHED names what it shows by one of `SHOWS`, or SHOWS_NOTHING; without that it cannot
 be built. What the route itself knows goes into the row: the caller, the number in its path, the filters of its query.
 The handler adds what only it knows (`viewing_of`).
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastapi import Depends, Request, Response
 from fastapi.params import Depends as Dependency
@@ -46,7 +48,7 @@ SHOWS_NOTHING = shows("")
 
 @dataclass(slots=True)
 class Viewing:
-    """What the answer to one request shows."""
+    """What the answer to one request shows. `others`: patients beside `patient`. `drawn`: it is the route's page."""
 
     kind: str
     verb: str
@@ -55,6 +57,8 @@ class Viewing:
     count: int | None = None
     filters: list[str] = field(default_factory=list)
     more: Document = field(default_factory=dict)
+    others: list[int] = field(default_factory=list)
+    drawn: bool = False
     silent: bool = False  # no row is due
 
     def one(self, object_id: int, patient: int | None = None) -> None:
@@ -65,6 +69,11 @@ class Viewing:
         """It shows so many objects, found by filters of these names; their values are not noted."""
         self.count = count
         self.filters += filters
+
+    def people(self, patients: Iterable[int]) -> None:
+        """It shows these patients (rows) side by side."""
+        rows = list(dict.fromkeys(patients))
+        self.patient, self.others = rows[0] if rows else None, rows[1:]
 
     def changed(self) -> None:
         """It shows what the request has changed. The change has its own audit row."""
@@ -89,13 +98,16 @@ def begin(request: Request, shown: Shows) -> Viewing:
 
 
 def end(request: Request, response: Response, viewing: Viewing) -> None:
-    """Note what an answer shows; of one that is still being made once it ends. A refusal shows nothing."""
-    if response.status_code >= 300 or viewing.silent:
+    """Note what an answer shows; of one that is still being made once it ends.
+
+    A refusal shows nothing, unless it is the page again with what is wrong beside its fields.
+    """
+    if viewing.silent or (response.status_code >= 300 and not viewing.drawn):
         return
     if isinstance(response, StreamingResponse):
         response.body_iterator = _watched(request, response.body_iterator, viewing)
     else:
-        _book(request).add(_record(request, viewing))
+        _note(request, viewing)
 
 
 async def _watched(request: Request, parts: AsyncContentStream, viewing: Viewing) -> AsyncContentStream:
@@ -103,7 +115,22 @@ async def _watched(request: Request, parts: AsyncContentStream, viewing: Viewing
         async for part in parts:
             yield part
     finally:
-        _book(request).add(_record(request, viewing))
+        _note(request, viewing)
+
+
+def _note(request: Request, viewing: Viewing) -> None:
+    """One row, and one more for each patient beside the first."""
+    record = _record(request, viewing)
+    _book(request).add(record)
+    for other in viewing.others:
+        _book(request).add(replace(record, patient=other, detail={**record.detail, "beside": viewing.patient}))
+
+
+def drawn(request: Request) -> None:
+    """Say that the answer is a page which shows what the route shows, also if it tells that something is wrong."""
+    viewing: Viewing | None = getattr(request.state, "viewing", None)
+    if viewing is not None:
+        viewing.drawn = True
 
 
 def _record(request: Request, viewing: Viewing) -> AuditRecord:

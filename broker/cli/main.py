@@ -119,6 +119,14 @@ def doctor(
     sys.exit(code)
 
 
+@app.command()
+def inventory() -> None:
+    """Print all packages that this installation runs with, as a CycloneDX bill of materials in JSON."""
+    from broker.service.doctor.inventory import inventory as listed
+
+    say_json(listed(), indent=2)
+
+
 @worklist.app.command("import")
 def worklist_import(
     node: Annotated[str, typer.Argument(help="Name of a node with role worklist.")],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.cli.asking import control
+from broker.cli.asking.patience import told_soon
 from broker.cli.asking.running import NOT_RUNNING
 from broker.cli.common import CommandRefused, settings_of
 from broker.cli.output import console, joined, say, say_json, show_table
@@ -25,7 +26,8 @@ _WORDS = {
 def run(config: Path | None, *, as_json: bool) -> int:
     """Ask and print; the exit code. Raises CommandRefused, ConfigurationError, PeerFault."""
     settings = settings_of(config)
-    answer = control.call(settings, "GET", "/api/v1/status")
+    with told_soon():
+        answer = control.call(settings, "GET", "/api/v1/status")
     if answer is None:
         say(f"Down: {NOT_RUNNING}", err=True)
         return DOWN

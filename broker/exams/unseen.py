@@ -22,20 +22,22 @@ from broker.worklist.explain.devices import devices
 
 COUNTED = 1_000
 WHY: Mapping[UnseenReason, Sentence] = {
+    UnseenReason.HELD: Sentence("The RIS holds it: no device shows it until it is released."),
     UnseenReason.UNSCHEDULED: Sentence("It has no day and time yet."),
     UnseenReason.UNASSIGNED: Sentence("No station was given to it."),
     UnseenReason.UNKNOWN_STATION: Sentence("No device that is let in has its station."),
     UnseenReason.PAST: Sentence("Its day is over, and nobody has said that it was done."),
 }
 NEXT: Mapping[UnseenReason, Sentence] = {
+    UnseenReason.HELD: Sentence("Have the RIS release it, or call it off."),
     UnseenReason.UNSCHEDULED: Sentence("Give it a day and a time."),
     UnseenReason.UNASSIGNED: Sentence("Move it to a station."),
     UnseenReason.UNKNOWN_STATION: Sentence("Move it to another station, or add the device as a node."),
     UnseenReason.PAST: Sentence("Move it to another day, or call it off."),
 }
 _CODES = {reason: str(place) for place, reason in enumerate(UnseenReason)}
-PLACE = r"[0-3]\.(?:[0-9a-f]{2}){0,64}\.\d{0,14}\.\d{1,18}"
-_PLACE = re.compile(r"([0-3])\.((?:[0-9a-f]{2}){0,64})\.(\d{0,14})\.(\d{1,18})")
+PLACE = r"[0-4]\.(?:[0-9a-f]{2}){0,64}\.\d{0,14}\.\d{1,18}"
+_PLACE = re.compile(r"([0-4])\.((?:[0-9a-f]{2}){0,64})\.(\d{0,14})\.(\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

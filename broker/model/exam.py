@@ -100,6 +100,7 @@ class ExamPage:
 class UnseenReason(StrEnum):
     """Why no device that asks for its own exams of today or later shows a step that waits. A step has one of them."""
 
+    HELD = "held"  # by the RIS: no device shows it until it is released
     UNSCHEDULED = "unscheduled"  # it has no start
     UNASSIGNED = "unassigned"  # no message gave it a station
     UNKNOWN_STATION = "unknown-station"  # no device that is let in has its station

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from broker.model.performed import PerformedStep, StepLink
 from broker.store.mpps import performed_steps
 from broker.store.orders import matching
+from broker.store.orders.search import patient_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,13 @@ class ShownStep:
     performed: PerformedStep
     items: tuple[StepLink, ...]
     proposals: tuple[dict[str, Any], ...]
+
+
+def patients(connection: Connection, shown: ShownStep) -> list[int]:
+    """The patients (rows) whose orders the items of a performed step belong to."""
+    orders = [order_of(connection, item.step) for item in shown.items if item.step is not None]
+    found = [patient_of(connection, order) for order in orders if order is not None]
+    return [patient for patient in found if patient is not None]
 
 
 def order_of(connection: Connection, step: int) -> int | None:

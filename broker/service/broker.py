@@ -172,6 +172,7 @@ class Broker:
         self._monitor.web = self._web
         self._housekeeping = Housekeeping(base, self._clock, self._imaging.write_behind, self._monitor.duties)
         self._housekeeping.serve_all(self._sending.wake, data.keep_clock)
+        self._housekeeping.keep_marks(self._monitor.marks)
         self._housekeeping.watch(self._monitor)
         self._stack.callback(self._housekeeping.close)
 
@@ -254,6 +255,7 @@ class Broker:
         Raises ConfigurationError when a port cannot be bound, other BrokerError when a worker cannot start.
         """
         descriptors.warn_if_few(self._most_descriptors())
+        descriptors.serve_first(self._proxies.has)
         backlog.warn_if_short()
         await self._sending.free_leases()
         await self._imaging.start()

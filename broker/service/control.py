@@ -18,6 +18,7 @@ from broker.service.doors.http_protocol import WebProtocol
 from broker.service.doors.web_gate import WebLimits
 from broker.service.web import Server
 
+HEAD, BODY, ANSWER = 5.0, 30.0, 30.0  # seconds for each part of a request: a command that hangs gives its seat back
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 
 
@@ -28,7 +29,7 @@ class ControlServer(Server):
         async def local(scope: Scope, receive: Receive, send: Send) -> None:
             await app({**scope, LOCAL_USER: scope["client"][0]}, receive, send)
 
-        super().__init__(local, WebLimits(), _Local)
+        super().__init__(local, WebLimits(head=HEAD, body=BODY, answer=ANSWER), _Local)
         self._folder = folder
 
     def _bind(self) -> socket.socket:

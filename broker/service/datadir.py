@@ -98,7 +98,7 @@ class DataDirectory:
             known = None
         identity, start = (known[1], int(known[2]) + 1) if known else (uuid.uuid4().hex, 1)
         try:
-            _replace(file, f"{identity}:{start}\n")
+            replace_file(file, f"{identity}:{start}\n")
         except OSError:
             return f"{identity}:{uuid.uuid4().hex[:8]}"
         return f"{identity}:{start}"
@@ -181,7 +181,7 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _replace(file: Path, text: str) -> None:
+def replace_file(file: Path, text: str) -> None:
     """Write a small file so that after a crash it is the old one or the new one. Raises OSError."""
     part = file.with_name(file.name + ".part")
     with part.open("w", encoding="ascii") as out:

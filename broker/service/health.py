@@ -16,6 +16,7 @@ from broker.service.status.disks import DiskWatch
 from broker.service.status.duties import DutyBook
 from broker.service.status.gathering import SiteView
 from broker.service.status.meters import Meters
+from broker.service.status.row_marks import RowMarks
 from broker.service.status.senders import SenderCount
 from broker.status.facts import BrokerFacts, DatabaseFact, ListenerFact
 from broker.status.judging import BrokerStatus, judge
@@ -60,6 +61,7 @@ class Monitor:
         self._started_at = time.time()
         zone = foundation.settings.zone()
         self._counting = Counting(foundation.database, zone)
+        self.marks = RowMarks(foundation.settings.service.data_dir, foundation.database)
         self.disks = DiskWatch(foundation.settings.service.data_dir, foundation.rooms)
         self.duties = DutyBook()
         self.meters = Meters(workers.snapshots)
@@ -137,6 +139,7 @@ class Monitor:
             reachable=reachable,
             writable=database.writable,
             damaged=database.damage.raised,
+            behind=self.marks.behind,
             copy_age=await asyncio.to_thread(copy.age) if copy and not reachable else None,
             size=newest.numbers.counts.size,
             written_at=database.written_at,

@@ -63,6 +63,7 @@ from broker.service.foundation import Foundation
 from broker.service.health import Monitor
 from broker.service.status import meters
 from broker.service.status.duties import DutyBook
+from broker.service.status.row_marks import RowMarks
 from broker.store import idempotency, jobs, thinning
 from broker.store.db.pace import Pace
 from broker.store.thinning import ThinningRule
@@ -122,6 +123,12 @@ class Housekeeping:
         self._end_steps(wake)
         self._keep_copy()
         self._hand_over_audit(wake)
+
+    def keep_marks(self, marks: RowMarks) -> None:
+        """Look whether the database has lost rows, then keep how far it has come, each minute and at the end."""
+        marks.keep_at_the_end()
+        self._closing.callback(marks.keep_at_the_end)
+        self._add("rows", marks.keep, 60)
 
     def _hand_over_audit(self, wake: Callable[[], None]) -> None:
         """Let the lanes of audit repositories know what is new in the audit trail."""

@@ -22,6 +22,7 @@ from broker.mpps.scp import PerformedStepService
 from broker.routing.reception import Reception
 from broker.routing.scp import StorageService
 from broker.seats import share_of
+from broker.service.doors import descriptors
 from broker.service.foundation import Foundation
 from broker.site.directory import NodeAdmission
 from broker.site.knocking import KnockBook
@@ -223,6 +224,7 @@ class Imaging:
 
     async def start(self) -> None:
         """Open the listeners. Raises ConfigurationError when a port cannot be bound."""
+        descriptors.serve_first(self._directory.is_caller, self._directory.is_ris)
         first_of_many = self._settings.service.workers > 1 and self._ports is None
         for name, door in self.doors.items():
             try:

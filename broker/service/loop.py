@@ -54,10 +54,15 @@ def loop_factory() -> Any:
     import uvloop  # not available on Windows
 
     class Loop(uvloop.Loop):
-        """Every listener of the process leaves the reserve of descriptors."""
+        """Every listener of the process leaves the reserve of descriptors, and what is kept for those who are known."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.known: list[descriptors.Known] = []
 
         async def create_server(self, protocol_factory: descriptors.Factory, *args: Any, **options: Any) -> Any:
-            return await super().create_server(descriptors.guarded(protocol_factory), *args, **options)
+            guarded = descriptors.guarded(protocol_factory, self.known)
+            return await super().create_server(guarded, *args, **options)
 
     return Loop
 

@@ -152,6 +152,11 @@ def _complete(settings: Settings, document: dict[str, Any], folder: Path, config
     doors = tuple(_absolute(door, folder) for door in settings.hl7.listener)
     hl7 = _absolute(settings.hl7, folder).model_copy(update={"listener": doors})
     web, dicom = _absolute(settings.web, folder), _absolute(settings.dicom, folder)
+    if web.breached_passwords is not None:
+        file = folder / web.breached_passwords
+        if not file.is_file():
+            raise ConfigurationError(f"{place}web.breached_passwords: no such file: {file}")
+        web = web.model_copy(update={"breached_passwords": file})
     return settings.model_copy(update={"service": section, "dicom": dicom, "hl7": hl7, "web": web})
 
 

@@ -78,7 +78,11 @@ class WebSection(Section):
         description="Roles whose local accounts must have a second factor (an app with codes), such as `admin`. Others "
         "may have one. With OpenID Connect the issuer asks for it.",
     )
-
+    breached_passwords: Path | None = Field(
+        default=None,
+        description="File of passwords that nobody may take: their SHA-1 in order, as Have I Been Pwned has it. "
+        "Left out: only the 30,000 commonest, also with something added.",
+    )
     tls: WebTlsSection | None = Field(default=None, description="HTTPS. Left out: plain HTTP.")
     oidc: OidcSection | None = Field(default=None, description="OpenID Connect. Left out: names and passwords alone.")
 

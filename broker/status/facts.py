@@ -23,7 +23,9 @@ class ListenerFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseFact:
-    """The database. `copy_age`: seconds, of the worklist's copy that answers while it is away; None: there is none.
+    """The database. `behind`: it lacks rows that it had.
+
+    `copy_age`: seconds, of the worklist's copy that answers while it is away; None: there is none.
 
     `written_at`: its last write by this broker. `counted_at`: when what waits was counted last, None for never since
     the start; `stale`: newer numbers were asked for, and there are none.
@@ -33,6 +35,7 @@ class DatabaseFact:
     reachable: bool
     writable: bool = True
     damaged: bool = False
+    behind: bool = False
     copy_age: float | None = None
     size: int = 0
     written_at: float | None = None

@@ -9,6 +9,7 @@ row has a test (`tests/unit/status/test_status_judging.py`).
     the database cannot be read, and no copy of the worklist answers         down
     the database cannot be read, and the copy answers                        degraded
     the database cannot be written, or is damaged                            degraded
+    the database lacks rows that it had: deleted, emptied, or an old copy    degraded
     what waits is not known, as it cannot be counted                         degraded
     a worker is away                                                         degraded
     a disk has so little room that something is refused                      degraded
@@ -152,6 +153,10 @@ def _database(facts: BrokerFacts) -> Iterator[StatusFinding]:
     database = facts.database
     if database.damaged:
         yield _degraded(Sentence("the database is damaged: see “A damaged database” in config/operate.md"))
+    if database.behind:
+        yield _degraded(
+            Sentence("the database has lost what it held before: see “A database that was lost” in config/operate.md")
+        )
     if not database.reachable:
         if database.copy_age is None:
             yield StatusFinding(weight=Weight.DOWN, text=Sentence("the database cannot be read"))

@@ -1,7 +1,7 @@
 """A stranger attacks each door by each kind, while known peers work: what they wait, what the broker spends.
 
     python tests/bench/attack.py                                30 s for each of about fifty attacks, half an hour
-    python tests/bench/attack.py --door hl7 --seconds 10        one door: hl7, dicom, dicom-any, web, control, hl7-tls …
+    python tests/bench/attack.py --door hl7 --seconds 10        one door: hl7, dicom, dicom-any, web, web-tls, hl7-tls …
     python tests/bench/attack.py --door web --kind half --postgresql   one attack, on PostgreSQL
 
 The broker is the real program, with 1024 descriptors. A known modality (C-ECHO, the worklist of a day), a known RIS (an
@@ -67,6 +67,8 @@ def broker(folder: Path, door_name: str, url: str, python: str) -> tuple[Site, A
         "log": {"level": "info"},
         "web": {"admin_token": TOKEN},
     }
+    if door_name == "web-tls":
+        config["web.tls"] = {"certificate": str(own.certificate), "key": str(own.key)}
     site = quiet_site(folder / "broker", config, NODES)
     site.interpreter = python
     return site, authority
@@ -76,14 +78,15 @@ def target(site: Site, door_name: str) -> str:
     """Where a stranger finds a door."""
     if door_name == "control":
         return str(site.data / "control.sock")
-    return str(site.listeners[door_name.removesuffix("-any")][0][1])
+    return str(site.listeners["web" if door_name == "web-tls" else door_name.removesuffix("-any")][0][1])
 
 
 def attack(site: Site, door_name: str, kind: str, authority: Authority, seconds: float, first: int) -> bool:
     """One attack, or none if there is no `kind`; prints its row."""
-    context = client(authority.issue("ct"), authority.ca) if "tls" in door_name else None
+    https = client(None, authority.ca) if door_name == "web-tls" else None
+    context = client(authority.issue("ct"), authority.ca) if "tls" in door_name and https is None else None
     spent = Spent(site)
-    with Bystanders(site, context=context, first=first) as peers:
+    with Bystanders(site, context=context, web=https, first=first) as peers:
         with attacking(door_name, kind, target(site, door_name)) if kind else nullcontext():
             threading.Event().wait(seconds)
         spent.end()

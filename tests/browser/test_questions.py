@@ -1,9 +1,9 @@
 """What support staff ask at three in the morning, of a real broker: in two clicks at most, and by one command.
 
 The numbers are those of the list of questions: 1 why is an exam not on a device, 3 what is on its list, 6 is the RIS
-sending, 12 what is held, of whom, why, 17 who changed the mapping (undo it), 18 an unknown device wants in, 19 why is a
-modality refused, 20 is a modality alive, 25 is all well. Those about routing stand in
-`tests/system/test_routing_questions.py`, as far as one command answers them.
+sending, 7 did it hear that an exam is done, 12 what is held, of whom, why, 17 who changed the mapping (undo it), 18 an
+unknown device wants in, 19 why is a modality refused, 20 is a modality alive, 25 is all well. Those about routing stand
+in `tests/system/test_routing_questions.py`, as far as one command answers them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 from support.dicom.objects import ct_slice
 from support.dicom.raw import RawScu
+from support.hl7.receiver import Ris, ris_node
+from support.mpps.performed import creation, final, item, modality
 from support.orders.documents import order
 from support.peers.peers import storescp
 from support.peers.tools import free_port, run, wait_until
 from support.service.faketime import FakeTime
-from support.service.site import Site, destination
+from support.service.site import Mllp, Site, destination
+from support.service.site import order as hl7_order
 from support.store.journal import busy, receive
 from support.web.browser import Browser
 
@@ -35,6 +38,7 @@ MODALITY = '[[node]]\nname = "ct1"\nkind = "dicom"\nae_title = "CT01"\nroles = [
 RULE = '[[rule]]\nname = "CT"\nwhen = { field = "tag.Modality", op = "is", value = "CT" }\nsend = ["pacs"]\n'
 STEP = "ScheduledProcedureStepSequence[0]."
 CLOCK = r"\d\d:\d\d"
+SINCE = rf".{{0,12}}{CLOCK}"  # with the day before it, if that is another one
 
 
 class AtNight:
@@ -270,10 +274,43 @@ def test_6_is_the_ris_sending_and_since_when_not(tmp_path: Path, browser: Browse
         clock.set("+3h")
         wait_until(lambda: site.command("status").returncode == 1, 60, "the silence is noticed")
         command = told(site, "status", code=1)
-        assert re.search(rf"RIS\|HOSPITAL is silent since {CLOCK} \(3 h.*?\): about 1\d messages", command)
+        assert re.search(rf"RIS\|HOSPITAL is silent since {SINCE} \(3 h.*?\): about 1\d messages", command)
         night.page.reload()
-        assert re.search(rf"RIS\|HOSPITAL is silent since {CLOCK} \(3 h.*?\): about 1\d messages", night.read())
+        assert re.search(rf"RIS\|HOSPITAL is silent since {SINCE} \(3 h.*?\): about 1\d messages", night.read())
         row = night.row("senders", "RIS|HOSPITAL")
         assert "silent" in row
         assert re.search(CLOCK, row)
         assert night.clicks == 0
+
+
+def test_7_did_the_ris_hear_that_it_is_done(tmp_path: Path, browser: Browser) -> None:
+    """It is told while the RIS is away that it has not heard yet, and when it has heard, each time with the time."""
+    port = free_port()
+    with Site(tmp_path / "site", site=MODALITY + ris_node(port), config=CONFIG) as site:
+        with Mllp(site.hl7) as sender:
+            assert sender.exchange(hl7_order(7))["MSA"][0][1] == "AA"
+        with modality(site.dicom) as device:
+            assert device.create(creation(item(7), patient="QZPAT7"), "2.999.8.7").Status == 0
+            assert device.change(final(), "2.999.8.7").Status == 0
+        wait_until(lambda: "lane.broken" in site.logged(), 30, "the RIS is found away")
+        waiting = told(site, "messages", "feedback", "A7")
+        assert re.search(rf"ris completed waits .*{CLOCK}", waiting)
+        assert "heard" not in waiting
+        night = AtNight(browser, site)
+
+        def ask() -> Locator:
+            night.page.goto(site.web)
+            night.clicks = 0
+            night.click("nav.pages >> text=Messages")
+            night.page.fill("#number", "A7")
+            night.page.keyboard.press("Enter")
+            return night.page.locator("tr", has=night.page.get_by_role("rowheader", name="completed", exact=True))
+
+        expect(ask()).to_contain_text("waits")
+        with Ris(port=port) as ris:
+            wait_until(lambda: ris.statuses() == ["IP", "CM"], 60, "the RIS is told")
+            wait_until(lambda: "waits" not in told(site, "messages", "feedback", "A7"), 30, "its answer is noted")
+        assert re.search(rf"ris completed heard .*{CLOCK}", told(site, "messages", "feedback", "A7"))
+        row = ask()
+        expect(row).to_contain_text("heard")
+        expect(row).to_contain_text(re.compile(CLOCK))

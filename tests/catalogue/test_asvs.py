@@ -11,7 +11,7 @@ from support.tree import BROKER, ROOT
 
 TABLE = Path(__file__).with_name("asvs.toml")
 VERDICTS = {"test", "built", "site", "none", "open"}
-MOST_OPEN = 7  # may only shrink
+MOST_OPEN = 2  # may only shrink
 # how many requirements of levels 1 and 2 each section has; they are numbered from 1
 SECTIONS = """
 1.1:2 1.2:9 1.3:11 1.4:3 1.5:2 2.1:3 2.2:3 2.3:4 2.4:1 3.2:2 3.3:4 3.4:6 3.5:5 3.7:2 4.1:3 4.2:1 4.3:2 4.4:4 5.1:1 5.2:3

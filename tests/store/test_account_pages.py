@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
+from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from support.service.people import PASSWORD, SignInPlace, added, signed_in
@@ -13,6 +16,7 @@ from support.service.visitor import Visitor
 
 from broker.accounts.roles import RIGHTS, Right, UserRole
 from broker.accounts.tries import ACCOUNT
+from broker.errors import ConfigurationError
 from broker.settings import load
 from broker.store.db.database import Database
 
@@ -198,6 +202,27 @@ def test_the_own_password_is_changed_by_who_knows_it(app: FastAPI, database: Dat
     assert other.get("/me").status_code == Visitor(app, before).get("/me").status_code == 303
     assert Visitor(app).post("/sign-in", {"name": "ben", "password": PASSWORD}).status_code == 422
     assert Visitor(app).post("/sign-in", {"name": "ben", "password": NEW}).status_code == 303
+
+
+def test_a_password_of_the_list_of_breached_ones_is_not_taken(database: Database, tmp_path: Path) -> None:
+    """OWASP ASVS 5.0 §6.2.4 and §6.2.12: a site keeps the list, no password leaves the machine."""
+    config, words = tmp_path / "broker.toml", (NEW, "a long one nobody likes")
+    config.write_text('[web]\nbreached_passwords = "list"\n', encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="breached_passwords: no such file"):
+        load(config)
+    hashes = sorted(hashlib.sha1(word.encode(), usedforsecurity=False).hexdigest().upper() for word in words)
+    (tmp_path / "list").write_text("".join(f"{one}:7\r\n" for one in hashes), encoding="ascii")
+    app = application(database, load(config))
+    ben = person(app, database, "ben", UserRole.OPERATOR)
+
+    def take(password: str) -> httpx.Response:
+        return ben.post("/me/password", {"current": PASSWORD, "password": password, "again": password})
+
+    assert "This password was stolen somewhere" in take(NEW).text
+    (tmp_path / "list").rename(tmp_path / "away")
+    assert "cannot be read" in take("another good one of mine").text  # what cannot be checked is not taken
+    (tmp_path / "away").rename(tmp_path / "list")
+    assert take("another good one of mine").status_code == 303
 
 
 def test_an_open_browser_is_no_place_to_guess_the_password(app: FastAPI, database: Database) -> None:

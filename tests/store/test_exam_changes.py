@@ -319,3 +319,21 @@ def test_what_the_ris_says_later_is_in_force_again(pages: Pages, database: Datab
     text = pages.get("/exams/1")
     assert WHY in text
     assert "changed by hand; the message changed: ScheduledStationAETitle" in html.unescape(text)
+
+
+def test_rest_takes_the_reason_of_an_edit_and_of_a_deletion_as_the_page_does(pages: Pages) -> None:
+    pages.place(1)
+    document, etag = read(pages)
+    why, path = "the name was misspelt", "/api/v1/orders/1"
+    document["patient"]["PatientName"] = "Changed^Anna"
+    for wrong in ("x", "   ", 7, None, "y" * 501):
+        answer = pages.call("PUT", path, json=document | {"reason": wrong}, **{"If-Match": etag})
+        assert (answer.status_code, answer.json()["errors"][0]["path"]) == (422, "reason"), wrong
+    assert pages.call("PUT", path, json=document | {"reason": why}, **{"If-Match": etag}).status_code == 200
+    assert {row.detail["reason"] for row in trail_of(pages, "order.updated")} == {why}
+    assert pages.call("DELETE", path, json={"reason": "x"}).status_code == 422
+    assert pages.call("DELETE", path, json={"reason": WHY}).status_code == 200
+    assert trail_of(pages, "order.canceled")[0].detail["reason"] == WHY
+    text = pages.get("/exams/1")
+    assert why in text
+    assert WHY in text

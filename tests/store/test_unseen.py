@@ -49,8 +49,11 @@ EXAMS: dict[str, dict[str, Any]] = {
     "A9": {DATE: TODAY, TIME: "00:00"},  # of today, however early
     "A10": {STATION: ["US08", "US09"]},  # once, at its first station
     "A11": {STATION: [], DATE: YESTERDAY},  # the same; it has one reason
+    "A12": {},  # the RIS holds it: see `_hold`
+    "A13": {STATION: ["US09"], DATE: YESTERDAY},  # this one too, whatever else is wrong with it
 }
 REASONS = {
+    UnseenReason.HELD: ["A12", "A13"],
     UnseenReason.UNSCHEDULED: ["A11", "A4"],
     UnseenReason.UNASSIGNED: ["A2"],
     UnseenReason.UNKNOWN_STATION: ["A8", "A10", "A3"],
@@ -65,7 +68,14 @@ def placed(database: Database) -> Database:
             made = order(number, step=step)
             assert client.post("/orders", json=made).json()["outcome"] == "created"
     database.submit(_unplan, (4, 11)).result(20)
+    database.submit(_hold, (12, 13)).result(20)
     return database
+
+
+def _hold(connection: Connection, steps: Sequence[int]) -> None:
+    """Hold steps, as the RIS does (ORC-1 HD)."""
+    step = tables.scheduled_step
+    connection.execute(step.update().where(step.c.id.in_(steps)).values(held=True))
 
 
 def _unplan(connection: Connection, steps: Sequence[int]) -> None:
@@ -114,7 +124,7 @@ def test_what_has_ended_or_begun_is_not_waited_for(placed: Database) -> None:
     with asking(application(placed, SETTINGS)) as client:
         for row in (2, 3, 4, 5):
             assert client.post(f"/orders/{row}/cancel", json={"reason": "a test"}).status_code == 200
-    assert numbers(listed(placed, None)) == ["A11", "A8", "A10"]
+    assert numbers(listed(placed, None)) == ["A12", "A13", "A11", "A8", "A10"]
 
 
 def test_a_place_is_read_from_hostile_text() -> None:
@@ -129,7 +139,7 @@ def test_a_place_is_read_from_hostile_text() -> None:
         "1.00.20260101000000." + "9" * 40,
     ):
         assert unseen.place_of(text_of) is None, text_of
-    place = unseen.place_of("2.ff00c3a9.20300101000000.5")
+    place = unseen.place_of("3.ff00c3a9.20300101000000.5")
     assert place is not None
     assert "\0" not in place.station
 
@@ -138,7 +148,7 @@ def test_the_board_has_a_section_for_each_station(placed: Database) -> None:
     shown = placed.read(board.board, "20300312", SITE).result(30)
     found = {one.station: [step.exam.accession for step in one.steps] for one in shown.stations}
     assert found == {
-        "CT01": ["A1", "A6"],
+        "CT01": ["A1", "A6", "A12"],
         "CT-A": ["A7"],
         "MR01": ["A8"],
         "UNASSIGNED": ["A2"],
@@ -150,7 +160,7 @@ def test_the_board_has_a_section_for_each_station(placed: Database) -> None:
         "CT-A": "ct1",
         "MR01": "mr1",
     }
-    assert (shown.total, shown.whole, shown.hidden) == (7, True, 0)
+    assert (shown.total, shown.whole, shown.hidden) == (8, True, 0)
     assert placed.read(board.board, "19990101", SITE).result(30).total == 0
 
 
@@ -188,8 +198,8 @@ def _filling() -> Iterator[str]:
     yield (
         f"{numbers} INSERT INTO scheduled_step (id, procedure, step_id, position, status, status_at, start_at,"
         " modality, patient_id, patient_name, accession, requested_procedure_id, study_instance_uid, attributes,"
-        f" answer, revision, updated_at) SELECT v, v, 'S', 1, {status}, 0, {start}, 'CT', 'P', 'n', 'A' || v, 'R',"
-        " '2.999.' || v, '{}', '{}', 1, 0 FROM n"
+        f" answer, revision, updated_at, held) SELECT v, v, 'S', 1, {status}, 0, {start}, 'CT', 'P', 'n', 'A' || v,"
+        " 'R', '2.999.' || v, '{}', '{}', 1, 0, v % 97 = 0 FROM n"
     )
     yield f"{numbers} INSERT INTO step_station (step, ae_title, start_at) SELECT v, {station}, {start} FROM n"
 

@@ -8,13 +8,16 @@ from datetime import datetime, timedelta
 from urllib.parse import unquote
 
 import pytest
+from sqlalchemy import Connection
 from support.orders.documents import order
 from support.web.exam_pages import SAME, Pages, rows
 
 from broker.admin.web.worklist import words as worklist_words
+from broker.cli.worklist.showing import UnseenChoice
 from broker.model.exam import UnseenReason
 from broker.settings import load
 from broker.store.db.database import Database
+from broker.store.schema import tables
 
 STATION = "ScheduledStationAETitle"
 DATE = "ScheduledProcedureStepStartDate"
@@ -116,8 +119,22 @@ def test_exams_that_nobody_will_see(pages: Pages) -> None:
     assert [one["reason"] for one in listed["exams"]] == ["unassigned", "unknown-station"]
     rest = pages.call("GET", f"/api/v1/worklist/unseen?limit=2&after={listed['after']}").json()
     assert ([one["AccessionNumber"] for one in rest["exams"]], rest["after"]) == (["A5"], None)
-    assert rest["counts"] == {"unscheduled": 0, "unassigned": 1, "unknown-station": 1, "past": 1}
+    assert rest["counts"] == {"held": 0, "unscheduled": 0, "unassigned": 1, "unknown-station": 1, "past": 1}
     assert pages.call("GET", "/api/v1/worklist/unseen?after=x").status_code == 422
+    assert [one.value for one in UnseenChoice] == [one.value for one in UnseenReason]
+    pages.database.submit(_hold, 3).result(20)  # the step of A3
+    for reason in UnseenReason:  # pages, REST and commands know all of them
+        listed = pages.call("GET", f"/api/v1/worklist/unseen?reason={reason}").json()
+        assert {one["reason"] for one in listed["exams"]} <= {reason}
+        assert len(rows(pages.get(f"/worklist/unseen?reason={reason}"))) == len(listed["exams"])
+    (row,) = rows(pages.get("/worklist/unseen?reason=held"))
+    assert "Have the RIS release it, or call it off." in row
+    assert "#move" not in row
+
+
+def _hold(connection: Connection, step: int) -> None:
+    table = tables.scheduled_step
+    connection.execute(table.update().where(table.c.id == step).values(held=True))
 
 
 def test_rest_says_what_the_pages_say(pages: Pages) -> None:

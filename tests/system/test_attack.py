@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from support.certificates import Authority, client
@@ -30,22 +31,33 @@ class Hospital:
 
     def __init__(self, site: Site, authority: Authority) -> None:
         self.site = site
-        self.context = client(authority.issue("ct"), authority.ca)
+        self.context, self.web = client(authority.issue("ct"), authority.ca), client(None, authority.ca)
         self.numbers = iter(range(1000, 10**9, 10_000))  # of the first order of each test
 
     def target(self, name: str) -> str:
         """Where a stranger finds a door."""
         if name == "control":
             return str(self.site.data / "control.sock")
-        return str(self.site.listeners[name.removesuffix("-any")][0][1])
+        return str(self.site.listeners["web" if name == "web-tls" else name.removesuffix("-any")][0][1])
 
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
-    folder = tmp_path_factory.mktemp("attack")
+    yield from running(tmp_path_factory.mktemp("attack"))
+
+
+@pytest.fixture
+def https_hospital(tmp_path: Path) -> Iterator[Hospital]:
+    """One whose web speaks HTTPS alone."""
+    yield from running(tmp_path, https=True)
+
+
+def running(folder: Path, *, https: bool = False) -> Iterator[Hospital]:
     authority = Authority(folder / "ca")
     own = authority.issue("broker")
     tls = {name: door(authority, own) for name in ("dicom.tls", "hl7.tls")}
+    if https:
+        tls["web.tls"] = {"certificate": str(own.certificate), "key": str(own.key)}
     site = Site(folder / "site", site=NODES, config={**tls, "log": {"level": "info"}, "web": {"admin_token": TOKEN}})
     with site:
         few_descriptors(site, 1024)
@@ -55,9 +67,20 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
 
 @pytest.mark.parametrize("doors", [("hl7",), ("dicom", "dicom-any"), ("hl7-tls", "dicom-tls"), ("web", "control")])
 def test_known_peers_are_served_while_a_stranger_attacks(hospital: Hospital, doors: tuple[str, ...]) -> None:
+    holds(hospital, doors)
+
+
+def test_https_is_served_while_a_stranger_shakes_hands_without_end(https_hospital: Hospital) -> None:
+    """Handshakes that stand still or drip, those that succeed and say nothing more, and what is no TLS."""
+    holds(https_hospital, ("web-tls",))
+
+
+def holds(hospital: Hospital, doors: tuple[str, ...]) -> None:
+    """Attack doors by each kind, and see that known peers are served, and that all is as before in the end."""
     site, secure = hospital.site, hospital.context if "hl7-tls" in doors else None
+    web, first = hospital.web if "web-tls" in doors else None, next(hospital.numbers)
     spent = Spent(site)
-    with Bystanders(site, context=secure, every=0.2, first=next(hospital.numbers)) as peers, ExitStack() as strangers:
+    with Bystanders(site, context=secure, web=web, every=0.2, first=first) as peers, ExitStack() as strangers:
         for name in doors:
             strangers.enter_context(attacking(name, ALL, hospital.target(name)))
         wait_until(lambda: spent.process.num_fds() > spent.files + 20, 30, "the stranger is there")

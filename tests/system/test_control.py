@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
+import signal
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from support.peers.tools import ENVIRONMENT, wait_until
+from support.service import program
 from support.service.site import Site
 
 from broker.admin.json_text import DEPTH
 from broker.cli.asking import control
+from broker.cli.asking.patience import WAITING
 from broker.errors import ConfigurationError, PeerFault
 from broker.settings import Settings, load
 
@@ -25,6 +31,13 @@ OPEN = ["/metrics", "/health/live", "/health/ready", "/static/shell.css"]
 
 def settings_of(site: Site) -> Settings:
     return load(site.folder / "broker.toml")
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A broker whose control socket others use."""
+    with Site(tmp_path_factory.mktemp("busy") / "site") as running:
+        yield running
 
 
 def test_commands_reach_the_running_broker_alone_over_the_socket(tmp_path: Path) -> None:
@@ -164,3 +177,60 @@ def test_a_token_that_can_be_guessed_or_not_be_sent_is_refused(token: str, tmp_p
         load(tmp_path / "broker.toml")
     assert token not in str(failed.value)
     assert os.environ.get("BROKER_WEB__ADMIN_TOKEN") is None
+
+
+@contextlib.contextmanager
+def seats_taken(site: Site, sent: bytes, count: int = 40) -> Iterator[None]:
+    """So many connections to the control socket, each of which sends this and no more, and reads nothing."""
+    with contextlib.ExitStack() as held, control.address(site.data) as short:
+        for _ in range(count):
+            one = held.enter_context(socket.socket(socket.AF_UNIX))
+            one.settimeout(20)
+            one.connect(short)
+            with contextlib.suppress(BrokenPipeError):
+                one.sendall(sent)
+        yield
+
+
+HALF_BODY = (
+    b"POST /api/v1/rules/check HTTP/1.1\r\nHost: b\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+)
+UNREAD = b"GET /api/openapi.json HTTP/1.1\r\nHost: b\r\n\r\n" * 4
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /api/v1/status HTTP/1.1\r\nHo", HALF_BODY], ids=["silent", "head", "body"])
+def test_who_hangs_at_the_control_socket_gives_way(busy: Site, sent: bytes) -> None:
+    with seats_taken(busy, sent):
+        answer = control.call(settings_of(busy), "GET", "/api/v1/status")
+        assert answer is not None
+        assert answer.good
+
+
+def test_where_all_seats_are_busy_it_is_said_at_once(busy: Site) -> None:
+    with seats_taken(busy, UNREAD, 200):
+        began = time.monotonic()
+        answer = control.call(settings_of(busy), "GET", "/api/v1/status")
+        assert answer is not None
+        assert (answer.status, answer.problem) == (
+            503, "All connections of this machine to the broker are taken: try again",
+        )  # fmt: skip
+        assert time.monotonic() - began < 2
+        done = busy.command("status")
+        assert (done.returncode, done.stderr.strip()) == (1, answer.problem)
+    wait_until(lambda: busy.command("status").returncode == 0, 20, "it answers again")
+
+
+def test_who_waits_for_the_broker_is_told_so(busy: Site) -> None:
+    assert busy.process is not None
+    busy.process.send_signal(signal.SIGSTOP)
+    said, told = busy.folder / "said", busy.folder / "told"
+    words = ("status", "--config", busy.folder / "broker.toml")
+    try:
+        with said.open("wb") as out, told.open("wb") as err:
+            asking = program.start(*words, folder=busy.folder, environment=ENVIRONMENT, stdout=out, stderr=err)
+        wait_until(lambda: told.read_text(encoding="utf-8").strip() == WAITING, 30, "it is said")
+        assert asking.poll() is None
+    finally:
+        busy.process.send_signal(signal.SIGCONT)
+    assert asking.wait(60) == 0
+    assert said.read_text(encoding="utf-8").startswith("All well")

@@ -48,10 +48,13 @@ def test_an_exam_from_its_order_to_its_end_by_command(tmp_path: Path) -> None:
         whole = json.loads(seen)
         whole["document"]["patient"]["PatientName"] = "Changed^Anna"
         file.write_text(json.dumps(whole), encoding="utf-8")
-        assert "order 1: updated" in broker("edit", "1", str(file))
-        assert "changed meanwhile" in broker("edit", "1", str(file), code=1)  # it is no more as it was shown
+        assert "reason" in broker("edit", "1", str(file), code=2)
+        edit = ("edit", "1", str(file), "--reason", "the name was misspelt")
+        assert "order 1: updated" in broker(*edit)
+        assert "the name was misspelt" in broker("show", "1")
+        assert "changed meanwhile" in broker(*edit, code=1)  # it is no more as it was shown
         file.write_text("no JSON", encoding="utf-8")
-        assert "no JSON" in broker("edit", "1", str(file), code=1)
+        assert "no JSON" in broker(*edit, code=1)
 
         assert "order 1: canceled" in broker("cancel", "1", "--reason", WHY)
         assert broker.step(1)["ScheduledProcedureStepStatus"] == "CANCELED"

@@ -55,7 +55,7 @@ def test_an_order_lives_over_http(site: Site, http: httpx.Client) -> None:
     place = created.headers["Location"]
     again = http.post("/api/v1/orders", json=order(1), headers={"Idempotency-Key": "one"})
     assert (again.status_code, again.json()["order"]) == (201, body["order"])
-    assert http.post("/api/v1/orders", json=order(2), headers={"Idempotency-Key": "one"}).status_code == 422
+    assert http.post("/api/v1/orders", json=order(2), headers={"Idempotency-Key": "one"}).status_code == 409
     assert http.post("/api/v1/orders", json=order(1)).json()["outcome"] == "unchanged"
     assert "Müller^Käthe" in worklist(site, "AccessionNumber=A1", "PatientName", "SpecificCharacterSet=ISO_IR 192")
 

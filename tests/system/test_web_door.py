@@ -255,6 +255,36 @@ def test_without_descriptors_doors_refuse_aloud_and_what_is_open_goes_on(site: S
     assert site.logged().count("descriptors.scarce") == 1
 
 
+def test_known_peers_are_served_at_every_door_when_strangers_have_the_rest(tmp_path: Path) -> None:
+    """Strangers at any door take what they may have; nodes, and the machine itself, are still let in at each."""
+    modality, ris, strange = "127.0.0.9", "127.0.0.10", "127.0.0.2"
+    nodes = (
+        f'[[node]]\nname = "ct1"\nkind = "dicom"\nae_title = "CT1"\nhost = "{modality}"\nroles = ["modality"]\n'
+        f'[[node]]\nname = "ris"\nkind = "hl7"\napplication = "RIS"\nhost = "{ris}"\nport = 9\nroles = ["ris"]\n'
+    )
+    with Site(tmp_path / "site", site=nodes) as site:
+        assert site.process is not None
+        process = psutil.Process(site.process.pid)
+        hard = process.rlimit(resource.RLIMIT_NOFILE)[1]
+        assert echo_time(site.dicom, source=strange) < 10  # with room for all they come in
+        process.rlimit(resource.RLIMIT_NOFILE, (process.num_fds() * 8 // 5 + 60, hard))
+        doors = (site.dicom, site.hl7, site.listeners["web"][0][1])
+        with contextlib.ExitStack() as held:
+            for number in range(300):
+                source = (f"127.0.1.{1 + number // 3}", 0)
+                held.enter_context(socket.create_connection(("127.0.0.1", doors[number % 3]), 20, source))
+            wait_until(lambda: "descriptors.scarce" in site.logged(), 20, "strangers are refused")
+            for door in doors:
+                with socket.create_connection(("127.0.0.1", door), 20, (strange, 0)) as refused:
+                    wait_until(lambda refused=refused: ended(refused), 20, "a stranger is refused")
+            assert echo_time(site.dicom, source=modality, calling=b"CT1") < 10
+            with Mllp(site.hl7, source=ris) as sender:
+                assert sender.exchange(order(7))["MSA"][0][1] == "AA"
+            assert fetch(site, "/health/live")
+            assert site.command("status").returncode in (0, 1)
+        process.rlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _echoes(site: Site) -> bool:
     try:
         return echo_time(site.dicom) < 10

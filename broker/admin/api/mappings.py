@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
-from broker.admin.api.routing.site import MAX_NUMBER, SignedBody
+from broker.admin.api.routing.site import MAX_NUMBER, IfVersion, SignedBody, version_of
 from broker.admin.context import AdminContext, profiles_of
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
@@ -21,7 +20,6 @@ from broker.errors import ConfigurationError
 from broker.orders.mapping_versions import ExamplesFailed
 from broker.versions.in_force import Conflict
 
-_TAG = re.compile(r'(?:W/)?"(\d{1,9})"')
 _REFUSED: dict[int | str, dict[str, Any]] = {
     409: {"description": "Others publish at the same time"},
     412: {"description": "The version in force is not that of If-Match"},
@@ -119,12 +117,12 @@ def _publishing(routes: APIRouter, context: AdminContext) -> None:
         return [MappingView.model_validate(asdict(profile)) for profile in profiles_of(context)]
 
     @routes.post("/mappings", dependencies=[NEEDS[Right.MAPPINGS]], status_code=201, responses=_REFUSED)
-    def publish(body: PublishProfileBody, request: Request) -> PublishedView:
+    def publish(body: PublishProfileBody, request: Request, if_match: IfVersion = None) -> PublishedView:
         """Put a profile in force, if all examples come out as they say; it reads the next message.
 
         With If-Match only if that version of it is still in force.
         """
-        expected, actor = _expected(request), request.state.actor
+        expected, actor = version_of(if_match, "the profile"), request.state.actor
         with mapping_refusals(conflict=409 if expected is None else 412):
             name, version = published.publish(body.toml, actor, expected=expected, **_signed(body, request))
         return PublishedView(name=name, version=version)
@@ -157,13 +155,13 @@ def _publishing(routes: APIRouter, context: AdminContext) -> None:
         with mapping_refusals(404):
             return [VersionView.model_validate(asdict(entry)) for entry in published.history(name)]
 
-    @routes.post("/mappings/{name}/rollback", dependencies=[NEEDS[Right.MAPPINGS]], status_code=201)
-    def rollback(name: str, body: RollbackProfileBody, request: Request) -> PublishedView:
+    @routes.post("/mappings/{name}/rollback", dependencies=[NEEDS[Right.MAPPINGS]], status_code=201, responses=_REFUSED)
+    def rollback(name: str, body: RollbackProfileBody, request: Request, if_match: IfVersion = None) -> PublishedView:
         """Put an older version in force again, as a new version. Without a number: undo, back to the one before.
 
         With If-Match only if that version is still in force.
         """
-        expected, actor = _expected(request), request.state.actor
+        expected, actor = version_of(if_match, "the profile"), request.state.actor
         if body.version is not None:
             with mapping_refusals(404):
                 published.export(name, body.version)
@@ -180,16 +178,6 @@ class _Signed(TypedDict):
 
 def _signed(body: SignedBody, request: Request) -> _Signed:
     return {"author": body.author, "reason": body.reason, "address": request.state.address}
-
-
-def _expected(request: Request) -> int | None:
-    """The version that If-Match names. Raises Problem."""
-    value = request.headers.get("if-match", "*").strip()
-    if value == "*":
-        return None
-    if (tag := _TAG.fullmatch(value)) is None:
-        raise Problem(412, "If-Match: the ETag of the profile that was edited")
-    return int(tag[1])
 
 
 @contextmanager

@@ -122,11 +122,12 @@ def router(context: AdminContext) -> APIRouter:
         return steps
 
     @routes.get("/{row}", dependencies=[shows("mpps")])
-    def one(row: Row) -> MppsDetail:
+    def one(row: Row, request: Request) -> MppsDetail:
         """Show one of them with its attributes."""
         performed = database.read(showing.show, row).result()
         if performed is None:
             raise Problem(404, "No such performed procedure step")
+        viewing_of(request).people(database.read(showing.patients, performed).result())
         return _detail(row, performed)
 
     @routes.post("/{row}/link", dependencies=_DECIDING, status_code=204, responses=_CONFLICT)

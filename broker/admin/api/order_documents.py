@@ -20,6 +20,18 @@ class OrderBody(RootModel[Any]):
     model_config = ConfigDict(json_schema_extra=_as_order)
 
 
+def _as_edit(schema_of_body: dict[str, Any]) -> None:
+    _as_order(schema_of_body)
+    why = {"type": "string", "minLength": 3, "maxLength": 500, "writeOnly": True}
+    schema_of_body["properties"]["reason"] = why | {"description": "Why it is changed; the audit trail keeps it."}
+
+
+class EditBody(RootModel[Any]):
+    """An order as it is to be, and why."""
+
+    model_config = ConfigDict(json_schema_extra=_as_edit)
+
+
 class OrderFindingView(BaseModel):
     """What is told of a field, without its value. `path`: like `patient/PatientID`."""
 

@@ -7,19 +7,32 @@ import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from broker.accounts.roles import Right
 from broker.admin.api import batches
-from broker.admin.api.order_documents import BatchView, OrderBody, OrdersView, PlacedView
-from broker.admin.api.placed import CHANGES, CONFLICT, IfMatch, Responses, Row, answer, etag, outcome, revision_of
+from broker.admin.api.order_documents import BatchView, EditBody, OrderBody, OrdersView, PlacedView
+from broker.admin.api.placed import (
+    CHANGES,
+    CONFLICT,
+    CallOffBody,
+    IfMatch,
+    Responses,
+    Row,
+    Why,
+    answer,
+    etag,
+    outcome,
+    revision_of,
+)
 from broker.admin.context import AdminContext
-from broker.admin.problems import Problem
+from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import SHOWS_NOTHING, shows, viewing_of
 from broker.model.modalities import known_modalities
@@ -33,6 +46,7 @@ from broker.orders.documents.emergency import document as emergency_order
 from broker.store.idempotency import Key
 
 BATCH = 500  # orders in one import
+_WHY: TypeAdapter[str] = TypeAdapter(Why)
 
 
 class EmergencyBody(BaseModel):
@@ -87,7 +101,9 @@ class BatchBody(BaseModel):
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        min_length=1, max_length=128, description="The same key with the same body within 24 h has no second effect"
+        min_length=1,
+        max_length=128,
+        description="The same key with the same body within 24 h has no second effect; with another body: 409",
     ),
 ]
 
@@ -216,16 +232,18 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
     }
 
     @routes.put("/{id}", dependencies=CHANGES, responses={**changed, 428: {"description": "If-Match is missing"}})
-    async def amend(request: Request, row: Row, order: OrderBody, if_match: IfMatch = None) -> Response:
+    async def amend(request: Request, row: Row, order: EditBody, if_match: IfMatch = None) -> Response:
         """Make an order what the document says: steps it leaves out are cancelled, attributes of the order deleted.
 
-        Those of the patient stay if they are left out: they belong to the patient's other orders too.
+        Those of the patient stay if they are left out: they belong to the patient's other orders too. A person says
+        why by `reason`; the audit trail and the story of the exam show it.
         """
         revision = revision_of(if_match)
         if revision is None:
             raise Problem(428, "If-Match is needed: the ETag of what the change is based on")
-        conversion = await asyncio.to_thread(document.convert, order.root, modalities)
-        story = context.story(request)
+        given, why = _with_reason(order.root)
+        conversion = await asyncio.to_thread(document.convert, given, modalities)
+        story = replace(context.story(request), reason=why)
 
         def begin() -> Future[Placed]:
             return database.submit(placing.amend, row, placing.usable(conversion), revision, story)
@@ -233,9 +251,12 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
         return answer(request, await outcome(begin), 200)
 
     @routes.delete("/{id}", dependencies=CHANGES, responses=changed)
-    async def cancel(request: Request, row: Row, if_match: IfMatch = None) -> Response:
-        """Cancel an order: 409 if it has started or ended. Again is no error."""
-        story = context.story(request)
+    async def cancel(request: Request, row: Row, body: CallOffBody | None = None, if_match: IfMatch = None) -> Response:
+        """Cancel an order: 409 if it has started or ended. Again is no error.
+
+        A person says why in a body. Whose client sends none with DELETE has `POST /cancel` for it (RFC 9110 9.3.5).
+        """
+        story = replace(context.story(request), reason=body.reason if body else "")
         begin = partial(database.submit, placing.cancel, row, revision_of(if_match), story)
         return answer(request, await outcome(begin), 200)
 
@@ -247,6 +268,17 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
         story = context.story(request)
         begin = partial(database.submit, placing.reopen, row, body.ScheduledProcedureStepID, body.reason, story)
         return answer(request, await outcome(begin), 200)
+
+
+def _with_reason(given: Any) -> tuple[Any, str]:
+    """A document without the reason of its change, and that reason. Raises Problem."""
+    if not isinstance(given, dict) or "reason" not in given:
+        return given, ""
+    try:
+        why = _WHY.validate_python(given["reason"], strict=True)
+    except ValidationError:
+        raise Problem(422, "The reason cannot be used", [FieldError("reason", "3 to 500 characters")]) from None
+    return {name: value for name, value in given.items() if name != "reason"}, why
 
 
 def _last(path: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import Header, Path, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from broker import telemetry
 from broker.accounts.roles import Right
@@ -19,12 +20,20 @@ from broker.model.order import Document
 from broker.orders.direct import placing
 from broker.orders.direct.placing import OrderRefused, Placed
 
-STATUS = {"missing": 404, "conflict": 409, "changed": 412, "invalid": 422, "key-reused": 422}
+STATUS = {"missing": 404, "conflict": 409, "changed": 412, "invalid": 422, "key-reused": 409}
 Responses = dict[int | str, dict[str, Any]]
 CONFLICT: Responses = {409: {"description": "What is stored does not allow it"}}
 CHANGES = [NEEDS[Right.WORK], shows("order")]  # the answer holds the order as it is then
 Row = Annotated[int, Path(alias="id", ge=1, le=2**63 - 1, description="Our own number of the order")]
+Why = Annotated[str, Field(min_length=3, max_length=500, pattern=r"^[^\x00]*\S[^\x00]*$")]
 IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on")]
+
+
+class CallOffBody(BaseModel):
+    """Why an exam is called off."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: Why
 
 
 async def outcome(begin: Callable[[], Future[Placed]], rename: Callable[[str], str] = str) -> Placed:

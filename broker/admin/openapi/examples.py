@@ -64,6 +64,7 @@ EXAMPLES: dict[str, Any] = {
     "DeviceBody": {"ae_title": "CT09", "address": "192.0.2.9", **_WHY},
     "DiscardBody": {"reason": "sent by hand"},
     "DocumentRollbackBody": {"version": 1, **_WHY},
+    "EditBody": {**_ORDER, "reason": "the RIS sent a wrong birth date"},
     "EmergencyBody": {
         "Modality": "CT",
         "RequestedProcedureDescription": "CT polytrauma",

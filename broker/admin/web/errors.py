@@ -70,7 +70,7 @@ def answer(request: Request, problem: Problem) -> Response:
     title, step = _WORDS.get(problem.status, _FAILED if problem.status >= 500 else _REFUSED)
     detail = "" if problem.status == 401 else problem.detail  # it speaks to programs
     view = ProblemPage(problem.status, title, step, detail)
-    response = shell.render(request, "problem", view, problem.status)
+    response = shell.render(request, shell.PROBLEM, view, problem.status)
     response.headers.update(problem.headers)
     return response
 

@@ -25,12 +25,14 @@ from broker import __version__
 from broker.accounts.roles import Principal, Right
 from broker.admin.cookies import LANGUAGE, NOTE, NOTE_AGE, cookie_text, drop_cookie, keep_cookie
 from broker.admin.headers import HEADERS
+from broker.admin.viewing import drawn
 from broker.admin.web.assets import Assets
 from broker.admin.web.words import LOCALES, Language, Sentence, preferred
 
 REGION_HEADER = "X-Region"
 POLLED = "X-Polled"  # a page that is left open asks for one of its regions
 NOTE_LENGTH = 1500  # characters of the cookie of a note
+PROBLEM = "problem"  # the page that shows nothing but a refusal
 NEAR = 4  # pages in the bar of a telephone, beside "More"
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 
@@ -121,6 +123,8 @@ def render(request: Request, name: str, view: object, status: int = 200, note: S
         "version": __version__,
     }
     response = HTMLResponse(shell.draw(template, code, values), status, HEADERS)
+    if name != PROBLEM:
+        drawn(request)
     response.headers["Content-Language"] = code
     response.headers["Vary"] = "Accept-Language, Cookie, X-Region"
     if carried is not None:

@@ -62,7 +62,7 @@ def emergency(
 
 
 @app.command()
-def edit(order: Order, document: Document, as_json: Json = False, config: Config = None) -> None:
+def edit(order: Order, document: Document, reason: Reason, as_json: Json = False, config: Config = None) -> None:
     """Make an order what a document says, if it has not changed since the document was made.
 
     Steps that the document leaves out are cancelled, attributes of the order deleted.
@@ -72,7 +72,7 @@ def edit(order: Order, document: Document, as_json: Json = False, config: Config
         if not isinstance(whole.get("revision"), str):
             raise CommandRefused("the document has no `revision`: take it from `broker order show --json`")
         headers = {"If-Match": f'"{whole["revision"]}"'}
-        placed = ask(config, "PUT", f"/orders/{order}", whole, headers)
+        placed = ask(config, "PUT", f"/orders/{order}", whole | {"reason": reason}, headers)
     _told(placed, as_json=as_json)
 
 

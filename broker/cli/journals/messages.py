@@ -19,6 +19,7 @@ Accession = Annotated[
     str, typer.Option(help="Only those of the exam with this accession, placer or filler number.", show_default=False)
 ]
 MOST_SHOWN = 20  # messages of one exam
+TOLD = {"ready": "waits", "leased": "is being sent", "done": "heard", "held": "held", "discarded": "given up"}
 
 
 @app.command("list")
@@ -165,7 +166,7 @@ def feedback(
     rows = []
     for one in found:
         since = clock(one["done_at"] or one["created_at"])
-        rows.append((str(one["job"]), one["node"], one["event"], one["state"], since, one["error"]))
+        rows.append((str(one["job"]), one["node"], one["event"], TOLD[one["state"]], since, one["error"]))
     show_table(("job", "to", "what", "state", "since", "error"), rows)
 
 

@@ -28,6 +28,7 @@ _WHICH = {
 class UnseenChoice(StrEnum):
     """Why nobody sees an exam."""
 
+    HELD = "held"
     UNSCHEDULED = "unscheduled"
     UNASSIGNED = "unassigned"
     UNKNOWN_STATION = "unknown-station"
@@ -112,7 +113,7 @@ def unseen(
     as_json: Json = False,
     config: Config = None,
 ) -> None:
-    """List exams that nobody will see: without a station, without a day, or of a day that is over."""
+    """List exams that nobody will see: held by the RIS, without a station or a day, or of a day that is over."""
     asked = _with("/worklist/unseen", reason=reason.value if reason else "", after=after, limit=str(limit))
     with exit_on_error():
         found = ask(config, "GET", asked)

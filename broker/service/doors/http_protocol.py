@@ -16,12 +16,13 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from broker.admin.problems import MEDIA_TYPE, Problem, document
-from broker.seats import share_of
+from broker.seats import is_own, share_of
 from broker.service.doors.web_gate import WebGate
 
 PIECE = 16 * 1024  # bytes of a turn of the loop: as chunks of one byte they take 20 ms
 LINGER = 2.0  # seconds for the rest of a body that was refused
 REST = 4 * 1024 * 1024  # bytes of it that are thrown away; more than this end the connection at once
+_FULL = Problem(503, "All connections of this machine to the broker are taken: try again", headers={"Retry-After": "1"})
 ENDED = (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR)  # of the peer: what it sends now is no request
 
 
@@ -44,6 +45,11 @@ class WebProtocol(H11Protocol):
         """No request is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def unfinished(self) -> bool:
+        """The body of its request is still to come."""
+        return self.conn.their_state is h11.SEND_BODY
+
     def caller(self, transport: asyncio.Transport) -> str:
         """Name of who calls, for the gate."""
         peer = transport.get_extra_info("peername")
@@ -57,6 +63,9 @@ class WebProtocol(H11Protocol):
         self.share = self.caller(transport)
         if self._gate.enter(self):
             self._await("head", self._gate.limits.head)
+        elif is_own(self.share):
+            self._say(_FULL)
+            self._part_with(LINGER)
         else:
             transport.abort()
 
@@ -109,12 +118,17 @@ class WebProtocol(H11Protocol):
         """Answer what is no HTTP with a problem, unless another answer has begun; the connection ends."""
         self._gate.report(self.share, "no-http")
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = json.dumps(document(Problem(400, "This is no HTTP request"))).encode()
-            headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(body))), ("Connection", "close")]
-            answer = h11.Response(status_code=400, reason=HTTPStatus.BAD_REQUEST.phrase, headers=headers)
-            for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
+            self._say(Problem(400, "This is no HTTP request"))
         self.part()
+
+    def _say(self, problem: Problem) -> None:
+        """Answer with a problem, whatever was asked."""
+        body = json.dumps(document(problem)).encode()
+        headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(body))), ("Connection", "close")]
+        headers += problem.headers.items()
+        answer = h11.Response(status_code=problem.status, reason=HTTPStatus(problem.status).phrase, headers=headers)
+        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
 
     def part(self) -> None:
         """End the connection; a peer in the middle of a body or of what is no HTTP hears first that it is over.
@@ -123,15 +137,19 @@ class WebProtocol(H11Protocol):
         """
         if self._rest >= 0 or self.conn.their_state not in (h11.SEND_BODY, h11.ERROR) or self.transport.is_closing():
             return self.transport.close()
-        self._rest = REST
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
+        self._part_with(LINGER)
+
+    def _part_with(self, seconds: float) -> None:
+        """Say that nothing more comes, and throw away for so long what still does."""
+        self._rest = REST
         self._unset_keepalive_if_required()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
-        self._await("rest", LINGER)
+        self._await("rest", seconds)
 
     def pause_writing(self) -> None:
         """The peer does not read: it has so long."""

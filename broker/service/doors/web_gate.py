@@ -1,7 +1,8 @@
 """Says which web connections stay open: so many in all and of one address, the latest before the silent.
 
 A connection that asks nothing costs its address its own room only. Where a number is reached, the connection that has
-been without a request for longest is closed for the new one; if all are being answered, the new one is refused. The
+been without a request for longest is closed for the new one; if none is, the one that has been sending a body for
+longest; if all are being answered, the new one is refused, and one of the machine itself is told so. The
 machine itself (loopback) has room of its own, so that its health checks and metrics always get in.
 """
 
@@ -39,6 +40,11 @@ class WebConnection(Protocol):
     @property
     def idle(self) -> bool:
         """No request is being answered: closing it costs nobody an answer."""
+        ...
+
+    @property
+    def unfinished(self) -> bool:
+        """The body of its request is still to come."""
         ...
 
     def end(self, reason: str) -> None:
@@ -95,14 +101,17 @@ class WebGate:
             telemetry.logger().info("web.connection_closed", peer=share, reason=reason, repeats=repeats or None)
 
     def _make_room(self, share: str | None, *, own: bool = False) -> bool:
-        """Close the idle connection whose last request is longest ago, of a share or of all strangers or own ones."""
-        for connection in self._open:
-            mine = connection.share == share if share is not None else is_own(connection.share) == own
-            if mine and connection.idle:
-                self.leave(connection)
-                connection.end("made-room")
-                return True
-        return False
+        """Close an idle connection, else an unfinished one, of a share or of all strangers or own ones.
+
+        The one whose last request is longest ago goes first.
+        """
+        mine = [one for one in self._open if (one.share == share if share is not None else is_own(one.share) == own)]
+        chosen = next((one for one in mine if one.idle), None) or next((one for one in mine if one.unfinished), None)
+        if chosen is None:
+            return False
+        self.leave(chosen)
+        chosen.end("made-room")
+        return True
 
     def _refuse(self, share: str, reason: str) -> bool:
         self.report(share, reason)

@@ -177,6 +177,14 @@ class ScheduledStepRow(Base, table=True):
     __table_args__ = (
         UniqueConstraint("procedure", "step_id"),
         Index("ix_scheduled_step_start", "status", "start_at", "id"),
+        Index(
+            "ix_scheduled_step_held",
+            "status",
+            "start_at",
+            "id",
+            sqlite_where=text("held = 1"),
+            postgresql_where=text("held"),
+        ),
     )
     id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     procedure: int = Field(foreign_key="requested_procedure.id", sa_type=BIG)

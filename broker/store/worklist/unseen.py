@@ -1,7 +1,8 @@
 """Lists steps that wait and that no device shows: by reason, page by page, each page by an index.
 
-Steps without a start and past ones are found by status and start, the latest first; those of a station by station and
-start. Stations are found one after the other in their index, which costs as much as there are stations.
+Steps without a start and past ones are found by status and start, the latest first, and those that the RIS holds by an
+index of their own; those of a station by station and start. Stations are found one after the other in their index,
+which costs as much as there are stations.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from broker.store.schema import tables
 LOOK, LOOK_FAR = 256, 1024  # steps of a station at a time, for a page and for a count
 MOST_STATIONS = 2_000  # that are looked at, in the order of their titles
 _step, _station = tables.scheduled_step, tables.step_station
-_BY_START = (UnseenReason.UNSCHEDULED, UnseenReason.PAST)
+_BY_START = (UnseenReason.HELD, UnseenReason.UNSCHEDULED, UnseenReason.PAST)
 
 
 def page(
@@ -85,9 +86,12 @@ def _latest(
 
 
 def _at(ground: UnseenGround, reason: UnseenReason, status: str) -> list[ColumnElement[bool]]:
+    if reason is UnseenReason.HELD:
+        return [_step.c.status == status, _step.c.held]  # as the index of held steps is written
+    free = [_step.c.status == status, _step.c.held.is_(False)]
     if reason is UnseenReason.UNSCHEDULED:
-        return [_step.c.status == status, _step.c.start_at == ""]
-    return [_step.c.status == status, _step.c.start_at > "", _step.c.start_at < ground.today]
+        return [*free, _step.c.start_at == ""]
+    return [*free, _step.c.start_at > "", _step.c.start_at < ground.today]
 
 
 def _of_stations(
@@ -127,7 +131,9 @@ def _unseen(connection: Connection, ground: UnseenGround, title: str, steps: Seq
     if not steps:
         return set()
     rows = padded(steps)
-    waiting = select(_step.c.id).where(_step.c.id.in_(rows), func.coalesce(_step.c.status, "").in_(ground.statuses))
+    waiting = select(_step.c.id).where(
+        _step.c.id.in_(rows), func.coalesce(_step.c.status, "").in_(ground.statuses), _step.c.held.is_(False)
+    )
     found = set(connection.execute(waiting).scalars())
     others = select(_station.c.step, _station.c.ae_title).where(_station.c.step.in_(rows), _station.c.ae_title != title)
     return found - {step for step, other in connection.execute(others) if other < title or other in ground.known}

@@ -46,12 +46,18 @@ class Bystanders:
     """A modality, a RIS, a web client and a monitor at work in threads of their own, as long as the context lasts."""
 
     def __init__(
-        self, site: Site, *, context: ssl.SSLContext | None = None, every: float = 0.1, first: int = 1
+        self,
+        site: Site,
+        *,
+        context: ssl.SSLContext | None = None,
+        web: ssl.SSLContext | None = None,
+        every: float = 0.1,
+        first: int = 1,
     ) -> None:
-        """`context`: DICOM and HL7 by TLS; `every`: seconds between two works of a kind; `first` order's number."""
+        """`context`: DICOM and HL7 by TLS; `web`: HTTPS; `every`: seconds between two works; `first` order's number."""
         self.times: dict[str, list[float]] = {}
         self.failed: list[str] = []
-        self._site, self._context, self._every = site, context, every
+        self._site, self._context, self._web, self._every = site, context, web, every
         self._numbers = itertools.count(first)
         self._suffix = "-tls" if context else ""
         self._kept: Mllp | None = None
@@ -142,7 +148,12 @@ class Bystanders:
         self._asked_web(200, "GET", "/health/live", None, {})
 
     def _asked_web(self, status: int, method: str, path: str, body: str | None, headers: dict[str, str]) -> None:
-        web = http.client.HTTPConnection("127.0.0.1", self._site.listeners["web"][0][1], 30, (MONITOR, 0))
+        port, source = int(self._site.listeners["web"][0][1]), (MONITOR, 0)
+        web = (
+            http.client.HTTPConnection("127.0.0.1", port, 30, source)
+            if self._web is None
+            else http.client.HTTPSConnection("127.0.0.1", port, timeout=30, source_address=source, context=self._web)
+        )
         try:
             web.request(method, path, body, {"Content-Type": "application/json", **headers})
             assert web.getresponse().status == status

@@ -136,9 +136,16 @@ WEB = {
     "bad": Attack(connections=8, first=b"\0\xff\r\n\r\n", life=1, leaves=True),
     "knock": Attack(connections=4, life=0, rest=0),
 }
-CONTROL = {"silent": WEB["silent"], "half": WEB["half"]}
+WEB_TLS = TLS | {  # the web asks strangers for no certificate: their handshakes succeed
+    "shaken": Attack(connections=300, tls=True),
+    "half": Attack(connections=100, tls=True, first=b"GET /health/live HTTP/1.1\r\nHo"),
+    "body": Attack(connections=50, tls=True, first=POST + b"Content-Length: 1000000\r\n\r\n" + bytes(900_000)),
+    "plain": Attack(connections=8, first=GET + b"\r\n", life=1, leaves=True),
+}
+CONTROL = {"silent": WEB["silent"], "half": WEB["half"], "body": WEB["body"]}
 DOORS = {
-    "hl7": HL7, "dicom": DICOM, "hl7-tls": TLS, "dicom-tls": TLS, "dicom-any": ANYBODY, "web": WEB, "control": CONTROL,
+    "hl7": HL7, "dicom": DICOM, "hl7-tls": TLS, "dicom-tls": TLS, "dicom-any": ANYBODY, "web": WEB, "web-tls": WEB_TLS,
+    "control": CONTROL,
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +25,23 @@ def test_a_password_is_told_from_another(cheap: Passwords) -> None:
     assert cheap.verify(encoded, "correct horse").result(20)
     assert not cheap.verify(encoded, "correct horse ").result(20)
     assert not cheap.outdated(encoded)
+
+
+def test_a_password_is_verified_as_it_was_typed(cheap: Passwords) -> None:
+    """Nothing is cut, no case is changed. The same characters of two keyboards are the same (NIST SP 800-63B-4)."""
+    long = "Ä long pass phrase, " * 6 + "to its end"
+    encoded = cheap.hash(long).result(20)
+    assert cheap.verify(encoded, unicodedata.normalize("NFD", long)).result(20)
+    for other in (
+        long[:-1],
+        long + " ",
+        long.lower(),
+        long.upper(),
+        long.strip("."),
+        long.replace("Ä", "A"),
+        f" {long}",
+    ):
+        assert cheap.verify(encoded, other).result(20) == (other == long), other
 
 
 @pytest.mark.parametrize("encoded", ["", "x", "$argon2id$v=19$m=8,t=1,p=1$", "$2b$12$abcdefghijklmnopqrstuv"])

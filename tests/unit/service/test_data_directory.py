@@ -58,7 +58,7 @@ def test_a_directory_that_cannot_be_written_has_another_owner_for_each_start(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("broker.service.datadir._replace", full)
+    monkeypatch.setattr("broker.service.datadir.replace_file", full)
     starts = [owner(tmp_path) for _ in range(2)]
     assert [identity for identity, _ in starts] == [known[0]] * 2
     assert len({known[1], *(start for _, start in starts)}) == 3

@@ -8,10 +8,10 @@ LIMITS = WebLimits(connections=6, per_address=3, own=2)
 
 
 class Connection:
-    """A connection that is idle unless a request of it is being answered."""
+    """A connection that is idle unless a request of it is being answered, or its body is still to come."""
 
-    def __init__(self, share: str, *, idle: bool = True) -> None:
-        self.share, self.idle = share, idle
+    def __init__(self, share: str, *, idle: bool = True, unfinished: bool = False) -> None:
+        self.share, self.idle, self.unfinished = share, idle, unfinished
         self.ended = ""
 
     def end(self, reason: str) -> None:
@@ -30,6 +30,21 @@ def test_the_silent_of_an_address_make_room_for_its_next_one() -> None:
     gate.asked(first)
     enter(gate, "10.0.0.1", 1)
     assert [first.ended, second.ended, third.ended] == ["", "made-room", ""]
+
+
+def test_a_body_that_does_not_end_makes_room_where_none_is_silent() -> None:
+    gate = WebGate(LIMITS)
+    answered, late, later = (Connection("local", idle=False, unfinished=place > 0) for place in range(3))
+    assert gate.enter(answered)
+    assert gate.enter(late)
+    assert gate.enter(later)
+    assert [answered.ended, late.ended, later.ended] == ["", "made-room", ""]
+    gate.leave(later)
+    silent = Connection("local")
+    assert gate.enter(silent)
+    assert gate.enter(Connection("local", idle=False))
+    assert silent.ended == "made-room"
+    assert not gate.enter(Connection("local"))  # both are being answered
 
 
 def test_an_address_has_no_more_than_its_share() -> None:

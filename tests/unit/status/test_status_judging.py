@@ -82,6 +82,7 @@ CASES = [
     (database(reachable=False, copy_age=90.0), "degraded", "the database cannot be read: the worklist answers from a"),
     (database(writable=False), "degraded", "the database cannot be written"),
     (database(damaged=True), "degraded", "the database is damaged"),
+    (database(behind=True), "degraded", "the database has lost what it held before"),
     (database(counted_at=None), "degraded", "what waits in the queue is not known"),
     (database(counted_at=NOW - 200, stale=True), "degraded", "the numbers are of 3 min ago"),
     ({"workers": (Sentence("worker 2 is not running"),)}, "degraded", "worker 2 is not running"),

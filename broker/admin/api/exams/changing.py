@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
 from broker.admin.api.order_documents import PlacedView
-from broker.admin.api.placed import CHANGES, CONFLICT, IfMatch, Responses, Row, answer, outcome, revision_of
+from broker.admin.api.placed import (
+    CHANGES,
+    CONFLICT,
+    CallOffBody,
+    IfMatch,
+    Responses,
+    Row,
+    Why,
+    answer,
+    outcome,
+    revision_of,
+)
 from broker.admin.context import AdminContext
 from broker.admin.routers import admin_router
 from broker.orders.direct import moving, placing
 from broker.orders.direct.moving import Move
-
-Why = Annotated[str, Field(min_length=3, max_length=500, pattern=r"^[^\x00]*\S[^\x00]*$")]
 
 
 class MoveBody(BaseModel):
@@ -28,13 +36,6 @@ class MoveBody(BaseModel):
     ScheduledStationAETitle: list[str] = Field([], max_length=10)
     ScheduledProcedureStepStartDate: str = Field("", max_length=10, description="20300312 or 2030-03-12")
     ScheduledProcedureStepStartTime: str = Field("", max_length=16, description="103000 or 10:30")
-    reason: Why
-
-
-class CallOffBody(BaseModel):
-    """Why an exam is called off."""
-
-    model_config = ConfigDict(extra="forbid")
     reason: Why
 
 

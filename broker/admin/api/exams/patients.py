@@ -12,9 +12,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from broker.accounts.roles import Right
-from broker.admin.api.exams.changing import Why
 from broker.admin.api.order_documents import OrderFindingView
-from broker.admin.api.placed import CONFLICT, IfMatch, Responses, refusal, revision_of
+from broker.admin.api.placed import CONFLICT, IfMatch, Responses, Why, refusal, revision_of
 from broker.admin.bodies import RowNumber
 from broker.admin.context import AdminContext
 from broker.admin.routers import NEEDS, admin_router
@@ -77,8 +76,7 @@ def router(context: AdminContext) -> APIRouter:
             pair = database.read(uniting.compare, stays, retired).result()
         except OrderRefused as error:
             raise refusal(error) from None
-        viewing_of(request).patient = stays
-        viewing_of(request).more["retired"] = retired
+        viewing_of(request).people((stays, retired))
         response.headers["ETag"] = f'"{pair.revision}"'
         return PairView(stays=_view(pair.stays, pair.orders[0]), retired=_view(pair.retired, pair.orders[1]))
 

@@ -38,9 +38,9 @@ IfMatch = Annotated[str | None, Header(description="The ETag of the node that th
 _REFUSED: dict[int | str, dict[str, Any]] = {
     404: {"description": "There is no node of this name"},
     409: {"description": "Others published at the same time, the name is taken, or something still names the node"},
-    412: {"description": "The node was changed since: the text says by whom"},
     422: {"description": "This is no node; the errors name the keys"},
 }
+_CHANGED: dict[int | str, dict[str, Any]] = {412: {"description": "The node was changed since: the text says by whom"}}
 
 
 class NodeView(BaseModel):
@@ -145,7 +145,7 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
 
         return changed(context, request, body, idempotency_key, story)
 
-    @routes.patch("/{name}", dependencies=needs, responses=_REFUSED)
+    @routes.patch("/{name}", dependencies=needs, responses={**_REFUSED, **_CHANGED})
     def edit(
         name: Name,
         body: PatchBody,
@@ -164,7 +164,7 @@ def _changing(routes: APIRouter, context: AdminContext) -> None:
         response.headers["ETag"] = detailed(context, name)[1]
         return done
 
-    @routes.post("/{name}/remove", dependencies=needs, responses=_REFUSED)
+    @routes.post("/{name}/remove", dependencies=needs, responses={**_REFUSED, **_CHANGED})
     def remove(
         name: Name,
         body: RemoveBody,

@@ -21,7 +21,7 @@ IdempotencyHeader = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=128,
-        description="The same key with the same body within 24 h has no second effect",
+        description="The same key with the same body within 24 h has no second effect; with another body: 409",
     ),
 ]
 
@@ -44,7 +44,7 @@ class Once:
         if known is None:
             return None
         if known.digest != self._key.digest:
-            raise Problem(422, "This Idempotency-Key was used with another request")
+            raise Problem(409, "This Idempotency-Key was used with another request")
         return known.answer
 
     def keep(self, connection: Connection, answer: Any) -> None:

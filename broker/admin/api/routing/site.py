@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
@@ -32,6 +32,7 @@ Kind = Literal["nodes", "rules"]
 Text = Annotated[str, Field(max_length=MAX_TEXT, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Tables = Annotated[list[dict[str, Any]], Field(max_length=10_000)]
 MAX_NUMBER = 2**31 - 1  # of a version
+IfVersion = Annotated[str | None, Header(description="The ETag of the version that the change is made from; `*`: any")]
 _TAG = re.compile(r'(?:W/)?"(\d{1,9})"')
 _REFUSED: dict[int | str, dict[str, Any]] = {
     409: {"description": "Somebody else published meanwhile, or nodes would be removed"},
@@ -166,9 +167,9 @@ def router(context: AdminContext) -> APIRouter:
 
 
 def _edit(routes: APIRouter, context: AdminContext, name: str, body_type: type[Any]) -> None:
-    def publish(body: Any, request: Request, response: Response) -> PublishedVersionView:
+    def publish(body: Any, request: Request, response: Response, if_match: IfVersion = None) -> PublishedVersionView:
         edit = SiteEdit(body.contents(), replace=getattr(body, "replace", False))
-        expected = _expected(request, name)
+        expected = _expected(if_match, name)
         with _refusals(conflict=412 if expected else 409), _told_what_names(context):
             numbers = context.site.publish(edit, body.signature(request), expected=expected)
         if name in numbers:
@@ -248,9 +249,11 @@ def _versions(routes: APIRouter, context: AdminContext, kind: str) -> None:
         responses={**_REFUSED, **_NO_VERSION},
         operation_id=f"rollback_{kind}",
     )
-    def rollback(body: DocumentRollbackBody, request: Request, response: Response) -> PublishedVersionView:
+    def rollback(
+        body: DocumentRollbackBody, request: Request, response: Response, if_match: IfVersion = None
+    ) -> PublishedVersionView:
         """Put an older version in force again, as a new version."""
-        expected = _expected(request, kind)
+        expected = _expected(if_match, kind)
         before = context.site.stored().get(kind)
         with _refusals(conflict=412 if expected else 409):
             number = context.site.rollback(kind, body.version, body.signature(request), expected=expected)
@@ -295,15 +298,22 @@ def _changes(edit: SiteEdit) -> list[ChangeView]:
     return [change_view(one) for one in edit.differences]
 
 
-def _expected(request: Request, kind: str) -> Mapping[str, int] | None:
+def _expected(if_match: str | None, kind: str) -> Mapping[str, int] | None:
     """The version that If-Match names. Raises Problem."""
-    value = request.headers.get("if-match", "*").strip()
+    number = version_of(if_match, "the rules or nodes")
+    if number is not None and kind == "site":
+        raise Problem(412, "If-Match: both documents at once have no ETag")
+    return None if number is None else {kind: number}
+
+
+def version_of(if_match: str | None, what: str) -> int | None:
+    """The version that an If-Match header names; None for any (RFC 9110 13.1.1). Raises Problem."""
+    value = "*" if if_match is None else if_match.strip()
     if value == "*":
         return None
-    match = _TAG.fullmatch(value)
-    if match is None or kind == "site":
-        raise Problem(412, "If-Match: the ETag of the rules or nodes that were edited")
-    return {kind: int(match[1])}
+    if (tag := _TAG.fullmatch(value)) is None:
+        raise Problem(412, f"If-Match: an ETag of {what}")
+    return int(tag[1])
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def router(context: AdminContext) -> APIRouter:
     @routes.get("/unseen", dependencies=[shows("order")])
     def listed(
         request: Request,
-        reason: Literal["", "unscheduled", "unassigned", "unknown-station", "past"] = "",
+        reason: Literal["", "held", "unscheduled", "unassigned", "unknown-station", "past"] = "",
         after: Annotated[str, Query(pattern=rf"^({unseen.PLACE})?$", description="`after` of the page before")] = "",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> UnseenList:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fastapi import APIRouter, Request, Response
 
 from broker.accounts import sessions, users
+from broker.accounts.breached import BreachedPasswords
 from broker.accounts.passwords import TooManyAtOnce
 from broker.accounts.roles import Person
 from broker.accounts.second_factor.factors import FactorState
@@ -96,6 +97,7 @@ class _Account:
 
     def __init__(self, context: AdminContext) -> None:
         self._database, self._sign_in = context.database, context.sign_in
+        self._breached = BreachedPasswords(context.settings.web.breached_passwords)
 
     def show(self, request: Request, person: Person, errors: FieldErrors | None = None, status: int = 200) -> Response:
         """The page, with what is wrong in the form of the password."""
@@ -109,7 +111,7 @@ class _Account:
     def change_password(self, request: Request, person: Person, form: FormFields) -> Response:
         """Take a new password from who knows the old one. All other sessions end; this browser gets a new one."""
         user, place = self._database.read(users.found, person.user).result(), place_of(request)
-        if errors := password_errors(form, (user.name, *user.full_name.split())):
+        if errors := password_errors(form, (user.name, *user.full_name.split()), self._breached):
             return self.show(request, person, errors, 422)
         try:
             self._sign_in.confirm(person.user, form.typed("current"), place)

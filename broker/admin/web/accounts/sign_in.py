@@ -11,6 +11,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 
 from broker.accounts import links, sessions, users
+from broker.accounts.breached import BreachedPasswords
 from broker.accounts.links import LinkUnknown
 from broker.accounts.passwords import TooManyAtOnce
 from broker.accounts.roles import RIGHTS, UserRole
@@ -128,6 +129,7 @@ class WaysIn:
 
     def __init__(self, context: AdminContext) -> None:
         self._database, self._sign_in, self._oidc = context.database, context.sign_in, context.oidc is not None
+        self._breached = BreachedPasswords(context.settings.web.breached_passwords)
 
     def sign_in(self, request: Request, form: FormFields) -> Response:
         """Check name and password."""
@@ -153,7 +155,7 @@ class WaysIn:
         name, now = form.get("name"), time.time()
         if not is_secret(text) or not self._database.read(links.open_first_admin, text, now).result():
             return _void(request)
-        if not (errors := password_errors(form, (name,))):
+        if not (errors := password_errors(form, (name,), self._breached)):
             encoded = self._sign_in.passwords.hash(form.typed("password")).result()
             try:
                 user = self._database.execute(links.make_first_admin, text, name, encoded, now, request.state.address)
@@ -177,7 +179,7 @@ class WaysIn:
         user = self.invited(text)
         if user is None:
             return _void(request)
-        if errors := password_errors(form, (user.name, *user.full_name.split())):
+        if errors := password_errors(form, (user.name, *user.full_name.split()), self._breached):
             return shell.render(request, "invite", WelcomeView(user.name, known=True, errors=errors), 422)
         encoded = self._sign_in.passwords.hash(form.typed("password")).result()
         try:

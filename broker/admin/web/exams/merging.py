@@ -117,8 +117,7 @@ def router(context: AdminContext) -> APIRouter:
             pair = database.read(uniting.compare, stays, retired).result()
         except OrderRefused as error:
             raise Problem(404 if error.kind == "missing" else 409, str(error)) from None
-        viewing_of(request).patient = stays
-        viewing_of(request).more["retired"] = retired
+        viewing_of(request).people((stays, retired))
         view = BothPatients(pair=pair, lines=_lines(pair), problem=problem, errors=errors, reason=reason)
         return shell.render(request, "merge_pair", view, status)
 

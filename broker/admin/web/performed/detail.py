@@ -17,7 +17,7 @@ from broker.accounts.roles import Right
 from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, page_router
-from broker.admin.viewing import shows
+from broker.admin.viewing import shows, viewing_of
 from broker.admin.web import forms, shell
 from broker.admin.web.exams import words as exam_words
 from broker.admin.web.exams.changing import REASON, SAY_WHY
@@ -120,6 +120,7 @@ class PerformedPages:
         known = self._database.read(_known, row).result()
         if known is None:
             raise Problem(404, "There is no such performed step")
+        viewing_of(request).people(order.patient.row or 0 for order in known.orders.values())
         return shell.render(request, "performed_step", _view(known, row, request.state.rights, more), status)
 
 

@@ -44,12 +44,13 @@ TABLE = Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnseenLine:
-    """A step that nobody sees, in words."""
+    """A step that nobody sees, in words. `movable`: to move it may help."""
 
     line: PlannedLine
     word: Sentence
     why: Sentence
     next: Sentence
+    movable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,4 +104,5 @@ def _line(one: UnseenExam) -> UnseenLine:
         word=words.REASONS[reason],
         why=unseen.WHY[reason],
         next=unseen.NEXT[reason],
+        movable=reason is not UnseenReason.HELD,
     )

@@ -17,6 +17,7 @@ ENDS: Mapping[str, tuple[str, Sentence]] = {  # tone and word by final status
 }
 FAILED = ("bad", Sentence("failed"))
 REASONS: Mapping[UnseenReason, Sentence] = {
+    UnseenReason.HELD: Sentence("held by the RIS"),
     UnseenReason.UNSCHEDULED: Sentence("not planned yet"),
     UnseenReason.UNASSIGNED: Sentence("no station"),
     UnseenReason.UNKNOWN_STATION: Sentence("station without a device"),

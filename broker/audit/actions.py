@@ -197,7 +197,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
         "discarded",
         "undiscarded",
     ],
-    "study": ["explained", "replayed"],
+    "study": ["explained", "replayed", "tried"],
     "message": ["viewed", "listed", "tried", "replayed", "applied", "dealt", "undealt", "thinned"],
     "import": ["listed"],
     "tombstone": ["thinned"],

@@ -122,6 +122,12 @@ def received(connection: Connection, since: float, before: Place, limit: int) ->
     return [HeldObject(**row) for row in connection.execute(query).mappings()]
 
 
+def of_study(connection: Connection, study_instance_uid: str, limit: int) -> list[HeldObject]:
+    """Objects of a study, whatever became of them, the newest first."""
+    query = select(*_COLUMNS).where(_t.c.study_instance_uid == study_instance_uid).order_by(_t.c.id.desc())
+    return [HeldObject(**row) for row in connection.execute(query.limit(limit)).mappings()]
+
+
 def change(
     connection: Connection, row: int, before: Sequence[InstanceState], state: InstanceState, reason: str
 ) -> bool:

@@ -241,7 +241,7 @@ def test_all_of_it_works_without_script(screen: Screen, web: str, browser: Brows
     leaf(page, "r.1", "tag.Modality", "is_not", "CT")
     page.select_option("#missing-r\\.1", "true")
     page.click("#save")
-    expect(page.locator("#rule-1")).to_contain_text("and tag.Modality is not “CT”, or is missing")
+    expect(page.locator("#rule-1")).to_contain_text("and (tag.Modality is not “CT”, or is missing)")
     page.click("#replay")
     expect(page.locator("#replayed")).to_contain_text("5 objects were judged")
     page.fill("#reason", "only phantoms of other devices")

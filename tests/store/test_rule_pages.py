@@ -54,7 +54,7 @@ def revision(page: httpx.Response) -> str:
 def test_rules_stand_in_words_and_a_draft_is_begun_by_a_button(http: AppClient) -> None:
     page = http.get("/rules")
     assert "tag.Modality is “CT”" in page.text
-    assert "tag.Modality is “MR” and assoc.calling_ae is none of “A”, “B”, or is missing" in page.text
+    assert "tag.Modality is “MR” and (assoc.calling_ae is none of “A”, “B”, or is missing)" in page.text
     assert "discard it" in page.text
     assert "hold it" in page.text
     draft = post(http, "/rules/drafts", number="1", do="down:1")

@@ -33,9 +33,10 @@ HOW: Mapping[str, Sentence] = {
 
 
 def condition_words(condition: Condition, *, inside: bool = False) -> Sentence:
-    """A condition in words; `inside` another one a group stands in brackets."""
+    """A condition in words; `inside` another one a group, and a test of two parts, stand in brackets."""
     if isinstance(condition, Test):
-        return test_words(condition)
+        words = test_words(condition)
+        return Sentence("(%(condition)s)", {"condition": words}) if inside and condition.missing is not None else words
     if isinstance(condition, ItemTest):
         name = condition.sequence.removeprefix("tag.")
         values = {"sequence": name, "condition": condition_words(condition.condition, inside=True)}

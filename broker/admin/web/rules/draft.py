@@ -227,7 +227,8 @@ class _DraftOfRules:
                 return shell.go("/rules", Sentence("It is planned. Until then the rules stay as they are."))
             version = self._drafts.activate(number, revision, signed)
         except (BadContent, ConfigurationError) as error:
-            return self.draw(request, replace(self.view(request, number), problem=refusal(error)), 409)
+            view = replace(self.view(request, number), problem=refusal(error), reason=view.reason, when=view.when)
+            return self.draw(request, view, 409)
         return shell.go("/rules", Sentence("Version %(n)s of the rules is in force.", {"n": version}))
 
     def drop(self, request: Request, number: int, form: FormFields) -> Response:

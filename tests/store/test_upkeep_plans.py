@@ -31,7 +31,8 @@ from broker.store.audit import trail
 from broker.store.db.database import Database
 from broker.store.db.deadlines import unhurried
 from broker.store.db.pace import Pace
-from broker.store.images import instances
+from broker.store.drafts import rule_plans
+from broker.store.images import held_objects, instances
 from broker.store.images.spool import Spool
 from broker.store.mpps import objects, overdue
 from broker.store.orders import authorities, closing, joined_names
@@ -189,6 +190,8 @@ WALKS: dict[str, Callable[[Connection], object]] = {
     "leases": lambda c: jobs.free_leases(c, time.time(), longest=3600.0),
     "lanes": lambda c: lanes.due_lanes(c, time.time(), 3600.0),
     "twins": lambda c: jobs.lanes_done(c, "deliver", [7]),
+    "a study": lambda c: held_objects.of_study(c, "2.25.81", 500),
+    "planned rules": lambda c: rule_plans.waiting(c, 1.0),
 }
 
 

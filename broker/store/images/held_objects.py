@@ -124,7 +124,8 @@ def received(connection: Connection, since: float, before: Place, limit: int) ->
 
 def of_study(connection: Connection, study_instance_uid: str, limit: int) -> list[HeldObject]:
     """Objects of a study, whatever became of them, the newest first."""
-    query = select(*_COLUMNS).where(_t.c.study_instance_uid == study_instance_uid).order_by(_t.c.id.desc())
+    newest = (_t.c.id + 0).desc()  # by the index of studies, never backwards through all objects
+    query = select(*_COLUMNS).where(_t.c.study_instance_uid == study_instance_uid).order_by(newest)
     return [HeldObject(**row) for row in connection.execute(query.limit(limit)).mappings()]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from broker import telemetry
 from broker.errors import BadContent, ConfigurationError
@@ -161,7 +162,7 @@ class Mappings:
         place: str = "mapping profile",
         *,
         expected: int | None = None,
-        **signed: str,
+        **signed: Any,
     ) -> tuple[str, int]:
         """Put a profile in force; its name and version (that in force if it says just the same).
 
@@ -171,7 +172,7 @@ class Mappings:
         return self.publish_all({place: text}, source, expected=expected, **signed)[0]
 
     def publish_all(
-        self, new: Mapping[str, str], source: str, *, expected: int | None = None, **signed: str
+        self, new: Mapping[str, str], source: str, *, expected: int | None = None, **signed: Any
     ) -> list[tuple[str, int]]:
         """`publish` for several profiles (by place) that may build on each other: all or none."""
         texts = _by_name(new)
@@ -207,7 +208,7 @@ class Mappings:
         return ProfileDifference(before=before, after=after, keys=keys, lines=text_difference(*texts))
 
     def rollback(
-        self, name: str, version: int | None, source: str, *, expected: int | None = None, **signed: str
+        self, name: str, version: int | None, source: str, *, expected: int | None = None, **signed: Any
     ) -> int:
         """Put an older version in force again, as a new one; its number. None: the one before that in force.
 

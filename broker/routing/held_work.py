@@ -12,9 +12,10 @@ from sqlalchemy import Connection
 from broker.errors import BadContent
 from broker.routing import holding
 from broker.routing.holding import Deciding, Ending
-from broker.routing.rejudging import Judged, judge_again
+from broker.routing.rejudging import FactReader, Judged, judge_again
 from broker.routing.replaying import ReplayedDays, replay
-from broker.routing.rules.ruleset import RuleSet
+from broker.routing.rules.evaluate import Facts
+from broker.routing.rules.ruleset import RuleSet, fields_of
 from broker.store.db.database import Database
 from broker.store.images import held_objects
 from broker.store.images.held_objects import HeldObject, ObjectFilter
@@ -78,6 +79,11 @@ class HeldWork:
             return replay(self._database, self._files, self._rules(), draft, since)
         finally:
             self._replaying.release()
+
+    def study_facts(self, study: str, rules: RuleSet, limit: int) -> list[tuple[HeldObject, Facts, bool]]:
+        """Objects of a study with what rules see of them, and whether their bytes are there. Changes nothing."""
+        objects = self._database.read(held_objects.of_study, study, limit).result()
+        return list(FactReader(self._database, self._files, fields_of(rules)).read(objects))
 
     def route(self, rows: Sequence[int], who: Deciding) -> Counter[Ending]:
         """Let objects go the way of today's rules; how many ended how."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from broker.dicom.dataset.scan import scan
+from broker.dicom.dataset.scan import scan, scan_beginning
 from broker.dicom.dataset.walk import Buffer
 from broker.errors import BadContent
 from broker.routing import header
@@ -95,10 +95,16 @@ def _elements(files: Path, body: StoredObject | None, fields: frozenset[str]) ->
         return element_facts(data, body.transfer_syntax_uid, fields)
 
 
-def element_facts(data: Buffer, transfer_syntax: str, fields: frozenset[str]) -> dict[str, Sequence[Fact]]:
-    """The facts of elements in an encoded data set. Raises BadContent for one that is not well formed."""
+def element_facts(
+    data: Buffer, transfer_syntax: str, fields: frozenset[str], *, beginning: bool = False
+) -> dict[str, Sequence[Fact]]:
+    """The facts of elements in an encoded data set, or in the `beginning` of one.
+
+    Raises BadContent for one that is not well formed.
+    """
     wanted = [name for name in fields if name.startswith(PREFIX)]
-    reader = ElementReader(scan(data, transfer_syntax, header.tags_of(wanted)))
+    read = scan_beginning if beginning else scan
+    reader = ElementReader(read(data, transfer_syntax, header.tags_of(wanted)))
     found: dict[str, Sequence[Fact]] = {}
     for name in wanted:
         found.update(reader.read(name))

@@ -22,7 +22,7 @@ from broker.settings.toml_text import NotToml, parse_toml
 from broker.site.nodes import Node, parse_nodes
 from broker.store import configurations
 from broker.store.db.database import Database
-from broker.versions.in_force import Contents, Documents, InForce, NoSuchVersion, Signature
+from broker.versions.in_force import Contents, Documents, InForce, NoSuchVersion, Permit, Signature
 from broker.whole_files import read_text
 
 NODES, RULES = "nodes", "rules"
@@ -47,10 +47,12 @@ def site_in_force(
     database: Database,
     verify: Sequence[UseNodes] = (),
     use: UseNodes = lambda nodes: None,
+    permit: Permit = lambda signature, kinds: None,
 ) -> InForce[Site]:
     """Nodes and rules of a database.
 
     Each of `verify` may refuse nodes by ConfigurationError. `use` is told the nodes just before they are in force.
+    `permit` may refuse who publishes.
     """
 
     def built(documents: Documents) -> Site:
@@ -59,7 +61,7 @@ def site_in_force(
             look(site.nodes)
         return site
 
-    return InForce(database, f"{NODES}+{RULES}", built, apply=lambda site: use(site.nodes))
+    return InForce(database, f"{NODES}+{RULES}", built, apply=lambda site: use(site.nodes), permit=permit)
 
 
 def peek_nodes(url: str) -> tuple[Node, ...]:

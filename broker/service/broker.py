@@ -42,7 +42,7 @@ from broker.admin.api.accounts import own_factor, sessions, tokens, users
 from broker.admin.api.exams import changing, finding, patients
 from broker.admin.api.messages import actions, journal, trying
 from broker.admin.api.nodes import knocking, node_tests, nodes
-from broker.admin.api.routing import held_objects, holds, rules, site, waiting
+from broker.admin.api.routing import held_objects, holds, rule_drafts, rules, site, waiting
 from broker.admin.api.worklist import explaining, looking, planned
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
@@ -106,6 +106,7 @@ ROUTES = (
     patients,
     imports,
     rules,
+    rule_drafts,
     site,  # before nodes, as is knocking: their paths are no names of nodes
     knocking,
     nodes,

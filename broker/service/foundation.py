@@ -14,6 +14,7 @@ from broker import telemetry
 from broker.audit.book import AuditBook
 from broker.errors import StoreUnavailable
 from broker.orders.core.lifecycle import OPEN
+from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.rules.ruleset import RuleSet
 from broker.routing.site import Site, UseNodes, first_import, site_in_force
 from broker.settings import Settings
@@ -106,7 +107,7 @@ def lay(
     directory = Directory()
     contacts = ContactBook(database, directory)
     stack.callback(contacts.close)
-    site = site_in_force(database, verify, directory.take)
+    site = site_in_force(database, verify, directory.take, permit_of(settings))
     if site_file is not None:
         import_if_writable(partial(first_import, site, site_file), site_file)
     foundation = Foundation(

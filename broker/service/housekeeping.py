@@ -17,6 +17,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     disks             10 s    -                   a file            no database: how full they get
     rates             5 s     -                   -                 no database: counters of all processes
     senders           15 s    2000 messages       100 rows          primary key of message: who sent since
+    planned rules     1 s     -                   one version       ix_rule_plan_state; nothing where none is due
     sweep *           day     200 files           -                 ix_instance_path
     purge *           hour    200 objects         16 to 512         ix_instance_purge, ix_job_subject
     jobs *            hour    500 rows            16 to 512         primary key, that of instance
@@ -59,6 +60,8 @@ from broker.orders.step_walk import StepWalk, end_by_images, end_by_time
 from broker.orders.term_walk import make_findable
 from broker.queue.clock_watch import REST, ClockWatch
 from broker.routing import sweep
+from broker.routing.drafts.four_eyes import permit_of
+from broker.routing.drafts.rule_plans import RulePlans
 from broker.service.foundation import Foundation
 from broker.service.health import Monitor
 from broker.service.status import meters
@@ -123,6 +126,9 @@ class Housekeeping:
         self._end_steps(wake)
         self._keep_copy()
         self._hand_over_audit(wake)
+        base = self._foundation
+        plans = RulePlans(base.database, base.site, permit_of(base.settings))
+        self._add("planned-rules", plans.look, 1, by_age=True)
 
     def keep_marks(self, marks: RowMarks) -> None:
         """Look whether the database has lost rows, then keep how far it has come, each minute and at the end."""

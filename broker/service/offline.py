@@ -25,7 +25,7 @@ from broker.admin.access import Access
 from broker.admin.api import audit, mapping_drafts, mappings
 from broker.admin.api.accounts import sessions, tokens, users
 from broker.admin.api.nodes import knocking, node_tests, nodes
-from broker.admin.api.routing import site
+from broker.admin.api.routing import rule_drafts, site
 from broker.admin.callers import LOCAL_USER, Callers
 from broker.admin.context import AdminContext
 from broker.admin.routers import add_routes
@@ -37,8 +37,9 @@ from broker.errors import BadContent, ConfigurationError, Unavailable
 from broker.model.audit import LOCAL, AuditRecord
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
+from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.held_work import HeldWork
-from broker.routing.site import NODES, destinations, first_import, site_in_force
+from broker.routing.site import NODES, Site, destinations, first_import, site_in_force
 from broker.settings import Settings
 from broker.settings.mistakes import wording
 from broker.site.contacts import ContactBook
@@ -46,6 +47,7 @@ from broker.site.directory import Directory
 from broker.site.remotes import Receivers, Remotes, Repositories, tls_files
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
+from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
 
 ADMIT = "/api/v1/nodes/admit"
@@ -95,12 +97,12 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
 
     Otherwise it would be the only node, and the next start would not read the others. Raises ConfigurationError.
     """
-    folder = settings.service.site.parent
-    remotes = Remotes(settings.dicom.ae_title, tls_files(settings.dicom.tls), folder)
+    folder, own = settings.service.site.parent, tls_files(settings.dicom.tls)
+    remotes = Remotes(settings.dicom.ae_title, own, folder)
     receivers = Receivers(tls_files(settings.hl7.tls), folder)
-    repositories = Repositories(tls_files(settings.dicom.tls), folder)
-    directory = Directory()
-    in_force = site_in_force(database, (remotes.prepare, receivers.prepare, repositories.prepare), directory.take)
+    repositories, directory = Repositories(own, folder), Directory()
+    verify = (remotes.prepare, receivers.prepare, repositories.prepare)
+    in_force = site_in_force(database, verify, directory.take, permit_of(settings))
     if newcomer and NODES not in in_force.stored():
         first_import(in_force, settings.service.site)
     with contextlib.suppress(ConfigurationError):  # what cannot be used any more can be rolled back all the same
@@ -123,22 +125,33 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         write_behind=lambda: None,
         audit=AuditBook(database),
         examine=list,
-        held=HeldWork(
-            database,
-            settings.service.data_dir / "spool",
-            lambda: in_force.value.rules,
-            lambda: destinations(in_force.value),
-            lambda: None,
-        ),
+        held=_held_work(database, settings, in_force),
     )
     app = FastAPI()
     app.state.audit = context.audit
     app.state.sharing = Sharing(lambda request: None)
     problems.handle(app)
     app.add_middleware(Access, callers=Callers("", TokenCheck(database, time.time)), limits=settings.limits)
-    for room in (audit, mapping_drafts, mappings, site, knocking, nodes, node_tests, tokens, users, sessions):
+    for room in (
+        audit,
+        mapping_drafts,
+        mappings,
+        rule_drafts,
+        site,
+        knocking,
+        nodes,
+        node_tests,
+        tokens,
+        users,
+        sessions,
+    ):
         add_routes(app, room.router(context))
     return app
+
+
+def _held_work(database: Database, settings: Settings, site: InForce[Site]) -> HeldWork:
+    files = settings.service.data_dir / "spool"
+    return HeldWork(database, files, lambda: site.value.rules, lambda: destinations(site.value), lambda: None)
 
 
 def _no_key() -> bytes:

@@ -29,6 +29,7 @@ from broker.settings.sections import (
     LogSection,
     OrdersSection,
     RetentionSection,
+    RulesSection,
     ServiceSection,
     WorklistSection,
 )
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     hl7: Hl7Section = Hl7Section()
     orders: OrdersSection = OrdersSection()
     worklist: WorklistSection = WorklistSection()
+    rules: RulesSection = RulesSection()
     delivery: DeliverySection = DeliverySection()
     retention: RetentionSection = RetentionSection()
     limits: LimitsSection = LimitsSection()

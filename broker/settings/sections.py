@@ -112,6 +112,15 @@ class OrdersSection(Section):
     )
 
 
+class RulesSection(Section):
+    """`[rules]`: how rules come into force."""
+
+    four_eyes: bool = Field(
+        default=False,
+        description="true: rules are put in force by a person who did not write them. A token cannot do it.",
+    )
+
+
 class WorklistSection(Section):
     """`[worklist]`: answers to modalities, and the end of steps that nobody ends. A device may have its own hours."""
 

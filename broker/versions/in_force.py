@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
@@ -32,6 +32,8 @@ from broker.store.orders import reading
 T = TypeVar("T")
 ATTEMPTS = 5  # to publish while others publish too
 MAX_TEXT = 500  # characters of author and reason
+DRAFT, PLAN = "draft", "planned"  # ways of what another one wrote
+_BY_OTHERS = (f"{DRAFT}:", f"{PLAN}:")
 
 Documents = Mapping[str, Version]  # by kind; a kind without any version is not there
 Contents = Mapping[str, Any]  # documents by kind
@@ -56,6 +58,7 @@ class Signature:
     """Who publishes, why, and from where. `actor` was authenticated, `author` is on whose behalf (empty: the actor).
 
     `address`: of the actor, `local` for this machine. `source`: by which way it came in, if not the actor's.
+    `writers`: who wrote what is published, if not the actor.
     """
 
     actor: str
@@ -63,6 +66,7 @@ class Signature:
     reason: str = ""
     source: str = ""
     address: str = ""
+    writers: tuple[str, ...] = ()
 
     def signed(self, **more: Any) -> dict[str, Any]:
         """What of it stands in an audit row, beside `more`."""
@@ -72,6 +76,21 @@ class Signature:
         if self.reason:
             detail["reason"] = self.reason
         return detail
+
+
+Permit = Callable[[Signature, Collection[str]], object]  # may it be published by these hands: raises if not
+
+
+def source_of(way: str, actor: str) -> str:
+    """By which way a version came in that its author did not publish himself: `draft:user:anna`."""
+    return f"{way}:{actor}"
+
+
+def writers_of(publication: Publication) -> tuple[str, ...]:
+    """Who wrote a version: its author and whoever published it, unless somebody published what another one wrote."""
+    if publication.source.startswith(_BY_OTHERS):
+        return (publication.author,)
+    return tuple(dict.fromkeys(filter(None, (publication.author, publication.source))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +118,20 @@ class InForce(Generic[T]):
         *,
         check: Callable[[Documents], object] = lambda documents: None,
         apply: Callable[[T], object] = lambda value: None,
+        permit: Permit = lambda signature, kinds: None,
     ) -> None:
         """`name`: a kind, several joined by `+`, or the beginning of kinds that ends in `:`.
 
         `build` makes the value; raises ConfigurationError. `check` is what a publication must pass besides.
-        `apply` is told a new value just before it is in force. Nothing is read before somebody asks for `value`.
+        `apply` is told a new value just before it is in force. `permit` is asked before kinds are published.
+        Nothing is read before somebody asks for `value`.
         """
         self._database = database
         self._name = name
         self._build = build
         self._check = check
         self._apply = apply
+        self._permit = permit
         self._followers: list[Callable[[], object]] = []
         self._lock = threading.Lock()
         self._state: _State[T] | None = None
@@ -229,7 +251,7 @@ class InForce(Generic[T]):
         """Put documents in force; the numbers of all kinds of the family that are in force then.
 
         A document that is in force just so makes no new version. `expected`: the numbers the change was made from.
-        `also` runs in the same transaction, if anything changes. Raises as `checked`, and Conflict: nothing changes.
+        `also` runs in the same transaction, if anything changes. Raises as `checked` and `permit`, and Conflict.
         """
         for _ in range(ATTEMPTS):
             documents = self.stored()
@@ -240,6 +262,7 @@ class InForce(Generic[T]):
             fresh = {kind: new.document for kind, new in together.items() if not same(documents.get(kind), new)}
             if not fresh:
                 return seen
+            self._permit(signature, fresh)
             added = self._database.execute(self._add, fresh, seen, signature, audited, also, time.time())
             if added is not None:
                 self.refresh()
@@ -258,10 +281,10 @@ class InForce(Generic[T]):
             if len(versions) < 2:
                 raise NoSuchVersion(f"{kind}: there is no version before the one in force")
             expected, number = expected or {kind: versions[0].version}, versions[1].version
-        older = self.at_version(kind, number)
+        older, published = self.at_version(kind, number), self.publication(kind, number)
         return self.publish(
             {kind: older.document},
-            signature,
+            replace(signature, writers=writers_of(published)) if published is not None else signature,
             expected=expected,
             audited=Audited(f"{_word(kind)}.published", {"kind": kind, "again": number}),
         )[kind]

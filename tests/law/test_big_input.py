@@ -244,6 +244,7 @@ KNOWN = {
     "broker/admin/api/routing/held_objects.py": "rows of our own, in threads of the web",
     "broker/admin/web/held_objects.py": "rows of our own, in threads of the web",
     "broker/admin/api/routing/rules.py": "rows of our own, in threads of the web",
+    "broker/admin/web/rules/catalogue.py": "rows of our own, in threads of the web",
     "broker/delivery/mpps_sender.py": "in a thread",
     "broker/worklist/answering.py": "in a thread beyond 4 KiB; for pages in threads",
     "broker/worklist/explain/sight.py": "answers of our own, in a thread of the database",

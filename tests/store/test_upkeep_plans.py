@@ -31,6 +31,7 @@ from broker.store.audit import trail
 from broker.store.db.database import Database
 from broker.store.db.deadlines import unhurried
 from broker.store.db.pace import Pace
+from broker.store.drafts import rule_plans
 from broker.store.held_jobs import HeldFilter
 from broker.store.images import held_objects, instances
 from broker.store.images.held_objects import ObjectFilter
@@ -197,6 +198,8 @@ WALKS: dict[str, Callable[[Connection], object]] = {
     "held for long": lambda c: held_objects.discard_old(c, [7, 8], time.time(), time.time(), "x"),
     "all that waits": lambda c: waiting.find(c, ObjectFilter(), HeldFilter(), waiting.BEFORE_ALL, 51),
     "what waits of a node": lambda c: waiting.count(c, ObjectFilter(senders=("CT1",)), HeldFilter(node="x"), 100),
+    "a study": lambda c: held_objects.of_study(c, "2.25.81", 500),
+    "planned rules": lambda c: rule_plans.waiting(c, 1.0),
 }
 
 

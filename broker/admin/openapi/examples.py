@@ -52,6 +52,7 @@ _MESSAGE = "\n".join(
 _WHY = {"reason": "change 4711", "author": "anna"}
 
 EXAMPLES: dict[str, Any] = {
+    "ActivateDraftBody": {"revision": 1, **_WHY},
     "AddBody": {"node": _NODE, **_WHY},
     "AdmitBody": {"ae_title": "CT08", "address": "192.0.2.8", "name": "ct8", "roles": ["modality"], **_WHY},
     "AskBody": {"device": "CT01", "keys": {"Modality": "CT"}},
@@ -103,7 +104,9 @@ EXAMPLES: dict[str, Any] = {
     "ReopenBody": {"ScheduledProcedureStepID": "SPS1001", "reason": "ended by mistake"},
     "ReplayBody": {"since": 1_900_000_000, "message_type": "OMI", "limit": 10},
     "RevokeBody": {"reason": "the program is gone"},
+    "PlanVersionBody": {"version": 1, "at": 1_900_000_000, **_WHY},
     "RollbackProfileBody": {"version": 0, **_WHY},
+    "RuleDraftBody": {"rule": [_RULE], "default": {"action": "hold"}, "reason": "change 4711"},
     "RulesBody": {"rule": [_RULE], "default": {"action": "hold"}, **_WHY},
     "SearchBody": {"AccessionNumber": "A1001", "limit": 10},
     "SetAsideBody": {"reason": "a test of the device"},
@@ -112,6 +115,7 @@ EXAMPLES: dict[str, Any] = {
     "RulesTestBody": {"facts": {"tag.Modality": "CT", "assoc.calling_ae": "CT01"}},
     "SendObjectsBody": {"rows": [1], "to": ["pacs"], "reason": "asked for by the ward"},
     "SiteBody": {"node": [_NODE, _ARCHIVE], "rule": [_RULE], "default": {"action": "hold"}, **_WHY},
+    "SinceBody": {"since": 0},
     "StudyBody": {"study": "2.999.66"},
     "TestBody": {"message": _MESSAGE},
     "UserBody": {"name": "anna", "role": "operator", "full_name": "Anna Example", "language": "fr"},

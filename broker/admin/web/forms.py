@@ -31,6 +31,10 @@ class FormFields:
         """The first value of a field exactly as it was typed, for passwords; empty for none."""
         return next((value for key, value in self._pairs if key == name), "")
 
+    def first(self) -> dict[str, str]:
+        """The first value of each field exactly as it was typed."""
+        return dict(reversed(self._pairs))
+
     def all(self, name: str) -> list[str]:
         """All values of a field."""
         return [value for key, value in self._pairs if key == name]

@@ -25,6 +25,11 @@ from broker.admin.web.messages import detail as message_detail
 from broker.admin.web.nodes import detail, form, history, knocking, overview
 from broker.admin.web.performed import detail as performed_step
 from broker.admin.web.performed import overview as performed
+from broker.admin.web.rules import draft as rule_draft
+from broker.admin.web.rules import editor as rule_editor
+from broker.admin.web.rules import history as rule_history
+from broker.admin.web.rules import overview as rules
+from broker.admin.web.rules import trying as rule_try
 from broker.admin.web.search import Finder
 from broker.admin.web.shell import PageLink
 from broker.admin.web.worklist import device as worklist_device
@@ -54,6 +59,11 @@ PAGES = (
     mapping_draft,  # before one profile: its words are no names
     mapping_history,
     mapping,
+    rules,
+    rule_draft,
+    rule_editor,
+    rule_try,
+    rule_history,
     overview,
     knocking,
     history,
@@ -98,5 +108,6 @@ def _finders(context: AdminContext) -> list[Finder]:
         exams.finder(context),
         overview.finder(context),
         mappings.finder(context),
+        rules.finder(context),
         search.guide_finder(),
     ]

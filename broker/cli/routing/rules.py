@@ -8,16 +8,17 @@ from typing import Any
 import typer
 
 from broker.cli import documents
-from broker.cli.asking.anywhere import ask
 from broker.cli.common import Config, exit_on_error, wall_clock
-from broker.cli.documents import Author, Json, Number, Reason
+from broker.cli.documents import Json, Number
 from broker.cli.output import say, say_json, show_table
+from broker.cli.routing.drafts import add_drafts
 from broker.cli.routing.trying import add_trying
 
 app = typer.Typer(no_args_is_help=True, help="Show, check and publish the rules that say where images go.")
 documents.add_editing(app, "rules")
 documents.add_versions(app, "rules")
 add_trying(app)
+add_drafts(app)
 
 
 @app.command("list")
@@ -30,16 +31,6 @@ def list_(config: Config = None, as_json: Json = False) -> None:
 def show(number: Number, config: Config = None, as_json: Json = False) -> None:
     """Show the rules of one version."""
     _show(config, number, as_json)
-
-
-@app.command()
-def activate(
-    number: Number, config: Config = None, reason: Reason = "", author: Author = "", as_json: Json = False
-) -> None:
-    """Put one version in force now, as a new one."""
-    with exit_on_error():
-        published = ask(config, "POST", "/rules/rollback", {"version": number} | documents.signed(reason, author))
-    documents.show_published(published, as_json)
 
 
 def _show(config: Any, number: int | None, as_json: bool) -> None:

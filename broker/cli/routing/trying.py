@@ -15,6 +15,7 @@ import typer
 from broker.cli.asking import running
 from broker.cli.common import CommandRefused, Config, exit_on_error, settings_of, wall_clock
 from broker.cli.output import say, say_json
+from broker.cli.routing.drafts import document_of
 from broker.errors import BadContent
 
 Files = Annotated[list[Path], typer.Argument(help="DICOM files (PS3.10).")]
@@ -83,7 +84,7 @@ def explain(
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="A site.toml with the rules of a draft.")],
+    file: Annotated[str, typer.Argument(help="A site.toml with the rules of a draft, or draft:NUMBER.")],
     since: Annotated[float, typer.Option(min=0.01, max=400, help="Days to look back.")] = 7,
     config: Config = None,
     as_json: Json = False,
@@ -92,7 +93,8 @@ def replay(
     from broker.routing.site import read_tables
 
     with exit_on_error():
-        body = {"rule": []} | read_tables(file)["rules"] | {"since": max(0.0, time.time() - since * 86_400)}
+        rules = document_of(config, file) if file.startswith("draft:") else read_tables(Path(file))["rules"]
+        body = {"rule": []} | rules | {"since": max(0.0, time.time() - since * 86_400)}
         told = running.ask(config, "POST", "/rules/replay", body)
     if as_json:
         say_json(told)

@@ -71,6 +71,24 @@ def _scan(data: Buffer, transfer_syntax: str, wanted: Container[int], relax: Cal
     return DataSetScan(measure.noted, big, explicit)
 
 
+def scan_beginning(data: Buffer, transfer_syntax: str, wanted: Container[int]) -> DataSetScan:
+    """Note the wanted elements of the beginning of a data set, which may end anywhere: no object is taken on this.
+
+    Raises BadContent for a deflated one, and if lengths, nesting or delimiters before its end are wrong.
+    """
+    if transfer_syntax in uids.DEFLATED_SYNTAXES:
+        raise BadContent("the beginning of a deflated data set cannot be read", code="bad-deflate")
+    big = transfer_syntax == uids.EXPLICIT_BE
+    explicit = transfer_syntax != uids.IMPLICIT_LE and not _is_implicit(data)
+    measure = _Measure(data, wanted, lambda: None, big_endian=big)
+    try:
+        measure.elements(0, len(data), 0, explicit, delimited=False)
+    except BadContent as error:
+        if error.code != "truncated":
+            raise
+    return DataSetScan(measure.noted, big, explicit)
+
+
 class _Everything:
     """Wants each tag."""
 

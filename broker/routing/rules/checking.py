@@ -11,15 +11,21 @@ from broker.routing.rules.ruleset import RuleAction, RuleSet
 
 def check(rules: RuleSet) -> None:
     """Run the examples of all rules. Raises ConfigurationError that names the rule whose example fails."""
+    for failure in failures(rules):
+        raise ConfigurationError(failure)
+
+
+def failures(rules: RuleSet) -> Iterator[str]:
+    """The examples that fail: each names its rule, what comes out, and what was expected."""
     for rule in rules.rules:
         for number, example in enumerate(rule.examples, 1):
             decision = decide(rules, as_facts(example.facts))
             got = frozenset(decision.destinations)
             place = f"rule {rule.name!r}: example {number}"
             if got != example.sends:
-                raise ConfigurationError(f"{place}: sends {sorted(got)}, expected {sorted(example.sends)}")
-            if example.action is not None and decision.action != example.action:
-                raise ConfigurationError(f"{place}: the action is {decision.action}, expected {example.action}")
+                yield f"{place}: sends {sorted(got)}, expected {sorted(example.sends)}"
+            elif example.action is not None and decision.action != example.action:
+                yield f"{place}: the action is {decision.action}, expected {example.action}"
 
 
 def doubts(rules: RuleSet) -> Iterator[str]:

@@ -174,6 +174,13 @@ def received(connection: Connection, since: float, before: Place, limit: int) ->
     return [HeldObject(**row) for row in connection.execute(query).mappings()]
 
 
+def of_study(connection: Connection, study_instance_uid: str, limit: int) -> list[HeldObject]:
+    """Objects of a study, whatever became of them, the newest first."""
+    newest = (_t.c.id + 0).desc()  # by the index of studies, never backwards through all objects
+    query = select(*_COLUMNS).where(_t.c.study_instance_uid == study_instance_uid).order_by(newest)
+    return [HeldObject(**row) for row in connection.execute(query.limit(limit)).mappings()]
+
+
 def change(
     connection: Connection, row: int, before: Sequence[InstanceState], state: InstanceState, reason: str, at: float
 ) -> bool:

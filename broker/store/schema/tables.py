@@ -12,6 +12,7 @@ from sqlmodel import Field
 from broker.store.schema import accounts as tables_accounts
 from broker.store.schema import audit as tables_audit
 from broker.store.schema import devices as tables_devices
+from broker.store.schema import drafts as tables_drafts
 from broker.store.schema import journal, orders
 from broker.store.schema import mpps as tables_mpps
 from broker.store.schema import senders as tables_senders
@@ -201,6 +202,8 @@ device_query = table_of(tables_devices.DeviceQueryRow)
 node_contact = table_of(tables_devices.NodeContactRow)
 node_test = table_of(tables_devices.NodeTestRow)
 sender = table_of(tables_senders.SenderRow)
+rule_draft = table_of(tables_drafts.RuleDraftRow)
+rule_plan = table_of(tables_drafts.RulePlanRow)
 instance = table_of(InstanceRow)
 content = table_of(ContentRow)
 job = table_of(JobRow)

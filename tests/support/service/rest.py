@@ -31,6 +31,7 @@ from broker.audit.book import AuditBook
 from broker.delivery.probe.node_probe import NodeTester
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
+from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.held_work import HeldWork
 from broker.routing.site import Site, destinations, site_in_force
 from broker.service.broker import ROUTES
@@ -62,7 +63,7 @@ def _makers(
     source = source or _status()
     directory = Directory()
     remotes = Remotes("BROKER", None, settings.service.site.parent)
-    site = site_in_force(database, (remotes.prepare,), directory.take)
+    site = site_in_force(database, (remotes.prepare,), directory.take, permit_of(settings))
     site.value  # noqa: B018 - from now on it follows what is published
     context = AdminContext(
         database=database, settings=settings, directory=directory, contacts=ContactBook(database, directory),

@@ -45,6 +45,7 @@ from broker.status.judging import BrokerStatus, judge
 from broker.status.rates import Rates
 from broker.store import contacts, knocks, node_tests
 from broker.store.db.database import Database
+from broker.store.drafts import rule_drafts
 from broker.store.node_tests import StoredTest
 from broker.store.room import Room
 from broker.store.schema import tables
@@ -254,6 +255,8 @@ def furnish(database: Database, http: Asks, *, held: int = 0) -> Furnished:
     assert http.post("/api/v1/nodes/add", json={"node": PACS.table, "reason": "the new PACS"}).is_success
     for profile, why in ((PROFILE.replace("DVT", "CBCT"), "the RIS of St Anna"), (PROFILE, "the new scanner")):
         assert http.post("/api/v1/mappings", json={"toml": profile, "reason": why}).is_success
+    assert http.put("/api/v1/rules", json={"rule": _rules("CT to the archive"), "reason": "the new PACS"}).is_success
+    database.execute(rule_drafts.keep, "user:anna.keller", {"rule": _rules("CT at night")}, 1, now, None)
     admin = added(database, "anna.keller", UserRole.ADMIN, now - 40 * 86_400)
     database.submit(users.change, admin, {"full_name": "Anna Keller"}, Deed("api", now)).result(20)
     for name, full_name, role in (
@@ -276,6 +279,20 @@ def furnish(database: Database, http: Asks, *, held: int = 0) -> Furnished:
     if held:
         hold_jobs(database, held, "deliver:cad-lung", "status-A700")
     return Furnished(signed_in(database, admin, now).text, invitation, admin)
+
+
+def _rules(name: str) -> list[dict[str, Any]]:
+    """Two rules, one of which is off; `name` is that of the first, and its owner."""
+    night = {"field": "time.window", "value": "18:00-07:00"}
+    neither = {"field": "assoc.calling_ae", "op": "not_in", "value": ["US_WARD3", name], "missing": True}
+    ct = {"field": "tag.Modality", "value": "CT"}
+    code = {"item": "ProcedureCodeSequence", "all": [{"field": "tag.CodeValue", "op": "exists"}]}
+    return [
+        {"name": name, "when": {"all": [ct, {"any": [night, {"not": neither}, code]}]}, "send": ["pacs"], "owner": name,
+         "from": "2026-01-01T00:00:00", "tags": ["CT"], "example": [{"facts": {"tag.Modality": "MR"}, "sends": []}]},
+        {"name": "phantoms", "when": {"field": "tag.PatientID", "op": "glob", "value": "QA*"}, "action": "discard",
+         "reason": "of nobody", "enabled": False},
+    ]  # fmt: skip
 
 
 def _tests(now: float) -> Iterator[StoredTest]:
@@ -321,6 +338,8 @@ def vandalise(database: Database, http: Asks, admin: int) -> None:
     now = time.time()
     vandal = PROFILE.replace("st-anna", "lab").replace("ST_ANNA", HOSTILE).replace("RIS of", HOSTILE)
     assert http.post("/api/v1/mappings", json={"toml": vandal, "reason": HOSTILE}).is_success
+    assert http.put("/api/v1/rules", json={"rule": _rules(HOSTILE), "reason": HOSTILE}).is_success
+    database.execute(rule_drafts.keep, "user:anna.keller", {"rule": _rules(HOSTILE)}, 1, now, None)
     lab = {"name": "lab", "kind": "hl7", "application": HOSTILE, "facility": HOSTILE, "roles": ["ris"]}
     assert http.post("/api/v1/nodes/add", json={"node": lab, "reason": HOSTILE}).is_success
     made = http.post("/api/v1/tokens", json={"name": "old", "role": "viewer"}).json()

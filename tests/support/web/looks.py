@@ -71,7 +71,7 @@ def _values(filled: Filled) -> dict[str, Any]:
         "actor": "user:7", "person": "user:7", "action": "order.viewed", "kind": "order", "object_id": middle,
         "object": f"order:{middle}", "patient": middle, "q": filled.named("A1"), "linking": "linked",
         "status": "COMPLETED", "finding": "101", "everybody": "true", "form": "csv", "from": 1, "to": 1,
-        "day": "20300312",
+        "day": "20300312", "place": "new",
         "AccessionNumber": filled.named("A1"), "PatientID": filled.named("QZPAT1"),
         "RequestedProcedureID": filled.named("RP1"), "StudyInstanceUID": filled.named("2.999.7.1"),
         "PlacerOrderNumberImagingServiceRequest": filled.named("PL1"),

@@ -47,6 +47,35 @@ PAGES = (
     ),
     SitePage(route="/pulse", addresses=("/pulse",), mouse=EVERY_BY_KEYS, keys=EVERY_BY_KEYS, plain=EVERY_PLAIN),
     SitePage(
+        route="/rules", addresses=("/rules",), foreign=True,
+        mouse="test_rule_pages_browser.test_a_new_workstation_gets_the_cts_of_a_ward_at_night",
+        keys="test_rule_pages_browser.test_rules_are_moved_and_switched_by_keys_alone",
+        plain="test_rule_pages_browser.test_all_of_it_works_without_script",
+    ),
+    SitePage(
+        route="/rules/history", addresses=("/rules/history", "/rules/history?from=0&to=1"), foreign=True,
+        mouse="test_rule_pages_browser.test_a_new_workstation_gets_the_cts_of_a_ward_at_night",
+        keys=EVERY_BY_KEYS, plain="test_rule_pages_browser.test_all_of_it_works_without_script",
+    ),
+    SitePage(
+        route="/rules/try", addresses=("/rules/try", "/rules/try?draft=1"),
+        mouse="test_rule_pages_browser.test_a_dropped_file_is_tried",
+        keys=EVERY_BY_KEYS, plain="test_rule_pages_browser.test_all_of_it_works_without_script",
+    ),
+    SitePage(
+        route="/rules/drafts/{number:int}", addresses=("/rules/drafts/1", "/rules/drafts/1?at=1&do=down"), foreign=True,
+        mouse="test_rule_pages_browser.test_a_new_workstation_gets_the_cts_of_a_ward_at_night",
+        keys="test_rule_pages_browser.test_rules_are_moved_and_switched_by_keys_alone",
+        plain="test_rule_pages_browser.test_all_of_it_works_without_script",
+    ),
+    SitePage(
+        route="/rules/drafts/{number:int}/rules/{place}",
+        addresses=("/rules/drafts/1/rules/1", "/rules/drafts/1/rules/2", "/rules/drafts/1/rules/new"), foreign=True,
+        mouse="test_rule_pages_browser.test_a_new_workstation_gets_the_cts_of_a_ward_at_night",
+        keys="test_rule_pages_browser.test_a_condition_is_built_by_keys_alone",
+        plain="test_rule_pages_browser.test_all_of_it_works_without_script",
+    ),
+    SitePage(
         route="/nodes", addresses=("/nodes", "/nodes?q=nothing+matches", "/nodes?sort=-name"), foreign=True,
         mouse="test_node_pages_browser.test_a_device_is_admitted_with_a_profile_by_mouse",
         keys="test_node_pages_browser.test_a_node_is_disabled_and_enabled_by_keys_alone",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from broker.cli.common import CommandRefused
-from broker.cli.routing import trying
+from broker.cli.routing import drafts, trying
 from broker.cli.routing.rules import condition
 
 
@@ -38,3 +38,9 @@ def test_facts_of_the_command_line() -> None:
 def test_facts_that_are_none_are_refused(fact: str) -> None:
     with pytest.raises(CommandRefused, match="--fact"):
         trying.given_facts([fact])
+
+
+@pytest.mark.parametrize("name", ["draft:", "draft:x", "draft:-1", "draft:1e3", "draft:" + "9" * 19])
+def test_what_is_no_draft_is_asked_for_nowhere(name: str) -> None:
+    with pytest.raises(CommandRefused, match="write draft:NUMBER"):
+        drafts.document_of(None, name)

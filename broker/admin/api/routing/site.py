@@ -20,6 +20,7 @@ from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.errors import ConfigurationError
 from broker.model.wording import in_english
+from broker.routing.drafts.four_eyes import SecondPersonNeeded
 from broker.routing.editing import NodesMissing, SiteEdit
 from broker.routing.references import references
 from broker.routing.rules.checking import doubts
@@ -35,6 +36,7 @@ MAX_NUMBER = 2**31 - 1  # of a version
 IfVersion = Annotated[str | None, Header(description="The ETag of the version that the change is made from; `*`: any")]
 _TAG = re.compile(r'(?:W/)?"(\d{1,9})"')
 _REFUSED: dict[int | str, dict[str, Any]] = {
+    403: {"description": "Rules need another person: the site asks for four eyes"},
     409: {"description": "Somebody else published meanwhile, or nodes would be removed"},
     412: {"description": "The version in force is not that of If-Match"},
     422: {"description": "The document cannot be used; the text names rule or node, and key"},
@@ -336,6 +338,8 @@ def _refusals(conflict: int = 409) -> Iterator[None]:
         yield
     except NoSuchVersion as error:
         raise Problem(404, str(error)) from None
+    except SecondPersonNeeded as error:
+        raise Problem(403, str(error)) from None
     except Conflict as error:
         raise Problem(conflict, str(error)) from None
     except NodesMissing as error:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from broker.model.lane import JobState
-from broker.store import held_jobs, jobs
+from broker.store import jobs
 from broker.store.audit.adding import add_audit
-from broker.store.held_jobs import HeldFilter
+from broker.store.holds import held_jobs
+from broker.store.holds.held_jobs import HeldFilter
 
 
 class ListChanged(Exception):

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, select, update
 
 from broker.model.lane import JobState
 from broker.queue import holds
-from broker.store import held_jobs, jobs
+from broker.store import jobs
 from broker.store.db.database import Database
-from broker.store.held_jobs import HeldFilter
+from broker.store.holds import held_jobs
+from broker.store.holds.held_jobs import HeldFilter
 from broker.store.jobs import NewJob
 from broker.store.schema import tables
 

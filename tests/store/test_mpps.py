@@ -37,9 +37,10 @@ from broker.orders.stories import ending, intake
 from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules.parsing import parse_rules
 from broker.site.nodes import parse_nodes
-from broker.store import held_jobs, jobs
+from broker.store import jobs
 from broker.store.db.database import Database
-from broker.store.held_jobs import HeldFilter
+from broker.store.holds import held_jobs
+from broker.store.holds.held_jobs import HeldFilter
 from broker.store.images.spool import Spool
 from broker.store.mpps import objects, performed_steps
 from broker.store.schema import tables

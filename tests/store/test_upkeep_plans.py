@@ -26,13 +26,14 @@ from broker.model.authority import AuthorityUse, KnownAuthority
 from broker.orders.core.context import StoryContext
 from broker.orders.stories import identity
 from broker.routing import sweep
-from broker.store import jobs, lanes, thinning, waiting
+from broker.store import jobs, lanes, thinning
 from broker.store.audit import trail
 from broker.store.db.database import Database
 from broker.store.db.deadlines import unhurried
 from broker.store.db.pace import Pace
 from broker.store.drafts import rule_plans
-from broker.store.held_jobs import HeldFilter
+from broker.store.holds import waiting
+from broker.store.holds.held_jobs import HeldFilter
 from broker.store.images import held_objects, instances
 from broker.store.images.held_objects import ObjectFilter
 from broker.store.images.instances import InstanceState

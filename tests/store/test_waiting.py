@@ -15,9 +15,10 @@ from support.service.rest import application, asking
 
 from broker.model.lane import JobState
 from broker.settings import load
-from broker.store import jobs, waiting
+from broker.store import jobs
 from broker.store.db.database import Database
-from broker.store.held_jobs import HeldFilter
+from broker.store.holds import waiting
+from broker.store.holds.held_jobs import HeldFilter
 from broker.store.images.held_objects import ObjectFilter
 from broker.store.jobs import NewJob
 from broker.store.schema import tables

@@ -29,10 +29,10 @@ from broker.queue import holds
 from broker.routing.held_work import OtherCount
 from broker.routing.holding import Deciding, Ending
 from broker.status.causes import reason as cause_words
-from broker.store import waiting
-from broker.store.held_jobs import HeldFilter
+from broker.store.holds import waiting
+from broker.store.holds.held_jobs import HeldFilter
+from broker.store.holds.waiting import WaitingThing
 from broker.store.images.held_objects import ObjectFilter
-from broker.store.waiting import WaitingThing
 
 LINK = PageLink(title=Sentence("Holds"), path="/holds", icon="holds", right=Right.STATUS)
 KINDS = {

@@ -17,8 +17,8 @@ from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import SHOWS_NOTHING
 from broker.queue import holds
-from broker.store import held_jobs
-from broker.store.held_jobs import HeldFilter
+from broker.store.holds import held_jobs
+from broker.store.holds.held_jobs import HeldFilter
 from broker.store.jobs import HeldJob
 
 MOST = 10_000  # jobs of one decision

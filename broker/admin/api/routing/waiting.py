@@ -19,8 +19,8 @@ from broker.admin.viewing import shows, viewing_of
 from broker.model.lane import Lane
 from broker.model.wording import in_english
 from broker.status.causes import reason
-from broker.store import waiting
-from broker.store.waiting import WaitingThing
+from broker.store.holds import waiting
+from broker.store.holds.waiting import WaitingThing
 
 _OBJECT, _JOB = ["route", "send", "discard"], ["release", "discard"]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, select, tuple_
 
 from broker.model.lane import JobKind
-from broker.store import held_jobs
 from broker.store.db.pace import padded
-from broker.store.held_jobs import HeldFilter
+from broker.store.holds import held_jobs
+from broker.store.holds.held_jobs import HeldFilter
 from broker.store.images import held_objects
 from broker.store.images.held_objects import ObjectFilter
 from broker.store.schema import tables

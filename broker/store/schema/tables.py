@@ -12,6 +12,7 @@ from sqlmodel import Field
 from broker.store.schema import accounts as tables_accounts
 from broker.store.schema import audit as tables_audit
 from broker.store.schema import devices as tables_devices
+from broker.store.schema import gatherings as tables_gatherings
 from broker.store.schema import journal, orders
 from broker.store.schema import mpps as tables_mpps
 from broker.store.schema import senders as tables_senders
@@ -201,6 +202,7 @@ node_contact = table_of(tables_devices.NodeContactRow)
 node_test = table_of(tables_devices.NodeTestRow)
 sender = table_of(tables_senders.SenderRow)
 instance = table_of(InstanceRow)
+gathering = table_of(tables_gatherings.GatheringRow)
 content = table_of(ContentRow)
 job = table_of(JobRow)
 lane = table_of(LaneRow)

@@ -30,11 +30,12 @@ from broker.dicom.uids import DEFLATED_SYNTAXES, is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.routing import header
+from broker.routing.levels.gathering import Joining, joining, state_of
 from broker.routing.news import News
 from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
 from broker.routing.recording import ReceptionOutcome, record
 from broker.routing.rules.evaluate import RoutingDecision, decide
-from broker.routing.rules.ruleset import RuleAction, RuleSet, fields_of
+from broker.routing.rules.ruleset import RuleSet, fields_of
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
@@ -44,11 +45,6 @@ SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sy
 WARN_EVERY = 60.0  # seconds between two warnings of the same event about the same device
 WARNED_KEPT = 1000  # events by device whose last warning is remembered
 ATTEMPTS = 3  # to commit while the same object is committed on other associations
-_STATE = {
-    RuleAction.SEND: InstanceState.ROUTED,
-    RuleAction.HOLD: InstanceState.HELD,
-    RuleAction.DISCARD: InstanceState.DISCARDED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +71,15 @@ class _Body:
     length: int
     digest: bytes
     content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What is to be recorded of an object: its row, what was decided, and the series and study that it joins."""
+
+    new: NewInstance
+    decision: RoutingDecision
+    joining: Joining
 
 
 class _Judge:
@@ -136,9 +141,9 @@ class Reception:
         if len(data) > self.small:
             return self.complete(arrival, self.begin(arrival, data))
         self._spool.check_room(len(data))
-        new, decision = self._decide(arrival, data, _Body("", 0, len(data), sha256(data).digest(), data))
-        outcome = self._record(new, decision)
-        self._tell(new, decision, outcome)
+        taken = self._decide(arrival, data, _Body("", 0, len(data), sha256(data).digest(), data))
+        outcome = self._record(taken)
+        self._tell(taken.new, taken.decision, outcome)
         return outcome
 
     def complete(self, arrival: IncomingObject, file: SpoolFile, *last: bytes) -> ReceptionOutcome:
@@ -150,9 +155,9 @@ class Reception:
         kept = False
         try:
             file.write(*last)
-            new, decision = self._judge_file(arrival, file)
+            taken = self._judge_file(arrival, file)
             file.keep()
-            outcome = self._record(new, decision)
+            outcome = self._record(taken)
             kept = outcome != ReceptionOutcome.DUPLICATE
         except StoreUnavailable:
             # the commit may have happened although we were not told: the file must stay, the sweep decides
@@ -163,10 +168,10 @@ class Reception:
                 file.close()
             else:
                 file.abandon()
-        self._tell(new, decision, outcome)
+        self._tell(taken.new, taken.decision, outcome)
         return outcome
 
-    def _judge_file(self, arrival: IncomingObject, file: SpoolFile) -> tuple[NewInstance, RoutingDecision]:
+    def _judge_file(self, arrival: IncomingObject, file: SpoolFile) -> _Taken:
         if not file.data_length:
             raise BadContent("no data set", code="truncated")
         body = _Body(file.name, file.data_offset, file.data_length, file.digest, None)
@@ -189,7 +194,7 @@ class Reception:
 
     def _decide(
         self, arrival: IncomingObject, data: Buffer, body: _Body, relax: Callable[[], object] = lambda: None
-    ) -> tuple[NewInstance, RoutingDecision]:
+    ) -> _Taken:
         if not body.length:
             raise BadContent("no data set", code="truncated")
         judge = self._judge_now()
@@ -203,6 +208,7 @@ class Reception:
         if judge.of_order:
             facts |= self._database.read(order_facts, facts).result()
         decision = decide(judge.rules, facts)
+        state, reason = state_of(decision, uids.study, uids.series)
         new = NewInstance(
             sop_instance_uid=uids.sop_instance,
             sop_class_uid=uids.sop_class,
@@ -217,21 +223,22 @@ class Reception:
             data_length=body.length,
             digest=body.digest,
             received_at=now,
-            state=_STATE[decision.action],
-            reason=decision.reason,
+            state=state,
+            reason=reason,
             rules_version=judge.rules.version,
             trace=json.dumps(decision.outcomes),
             facts=json.dumps(facts, ensure_ascii=False),
             content=body.content,
         )
-        return new, decision
+        return _Taken(new, decision, joining(judge.rules, uids.study, uids.series, now))
 
-    def _record(self, new: NewInstance, decision: RoutingDecision) -> ReceptionOutcome:
+    def _record(self, taken: _Taken) -> ReceptionOutcome:
+        new, decision = taken.new, taken.decision
         for _ in range(ATTEMPTS):
             try:
                 telling = self._news.of(new.study_instance_uid, new.received_at)
                 outcome = self._database.execute(
-                    record, new, decision.deliveries, decision.rules, self._intact, telling
+                    record, new, decision.deliveries, decision.rules, self._intact, telling, taken.joining
                 )
                 self._news.committed(telling)
                 return outcome
@@ -267,8 +274,8 @@ class Reception:
             self._warn("instance.changed", new, "other bytes under a known UID")
         if outcome == ReceptionOutcome.REPAIRED:
             self._warn("instance.repaired", new, "its file was lost or damaged")
-        if decision.action != RuleAction.SEND:
-            self._warn(f"instance.{new.state}", new, decision.reason)
+        if new.state in (InstanceState.HELD, InstanceState.DISCARDED):
+            self._warn(f"instance.{new.state}", new, new.reason)
         if telemetry.debugging():
             telemetry.logger().debug(
                 "instance.received",

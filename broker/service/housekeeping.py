@@ -33,6 +33,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     closing: time     300 s   500 steps           one order         ix_scheduled_step_start
     closing: overdue  300 s   500 MPPS            one MPPS          ix_mpps_status
     closing: compare  300 s   500 MPPS            one MPPS          ix_mpps_compared_at, ix_mpps_attention
+    levels            1 s     200 objects         16 to 512         ix_gathering_due, ix_instance_study_..., keys
     worklist copy     30 s    open steps          a file of its own ix_scheduled_step_start; nothing is written here
 """
 
@@ -59,6 +60,8 @@ from broker.orders.step_walk import StepWalk, end_by_images, end_by_time
 from broker.orders.term_walk import make_findable
 from broker.queue.clock_watch import REST, ClockWatch
 from broker.routing import sweep
+from broker.routing.levels.carrying_out import LevelWork
+from broker.routing.levels.walk import LevelWalk
 from broker.service.foundation import Foundation
 from broker.service.health import Monitor
 from broker.service.status import meters
@@ -73,6 +76,7 @@ DAY, HOUR = 86_400.0, 3600.0  # seconds
 KEEP_APPOINTMENTS = 30  # days
 BY_TIME_EVERY = 300.0  # seconds between two walks that look at hours: they need no closer look
 JOIN_EVERY = 10.0  # seconds between two looks whether names of authorities are to be joined
+LEVELS_EVERY = 1.0  # seconds between two looks whether a series or study is complete
 COPY_EVERY = 30.0  # seconds between two refreshes of the worklist's copy
 COPY_SHARE = 20  # times as long as a refresh of the worklist's copy took is the least time to the next one
 
@@ -120,6 +124,7 @@ class Housekeeping:
         self._keep_tables()
         self._add("check", self._check_database, DAY, at_once=self._database.unclean, long=True)
         self._end_steps(wake)
+        self._judge_levels(wake)
         self._keep_copy()
         self._hand_over_audit(wake)
 
@@ -230,6 +235,13 @@ class Housekeeping:
             make_findable(finding)
 
         self._add("patient-words", find, 60, at_once=True)
+
+    def _judge_levels(self, wake: Callable[[], None]) -> None:
+        """Judge series and studies once they are complete."""
+        base = self._foundation
+        walk = LevelWalk(LevelWork(base.database, self._pace(), base.spool.root, base.rules, wake))
+        self._clock.follow(walk.clock_set)
+        self._add("levels", walk.run, LEVELS_EVERY, at_once=True)
 
     def _keep_copy(self) -> None:
         """Refresh the copy of the worklist for outages of the database."""

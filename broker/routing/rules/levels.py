@@ -64,9 +64,17 @@ def decide_level(rules: RuleSet, facts: Facts, level: Level) -> LevelDecision:
     return LevelDecision(tuple(matched), tuple(outcomes))
 
 
-def matched_of(outcomes: Sequence[str]) -> tuple[int, ...]:
-    """The places of the rules that matched, from the marks that were kept."""
-    return tuple(place for place, mark in enumerate(outcomes) if mark.startswith(MARKS[True]))
+def kept_marks(decision: LevelDecision) -> list[str]:
+    """The marks of a decision, and the code of its error behind them: all of it that has to be kept."""
+    return [*decision.outcomes, decision.error] if decision.error else [*decision.outcomes]
+
+
+def kept_decision(marks: Sequence[str]) -> LevelDecision:
+    """The decision that was kept. A code has a hyphen, which no mark has."""
+    if marks and "-" in marks[-1]:
+        return LevelDecision((), tuple(marks[:-1]), marks[-1])
+    matched = tuple(place for place, mark in enumerate(marks) if mark.startswith(MARKS[True]))
+    return LevelDecision(matched, tuple(marks))
 
 
 def for_object(rules: RuleSet, decision: LevelDecision, cut: int = ALL, *, planned: bool = False) -> RoutingDecision:

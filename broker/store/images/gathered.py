@@ -1,0 +1,107 @@
+"""Reads the objects of a series or study as rules judge them together, and writes what became of those that waited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from broker.model.lane import JobKind, JobState
+from broker.store.db.pace import padded
+from broker.store.db.prepared import Prepared
+from broker.store.images.instances import InstanceState
+from broker.store.schema import tables
+
+_t, _job, _link, _mpps = tables.instance, tables.job, tables.mpps_link, tables.mpps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatheredObject:
+    """An object of a series or study. `trace`: marks of the rules that it met itself, `facts`: what they saw (JSON).
+
+    `planned`: it had a delivery. Time in seconds since the epoch.
+    """
+
+    id: int
+    sop_instance_uid: str
+    version: int
+    state: str
+    reason: str
+    received_at: float
+    rules_version: int
+    trace: str
+    facts: str
+    planned: bool
+
+
+_COLUMNS = [_t.c[name] for name in GatheredObject.__slots__ if name != "planned"]
+_PLANNED = (
+    select(_job.c.id)
+    .where(_job.c.kind == JobKind.DELIVER, _job.c.subject == _t.c.id)
+    .limit(1)
+    .scalar_subquery()
+    .is_not(None)
+)
+_AGAIN = Prepared(
+    any=update(_job)
+    .where(
+        _job.c.kind == JobKind.DELIVER,
+        _job.c.lane == bindparam("to"),
+        _job.c.subject == bindparam("object"),
+        _job.c.state == JobState.DONE,
+    )
+    .values(
+        state=JobState.READY,
+        due_at=bindparam("now"),
+        created_at=bindparam("began"),
+        failures=0,
+        done_at=None,
+        last_error="",
+    )
+)
+
+
+def rows(connection: Connection, study: str, series: str) -> list[int]:
+    """The objects of a study, or of one of its series, in the order in which they came."""
+    query = select(_t.c.id).where(_t.c.study_instance_uid == study)
+    if series:
+        query = query.where(_t.c.series_instance_uid == series)
+    return sorted(connection.execute(query).scalars())
+
+
+def load(connection: Connection, ids: Sequence[int]) -> list[GatheredObject]:
+    """Objects by their rows, in their order."""
+    query = select(*_COLUMNS, _PLANNED).where(_t.c.id.in_(padded(ids))).order_by(_t.c.id)
+    names = GatheredObject.__slots__
+    return [GatheredObject(**dict(zip(names, row, strict=True))) for row in connection.execute(query)]
+
+
+def leave(connection: Connection, ids: Sequence[int], state: InstanceState, reason: str) -> set[int]:
+    """Give objects that wait for their series or study another state, or another reason to wait; which did."""
+    these = _t.c.id.in_(padded(ids)), (_t.c.state + "") == InstanceState.WAITING
+    done = connection.execute(update(_t).where(*these).values(state=state, reason=reason).returning(_t.c.id))
+    return set(done.scalars())
+
+
+def still_routed(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Those of some objects that are routed, so that their bytes are kept; a purge waits for this transaction."""
+    here = select(_t.c.id).where(_t.c.id.in_(padded(ids)), (_t.c.state + "") == InstanceState.ROUTED)
+    return set(connection.execute(here.order_by(_t.c.id).with_for_update()).scalars())
+
+
+def send_again(connection: Connection, lane: str, row: int, now: float) -> bool:
+    """Begin a delivery anew that was done; False if it was not done."""
+    return bool(_AGAIN.count(connection, {"to": lane, "object": row, "now": now, "began": now}))
+
+
+def performed(connection: Connection, study: str) -> list[tuple[int, str]]:
+    """Rows and status of the performed procedure steps that name a study."""
+    query = (
+        select(_mpps.c.id, _mpps.c.status)
+        .join_from(_link, _mpps, _link.c.mpps == _mpps.c.id)
+        .where(_link.c.study_instance_uid == study, _link.c.study_instance_uid != "")
+        .distinct()
+        .order_by(_mpps.c.id)
+    )
+    return [(row[0], row[1]) for row in connection.execute(query)]

@@ -105,15 +105,19 @@ def _written(
         ours |= gathered.leave(connection, rows, state, reason)
     if others := [one.id for one, done in part if done.state is None and not done.idle]:
         ours |= gathered.still_routed(connection, others)
-    sent = False
+    again: dict[str, list[int]] = {}
+    work = 0
     for one, done in part:
         if one.id not in ours:
             continue
         told = detail | {"rules": list(done.rules)}
         if done.deliveries:
             enqueue_deliveries(connection, one.id, one.sop_instance_uid, done.deliveries, told, now)
-        again = [gathered.send_again(connection, lane_of(node), one.id, now) for node in done.again]
-        sent = sent or bool(done.deliveries) or any(again)
+        for node in done.again:
+            again.setdefault(node, []).append(one.id)
+        work += len(done.deliveries)
+    for node, rows in again.items():
+        work += gathered.send_again(connection, lane_of(node), rows, now)
     if not gatherings.applied(connection, gathering, part[-1][0].id, now + LEASE):
         raise TakenByOther
-    return sent
+    return work > 0

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, select, update
 
 from broker.model.lane import JobKind, JobState
 from broker.store.db.pace import padded
-from broker.store.db.prepared import Prepared
 from broker.store.images.instances import InstanceState
 from broker.store.schema import tables
 
@@ -43,23 +42,6 @@ _PLANNED = (
     .scalar_subquery()
     .is_not(None)
 )
-_AGAIN = Prepared(
-    any=update(_job)
-    .where(
-        _job.c.kind == JobKind.DELIVER,
-        _job.c.lane == bindparam("to"),
-        _job.c.subject == bindparam("object"),
-        _job.c.state == JobState.DONE,
-    )
-    .values(
-        state=JobState.READY,
-        due_at=bindparam("now"),
-        created_at=bindparam("began"),
-        failures=0,
-        done_at=None,
-        last_error="",
-    )
-)
 
 
 def rows(connection: Connection, study: str, series: str) -> list[int]:
@@ -90,9 +72,12 @@ def still_routed(connection: Connection, ids: Sequence[int]) -> set[int]:
     return set(connection.execute(here.order_by(_t.c.id).with_for_update()).scalars())
 
 
-def send_again(connection: Connection, lane: str, row: int, now: float) -> bool:
-    """Begin a delivery anew that was done; False if it was not done."""
-    return bool(_AGAIN.count(connection, {"to": lane, "object": row, "now": now, "began": now}))
+def send_again(connection: Connection, lane: str, ids: Sequence[int], now: float) -> int:
+    """Begin the deliveries of these objects in a lane anew, as far as they are done; how many."""
+    these = _job.c.kind == JobKind.DELIVER, _job.c.lane == lane, _job.c.subject.in_(padded(ids))
+    values = {"state": JobState.READY, "due_at": now, "created_at": now, "failures": 0, "done_at": None}
+    again = update(_job).where(*these, (_job.c.state + "") == JobState.DONE).values(values | {"last_error": ""})
+    return int(connection.execute(again).rowcount)
 
 
 def performed(connection: Connection, study: str) -> list[tuple[int, str]]:

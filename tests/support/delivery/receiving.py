@@ -26,6 +26,13 @@ NODES = frozenset({"pacs", "cad"})
 STUDY = "2.999.77"
 
 
+class Restless(Pace):
+    """A pace without rests."""
+
+    def _rest(self, seconds: float) -> None:
+        pass
+
+
 class ReceptionPlace:
     """Database and spool with what is received and decided under changing rules."""
 
@@ -40,11 +47,14 @@ class ReceptionPlace:
     def walk(self, passed: float = 0.0) -> None:
         """Look at the series and studies that are due after so many further seconds."""
         self.passed += passed
-        pace = Pace(self.database)
-        work = LevelWork(
+        LevelWalk(self.level_work()).run()
+
+    def level_work(self) -> LevelWork:
+        """What a walk works with."""
+        pace = Restless(self.database)
+        return LevelWork(
             self.database, pace, self.spool.root, lambda: self.rules, self.wake, lambda: time.time() + self.passed
         )
-        LevelWalk(work).run()
 
     def gatherings(self) -> dict[str, Any]:
         """The series and studies that wait or were judged, by the UID of the series, empty for the study."""

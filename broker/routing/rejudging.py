@@ -34,10 +34,12 @@ class KeptObject(Protocol):
     """An object that is kept: its row, and what rules saw of it (JSON)."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """Its row."""
 
     @property
-    def facts(self) -> str: ...
+    def facts(self) -> str:
+        """As JSON."""
 
 
 Kept = TypeVar("Kept", bound=KeptObject)

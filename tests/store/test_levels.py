@@ -5,15 +5,31 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from support.delivery.receiving import ReceptionPlace
+from sqlalchemy import Connection, select
+from support.delivery.receiving import STUDY, ReceptionPlace
+from support.mpps.mpps import add_mpps
+from support.orders.intake import take
+from support.service.site import order
+from support.store.plans import counted_statements
 
+from broker.model.performed import StepLink
+from broker.mpps.recording import told
+from broker.orders.core.context import StoryContext
+from broker.routing.holding import Deciding, Ending
+from broker.routing.levels import carrying_out
+from broker.routing.levels.judging import judge
 from broker.store.db.database import Database
+from broker.store.images import gatherings
+from broker.store.mpps import performed_steps
 from broker.store.schema import tables
 
+WHO = Deciding(actor="anna", at=1.0, reason="it is whole")
 CT = {"field": "tag.Modality", "value": "CT"}
 LARGE = {"field": "study.instances", "op": "ge", "value": 2}
 
@@ -268,3 +284,216 @@ def test_a_late_image_may_let_another_rule_match_for_all(place: ReceptionPlace) 
     place.take(2, Modality="SR")
     place.walk(301)
     assert [one for one in sent(place) if one not in done(place)] == [("cad", 2), ("pacs", 1), ("pacs", 2)]
+
+
+# --- what is expected --------------------------------------------------------------------------------------
+
+BY_MPPS = {"study": {"expected": ["mpps"], "most": 5000}}
+
+
+def performed(place: ReceptionPlace, status: str, *images: str, study: str = STUDY) -> None:
+    """An MPPS of the study; it lists these objects."""
+    document = {
+        "PerformedProcedureStepStatus": status,
+        "ScheduledStepAttributesSequence": [{"StudyInstanceUID": study}],
+        "PerformedSeriesSequence": [
+            {"SeriesInstanceUID": "2.999.9", "ReferencedImageSequence": [
+                {"ReferencedSOPInstanceUID": uid} for uid in images
+            ]}
+        ],
+    }  # fmt: skip
+
+    def unit(connection: Connection) -> None:
+        row = connection.execute(select(tables.mpps.c.id)).scalar()
+        if row is None:
+            row = add_mpps(connection, 1, status=status)
+            link = StepLink(position=1, step=None, reason="unmatched", study_instance_uid=study)
+            performed_steps.add_links(connection, row, [link])
+        values = {"document": json.dumps(document), "status": status}
+        connection.execute(tables.mpps.update().where(tables.mpps.c.id == row).values(values))
+        step = performed_steps.load(connection, row)
+        assert step is not None
+        told(connection, step, [], "created", StoryContext(uuid4(), datetime.now(UTC), "NONE"))
+
+    place.database.execute(unit)
+
+
+def test_all_that_the_modality_lists_completes_a_study_at_once(place: ReceptionPlace) -> None:
+    place.in_force({"rule": [rule("all", CT, "pacs")], "completion": BY_MPPS}, 1)
+    performed(place, "IN PROGRESS")
+    place.take(1)
+    place.walk(400)
+    assert (states(place)[0][0], place.gatherings()[""]["waits"]) == ("waiting", "mpps")
+    performed(place, "COMPLETED", "2.999.1", "2.999.2")
+    place.walk()
+    assert place.gatherings()[""]["expected"] == 2
+    place.passed = 0
+    place.take(2)
+    place.walk(1)
+    assert states(place)[0][0] == "waiting"  # others may still be on their way
+    place.walk(2)
+    assert (states(place), place.gatherings()[""]["complete"]) == ([("routed", "")] * 2, "mpps")
+
+
+def test_what_the_modality_lists_and_does_not_send_is_waited_for_until_the_cap(place: ReceptionPlace) -> None:
+    place.in_force({"rule": [rule("all", CT, "pacs")], "completion": BY_MPPS}, 1)
+    place.take(1)
+    performed(place, "COMPLETED", "2.999.1", "2.999.2")
+    place.walk(4000)
+    assert states(place)[0][0] == "waiting"
+    place.walk(1001)
+    assert (states(place)[0][0], place.gatherings()[""]["complete"]) == ("routed", "cap")
+
+
+def test_a_study_without_performed_steps_is_complete_by_its_quiet_time(place: ReceptionPlace) -> None:
+    place.in_force({"rule": [rule("all", CT, "pacs")], "completion": BY_MPPS}, 1)
+    place.take(1)
+    place.walk(301)
+    assert place.gatherings()[""]["complete"] == "quiet"
+
+
+def test_an_open_step_of_the_order_keeps_a_study_waiting(place: ReceptionPlace) -> None:
+    take(place.database, order(1).encode())
+    completion = {"study": {"expected": ["order"], "most": 5000}}
+    place.in_force({"rule": [rule("all", CT, "pacs")], "completion": completion}, 1)
+    image = {"AccessionNumber": "A1", "PatientID": "QZPAT1", "StudyInstanceUID": "2.999.7.1"}
+    place.take(1, **image)
+    place.walk(301)
+    assert (states(place)[0][0], place.gatherings()[""]["waits"]) == ("waiting", "order")
+    step = tables.scheduled_step
+    place.database.execute(lambda connection: connection.execute(step.update().values(status="COMPLETED")).rowcount)
+    place.walk(301)
+    assert (states(place)[0][0], place.gatherings()[""]["complete"]) == ("routed", "quiet")
+
+
+# --- several processes, crashes, other rules ---------------------------------------------------------------
+
+
+def test_one_of_two_processes_takes_what_is_due(place: ReceptionPlace) -> None:
+    place.in_force({"rule": [rule("all", CT, "pacs")]}, 1)
+    place.take(1)
+    later = time.time() + 400
+    taken = [place.database.execute(gatherings.take, later, later + 30) for _ in range(2)]
+    assert [one is not None for one in taken] == [True, False]
+    place.walk(400)  # the first one died
+    assert states(place)[0][0] == "waiting"
+    place.walk(31)
+    assert (states(place)[0][0], sent(place)) == ("routed", [("pacs", 1)])
+
+
+def test_what_arrives_while_a_study_is_judged_lets_it_be_judged_again(place: ReceptionPlace) -> None:
+    place.in_force({"rule": [rule("all", CT, "pacs")]}, 1)
+    place.take(1)
+    now = time.time() + 400
+    gathering = place.database.execute(gatherings.take, now, now + 30)
+    assert gathering is not None
+    place.take(2)
+    place.passed = 400
+    judge(place.level_work(), gathering)
+    assert [state for state, _ in states(place)] == ["waiting"] * 2
+    place.walk()
+    assert sent(place) == [("pacs", 1), ("pacs", 2)]
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_crash_while_a_decision_is_carried_out_loses_and_doubles_nothing(
+    place: ReceptionPlace, published: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.in_force({"rule": [rule("all", CT, "pacs")]}, 1)
+    for number in range(1, 21):
+        place.take(number)
+    with monkeypatch.context() as broken:
+        real = carrying_out.enqueue_deliveries
+
+        def fails(connection: Connection, subject: int, *rest: Any) -> None:
+            if subject == 18:
+                raise RuntimeError("the process dies")
+            real(connection, subject, *rest)
+
+        broken.setattr(carrying_out, "enqueue_deliveries", fails)
+        place.walk(301)
+    row = place.gatherings()[""]
+    assert (row["state"], row["applied_to"]) == ("judged", 16)
+    assert len(sent(place)) == 16
+    if published:
+        place.in_force({"rule": [rule("all", CT, "cad")]}, 2)
+    place.walk(31)
+    place.walk()
+    node = "cad" if published else "pacs"
+    assert [one for one in sent(place) if one[1] > 16] == [(node, subject) for subject in range(17, 21)]
+    assert {state for state, _ in states(place)} == {"routed"}
+    assert place.gatherings()[""]["state"] == "done"
+
+
+def test_objects_that_wait_are_judged_by_the_rules_in_force_then(place: ReceptionPlace) -> None:
+    place.in_force({"rule": [rule("all", CT, "pacs")]}, 1)
+    place.take(1, SliceThickness="1.25")
+    place.take(2, SliceThickness="8")
+    thin = {"field": "tag.SliceThickness", "op": "lt", "value": 5}
+    place.in_force({"rule": [rule("thin", thin, "cad", level="instance")]}, 2)  # no level any more
+    place.walk(301)
+    assert (states(place), sent(place)) == ([("routed", ""), ("held", "no-rule-matched")], [("cad", 1)])
+
+
+def test_facts_that_are_gone_hold_a_study(place: ReceptionPlace) -> None:
+    place.in_force({"rule": [rule("all", CT, "pacs")]}, 1)
+    place.take(1)
+    place.in_force({"rule": [rule("thin", {"field": "tag.SliceThickness", "op": "missing"}, "cad")]}, 2)
+    place.spool.locate(place.rows()[0]["path"]).unlink()
+    place.walk(301)
+    assert (states(place), sent(place)) == ([("held", "rule-error:FactsGone")], [])
+
+
+def test_a_person_lets_a_study_go(place: ReceptionPlace) -> None:
+    place.in_force({"rule": [rule("all", CT, "pacs")]}, 1)
+    place.take(1)
+    place.take(2)
+    assert place.work.route([1], WHO) == {Ending.WAITING: 1}
+    place.walk()
+    assert (states(place), place.gatherings()[""]["complete"]) == ([("routed", "")] * 2, "person")
+
+
+def test_objects_that_no_rule_matched_are_routed_by_a_study_rule_of_the_next_version(place: ReceptionPlace) -> None:
+    place.take(1)
+    place.take(2)
+    place.in_force({"rule": [rule("large", LARGE, "pacs")]}, 2)
+    assert place.work.route([1], WHO) == {Ending.WAITING: 1}
+    place.walk()
+    assert states(place) == [("routed", ""), ("held", "no-rule-matched")]
+    assert place.work.route([2], WHO) == {Ending.WAITING: 1}
+    place.walk()
+    assert sent(place) == [("pacs", 1), ("pacs", 2)]
+
+
+def test_a_person_sends_or_discards_what_waits(place: ReceptionPlace) -> None:
+    place.in_force({"rule": [rule("all", CT, "pacs")]}, 1)
+    place.take(1)
+    place.take(2)
+    assert place.work.send([1], ["cad"], WHO) == {Ending.ROUTED: 1}
+    assert place.work.discard([2], WHO) == {Ending.DISCARDED: 1}
+    place.walk(301)
+    assert (states(place), sent(place)) == (
+        [("routed", ""), ("discarded", "discarded-by-person")], [("cad", 1)]
+    )  # fmt: skip
+
+
+# --- cost --------------------------------------------------------------------------------------------------
+
+
+def statements(place: ReceptionPlace, count: int, study: str) -> tuple[int, int]:
+    """How many statements the reception of so many objects takes, and how many the study's judgement."""
+    with counted_statements(place.database) as received:
+        for number in range(count):
+            place.take(number + 1000 * count, StudyInstanceUID=study)
+    with counted_statements(place.database) as judged:
+        place.walk(301)
+    place.passed = 0
+    return len(received), len(judged)
+
+
+def test_the_cost_of_a_study_is_linear(place: ReceptionPlace) -> None:
+    place.in_force({"rule": [rule("all", LARGE, "pacs")]}, 1)
+    few, many = statements(place, 50, "2.999.81"), statements(place, 400, "2.999.82")
+    assert len(sent(place)) == 450
+    for small, large in zip(few, many, strict=True):
+        assert large <= 8 * small * 1.1

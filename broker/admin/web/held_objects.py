@@ -252,6 +252,7 @@ def _line(held: HeldObject) -> ObjectLine:
 _ENDINGS: dict[Ending, Callable[[int], Sentence]] = {
     Ending.ROUTED: lambda n: counted("%(n)s object is on its way.", "%(n)s objects are on their way.", n),
     Ending.HELD: lambda n: counted("%(n)s object waits.", "%(n)s objects wait.", n),
+    Ending.WAITING: lambda n: counted("%(n)s object goes with its study.", "%(n)s objects go with their studies.", n),
     Ending.DISCARDED: lambda n: counted("%(n)s object was discarded.", "%(n)s objects were discarded.", n),
     Ending.GONE: lambda n: counted("%(n)s object has lost its bytes.", "%(n)s objects have lost their bytes.", n),
     Ending.CHANGED: lambda n: counted(
@@ -266,7 +267,7 @@ def _told(done: Counter[Ending]) -> Sentence:
         ((ending, count),) = done.items()
         return _ENDINGS[ending](count)
     return Sentence(
-        "On their way: %(routed)s. Waiting: %(held)s. Discarded: %(discarded)s. Without their bytes: %(gone)s. "
-        "Changed by others: %(changed)s.",
+        "On their way: %(routed)s. With their studies: %(waiting)s. Waiting: %(held)s. Discarded: %(discarded)s. "
+        "Without their bytes: %(gone)s. Changed by others: %(changed)s.",
         {ending.value: done[ending] for ending in Ending},
     )

@@ -172,6 +172,8 @@ def _filters(cause: str, study: str, device: str, older: float | None, discarded
     found = {name: value for name, value in found.items() if value}
     if older is not None:
         found["older"] = round(time.time() - older * 3600, 3)
+    if cause.startswith("waits-for-"):  # for a series or study, not for a person
+        return found | {"state": "waiting"}
     return found | ({"state": "discarded"} if discarded else {})
 
 

@@ -133,7 +133,7 @@ def performed_objects(connection: Connection, study: str, series: str) -> Perfor
         elif (step := performed_steps.load(connection, row)) is not None:
             every = step.document.get(SERIES, [])
             mine = [one for one in every if not series or one.get("SeriesInstanceUID") == series]
-            listed.update(meaning.objects({SERIES: mine}))
+            listed |= set(meaning.objects({SERIES: mine}))
     missing = len(listed) - objects.here(connection, listed) if listed and not open_ else 0
     return PerformedObjects(open=open_, listed=len(listed), missing=missing)
 

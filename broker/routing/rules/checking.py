@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from broker.errors import ConfigurationError
-from broker.routing.rules.completion import Completion
+from broker.routing.rules.completion import CompletionTable
 from broker.routing.rules.evaluate import as_facts, decide
 from broker.routing.rules.ruleset import RuleAction, RuleSet
 
@@ -58,5 +58,5 @@ def _doubts_of_levels(rules: RuleSet) -> Iterator[str]:
                 f"rule {rule.name!r}: level: it cannot end the list for rule {sooner[0].name!r}, which acts before the "
                 f"{rule.level} is complete: move that one before it, or give it the same level"
             )
-    if not rules.levels and rules.completion != Completion():
+    if not rules.levels and rules.completion != CompletionTable():
         yield "completion: no rule has the level series or study, so that nothing waits for it"

@@ -101,7 +101,7 @@ LATE_USUAL = LatePolicy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
+class CompletionTable:
     """The table `completion` of a rule set. `late`: by destination."""
 
     series: CompletionPolicy = SERIES_USUAL
@@ -119,7 +119,7 @@ class Completion:
         return any(policy.send == LateImages.ALL for policy in self.late.values())
 
 
-USUAL = Completion()
+USUAL = CompletionTable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

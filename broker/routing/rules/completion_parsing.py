@@ -13,8 +13,8 @@ from broker.routing.rules.completion import (
     SERIES_USUAL,
     STUDY_USUAL,
     AtMost,
-    Completion,
     CompletionPolicy,
+    CompletionTable,
     LateImages,
     LatePolicy,
     RequiredSeries,
@@ -29,10 +29,10 @@ _LEVEL = {"quiet", "most", "at_most", "expected", "association_end"}
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
-def parse_completion(table: Any, destinations: Collection[str]) -> Completion:
+def parse_completion(table: Any, destinations: Collection[str]) -> CompletionTable:
     """The table as values. Raises ConfigurationError that names the key."""
     keys(table, {"series", "study", "required", "late"}, "completion")
-    return Completion(
+    return CompletionTable(
         series=_policy(table.get("series", {}), "series", SERIES_USUAL),
         study=_policy(table.get("study", {}), "study", STUDY_USUAL),
         required=tuple(_required(entry) for entry in _entries(table, "required")),

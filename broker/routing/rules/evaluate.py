@@ -228,6 +228,7 @@ def as_facts(values: Mapping[str, Any]) -> dict[str, tuple[Fact, ...]]:
 
 
 def truth_of(condition: Condition, seen: SeenFacts, marks: list[str], place: Place | None = None) -> Truth:
+    """The truth of a condition, as far as it has to be looked at; `marks` gets one for each test."""
     truth: Truth
     if isinstance(condition, Group):
         return _of_group(condition, seen, marks, place)

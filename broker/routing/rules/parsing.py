@@ -110,6 +110,8 @@ def _of_level(condition: Condition, level: Level, label: str) -> Condition:
     for field in condition_fields(condition):
         if field.startswith(OF_SERIES) and level != Level.SERIES:
             raise ConfigurationError(f"{label}: {field}: only a rule of level series knows it")
+        if field == "study.modalities" and level != Level.STUDY:
+            raise ConfigurationError(f"{label}: {field}: only a rule of level study knows it")
         if field.startswith(OF_STUDY) and level == Level.INSTANCE:
             raise ConfigurationError(f"{label}: {field}: only a rule of level series or study knows it")
     return condition

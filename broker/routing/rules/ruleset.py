@@ -12,7 +12,7 @@ from dataclasses import field as with_default
 from enum import StrEnum
 from typing import Any, Literal
 
-from broker.routing.rules.completion import USUAL, Completion
+from broker.routing.rules.completion import USUAL, CompletionTable
 
 Value = str | float | tuple[str, ...] | tuple[float, ...]
 Fact = str | float
@@ -151,7 +151,7 @@ class RuleSet:
     default_send: tuple[str, ...] = ()
     version: int = 0
     holidays: frozenset[str] = frozenset()
-    completion: Completion = USUAL
+    completion: CompletionTable = USUAL
     levels: frozenset[Level] = with_default(default=frozenset(), init=False, compare=False)
     tests: tuple[Test, ...] = with_default(default=(), init=False, compare=False, repr=False)
 

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Integer, bindparam, case, false, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.store.db.engine import is_sqlite
+from broker.store.db.pace import padded
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
@@ -172,13 +173,15 @@ def let_go(connection: Connection, study: str, series: str, at: float, *, whole:
 def ended(connection: Connection, studies: Collection[str], at: float) -> None:
     """The association that brought objects of these studies is over: whoever looks next knows it."""
     values = {"ended": _t.c.arrived, "due_at": at}
-    here = _t.c.study_instance_uid.in_(sorted(studies)), _t.c.state == GatheringPhase.OPEN
+    here = _t.c.study_instance_uid.in_(padded(sorted(studies))), _t.c.state == GatheringPhase.OPEN
     connection.execute(update(_t).where(*here).values(values))
 
 
 def hurry(connection: Connection, studies: Collection[str], at: float) -> int:
     """Something was heard of these studies: look at what is open of them; how many."""
-    here = _t.c.study_instance_uid.in_(sorted(studies)), _t.c.state == GatheringPhase.OPEN
+    if not studies:
+        return 0
+    here = _t.c.study_instance_uid.in_(padded(sorted(studies))), _t.c.state == GatheringPhase.OPEN
     return int(connection.execute(update(_t).where(*here).values(due_at=at)).rowcount)
 
 

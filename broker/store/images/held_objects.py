@@ -114,6 +114,12 @@ def load(connection: Connection, ids: Sequence[int]) -> list[HeldObject]:
     return [HeldObject(**row) for row in connection.execute(query).mappings()]
 
 
+def of_rows(connection: Connection, ids: Sequence[int]) -> list[HeldObject]:
+    """Objects by their rows, whatever became of them."""
+    query = select(*_COLUMNS).where(_t.c.id.in_(padded(ids))).order_by(_t.c.id)
+    return [HeldObject(**row) for row in connection.execute(query).mappings()]
+
+
 def received(connection: Connection, since: float, before: Place, limit: int) -> list[HeldObject]:
     """All objects received since a time (s since the epoch) and before a place, the newest first."""
     here = tuple_(_t.c.received_at, _t.c.id) < tuple_(*before)

@@ -27,7 +27,7 @@ from broker.store.images import held_objects
 from broker.store.images.held_objects import HeldObject, ObjectFilter
 from broker.store.images.instances import InstanceState
 
-State = Literal["held", "discarded"]
+State = Literal["held", "discarded", "waiting"]
 Text = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Reason = Annotated[str, Field(min_length=3, max_length=500)]
 
@@ -92,7 +92,7 @@ class HeldObjectView(BaseModel):
 class HeldObjectDetail(HeldObjectView):
     """An object with what the rules saw and decided then, and what those of today would do.
 
-    `today`: send, hold, discard, or `missing` if its bytes are not there.
+    `today`: send, wait (for its series or study), hold, discard, or `missing` if its bytes are not there.
     """
 
     facts: dict[str, list[str | float]]
@@ -103,10 +103,14 @@ class HeldObjectDetail(HeldObjectView):
 
 
 class ObjectsDoneView(BaseModel):
-    """How many objects were routed, wait still, were discarded, have lost their bytes, or were changed by others."""
+    """How many objects were routed, are held still, wait for their study, were discarded, or could not be changed.
+
+    `gone` have lost their bytes, `changed` were changed by others.
+    """
 
     routed: int = 0
     held: int = 0
+    waiting: int = 0
     discarded: int = 0
     gone: int = 0
     changed: int = 0
@@ -137,7 +141,7 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
         ] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> list[HeldObjectView]:
-        """List objects that wait for a person, or were discarded, the oldest first."""
+        """List objects that wait for a person or for their study, or were discarded, the oldest first."""
         wanted = ObjectSelection(state=state, cause=cause, study=study, device=device, older=older).filter()
         place = held_objects.place_of(after)
         if place is None:
@@ -220,7 +224,7 @@ def _detail(context: AdminContext, judged: Judged) -> HeldObjectDetail:
         **_fields(held),
         facts=kept,
         trace=trace_of_version(context.site, held.rules_version, kept) or [],
-        today="missing" if decision is None else decision.action.value,
+        today="missing" if decision is None else decision.words,
         today_to=[] if decision is None else list(decision.destinations),
         today_trace=[] if decision is None else trace(context.site.value.rules, judged.facts),
     )

@@ -23,6 +23,7 @@ from broker.model.wording import in_english
 from broker.routing.editing import NodesMissing, SiteEdit
 from broker.routing.references import references
 from broker.routing.rules.checking import doubts
+from broker.routing.rules.parsing import DOCUMENT_KEYS
 from broker.routing.site import NODES, RULES, build
 from broker.store.configurations import Publication
 from broker.versions.difference import Difference, difference, masked
@@ -62,11 +63,11 @@ class RulesBody(SignedBody):
     rule: Annotated[Tables, Field(description="In the order in which they are evaluated")] = []
     default: Annotated[dict[str, Any], Field(description="What happens when no rule matched")] = {}
     calendar: Annotated[dict[str, Any], Field(description="Holidays of the site")] = {}
+    completion: Annotated[dict[str, Any], Field(description="When series and studies are complete")] = {}
 
     def contents(self) -> dict[str, Any]:
         """The document."""
-        given = {"rule": self.rule, "default": self.default, "calendar": self.calendar}
-        return {RULES: {key: value for key, value in given.items() if key in self.model_fields_set}}
+        return {RULES: {key: getattr(self, key) for key in DOCUMENT_KEYS if key in self.model_fields_set}}
 
 
 class NodesBody(SignedBody):

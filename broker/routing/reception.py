@@ -13,6 +13,7 @@ import json
 import mmap
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -30,6 +31,7 @@ from broker.dicom.uids import DEFLATED_SYNTAXES, is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.routing import header
+from broker.routing.levels.associations import Associations
 from broker.routing.levels.gathering import Joining, joining, state_of
 from broker.routing.news import News
 from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
@@ -38,6 +40,7 @@ from broker.routing.rules.evaluate import RoutingDecision, decide
 from broker.routing.rules.ruleset import RuleSet, fields_of
 from broker.site.nodes import Node
 from broker.store.db.database import Database
+from broker.store.images import gatherings
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
 from broker.store.images.spool import Spool, SpoolFile
 
@@ -79,6 +82,7 @@ class _Taken:
 
     new: NewInstance
     decision: RoutingDecision
+    rules: RuleSet
     joining: Joining
 
 
@@ -123,6 +127,7 @@ class Reception:
         self._zone = zone
         self._wake = wake
         self._warned: dict[tuple[str, str], float] = {}
+        self._associations = Associations()
 
     def begin(self, arrival: IncomingObject, *parts: bytes) -> SpoolFile:
         """Open a spool file and write the first bytes. Raises SpoolUnavailable."""
@@ -144,7 +149,15 @@ class Reception:
         taken = self._decide(arrival, data, _Body("", 0, len(data), sha256(data).digest(), data))
         outcome = self._record(taken)
         self._tell(taken.new, taken.decision, outcome)
+        self._associations.brought(arrival.peer, taken.rules, taken.new.study_instance_uid)
         return outcome
+
+    def parted(self, peer: PeerAE, released: bool) -> None:
+        """An association is over. What a released one has brought may be complete by that. Does not block."""
+        studies = self._associations.over(peer)
+        if studies and released:
+            ended = self._database.submit(gatherings.ended, studies, time.time())
+            ended.add_done_callback(_note_failure)
 
     def complete(self, arrival: IncomingObject, file: SpoolFile, *last: bytes) -> ReceptionOutcome:
         """Check, decide, make durable and commit.
@@ -169,6 +182,7 @@ class Reception:
             else:
                 file.abandon()
         self._tell(taken.new, taken.decision, outcome)
+        self._associations.brought(arrival.peer, taken.rules, taken.new.study_instance_uid)
         return outcome
 
     def _judge_file(self, arrival: IncomingObject, file: SpoolFile) -> _Taken:
@@ -230,7 +244,7 @@ class Reception:
             facts=json.dumps(facts, ensure_ascii=False),
             content=body.content,
         )
-        return _Taken(new, decision, joining(judge.rules, uids.study, uids.series, now))
+        return _Taken(new, decision, judge.rules, joining(judge.rules, uids.study, uids.series, now))
 
     def _record(self, taken: _Taken) -> ReceptionOutcome:
         new, decision = taken.new, taken.decision
@@ -300,3 +314,9 @@ class Reception:
         telemetry.logger().warning(
             event, instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae, reason=reason
         )
+
+
+def _note_failure(done: Future[None]) -> None:
+    """Say that the end of an association was not noted: what it has brought is complete by its quiet time."""
+    if (error := done.exception()) is not None:
+        telemetry.logger().warning("association.not_noted", error=telemetry.describe(error))

@@ -240,6 +240,7 @@ KNOWN = {
     "broker/mpps/dataset.py": "called in the threads of the door",
     "broker/routing/reception.py": "called in threads of the spool",
     "broker/routing/rejudging.py": "called in threads of the web",
+    "broker/routing/replaying.py": "rows of our own, in threads of the web",
     "broker/routing/levels/judging.py": "rows of our own, in a thread of the housekeeping",
     "broker/routing/levels/reading.py": "rows of our own, in a thread of the housekeeping",
     "broker/admin/api/routing/held_objects.py": "rows of our own, in threads of the web",

@@ -221,5 +221,6 @@ def _jobs(numbers: list[str] | None) -> Iterator[int]:
 
 def _say(done: dict[str, int]) -> None:
     words = {"routed": "routed", "held": "wait still", "discarded": "discarded", "gone": "have lost their bytes"}
+    words["waiting"] = "go with their studies"
     parts = [f"{count} {words.get(name, 'were changed by others')}" for name, count in done.items() if count]
     say(f"objects: {', '.join(parts) or 'none'}")

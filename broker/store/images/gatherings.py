@@ -23,6 +23,7 @@ from broker.store.db.pace import padded
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
+AT_ONCE = 500  # studies in one statement
 _t = tables.gathering
 
 
@@ -172,9 +173,11 @@ def let_go(connection: Connection, study: str, series: str, at: float, *, whole:
 
 def ended(connection: Connection, studies: Collection[str], at: float) -> None:
     """The association that brought objects of these studies is over: whoever looks next knows it."""
-    values = {"ended": _t.c.arrived, "due_at": at}
-    here = _t.c.study_instance_uid.in_(padded(sorted(studies))), _t.c.state == GatheringPhase.OPEN
-    connection.execute(update(_t).where(*here).values(values))
+    every = sorted(studies)
+    for start in range(0, len(every), AT_ONCE):
+        here = _t.c.study_instance_uid.in_(padded(every[start : start + AT_ONCE]))
+        values = {"ended": _t.c.arrived, "due_at": at}
+        connection.execute(update(_t).where(here, _t.c.state == GatheringPhase.OPEN).values(values))
 
 
 def hurry(connection: Connection, studies: Collection[str], at: float) -> int:

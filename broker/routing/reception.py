@@ -37,7 +37,7 @@ from broker.routing.news import News
 from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
 from broker.routing.recording import ReceptionOutcome, record
 from broker.routing.rules.evaluate import RoutingDecision, decide
-from broker.routing.rules.ruleset import RuleSet, fields_of
+from broker.routing.rules.ruleset import Level, RuleSet, fields_of
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.images import gatherings
@@ -92,8 +92,9 @@ class _Judge:
     def __init__(self, rules: RuleSet) -> None:
         self.rules = rules
         tested = fields_of(rules)
-        self.of_order = needs_order(tested)
-        self.fields = tested | set(header.BASE_FIELDS) | (MATCHING_FIELDS if self.of_order else frozenset())
+        self.of_order = needs_order(fields_of(rules, Level.INSTANCE))  # for a study it is looked up once
+        keys = MATCHING_FIELDS if needs_order(tested) else frozenset[str]()
+        self.fields = tested | set(header.BASE_FIELDS) | keys
         self.tags = header.tags_of(self.fields)
 
 

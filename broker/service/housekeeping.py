@@ -240,7 +240,9 @@ class Housekeeping:
         """Judge series and studies once they are complete."""
         base = self._foundation
         walk = LevelWalk(LevelWork(base.database, self._pace(), base.spool.root, base.rules, wake))
-        self._clock.follow(walk.clock_set)
+        self._clock.follow(walk.look_anew)
+        if base.database.dialect == "sqlite":  # nobody else has taken anything
+            walk.look_anew()
         self._add("levels", walk.run, LEVELS_EVERY, at_once=True)
 
     def _keep_copy(self) -> None:

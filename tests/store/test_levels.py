@@ -23,6 +23,7 @@ from broker.mpps.recording import told
 from broker.orders.core.context import StoryContext
 from broker.routing.holding import Deciding, Ending
 from broker.routing.levels import carrying_out
+from broker.routing.levels.carrying_out import LEASE
 from broker.routing.levels.judging import judge
 from broker.store.db.database import Database
 from broker.store.images import gatherings
@@ -373,11 +374,11 @@ def test_one_of_two_processes_takes_what_is_due(place: ReceptionPlace) -> None:
     place.in_force({"rule": [rule("all", CT, "pacs")]}, 1)
     place.take(1)
     later = time.time() + 400
-    taken = [place.database.execute(gatherings.take, later, later + 30) for _ in range(2)]
+    taken = [place.database.execute(gatherings.take, later, later + LEASE) for _ in range(2)]
     assert [one is not None for one in taken] == [True, False]
     place.walk(400)  # the first one died
     assert states(place)[0][0] == "waiting"
-    place.walk(31)
+    place.walk(LEASE + 1)
     assert (states(place)[0][0], sent(place)) == ("routed", [("pacs", 1)])
 
 
@@ -385,7 +386,7 @@ def test_what_arrives_while_a_study_is_judged_lets_it_be_judged_again(place: Rec
     place.in_force({"rule": [rule("all", CT, "pacs")]}, 1)
     place.take(1)
     now = time.time() + 400
-    gathering = place.database.execute(gatherings.take, now, now + 30)
+    gathering = place.database.execute(gatherings.take, now, now + LEASE)
     assert gathering is not None
     place.take(2)
     place.passed = 400
@@ -417,7 +418,7 @@ def test_a_crash_while_a_decision_is_carried_out_loses_and_doubles_nothing(
     assert len(sent(place)) == 16
     if published:
         place.in_force({"rule": [rule("all", CT, "cad")]}, 2)
-    place.walk(31)
+    place.walk(LEASE + 1)
     place.walk()
     node = "cad" if published else "pacs"
     assert [one for one in sent(place) if one[1] > 16] == [(node, subject) for subject in range(17, 21)]

@@ -94,19 +94,19 @@ def outcome(one: GatheredObject, own: Own, judged: JudgedRound) -> ObjectOutcome
 
 
 def _of_waiting(one: GatheredObject, own: Own, judged: JudgedRound) -> ObjectOutcome:
-    anew = own.decision
-    if anew is not None and anew.action == RuleAction.HOLD and not anew.waits and anew.reason != "no-rule-matched":
+    anew = own.decision if own.decision is not None and not own.decision.unmatched else None
+    if anew is not None and anew.action == RuleAction.HOLD:
         return ObjectOutcome(state=InstanceState.HELD, reason=anew.reason, rules=anew.rules)
-    if anew is not None and anew.reason == "discarded-by-rule" and not one.planned:
+    if anew is not None and anew.action == RuleAction.DISCARD and not one.planned:
         return ObjectOutcome(state=InstanceState.DISCARDED, reason=anew.reason, rules=anew.rules)
-    mine = anew.deliveries if anew is not None and anew.rules != ("default",) else ()
+    mine = anew.deliveries if anew is not None else ()
     planned = one.planned or bool(mine)
     decision = for_object(judged.rules, judged.decision, own.cut, planned=planned)
     if decision.action != RuleAction.SEND:
         return ObjectOutcome(state=STATES[decision.action], reason=decision.reason, rules=decision.rules)
     wanted = [delivery for delivery in decision.deliveries if _wants(one, delivery.node, judged)]
     deliveries = _together(mine, wanted)
-    names = tuple(dict.fromkeys((*(anew.rules if anew is not None and mine else ()), *decision.rules)))
+    names = tuple(dict.fromkeys((*(anew.rules if anew is not None else ()), *decision.rules)))
     rest = frozenset(level for level in own.waits if level.depth > judged.level.depth)
     if rest:
         return ObjectOutcome(state=InstanceState.WAITING, reason=waiting_for(rest), deliveries=deliveries, rules=names)

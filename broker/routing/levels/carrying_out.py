@@ -24,7 +24,7 @@ from broker.store.images.gathered import GatheredObject
 from broker.store.images.gatherings import Gathering
 from broker.store.images.instances import InstanceState
 
-LEASE = 30.0  # seconds for which a gathering is taken
+LEASE = 60.0  # seconds for which a gathering is taken
 
 
 class TakenByOther(Exception):

@@ -20,8 +20,8 @@ class LevelWalk:
     def __init__(self, work: LevelWork) -> None:
         self._work = work
 
-    def clock_set(self) -> None:
-        """The clock was set: all that is not done is looked at anew. Callable from any thread."""
+    def look_anew(self) -> None:
+        """The clock was set, or nobody has taken anything: all that is not done is due. Callable from any thread."""
         self._work.database.submit(gatherings.make_due, self._work.clock())
 
     def run(self) -> None:

@@ -53,7 +53,7 @@ class RoutingDecision:
     """What happens with an object, and why. `rules`: the names of those that decided it.
 
     `outcomes`: for each rule that was tried a mark of it, then those of its tests, as far as they were looked at.
-    `waits`: the levels whose rules are still to be tried.
+    `waits`: the levels whose rules are still to be tried. `unmatched`: no rule decided anything, this is the default.
     """
 
     action: RuleAction
@@ -62,6 +62,7 @@ class RoutingDecision:
     reason: str
     outcomes: tuple[str, ...] = field(default=(), compare=False)
     waits: frozenset[Level] = frozenset()
+    unmatched: bool = False
 
     @property
     def words(self) -> str:
@@ -121,8 +122,8 @@ def by_default(rules: RuleSet, outcomes: Sequence[str] = ()) -> RoutingDecision:
     """What happens with an object about which no rule decided anything."""
     if rules.default_action == RuleAction.SEND:
         deliveries = tuple(PlannedDelivery(node, 5) for node in rules.default_send)
-        return RoutingDecision(RuleAction.SEND, deliveries, ("default",), "", tuple(outcomes))
-    return RoutingDecision(rules.default_action, (), (), "no-rule-matched", tuple(outcomes))
+        return RoutingDecision(RuleAction.SEND, deliveries, ("default",), "", tuple(outcomes), unmatched=True)
+    return RoutingDecision(rules.default_action, (), (), "no-rule-matched", tuple(outcomes), unmatched=True)
 
 
 def waiting_for(levels: Collection[Level]) -> str:

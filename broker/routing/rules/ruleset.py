@@ -177,9 +177,13 @@ def _tests(condition: Condition) -> Iterator[Test]:
             yield from _tests(member)
 
 
-def fields_of(rules: RuleSet) -> frozenset[str]:
-    """All fields that a rule set tests. What is tested in each item of a sequence has `[*]` behind the sequence."""
-    return frozenset(name for rule in rules.rules for name in condition_fields(rule.when))
+def fields_of(rules: RuleSet, *levels: Level) -> frozenset[str]:
+    """All fields that a rule set tests, or its rules of some levels.
+
+    What is tested in each item of a sequence has `[*]` behind the sequence.
+    """
+    tried = (rule for rule in rules.rules if not levels or rule.level in levels)
+    return frozenset(name for rule in tried for name in condition_fields(rule.when))
 
 
 def condition_fields(condition: Condition, sequence: str = "") -> Iterator[str]:

@@ -124,6 +124,7 @@ _MORE: dict[str, Any] = {
     "opened_at": case((_t.c.state == GatheringPhase.OPEN, _t.c.opened_at), else_=bindparam("at")),
     "last_at": bindparam("at"),
     "due_at": _NEXT,
+    "person": 0,  # more comes than the person knew
 }
 _KEY = ["study_instance_uid", "series_instance_uid"]
 _ARRIVED = Prepared(
@@ -324,5 +325,5 @@ def waiting(connection: Connection, limit: int) -> tuple[int, float | None]:
 
 
 def make_due(connection: Connection, now: float) -> None:
-    """The clock was set: whatever is not done is due now, and waits anew if it has to."""
+    """Whatever is not done is due now, and waits anew if it has to."""
     connection.execute(update(_t).where(_t.c.state != GatheringPhase.DONE).values(due_at=now))

@@ -251,6 +251,20 @@ def test_late_images_by_policy(send: str, known: bool, changed: bool) -> None:
         assert outcome(gathered(2, state=state), Own(), judged).idle
 
 
+def test_an_object_that_met_other_rules_is_judged_by_all_of_today() -> None:
+    """A rule that is called `default` is one as any other."""
+    ruleset = rules(rule("default", "pacs", level="instance"), rule("t", "cad"))
+    judged = JudgedRound(rules=ruleset, level=Level.STUDY, decision=LevelDecision((1,), ("o", "tt")))
+    own = Own(cut=2, waits=frozenset({Level.STUDY}), decision=decide(ruleset, as_facts({"tag.Modality": "CT"})))
+    assert sorted(one.node for one in outcome(gathered(), own, judged).deliveries) == ["cad", "pacs"]
+    alone = rules(rule("default", "pacs", level="instance"))
+    judged = JudgedRound(rules=alone, level=Level.STUDY, decision=LevelDecision((), ("o",)))
+    found = decide(alone, as_facts({"tag.Modality": "CT"}))
+    assert [one.node for one in outcome(gathered(), Own(cut=1, decision=found), judged).deliveries] == ["pacs"]
+    nothing = decide(alone, as_facts({"tag.Modality": "MR"}))
+    assert outcome(gathered(), Own(cut=1, decision=nothing), judged).reason == "no-rule-matched"
+
+
 # --- checks ------------------------------------------------------------------------------------------------
 
 

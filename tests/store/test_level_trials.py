@@ -11,6 +11,7 @@ from support.delivery.receiving import NODES, STUDY, ReceptionPlace
 from support.service.rest import application, asking
 
 from broker.admin.api.routing.rules_views import MOST_OBJECTS
+from broker.routing.levels.study_facts import MOST_ORDERS
 from broker.routing.levels.trying import try_study
 from broker.routing.rules.evaluate import as_facts
 from broker.routing.rules.parsing import parse_rules
@@ -170,3 +171,15 @@ def test_the_order_is_looked_up_for_the_study(place: ReceptionPlace) -> None:
     tried = try_study(ruleset, objects, order, {})
     assert [one.deliveries[0].node for one in tried.objects] == ["cad"] * 3
     assert len(asked) == 2  # once for the objects, once for the study
+
+
+def test_objects_of_many_orders_hold_a_study_as_at_the_door(place: ReceptionPlace) -> None:
+    document = {"rule": [rule("unmatched", {"field": "match.status", "value": "unmatched"}, "cad")]}
+    place.in_force(document, 1)
+    for number in range(1, MOST_ORDERS + 2):
+        place.take(number, PatientID=f"P{number}")
+    objects = [as_facts(place.facts(number)) for number in range(1, MOST_ORDERS + 2)]
+    tried = try_study(place.rules, objects, lambda facts: {"match.status": ("unmatched",)}, {})
+    place.walk(301)
+    assert {(one.action.value, one.reason) for one in tried.objects} == {("hold", "rule-error:TooManyValues")}
+    assert {(row["state"], row["reason"]) for row in place.rows()} == {("held", "rule-error:TooManyValues")}

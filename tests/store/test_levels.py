@@ -426,6 +426,25 @@ def test_a_crash_while_a_decision_is_carried_out_loses_and_doubles_nothing(
     assert place.gatherings()[""]["state"] == "done"
 
 
+def test_a_series_that_was_not_carried_out_is_judged_again_before_its_study(
+    place: ReceptionPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = [rule("series", CT, "cad", level="series"), rule("all", CT, "pacs")]
+    place.in_force({"rule": rules}, 1)
+    place.take(1)
+    with monkeypatch.context() as broken:
+        broken.setattr(carrying_out, "enqueue_deliveries", None)
+        place.walk(61)
+    assert (place.gatherings()["2.999.7.1.1"]["state"], sent(place)) == ("judged", [])
+    place.in_force({"rule": rules}, 2)
+    place.database.execute(gatherings.make_due, time.time() + 500)
+    study = place.database.execute(gatherings.take_one, STUDY, "", time.time() + 600)
+    assert study is not None
+    place.passed = 400
+    assert judge(place.level_work(), study)
+    assert (states(place), sent(place)) == ([("routed", "")], [("cad", 1), ("pacs", 1)])
+
+
 def test_objects_that_wait_are_judged_by_the_rules_in_force_then(place: ReceptionPlace) -> None:
     place.in_force({"rule": [rule("all", CT, "pacs")]}, 1)
     place.take(1, SliceThickness="1.25")

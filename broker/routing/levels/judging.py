@@ -25,6 +25,7 @@ from broker.routing.levels.reading import FactsGone, GatheredFacts
 from broker.routing.levels.study_facts import Found, TooManyValues, counted
 from broker.routing.order_facts import order_facts
 from broker.routing.rules.completion import (
+    SETTLE,
     AtMost,
     Awaited,
     Completed,
@@ -79,8 +80,9 @@ def judge(work: LevelWork, gathering: Gathering, because: Completed | None = Non
         cap = gathering.opened_at + policy_of(rules, level).most
         work.pace.alone(gatherings.put_off, gathering, cap, Awaited.REQUIRED, None)
         return False
-    if level is Level.STUDY:
-        _judge_series(work, gathering.study_instance_uid)
+    if level is Level.STUDY and not _judge_series(work, gathering.study_instance_uid):
+        work.pace.alone(gatherings.put_off, gathering, now + SETTLE, Awaited.QUIET, None)
+        return False
     decision = _decided(rules, seen, level, complete, gathering)
     trace, told = json.dumps(kept_marks(decision)), json.dumps(seen.facts, ensure_ascii=False)
     if not work.pace.alone(gatherings.judge, gathering, complete, rules.version, trace, told):
@@ -91,12 +93,16 @@ def judge(work: LevelWork, gathering: Gathering, because: Completed | None = Non
     return True
 
 
-def _judge_series(work: LevelWork, study: str) -> None:
-    """The series of a complete study are complete."""
+def _judge_series(work: LevelWork, study: str) -> bool:
+    """The series of a complete study are complete, and are judged before it. False if one could not be."""
     for series in work.pace.read(gatherings.open_series, study):
-        taken = work.pace.alone(gatherings.take_one, study, series, work.clock() + LEASE)
-        if taken is not None:
-            judge(work, taken, Completed.STUDY)
+        for _ in range(2):  # one whose decision was not carried out is opened first if the rules have changed
+            taken = work.pace.alone(gatherings.take_one, study, series, work.clock() + LEASE)
+            if taken is None or judge(work, taken, Completed.STUDY):
+                break
+        else:
+            return False
+    return True
 
 
 def _verdict(

@@ -12,10 +12,11 @@ from typing import Any
 from broker.routing.levels.applying import JudgedRound, ObjectOutcome, Own, outcome
 from broker.routing.levels.gathering import NO_STUDY, policy_of, state_of
 from broker.routing.levels.study_facts import FactUnion, Found, TooManyValues, counted
+from broker.routing.order_facts import MATCHING_FIELDS
 from broker.routing.rules.completion import Completed
 from broker.routing.rules.evaluate import Facts, PlannedDelivery, RoutingDecision, decide
 from broker.routing.rules.levels import LevelDecision, decide_level
-from broker.routing.rules.ruleset import Level, RuleAction, RuleSet, fields_of
+from broker.routing.rules.ruleset import Fact, Level, RuleAction, RuleSet, fields_of
 from broker.routing.rules.tracing import trace
 from broker.store.images.gathered import GatheredObject
 from broker.store.images.instances import InstanceState
@@ -85,15 +86,15 @@ def try_study(
 class _StudyTrial:
     def __init__(self, rules: RuleSet, order: Order | None, given: Found, *, told: bool) -> None:
         self._rules = rules
-        self._orders = FactUnion((), order)
         self._order = order
+        self._orders: dict[tuple[tuple[Fact, ...], ...], Facts] = {}
         self._given = given
         self._told = told
         self._fields = fields_of(rules)
 
     def own(self, facts: Facts) -> TriedObject:
         """What the rules of its own level decide of an object."""
-        facts = {**self._orders.order_of(facts), **facts}
+        facts = {**self._order_of(facts), **facts}
         decision = decide(self._rules, facts)
         study, series = (_text(facts, f"tag.{name}InstanceUID") for name in ("Study", "Series"))
         _, reason = state_of(decision, study, series)
@@ -107,6 +108,15 @@ class _StudyTrial:
             rules=decision.rules,
             waits=frozenset() if held else decision.waits,
         )
+
+    def _order_of(self, facts: Facts) -> Facts:
+        """The facts of the order of an object, looked up once for all that have the same keys."""
+        if self._order is None:
+            return {}
+        key = tuple(tuple(facts.get(name, ())) for name in sorted(MATCHING_FIELDS))
+        if key not in self._orders:
+            self._orders[key] = self._order(facts)
+        return self._orders[key]
 
     def judge(
         self, level: Level, series: str, members: Sequence[TriedObject], everything: Sequence[TriedObject]

@@ -75,7 +75,7 @@ def record(
     if twins:  # sent and purged since: only destinations that never had these bytes
         had = jobs.lanes_done(connection, JobKind.DELIVER, [version.id for version in twins])
         deliveries = [one for one in deliveries if lane_of(one.node) not in had]
-        if not deliveries:
+        if not deliveries and new.state != InstanceState.WAITING:
             joining.came_again(connection)
             return ReceptionOutcome.DUPLICATE
     subject = instances.add(connection, new, known[0].version + 1)
@@ -145,6 +145,17 @@ def _enqueue(
     if known:
         jobs.revive(connection, new, now)
     jobs.enqueue(connection, new, now)
+
+
+def lacking(
+    connection: Connection, subject: int, sop_instance_uid: str, deliveries: Sequence[PlannedDelivery]
+) -> list[PlannedDelivery]:
+    """Those of some deliveries of an object (row) whose destinations never had its bytes from an earlier row of it."""
+    known = instances.versions(connection, sop_instance_uid)
+    mine = next((version.digest for version in known if version.id == subject), b"")
+    twins = [version.id for version in known if version.digest == mine and version.id != subject]
+    had = jobs.lanes_done(connection, JobKind.DELIVER, twins) if twins else set()
+    return [one for one in deliveries if lane_of(one.node) not in had]
 
 
 def lane_of(node: str) -> str:

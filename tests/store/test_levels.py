@@ -26,7 +26,7 @@ from broker.routing.levels import carrying_out
 from broker.routing.levels.carrying_out import LEASE
 from broker.routing.levels.judging import judge
 from broker.store.db.database import Database
-from broker.store.images import gatherings
+from broker.store.images import gatherings, instances
 from broker.store.mpps import performed_steps
 from broker.store.schema import tables
 
@@ -273,6 +273,24 @@ def test_the_same_bytes_again_send_all_again_where_that_is_the_policy(place: Rec
         place.walk(301)
         assert len(place.jobs()) - len(done(place)) == (2 if late else 0)
         place.passed = 0
+
+
+@pytest.mark.parametrize(("late", "to"), [("updates", ["pacs"]), ("all", ["cad", "pacs"])])
+def test_bytes_that_come_again_after_a_purge_go_where_they_never_were(
+    place: ReceptionPlace, late: str, to: list[str]
+) -> None:
+    place.in_force({"rule": [rule("all", CT, "cad")]}, 1)
+    item = place.take(1)
+    place.walk(301)
+    finish(place)
+    set_back(place, 1000)
+    place.database.execute(instances.mark_purged, [1], time.time() + 1)
+    completion = {"late": [{"to": ["cad"], "send": late}]}
+    place.in_force({"rule": [rule("all", CT, "cad"), rule("more", CT, "pacs")], "completion": completion}, 2)
+    place.receive(item)
+    assert states(place) == [("purged", ""), ("waiting", "waits-for-study")]
+    place.walk(301)
+    assert (states(place)[1], [node for node, row in sent(place) if row == 2]) == (("routed", ""), to)
 
 
 def test_a_late_image_may_let_another_rule_match_for_all(place: ReceptionPlace) -> None:

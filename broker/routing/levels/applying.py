@@ -58,13 +58,17 @@ class Own:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectOutcome:
-    """What becomes of an object. `state` is None if it stays as it is; `again`: nodes that get it once more."""
+    """What becomes of an object. `state` is None if it stays as it is; `again`: nodes that get it once more.
+
+    `whole`: a destination gets the whole study again, bytes that it has included.
+    """
 
     state: InstanceState | None
     reason: str = ""
     deliveries: tuple[PlannedDelivery, ...] = ()
     rules: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
+    whole: bool = False
 
     @property
     def idle(self) -> bool:
@@ -111,7 +115,8 @@ def _of_waiting(one: GatheredObject, own: Own, judged: JudgedRound) -> ObjectOut
     if rest:
         return ObjectOutcome(state=InstanceState.WAITING, reason=waiting_for(rest), deliveries=deliveries, rules=names)
     if deliveries or planned:
-        return ObjectOutcome(state=InstanceState.ROUTED, deliveries=deliveries, rules=names)
+        whole = judged.late and any(judged.policy(delivery.node) == LateImages.ALL for delivery in wanted)
+        return ObjectOutcome(state=InstanceState.ROUTED, deliveries=deliveries, rules=names, whole=whole)
     if decision.deliveries:
         return ObjectOutcome(state=InstanceState.HELD, reason=CAME_LATE, rules=names)
     default = by_default(judged.rules)

@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 
 from broker.routing.levels.applying import JudgedRound, ObjectOutcome, Own, failed, nodes_of, outcome, touches
 from broker.routing.levels.reading import GatheredFacts
-from broker.routing.recording import enqueue_deliveries, lane_of
+from broker.routing.recording import enqueue_deliveries, lacking, lane_of
+from broker.routing.rules.evaluate import PlannedDelivery
 from broker.routing.rules.ruleset import RuleSet
 from broker.store.db.database import Database
 from broker.store.db.pace import Pace
@@ -111,8 +112,11 @@ def _written(
         if one.id not in ours:
             continue
         told = detail | {"rules": list(done.rules)}
-        if done.deliveries:
-            enqueue_deliveries(connection, one.id, one.sop_instance_uid, done.deliveries, told, now)
+        deliveries: Sequence[PlannedDelivery] = done.deliveries
+        if one.version > 1 and deliveries and not done.whole:
+            deliveries = lacking(connection, one.id, one.sop_instance_uid, deliveries)
+        if deliveries:
+            enqueue_deliveries(connection, one.id, one.sop_instance_uid, deliveries, told, now)
         for node in done.again:
             again.setdefault(node, []).append(one.id)
         work += len(done.deliveries)

@@ -43,6 +43,13 @@ RECEIVED: Mapping[str, tuple[Tone, Sentence]] = {
             many="%(n)s images from %(device)s are held: a person must decide.",
         ),
     ),
+    InstanceState.WAITING: (
+        "",
+        Sentence(
+            "%(n)s image from %(device)s waits until its study is complete.",
+            many="%(n)s images from %(device)s wait until their study is complete.",
+        ),
+    ),
     InstanceState.DISCARDED: (
         "",
         Sentence(

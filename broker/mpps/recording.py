@@ -20,6 +20,7 @@ from broker.orders.lookup import matching
 from broker.orders.lookup.matching import Match
 from broker.orders.stories import identity, performing, writing
 from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
+from broker.store.images import gatherings
 from broker.store.mpps import objects, overdue, performed_steps
 from broker.store.orders import reading
 
@@ -186,7 +187,12 @@ def keep_back(connection: Connection, performed: PerformedStep, lanes: Sequence[
 def told(
     connection: Connection, performed: PerformedStep, steps: Iterable[int], event: str, context: StoryContext
 ) -> None:
-    """Let the linked steps follow; what they could not follow is for a person."""
+    """Let the linked steps follow; what they could not follow is for a person.
+
+    Studies whose rules wait for its objects are looked at.
+    """
+    studies = {uid for item in performed.document.get(ITEMS, []) if (uid := item.get("StudyInstanceUID"))}
+    gatherings.hurry(connection, studies, context.at.timestamp())
     codes = performing.follow(connection, dict.fromkeys(steps), performed.row or 0, event, context)
     if codes:
         findings = tuple(dict.fromkeys((*performed.findings, *sorted(codes))))

@@ -93,7 +93,7 @@ class HeldWork:
             judged = judge_again(self._database, self._files, rules, page)
 
             def routed(connection: Connection, judged: list[Judged] = judged, rules: RuleSet = rules) -> list[Ending]:
-                return [holding.route(connection, one, rules.version, who) for one in judged]
+                return [holding.route(connection, one, rules, who) for one in judged]
 
             done += Counter(self._written(routed))
             gone = len(self._database.read(held_objects.purged, page).result())

@@ -1,7 +1,8 @@
 """Does with objects that wait for a person what the person decided, and notes each in the audit trail.
 
-An object that is held or was discarded can be routed again by today's rules or sent to chosen nodes. A held one can be
-discarded, and a discard can be undone as long as the bytes are kept. Each function is part of a transaction.
+An object that is held or was discarded can be routed again by today's rules or sent to chosen nodes. So can one that
+waits for its series or study: that counts as complete then. A held one can be discarded, and a discard can be undone as
+long as the bytes are kept. Each function is part of a transaction.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
+from broker.routing.levels.gathering import joining, state_of
 from broker.routing.recording import enqueue_deliveries
 from broker.routing.rejudging import Judged
 from broker.routing.rules.evaluate import PlannedDelivery
-from broker.routing.rules.ruleset import RuleAction, Urgency
+from broker.routing.rules.ruleset import RuleSet, Urgency
 from broker.store.audit.adding import add_audit
-from broker.store.images import held_objects
+from broker.store.images import gatherings, held_objects
 from broker.store.images.instances import InstanceState
 
 DISCARDED_BY_PERSON, DISCARD_UNDONE = "discarded-by-person", "discard-undone"
@@ -30,6 +32,7 @@ class Ending(StrEnum):
     ROUTED = "routed"  # deliveries were enqueued
     HELD = "held"  # it waits still: no rule matched, or one holds it
     DISCARDED = "discarded"
+    WAITING = "waiting"  # it joined its series or study, which is judged next
     PURGED = "purged"  # its bytes were deleted just now
     GONE = "gone"  # its bytes are missing, or were deleted before
     CHANGED = "changed"  # somebody else decided meanwhile
@@ -50,22 +53,22 @@ class Deciding:
         add_audit(connection, self.at, self.actor, action, "objects", row, detail, address=self.address)
 
 
-def route(connection: Connection, judged: Judged, rules_version: int, who: Deciding) -> Ending:
-    """Let an object go the way that rules decided."""
+def route(connection: Connection, judged: Judged, rules: RuleSet, who: Deciding) -> Ending:
+    """Let an object go the way that rules decided. What waits for its series or study lets these be judged."""
     held, decision = judged.held, judged.decision
     if decision is None:
         return Ending.GONE
-    state = {
-        RuleAction.SEND: InstanceState.ROUTED,
-        RuleAction.HOLD: InstanceState.HELD,
-        RuleAction.DISCARD: InstanceState.DISCARDED,
-    }[decision.action]
-    if not held_objects.change(connection, held.id, [InstanceState(held.state)], state, decision.reason, who.at):
+    state, reason = state_of(decision, held.study_instance_uid, held.series_instance_uid)
+    if not held_objects.change(connection, held.id, [InstanceState(held.state)], state, reason, who.at):
         return Ending.CHANGED
     outcomes = json.dumps(decision.outcomes)
-    held_objects.judged(connection, held.id, rules_version, outcomes, json.dumps(judged.facts, ensure_ascii=False))
-    detail: dict[str, object] = {"rules": list(decision.rules), "rules_version": rules_version}
+    held_objects.judged(connection, held.id, rules.version, outcomes, json.dumps(judged.facts, ensure_ascii=False))
+    detail: dict[str, object] = {"rules": list(decision.rules), "rules_version": rules.version}
     enqueue_deliveries(connection, held.id, held.sop_instance_uid, decision.deliveries, detail, who.at)
+    if state == InstanceState.WAITING:
+        whole = held.state == InstanceState.WAITING  # a person says that nothing more comes
+        for arrival in joining(rules, held.study_instance_uid, held.series_instance_uid, who.at).arrivals:
+            gatherings.let_go(connection, arrival.study, arrival.series, who.at, whole=whole)
     who.note(connection, "objects.rerouted", held.id, to=list(decision.destinations), **detail)
     return Ending(state.value)
 
@@ -81,9 +84,9 @@ def send(connection: Connection, row: int, sop_instance_uid: str, nodes: Sequenc
 
 
 def discard(connection: Connection, row: int, who: Deciding) -> Ending:
-    """Give a held object up. Its bytes stay until they are purged."""
-    held, discarded = [InstanceState.HELD], InstanceState.DISCARDED
-    if not held_objects.change(connection, row, held, discarded, DISCARDED_BY_PERSON, who.at):
+    """Give up an object that is held or waits for its study. Its bytes stay until they are purged."""
+    before, discarded = [InstanceState.HELD, InstanceState.WAITING], InstanceState.DISCARDED
+    if not held_objects.change(connection, row, before, discarded, DISCARDED_BY_PERSON, who.at):
         return Ending.CHANGED
     who.note(connection, "objects.discarded", row)
     return Ending.DISCARDED

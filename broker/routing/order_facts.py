@@ -16,7 +16,7 @@ from broker.orders.lookup.imaging import ImageOrder
 from broker.routing.rules.evaluate import Facts
 from broker.routing.rules.ruleset import Fact
 
-_PREFIXES = ("order.", "match.")
+OF_ORDER = ("order.", "match.")  # how fields of the order begin
 _REQUEST = "tag.RequestAttributesSequence"
 _PATIENT_KEYWORDS = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex")
 _KEYWORDS = ("StudyInstanceUID", "AccessionNumber", *_PATIENT_KEYWORDS)
@@ -28,7 +28,7 @@ MATCHING_FIELDS = frozenset(
 
 def needs_order(fields: Collection[str]) -> bool:
     """Some of these fields are about the order."""
-    return any(field.startswith(_PREFIXES) for field in fields)
+    return any(field.startswith(OF_ORDER) for field in fields)
 
 
 def order_facts(connection: Connection, facts: Facts) -> dict[str, tuple[Fact, ...]]:

@@ -13,6 +13,7 @@ import json
 import mmap
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -30,13 +31,16 @@ from broker.dicom.uids import DEFLATED_SYNTAXES, is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.routing import header
+from broker.routing.levels.associations import Associations
+from broker.routing.levels.gathering import Joining, joining, state_of
 from broker.routing.news import News
 from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
 from broker.routing.recording import ReceptionOutcome, record
 from broker.routing.rules.evaluate import RoutingDecision, decide
-from broker.routing.rules.ruleset import RuleAction, RuleSet, fields_of
+from broker.routing.rules.ruleset import Level, RuleSet, fields_of
 from broker.site.nodes import Node
 from broker.store.db.database import Database
+from broker.store.images import gatherings
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
 from broker.store.images.spool import Spool, SpoolFile
 
@@ -44,11 +48,6 @@ SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sy
 WARN_EVERY = 60.0  # seconds between two warnings of the same event about the same device
 WARNED_KEPT = 1000  # events by device whose last warning is remembered
 ATTEMPTS = 3  # to commit while the same object is committed on other associations
-_STATE = {
-    RuleAction.SEND: InstanceState.ROUTED,
-    RuleAction.HOLD: InstanceState.HELD,
-    RuleAction.DISCARD: InstanceState.DISCARDED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +76,25 @@ class _Body:
     content: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What is to be recorded of an object: its row, what was decided, and the series and study that it joins."""
+
+    new: NewInstance
+    decision: RoutingDecision
+    rules: RuleSet
+    joining: Joining
+
+
 class _Judge:
     """A rule set with the fields and tags that it needs of an object."""
 
     def __init__(self, rules: RuleSet) -> None:
         self.rules = rules
         tested = fields_of(rules)
-        self.of_order = needs_order(tested)
-        self.fields = tested | set(header.BASE_FIELDS) | (MATCHING_FIELDS if self.of_order else frozenset())
+        self.of_order = needs_order(fields_of(rules, Level.INSTANCE))  # for a study it is looked up once
+        keys = MATCHING_FIELDS if needs_order(tested) else frozenset[str]()
+        self.fields = tested | set(header.BASE_FIELDS) | keys
         self.tags = header.tags_of(self.fields)
 
 
@@ -118,6 +128,7 @@ class Reception:
         self._zone = zone
         self._wake = wake
         self._warned: dict[tuple[str, str], float] = {}
+        self._associations = Associations()
 
     def begin(self, arrival: IncomingObject, *parts: bytes) -> SpoolFile:
         """Open a spool file and write the first bytes. Raises SpoolUnavailable."""
@@ -136,10 +147,18 @@ class Reception:
         if len(data) > self.small:
             return self.complete(arrival, self.begin(arrival, data))
         self._spool.check_room(len(data))
-        new, decision = self._decide(arrival, data, _Body("", 0, len(data), sha256(data).digest(), data))
-        outcome = self._record(new, decision)
-        self._tell(new, decision, outcome)
+        taken = self._decide(arrival, data, _Body("", 0, len(data), sha256(data).digest(), data))
+        outcome = self._record(taken)
+        self._tell(taken.new, taken.decision, outcome)
+        self._associations.brought(arrival.peer, taken.rules, taken.new.study_instance_uid)
         return outcome
+
+    def parted(self, peer: PeerAE, released: bool) -> None:
+        """An association is over. What a released one has brought may be complete by that. Does not block."""
+        studies = self._associations.over(peer)
+        if studies and released:
+            ended = self._database.submit(gatherings.ended, studies, time.time())
+            ended.add_done_callback(_note_failure)
 
     def complete(self, arrival: IncomingObject, file: SpoolFile, *last: bytes) -> ReceptionOutcome:
         """Check, decide, make durable and commit.
@@ -150,9 +169,9 @@ class Reception:
         kept = False
         try:
             file.write(*last)
-            new, decision = self._judge_file(arrival, file)
+            taken = self._judge_file(arrival, file)
             file.keep()
-            outcome = self._record(new, decision)
+            outcome = self._record(taken)
             kept = outcome != ReceptionOutcome.DUPLICATE
         except StoreUnavailable:
             # the commit may have happened although we were not told: the file must stay, the sweep decides
@@ -163,10 +182,11 @@ class Reception:
                 file.close()
             else:
                 file.abandon()
-        self._tell(new, decision, outcome)
+        self._tell(taken.new, taken.decision, outcome)
+        self._associations.brought(arrival.peer, taken.rules, taken.new.study_instance_uid)
         return outcome
 
-    def _judge_file(self, arrival: IncomingObject, file: SpoolFile) -> tuple[NewInstance, RoutingDecision]:
+    def _judge_file(self, arrival: IncomingObject, file: SpoolFile) -> _Taken:
         if not file.data_length:
             raise BadContent("no data set", code="truncated")
         body = _Body(file.name, file.data_offset, file.data_length, file.digest, None)
@@ -189,7 +209,7 @@ class Reception:
 
     def _decide(
         self, arrival: IncomingObject, data: Buffer, body: _Body, relax: Callable[[], object] = lambda: None
-    ) -> tuple[NewInstance, RoutingDecision]:
+    ) -> _Taken:
         if not body.length:
             raise BadContent("no data set", code="truncated")
         judge = self._judge_now()
@@ -203,6 +223,7 @@ class Reception:
         if judge.of_order:
             facts |= self._database.read(order_facts, facts).result()
         decision = decide(judge.rules, facts)
+        state, reason = state_of(decision, uids.study, uids.series)
         new = NewInstance(
             sop_instance_uid=uids.sop_instance,
             sop_class_uid=uids.sop_class,
@@ -217,22 +238,23 @@ class Reception:
             data_length=body.length,
             digest=body.digest,
             received_at=now,
-            state=_STATE[decision.action],
-            reason=decision.reason,
+            state=state,
+            reason=reason,
             rules_version=judge.rules.version,
             trace=json.dumps(decision.outcomes),
             facts=json.dumps(facts, ensure_ascii=False),
-            discarded_at=now if decision.action == RuleAction.DISCARD else 0.0,
+            discarded_at=now if state == InstanceState.DISCARDED else 0.0,
             content=body.content,
         )
-        return new, decision
+        return _Taken(new, decision, judge.rules, joining(judge.rules, uids.study, uids.series, now))
 
-    def _record(self, new: NewInstance, decision: RoutingDecision) -> ReceptionOutcome:
+    def _record(self, taken: _Taken) -> ReceptionOutcome:
+        new, decision = taken.new, taken.decision
         for _ in range(ATTEMPTS):
             try:
                 telling = self._news.of(new.study_instance_uid, new.received_at)
                 outcome = self._database.execute(
-                    record, new, decision.deliveries, decision.rules, self._intact, telling
+                    record, new, decision.deliveries, decision.rules, self._intact, telling, taken.joining
                 )
                 self._news.committed(telling)
                 return outcome
@@ -268,8 +290,8 @@ class Reception:
             self._warn("instance.changed", new, "other bytes under a known UID")
         if outcome == ReceptionOutcome.REPAIRED:
             self._warn("instance.repaired", new, "its file was lost or damaged")
-        if decision.action != RuleAction.SEND:
-            self._warn(f"instance.{new.state}", new, decision.reason)
+        if new.state in (InstanceState.HELD, InstanceState.DISCARDED):
+            self._warn(f"instance.{new.state}", new, new.reason)
         if telemetry.debugging():
             telemetry.logger().debug(
                 "instance.received",
@@ -294,3 +316,9 @@ class Reception:
         telemetry.logger().warning(
             event, instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae, reason=reason
         )
+
+
+def _note_failure(done: Future[None]) -> None:
+    """Say that the end of an association was not noted: what it has brought is complete by its quiet time."""
+    if (error := done.exception()) is not None:
+        telemetry.logger().warning("association.not_noted", error=telemetry.describe(error))

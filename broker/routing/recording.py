@@ -12,6 +12,7 @@ from enum import StrEnum
 from sqlalchemy import Connection
 
 from broker.model.lane import JobKind, Lane, LaneKind
+from broker.routing.levels.gathering import NOTHING, Joining
 from broker.routing.news import Telling
 from broker.routing.rules.evaluate import PlannedDelivery
 from broker.store import jobs
@@ -40,11 +41,12 @@ def record(
     rules: Sequence[str],
     intact: Callable[[KnownVersion], bool],
     telling: Telling | None = None,
+    joining: Joining = NOTHING,
 ) -> ReceptionOutcome:
     """The transaction: instance row and one delivery per destination.
 
     `intact` tells whether the file of a known version is still there: a positive answer must not rest on a lost one.
-    `telling` is what the RIS is told of it.
+    `telling` is what the RIS is told of it, `joining` the series and study that it may wait for.
     """
     if telling is not None:
         telling.write(connection)
@@ -53,13 +55,18 @@ def record(
     first = instances.add_first(connection, new)
     if first is not None:
         _enqueue(connection, first, deliveries, detail, new.received_at, None, held)
+        joining.arrived(connection)
         return ReceptionOutcome.NEW
     known = instances.versions(connection, new.sop_instance_uid)
     twins = [version for version in known if version.digest == new.digest]
     same = next((version for version in twins if version.state != InstanceState.PURGED), None)
     if same is not None:
-        instances.reroute(connection, same.id, new)
+        changed = instances.reroute(connection, same.id, new)
         _enqueue(connection, same.id, deliveries, detail, new.received_at, None, held, known=True)
+        if changed and new.state == InstanceState.WAITING:
+            joining.arrived(connection)
+        else:
+            joining.came_again(connection)
         if intact(same):
             return ReceptionOutcome.DUPLICATE
         instances.refile(connection, same.id, new)
@@ -67,14 +74,16 @@ def record(
         return ReceptionOutcome.REPAIRED
     if twins:  # purged since: only destinations that never had these bytes; what was discarded is decided anew
         had = jobs.lanes_done(connection, JobKind.DELIVER, [version.id for version in twins])
-        deliveries = [one for one in deliveries if _lane(one.node) not in had]
-        if not deliveries and had:
+        deliveries = [one for one in deliveries if lane_of(one.node) not in had]
+        if not deliveries and had and new.state != InstanceState.WAITING:
+            joining.came_again(connection)
             return ReceptionOutcome.DUPLICATE
     subject = instances.add(connection, new, known[0].version + 1)
     group = _group(known)
     for one in deliveries:
-        jobs.join_group(connection, _lane(one.node), [version.id for version in known], group)
+        jobs.join_group(connection, lane_of(one.node), [version.id for version in known], group)
     _enqueue(connection, subject, deliveries, detail, new.received_at, group, held)
+    joining.arrived(connection)
     return ReceptionOutcome.NEW if twins else ReceptionOutcome.VERSION
 
 
@@ -94,7 +103,7 @@ def enqueue_deliveries(
     group = _group(known) if len(known) > 1 else None
     if group is not None:
         for one in deliveries:
-            jobs.join_group(connection, _lane(one.node), [version.id for version in known], group)
+            jobs.join_group(connection, lane_of(one.node), [version.id for version in known], group)
     held = _kept_back(connection, sop_instance_uid)
     _enqueue(connection, subject, deliveries, detail, now, group, held, known=True)
 
@@ -124,7 +133,7 @@ def _enqueue(
     new = [
         NewJob(
             kind=JobKind.DELIVER,
-            lane=_lane(one.node),
+            lane=lane_of(one.node),
             subject=subject,
             detail=detail,
             group_key=group,
@@ -138,5 +147,17 @@ def _enqueue(
     jobs.enqueue(connection, new, now)
 
 
-def _lane(node: str) -> str:
+def lacking(
+    connection: Connection, subject: int, sop_instance_uid: str, deliveries: Sequence[PlannedDelivery]
+) -> list[PlannedDelivery]:
+    """Those of some deliveries of an object (row) whose destinations never had its bytes from an earlier row of it."""
+    known = instances.versions(connection, sop_instance_uid)
+    mine = next((version.digest for version in known if version.id == subject), b"")
+    twins = [version.id for version in known if version.digest == mine and version.id != subject]
+    had = jobs.lanes_done(connection, JobKind.DELIVER, twins) if twins else set()
+    return [one for one in deliveries if lane_of(one.node) not in had]
+
+
+def lane_of(node: str) -> str:
+    """The stored name of the lane in which objects go to a node."""
     return Lane(LaneKind.DELIVER, node).name

@@ -89,6 +89,8 @@ def _rules(name: str, rules: RuleSet) -> Iterator[Reference]:
             yield Reference(Sentence("Rule %(rule)s sends to it", {"rule": rule.name}), True)
         elif any(name in example.sends for example in rule.examples):
             yield Reference(Sentence("An example of rule %(rule)s names it", {"rule": rule.name}), True)
+    if name in rules.completion.late:
+        yield Reference(Sentence("What it gets of late images is said of it"), True)
     if name in rules.default_send:
         yield Reference(Sentence("What no rule matches is sent to it"), True)
 

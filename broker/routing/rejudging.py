@@ -11,7 +11,7 @@ import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from broker.dicom.dataset.scan import scan, scan_beginning
 from broker.dicom.dataset.walk import Buffer
@@ -28,6 +28,21 @@ from broker.store.images.held_objects import HeldObject
 from broker.store.images.instances import StoredObject
 
 RECEPTION = ("assoc.", "time.")  # facts of the reception, which are always kept
+
+
+class KeptObject(Protocol):
+    """An object that is kept: its row, and what rules saw of it (JSON)."""
+
+    @property
+    def id(self) -> int:
+        """Its row."""
+
+    @property
+    def facts(self) -> str:
+        """As JSON."""
+
+
+Kept = TypeVar("Kept", bound=KeptObject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +64,7 @@ class FactReader:
         self._of_order = needs_order(fields)
         self._fields = fields | set(header.BASE_FIELDS) | (MATCHING_FIELDS if self._of_order else frozenset())
 
-    def read(self, objects: Sequence[HeldObject]) -> Iterator[tuple[HeldObject, Facts, bool]]:
+    def read(self, objects: Sequence[Kept]) -> Iterator[tuple[Kept, Facts, bool]]:
         """Each object with its facts, and whether its bytes could be read (blocking). Raises StoreUnavailable.
 
         Where they could not be, the facts are those that were kept at its reception.

@@ -30,7 +30,11 @@ class StorageService:
     def service(self) -> Service:
         """Registration with the provider."""
         return Service(
-            self._classes, uids.for_storage, {cmd.C_STORE_RQ: self.store}, service_class=uids.STORAGE_SERVICE
+            self._classes,
+            uids.for_storage,
+            {cmd.C_STORE_RQ: self.store},
+            service_class=uids.STORAGE_SERVICE,
+            ended=self._reception.parted,
         )
 
     def close(self) -> None:

@@ -101,7 +101,7 @@ class Monitor:
                 database=await self._database_fact(newest, reachable=reachable),
                 doors=self._doors(answering=answering),
                 workers=self._workers.problems(),
-                notes=(*self._clock.notes(), *self._spool_clock.notes()),
+                notes=(*self._clock.notes(), *self._spool_clock.notes(), *gathering.level_notes(newest, now)),
                 disks=self.disks.facts(),
                 nodes=gathering.node_facts(site),
                 senders=self.senders.facts(numbers.senders, now, self._started_at),

@@ -34,6 +34,7 @@ waits for the writer. Of those marked with a star only one runs at a time.
     closing: time     300 s   500 steps           one order         ix_scheduled_step_start
     closing: overdue  300 s   500 MPPS            one MPPS          ix_mpps_status
     closing: compare  300 s   500 MPPS            one MPPS          ix_mpps_compared_at, ix_mpps_attention
+    levels            1 s     200 objects         16 to 512         ix_gathering_due, ix_instance_study_..., keys
     worklist copy     30 s    open steps          a file of its own ix_scheduled_step_start; nothing is written here
 """
 
@@ -48,7 +49,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.base import BaseTrigger
 
 from broker import memory, telemetry
 from broker.audit.feeding import AuditFeeder
@@ -62,10 +62,12 @@ from broker.queue.clock_watch import REST, ClockWatch
 from broker.routing import sweep
 from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.drafts.rule_plans import RulePlans
+from broker.routing.levels.carrying_out import LevelWork
+from broker.routing.levels.walk import LevelWalk
 from broker.service.foundation import Foundation
 from broker.service.health import Monitor
 from broker.service.status import meters
-from broker.service.status.duties import DutyBook
+from broker.service.status.duties import DutyBook, Every
 from broker.service.status.row_marks import RowMarks
 from broker.store import idempotency, jobs, thinning
 from broker.store.db.pace import Pace
@@ -77,6 +79,7 @@ DAY, HOUR = 86_400.0, 3600.0  # seconds
 KEEP_APPOINTMENTS = 30  # days
 BY_TIME_EVERY = 300.0  # seconds between two walks that look at hours: they need no closer look
 JOIN_EVERY = 10.0  # seconds between two looks whether names of authorities are to be joined
+LEVELS_EVERY = 1.0  # seconds between two looks whether a series or study is complete
 COPY_EVERY = 30.0  # seconds between two refreshes of the worklist's copy
 COPY_SHARE = 20  # times as long as a refresh of the worklist's copy took is the least time to the next one
 
@@ -124,6 +127,7 @@ class Housekeeping:
         self._keep_tables()
         self._add("check", self._check_database, DAY, at_once=self._database.unclean, long=True)
         self._end_steps(wake)
+        self._judge_levels(wake)
         self._keep_copy()
         self._hand_over_audit(wake)
         base = self._foundation
@@ -247,6 +251,15 @@ class Housekeeping:
 
         self._add("patient-words", find, 60, at_once=True)
 
+    def _judge_levels(self, wake: Callable[[], None]) -> None:
+        """Judge series and studies once they are complete."""
+        base = self._foundation
+        walk = LevelWalk(LevelWork(base.database, self._pace(), base.spool.root, base.rules, wake))
+        self._clock.follow(walk.look_anew)
+        if base.database.dialect == "sqlite":  # nobody else has taken anything
+            walk.look_anew()
+        self._add("levels", walk.run, LEVELS_EVERY, at_once=True)
+
     def _keep_copy(self) -> None:
         """Refresh the copy of the worklist for outages of the database."""
         path, age = self._foundation.worklist_copy, self._settings.worklist.outage_copy_age
@@ -334,17 +347,3 @@ class Housekeeping:
             failed = telemetry.describe(error)
             telemetry.logger().warning("housekeeping.failed", kind=name, error=failed)
         self._duties.ran(name, time.time(), time.monotonic() - began, failed)
-
-
-class Every:
-    """Every so many seconds after the last time. What was missed is not counted, however far the clock was set."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """See APScheduler."""
-        return now + timedelta(seconds=self.seconds)
-
-
-BaseTrigger.register(Every)  # no subclass of what has no types

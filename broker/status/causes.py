@@ -38,6 +38,12 @@ _CODES = {
     "discard-undone": Sentence("a person took its discard back"),
     "discarded-by-rule": Sentence("a rule discards it"),
     "held-too-long": Sentence("nobody decided on it for too long"),
+    "waits-for-series": Sentence("it waits until its series is complete"),
+    "waits-for-study": Sentence("it waits until its study is complete"),
+    "waits-for-series-and-study": Sentence("it waits until its series and its study are complete"),
+    "not-complete": Sentence("its study was not complete in time"),
+    "came-late": Sentence("it came after its study was judged, and no destination takes late images"),
+    "no-study": Sentence("it names no study or series to wait for"),
     # of a performed step
     "unscheduled": Sentence("no order is known for it"),
     "partly": Sentence("a part of it has no order"),

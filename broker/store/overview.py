@@ -17,6 +17,7 @@ from sqlalchemy import Column, ColumnElement, Connection, TextClause, and_, func
 from broker.model.lane import JobState
 from broker.model.order import StepStatus
 from broker.store import jobs, knocks
+from broker.store.images import gatherings
 from broker.store.images.instances import InstanceState
 from broker.store.schema import tables
 
@@ -66,12 +67,15 @@ class Counts:
     knocked_at: float | None = None  # the last time
     exams: Mapping[str, int] = field(default_factory=dict)  # steps of the day, by status
     size: int = 0  # bytes of the database
+    gathering: int = 0  # series and studies that wait until they are complete
+    gathering_since: float | None = None  # the first object of the one that waits longest
 
 
 def counts(connection: Connection, day_began: float, day: str) -> Counts:
     """What *Now* shows. `day_began`: midnight on the clock of the site, `day` its date as YYYYMMDD."""
     refused, refused_at = _refused(connection, day_began)
     held = _instance.c.state == InstanceState.HELD
+    gathering, since = gatherings.waiting(connection, CAP + 1)
     return Counts(
         lanes=tuple(_lanes(connection)),
         held_jobs=tuple(_held_jobs(connection)),
@@ -83,6 +87,8 @@ def counts(connection: Connection, day_began: float, day: str) -> Counts:
         knocked_at=connection.execute(select(func.max(tables.knock.c.last_at))).scalar(),
         exams=_exams(connection, day),
         size=_size(connection),
+        gathering=gathering,
+        gathering_since=since,
     )
 
 

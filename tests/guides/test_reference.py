@@ -23,7 +23,8 @@ TEST = {"field": "tag.Modality", "op": "is", "value": "CT"}
 # a table that the parser takes for each table of the reference; `{}` of a key says where it stands
 PLACES: dict[str, tuple[dict[str, Any], Any]] = {
     "[[rule]]": (
-        {"name": "r", "when": TEST, "send": ["pacs"], "then": "stop", "action": "hold", "priority": "stat",
+        {"name": "r", "level": "study", "when": TEST, "send": ["pacs"], "then": "stop", "action": "hold",
+         "priority": "stat",
          "enabled": False, "from": "2026-12-24T18:00", "until": "2026-12-27", "owner": "PACS team",
          "reason": "holidays",
          "tags": ["night"], "example": []},
@@ -39,6 +40,17 @@ PLACES: dict[str, tuple[dict[str, Any], Any]] = {
         lambda t: {"rule": [{"name": "r", "send": ["pacs"], "when": TEST, "example": [t]}]},
     ),
     "[default]": ({"action": "send", "send": ["pacs"], "reason": "all else"}, lambda t: {"default": t}),
+    "[completion.study]": (
+        {"quiet": 60, "most": 600, "at_most": "hold", "expected": ["mpps", "order"], "association_end": True},
+        lambda t: {"completion": {"study": t}},
+    ),
+    "[[completion.required]]": (
+        {"modality": "MR", "study": "*knee*", "series": ["*T1*"], "modalities": ["SR"]},
+        lambda t: {"completion": {"required": [t]}},
+    ),
+    "[[completion.late]]": (
+        {"to": ["pacs"], "send": "all", "until": 600}, lambda t: {"completion": {"late": [t]}}
+    ),
     "[calendar]": ({"holidays": ["12-25", "2026-04-03"]}, lambda t: {"calendar": t}),
 }  # fmt: skip
 

@@ -173,18 +173,20 @@ def test_states_and_what_follows_from_them(http: AppClient, database: Database) 
 def test_a_node_that_something_names_does_not_vanish(http: AppClient, database: Database) -> None:
     when = {"field": "tag.Modality", "op": "is", "value": "CT"}
     rules = {"rule": [{"name": "all", "when": when, "send": ["pacs"]}], "default": {"action": "send", "send": ["pacs"]}}
+    rules["completion"] = {"late": [{"to": ["pacs"], "send": "new"}]}
     assert http.put("/rules", json=rules).status_code == 200
     database.submit(jobs.enqueue, [job(1)], time.time()).result()
-    named = ["Rule all sends to it", "What no rule matches is sent to it", "1 job waits for it"]
+    named = ["Rule all sends to it", "What it gets of late images is said of it", "What no rule matches is sent to it"]
+    named.append("1 job waits for it")
     assert http.get("/nodes/pacs").json()["named_by"] == named
     refused = http.post("/nodes/pacs/remove", json={})
     assert refused.status_code == 409
     assert [error["text"] for error in refused.json()["errors"]] == named
     refused = http.post("/nodes/pacs/remove", json={"anyway": True})
-    assert [error["text"] for error in refused.json()["errors"]] == named[:2]
+    assert [error["text"] for error in refused.json()["errors"]] == named[:3]
     assert http.put("/rules", json={"rule": []}).status_code == 200
     refused = http.post("/nodes/pacs/remove", json={})
-    assert [error["text"] for error in refused.json()["errors"]] == named[2:]
+    assert [error["text"] for error in refused.json()["errors"]] == named[3:]
     assert "anyway" in refused.json()["detail"]
     told = http.put("/nodes", json={"node": [CT, RIS]}).json()["errors"]
     assert [error["text"] for error in told] == ["node 'pacs' removed", "node 'pacs': 1 job waits for it"]

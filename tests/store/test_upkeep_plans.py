@@ -34,7 +34,8 @@ from broker.store.db.pace import Pace
 from broker.store.drafts import rule_plans
 from broker.store.holds import waiting
 from broker.store.holds.held_jobs import HeldFilter
-from broker.store.images import held_objects, instances
+from broker.store.images import gathered, gatherings, held_objects, instances
+from broker.store.images.gatherings import Arrival
 from broker.store.images.held_objects import ObjectFilter
 from broker.store.images.instances import InstanceState
 from broker.store.images.spool import Spool
@@ -210,6 +211,50 @@ def test_walks(filled: Database, name: str) -> None:
     caught.run(WALKS[name])
     for plan in caught.plans:
         assert not re.search(rf"SCAN ({LARGE})\b(?!.*USING)|Seq Scan on ({LARGE})\b", plan), plan
+
+
+IDS = list(range(1000, 1200))
+LEVELS: dict[str, Callable[[Connection], object]] = {
+    "due": lambda c: gatherings.is_due(c, 50.0),
+    "take": lambda c: gatherings.take(c, 50.0, 80.0),
+    "heard of": lambda c: gatherings.hurry(c, ["2.25.7", "2.25.9"], 1.0),
+    "ended": lambda c: gatherings.ended(c, ["2.25.7", "2.25.9"], 1.0),
+    "series": lambda c: (gatherings.in_series(c, "2.25.7"), gatherings.open_series(c, "2.25.7")),
+    "status": lambda c: gatherings.waiting(c, 10_000),
+    "arrived": lambda c: gatherings.arrived(c, ARRIVAL),
+    "again": lambda c: gatherings.came_again(c, ARRIVAL, again=True),
+    "objects": lambda c: gathered.rows(c, "2.25.81", "2.25.71"),
+    "facts": lambda c: gathered.load(c, IDS),
+    "leave": lambda c: gathered.leave(c, IDS, InstanceState.ROUTED, ""),
+    "stay": lambda c: gathered.still_routed(c, IDS),
+    "send again": lambda c: gathered.send_again(c, "deliver:pacs", IDS, 1.0),
+    "performed": lambda c: gathered.performed(c, "2.25.81"),
+}
+ARRIVAL = Arrival(study="2.25.7", series="", at=1.0, quiet_at=61.0, settled_at=3.0, most=600.0)
+
+
+@pytest.fixture(scope="module")
+def gathering(filled: Database) -> Database:
+    """Many studies that are done, a few that wait."""
+    columns = "study_instance_uid, series_instance_uid, state, arrived, instances, first_at, opened_at, last_at, due_at"
+    rows = [
+        {"uid": f"2.25.{number}", "state": "open" if number % 1000 == 7 else "done", "at": float(number)}
+        for number in range(COUNT // 4)
+    ]
+    statement = text(f"INSERT INTO gathering ({columns}) VALUES (:uid, '', :state, 1, 1, :at, :at, :at, :at)")
+    filled.execute(unhurried(lambda connection: connection.execute(statement, rows).rowcount))
+    if filled.dialect == "postgresql":
+        filled.execute(lambda connection: connection.execute(text("ANALYZE gathering")).rowcount)
+    return filled
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_levels(gathering: Database, name: str) -> None:
+    caught = Caught(gathering)
+    caught.run(LEVELS[name])
+    assert caught.plans
+    for plan in caught.plans:
+        assert not re.search(rf"SCAN ({LARGE}|gathering)\b(?!.*USING)|Seq Scan on ({LARGE}|gathering)\b", plan), plan
 
 
 TRAILS = {

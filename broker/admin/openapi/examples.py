@@ -111,6 +111,10 @@ EXAMPLES: dict[str, Any] = {
     "SearchBody": {"AccessionNumber": "A1001", "limit": 10},
     "SetAsideBody": {"reason": "a test of the device"},
     "SignedBody": _WHY,
+    "StudyTestBody": {
+        "objects": [{"tag.Modality": "CT", "tag.SeriesInstanceUID": "1.2.3"}, {"tag.Modality": "SR"}],
+        "study": {"study.complete": "quiet"},
+    },
     "RulesReplayBody": {"since": 0, "rule": [_RULE], "default": {"action": "hold"}},
     "RulesTestBody": {"facts": {"tag.Modality": "CT", "assoc.calling_ae": "CT01"}},
     "SendObjectsBody": {"rows": [1], "to": ["pacs"], "reason": "asked for by the ward"},

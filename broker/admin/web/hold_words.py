@@ -12,6 +12,7 @@ from broker.routing.holding import Ending
 _ENDINGS: dict[Ending, Callable[[int], Sentence]] = {
     Ending.ROUTED: lambda n: counted("%(n)s object is on its way.", "%(n)s objects are on their way.", n),
     Ending.HELD: lambda n: counted("%(n)s object waits.", "%(n)s objects wait.", n),
+    Ending.WAITING: lambda n: counted("%(n)s object goes with its study.", "%(n)s objects go with their studies.", n),
     Ending.DISCARDED: lambda n: counted("%(n)s object was discarded.", "%(n)s objects were discarded.", n),
     Ending.PURGED: lambda n: counted("%(n)s object was deleted.", "%(n)s objects were deleted.", n),
     Ending.GONE: lambda n: counted("%(n)s object is not kept any more.", "%(n)s objects are not kept any more.", n),
@@ -27,8 +28,8 @@ def told(done: Counter[Ending]) -> Sentence:
         ((ending, count),) = done.items()
         return _ENDINGS[ending](count)
     return Sentence(
-        "On their way: %(routed)s. Waiting: %(held)s. Discarded: %(discarded)s. Deleted: %(purged)s. "
-        "Not kept any more: %(gone)s. Changed by others: %(changed)s.",
+        "On their way: %(routed)s. With their studies: %(waiting)s. Waiting: %(held)s. Discarded: %(discarded)s. "
+        "Deleted: %(purged)s. Not kept any more: %(gone)s. Changed by others: %(changed)s.",
         {ending.value: done[ending] for ending in Ending},
     )
 
@@ -36,7 +37,7 @@ def told(done: Counter[Ending]) -> Sentence:
 def told_with_jobs(done: Counter[Ending], jobs: int) -> Sentence:
     """What became of objects and of so many jobs beside them."""
     return Sentence(
-        "Jobs: %(jobs)s. Objects on their way: %(routed)s. Waiting: %(held)s. Discarded: %(discarded)s. "
-        "Not kept any more: %(gone)s. Changed by others: %(changed)s.",
+        "Jobs: %(jobs)s. Objects on their way: %(routed)s. With their studies: %(waiting)s. Waiting: %(held)s. "
+        "Discarded: %(discarded)s. Not kept any more: %(gone)s. Changed by others: %(changed)s.",
         {ending.value: done[ending] for ending in Ending} | {"jobs": jobs},
     )

@@ -263,6 +263,8 @@ def _filters(
     found = {name: value for name, value in found.items() if value}
     if older is not None:
         found["older"] = round(time.time() - older * 3600, 3)
+    if cause.startswith("waits-for-"):  # for a series or study, not for a person
+        return found | {"state": "waiting"}
     return found | ({"state": "discarded"} if discarded else {})
 
 
@@ -320,7 +322,7 @@ def _jobs(numbers: list[str] | None) -> Iterator[int]:
 
 
 def _say(done: dict[str, int]) -> None:
-    words = {"routed": "routed", "held": "wait still", "discarded": "discarded"}
+    words = {"routed": "routed", "held": "wait still", "waiting": "go with their studies", "discarded": "discarded"}
     words |= {"purged": "deleted", "gone": "are not kept any more"}
     parts = [f"{count} {words.get(name, 'were changed by others')}" for name, count in done.items() if count]
     say(f"objects: {', '.join(parts) or 'none'}")

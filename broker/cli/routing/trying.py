@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +27,9 @@ Draft = Annotated[Path | None, typer.Option("--rules", help="A site.toml with ot
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
+_OF_LEVELS = ("study.", "series.")
+
+
 def add_trying(app: typer.Typer) -> None:
     """Add the commands that say what rules do."""
     app.command("test")(try_files)
@@ -45,18 +48,53 @@ def try_files(
         given = given_facts(fact or [])
         draft = read_tables(rules)["rules"] if rules is not None else None
         document = draft if draft is not None else running.ask(config, "GET", "/rules")["document"]
+        others: dict[str, Any] = {"rule": []} | draft if draft is not None else {}
         now = datetime.now(settings_of(config).zone()).replace(tzinfo=None)
+        studies: dict[str, list[int]] = {}
         for file in files:
             facts = {"time.local": now.isoformat(timespec="seconds")} | _read(file, document) | given
-            body = {"facts": facts} | ({"rule": []} | draft if draft is not None else {})
-            told.append({"file": str(file)} | running.ask(config, "POST", "/rules/test", body))
+            told.append(
+                {"file": str(file)} | running.ask(config, "POST", "/rules/test", {"facts": _own(facts)} | others)
+            )
+            told[-1]["facts"] = facts
+            study = "".join(map(str, facts.get("tag.StudyInstanceUID", [])))
+            studies.setdefault(study, []).append(len(told) - 1)
+        for study, places in studies.items():
+            if study and any(told[place]["waits"] for place in places):
+                body = {"objects": [_own(told[place]["facts"]) for place in places], "study": _of_study(given)}
+                whole = running.ask(config, "POST", "/rules/test/study", body | others)
+                for place, one in zip(places, whole["objects"], strict=True):
+                    told[place]["complete"] = one
+                told[places[-1]]["levels"] = whole["levels"]
+    for one in told:
+        del one["facts"]
     if as_json:
         say_json(told)
         return
     for one in told:
-        where = ", ".join(_delivery(delivery) for delivery in one["deliveries"])
-        say(f"{one['file']}: {one['action']} {where or one['reason']}".rstrip())
+        say(f"{one['file']}: {_decided(one)}")
         show_trace(one["trace"])
+        if "complete" in one:
+            say(f"  once its study is complete: {_decided(one['complete'])}")
+        for level in one.get("levels", ()):
+            what = level["reason"] or ", ".join(level["rules"]) or "no rule matches"
+            say(f"  {level['level']} {level['series']}".rstrip() + f": {what}")
+            show_trace(level["trace"])
+
+
+def _decided(one: dict[str, Any]) -> str:
+    where = ", ".join(_delivery(delivery) for delivery in one["deliveries"])
+    return f"{one['action']} {where or one['reason']}".rstrip()
+
+
+def _own(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of an object."""
+    return {name: value for name, value in facts.items() if not name.startswith(_OF_LEVELS)}
+
+
+def _of_study(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of its series and study among those that were given."""
+    return {name: value for name, value in facts.items() if name.startswith(_OF_LEVELS)}
 
 
 def explain(
@@ -79,8 +117,22 @@ def explain(
             f"{one['state']}{why}, by the rules of version {one['rules_version']}"
         )
         show_trace(one["trace"])
+    for one in told["levels"]:
+        _show_level(one, clock)
     for one in told["deliveries"]:
         say(f"{one['node']}: {one['objects']} {one['state']}")
+
+
+def _show_level(one: dict[str, Any], clock: Callable[[float], str]) -> None:
+    """A series or study that waits or was judged."""
+    place = f"{one['level']} {one['series']}".rstrip()
+    came = f"{one['objects']} objects, {clock(one['first_at'])} to {clock(one['last_at'])}"
+    if one["state"] == "open":
+        say(f"{place}: {came}: waits ({one['waits']}), looked at {clock(one['due_at'])}")
+    if one["complete"]:
+        why = f"complete ({one['complete']}), judged by the rules of version {one['rules_version']}"
+        say(f"{place}: {came}: {why}" if one["state"] != "open" else f"  before: {why}")
+        show_trace(one["trace"])
 
 
 def replay(

@@ -117,6 +117,7 @@ class Association(Operations):
             self._fail_invocations()
             # when we stop, the provider's grace is over already
             await self._server.close(0 if self.ended_by == EndReason.STOPPING else self._limits.pdu_timeout)
+            self._server.ended(released=self.ended_by == EndReason.RELEASED)
 
     def finish(self) -> None:
         """The broker stops: end after the running requests."""

@@ -120,6 +120,7 @@ class Service:
     `service_class`: SOP classes unknown to us are served if the requestor says they belong to it (PS3.7 D.3.3.6).
     `members`: SOP classes that commands may name in a context of a meta SOP class.
     `negotiate`: answer to the service class application information of extended negotiation (PS3.7 D.3.3.5).
+    `ended`: called with the peer once its association is over, and whether that was by release (PS3.8 7.2).
     """
 
     abstract_syntaxes: frozenset[str]
@@ -130,3 +131,4 @@ class Service:
     service_class: str = ""
     members: frozenset[str] = frozenset()
     negotiate: Callable[[str, bytes], bytes | None] = lambda sop_class, information: None
+    ended: Callable[[PeerAE, bool], None] = lambda peer, released: None

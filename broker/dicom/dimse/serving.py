@@ -100,6 +100,11 @@ class RequestServer:
             for task in tasks:
                 task.cancel()
 
+    def ended(self, *, released: bool) -> None:
+        """The association is over and nothing runs any more: tell the services."""
+        for service in {id(service): service for service in self._services.values()}.values():
+            service.ended(self._peer, released)
+
     async def _handle(self, request: Request) -> None:
         """Run the handler; whatever happens the peer gets exactly one final answer."""
         context, command = request.context, request.command

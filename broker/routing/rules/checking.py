@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from broker.errors import ConfigurationError
+from broker.routing.rules.completion import CompletionTable
 from broker.routing.rules.evaluate import as_facts, decide
 from broker.routing.rules.ruleset import RuleAction, RuleSet
 
@@ -16,10 +17,13 @@ def check(rules: RuleSet) -> None:
 
 
 def failures(rules: RuleSet) -> Iterator[str]:
-    """The examples that fail: each names its rule, what comes out, and what was expected."""
+    """The examples that fail: each names its rule, what comes out, and what was expected.
+
+    The example of a rule with a level is a series or study: rules below that level are tried with its facts too.
+    """
     for rule in rules.rules:
         for number, example in enumerate(rule.examples, 1):
-            decision = decide(rules, as_facts(example.facts))
+            decision = decide(rules, as_facts(example.facts), rule.level)
             got = frozenset(decision.destinations)
             place = f"rule {rule.name!r}: example {number}"
             if got != example.sends:
@@ -43,3 +47,22 @@ def doubts(rules: RuleSet) -> Iterator[str]:
             yield f"rule {rule.name!r}: then: a rule that holds the object ends the list anyway"
         if rule.action != RuleAction.DISCARD and rule.send and rule.then == "continue":
             sending = sending or rule.name
+    yield from _doubts_of_levels(rules)
+
+
+def _doubts_of_levels(rules: RuleSet) -> Iterator[str]:
+    enabled = [rule for rule in rules.rules if rule.enabled]
+    for place, rule in enumerate(enabled):
+        sooner = [other for other in enabled[place + 1 :] if other.level.depth < rule.level.depth]
+        ends = (
+            rule.then == "stop"
+            or rule.action == RuleAction.DISCARD
+            or (rule.action == RuleAction.HOLD and not rule.send)
+        )
+        if ends and sooner:
+            yield (
+                f"rule {rule.name!r}: level: it cannot end the list for rule {sooner[0].name!r}, which acts before the "
+                f"{rule.level} is complete: move that one before it, or give it the same level"
+            )
+    if not rules.levels and rules.completion != CompletionTable():
+        yield "completion: no rule has the level series or study, so that nothing waits for it"

@@ -4,25 +4,39 @@ Three values: true, false, unknown. A missing value is unknown, not false, unles
 unknown` is unknown; a rule that ends unknown does not match. An error holds the object, whatever matched before.
 
 A group is left as soon as its value is certain. `tracing.py` evaluates all of it again, to be shown.
+
+Rules of a level above that of the decision are not tried: the object waits for its series or study (`levels.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from broker.routing.rules.comparing import NEGATIVE
-from broker.routing.rules.ruleset import Condition, Fact, Group, ItemTest, Rule, RuleAction, RuleSet, Test, inside
+from broker.routing.rules.ruleset import (
+    Condition,
+    Fact,
+    Group,
+    ItemTest,
+    Level,
+    Rule,
+    RuleAction,
+    RuleSet,
+    Test,
+    inside,
+)
 from broker.routing.rules.times import LOCAL_TIME, times_of
 
 Facts = Mapping[str, Sequence[Fact]]  # a field that is missing or empty is not there
 Truth = bool | None
 Place = tuple[str, int]  # a sequence and which of its items, from 1
 ERRORS = (ArithmeticError, LookupError, TypeError, ValueError)
-OFF, FAILED = "o", "e"  # outcomes of a rule beside those of MARKS
+OFF, FAILED, WAITS = "o", "e", "w"  # outcomes of a rule beside those of MARKS
+FIRST_ITEM = 1001  # number of the first item of a sequence in the facts of a series or study: fields name 999 at most
 MARKS: dict[Truth, str] = {True: "t", False: "f", None: "u"}
-_REASONS = {RuleAction.HOLD: "held-by-rule", RuleAction.DISCARD: "discarded-by-rule"}
+REASONS = {RuleAction.HOLD: "held-by-rule", RuleAction.DISCARD: "discarded-by-rule"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,7 @@ class RoutingDecision:
     """What happens with an object, and why. `rules`: the names of those that decided it.
 
     `outcomes`: for each rule that was tried a mark of it, then those of its tests, as far as they were looked at.
+    `waits`: the levels whose rules are still to be tried. `unmatched`: no rule decided anything, this is the default.
     """
 
     action: RuleAction
@@ -46,6 +61,13 @@ class RoutingDecision:
     rules: tuple[str, ...]
     reason: str
     outcomes: tuple[str, ...] = field(default=(), compare=False)
+    waits: frozenset[Level] = frozenset()
+    unmatched: bool = False
+
+    @property
+    def words(self) -> str:
+        """The action; `wait` where nothing is sent before the series or study is judged."""
+        return "wait" if self.waits and not self.deliveries else self.action.value
 
     @property
     def destinations(self) -> tuple[str, ...]:
@@ -53,11 +75,12 @@ class RoutingDecision:
         return tuple(one.node for one in self.deliveries)
 
 
-def decide(rules: RuleSet, facts: Facts) -> RoutingDecision:
-    """Evaluate all rules in order. Never raises: an error is a decision to hold."""
-    plan = _Plan()
+def decide(rules: RuleSet, facts: Facts, level: Level = Level.INSTANCE) -> RoutingDecision:
+    """Evaluate all rules up to a level in order. Never raises: an error is a decision to hold."""
+    plan = RoutingPlan()
     seen = SeenFacts(facts, rules)
     outcomes: list[str] = []
+    waits: set[Level] = set()
 
     def decided(action: RuleAction, names: Iterable[str], reason: str, *deliveries: PlannedDelivery) -> RoutingDecision:
         return RoutingDecision(action, deliveries, tuple(names), reason, tuple(outcomes))
@@ -69,31 +92,60 @@ def decide(rules: RuleSet, facts: Facts) -> RoutingDecision:
             if not rule.acts_at(seen.local_time):
                 outcomes.append(OFF)
                 continue
+            if rule.level is not Level.INSTANCE and rule.level.depth > level.depth:
+                outcomes.append(WAITS)
+                waits.add(rule.level)
+                continue
             marks: list[str] = []
-            truth = _truth(rule.when, seen, marks)
+            truth = truth_of(rule.when, seen, marks)
             outcomes.append(MARKS[truth] + "".join(marks))
             if truth:
                 ended = plan.add(rule)
                 if ended is not None:
-                    return decided(ended, [rule.name], _REASONS[ended])
+                    return decided(ended, [rule.name], REASONS[ended])
                 if rule.then == "stop":
                     break
     except ERRORS as error:
         outcomes.append(FAILED)
         return decided(RuleAction.HOLD, (), f"rule-error:{type(error).__name__}")
+    if waits:
+        deliveries, names = tuple(plan.deliveries.values()), tuple(plan.rules)
+        return RoutingDecision(
+            RuleAction.SEND, deliveries, names, waiting_for(waits), tuple(outcomes), frozenset(waits)
+        )
     if plan.deliveries:
         return decided(RuleAction.SEND, plan.rules, "", *plan.deliveries.values())
+    return by_default(rules, outcomes)
+
+
+def by_default(rules: RuleSet, outcomes: Sequence[str] = ()) -> RoutingDecision:
+    """What happens with an object about which no rule decided anything."""
     if rules.default_action == RuleAction.SEND:
-        return decided(RuleAction.SEND, ["default"], "", *(PlannedDelivery(node, 5) for node in rules.default_send))
-    return decided(rules.default_action, (), "no-rule-matched")
+        deliveries = tuple(PlannedDelivery(node, 5) for node in rules.default_send)
+        return RoutingDecision(RuleAction.SEND, deliveries, ("default",), "", tuple(outcomes), unmatched=True)
+    return RoutingDecision(rules.default_action, (), (), "no-rule-matched", tuple(outcomes), unmatched=True)
 
 
-class _Plan:
-    """What the rules that matched so far want."""
+def waiting_for(levels: Collection[Level]) -> str:
+    """The code of what an object waits for; empty for nothing."""
+    return WAITING_FOR[frozenset(levels)]
 
-    def __init__(self) -> None:
+
+WAITING_FOR = {
+    frozenset[Level](): "",
+    frozenset({Level.SERIES}): "waits-for-series",
+    frozenset({Level.STUDY}): "waits-for-study",
+    frozenset({Level.SERIES, Level.STUDY}): "waits-for-series-and-study",
+}
+
+
+class RoutingPlan:
+    """What the rules that matched so far want. `planned`: deliveries were planned before."""
+
+    def __init__(self, *, planned: bool = False) -> None:
         self.deliveries: dict[str, PlannedDelivery] = {}
         self.rules: list[str] = []
+        self._planned = planned
 
     def add(self, rule: Rule) -> RuleAction | None:
         """Let a rule act; the action if that decides about the whole object.
@@ -102,7 +154,7 @@ class _Plan:
         and waits for a person if any rule says so.
         """
         if rule.action == RuleAction.DISCARD:
-            return None if self.deliveries else rule.action
+            return None if self.deliveries or self._planned else rule.action
         if rule.action == RuleAction.HOLD and not rule.send:
             return rule.action
         self.rules.append(rule.name)
@@ -147,10 +199,12 @@ class SeenFacts:
             made[name] = found
         return found
 
-    def items(self, sequence: str) -> int:
-        """How many items a sequence has."""
+    def items(self, sequence: str) -> range:
+        """The numbers of the items of a sequence; of a series or study those of the items of all its objects."""
+        if together := self._facts.get(f"{sequence}[*]"):
+            return range(FIRST_ITEM, FIRST_ITEM + int(float(together[0])))
         counted = self.values(sequence)
-        return int(float(counted[0])) if counted else 0
+        return range(1, 1 + int(float(counted[0]))) if counted else range(0)
 
 
 def as_facts(values: Mapping[str, Any]) -> dict[str, tuple[Fact, ...]]:
@@ -174,7 +228,8 @@ def as_facts(values: Mapping[str, Any]) -> dict[str, tuple[Fact, ...]]:
     return facts
 
 
-def _truth(condition: Condition, seen: SeenFacts, marks: list[str], place: Place | None = None) -> Truth:
+def truth_of(condition: Condition, seen: SeenFacts, marks: list[str], place: Place | None = None) -> Truth:
+    """The truth of a condition, as far as it has to be looked at; `marks` gets one for each test."""
     truth: Truth
     if isinstance(condition, Group):
         return _of_group(condition, seen, marks, place)
@@ -188,11 +243,11 @@ def _truth(condition: Condition, seen: SeenFacts, marks: list[str], place: Place
 
 def _of_group(group: Group, seen: SeenFacts, marks: list[str], place: Place | None) -> Truth:
     if group.kind == "not":
-        truth = _truth(group.members[0], seen, marks, place)
+        truth = truth_of(group.members[0], seen, marks, place)
         return None if truth is None else not truth
     decisive, unknown = group.kind == "any", False  # one true decides an `any`, one false an `all`
     for member in group.members:
-        truth = _truth(member, seen, marks, place)
+        truth = truth_of(member, seen, marks, place)
         if truth is decisive:
             return decisive
         unknown = unknown or truth is None
@@ -202,8 +257,7 @@ def _of_group(group: Group, seen: SeenFacts, marks: list[str], place: Place | No
 def _in_an_item(test: ItemTest, seen: SeenFacts, place: Place | None) -> Truth:
     """True if the condition is true for an item, false if it is for none, unknown if there is none at all."""
     sequence = inside(*place, test.sequence) if place else test.sequence
-    count = seen.items(sequence)
-    results = [_truth(test.condition, seen, [], (sequence, item)) for item in range(1, count + 1)]
+    results = [truth_of(test.condition, seen, [], (sequence, item)) for item in seen.items(sequence)]
     return True if True in results else None if not results or None in results else False
 
 

@@ -2,7 +2,7 @@
 
 `assoc.*` is the association that brought an object, `tag.*` the object (`tag_paths.py`), `order.*` the order that it
 belongs to, `match.status` how sure that is (matched, unmatched, ambiguous, demographics-differ), `time.*` when it was
-received.
+received. `study.*` and `series.*` are known once the study or series is complete.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ FIXED: dict[str, FieldKind] = {
     "order.requesting_service": FieldKind.TEXT,
     "order.status": FieldKind.TEXT,
     "match.status": FieldKind.TEXT,
+    "study.instances": FieldKind.NUMBER,  # objects
+    "study.series": FieldKind.NUMBER,  # series
+    "study.modalities": FieldKind.TEXT,
+    "study.age": FieldKind.NUMBER,  # seconds since its first object
+    "study.complete": FieldKind.TEXT,  # why it is complete
+    "series.instances": FieldKind.NUMBER,
     "time.hour": FieldKind.NUMBER,
     "time.weekday": FieldKind.NUMBER,
     "time.date": FieldKind.DATE,
@@ -55,6 +61,7 @@ FIXED: dict[str, FieldKind] = {
     "time.local": FieldKind.DATETIME,
     "time.window": FieldKind.WINDOW,
 }
+OF_STUDY, OF_SERIES = "study.", "series."
 _NUMBERS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"})
 _KINDS = {"PN": FieldKind.NAME, "DA": FieldKind.DATE, "TM": FieldKind.TIME, "DT": FieldKind.DATETIME} | {
     "AS": FieldKind.AGE,

@@ -1,4 +1,4 @@
-"""Rules as data: from the tables `rule`, `default` and `calendar` of site.toml to a rule set. Nothing here runs code.
+"""Rules as data: from the tables of site.toml to a rule set. Nothing here runs code.
 
 Loading checks all that can be checked: fields, operators, kinds of values, patterns, destinations, limits. The examples
 are run by `checking.py`.
@@ -12,16 +12,26 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from broker.errors import ConfigurationError
+from broker.routing.rules.completion_parsing import parse_completion
 from broker.routing.rules.conditions import ConditionReader, a_list, keys, scalar
-from broker.routing.rules.fields import kind_of
-from broker.routing.rules.ruleset import Example, Rule, RuleAction, RuleSet, Urgency
+from broker.routing.rules.fields import OF_SERIES, OF_STUDY, kind_of
+from broker.routing.rules.ruleset import (
+    Condition,
+    Example,
+    Level,
+    Rule,
+    RuleAction,
+    RuleSet,
+    Urgency,
+    condition_fields,
+)
 from broker.routing.rules.tag_paths import NoSuchField
 from broker.routing.rules.windows import NoWindow, check_holiday
 
 MAX_RULES, MAX_TAGS, MAX_HOLIDAYS = 1000, 20, 400
-DOCUMENT_KEYS = ("rule", "default", "calendar")
+DOCUMENT_KEYS = ("rule", "default", "calendar", "completion")
 _FOR_PEOPLE = ("owner", "reason", "tags", "example")
-_RULE = {"name", "when", "action", "send", "then", "priority", "enabled", "from", "until", *_FOR_PEOPLE}
+_RULE = {"name", "level", "when", "action", "send", "then", "priority", "enabled", "from", "until", *_FOR_PEOPLE}
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -49,7 +59,8 @@ def parse_rules(document: Mapping[str, Any], destinations: Collection[str], vers
     send = _destinations(default.get("send", []), destinations, "default")
     if (action == RuleAction.SEND) != bool(send):
         raise ConfigurationError('default: send: destinations go with action = "send" and only with it')
-    return RuleSet(tuple(rules), action, send, version, holidays)
+    completion = parse_completion(document.get("completion", {}), destinations)
+    return RuleSet(tuple(rules), action, send, version, holidays, completion)
 
 
 def _rule(table: Mapping[str, Any], label: str, destinations: Collection[str], holidays: Collection[str]) -> Rule:
@@ -75,9 +86,11 @@ def _rule(table: Mapping[str, Any], label: str, destinations: Collection[str], h
     if begins and ends and ends <= begins:
         raise ConfigurationError(f"{label}: until: later than from")
     examples = a_list(table.get("example", []), f"{label}: example: a list of tables")
+    level = _choice(Level, table.get("level", Level.INSTANCE), f"{label}: level")
     return Rule(
         name=name,
-        when=ConditionReader(label, holidays).condition(table["when"]),
+        level=level,
+        when=_of_level(ConditionReader(label, holidays).condition(table["when"]), level, label),
         action=action,
         send=send,
         then=then,
@@ -90,6 +103,18 @@ def _rule(table: Mapping[str, Any], label: str, destinations: Collection[str], h
         tags=_tags(table.get("tags", []), label),
         examples=tuple(_example(example, f"{label}: example", destinations) for example in examples),
     )
+
+
+def _of_level(condition: Condition, level: Level, label: str) -> Condition:
+    """The condition. Raises ConfigurationError for a field that is not known at this level."""
+    for field in condition_fields(condition):
+        if field.startswith(OF_SERIES) and level != Level.SERIES:
+            raise ConfigurationError(f"{label}: {field}: only a rule of level series knows it")
+        if field == "study.modalities" and level != Level.STUDY:
+            raise ConfigurationError(f"{label}: {field}: only a rule of level study knows it")
+        if field.startswith(OF_STUDY) and level == Level.INSTANCE:
+            raise ConfigurationError(f"{label}: {field}: only a rule of level series or study knows it")
+    return condition
 
 
 def _choice(kind: type[_Choice], value: Any, label: str) -> _Choice:

@@ -12,6 +12,8 @@ from dataclasses import field as with_default
 from enum import StrEnum
 from typing import Any, Literal
 
+from broker.routing.rules.completion import USUAL, CompletionTable
+
 Value = str | float | tuple[str, ...] | tuple[float, ...]
 Fact = str | float
 How = Literal["any", "all", "count"]  # the values of a field that a test is about
@@ -23,6 +25,22 @@ class RuleAction(StrEnum):
     SEND = "send"
     HOLD = "hold"
     DISCARD = "discard"
+
+
+class Level(StrEnum):
+    """What a rule is about: each object as it comes, or a series or study once that is complete."""
+
+    INSTANCE = "instance"
+    SERIES = "series"
+    STUDY = "study"
+
+    @property
+    def depth(self) -> int:
+        """The order in which levels are judged."""
+        return _DEPTHS[self]
+
+
+_DEPTHS = {Level.INSTANCE: 0, Level.SERIES: 1, Level.STUDY: 2}
 
 
 class Urgency(StrEnum):
@@ -95,6 +113,7 @@ class Rule:
 
     A rule that holds without destinations holds the object; with some, it holds their deliveries. `begins` and `ends`:
     the local times (ISO 8601) between which it acts; empty for always. `owner`, `reason` and `tags` are for people.
+    `level`: whether it is tried for each object at its reception, or once for a complete series or study.
     """
 
     name: str
@@ -110,6 +129,7 @@ class Rule:
     reason: str = ""
     tags: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
+    level: Level = Level.INSTANCE
 
     def acts_at(self, local_time: str) -> bool:
         """The rule counts for an object received at a local time (ISO 8601)."""
@@ -122,7 +142,8 @@ class Rule:
 class RuleSet:
     """Ordered rules, what happens when nothing was decided, and the holidays of the site. `version` is 0 until stored.
 
-    A holiday is a date (2026-04-03), or a day of each year (12-25).
+    A holiday is a date (2026-04-03), or a day of each year (12-25). `completion` says when a series or study is
+    complete. `levels` are those of its enabled rules beside that of the instance.
     """
 
     rules: tuple[Rule, ...]
@@ -130,6 +151,8 @@ class RuleSet:
     default_send: tuple[str, ...] = ()
     version: int = 0
     holidays: frozenset[str] = frozenset()
+    completion: CompletionTable = USUAL
+    levels: frozenset[Level] = with_default(default=frozenset(), init=False, compare=False)
     tests: tuple[Test, ...] = with_default(default=(), init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -138,6 +161,8 @@ class RuleSet:
             (test.field, test.form): test for rule in self.rules if rule.enabled for test in plain_tests(rule.when)
         }
         object.__setattr__(self, "tests", tuple(found.values()))
+        levels = {rule.level for rule in self.rules if rule.enabled}
+        object.__setattr__(self, "levels", frozenset(levels - {Level.INSTANCE}))
 
 
 def plain_tests(condition: Condition) -> Iterator[Test]:
@@ -150,9 +175,13 @@ def plain_tests(condition: Condition) -> Iterator[Test]:
             yield from plain_tests(member)
 
 
-def fields_of(rules: RuleSet) -> frozenset[str]:
-    """All fields that a rule set tests. What is tested in each item of a sequence has `[*]` behind the sequence."""
-    return frozenset(name for rule in rules.rules for name in condition_fields(rule.when))
+def fields_of(rules: RuleSet, *levels: Level) -> frozenset[str]:
+    """All fields that a rule set tests, or its rules of some levels.
+
+    What is tested in each item of a sequence has `[*]` behind the sequence.
+    """
+    tried = (rule for rule in rules.rules if not levels or rule.level in levels)
+    return frozenset(name for rule in tried for name in condition_fields(rule.when))
 
 
 def condition_fields(condition: Condition, sequence: str = "") -> Iterator[str]:

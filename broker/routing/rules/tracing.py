@@ -9,26 +9,34 @@ from __future__ import annotations
 from typing import Any
 
 from broker.routing.rules.evaluate import ERRORS, Facts, Place, SeenFacts, Truth, leaf_truth
-from broker.routing.rules.ruleset import Condition, Group, ItemTest, RuleAction, RuleSet, inside, plain_tests
+from broker.routing.rules.ruleset import Condition, Group, ItemTest, Level, RuleAction, RuleSet, inside, plain_tests
 
 Leaves = list[dict[str, Any]]
 _LONGEST, _SHOWN = 64, 8  # characters of a value, and values, that are shown
 _NAMES: dict[Truth, str] = {True: "true", False: "false", None: "unknown"}
 
 
-def trace(rules: RuleSet, facts: Facts) -> list[dict[str, Any]]:
-    """The rules as far as they are tried, each with its result and its tests in their order.
+def trace(
+    rules: RuleSet, facts: Facts, level: Level = Level.INSTANCE, *, below: bool = True, planned: bool = False
+) -> list[dict[str, Any]]:
+    """The rules up to a level as far as they are tried, each with its result and its tests in their order.
 
-    A result is true, false, unknown, off or error. A test has its field, operator and result, and the values seen.
+    A result is true, false, unknown, off, waits (for a higher level) or error. A test has its field, operator and
+    result, and the values seen. Without `below` only the rules of the level itself are told, as they are tried for a
+    complete series or study. `planned`: deliveries were planned before.
     """
     seen = SeenFacts(facts, rules)
     told: list[dict[str, Any]] = []
-    planned = False
     for rule in rules.rules:
+        if not below and rule.level is not level:
+            continue
         leaves: Leaves = []
         entry = {"rule": rule.name, "result": "off", "tests": leaves}
         told.append(entry)
         if not rule.acts_at(seen.local_time):
+            continue
+        if rule.level.depth > level.depth:
+            entry["result"] = "waits"
             continue
         try:
             truth = _truth(rule.when, seen, leaves)
@@ -77,14 +85,14 @@ def _truth(condition: Condition, seen: SeenFacts, leaves: Leaves, place: Place |
 def _items(test: ItemTest, seen: SeenFacts, leaves: Leaves, place: Place | None) -> Truth:
     """A test of the same item, with what it gave for each of the first items."""
     sequence = inside(*place, test.sequence) if place else test.sequence
-    count = seen.items(sequence)
+    items = seen.items(sequence)
     results: list[Truth] = []
     told: Leaves = []
-    for item in range(1, count + 1):
+    for item in items:
         inner: Leaves = []
         results.append(_truth(test.condition, seen, inner, (sequence, item)))
-        told.append({"item": item, "result": _NAMES[results[-1]], "tests": inner})
+        told.append({"item": item - items.start + 1, "result": _NAMES[results[-1]], "tests": inner})
     truth = True if True in results else None if not results or None in results else False
-    entry = {"field": test.sequence, "op": "item", "seen": [str(count)], "result": _NAMES[truth]}
+    entry = {"field": test.sequence, "op": "item", "seen": [str(len(items))], "result": _NAMES[truth]}
     leaves.append(entry | {"items": told[:_SHOWN]})
     return truth

@@ -1,8 +1,11 @@
-"""Remembers how the last run of each duty of housekeeping went."""
+"""Remembers how the last run of each duty of housekeeping went, and says when the next one is due."""
 
 from __future__ import annotations
 
 import threading
+from datetime import datetime, timedelta
+
+from apscheduler.triggers.base import BaseTrigger
 
 from broker.status.facts import DutyFact
 
@@ -25,3 +28,17 @@ class DutyBook:
         """The last run of each duty, by its name."""
         with self._lock:
             return tuple(self._runs[name] for name in sorted(self._runs))
+
+
+class Every:
+    """Every so many seconds after the last time. What was missed is not counted, however far the clock was set."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """See APScheduler."""
+        return now + timedelta(seconds=self.seconds)
+
+
+BaseTrigger.register(Every)  # no subclass of what has no types

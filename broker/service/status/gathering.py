@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from broker import telemetry
 from broker.model.contact import NodeContacts
 from broker.model.lane import Lane
-from broker.model.wording import Sentence
+from broker.model.wording import Lasting, Sentence
 from broker.service.status.counting import NewestNumbers
 from broker.site.nodes import Node
 from broker.status.causes import reason
@@ -83,6 +83,21 @@ def _lane(lane: Lane, state: LaneState, held: int) -> LaneFact:
         since=state.since,
         next_try=state.open_until,
         error=state.last_error,
+    )
+
+
+def level_notes(newest: NewestNumbers, now: float) -> tuple[Sentence, ...]:
+    """That series or studies wait until they are complete, if any do."""
+    counts = newest.numbers.counts
+    if not counts.gathering or counts.gathering_since is None:
+        return ()
+    since = Lasting(max(0.0, now - counts.gathering_since))
+    return (
+        Sentence(
+            "%(n)s series or study waits until it is complete, since %(since)s",
+            {"n": counts.gathering, "since": since},
+            "%(n)s series and studies wait until they are complete, the first since %(since)s",
+        ),
     )
 
 

@@ -34,13 +34,14 @@ from broker.store.schema import tables
 _t, _content = tables.instance, tables.content
 FIRST: Place = (-1.0, 0)  # before all objects
 LAST: Place = (1e12, 2**63 - 1)  # behind all objects
-WAITING = (InstanceState.HELD, InstanceState.DISCARDED)  # what a person may decide about
+WAITING = (InstanceState.HELD, InstanceState.DISCARDED, InstanceState.WAITING)  # what a person may decide about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectFilter:
-    """Which objects: held or discarded, for one reason, of one study, order or device, received before (s); empty: any.
+    """Which objects: held, discarded or waiting for their study, for one reason, of one study, order or device.
 
+    `before`: received before (s since the epoch). Empty: any.
     `senders`: AE titles of a node that may have sent them; None for any. `order`: the row of an order; 0 for any.
     """
 
@@ -79,6 +80,7 @@ class HeldObject:
     sop_instance_uid: str
     sop_class_uid: str
     study_instance_uid: str
+    series_instance_uid: str
     calling_ae: str
     data_length: int
     received_at: float
@@ -157,8 +159,14 @@ def rows(connection: Connection, wanted: ObjectFilter, limit: int) -> list[int]:
 
 
 def load(connection: Connection, ids: Sequence[int]) -> list[HeldObject]:
-    """Those of some rows that are held or discarded."""
+    """Those of some rows that are held or discarded, or wait for their study."""
     query = select(*_COLUMNS).where(_t.c.id.in_(padded(ids)), (_t.c.state + "").in_(WAITING)).order_by(_t.c.id)
+    return [HeldObject(**row) for row in connection.execute(query).mappings()]
+
+
+def of_rows(connection: Connection, ids: Sequence[int]) -> list[HeldObject]:
+    """Objects by their rows, whatever became of them."""
+    query = select(*_COLUMNS).where(_t.c.id.in_(padded(ids))).order_by(_t.c.id)
     return [HeldObject(**row) for row in connection.execute(query).mappings()]
 
 

@@ -43,6 +43,7 @@ class InstanceState(StrEnum):
     HELD = "held"  # a person must look
     DISCARDED = "discarded"  # by a rule or a person: kept for a while, sent nowhere
     PURGED = "purged"  # sent everywhere, or discarded for long: its bytes are deleted
+    WAITING = "waiting"  # for its series or study to be complete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,22 +229,28 @@ def mark_purged(connection: Connection, ids: Sequence[int], before: float) -> li
     return [row.path for row in gone]
 
 
-def reroute(connection: Connection, key: int, new: NewInstance) -> None:
-    """An object that was held or discarded came again, and a rule sends it now; or it is held, no longer discarded."""
+def reroute(connection: Connection, key: int, new: NewInstance) -> bool:
+    """An object that was held or discarded came again, and a rule sends it now, or lets it wait for its study.
+
+    Or it is held, no longer discarded. True if its state has changed.
+    """
     waiting = {
         InstanceState.ROUTED: (InstanceState.HELD, InstanceState.DISCARDED),
+        InstanceState.WAITING: (InstanceState.HELD, InstanceState.DISCARDED),
         InstanceState.HELD: (InstanceState.DISCARDED,),
     }
-    if (before := waiting.get(new.state)) is not None:
-        connection.execute(
-            update(_t)
-            .where(_t.c.id == key, _t.c.state.in_(before))
-            .values(
-                state=new.state,
-                reason=new.reason,
-                discarded_at=new.discarded_at,
-                rules_version=new.rules_version,
-                trace=new.trace,
-                facts=new.facts,
-            )
+    if (before := waiting.get(new.state)) is None:
+        return False
+    changed = connection.execute(
+        update(_t)
+        .where(_t.c.id == key, _t.c.state.in_(before))
+        .values(
+            state=new.state,
+            reason=new.reason,
+            discarded_at=new.discarded_at,
+            rules_version=new.rules_version,
+            trace=new.trace,
+            facts=new.facts,
         )
+    )
+    return bool(changed.rowcount)

@@ -105,6 +105,15 @@ def compared(connection: Connection, row: int, at: float) -> None:
     connection.execute(update(_mpps).where(_mpps.c.id == row).values(compared_at=at))
 
 
+def here(connection: Connection, listed: set[str]) -> int:
+    """How many of these SOP instances were received."""
+    uid = _instance.c.sop_instance_uid
+    found: set[str] = set()
+    for part in _parts(listed):
+        found.update(connection.execute(select(uid).where(uid.in_(part))).scalars())
+    return len(found)
+
+
 def count(connection: Connection, listed: set[str], series: set[str], studies: set[str]) -> ListedObjects:
     """What of these SOP instances, series and studies was received."""
     uid, study = _instance.c.sop_instance_uid, _instance.c.study_instance_uid

@@ -9,6 +9,7 @@ from broker.store.schema.base import BIG, EMPTY, Base
 
 _WAITS = text("step IS NULL")
 _OPEN = text("status = 'COMPLETED' AND compared_at IS NULL")
+_NAMED = text("study_instance_uid <> ''")
 
 
 class MppsRow(Base, table=True):
@@ -55,9 +56,13 @@ class MppsLinkRow(Base, table=True):
 
     __tablename__ = "mpps_link"
     # only of what waits: every new order asks, and what is linked is the most by far
-    __table_args__ = tuple(
-        Index(f"ix_mpps_link_{name}", name, sqlite_where=_WAITS, postgresql_where=_WAITS)
-        for name in ("study_instance_uid", "accession", "requested_procedure_id")
+    __table_args__ = (
+        *(
+            Index(f"ix_mpps_link_{name}", name, sqlite_where=_WAITS, postgresql_where=_WAITS)
+            for name in ("study_instance_uid", "accession", "requested_procedure_id")
+        ),
+        # the steps of a study, for rules that wait until it is complete
+        Index("ix_mpps_link_study", "study_instance_uid", sqlite_where=_NAMED, postgresql_where=_NAMED),
     )
     mpps: int = Field(foreign_key="mpps.id", primary_key=True, sa_type=BIG)
     position: int = Field(primary_key=True)

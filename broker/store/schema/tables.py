@@ -13,6 +13,7 @@ from broker.store.schema import accounts as tables_accounts
 from broker.store.schema import audit as tables_audit
 from broker.store.schema import devices as tables_devices
 from broker.store.schema import drafts as tables_drafts
+from broker.store.schema import gatherings as tables_gatherings
 from broker.store.schema import journal, orders
 from broker.store.schema import mpps as tables_mpps
 from broker.store.schema import senders as tables_senders
@@ -205,6 +206,7 @@ sender = table_of(tables_senders.SenderRow)
 rule_draft = table_of(tables_drafts.RuleDraftRow)
 rule_plan = table_of(tables_drafts.RulePlanRow)
 instance = table_of(InstanceRow)
+gathering = table_of(tables_gatherings.GatheringRow)
 content = table_of(ContentRow)
 job = table_of(JobRow)
 lane = table_of(LaneRow)

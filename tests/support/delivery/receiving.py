@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,15 +12,28 @@ from sqlalchemy import select
 
 from broker.dicom.dimse.message import PeerAE
 from broker.routing.held_work import HeldWork
+from broker.routing.levels.carrying_out import LevelWork
+from broker.routing.levels.walk import LevelWalk
 from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules.parsing import parse_rules
 from broker.store.db.database import Database
+from broker.store.db.pace import Pace
 from broker.store.images.spool import Spool
 from broker.store.schema import tables
 from support.dicom.objects import Encoded, ct_slice
 
 NODES = frozenset({"pacs", "cad"})
 STUDY = "2.999.77"
+
+
+class Restless(Pace):
+    """A pace without rests, whose steps are of one size whatever they took."""
+
+    def _rest(self, seconds: float) -> None:
+        pass
+
+    def _fit(self, spent: float) -> None:
+        pass
 
 
 class ReceptionPlace:
@@ -31,6 +45,23 @@ class ReceptionPlace:
         self.rules = parse_rules({}, NODES, 1)
         self.work = HeldWork(database, files, lambda: self.rules, lambda: NODES, self.wake)
         self.woken = 0
+        self.passed = 0.0  # seconds that the walk is ahead
+
+    def walk(self, passed: float = 0.0) -> None:
+        """Look at the series and studies that are due after so many further seconds."""
+        self.passed += passed
+        LevelWalk(self.level_work()).run()
+
+    def level_work(self) -> LevelWork:
+        """What a walk works with."""
+        pace = Restless(self.database)
+        return LevelWork(
+            self.database, pace, self.spool.root, lambda: self.rules, self.wake, lambda: time.time() + self.passed
+        )
+
+    def gatherings(self) -> dict[str, Any]:
+        """The series and studies that wait or were judged, by the UID of the series, empty for the study."""
+        return {row["series_instance_uid"]: row for row in self.read(select(tables.gathering))}
 
     def wake(self) -> None:
         self.woken += 1

@@ -63,6 +63,12 @@ RULE_TABLES: dict[str, tuple[str, tuple[Row, ...]]] = {
             ("name", "text", "required", "Unique name."),
             ("when", "condition", "required", "The rule matches an object for which this condition is true."),
             (
+                "level",
+                '`"instance"`, `"series"` or `"study"`',
+                '`"instance"`',
+                "Tried for each object as it comes, or once for a series or study when that is complete.",
+            ),
+            (
                 "action",
                 '`"send"`, `"hold"` or `"discard"`',
                 '`"send"`',
@@ -165,6 +171,55 @@ RULE_TABLES: dict[str, tuple[str, tuple[Row, ...]]] = {
             ("action", '`"hold"`, `"send"` or `"discard"`', '`"hold"`', '"hold": keep it until a person decides.'),
             ("send", "list of names", "empty", 'Destinations, only with `action = "send"`.'),
             ("reason", "text", "empty", "Why."),
+        ),
+    ),
+    "[completion.study]": (
+        "When a study is complete, for rules of level study. `[completion.series]` has the same keys, with 60 and 3600 "
+        "seconds, and `expected` without order.",
+        (
+            ("quiet", "seconds", "300", "Complete when nothing has come for so long."),
+            (
+                "expected",
+                "list of words",
+                "empty",
+                "`mpps`: complete once all is here that its performed procedure steps list, and not before. `order`: "
+                "not complete by its quiet time while a step of its order is open.",
+            ),
+            (
+                "association_end",
+                "true or false",
+                "false",
+                "true: complete when the association of its last object ends.",
+            ),
+            ("most", "seconds", "21600", "After so long it waits no more. It counts from the first object."),
+            (
+                "at_most",
+                '`"judge"` or `"hold"`',
+                '`"judge"`',
+                "What is done then: try the rules all the same, or hold.",
+            ),
+        ),
+    ),
+    "[[completion.required]]": (
+        "What must be there before a study is complete. Patterns have * and ?, case and accents do not count.",
+        (
+            ("modality", "pattern", "left out", "Only of studies that have an object of this modality."),
+            ("study", "pattern", "left out", "Only of studies whose Study Description fits."),
+            ("series", "list of patterns", "empty", "Each must fit the Series Description of an object."),
+            ("modalities", "list of modalities", "empty", "Each must be there."),
+        ),
+    ),
+    "[[completion.late]]": (
+        "What destinations get of images that come after their series or study was judged.",
+        (
+            ("to", "list of names", "required", "Nodes with role destination."),
+            (
+                "send",
+                '`"all"`, `"updates"`, `"new"` or `"never"`',
+                '`"updates"`',
+                "All images again; new images and other versions of known ones; new images only; nothing.",
+            ),
+            ("until", "seconds", "left out", "Late images are sent so long after the first judgement, later ones not."),
         ),
     ),
     "[calendar]": (

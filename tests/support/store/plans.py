@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from sqlalchemy import Connection, event
@@ -29,6 +31,45 @@ def plans(database: Database, *work: Any) -> list[str]:
         return [_plan(connection, *one) for one in statements if one[0].startswith(("SELECT", "WITH"))]
 
     return database.read(look).result(60)
+
+
+@contextmanager
+def counted_statements(database: Database) -> Iterator[list[str]]:
+    """The texts of all statements that the database is given meanwhile, but for those about transactions."""
+    found: list[str] = []
+    engines = (database._write_engine, database._read_engine)
+
+    def note(*args: Any) -> None:
+        found.append(args[2])
+
+    def watch(connection: Any, *more: object) -> None:
+        connection.set_trace_callback(lambda text: found.append(text))
+
+    if database.dialect == "sqlite":  # the hot paths go round SQLAlchemy
+        raw = [database.execute(_driver)]
+        for one in raw:
+            watch(one)
+        try:
+            yield found
+        finally:
+            for one in raw:
+                one.set_trace_callback(None)
+            found[:] = [text for text in found if not text.startswith(_ABOUT)]
+        return
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", note)
+
+
+_ABOUT = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.dbapi_connection
 
 
 def _plan(connection: Connection, statement: str, values: Any) -> str:

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from broker.queue.clock_watch import REST, ClockWatch
-from broker.service.housekeeping import Every
+from broker.service.status.duties import Every
 
 DAY = 86_400.0
 YEAR = 365 * DAY

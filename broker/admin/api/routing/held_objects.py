@@ -29,7 +29,7 @@ from broker.store.images import held_objects
 from broker.store.images.held_objects import HeldObject, ObjectFilter
 from broker.store.images.instances import InstanceState
 
-State = Literal["held", "discarded"]
+State = Literal["held", "discarded", "waiting"]
 Text = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Reason = Annotated[str, Field(min_length=3, max_length=500)]
 
@@ -112,7 +112,7 @@ class HeldObjectView(BaseModel):
 class HeldObjectDetail(HeldObjectView):
     """An object with what the rules saw and decided then, and what those of today would do.
 
-    `today`: send, hold, discard, or `missing` if its bytes are not there.
+    `today`: send, wait (for its series or study), hold, discard, or `missing` if its bytes are not there.
     """
 
     facts: dict[str, list[str | float]]
@@ -123,13 +123,14 @@ class HeldObjectDetail(HeldObjectView):
 
 
 class ObjectsDoneView(BaseModel):
-    """How many objects were routed, wait still, were discarded, or were changed by others.
+    """How many objects were routed, wait still, wait for their study, were discarded, or were changed by others.
 
     `purged`: their bytes were deleted just now; `gone`: their bytes are missing, or were deleted before.
     """
 
     routed: int = 0
     held: int = 0
+    waiting: int = 0
     discarded: int = 0
     purged: int = 0
     gone: int = 0
@@ -163,7 +164,7 @@ def _reading(routes: APIRouter, context: AdminContext) -> None:
         ] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> list[HeldObjectView]:
-        """List objects that wait for a person, or were discarded, the oldest first."""
+        """List objects that wait for a person or for their study, or were discarded, the oldest first."""
         selection = ObjectSelection(
             state=state, cause=cause, study=study, accession=accession, device=device, node=node, older=older
         )
@@ -264,7 +265,7 @@ def _detail(context: AdminContext, judged: Judged) -> HeldObjectDetail:
         **_fields(held, context.settings),
         facts=kept,
         trace=trace_of_version(context.site, held.rules_version, kept) or [],
-        today="missing" if decision is None else decision.action.value,
+        today="missing" if decision is None else decision.words,
         today_to=[] if decision is None else list(decision.destinations),
         today_trace=[] if decision is None else trace(context.site.value.rules, judged.facts),
     )

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
-from broker.admin.api.routing.rules import RulesReplayView
+from broker.admin.api.routing.rules_views import RulesReplayView
 from broker.admin.api.routing.site import MAX_NUMBER, ChangeView, SignedBody, Tables, change_view
 from broker.admin.bodies import Moment, RowNumber
 from broker.admin.context import AdminContext

@@ -1,17 +1,31 @@
-"""Serves `/api/v1/rules/test` and `/api/v1/rules/explain`: what rules do with an object, and did with a study."""
+"""Serves `/api/v1/rules/test`, `replay` and `explain`: what rules do with objects, would do, and did with a study."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from broker.accounts.roles import Right
-from broker.admin.api.routing.site import Tables
-from broker.admin.bodies import Moment
+from broker.admin.api.routing.rules_views import (
+    DecisionView,
+    DeliveryView,
+    GatheringView,
+    LevelTestView,
+    ObjectTestView,
+    RulesReplayBody,
+    RulesReplayView,
+    RulesTestBody,
+    RulesTestView,
+    StudyBody,
+    StudyDecisionsView,
+    StudyDeliveryView,
+    StudyTestBody,
+    StudyTestView,
+)
 from broker.admin.context import AdminContext
 from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
@@ -19,170 +33,32 @@ from broker.admin.viewing import shows, viewing_of
 from broker.errors import ConfigurationError
 from broker.model.lane import Lane
 from broker.routing.held_work import ReplayBusy
+from broker.routing.levels.trying import try_study
 from broker.routing.order_facts import needs_order, order_facts
-from broker.routing.rules.evaluate import as_facts, decide
-from broker.routing.rules.parsing import check_facts, parse_rules
-from broker.routing.rules.ruleset import RuleSet, fields_of
+from broker.routing.rules.completion import Awaited
+from broker.routing.rules.evaluate import PlannedDelivery, as_facts, decide
+from broker.routing.rules.parsing import DOCUMENT_KEYS, check_facts, parse_rules
+from broker.routing.rules.ruleset import Fact, Level, RuleSet, fields_of
 from broker.routing.rules.tracing import trace
-from broker.routing.site import destinations, trace_of_version
-from broker.store.images import decisions
+from broker.routing.site import destinations, trace_of_level, trace_of_version
+from broker.store.images import decisions, gatherings
 from broker.store.images.decisions import DecisionGroup
-
-Facts = Annotated[dict[str, Any], Field(max_length=1000, description="Values by field, one or a list of them")]
-
+from broker.store.images.gatherings import Gathering, GatheringPhase
 
 _PEOPLE = (NEEDS[Right.SITE], NEEDS[Right.PATIENTS])
 _BUSY: dict[int | str, dict[str, Any]] = {409: {"description": "Another draft is being replayed"}}
-
-
-class RulesTestBody(BaseModel):
-    """What an object has, and the rules that it meets: those given, or without any those in force."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    facts: Facts
-    rule: Tables | None = None
-    default: dict[str, Any] = {}
-    calendar: dict[str, Any] = {}
-
-
-class RulesReplayBody(BaseModel):
-    """The rules of a draft, and since when objects are looked at (s since the epoch)."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    since: Moment
-    rule: Tables
-    default: dict[str, Any] = {}
-    calendar: dict[str, Any] = {}
-
-
-class StudyBody(BaseModel):
-    """The Study Instance UID of a study, or the accession number of its order."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    study: Annotated[str, Field(max_length=64, pattern=r"^[0-9.]*$")] = ""
-    accession: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
-
-    @model_validator(mode="after")
-    def _one(self) -> StudyBody:
-        if bool(self.study) == bool(self.accession):
-            raise ValueError("either study or accession")
-        return self
-
-
-class DeliveryView(BaseModel):
-    """A delivery that rules want: to which node, how urgent (1 to 7), whether it waits for a person."""
-
-    node: str
-    priority: int
-    held: bool
-
-
-class RulesTestView(BaseModel):
-    """What rules do with an object, and what each test of them saw and gave."""
-
-    action: str
-    reason: str
-    deliveries: list[DeliveryView]
-    rules: list[str]
-    trace: list[dict[str, Any]]
-
-
-class OutcomeView(BaseModel):
-    """What rules do with an object, and where it goes; `NODE (held)` waits for a person."""
-
-    action: str
-    to: list[str]
-
-
-class StudyDifferenceView(BaseModel):
-    """Objects of a study from one device with which the draft would do something else than the rules in force."""
-
-    study: str
-    device: str
-    before: OutcomeView
-    after: OutcomeView
-    objects: int
-
-
-class RulesReplayView(BaseModel):
-    """What a draft would have done. `untold`: objects of which too little is kept to say it.
-
-    `whole`: all objects since then were looked at; `more`: differences beside those in the list.
-    """
-
-    objects: int
-    same: int
-    untold: int
-    whole: bool
-    more: int
-    differences: list[StudyDifferenceView]
-
-
-class DecisionView(BaseModel):
-    """Objects of a study that met the same rules with the same result. Times in s since the epoch.
-
-    `trace` is empty where the rules of that version are not there any more.
-    """
-
-    rules_version: int
-    state: str
-    reason: str
-    device: str
-    objects: int
-    first_at: float
-    last_at: float
-    rules: list[str]
-    trace: list[dict[str, Any]]
-
-
-class StudyDeliveryView(BaseModel):
-    """How many objects of a study are in a state on their way to a node."""
-
-    node: str
-    state: str
-    objects: int
-
-
-class StudyDecisionsView(BaseModel):
-    """How the objects of a study were decided on, and how far they are."""
-
-    decisions: list[DecisionView]
-    deliveries: list[StudyDeliveryView]
 
 
 def router(context: AdminContext) -> APIRouter:
     """Routes under /api/v1/rules that change nothing."""
     routes = admin_router("/api/v1/rules", Right.STATUS, tags=["rules"])
 
-    @routes.post("/test", dependencies=[*_PEOPLE, shows("order", "explained")])
-    def test(body: RulesTestBody, request: Request) -> RulesTestView:
-        """Say what rules do with an object of these facts, and of its order as the door finds it. Nothing is stored."""
-        rules = _rules(context, body)
-        try:
-            check_facts(body.facts, "facts")
-        except ConfigurationError as error:
-            raise Problem(422, "The facts cannot be used", [FieldError("facts", str(error)[:500])]) from None
-        facts = as_facts(body.facts)
-        if needs_order(fields_of(rules)):
-            facts = context.database.read(order_facts, facts).result() | facts  # what is given counts
-        else:
-            viewing_of(request).nothing()
-        decision = decide(rules, facts)
-        return RulesTestView(
-            action=decision.action.value,
-            reason=decision.reason,
-            deliveries=[DeliveryView(node=d.node, priority=d.priority, held=d.held) for d in decision.deliveries],
-            rules=list(decision.rules),
-            trace=trace(rules, facts),
-        )
+    _trying(routes, context)
 
     @routes.post("/replay", dependencies=[*_PEOPLE, shows("study", "replayed")], responses=_BUSY)
     def replay(body: RulesReplayBody, request: Request) -> RulesReplayView:
         """Say what a draft would do with the objects of the last days, beside the rules in force. Nothing is stored."""
-        draft = _parsed(context, body.rule, body.default, body.calendar)
+        draft = _parsed(context, body)
         try:
             found = context.held.replay(draft, body.since)
         except ReplayBusy as error:
@@ -207,27 +83,117 @@ def router(context: AdminContext) -> APIRouter:
                 StudyDeliveryView(node=Lane.parse(lane).node, state=state, objects=count)
                 for lane, state, count in lanes
             ],
+            levels=[_level(context, one) for one in context.database.read(gatherings.of_study, body.study).result()],
         )
 
     return routes
 
 
-def _rules(context: AdminContext, body: RulesTestBody) -> RuleSet:
-    """Raises Problem for rules that cannot be used."""
-    if body.rule is None:
-        return context.site.value.rules
-    return _parsed(context, body.rule, body.default, body.calendar)
+def _trying(routes: APIRouter, context: AdminContext) -> None:
+    @routes.post("/test", dependencies=[*_PEOPLE, shows("order", "explained")])
+    def test(body: RulesTestBody, request: Request) -> RulesTestView:
+        """Say what rules do with an object of these facts, and of its order as the door finds it. Nothing is stored."""
+        rules = _rules(context, body)
+        _checked(body.facts)
+        facts = as_facts(body.facts)
+        if needs_order(fields_of(rules)):
+            facts = context.database.read(order_facts, facts).result() | facts  # what is given counts
+        else:
+            viewing_of(request).nothing()
+        decision = decide(rules, facts)
+        return RulesTestView(
+            action=decision.words,
+            reason=decision.reason,
+            deliveries=_deliveries(decision.deliveries),
+            rules=list(decision.rules),
+            waits=sorted(decision.waits),
+            trace=trace(rules, facts),
+        )
+
+    @routes.post("/test/study", dependencies=[*_PEOPLE, shows("order", "explained")])
+    def test_study(body: StudyTestBody, request: Request) -> StudyTestView:
+        """Say what rules do with the objects of one study once it is complete. Nothing is stored."""
+        rules = _rules(context, body)
+        for facts in (*body.objects, body.study):
+            _checked(facts)
+        order = _order_of(context) if needs_order(fields_of(rules)) else None
+        if order is None:
+            viewing_of(request).nothing()
+        tried = try_study(rules, [as_facts(facts) for facts in body.objects], order, as_facts(body.study))
+        return StudyTestView(
+            objects=[
+                ObjectTestView(
+                    action="wait" if one.waits and not one.deliveries else one.action.value,
+                    reason=one.reason,
+                    deliveries=_deliveries(one.deliveries),
+                    rules=list(one.rules),
+                    waits=sorted(one.waits),
+                )
+                for one in tried.objects
+            ],
+            levels=[
+                LevelTestView(
+                    level=level.level.value,
+                    series=level.series,
+                    reason=level.decision.error,
+                    rules=[rules.rules[place].name for place in level.decision.matched],
+                    trace=level.trace,
+                )
+                for level in tried.levels
+            ],
+        )
 
 
-def _parsed(
-    context: AdminContext, rule: list[dict[str, Any]], default: dict[str, Any], calendar: dict[str, Any]
-) -> RuleSet:
+def _rules(context: AdminContext, body: RulesTestBody | StudyTestBody) -> RuleSet:
     """Raises Problem for rules that cannot be used."""
-    document = {"rule": rule, "default": default, "calendar": calendar}
+    return context.site.value.rules if body.rule is None else _parsed(context, body)
+
+
+def _parsed(context: AdminContext, body: RulesTestBody | StudyTestBody | RulesReplayBody) -> RuleSet:
+    """Raises Problem for rules that cannot be used."""
+    document = {key: getattr(body, key) for key in DOCUMENT_KEYS}
     try:
         return parse_rules(document, destinations(context.site.value))
     except ConfigurationError as error:
         raise Problem(422, "The rules cannot be used", [FieldError("rule", str(error)[:500])]) from None
+
+
+def _checked(facts: dict[str, Any]) -> None:
+    """Raises Problem for facts that no object can have."""
+    try:
+        check_facts(facts, "facts")
+    except ConfigurationError as error:
+        raise Problem(422, "The facts cannot be used", [FieldError("facts", str(error)[:500])]) from None
+
+
+def _order_of(context: AdminContext) -> Callable[[Mapping[str, Sequence[Fact]]], Mapping[str, Sequence[Fact]]]:
+    return lambda facts: context.database.read(order_facts, facts).result()
+
+
+def _deliveries(planned: Sequence[PlannedDelivery]) -> list[DeliveryView]:
+    return [DeliveryView(node=one.node, priority=one.priority, held=one.held) for one in planned]
+
+
+def _level(context: AdminContext, one: Gathering) -> GatheringView:
+    level = Level.SERIES if one.series_instance_uid else Level.STUDY
+    judged = one.complete != ""
+    told = trace_of_level(context.site, one.rules_version, json.loads(one.facts), level) or [] if judged else []
+    return GatheringView(
+        level=level.value,
+        series=one.series_instance_uid,
+        state=one.state,
+        objects=one.instances,
+        first_at=one.first_at,
+        last_at=one.last_at,
+        waits=one.waits or (Awaited.QUIET.value if one.state == GatheringPhase.OPEN else ""),
+        due_at=one.due_at,
+        complete=one.complete,
+        judged_at=one.judged_at,
+        rules_version=one.rules_version,
+        sent_to=sorted(one.had),
+        rules=[entry["rule"] for entry in told if entry["result"] == "true"],
+        trace=told,
+    )
 
 
 def _decision(context: AdminContext, group: DecisionGroup, facts: dict[str, Any]) -> DecisionView:

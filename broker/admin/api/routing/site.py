@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -15,19 +14,17 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.accounts.roles import Right
+from broker.admin.api.routing.refusals import refusals, told_what_names
 from broker.admin.context import AdminContext
-from broker.admin.problems import FieldError, Problem
+from broker.admin.problems import Problem
 from broker.admin.routers import NEEDS, admin_router
-from broker.errors import ConfigurationError
-from broker.model.wording import in_english
-from broker.routing.drafts.four_eyes import SecondPersonNeeded
-from broker.routing.editing import NodesMissing, SiteEdit
-from broker.routing.references import references
+from broker.routing.editing import SiteEdit
 from broker.routing.rules.checking import doubts
+from broker.routing.rules.parsing import DOCUMENT_KEYS
 from broker.routing.site import NODES, RULES, build
 from broker.store.configurations import Publication
 from broker.versions.difference import Difference, difference, masked
-from broker.versions.in_force import MAX_TEXT, Conflict, NoSuchVersion, Signature
+from broker.versions.in_force import MAX_TEXT, Signature
 
 Kind = Literal["nodes", "rules"]
 Text = Annotated[str, Field(max_length=MAX_TEXT, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -65,11 +62,11 @@ class RulesBody(SignedBody):
     rule: Annotated[Tables, Field(description="In the order in which they are evaluated")] = []
     default: Annotated[dict[str, Any], Field(description="What happens when no rule matched")] = {}
     calendar: Annotated[dict[str, Any], Field(description="Holidays of the site")] = {}
+    completion: Annotated[dict[str, Any], Field(description="When series and studies are complete")] = {}
 
     def contents(self) -> dict[str, Any]:
         """The document."""
-        given = {"rule": self.rule, "default": self.default, "calendar": self.calendar}
-        return {RULES: {key: value for key, value in given.items() if key in self.model_fields_set}}
+        return {RULES: {key: getattr(self, key) for key in DOCUMENT_KEYS if key in self.model_fields_set}}
 
 
 class NodesBody(SignedBody):
@@ -172,7 +169,7 @@ def _edit(routes: APIRouter, context: AdminContext, name: str, body_type: type[A
     def publish(body: Any, request: Request, response: Response, if_match: IfVersion = None) -> PublishedVersionView:
         edit = SiteEdit(body.contents(), replace=getattr(body, "replace", False))
         expected = _expected(if_match, name)
-        with _refusals(conflict=412 if expected else 409), _told_what_names(context):
+        with refusals(conflict=412 if expected else 409), told_what_names(context):
             numbers = context.site.publish(edit, body.signature(request), expected=expected)
         if name in numbers:
             response.headers["ETag"] = f'"{numbers[name]}"'
@@ -181,7 +178,7 @@ def _edit(routes: APIRouter, context: AdminContext, name: str, body_type: type[A
 
     def check(body: Any) -> DocumentCheckView:
         edit = SiteEdit(body.contents(), replace=True)
-        with _refusals():
+        with refusals():
             checked = context.site.checked(edit)
         rules = checked[RULES].document.get("rule", []) if RULES in checked else []
         return DocumentCheckView(
@@ -228,7 +225,7 @@ def _versions(routes: APIRouter, context: AdminContext, kind: str) -> None:
     @routes.get(f"/{kind}/versions/{{number}}", tags=[kind], operation_id=f"version_{kind}")
     def version(number: Annotated[int, Path(ge=1, le=MAX_NUMBER)]) -> DocumentView:
         """Show one version."""
-        with _refusals():
+        with refusals():
             return _document(context, kind, number)
 
     @routes.get(f"/{kind}/diff", tags=[kind], operation_id=f"diff_{kind}", responses=_NO_VERSION)
@@ -237,7 +234,7 @@ def _versions(routes: APIRouter, context: AdminContext, kind: str) -> None:
         after: Annotated[int, Query(alias="to", ge=0, le=MAX_NUMBER)],
     ) -> list[ChangeView]:
         """Say in words what differs between two versions."""
-        with _refusals():
+        with refusals():
             return [
                 change_view(one)
                 for one in difference(kind, _stored(context, kind, before), _stored(context, kind, after))
@@ -257,7 +254,7 @@ def _versions(routes: APIRouter, context: AdminContext, kind: str) -> None:
         """Put an older version in force again, as a new version."""
         expected = _expected(if_match, kind)
         before = context.site.stored().get(kind)
-        with _refusals(conflict=412 if expected else 409):
+        with refusals(conflict=412 if expected else 409):
             number = context.site.rollback(kind, body.version, body.signature(request), expected=expected)
             now = context.site.at_version(kind, number).document
         response.headers["ETag"] = f'"{number}"'
@@ -316,38 +313,3 @@ def version_of(if_match: str | None, what: str) -> int | None:
     if (tag := _TAG.fullmatch(value)) is None:
         raise Problem(412, f"If-Match: an ETag of {what}")
     return int(tag[1])
-
-
-@contextmanager
-def _told_what_names(context: AdminContext) -> Iterator[None]:
-    """Say of nodes that would be removed what still names them."""
-    try:
-        yield
-    except NodesMissing as error:
-        rules = context.site.value.rules
-        gone = [node for node in context.directory.nodes if f"node {node.name!r} removed" in error.words]
-        named = [(node, one) for node in gone[:20] for one in references(context.database, node, rules)]
-        words = [f"node {node.name!r}: {in_english(one.words)}" for node, one in named]
-        raise NodesMissing([*error.words, *words]) from None
-
-
-@contextmanager
-def _refusals(conflict: int = 409) -> Iterator[None]:
-    """Answer what cannot be published, or does not exist."""
-    try:
-        yield
-    except NoSuchVersion as error:
-        raise Problem(404, str(error)) from None
-    except SecondPersonNeeded as error:
-        raise Problem(403, str(error)) from None
-    except Conflict as error:
-        raise Problem(conflict, str(error)) from None
-    except NodesMissing as error:
-        raise Problem(409, str(error), [FieldError("node", text[:500]) for text in error.words[:100]]) from None
-    except ConfigurationError as error:
-        raise Problem(422, "The document cannot be used", [FieldError(_place(str(error)), str(error)[:500])]) from None
-
-
-def _place(text: str) -> str:
-    """The word of site.toml that a refusal begins with: node, rule or default."""
-    return re.split(r"\W", text, maxsplit=1)[0]

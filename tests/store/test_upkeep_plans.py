@@ -225,7 +225,7 @@ LEVELS: dict[str, Callable[[Connection], object]] = {
     "again": lambda c: gatherings.came_again(c, ARRIVAL, again=True),
     "objects": lambda c: gathered.rows(c, "2.25.81", "2.25.71"),
     "facts": lambda c: gathered.load(c, IDS),
-    "leave": lambda c: gathered.leave(c, IDS, InstanceState.ROUTED, ""),
+    "leave": lambda c: gathered.leave(c, IDS, InstanceState.ROUTED, "", 1.0),
     "stay": lambda c: gathered.still_routed(c, IDS),
     "send again": lambda c: gathered.send_again(c, "deliver:pacs", IDS, 1.0),
     "performed": lambda c: gathered.performed(c, "2.25.81"),

@@ -118,7 +118,7 @@ def test_objects_and_jobs_are_ended_together(mixed: Database) -> None:
     assert "no rule says where it goes" in first.text
     picked = [keys(first)[0], keys(ask(mixed, "/holds?error=0xA700"))[0]]
     answer = ask(mixed, "/holds/discard", row=picked, reason="phantom")
-    assert "Jobs: 1. Objects on their way: 0. Waiting: 0. Discarded: 1." in answer.text
+    assert "Jobs: 1. Objects on their way: 0. With their studies: 0. Waiting: 0. Discarded: 1." in answer.text
     assert (states(mixed).count("discarded"), object_states(mixed).count("discarded")) == (1, 1)
     assert "The list has changed" in ask(mixed, "/holds/release", every="119").text
     answer = ask(mixed, "/holds/release", every="118")

@@ -122,7 +122,7 @@ def test_objects_and_jobs_are_ended_together(mixed: Database) -> None:
     assert (states(mixed).count("discarded"), object_states(mixed).count("discarded")) == (1, 1)
     assert "The list has changed" in ask(mixed, "/holds/release", every="119").text
     answer = ask(mixed, "/holds/release", every="118")
-    assert "Jobs: 59. Objects on their way: 0. Waiting: 59." in answer.text
+    assert "Jobs: 59. Objects on their way: 0. With their studies: 0. Waiting: 59." in answer.text
     assert (states(mixed).count("ready"), object_states(mixed).count("held")) == (59, 59)
 
 

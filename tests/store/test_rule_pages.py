@@ -17,6 +17,8 @@ from support.service.rest import AppClient, application, asking
 from support.web.held import hold_objects
 
 from broker.accounts.roles import UserRole
+from broker.admin.web.rules.marking import marked
+from broker.routing.rules.parsing import parse_rules
 from broker.settings import load
 from broker.settings.sections import RulesSection
 from broker.store.db.database import Database
@@ -268,3 +270,34 @@ def test_four_eyes_at_pages_and_rest(database: Database) -> None:
             assert answer.status_code in (201, 403), answer.text
             assert (answer.status_code == 201) == (path.endswith("rollback"))  # it is in force just so
         assert http.post("/api/v1/rules/rollback", json={"version": 1}, headers=headers).status_code == 201
+
+
+def test_a_rule_of_a_study_is_made_and_tried(http: AppClient, database: Database) -> None:
+    post(http, "/rules/drafts", number="1")
+    fields = fields_of(http.get("/rules/drafts/1/rules/1")) | {"level": "study", "field:r": "study.instances"}
+    fields |= {"op:r": "ge", "value:r": "3"}
+    done = post(http, "/rules/drafts/1/rules/1", **fields | {"do": "save"})
+    assert "a study, once it is complete" in done.text
+    assert kept(http)[0]["level"] == "study"
+    for count, outcome, result in ((2, "hold it", "false"), (3, "send it to pacs", "true")):
+        hold_objects(database, count)
+        page = post(http, "/rules/try", draft="1", study="2.999.66")
+        assert "The study, once it is complete" in page.text
+        assert outcome in page.text
+        words = rf'{result}</span> study.instances is at least 3 <small class="quiet">saw {count}'
+        assert re.search(words, page.text)
+        assert "waits for its series or study" in page.text
+    fewer = post(http, "/rules/try", draft="1", study="2.999.66", facts="study.instances=1")
+    assert "hold it" in fewer.text
+
+
+def test_a_rule_that_failed_behind_the_end_of_the_list_is_marked_itself(http: AppClient) -> None:
+    rules = [
+        {"name": "CT", "when": {"field": "tag.Modality", "value": "CT"}, "send": ["pacs"], "then": "stop"},
+        {"name": "MR", "when": {"field": "tag.Modality", "value": "MR"}, "send": ["pacs"]},
+        {"name": "late", "when": {"field": "study.age", "op": "gt", "value": 5}, "send": ["pacs"], "level": "study"},
+    ]
+    read = parse_rules({"rule": rules}, {"pacs"})
+    told = [{"rule": "CT", "result": "true", "tests": []}, {"rule": "late", "result": "error", "tests": []}]
+    results = {rule.name: rule.result[1].text for rule in marked(read, told)}
+    assert results == {"CT": "true", "MR": "not tried", "late": "error"}

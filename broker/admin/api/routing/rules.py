@@ -83,7 +83,7 @@ def router(context: AdminContext) -> APIRouter:
                 StudyDeliveryView(node=Lane.parse(lane).node, state=state, objects=count)
                 for lane, state, count in lanes
             ],
-            levels=[_level(context, one) for one in context.database.read(gatherings.of_study, body.study).result()],
+            levels=[_level(context, one) for study in studies for one in read(gatherings.of_study, study).result()],
         )
 
     return routes

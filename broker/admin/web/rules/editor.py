@@ -21,7 +21,7 @@ from broker.admin.web.rules.catalogue import field_names, seen_values
 from broker.admin.web.rules.leaf_errors import errors_of
 from broker.admin.web.rules.rule_form import filled, rule_in
 from broker.admin.web.rules.tree import NoForm, TreeNode
-from broker.admin.web.rules.words import ACTIONS, URGENCY, missing, number_of, refusal
+from broker.admin.web.rules.words import ACTIONS, LEVELS, URGENCY, missing, number_of, refusal
 from broker.admin.web.words import Sentence
 from broker.errors import BadContent, ConfigurationError
 from broker.routing.drafts.rule_drafts import NoSuchDraft, RuleDrafts
@@ -68,6 +68,7 @@ class EditorView:
     problem: Sentence | None
     actions: Mapping[str, Sentence]
     urgency: Mapping[str, Sentence]
+    levels: Mapping[str, Sentence]
     operators: Mapping[str, Sentence]
     missing: Mapping[str, Sentence]
     values: Mapping[str, Sentence]
@@ -156,6 +157,7 @@ class _Editor:
             problem=problem,
             actions=ACTIONS,
             urgency=URGENCY,
+            levels=LEVELS,
             operators=OPERATORS,
             missing=MISSING,
             values=VALUES,

@@ -17,6 +17,7 @@ RESULTS: Mapping[str, tuple[str, Sentence]] = {  # tone and word
     "unknown": ("warn", Sentence("unknown")),
     "error": ("bad", Sentence("error")),
     "off": ("", Sentence("off")),
+    "waits": ("", Sentence("waits for its series or study")),
     "": ("", Sentence("not tried")),
 }
 KINDS: Mapping[str, Sentence] = {
@@ -47,12 +48,13 @@ class MarkedRule:
 
 
 def marked(rules: RuleSet, told: Sequence[Mapping[str, Any]]) -> list[MarkedRule]:
-    """All rules, marked by a trace of them: those behind its end were not tried."""
+    """All rules, marked by a trace of them: those that it does not name were not tried."""
+    entries: Mapping[str, Mapping[str, Any]] = {entry["rule"]: entry for entry in told}
     found = []
-    for place, rule in enumerate(rules.rules):
-        entry: Mapping[str, Any] = told[place] if place < len(told) else {"result": "", "tests": ()}
+    for rule in rules.rules:
+        entry = entries.get(rule.name, {"result": "", "tests": ()})
         tree = None
-        if entry["result"] not in ("", "off"):
+        if entry["result"] not in ("", "off", "waits"):
             tree, _ = _marked(rule.when, iter(entry["tests"]), broken=entry["result"] == "error")
         found.append(MarkedRule(rule.name, RESULTS[entry["result"]], tree))
     return found

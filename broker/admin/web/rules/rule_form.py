@@ -9,6 +9,7 @@ from broker.admin.web.forms import FormFields
 
 TEXTS: Mapping[str, str] = {  # keys that are one text, with their defaults
     "name": "",
+    "level": "instance",
     "action": "send",
     "priority": "normal",
     "then": "continue",

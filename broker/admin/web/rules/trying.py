@@ -30,12 +30,13 @@ from broker.dicom.dataset import part10
 from broker.errors import BadContent, ConfigurationError
 from broker.routing.drafts.rule_drafts import NoSuchDraft, RuleDrafts, readable
 from broker.routing.header import BASE_FIELDS
+from broker.routing.levels.trying import TriedLevel, TriedObject, TriedStudy, try_study
 from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
 from broker.routing.rejudging import element_facts
-from broker.routing.rules.evaluate import Facts, as_facts, decide
+from broker.routing.rules.evaluate import Facts, as_facts
 from broker.routing.rules.fields import FieldKind, kind_of
 from broker.routing.rules.parsing import check_facts
-from broker.routing.rules.ruleset import RuleSet, Urgency, fields_of
+from broker.routing.rules.ruleset import Level, RuleSet, Urgency, fields_of
 from broker.routing.rules.tag_paths import NoSuchField
 from broker.routing.rules.tracing import trace
 from broker.status.causes import reason as cause_words
@@ -58,6 +59,15 @@ class TriedGroup:
     rules: Sequence[MarkedRule]
 
 
+@dataclass(frozen=True, slots=True)
+class TriedLevelView:
+    """The judgement of a complete series or study: what it is about, why it failed, and the rules of its level."""
+
+    title: Sentence
+    error: Sentence | None
+    rules: Sequence[MarkedRule]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryRulesView:
     """The form, and what was found. `untold`: objects of which too little is kept; `beginning`: of a file only that."""
@@ -67,6 +77,7 @@ class TryRulesView:
     study: str = ""
     facts: str = ""
     groups: Sequence[TriedGroup] = ()
+    levels: Sequence[TriedLevelView] = ()
     untold: int = 0
     beginning: bool = False
     errors: FieldErrors
@@ -122,10 +133,13 @@ class _TryPage:
         except _Wrong as error:
             return self.draw(request, replace(view, errors={error.field: error.words}), 422)
         viewing_of(request).many(len(objects))
-        fields = fields_of(rules)
-        judged = [(device, self._complete({**facts, **given}, fields)) for device, facts, read in objects if read]
-        groups = _grouped(rules, judged)
-        return self.draw(request, replace(view, groups=groups, untold=len(objects) - len(judged)))
+        whole = {name: values for name, values in given.items() if name.startswith(("study.", "series."))}
+        own = {name: values for name, values in given.items() if name not in whole}
+        judged = [{**facts, **own} for _, facts, read in objects if read]
+        tried = try_study(rules, judged, self._order if needs_order(fields_of(rules)) else None, whole)
+        groups = _grouped(rules, tried, [device for device, _, read in objects if read])
+        levels = [_level(rules, one) for one in tried.levels[:GROUPS]]
+        return self.draw(request, replace(view, groups=groups, levels=levels, untold=len(objects) - len(judged)))
 
     def _rules(self, draft: int) -> RuleSet:
         try:
@@ -154,11 +168,10 @@ class _TryPage:
         now = datetime.now(self._context.settings.zone()).replace(tzinfo=None)
         return {"time.local": (now.isoformat(timespec="seconds"),)}
 
-    def _complete(self, facts: Facts, fields: frozenset[str]) -> Facts:
-        """Facts with those of the order, as the door finds it; what is given counts."""
-        if not needs_order(fields):
-            return facts
-        return {**self._context.database.read(order_facts, facts).result(), **facts}
+    def _order(self, facts: Facts) -> Facts:
+        """The facts of the order of an object, as the door finds it."""
+        found: Facts = self._context.database.read(order_facts, facts).result()
+        return found
 
 
 class _Wrong(Exception):
@@ -199,27 +212,34 @@ def _given(text: str) -> Facts:
     return as_facts(found)
 
 
-def _grouped(rules: RuleSet, judged: Sequence[tuple[str, Facts]]) -> list[TriedGroup]:
+def _grouped(rules: RuleSet, tried: TriedStudy, devices: Sequence[str]) -> list[TriedGroup]:
     """What becomes of objects, those alike together: the same device, the same result of each test."""
-    groups: dict[tuple[str, Any], tuple[Facts, int]] = {}
-    for device, facts in judged:
-        decision = decide(rules, facts)
-        key = device, (decision.action, decision.deliveries, decision.outcomes)
-        first, count = groups.get(key, (facts, 0))
+    groups: dict[tuple[str, Any], tuple[TriedObject, int]] = {}
+    for device, one in zip(devices, tried.objects, strict=True):
+        key = device, (one.action, one.reason, one.deliveries, one.own.outcomes)
+        first, count = groups.get(key, (one, 0))
         groups[key] = first, count + 1
-    return [_group(rules, device, facts, count) for (device, _), (facts, count) in list(groups.items())[:GROUPS]]
+    return [_group(rules, device, one, count) for (device, _), (one, count) in list(groups.items())[:GROUPS]]
 
 
-def _group(rules: RuleSet, device: str, facts: Facts, count: int) -> TriedGroup:
-    decision = decide(rules, facts)
+def _group(rules: RuleSet, device: str, one: TriedObject, count: int) -> TriedGroup:
     return TriedGroup(
-        device=device or _one(facts, "assoc.calling_ae"),
+        device=device or _one(one.facts, "assoc.calling_ae"),
         objects=count,
-        outcome=outcome_words(decision.action.value, decision.destinations),
-        why=cause_words(decision.reason) if decision.reason else None,
-        deliveries=[(one.node, _URGENCIES[one.priority], one.held) for one in decision.deliveries],
-        rules=marked(rules, trace(rules, facts)),
+        outcome=outcome_words(one.action.value, [delivery.node for delivery in one.deliveries]),
+        why=cause_words(one.reason) if one.reason else None,
+        deliveries=[(delivery.node, _URGENCIES[delivery.priority], delivery.held) for delivery in one.deliveries],
+        rules=marked(rules, trace(rules, one.facts)),
     )
+
+
+def _level(rules: RuleSet, one: TriedLevel) -> TriedLevelView:
+    title = Sentence("The study, once it is complete")
+    if one.level is Level.SERIES:
+        title = Sentence("Series %(series)s, once it is complete", {"series": one.series})
+    named = {entry["rule"] for entry in one.trace}
+    error = cause_words(one.decision.error) if one.decision.error else None
+    return TriedLevelView(title, error, [rule for rule in marked(rules, one.trace) if rule.name in named])
 
 
 def _one(facts: Mapping[str, Sequence[Any]], name: str) -> str:

@@ -12,7 +12,7 @@ from broker.errors import BrokerError
 from broker.routing.drafts.four_eyes import SecondPersonNeeded
 from broker.routing.drafts.rule_drafts import DraftChanged
 from broker.routing.drafts.rule_plans import OVERTAKEN, NoSuchTime, NotPlanned, PlanWaits
-from broker.routing.rules.ruleset import Rule, RuleAction, RuleSet, Urgency
+from broker.routing.rules.ruleset import Level, Rule, RuleAction, RuleSet, Urgency
 from broker.routing.rules.wording import condition_words
 from broker.store.configurations import Publication
 from broker.store.drafts.rule_plans import RulePlan
@@ -25,6 +25,11 @@ URGENCY: Mapping[str, Sentence] = {
     Urgency.HIGH: Sentence("soon"),
     Urgency.NORMAL: Sentence("in its turn"),
     Urgency.LOW: Sentence("late"),
+}
+LEVELS: Mapping[str, Sentence] = {
+    Level.INSTANCE: Sentence("each object, as it comes"),
+    Level.SERIES: Sentence("a series, once it is complete"),
+    Level.STUDY: Sentence("a study, once it is complete"),
 }
 ACTIONS: Mapping[str, Sentence] = {
     RuleAction.SEND: Sentence("send"),
@@ -40,6 +45,11 @@ class RuleLine:
     rule: Rule
     when: Sentence
     does: Sentence
+
+    @property
+    def about(self) -> Sentence | None:
+        """What it judges, unless that is each object."""
+        return None if self.rule.level is Level.INSTANCE else LEVELS[self.rule.level]
 
     @property
     def stops(self) -> bool:

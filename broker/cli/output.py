@@ -7,6 +7,7 @@ show another text than is there, and rich would read `[/b]` as markup. All of it
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+_UNBROKEN = 10_000  # characters of a line that no terminal reads
 # C0 but tab and line feed, DEL, C1, marks and overrides of direction, line separators, halves of surrogate pairs
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -79,12 +81,18 @@ def joined(*parts: str | tuple[str, str]) -> Text:
 
 
 def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> None:
-    """Print rows under their titles. The columns `whole` are never wrapped; no value is read as markup."""
+    """Print rows under their titles. The columns `whole` are never wrapped; no value is read as markup.
+
+    A row is one line wherever no terminal reads it: in a file, or by another program.
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for title in titles:
-        table.add_column(title, overflow="fold", no_wrap=title in whole)
+        table.add_column(title, overflow="fold", no_wrap=title in whole, min_width=len(title))
     for row in rows:
         table.add_row(*row)
-    console().print(table)
+    out = console()
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = _UNBROKEN
+    out.print(table)

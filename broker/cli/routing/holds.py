@@ -68,7 +68,7 @@ def _show_waiting(found: Sequence[dict[str, Any]], clock: Callable[[float], str]
         (one["number"], clock(one["since"]), *(one[name] for name in names), str(one["size"] or ""), one["study"])
         for one in found
     ]
-    show_table(head, rows, whole=("number", "since", "cause", "accession", "patient"))
+    show_table(head, rows, whole=("number", "since", "from", "for", "accession", "bytes"))
     for kind, jobs in (("objects (o)", False), ("jobs", True)):
         for one in [one for one in found if one["number"].isdecimal() == jobs][:1]:
             say(f"{kind}: {', '.join(one['can'])}")

@@ -24,3 +24,17 @@ def test_tables_and_errors_hold_none(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr()
     assert HARMLESS in shown.out
     assert shown.err.strip() == HARMLESS
+
+
+def test_a_row_is_one_line_for_another_program(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = tuple(f"{letter * 30}" for letter in "abcdef")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    show_table(("one", "two", "three", "four", "five", "six"), [row])
+    assert capsys.readouterr().out.splitlines()[1].split() == list(row)
+    monkeypatch.setenv("COLUMNS", "80")
+    show_table(("one", "two", "three", "four", "five", "six"), [row])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["one", "two", "three", "four", "five", "six"]
+    assert max(map(len, lines)) <= 80

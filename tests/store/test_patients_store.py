@@ -508,6 +508,7 @@ def test_received_studies_are_counted(database: Database) -> None:
     uid = answers(database)["1"]["StudyInstanceUID"]
     empty = {column.name: "" for column in tables.instance.columns if column.name != "id"}
     empty |= {"version": 1, "data_offset": 0, "data_length": 0, "digest": b"", "received_at": 1.0, "rules_version": 1}
+    empty["discarded_at"] = 0.0
     for number in "12":
         values = {**empty, "sop_instance_uid": f"2.999.{number}", "study_instance_uid": uid}
         database.submit(lambda c, values=values: c.execute(insert(tables.instance).values(values)) and None).result()

@@ -56,7 +56,7 @@ def job(
 def objects(database: Database) -> None:
     """One that is purged, one that is not."""
     values: dict[str, Any] = dict.fromkeys(NewInstance.__slots__, "") | {"version": 1, "digest": b"", "data_offset": 0}
-    values |= {"data_length": 1, "received_at": OLD, "rules_version": 1}
+    values |= {"data_length": 1, "received_at": OLD, "rules_version": 1, "discarded_at": 0.0}
     del values["content"]
     for row, state in ((PURGED, InstanceState.PURGED), (ROUTED, InstanceState.ROUTED)):
         add(database, tables.instance, {**values, "id": row, "sop_instance_uid": str(row), "state": state.value})

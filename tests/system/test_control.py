@@ -214,7 +214,7 @@ def test_where_all_seats_are_busy_it_is_said_at_once(busy: Site) -> None:
         assert (answer.status, answer.problem) == (
             503, "All connections of this machine to the broker are taken: try again",
         )  # fmt: skip
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # of 15 that a call may take; much less on a machine of one's own
         done = busy.command("status")
         assert (done.returncode, done.stderr.strip()) == (1, answer.problem)
     wait_until(lambda: busy.command("status").returncode == 0, 20, "it answers again")

@@ -135,10 +135,8 @@ def test_the_end_of_an_association_completes_a_study(tmp_path: Path) -> None:
         assert OTHER in listed
         told = "1 series or study waits until it is complete"
         wait_until(lambda: told in site.command("status").stdout, 30, "the status tells of it")
-        number = json.loads(site.command("holds", "list", "--cause", "waits-for-study", "--json").stdout)["objects"][0][
-            "id"
-        ]
-        told = site.command("holds", "route", f"o{number}", "--reason", "nothing more comes").stdout
+        (one,) = json.loads(site.command("holds", "list", "--cause", "waits-for-study", "--json").stdout)
+        told = site.command("holds", "route", f"o{one['id']}", "--reason", "nothing more comes").stdout
         assert told == "objects: 1 go with their studies\n"
         wait_until(
             lambda: (

@@ -347,7 +347,7 @@ def test_dm21_the_response_timer_starts_after_the_last_byte() -> None:
                 continue
             data += len(fragment.data)
             if data % (1 << 20) < 16_378:
-                await takes(0.04)
+                await takes(0.1)
             if fragment.is_last:
                 break
         assert request is not None
@@ -356,7 +356,7 @@ def test_dm21_the_response_timer_starts_after_the_last_byte() -> None:
 
     async def work() -> None:
         async with (
-            scripted(script, response_timeout=0.7) as remote,
+            scripted(script, response_timeout=2.0) as remote,
             associate(remote, [Proposal(CT, (uids.EXPLICIT_LE,))]) as association,
         ):
             context = association.context(CT)

@@ -52,11 +52,13 @@ def list_(
     with exit_on_error():
         clock = wall_clock(config)
         query = _filters(cause, node, study, accession, device, older, discarded) | {"limit": limit}
-        found = ask(config, "GET", f"/holds/{'objects' if discarded else 'all'}?{urlencode(query)}")
+        found = ask(config, "GET", f"/holds/{'objects' if 'state' in query else 'all'}?{urlencode(query)}")
     if as_json:
         say_json(found)
     elif discarded:
         _show_discarded(found, clock)
+    elif "state" in query:
+        _show_gathering(found, clock)
     else:
         _show_waiting(found, clock)
 
@@ -72,6 +74,15 @@ def _show_waiting(found: Sequence[dict[str, Any]], clock: Callable[[float], str]
     for kind, jobs in (("objects (o)", False), ("jobs", True)):
         for one in [one for one in found if one["number"].isdecimal() == jobs][:1]:
             say(f"{kind}: {', '.join(one['can'])}")
+
+
+def _show_gathering(found: Sequence[dict[str, Any]], clock: Callable[[float], str]) -> None:
+    """Objects that wait for their series or study, not for a person."""
+    rows = [
+        (f"o{one['id']}", clock(one["received_at"]), one["cause"], one["device"], one["modality"], one["study"])
+        for one in found
+    ]
+    show_table(("number", "since", "cause", "from", "modality", "study"), rows, whole=("number", "since", "from"))
 
 
 def _show_discarded(found: Sequence[dict[str, Any]], clock: Callable[[float], str]) -> None:

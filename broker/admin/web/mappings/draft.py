@@ -210,6 +210,7 @@ class _DraftPage:
         """Which messages of the last days would change something else."""
         view = self._checked(form)
         if view.problem or view.check is None or view.check.mistakes:
+            viewing_of(request).nothing()
             return self.draw(request, view, 422)
         bench = self._context.bench(request, ProfileChoice())
         try:

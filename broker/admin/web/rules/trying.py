@@ -131,6 +131,7 @@ class _TryPage:
             else:
                 raise _Wrong("study", Sentence("Choose a file, name a study, or write facts."))
         except _Wrong as error:
+            viewing_of(request).nothing()
             return self.draw(request, replace(view, errors={error.field: error.words}), 422)
         viewing_of(request).many(len(objects))
         whole = {name: values for name, values in given.items() if name.startswith(("study.", "series."))}

@@ -364,7 +364,7 @@ def test_dm21_the_response_timer_starts_after_the_last_byte() -> None:
             started = time.monotonic()
             response = await association.store(context, "1.2.3", pieces(bytes(32 << 20)))
             assert response.status == 0
-            assert time.monotonic() - started > 0.9
+            assert time.monotonic() - started > 2.0
 
     run(work())
 

@@ -115,6 +115,9 @@ def _of(route: Route, table: Table | None, filled: Filled) -> Iterator[Look]:
         yield Look("POST", path, {"device": values["device"]})
         keys = {"PatientID": filled.named("QZPAT1"), "PatientName": "MULLER*", "Modality": "CT"}
         yield from (Look("POST", path, {"device": "pacs", "keys": {name: value}}) for name, value in keys.items())
+    elif route.path.endswith("/rules/explain"):  # a study or an order, not both
+        yield Look("POST", path, {"study": values["study"]})
+        yield Look("POST", path, {"accession": values["AccessionNumber"]})
     elif route.path == "/worklist/device":
         yield Look("POST", f"{path}?name=CT01", form={"modality": "CT"})
         yield Look("POST", f"{path}?name=CT01", form={"accession": filled.named("A1")})

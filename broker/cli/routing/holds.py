@@ -64,13 +64,10 @@ def list_(
 
 
 def _show_waiting(found: Sequence[dict[str, Any]], clock: Callable[[float], str]) -> None:
-    head = ("number", "since", "cause", "from", "for", "accession", "patient", "bytes", "study")
-    names = ("cause", "device", "node", "accession", "patient")
-    rows = [
-        (one["number"], clock(one["since"]), *(one[name] for name in names), str(one["size"] or ""), one["study"])
-        for one in found
-    ]
-    show_table(head, rows, whole=("number", "since", "from", "for", "accession", "bytes"))
+    head = ("number", "since", "cause", "from", "for", "accession", "patient", "study")
+    names = ("cause", "device", "node", "accession", "patient", "study")
+    rows = [(one["number"], clock(one["since"])[:16], *(one[name] for name in names)) for one in found]
+    show_table(head, rows, whole=("number", "since", "cause", "accession"))  # fits 80 characters
     for kind, jobs in (("objects (o)", False), ("jobs", True)):
         for one in [one for one in found if one["number"].isdecimal() == jobs][:1]:
             say(f"{kind}: {', '.join(one['can'])}")

@@ -136,6 +136,8 @@ def test_the_end_of_an_association_completes_a_study(tmp_path: Path) -> None:
         told = "1 series or study waits until it is complete"
         wait_until(lambda: told in site.command("status").stdout, 30, "the status tells of it")
         (one,) = json.loads(site.command("holds", "list", "--cause", "waits-for-study", "--json").stdout)
+        refused = site.command("holds", "release", "--all", "--cause", "waits-for-study")
+        assert (refused.returncode, "no job matches" in refused.stderr) == (1, True)
         told = site.command("holds", "route", f"o{one['id']}", "--reason", "nothing more comes").stdout
         assert told == "objects: 1 go with their studies\n"
         wait_until(

@@ -300,6 +300,8 @@ def _every_job(config: Path | None, filters: dict[str, Any]) -> dict[str, Any]:
 
 def _count(config: Path | None, filters: dict[str, Any], what: str) -> int:
     """How many objects or jobs match. Raises CommandRefused for more than one decision may be about."""
+    if what == "jobs" and "state" in filters:
+        return 0  # what waits for its study is an object
     after, count = "", 0
     discarded = "state" in filters
     query = filters | ({} if discarded else {"what": what}) | {"limit": 1000}

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC
 
 import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Page, expect
-from support.service.rest import TOKEN
+from support.service.rest import TOKEN, application
 from support.web import looking
 from support.web.browser import NARROW, PHONE, Browser, Screen
 from support.web.serving import serving
 from support.web.trial import Trial, add_trial
 
+from broker.admin.web import pages
+from broker.admin.web.shell import Shell
+from broker.settings import load
+from broker.store.db.database import Database
+
 KNOWN = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(scope="module")
+def app(database: Database) -> FastAPI:
+    """All pages, in a shell of their own: the trial adds a page to it."""
+    return application(database, load(None), shell=Shell(pages.links(), UTC))
 
 
 @pytest.fixture(scope="module")

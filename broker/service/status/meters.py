@@ -31,6 +31,7 @@ class Meters:
         """`workers`: the metrics that each other process reported last, by its number."""
         self._workers = workers
         self.rates = Rates()
+        self.read()  # what this process counts from here on is counted, however late the next reading is
 
     def read(self) -> None:
         """Read all counters now."""

@@ -93,12 +93,13 @@ def application(
     source: StatusSource | None = None,
     *,
     whole: bool = False,
+    shell: Shell | None = None,
 ) -> FastAPI:
     """All routes of the broker, and health. `source` says how the broker is; without one all is well.
 
-    Routes are made when somebody asks, unless it is to be `whole`.
+    Routes are made when somebody asks, unless it is to be `whole`. `shell` is the test's own, if it changes it.
     """
-    shell, book = _shell(settings.zone()), AuditBook(database)
+    shell, book = shell or _shell(settings.zone()), AuditBook(database)
     callers = Callers(token, TokenCheck(database, time.time), SessionCheck(database, time.time, TIMES.idle))
     source = source or _status()
     makers, proxies = _makers(database, settings, book, source), TrustedProxies(())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from broker.service.status.meters import totals
+from broker import telemetry
+from broker.service.status.meters import Meters, totals
 from broker.status.rates import KEPT, Rates
 
 T = 60 * 31_000_000
@@ -75,3 +76,11 @@ def test_the_metrics_of_a_process_are_told_apart() -> None:
     samples = [(s.name, s.labels, s.value) for metric in registry.collect() for s in metric.samples]
     expected = {"orders": 6, "refused": 5, "queries": 1, "objects_in": 7, "objects_out": 4}
     assert {name: number for name, number in totals(samples).items() if number} == expected
+
+
+def test_what_is_counted_before_the_first_reading_is_not_lost() -> None:
+    """A machine that starts slowly reads for the first time when orders have come already."""
+    meters = Meters(dict)
+    telemetry.HL7_MESSAGES.labels("AA").inc()
+    meters.read()
+    assert meters.rates.total("orders", 15) == 1

@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from broker.errors import BadContent
 from broker.routing import holding
+from broker.routing.hindsight.replaying import ReplayedDays, replay
 from broker.routing.holding import Deciding, Ending
 from broker.routing.rejudging import FactReader, Judged, judge_again
-from broker.routing.replaying import ReplayedDays, replay
 from broker.routing.rules.evaluate import Facts
 from broker.routing.rules.ruleset import RuleSet, fields_of
 from broker.store.db.database import Database

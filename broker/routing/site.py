@@ -16,7 +16,7 @@ from broker.errors import ConfigurationError
 from broker.routing.rules.checking import check
 from broker.routing.rules.evaluate import Facts
 from broker.routing.rules.parsing import DOCUMENT_KEYS, parse_rules
-from broker.routing.rules.ruleset import Level, RuleSet
+from broker.routing.rules.ruleset import RuleSet
 from broker.routing.rules.tracing import trace
 from broker.settings.toml_text import NotToml, parse_toml
 from broker.site.nodes import Node, parse_nodes
@@ -101,21 +101,16 @@ def build_rules(document: Mapping[str, Any], version: int) -> RuleSet:
 
 
 def trace_of_version(site: InForce[Site], version: int, facts: Facts) -> list[dict[str, Any]] | None:
-    """How the rules of a version decide about an object with these facts; None if they cannot be read any more.
-
-    Version 0 is no rules at all.
-    """
-    rules = _rules_of(site, version)
+    """How the rules of a version decide about an object with these facts; None if they cannot be read any more."""
+    rules = rules_of_version(site, version)
     return None if rules is None else trace(rules, facts)
 
 
-def trace_of_level(site: InForce[Site], version: int, facts: Facts, level: Level) -> list[dict[str, Any]] | None:
-    """How the rules of a level judge a complete series or study; see `trace_of_version`."""
-    rules = _rules_of(site, version)
-    return None if rules is None else trace(rules, facts, level, below=False)
+def rules_of_version(site: InForce[Site], version: int) -> RuleSet | None:
+    """The rules of a version, whatever nodes there are today; None if they cannot be read any more.
 
-
-def _rules_of(site: InForce[Site], version: int) -> RuleSet | None:
+    Version 0 is no rules at all.
+    """
     if not version:
         return RuleSet(())
     try:

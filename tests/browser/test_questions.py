@@ -3,7 +3,7 @@
 The numbers are those of the list of questions: 1 why is an exam not on a device, 3 what is on its list, 6 is the RIS
 sending, 7 did it hear that an exam is done, 12 what is held, of whom, why, 17 who changed the mapping (undo it), 18 an
 unknown device wants in, 19 why is a modality refused, 20 is a modality alive, 25 is all well. Those about routing stand
-in `tests/system/test_routing_questions.py`, as far as one command answers them.
+in `test_routing_questions_browser.py`, and in `tests/system/test_routing_questions.py` by one command.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from support.service.faketime import FakeTime
 from support.service.site import Mllp, Site, destination
 from support.service.site import order as hl7_order
 from support.store.journal import busy, receive
+from support.web.at_night import AtNight, told
 from support.web.browser import Browser
 
 from broker.store.db.database import Database
@@ -39,29 +40,6 @@ RULE = '[[rule]]\nname = "CT"\nwhen = { field = "tag.Modality", op = "is", value
 STEP = "ScheduledProcedureStepSequence[0]."
 CLOCK = r"\d\d:\d\d"
 SINCE = rf".{{0,12}}{CLOCK}"  # with the day before it, if that is another one
-
-
-class AtNight:
-    """A person who begins at the start page, and whose clicks are counted."""
-
-    def __init__(self, browser: Browser, site: Site) -> None:
-        self.page = browser.open(site.web, {"Authorization": f"Bearer {TOKEN}", "Accept-Language": "en"}).page
-        self.clicks = 0
-
-    def click(self, selector: str) -> None:
-        """One more, of two at most."""
-        self.clicks += 1
-        assert self.clicks <= 2
-        self.page.click(selector)
-
-    def row(self, table: str, name: str) -> str:
-        """A row of a table of the start page, as it is read."""
-        rows = self.page.locator(f"section[aria-labelledby={table}-title] tbody tr")
-        return rows.filter(has=self.page.get_by_role("rowheader", name=name)).inner_text()
-
-    def read(self) -> str:
-        """What the page says."""
-        return " ".join(self.page.locator("main").inner_text().split())
 
 
 @pytest.fixture
@@ -81,13 +59,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, pacs: int) -> Iterator[Site]:
     document = MODALITY + destination("pacs", pacs) + RULE
     with Site(tmp_path_factory.mktemp("night") / "site", site=document, config=CONFIG) as running:
         yield running
-
-
-def told(site: Site, *command: str, code: int = 0) -> str:
-    """What one command says."""
-    done = site.command(*command)
-    assert done.returncode == code, done.stdout + done.stderr
-    return " ".join(done.stdout.split())
 
 
 def query(site: Site, calling: str, called: str = "BROKER", keys: tuple[str, ...] = ("AccessionNumber",)) -> bool:

@@ -44,6 +44,7 @@ ASKING = (
     "/api/v1/worklist/explain",
     "/api/v1/worklist/ask",
     "/api/v1/rules/explain",
+    "/rules/explain",
     "/worklist/device",
     "/worklist/device/why",
     "/api/v1/audit/search",

@@ -222,8 +222,8 @@ def test_a_draft_is_tried_on_what_was_kept_where_the_bytes_are_gone(place: Recep
 
 
 def test_a_replay_ends_in_time_and_says_so(place: ReceptionPlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broker.routing.replaying.PAGE", 1)
-    monkeypatch.setattr("broker.routing.replaying.MOST", 2)
+    monkeypatch.setattr("broker.routing.hindsight.replaying.PAGE", 1)
+    monkeypatch.setattr("broker.routing.hindsight.replaying.MOST", 2)
     for number in range(1, 5):
         place.take(number)
     told = place.work.replay(parse_rules(TO_PACS, NODES), 0)

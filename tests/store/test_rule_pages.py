@@ -17,11 +17,15 @@ from support.service.rest import AppClient, application, asking
 from support.web.held import hold_objects
 
 from broker.accounts.roles import UserRole
+from broker.admin.web.rules.explained import AWAITED
 from broker.admin.web.rules.marking import marked
+from broker.routing.rules.completion import Awaited
 from broker.routing.rules.parsing import parse_rules
 from broker.settings import load
 from broker.settings.sections import RulesSection
 from broker.store.db.database import Database
+from broker.store.images import gatherings
+from broker.store.images.gatherings import Arrival
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 PACS = {"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": 104, "roles": ["destination"]}
@@ -232,6 +236,30 @@ def test_a_file_a_study_and_facts_are_tried(http: AppClient, database: Database)
                   {"draft": "9", "study": "2.999.66"}, {"file": text[:300]}):  # fmt: skip
         answer = post(http, "/rules/try", **{"draft": "0", **wrong})
         assert answer.status_code == 422, wrong
+
+
+def test_what_rules_did_with_a_study_is_told(http: AppClient, database: Database) -> None:
+    hold_objects(database, 3)
+    study = post(http, "/rules/explain", wanted="2.999.66")
+    assert study.status_code == 200
+    assert "3 images from" in study.text
+    assert "no rule says where it goes" in study.text
+    assert "No image is known" not in study.text
+    for unknown in ("2.999.1", "A1", "' or 1=1 --", "x" * 200):
+        assert "No image is known" in post(http, "/rules/explain", wanted=unknown).text
+    assert post(http, "/rules/explain", wanted="").status_code == 422
+    assert "No image is known" in http.get("/rules/explain?exam=999999").text
+    assert "No image is known" not in http.get("/rules/explain?exam=x").text
+
+
+def test_what_a_study_waits_for_is_told(http: AppClient, database: Database) -> None:
+    assert set(AWAITED) == set(Awaited)
+    hold_objects(database, 1)
+    arrival = Arrival(study="2.999.66", series="", at=1.0, quiet_at=4e9, settled_at=4e9, most=5e9)
+    database.submit(gatherings.arrived, arrival).result()
+    page = post(http, "/rules/explain", wanted="2.999.66").text
+    assert "The whole study" in page
+    assert "It waits until no further object has come for a while. The broker looks next at" in page
 
 
 def test_four_eyes_at_pages_and_rest(database: Database) -> None:

@@ -27,6 +27,7 @@ from broker.admin.web.performed import detail as performed_step
 from broker.admin.web.performed import overview as performed
 from broker.admin.web.rules import draft as rule_draft
 from broker.admin.web.rules import editor as rule_editor
+from broker.admin.web.rules import explained as rule_explained
 from broker.admin.web.rules import history as rule_history
 from broker.admin.web.rules import overview as rules
 from broker.admin.web.rules import trying as rule_try
@@ -63,6 +64,7 @@ PAGES = (
     rule_draft,
     rule_editor,
     rule_try,
+    rule_explained,
     rule_history,
     overview,
     knocking,

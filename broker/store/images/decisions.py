@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from broker.model.lane import JobKind
 from broker.store.db.pace import padded
-from broker.store.images.held_objects import of_order
+from broker.store.images.held_objects import of_order, of_row
 from broker.store.schema import tables
 
 _t, _job = tables.instance, tables.job
@@ -86,3 +86,8 @@ def studies_of(connection: Connection, accession: str) -> list[str]:
         tables.requested_procedure.c.study_instance_uid.in_(of_order(accession))
     )
     return list(connection.execute(query.limit(MOST)).scalars())
+
+
+def studies_of_row(connection: Connection, order: int) -> list[str]:
+    """The Study Instance UIDs of an order (row), at most MOST."""
+    return list(connection.execute(of_row(order).limit(MOST)).scalars())

@@ -108,7 +108,7 @@ def of_accession(accession: str, table: FromClause = _t) -> ColumnElement[bool]:
     return or_(named, table.c.study_instance_uid.in_(of_order(accession)))
 
 
-def of_order(accession: str) -> CompoundSelect[tuple[str]]:
+def of_order(accession: str) -> CompoundSelect[str]:
     """The Study Instance UIDs of the orders with an accession number."""
     procedure, request, step = tables.requested_procedure, tables.service_request, tables.scheduled_step
     studies = select(procedure.c.study_instance_uid)
@@ -118,7 +118,7 @@ def of_order(accession: str) -> CompoundSelect[tuple[str]]:
     )
 
 
-def of_row(order: int) -> Select[tuple[str]]:
+def of_row(order: int) -> Select[str]:
     """The Study Instance UIDs of an order (row)."""
     procedure = tables.requested_procedure
     return select(procedure.c.study_instance_uid).where(procedure.c.request == order)

@@ -63,6 +63,11 @@ PAGES = (
         keys=EVERY_BY_KEYS, plain="test_rule_pages_browser.test_all_of_it_works_without_script",
     ),
     SitePage(
+        route="/rules/explain", addresses=("/rules/explain", "/rules/explain?exam=1"),
+        mouse="test_routing_questions_browser.test_9_which_rule_sent_the_study_where_and_why_not_to_cad",
+        keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
+    ),
+    SitePage(
         route="/rules/drafts/{number:int}", addresses=("/rules/drafts/1", "/rules/drafts/1?at=1&do=down"), foreign=True,
         mouse="test_rule_pages_browser.test_a_new_workstation_gets_the_cts_of_a_ward_at_night",
         keys="test_rule_pages_browser.test_rules_are_moved_and_switched_by_keys_alone",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -31,19 +30,16 @@ from broker.admin.problems import FieldError, Problem
 from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import shows, viewing_of
 from broker.errors import ConfigurationError
-from broker.model.lane import Lane
 from broker.routing.held_work import ReplayBusy
+from broker.routing.hindsight.explaining import ExplainedGroup, ExplainedLevel, Trace, explain_studies
 from broker.routing.levels.trying import try_study
 from broker.routing.order_facts import needs_order, order_facts
-from broker.routing.rules.completion import Awaited
 from broker.routing.rules.evaluate import PlannedDelivery, as_facts, decide
 from broker.routing.rules.parsing import DOCUMENT_KEYS, check_facts, parse_rules
-from broker.routing.rules.ruleset import Fact, Level, RuleSet, fields_of
+from broker.routing.rules.ruleset import Fact, RuleSet, fields_of
 from broker.routing.rules.tracing import trace
-from broker.routing.site import destinations, trace_of_level, trace_of_version
-from broker.store.images import decisions, gatherings
-from broker.store.images.decisions import DecisionGroup
-from broker.store.images.gatherings import Gathering, GatheringPhase
+from broker.routing.site import destinations
+from broker.store.images import decisions
 
 _PEOPLE = (NEEDS[Right.SITE], NEEDS[Right.PATIENTS])
 _BUSY: dict[int | str, dict[str, Any]] = {409: {"description": "Another draft is being replayed"}}
@@ -69,21 +65,15 @@ def router(context: AdminContext) -> APIRouter:
     @routes.post("/explain", dependencies=[NEEDS[Right.PATIENTS], shows("study", "explained")])
     def explain(body: StudyBody, request: Request) -> StudyDecisionsView:
         """Say which rules the objects of a study met, what each test saw, and where they were sent."""
-        read = context.database.read
-        studies = [body.study] if body.study else read(decisions.studies_of, body.accession).result()
-        groups = [group for study in studies for group in read(decisions.of_study, study).result()]
-        if not groups:
+        studies = [body.study] if body.study else context.database.read(decisions.studies_of, body.accession).result()
+        found = explain_studies(context.database, context.site, studies)
+        if not found.groups:
             raise Problem(404, "No object of this study or order is known")
-        viewing_of(request).many(sum(group.count for group in groups))
-        facts = context.database.read(decisions.facts_of, [group.one for group in groups]).result()
-        lanes = [lane for study in studies for lane in read(decisions.deliveries, study).result()]
+        viewing_of(request).many(found.objects)
         return StudyDecisionsView(
-            decisions=[_decision(context, group, json.loads(facts.get(group.one) or "{}")) for group in groups],
-            deliveries=[
-                StudyDeliveryView(node=Lane.parse(lane).node, state=state, objects=count)
-                for lane, state, count in lanes
-            ],
-            levels=[_level(context, one) for study in studies for one in read(gatherings.of_study, study).result()],
+            decisions=[_decision(one) for one in found.groups],
+            deliveries=[StudyDeliveryView.model_validate(asdict(one)) for one in found.deliveries],
+            levels=[_level(one) for one in found.levels],
         )
 
     return routes
@@ -174,30 +164,28 @@ def _deliveries(planned: Sequence[PlannedDelivery]) -> list[DeliveryView]:
     return [DeliveryView(node=one.node, priority=one.priority, held=one.held) for one in planned]
 
 
-def _level(context: AdminContext, one: Gathering) -> GatheringView:
-    level = Level.SERIES if one.series_instance_uid else Level.STUDY
-    judged = one.complete != ""
-    told = trace_of_level(context.site, one.rules_version, json.loads(one.facts), level) or [] if judged else []
+def _level(explained: ExplainedLevel) -> GatheringView:
+    one = explained.gathering
     return GatheringView(
-        level=level.value,
+        level=explained.level.value,
         series=one.series_instance_uid,
         state=one.state,
         objects=one.instances,
         first_at=one.first_at,
         last_at=one.last_at,
-        waits=one.waits or (Awaited.QUIET.value if one.state == GatheringPhase.OPEN else ""),
+        waits=explained.waits,
         due_at=one.due_at,
         complete=one.complete,
         judged_at=one.judged_at,
         rules_version=one.rules_version,
         sent_to=sorted(one.had),
-        rules=[entry["rule"] for entry in told if entry["result"] == "true"],
-        trace=told,
+        rules=_true(explained.trace),
+        trace=list(explained.trace),
     )
 
 
-def _decision(context: AdminContext, group: DecisionGroup, facts: dict[str, Any]) -> DecisionView:
-    told = trace_of_version(context.site, group.rules_version, facts) or []
+def _decision(explained: ExplainedGroup) -> DecisionView:
+    group = explained.group
     return DecisionView(
         rules_version=group.rules_version,
         state=group.state,
@@ -206,6 +194,11 @@ def _decision(context: AdminContext, group: DecisionGroup, facts: dict[str, Any]
         objects=group.count,
         first_at=group.first_at,
         last_at=group.last_at,
-        rules=[entry["rule"] for entry in told if entry["result"] == "true"],
-        trace=told,
+        rules=_true(explained.trace),
+        trace=list(explained.trace),
     )
+
+
+def _true(told: Trace) -> list[str]:
+    """The names of the rules that said yes."""
+    return [entry["rule"] for entry in told if entry["result"] == "true"]

@@ -38,7 +38,7 @@ from broker.routing.drafts.four_eyes import may_activate, permit_of
 from broker.routing.drafts.rule_drafts import NoSuchDraft, RuleDrafts, RulesCheck, readable
 from broker.routing.drafts.rule_plans import RulePlans
 from broker.routing.held_work import ReplayBusy
-from broker.routing.replaying import ReplayedDays, RoutingOutcome
+from broker.routing.hindsight.replaying import ReplayedDays, RoutingOutcome
 from broker.routing.rules.parsing import parse_rules
 from broker.routing.rules.ruleset import RuleAction
 from broker.routing.site import RULES, destinations

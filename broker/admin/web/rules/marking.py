@@ -60,6 +60,12 @@ def marked(rules: RuleSet, told: Sequence[Mapping[str, Any]]) -> list[MarkedRule
     return found
 
 
+def marked_level(rules: RuleSet, told: Sequence[Mapping[str, Any]]) -> list[MarkedRule]:
+    """The rules of a level alone, marked by its trace."""
+    named = {entry["rule"] for entry in told}
+    return [rule for rule in marked(rules, told) if rule.name in named]
+
+
 def _marked(condition: Condition, leaves: Iterator[Leaf], *, broken: bool) -> tuple[MarkedNode, str]:
     """A node, and its result. In a rule with an error the first test that the trace does not have has failed."""
     if isinstance(condition, Group):

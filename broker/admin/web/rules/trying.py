@@ -23,7 +23,7 @@ from broker.admin.routers import NEEDS, page_router
 from broker.admin.viewing import shows, viewing_of
 from broker.admin.web import forms, shell
 from broker.admin.web.forms import FieldErrors, FormFields
-from broker.admin.web.rules.marking import MarkedRule, marked
+from broker.admin.web.rules.marking import MarkedRule, marked, marked_level
 from broker.admin.web.rules.words import URGENCY, number_of, outcome_words
 from broker.admin.web.words import Sentence
 from broker.dicom.dataset import part10
@@ -238,9 +238,8 @@ def _level(rules: RuleSet, one: TriedLevel) -> TriedLevelView:
     title = Sentence("The study, once it is complete")
     if one.level is Level.SERIES:
         title = Sentence("Series %(series)s, once it is complete", {"series": one.series})
-    named = {entry["rule"] for entry in one.trace}
     error = cause_words(one.decision.error) if one.decision.error else None
-    return TriedLevelView(title, error, [rule for rule in marked(rules, one.trace) if rule.name in named])
+    return TriedLevelView(title, error, marked_level(rules, one.trace))
 
 
 def _one(facts: Mapping[str, Sequence[Any]], name: str) -> str:

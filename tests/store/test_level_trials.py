@@ -114,6 +114,9 @@ def test_an_explanation_tells_what_waits_and_how_it_was_judged(place: ReceptionP
         assert level["due_at"] == pytest.approx(level["last_at"] + 300)
         listed = http.get("/holds/objects?state=waiting").json()
         assert [(one["id"], one["cause"]) for one in listed] == [(1, "waits-for-study"), (2, "waits-for-study")]
+        with asking(application(place.database, load(None)), base="http://broker") as pages:
+            page = pages.get("/holds/objects?state=waiting").text
+        assert page.count("it is judged") == 2
         shown = http.get("/holds/objects/1").json()
         assert (shown["today"], shown["today_to"]) == ("send", ["pacs"])
         place.walk(301)

@@ -36,6 +36,7 @@ from broker.store.images.held_objects import HeldObject, ObjectFilter
 from broker.store.images.instances import InstanceState
 
 REASON = range(3, 501)  # characters
+_STATES = {"discarded": InstanceState.DISCARDED, "waiting": InstanceState.WAITING}
 TABLE = Table(
     path="/holds/objects",
     region="objects",
@@ -61,7 +62,10 @@ TABLE = Table(
             name="state",
             title=Sentence("State"),
             kind="choice",
-            choices=(("discarded", Sentence("discarded")),),
+            choices=(
+                ("discarded", Sentence("discarded")),
+                ("waiting", Sentence("waiting for their series or study")),
+            ),
             any=Sentence("held"),
         ),
     ),
@@ -85,11 +89,11 @@ class ObjectLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectsView:
-    """A page of held or discarded objects. `problem`: why nothing was changed; `typed`, `picked`: what was before."""
+    """A page of objects in a state. `problem`: why nothing was changed; `typed`, `picked`: what was before."""
 
     listing: Listing[ObjectLine]
     nodes: Sequence[tuple[str, str]]
-    discarded: bool
+    state: InstanceState
     may_work: bool
     problem: Sentence | None
     errors: forms.FieldErrors
@@ -140,7 +144,7 @@ class _Page:
         view = ObjectsView(
             listing=asked.filled(rows, total, lambda line: line.key),
             nodes=[(name, name) for name in sorted(destinations(self._context.site.value))],
-            discarded=wanted.state == InstanceState.DISCARDED,
+            state=wanted.state,
             may_work=Right.WORK in request.state.rights,
             problem=problem,
             errors=errors or {},
@@ -236,7 +240,7 @@ def _object(context: AdminContext, judged: Judged) -> ObjectView:
 def _filter(context: AdminContext, values: Mapping[str, str]) -> ObjectFilter:
     node = values.get("node", "")
     return ObjectFilter(
-        state=InstanceState.DISCARDED if values.get("state") == "discarded" else InstanceState.HELD,
+        state=_STATES.get(values.get("state", ""), InstanceState.HELD),
         reason=values.get("cause", ""),
         study=values.get("study", ""),
         accession=values.get("accession", ""),
@@ -253,9 +257,9 @@ def _look(
 
 
 def _line(held: HeldObject, kept: DeliverySection) -> ObjectLine:
-    discarded = held.state == InstanceState.DISCARDED
+    discarded, waits = (held.state == state for state in (InstanceState.DISCARDED, InstanceState.WAITING))
     since = held.discarded_at if discarded else held.received_at
-    days = kept.keep_discarded_days if discarded else kept.keep_held_days
+    days = 0 if waits else kept.keep_discarded_days if discarded else kept.keep_held_days
     facts = json.loads(held.facts or "{}")
     return ObjectLine(
         row=held.id,

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 import structlog
 from hypothesis import settings
+from pynetdicom.transport import AssociationServer
 from support.scale import FULL
 from support.service import program
 from support.store.postgresql import create, server
@@ -40,6 +41,8 @@ settings.load_profile("side by side")
 
 # a server in a thread (pynetdicom's, one of the library) ends when it looks next: twice a second, by itself
 socketserver.BaseServer.serve_forever.__defaults__ = (0.05,)  # type: ignore[attr-defined]
+# pynetdicom's collects all garbage of the process at each 60th look; the collector comes often enough without it
+AssociationServer.service_actions = socketserver.BaseServer.service_actions  # type: ignore[method-assign]
 
 # a machine that tests share may stand still for seconds; a test of these deadlines sets its own
 deadlines.WRITE, deadlines.WATCH = 60.0, 65.0

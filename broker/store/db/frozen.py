@@ -27,7 +27,7 @@ def needed(url: str, readers: Engine) -> bool:
         if not path.stat().st_size:
             return False
         with readers.connect() as connection:
-            connection.execute(text("SELECT count(*) FROM sqlite_master"))
+            connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar_one()
     except (SQLAlchemyError, sqlite3.Error) as error:
         code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
         return code & 0xFF in _NO_ROOM and _empty(path.with_name(path.name + "-wal"))

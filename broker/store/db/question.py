@@ -31,7 +31,7 @@ def question(url: str, seconds: float = deadlines.CONNECT + deadlines.PING) -> D
     try:
         with deadlines.limited(began + seconds), engine.connect() as connection:
             if is_sqlite(connection):
-                connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+                connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
                 return DatabaseAnswer(seconds=time.monotonic() - began, ahead=0, blur=0)
             reading, here = clock.read(connection), time.time()
             return DatabaseAnswer(seconds=time.monotonic() - began, ahead=reading.wall - here, blur=reading.blur)

@@ -30,7 +30,7 @@ def test_rows_are_picked_and_tried_again(screen: Screen, database: Database) -> 
     page.locator("[name=row] >> nth=0").check()
     page.locator("[name=row] >> nth=1").check()
     expect(page.locator(".picked")).to_have_text("Picked: 2")
-    looking.is_accessible(screen, "light")
+    looking.is_accessible(screen)
     page.click("#release")
     expect(page.locator("#note")).to_have_text("2 jobs are tried again.")
     expect(page.locator(".found b")).to_have_text("58")

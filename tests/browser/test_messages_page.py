@@ -125,7 +125,7 @@ def test_a_refused_message_is_tried_with_a_draft_and_processed_again(web: str, b
     expect(message.page.locator("#tried")).to_contain_text("New worklist entry")
     looking.is_accessible(message.screen)
     message.page.click("#apply-open")
-    looking.is_accessible(message.screen, "light")
+    looking.is_accessible(message.screen)
     message.page.fill("#reason", "mapping corrected")
     message.page.click("#apply-do")
     message.page.wait_for_url("**/messages/2")

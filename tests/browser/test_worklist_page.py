@@ -101,5 +101,6 @@ def test_they_fit_and_everybody_can_use_them(site: Site, browser: Browser, langu
     for path in (DAY, "/worklist/device?name=ct1", "/worklist/device?name=US09", "/worklist/unseen"):
         screen.page.goto(f"{site.web}{path}")
         looking.fits(screen)
-        looking.is_accessible(screen, colours=language == "en")
+        if language == "en":
+            looking.is_accessible(screen)
     looking.is_quiet(screen)

@@ -23,20 +23,18 @@ def fits(screen: Screen) -> None:
         assert over <= 0, (screen.page.url, size, over)
 
 
-def is_accessible(screen: Screen, *schemes: Scheme, part: str = "", colours: bool = True) -> None:
-    """No violation that axe-core finds, in colour schemes; without any in both.
+def is_accessible(screen: Screen, *schemes: Scheme, part: str = "") -> None:
+    """No violation that axe-core finds, in colour schemes; without any in light, and in full size in dark too.
 
     A further scheme differs by its colours alone: of these their contrast is looked at. `part`: a selector of what is
-    looked at in place of the whole page, as a question that makes the rest inert. Not `colours`: without contrast, of
-    a page whose colours were looked at in another language.
+    looked at in place of the whole page, as a question that makes the rest inert.
     """
     page = screen.page
-    for number, scheme in enumerate(schemes or ("light", "dark")):
+    for number, scheme in enumerate(schemes or (("light", "dark") if FULL else ("light",))):
         page.emulate_media(color_scheme=scheme)
         if not page.evaluate("typeof axe === 'object'"):
             page.evaluate(_AXE.axe_script)
         only: dict[str, Any] = {"runOnly": ["color-contrast"]} if number and not FULL else {}
-        only |= {} if colours else {"rules": {"color-contrast": {"enabled": False}}}
         found = page.evaluate(_RUN, [part, {"resultTypes": ["violations"], **only}])
         told = [(one["id"], [node["html"][:150] for node in one["nodes"]]) for one in found]
         assert told == [], (page.url, scheme, told)

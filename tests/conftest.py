@@ -115,10 +115,19 @@ def postgresql_template(postgresql: Any) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of a fresh database, on each of the two kinds: empty, or with the schema for tests that use `database`."""
-    ready = "database" in request.fixturenames
+    """URL of a fresh database with the schema, on each of the two kinds."""
+    yield from _fresh(request, tmp_path, ready=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database without anything, on each of the two kinds."""
+    yield from _fresh(request, tmp_path, ready=False)
+
+
+def _fresh(request: pytest.FixtureRequest, folder: Path, *, ready: bool) -> Iterator[str]:
     if request.param == "sqlite":
-        file = tmp_path / "broker.db"
+        file = folder / "broker.db"
         if ready:
             shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
         yield f"sqlite:///{file}"

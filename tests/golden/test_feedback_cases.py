@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -56,11 +57,12 @@ def told(connection: Connection, node: Node) -> list[bytes]:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_case(path: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+def test_case(path: Path, tmp_path: Path, sqlite_template: Path, pytestconfig: pytest.Config) -> None:
     whole = path.read_text(encoding="utf-8")
     parts = sections(whole)
     [keys] = [body for name, body in parts if name == "node"]
     node = parse_nodes([NODE | tomllib.loads(keys)])[0]
+    shutil.copyfile(sqlite_template, tmp_path / "broker.db")
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
     door = TellingDoor(
         database, Interface(name="test"), lambda header: built_in(), zone=ZONE, default_station="UNASSIGNED"

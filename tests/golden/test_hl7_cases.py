@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -79,8 +80,9 @@ def worklist(connection: Connection) -> str:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_case(path: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+def test_case(path: Path, tmp_path: Path, sqlite_template: Path, pytestconfig: pytest.Config) -> None:
     text = path.read_text(encoding="utf-8")
+    shutil.copyfile(sqlite_template, tmp_path / "broker.db")
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
     profiles = mapping_of(text.split("== ", 1)[0])
     door = FixedDoor(database, Interface(name="test"), profiles, zone=ZONE, default_station="UNASSIGNED")

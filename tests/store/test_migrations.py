@@ -34,9 +34,9 @@ HEAD = max(path.name[1:5] for path in SCRIPTS.glob("v*.py"))
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
+def engine(empty_database_url: str) -> Iterator[Engine]:
     """An engine on an empty database."""
-    made = open_engine(database_url)
+    made = open_engine(empty_database_url)
     yield made
     made.dispose()
 
@@ -73,13 +73,13 @@ def test_a_second_upgrade_does_nothing(engine: Engine) -> None:
     assert revision(engine) == before == HEAD
 
 
-def test_opening_again_keeps_the_data(database_url: str) -> None:
-    first = Database(database_url)
+def test_opening_again_keeps_the_data(empty_database_url: str) -> None:
+    first = Database(empty_database_url)
     assert first.migrated
     row = text("INSERT INTO lane (name, failures, open_until, last_error) VALUES ('x', 1, 2.0, 'y')")
     first.submit(lambda connection: connection.execute(row) and None)
     first.close()
-    second = Database(database_url)
+    second = Database(empty_database_url)
     assert not second.migrated
     rows = second.read(lambda connection: connection.execute(text("SELECT name FROM lane")).scalars().all())
     assert rows.result(10) == ["x"]
@@ -137,16 +137,16 @@ def test_names_with_strokes_are_found_after_the_upgrade(engine: Engine, monkeypa
         assert [tuple(row) for row in connection.execute(words)] == [(2, "h"), (4, "l"), (4, "o")]
 
 
-def test_a_newer_database_is_refused_and_left_alone(database_url: str, engine: Engine) -> None:
+def test_a_newer_database_is_refused_and_left_alone(empty_database_url: str, engine: Engine) -> None:
     migrate.upgrade(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigurationError, match="newer"):
-        Database(database_url)
+        Database(empty_database_url)
     assert revision(engine) == "9999"
     with engine.begin() as connection:  # no lock is left behind
         connection.execute(text(f"UPDATE alembic_version SET version_num = '{HEAD}'"))
-    Database(database_url).close()
+    Database(empty_database_url).close()
 
 
 def test_a_migration_that_fails_leaves_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,9 +177,9 @@ print(migrate.upgrade(engine))
 """
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # on SQLite the data directory is locked
-def test_two_processes_that_start_at_once_migrate_once(database_url: str) -> None:
-    command = [sys.executable, "-c", _UPGRADE, database_url]
+@pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)  # on SQLite the data directory is locked
+def test_two_processes_that_start_at_once_migrate_once(empty_database_url: str) -> None:
+    command = [sys.executable, "-c", _UPGRADE, empty_database_url]
     both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
         assert process.stdout is not None

@@ -21,10 +21,10 @@ TOKEN = "a-token-of-the-tests-0123456789"
 
 
 @pytest.fixture
-def earlier(tmp_path: Path, database_url: str) -> Iterator[tuple[Site, Path, Ris]]:
+def earlier(tmp_path: Path, empty_database_url: str) -> Iterator[tuple[Site, Path, Ris]]:
     """A broker on what the earlier version left, its PACS and its RIS, which are there again."""
     objects, port = tmp_path / "objects", free_port()
-    url = "" if database_url.startswith("sqlite") else database_url
+    url = "" if empty_database_url.startswith("sqlite") else empty_database_url
     config = {"web": {"port": 0, "admin_token": TOKEN}, "dicom": {"port": 0, "accept": "known"}}
     site = Site(tmp_path / "site", config=config, database_url=url)
     with storescp(objects, port=port), Ris() as ris:

@@ -50,7 +50,9 @@ def url_of(running: Any, name: str) -> str:
 def create(running: Any, name: str, template: str = "") -> str:
     """Make a database; its URL."""
     with psycopg.connect(running.get_uri(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+        # to copy the files takes two thirds of the time that it takes to log them
+        how = f" TEMPLATE {template} STRATEGY file_copy" if template else ""
+        connection.execute(f"CREATE DATABASE {name}{how}")
     return url_of(running, name)
 
 

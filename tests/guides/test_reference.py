@@ -16,7 +16,8 @@ from broker.routing.rules.fields import kind_of
 from broker.routing.rules.parsing import parse_rules
 from broker.settings import Hl7Listener, Hl7Section, Settings
 from broker.settings.mistakes import table_of
-from broker.site.nodes import NodeTable, parse_nodes
+from broker.site.nodes import parse_nodes
+from broker.site.tables.node_table import NodeTable
 
 CONFIG = Path(__file__).parents[2] / "config"
 TEST = {"field": "tag.Modality", "op": "is", "value": "CT"}

@@ -14,7 +14,8 @@ from broker.admin.web.words import Sentence
 from broker.errors import BrokerError
 from broker.model.contact import Contact, ContactKind, NodeContacts
 from broker.model.lane import Lane, LaneKind
-from broker.site.nodes import ACTIVE, BLOCKED, DISABLED, Node
+from broker.site.nodes import Node
+from broker.site.tables.roles import ACTIVE, BLOCKED, DISABLED
 from broker.store import lanes
 from broker.store.lanes import LaneReport
 from broker.versions.in_force import MAX_TEXT, Conflict, Signature

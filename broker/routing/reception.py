@@ -266,7 +266,9 @@ class Reception:
                     record, new, decision.deliveries, decision.rules, self._intact, telling, taken.joining, notices
                 )
                 self._news.committed(telling)
-                self._told.committed(notices)
+                if notices:
+                    self._told.committed(notices)
+                    self._wake()
                 return outcome
             except IntegrityError:
                 continue  # the same UID was committed on another association at this moment: look again

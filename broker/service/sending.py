@@ -13,6 +13,9 @@ from broker.delivery.feedback.outbound import SendingParty
 from broker.delivery.feedback.sender import FeedbackSender
 from broker.delivery.image_sender import ImageSender
 from broker.delivery.mpps_sender import MppsSender
+from broker.delivery.notices.notice_sender import NoticeSender
+from broker.delivery.notices.trust import NoticeTls
+from broker.delivery.notices.wording import Teller
 from broker.errors import StoreUnavailable
 from broker.model.contact import ContactKind
 from broker.model.lane import Lane, LaneKind
@@ -28,12 +31,13 @@ _CONTACTS = {
     LaneKind.MPPS: ContactKind.PASSED_ON,
     LaneKind.MPPS_EVENT: ContactKind.PASSED_ON,
     LaneKind.AUDIT: ContactKind.DELIVERY,
+    LaneKind.NOTIFY: ContactKind.NOTICE,
 }
 AGAIN = 5.0  # seconds until leases are freed again that could not be
 
 
 class Sending:
-    """All lanes, in the first process only: images, MPPS and their events to DICOM nodes, feedback to RIS."""
+    """All lanes, in the first process only: images, MPPS and events to DICOM nodes, feedback to RIS, notices."""
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Sending:
         remotes: Remotes,
         receivers: Receivers,
         repositories: Repositories,
+        notice_tls: NoticeTls,
         owner: str,
         fail: Callable[[], None],
     ) -> None:
@@ -59,6 +64,9 @@ class Sending:
         self._feedback = FeedbackSender(database, node, receivers, party, settings.zone(), refresh)
         title, zone = settings.dicom.ae_title, settings.zone()
         self._audit = AuditSender(database, node, repositories, title, zone, refresh)
+        teller = Teller(title, zone, settings.web.url)
+        titled = foundation.directory.titled
+        self._notices = NoticeSender(database, node, titled, notice_tls, teller, refresh)
         self._freed = False
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -81,6 +89,7 @@ class Sending:
                 LaneKind.MPPS: self._mpps.forward,
                 LaneKind.MPPS_EVENT: self._mpps.notify,
                 LaneKind.AUDIT: self._audit,
+                LaneKind.NOTIFY: self._notices,
             },
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             owner,

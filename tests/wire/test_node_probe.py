@@ -17,6 +17,7 @@ from support.dicom.provider import CT, echo, serving, storage
 from support.loops import run
 from support.peers.tools import free_port
 
+from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.probe import dicom_probe, hl7_probe, network_probe, node_probe
 from broker.delivery.probe.dicom_probe import needed
 from broker.delivery.probe.node_probe import NodeTester, ProbeUnderWay
@@ -46,7 +47,7 @@ def hl7(port: int, **more: Any) -> Node:
 
 
 def prober(database: Database, files: TlsFiles | None = None) -> NodeTester:
-    return NodeTester(database, Remotes("BROKER", files, Path()), Receivers(files, Path()))
+    return NodeTester(database, Remotes("BROKER", files, Path()), Receivers(files, Path()), NoticeTls(Path()))
 
 
 async def probed(database: Database, node: Node, files: TlsFiles | None = None) -> dict[str, tuple[str, str, str]]:

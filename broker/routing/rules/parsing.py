@@ -31,20 +31,8 @@ from broker.routing.rules.windows import NoWindow, check_holiday
 MAX_RULES, MAX_TAGS, MAX_HOLIDAYS, MAX_NAME = 1000, 20, 400, 200
 DOCUMENT_KEYS = ("rule", "default", "calendar", "completion")
 _FOR_PEOPLE = ("owner", "reason", "tags", "example")
-_RULE = {
-    "name",
-    "level",
-    "when",
-    "action",
-    "send",
-    "notify",
-    "then",
-    "priority",
-    "enabled",
-    "from",
-    "until",
-    *_FOR_PEOPLE,
-}
+_DOES = ("action", "send", "notify", "then", "priority")
+_RULE = {"name", "level", "when", "enabled", "from", "until", *_DOES, *_FOR_PEOPLE}
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -219,9 +207,7 @@ def _notified(table: Mapping[str, Any], known: Collection[str], label: str, rule
         if not isinstance(name, str) or name not in known:
             raise ConfigurationError(f"{label}: notify: unknown node {name!r} (or not one with role notify)")
     if names and (len(rule) > MAX_NAME or not rule.isprintable()):
-        raise ConfigurationError(
-            f"{label}: notify: the name of such a rule is one line of at most {MAX_NAME} characters"
-        )
+        raise ConfigurationError(f"{label}: notify: its name is one line of at most {MAX_NAME} characters")
     return tuple(dict.fromkeys(names))
 
 

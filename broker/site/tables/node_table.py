@@ -114,8 +114,8 @@ class NodeTable(BaseModel):
         default=None,
         min_length=1,
         max_length=1024,
-        description="User name that is asked of a caller and sent to a destination (PS3.7 D.3.3.7). A webhook gets it by "
-        "basic authentication (RFC 7617), a mail server by AUTH (RFC 4954).",
+        description="User name that is asked of a caller and sent to a destination (PS3.7 D.3.3.7). A webhook gets it "
+        "by basic authentication (RFC 7617), a mail server by AUTH (RFC 4954).",
     )
     passcode: str | None = Field(
         default=None,

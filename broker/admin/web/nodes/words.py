@@ -37,6 +37,7 @@ CONTACTS: Mapping[ContactKind, Sentence] = {
     ContactKind.DELIVERY: Sentence("delivery of images"),
     ContactKind.FEEDBACK: Sentence("feedback"),
     ContactKind.PASSED_ON: Sentence("performed step passed on"),
+    ContactKind.NOTICE: Sentence("notice of a rule"),
     ContactKind.IMPORT: Sentence("import of the worklist"),
     ContactKind.FAILED: Sentence("failed attempt"),
 }
@@ -47,6 +48,8 @@ ROLES: Mapping[str, Sentence] = {
     "mpps": Sentence("is passed on performed steps"),
     "mpps-notification": Sentence("is told of performed steps"),
     "worklist": Sentence("worklist to import"),
+    "audit": Sentence("takes the audit trail"),
+    "notify": Sentence("is notified by rules"),
 }
 
 

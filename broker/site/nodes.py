@@ -81,6 +81,13 @@ class Node:
         return NOTIFY in self.roles
 
     @property
+    def encrypted(self) -> bool:
+        """We connect to it by TLS."""
+        if self.url:
+            return place_of(self.url).tls
+        return self.tls is not None or (self.mail is not None and self.mail.security != "none")
+
+    @property
     def told(self) -> bool:
         """It is sent feedback on orders: it wants some and says where it listens."""
         return self.feedback is not None and bool(self.host and self.port)

@@ -14,7 +14,6 @@ from pathlib import Path
 from broker.errors import ConfigurationError
 from broker.site.node_tls import NodeTls
 from broker.site.nodes import Node
-from broker.site.tables.web_address import place_of
 
 
 class NoticeTls:
@@ -32,8 +31,7 @@ class NoticeTls:
 
     def __call__(self, node: Node) -> ssl.SSLContext | None:
         """For the next connection; None for one in clear. Raises ConfigurationError."""
-        encrypted = place_of(node.url).tls if node.url else node.mail is not None and node.mail.security != "none"
-        if not encrypted:
+        if not node.encrypted:
             return None
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -26,7 +26,7 @@ class MailServer:
         self.data: list[str] = []
         self.raw: list[bytes] = []
         self.to: list[list[str]] = []
-        self.secure: list[bool] = []
+        self.trusted: list[bool] = []  # signed in, or nobody has to
         self.connections = 0
         self.port = 0
 
@@ -54,7 +54,7 @@ class MailServer:
         answer = self.data.pop(0) if self.data else OK
         self.raw.append(envelope.content if isinstance(envelope.content, bytes) else b"")
         self.to.append(list(envelope.rcpt_tos))
-        self.secure.append(session.ssl is not None)
+        self.trusted.append(session.authenticated or not self.user)
         if answer == "break":
             assert server.transport is not None
             server.transport.abort()
@@ -84,7 +84,7 @@ async def mail_server(
     """The server on a loopback port, in this loop."""
     loop, options = asyncio.get_running_loop(), found.options(starttls)
     if implicit is not None:
-        options["auth_require_tls"] = False  # aiosmtpd means STARTTLS by it
+        options |= {"auth_require_tls": False, "auth_required": False}  # aiosmtpd means STARTTLS by it
     server = await loop.create_server(lambda: SMTP(found, **options), "127.0.0.1", 0, ssl=implicit)
     found.port = server.sockets[0].getsockname()[1]
     try:
@@ -97,15 +97,15 @@ async def mail_server(
 def threaded_mail_server(found: MailServer) -> Iterator[MailServer]:
     """The server on a loopback port, in a thread."""
 
+    options = {name: value for name, value in found.options(None).items() if name != "hostname"}
+
     class Bound(Controller):
         def _trigger_server(self) -> None:
             found.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
             self.port = found.port
             super()._trigger_server()
 
-    controller = Bound(
-        found, hostname="127.0.0.1", port=0, **{k: v for k, v in found.options(None).items() if k != "hostname"}
-    )
+    controller = Bound(found, hostname="127.0.0.1", port=0, **options)
     controller.start()
     try:
         yield found

@@ -74,7 +74,8 @@ class ListedNode:
     def title(self) -> str:
         """What it calls itself on its wire."""
         node = self.node
-        return node.ae_title or "|".join(filter(None, (node.application, node.facility)))
+        called = node.ae_title or "|".join(filter(None, (node.application, node.facility)))
+        return called or (", ".join(node.mail.to) if node.mail is not None else node.kind)
 
     @property
     def address(self) -> str:

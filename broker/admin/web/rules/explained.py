@@ -35,6 +35,7 @@ from broker.status.causes import reason as cause_words
 from broker.store.images import decisions
 from broker.store.images.gatherings import GatheringPhase
 from broker.store.images.instances import InstanceState
+from broker.store.notices import NoticeState
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
 AWAITED: dict[str, Sentence] = {
@@ -42,6 +43,14 @@ AWAITED: dict[str, Sentence] = {
     Awaited.PERFORMED: Sentence("It waits for objects that the modality reported."),
     Awaited.ORDER: Sentence("It waits for as many objects as the order names."),
     Awaited.REQUIRED: Sentence("It waits for a series that it must have."),
+}
+
+NOTIFIED: dict[str, tuple[str, Sentence]] = {  # by the state of the job: tone and words
+    "": ("ok", Sentence("%(node)s was notified by rule %(rule)s")),
+    JobState.DONE: ("ok", Sentence("%(node)s was notified by rule %(rule)s")),
+    JobState.HELD: ("bad", Sentence("The notice of rule %(rule)s for %(node)s is held")),
+    JobState.DISCARDED: ("", Sentence("The notice of rule %(rule)s for %(node)s was given up")),
+    JobState.READY: ("warn", Sentence("The notice of rule %(rule)s for %(node)s waits")),
 }
 
 
@@ -81,6 +90,7 @@ class ExplainedView:
     groups: Sequence[DecidedGroup] = ()
     levels: Sequence[DecidedLevel] = ()
     deliveries: Sequence[tuple[str, Sentence]] = ()
+    notices: Sequence[tuple[str, Sentence]] = ()
     errors: FieldErrors
 
 
@@ -130,6 +140,7 @@ def _filled(view: ExplainedView, found: ExplainedStudies) -> ExplainedView:
         groups=[_group(one) for one in found.groups],
         levels=[_level(one) for one in found.levels],
         deliveries=[_delivery(one) for one in found.deliveries],
+        notices=[_notice(one) for one in found.notices],
     )
 
 
@@ -164,3 +175,8 @@ def _level(explained: ExplainedLevel) -> DecidedLevel:
 def _delivery(one: StudyDelivery) -> tuple[str, Sentence]:
     tone, words = DELIVERED.get(one.state, DELIVERED[JobState.READY])
     return tone, replace(words, values={"n": one.objects, "node": one.node})
+
+
+def _notice(one: NoticeState) -> tuple[str, Sentence]:
+    tone, words = NOTIFIED.get(one.state, NOTIFIED[JobState.READY])
+    return tone, replace(words, values={"rule": one.rule, "node": one.node})

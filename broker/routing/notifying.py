@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from broker.model.notice import Notice
 from broker.routing.rules.evaluate import PlannedNotice
-from broker.store.notices import NewNotice
+from broker.store.notices import NewNotice, RuleNotice
 
 REMEMBERED = 10_000  # notices; the database itself knows which were made, this only saves asking it
 NOTIFY = "notify"  # what a rule does that does nothing else
@@ -32,7 +31,7 @@ def notices_of(
             node=one.node,
             study=study or sop_instance,
             at=at,
-            notice=Notice(
+            notice=RuleNotice(
                 rule=one.rule.name,
                 rules_version=version,
                 action=NOTIFY if one.rule.only_notifies else one.rule.action.value,

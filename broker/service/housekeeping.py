@@ -209,8 +209,7 @@ class Housekeeping:
         now, kept = time.time(), self._settings.retention
         wall = datetime.now(self._settings.zone()).strftime("%Y%m%d%H%M%S")
         for rule, days in (
-            (thinning.JOBS, kept.jobs_days),
-            (thinning.NOTICES, kept.jobs_days),
+            *((rule, kept.jobs_days) for rule in (thinning.JOBS, thinning.NOTICES)),
             (thinning.STEP_EVENTS, kept.step_events_days),
             (thinning.AUDIT, kept.audit_days),
             (thinning.IMPORT_NOTES, kept.import_notes_days),

@@ -64,18 +64,12 @@ class Sending:
         self._feedback = FeedbackSender(database, node, receivers, party, settings.zone(), refresh)
         title, zone = settings.dicom.ae_title, settings.zone()
         self._audit = AuditSender(database, node, repositories, title, zone, refresh)
-        teller = Teller(title, zone, settings.web.url)
-        titled = foundation.directory.titled
+        teller, titled = Teller(title, zone, settings.web.url), foundation.directory.titled
         self._notices = NoticeSender(database, node, titled, notice_tls, teller, refresh)
+        self._directory = foundation.directory
         self._freed = False
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
-
-        def concurrency(lane: Lane) -> int:
-            target = node(lane.node)
-            if target is not None and not target.active:
-                return 0  # its jobs wait
-            return target.associations if target and lane.kind is LaneKind.DELIVER else 1
 
         def heard(lane: Lane, error: str) -> None:
             foundation.contacts.noted(lane.node, ContactKind.FAILED if error else _CONTACTS[lane.kind], error)
@@ -93,14 +87,20 @@ class Sending:
             },
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             owner,
-            concurrency,
+            self._concurrency,
             heard,
         )
-        self._directory = foundation.directory
         self._nodes = {node.name: node for node in self._directory.nodes}
         self._comparing = threading.Lock()
         foundation.site.follow(self._nodes_changed)
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
+
+    def _concurrency(self, lane: Lane) -> int:
+        """How many workers a lane may have."""
+        target = self._directory.node(lane.node)
+        if target is not None and not target.active:
+            return 0  # its jobs wait
+        return target.associations if target and lane.kind is LaneKind.DELIVER else 1
 
     def _nodes_changed(self) -> None:
         """Let the lanes of nodes that are new, changed or gone begin afresh. Called by whoever notices a version."""

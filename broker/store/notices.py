@@ -6,15 +6,14 @@ finds the row and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.model.lane import JobKind, Lane, LaneKind
-from broker.model.notice import Notice
 from broker.store import jobs
 from broker.store.db import documents
 from broker.store.db.prepared import Prepared
@@ -28,6 +27,33 @@ _ADD = Prepared(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleNotice:
+    """What a rule did with a study, as far as its first object tells it. No patient data is in it.
+
+    `action`: send, hold, discard, or notify where the rule does nothing else. `destinations`: nodes that it sends
+    to, or holds deliveries for. `level`: what it judges. `device`: the calling AE title. `key`: the same for each try.
+    """
+
+    rule: str
+    rules_version: int
+    action: str
+    destinations: tuple[str, ...]
+    level: str
+    device: str
+    modality: str
+    key: str
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self) | {"destinations": list(self.destinations)}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> RuleNotice:
+        """The notice that `document` made."""
+        return cls(**{**document, "destinations": tuple(document["destinations"])})
+
+
 @dataclass(frozen=True, slots=True)
 class NewNotice:
     """What a node is to be told of a study (UID). Time in seconds since the epoch."""
@@ -35,7 +61,7 @@ class NewNotice:
     node: str
     study: str
     at: float
-    notice: Notice
+    notice: RuleNotice
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -48,7 +74,7 @@ class StoredNotice:
     """A notice as it is to be told now. `objects`: of the study so far; `order`: the row of its order, 0 for none."""
 
     at: float
-    notice: Notice
+    notice: RuleNotice
     objects: int
     order: int
 
@@ -94,7 +120,7 @@ def load(connection: Connection, row: int) -> StoredNotice | None:
     order = select(procedure.c.request).where(procedure.c.study_instance_uid == found.study).limit(1)
     return StoredNotice(
         at=found.at,
-        notice=Notice.of(documents.decode(found.detail)),
+        notice=RuleNotice.of(documents.decode(found.detail)),
         objects=max(1, int(objects)),
         order=int(connection.execute(order).scalar() or 0),
     )

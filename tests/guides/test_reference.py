@@ -25,7 +25,7 @@ TEST = {"field": "tag.Modality", "op": "is", "value": "CT"}
 PLACES: dict[str, tuple[dict[str, Any], Any]] = {
     "[[rule]]": (
         {"name": "r", "level": "study", "when": TEST, "send": ["pacs"], "then": "stop", "action": "hold",
-         "priority": "stat",
+         "priority": "stat", "notify": ["desk"],
          "enabled": False, "from": "2026-12-24T18:00", "until": "2026-12-27", "owner": "PACS team",
          "reason": "holidays",
          "tags": ["night"], "example": []},
@@ -68,9 +68,9 @@ def test_rules_have_exactly_the_keys_of_the_reference(title: str) -> None:
     whole, place = PLACES[title]
     if whole:
         assert set(whole) == documented
-        parse_rules(place(whole), {"pacs"})
+        parse_rules(place(whole), {"pacs"}, notified={"desk"})
         with pytest.raises(ConfigurationError, match="unknown key"):
-            parse_rules(place({**whole, "nonsense": 1}), {"pacs"})
+            parse_rules(place({**whole, "nonsense": 1}), {"pacs"}, notified={"desk"})
     else:
         for key in documented:
             value: Any = {"not": TEST, "item": "ProcedureCodeSequence"}.get(key, [TEST])

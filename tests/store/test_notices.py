@@ -18,13 +18,12 @@ from support.dicom.objects import ct_slice
 from support.store.plans import counted_statements
 
 from broker.dicom.dimse.message import PeerAE
-from broker.model.notice import Notice
 from broker.routing.holding import Deciding
 from broker.routing.reception import IncomingObject, Reception
 from broker.store import notices
 from broker.store.db.database import Database
 from broker.store.db.pace import Pace
-from broker.store.notices import NewNotice
+from broker.store.notices import NewNotice, RuleNotice
 from broker.store.schema import tables
 from broker.store.thinning import JOBS, NOTICES, thin
 
@@ -57,7 +56,7 @@ def lanes(place: ReceptionPlace) -> list[str]:
 
 
 def notice(node: str = "it-desk", rule: str = "r", study: str = STUDY, at: float = 1.0, key: str = "k") -> NewNotice:
-    what = Notice(
+    what = RuleNotice(
         rule=rule, rules_version=1, action="send", destinations=("pacs",), level="instance", device="CT01",
         modality="CT", key=key,
     )  # fmt: skip

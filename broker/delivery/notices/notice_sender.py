@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from broker import telemetry
-from broker.delivery.notices import mailing, webhook, wording
+from broker.delivery.notices import mail_sender, webhook_sender, wording
 from broker.delivery.notices.answer import NoticeAnswer, NoticeVerdict
 from broker.delivery.notices.wording import Teller
 from broker.delivery.targets import known, looked_up
@@ -95,9 +95,9 @@ class NoticeSender:
         try:
             async with asyncio.timeout(node.timeout):
                 if node.mail is None:
-                    return await webhook.post(node, context, wording.document(told, devices, self._teller))
+                    return await webhook_sender.post(node, context, wording.document(told, devices, self._teller))
                 now = datetime.now(self._teller.zone)
                 mail = wording.mail(told, devices, self._teller, node.mail, now)
-                return await mailing.send(node, context, node.mail, mail)
+                return await mail_sender.send(node, context, node.mail, mail)
         except TimeoutError:
             return NoticeAnswer(NoticeVerdict.AWAY, "no-answer")

@@ -7,7 +7,7 @@ import ssl
 
 import httpx
 
-from broker.delivery.notices import mailing, webhook
+from broker.delivery.notices import mail_sender, webhook_sender
 from broker.delivery.probe.network_probe import Place, reach
 from broker.delivery.probe.outcome import ProbeLog, StepOutcome, shortened
 from broker.errors import PeerFault
@@ -26,7 +26,7 @@ async def probe_webhook(log: ProbeLog, node: Node, context: ssl.SSLContext | Non
     if not await reach(log, _place(node, context)):
         return
     try:
-        async with asyncio.timeout(WITHIN), webhook.request(node, context, "HEAD", {}) as answer:
+        async with asyncio.timeout(WITHIN), webhook_sender.request(node, context, "HEAD", {}) as answer:
             status = answer.status_code
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError):
         log.add(
@@ -66,7 +66,7 @@ async def probe_mail(log: ProbeLog, node: Node, context: ssl.SSLContext | None) 
     if not await reach(log, _place(node, context if implicit else None)):
         return
     try:
-        async with asyncio.timeout(WITHIN), mailing.session(node, context, node.mail) as client:
+        async with asyncio.timeout(WITHIN), mail_sender.session(node, context, node.mail) as client:
             greeting = shortened(client.last_ehlo_response.message.split("\n")[0] if client.last_ehlo_response else "")
             secure = client.get_transport_info("sslcontext") is not None
     except (PeerFault, TimeoutError) as error:

@@ -18,4 +18,4 @@ class NoticeRow(Base, table=True):
     rule: str
     study: str  # Study Instance UID; SOP Instance UID of an object that names no study
     at: float  # of the first object for which the rule acted
-    detail: str  # JSON of model.notice.Notice
+    detail: str  # JSON of store.notices.RuleNotice

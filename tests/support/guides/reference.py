@@ -76,6 +76,14 @@ RULE_TABLES: dict[str, tuple[str, tuple[Row, ...]]] = {
                 "needs a reason; it counts only where no earlier rule planned anything, and ends the list.",
             ),
             ("send", "list of names", "required to send", "Nodes with role destination."),
+            (
+                "notify",
+                "list of names",
+                "empty",
+                "Nodes with role notify. Each is told once for a study that the rule acted, also if it holds or "
+                "discards. A rule that only notifies needs no `send`, and decides nothing. Its name has 200 characters "
+                "at most.",
+            ),
             ("then", '`"continue"` or `"stop"`', '`"continue"`', '"stop": no later rule is tried if this one matches.'),
             (
                 "priority",

@@ -23,14 +23,13 @@ from broker.delivery.notices.notice_sender import NoticeSender
 from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.notices.wording import Teller
 from broker.model.lane import LaneKind
-from broker.model.notice import Notice
 from broker.queue.retry_policy import RetryPolicy
 from broker.site.node_tls import NodeTls
 from broker.site.nodes import Node
 from broker.site.tables.mail import Mail
 from broker.store import notices
 from broker.store.db.database import Database
-from broker.store.notices import NewNotice
+from broker.store.notices import NewNotice, RuleNotice
 
 LANE = "notify:desk"
 CT01 = Node(name="ct-scanner", kind="dicom", ae_title="CT01", roles=frozenset({"modality"}))
@@ -59,7 +58,7 @@ class Desk:
 
     def put(self, *rules: str, study: str = "2.999.1") -> None:
         new = [
-            NewNotice("desk", study, 1_000_000_000.0, Notice(
+            NewNotice("desk", study, 1_000_000_000.0, RuleNotice(
                 rule=rule, rules_version=7, action="hold", destinations=("pacs", "cad"), level="study", device="CT01",
                 modality="CT", key=f"key-{number}",
             )) for number, rule in enumerate(rules, 1)

@@ -103,6 +103,6 @@ def test_what_was_told_of_a_study_is_shown_and_keeps_the_node(
     replay = {"since": 0, "rule": [CT], "default": {}}
     (difference,) = http.post("/api/v1/rules/replay", json=replay).json()["differences"]
     assert (difference["before"]["notify"], difference["after"]["notify"]) == (["it-desk"], [])
-    refused = http.delete("/api/v1/nodes/it-desk")
+    refused = http.post("/api/v1/nodes/it-desk/remove", json={"anyway": True, "reason": "a test"})
     assert refused.status_code == 409
     assert "Rule CT notifies it" in refused.text

@@ -57,9 +57,9 @@ class ToldNotices:
     def __init__(self) -> None:
         self._told: dict[tuple[str, str, str], None] = {}
 
-    def lacking(self, notices: Sequence[NewNotice]) -> Sequence[NewNotice]:
-        """Those of some notices that may not have been made yet."""
-        return [one for one in notices if one.key not in self._told] if notices else ()
+    def lacking(self, planned: Sequence[PlannedNotice], study: str, sop_instance: str) -> list[PlannedNotice]:
+        """Those of some planned notices that may not have been made yet."""
+        return [one for one in planned if (one.node, one.rule.name, study or sop_instance) not in self._told]
 
     def committed(self, notices: Sequence[NewNotice]) -> None:
         """They are in the database."""

@@ -251,17 +251,15 @@ class Reception:
             content=body.content,
         )
         notices: Sequence[NewNotice] = ()
-        if decision.notices:
-            version = judge.rules.version
-            notices = notices_of(decision.notices, uids.study, uids.sop_instance, facts, version, now)
+        if decision.notices and (planned := self._told.lacking(decision.notices, uids.study, uids.sop_instance)):
+            notices = notices_of(planned, uids.study, uids.sop_instance, facts, judge.rules.version, now)
         return _Taken(new, decision, judge.rules, joining(judge.rules, uids.study, uids.series, now), notices)
 
     def _record(self, taken: _Taken) -> ReceptionOutcome:
-        new, decision = taken.new, taken.decision
+        new, decision, notices = taken.new, taken.decision, taken.notices
         for _ in range(ATTEMPTS):
             try:
                 telling = self._news.of(new.study_instance_uid, new.received_at)
-                notices = self._told.lacking(taken.notices)
                 outcome = self._database.execute(
                     record, new, decision.deliveries, decision.rules, self._intact, telling, taken.joining, notices
                 )

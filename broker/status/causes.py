@@ -30,6 +30,7 @@ _CODES = {
     "file-missing": Sentence("the file of the object is missing"),
     "file-damaged": Sentence("the file of the object is damaged"),
     "not-in-charset": Sentence("a text has no place in the character set of the receiver"),
+    "not-sent": Sentence("the broker could not make it: the log says why"),
     "no-notice": Sentence("the notice is no longer there"),
     "tls-files": Sentence("the TLS files of the node cannot be used"),
     "smtp-no-tls": Sentence("the mail server offers no TLS"),

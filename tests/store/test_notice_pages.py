@@ -99,7 +99,7 @@ def test_what_was_told_of_a_study_is_shown_and_keeps_the_node(
     told = http.post("/api/v1/rules/explain", json={"study": STUDY}).json()
     assert [(one["node"], one["rule"], one["state"]) for one in told["notices"]] == [("it-desk", "CT", "ready")]
     page = post(http, "/rules/explain", wanted=STUDY).text
-    assert "The notice of rule CT for it-desk waits" in page
+    assert "it-desk is still to be notified by rule CT." in page
     replay = {"since": 0, "rule": [CT], "default": {}}
     (difference,) = http.post("/api/v1/rules/replay", json=replay).json()["differences"]
     assert (difference["before"]["notify"], difference["after"]["notify"]) == (["it-desk"], [])

@@ -16,13 +16,12 @@ from broker.delivery.notices import mail_sender, webhook_sender, wording
 from broker.delivery.notices.answer import NoticeAnswer, NoticeVerdict
 from broker.delivery.notices.wording import Teller
 from broker.delivery.targets import known, looked_up
-from broker.errors import ConfigurationError, PeerFault
+from broker.errors import ConfigurationError, PeerFault, Unavailable
 from broker.queue.feed import Feed
 from broker.site.nodes import Node
 from broker.store import notices
 from broker.store.db.database import Database
 from broker.store.jobs import Job
-from broker.store.notices import StoredNotice
 
 
 def _is_notified(node: Node) -> bool:
@@ -66,11 +65,14 @@ class NoticeSender:
                     await self._tell(node, feed, job)
 
     async def _tell(self, node: Node, feed: Feed, job: Job) -> None:
-        told = await asyncio.wrap_future(self._database.read(notices.load, job.subject))
-        if told is None:
-            feed.hold(job, "no-notice")
+        try:
+            answer = await self._answer(node, job)
+        except (PeerFault, Unavailable):
+            raise
+        except Exception as error:  # one that cannot be said or sent must not stop the others
+            telemetry.logger().error("notice.not_sent", node=node.name, job=job.id, error=telemetry.describe(error))
+            feed.retry(job, "not-sent", item_fault=True)
             return
-        answer = await self._answer(node, told)
         telemetry.logger().info("notice.answered", node=node.name, kind=node.kind, job=job.id, answer=answer.code)
         match answer.verdict:
             case NoticeVerdict.DONE:
@@ -85,8 +87,11 @@ class NoticeSender:
                 fault.after = answer.after
                 raise fault
 
-    async def _answer(self, node: Node, told: StoredNotice) -> NoticeAnswer:
-        """Hand a notice over, within the time that the node has. Raises PeerFault."""
+    async def _answer(self, node: Node, job: Job) -> NoticeAnswer:
+        """Hand a notice over, within the time that the node has. Raises PeerFault, StoreUnavailable."""
+        told = await asyncio.wrap_future(self._database.read(notices.load, job.subject))
+        if told is None:
+            return NoticeAnswer(NoticeVerdict.HELD, "no-notice")
         try:
             context = await asyncio.to_thread(self._tls, node)
         except ConfigurationError as error:

@@ -47,7 +47,11 @@ def webhook(*script: int | Answer, usual: int | Answer = 204, tls: ssl.SSLContex
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             found.heads += 1
-            self.answer(*found.answer())
+            status, headers = found.answer()
+            if status:
+                self.answer(status, headers)
+            else:
+                self.close_connection = True
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -23,12 +23,12 @@ TABLE = Mail(sender="broker@hospital.example", to=("it@hospital.example",))
 TELLER = Teller("BROKER", UTC, "https://broker.example")
 
 
-def told(rule: str = "r", **more: Any) -> StoredNotice:
+def told(rule: str = "r", order: int = 0, **more: Any) -> StoredNotice:
     parts: dict[str, Any] = {
         "rule": rule, "rules_version": 1, "action": "notify", "destinations": (), "level": "instance",
         "device": "CT01", "modality": "CT", "key": "k",
     }  # fmt: skip
-    return StoredNotice(at=0.0, notice=RuleNotice(**parts | more), objects=3, order=0)
+    return StoredNotice(at=0.0, notice=RuleNotice(**parts | more), objects=3, order=order)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,9 @@ def test_no_text_begins_a_header_or_breaks_the_form(rule: str, device: str, moda
     assert read["To"] == "it@hospital.example"
 
 
-def test_a_notice_names_the_device_only_if_one_node_has_its_title() -> None:
+def test_a_notice_names_a_device_of_one_title_and_leads_to_the_exam() -> None:
     assert document(told(), ["ct1"], TELLER)["device"] == {"ae_title": "CT01", "node": "ct1"}
     assert document(told(), ["ct1", "ct2"], TELLER)["device"]["node"] == ""
     assert document(told(), [], Teller("BROKER", UTC, ""))["link"] == ""
+    assert document(told(order=12), [], TELLER)["link"] == "https://broker.example/exams/12"
     assert plain("a\r\nb\0c\u2028d") == "a  b c d"

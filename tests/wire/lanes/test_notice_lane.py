@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import update as changed
 from support.certificates import Authority, Files
 from support.loops import run, until
 from support.peers.mail_server import OK, MailServer, mail_server
@@ -30,6 +32,7 @@ from broker.site.tables.mail import Mail
 from broker.store import notices
 from broker.store.db.database import Database
 from broker.store.notices import NewNotice, RuleNotice
+from broker.store.schema import tables
 
 LANE = "notify:desk"
 CT01 = Node(name="ct-scanner", kind="dicom", ae_title="CT01", roles=frozenset({"modality"}))
@@ -284,3 +287,52 @@ def test_a_server_without_tls_gets_nothing(database: Database) -> None:
 
     run(scenario())
     assert found.raw == []
+
+
+@pytest.mark.parametrize("kind", ["webhook", "mail"])
+def test_what_is_not_there_or_says_nothing_is_tried_again(database: Database, kind: str) -> None:
+    """A port where nobody listens, then one where somebody listens and never says a word."""
+
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        silenced.append(writer)
+
+    silenced: list[asyncio.StreamWriter] = []
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            if kind == "webhook":
+                node = to_webhook(Webhook(), url="http://127.0.0.1:1/hook", port=1)
+                there = replace(node, url=f"http://127.0.0.1:{port}/hook", port=port, timeout=0.2)
+            else:
+                node = to_mail(MailServer(), port=1)
+                there = replace(node, port=port, timeout=0.2)
+            desk = Desk(database, node)
+            desk.put("r")
+            async with desk.running():
+                await until(lambda: desk.queue.breaker(LANE)[2] == "unreachable", "nobody is there")
+                desk.node = there
+                await until(lambda: desk.queue.breaker(LANE)[2] == "no-answer", "somebody says nothing")
+            assert desk.queue.states(LANE) == ["ready"]
+            for writer in silenced:
+                writer.close()
+
+    run(scenario())
+
+
+def test_a_notice_that_cannot_be_said_keeps_no_other(database: Database) -> None:
+    """A row of another version of the broker, as after going back to an older one."""
+    with webhook() as found:
+        desk = Desk(database, to_webhook(found))
+        desk.put("a", "b")
+        table = tables.notice
+        strange = changed(table).where(table.c.rule == "a").values(detail='{"destinations": [], "colour": "red"}')
+        database.execute(lambda connection: connection.execute(strange))
+
+        async def scenario() -> None:
+            async with desk.running():
+                await desk.ends("held", "done")
+
+        run(scenario())
+        assert found.keys == ["key-2"]
+        assert desk.queue.errors(LANE)[0] == "not-sent"

@@ -20,7 +20,7 @@ from broker.admin.web import forms, shell
 from broker.admin.web.forms import FieldErrors
 from broker.admin.web.rules.marking import MarkedRule, marked, marked_level
 from broker.admin.web.words import Sentence
-from broker.exams.traffic import DELIVERED, RECEIVED
+from broker.exams.traffic import DELIVERED, NOTIFIED, RECEIVED
 from broker.model.lane import JobState
 from broker.routing.hindsight.explaining import (
     ExplainedGroup,
@@ -43,14 +43,6 @@ AWAITED: dict[str, Sentence] = {
     Awaited.PERFORMED: Sentence("It waits for objects that the modality reported."),
     Awaited.ORDER: Sentence("It waits for as many objects as the order names."),
     Awaited.REQUIRED: Sentence("It waits for a series that it must have."),
-}
-
-NOTIFIED: dict[str, tuple[str, Sentence]] = {  # by the state of the job: tone and words
-    "": ("ok", Sentence("%(node)s was notified by rule %(rule)s")),
-    JobState.DONE: ("ok", Sentence("%(node)s was notified by rule %(rule)s")),
-    JobState.HELD: ("bad", Sentence("The notice of rule %(rule)s for %(node)s is held")),
-    JobState.DISCARDED: ("", Sentence("The notice of rule %(rule)s for %(node)s was given up")),
-    JobState.READY: ("warn", Sentence("The notice of rule %(rule)s for %(node)s waits")),
 }
 
 

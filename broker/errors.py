@@ -63,10 +63,11 @@ class ProtocolViolation(BadContent):
 
 
 class PeerFault(BrokerError):
-    """The remote node is away or busy: every job for it waits."""
+    """The remote node is away or busy: every job for it waits, for `after` seconds at least."""
 
     retryable = True
     code = "peer-fault"
+    after: float = 0
 
 
 class Refused(BrokerError):

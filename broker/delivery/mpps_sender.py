@@ -25,7 +25,8 @@ from broker.dicom.dimse.message import PresentationContext
 from broker.errors import BadContent, PeerFault
 from broker.model.performed import MessageKind
 from broker.queue.feed import Feed
-from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
+from broker.site.nodes import Node
+from broker.site.tables.roles import MPPS, MPPS_NOTIFICATION
 from broker.store.db.database import Database
 from broker.store.jobs import Job
 from broker.store.mpps import passing

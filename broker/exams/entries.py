@@ -21,6 +21,7 @@ class EntryKind(StrEnum):
     IMAGES = "images"
     DELIVERY = "delivery"
     FEEDBACK = "feedback"  # what the RIS was told, and what it answered
+    NOTICE = "notice"  # who was told that a rule acted
 
 
 class SourceKind(StrEnum):

@@ -8,13 +8,15 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from broker.exams.entries import EntryKind, EntrySource, SourceKind, StoryEntry, Tone
-from broker.model.lane import JobState, Lane
+from broker.model.lane import JobState, Lane, LaneKind
 from broker.model.order import Order
 from broker.model.performed import MessageKind
 from broker.model.wording import Sentence
+from broker.store import notices
 from broker.store.exams import around
 from broker.store.exams.around import DeliveryGroup, ImageGroup, ReportedWork, ToldNews
 from broker.store.images.instances import InstanceState
+from broker.store.notices import NoticeState
 
 REPORTED: Mapping[str, Sentence] = {
     MessageKind.CREATE: Sentence("%(device)s reported that it has begun."),
@@ -93,6 +95,14 @@ TOLD: Mapping[str, tuple[Tone, Sentence]] = {
     "again": ("warn", Sentence("%(node)s was told that %(news)s and has not confirmed it: it is tried again.")),
 }
 
+NOTIFIED: Mapping[str, tuple[Tone, Sentence]] = {  # by the state of the job, empty where it is no longer kept
+    "": ("ok", Sentence("%(node)s was notified by rule %(rule)s.")),
+    JobState.DONE: ("ok", Sentence("%(node)s was notified by rule %(rule)s.")),
+    JobState.HELD: ("bad", Sentence("%(node)s did not take the notice of rule %(rule)s: a person must decide.")),
+    JobState.DISCARDED: ("", Sentence("The notice of rule %(rule)s for %(node)s was given up.")),
+    JobState.READY: ("warn", Sentence("%(node)s is still to be notified by rule %(rule)s.")),
+}
+
 
 def traffic(connection: Connection, order: Order) -> Iterator[StoryEntry]:
     """All entries, in no order."""
@@ -105,6 +115,9 @@ def traffic(connection: Connection, order: Order) -> Iterator[StoryEntry]:
         yield _delivered(delivered)
     for one in around.news(connection, order.row or 0, [procedure.row or 0 for procedure in order.procedures]):
         yield _told(one)
+    for study in studies:
+        for notice in notices.of_study(connection, study):
+            yield _notified(notice)
 
 
 def _reported(report: ReportedWork) -> Iterator[StoryEntry]:
@@ -168,4 +181,17 @@ def _told(news: ToldNews) -> StoryEntry:
         text=_filled(sentence, node=Lane.parse(news.lane).node, news=told),
         code=news.error,
         source=_source(news.lane, news.state),
+    )
+
+
+def _notified(one: NoticeState) -> StoryEntry:
+    """Who was told that a rule acted."""
+    tone, sentence = NOTIFIED.get(one.state, NOTIFIED[JobState.READY])
+    return StoryEntry(
+        at=one.at,
+        kind=EntryKind.NOTICE,
+        tone=tone,
+        text=_filled(sentence, node=one.node, rule=one.rule),
+        code=one.error,
+        source=_source(Lane(LaneKind.NOTIFY, one.node).name, one.state),
     )

@@ -14,7 +14,7 @@ from broker.model.wording import Sentence
 from broker.orders.core import lifecycle
 from broker.settings import Settings
 from broker.site.directory import Directory
-from broker.site.nodes import ACTIVE
+from broker.site.tables.roles import ACTIVE
 from broker.store.exams import lines
 from broker.store.worklist import steps as worklist_steps
 from broker.store.worklist import unseen

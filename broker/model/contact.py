@@ -20,12 +20,20 @@ class ContactKind(StrEnum):
     DELIVERY = "delivery"
     FEEDBACK = "feedback"
     PASSED_ON = "passed on"  # an MPPS message, or the event that one made
+    NOTICE = "notice"  # that a rule acted
     IMPORT = "import"
     FAILED = "failed"
 
 
 _OUTWARD = frozenset(
-    {ContactKind.DELIVERY, ContactKind.FEEDBACK, ContactKind.PASSED_ON, ContactKind.IMPORT, ContactKind.FAILED}
+    {
+        ContactKind.DELIVERY,
+        ContactKind.FEEDBACK,
+        ContactKind.PASSED_ON,
+        ContactKind.NOTICE,
+        ContactKind.IMPORT,
+        ContactKind.FAILED,
+    }
 )
 _IN_VAIN = frozenset({ContactKind.REFUSED, ContactKind.FAILED})
 

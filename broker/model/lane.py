@@ -18,6 +18,7 @@ class LaneKind(StrEnum):
     MPPS = "mpps"  # passes on N-CREATE and N-SET as they came
     MPPS_EVENT = "mpps-event"  # tells subscribers of performed steps by N-EVENT-REPORT
     AUDIT = "audit"  # sends the audit trail to a repository by syslog
+    NOTIFY = "notify"  # tells people and programs that a rule matched, by a webhook or mail
 
 
 class JobKind(StrEnum):
@@ -29,6 +30,7 @@ class JobKind(StrEnum):
     MPPS = "mpps"  # mpps_message
     MPPS_EVENT = "mpps-event"  # mpps_message: the event that it made
     AUDIT = "audit"  # audit: the last row of a run of rows
+    NOTIFY = "notify"  # notice
     MPPS_CHANGE = "mpps-change"  # mpps: a change by the broker or a person; `-` and the revision follow when stored
 
 

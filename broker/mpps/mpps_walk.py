@@ -11,7 +11,7 @@ from broker import telemetry
 from broker.mpps import comparing, overdue
 from broker.orders.step_walk import PAGE, StepWalk
 from broker.site.closings import Closings
-from broker.site.nodes import MPPS_NOTIFICATION
+from broker.site.tables.roles import MPPS_NOTIFICATION
 from broker.store.mpps import objects
 from broker.store.mpps import overdue as store
 from broker.store.mpps.objects import ToCompare

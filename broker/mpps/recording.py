@@ -19,7 +19,8 @@ from broker.orders.core.context import StoryContext
 from broker.orders.lookup import matching
 from broker.orders.lookup.matching import Match
 from broker.orders.stories import identity, performing, writing
-from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
+from broker.site.nodes import Node
+from broker.site.tables.roles import MPPS, MPPS_NOTIFICATION
 from broker.store.images import gatherings
 from broker.store.mpps import objects, overdue, performed_steps
 from broker.store.orders import reading

@@ -27,9 +27,10 @@ from broker.mpps.checks import MppsAnswer, created
 from broker.mpps.dataset import MAX_BYTES, decode, encode
 from broker.mpps.recording import RecordingOutcome
 from broker.orders.core.context import StoryContext
-from broker.site import nodes
 from broker.site.device import DEFAULT, Device
 from broker.site.directory import Directory
+from broker.site.nodes import Node
+from broker.site.tables import roles
 from broker.store.db.database import Database
 from broker.store.mpps import performed_steps
 from broker.threads import Threads
@@ -169,11 +170,10 @@ class PerformedStepService:
         self._wake()
         return outcome
 
-    def _listeners(self) -> tuple[nodes.Node, ...]:
+    def _listeners(self) -> tuple[Node, ...]:
         """The nodes that messages are passed on to, and those that are told of them."""
-        return tuple(
-            dict.fromkeys((*self._directory.having(nodes.MPPS), *self._directory.having(nodes.MPPS_NOTIFICATION)))
-        )
+        having = self._directory.having
+        return tuple(dict.fromkeys((*having(roles.MPPS), *having(roles.MPPS_NOTIFICATION))))
 
     def _lanes(self) -> list[str]:
         """Lanes of the queue by which images leave."""

@@ -28,7 +28,8 @@ from broker.orders.inbound.reception import Examined, Interface, OnTransient, Op
 from broker.orders.stories import intake
 from broker.orders.stories.intake import Outcome
 from broker.pace import LinePace
-from broker.site.nodes import BLOCKED, Node
+from broker.site.nodes import Node
+from broker.site.tables.roles import BLOCKED
 from broker.store.db.database import Database
 from broker.threads import long_work
 

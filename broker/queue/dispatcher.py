@@ -39,11 +39,11 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       the clock was set          due at once; leases go on     is looked at again   -          clock.stepped
 
 An open breaker keeps its lane closed for a wait that doubles with each failure in a row, and starts again at the
-shortest if the last run got something done. A lane whose breaker was open gets one worker until it has worked. When
-its node changes (`begin_afresh`), the breaker is closed and jobs that were put off are ready at once; a worker that
-began before and raises PeerFault does not open the breaker again, since it may speak of the old address. A held
-job of an ordered group keeps back the later ones of its group, and nothing else. `broker_lane_broken`
-shows breakers, `broker_deliveries` counts.
+shortest if the last run got something done; it is no shorter than the peer asks for (`PeerFault.after`). A lane whose
+breaker was open gets one worker until it has worked. When its node changes (`begin_afresh`), the breaker is closed and
+jobs that were put off are ready at once; a worker that began before and raises PeerFault does not open the breaker
+again, since it may speak of the old address. A held job of an ordered group keeps back the later ones of its group, and
+nothing else. `broker_lane_broken` shows breakers, `broker_deliveries` counts.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ class Dispatcher:
                     self._bell.ring()  # work that came after the last `take` found this lane still busy
             case PeerFault():
                 self._heard(lane, error.code)
-                await self._open_breaker(lane, error.code, failures)
+                await self._open_breaker(lane, error, failures)
             case Unavailable():
                 telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(error))
             case asyncio.CancelledError():
@@ -301,12 +301,12 @@ class Dispatcher:
             case _:
                 telemetry.logger().error("lane.defect", lane=lane.name, error=telemetry.describe(error))
 
-    async def _open_breaker(self, lane: Lane, code: str, failures: int) -> None:
-        """Keep a lane closed; `failures` in a row, by the last one's `code`."""
-        delay = self._policy.delay(failures, random.random())  # noqa: S311 - spreading retries, not a secret
+    async def _open_breaker(self, lane: Lane, fault: PeerFault, failures: int) -> None:
+        """Keep a lane closed; `failures` in a row, the last one by `fault`."""
+        delay = max(self._policy.delay(failures, random.random()), min(fault.after, self._policy.longest))  # noqa: S311
         if asyncio.current_task() in self._outdated:
             return self._bell.ring()
-        until = self._clock.now() + delay
+        until, code = self._clock.now() + delay, fault.code
         await asyncio.wrap_future(self._database.submit(store.open_breaker, lane.name, failures, until, code))
         self._broken.add(lane)
         telemetry.LANES_BROKEN.labels(lane.name).set(1)

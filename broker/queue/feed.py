@@ -122,12 +122,16 @@ class Feed:
         self._report(job, store.finish, JobState.HELD, self._clock.now(), reason)
         self._count("held")
 
-    def retry(self, job: Job, reason: str, *, item_fault: bool) -> None:
-        """Try again later; a fault of the item itself counts, and the last one holds it."""
+    def retry(self, job: Job, reason: str, *, item_fault: bool, after: float = 0) -> None:
+        """Try again later; a fault of the item itself counts, and the last one holds it.
+
+        `after`: for so many seconds the peer wants to be left alone. The longest wait of the policy is the most.
+        """
         if self._expired(job, job.attempts) or (item_fault and self._policy.exhausted(job.failures + 1)):
             self.hold(job, reason)
             return
-        due = self._clock.now() + self._policy.wait(job.failures + 1, job.attempts, random.random())  # noqa: S311 - no secret
+        wait = self._policy.wait(job.failures + 1, job.attempts, random.random())  # noqa: S311 - no secret
+        due = self._clock.now() + max(wait, min(after, self._policy.longest))
         self._report(job, store.put_back, due, reason, item_fault=item_fault)
         self._count("retry")
 

@@ -15,10 +15,12 @@ from enum import StrEnum
 from sqlalchemy import Connection
 
 from broker.routing.levels.gathering import joining, state_of
+from broker.routing.notifying import notices_of
 from broker.routing.recording import enqueue_deliveries
 from broker.routing.rejudging import Judged
 from broker.routing.rules.evaluate import PlannedDelivery
 from broker.routing.rules.ruleset import RuleSet, Urgency
+from broker.store import notices
 from broker.store.audit.adding import add_audit
 from broker.store.images import gatherings, held_objects
 from broker.store.images.instances import InstanceState
@@ -65,6 +67,10 @@ def route(connection: Connection, judged: Judged, rules: RuleSet, who: Deciding)
     held_objects.judged(connection, held.id, rules.version, outcomes, json.dumps(judged.facts, ensure_ascii=False))
     detail: dict[str, object] = {"rules": list(decision.rules), "rules_version": rules.version}
     enqueue_deliveries(connection, held.id, held.sop_instance_uid, decision.deliveries, detail, who.at)
+    if decision.notices:
+        study, sop = held.study_instance_uid, held.sop_instance_uid
+        told = notices_of(decision.notices, study, sop, judged.facts, rules.version, who.at)
+        notices.enqueue(connection, told, who.at)
     if state == InstanceState.WAITING:
         whole = held.state == InstanceState.WAITING  # a person says that nothing more comes
         for arrival in joining(rules, held.study_instance_uid, held.series_instance_uid, who.at).arrivals:

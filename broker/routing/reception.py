@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import mmap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +34,7 @@ from broker.routing import header
 from broker.routing.levels.associations import Associations
 from broker.routing.levels.gathering import Joining, joining, state_of
 from broker.routing.news import News
+from broker.routing.notifying import ToldNotices, notices_of
 from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
 from broker.routing.recording import ReceptionOutcome, record
 from broker.routing.rules.evaluate import RoutingDecision, decide
@@ -43,6 +44,7 @@ from broker.store.db.database import Database
 from broker.store.images import gatherings
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
 from broker.store.images.spool import Spool, SpoolFile
+from broker.store.notices import NewNotice
 
 SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sync instead of three
 WARN_EVERY = 60.0  # seconds between two warnings of the same event about the same device
@@ -84,6 +86,7 @@ class _Taken:
     decision: RoutingDecision
     rules: RuleSet
     joining: Joining
+    notices: Sequence[NewNotice] = ()
 
 
 class _Judge:
@@ -121,6 +124,7 @@ class Reception:
         self.small = small
         self._tally = tally or Tally()
         self._news = News(subscribers)
+        self._told = ToldNotices()
         self._database = database
         self._spool = spool
         self._rules = rules
@@ -246,17 +250,23 @@ class Reception:
             discarded_at=now if state == InstanceState.DISCARDED else 0.0,
             content=body.content,
         )
-        return _Taken(new, decision, judge.rules, joining(judge.rules, uids.study, uids.series, now))
+        notices: Sequence[NewNotice] = ()
+        if decision.notices and (planned := self._told.lacking(decision.notices, uids.study, uids.sop_instance)):
+            notices = notices_of(planned, uids.study, uids.sop_instance, facts, judge.rules.version, now)
+        return _Taken(new, decision, judge.rules, joining(judge.rules, uids.study, uids.series, now), notices)
 
     def _record(self, taken: _Taken) -> ReceptionOutcome:
-        new, decision = taken.new, taken.decision
+        new, decision, notices = taken.new, taken.decision, taken.notices
         for _ in range(ATTEMPTS):
             try:
                 telling = self._news.of(new.study_instance_uid, new.received_at)
                 outcome = self._database.execute(
-                    record, new, decision.deliveries, decision.rules, self._intact, telling, taken.joining
+                    record, new, decision.deliveries, decision.rules, self._intact, telling, taken.joining, notices
                 )
                 self._news.committed(telling)
+                if notices:
+                    self._told.committed(notices)
+                    self._wake()
                 return outcome
             except IntegrityError:
                 continue  # the same UID was committed on another association at this moment: look again

@@ -16,10 +16,12 @@ from broker.routing.levels.gathering import NOTHING, Joining
 from broker.routing.news import Telling
 from broker.routing.rules.evaluate import PlannedDelivery
 from broker.store import jobs
+from broker.store import notices as store_notices
 from broker.store.images import instances
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
 from broker.store.jobs import NewJob
 from broker.store.mpps import objects
+from broker.store.notices import NewNotice
 
 HELD_BY_RULE = "held-by-rule"  # why a delivery waits that a rule holds for a person
 FILE_FAULTS = ("file-missing", "file-damaged")  # reasons for which deliveries are held until the object comes again
@@ -42,14 +44,18 @@ def record(
     intact: Callable[[KnownVersion], bool],
     telling: Telling | None = None,
     joining: Joining = NOTHING,
+    notices: Sequence[NewNotice] = (),
 ) -> ReceptionOutcome:
     """The transaction: instance row and one delivery per destination.
 
     `intact` tells whether the file of a known version is still there: a positive answer must not rest on a lost one.
-    `telling` is what the RIS is told of it, `joining` the series and study that it may wait for.
+    `telling` is what the RIS is told of it, `joining` the series and study that it may wait for, `notices` what rules
+    tell nodes.
     """
     if telling is not None:
         telling.write(connection)
+    if notices:
+        store_notices.enqueue(connection, notices, new.received_at)
     detail = {"rules": list(rules), "rules_version": new.rules_version}
     held = _kept_back(connection, new.sop_instance_uid)
     first = instances.add_first(connection, new)

@@ -10,7 +10,8 @@ from broker.model.lane import Lane, LaneKind
 from broker.model.wording import Sentence
 from broker.orders.core.lifecycle import OPEN
 from broker.routing.rules.ruleset import RuleSet
-from broker.site.nodes import BLOCKED, Node
+from broker.site.nodes import Node
+from broker.site.tables.roles import BLOCKED
 from broker.store import references as store
 from broker.store.db.database import Database
 
@@ -87,6 +88,8 @@ def _rules(name: str, rules: RuleSet) -> Iterator[Reference]:
     for rule in rules.rules:
         if name in rule.send:
             yield Reference(Sentence("Rule %(rule)s sends to it", {"rule": rule.name}), True)
+        elif name in rule.notify:
+            yield Reference(Sentence("Rule %(rule)s notifies it", {"rule": rule.name}), True)
         elif any(name in example.sends for example in rule.examples):
             yield Reference(Sentence("An example of rule %(rule)s names it", {"rule": rule.name}), True)
     if name in rules.completion.late:

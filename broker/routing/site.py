@@ -43,6 +43,16 @@ def destinations(site: Site) -> frozenset[str]:
     return frozenset(node.name for node in site.nodes if "destination" in node.roles)
 
 
+def notified(site: Site) -> frozenset[str]:
+    """Names of the nodes that rules can tell that they acted."""
+    return frozenset(node.name for node in site.nodes if node.notified)
+
+
+def read_rules(site: Site, document: Mapping[str, Any]) -> RuleSet:
+    """The rule set of a document that names nodes of a site. Raises ConfigurationError. Examples are not run."""
+    return parse_rules(document, destinations(site), notified=notified(site))
+
+
 def site_in_force(
     database: Database,
     verify: Sequence[UseNodes] = (),
@@ -90,14 +100,15 @@ def compile_site(nodes: Any, rules: Any, version: int) -> Site:
     if not isinstance(rules, Mapping):
         raise ConfigurationError("rule: a table with rule and default")
     parsed = parse_nodes(nodes)
-    ruleset = parse_rules(rules, destinations(Site(parsed, RuleSet(()))), version)
+    site = Site(parsed, RuleSet(()))
+    ruleset = parse_rules(rules, destinations(site), version, notified=notified(site))
     check(ruleset)
     return Site(parsed, ruleset)
 
 
 def build_rules(document: Mapping[str, Any], version: int) -> RuleSet:
     """The rule set of one version of the document, whatever nodes there are today. Raises ConfigurationError."""
-    return parse_rules(document, _Anything(), version)
+    return parse_rules(document, _Anything(), version, notified=_Anything())
 
 
 def trace_of_version(site: InForce[Site], version: int, facts: Facts) -> list[dict[str, Any]] | None:

@@ -51,6 +51,7 @@ from broker.admin.forwarded import TrustedProxies
 from broker.admin.status import StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
+from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.probe.node_probe import NodeTester
 from broker.errors import ConfigurationError, StoreUnavailable
 from broker.model.audit import AuditRecord
@@ -136,25 +137,26 @@ class Broker:
         remotes = Remotes(settings.dicom.ae_title, tls_files(settings.dicom.tls), folder)
         receivers = Receivers(tls_files(settings.hl7.tls), folder)
         repositories = Repositories(tls_files(settings.dicom.tls), folder)
+        notice_tls = NoticeTls(folder)
         base = foundation.lay(
             settings,
             data.log_key(),
             self._stack,
-            verify=(remotes.prepare, receivers.prepare, repositories.prepare),
+            verify=(remotes.prepare, receivers.prepare, repositories.prepare, notice_tls.prepare),
             site_file=settings.service.site,
         )
         self._base = base
         base.audit.take_up(settings.service.data_dir)
         self._mappings = Mappings(base.database, known_modalities(settings.worklist.modalities))
         foundation.import_if_writable(partial(self._mappings.first_import, folder / "mapping"), folder / "mapping")
-        self._sending = Sending(base, remotes, receivers, repositories, data.owner(), fail)
+        self._sending = Sending(base, remotes, receivers, repositories, notice_tls, data.owner(), fail)
         self._imaging = Imaging(base, self._sending.wake)
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(base, self._mappings.profiles)
         self._workers = Workers(data.lock, self._sending.wake, fail, base.contacts.heard)
         self._sources = SourceSchedule(base.database, settings, base.directory, remotes, base.contacts.noted)
         base.site.follow(self._sources.changed)
-        self._tester = NodeTester(base.database, remotes, receivers, self._sending.wake)
+        self._tester = NodeTester(base.database, remotes, receivers, notice_tls, self._sending.wake)
         self._watch = Watch(base.database, base.site, self._mappings.documents)
         self._stack.callback(self._watch.stop)
         self._clock = ClockWatch()

@@ -13,6 +13,9 @@ from broker.delivery.feedback.outbound import SendingParty
 from broker.delivery.feedback.sender import FeedbackSender
 from broker.delivery.image_sender import ImageSender
 from broker.delivery.mpps_sender import MppsSender
+from broker.delivery.notices.notice_sender import NoticeSender
+from broker.delivery.notices.trust import NoticeTls
+from broker.delivery.notices.wording import Teller
 from broker.errors import StoreUnavailable
 from broker.model.contact import ContactKind
 from broker.model.lane import Lane, LaneKind
@@ -28,12 +31,13 @@ _CONTACTS = {
     LaneKind.MPPS: ContactKind.PASSED_ON,
     LaneKind.MPPS_EVENT: ContactKind.PASSED_ON,
     LaneKind.AUDIT: ContactKind.DELIVERY,
+    LaneKind.NOTIFY: ContactKind.NOTICE,
 }
 AGAIN = 5.0  # seconds until leases are freed again that could not be
 
 
 class Sending:
-    """All lanes, in the first process only: images, MPPS and their events to DICOM nodes, feedback to RIS."""
+    """All lanes, in the first process only: images, MPPS and events to DICOM nodes, feedback to RIS, notices."""
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Sending:
         remotes: Remotes,
         receivers: Receivers,
         repositories: Repositories,
+        notice_tls: NoticeTls,
         owner: str,
         fail: Callable[[], None],
     ) -> None:
@@ -59,15 +64,12 @@ class Sending:
         self._feedback = FeedbackSender(database, node, receivers, party, settings.zone(), refresh)
         title, zone = settings.dicom.ae_title, settings.zone()
         self._audit = AuditSender(database, node, repositories, title, zone, refresh)
+        teller, titled = Teller(title, zone, settings.web.url), foundation.directory.titled
+        self._notices = NoticeSender(database, node, titled, notice_tls, teller, refresh)
+        self._directory = foundation.directory
         self._freed = False
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
-
-        def concurrency(lane: Lane) -> int:
-            target = node(lane.node)
-            if target is not None and not target.active:
-                return 0  # its jobs wait
-            return target.associations if target and lane.kind is LaneKind.DELIVER else 1
 
         def heard(lane: Lane, error: str) -> None:
             foundation.contacts.noted(lane.node, ContactKind.FAILED if error else _CONTACTS[lane.kind], error)
@@ -81,17 +83,24 @@ class Sending:
                 LaneKind.MPPS: self._mpps.forward,
                 LaneKind.MPPS_EVENT: self._mpps.notify,
                 LaneKind.AUDIT: self._audit,
+                LaneKind.NOTIFY: self._notices,
             },
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
             owner,
-            concurrency,
+            self._concurrency,
             heard,
         )
-        self._directory = foundation.directory
         self._nodes = {node.name: node for node in self._directory.nodes}
         self._comparing = threading.Lock()
         foundation.site.follow(self._nodes_changed)
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
+
+    def _concurrency(self, lane: Lane) -> int:
+        """How many workers a lane may have."""
+        target = self._directory.node(lane.node)
+        if target is not None and not target.active:
+            return 0  # its jobs wait
+        return target.associations if target and lane.kind is LaneKind.DELIVER else 1
 
     def _nodes_changed(self) -> None:
         """Let the lanes of nodes that are new, changed or gone begin afresh. Called by whoever notices a version."""

@@ -189,7 +189,8 @@ class RetentionSection(Section):
     jobs_days: Days = Field(
         default=30,
         description="Done jobs. Those of an object stay until it is purged. An object that comes again later is "
-        "delivered again.",
+        "delivered again. Notices of rules go with their jobs: if an object of the study comes after that, the rule "
+        "tells of it again.",
     )
     step_events_days: Days = Field(
         default=0, description="The event log of steps that have ended, counted from their end. 3650 is usual."

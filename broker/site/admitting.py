@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from broker.errors import BadContent
-from broker.site.nodes import BLOCKED, Mistake, Node, NodeMistakes, mistakes_of, parse_nodes
+from broker.site.nodes import Mistake, Node, NodeMistakes, mistakes_of, parse_nodes
+from broker.site.tables.roles import BLOCKED
 from broker.store import configurations, knocks
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database

@@ -25,8 +25,9 @@ from broker.model.contact import ContactKind
 from broker.pace import LinePace
 from broker.seats import share_of
 from broker.site.device import DEFAULT, Device
-from broker.site.nodes import BLOCKED, DISABLED, Node
+from broker.site.nodes import Node
 from broker.site.proof import identifies, is_bound, presents
+from broker.site.tables.roles import BLOCKED, DISABLED
 
 PATIENCE = 2.0  # seconds for the addresses of host names
 

@@ -15,7 +15,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from broker.errors import BadContent
-from broker.site.nodes import ACTIVE, BLOCKED, DISABLED, Mistake, NodeMistakes, State, mistakes_of
+from broker.site.nodes import Mistake, NodeMistakes, mistakes_of
+from broker.site.tables.roles import ACTIVE, BLOCKED, DISABLED, State
 from broker.store import configurations
 from broker.versions.content import check_text, patched, without_null
 from broker.versions.difference import MASK, SECRETS, Difference, difference

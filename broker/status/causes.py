@@ -30,6 +30,11 @@ _CODES = {
     "file-missing": Sentence("the file of the object is missing"),
     "file-damaged": Sentence("the file of the object is damaged"),
     "not-in-charset": Sentence("a text has no place in the character set of the receiver"),
+    "not-sent": Sentence("the broker could not make it: the log says why"),
+    "no-notice": Sentence("the notice is no longer there"),
+    "tls-files": Sentence("the TLS files of the node cannot be used"),
+    "smtp-no-tls": Sentence("the mail server offers no TLS"),
+    "smtp-no-auth": Sentence("the mail server takes no user name"),
     "wrong-entry": Sentence("a performed step was ended as made by mistake"),
     # of an object without a way
     "no-rule-matched": Sentence("no rule says where it goes"),
@@ -71,6 +76,32 @@ _STATUSES = (
     (r"0122", Sentence("it does not support this SOP class")),
     (r"0124", Sentence("it is not authorized")),
 )
+# RFC 9110 chapter 15
+_HTTP = {
+    "401": Sentence("it does not know who the broker is"),
+    "403": Sentence("it does not let the broker in"),
+    "404": Sentence("there is nothing at its url"),
+    "405": Sentence("it does not take a POST"),
+    "408": Sentence("it has waited too long"),
+    "410": Sentence("there is nothing at its url"),
+    "413": Sentence("the notice is too long for it"),
+    "415": Sentence("it does not take JSON"),
+    "422": Sentence("it does not understand the notice"),
+    "429": Sentence("it is asked too often"),
+    "503": Sentence("it is busy"),
+}
+# RFC 5321 4.2.3, RFC 4954 4
+_SMTP = {
+    "421": Sentence("it is closing"),
+    "450": Sentence("a mailbox is busy"),
+    "451": Sentence("it has a fault just now"),
+    "452": Sentence("it has no room"),
+    "530": Sentence("it wants a user name, or TLS"),
+    "535": Sentence("it does not take user name and passcode"),
+    "550": Sentence("it does not take mail for this address"),
+    "553": Sentence("it does not know this address"),
+    "554": Sentence("it refuses the mail"),
+}
 _ANSWERS = {"AE": Sentence("the RIS answered with an error"), "AR": Sentence("the RIS refused the message")}
 
 
@@ -86,6 +117,8 @@ def reason(code: str) -> Sentence:
             (words for form, words in _STATUSES if re.fullmatch(form, status[1])), Sentence("it gives no reason")
         )
         return Sentence("it refuses it: %(why)s (status %(code)s)", {"why": why, "code": status[1]})
+    if told := _of_notice(code):
+        return told
     if code.startswith("tls-"):
         return Sentence("the TLS handshake failed (%(code)s)", {"code": code})
     if code.startswith("rule-error:"):
@@ -94,3 +127,18 @@ def reason(code: str) -> Sentence:
     if answer and (words := _ANSWERS.get(f"A{answer[1][1]}")) is not None:
         return Sentence("%(why)s (%(code)s)", {"why": words, "code": code})
     return Sentence("%(code)s", {"code": code or "?"})
+
+
+def _of_notice(code: str) -> Sentence | None:
+    """What a webhook or mail server means; None for a code of others."""
+    if status := re.fullmatch(r"http-(\d{3})", code):
+        usual = Sentence("it leads elsewhere") if status[1][0] == "3" else Sentence("it gives no reason")
+        why = Sentence("it has a fault") if status[1][0] == "5" else usual
+        values = {"why": _HTTP.get(status[1], why), "code": status[1]}
+        return Sentence("the webhook does not take it: %(why)s (HTTP status %(code)s)", values)
+    if reply := re.fullmatch(r"smtp-(\d{3})(-some)?", code):
+        values = {"why": _SMTP.get(reply[1], Sentence("it gives no reason")), "code": reply[1]}
+        if reply[2]:
+            return Sentence("some addresses got it, others not: %(why)s (SMTP reply %(code)s)", values)
+        return Sentence("the mail server does not take it: %(why)s (SMTP reply %(code)s)", values)
+    return None

@@ -258,6 +258,7 @@ _WORK = {
     LaneKind.MPPS: Sentence("performed steps that are passed on"),
     LaneKind.MPPS_EVENT: Sentence("notices of performed steps"),
     LaneKind.AUDIT: Sentence("the audit trail"),
+    LaneKind.NOTIFY: Sentence("notices of rules"),
 }
 
 

@@ -25,6 +25,7 @@ from broker.store.schema import tables
 PAGE = 500  # rows looked at together
 Condition = Callable[[float], ColumnElement[bool]]
 _message, _sent = tables.message, tables.sent_message
+_notice = tables.notice
 _job, _instance, _event, _step = tables.job, tables.instance, tables.step_event, tables.scheduled_step
 
 
@@ -66,6 +67,12 @@ def _job_is_over(before: float) -> ColumnElement[bool]:
     )
 
 
+def _notice_is_over(before: float) -> ColumnElement[bool]:
+    """Made before, and its job is gone. An object that comes for its study later is told again."""
+    job = select(_job.c.id).where(_job.c.subject == _notice.c.id, _job.c.kind == JobKind.NOTIFY.value).limit(1)
+    return and_(_notice.c.at < before, job.scalar_subquery().is_(None))
+
+
 def _event_is_over(before: float) -> ColumnElement[bool]:
     """Of a step that ended before and has not changed since."""
     ended = (StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED)
@@ -93,6 +100,7 @@ def _refused_is_over(before: float) -> ColumnElement[bool]:
 
 
 JOBS = ThinningRule(name="jobs", age=_job.c.created_at, over=_job_is_over)
+NOTICES = ThinningRule(name="notices", age=_notice.c.at, over=_notice_is_over)
 STEP_EVENTS = ThinningRule(name="step-events", age=_event.c.at, over=_event_is_over)
 AUDIT = ThinningRule(name="audit", age=tables.audit.c.at, over=_older(tables.audit.c.at), noted="audit")
 IMPORT_NOTES = ThinningRule(

@@ -26,6 +26,7 @@ from broker.accounts import sessions, users
 from broker.accounts.deed import Deed
 from broker.accounts.roles import UserRole
 from broker.admin.routers import Route
+from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.probe.node_probe import NodeTester
 from broker.delivery.probe.outcome import step_of
 from broker.model.wording import in_english
@@ -214,7 +215,7 @@ def test_ws_07_a_test_of_a_node_reads_out_no_other_server(database: Database, ki
         port = server.sockets[0].getsockname()[1]
         names = {"ae_title": "PACS", "roles": ["destination"]} if kind == "dicom" else {"application": "RIS"}
         [node] = parse_nodes([{"name": "other", "kind": kind, "host": "127.0.0.1", "port": port, **names}])
-        tester = NodeTester(database, Remotes("BROKER", None, tmp_path), Receivers(None, tmp_path))
+        tester = NodeTester(database, Remotes("BROKER", None, tmp_path), Receivers(None, tmp_path), NoticeTls(tmp_path))
         async with server:
             done = await tester.begin(node, "user:ben").ended
         for step in map(step_of, done.steps):

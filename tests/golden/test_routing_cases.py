@@ -28,7 +28,7 @@ from broker.routing.rules.ruleset import RuleSet, Urgency, fields_of
 from broker.routing.rules.tracing import trace
 
 FOLDER = Path(__file__).parent / "routing"
-NODES = {"pacs", "cad", "archive"}
+NODES, NOTIFIED = {"pacs", "cad", "archive"}, {"desk", "mail"}
 SYNTAXES = (uids.IMPLICIT_LE, uids.EXPLICIT_LE, uids.EXPLICIT_BE)
 PRIVATE = re.compile(r"\(([0-9A-F]{4}),xx([0-9A-F]{2}),([^)]+)\)")
 LEVELS = {urgency.level: "" if urgency == Urgency.NORMAL else f" {urgency}" for urgency in Urgency}
@@ -58,10 +58,14 @@ def test_case(case: Mapping[str, Any]) -> None:
             told = trace(rules, seen)
             assert _plan(decision) == given["plan"], given
             assert [_rule(entry) for entry in told] == given["trace"], given
+            assert [f"{one.node} by {one.rule.name}" for one in decision.notices] == given.get("notify", []), given
             if decision.reason.startswith("rule-error"):
                 assert told[-1]["result"] == "error"
+                assert not decision.notices
             else:  # the marks that are kept with the object say the same
                 assert [outcome[0] for outcome in decision.outcomes] == [RESULTS[entry["result"]] for entry in told]
+                acted = [f"{node} by {entry['rule']}" for entry in told for node in entry.get("notify", ())]
+                assert acted == given.get("notify", [])
                 assert all(set(outcome[1:]) <= set(MARKS.values()) for outcome in decision.outcomes)
             assert (decision.action == "send") == bool(decision.destinations)
         check(rules)
@@ -76,7 +80,7 @@ def _rules(case: Mapping[str, Any], given: Mapping[str, Any]) -> RuleSet:
         example = {"facts": given["facts"], "sends": sends, "action": action if colon else "send"}
         tables = [tables[0] | {"example": [example]}, *tables[1:]]
     document = {"rule": tables} | {key: case[key] for key in ("default", "calendar") if key in case}
-    return parse_rules(document, NODES)
+    return parse_rules(document, NODES, notified=NOTIFIED)
 
 
 def _facts(given: Mapping[str, Any], rules: RuleSet) -> Iterator[Facts]:

@@ -16,7 +16,8 @@ from broker.routing.rules.fields import kind_of
 from broker.routing.rules.parsing import parse_rules
 from broker.settings import Hl7Listener, Hl7Section, Settings
 from broker.settings.mistakes import table_of
-from broker.site.nodes import NodeTable, parse_nodes
+from broker.site.nodes import parse_nodes
+from broker.site.tables.node_table import NodeTable
 
 CONFIG = Path(__file__).parents[2] / "config"
 TEST = {"field": "tag.Modality", "op": "is", "value": "CT"}
@@ -24,7 +25,7 @@ TEST = {"field": "tag.Modality", "op": "is", "value": "CT"}
 PLACES: dict[str, tuple[dict[str, Any], Any]] = {
     "[[rule]]": (
         {"name": "r", "level": "study", "when": TEST, "send": ["pacs"], "then": "stop", "action": "hold",
-         "priority": "stat",
+         "priority": "stat", "notify": ["desk"],
          "enabled": False, "from": "2026-12-24T18:00", "until": "2026-12-27", "owner": "PACS team",
          "reason": "holidays",
          "tags": ["night"], "example": []},
@@ -67,9 +68,9 @@ def test_rules_have_exactly_the_keys_of_the_reference(title: str) -> None:
     whole, place = PLACES[title]
     if whole:
         assert set(whole) == documented
-        parse_rules(place(whole), {"pacs"})
+        parse_rules(place(whole), {"pacs"}, notified={"desk"})
         with pytest.raises(ConfigurationError, match="unknown key"):
-            parse_rules(place({**whole, "nonsense": 1}), {"pacs"})
+            parse_rules(place({**whole, "nonsense": 1}), {"pacs"}, notified={"desk"})
     else:
         for key in documented:
             value: Any = {"not": TEST, "item": "ProcedureCodeSequence"}.get(key, [TEST])

@@ -243,6 +243,7 @@ KNOWN = {
     "broker/routing/rejudging.py": "called in threads of the web",
     "broker/routing/hindsight/explaining.py": "rows of our own, in threads of the web",
     "broker/routing/hindsight/replaying.py": "rows of our own, in threads of the web",
+    "broker/routing/levels/carrying_out.py": "rows of our own, in a thread of the housekeeping",
     "broker/routing/levels/judging.py": "rows of our own, in a thread of the housekeeping",
     "broker/routing/levels/reading.py": "rows of our own, in a thread of the housekeeping",
     "broker/admin/api/routing/held_objects.py": "rows of our own, in threads of the web",

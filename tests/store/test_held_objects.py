@@ -278,7 +278,7 @@ def test_rest_lists_shows_routes_and_undoes(
         assert http.post("/holds/objects/send", json=wrong).status_code == 422
         replayed = http.post("/rules/replay", json={"since": 0, "rule": [], "default": {"action": "hold"}}).json()
         assert [(one["objects"], one["before"]["to"], one["after"]) for one in replayed["differences"]] == [
-            (2, ["pacs"], {"action": "hold", "to": []})
+            (2, ["pacs"], {"action": "hold", "to": [], "notify": []})
         ]
         facts = {"facts": {"tag.Modality": "CT"}}
         assert http.post("/rules/test", json=facts).json()["deliveries"] == [

@@ -47,8 +47,8 @@ COUNT = scaled(20_000, 500_000)
 DAY = 86_400.0
 LARGE = "instance|job|content|audit|step_event|scheduled_step|step_station|mpps|mpps_link|import_item|idempotency"
 RULES = (
-    thinning.JOBS, thinning.STEP_EVENTS, thinning.AUDIT, thinning.IMPORT_NOTES, thinning.ANSWERS, thinning.CANCELS,
-    thinning.MESSAGES, thinning.REFUSED, thinning.SENT, thinning.appointments("20260312000000"),
+    thinning.JOBS, thinning.NOTICES, thinning.STEP_EVENTS, thinning.AUDIT, thinning.IMPORT_NOTES, thinning.ANSWERS,
+    thinning.CANCELS, thinning.MESSAGES, thinning.REFUSED, thinning.SENT, thinning.appointments("20260312000000"),
 )  # fmt: skip
 Statement = tuple[str, Any]
 

@@ -10,14 +10,18 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from support.certificates import Authority, now
 from support.dicom.provider import CT, echo, serving, storage
 from support.loops import run
+from support.peers.mail_server import MailServer, mail_server
 from support.peers.tools import free_port
+from support.peers.webhooks import webhook
 
-from broker.delivery.probe import dicom_probe, hl7_probe, network_probe, node_probe
+from broker.delivery.notices.trust import NoticeTls
+from broker.delivery.probe import dicom_probe, hl7_probe, network_probe, node_probe, notice_probe
 from broker.delivery.probe.dicom_probe import needed
 from broker.delivery.probe.node_probe import NodeTester, ProbeUnderWay
 from broker.delivery.probe.outcome import shortened, step_of
@@ -46,7 +50,7 @@ def hl7(port: int, **more: Any) -> Node:
 
 
 def prober(database: Database, files: TlsFiles | None = None) -> NodeTester:
-    return NodeTester(database, Remotes("BROKER", files, Path()), Receivers(files, Path()))
+    return NodeTester(database, Remotes("BROKER", files, Path()), Receivers(files, Path()), NoticeTls(Path()))
 
 
 async def probed(database: Database, node: Node, files: TlsFiles | None = None) -> dict[str, tuple[str, str, str]]:
@@ -285,3 +289,63 @@ def sqlite(tmp_path: Path) -> Any:
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
     yield database
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "word"),
+    [
+        (204, "good", "no notice was sent"),
+        (405, "good", "no notice was sent"),
+        (401, "bad", "user name and passcode"),
+        (404, "warning", "path of its url"),
+        (302, "warning", "Redirects are not followed"),
+        (0, "bad", "compare the url"),
+    ],
+)
+def test_a_webhook_is_asked_and_gets_no_notice(sqlite: Database, status: int, outcome: str, word: str) -> None:
+    with webhook(status) as hook:
+        node = {"name": "desk", "kind": "webhook", "url": hook.url, "roles": ["notify"]}
+
+        async def work() -> None:
+            found = await probed(sqlite, parse_nodes([node])[0])
+            assert found["connection"][0] == "good"
+            assert found["http"][0] == outcome
+            assert word in " ".join(found["http"][1:])
+
+        run(work())
+        assert (hook.posts, hook.heads) == ([], 1)
+
+
+def test_a_mail_server_is_tried_up_to_the_sign_in(sqlite: Database, tmp_path: Path) -> None:
+    hospital = Authority(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    files = hospital.issue("mail")
+    context.load_cert_chain(files.certificate, files.key)
+    server = MailServer(user="broker", password="s3cret")
+
+    def node(**more: Any) -> Node:
+        mail = {"sender": "broker@hospital.example", "to": "it@hospital.example"}
+        table = {"name": "mail", "kind": "mail", "host": "127.0.0.1", "port": server.port, "roles": ["notify"]}
+        return parse_nodes([table | {"mail": mail, "tls": {"ca": str(hospital.ca)}} | more])[0]
+
+    async def work() -> None:
+        async with mail_server(server, starttls=context):
+            good = await probed(sqlite, node(username="broker", passcode="s3cret"))
+            assert good["smtp"][:2] == ("good", "mail.example takes mail from the broker, encrypted; no mail was sent")
+            wrong = await probed(sqlite, node(username="broker", passcode="wrong"))
+            assert wrong["smtp"][0] == "bad"
+            assert "user name and passcode" in wrong["smtp"][2]
+            stranger = await probed(sqlite, node(tls={}))
+            assert "`ca`" in stranger["smtp"][2]
+            missing = await probed(sqlite, node(tls={"ca": "nowhere.pem"}))
+            assert missing["tls"][0] == "bad"
+        async with mail_server(server):
+            clear = await probed(sqlite, node())
+            assert "STARTTLS" in clear["smtp"][2]
+        async with listening(silent) as port:
+            server.port = port
+            with patch.object(notice_probe, "WITHIN", 0.2):
+                assert (await probed(sqlite, node()))["smtp"][0] == "bad"
+
+    run(work())
+    assert server.raw == []

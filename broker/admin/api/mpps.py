@@ -19,7 +19,7 @@ from broker.model.lane import Lane, LaneKind
 from broker.mpps import deciding, showing
 from broker.mpps.deciding import Undecided
 from broker.mpps.showing import ShownStep
-from broker.site.nodes import MPPS_NOTIFICATION
+from broker.site.tables.roles import MPPS_NOTIFICATION
 from broker.store.mpps import performed_steps
 
 Row = Annotated[int, InPath(ge=1, le=2**63 - 1)]

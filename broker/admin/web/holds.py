@@ -41,6 +41,7 @@ KINDS = {
     LaneKind.MPPS: Sentence("MPPS"),
     LaneKind.MPPS_EVENT: Sentence("news of MPPS"),
     LaneKind.AUDIT: Sentence("audit messages"),
+    LaneKind.NOTIFY: Sentence("notices of rules"),
 }
 REASON = range(3, 501)  # characters
 TABLE = Table(

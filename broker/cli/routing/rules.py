@@ -59,6 +59,8 @@ def _does(rule: dict[str, Any]) -> tuple[str, str]:
     """What a rule does, and how it goes on."""
     action, where = rule.get("action", "send"), ", ".join(rule.get("send", []))
     does = where if action == "send" else f"{action} {where}".strip()
+    if told := ", ".join(rule.get("notify", [])):
+        does = "; ".join(filter(None, (does, f"notify {told}")))
     if rule.get("priority", "normal") != "normal":
         does += f" ({rule['priority']})"
     limits = [f"{key} {rule[key]}" for key in ("from", "until") if rule.get(key)]

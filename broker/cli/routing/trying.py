@@ -84,7 +84,8 @@ def try_files(
 
 def _decided(one: dict[str, Any]) -> str:
     where = ", ".join(_delivery(delivery) for delivery in one["deliveries"])
-    return f"{one['action']} {where or one['reason']}".rstrip()
+    told = ", ".join(f"{notice['node']} ({notice['rule']})" for notice in one["notices"])
+    return f"{one['action']} {where or one['reason']}".rstrip() + (f"; notify {told}" if told else "")
 
 
 def _own(facts: dict[str, Any]) -> dict[str, Any]:
@@ -121,6 +122,9 @@ def explain(
         _show_level(one, clock)
     for one in told["deliveries"]:
         say(f"{one['node']}: {one['objects']} {one['state']}")
+    for one in told["notices"]:
+        why = f" ({one['error']})" if one["error"] else ""
+        say(f"{one['node']}: notice of rule {one['rule']}, {clock(one['at'])}: {one['state'] or 'done'}{why}")
 
 
 def _show_level(one: dict[str, Any], clock: Callable[[float], str]) -> None:
@@ -162,13 +166,15 @@ def replay(
 
 
 def _outcome(one: dict[str, Any]) -> str:
-    return f"{one['action']} {', '.join(one['to'])}".rstrip()
+    told = f"; notify {', '.join(one['notify'])}" if one["notify"] else ""
+    return f"{one['action']} {', '.join(one['to'])}".rstrip() + told
 
 
 def show_trace(trace: Sequence[dict[str, Any]]) -> None:
     """Print the rules that were tried, and what each of their tests saw."""
     for entry in trace:
-        say(f"    {entry['result']:8}{entry['rule']}")
+        told = f" (notifies {', '.join(entry['notify'])})" if entry.get("notify") else ""
+        say(f"    {entry['result']:8}{entry['rule']}{told}")
         for leaf in entry["tests"]:
             seen = ", ".join(leaf["seen"]) or "nothing"
             say(f"        {leaf['result']:8}{leaf['field']} {leaf['op']}: saw {seen}")

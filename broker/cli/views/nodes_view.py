@@ -75,6 +75,8 @@ def show_tables(tables: list[dict[str, Any]]) -> None:
 def show_node(node: dict[str, Any], clock: Clock) -> None:
     """One node: what it is, when it was last in contact, what names it."""
     title = f"AE title {node['ae_title']}" if node["kind"] == "dicom" else f"application {node['application']}"
+    if node["kind"] not in ("dicom", "hl7"):
+        title = "by TLS" if node["tls"] else "in clear"
     words = {"active": "active", "disabled": "disabled: neither served nor sent to", "blocked": "blocked: refused"}
     say(f"{node['name']}: {node['kind']}, {title}, {_place(node)}, {' '.join(node['roles']) or 'no role'}")
     say(f"state: {words[node['state']]}")

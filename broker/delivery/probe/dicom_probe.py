@@ -15,7 +15,8 @@ from broker.dicom.dimse import words
 from broker.dicom.wire.negotiation import MAX_CONTEXTS
 from broker.errors import PeerFault
 from broker.model.wording import Sentence
-from broker.site.nodes import MPPS, MPPS_NOTIFICATION, Node
+from broker.site.nodes import Node
+from broker.site.tables.roles import MPPS, MPPS_NOTIFICATION
 
 ANSWER = 10.0  # seconds for the association, and for the echo
 Pair = tuple[str, str]  # SOP class, transfer syntax

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from broker import telemetry
+from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.probe.dicom_probe import probe_dicom
 from broker.delivery.probe.hl7_probe import probe_hl7
+from broker.delivery.probe.notice_probe import probe_mail, probe_webhook
 from broker.delivery.probe.outcome import ProbeLog, StepOutcome
 from broker.dicom.association.user import Remote
 from broker.errors import BadContent, ConfigurationError, StoreUnavailable
@@ -56,13 +58,18 @@ class NodeTester:
         database: Database,
         remotes: Callable[[Node], Remote],
         receivers: Callable[[Node], Receiver],
+        notice_tls: NoticeTls,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
-        """`remotes` and `receivers` say where connections to a node go. `wake` tells the queue that there is work."""
+        """`remotes`, `receivers` and `notice_tls` say how connections to a node are made.
+
+        `wake` tells the queue that there is work.
+        """
         self._wake = wake
         self._database = database
         self._remotes = remotes
         self._receivers = receivers
+        self._notice_tls = notice_tls
         self._running: dict[str, RunningTest] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._seats = asyncio.Semaphore(AT_ONCE)
@@ -139,6 +146,10 @@ class NodeTester:
         try:
             if node.kind == "hl7":
                 await probe_hl7(log, self._receivers(node))
+            elif node.kind == "webhook":
+                await probe_webhook(log, node, await asyncio.to_thread(self._notice_tls, node))
+            elif node.kind == "mail":
+                await probe_mail(log, node, await asyncio.to_thread(self._notice_tls, node))
             else:
                 await probe_dicom(log, node, self._remotes(node), await self._objects(node))
         except ConfigurationError as error:

@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from broker.errors import BadContent, ConfigurationError
 from broker.routing.editing import well_formed
 from broker.routing.rules.checking import doubts, failures
-from broker.routing.rules.parsing import DOCUMENT_KEYS, parse_rules
+from broker.routing.rules.parsing import DOCUMENT_KEYS
 from broker.routing.rules.ruleset import RuleSet
-from broker.routing.site import RULES, Site, build_rules, destinations
+from broker.routing.site import RULES, Site, build_rules, read_rules
 from broker.store.audit.adding import add_audit
 from broker.store.configurations import Version
 from broker.store.db.database import Database
@@ -139,7 +139,7 @@ class RuleDrafts:
 
     def _mistakes(self, document: Any) -> tuple[list[str], RuleSet | None]:
         try:
-            rules = parse_rules(document, destinations(self._site.value))
+            rules = read_rules(self._site.value, document)
         except ConfigurationError as error:
             return [str(error)[:500]], None
         return [text[:500] for text in failures(rules)], rules

@@ -14,10 +14,12 @@ from broker.routing.rules.completion import Awaited
 from broker.routing.rules.ruleset import Level, RuleSet
 from broker.routing.rules.tracing import trace
 from broker.routing.site import Site, rules_of_version
+from broker.store import notices
 from broker.store.db.database import Database
 from broker.store.images import decisions, gatherings
 from broker.store.images.decisions import DecisionGroup
 from broker.store.images.gatherings import Gathering, GatheringPhase
+from broker.store.notices import NoticeState
 from broker.versions.in_force import InForce
 
 Trace = Sequence[dict[str, Any]]
@@ -63,6 +65,7 @@ class ExplainedStudies:
     groups: Sequence[ExplainedGroup]
     levels: Sequence[ExplainedLevel]
     deliveries: Sequence[StudyDelivery]
+    notices: Sequence[NoticeState]
 
     @property
     def objects(self) -> int:
@@ -72,24 +75,26 @@ class ExplainedStudies:
 
 def explain_studies(database: Database, site: InForce[Site], studies: Sequence[str]) -> ExplainedStudies:
     """How the objects of some studies (UIDs) were decided on."""
-    groups, facts, levels, deliveries = database.read(_rows, studies).result()
+    groups, facts, levels, deliveries, told = database.read(_rows, studies).result()
     return ExplainedStudies(
         groups=[_group(site, group, json.loads(facts.get(group.one) or "{}")) for group in groups],
         levels=[_level(site, one) for one in levels],
         deliveries=[StudyDelivery(Lane.parse(lane).node, state, count) for lane, state, count in deliveries],
+        notices=told,
     )
 
 
 def _rows(
     connection: Connection, studies: Sequence[str]
-) -> tuple[list[DecisionGroup], dict[int, str], list[Gathering], list[tuple[str, str, int]]]:
-    """What is stored of the studies: groups, facts of one object of each, levels, deliveries."""
+) -> tuple[list[DecisionGroup], dict[int, str], list[Gathering], list[tuple[str, str, int]], list[NoticeState]]:
+    """What is stored of the studies: groups, facts of one object of each, levels, deliveries, notices."""
     groups = [group for study in studies for group in decisions.of_study(connection, study)]
     return (
         groups,
         decisions.facts_of(connection, [group.one for group in groups]),
         [one for study in studies for one in gatherings.of_study(connection, study)],
         [one for study in studies for one in decisions.deliveries(connection, study)],
+        [one for study in studies for one in notices.of_study(connection, study)],
     )
 
 

@@ -21,7 +21,7 @@ from broker.routing.header import BASE_FIELDS
 from broker.routing.levels.trying import TriedObject, try_study
 from broker.routing.order_facts import OF_ORDER
 from broker.routing.rejudging import RECEPTION, FactReader
-from broker.routing.rules.evaluate import Facts, RoutingDecision, decide
+from broker.routing.rules.evaluate import Facts, PlannedNotice, RoutingDecision, decide
 from broker.routing.rules.ruleset import RuleSet, fields_of
 from broker.store.db.database import Database
 from broker.store.images import gathered, gatherings, held_objects
@@ -36,16 +36,17 @@ GROUPS = 500  # that are told
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingOutcome:
-    """What a rule set does with an object: its action, and where it goes."""
+    """What a rule set does with an object: its action, where it goes, and which nodes are told."""
 
     action: str
     to: tuple[str, ...]
+    notify: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, decision: RoutingDecision) -> RoutingOutcome:
         """Of a decision; how urgent a delivery is does not count, whether it waits for a person does."""
         nodes = sorted(f"{one.node} (held)" if one.held else one.node for one in decision.deliveries)
-        return cls(action=decision.action.value, to=tuple(nodes))
+        return cls(action=decision.action.value, to=tuple(nodes), notify=_told(decision.notices))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +192,11 @@ def _order(facts: Facts) -> Facts:
 
 def _outcome(one: TriedObject) -> RoutingOutcome:
     nodes = sorted(f"{planned.node} (held)" if planned.held else planned.node for planned in one.deliveries)
-    return RoutingOutcome(action=one.action.value, to=tuple(nodes))
+    return RoutingOutcome(action=one.action.value, to=tuple(nodes), notify=_told(one.notices))
+
+
+def _told(notices: Sequence[PlannedNotice]) -> tuple[str, ...]:
+    return tuple(sorted({one.node for one in notices}))
 
 
 def _pages(database: Database, since: float) -> Iterator[Sequence[HeldObject]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from broker.routing.levels.gathering import STATES
 from broker.routing.rules.completion import LateImages
-from broker.routing.rules.evaluate import PlannedDelivery, RoutingDecision, by_default, waiting_for
+from broker.routing.rules.evaluate import PlannedDelivery, PlannedNotice, RoutingDecision, by_default, waiting_for
 from broker.routing.rules.levels import ALL, LevelDecision, for_object
 from broker.routing.rules.ruleset import Level, RuleAction, RuleSet
 from broker.store.images.gathered import GatheredObject
@@ -60,7 +60,8 @@ class Own:
 class ObjectOutcome:
     """What becomes of an object. `state` is None if it stays as it is; `again`: nodes that get it once more.
 
-    `whole`: a destination gets the whole study again, bytes that it has included.
+    `whole`: a destination gets the whole study again, bytes that it has included. `notices`: who is told of it, unless
+    they were told before.
     """
 
     state: InstanceState | None
@@ -69,11 +70,12 @@ class ObjectOutcome:
     rules: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     whole: bool = False
+    notices: tuple[PlannedNotice, ...] = ()
 
     @property
     def idle(self) -> bool:
         """Nothing is to be done."""
-        return self.state is None and not self.deliveries and not self.again
+        return self.state is None and not self.deliveries and not self.again and not self.notices
 
 
 def touches(one: GatheredObject, judged: JudgedRound) -> bool:
@@ -99,30 +101,44 @@ def outcome(one: GatheredObject, own: Own, judged: JudgedRound) -> ObjectOutcome
 
 def _of_waiting(one: GatheredObject, own: Own, judged: JudgedRound) -> ObjectOutcome:
     anew = own.decision if own.decision is not None and not own.decision.unmatched else None
+    told = _told_anew(one, own)
     if anew is not None and anew.action == RuleAction.HOLD:
-        return ObjectOutcome(state=InstanceState.HELD, reason=anew.reason, rules=anew.rules)
+        return ObjectOutcome(state=InstanceState.HELD, reason=anew.reason, rules=anew.rules, notices=told)
     if anew is not None and anew.action == RuleAction.DISCARD and not one.planned:
-        return ObjectOutcome(state=InstanceState.DISCARDED, reason=anew.reason, rules=anew.rules)
+        return ObjectOutcome(state=InstanceState.DISCARDED, reason=anew.reason, rules=anew.rules, notices=told)
     mine = anew.deliveries if anew is not None else ()
     planned = one.planned or bool(mine)
     decision = for_object(judged.rules, judged.decision, own.cut, planned=planned)
+    told = (*told, *decision.notices)
     if decision.action != RuleAction.SEND:
-        return ObjectOutcome(state=STATES[decision.action], reason=decision.reason, rules=decision.rules)
+        return ObjectOutcome(state=STATES[decision.action], reason=decision.reason, rules=decision.rules, notices=told)
     wanted = [delivery for delivery in decision.deliveries if _wants(one, delivery.node, judged)]
     deliveries = _together(mine, wanted)
     names = tuple(dict.fromkeys((*(anew.rules if anew is not None else ()), *decision.rules)))
     rest = frozenset(level for level in own.waits if level.depth > judged.level.depth)
     if rest:
-        return ObjectOutcome(state=InstanceState.WAITING, reason=waiting_for(rest), deliveries=deliveries, rules=names)
+        return ObjectOutcome(
+            state=InstanceState.WAITING, reason=waiting_for(rest), deliveries=deliveries, rules=names, notices=told
+        )
     if deliveries or planned:
         whole = judged.late and any(judged.policy(delivery.node) == LateImages.ALL for delivery in wanted)
-        return ObjectOutcome(state=InstanceState.ROUTED, deliveries=deliveries, rules=names, whole=whole)
+        return ObjectOutcome(state=InstanceState.ROUTED, deliveries=deliveries, rules=names, whole=whole, notices=told)
     if decision.deliveries:
-        return ObjectOutcome(state=InstanceState.HELD, reason=CAME_LATE, rules=names)
+        return ObjectOutcome(state=InstanceState.HELD, reason=CAME_LATE, rules=names, notices=told)
     default = by_default(judged.rules)
     return ObjectOutcome(
-        state=STATES[default.action], reason=default.reason, deliveries=default.deliveries, rules=default.rules
+        state=STATES[default.action],
+        reason=default.reason,
+        deliveries=default.deliveries,
+        rules=default.rules,
+        notices=told,
     )
+
+
+def _told_anew(one: GatheredObject, own: Own) -> tuple[PlannedNotice, ...]:
+    """What the rules of its own level tell that it met only now. A discard does not act on what was planned before."""
+    notices = own.decision.notices if own.decision is not None else ()
+    return tuple(notice for notice in notices if not one.planned or notice.rule.action != RuleAction.DISCARD)
 
 
 def _wants(one: GatheredObject, node: str, judged: JudgedRound) -> bool:
@@ -144,7 +160,7 @@ def _of_routed(own: Own, judged: JudgedRound, had: frozenset[str]) -> ObjectOutc
         for delivery in decision.deliveries
         if delivery.node in had and judged.policy(delivery.node) == LateImages.ALL
     )
-    return ObjectOutcome(state=None, deliveries=new, rules=decision.rules, again=again)
+    return ObjectOutcome(state=None, deliveries=new, rules=decision.rules, again=again, notices=decision.notices)
 
 
 def _together(*parts: tuple[PlannedDelivery, ...] | list[PlannedDelivery]) -> tuple[PlannedDelivery, ...]:

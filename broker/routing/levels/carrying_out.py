@@ -6,6 +6,7 @@ takes it goes on behind that object.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,18 @@ from sqlalchemy import Connection
 
 from broker.routing.levels.applying import JudgedRound, ObjectOutcome, Own, failed, nodes_of, outcome, touches
 from broker.routing.levels.reading import GatheredFacts
+from broker.routing.notifying import notices_of
 from broker.routing.recording import enqueue_deliveries, lacking, lane_of
 from broker.routing.rules.evaluate import PlannedDelivery
 from broker.routing.rules.ruleset import RuleSet
+from broker.store import notices
 from broker.store.db.database import Database
 from broker.store.db.pace import Pace
 from broker.store.images import gathered, gatherings
 from broker.store.images.gathered import GatheredObject
 from broker.store.images.gatherings import Gathering
 from broker.store.images.instances import InstanceState
+from broker.store.notices import NewNotice
 
 LEASE = 60.0  # seconds for which a gathering is taken
 
@@ -58,7 +62,10 @@ def carry_out(
     }
 
     def unit(connection: Connection, part: Sequence[tuple[GatheredObject, ObjectOutcome]]) -> bool:
-        return _written(connection, part, gathering, detail, work.clock())
+        now = work.clock()
+        sent, ours = _written(connection, part, gathering, detail, now)
+        acted = [(one, done) for one, done in part if done.notices and one.id in ours]
+        return bool(acted and _told(connection, acted, gathering, judged.rules.version, now)) or sent
 
     sent = False
     for page in facts.pages([row for row in rows if row > gathering.applied_to]):
@@ -95,8 +102,11 @@ def _written(
     gathering: Gathering,
     detail: dict[str, object],
     now: float,
-) -> bool:
-    """Part of a transaction: what becomes of some objects. True if there is work for the queue."""
+) -> tuple[bool, set[int]]:
+    """Part of a transaction: what becomes of some objects.
+
+    True if there is work for the queue; and the objects (rows) that were ours to decide about.
+    """
     leaving: dict[tuple[InstanceState, str], list[int]] = {}
     for one, done in part:
         if done.state is not None:
@@ -124,4 +134,23 @@ def _written(
         work += gathered.send_again(connection, lane_of(node), rows, now)
     if not gatherings.applied(connection, gathering, part[-1][0].id, now + LEASE):
         raise TakenByOther
-    return work > 0
+    return work > 0, ours
+
+
+def _told(
+    connection: Connection,
+    acted: Sequence[tuple[GatheredObject, ObjectOutcome]],
+    gathering: Gathering,
+    version: int,
+    now: float,
+) -> int:
+    """Part of a transaction: who is told of what became of some objects; how many notices are new."""
+    study = gathering.study_instance_uid
+    new: dict[tuple[str, str, str], NewNotice] = {}
+    for one, done in acted:
+        planned = [each for each in done.notices if (each.node, each.rule.name, study) not in new]
+        if planned:
+            facts = json.loads(one.facts or "{}")
+            made = notices_of(planned, study, one.sop_instance_uid, facts, version, now)
+            new |= {notice.key: notice for notice in made}
+    return notices.enqueue(connection, new.values(), now)

@@ -14,7 +14,7 @@ from broker.routing.levels.gathering import NO_STUDY, policy_of, state_of
 from broker.routing.levels.study_facts import FactUnion, Found, TooManyValues, counted
 from broker.routing.order_facts import MATCHING_FIELDS
 from broker.routing.rules.completion import Completed
-from broker.routing.rules.evaluate import Facts, PlannedDelivery, RoutingDecision, decide
+from broker.routing.rules.evaluate import Facts, PlannedDelivery, PlannedNotice, RoutingDecision, decide
 from broker.routing.rules.levels import LevelDecision, decide_level
 from broker.routing.rules.ruleset import Fact, Level, RuleAction, RuleSet, fields_of
 from broker.routing.rules.tracing import trace
@@ -40,6 +40,7 @@ class TriedObject:
     deliveries: tuple[PlannedDelivery, ...]
     rules: tuple[str, ...]
     waits: frozenset[Level]
+    notices: tuple[PlannedNotice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class _StudyTrial:
             deliveries=decision.deliveries,
             rules=decision.rules,
             waits=frozenset() if held else decision.waits,
+            notices=decision.notices,
         )
 
     def _order_of(self, facts: Facts) -> Facts:
@@ -164,6 +166,7 @@ def _go_on(one: TriedObject, judged: JudgedRound) -> None:
     state = done.state or InstanceState.WAITING
     one.deliveries = _both(one.deliveries, done.deliveries)
     one.rules = tuple(dict.fromkeys((*one.rules, *done.rules)))
+    one.notices = (*one.notices, *done.notices)
     one.reason = done.reason
     one.waits = one.waits - {judged.level} if state == InstanceState.WAITING else frozenset()
     if state != InstanceState.WAITING:

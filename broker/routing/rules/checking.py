@@ -43,6 +43,8 @@ def doubts(rules: RuleSet) -> Iterator[str]:
                 f"rule {rule.name!r}: discards nothing that rule {sending!r} or a later one has sent: "
                 "move it before them, or let them stop"
             )
+        if rule.only_notifies and rule.then == "stop":
+            yield f"rule {rule.name!r}: then: it only notifies and ends the list, so that the default decides"
         if rule.action == RuleAction.HOLD and not rule.send and rule.then == "stop":
             yield f"rule {rule.name!r}: then: a rule that holds the object ends the list anyway"
         if rule.action != RuleAction.DISCARD and rule.send and rule.then == "continue":

@@ -49,11 +49,20 @@ class PlannedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedNotice:
+    """That a node is told that a rule acted."""
+
+    node: str
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingDecision:
     """What happens with an object, and why. `rules`: the names of those that decided it.
 
     `outcomes`: for each rule that was tried a mark of it, then those of its tests, as far as they were looked at.
     `waits`: the levels whose rules are still to be tried. `unmatched`: no rule decided anything, this is the default.
+    `notices`: who is told of it, of rules that decided nothing too; nobody where a rule failed.
     """
 
     action: RuleAction
@@ -63,6 +72,7 @@ class RoutingDecision:
     outcomes: tuple[str, ...] = field(default=(), compare=False)
     waits: frozenset[Level] = frozenset()
     unmatched: bool = False
+    notices: tuple[PlannedNotice, ...] = ()
 
     @property
     def words(self) -> str:
@@ -83,7 +93,8 @@ def decide(rules: RuleSet, facts: Facts, level: Level = Level.INSTANCE) -> Routi
     waits: set[Level] = set()
 
     def decided(action: RuleAction, names: Iterable[str], reason: str, *deliveries: PlannedDelivery) -> RoutingDecision:
-        return RoutingDecision(action, deliveries, tuple(names), reason, tuple(outcomes))
+        told = tuple(plan.notices)
+        return RoutingDecision(action, deliveries, tuple(names), reason, tuple(outcomes), notices=told)
 
     try:
         for test in rules.tests:  # a fact of a wrong kind is an error, whether or not a test comes to it
@@ -107,23 +118,31 @@ def decide(rules: RuleSet, facts: Facts, level: Level = Level.INSTANCE) -> Routi
                     break
     except ERRORS as error:
         outcomes.append(FAILED)
+        plan.notices.clear()
         return decided(RuleAction.HOLD, (), f"rule-error:{type(error).__name__}")
     if waits:
         deliveries, names = tuple(plan.deliveries.values()), tuple(plan.rules)
         return RoutingDecision(
-            RuleAction.SEND, deliveries, names, waiting_for(waits), tuple(outcomes), frozenset(waits)
+            RuleAction.SEND,
+            deliveries,
+            names,
+            waiting_for(waits),
+            tuple(outcomes),
+            frozenset(waits),
+            notices=tuple(plan.notices),
         )
     if plan.deliveries:
         return decided(RuleAction.SEND, plan.rules, "", *plan.deliveries.values())
-    return by_default(rules, outcomes)
+    return by_default(rules, outcomes, plan.notices)
 
 
-def by_default(rules: RuleSet, outcomes: Sequence[str] = ()) -> RoutingDecision:
+def by_default(rules: RuleSet, outcomes: Sequence[str] = (), notices: Sequence[PlannedNotice] = ()) -> RoutingDecision:
     """What happens with an object about which no rule decided anything."""
+    told, marks = tuple(notices), tuple(outcomes)
     if rules.default_action == RuleAction.SEND:
         deliveries = tuple(PlannedDelivery(node, 5) for node in rules.default_send)
-        return RoutingDecision(RuleAction.SEND, deliveries, ("default",), "", tuple(outcomes), unmatched=True)
-    return RoutingDecision(rules.default_action, (), (), "no-rule-matched", tuple(outcomes), unmatched=True)
+        return RoutingDecision(RuleAction.SEND, deliveries, ("default",), "", marks, unmatched=True, notices=told)
+    return RoutingDecision(rules.default_action, (), (), "no-rule-matched", marks, unmatched=True, notices=told)
 
 
 def waiting_for(levels: Collection[Level]) -> str:
@@ -145,19 +164,24 @@ class RoutingPlan:
     def __init__(self, *, planned: bool = False) -> None:
         self.deliveries: dict[str, PlannedDelivery] = {}
         self.rules: list[str] = []
+        self.notices: list[PlannedNotice] = []
         self._planned = planned
 
     def add(self, rule: Rule) -> RuleAction | None:
         """Let a rule act; the action if that decides about the whole object.
 
-        A discard counts only where nothing was planned before. A delivery is as urgent as the most urgent rule says,
-        and waits for a person if any rule says so.
+        A discard counts only where nothing was planned before, and tells nobody where it does not. A delivery is as
+        urgent as the most urgent rule says, and waits for a person if any rule says so.
         """
+        if rule.action == RuleAction.DISCARD and (self.deliveries or self._planned):
+            return None
+        self.notices += [PlannedNotice(node, rule) for node in rule.notify]
         if rule.action == RuleAction.DISCARD:
-            return None if self.deliveries or self._planned else rule.action
+            return rule.action
         if rule.action == RuleAction.HOLD and not rule.send:
             return rule.action
-        self.rules.append(rule.name)
+        if not rule.only_notifies:
+            self.rules.append(rule.name)
         for node in rule.send:
             before = self.deliveries.get(node)
             level, held = rule.priority.level, rule.action == RuleAction.HOLD

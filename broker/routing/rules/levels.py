@@ -92,5 +92,6 @@ def for_object(rules: RuleSet, decision: LevelDecision, cut: int = ALL, *, plann
         rule = rules.rules[place]
         ended = plan.add(rule)
         if ended is not None:
-            return RoutingDecision(ended, (), (rule.name,), REASONS[ended])
-    return RoutingDecision(RuleAction.SEND, tuple(plan.deliveries.values()), tuple(plan.rules), "")
+            return RoutingDecision(ended, (), (rule.name,), REASONS[ended], notices=tuple(plan.notices))
+    deliveries, names = tuple(plan.deliveries.values()), tuple(plan.rules)
+    return RoutingDecision(RuleAction.SEND, deliveries, names, "", notices=tuple(plan.notices))

@@ -28,15 +28,18 @@ from broker.routing.rules.ruleset import (
 from broker.routing.rules.tag_paths import NoSuchField
 from broker.routing.rules.windows import NoWindow, check_holiday
 
-MAX_RULES, MAX_TAGS, MAX_HOLIDAYS = 1000, 20, 400
+MAX_RULES, MAX_TAGS, MAX_HOLIDAYS, MAX_NAME = 1000, 20, 400, 200
 DOCUMENT_KEYS = ("rule", "default", "calendar", "completion")
 _FOR_PEOPLE = ("owner", "reason", "tags", "example")
-_RULE = {"name", "level", "when", "action", "send", "then", "priority", "enabled", "from", "until", *_FOR_PEOPLE}
+_DOES = ("action", "send", "notify", "then", "priority")
+_RULE = {"name", "level", "when", "enabled", "from", "until", *_DOES, *_FOR_PEOPLE}
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
-def parse_rules(document: Mapping[str, Any], destinations: Collection[str], version: int = 0) -> RuleSet:
-    """A rule set from the tables of a document.
+def parse_rules(
+    document: Mapping[str, Any], destinations: Collection[str], version: int = 0, *, notified: Collection[str] = ()
+) -> RuleSet:
+    """A rule set from the tables of a document. `notified`: the nodes that rules may tell.
 
     Raises ConfigurationError that names the rule and what is wrong. Examples are not run here.
     """
@@ -48,7 +51,7 @@ def parse_rules(document: Mapping[str, Any], destinations: Collection[str], vers
     for position, table in enumerate(tables, 1):
         name = table.get("name") if isinstance(table, Mapping) else None
         label = f"rule {name if isinstance(name, str) and name.strip() else position!r}"
-        rule = _rule(table, label, destinations, holidays)
+        rule = _rule(table, label, destinations, notified, holidays)
         if any(other.name == rule.name for other in rules):
             raise ConfigurationError(f"{label}: the name is used twice")
         rules.append(rule)
@@ -63,7 +66,13 @@ def parse_rules(document: Mapping[str, Any], destinations: Collection[str], vers
     return RuleSet(tuple(rules), action, send, version, holidays, completion)
 
 
-def _rule(table: Mapping[str, Any], label: str, destinations: Collection[str], holidays: Collection[str]) -> Rule:
+def _rule(
+    table: Mapping[str, Any],
+    label: str,
+    destinations: Collection[str],
+    notified: Collection[str],
+    holidays: Collection[str],
+) -> Rule:
     keys(table, _RULE, label)
     name = table.get("name")
     if not isinstance(name, str) or not name.strip():
@@ -72,7 +81,8 @@ def _rule(table: Mapping[str, Any], label: str, destinations: Collection[str], h
         raise ConfigurationError(f"{label}: when: required")
     action = _choice(RuleAction, table.get("action", RuleAction.SEND), f"{label}: action")
     send = _destinations(table.get("send", []), destinations, label)
-    if action == RuleAction.SEND and not send:
+    notify = _notified(table, notified, label, name)
+    if action == RuleAction.SEND and not send and not notify:
         raise ConfigurationError(f"{label}: send: at least one destination")
     if action == RuleAction.DISCARD and (send or not _text(table, "reason", label)):
         raise ConfigurationError(f"{label}: discard needs a reason, and has no destinations")
@@ -93,6 +103,7 @@ def _rule(table: Mapping[str, Any], label: str, destinations: Collection[str], h
         when=_of_level(ConditionReader(label, holidays).condition(table["when"]), level, label),
         action=action,
         send=send,
+        notify=notify,
         then=then,
         priority=_choice(Urgency, table.get("priority", Urgency.NORMAL), f"{label}: priority"),
         enabled=enabled,
@@ -187,6 +198,17 @@ def check_facts(facts: Mapping[str, Any], label: str) -> None:
             raise ConfigurationError(f"{label}: unknown field {field!r}: {error}") from None
         for one in value if isinstance(value, list) else [value]:
             scalar(one, kind, f"{label}: {field}")
+
+
+def _notified(table: Mapping[str, Any], known: Collection[str], label: str, rule: str) -> tuple[str, ...]:
+    """The nodes that a rule tells. Its name is part of the key of a notice, which has bounds."""
+    names = a_list(table.get("notify", []), f"{label}: notify: a list of node names")
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            raise ConfigurationError(f"{label}: notify: unknown node {name!r} (or not one with role notify)")
+    if names and (len(rule) > MAX_NAME or not rule.isprintable()):
+        raise ConfigurationError(f"{label}: notify: its name is one line of at most {MAX_NAME} characters")
+    return tuple(dict.fromkeys(names))
 
 
 def _destinations(names: Any, known: Collection[str], label: str, key: str = "send") -> tuple[str, ...]:

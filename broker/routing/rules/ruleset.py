@@ -111,7 +111,8 @@ class Example:
 class Rule:
     """When `when` is true do `action`; then go on with the next rule or stop.
 
-    A rule that holds without destinations holds the object; with some, it holds their deliveries. `begins` and `ends`:
+    A rule that holds without destinations holds the object; with some, it holds their deliveries. `notify`: the nodes
+    that are told once for each study in which it acts; that alone decides nothing about an object. `begins` and `ends`:
     the local times (ISO 8601) between which it acts; empty for always. `owner`, `reason` and `tags` are for people.
     `level`: whether it is tried for each object at its reception, or once for a complete series or study.
     """
@@ -120,6 +121,7 @@ class Rule:
     when: Condition
     action: RuleAction = RuleAction.SEND
     send: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
     then: Literal["continue", "stop"] = "continue"
     priority: Urgency = Urgency.NORMAL
     enabled: bool = True
@@ -130,6 +132,11 @@ class Rule:
     tags: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     level: Level = Level.INSTANCE
+
+    @property
+    def only_notifies(self) -> bool:
+        """It decides nothing about an object."""
+        return self.action == RuleAction.SEND and not self.send
 
     def acts_at(self, local_time: str) -> bool:
         """The rule counts for an object received at a local time (ISO 8601)."""

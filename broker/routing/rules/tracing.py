@@ -23,7 +23,7 @@ def trace(
 
     A result is true, false, unknown, off, waits (for a higher level) or error. A test has its field, operator and
     result, and the values seen. Without `below` only the rules of the level itself are told, as they are tried for a
-    complete series or study. `planned`: deliveries were planned before.
+    complete series or study. `planned`: deliveries were planned before. A rule that acts tells of its `notify` nodes.
     """
     seen = SeenFacts(facts, rules)
     told: list[dict[str, Any]] = []
@@ -46,6 +46,8 @@ def trace(
         entry["result"] = _NAMES[truth]
         if not truth:
             continue
+        if rule.notify and not (rule.action == RuleAction.DISCARD and planned):
+            entry["notify"] = list(rule.notify)
         whole = rule.action == RuleAction.HOLD and not rule.send
         if whole or (rule.action == RuleAction.DISCARD and not planned) or rule.then == "stop":
             break

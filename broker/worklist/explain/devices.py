@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from broker.site.directory import Directory
-from broker.site.nodes import ACTIVE, State
+from broker.site.tables.roles import ACTIVE, State
 from broker.store.worklist import device_queries
 from broker.store.worklist.device_queries import DeviceQueries
 from broker.worklist.explain.exam import askings_of

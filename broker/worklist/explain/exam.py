@@ -13,7 +13,8 @@ from broker.orders.core.identifiers import SHORT, short_form
 from broker.settings import Settings
 from broker.site.device import DEFAULT
 from broker.site.directory import Directory
-from broker.site.nodes import ACTIVE, Node, State
+from broker.site.nodes import Node
+from broker.site.tables.roles import ACTIVE, State
 from broker.store import knocks
 from broker.store.orders import search as order_search
 from broker.store.worklist import device_queries

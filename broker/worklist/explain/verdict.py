@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from broker.site.device import Device
-from broker.site.nodes import ACTIVE, State
+from broker.site.tables.roles import ACTIVE, State
 from broker.store.knocks import Knock
 from broker.worklist.device import adapt
 from broker.worklist.explain import conditions, recall

@@ -23,6 +23,7 @@ from broker.store.schema import tables
 from support.dicom.objects import Encoded, ct_slice
 
 NODES = frozenset({"pacs", "cad"})
+NOTIFIED = frozenset({"it-desk", "mail"})
 STUDY = "2.999.77"
 
 
@@ -67,7 +68,7 @@ class ReceptionPlace:
         self.woken += 1
 
     def in_force(self, document: dict[str, Any], version: int) -> None:
-        self.rules = parse_rules(document, NODES, version)
+        self.rules = parse_rules(document, NODES, version, notified=NOTIFIED)
 
     def take(self, number: int, *, small: int = 0, **attributes: str) -> Encoded:
         """Receive a new object from CT01."""

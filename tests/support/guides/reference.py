@@ -18,7 +18,7 @@ from broker.routing.rules.fields import FIXED, FieldKind
 from broker.routing.rules.tag_paths import COMPONENTS, GROUPS
 from broker.settings import Settings
 from broker.settings.mistakes import table_of
-from broker.site import nodes
+from broker.site.tables.node_table import NodeTable
 
 Row = tuple[str, str, str, str]  # key, type, default, meaning
 
@@ -76,6 +76,14 @@ RULE_TABLES: dict[str, tuple[str, tuple[Row, ...]]] = {
                 "needs a reason; it counts only where no earlier rule planned anything, and ends the list.",
             ),
             ("send", "list of names", "required to send", "Nodes with role destination."),
+            (
+                "notify",
+                "list of names",
+                "empty",
+                "Nodes with role notify. Each is told once for a study that the rule acted, also if it holds or "
+                "discards. A rule that only notifies needs no `send`, and decides nothing. Its name has 200 characters "
+                "at most.",
+            ),
             ("then", '`"continue"` or `"stop"`', '`"continue"`', '"stop": no later rule is tried if this one matches.'),
             (
                 "priority",
@@ -232,7 +240,7 @@ RULE_TABLES: dict[str, tuple[str, tuple[Row, ...]]] = {
 def reference() -> str:
     """The whole text of `config/reference.md`."""
     parts = [HEAD, *_settings(), SITE_HEAD]
-    parts += _tables(nodes.NodeTable, "node", variables=False, many=True)
+    parts += _tables(NodeTable, "node", variables=False, many=True)
     for title, (text, rows) in RULE_TABLES.items():
         parts.append(_table(f"`{title}`" if title.startswith("[") else title, text, rows))
     return "\n".join(parts)

@@ -28,6 +28,7 @@ from broker.admin.status import StatusSource
 from broker.admin.web import pages
 from broker.admin.web.shell import Shell
 from broker.audit.book import AuditBook
+from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.probe.node_probe import NodeTester
 from broker.model.modalities import known_modalities
 from broker.orders.mapping_versions import Mappings
@@ -62,12 +63,13 @@ def _makers(
 ) -> list[Maker]:
     source = source or _status()
     directory = Directory()
-    remotes = Remotes("BROKER", None, settings.service.site.parent)
+    folder = settings.service.site.parent
+    remotes = Remotes("BROKER", None, folder)
     site = site_in_force(database, (remotes.prepare,), directory.take, permit_of(settings))
     site.value  # noqa: B018 - from now on it follows what is published
     context = AdminContext(
         database=database, settings=settings, directory=directory, contacts=ContactBook(database, directory),
-        site=site, tester=NodeTester(database, remotes, Receivers(None, settings.service.site.parent)),
+        site=site, tester=NodeTester(database, remotes, Receivers(None, folder), NoticeTls(folder)),
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
         sign_in=SignIn(database, PASSWORDS, TIMES, factors(settings.web.second_factor), b"s" * 32, time.time),

@@ -11,6 +11,7 @@ from hypothesis import strategies as some
 
 from broker.errors import ConfigurationError
 from broker.routing.elements import tags_for
+from broker.routing.rules.checking import doubts
 from broker.routing.rules.conditions import MAX_DEPTH, MAX_LEAVES
 from broker.routing.rules.fields import kind_of
 from broker.routing.rules.parsing import MAX_RULES, parse_rules
@@ -291,3 +292,29 @@ def test_any_rule_is_understood_or_refused_by_name(value: Any) -> None:
     for key in ("name", "when", "send", "then", "example"):
         text = complaint({"rule": [GOOD | {key: value}]})
         assert not text or text.startswith("rule")
+
+
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [
+        ({"notify": ["nobody"]}, "rule 'good': notify: unknown node 'nobody' (or not one with role notify)"),
+        ({"notify": ["pacs"]}, "rule 'good': notify: unknown node 'pacs'"),
+        ({"notify": "desk"}, "rule 'good': notify: a list of node names"),
+        ({"notify": [["desk"]]}, "rule 'good': notify: unknown node ['desk']"),
+        ({"notify": ["desk"], "name": "x" * 201}, "notify: its name is one line of at most 200 characters"),
+        ({"notify": ["desk"], "name": "a\nb"}, "notify: its name is one line"),
+        ({"send": ["desk"]}, "rule 'good': send: unknown node 'desk'"),
+        ({"send": [], "notify": []}, "rule 'good': send: at least one destination"),
+    ],
+)
+def test_a_rule_tells_nodes_with_that_role(rule: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_rules({"rule": [GOOD | rule]}, NODES, notified={"desk"})
+    assert named in str(caught.value)
+
+
+def test_a_rule_may_only_notify() -> None:
+    only = {"name": "tells", "when": T, "notify": ["desk", "desk"], "then": "stop"}
+    rules = parse_rules({"rule": [only, {**GOOD, "notify": ["desk"]}]}, NODES, notified={"desk"})
+    assert [(rule.notify, rule.only_notifies) for rule in rules.rules] == [(("desk",), True), (("desk",), False)]
+    assert [doubt for doubt in doubts(rules) if "only notifies" in doubt] != []

@@ -21,6 +21,12 @@ from broker.site.nodes import parse_nodes
 CT: dict[str, Any] = {"name": "ct1", "kind": "dicom", "ae_title": "CT01", "roles": ["modality"]}
 MR = {**CT, "name": "mr1", "ae_title": "MR01", "host": "10.0.0.7"}
 RIS = {"name": "ris", "kind": "hl7", "application": "RIS", "facility": "A", "roles": ["ris"]}
+HOOK: dict[str, Any] = {"name": "desk", "kind": "webhook", "url": "https://desk.example/hook", "roles": ["notify"]}
+POST: dict[str, Any] = {
+    "name": "post", "kind": "mail", "host": "mail.example", "port": 587, "roles": ["notify"],
+    "mail": {"sender": "broker@hospital.example", "to": "it@hospital.example"},
+}  # fmt: skip
+CLEAR = POST["mail"] | {"security": "none"}
 ARR = {"name": "arr", "kind": "syslog", "host": "arr.example", "port": 6514, "roles": ["audit"]}
 
 
@@ -36,6 +42,64 @@ def test_an_audit_repository_is_a_node() -> None:
     assert arr.repository is not None
     assert (arr.repository.transport, arr.repository.codes, arr.repository.patient_names) == ("tcp", "dicom", False)
     assert not any(node.audits or node.repository for node in parse_nodes([CT, MR, RIS]))
+
+
+def test_who_is_told_of_rules_is_a_node() -> None:
+    hook, plain, post = parse_nodes([HOOK, {**HOOK, "name": "b", "url": "http://[::1]:8080/x?y=1"}, POST])
+    assert (hook.host, hook.port, hook.encrypted, hook.notified) == ("desk.example", 443, True, True)
+    assert (plain.host, plain.port, plain.encrypted) == ("::1", 8080, False)
+    assert "/hook" not in repr(hook)  # its path may be a secret
+    assert post.mail is not None
+    assert (post.mail.to, post.mail.security, post.encrypted) == (("it@hospital.example",), "starttls", True)
+    assert not any(node.notified for node in parse_nodes([CT, MR, RIS, ARR]))
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({**HOOK, "roles": []}, "roles: notify is the one role of a webhook or mail node"),
+        ({**HOOK, "roles": ["notify", "ris"]}, "roles: notify is the one role of a webhook or mail node"),
+        ({**CT, "roles": ["notify"]}, "roles: notify is the one role of a webhook or mail node"),
+        ({key: HOOK[key] for key in ("name", "kind", "roles")}, "url: a webhook node has one"),
+        ({**POST, "url": "https://x"}, "url: a webhook node has one, and no other"),
+        ({**HOOK, "mail": POST["mail"]}, "mail: a mail node has one, and no other"),
+        ({**CT, "timeout": 5}, "timeout: for a webhook or mail node"),
+        ({**HOOK, "timeout": 0.5}, "timeout: must be at least 1"),
+        ({**HOOK, "host": "x"}, "host: a webhook node has host and port in its url"),
+        ({**HOOK, "url": "ftp://x/y"}, "url: no address of http or https"),
+        ({**HOOK, "url": "https://"}, "url: no address of http or https"),
+        ({**HOOK, "url": "https://x:99999/"}, "url: no address of http or https"),
+        ({**HOOK, "url": "https://u:p@x/"}, "url: without user and password"),
+        ({**HOOK, "url": "https://x/#a"}, "url: without a fragment"),
+        ({**HOOK, "url": "https://x/a b"}, "url: an address is printable ASCII"),
+        ({**HOOK, "url": "https://x/\r\nHost: y"}, "url: an address is printable ASCII"),
+        ({**HOOK, "url": "http://x/", "passcode": "t"}, "passcode: goes over TLS only"),
+        ({**HOOK, "url": "http://x/", "tls": {"ca": "a"}}, "tls: for a url of https"),
+        ({**HOOK, "passcode": "two words"}, "passcode: a bearer token is printable ASCII"),
+        ({**HOOK, "passcode": "x\r\ny"}, "passcode: a bearer token is printable ASCII"),
+        ({**HOOK, "username": "a:b", "passcode": "c"}, "username: has no colon"),
+        ({**HOOK, "username": "a"}, "username: has no colon, and comes together with passcode"),
+        ({**HOOK, "certificate_name": "x"}, "certificate_name: only a dicom node has one"),
+        ({**POST, "port": None}, "host: a mail node has host and port"),
+        ({**POST, "username": "a"}, "username: comes together with passcode"),
+        ({**POST, "mail": {"sender": "a@b", "to": []}}, "mail.to"),
+        ({**POST, "mail": {"sender": "Anna <a@b>", "to": "a@b"}}, "mail.sender: an address like"),
+        ({**POST, "mail": {"sender": "a@b", "to": "a@b\nBcc: c@d"}}, "mail.to.0: an address like"),
+        ({**POST, "mail": {"sender": "a@b", "to": ".a@b"}}, "mail.to.0: an address like"),
+        (
+            {**POST, "mail": POST["mail"] | {"security": "none"}, "username": "a", "passcode": "b"},
+            "passcode: goes over TLS",
+        ),
+        (
+            {**POST, "mail": POST["mail"] | {"security": "none"}, "tls": True},
+            "tls: for a url of https, or a mail server",
+        ),
+    ],
+)
+def test_who_is_told_must_be_whole(table: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_nodes([table])
+    assert named in str(caught.value)
 
 
 @pytest.mark.parametrize(

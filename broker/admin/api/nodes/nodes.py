@@ -307,7 +307,7 @@ def view(node: Node, contacts: NodeContacts | None = None) -> NodeView:
         host=node.host,
         port=node.port,
         roles=sorted(node.roles),
-        tls=node.tls is not None,
+        tls=node.encrypted,
         device=node.device.model_dump(exclude_defaults=True, mode="json") if node.device is not None else None,
         last_in=last_in.at if last_in is not None else None,
         last_out=last_out.at if last_out is not None else None,

@@ -22,8 +22,7 @@ from broker.errors import BadContent, ConfigurationError
 from broker.routing.drafts.four_eyes import SecondPersonNeeded, permit_of
 from broker.routing.drafts.rule_drafts import NoSuchDraft, RuleDrafts
 from broker.routing.drafts.rule_plans import RulePlans
-from broker.routing.rules.parsing import parse_rules
-from broker.routing.site import destinations
+from broker.routing.site import read_rules
 from broker.store.drafts.rule_drafts import RuleDraft
 from broker.store.drafts.rule_plans import RulePlan
 from broker.versions.in_force import NoSuchVersion
@@ -183,7 +182,7 @@ def _reading(routes: APIRouter, context: AdminContext, drafts: RuleDrafts) -> No
         """Say what a draft would do with the objects of the last days, beside the rules in force. Nothing is stored."""
         with refusals():
             draft = drafts.one(row)
-            rules = parse_rules(draft.document, destinations(context.site.value))
+            rules = read_rules(context.site.value, draft.document)
             found = context.held.replay(rules, body.since)
         viewing_of(request).many(len(found.differences))
         return RulesReplayView.model_validate(asdict(found))

@@ -14,6 +14,8 @@ from broker.admin.api.routing.rules_views import (
     DeliveryView,
     GatheringView,
     LevelTestView,
+    NoticeStateView,
+    NoticeView,
     ObjectTestView,
     RulesReplayBody,
     RulesReplayView,
@@ -34,11 +36,11 @@ from broker.routing.held_work import ReplayBusy
 from broker.routing.hindsight.explaining import ExplainedGroup, ExplainedLevel, Trace, explain_studies
 from broker.routing.levels.trying import try_study
 from broker.routing.order_facts import needs_order, order_facts
-from broker.routing.rules.evaluate import PlannedDelivery, as_facts, decide
-from broker.routing.rules.parsing import DOCUMENT_KEYS, check_facts, parse_rules
+from broker.routing.rules.evaluate import PlannedDelivery, PlannedNotice, as_facts, decide
+from broker.routing.rules.parsing import DOCUMENT_KEYS, check_facts
 from broker.routing.rules.ruleset import Fact, RuleSet, fields_of
 from broker.routing.rules.tracing import trace
-from broker.routing.site import destinations
+from broker.routing.site import read_rules
 from broker.store.images import decisions
 
 _PEOPLE = (NEEDS[Right.SITE], NEEDS[Right.PATIENTS])
@@ -74,6 +76,7 @@ def router(context: AdminContext) -> APIRouter:
             decisions=[_decision(one) for one in found.groups],
             deliveries=[StudyDeliveryView.model_validate(asdict(one)) for one in found.deliveries],
             levels=[_level(one) for one in found.levels],
+            notices=[NoticeStateView.model_validate(asdict(one)) for one in found.notices],
         )
 
     return routes
@@ -97,6 +100,7 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
             deliveries=_deliveries(decision.deliveries),
             rules=list(decision.rules),
             waits=sorted(decision.waits),
+            notices=_notices(decision.notices),
             trace=trace(rules, facts),
         )
 
@@ -118,6 +122,7 @@ def _trying(routes: APIRouter, context: AdminContext) -> None:
                     deliveries=_deliveries(one.deliveries),
                     rules=list(one.rules),
                     waits=sorted(one.waits),
+                    notices=_notices(one.notices),
                 )
                 for one in tried.objects
             ],
@@ -143,7 +148,7 @@ def _parsed(context: AdminContext, body: RulesTestBody | StudyTestBody | RulesRe
     """Raises Problem for rules that cannot be used."""
     document = {key: getattr(body, key) for key in DOCUMENT_KEYS}
     try:
-        return parse_rules(document, destinations(context.site.value))
+        return read_rules(context.site.value, document)
     except ConfigurationError as error:
         raise Problem(422, "The rules cannot be used", [FieldError("rule", str(error)[:500])]) from None
 
@@ -162,6 +167,10 @@ def _order_of(context: AdminContext) -> Callable[[Mapping[str, Sequence[Fact]]],
 
 def _deliveries(planned: Sequence[PlannedDelivery]) -> list[DeliveryView]:
     return [DeliveryView(node=one.node, priority=one.priority, held=one.held) for one in planned]
+
+
+def _notices(planned: Sequence[PlannedNotice]) -> list[NoticeView]:
+    return [NoticeView(node=one.node, rule=one.rule.name) for one in planned]
 
 
 def _level(explained: ExplainedLevel) -> GatheringView:

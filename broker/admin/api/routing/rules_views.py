@@ -73,10 +73,17 @@ class DeliveryView(BaseModel):
     held: bool
 
 
+class NoticeView(BaseModel):
+    """A node that is told that a rule acted, once for a study."""
+
+    node: str
+    rule: str
+
+
 class ObjectTestView(BaseModel):
     """What rules do with an object. `action`: send, hold, discard; wait if nothing is sent before its level.
 
-    `waits`: the levels whose rules are still to be tried.
+    `waits`: the levels whose rules are still to be tried. `notices`: who is told of it.
     """
 
     action: str
@@ -84,6 +91,7 @@ class ObjectTestView(BaseModel):
     deliveries: list[DeliveryView]
     rules: list[str]
     waits: list[str] = []
+    notices: list[NoticeView] = []
 
 
 class RulesTestView(ObjectTestView):
@@ -110,10 +118,11 @@ class StudyTestView(BaseModel):
 
 
 class OutcomeView(BaseModel):
-    """What rules do with an object, and where it goes; `NODE (held)` waits for a person."""
+    """What rules do with an object, where it goes, and who is told; `NODE (held)` waits for a person."""
 
     action: str
     to: list[str]
+    notify: list[str] = []
 
 
 class StudyDifferenceView(BaseModel):
@@ -189,9 +198,23 @@ class StudyDeliveryView(BaseModel):
     objects: int
 
 
+class NoticeStateView(BaseModel):
+    """A node that was, or is to be, told that a rule acted. `at`: of the first object, in s since the epoch.
+
+    `state` of its job: ready, leased, done, held, discarded; empty where that is no longer kept. `error`: why it waits.
+    """
+
+    node: str
+    rule: str
+    at: float
+    state: str
+    error: str
+
+
 class StudyDecisionsView(BaseModel):
     """How the objects of a study were decided on, and how far they are."""
 
     decisions: list[DecisionView]
     deliveries: list[StudyDeliveryView]
     levels: list[GatheringView] = []
+    notices: list[NoticeStateView] = []

@@ -19,6 +19,7 @@ KINDS: Mapping[EntryKind, Sentence] = {
     EntryKind.IMAGES: Sentence("Images"),
     EntryKind.DELIVERY: Sentence("Delivery"),
     EntryKind.FEEDBACK: Sentence("Told to the RIS"),
+    EntryKind.NOTICE: Sentence("Notice"),
 }
 SOURCES: Mapping[SourceKind, Sentence] = {
     SourceKind.MESSAGE: Sentence("Message %(key)s"),

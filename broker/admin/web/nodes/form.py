@@ -26,13 +26,20 @@ from broker.versions.difference import masked
 from broker.versions.in_force import Conflict
 from broker.versions.toml import dumps
 
-FIELDS = ("name", "kind", "ae_title", "application", "facility", "host", "port")  # each has a field of its own
+FIELDS = ("name", "kind", "ae_title", "application", "facility", "host", "port", "url")  # each has a field of its own
 MORE = "more"  # the field for all other keys
 _OTHERS = ("name", "kind", "roles", "state")  # keys that the text of the other ones must not have
 _SENTENCES: Sequence[tuple[str, Sentence]] = (  # what is wrong with a value, by the words of `site.nodes`
     (r"is required|must not be empty", Sentence("Fill this in.")),
     (r"a dicom node needs one", Sentence("A DICOM node needs an AE title.")),
     (r"an hl7 node needs one", Sentence("An HL7 node needs the application that it calls itself (MSH-3).")),
+    (r"a webhook node needs one", Sentence("A webhook needs the address that notices are posted to.")),
+    (r"no address of http or https", Sentence("Type an address that begins with http:// or https://.")),
+    (
+        r"notify is the one role of .*",
+        Sentence("A webhook or mail node has the role notify alone."),
+    ),
+    (r"audit is the one role of .*", Sentence("A syslog node has the audit role alone, with host and port.")),
     (r"must be a whole number", Sentence("Type a whole number.")),
     (r"must be at least (?P<n>[\d.]+)", Sentence("At least %(n)s.")),
     (r"must be at most (?P<n>[\d.]+)", Sentence("At most %(n)s.")),

@@ -14,7 +14,8 @@ from broker.admin.web.words import Sentence
 from broker.errors import BrokerError
 from broker.model.contact import Contact, ContactKind, NodeContacts
 from broker.model.lane import Lane, LaneKind
-from broker.site.nodes import ACTIVE, BLOCKED, DISABLED, Node
+from broker.site.nodes import Node
+from broker.site.tables.roles import ACTIVE, BLOCKED, DISABLED
 from broker.store import lanes
 from broker.store.lanes import LaneReport
 from broker.versions.in_force import MAX_TEXT, Conflict, Signature
@@ -36,6 +37,7 @@ CONTACTS: Mapping[ContactKind, Sentence] = {
     ContactKind.DELIVERY: Sentence("delivery of images"),
     ContactKind.FEEDBACK: Sentence("feedback"),
     ContactKind.PASSED_ON: Sentence("performed step passed on"),
+    ContactKind.NOTICE: Sentence("notice of a rule"),
     ContactKind.IMPORT: Sentence("import of the worklist"),
     ContactKind.FAILED: Sentence("failed attempt"),
 }
@@ -46,6 +48,8 @@ ROLES: Mapping[str, Sentence] = {
     "mpps": Sentence("is passed on performed steps"),
     "mpps-notification": Sentence("is told of performed steps"),
     "worklist": Sentence("worklist to import"),
+    "audit": Sentence("takes the audit trail"),
+    "notify": Sentence("is notified by rules"),
 }
 
 
@@ -70,7 +74,8 @@ class ListedNode:
     def title(self) -> str:
         """What it calls itself on its wire."""
         node = self.node
-        return node.ae_title or "|".join(filter(None, (node.application, node.facility)))
+        called = node.ae_title or "|".join(filter(None, (node.application, node.facility)))
+        return called or (", ".join(node.mail.to) if node.mail is not None else node.kind)
 
     @property
     def address(self) -> str:

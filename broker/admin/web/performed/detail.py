@@ -32,7 +32,7 @@ from broker.mpps.attributes import ITEMS
 from broker.mpps.deciding import Undecided
 from broker.orders.core.context import StoryContext
 from broker.orders.direct import placing
-from broker.site.nodes import MPPS_NOTIFICATION
+from broker.site.tables.roles import MPPS_NOTIFICATION
 from broker.status.causes import reason
 
 Row = Annotated[int, Path(ge=1, lt=1 << 63)]

@@ -39,9 +39,8 @@ from broker.routing.drafts.rule_drafts import NoSuchDraft, RuleDrafts, RulesChec
 from broker.routing.drafts.rule_plans import RulePlans
 from broker.routing.held_work import ReplayBusy
 from broker.routing.hindsight.replaying import ReplayedDays, RoutingOutcome
-from broker.routing.rules.parsing import parse_rules
 from broker.routing.rules.ruleset import RuleAction
-from broker.routing.site import RULES, destinations
+from broker.routing.site import RULES, destinations, read_rules
 from broker.store.configurations import Publication
 from broker.store.drafts.rule_drafts import RuleDraft
 
@@ -188,7 +187,7 @@ class _DraftOfRules:
             wrong = {"days": Sentence("A number of days up to %(n)s.", {"n": int(MOST_DAYS)})}
             return self.draw(request, replace(view, errors=wrong), 422)
         try:
-            rules = parse_rules(view.draft.document, destinations(self._context.site.value))
+            rules = read_rules(self._context.site.value, view.draft.document)
             found = self._context.held.replay(rules, max(0.0, time.time() - days * 86_400))
         except ConfigurationError:  # the check of the draft says what is wrong
             return self.draw(request, view, 422)
@@ -257,4 +256,4 @@ def _with_default(document: Mapping[str, Any], form: FormFields) -> dict[str, An
 
 
 def _outcome(outcome: RoutingOutcome) -> Sentence:
-    return outcome_words(outcome.action, outcome.to)
+    return outcome_words(outcome.action, outcome.to, outcome.notify)

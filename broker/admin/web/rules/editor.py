@@ -26,9 +26,8 @@ from broker.admin.web.words import Sentence
 from broker.errors import BadContent, ConfigurationError
 from broker.routing.drafts.rule_drafts import NoSuchDraft, RuleDrafts
 from broker.routing.rules.conditions import ConditionReader
-from broker.routing.rules.parsing import parse_rules
 from broker.routing.rules.wording import OPERATORS, condition_words
-from broker.routing.site import destinations
+from broker.routing.site import destinations, notified, read_rules
 from broker.store.drafts.rule_drafts import RuleDraft
 
 NEW = "new"
@@ -59,6 +58,8 @@ class EditorView:
     enabled: bool
     send: Sequence[str]
     nodes: Sequence[str]
+    notify: Sequence[str]
+    notified: Sequence[str]
     tree: TreeNode | None
     words: Sentence | None
     focus: str
@@ -148,6 +149,8 @@ class _Editor:
             enabled=table.get("enabled", True),
             send=table.get("send", []),
             nodes=sorted({*destinations(self._context.site.value), *table.get("send", [])}),
+            notify=table.get("notify", []),
+            notified=sorted({*notified(self._context.site.value), *table.get("notify", [])}),
             tree=tree,
             words=words,
             focus=focus,
@@ -199,10 +202,9 @@ class _Editor:
             found["name"] = Sentence("Another rule has this name.")
         if found:
             return found
-        known = {*destinations(self._context.site.value)}
         document = {"rule": [table], "calendar": draft.document.get("calendar", {})}
         try:
-            parse_rules(document, known)
+            read_rules(self._context.site.value, document)
         except ConfigurationError as error:
             _, _, words = str(error).partition(": ")
             key, _, why = words.partition(": ")

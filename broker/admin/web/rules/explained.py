@@ -20,7 +20,7 @@ from broker.admin.web import forms, shell
 from broker.admin.web.forms import FieldErrors
 from broker.admin.web.rules.marking import MarkedRule, marked, marked_level
 from broker.admin.web.words import Sentence
-from broker.exams.traffic import DELIVERED, RECEIVED
+from broker.exams.traffic import DELIVERED, NOTIFIED, RECEIVED
 from broker.model.lane import JobState
 from broker.routing.hindsight.explaining import (
     ExplainedGroup,
@@ -35,6 +35,7 @@ from broker.status.causes import reason as cause_words
 from broker.store.images import decisions
 from broker.store.images.gatherings import GatheringPhase
 from broker.store.images.instances import InstanceState
+from broker.store.notices import NoticeState
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
 AWAITED: dict[str, Sentence] = {
@@ -81,6 +82,7 @@ class ExplainedView:
     groups: Sequence[DecidedGroup] = ()
     levels: Sequence[DecidedLevel] = ()
     deliveries: Sequence[tuple[str, Sentence]] = ()
+    notices: Sequence[tuple[str, Sentence]] = ()
     errors: FieldErrors
 
 
@@ -130,6 +132,7 @@ def _filled(view: ExplainedView, found: ExplainedStudies) -> ExplainedView:
         groups=[_group(one) for one in found.groups],
         levels=[_level(one) for one in found.levels],
         deliveries=[_delivery(one) for one in found.deliveries],
+        notices=[_notice(one) for one in found.notices],
     )
 
 
@@ -164,3 +167,8 @@ def _level(explained: ExplainedLevel) -> DecidedLevel:
 def _delivery(one: StudyDelivery) -> tuple[str, Sentence]:
     tone, words = DELIVERED.get(one.state, DELIVERED[JobState.READY])
     return tone, replace(words, values={"n": one.objects, "node": one.node})
+
+
+def _notice(one: NoticeState) -> tuple[str, Sentence]:
+    tone, words = NOTIFIED.get(one.state, NOTIFIED[JobState.READY])
+    return tone, replace(words, values={"rule": one.rule, "node": one.node})

@@ -33,11 +33,12 @@ def rule_in(form: FormFields, before: Mapping[str, Any], when: Mapping[str, Any]
     for key, default in TEXTS.items():
         _put(made, key, form.get(key) or default, _line(before.get(key, default)), default)
     _put(made, "enabled", bool(form.get("enabled")), before.get("enabled", True), default=True)
-    chosen, kept = form.all("send"), before.get("send", [])
-    if set(chosen) != set(kept):
-        made["send"] = [*(node for node in kept if node in chosen), *(node for node in chosen if node not in kept)]
-        if not made["send"]:
-            del made["send"]
+    for key in ("send", "notify"):
+        chosen, kept = form.all(key), before.get(key, [])
+        if set(chosen) != set(kept):
+            made[key] = [*(node for node in kept if node in chosen), *(node for node in chosen if node not in kept)]
+            if not made[key]:
+                del made[key]
     tags = [tag for text in form.get("tags").split(",") if (tag := text.strip())]
     if ", ".join(tags) != ", ".join(before.get("tags", [])):
         _put(made, "tags", tags, None, [])

@@ -49,13 +49,17 @@ _URGENCIES = {urgency.level: URGENCY[urgency] for urgency in Urgency}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedGroup:
-    """Objects of one device with the same result. `deliveries`: node, how urgent, whether it waits for a person."""
+    """Objects of one device with the same result. `deliveries`: node, how urgent, whether it waits for a person.
+
+    `notices`: the nodes that are told, each by which rule.
+    """
 
     device: str
     objects: int
     outcome: Sentence
     why: Sentence | None
     deliveries: Sequence[tuple[str, Sentence, bool]]
+    notices: Sequence[tuple[str, str]]
     rules: Sequence[MarkedRule]
 
 
@@ -217,7 +221,7 @@ def _grouped(rules: RuleSet, tried: TriedStudy, devices: Sequence[str]) -> list[
     """What becomes of objects, those alike together: the same device, the same result of each test."""
     groups: dict[tuple[str, Any], tuple[TriedObject, int]] = {}
     for device, one in zip(devices, tried.objects, strict=True):
-        key = device, (one.action, one.reason, one.deliveries, one.own.outcomes)
+        key = device, (one.action, one.reason, one.deliveries, one.own.outcomes, _told(one))
         first, count = groups.get(key, (one, 0))
         groups[key] = first, count + 1
     return [_group(rules, device, one, count) for (device, _), (one, count) in list(groups.items())[:GROUPS]]
@@ -230,8 +234,13 @@ def _group(rules: RuleSet, device: str, one: TriedObject, count: int) -> TriedGr
         outcome=outcome_words(one.action.value, [delivery.node for delivery in one.deliveries]),
         why=cause_words(one.reason) if one.reason else None,
         deliveries=[(delivery.node, _URGENCIES[delivery.priority], delivery.held) for delivery in one.deliveries],
+        notices=_told(one),
         rules=marked(rules, trace(rules, one.facts)),
     )
+
+
+def _told(one: TriedObject) -> tuple[tuple[str, str], ...]:
+    return tuple((notice.node, notice.rule.name) for notice in one.notices)
 
 
 def _level(rules: RuleSet, one: TriedLevel) -> TriedLevelView:

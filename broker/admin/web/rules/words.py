@@ -74,8 +74,11 @@ def table_of(rules: RuleSet) -> RulesTable:
     return RulesTable(lines, default, sorted(rules.holidays))
 
 
-def outcome_words(action: str, nodes: Sequence[str]) -> Sentence:
-    """What is done with an object."""
+def outcome_words(action: str, nodes: Sequence[str], told: Sequence[str] = ()) -> Sentence:
+    """What is done with an object, and who is `told` of it."""
+    if told:
+        values = {"action": outcome_words(action, nodes), "nodes": ", ".join(told)}
+        return Sentence("%(action)s, and notify %(nodes)s", values)
     values = {"nodes": ", ".join(nodes)}
     if action == RuleAction.HOLD:
         return Sentence("hold it for %(nodes)s", values) if nodes else Sentence("hold it")
@@ -85,7 +88,9 @@ def outcome_words(action: str, nodes: Sequence[str]) -> Sentence:
 
 
 def _does(rule: Rule) -> Sentence:
-    words = outcome_words(rule.action, rule.send)
+    if rule.only_notifies:
+        return Sentence("notify %(nodes)s", {"nodes": ", ".join(rule.notify)})
+    words = outcome_words(rule.action, rule.send, rule.notify)
     if rule.priority == Urgency.NORMAL or not rule.send:
         return words
     return Sentence("%(action)s, %(urgency)s", {"action": words, "urgency": URGENCY[rule.priority]})

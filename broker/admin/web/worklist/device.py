@@ -27,7 +27,7 @@ from broker.dicom.dataset.read import BadElement
 from broker.errors import BadContent
 from broker.exams import finding
 from broker.exams.finding import ExamWish
-from broker.site.nodes import ACTIVE
+from broker.site.tables.roles import ACTIVE
 from broker.worklist.explain import recall, sight
 from broker.worklist.explain.sight import DeviceSight, SeenExam, SightGround
 from broker.worklist.explain.verdict import Asking

@@ -22,7 +22,7 @@ from broker.admin.web.words import Sentence
 from broker.admin.web.worklist import words
 from broker.exams.board import MOST_OF_ONE, BoardStation, BoardStep, DayBoard, board
 from broker.model.exam import ExamLine, ExamStep
-from broker.site.nodes import ACTIVE
+from broker.site.tables.roles import ACTIVE
 from broker.worklist.explain.devices import AskingDevice, devices
 
 LINK = PageLink(title=Sentence("Worklist"), path="/worklist", icon="worklist", right=Right.PATIENTS)

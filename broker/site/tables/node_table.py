@@ -1,0 +1,222 @@
+"""Defines the table `[[node]]`: its keys, their ranges, and which of them go together."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from broker.settings.types import AETitle
+from broker.site.device import Device
+from broker.site.feedback import Feedback
+from broker.site.node_tls import Name, NodeTls, certificate_name
+from broker.site.repository import Repository
+from broker.site.source import Source
+from broker.site.tables.mail import Mail
+from broker.site.tables.roles import AUDIT, CALLED, NOTIFY, Role, State
+from broker.site.tables.web_address import WebAddress, place_of
+
+NOTIFIED = ("webhook", "mail")  # kinds of nodes that are told that a rule matched
+
+
+def _sha256(value: str) -> str:
+    """A fingerprint as OpenSSL and browsers print it, with or without colons."""
+    digits = value.replace(":", "").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError("a SHA-256 fingerprint is 64 hexadecimal digits")
+    return digits
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Fingerprints = Annotated[
+    tuple[Annotated[str, AfterValidator(_sha256)], ...],
+    BeforeValidator(_one_or_more),
+    WithJsonSchema({"type": "string", "format": "64 hexadecimal digits, or list of them"}),
+]
+
+
+class NodeTable(BaseModel):
+    """`[[node]]`: a system of the site, by its protocol and its roles."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$",
+        description="Unique name, used by rules, commands and pages.",
+    )
+    kind: Literal["dicom", "hl7", "syslog", "webhook", "mail"] = Field(description="Protocol that the node speaks.")
+    state: State = Field(
+        default="active",
+        description='"disabled": for now it is neither served nor sent to; what is for it waits. "blocked": it is '
+        "refused, and nothing is sent to it.",
+    )
+    ae_title: AETitle | None = Field(default=None, description="AE title. A dicom node needs one.")
+    application: str | None = Field(
+        default=None, min_length=1, max_length=180, description="MSH-3 of its messages. An hl7 node needs one."
+    )
+    facility: str | None = Field(default=None, max_length=180, description="MSH-4 of its messages. Left out: any.")
+    host: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        description="Its address. A caller with its title must come from there. Left out: from anywhere.",
+    )
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port on which it listens. Needed where the broker connects to it."
+    )
+    roles: tuple[Role, ...] = Field(default=(), description="What the node is to the broker; several are possible.")
+    associations: int = Field(default=1, ge=1, le=16, description="Associations to a destination at once.")
+    association_idle: float = Field(
+        default=20,
+        ge=0,
+        le=600,
+        description="Seconds that an association stays open for the next object. 0 for a node that serves one "
+        "caller at a time.",
+    )
+    tls: NodeTls | None = Field(default=None, description="true, or a table: the broker connects by TLS.")
+    feedback: Feedback | None = Field(default=None, description="What a RIS is told of its orders.")
+    device: Device | None = Field(default=None, description="How a modality is served.")
+    source: Source | None = Field(default=None, description="What is imported from a worklist server.")
+    repository: Repository | None = Field(default=None, description="How an audit repository is sent the audit trail.")
+    url: WebAddress | None = Field(
+        default=None,
+        description="Address that a webhook node takes notices at, by http or https. Host and port are in it.",
+    )
+    mail: Mail | None = Field(default=None, description="Whose mail a mail node sends, and to whom.")
+    timeout: float | None = Field(
+        default=None,
+        ge=1,
+        le=120,
+        description="Seconds for one notice to a webhook or mail node, its answer included. Left out: 30.",
+    )
+    certificate_name: Name | None = Field(
+        default=None, description="Common or DNS name that the certificate of a caller must have."
+    )
+    certificate_sha256: Fingerprints = Field(
+        default=(), description="SHA-256 fingerprints of its certificate; several while it is being renewed."
+    )
+    username: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        description="User name that is asked of a caller and sent to a destination (PS3.7 D.3.3.7). A webhook gets it "
+        "by basic authentication (RFC 7617), a mail server by AUTH (RFC 4954).",
+    )
+    passcode: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        repr=False,
+        description="Passcode beside the user name. Left out: the user name alone. A webhook without a user name "
+        "gets it as bearer token (RFC 6750).",
+    )
+
+    @field_validator("tls", mode="before")
+    @classmethod
+    def _own_files(cls, value: Any) -> Any:
+        """`tls = true`: with our own files for its wire, as in `[dicom.tls]`."""
+        if isinstance(value, bool):
+            return {} if value else None
+        return value
+
+    @model_validator(mode="after")
+    def _repository(self) -> NodeTable:
+        syslog = self.kind == "syslog"
+        if syslog != (AUDIT in self.roles) or (syslog and not (len(self.roles) == 1 and self.host and self.port)):
+            raise ValueError("roles: audit is the one role of a syslog node, which has host and port")
+        if self.repository is not None and self.kind != "syslog":
+            raise ValueError("repository: for a syslog node with role audit")
+        if self.tls is not None and self.repository is not None and self.repository.transport == "udp":
+            raise ValueError("tls: goes with transport tcp")
+        return self
+
+    @model_validator(mode="after")
+    def _told_of_rules(self) -> NodeTable:
+        """A webhook or mail node is told that rules matched, and is nothing else."""
+        if (self.kind in NOTIFIED) != (NOTIFY in self.roles) or (NOTIFY in self.roles and len(self.roles) > 1):
+            raise ValueError("roles: notify is the one role of a webhook or mail node")
+        if (self.url is not None) != (self.kind == "webhook"):
+            raise ValueError("url: a webhook node has one, and no other")
+        if (self.mail is not None) != (self.kind == "mail"):
+            raise ValueError("mail: a mail node has one, and no other")
+        if self.kind not in NOTIFIED:
+            if self.timeout is not None:
+                raise ValueError("timeout: for a webhook or mail node")
+            return self
+        encrypted = place_of(self.url).tls if self.url else self.mail is not None and self.mail.security != "none"
+        if self.tls is not None and not encrypted:
+            raise ValueError("tls: for a url of https, or a mail server with security starttls or implicit")
+        if self.passcode is not None and not encrypted:
+            raise ValueError("passcode: goes over TLS only")
+        _credentials(self)
+        return self
+
+    @model_validator(mode="after")
+    def _complete(self) -> NodeTable:
+        if self.kind == "dicom" and self.ae_title is None:
+            raise ValueError("ae_title: a dicom node needs one")
+        if self.kind == "hl7" and self.application is None:
+            raise ValueError("application: an hl7 node needs one")
+        called = next((name for role, name in CALLED.items() if role in self.roles), "")
+        if called and (self.kind != "dicom" or not self.host or not self.port):
+            raise ValueError(f"roles: {called} is a dicom node with host and port")
+        others = self.model_fields_set & (_OF_CALLERS if self.kind in NOTIFIED else _OF_CALLERS | _OF_USERS)
+        if self.kind != "dicom" and others:
+            raise ValueError(f"{min(others)}: only a dicom node has one")
+        if self.feedback is not None and (self.kind != "hl7" or "ris" not in self.roles):
+            raise ValueError("feedback: for an hl7 node with role ris")
+        if self.device is not None and (self.kind != "dicom" or "modality" not in self.roles):
+            raise ValueError("device: for a dicom node with role modality")
+        if "worklist" in self.roles and (self.kind != "dicom" or not self.host or not self.port):
+            raise ValueError("roles: a worklist is a dicom node with host and port")
+        if self.source is not None and "worklist" not in self.roles:
+            raise ValueError("source: for a dicom node with role worklist")
+        if self.tls is not None and self.kind != "webhook" and (not self.host or not self.port):
+            raise ValueError("tls: for a node with host and port; a caller is bound by certificate_name")
+        if self.tls is not None and self.host and not self.tls.server_name:
+            _host_name(self.host)
+        if self.passcode is not None and self.username is None and self.kind != "webhook":
+            raise ValueError("passcode: needs a username")
+        return self
+
+
+_OF_CALLERS = {"certificate_name", "certificate_sha256"}
+_OF_USERS = {"username", "passcode"}
+
+
+def _credentials(node: NodeTable) -> None:
+    """How a webhook or mail node is told who sends a notice. Raises ValueError."""
+    if node.kind == "mail":
+        if not node.host or not node.port:
+            raise ValueError("host: a mail node has host and port, those of its server")
+        if (node.username is None) != (node.passcode is None):
+            raise ValueError("username: comes together with passcode")
+        return
+    if node.host or node.port:
+        raise ValueError("host: a webhook node has host and port in its url")
+    if node.username is not None and (node.passcode is None or ":" in node.username):
+        raise ValueError("username: has no colon, and comes together with passcode")
+    if node.username is None and node.passcode is not None and not re.fullmatch(r"[!-~]+", node.passcode):
+        raise ValueError("passcode: a bearer token is printable ASCII without blanks")
+
+
+def _host_name(host: str) -> None:
+    try:
+        certificate_name(host)
+    except ValueError as error:
+        raise ValueError(f"host: {error}") from None

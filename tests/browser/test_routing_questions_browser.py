@@ -17,21 +17,10 @@ from support.dicom.raw import RawScu
 from support.service.site import Mllp, Site, destination, order
 from support.web.at_night import TOKEN, AtNight, told
 from support.web.browser import Browser
+from system.test_routing_questions import RULES, WITHOUT_CAD
 
 CLOCK = re.compile(r"\d\d:\d\d")
 CONFIG = {"web": {"port": 0, "admin_token": TOKEN}}
-RULES = """
-[[rule]]
-name = "CT to the PACS"
-when = { field = "tag.Modality", value = "CT" }
-send = ["pacs"]
-
-[[rule]]
-name = "thin slices to CAD"
-when = { all = [{ field = "tag.Modality", value = "CT" }, { field = "tag.SliceThickness", op = "lt", value = 2 }] }
-send = ["cad"]
-"""
-WITHOUT_CAD = RULES[: RULES.index('[[rule]]\nname = "thin')]
 
 
 @pytest.fixture(scope="module")

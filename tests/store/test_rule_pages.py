@@ -243,6 +243,7 @@ def test_what_rules_did_with_a_study_is_told(http: AppClient, database: Database
     study = post(http, "/rules/explain", wanted="2.999.66")
     assert study.status_code == 200
     assert "3 images from" in study.text
+    assert "3 images from" in post(http, "/rules/explain", wanted=" 2.999.66\t").text
     assert "no rule says where it goes" in study.text
     assert "No image is known" not in study.text
     for unknown in ("2.999.1", "A1", "' or 1=1 --", "x" * 200):

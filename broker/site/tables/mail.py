@@ -18,7 +18,8 @@ def _mailbox(value: str) -> str:
     return value
 
 
-def _one_or_more(value: Any) -> Any:
+def one_or_more(value: Any) -> Any:
+    """A list: a text alone is one of it."""
     return [value] if isinstance(value, str) else value
 
 
@@ -33,7 +34,7 @@ class Mail(BaseModel):
     sender: Address = Field(description="Address that the notices come from.")
     to: Annotated[
         tuple[Address, ...],
-        BeforeValidator(_one_or_more),
+        BeforeValidator(one_or_more),
         Field(min_length=1, max_length=20),
         WithJsonSchema({"type": "string", "format": "address, or list of 1 to 20"}),
     ] = Field(description="Addresses that get them.")

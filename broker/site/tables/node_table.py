@@ -22,7 +22,7 @@ from broker.site.feedback import Feedback
 from broker.site.node_tls import Name, NodeTls, certificate_name
 from broker.site.repository import Repository
 from broker.site.source import Source
-from broker.site.tables.mail import Mail
+from broker.site.tables.mail import Mail, one_or_more
 from broker.site.tables.roles import AUDIT, CALLED, NOTIFY, Role, State
 from broker.site.tables.web_address import WebAddress, place_of
 
@@ -37,13 +37,9 @@ def _sha256(value: str) -> str:
     return digits
 
 
-def _one_or_more(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 Fingerprints = Annotated[
     tuple[Annotated[str, AfterValidator(_sha256)], ...],
-    BeforeValidator(_one_or_more),
+    BeforeValidator(one_or_more),
     WithJsonSchema({"type": "string", "format": "64 hexadecimal digits, or list of them"}),
 ]
 

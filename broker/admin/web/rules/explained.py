@@ -98,7 +98,7 @@ def router(context: AdminContext) -> APIRouter:
 
     @routes.post("/rules/explain", dependencies=[shows("study", "explained")])
     async def typed(request: Request) -> Response:
-        wanted = (await forms.read(request)).get("wanted")[:64]
+        wanted = (await forms.read(request)).get("wanted").strip()
         return await run_in_threadpool(_typed, context, request, wanted)
 
     return routes

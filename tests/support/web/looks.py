@@ -115,6 +115,9 @@ def _of(route: Route, table: Table | None, filled: Filled) -> Iterator[Look]:
         yield Look("POST", path, {"device": values["device"]})
         keys = {"PatientID": filled.named("QZPAT1"), "PatientName": "MULLER*", "Modality": "CT"}
         yield from (Look("POST", path, {"device": "pacs", "keys": {name: value}}) for name, value in keys.items())
+    elif route.path == "/rules/explain":  # the page: either in one field
+        yield Look("POST", path, form={"wanted": str(values["study"])})
+        yield Look("POST", path, form={"wanted": str(values["AccessionNumber"])})
     elif route.path.endswith("/rules/explain"):  # a study or an order, not both
         yield Look("POST", path, {"study": values["study"]})
         yield Look("POST", path, {"accession": values["AccessionNumber"]})

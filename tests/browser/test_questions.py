@@ -170,8 +170,8 @@ def test_19_why_is_this_modality_refused(site: Site, night: AtNight) -> None:
 
 
 def contacts(site: Site, name: str) -> dict[str, float]:
-    """When a node was last in contact, by kind, as the status says it."""
-    nodes = json.loads(told(site, "status", "--json"))["nodes"]
+    """When a node was last in contact, by kind, as the status says it, whether or not all is well."""
+    nodes = json.loads(site.command("status", "--json").stdout)["nodes"]
     found: dict[str, float] = next(node["contacts"] for node in nodes if node["name"] == name)
     return found
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.routing.rules.comparing import NEGATIVE
+from broker.routing.rules.comparing import NEGATIVE, PRESENCE
 from broker.routing.rules.ruleset import (
     Condition,
     Fact,
@@ -200,7 +200,7 @@ class SeenFacts:
         local = facts.get(LOCAL_TIME, ())
         self.local_time = str(local[0]) if local else ""
         self._times: Facts | None = None
-        self._comparable: dict[str, dict[str, list[Any]]] = {}  # by form and field
+        self._comparable: dict[tuple[str, str], list[Any]] = {}  # by form and field
 
     def values(self, name: str) -> Sequence[Fact]:
         """The values of a field, empty for none."""
@@ -216,11 +216,11 @@ class SeenFacts:
 
         Raises TypeError for a fact of another kind than its field.
         """
-        made = self._comparable.setdefault(test.form, {})
-        found = made.get(name)
+        key = (test.form, name)
+        found = self._comparable.get(key)
         if found is None:
             found = [one for value in self.values(name) if (one := test.canonical(value)) is not None]
-            made[name] = found
+            self._comparable[key] = found
         return found
 
     def items(self, sequence: str) -> range:
@@ -254,13 +254,12 @@ def as_facts(values: Mapping[str, Any]) -> dict[str, tuple[Fact, ...]]:
 
 def truth_of(condition: Condition, seen: SeenFacts, marks: list[str], place: Place | None = None) -> Truth:
     """The truth of a condition, as far as it has to be looked at; `marks` gets one for each test."""
-    truth: Truth
-    if isinstance(condition, Group):
-        return _of_group(condition, seen, marks, place)
-    if isinstance(condition, ItemTest):
-        truth = _in_an_item(condition, seen, place)
-    else:
+    if isinstance(condition, Test):  # first: most are, and this is asked for each of them
         truth = leaf_truth(condition, seen, place)
+    elif isinstance(condition, Group):
+        return _of_group(condition, seen, marks, place)
+    else:
+        truth = _in_an_item(condition, seen, place)
     marks.append(MARKS[truth])
     return truth
 
@@ -286,26 +285,23 @@ def _in_an_item(test: ItemTest, seen: SeenFacts, place: Place | None) -> Truth:
 
 
 def leaf_truth(test: Test, seen: SeenFacts, place: Place | None) -> Truth:
-    """The truth of one test, in an item of a sequence if `place` says so."""
-    name = inside(*place, test.field) if place else test.field
-    if test.op == "exists":
-        return bool(seen.values(name))
-    if test.op == "missing":
-        return not seen.values(name)
-    return _compared(test, seen, name)
-
-
-def _compared(test: Test, seen: SeenFacts, name: str) -> Truth:
-    """Compare any value, each, or how many there are.
+    """The truth of one test, in an item of a sequence if `place` says so: of any value, each, or how many there are.
 
     A value that is none of its kind counts as the test says of missing ones, wherever it could decide.
     """
+    name = inside(*place, test.field) if place else test.field
+    if test.op in PRESENCE:
+        return bool(seen.values(name)) is (test.op == "exists")
     if test.values == "count":
         result = bool(test.fits(float(len(seen.values(name)))))
     else:
         comparable = seen.comparable(test, name)
-        result = any(map(test.fits, comparable)) if test.values == "any" else all(map(test.fits, comparable))
-        decided = result is (test.values == "any")  # by one value, whatever the others are
-        if not decided and len(comparable) < max(1, len(seen.values(name))):
+        anyone = test.values == "any"
+        if len(comparable) == 1:  # of most fields
+            result = bool(test.fits(comparable[0]))
+        else:
+            result = any(map(test.fits, comparable)) if anyone else all(map(test.fits, comparable))
+        # one value decides, whatever the others are
+        if result is not anyone and len(comparable) < max(1, len(seen.values(name))):
             return test.missing
     return not result if test.op in NEGATIVE else result

@@ -218,14 +218,14 @@ def test_the_default_applies_when_no_rule_matched(default: Any, action: str, des
 
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_an_error_holds_whatever_matched_before(position: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = evaluate._compared, itertools.count()
+    real, calls = evaluate.leaf_truth, itertools.count()
 
-    def broken(*args: Any) -> bool:
+    def broken(*args: Any) -> evaluate.Truth:
         if next(calls) == position:
             raise ValueError("Canary^Carl")
         return real(*args)
 
-    monkeypatch.setattr(evaluate, "_compared", broken)
+    monkeypatch.setattr(evaluate, "leaf_truth", broken)
     found = decided(*(table(f"r{n}", T, "pacs") for n in range(3)), default={"action": "send", "send": ["cad"]})
     assert (found.action, found.destinations, found.rules) == ("hold", (), ())
     assert found.reason == "rule-error:ValueError"

@@ -265,6 +265,7 @@ SOURCE_SUCCESS = Gauge(
 INSTANCES_RECEIVED = Counter("broker_instances_received", "Objects accepted", ["outcome"])
 BYTES_RECEIVED = Counter("broker_bytes_received", "Bytes of accepted data sets")
 DELIVERIES = Counter("broker_deliveries", "Finished attempts by node and outcome", ["node", "outcome"])
+OBJECTS_SPOILED = Counter("broker_objects_spoiled", "Objects not sent: other bytes than were received", ["reason"])
 STEPS_CLOSED = Counter("broker_steps_closed", "Steps ended without their device saying so", ["reason"])
 MEMORY = Gauge("broker_memory_bytes", "Memory of the process: resident, allocated, free and kept", ["kind"])
 CACHE_BYTES = Gauge("broker_cache_bytes", "About how much a cache holds", ["cache"])

@@ -14,11 +14,11 @@ from functools import partial
 
 from broker import faults, telemetry
 from broker.audit.tally import Tally
+from broker.delivery.object_source import ObjectSource, SpoiledObject
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.delivery.targets import known, looked_up
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
-from broker.dicom.dataset import file_pieces
 from broker.dicom.dimse.message import Data
 from broker.errors import PeerFault
 from broker.model.audit import AuditRecord
@@ -30,12 +30,12 @@ from broker.store.images.instances import StoredObject
 from broker.store.images.spool import Spool
 from broker.store.jobs import Job
 
-CHUNK = 1024 * 1024
 AHEAD = 32  # objects left to send when the next are claimed: time for two commits and a read
 BUSY_IN_A_ROW = 3  # so many A7xx in a row: the destination is in trouble, not the objects
 
 _Item = tuple[Job, StoredObject]
 _Batch = list[tuple[Job, StoredObject | None]]
+_Load = asyncio.Future[tuple[ObjectSource, str]]
 
 
 class ImageSender:
@@ -93,13 +93,16 @@ class ImageSender:
             for job, _ in batch:
                 feed.hold(job, "no-instance")
             return await supply.take()
-        async with self._pool(node).lease(pairs) as lease:
-            sending = _Sending(lease, self._spool, feed, supply.ahead, partial(self._sent, node))
-            while batch and self._node(node.name) == node:
-                later = await sending.send(batch)
-                if later:
-                    return later
-                batch = await supply.take()
+        try:
+            async with self._pool(node).lease(pairs) as lease:
+                sending = _Sending(lease, self._spool, feed, supply.ahead, partial(self._sent, node))
+                while batch and self._node(node.name) == node:
+                    later = await sending.send(batch)
+                    if later:
+                        return later
+                    batch = await supply.take()
+        except _CutShort as cut:  # the association was aborted, so that the peer has no part of an object as a whole
+            return cut.left or await supply.take()
         return batch
 
     def _sent(self, node: Node, item: StoredObject) -> None:
@@ -166,6 +169,14 @@ class _Supply:
             await asyncio.gather(self._coming, return_exceptions=True)
 
 
+class _CutShort(Exception):
+    """An object has ended its association; `left` is still to be sent."""
+
+    def __init__(self, left: _Batch) -> None:
+        super().__init__()
+        self.left = left
+
+
 class _Sending:
     """The objects of one association."""
 
@@ -208,38 +219,45 @@ class _Sending:
             for number, (job, item) in enumerate(ready):
                 if len(ready) - number == AHEAD:
                     self._ahead()
-                head, damage = await loading[0]
+                source, damage = await loading[0]
                 loading = self._load(ready[number + 1 : number + 2])
                 if damage:
-                    self._feed.hold(job, damage)
-                else:
-                    await self._send_one(job, item, head)
+                    self._spoiled(job, item, damage)
+                    continue
+                try:
+                    await self._send_one(job, source)
+                except SpoiledObject as error:
+                    self._spoiled(job, item, error.code)
+                    raise _CutShort([*ready[number + 1 :], *self._later]) from error
         finally:
             for future in loading:
                 future.cancel()
 
-    def _load(self, items: Sequence[_Item]) -> list[asyncio.Future[tuple[bytes, str]]]:
-        """For each the first piece of its data set, mostly all of it; or why it cannot be sent."""
+    def _load(self, items: Sequence[_Item]) -> list[_Load]:
+        """For each its bytes, of which the first piece is read; and why it cannot be sent."""
         loop = asyncio.get_running_loop()
-        loads: list[asyncio.Future[tuple[bytes, str]]] = []
+        loads: list[_Load] = []
         for _, item in items:
+            source = ObjectSource(self._spool, item)
             if item.content is None:
-                loads.append(loop.run_in_executor(None, self._begin, item))
-            else:
+                loads.append(loop.run_in_executor(None, _begun, source))
+            else:  # its bytes are small and at hand
                 loads.append(loop.create_future())
-                loads[-1].set_result((item.content, ""))
+                loads[-1].set_result(_begun(source))
         return loads
 
-    async def _send_one(self, job: Job, item: StoredObject, head: bytes) -> None:
+    def _spoiled(self, job: Job, item: StoredObject, code: str) -> None:
+        """Hold an object whose bytes are not what was received, and say so: a disk or a person has changed them."""
+        instance = telemetry.identifier(item.sop_instance_uid)
+        telemetry.logger().error("object.spoiled", instance=instance, job=job.id, reason=code)
+        telemetry.child(telemetry.OBJECTS_SPOILED, code).inc()
+        self._feed.hold(job, code)
+
+    async def _send_one(self, job: Job, source: ObjectSource) -> None:
         faults.point("delivery.send")
-
-        def source() -> Data:
-            if len(head) == item.data_length:
-                return head + file_pieces.padding(item.data_length, item.transfer_syntax_uid)
-            return self._read(item, head)
-
+        item = source.item
         try:
-            response = await self._lease.store(_pair(item), item.sop_instance_uid, source)
+            response = await self._lease.store(_pair(item), item.sop_instance_uid, partial(_data, source))
         except PeerFault as error:
             # it ended with this object in flight: perhaps because of it, so others go first next time
             self._feed.retry(job, error.code, item_fault=self._lease.in_flight)
@@ -267,26 +285,19 @@ class _Sending:
                 "delivery.answered", instance=telemetry.identifier(item.sop_instance_uid), status=f"{status:04X}"
             )
 
-    def _begin(self, item: StoredObject) -> tuple[bytes, str]:
-        """The first piece of a file of the right size; otherwise the reason to hold the object."""
-        try:
-            if self._spool.locate(item.path).stat().st_size != item.data_offset + item.data_length:
-                return b"", "file-damaged"
-            return self._spool.read(item.path, item.data_offset, min(CHUNK, item.data_length)), ""
-        except FileNotFoundError:
-            return b"", "file-missing"
 
-    async def _read(self, item: StoredObject, head: bytes) -> AsyncIterator[bytes]:
-        """The data set from its file, in pieces of which `head` is the first."""
-        yield head
-        for position in range(len(head), item.data_length, CHUNK):
-            size = min(CHUNK, item.data_length - position)
-            piece = await asyncio.to_thread(self._spool.read, item.path, item.data_offset + position, size)
-            if len(piece) != size:
-                raise OSError("the file became shorter while it was sent")  # never a shorter object at the peer
-            yield piece
-        if padding := file_pieces.padding(item.data_length, item.transfer_syntax_uid):
-            yield padding
+def _data(source: ObjectSource) -> Data:
+    return _streamed(source) if (whole := source.whole) is None else whole
+
+
+async def _streamed(source: ObjectSource) -> AsyncIterator[bytes]:
+    pieces = source.pieces()
+    while piece := await asyncio.to_thread(next, pieces, b""):
+        yield piece
+
+
+def _begun(source: ObjectSource) -> tuple[ObjectSource, str]:
+    return source, source.begin()
 
 
 def _is_destination(node: Node) -> bool:

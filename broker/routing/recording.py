@@ -24,7 +24,8 @@ from broker.store.mpps import objects
 from broker.store.notices import NewNotice
 
 HELD_BY_RULE = "held-by-rule"  # why a delivery waits that a rule holds for a person
-FILE_FAULTS = ("file-missing", "file-damaged")  # reasons for which deliveries are held until the object comes again
+# reasons for which deliveries are held until the object comes again
+FILE_FAULTS = ("file-missing", "file-damaged", "file-altered")
 
 
 class ReceptionOutcome(StrEnum):
@@ -49,6 +50,7 @@ def record(
     """The transaction: instance row and one delivery per destination.
 
     `intact` tells whether the file of a known version is still there: a positive answer must not rest on a lost one.
+    One that a sender found spoiled is replaced too.
     `telling` is what the RIS is told of it, `joining` the series and study that it may wait for, `notices` what rules
     tell nodes.
     """
@@ -73,7 +75,7 @@ def record(
             joining.arrived(connection)
         else:
             joining.came_again(connection)
-        if intact(same):
+        if intact(same) and not jobs.is_held(connection, JobKind.DELIVER, same.id, FILE_FAULTS):
             return ReceptionOutcome.DUPLICATE
         instances.refile(connection, same.id, new)
         jobs.release_held(connection, JobKind.DELIVER, same.id, FILE_FAULTS, new.received_at)

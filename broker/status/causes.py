@@ -29,6 +29,7 @@ _CODES = {
     "no-instance": Sentence("the object is no longer there"),
     "file-missing": Sentence("the file of the object is missing"),
     "file-damaged": Sentence("the file of the object is damaged"),
+    "file-altered": Sentence("its bytes are not those that were received"),
     "not-in-charset": Sentence("a text has no place in the character set of the receiver"),
     "not-sent": Sentence("the broker could not make it: the log says why"),
     "no-notice": Sentence("the notice is no longer there"),

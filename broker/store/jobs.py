@@ -225,12 +225,14 @@ def report(connection: Connection, reports: Iterable[Report]) -> int:
 
 def release_held(connection: Connection, kind: str, subject: int, errors: Sequence[str], now: float) -> int:
     """Make jobs ready that were held with one of these errors, which is mended; how many."""
-    done = connection.execute(
-        update(_t)
-        .where(_t.c.kind == kind, _t.c.subject == subject, _t.c.state == JobState.HELD, _t.c.last_error.in_(errors))
-        .values(state=JobState.READY, due_at=now)
-    )
-    return int(done.rowcount)
+    held = (_t.c.kind == kind, _t.c.subject == subject, _t.c.state == JobState.HELD, _t.c.last_error.in_(errors))
+    return int(connection.execute(update(_t).where(*held).values(state=JobState.READY, due_at=now)).rowcount)
+
+
+def is_held(connection: Connection, kind: str, subject: int, errors: Sequence[str]) -> bool:
+    """A job about a subject is held with one of these errors."""
+    held = (_t.c.kind == kind, _t.c.subject == subject, _t.c.state == JobState.HELD, _t.c.last_error.in_(errors))
+    return connection.execute(select(_t.c.id).where(*held).limit(1)).first() is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,7 +103,10 @@ class KnownVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """What a sender needs: identity, encoding, and the data set or where it lies in its file (bytes)."""
+    """What a sender needs: identity, encoding, and the data set or where it lies in its file (bytes).
+
+    `digest` is the SHA-256 of the data set as it was received.
+    """
 
     id: int
     sop_instance_uid: str
@@ -112,6 +115,7 @@ class StoredObject:
     path: str
     data_offset: int
     data_length: int
+    digest: bytes
     content: bytes | None
     study_instance_uid: str = ""
 
@@ -168,6 +172,7 @@ def _values(new: NewInstance) -> dict[str, object]:
 def refile(connection: Connection, key: int, new: NewInstance) -> None:
     """The same bytes came again and take the place of a file that was lost or damaged."""
     connection.execute(update(_t).where(_t.c.id == key).values(path=new.path, data_offset=new.data_offset))
+    connection.execute(delete(_content).where(_content.c.instance == key))
     _keep_content(connection, key, new)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 from support.delivery.hospital import Hospital, pacs, scripted_pacs
 from support.dicom.objects import ct_slice
 from support.loops import run, until
@@ -17,7 +17,7 @@ from support.peers.peers import received, storescp
 from support.queue.lanes import dispatching
 from support.store.spool import spool_files
 
-from broker.delivery import image_sender
+from broker.delivery import object_source
 from broker.queue.retry_policy import RetryPolicy
 from broker.site import remotes
 from broker.store.schema import tables
@@ -158,7 +158,7 @@ def test_a_file_that_is_gone_or_damaged_is_held(hospital: Hospital) -> None:
 def test_a_file_that_becomes_shorter_while_it_is_sent_never_arrives_cut(
     hospital: Hospital, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_sender, "CHUNK", 400)
+    monkeypatch.setattr(object_source, "CHUNK", 400)
     hospital.take(ct_slice(1000))
     real = hospital.spool.read
 
@@ -179,6 +179,56 @@ def test_a_file_that_becomes_shorter_while_it_is_sent_never_arrives_cut(
     assert arrived == []
     assert len(associations) >= 1
     assert hospital.queue.errors() == ["file-damaged"]
+
+
+def alter(hospital: Hospital, row: int, place: int) -> None:
+    """Flip a bit of the data set of an object where it lies: in its file, or in its row."""
+
+    def unit(connection: Connection) -> str:
+        path, offset = connection.execute(
+            select(tables.instance.c.path, tables.instance.c.data_offset).where(tables.instance.c.id == row)
+        ).one()
+        if not path:
+            mine = tables.content.c.instance == row
+            data = bytearray(connection.execute(select(tables.content.c.data).where(mine)).scalar_one())
+            data[place] ^= 1
+            connection.execute(update(tables.content).where(mine).values(data=bytes(data)))
+            return ""
+        data = bytearray(hospital.spool.locate(path).read_bytes())
+        data[offset + place if place >= 0 else place] ^= 1
+        hospital.spool.locate(path).write_bytes(data)
+        return str(path)
+
+    hospital.database.submit(unit).result(10)
+
+
+@pytest.mark.parametrize("kept", ["in one piece", "in pieces", "in the database"])
+@pytest.mark.parametrize("place", [0, 700, -1])
+def test_altered_bytes_are_never_taken_for_the_object(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, kept: str, place: int
+) -> None:
+    """A bit flips on the disk: the object is held, the others go, and nobody has taken the altered one."""
+    if kept == "in pieces":
+        monkeypatch.setattr(object_source, "CHUNK", 400)
+    hospital.reception.small = 1 << 20 if kept == "in the database" else 0
+    items = hospital.slices(4)
+    alter(hospital, 2, place)
+    arrived: list[str] = []
+
+    def answer(event: Any) -> int:
+        arrived.append(event.request.AffectedSOPInstanceUID)
+        return 0
+
+    with pacs(hospital, answer):
+        hospital.until_settled("done", "held", "done", "done")
+        assert hospital.queue.errors() == ["", "file-altered", "", ""]
+        assert arrived == [item.sop_instance for item in items if item is not items[1]]
+        assert hospital.queue.breaker()[0] == 0
+        hospital.take(items[1])  # the modality sends it again: that mends it
+        hospital.until_settled("done", "done", "done", "done")
+    assert arrived[-1] == items[1].sop_instance
+    hospital.take(items[1])  # and then it is a duplicate like any other
+    assert hospital.states() == ["done"] * 4
 
 
 def test_a_job_without_an_object_is_held_though_nothing_else_is_there(hospital: Hospital) -> None:

@@ -1,0 +1,72 @@
+"""Gives a sender the bytes of a stored object as they were received, and no others.
+
+The SHA-256 of its reception is checked while the object is read. Before the last piece goes out it is known whether all
+of them are right: whatever else a peer has got by then, it is no whole object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from broker.dicom.dataset import file_pieces
+from broker.store.images.instances import StoredObject
+from broker.store.images.spool import Spool
+
+CHUNK = 1024 * 1024
+MISSING, DAMAGED, ALTERED = "file-missing", "file-damaged", "file-altered"
+
+
+class SpoiledObject(Exception):
+    """The bytes of an object are not those that were received: the association must end before it is whole."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class ObjectSource:
+    """The data set of one object: from its row, or from its file of which `begin` has read the first piece."""
+
+    def __init__(self, spool: Spool, item: StoredObject) -> None:
+        self.item = item
+        self._spool = spool
+        self._head = b""
+
+    def begin(self) -> str:
+        """Read the first piece, mostly all of it; empty, or why the object cannot be sent. Blocks."""
+        item = self.item
+        if item.content is not None:
+            self._head = item.content
+        else:
+            try:
+                if self._spool.locate(item.path).stat().st_size != item.data_offset + item.data_length:
+                    return DAMAGED
+                self._head = self._spool.read(item.path, item.data_offset, min(CHUNK, item.data_length))
+            except FileNotFoundError:
+                return MISSING
+        whole = len(self._head) == item.data_length
+        return ALTERED if whole and sha256(self._head).digest() != item.digest else ""
+
+    @property
+    def whole(self) -> bytes | None:
+        """The data set, if one piece is all of it."""
+        return self._head + self._padding() if len(self._head) == self.item.data_length else None
+
+    def pieces(self) -> Iterator[bytes]:
+        """The data set from its start. Raises SpoiledObject in place of the last piece. Blocks."""
+        item, digest = self.item, sha256()
+        for position in range(0, item.data_length, CHUNK):
+            size = min(CHUNK, item.data_length - position)
+            piece = self._spool.read(item.path, item.data_offset + position, size) if position else self._head
+            if len(piece) != size:
+                raise SpoiledObject(DAMAGED)  # it became shorter meanwhile
+            digest.update(piece)
+            if position + size == item.data_length and digest.digest() != item.digest:
+                raise SpoiledObject(ALTERED)
+            yield piece
+        if padding := self._padding():
+            yield padding
+
+    def _padding(self) -> bytes:
+        return file_pieces.padding(self.item.data_length, self.item.transfer_syntax_uid)

@@ -127,16 +127,21 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 def _fresh(request: pytest.FixtureRequest, folder: Path, *, ready: bool) -> Iterator[str]:
     if request.param == "sqlite":
-        file = folder / "broker.db"
-        if ready:
-            shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
-        yield f"sqlite:///{file}"
+        yield request.getfixturevalue("sqlite_url") if ready else f"sqlite:///{folder / 'broker.db'}"
         return
     running = request.getfixturevalue("postgresql")
     name = f"test_{next(_numbers)}"
     yield create(running, name, request.getfixturevalue("postgresql_template") if ready else "")
     with psycopg.connect(running.get_uri(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """URL of a fresh SQLite database with the schema."""
+    file = tmp_path / "broker.db"
+    shutil.copyfile(sqlite_template, file)
+    return f"sqlite:///{file}"
 
 
 @pytest.fixture

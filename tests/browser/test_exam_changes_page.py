@@ -165,7 +165,7 @@ def test_it_works_without_script(site: Site, browser: Browser) -> None:
     page.click("#move-do")
     expect(page.locator("tbody").first).to_contain_text("CT05")
     page.click("#sheet")
-    assert page.locator("svg.barcode").count() == 2
+    expect(page.locator("svg.barcode")).to_have_count(2)
     page.goto(f"{site.web}/exams/day?station=CT05&day=2030-03-12")
     assert page.locator("#exams_day tbody tr").count() == 1
     page.goto(f"{site.web}/exams/emergency")

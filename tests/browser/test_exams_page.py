@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 from support.orders.documents import order
 from support.service.site import Site
 from support.web import looking
@@ -110,7 +111,7 @@ def test_without_script(site: Site, browser: Browser) -> None:
     exams.page.locator("#why").click()
     exams.page.locator("#device").fill("CT01")
     exams.page.locator("#ask").click()
-    assert exams.page.locator("tbody tr").count() > 3
+    expect(exams.page.locator("tbody tr").nth(3)).to_be_visible()
 
 
 def test_seven_tabs_at_once(site: Site, browser: Browser) -> None:

@@ -217,10 +217,10 @@ def test_everything_works_without_script(browser: Browser, web: str, trial: Tria
     page.goto(f"{web}/settings")
     page.fill("#filter-q", "web.port")
     page.press("#filter-q", "Enter")
-    assert page.locator("#keys tbody tr").count() == 1
+    expect(page.locator("#keys tbody tr")).to_have_count(1)
     screen.resize(NARROW)
     page.click("nav.pages .more a")
-    assert page.locator("nav.pages li:visible").count() > 5
+    expect(page.locator("nav.pages li:visible").nth(5)).to_be_visible()
     page.close()
 
 

@@ -23,7 +23,7 @@ from fuzz.http_cases import Requests
 
 SEED = 20260101
 BUDGET = {  # cases, seconds at most
-    "pdu": (3000, 10.0), "command": (3000, 6.0), "dataset": (8000, 6.0), "hl7": (1200, 6.0), "http": (300, 6.0),
+    "pdu": (2000, 6.0), "command": (2000, 4.0), "dataset": (4000, 4.0), "hl7": (800, 4.0), "http": (200, 4.0),
 }  # fmt: skip
 FEWEST = 100
 

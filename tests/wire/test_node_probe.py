@@ -285,8 +285,8 @@ def test_texts_of_peers_are_bounded() -> None:
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path) -> Any:
-    database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
+def sqlite(sqlite_url: str) -> Any:
+    database = Database(sqlite_url)
     yield database
     database.close()
 

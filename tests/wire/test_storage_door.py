@@ -47,8 +47,8 @@ class Store:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Any:
-    database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
+def store(sqlite_url: str, tmp_path: Path) -> Any:
+    database = Database(sqlite_url)
     spool = Spool(tmp_path / "spool", ahead=0)
     reception = Reception(database, spool, lambda: parse_rules({}, set()), ZoneInfo("UTC"), lambda: None, small=0)
     made = Store(StorageService(reception), reception, database, spool)

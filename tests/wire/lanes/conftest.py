@@ -14,8 +14,8 @@ from broker.store.db.database import Database
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'broker.db'}")
+def database(sqlite_url: str) -> Iterator[Database]:
+    opened = Database(sqlite_url)
     yield opened
     opened.close()
 

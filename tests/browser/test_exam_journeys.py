@@ -47,7 +47,8 @@ def found(browser: Browser, site: Site, number: str) -> tuple[Screen, Page]:
     page = screen.page
     page.click("nav.pages >> text=Exams")
     page.fill("#filter-number", number)
-    page.press("#filter-number", "Enter")
+    with page.expect_navigation():  # what is pressed on the old page is lost
+        page.press("#filter-number", "Enter")
     page.locator("#exams tbody tr", has_text=number).get_by_role("link").first.click()
     page.locator("#story").wait_for()
     return screen, page

@@ -312,7 +312,7 @@ def test_a_rule_that_fails_holds_the_object(place: Place, monkeypatch: pytest.Mo
     def broken(*_: object) -> bool:
         raise LookupError
 
-    monkeypatch.setattr("broker.routing.rules.evaluate._compared", broken)
+    monkeypatch.setattr("broker.routing.rules.evaluate.leaf_truth", broken)
     assert place.take(slice_of()) == "new"
     assert place.rows()[0]["reason"] == "rule-error:LookupError"
     assert place.rows()[0]["state"] == "held"

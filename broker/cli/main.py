@@ -120,6 +120,23 @@ def doctor(
 
 
 @app.command()
+def fsck(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Hold deliveries of what is spoiled, release those of what is right again.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Say why; the audit trail keeps it. Needed to repair.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Read all received objects again: are their bytes those that were received? Exit code 1 if some are not."""
+    from broker.cli.views.fsck_view import run
+
+    with exit_on_error():
+        code = run(config, repair=repair, reason=reason, as_json=as_json)
+    sys.exit(code)
+
+
+@app.command()
 def inventory() -> None:
     """Print all packages that this installation runs with, as a CycloneDX bill of materials in JSON."""
     from broker.service.doctor.inventory import inventory as listed

@@ -11,10 +11,10 @@ from hashlib import sha256
 
 from broker.dicom.dataset import file_pieces
 from broker.store.images.instances import StoredObject
+from broker.store.images.soundness import ALTERED, DAMAGED, MISSING
 from broker.store.images.spool import Spool
 
 CHUNK = 1024 * 1024
-MISSING, DAMAGED, ALTERED = "file-missing", "file-damaged", "file-altered"
 
 
 class SpoiledObject(Exception):

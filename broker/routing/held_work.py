@@ -16,6 +16,7 @@ from broker.routing.holding import Deciding, Ending
 from broker.routing.rejudging import FactReader, Judged, judge_again
 from broker.routing.rules.evaluate import Facts
 from broker.routing.rules.ruleset import RuleSet, fields_of
+from broker.routing.spool_check import SpoolCheck, check_part
 from broker.store.db.database import Database
 from broker.store.images import held_objects
 from broker.store.images.held_objects import HeldObject, ObjectFilter
@@ -29,6 +30,13 @@ class ReplayBusy(BadContent):
 
     def __init__(self) -> None:
         super().__init__("another draft is being replayed: try again in a moment", code="replay-busy")
+
+
+class BytesBusy(BadContent):
+    """The bytes of objects are being checked: it reads the whole spool, so that one is enough at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("another check of the spool is under way: try again in a moment", code="check-busy")
 
 
 class OtherCount(Exception):
@@ -56,12 +64,28 @@ class HeldWork:
         self._destinations = destinations
         self._wake = wake
         self._replaying = Lock()
+        self._checking = Lock()
 
     def rows(self, wanted: ObjectFilter, expected: int) -> Sequence[int]:
         """All objects that match. Raises OtherCount unless they are as many as expected, at most MOST."""
         found = self._database.read(held_objects.rows, wanted, expected + 1).result()
         if len(found) != expected or expected > MOST:
             raise OtherCount
+        return found
+
+    def check_bytes(self, after: int, mending: Sequence[str] = ()) -> SpoolCheck:
+        """Whether the bytes of objects behind a row are those that were received; see `spool_check.check_part`.
+
+        Raises BytesBusy while somebody else asks for it.
+        """
+        if not self._checking.acquire(blocking=False):
+            raise BytesBusy
+        try:
+            found = check_part(self._database, self._files, after, mending)
+        finally:
+            self._checking.release()
+        if found.released:
+            self._wake()
         return found
 
     def judge(self, rows: Sequence[int]) -> list[Judged]:

@@ -19,13 +19,12 @@ from broker.store import jobs
 from broker.store import notices as store_notices
 from broker.store.images import instances
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
+from broker.store.images.soundness import FILE_FAULTS
 from broker.store.jobs import NewJob
 from broker.store.mpps import objects
 from broker.store.notices import NewNotice
 
 HELD_BY_RULE = "held-by-rule"  # why a delivery waits that a rule holds for a person
-# reasons for which deliveries are held until the object comes again
-FILE_FAULTS = ("file-missing", "file-damaged", "file-altered")
 
 
 class ReceptionOutcome(StrEnum):

@@ -30,6 +30,7 @@ from broker.accounts.signing_in import SignIn
 from broker.admin.api import (
     audit,
     doctor,
+    fsck,
     imports,
     mapping_drafts,
     mappings,
@@ -94,6 +95,7 @@ ROUTES = (
     sessions,
     own_factor,
     doctor,
+    fsck,
     mpps,
     trying,
     actions,  # before journal: its paths are no numbers of messages

@@ -78,6 +78,7 @@ EXAMPLES: dict[str, Any] = {
     "FactorCodeBody": {"code": "123456"},
     "FindBody": {"name": "exa", "station": "CT01"},
     "DiscardJobsBody": {"matching": {"node": "pacs"}, "expected": 3, "reason": "sent by hand"},
+    "FsckBody": {"repair": True, "reason": "files came back from a backup"},
     "HeldObjectsBody": {"rows": [1], "reason": "the rule is mended"},
     "JobsBody": {"matching": {"node": "pacs"}, "expected": 3},
     "ImportBody": {"dry_run": True},

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 from support.delivery.hospital import Hospital, pacs, scripted_pacs
 from support.dicom.objects import ct_slice
 from support.loops import run, until
 from support.peers.peers import received, storescp
 from support.queue.lanes import dispatching
+from support.store.altering import flip_bit
 from support.store.spool import spool_files
 
 from broker.delivery import object_source
@@ -181,27 +182,6 @@ def test_a_file_that_becomes_shorter_while_it_is_sent_never_arrives_cut(
     assert hospital.queue.errors() == ["file-damaged"]
 
 
-def alter(hospital: Hospital, row: int, place: int) -> None:
-    """Flip a bit of the data set of an object where it lies: in its file, or in its row."""
-
-    def unit(connection: Connection) -> str:
-        path, offset = connection.execute(
-            select(tables.instance.c.path, tables.instance.c.data_offset).where(tables.instance.c.id == row)
-        ).one()
-        if not path:
-            mine = tables.content.c.instance == row
-            data = bytearray(connection.execute(select(tables.content.c.data).where(mine)).scalar_one())
-            data[place] ^= 1
-            connection.execute(update(tables.content).where(mine).values(data=bytes(data)))
-            return ""
-        data = bytearray(hospital.spool.locate(path).read_bytes())
-        data[offset + place if place >= 0 else place] ^= 1
-        hospital.spool.locate(path).write_bytes(data)
-        return str(path)
-
-    hospital.database.submit(unit).result(10)
-
-
 @pytest.mark.parametrize("kept", ["in one piece", "in pieces", "in the database"])
 @pytest.mark.parametrize("place", [0, 700, -1])
 def test_altered_bytes_are_never_taken_for_the_object(
@@ -212,7 +192,7 @@ def test_altered_bytes_are_never_taken_for_the_object(
         monkeypatch.setattr(object_source, "CHUNK", 400)
     hospital.reception.small = 1 << 20 if kept == "in the database" else 0
     items = hospital.slices(4)
-    alter(hospital, 2, place)
+    flip_bit(hospital.database, hospital.spool, 2, place)
     arrived: list[str] = []
 
     def answer(event: Any) -> int:

@@ -114,7 +114,7 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
         settings=settings,
         directory=directory,
         contacts=ContactBook(database, directory),
-        tester=NodeTester(database, remotes, receivers, notice_tls),
+        tester=NodeTester(database, remotes, receivers, notice_tls, repositories),
         site=in_force,
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),

@@ -32,7 +32,7 @@ from broker.delivery.probe.outcome import step_of
 from broker.model.wording import in_english
 from broker.settings import load
 from broker.site.nodes import parse_nodes
-from broker.site.remotes import Receivers, Remotes
+from broker.site.remotes import Receivers, Remotes, Repositories
 from broker.store.db.database import Database
 from broker.store.schema import tables
 
@@ -215,7 +215,13 @@ def test_ws_07_a_test_of_a_node_reads_out_no_other_server(database: Database, ki
         port = server.sockets[0].getsockname()[1]
         names = {"ae_title": "PACS", "roles": ["destination"]} if kind == "dicom" else {"application": "RIS"}
         [node] = parse_nodes([{"name": "other", "kind": kind, "host": "127.0.0.1", "port": port, **names}])
-        tester = NodeTester(database, Remotes("BROKER", None, tmp_path), Receivers(None, tmp_path), NoticeTls(tmp_path))
+        tester = NodeTester(
+            database,
+            Remotes("BROKER", None, tmp_path),
+            Receivers(None, tmp_path),
+            NoticeTls(tmp_path),
+            Repositories(None, tmp_path),
+        )
         async with server:
             done = await tester.begin(node, "user:ben").ended
         for step in map(step_of, done.steps):

@@ -29,7 +29,7 @@ from broker.dicom import uids
 from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN
 from broker.model.wording import in_english
 from broker.site.nodes import Node, parse_nodes
-from broker.site.remotes import Receivers, Remotes
+from broker.site.remotes import Receivers, Remotes, Repositories
 from broker.store import node_tests
 from broker.store.db.database import Database
 from broker.store.node_tests import KEEP, StoredTest
@@ -49,8 +49,19 @@ def hl7(port: int, **more: Any) -> Node:
     )[0]
 
 
+def syslog(port: int, **more: Any) -> Node:
+    table = {"name": "arr", "kind": "syslog", "host": "127.0.0.1", "port": port, "roles": ["audit"]}
+    return parse_nodes([table | more])[0]
+
+
 def prober(database: Database, files: TlsFiles | None = None) -> NodeTester:
-    return NodeTester(database, Remotes("BROKER", files, Path()), Receivers(files, Path()), NoticeTls(Path()))
+    return NodeTester(
+        database,
+        Remotes("BROKER", files, Path()),
+        Receivers(files, Path()),
+        NoticeTls(Path()),
+        Repositories(files, Path()),
+    )
 
 
 async def probed(database: Database, node: Node, files: TlsFiles | None = None) -> dict[str, tuple[str, str, str]]:
@@ -282,6 +293,30 @@ def test_the_last_tests_of_a_node_are_kept(database: Database) -> None:
 def test_texts_of_peers_are_bounded() -> None:
     assert shortened("a\x00\x1b[31m" + "b" * 5000).startswith("a??[31mb")
     assert len(shortened("b" * 5000)) == 300
+
+
+def test_an_audit_repository_gets_a_connection_and_no_message(sqlite: Database) -> None:
+    got: list[bytes] = []
+
+    async def reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            got.append(data)
+
+    async def work() -> None:
+        async with listening(reading) as port:
+            found = await probed(sqlite, syslog(port))
+            assert {name: outcome for name, (outcome, _, _) in found.items()} == {
+                "name": "skipped", "connection": "good", "syslog": "good",
+            }  # fmt: skip
+            by_udp = await probed(sqlite, syslog(port, repository={"transport": "udp"}))
+            assert [outcome for outcome, _, _ in by_udp.values()] == ["skipped", "warning"]
+            assert "cannot be known" in by_udp["syslog"][1]
+        away = await probed(sqlite, syslog(port))
+        assert away["connection"][0] == "bad"
+        assert "syslog" not in away
+
+    run(work())
+    assert got == []
 
 
 @pytest.fixture

@@ -34,12 +34,13 @@ class Place:
 
 async def reach(log: ProbeLog, place: Place) -> bool:
     """Look up, connect and shake hands; False if it cannot be reached, which the log says."""
-    if not await _resolve(log, place.host) or not await _connect(log, place):
+    if not await resolve(log, place.host) or not await _connect(log, place):
         return False
     return place.tls is None or await _handshake(log, place, place.tls)
 
 
-async def _resolve(log: ProbeLog, host: str) -> bool:
+async def resolve(log: ProbeLog, host: str) -> bool:
+    """Look up the name of a host; False if it is not known, which the log says."""
     log.begin()
     try:
         ipaddress.ip_address(host)

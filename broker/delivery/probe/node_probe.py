@@ -7,6 +7,7 @@ the person who starts it asks for what waits to be sent if all is well.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from broker.delivery.probe.dicom_probe import probe_dicom
 from broker.delivery.probe.hl7_probe import probe_hl7
 from broker.delivery.probe.notice_probe import probe_mail, probe_webhook
 from broker.delivery.probe.outcome import ProbeLog, StepOutcome
+from broker.delivery.probe.syslog_probe import probe_syslog
 from broker.dicom.association.user import Remote
 from broker.errors import BadContent, ConfigurationError, StoreUnavailable
 from broker.hl7.mllp.client import Receiver
@@ -59,9 +61,10 @@ class NodeTester:
         remotes: Callable[[Node], Remote],
         receivers: Callable[[Node], Receiver],
         notice_tls: NoticeTls,
+        repositories: Callable[[Node], ssl.SSLContext | None],
         wake: Callable[[], None] = lambda: None,
     ) -> None:
-        """`remotes`, `receivers` and `notice_tls` say how connections to a node are made.
+        """`remotes`, `receivers`, `notice_tls` and `repositories` say how connections to a node are made.
 
         `wake` tells the queue that there is work.
         """
@@ -70,6 +73,7 @@ class NodeTester:
         self._remotes = remotes
         self._receivers = receivers
         self._notice_tls = notice_tls
+        self._repositories = repositories
         self._running: dict[str, RunningTest] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._seats = asyncio.Semaphore(AT_ONCE)
@@ -148,6 +152,8 @@ class NodeTester:
                 await probe_hl7(log, self._receivers(node))
             elif node.kind == "webhook":
                 await probe_webhook(log, node, await asyncio.to_thread(self._notice_tls, node))
+            elif node.kind == "syslog":
+                await probe_syslog(log, node, await asyncio.to_thread(self._repositories, node))
             elif node.kind == "mail":
                 await probe_mail(log, node, await asyncio.to_thread(self._notice_tls, node))
             else:

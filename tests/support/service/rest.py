@@ -39,7 +39,7 @@ from broker.service.broker import ROUTES
 from broker.settings import Settings
 from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
-from broker.site.remotes import Receivers, Remotes
+from broker.site.remotes import Receivers, Remotes, Repositories
 from broker.status.facts import BrokerFacts, DatabaseFact
 from broker.status.judging import BrokerStatus, judge
 from broker.status.rates import Rates
@@ -69,7 +69,8 @@ def _makers(
     site.value  # noqa: B018 - from now on it follows what is published
     context = AdminContext(
         database=database, settings=settings, directory=directory, contacts=ContactBook(database, directory),
-        site=site, tester=NodeTester(database, remotes, Receivers(None, folder), NoticeTls(folder)),
+        site=site,
+        tester=NodeTester(database, remotes, Receivers(None, folder), NoticeTls(folder), Repositories(None, folder)),
         mappings=Mappings(database, known_modalities(settings.worklist.modalities)),
         sources=SourceSchedule(database, settings, directory, remotes),
         sign_in=SignIn(database, PASSWORDS, TIMES, factors(settings.web.second_factor), b"s" * 32, time.time),

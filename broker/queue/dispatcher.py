@@ -51,7 +51,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -60,6 +59,7 @@ from functools import partial
 from broker import telemetry
 from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import Lane, LaneKind
+from broker.queue.breakers import Breakers
 from broker.queue.clock import STEP, QueueClock
 from broker.queue.feed import Bell, Feed
 from broker.queue.hurrying import Hurrying
@@ -103,11 +103,11 @@ class Dispatcher:
         self._bell = Bell()
         self._running: dict[Lane, set[asyncio.Task[None]]] = {}
         self._passed_over: set[Lane] = set()  # lanes with work that had their workers already
-        self._broken: set[Lane] = set()
         self._changed: set[str] = set()  # names of nodes whose lanes begin afresh at the next look
         self._outdated: set[asyncio.Task[None]] = set()  # workers that began before their node changed
         self._sweep_at = 0.0  # by time.monotonic()
         self._clock = QueueClock()
+        self._breakers = Breakers(database, policy, self._clock)
         self._feeds: set[Feed] = set()
         self._lost = LostClaims()
         self._late = LateReports(database)
@@ -170,7 +170,7 @@ class Dispatcher:
     # --- lanes -------------------------------------------------------------------------------------------
 
     async def _start_lanes(self) -> None:
-        await self._forget_failures()
+        await self._begin_changed()
         before = {lane: frozenset(running) for lane, running in self._running.items()}
         await self._report_again()
         reading, due = await asyncio.wrap_future(self._database.read(lanes.look, self._policy.longest + STEP))
@@ -187,7 +187,7 @@ class Dispatcher:
                 continue
             # one worker first; more only once the lane has proved to work
             workers = self._concurrency(lane)
-            if lane in self._broken:
+            if self._breakers.is_open(lane):
                 workers = min(workers, 1)
             if len(running) >= workers:
                 self._passed_over.add(lane)
@@ -195,6 +195,19 @@ class Dispatcher:
                 task = self._loop.create_task(self._work(lane))
                 running.add(task)
                 task.add_done_callback(partial(self._ended, lane))
+
+    async def _begin_changed(self) -> None:
+        """Close the breakers of lanes whose node has changed; what was put off is due. Raises StoreUnavailable."""
+        if not self._changed:
+            return
+        names, self._changed = self._changed, set()
+        changed = [Lane(kind, name) for kind in self._handlers for name in names]
+        try:
+            await self._breakers.forget(changed)
+        except StoreUnavailable:
+            self._changed |= names  # at the next look
+            raise
+        self._hurrying.begin([lane.name for lane in changed], self._clock.now())
 
     async def _sweep(self, now: float) -> None:
         """Give back the work of those who died. Raises StoreUnavailable."""
@@ -253,7 +266,9 @@ class Dispatcher:
             heart.cancel()
             self._feeds.discard(feed)
         try:
-            failures = 1 if feed.progressed or not isinstance(error, PeerFault) else 1 + await self._failures(lane)
+            failures = (
+                1 if feed.progressed or not isinstance(error, PeerFault) else 1 + await self._breakers.failures(lane)
+            )
             await feed.settle(error, failures)
             await self._conclude(lane, error, failures, progressed=feed.progressed)
         except StoreUnavailable as trouble:
@@ -282,63 +297,26 @@ class Dispatcher:
             until = self._clock.now() + LEASE
             await asyncio.wrap_future(self._database.submit(store.renew, ids, self._owner, until))
 
-    # --- breakers: what the table says of lanes ----------------------------------------------------------
+    # --- what the table says of lanes --------------------------------------------------------------------
 
     async def _conclude(self, lane: Lane, error: BaseException | None, failures: int, *, progressed: bool) -> None:
         """Decide on a lane by what its handler raised, after `failures` in a row; `progressed`: something was done."""
         match error:
             case None:
-                await self._close_breaker(lane)
+                await self._breakers.close(lane)
                 if progressed:
                     self._bell.ring()  # work that came after the last `take` found this lane still busy
             case PeerFault():
                 self._heard(lane, error.code)
-                await self._open_breaker(lane, error, failures)
+                if asyncio.current_task() in self._outdated:
+                    return self._bell.ring()  # it may speak of the old address
+                await self._breakers.open(lane, error, failures)
             case Unavailable():
                 telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(error))
             case asyncio.CancelledError():
                 pass
             case _:
                 telemetry.logger().error("lane.defect", lane=lane.name, error=telemetry.describe(error))
-
-    async def _open_breaker(self, lane: Lane, fault: PeerFault, failures: int) -> None:
-        """Keep a lane closed; `failures` in a row, the last one by `fault`."""
-        delay = max(self._policy.delay(failures, random.random()), min(fault.after, self._policy.longest))  # noqa: S311
-        if asyncio.current_task() in self._outdated:
-            return self._bell.ring()
-        until, code = self._clock.now() + delay, fault.code
-        await asyncio.wrap_future(self._database.submit(store.open_breaker, lane.name, failures, until, code))
-        self._broken.add(lane)
-        telemetry.LANES_BROKEN.labels(lane.name).set(1)
-        telemetry.logger().warning("lane.broken", lane=lane.name, reason=code, attempt=failures, delay=round(delay, 1))
-
-    async def _forget_failures(self) -> None:
-        """Close the breakers of lanes whose node has changed; what was put off is due. Raises StoreUnavailable."""
-        if not self._changed:
-            return
-        names, self._changed = self._changed, set()
-        changed = [Lane(kind, name) for kind in self._handlers for name in names]
-        stored = [lane.name for lane in changed]
-        try:
-            await asyncio.wrap_future(self._database.submit(lanes.close_breakers, stored))
-        except StoreUnavailable:
-            self._changed |= names  # at the next look
-            raise
-        self._hurrying.begin(stored, self._clock.now())
-        for lane in self._broken.intersection(changed):
-            self._broken.discard(lane)
-            telemetry.LANES_BROKEN.labels(lane.name).set(0)
-
-    async def _close_breaker(self, lane: Lane) -> None:
-        """The peer works: close the breaker if it was open, here or in the process before this one."""
-        if lane in self._broken or await self._failures(lane):
-            await asyncio.wrap_future(self._database.submit(store.close_breaker, lane.name))
-            self._broken.discard(lane)
-            telemetry.LANES_BROKEN.labels(lane.name).set(0)
-            telemetry.logger().info("lane.mended", lane=lane.name)
-
-    async def _failures(self, lane: Lane) -> int:
-        return await asyncio.wrap_future(self._database.read(store.breaker_failures, lane.name))
 
 
 def _known(names: Sequence[str]) -> Iterator[Lane]:

@@ -1,0 +1,59 @@
+"""Opens and closes the breakers of lanes, as the table of `queue.dispatcher` says. They are kept in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Collection
+
+from broker import telemetry
+from broker.errors import PeerFault
+from broker.model.lane import Lane
+from broker.queue.clock import QueueClock
+from broker.queue.retry_policy import RetryPolicy
+from broker.store import jobs as store
+from broker.store import lanes
+from broker.store.db.database import Database
+
+
+class Breakers:
+    """The breakers of the lanes of one process. All of it raises StoreUnavailable."""
+
+    def __init__(self, database: Database, policy: RetryPolicy, clock: QueueClock) -> None:
+        self._database, self._policy, self._clock = database, policy, clock
+        self._open: set[Lane] = set()
+
+    def is_open(self, lane: Lane) -> bool:
+        """The breaker of this lane was opened by this process, and nothing has worked since."""
+        return lane in self._open
+
+    async def failures(self, lane: Lane) -> int:
+        """Failures of a lane in a row."""
+        return await asyncio.wrap_future(self._database.read(store.breaker_failures, lane.name))
+
+    async def open(self, lane: Lane, fault: PeerFault, failures: int) -> None:
+        """Keep a lane closed; `failures` in a row, the last one by `fault`."""
+        delay = max(self._policy.delay(failures, random.random()), min(fault.after, self._policy.longest))  # noqa: S311
+        until, code = self._clock.now() + delay, fault.code
+        await asyncio.wrap_future(self._database.submit(store.open_breaker, lane.name, failures, until, code))
+        self._open.add(lane)
+        telemetry.LANES_BROKEN.labels(lane.name).set(1)
+        telemetry.logger().warning("lane.broken", lane=lane.name, reason=code, attempt=failures, delay=round(delay, 1))
+
+    async def close(self, lane: Lane) -> None:
+        """The peer works: close the breaker if it was open, here or in the process before this one."""
+        if lane in self._open or await self.failures(lane):
+            await asyncio.wrap_future(self._database.submit(store.close_breaker, lane.name))
+            self._closed(lane)
+            telemetry.logger().info("lane.mended", lane=lane.name)
+
+    async def forget(self, changed: Collection[Lane]) -> None:
+        """Close the breakers of lanes whose node has changed."""
+        stored = [lane.name for lane in changed]
+        await asyncio.wrap_future(self._database.submit(lanes.close_breakers, stored))
+        for lane in self._open.intersection(changed):
+            self._closed(lane)
+
+    def _closed(self, lane: Lane) -> None:
+        self._open.discard(lane)
+        telemetry.LANES_BROKEN.labels(lane.name).set(0)

@@ -20,7 +20,7 @@ from broker.delivery.targets import known, looked_up
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
 from broker.dicom.dimse.message import Data
-from broker.errors import PeerFault
+from broker.errors import PeerDoubtful, PeerFault
 from broker.model.audit import AuditRecord
 from broker.queue.feed import Feed
 from broker.site.nodes import Node
@@ -31,7 +31,6 @@ from broker.store.images.spool import Spool
 from broker.store.jobs import Job
 
 AHEAD = 32  # objects left to send when the next are claimed: time for two commits and a read
-BUSY_IN_A_ROW = 3  # so many A7xx in a row: the destination is in trouble, not the objects
 
 _Item = tuple[Job, StoredObject]
 _Batch = list[tuple[Job, StoredObject | None]]
@@ -87,23 +86,26 @@ class ImageSender:
         await asyncio.gather(*(pool.close() for _, pool in self._pools.values()), *self._closing)
 
     async def _send(self, node: Node, feed: Feed, supply: _Supply, batch: _Batch) -> _Batch:
-        """Send on one association; returns jobs that need contexts it did not propose, or the next ones."""
-        pairs = list(dict.fromkeys(_pair(item) for _, item in batch if item is not None))
+        """Send on one association; returns jobs that need another one, or the next ones."""
+        calm = [one for one in batch if not feed.cuts(one[0])]
+        now, rest = (calm, [one for one in batch if feed.cuts(one[0])]) if calm else (batch[:1], batch[1:])
+        pairs = list(dict.fromkeys(_pair(item) for _, item in now if item is not None))
         if not pairs:
-            for job, _ in batch:
+            for job, _ in now:
                 feed.hold(job, "no-instance")
-            return await supply.take()
+            return rest or await supply.take()
         try:
-            async with self._pool(node).lease(pairs) as lease:
+            async with self._pool(node).lease(pairs, fresh=not calm) as lease:
                 sending = _Sending(lease, self._spool, feed, supply.ahead, partial(self._sent, node))
-                while batch and self._node(node.name) == node:
-                    later = await sending.send(batch)
-                    if later:
-                        return later
-                    batch = await supply.take()
+                while now and self._node(node.name) == node:
+                    if left := [*await sending.send(now), *rest]:
+                        return left
+                    now = await supply.take()
+                    if any(feed.cuts(job) for job, _ in now):
+                        break  # an object that has ended an association needs one of its own
         except _CutShort as cut:  # the association was aborted, so that the peer has no part of an object as a whole
-            return cut.left or await supply.take()
-        return batch
+            return [*cut.left, *rest] or await supply.take()
+        return [*now, *rest]
 
     def _sent(self, node: Node, item: StoredObject) -> None:
         """Let the audit trail know that a node has taken an object."""
@@ -189,7 +191,7 @@ class _Sending:
         self._spool = spool
         self._feed = feed
         self._ahead = ahead
-        self._busy = 0
+        self._stored = False
         self._later: _Batch = []
 
     async def send(self, batch: _Batch) -> _Batch:
@@ -259,9 +261,13 @@ class _Sending:
         try:
             response = await self._lease.store(_pair(item), item.sop_instance_uid, partial(_data, source))
         except PeerFault as error:
-            # it ended with this object in flight: perhaps because of it, so others go first next time
-            self._feed.retry(job, error.code, item_fault=self._lease.in_flight)
-            raise
+            if not self._lease.in_flight:
+                raise
+            if self._stored:  # such as a destination that ends each association after a while
+                self._feed.suspect(job)
+            else:
+                self._feed.doubt(job, error.code, cut=True)
+            raise PeerDoubtful("the association ended with an object in flight", code=error.code) from error
         if response is None:  # an association that had ended was replaced, and now the destination does not want it
             self._not_accepted(job, item)
             return
@@ -270,14 +276,13 @@ class _Sending:
         code = f"status-{status:04X}"
         match verdict(RequestKind.STORE, status, again=job.attempts > 1):
             case JobVerdict.DONE:
-                self._busy = 0
+                self._stored = True
                 self._feed.done(job, "" if status == 0 else code)
                 self._sent(item)
             case JobVerdict.BUSY:
-                self._busy += 1
-                self._feed.retry(job, code, item_fault=False)
-                if self._busy >= BUSY_IN_A_ROW:
-                    raise PeerFault("the destination is out of resources", code=code)
+                self._feed.doubt(job, code)
+                if self._feed.troubled:
+                    raise PeerDoubtful("the destination is out of resources", code=code)
             case _:
                 self._feed.hold(job, code)
         if telemetry.debugging():

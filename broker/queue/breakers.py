@@ -7,7 +7,7 @@ import random
 from collections.abc import Collection
 
 from broker import telemetry
-from broker.errors import PeerFault
+from broker.errors import PeerDoubtful, PeerFault
 from broker.model.lane import Lane
 from broker.queue.clock import QueueClock
 from broker.queue.retry_policy import RetryPolicy
@@ -31,9 +31,12 @@ class Breakers:
         """Failures of a lane in a row."""
         return await asyncio.wrap_future(self._database.read(store.breaker_failures, lane.name))
 
-    async def open(self, lane: Lane, fault: PeerFault, failures: int) -> None:
-        """Keep a lane closed; `failures` in a row, the last one by `fault`."""
-        delay = max(self._policy.delay(failures, random.random()), min(fault.after, self._policy.longest))  # noqa: S311
+    async def open(self, lane: Lane, fault: PeerFault, failures: int, *, tried: bool = False) -> None:
+        """Keep a lane closed; `failures` in a row, the last one by `fault`. `tried`: it only shows that it fails."""
+        wait = self._policy.pause if isinstance(fault, PeerDoubtful) else self._policy.delay
+        delay = max(wait(failures, random.random()), min(fault.after, self._policy.longest))  # noqa: S311
+        if tried:
+            delay, failures = 0.0, max(failures - 1, 1)
         until, code = self._clock.now() + delay, fault.code
         await asyncio.wrap_future(self._database.submit(store.open_breaker, lane.name, failures, until, code))
         self._open.add(lane)

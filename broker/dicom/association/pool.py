@@ -118,8 +118,10 @@ class Pool:
         self._closed = False
 
     @contextlib.asynccontextmanager
-    async def lease(self, pairs: Sequence[Pair]) -> AsyncIterator[Lease]:
+    async def lease(self, pairs: Sequence[Pair], *, fresh: bool = False) -> AsyncIterator[Lease]:
         """An association in which `pairs` (the first 128) were proposed; waits while `limit` are on loan.
+
+        `fresh`: one that has done nothing yet.
 
         A block that raises aborts it. Raises PeerFault: cannot connect, rejected; Unavailable after `close`.
         """
@@ -128,7 +130,7 @@ class Pool:
             self._leased += 1
             lease: Lease | None = None
             try:
-                line = self._take_idle(needed)
+                line = None if fresh else self._take_idle(needed)
                 if line is not None:
                     telemetry.POOL_LEASES.labels("reused").inc()
                     lease = Lease(

@@ -104,21 +104,6 @@ def test_a_look_at_the_queue_from_before_a_breaker_opened_starts_nothing(
     run(work())
 
 
-def test_a_lane_that_got_something_done_waits_as_after_a_first_failure(database: Database, queue: Queue) -> None:
-    async def handler(name: str, feed: Feed) -> None:
-        taken = await feed.take()
-        feed.done(taken[0])
-        raise PeerFault("broke off")
-
-    async def work() -> None:
-        queue.put(*range(6))
-        async with dispatching(database, handler):
-            await until(lambda: queue.states() == ["done"] * 6, "all is done")
-            assert queue.breaker()[0] == 1
-
-    run(work())
-
-
 def test_several_workers_that_fail_at_once_are_one_broken_lane(database: Database, queue: Queue) -> None:
     async def handler(name: str, feed: Feed) -> None:
         await feed.take()

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from support.delivery.hospital import Hospital, pacs
+from support.dicom.objects import ct_slice
 from support.loops import run, until
 from support.queue.lanes import Queue, dispatching
 
@@ -214,3 +215,23 @@ def test_a_peer_that_asks_to_be_left_alone_is_left_alone_even_after_it_took_some
         assert queue.states() == ["done", "ready"]
 
     run(work())
+
+
+def test_a_corrected_version_passes_the_bad_one_that_is_then_not_sent_over_it(hospital: Hospital) -> None:
+    """Also where nothing else is sent there, so that nothing tells whose fault it was."""
+    (bad,) = hospital.slices(1)
+    good = hospital.take(ct_slice(2000, SOPInstanceUID=bad.sop_instance))
+    assert good.data != bad.data
+    sizes: list[int] = []
+
+    def answer(event: Any) -> int:
+        data = event.request.DataSet.getvalue()
+        if len(data) <= len(bad.data):
+            return 0xA700
+        sizes.append(len(data))
+        return 0
+
+    with pacs(hospital, answer):
+        hospital.until_settled("held", "done")
+    assert len(sizes) == 1
+    assert hospital.queue.errors() == ["newer-version-sent", ""]

@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from broker import faults, telemetry
 from broker.audit.tally import Tally
 from broker.delivery.object_source import ObjectSource, SpoiledObject
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
+from broker.delivery.patience import Patience
 from broker.delivery.targets import known, looked_up
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
 from broker.dicom.dimse.message import Data
+from broker.dicom.wire.connection import DeadlinePassed
 from broker.errors import PeerDoubtful, PeerFault
 from broker.model.audit import AuditRecord
 from broker.queue.feed import Feed
@@ -59,7 +62,7 @@ class ImageSender:
         self._node = node
         self._remote = remote
         self._refresh = refresh
-        self._pools: dict[str, tuple[Node, Pool]] = {}
+        self._pools: dict[str, tuple[Node, Pool, Patience]] = {}
         self._closing: set[asyncio.Task[None]] = set()  # pools of nodes that changed
 
     async def __call__(self, name: str, feed: Feed) -> None:
@@ -83,7 +86,7 @@ class ImageSender:
 
     async def close(self) -> None:
         """Release the associations that wait for more."""
-        await asyncio.gather(*(pool.close() for _, pool in self._pools.values()), *self._closing)
+        await asyncio.gather(*(pool.close() for _, pool, _ in self._pools.values()), *self._closing)
 
     async def _send(self, node: Node, feed: Feed, supply: _Supply, batch: _Batch) -> _Batch:
         """Send on one association; returns jobs that need another one, or the next ones."""
@@ -95,8 +98,10 @@ class ImageSender:
                 feed.hold(job, "no-instance")
             return rest or await supply.take()
         try:
-            async with self._pool(node).lease(pairs, fresh=not calm) as lease:
-                sending = _Sending(lease, self._spool, feed, supply.ahead, partial(self._sent, node))
+            pool, patience = self._pool(node)
+            within = 0 if calm else patience.for_one(now[0][0].id)
+            async with pool.lease(pairs, fresh=not calm, within=within) as lease:
+                sending = _Sending(lease, self._spool, feed, patience, supply.ahead, partial(self._sent, node))
                 while now and self._node(node.name) == node:
                     if left := [*await sending.send(now), *rest]:
                         return left
@@ -121,17 +126,22 @@ class ImageSender:
         )
         self._tally.transferred(("sent", node.name, study), row, item.sop_class_uid)
 
-    def _pool(self, node: Node) -> Pool:
+    def _pool(self, node: Node) -> tuple[Pool, Patience]:
         """Associations to a node as it is now; those of before end when they are given back."""
-        known, pool = self._pools.get(node.name, (None, None))
-        if pool is None or known != node:
+        known, pool, patience = self._pools.get(node.name, (None, None, None))
+        if pool is None or patience is None or known != node:
             if pool is not None:
                 task = asyncio.get_running_loop().create_task(pool.close())
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
-            pool = Pool(lambda: self._remote(node), limit=node.associations, keep=node.association_idle)
-            self._pools[node.name] = node, pool
-        return pool
+            patience = wanted = Patience(node.answer_timeout)
+            pool = Pool(
+                lambda: replace(self._remote(node), response_timeout=wanted.seconds),
+                limit=node.associations,
+                keep=node.association_idle,
+            )
+            self._pools[node.name] = node, pool, patience
+        return pool, patience
 
 
 class _Supply:
@@ -183,10 +193,17 @@ class _Sending:
     """The objects of one association."""
 
     def __init__(
-        self, lease: Lease, spool: Spool, feed: Feed, ahead: Callable[[], None], sent: Callable[[StoredObject], None]
+        self,
+        lease: Lease,
+        spool: Spool,
+        feed: Feed,
+        patience: Patience,
+        ahead: Callable[[], None],
+        sent: Callable[[StoredObject], None],
     ) -> None:
         """`ahead` is called when few are left to send, `sent` for each object that was taken."""
         self._sent = sent
+        self._patience = patience
         self._lease = lease
         self._spool = spool
         self._feed = feed
@@ -257,21 +274,19 @@ class _Sending:
 
     async def _send_one(self, job: Job, source: ObjectSource) -> None:
         faults.point("delivery.send")
-        item = source.item
+        item, began = source.item, time.monotonic()
         try:
             response = await self._lease.store(_pair(item), item.sop_instance_uid, partial(_data, source))
         except PeerFault as error:
             if not self._lease.in_flight:
                 raise
-            if self._stored:  # such as a destination that ends each association after a while
-                self._feed.suspect(job)
-            else:
-                self._feed.doubt(job, error.code, cut=True)
+            self._cut(job, error.code)
             raise PeerDoubtful("the association ended with an object in flight", code=error.code) from error
         if response is None:  # an association that had ended was replaced, and now the destination does not want it
             self._not_accepted(job, item)
             return
         faults.point("delivery.sent")
+        self._patience.answered(job.id, time.monotonic() - began)
         status = response.status
         code = f"status-{status:04X}"
         match verdict(RequestKind.STORE, status, again=job.attempts > 1):
@@ -289,6 +304,16 @@ class _Sending:
             telemetry.logger().debug(
                 "delivery.answered", instance=telemetry.identifier(item.sop_instance_uid), status=f"{status:04X}"
             )
+
+    def _cut(self, job: Job, code: str) -> None:
+        """The association ended with this object in flight. It is tried alone next."""
+        after = self._patience.passed(job.id) if code == DeadlinePassed.code else 0
+        if not self._stored:
+            self._feed.doubt(job, code, cut=True, after=after)
+            return
+        self._feed.suspect(job)  # such as a destination that ends each association after a while: again at once
+        if after:
+            self._feed.retry(job, code, item_fault=False, after=after)
 
 
 def _data(source: ObjectSource) -> Data:

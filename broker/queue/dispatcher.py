@@ -59,7 +59,7 @@ after something was done. In trouble it is at most four times the shortest, sinc
 breaker was open gets one worker until it has worked. When its node changes (`begin_afresh`), the breaker is closed and
 jobs that were put off are ready at once; a worker that began before and raises PeerFault does not open the breaker
 again, since it may speak of the old address. A held job of an ordered group keeps back the later ones of its group, and
-nothing else; a version of an object that fails by its own fault does not (`store.claims`). `broker_lane_broken` shows breakers, `broker_deliveries` counts.
+nothing else; not so a bad version of an object (`store.claims`). `broker_lane_broken` and `broker_deliveries` count.
 """
 
 from __future__ import annotations

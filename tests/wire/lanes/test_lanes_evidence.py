@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import Counter
 from typing import Any
 
 from support.delivery.hospital import Hospital, pacs
@@ -10,6 +12,7 @@ from support.dicom.objects import ct_slice
 from support.loops import run, until
 from support.queue.lanes import Queue, dispatching
 
+from broker.delivery.patience import Patience
 from broker.errors import PeerDoubtful, PeerFault
 from broker.queue.evidence import IN_A_ROW, Evidence
 from broker.queue.feed import Feed
@@ -235,3 +238,42 @@ def test_a_corrected_version_passes_the_bad_one_that_is_then_not_sent_over_it(ho
         hospital.until_settled("held", "done")
     assert len(sizes) == 1
     assert hospital.queue.errors() == ["newer-version-sent", ""]
+
+
+# --- slow answers ----------------------------------------------------------------------------------------
+
+
+def test_a_slow_destination_gets_each_object_twice_at_most_and_once_when_it_is_known(hospital: Hospital) -> None:
+    """It answers after its time is up: the next try waits longer, and so do all once that was enough."""
+    hospital.slices(3)
+    copies: Counter[str] = Counter()
+
+    def answer(event: Any) -> int:
+        copies[event.request.AffectedSOPInstanceUID] += 1
+        threading.Event().wait(0.5)  # it is as slow as that
+        return 0
+
+    async def work() -> None:
+        delivery = hospital.delivery()
+        async with dispatching(hospital.database, delivery, policy=RetryPolicy(0.02, 2, 1000)):
+            await until(lambda: hospital.states() == ["done"] * 3, "all are there", 20)
+            assert max(copies.values()) == 2
+            new = hospital.slices(2)
+            await until(lambda: hospital.states() == ["done"] * 5, "and what is new", 10)
+            assert [copies[item.sop_instance] for item in new] == [1, 1]
+        await delivery.close()
+
+    with pacs(hospital, answer, answer_timeout=0.3):
+        run(work())
+    assert [row["failures"] for row in hospital.queue.rows()] == [0] * 5
+
+
+def test_patience_grows_with_what_was_late_and_has_an_end() -> None:
+    patience = Patience(60)
+    assert [patience.for_one(1), patience.passed(1)] == [60, 60]
+    assert [patience.for_one(1), patience.for_one(2)] == [120, 60]
+    patience.answered(2, 300)  # it was not late: a long upload says nothing
+    assert patience.seconds == 60
+    patience.answered(1, 65)
+    assert [patience.seconds, patience.for_one(3)] == [130, 130]
+    assert [patience.passed(3) for _ in range(4)] == [130, 130, 240, 240]

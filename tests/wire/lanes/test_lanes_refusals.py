@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from support.store.spool import spool_files
 
 from broker.delivery import object_source
 from broker.queue.retry_policy import RetryPolicy
-from broker.site import remotes
 from broker.store.schema import tables
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
@@ -107,16 +105,13 @@ def test_a_destination_that_is_away_costs_the_objects_nothing(hospital: Hospital
     assert [row["failures"] for row in hospital.queue.rows()] == [0] * 3
 
 
-def test_dm20_a_destination_that_never_reads_meets_a_deadline(
-    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dm20_a_destination_that_never_reads_meets_a_deadline(hospital: Hospital) -> None:
     hospital.take(ct_slice(30_000_000))
-    monkeypatch.setattr(remotes, "Remote", functools.partial(remotes.Remote, response_timeout=0.3))
     over = asyncio.Event()
 
     async def work() -> None:
         server = await asyncio.start_server(scripted_pacs(over), "127.0.0.1", 0)
-        hospital.destination(server.sockets[0].getsockname()[1])
+        hospital.destination(server.sockets[0].getsockname()[1], answer_timeout=0.3)
         async with dispatching(hospital.database, hospital.delivery(), policy=RetryPolicy(30, 60, 1000)):
             await until(lambda: hospital.queue.breaker()[0] == 1, "the deadline passed")
             await until(lambda: hospital.states() == ["ready"], "the lease is returned")

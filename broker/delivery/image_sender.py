@@ -21,6 +21,7 @@ from broker.delivery.patience import Patience
 from broker.delivery.targets import known, looked_up
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
+from broker.dicom.dimse import status as st
 from broker.dicom.dimse.message import Data
 from broker.dicom.wire.connection import DeadlinePassed
 from broker.errors import PeerDoubtful, PeerFault
@@ -34,6 +35,7 @@ from broker.store.images.spool import Spool
 from broker.store.jobs import Job
 
 AHEAD = 32  # objects left to send when the next are claimed: time for two commits and a read
+_WARNINGS = (st.COERCION_OF_ELEMENTS, st.ELEMENTS_DISCARDED, st.DATASET_MISMATCH_WARNING)
 
 _Item = tuple[Job, StoredObject]
 _Batch = list[tuple[Job, StoredObject | None]]
@@ -112,8 +114,11 @@ class ImageSender:
             return [*cut.left, *rest] or await supply.take()
         return [*now, *rest]
 
-    def _sent(self, node: Node, item: StoredObject) -> None:
-        """Let the audit trail know that a node has taken an object."""
+    def _sent(self, node: Node, item: StoredObject, status: int) -> None:
+        """Let the audit trail know that a node has taken an object, and the metrics if it did so with a warning."""
+        if st.is_store_warning(status):
+            label = f"{status:04X}" if status in _WARNINGS else "other"
+            telemetry.child(telemetry.DELIVERY_WARNINGS, node.name, label).inc()
         study = item.study_instance_uid
         row = AuditRecord(
             at=time.time(),
@@ -199,7 +204,7 @@ class _Sending:
         feed: Feed,
         patience: Patience,
         ahead: Callable[[], None],
-        sent: Callable[[StoredObject], None],
+        sent: Callable[[StoredObject, int], None],
     ) -> None:
         """`ahead` is called when few are left to send, `sent` for each object that was taken."""
         self._sent = sent
@@ -293,7 +298,7 @@ class _Sending:
             case JobVerdict.DONE:
                 self._stored = True
                 self._feed.done(job, "" if status == 0 else code)
-                self._sent(item)
+                self._sent(item, status)
             case JobVerdict.BUSY:
                 self._feed.doubt(job, code)
                 if self._feed.troubled:

@@ -40,15 +40,16 @@ class Breakers:
         until, code = self._clock.now() + delay, fault.code
         await asyncio.wrap_future(self._database.submit(store.open_breaker, lane.name, failures, until, code))
         self._open.add(lane)
-        telemetry.LANES_BROKEN.labels(lane.name).set(1)
+        telemetry.LANES_BROKEN.labels(lane.node, lane.kind).set(1)
         telemetry.logger().warning("lane.broken", lane=lane.name, reason=code, attempt=failures, delay=round(delay, 1))
 
-    async def close(self, lane: Lane) -> None:
-        """The peer works: close the breaker if it was open, here or in the process before this one."""
+    async def close(self, lane: Lane, *, gone: bool = False) -> None:
+        """The peer works, or is `gone`: close the breaker if it was open, here or in the process before this one."""
         if lane in self._open or await self.failures(lane):
             await asyncio.wrap_future(self._database.submit(store.close_breaker, lane.name))
             self._closed(lane)
-            telemetry.logger().info("lane.mended", lane=lane.name)
+            if not gone:
+                telemetry.logger().info("lane.mended", lane=lane.name)
 
     async def forget(self, changed: Collection[Lane]) -> None:
         """Close the breakers of lanes whose node has changed."""
@@ -59,4 +60,4 @@ class Breakers:
 
     def _closed(self, lane: Lane) -> None:
         self._open.discard(lane)
-        telemetry.LANES_BROKEN.labels(lane.name).set(0)
+        telemetry.LANES_BROKEN.labels(lane.node, lane.kind).set(0)

@@ -318,7 +318,7 @@ class Dispatcher:
         """Decide on a lane by what its handler raised, after `failures` in a row."""
         match error:
             case None:
-                await self._breakers.close(lane)
+                await self._breakers.close(lane, gone=feed.homeless)
                 if feed.progressed:
                     self._bell.ring()  # work that came after the last `take` found this lane still busy
             case PeerFault():

@@ -22,6 +22,7 @@ from broker.store.db.database import Database
 from broker.store.jobs import Job
 
 BATCH = 64  # jobs claimed at once
+NO_NODE = "unknown-node"  # why jobs are held whose node was removed
 REPORT_WITHIN = 0.05  # seconds; what was sent in them and not recorded is sent again after a crash
 
 
@@ -76,6 +77,7 @@ class Feed:
         self._late = late or LateReports(database)
         self._timer: asyncio.TimerHandle | None = None
         self._evidence = evidence or Evidence()
+        self.homeless = False  # the node of this lane is no longer there
         self.doubtful = ""  # why an item failed last, if nothing says whose fault it was
         self.more = False  # the last `take` got as many as there may be
         self.progressed = False  # a job was done: the peer is not away
@@ -137,6 +139,7 @@ class Feed:
     def hold(self, job: Job, reason: str) -> None:
         """A person must look; `reason` is a code without patient data."""
         self._evidence.ended(job.id)
+        self.homeless = self.homeless or reason == NO_NODE
         telemetry.logger().warning("job.held", lane=self._name, kind=job.kind, job=job.id, reason=reason)
         self._report(job, store.finish, JobState.HELD, self._clock.now(), reason)
         self._count("held")
@@ -204,7 +207,7 @@ class Feed:
     # --- recording ---------------------------------------------------------------------------------------
 
     def _count(self, outcome: str) -> None:
-        telemetry.child(telemetry.DELIVERIES, self._name, outcome).inc()
+        telemetry.child(telemetry.DELIVERIES, self._lane.node, self._lane.kind, outcome).inc()
 
     def _report(self, job: Job, unit: Callable[..., bool], *args: Any, **kwargs: Any) -> None:
         del self._open[job.id]

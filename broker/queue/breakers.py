@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Iterator, Sequence
 
 from broker import telemetry
 from broker.errors import PeerDoubtful, PeerFault
-from broker.model.lane import Lane
+from broker.model.lane import Lane, LaneKind
 from broker.queue.clock import QueueClock
 from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs as store
@@ -22,6 +24,8 @@ class Breakers:
     def __init__(self, database: Database, policy: RetryPolicy, clock: QueueClock) -> None:
         self._database, self._policy, self._clock = database, policy, clock
         self._open: set[Lane] = set()
+        self._alive: set[str] = set()  # stored names of lanes
+        self._hurried: dict[str, float] = {}  # by node: when its lanes were last tried for a sign of life
 
     def is_open(self, lane: Lane) -> bool:
         """The breaker of this lane was opened by this process, and nothing has worked since."""
@@ -51,6 +55,20 @@ class Breakers:
             if not gone:
                 telemetry.logger().info("lane.mended", lane=lane.name)
 
+    def alive(self, node: str) -> None:
+        """A node has shown that it is alive: `hurry` tries its lanes at once, though not again and again."""
+        now = time.monotonic()
+        if now - self._hurried.get(node, -math.inf) >= self._policy.first:
+            self._hurried[node] = now
+            self._alive |= {Lane(kind, node).name for kind in LaneKind}
+
+    async def hurry(self) -> None:
+        """Try the lanes at once of nodes that are alive."""
+        if self._alive:
+            names = list(self._alive)
+            await asyncio.wrap_future(self._database.submit(lanes.try_now, names))
+            self._alive.difference_update(names)
+
     async def forget(self, changed: Collection[Lane]) -> None:
         """Close the breakers of lanes whose node has changed."""
         stored = [lane.name for lane in changed]
@@ -61,3 +79,12 @@ class Breakers:
     def _closed(self, lane: Lane) -> None:
         self._open.discard(lane)
         telemetry.LANES_BROKEN.labels(lane.node, lane.kind).set(0)
+
+
+def known(names: Sequence[str]) -> Iterator[Lane]:
+    """The lanes with these stored names, without those of a kind that this version does not know."""
+    for name in names:
+        try:
+            yield Lane.parse(name)
+        except ValueError as error:
+            telemetry.logger().error("lane.defect", lane=name, error=telemetry.describe(error))

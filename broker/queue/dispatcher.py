@@ -58,7 +58,8 @@ shortest when something was done; it is no shorter than the peer asks for (`Peer
 after something was done. In trouble it is at most four times the shortest, since what is new may pass. A lane whose
 breaker was open gets one worker until it has worked. When its node changes (`begin_afresh`), the breaker is closed and
 jobs that were put off are ready at once; a worker that began before and raises PeerFault does not open the breaker
-again, since it may speak of the old address. A held job of an ordered group keeps back the later ones of its group, and
+again, since it may speak of the old address. A sign of life of a node, its own C-ECHO or a good test, ends the wait of
+its lanes, once within the shortest wait. A held job of an ordered group keeps back the later ones of its group, and
 nothing else; not so a bad version of an object (`store.claims`). `broker_lane_broken` and `broker_deliveries` count.
 """
 
@@ -68,14 +69,14 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from broker import telemetry
 from broker.errors import PeerDoubtful, PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import Lane, LaneKind
-from broker.queue.breakers import Breakers
+from broker.queue.breakers import Breakers, known
 from broker.queue.clock import STEP, QueueClock
 from broker.queue.evidence import Evidence
 from broker.queue.feed import Bell, Feed
@@ -159,6 +160,12 @@ class Dispatcher:
                 self._outdated |= running
         self._bell.ring()
 
+    def alive(self, node: str) -> None:
+        """A node shows that it is alive: try what failed for it at once. Callable from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._breakers.alive, node)
+            self._loop.call_soon_threadsafe(self._bell.ring)
+
     async def run(self) -> None:
         """Look for due lanes until `stop`."""
         while not self.stopping:
@@ -199,7 +206,7 @@ class Dispatcher:
         if await self._lost.free(self._database):
             self._bell.ring()
         self._hurrying.again(self._clock.now())
-        for lane in [] if self.stopping else _known(due):  # `stop` does not see what begins after it
+        for lane in [] if self.stopping else known(due):  # `stop` does not see what begins after it
             running = self._running.setdefault(lane, set())
             if before.get(lane, frozenset()) - running:
                 self._bell.ring()  # a worker ended meanwhile, perhaps to close its lane: look again
@@ -216,7 +223,8 @@ class Dispatcher:
                 task.add_done_callback(partial(self._ended, lane))
 
     async def _begin_changed(self) -> None:
-        """Close the breakers of lanes whose node has changed; what was put off is due. Raises StoreUnavailable."""
+        """Close breakers of lanes whose node has changed; what was put off is due. Raises StoreUnavailable."""
+        await self._breakers.hurry()
         if not self._changed:
             return
         names, self._changed = self._changed, set()
@@ -339,12 +347,3 @@ class Dispatcher:
                 pass
             case _:
                 telemetry.logger().error("lane.defect", lane=lane.name, error=telemetry.describe(error))
-
-
-def _known(names: Sequence[str]) -> Iterator[Lane]:
-    """The lanes with these stored names, without those of a kind that this version does not know."""
-    for name in names:
-        try:
-            yield Lane.parse(name)
-        except ValueError as error:
-            telemetry.logger().error("lane.defect", lane=name, error=telemetry.describe(error))

@@ -93,6 +93,8 @@ class Sending:
         self._nodes = {node.name: node for node in self._directory.nodes}
         self._comparing = threading.Lock()
         foundation.site.follow(self._nodes_changed)
+        foundation.contacts.follow_echoes(self._dispatcher.alive)
+        self.alive = self._dispatcher.alive  # tells, from any thread, that a node works
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
 
     def _concurrency(self, lane: Lane) -> int:

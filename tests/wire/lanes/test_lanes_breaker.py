@@ -167,3 +167,25 @@ def test_a_failure_at_the_old_address_does_not_close_the_lane_to_the_new_one(dat
             await until(lambda: queue.states() == ["done"], "it went to the new address", 5)
 
     run(work())
+
+
+def test_a_sign_of_life_ends_the_wait_of_a_lane_but_not_again_and_again(database: Database, queue: Queue) -> None:
+    tries = {"pacs": 0, "cad": 0}
+
+    async def handler(name: str, feed: Feed) -> None:
+        tries[name] += 1
+        await feed.take()
+        raise PeerFault("away", code="connect-failed")
+
+    async def work() -> None:
+        queue.put(1)
+        queue.put(1, lane="deliver:cad")
+        async with dispatching(database, handler, policy=RetryPolicy(600, 900, 10_000)) as dispatcher:
+            await until(lambda: queue.breaker()[0] == 1 and queue.breaker("deliver:cad")[0] == 1, "both are closed")
+            await asyncio.to_thread(dispatcher.alive, "pacs")
+            await until(lambda: queue.breaker()[0] == 2, "it is tried at once, and its failures go on counting", 5)
+            dispatcher.alive("pacs")
+            dispatcher.alive("nobody")
+            await remains(lambda: tries == {"pacs": 2, "cad": 1}, 0.2)
+
+    run(work())

@@ -72,7 +72,7 @@ class ImageSender:
         supply = _Supply(self._database, feed)
         try:
             batch = await supply.take()
-            while batch:
+            while batch and not feed.stopping:  # the feed gives back what is left
                 place = (name, self._node, _is_destination)
                 node = known(*place) or await asyncio.to_thread(looked_up, *place, self._refresh)  # it may change
                 if node is None:

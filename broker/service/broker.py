@@ -156,9 +156,7 @@ class Broker:
         self._workers = Workers(data.lock, self._sending.wake, fail, base.contacts.heard)
         self._sources = SourceSchedule(base.database, settings, base.directory, remotes, base.contacts.noted)
         base.site.follow(self._sources.changed)
-        self._tester = NodeTester(
-            base.database, remotes, receivers, notice_tls, self._sending.wake, self._sending.alive
-        )
+        self._tester = NodeTester(base.database, remotes, receivers, notice_tls, *self._sending.bells)
         self._watch = Watch(base.database, base.site, self._mappings.documents)
         self._stack.callback(self._watch.stop)
         self._clock = ClockWatch()

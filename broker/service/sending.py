@@ -94,8 +94,8 @@ class Sending:
         self._comparing = threading.Lock()
         foundation.site.follow(self._nodes_changed)
         foundation.contacts.follow_echoes(self._dispatcher.alive)
-        self.alive = self._dispatcher.alive  # tells, from any thread, that a node works
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
+        self.bells = self.wake, self._dispatcher.alive  # the second tells that a node works, by its name
 
     def _concurrency(self, lane: Lane) -> int:
         """How many workers a lane may have."""

@@ -70,6 +70,12 @@ class PeerFault(BrokerError):
     after: float = 0
 
 
+class PeerDoubtful(PeerFault):
+    """The remote node is there, but it did not do what it was sent: by its own fault, or by that of the item."""
+
+    code = "peer-doubtful"
+
+
 class Refused(BrokerError):
     """The remote node refused this item for good: a person must look."""
 

@@ -264,14 +264,15 @@ SOURCE_SUCCESS = Gauge(
 )
 INSTANCES_RECEIVED = Counter("broker_instances_received", "Objects accepted", ["outcome"])
 BYTES_RECEIVED = Counter("broker_bytes_received", "Bytes of accepted data sets")
-DELIVERIES = Counter("broker_deliveries", "Finished attempts by node and outcome", ["node", "outcome"])
+DELIVERIES = Counter("broker_deliveries", "Finished attempts by node, lane, outcome", ["node", "kind", "outcome"])
+DELIVERY_WARNINGS = Counter("broker_delivery_warnings", "Objects that a node took with a warning", ["node", "status"])
 OBJECTS_SPOILED = Counter("broker_objects_spoiled", "Objects not sent: other bytes than were received", ["reason"])
 STEPS_CLOSED = Counter("broker_steps_closed", "Steps ended without their device saying so", ["reason"])
 MEMORY = Gauge("broker_memory_bytes", "Memory of the process: resident, allocated, free and kept", ["kind"])
 CACHE_BYTES = Gauge("broker_cache_bytes", "About how much a cache holds", ["cache"])
 CACHE_ENTRIES = Gauge("broker_cache_entries", "How many entries a cache holds", ["cache"])
 ROWS_THINNED = Counter("broker_rows_thinned", "Old rows that were deleted, by the rule of retention", ["rule"])
-LANES_BROKEN = Gauge("broker_lane_broken", "1 while a destination is not tried", ["node"])
+LANES_BROKEN = Gauge("broker_lane_broken", "1 while what is done for a node fails", ["node", "kind"])
 NODE_AUTHENTICATION_FAILURES = Counter(
     "broker_dicom_node_authentication_failures", "Callers that did not prove to be who they say", ["reason"]
 )

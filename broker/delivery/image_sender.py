@@ -10,17 +10,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from broker import faults, telemetry
 from broker.audit.tally import Tally
 from broker.delivery.object_source import ObjectSource, SpoiledObject
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
+from broker.delivery.patience import Patience
 from broker.delivery.targets import known, looked_up
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
+from broker.dicom.dimse import status as st
 from broker.dicom.dimse.message import Data
-from broker.errors import PeerFault
+from broker.dicom.wire.connection import DeadlinePassed
+from broker.errors import PeerDoubtful, PeerFault
 from broker.model.audit import AuditRecord
 from broker.queue.feed import Feed
 from broker.site.nodes import Node
@@ -31,7 +35,7 @@ from broker.store.images.spool import Spool
 from broker.store.jobs import Job
 
 AHEAD = 32  # objects left to send when the next are claimed: time for two commits and a read
-BUSY_IN_A_ROW = 3  # so many A7xx in a row: the destination is in trouble, not the objects
+_WARNINGS = (st.COERCION_OF_ELEMENTS, st.ELEMENTS_DISCARDED, st.DATASET_MISMATCH_WARNING)
 
 _Item = tuple[Job, StoredObject]
 _Batch = list[tuple[Job, StoredObject | None]]
@@ -60,7 +64,7 @@ class ImageSender:
         self._node = node
         self._remote = remote
         self._refresh = refresh
-        self._pools: dict[str, tuple[Node, Pool]] = {}
+        self._pools: dict[str, tuple[Node, Pool, Patience]] = {}
         self._closing: set[asyncio.Task[None]] = set()  # pools of nodes that changed
 
     async def __call__(self, name: str, feed: Feed) -> None:
@@ -68,7 +72,7 @@ class ImageSender:
         supply = _Supply(self._database, feed)
         try:
             batch = await supply.take()
-            while batch:
+            while batch and not feed.stopping:  # the feed gives back what is left
                 place = (name, self._node, _is_destination)
                 node = known(*place) or await asyncio.to_thread(looked_up, *place, self._refresh)  # it may change
                 if node is None:
@@ -84,29 +88,37 @@ class ImageSender:
 
     async def close(self) -> None:
         """Release the associations that wait for more."""
-        await asyncio.gather(*(pool.close() for _, pool in self._pools.values()), *self._closing)
+        await asyncio.gather(*(pool.close() for _, pool, _ in self._pools.values()), *self._closing)
 
     async def _send(self, node: Node, feed: Feed, supply: _Supply, batch: _Batch) -> _Batch:
-        """Send on one association; returns jobs that need contexts it did not propose, or the next ones."""
-        pairs = list(dict.fromkeys(_pair(item) for _, item in batch if item is not None))
+        """Send on one association; returns jobs that need another one, or the next ones."""
+        calm = [one for one in batch if not feed.cuts(one[0])]
+        now, rest = (calm, [one for one in batch if feed.cuts(one[0])]) if calm else (batch[:1], batch[1:])
+        pairs = list(dict.fromkeys(_pair(item) for _, item in now if item is not None))
         if not pairs:
-            for job, _ in batch:
+            for job, _ in now:
                 feed.hold(job, "no-instance")
-            return await supply.take()
+            return rest or await supply.take()
         try:
-            async with self._pool(node).lease(pairs) as lease:
-                sending = _Sending(lease, self._spool, feed, supply.ahead, partial(self._sent, node))
-                while batch and self._node(node.name) == node:
-                    later = await sending.send(batch)
-                    if later:
-                        return later
-                    batch = await supply.take()
+            pool, patience = self._pool(node)
+            within = 0 if calm else patience.for_one(now[0][0].id)
+            async with pool.lease(pairs, fresh=not calm, within=within) as lease:
+                sending = _Sending(lease, self._spool, feed, patience, supply.ahead, partial(self._sent, node))
+                while now and self._node(node.name) == node:
+                    if left := [*await sending.send(now), *rest]:
+                        return left
+                    now = await supply.take()
+                    if any(feed.cuts(job) for job, _ in now):
+                        break  # an object that has ended an association needs one of its own
         except _CutShort as cut:  # the association was aborted, so that the peer has no part of an object as a whole
-            return cut.left or await supply.take()
-        return batch
+            return [*cut.left, *rest] or await supply.take()
+        return [*now, *rest]
 
-    def _sent(self, node: Node, item: StoredObject) -> None:
-        """Let the audit trail know that a node has taken an object."""
+    def _sent(self, node: Node, item: StoredObject, status: int) -> None:
+        """Let the audit trail know that a node has taken an object, and the metrics if it did so with a warning."""
+        if st.is_store_warning(status):
+            label = f"{status:04X}" if status in _WARNINGS else "other"
+            telemetry.child(telemetry.DELIVERY_WARNINGS, node.name, label).inc()
         study = item.study_instance_uid
         row = AuditRecord(
             at=time.time(),
@@ -119,17 +131,22 @@ class ImageSender:
         )
         self._tally.transferred(("sent", node.name, study), row, item.sop_class_uid)
 
-    def _pool(self, node: Node) -> Pool:
+    def _pool(self, node: Node) -> tuple[Pool, Patience]:
         """Associations to a node as it is now; those of before end when they are given back."""
-        known, pool = self._pools.get(node.name, (None, None))
-        if pool is None or known != node:
+        known, pool, patience = self._pools.get(node.name, (None, None, None))
+        if pool is None or patience is None or known != node:
             if pool is not None:
                 task = asyncio.get_running_loop().create_task(pool.close())
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
-            pool = Pool(lambda: self._remote(node), limit=node.associations, keep=node.association_idle)
-            self._pools[node.name] = node, pool
-        return pool
+            patience = wanted = Patience(node.answer_timeout)
+            pool = Pool(
+                lambda: replace(self._remote(node), response_timeout=wanted.seconds),
+                limit=node.associations,
+                keep=node.association_idle,
+            )
+            self._pools[node.name] = node, pool, patience
+        return pool, patience
 
 
 class _Supply:
@@ -181,15 +198,22 @@ class _Sending:
     """The objects of one association."""
 
     def __init__(
-        self, lease: Lease, spool: Spool, feed: Feed, ahead: Callable[[], None], sent: Callable[[StoredObject], None]
+        self,
+        lease: Lease,
+        spool: Spool,
+        feed: Feed,
+        patience: Patience,
+        ahead: Callable[[], None],
+        sent: Callable[[StoredObject, int], None],
     ) -> None:
         """`ahead` is called when few are left to send, `sent` for each object that was taken."""
         self._sent = sent
+        self._patience = patience
         self._lease = lease
         self._spool = spool
         self._feed = feed
         self._ahead = ahead
-        self._busy = 0
+        self._stored = False
         self._later: _Batch = []
 
     async def send(self, batch: _Batch) -> _Batch:
@@ -255,35 +279,46 @@ class _Sending:
 
     async def _send_one(self, job: Job, source: ObjectSource) -> None:
         faults.point("delivery.send")
-        item = source.item
+        item, began = source.item, time.monotonic()
         try:
             response = await self._lease.store(_pair(item), item.sop_instance_uid, partial(_data, source))
         except PeerFault as error:
-            # it ended with this object in flight: perhaps because of it, so others go first next time
-            self._feed.retry(job, error.code, item_fault=self._lease.in_flight)
-            raise
+            if not self._lease.in_flight:
+                raise
+            self._cut(job, error.code)
+            raise PeerDoubtful("the association ended with an object in flight", code=error.code) from error
         if response is None:  # an association that had ended was replaced, and now the destination does not want it
             self._not_accepted(job, item)
             return
         faults.point("delivery.sent")
+        self._patience.answered(job.id, time.monotonic() - began)
         status = response.status
         code = f"status-{status:04X}"
         match verdict(RequestKind.STORE, status, again=job.attempts > 1):
             case JobVerdict.DONE:
-                self._busy = 0
+                self._stored = True
                 self._feed.done(job, "" if status == 0 else code)
-                self._sent(item)
+                self._sent(item, status)
             case JobVerdict.BUSY:
-                self._busy += 1
-                self._feed.retry(job, code, item_fault=False)
-                if self._busy >= BUSY_IN_A_ROW:
-                    raise PeerFault("the destination is out of resources", code=code)
+                self._feed.doubt(job, code)
+                if self._feed.troubled:
+                    raise PeerDoubtful("the destination is out of resources", code=code)
             case _:
                 self._feed.hold(job, code)
         if telemetry.debugging():
             telemetry.logger().debug(
                 "delivery.answered", instance=telemetry.identifier(item.sop_instance_uid), status=f"{status:04X}"
             )
+
+    def _cut(self, job: Job, code: str) -> None:
+        """The association ended with this object in flight. It is tried alone next."""
+        after = self._patience.passed(job.id) if code == DeadlinePassed.code else 0
+        if not self._stored:
+            self._feed.doubt(job, code, cut=True, after=after)
+            return
+        self._feed.suspect(job)  # such as a destination that ends each association after a while: again at once
+        if after:
+            self._feed.retry(job, code, item_fault=False, after=after)
 
 
 def _data(source: ObjectSource) -> Data:

@@ -64,6 +64,13 @@ _KEPT: Mapping[str, SourceKind] = {
     InstanceState.HELD: SourceKind.HELD_IMAGES,
     InstanceState.DISCARDED: SourceKind.DISCARDED_IMAGES,
 }
+WARNED: tuple[Tone, Sentence] = (
+    "warn",
+    Sentence(
+        "%(n)s image was sent to %(node)s, not without a warning.",
+        many="%(n)s images were sent to %(node)s, not without a warning.",
+    ),
+)
 DELIVERED: Mapping[str, tuple[Tone, Sentence]] = {
     JobState.DONE: (
         "ok",
@@ -157,6 +164,8 @@ def _source(lane: str, state: str) -> EntrySource:
 
 def _delivered(group: DeliveryGroup) -> StoryEntry:
     tone, sentence = DELIVERED.get(group.state, DELIVERED[JobState.READY])
+    if group.state == JobState.DONE and group.error.startswith("status-B"):
+        tone, sentence = WARNED
     return StoryEntry(
         at=group.first_at,
         until=group.last_at,

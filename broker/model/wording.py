@@ -80,6 +80,7 @@ def duration(seconds: float) -> str:
 
 
 def in_english(sentence: Sentence) -> str:
-    """A sentence in English, for REST and commands."""
+    """A sentence in English, for REST and commands; so are the sentences within it."""
     text = sentence.many if sentence.many and sentence.values.get("n") != 1 else sentence.text
-    return text % dict(sentence.values)
+    values = sentence.values.items()
+    return text % {name: in_english(value) if isinstance(value, Sentence) else value for name, value in values}

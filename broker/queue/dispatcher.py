@@ -16,10 +16,18 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       retry                      put off                       goes on              retry      -
       retry by the item's fault  put off, at the fifth held    goes on              retry|held -|job.held
       either retry, too old      held                          goes on              held       job.held
+      doubt, others passed since as retry by the item's fault  goes on              retry|held -|job.held
+      doubt, alone for too long  held                          goes on              held       job.held
+      doubt, else                put off                       goes on              retry      -
 
     The handler leaves it open
       and returns                returned                      breaker is closed    -          lane.mended, if open
+      returns, but had doubts    returned                      failing, goes on     -          lane.broken
+      raises PeerDoubtful        returned                      failing, goes on     -          lane.broken
+      the same, in trouble       returned                      breaker is opened    -          lane.broken
       raises PeerFault           returned                      breaker is opened    -          lane.broken
+      any of these, something    returned                      is tried at once     -          lane.mended, if open
+        was done before
       raises Unavailable         returned                      is looked at again   -          queue.unavailable
       is cancelled by `stop`     returned                      ends                 -          -
       raises anything else       as retry by the item's fault  is looked at again   retry|held lane.defect
@@ -27,6 +35,13 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
 
     Too old is what has waited for `give_up` and was tried as often as that takes, itself or its lane. What is in a lane
     for an audit repository is never too old.
+
+    Doubt is about an item that the destination did not take, perhaps by its own fault: it answered A7xx or 0110, or it
+    ended the association in the middle of it (`queue.evidence`). Such an item goes last. One that ended an association
+    goes on one of its own. If others passed since it failed first, it is to blame: each try counts, and the fifth fault
+    holds it. If nothing passes, it is the destination: three items in a row that were in no doubt before are trouble.
+    An item alone, with nothing to compare it with, is held after a seventh of `give_up` (a day) of tries that the
+    destination answered: one that is full for so long needs a person anyway, and nobody else would tell of it.
 
     Nobody can report it
       its process dies           returned when the lease ends  is looked at again   -          -
@@ -39,11 +54,13 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       the clock was set          due at once; leases go on     is looked at again   -          clock.stepped
 
 An open breaker keeps its lane closed for a wait that doubles with each failure in a row, and starts again at the
-shortest if the last run got something done; it is no shorter than the peer asks for (`PeerFault.after`). A lane whose
+shortest when something was done; it is no shorter than the peer asks for (`PeerFault.after`), which is kept also
+after something was done. In trouble it is at most four times the shortest, since what is new may pass. A lane whose
 breaker was open gets one worker until it has worked. When its node changes (`begin_afresh`), the breaker is closed and
 jobs that were put off are ready at once; a worker that began before and raises PeerFault does not open the breaker
-again, since it may speak of the old address. A held job of an ordered group keeps back the later ones of its group, and
-nothing else. `broker_lane_broken` shows breakers, `broker_deliveries` counts.
+again, since it may speak of the old address. A sign of life of a node, its own C-ECHO or a good test, ends the wait of
+its lanes, once within the shortest wait. A held job of an ordered group keeps back the later ones of its group, and
+nothing else; not so a bad version of an object (`store.claims`). `broker_lane_broken` and `broker_deliveries` count.
 """
 
 from __future__ import annotations
@@ -51,16 +68,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from broker import telemetry
-from broker.errors import PeerFault, StoreUnavailable, Unavailable
+from broker.errors import PeerDoubtful, PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import Lane, LaneKind
+from broker.queue.breakers import Breakers, known
 from broker.queue.clock import STEP, QueueClock
+from broker.queue.evidence import Evidence
 from broker.queue.feed import Bell, Feed
 from broker.queue.hurrying import Hurrying
 from broker.queue.late_reports import LateReports
@@ -103,11 +121,12 @@ class Dispatcher:
         self._bell = Bell()
         self._running: dict[Lane, set[asyncio.Task[None]]] = {}
         self._passed_over: set[Lane] = set()  # lanes with work that had their workers already
-        self._broken: set[Lane] = set()
+        self._evidence: dict[Lane, Evidence] = {}
         self._changed: set[str] = set()  # names of nodes whose lanes begin afresh at the next look
         self._outdated: set[asyncio.Task[None]] = set()  # workers that began before their node changed
         self._sweep_at = 0.0  # by time.monotonic()
         self._clock = QueueClock()
+        self._breakers = Breakers(database, policy, self._clock)
         self._feeds: set[Feed] = set()
         self._lost = LostClaims()
         self._late = LateReports(database)
@@ -141,6 +160,12 @@ class Dispatcher:
                 self._outdated |= running
         self._bell.ring()
 
+    def alive(self, node: str) -> None:
+        """A node shows that it is alive: try what failed for it at once. Callable from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._breakers.alive, node)
+            self._loop.call_soon_threadsafe(self._bell.ring)
+
     async def run(self) -> None:
         """Look for due lanes until `stop`."""
         while not self.stopping:
@@ -170,7 +195,7 @@ class Dispatcher:
     # --- lanes -------------------------------------------------------------------------------------------
 
     async def _start_lanes(self) -> None:
-        await self._forget_failures()
+        await self._begin_changed()
         before = {lane: frozenset(running) for lane, running in self._running.items()}
         await self._report_again()
         reading, due = await asyncio.wrap_future(self._database.read(lanes.look, self._policy.longest + STEP))
@@ -178,16 +203,17 @@ class Dispatcher:
             await self._set_anew(step)
         elif time.monotonic() >= self._sweep_at:
             await self._sweep(reading.wall)
-        await self._free_lost()
+        if await self._lost.free(self._database):
+            self._bell.ring()
         self._hurrying.again(self._clock.now())
-        for lane in [] if self.stopping else _known(due):  # `stop` does not see what begins after it
+        for lane in [] if self.stopping else known(due):  # `stop` does not see what begins after it
             running = self._running.setdefault(lane, set())
             if before.get(lane, frozenset()) - running:
                 self._bell.ring()  # a worker ended meanwhile, perhaps to close its lane: look again
                 continue
             # one worker first; more only once the lane has proved to work
             workers = self._concurrency(lane)
-            if lane in self._broken:
+            if self._breakers.is_open(lane):
                 workers = min(workers, 1)
             if len(running) >= workers:
                 self._passed_over.add(lane)
@@ -195,6 +221,22 @@ class Dispatcher:
                 task = self._loop.create_task(self._work(lane))
                 running.add(task)
                 task.add_done_callback(partial(self._ended, lane))
+
+    async def _begin_changed(self) -> None:
+        """Close breakers of lanes whose node has changed; what was put off is due. Raises StoreUnavailable."""
+        await self._breakers.hurry()
+        if not self._changed:
+            return
+        names, self._changed = self._changed, set()
+        changed = [Lane(kind, name) for kind in self._handlers for name in names]
+        try:
+            await self._breakers.forget(changed)
+        except StoreUnavailable:
+            self._changed |= names  # at the next look
+            raise
+        for lane in changed:
+            self._evidence.pop(lane, None)
+        self._hurrying.begin([lane.name for lane in changed], self._clock.now())
 
     async def _sweep(self, now: float) -> None:
         """Give back the work of those who died. Raises StoreUnavailable."""
@@ -207,14 +249,6 @@ class Dispatcher:
         """Make the reports that the database has not taken. Raises StoreUnavailable while it does not."""
         if (again := self._late.again()) is not None:
             telemetry.logger().info("queue.reports_taken", count=await asyncio.wrap_future(again))
-
-    async def _free_lost(self) -> None:
-        """Give back what was claimed for us without our hearing of it. Raises StoreUnavailable."""
-        if lost := self._lost.all():
-            counts = await asyncio.wrap_future(self._database.submit(claims.free_claims, lost))
-            if freed := self._lost.looked_for(lost, counts):
-                telemetry.logger().info("queue.claims_freed", count=freed)
-                self._bell.ring()
 
     async def _set_anew(self, step: float) -> None:
         """The clock was set by so many seconds: leases and waits that were written by it mean something else now.
@@ -241,7 +275,8 @@ class Dispatcher:
     async def _work(self, lane: Lane) -> None:
         """Run the handler of a lane once, and conclude from how it ended."""
         policy = replace(self._policy, give_up=math.inf) if lane.kind in FOR_EVER else self._policy
-        feed = Feed(lane, self._database, policy, self._bell, self.claim, self._clock, self._heard, self._late)
+        seen = self._evidence.setdefault(lane, Evidence())
+        feed = Feed(lane, self._database, policy, self._bell, self.claim, self._clock, self._heard, self._late, seen)
         self._feeds.add(feed)
         heart = self._loop.create_task(self._beat(feed))
         error: BaseException | None = None
@@ -253,9 +288,12 @@ class Dispatcher:
             heart.cancel()
             self._feeds.discard(feed)
         try:
-            failures = 1 if feed.progressed or not isinstance(error, PeerFault) else 1 + await self._failures(lane)
+            if error is None and feed.doubtful and not feed.progressed:
+                error = PeerDoubtful("it answered, and took nothing", code=feed.doubtful)
+            failing = isinstance(error, PeerFault) and not feed.progressed
+            failures = 1 + await self._breakers.failures(lane) if failing else 1
             await feed.settle(error, failures)
-            await self._conclude(lane, error, failures, progressed=feed.progressed)
+            await self._conclude(lane, error, failures, feed)
         except StoreUnavailable as trouble:
             telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(trouble))
 
@@ -282,69 +320,30 @@ class Dispatcher:
             until = self._clock.now() + LEASE
             await asyncio.wrap_future(self._database.submit(store.renew, ids, self._owner, until))
 
-    # --- breakers: what the table says of lanes ----------------------------------------------------------
+    # --- what the table says of lanes --------------------------------------------------------------------
 
-    async def _conclude(self, lane: Lane, error: BaseException | None, failures: int, *, progressed: bool) -> None:
-        """Decide on a lane by what its handler raised, after `failures` in a row; `progressed`: something was done."""
+    async def _conclude(self, lane: Lane, error: BaseException | None, failures: int, feed: Feed) -> None:
+        """Decide on a lane by what its handler raised, after `failures` in a row."""
         match error:
             case None:
-                await self._close_breaker(lane)
-                if progressed:
+                await self._breakers.close(lane, gone=feed.homeless)
+                if feed.progressed:
                     self._bell.ring()  # work that came after the last `take` found this lane still busy
             case PeerFault():
                 self._heard(lane, error.code)
-                await self._open_breaker(lane, error, failures)
+                if asyncio.current_task() in self._outdated:
+                    return self._bell.ring()  # it may speak of the old address
+                if feed.progressed and not error.after:
+                    await self._breakers.close(lane)
+                    return self._bell.ring()
+                doubtful = isinstance(error, PeerDoubtful)
+                await self._breakers.open(lane, error, failures, tried=doubtful and not feed.troubled)
+                if not doubtful:
+                    self._evidence[lane].away()
+                self._bell.ring()
             case Unavailable():
                 telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(error))
             case asyncio.CancelledError():
                 pass
             case _:
                 telemetry.logger().error("lane.defect", lane=lane.name, error=telemetry.describe(error))
-
-    async def _open_breaker(self, lane: Lane, fault: PeerFault, failures: int) -> None:
-        """Keep a lane closed; `failures` in a row, the last one by `fault`."""
-        delay = max(self._policy.delay(failures, random.random()), min(fault.after, self._policy.longest))  # noqa: S311
-        if asyncio.current_task() in self._outdated:
-            return self._bell.ring()
-        until, code = self._clock.now() + delay, fault.code
-        await asyncio.wrap_future(self._database.submit(store.open_breaker, lane.name, failures, until, code))
-        self._broken.add(lane)
-        telemetry.LANES_BROKEN.labels(lane.name).set(1)
-        telemetry.logger().warning("lane.broken", lane=lane.name, reason=code, attempt=failures, delay=round(delay, 1))
-
-    async def _forget_failures(self) -> None:
-        """Close the breakers of lanes whose node has changed; what was put off is due. Raises StoreUnavailable."""
-        if not self._changed:
-            return
-        names, self._changed = self._changed, set()
-        changed = [Lane(kind, name) for kind in self._handlers for name in names]
-        stored = [lane.name for lane in changed]
-        try:
-            await asyncio.wrap_future(self._database.submit(lanes.close_breakers, stored))
-        except StoreUnavailable:
-            self._changed |= names  # at the next look
-            raise
-        self._hurrying.begin(stored, self._clock.now())
-        for lane in self._broken.intersection(changed):
-            self._broken.discard(lane)
-            telemetry.LANES_BROKEN.labels(lane.name).set(0)
-
-    async def _close_breaker(self, lane: Lane) -> None:
-        """The peer works: close the breaker if it was open, here or in the process before this one."""
-        if lane in self._broken or await self._failures(lane):
-            await asyncio.wrap_future(self._database.submit(store.close_breaker, lane.name))
-            self._broken.discard(lane)
-            telemetry.LANES_BROKEN.labels(lane.name).set(0)
-            telemetry.logger().info("lane.mended", lane=lane.name)
-
-    async def _failures(self, lane: Lane) -> int:
-        return await asyncio.wrap_future(self._database.read(store.breaker_failures, lane.name))
-
-
-def _known(names: Sequence[str]) -> Iterator[Lane]:
-    """The lanes with these stored names, without those of a kind that this version does not know."""
-    for name in names:
-        try:
-            yield Lane.parse(name)
-        except ValueError as error:
-            telemetry.logger().error("lane.defect", lane=name, error=telemetry.describe(error))

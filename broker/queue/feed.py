@@ -14,6 +14,7 @@ from broker import telemetry
 from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import JobState, Lane
 from broker.queue.clock import QueueClock
+from broker.queue.evidence import Evidence
 from broker.queue.late_reports import LateReports
 from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs as store
@@ -21,6 +22,7 @@ from broker.store.db.database import Database
 from broker.store.jobs import Job
 
 BATCH = 64  # jobs claimed at once
+NO_NODE = "unknown-node"  # why jobs are held whose node was removed
 REPORT_WITHIN = 0.05  # seconds; what was sent in them and not recorded is sent again after a crash
 
 
@@ -54,10 +56,11 @@ class Feed:
         clock: QueueClock,
         heard: Callable[[Lane, str], None] = lambda lane, error: None,
         late: LateReports | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
         """`claim` leases the next jobs of a lane, at most so many. `heard`: see `Dispatcher`.
 
-        `late` keeps the reports that the database does not take.
+        `late` keeps the reports that the database does not take. `evidence` is what the lane has seen before.
         """
         self._clock = clock
         self._lane = lane
@@ -73,6 +76,9 @@ class Feed:
         self._submitted: list[tuple[Future[int], Sequence[store.Report]]] = []
         self._late = late or LateReports(database)
         self._timer: asyncio.TimerHandle | None = None
+        self._evidence = evidence or Evidence()
+        self.homeless = False  # the node of this lane is no longer there
+        self.doubtful = ""  # why an item failed last, if nothing says whose fault it was
         self.more = False  # the last `take` got as many as there may be
         self.progressed = False  # a job was done: the peer is not away
 
@@ -101,23 +107,39 @@ class Feed:
             if jobs or left <= 0:
                 self._open.update((job.id, job) for job in jobs)
                 self.more = len(jobs) == BATCH
-                return jobs
+                return sorted(jobs, key=self.doubts)  # those in doubt go last
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await woken.wait()
         return []
+
+    def doubts(self, job: Job) -> bool:
+        """This job failed before, perhaps by its own fault."""
+        return job.failures > 0 or self._evidence.doubts(job.id)
+
+    def cuts(self, job: Job) -> bool:
+        """An association ended with this job in flight: it needs one of its own, to show whose fault it is."""
+        return job.failures > 0 or self._evidence.cuts(job.id)
+
+    @property
+    def troubled(self) -> bool:
+        """Several items failed and nothing passed since: it is the destination."""
+        return self._evidence.troubled
 
     # --- reports: the first half of the table ------------------------------------------------------------
 
     def done(self, job: Job, note: str = "") -> None:
         """The work is done. Recorded in the background within REPORT_WITHIN, at the latest with the next `take`."""
         self.progressed = True
+        self._evidence.passed(job.id)
         self._heard(self._lane, "")
         self._report(job, store.finish, JobState.DONE, self._clock.now(), note)
         self._count("done")
 
     def hold(self, job: Job, reason: str) -> None:
         """A person must look; `reason` is a code without patient data."""
+        self._evidence.ended(job.id)
+        self.homeless = self.homeless or reason == NO_NODE
         telemetry.logger().warning("job.held", lane=self._name, kind=job.kind, job=job.id, reason=reason)
         self._report(job, store.finish, JobState.HELD, self._clock.now(), reason)
         self._count("held")
@@ -134,6 +156,23 @@ class Feed:
         due = self._clock.now() + max(wait, min(after, self._policy.longest))
         self._report(job, store.put_back, due, reason, item_fault=item_fault)
         self._count("retry")
+
+    def suspect(self, job: Job) -> None:
+        """The association ended with this job in flight, after it had done others. It goes back, to be tried alone."""
+        self._evidence.suspect(job.id)
+
+    def doubt(self, job: Job, reason: str, *, cut: bool = False, after: float = 0) -> None:
+        """It failed by its own fault or the destination's: evidence decides whether it counts (`queue.evidence`).
+
+        `cut`: the association ended with it in flight, and had done nothing before. `after`: see `retry`.
+        """
+        if self._evidence.failed(job.id, cut=cut):
+            self.retry(job, reason, item_fault=True, after=after)
+        elif self._evidence.alone_too_long(job.id, self._policy):
+            self.hold(job, reason)
+        else:
+            self.doubtful = reason
+            self.retry(job, reason, item_fault=False, after=after)
 
     # --- the end of the handler: the second half of the table --------------------------------------------
 
@@ -168,7 +207,7 @@ class Feed:
     # --- recording ---------------------------------------------------------------------------------------
 
     def _count(self, outcome: str) -> None:
-        telemetry.child(telemetry.DELIVERIES, self._name, outcome).inc()
+        telemetry.child(telemetry.DELIVERIES, self._lane.node, self._lane.kind, outcome).inc()
 
     def _report(self, job: Job, unit: Callable[..., bool], *args: Any, **kwargs: Any) -> None:
         del self._open[job.id]

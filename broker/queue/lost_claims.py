@@ -8,10 +8,14 @@ in hand has another one as soon as its lease was renewed. Whoever gets a job nex
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
+from broker import telemetry
+from broker.store import claims
 from broker.store.claims import LostClaim
+from broker.store.db.database import Database
 
 
 class LostClaims:
@@ -27,13 +31,18 @@ class LostClaims:
         """A claim for `lease` seconds was not answered."""
         self._over[claim] = time.monotonic() + lease
 
-    def all(self) -> Sequence[LostClaim]:
-        """Those to be looked for."""
-        return list(self._over)
+    async def free(self, database: Database) -> int:
+        """Give back what was claimed for us without our hearing of it; how much. Raises StoreUnavailable."""
+        if not (lost := list(self._over)):
+            return 0
+        counts = await asyncio.wrap_future(database.submit(claims.free_claims, lost))
+        if freed := self._looked_for(lost, counts):
+            telemetry.logger().info("queue.claims_freed", count=freed)
+        return freed
 
-    def looked_for(self, claims: Sequence[LostClaim], counts: Sequence[int]) -> int:
+    def _looked_for(self, lost: Sequence[LostClaim], counts: Sequence[int]) -> int:
         """So many jobs of these claims were given back; all together."""
-        for claim, count in zip(claims, counts, strict=True):
+        for claim, count in zip(lost, counts, strict=True):
             if count or time.monotonic() >= self._over[claim]:
                 del self._over[claim]
         return sum(counts)

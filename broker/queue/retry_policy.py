@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ITEM_FAILURES = 5  # faults of one item before a person must look
+ALONE = 7  # this part of `give_up` is the time for an item that fails alone, while the destination answers: a day
 TRIES = 8  # tries without a fault of the item lengthen its wait up to this one
 
 
@@ -20,6 +21,21 @@ class RetryPolicy:
         """Wait after the n-th failure in a row (n >= 1), spread by ±20 %; `jitter` is uniform in 0..1."""
         exponent = min(max(failures, 1) - 1, 40)
         return float(min(self.first * 2**exponent, self.last) * (0.8 + 0.4 * jitter))
+
+    def pause(self, failures: int, jitter: float = 0.5) -> float:
+        """Wait of a lane whose peer answers and takes nothing, after the n-th time in a row: never long.
+
+        What is new may be just what it takes. Each item that failed waits for itself.
+        """
+        return min(self.delay(failures, jitter), self.first * 4)
+
+    def alone(self, seconds: float, tries: int) -> bool:
+        """An item that nothing else is compared with has failed long enough, and as often as half of that has room for.
+
+        A destination that is full is mended within a day, or a person is needed anyway.
+        """
+        patience = self.give_up / ALONE
+        return seconds > patience and tries >= self.tries_in(patience / 2)
 
     def wait(self, failures: int, attempts: int, jitter: float = 0.5) -> float:
         """Wait of a job that is put off: after `failures` of its own, or `attempts` at a busy peer."""

@@ -158,7 +158,7 @@ class Broker:
         self._workers = Workers(data.lock, self._sending.wake, fail, base.contacts.heard)
         self._sources = SourceSchedule(base.database, settings, base.directory, remotes, base.contacts.noted)
         base.site.follow(self._sources.changed)
-        self._tester = NodeTester(base.database, remotes, receivers, notice_tls, repositories, self._sending.wake)
+        self._tester = NodeTester(base.database, remotes, receivers, notice_tls, repositories, *self._sending.bells)
         self._watch = Watch(base.database, base.site, self._mappings.documents)
         self._stack.callback(self._watch.stop)
         self._clock = ClockWatch()

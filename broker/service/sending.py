@@ -93,7 +93,9 @@ class Sending:
         self._nodes = {node.name: node for node in self._directory.nodes}
         self._comparing = threading.Lock()
         foundation.site.follow(self._nodes_changed)
+        foundation.contacts.follow_echoes(self._dispatcher.alive)
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
+        self.bells = self.wake, self._dispatcher.alive  # the second tells that a node works, by its name
 
     def _concurrency(self, lane: Lane) -> int:
         """How many workers a lane may have."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import TimeoutError as NotInTime
 
 from broker import telemetry
@@ -40,6 +40,7 @@ class ContactBook:
         self._written: dict[tuple[str, ContactKind], tuple[float, float]] = {}  # `at` that is stored, and when
         self._heard: dict[tuple[str, ContactKind], Contact] = {}  # of further processes, which write them
         self._untold: dict[tuple[str, ContactKind], Contact] | None = None
+        self._follower: Callable[[str], None] = lambda node: None
         self._callers: dict[tuple[str, str, str], tuple[str, ...]] = {}
         self._directory_state = -1
         self._stored: Sequence[Contact] = ()
@@ -64,6 +65,8 @@ class ContactBook:
             self._last[node, kind] = contact
             if self._untold is not None:
                 self._untold[node, kind] = contact
+        if kind is ContactKind.ECHO:
+            self._follower(node)
 
     def _nodes_of(self, wire: str, name: str, more: str) -> tuple[str, ...]:
         """The names of the nodes that a caller is; as the directory knows it, without a search for each object."""
@@ -91,13 +94,20 @@ class ContactBook:
             fresh, self._untold = self._untold or {}, {}
         return list(fresh.values())
 
-    def heard(self, contacts: Iterable[Contact]) -> None:
+    def follow_echoes(self, follower: Callable[[str], None]) -> None:
+        """Call `follower` with the name of each node that sends C-ECHO, from any thread."""
+        self._follower = follower
+
+    def heard(self, contacts: Sequence[Contact]) -> None:
         """A further process has told of these, which it writes itself."""
         with self._lock:
             for contact in contacts:
                 key = contact.node, contact.kind
                 if key not in self._heard or self._heard[key].at <= contact.at:
                     self._heard[key] = contact
+        for contact in contacts:
+            if contact.kind is ContactKind.ECHO:
+                self._follower(contact.node)
 
     # --- writing behind ----------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from broker.site.tables.web_address import place_of
 class Node:
     """A system of the site. What is given binds a caller: `host` to its address, the certificate, the user name.
 
-    `association_idle`: seconds that an association to it waits for more to send.
+    `association_idle`: seconds that an association to it waits for more to send; `answer_timeout`: for an answer.
     `username` and `passcode` are also what we identify ourselves with to this node (PS3.7 D.3.3.7).
     `url`, `mail` and `timeout` are those of a webhook or mail node; a webhook has `host` and `port` of its url.
     """
@@ -48,6 +48,7 @@ class Node:
     username: str = ""
     passcode: str = field(default="", repr=False)
     association_idle: float = 20
+    answer_timeout: float = 60
     feedback: Feedback | None = None
     device: Device | None = None
     source: Source | None = None
@@ -183,6 +184,7 @@ def _node(table: NodeTable) -> Node:
         username=table.username or "",
         passcode=table.passcode or "",
         association_idle=table.association_idle,
+        answer_timeout=table.answer_timeout,
         feedback=table.feedback,
         device=table.device,
         source=table.source,

@@ -64,6 +64,7 @@ class Remotes:
             node.port,
             node.ae_title,
             self._calling_ae,
+            response_timeout=node.answer_timeout,
             tls=contexts() if contexts else None,
             server_name=(node.tls.server_name or "") if node.tls else "",
             identity=identity_of(node),

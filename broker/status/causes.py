@@ -25,6 +25,7 @@ _CODES = {
     "tls-closed": Sentence("it ended the TLS handshake"),
     "tls-deadline": Sentence("the TLS handshake took too long"),
     "gave-up": Sentence("it was tried for too long"),
+    "newer-version-sent": Sentence("a newer version of it was sent"),
     "unknown-node": Sentence("the node is no longer configured"),
     "no-instance": Sentence("the object is no longer there"),
     "file-missing": Sentence("the file of the object is missing"),
@@ -68,6 +69,11 @@ _REJECTIONS = {
     "3-2": Sentence("it has no more associations left"),
 }
 # PS3.4 table B.2-1 and PS3.7 annex C
+_WARNINGS = {
+    "B000": Sentence("it has changed values"),
+    "B006": Sentence("it has left out values"),
+    "B007": Sentence("the object does not fit its SOP class"),
+}
 _STATUSES = (
     (r"A7..", Sentence("it is out of resources")),
     (r"A9..", Sentence("the object does not fit its SOP class")),
@@ -113,6 +119,9 @@ def reason(code: str) -> Sentence:
     if rejected := re.fullmatch(r"rejected-\d-(\d-\d)", code):
         why = _REJECTIONS.get(rejected[1], Sentence("it gives no reason"))
         return Sentence("it rejects the association: %(why)s (%(code)s)", {"why": why, "code": code})
+    if warned := re.fullmatch(r"status-(B[0-9A-F]{3})", code):
+        why = _WARNINGS.get(warned[1], Sentence("it gives no reason"))
+        return Sentence("it took it with a warning: %(why)s (status %(code)s)", {"why": why, "code": warned[1]})
     if status := re.fullmatch(r"status-([0-9A-F]{4})", code):
         why = next(
             (words for form, words in _STATUSES if re.fullmatch(form, status[1])), Sentence("it gives no reason")

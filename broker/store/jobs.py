@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from broker.model.lane import UNFINISHED, JobKind, JobState
+from broker.store import claims
 from broker.store.db import clock, documents
 from broker.store.db.engine import is_sqlite
 from broker.store.db.prepared import Prepared
@@ -50,18 +51,8 @@ _PUT_BACK = Prepared(
 
 
 def _claim(*, lock: bool) -> ReturningUpdate[Any]:
-    """Takes due jobs in the order of `ix_job_due`; jobs of a group wait for the unfinished ones before them."""
-    earlier = _t.alias("earlier")
-    blocked = (
-        select(earlier.c.id)
-        .where(
-            earlier.c.lane == _t.c.lane,
-            earlier.c.group_key == _t.c.group_key,
-            earlier.c.id < _t.c.id,
-            or_(*(earlier.c.state == state for state in UNFINISHED)),
-        )
-        .exists()
-    )
+    """Takes due jobs in the order of `ix_job_due`; `claims.held_back` says which of a group wait."""
+    blocked = claims.held_back(_t, _t.alias("earlier"))
     due = (
         select(_t.c.id)
         .where(
@@ -96,6 +87,7 @@ def _claim(*, lock: bool) -> ReturningUpdate[Any]:
             _t.c.failures,
             _t.c.fence,
             _t.c.created_at,
+            _t.c.group_key,
         )
     )
 
@@ -130,6 +122,7 @@ class Job:
     failures: int
     fence: int
     created_at: float
+    group_key: str | None = None
 
 
 def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
@@ -199,6 +192,7 @@ def claim(
             failures=row[6],
             fence=row[7],
             created_at=row[8],
+            group_key=row[9],
         )
         for row in rows
     ]
@@ -209,7 +203,10 @@ def finish(connection: Connection, job: Job, state: JobState, now: float, error:
     """End a job as done, held or discarded; False if the claim was lost meanwhile."""
     done_at = now if state == JobState.DONE else None
     values = {"job": job.id, "claim": job.fence, "new": state.value, "done": done_at, "error": error}
-    return bool(_FINISH.count(connection, values))
+    ended = bool(_FINISH.count(connection, values))
+    if ended and state == JobState.DONE and job.group_key and job.kind == JobKind.DELIVER:
+        claims.supersede(connection, job.id)
+    return ended
 
 
 def put_back(connection: Connection, job: Job, due_at: float, error: str, *, item_fault: bool) -> bool:

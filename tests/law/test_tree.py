@@ -17,6 +17,8 @@ ASYNC_FILES = (
     "listener.py",
     "dispatcher.py",
     "feed.py",
+    "breakers.py",
+    "lost_claims.py",
     "sender.py",
     "_probe.py",
     "source_import.py",

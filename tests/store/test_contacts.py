@@ -46,6 +46,18 @@ def test_what_was_noted_is_there_before_and_after_a_restart(database: Database) 
     assert ContactBook(database, directory()).all() == before
 
 
+def test_an_echo_of_a_node_is_told_whichever_process_took_it(database: Database) -> None:
+    told: list[str] = []
+    book = ContactBook(database, directory())
+    book.follow_echoes(told.append)
+    book.called("CT01", "127.0.0.2", ContactKind.ECHO)
+    book.called("CT01", "127.0.0.2", ContactKind.QUERY)
+    book.called("MADE_UP", "10.0.0.1", ContactKind.ECHO)
+    assert told == ["ct1"]
+    book.heard([Contact("pacs", ContactKind.ECHO, 1.0), Contact("pacs", ContactKind.IMAGE, 1.0)])
+    assert told == ["ct1", "pacs"]
+
+
 def test_who_is_no_node_leaves_nothing(database: Database) -> None:
     book = ContactBook(database, directory())
     book.called("MADE_UP", "10.0.0.1", ContactKind.ECHO)

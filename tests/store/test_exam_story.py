@@ -14,8 +14,10 @@ from broker.exams.entries import EntryKind, SourceKind, StoryEntry
 from broker.exams.sightings import Sightings
 from broker.exams.story import tell
 from broker.model.lane import JobState
+from broker.model.wording import in_english
 from broker.settings import load
 from broker.site.directory import Directory
+from broker.status.causes import reason
 from broker.store import jobs
 from broker.store.db.database import Database
 from broker.store.jobs import NewJob
@@ -104,11 +106,14 @@ def test_images_deliveries_and_news(database: Database) -> None:
         new = [
             NewJob(kind="deliver", lane="deliver:pacs", subject=1, detail={}),
             NewJob(kind="deliver", lane="deliver:pacs", subject=2, detail={}),
+            NewJob(kind="deliver", lane="deliver:cad", subject=2, detail={}),
             NewJob(kind="feedback", lane="feedback:ris", subject=event, detail=told),
         ]
         jobs.enqueue(connection, new, now + 5)
         job = tables.job
         connection.execute(job.update().where(job.c.subject == 1).values(state=JobState.DONE, done_at=now + 9))
+        warned = {"state": JobState.DONE, "done_at": now + 9, "last_error": "status-B000"}
+        connection.execute(job.update().where(job.c.lane == "deliver:cad").values(**warned))
         held = {"state": JobState.HELD, "last_error": "AE-207"}
         connection.execute(job.update().where(job.c.kind == "feedback").values(**held))
 
@@ -120,6 +125,10 @@ def test_images_deliveries_and_news(database: Database) -> None:
     assert (held.code, held.source and held.source.kind) == ("no-rule-matched", "held-images")
     assert by_text["1 image was sent to pacs."].tone == "ok"
     assert "1 image waits for pacs." in by_text
+    warned = by_text["1 image was sent to cad, not without a warning."]
+    assert (warned.tone, in_english(reason(warned.code))) == (
+        "warn", "it took it with a warning: it has changed values (status B000)",
+    )  # fmt: skip
     news = by_text["ris did not take the news that the exam is completed: a person must decide."]
     assert (news.kind, news.code) == (EntryKind.FEEDBACK, "AE-207")
     assert news.source is not None

@@ -388,10 +388,53 @@ def test_jobs_of_a_group_run_one_after_the_other(queue: Queue) -> None:
 
 
 def test_a_held_member_holds_its_successors(queue: Queue) -> None:
-    queue.put(1, 2, group="sop:1")
+    queue.put(1, 2, kind="feedback", group="order:1")
     (first,) = queue.claim()
     queue.do(jobs.finish, first, JobState.HELD, 100.0, "refused")
     assert queue.claim() == []
+
+
+def test_a_version_that_failed_by_itself_keeps_no_later_one_back_and_does_not_go_over_it(queue: Queue) -> None:
+    queue.put(1, 2, group="sop:1")
+    (first,) = queue.claim()
+    queue.do(jobs.put_back, first, 500.0, "aborted", item_fault=True)
+    (second,) = queue.claim(now=600.0)  # both are due: the later one alone
+    assert second.subject == 2
+    assert queue.claim(now=600.0) == []  # the older one waits for what becomes of it
+    queue.do(jobs.finish, second, JobState.DONE, 600.0)
+    assert queue.claim(now=600.0) == []
+    assert (queue.row(1)["state"], queue.row(1)["last_error"]) == ("held", "newer-version-sent")
+    assert queue.row(2)["state"] == "done"
+
+
+def test_a_version_that_is_refused_for_busy_again_and_again_lets_the_later_one_try(queue: Queue) -> None:
+    queue.put(1, 2, group="sop:1")
+    for tries in range(3):
+        (first,) = queue.claim()
+        assert (first.subject, first.attempts) == (1, tries + 1)
+        queue.do(jobs.put_back, first, 0.0, "status-A700", item_fault=False)
+    for _ in range(3):
+        (second,) = queue.claim()
+        assert second.subject == 2  # the older one waits for what becomes of it
+        queue.do(jobs.put_back, second, 0.0, "status-A700", item_fault=False)
+    assert queue.subjects() == [1, 2]  # neither fares better: in their order
+
+
+def test_a_version_held_by_others_than_itself_keeps_the_later_ones_back(queue: Queue) -> None:
+    queue.put(1, 2, group="sop:1")
+    (first,) = queue.claim()
+    queue.do(jobs.finish, first, JobState.HELD, 100.0, "gave-up")
+    assert queue.claim() == []
+
+
+def test_messages_of_a_group_stay_in_order_whatever_fails(queue: Queue) -> None:
+    queue.put(1, 2, kind="mpps", lane="mpps:pacs", group="mpps:1")
+    (first,) = queue.claim(lane="mpps:pacs")
+    queue.do(jobs.put_back, first, 0.0, "aborted", item_fault=True)
+    (first,) = queue.claim(lane="mpps:pacs")
+    assert first.subject == 1
+    queue.do(jobs.finish, first, JobState.HELD, 100.0, "status-C000")
+    assert queue.claim(lane="mpps:pacs") == []
 
 
 def test_a_waiting_member_is_not_overtaken_by_a_due_one(queue: Queue) -> None:

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,23 @@ def test_a_pacs_that_works_takes_what_it_has_to_take(sqlite: Database) -> None:
             outcome, words, advice = usual["contexts"]
             assert (outcome, words) == ("bad", "It takes 4 of 12 kinds of objects and messages that are for it")
             assert "held" in advice
+
+    run(work())
+
+
+def test_a_good_test_is_a_sign_of_life_and_a_bad_one_is_none(sqlite: Database) -> None:
+    alive: list[str] = []
+
+    async def work() -> None:
+        where = Remotes("BROKER", None, Path()), Receivers(None, Path()), NoticeTls(Path())
+        tester = NodeTester(sqlite, *where, alive=alive.append)
+        async with serving(storage(echo)) as provider:
+            node = dicom(provider.port, roles=["modality"])
+            assert (await tester.begin(node, "cli:anna").ended).good
+            assert alive == ["pacs"]
+            assert (await tester.begin(replace(node, state="disabled"), "cli:anna").ended).good
+        assert not (await tester.begin(node, "cli:anna").ended).good
+        assert alive == ["pacs"]
 
     run(work())
 

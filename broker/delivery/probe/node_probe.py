@@ -1,7 +1,7 @@
 """Runs tests of nodes: one at a time for each node, a few at once, bounded in time, the last ones kept.
 
-A test uses connections of its own. It changes nothing in the queue: breakers and waiting jobs stay as they are, unless
-the person who starts it asks for what waits to be sent if all is well.
+A test uses connections of its own. If all is well, lanes of the node that failed are tried at once. Jobs that wait for
+themselves stay as they are, unless the person who starts it asks for all that waits to be sent.
 """
 
 from __future__ import annotations
@@ -63,12 +63,13 @@ class NodeTester:
         notice_tls: NoticeTls,
         repositories: Callable[[Node], ssl.SSLContext | None],
         wake: Callable[[], None] = lambda: None,
+        alive: Callable[[str], None] = lambda node: None,
     ) -> None:
         """`remotes`, `receivers`, `notice_tls` and `repositories` say how connections to a node are made.
 
-        `wake` tells the queue that there is work.
+        `wake` tells the queue that there is work, `alive` that a node works.
         """
-        self._wake = wake
+        self._wake, self._alive = wake, alive
         self._database = database
         self._remotes = remotes
         self._receivers = receivers
@@ -126,6 +127,8 @@ class NodeTester:
         )
         try:
             await asyncio.wrap_future(self._database.submit(node_tests.add, test))
+            if test.good and node.active:
+                self._alive(node.name)
             if resume and test.good and node.active:
                 names = [Lane(kind, node.name).name for kind in LaneKind]
                 await asyncio.wrap_future(self._database.submit(lanes.close_breakers, names))

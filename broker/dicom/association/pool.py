@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from broker import telemetry
@@ -118,8 +118,11 @@ class Pool:
         self._closed = False
 
     @contextlib.asynccontextmanager
-    async def lease(self, pairs: Sequence[Pair]) -> AsyncIterator[Lease]:
+    async def lease(self, pairs: Sequence[Pair], *, fresh: bool = False, within: float = 0) -> AsyncIterator[Lease]:
         """An association in which `pairs` (the first 128) were proposed; waits while `limit` are on loan.
+
+        `fresh`: one that has done nothing yet, with so many seconds `within` which answers must come if that is longer
+        than usual.
 
         A block that raises aborts it. Raises PeerFault: cannot connect, rejected; Unavailable after `close`.
         """
@@ -128,14 +131,14 @@ class Pool:
             self._leased += 1
             lease: Lease | None = None
             try:
-                line = self._take_idle(needed)
+                line = None if fresh else self._take_idle(needed)
                 if line is not None:
                     telemetry.POOL_LEASES.labels("reused").inc()
                     lease = Lease(
                         line, lambda: asyncio.ensure_future(self._open(needed, "renewed")), as_scp=self._as_scp
                     )
                 else:
-                    lease = Lease(await self._open(needed, "opened"), None, as_scp=self._as_scp)
+                    lease = Lease(await self._open(needed, "opened", within), None, as_scp=self._as_scp)
                 yield lease
             except BaseException:
                 if lease is not None:
@@ -175,7 +178,7 @@ class Pool:
     def _accepted(self, association: Association, pair: Pair) -> bool:
         return association.context(*pair, as_scp=self._as_scp) is not None
 
-    async def _open(self, needed: Sequence[Pair], how: str) -> _Line:
+    async def _open(self, needed: Sequence[Pair], how: str, within: float = 0) -> _Line:
         """Open an association for the pairs needed now and, as far as there is room, those the peer took before."""
         await self._make_room()
         if self._closed:
@@ -185,6 +188,7 @@ class Pool:
         scp = self._as_scp
         proposals = [Proposal(abstract, (transfer,), scu=not scp, scp=scp) for abstract, transfer in proposed]
         remote = self._remote()
+        remote = replace(remote, response_timeout=max(remote.response_timeout, within))
         association = await open_association(remote, proposals)
         telemetry.POOL_LEASES.labels(how).inc()
         for pair in reversed(proposed):

@@ -46,6 +46,11 @@ def is_success_or_warning(status: int) -> bool:
     return status == SUCCESS or status & 0xF000 == COERCION_OF_ELEMENTS or status in warnings
 
 
+def is_store_warning(status: int) -> bool:
+    """The peer has taken the object, but not as it was sent: class Bxxx (PS3.4 table B.2-1)."""
+    return status & 0xF000 == COERCION_OF_ELEMENTS
+
+
 def is_failure(status: int) -> bool:
     """The peer has refused or failed: neither success, nor a warning, nor cancelled by who asked."""
     return not (is_success_or_warning(status) or is_pending(status) or status == CANCEL)

@@ -20,7 +20,6 @@ _READ = (
 )
 # a message that got no answer, as the database was away, comes again
 _ANSWERS = {"AA": "orders", "CA": "orders", "AE": "refused", "AR": "refused", "CE": "refused", "CR": "refused"}
-_IMAGES = f"{LaneKind.DELIVER}:"
 _Sample = tuple[str, Mapping[str, str], float]
 
 
@@ -62,7 +61,7 @@ def _meter(name: str, labels: Mapping[str, str]) -> str | None:
             return "queries"
         case "broker_instances_received_total":
             return "objects_in"
-        case "broker_deliveries_total" if labels["outcome"] == "done" and labels["node"].startswith(_IMAGES):
+        case "broker_deliveries_total" if labels["outcome"] == "done" and labels["kind"] == LaneKind.DELIVER:
             return "objects_out"
         case "broker_loop_stall_seconds_count":
             return "stalls"

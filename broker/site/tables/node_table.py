@@ -84,6 +84,13 @@ class NodeTable(BaseModel):
         description="Seconds that an association stays open for the next object. 0 for a node that serves one "
         "caller at a time.",
     )
+    answer_timeout: float = Field(
+        default=60,
+        ge=5,
+        le=1800,
+        description="Seconds that a DICOM node has for each answer. An object that was not answered in time gets up to "
+        "four times as long. More delays the others behind a node that hangs; less sends objects twice.",
+    )
     tls: NodeTls | None = Field(default=None, description="true, or a table: the broker connects by TLS.")
     feedback: Feedback | None = Field(default=None, description="What a RIS is told of its orders.")
     device: Device | None = Field(default=None, description="How a modality is served.")

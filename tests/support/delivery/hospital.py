@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -51,10 +52,10 @@ class Hospital:
     def slices(self, count: int, **attributes: str) -> list[Encoded]:
         return [self.take(ct_slice(1000, **attributes)) for _ in range(count)]
 
-    def destination(self, port: int) -> None:
+    def destination(self, port: int, **changes: Any) -> None:
         table = {"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": port,
                  "roles": ["destination"]}  # fmt: skip
-        self.nodes = {node.name: node for node in parse_nodes([table])}
+        self.nodes = {node.name: replace(node, **changes) for node in parse_nodes([table])}
 
     def delivery(self) -> ImageSender:
         return ImageSender(self.database, self.spool, self.nodes.get, Remotes("BROKER", None, Path()), self.refresh)
@@ -77,16 +78,16 @@ class Hospital:
 @contextmanager
 def pacs(
     hospital: Hospital, answer: Callable[[Any], int], *classes: str,
-    released: Callable[[Any], None] = lambda event: None,
+    released: Callable[[Any], None] = lambda event: None, **changes: Any,
 ) -> Iterator[list[Any]]:  # fmt: skip
-    """A pynetdicom destination; the list fills with its associations."""
+    """A pynetdicom destination; the list fills with its associations. `changes`: other values of its node."""
     accepted: list[Any] = []
     ae = AE(ae_title="PACS")
     for abstract in classes or (CT,):
         ae.add_supported_context(abstract, [uids.EXPLICIT_LE])
     events = [(evt.EVT_C_STORE, answer), (evt.EVT_ACCEPTED, accepted.append), (evt.EVT_RELEASED, released)]
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=events)
-    hospital.destination(server.server_address[1])
+    hospital.destination(server.server_address[1], **changes)
     try:
         yield accepted
     finally:

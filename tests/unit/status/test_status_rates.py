@@ -66,13 +66,15 @@ def test_the_metrics_of_a_process_are_told_apart() -> None:
     messages = Counter("broker_hl7_messages", "", ["answer"], registry=registry)
     queries = Histogram("broker_worklist_query_seconds", "", registry=registry)
     received = Counter("broker_instances_received", "", ["outcome"], registry=registry)
-    sent = Counter("broker_deliveries", "", ["node", "outcome"], registry=registry)
+    sent = Counter("broker_deliveries", "", ["node", "kind", "outcome"], registry=registry)
     for answer, number in (("AA", 5), ("CA", 1), ("AE", 2), ("AR", 3), ("none", 50)):
         messages.labels(answer).inc(number)
     queries.observe(0.1)
     received.labels("stored").inc(7)
-    for node, outcome, number in (("deliver:a", "done", 4), ("deliver:b", "held", 9), ("feedback:ris", "done", 9)):
-        sent.labels(node, outcome).inc(number)
+    for node, kind, outcome, number in (
+        ("a", "deliver", "done", 4), ("b", "deliver", "held", 9), ("deliver", "feedback", "done", 9),
+    ):  # fmt: skip
+        sent.labels(node, kind, outcome).inc(number)
     samples = [(s.name, s.labels, s.value) for metric in registry.collect() for s in metric.samples]
     expected = {"orders": 6, "refused": 5, "queries": 1, "objects_in": 7, "objects_out": 4}
     assert {name: number for name, number in totals(samples).items() if number} == expected

@@ -104,21 +104,6 @@ def test_a_look_at_the_queue_from_before_a_breaker_opened_starts_nothing(
     run(work())
 
 
-def test_a_lane_that_got_something_done_waits_as_after_a_first_failure(database: Database, queue: Queue) -> None:
-    async def handler(name: str, feed: Feed) -> None:
-        taken = await feed.take()
-        feed.done(taken[0])
-        raise PeerFault("broke off")
-
-    async def work() -> None:
-        queue.put(*range(6))
-        async with dispatching(database, handler):
-            await until(lambda: queue.states() == ["done"] * 6, "all is done")
-            assert queue.breaker()[0] == 1
-
-    run(work())
-
-
 def test_several_workers_that_fail_at_once_are_one_broken_lane(database: Database, queue: Queue) -> None:
     async def handler(name: str, feed: Feed) -> None:
         await feed.take()
@@ -180,5 +165,27 @@ def test_a_failure_at_the_old_address_does_not_close_the_lane_to_the_new_one(dat
             await asyncio.sleep(0.2)
             changed.set()
             await until(lambda: queue.states() == ["done"], "it went to the new address", 5)
+
+    run(work())
+
+
+def test_a_sign_of_life_ends_the_wait_of_a_lane_but_not_again_and_again(database: Database, queue: Queue) -> None:
+    tries = {"pacs": 0, "cad": 0}
+
+    async def handler(name: str, feed: Feed) -> None:
+        tries[name] += 1
+        await feed.take()
+        raise PeerFault("away", code="connect-failed")
+
+    async def work() -> None:
+        queue.put(1)
+        queue.put(1, lane="deliver:cad")
+        async with dispatching(database, handler, policy=RetryPolicy(600, 900, 10_000)) as dispatcher:
+            await until(lambda: queue.breaker()[0] == 1 and queue.breaker("deliver:cad")[0] == 1, "both are closed")
+            await asyncio.to_thread(dispatcher.alive, "pacs")
+            await until(lambda: queue.breaker()[0] == 2, "it is tried at once, and its failures go on counting", 5)
+            dispatcher.alive("pacs")
+            dispatcher.alive("nobody")
+            await remains(lambda: tries == {"pacs": 2, "cad": 1}, 0.2)
 
     run(work())

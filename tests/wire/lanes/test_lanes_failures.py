@@ -126,7 +126,10 @@ def counted() -> Counter[str]:
     """Finished attempts of the lane by outcome, as the metrics have them."""
     outcomes = ("done", "held", "retry")
     values = {
-        outcome: REGISTRY.get_sample_value("broker_deliveries_total", {"node": PACS, "outcome": outcome}) or 0
+        outcome: REGISTRY.get_sample_value(
+            "broker_deliveries_total", {"node": "pacs", "kind": "deliver", "outcome": outcome}
+        )
+        or 0
         for outcome in outcomes
     }
     return Counter({outcome: int(value) for outcome, value in values.items()})

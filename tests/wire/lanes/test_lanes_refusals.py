@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import Connection, update
+from structlog.testing import capture_logs
 from support.delivery.hospital import Hospital, pacs, scripted_pacs
 from support.dicom.objects import ct_slice
 from support.loops import run, until
@@ -20,7 +21,7 @@ from support.store.spool import spool_files
 
 from broker.delivery import object_source
 from broker.queue.retry_policy import RetryPolicy
-from broker.site import remotes
+from broker.store import jobs
 from broker.store.schema import tables
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
@@ -38,11 +39,19 @@ def test_dm19_a_refused_context_holds_only_the_objects_that_need_it(hospital: Ho
 
 def test_dm18_a_refusal_holds_the_object_and_a_warning_is_done_and_noted(hospital: Hospital) -> None:
     statuses = (0xC000, 0xA900, 0x0122, 0x0111, 0xB000, 0xB007, 0x0001, 0x0000)
+    warned = warnings()
     answers = dict(zip((item.sop_instance for item in hospital.slices(len(statuses))), statuses, strict=True))
     with pacs(hospital, lambda event: answers[event.request.AffectedSOPInstanceUID]):
         hospital.until_settled(*["held"] * 4, *["done"] * 4)
     assert hospital.queue.errors() == [f"status-{status:04X}" if status else "" for status in statuses]
     assert hospital.queue.breaker()[0] == 0
+    assert [now - before for now, before in zip(warnings(), warned, strict=True)] == [1, 0, 1, 0]
+
+
+def warnings() -> list[float]:
+    """How many objects node `pacs` took with each warning, as the metrics have it."""
+    labels = [{"node": "pacs", "status": status} for status in ("B000", "B006", "B007", "other")]
+    return [REGISTRY.get_sample_value("broker_delivery_warnings_total", one) or 0 for one in labels]
 
 
 def test_a_busy_destination_is_left_alone_and_tried_again(hospital: Hospital) -> None:
@@ -108,16 +117,13 @@ def test_a_destination_that_is_away_costs_the_objects_nothing(hospital: Hospital
     assert [row["failures"] for row in hospital.queue.rows()] == [0] * 3
 
 
-def test_dm20_a_destination_that_never_reads_meets_a_deadline(
-    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dm20_a_destination_that_never_reads_meets_a_deadline(hospital: Hospital) -> None:
     hospital.take(ct_slice(30_000_000))
-    monkeypatch.setattr(remotes, "Remote", functools.partial(remotes.Remote, response_timeout=0.3))
     over = asyncio.Event()
 
     async def work() -> None:
         server = await asyncio.start_server(scripted_pacs(over), "127.0.0.1", 0)
-        hospital.destination(server.sockets[0].getsockname()[1])
+        hospital.destination(server.sockets[0].getsockname()[1], answer_timeout=0.3)
         async with dispatching(hospital.database, hospital.delivery(), policy=RetryPolicy(30, 60, 1000)):
             await until(lambda: hospital.queue.breaker()[0] == 1, "the deadline passed")
             await until(lambda: hospital.states() == ["ready"], "the lease is returned")
@@ -222,8 +228,12 @@ def test_a_job_without_an_object_is_held_though_nothing_else_is_there(hospital: 
 
 def test_jobs_of_a_node_that_no_longer_exists_are_held(hospital: Hospital) -> None:
     hospital.slices(2)
-    hospital.until_settled("held", "held")
+    hospital.database.submit(jobs.open_breaker, "deliver:pacs", 3, 0.0, "connect-failed").result(10)
+    with capture_logs() as logs:
+        hospital.until_settled("held", "held")
     assert hospital.queue.errors() == ["unknown-node"] * 2
+    assert "lane.mended" not in {line["event"] for line in logs}  # nobody was spoken to
+    assert hospital.queue.breaker()[0] == 0
 
 
 def test_a_node_that_another_process_knows_already_is_looked_up_before_its_jobs_are_held(hospital: Hospital) -> None:

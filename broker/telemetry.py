@@ -300,6 +300,15 @@ SPOOL_CLOCK_AHEAD = Gauge(
 )
 CLOCK_STEPS = Counter("broker_clock_steps", "Steps of a clock, of more than a few seconds", ["clock", "direction"])
 
+# there before the first event: `increase` does not see the one with which a series begins
+for _clock in ("process", "database"):
+    for _direction in ("forward", "backward"):
+        CLOCK_STEPS.labels(_clock, _direction)
+for _what in ("object", "order"):
+    DISK_REFUSED.labels(_what)
+for _command in ("C-FIND", "C-STORE"):
+    DIMSE_ANSWERS.labels(_command, "A700")
+
 
 class _Bounded(Protocol):
     """A function with `functools.lru_cache`."""

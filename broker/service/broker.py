@@ -74,6 +74,7 @@ from broker.service.imaging import Imaging
 from broker.service.mending import Mending
 from broker.service.messaging import Messaging
 from broker.service.sending import Sending
+from broker.service.status.gauges import StatusMetrics
 from broker.service.web import WebServer
 from broker.service.workers.channel import Task
 from broker.service.workers.workers import Workers
@@ -188,7 +189,8 @@ class Broker:
     def _app(self) -> FastAPI:
         """Health, status, REST and pages, for the web and for the control socket."""
         settings, base = self._settings, self._base
-        status = StatusSource(self._monitor.status, self._workers, self._monitor.meters.rates, settings.zone())
+        metrics = StatusMetrics(self._workers, self._monitor.status)
+        status = StatusSource(self._monitor.status, metrics, self._monitor.meters.rates, settings.zone())
         context = AdminContext(
             database=base.database,
             settings=settings,

@@ -20,6 +20,7 @@ from broker.service.doors import descriptors
 from broker.service.doors.open_files import warn_of_open_files
 from broker.service.stalls import StallWatch
 from broker.settings import Settings
+from broker.supervisor import Supervisor
 
 COLLECT = (700, 10, 10)  # new objects between two looks for garbage, and how often older ones are looked at too
 
@@ -87,6 +88,7 @@ async def _run(settings: Settings, config: Path | None, data: DataDirectory, tel
             stack.enter_context(StallWatch(asyncio.get_running_loop()))
             gc.freeze()  # what is there now stays until the end: it need not be looked at again
             gc.set_threshold(*COLLECT)
+            stack.enter_context(Supervisor())
         except BaseException:
             await broker.stop(0)
             raise

@@ -1,0 +1,1 @@
+"""Reads the files of `deploy/` for the tests."""

@@ -37,6 +37,7 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       the database is away       returned when the lease ends  is looked at again   -          queue.unavailable
       its kind is not known      stays ready                   is passed over       -          lane.defect
       the clock was set          due at once; leases go on     is looked at again   -          clock.stepped
+      a person paused its node   stays ready                   is passed over       -          -
 
 An open breaker keeps its lane closed for a wait that doubles with each failure in a row, and starts again at the
 shortest if the last run got something done; it is no shorter than the peer asks for (`PeerFault.after`). A lane whose
@@ -53,7 +54,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -63,6 +64,7 @@ from broker.model.lane import Lane, LaneKind
 from broker.queue.clock import STEP, QueueClock
 from broker.queue.feed import Bell, Feed
 from broker.queue.hurrying import Hurrying
+from broker.queue.known_lanes import known_lanes
 from broker.queue.late_reports import LateReports
 from broker.queue.lost_claims import LostClaims
 from broker.queue.retry_policy import RetryPolicy
@@ -70,6 +72,7 @@ from broker.store import claims, lanes
 from broker.store import jobs as store
 from broker.store.db.database import Database
 from broker.store.jobs import Job
+from broker.store.queued import pauses
 
 LEASE = 60.0  # seconds
 POLL = 1.0  # seconds between two looks that nobody asked for
@@ -180,7 +183,7 @@ class Dispatcher:
             await self._sweep(reading.wall)
         await self._free_lost()
         self._hurrying.again(self._clock.now())
-        for lane in [] if self.stopping else _known(due):  # `stop` does not see what begins after it
+        for lane in [] if self.stopping else known_lanes(due):  # `stop` does not see what begins after it
             running = self._running.setdefault(lane, set())
             if before.get(lane, frozenset()) - running:
                 self._bell.ring()  # a worker ended meanwhile, perhaps to close its lane: look again
@@ -197,9 +200,9 @@ class Dispatcher:
                 task.add_done_callback(partial(self._ended, lane))
 
     async def _sweep(self, now: float) -> None:
-        """Give back the work of those who died. Raises StoreUnavailable."""
+        """Give back the work of those who died, and pause the nodes that are drained. Raises StoreUnavailable."""
         self._sweep_at = time.monotonic() + LEASE / 4
-        freed = self._database.submit(store.free_leases, now, longest=LEASE + STEP)
+        freed = self._database.submit(pauses.sweep, now, longest=LEASE + STEP)
         if await asyncio.wrap_future(freed):
             self._bell.ring()
 
@@ -339,12 +342,3 @@ class Dispatcher:
 
     async def _failures(self, lane: Lane) -> int:
         return await asyncio.wrap_future(self._database.read(store.breaker_failures, lane.name))
-
-
-def _known(names: Sequence[str]) -> Iterator[Lane]:
-    """The lanes with these stored names, without those of a kind that this version does not know."""
-    for name in names:
-        try:
-            yield Lane.parse(name)
-        except ValueError as error:
-            telemetry.logger().error("lane.defect", lane=name, error=telemetry.describe(error))

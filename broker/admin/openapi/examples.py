@@ -78,7 +78,7 @@ EXAMPLES: dict[str, Any] = {
     "FactorCodeBody": {"code": "123456"},
     "FindBody": {"name": "exa", "station": "CT01"},
     "DiscardDeliveriesBody": {"matching": {"node": "pacs"}, "state": "waiting", "reason": "sent by hand"},
-    "RerouteBody": {"matching": {"node": "pacs"}, "to": "archive", "reason": "the PACS is down"},
+    "RerouteBody": {"matching": {"node": "cad"}, "to": "pacs", "reason": "the CAD is down"},
     "RetryBody": {"matching": {"node": "pacs"}, "reason": "the PACS is back"},
     "PauseBody": {"reason": "the PACS gets new disks"},
     "DiscardJobsBody": {"matching": {"node": "pacs"}, "expected": 3, "reason": "sent by hand"},

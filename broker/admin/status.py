@@ -102,7 +102,7 @@ class StatusLaneView(BaseModel):
 
 class StatusNodeView(BaseModel):
     """A system of the site, its work, and when it was last in contact. `state`: down, late, held, working, well,
-    quiet (for more than a day) or new.
+    quiet (for more than a day), paused or new.
     """
 
     name: str
@@ -115,6 +115,8 @@ class StatusNodeView(BaseModel):
     last_out: float | None
     contacts: dict[str, float] = Field(description="The last one of each kind")
     rests: str = Field(description="disabled or blocked by a person, else empty")
+    paused: str = Field(description="paused or draining by a person, else empty")
+    paused_at: float | None
     lanes: list[StatusLaneView]
 
 
@@ -215,6 +217,7 @@ def command_of(need: NeedFact) -> str:
 
 
 _COMMANDS = {
+    NeedCause.PAUSED: "broker queue summary",
     NeedCause.PERFORMED: "broker mpps list --waiting",
     NeedCause.REFUSED: "broker messages list --refused --since today",
     NeedCause.KNOCKING: "broker nodes knocking",

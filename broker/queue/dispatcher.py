@@ -52,6 +52,7 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       the database is away       returned when the lease ends  is looked at again   -          queue.unavailable
       its kind is not known      stays ready                   is passed over       -          lane.defect
       the clock was set          due at once; leases go on     is looked at again   -          clock.stepped
+      a person paused its node   stays ready                   is passed over       -          -
 
 An open breaker keeps its lane closed for a wait that doubles with each failure in a row, and starts again at the
 shortest when something was done; it is no shorter than the peer asks for (`PeerFault.after`), which is kept also
@@ -59,8 +60,8 @@ after something was done. In trouble it is at most four times the shortest, sinc
 breaker was open gets one worker until it has worked. When its node changes (`begin_afresh`), the breaker is closed and
 jobs that were put off are ready at once; a worker that began before and raises PeerFault does not open the breaker
 again, since it may speak of the old address. A sign of life of a node, its own C-ECHO or a good test, ends the wait of
-its lanes, once within the shortest wait. A held job of an ordered group keeps back the later ones of its group, and
-nothing else; not so a bad version of an object (`store.claims`). `broker_lane_broken` and `broker_deliveries` count.
+its lanes, once within the shortest wait. A held job of an ordered group keeps back the later ones of its group; not so
+a bad version of an object (`store.claims`).
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ from broker.store import claims, lanes
 from broker.store import jobs as store
 from broker.store.db.database import Database
 from broker.store.jobs import Job
+from broker.store.queued import pauses
 
 LEASE = 60.0  # seconds
 POLL = 1.0  # seconds between two looks that nobody asked for
@@ -239,9 +241,9 @@ class Dispatcher:
         self._hurrying.begin([lane.name for lane in changed], self._clock.now())
 
     async def _sweep(self, now: float) -> None:
-        """Give back the work of those who died. Raises StoreUnavailable."""
+        """Give back the work of those who died, and pause the nodes that are drained. Raises StoreUnavailable."""
         self._sweep_at = time.monotonic() + LEASE / 4
-        freed = self._database.submit(store.free_leases, now, longest=LEASE + STEP)
+        freed = self._database.submit(pauses.sweep, now, longest=LEASE + STEP)
         if await asyncio.wrap_future(freed):
             self._bell.ring()
 

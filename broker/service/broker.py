@@ -43,7 +43,7 @@ from broker.admin.api.accounts import own_factor, sessions, tokens, users
 from broker.admin.api.exams import changing, finding, patients
 from broker.admin.api.messages import actions, journal, trying
 from broker.admin.api.nodes import knocking, node_tests, nodes
-from broker.admin.api.routing import held_objects, holds, rule_drafts, rules, site, waiting
+from broker.admin.api.routing import deliveries, held_objects, holds, rule_drafts, rules, site, waiting
 from broker.admin.api.worklist import explaining, looking, planned
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
@@ -91,6 +91,7 @@ ROUTES = (
     held_objects,  # before holds: its paths are no numbers of jobs
     holds,
     waiting,
+    deliveries,
     tokens,
     users,
     sessions,

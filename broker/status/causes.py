@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from broker.model.lane import LaneKind
 from broker.model.wording import Sentence
 
 _CODES = {
@@ -42,6 +43,7 @@ _CODES = {
     "no-rule-matched": Sentence("no rule says where it goes"),
     "held-by-rule": Sentence("a rule holds it for a person"),
     "discarded-by-person": Sentence("a person discarded it"),
+    "rerouted": Sentence("a person sent it to another destination"),
     "discard-undone": Sentence("a person took its discard back"),
     "discarded-by-rule": Sentence("a rule discards it"),
     "held-too-long": Sentence("nobody decided on it for too long"),
@@ -152,3 +154,18 @@ def _of_notice(code: str) -> Sentence | None:
             return Sentence("some addresses got it, others not: %(why)s (SMTP reply %(code)s)", values)
         return Sentence("the mail server does not take it: %(why)s (SMTP reply %(code)s)", values)
     return None
+
+
+def work_of(kind: LaneKind) -> Sentence:
+    """What a lane carries, in words."""
+    return _WORK[kind]
+
+
+_WORK = {
+    LaneKind.DELIVER: Sentence("images"),
+    LaneKind.FEEDBACK: Sentence("reports to the RIS"),
+    LaneKind.MPPS: Sentence("performed steps that are passed on"),
+    LaneKind.MPPS_EVENT: Sentence("notices of performed steps"),
+    LaneKind.AUDIT: Sentence("the audit trail"),
+    LaneKind.NOTIFY: Sentence("notices of rules"),
+}

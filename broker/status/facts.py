@@ -73,7 +73,8 @@ class LaneFact:
 class NodeFact:
     """A system of the site, the work for it, and its last contacts by what they were.
 
-    `rests`: a person has made it `disabled` or `blocked`, else empty.
+    `rests`: a person has made it `disabled` or `blocked`, else empty. `paused`: a person has made it `paused` or
+    `draining`, since when; else empty.
     """
 
     name: str
@@ -86,6 +87,8 @@ class NodeFact:
     last_out: float | None = None
     contacts: Mapping[str, float] = field(default_factory=dict)
     rests: str = ""
+    paused: str = ""
+    paused_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +125,7 @@ class NeedCause(StrEnum):
     """Says for what a person is needed."""
 
     HELD_JOBS = "held-jobs"
+    PAUSED = "paused"
     HELD_OBJECTS = "held-objects"
     PERFORMED = "performed"
     REFUSED = "refused"

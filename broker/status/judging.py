@@ -17,6 +17,7 @@ row has a test (`tests/unit/status/test_status_judging.py`).
     a disk will be so full within LATER                                      ok, note
     a node cannot be reached                                                 degraded
     work that could be done waits longer than WAIT                           degraded
+    a node is paused by a person, or drains: its work waits                  degraded
     jobs or objects are held                                                 degraded
     a performed step waits for a person longer than PERFORMED_WAIT           degraded
     a sender is silent (`rhythm.py`)                                         degraded
@@ -37,9 +38,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Literal
 
-from broker.model.lane import LaneKind
 from broker.model.wording import Instant, Lasting, Sentence
-from broker.status.causes import reason
+from broker.status.causes import reason, work_of
 from broker.status.facts import BrokerFacts, DiskFact, LaneFact, NeedCause, NodeFact
 from broker.store.overview import CAP
 from broker.store.room import Room
@@ -99,6 +99,7 @@ class NodeState(StrEnum):
     WELL = "well"  # in contact within a day
     QUIET = "quiet"  # no contact for longer: at night and at weekends devices are off
     NEW = "new"  # no contact yet
+    PAUSED = "paused"  # by a person, or it drains: what is for it waits
     DISABLED = "disabled"  # by a person: what is for it waits
     BLOCKED = "blocked"
 
@@ -107,8 +108,12 @@ def state_of(node: NodeFact, now: float) -> NodeState:
     """How a node is; the worst of its lanes counts."""
     if node.rests:
         return NodeState(node.rests)
+    if node.paused == "paused":
+        return NodeState.PAUSED
     if any(lane.failures for lane in node.lanes):
         return NodeState.DOWN
+    if node.paused:
+        return NodeState.PAUSED
     if any(_late(lane, now) for lane in node.lanes):
         return NodeState.LATE
     if any(lane.held for lane in node.lanes):
@@ -197,10 +202,12 @@ def _disk(disk: DiskFact, now: float) -> Iterator[StatusFinding]:
 
 def _nodes(facts: BrokerFacts) -> Iterator[StatusFinding]:
     for node in facts.nodes:
-        for lane in () if node.rests else node.lanes:
+        if node.paused:
+            yield _paused(node)
+        for lane in () if node.rests or node.paused == "paused" else node.lanes:
             if lane.failures:
                 yield _away(node.name, lane, facts.now)
-            elif lane.oldest is not None and _late(lane, facts.now):
+            elif lane.oldest is not None and not node.paused and _late(lane, facts.now):
                 yield StatusFinding(
                     weight=Weight.DEGRADED,
                     text=Sentence(
@@ -216,6 +223,17 @@ def _nodes(facts: BrokerFacts) -> Iterator[StatusFinding]:
                     since=lane.oldest,
                     node=node.name,
                 )
+
+
+def _paused(node: NodeFact) -> StatusFinding:
+    jobs = sum(min(lane.waiting, CAP) for lane in node.lanes)
+    more = any(lane.waiting > CAP for lane in node.lanes)
+    values = {"node": node.name, "at": Instant(node.paused_at or 0.0), "count": amount(jobs, more=more)}
+    if node.paused == "draining":
+        text = Sentence("%(node)s drains since %(at)s and is paused then: %(count)s waiting", values)
+    else:
+        text = Sentence("%(node)s is paused by a person since %(at)s: %(count)s waiting", values)
+    return StatusFinding(weight=Weight.DEGRADED, text=text, since=node.paused_at, node=node.name)
 
 
 def _away(node: str, lane: LaneFact, now: float) -> StatusFinding:
@@ -245,21 +263,6 @@ def waiting(lane: LaneFact) -> int | Sentence:
 def amount(number: int, *, more: bool) -> int | Sentence:
     """A number that may be higher."""
     return Sentence("%(n)s or more", {"n": number}) if more else number
-
-
-def work_of(kind: LaneKind) -> Sentence:
-    """What a lane carries, in words."""
-    return _WORK[kind]
-
-
-_WORK = {
-    LaneKind.DELIVER: Sentence("images"),
-    LaneKind.FEEDBACK: Sentence("reports to the RIS"),
-    LaneKind.MPPS: Sentence("performed steps that are passed on"),
-    LaneKind.MPPS_EVENT: Sentence("notices of performed steps"),
-    LaneKind.AUDIT: Sentence("the audit trail"),
-    LaneKind.NOTIFY: Sentence("notices of rules"),
-}
 
 
 def _held(facts: BrokerFacts) -> Iterator[StatusFinding]:

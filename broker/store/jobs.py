@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, case, delete, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -51,8 +51,12 @@ _PUT_BACK = Prepared(
 
 
 def _claim(*, lock: bool) -> ReturningUpdate[Any]:
-    """Takes due jobs in the order of `ix_job_due`; `claims.held_back` says which of a group wait."""
+    """Takes due jobs in the order of `ix_job_due`; `claims.held_back` says which of a group wait.
+
+    None of a node that is paused; of one that drains those up to its last.
+    """
     blocked = claims.held_back(_t, _t.alias("earlier"))
+    last = select(tables.pause.c.last_job).where(tables.pause.c.node == bindparam("node")).scalar_subquery()
     due = (
         select(_t.c.id)
         .where(
@@ -60,6 +64,7 @@ def _claim(*, lock: bool) -> ReturningUpdate[Any]:
             _t.c.state == JobState.READY,
             or_(_t.c.due_at <= bindparam("now"), _t.c.due_at > bindparam("far")),
             or_(_t.c.group_key.is_(None), ~blocked),
+            _t.c.id + 0 <= func.coalesce(last, literal_column(str(2**63 - 1))),
         )
         .order_by(_t.c.priority, _t.c.due_at, _t.c.id)
         .limit(bindparam("limit", type_=Integer))
@@ -180,6 +185,7 @@ def claim(
     None waits longer than `longest` seconds: one that is due later was put off by a clock that was ahead, and is due.
     """
     values = {"lane": lane, "owner": owner, "now": now, "until": now + lease, "far": now + longest, "limit": limit}
+    values["node"] = lane.partition(":")[2]
     rows = _CLAIM.rows(connection, values)
     jobs = [
         Job(

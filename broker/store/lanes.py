@@ -33,14 +33,20 @@ def due_lanes(connection: Connection, now: float, longest: float = math.inf) -> 
     """Lanes with work that may be tried now. Hops along the index: a million jobs of a dead lane cost one step.
 
     Neither job nor breaker waits longer than `longest` seconds: what says so was written by a clock that was ahead.
+    A lane whose node is paused has none; while its node drains, only jobs of before count.
     """
+    rows = connection.execute(select(tables.pause.c.node, tables.pause.c.last_job))
+    paused: dict[str, int] = {row[0]: row[1] for row in rows}
     broken = select(_lane.c.name).where(_lane.c.open_until > now, _lane.c.open_until <= now + longest)
     closed = set(connection.execute(broken).scalars())
     is_due = or_(_t.c.due_at <= now, _t.c.due_at > now + longest)
     due: list[str] = []
     for lane in _having(connection, JobState.READY):
-        if lane not in closed:
+        last = paused.get(lane.partition(":")[2])
+        if lane not in closed and last != 0:
             ready = select(_t.c.id).where(_t.c.lane == lane, _t.c.state == JobState.READY, is_due).limit(1)
+            if last is not None:
+                ready = ready.where(_t.c.id + 0 <= last)
             if connection.execute(ready).first() is not None:
                 due.append(lane)
     return due

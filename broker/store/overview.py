@@ -19,6 +19,8 @@ from broker.model.order import StepStatus
 from broker.store import jobs, knocks
 from broker.store.images import gatherings
 from broker.store.images.instances import InstanceState
+from broker.store.queued import pauses
+from broker.store.queued.pauses import NodePause
 from broker.store.schema import tables
 
 CAP = 10_000  # rows that are counted; what is more is shown as “more than”
@@ -67,6 +69,7 @@ class Counts:
     knocked_at: float | None = None  # the last time
     exams: Mapping[str, int] = field(default_factory=dict)  # steps of the day, by status
     size: int = 0  # bytes of the database
+    pauses: tuple[NodePause, ...] = ()  # of nodes, by a person
     gathering: int = 0  # series and studies that wait until they are complete
     gathering_since: float | None = None  # the first object of the one that waits longest
 
@@ -87,6 +90,7 @@ def counts(connection: Connection, day_began: float, day: str) -> Counts:
         knocked_at=connection.execute(select(func.max(tables.knock.c.last_at))).scalar(),
         exams=_exams(connection, day),
         size=_size(connection),
+        pauses=tuple(pauses.find(connection)),
         gathering=gathering,
         gathering_since=since,
     )

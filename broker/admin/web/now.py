@@ -24,9 +24,9 @@ from broker.admin.web.shell import PageLink
 from broker.admin.web.words import Sentence, counted
 from broker.model.contact import ContactKind
 from broker.model.wording import Instant, Lasting
-from broker.status.causes import reason
+from broker.status.causes import reason, work_of
 from broker.status.facts import BrokerFacts, DiskFact, NeedCause, NeedFact, NodeFact
-from broker.status.judging import BrokerStatus, Health, NodeState, StatusFinding, Weight, state_of, waiting, work_of
+from broker.status.judging import BrokerStatus, Health, NodeState, StatusFinding, Weight, state_of, waiting
 from broker.status.rates import Rates
 
 LINK = PageLink(title=Sentence("Now"), path="/", icon="now", right=Right.STATUS)
@@ -46,11 +46,13 @@ STATES = {
     NodeState.WELL: ("ok", Sentence("in contact")),
     NodeState.QUIET: ("", Sentence("quiet")),
     NodeState.NEW: ("", Sentence("no contact yet")),
+    NodeState.PAUSED: ("warn", Sentence("paused")),
     NodeState.DISABLED: ("", Sentence("disabled")),
     NodeState.BLOCKED: ("", Sentence("blocked")),
 }
 LISTS = {
     NeedCause.HELD_JOBS: "/holds",
+    NeedCause.PAUSED: "/queue",
     NeedCause.HELD_OBJECTS: "/holds/objects",
     NeedCause.KNOCKING: "/nodes/knocking",
     NeedCause.REFUSED: "/messages",
@@ -246,6 +248,8 @@ def _things(cause: NeedCause, n: int) -> Sentence:
     match cause:
         case NeedCause.HELD_JOBS:
             return counted("delivery held", "deliveries held", n)
+        case NeedCause.PAUSED:
+            return counted("destination paused", "destinations paused", n)
         case NeedCause.HELD_OBJECTS:
             return counted("object held", "objects held", n)
         case NeedCause.PERFORMED:

@@ -1,5 +1,5 @@
 """Commands about where objects go: rules, what they do, and what waits for a person.
 
 Open `rules.py` first (`broker rules`), then `trying.py` (its commands that change nothing), `holds.py` (`broker holds`)
-and `queue.py` (the older commands about held jobs).
+and `queue.py` (`broker queue`: what waits to be sent).
 """

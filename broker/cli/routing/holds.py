@@ -264,13 +264,19 @@ def purge(
         _say(ask(config, "POST", "/holds/objects/purge", body))
 
 
-def _filters(
-    cause: str, node: str, study: str, accession: str, device: str, older: float | None, discarded: bool
-) -> dict[str, Any]:
+def filters_of(cause: str, node: str, study: str, accession: str, device: str, older: float | None) -> dict[str, Any]:
+    """The filters that are set, as REST takes them; `older`: hours."""
     found: dict[str, Any] = {"cause": cause, "node": node, "study": study, "accession": accession, "device": device}
     found = {name: value for name, value in found.items() if value}
     if older is not None:
         found["older"] = round(time.time() - older * 3600, 3)
+    return found
+
+
+def _filters(
+    cause: str, node: str, study: str, accession: str, device: str, older: float | None, discarded: bool
+) -> dict[str, Any]:
+    found = filters_of(cause, node, study, accession, device, older)
     if cause.startswith("waits-for-"):  # for a series or study, not for a person
         return found | {"state": "waiting"}
     return found | ({"state": "discarded"} if discarded else {})

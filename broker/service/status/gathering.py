@@ -17,6 +17,7 @@ from broker.status.causes import reason
 from broker.status.facts import CertificateFact, LaneFact, NeedCause, NeedFact, NodeFact, TrafficFact
 from broker.status.rates import Rates
 from broker.store.overview import CAP, Counts, LaneState, Pile
+from broker.store.queued.pauses import NodePause
 
 QUARTER, HOUR = 15, 60  # minutes
 
@@ -33,7 +34,11 @@ class SiteView:
 def node_facts(site: SiteView) -> tuple[NodeFact, ...]:
     """Each node with its lanes and contacts, also one that was removed while work for it waited."""
     lanes = _lanes(site.newest.numbers.counts)
-    nodes = [_node(node, lanes.pop(node.name, []), site.contacts.get(node.name)) for node in site.nodes]
+    paused = {one.node: one for one in site.newest.numbers.counts.pauses}
+    nodes = [
+        _node(node, lanes.pop(node.name, []), site.contacts.get(node.name), paused.get(node.name))
+        for node in site.nodes
+    ]
     gone = [
         NodeFact(name=name, kind="", title="", address="", roles=(), lanes=tuple(left))
         for name, left in lanes.items()
@@ -56,7 +61,7 @@ def _lanes(counts: Counts) -> dict[str, list[LaneFact]]:
     return found
 
 
-def _node(node: Node, lanes: list[LaneFact], known: NodeContacts | None) -> NodeFact:
+def _node(node: Node, lanes: list[LaneFact], known: NodeContacts | None, pause: NodePause | None) -> NodeFact:
     contacts = known or NodeContacts()
     last_in, last_out = contacts.last_in, contacts.last_out
     return NodeFact(
@@ -66,6 +71,8 @@ def _node(node: Node, lanes: list[LaneFact], known: NodeContacts | None) -> Node
         address=f"{node.host}:{node.port}" if node.host and node.port else node.host,
         roles=tuple(sorted(node.roles)),
         rests="" if node.active else node.state,
+        paused="" if pause is None else "draining" if pause.draining else "paused",
+        paused_at=None if pause is None else pause.since,
         lanes=tuple(lanes),
         last_in=last_in.at if last_in else None,
         last_out=last_out.at if last_out else None,
@@ -106,6 +113,7 @@ def need_facts(newest: NewestNumbers) -> tuple[NeedFact, ...]:
     counts = newest.numbers.counts
     needs = [
         *(_need(NeedCause.HELD_JOBS, pile) for pile in counts.held_jobs),
+        *(_paused(pause) for pause in counts.pauses),
         *(_need(NeedCause.HELD_OBJECTS, pile) for pile in counts.held_objects),
         *(_need(NeedCause.PERFORMED, pile) for pile in counts.performed),
     ]
@@ -144,6 +152,14 @@ def _need(cause: NeedCause, pile: Pile) -> NeedFact:
         lane=pile.lane,
         node=pile.lane.partition(":")[2],
     )
+
+
+def _paused(pause: NodePause) -> NeedFact:
+    """A node that a person has paused: only a person lets it get its work again."""
+    paused = Sentence("%(node)s gets nothing until somebody resumes it", {"node": pause.node})
+    draining = Sentence("%(node)s gets what was there, then nothing until somebody resumes it", {"node": pause.node})
+    what = draining if pause.draining else paused
+    return NeedFact(cause=NeedCause.PAUSED, count=1, oldest=pause.since, what=what, node=pause.node)
 
 
 def certificate_facts() -> tuple[CertificateFact, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select
 
 from broker.model.lane import JobKind, JobState, Lane, LaneKind
 from broker.store.db import documents
@@ -39,6 +39,10 @@ class HeldFilter:
 
     def condition(self) -> ColumnElement[bool]:
         """The filter on the job table."""
+        return and_(_t.c.state == JobState.HELD, *self.narrowing())
+
+    def narrowing(self) -> list[ColumnElement[bool]]:
+        """The filter on the job table, of jobs in any state."""
         found = [column == value for column, value in ((_t.c.lane, self.lane), (_t.c.last_error, self.error)) if value]
         if self.node:
             found.append(_t.c.lane.in_([Lane(kind, self.node).name for kind in LaneKind]))
@@ -46,7 +50,14 @@ class HeldFilter:
             found.append(_t.c.created_at < self.before)
         if self.study or self.accession or self.device or self.order:
             found.append(self._of_objects())
-        return and_(_t.c.state == JobState.HELD, *found)
+        return found
+
+    def objects(self) -> Select[tuple[int]] | None:
+        """The rows of the objects that are meant by study or order, which an index finds; None for no such filter."""
+        found = [_i.c.study_instance_uid == self.study] if self.study else []
+        if self.order:
+            found.append(_i.c.study_instance_uid.in_(of_row(self.order)))
+        return select(_i.c.id).where(*found) if found else None
 
     def _of_objects(self) -> ColumnElement[bool]:
         exact = ((_i.c.study_instance_uid, self.study), (_i.c.calling_ae, self.device))

@@ -9,6 +9,7 @@ from enum import StrEnum
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    and_,
     bindparam,
     delete,
     insert,
@@ -28,6 +29,7 @@ from broker.store.schema import tables
 _t, _content = tables.instance, tables.content
 _HAS_FILE = text("path <> ''")  # bare, as the partial index says it
 Place = tuple[float, int]  # when an object was received (s since the epoch), and its row: where a walk stands
+REROUTED = "rerouted"  # why a delivery was discarded: a person sent its object elsewhere
 _VERSIONS = Prepared(
     any=select(_t.c.id, _t.c.version, _t.c.digest, _t.c.state, _t.c.path, _t.c.data_offset, _t.c.data_length)
     .where(_t.c.sop_instance_uid == bindparam("uid"))
@@ -196,9 +198,13 @@ def known_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
 
 
 def _all_done(before: float) -> ColumnElement[bool]:
-    """Every delivery was done before. With LIMIT, so that PostgreSQL looks by the index and hashes no whole table."""
+    """Every delivery was done before, or ended as it goes elsewhere.
+
+    With LIMIT, so that PostgreSQL looks by the index and hashes no whole table.
+    """
     j = tables.job
-    waiting = or_(j.c.state != JobState.DONE, j.c.done_at >= before)
+    elsewhere = and_(j.c.state == JobState.DISCARDED, j.c.last_error == REROUTED)
+    waiting = or_(and_(j.c.state != JobState.DONE, ~elsewhere), j.c.done_at >= before)
     one = select(j.c.id).where(j.c.kind == JobKind.DELIVER, j.c.subject == _t.c.id, waiting).limit(1)
     return one.scalar_subquery().is_(None)
 

@@ -17,6 +17,7 @@ from broker.store.schema import gatherings as tables_gatherings
 from broker.store.schema import journal, orders
 from broker.store.schema import mpps as tables_mpps
 from broker.store.schema import notices as tables_notices
+from broker.store.schema import pauses as tables_pauses
 from broker.store.schema import senders as tables_senders
 from broker.store.schema import sources as tables_sources
 from broker.store.schema.base import BIG, EMPTY, ZERO, Base, table_of
@@ -211,4 +212,5 @@ gathering = table_of(tables_gatherings.GatheringRow)
 content = table_of(ContentRow)
 job = table_of(JobRow)
 lane = table_of(LaneRow)
+pause = table_of(tables_pauses.PauseRow)
 notice = table_of(tables_notices.NoticeRow)

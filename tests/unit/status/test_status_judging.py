@@ -52,6 +52,11 @@ def pacs(**lane: Any) -> dict[str, Any]:
     return {"nodes": (node,)}
 
 
+def paused(how: str, **lane: Any) -> dict[str, Any]:
+    (node,) = pacs(**lane)["nodes"]
+    return {"nodes": (replace(node, paused=how, paused_at=NOW - HOUR),)}
+
+
 def need(cause: NeedCause, since: float = 60.0, **more: Any) -> dict[str, Any]:
     return {"needs": (NeedFact(cause=cause, count=3, what=SOMETHING, oldest=NOW - since, **more),)}
 
@@ -96,8 +101,11 @@ CASES = [
     (pacs(waiting=214, oldest=NOW - 2400, **DOWN_SINCE), "degraded", "pacs is down since 17:08 (38 min): no conn"),
     (pacs(waiting=0, **DOWN_SINCE), "degraded", "pacs is down since 17:08"),  # nothing waits, and it is down
     (pacs(waiting=214, oldest=NOW - 840), "ok", ""),
+    (paused("paused", waiting=214, oldest=NOW - 4000, **DOWN_SINCE), "degraded", "pacs is paused by a person"),
+    (paused("draining", waiting=3, oldest=NOW - 4000), "degraded", "pacs drains since 16:46 and is paused then: 3"),
     (pacs(waiting=214, oldest=NOW - 960), "degraded", "pacs: images wait too long: 214, the oldest since 17:30"),
     (need(NeedCause.HELD_JOBS, node="pacs"), "degraded", "pacs: 3 deliveries are held: something"),
+    (need(NeedCause.PAUSED, node="pacs"), "ok", ""),  # the node itself is the finding
     (need(NeedCause.HELD_OBJECTS), "degraded", "3 objects are held: something"),
     (need(NeedCause.PERFORMED, 23 * HOUR), "ok", ""),
     (need(NeedCause.PERFORMED, 25 * HOUR), "degraded", "3 performed steps wait for a person for more than a day"),

@@ -1,0 +1,103 @@
+"""Changes jobs that wait or are held, by their rows, as a person decided. `now` in seconds since the epoch.
+
+What is being sent just now is left alone: its sender reports what becomes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from broker.model.lane import JobKind, JobState
+from broker.store import lanes
+from broker.store.db import documents
+from broker.store.db.pace import padded
+from broker.store.images.instances import InstanceState
+from broker.store.schema import tables
+
+_t, _i = tables.job, tables.instance
+DISCARDED_BY_PERSON = "discarded-by-person"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingDelivery:
+    """A delivery of an object (row) that waits or is held. `there`: its bytes are kept."""
+
+    id: int
+    lane: str
+    subject: int
+    sop_instance_uid: str
+    priority: int
+    detail: dict[str, Any]
+    there: bool
+
+
+def make_due(connection: Connection, rows: Sequence[int], now: float) -> dict[str, int]:
+    """Try waiting jobs at once, and their lanes: breakers are closed. How many of each lane wait."""
+    found = connection.execute(
+        update(_t)
+        .where(_t.c.id.in_(padded(rows)), _t.c.state == JobState.READY)
+        .values(due_at=now)
+        .returning(_t.c.lane)
+    ).scalars()
+    counted: dict[str, int] = {}
+    for lane in found:
+        counted[lane] = counted.get(lane, 0) + 1
+    lanes.close_breakers(connection, list(counted))
+    return counted
+
+
+def give_up(connection: Connection, row: int, error: str, now: float) -> bool:
+    """Never try a job that waits or is held; it stays, as discarded. False if it does neither."""
+    waits = _t.c.id == row, _t.c.state.in_((JobState.READY, JobState.HELD))
+    values = {"state": JobState.DISCARDED, "last_error": error, "due_at": now, "done_at": now}
+    return bool(connection.execute(update(_t).where(*waits).values(**values)).rowcount)
+
+
+def deliveries(connection: Connection, rows: Sequence[int]) -> list[WaitingDelivery]:
+    """Those of some jobs (rows) that are deliveries of objects and wait or are held, in order of their rows."""
+    columns = (_t.c.id, _t.c.lane, _t.c.subject, _i.c.sop_instance_uid, _t.c.priority, _t.c.detail, _i.c.state)
+    query = (
+        select(*columns)
+        .join(_i, _i.c.id == _t.c.subject)
+        .where(
+            _t.c.id.in_(padded(rows)),
+            _t.c.kind == JobKind.DELIVER,
+            _t.c.state.in_((JobState.READY, JobState.HELD)),
+        )
+        .order_by(_t.c.id)
+    )
+    return [
+        WaitingDelivery(
+            id=row[0],
+            lane=row[1],
+            subject=row[2],
+            sop_instance_uid=row[3],
+            priority=row[4],
+            detail=documents.decode(row[5]),
+            there=row[6] != InstanceState.PURGED,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def tried(connection: Connection, after: int, until: int, names: Sequence[str]) -> list[int]:
+    """Waiting jobs (rows) of these lanes, behind one and up to another, that were tried before."""
+    here = _t.c.id > after, _t.c.id <= until, _t.c.lane.in_(names)
+    query = select(_t.c.id).where(*here, _t.c.state == JobState.READY, _t.c.attempts > 0).order_by(_t.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def forget_tries(connection: Connection, rows: Sequence[int], *, now: float) -> None:
+    """Count the tries of what still waits anew, and try it at once: it must not be given up for those of before."""
+    waits = _t.c.id.in_(padded(rows)), _t.c.state == JobState.READY
+    connection.execute(update(_t).where(*waits).values(attempts=0, due_at=now))
+
+
+def is_under_way(connection: Connection, lane: str, subject: int) -> bool:
+    """A lane has delivered an object (row), or will."""
+    here = _t.c.kind == JobKind.DELIVER, _t.c.lane == lane, _t.c.subject == subject
+    return connection.execute(select(_t.c.id).where(*here, _t.c.state != JobState.DISCARDED)).first() is not None

@@ -60,8 +60,7 @@ after something was done. In trouble it is at most four times the shortest, sinc
 breaker was open gets one worker until it has worked. When its node changes (`begin_afresh`), the breaker is closed and
 jobs that were put off are ready at once; a worker that began before and raises PeerFault does not open the breaker
 again, since it may speak of the old address. A sign of life of a node, its own C-ECHO or a good test, ends the wait of
-its lanes, once within the shortest wait. A held job of an ordered group keeps back the later ones of its group; not so
-a bad version of an object (`store.claims`).
+its lanes, once within the shortest wait. What a held job of a group keeps back is said by `store.claims.held_back`.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ def test_everything_works_without_script(browser: Browser, web: str, trial: Tria
     page = screen.page
     page.fill("#name", "Carla")
     page.click("#add")
-    assert page.locator("#names li").all_inner_texts() == ["Carla"]
+    expect(page.locator("#names li")).to_have_text(["Carla"])
     assert page.inner_text("#note") == "Carla was added."
     page.click("#clear-open")
     assert page.locator("#clear").is_visible()

@@ -130,7 +130,7 @@ def test_a_good_test_is_a_sign_of_life_and_a_bad_one_is_none(sqlite: Database) -
 
     async def work() -> None:
         where = Remotes("BROKER", None, Path()), Receivers(None, Path()), NoticeTls(Path())
-        tester = NodeTester(sqlite, *where, alive=alive.append)
+        tester = NodeTester(sqlite, *where, Repositories(None, Path()), alive=alive.append)
         async with serving(storage(echo)) as provider:
             node = dicom(provider.port, roles=["modality"])
             assert (await tester.begin(node, "cli:anna").ended).good

@@ -1,0 +1,121 @@
+"""The runbook: each alert has its page, and its commands do what it says, by a running broker."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.deploy.files import RUNBOOK, alerts
+from support.dicom.objects import ct_slice
+from support.dicom.raw import RawScu
+from support.service.site import Mllp, Site, order
+from support.tree import ROOT
+
+TEXT = RUNBOOK.read_text(encoding="utf-8")
+NODES = """
+[[node]]
+name = "pacs"
+kind = "dicom"
+ae_title = "PACS"
+host = "127.0.0.1"
+port = 1
+roles = ["destination"]
+[default]
+action = "send"
+send = ["pacs"]
+"""
+IMAGE = ct_slice(65536)
+# exit code 1 says that something is not well: the PACS of this test is away
+FINDINGS = ("broker status", "broker doctor", "broker nodes test pacs")
+
+
+def blocks(kind: str) -> list[str]:
+    """The blocks of a kind."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = sorted({line for block in blocks("sh") for line in block.splitlines()})
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Site(tmp_path_factory.mktemp("runbook") / "site", site=NODES) as running:
+        yield running
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_its_commands_work(site: Site, command: str) -> None:
+    program, *words = shlex.split(command)
+    assert program == "broker"
+    if words == ["inventory"]:  # has no configuration
+        ran = subprocess.run([sys.executable, "-m", "broker", *words], capture_output=True, text=True, check=False)
+    else:
+        ran = site.command(*words)
+    assert ran.returncode in ((0, 1) if command in FINDINGS else (0,)), ran.stdout + ran.stderr
+
+
+def test_each_alert_has_its_page_and_leads_there() -> None:
+    _, _, told = TEXT.partition("\n## Alerts\n")
+    pages = re.findall(r"^### (\w+)\n\n(.+)\n\n(.+)\n", told, re.MULTILINE)
+    assert [name for name, _, _ in pages] == list(alerts())
+    for name, rule in alerts().items():
+        assert rule["annotations"]["runbook"] == f"deploy/RUNBOOK.md#{name.lower()}"
+        assert rule["labels"]["severity"] in ("page", "ticket", "none")
+
+
+def test_its_links_lead_somewhere() -> None:
+    titles = {title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)}
+    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
+        if target.startswith("#"):
+            assert target[1:] in titles, target
+        else:
+            assert (RUNBOOK.parent / target).is_file(), target
+
+
+def test_the_files_of_the_source_that_it_names_exist() -> None:
+    named = set(re.findall(r"\b((?:deploy|config|tests)/[\w./-]+\w)", TEXT))
+    assert len(named) > 8
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def script(kind: str, places: dict[str, str]) -> None:
+    """Run a script of the runbook with other places."""
+    [text] = blocks(kind)
+    for place, other in places.items():
+        assert place in text
+        text = text.replace(place, other)
+    ran = subprocess.run(["bash", "-c", text], capture_output=True, text=True, timeout=60, env=os.environ, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.skipif(shutil.which("tar") is None, reason="tar is not on this machine")
+def test_a_backup_of_a_running_broker_is_restored_elsewhere(tmp_path: Path) -> None:
+    backups = tmp_path / "backups"
+    with Site(tmp_path / "one", site=NODES) as one, Mllp(one.hl7) as ris:
+        assert ris.exchange(order(1))["MSA"][0][1] == "AA"
+        with RawScu(one.dicom) as modality:
+            modality.associate([(IMAGE.sop_class, IMAGE.transfer_syntax)])
+            assert modality.store(IMAGE) == 0
+        places = {"/var/lib/broker": str(one.data), "/srv/backup": str(backups)}
+        script("sh-backup", places | {"/opt/worklist-broker/bin/python": sys.executable})
+        assert ris.exchange(order(2))["MSA"][0][1] == "AA"
+    [copy] = backups.iterdir()
+    two = Site(tmp_path / "two", site=NODES)
+    script("sh-restore", {"/var/lib/broker": str(two.data), "/srv/backup/LATEST": str(copy)})
+    with two:
+        assert two.rows("select count(*) from message") == [(1,)]
+        [(path,)] = two.rows("select path from instance")
+        assert (two.data / "spool" / path).stat().st_size > 65536
+        states = {state for (state,) in two.rows("select state from job where lane = 'deliver:pacs'")}
+        assert states <= {"ready", "leased"}
+        assert states  # the image that was acknowledged is still to be delivered
+        with Mllp(two.hl7) as ris:  # the RIS sends since the backup again: what is known is a repeat
+            assert [ris.exchange(order(n))["MSA"][0][1] for n in (1, 2)] == ["AA", "AA"]
+        assert two.rows("select count(*) from requested_procedure") == [(2,)]

@@ -74,10 +74,10 @@ def record(
             joining.arrived(connection)
         else:
             joining.came_again(connection)
-        if intact(same) and not jobs.is_held(connection, JobKind.DELIVER, same.id, FILE_FAULTS):
+        if intact(same) and not jobs.held_subjects(connection, JobKind.DELIVER, [same.id], FILE_FAULTS):
             return ReceptionOutcome.DUPLICATE
         instances.refile(connection, same.id, new)
-        jobs.release_held(connection, JobKind.DELIVER, same.id, FILE_FAULTS, new.received_at)
+        jobs.release_held(connection, JobKind.DELIVER, [same.id], FILE_FAULTS, new.received_at)
         return ReceptionOutcome.REPAIRED
     if twins:  # purged since: only destinations that never had these bytes; what was discarded is decided anew
         had = jobs.lanes_done(connection, JobKind.DELIVER, [version.id for version in twins])

@@ -12,8 +12,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from broker.model.lane import JobKind
+from broker.store import jobs
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
+from broker.store.db.pace import padded
 from broker.store.images import soundness
 
 PAGE = 32  # objects read together; small ones come with their bytes
@@ -55,12 +58,14 @@ def check_part(database: Database, files: Path, after: int, mending: Sequence[st
     while time.monotonic() < until and len(found.spoiled) < SPOILED_TOLD:
         page = database.read(soundness.stored_bytes, found.last, PAGE).result()
         faults = [SpoiledBytes(item.id, fault) for item in page if (fault := _fault(files, item))]
-        if mending and page:
+        if mending:
             spoiled = {one.row for one in faults}
             sound = [item.id for item in page if item.id not in spoiled]
-            held, released = database.execute(_mend, faults, sound, mending)
-            found.held += held
-            found.released += released
+            mended = sorted(database.read(_kept_back, sound).result()) if sound else []
+            if faults or mended:
+                held, released = database.execute(_mend, faults, mended, mending)
+                found.held += held
+                found.released += released
         found.objects += len(page)
         found.size += sum(item.data_length for item in page)
         found.spoiled += faults
@@ -78,12 +83,17 @@ def _fault(files: Path, item: soundness.StoredBytes) -> str:
         return soundness.DAMAGED
 
 
+def _kept_back(connection: Connection, rows: Sequence[int]) -> set[int]:
+    """Those of some objects whose deliveries are held since their bytes were not right."""
+    return jobs.held_subjects(connection, JobKind.DELIVER, padded(rows), soundness.FILE_FAULTS)
+
+
 def _mend(
-    connection: Connection, faults: Sequence[SpoiledBytes], sound: Sequence[int], mending: Sequence[str]
+    connection: Connection, faults: Sequence[SpoiledBytes], mended: Sequence[int], mending: Sequence[str]
 ) -> tuple[int, int]:
     now, (actor, address, reason) = time.time(), mending
     held = soundness.hold_spoiled(connection, [(one.row, one.fault) for one in faults])
-    released = soundness.release_sound(connection, sound, now)
+    released = jobs.release_held(connection, JobKind.DELIVER, padded(mended), soundness.FILE_FAULTS, now)
     if held or released:
         detail = {"held": held, "released": released, "reason": reason}
         add_audit(connection, now, actor, "objects.checked", "objects", 0, detail, address=address)

@@ -226,16 +226,19 @@ def report(connection: Connection, reports: Iterable[Report]) -> int:
     return sum(record(connection) for record in reports)
 
 
-def release_held(connection: Connection, kind: str, subject: int, errors: Sequence[str], now: float) -> int:
-    """Make jobs ready that were held with one of these errors, which is mended; how many."""
-    held = (_t.c.kind == kind, _t.c.subject == subject, _t.c.state == JobState.HELD, _t.c.last_error.in_(errors))
-    return int(connection.execute(update(_t).where(*held).values(state=JobState.READY, due_at=now)).rowcount)
+def release_held(connection: Connection, kind: str, subjects: Sequence[int], errors: Sequence[str], now: float) -> int:
+    """Make jobs about these subjects ready that were held with one of these errors, which is mended; how many."""
+    freed = update(_t).where(*_held(kind, subjects, errors)).values(state=JobState.READY, due_at=now)
+    return int(connection.execute(freed).rowcount)
 
 
-def is_held(connection: Connection, kind: str, subject: int, errors: Sequence[str]) -> bool:
-    """A job about a subject is held with one of these errors."""
-    held = (_t.c.kind == kind, _t.c.subject == subject, _t.c.state == JobState.HELD, _t.c.last_error.in_(errors))
-    return connection.execute(select(_t.c.id).where(*held).limit(1)).first() is not None
+def held_subjects(connection: Connection, kind: str, subjects: Sequence[int], errors: Sequence[str]) -> set[int]:
+    """Those of these subjects about which a job is held with one of these errors."""
+    return set(connection.execute(select(_t.c.subject).where(*_held(kind, subjects, errors))).scalars())
+
+
+def _held(kind: str, subjects: Sequence[int], errors: Sequence[str]) -> tuple[Any, ...]:
+    return _t.c.kind == kind, _t.c.subject.in_(subjects), _t.c.state == JobState.HELD, _t.c.last_error.in_(errors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

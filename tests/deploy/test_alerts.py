@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client import REGISTRY
-from support.deploy.files import DASHBOARD, RULES, alerts, exported, metric_names, tool
+from support.deploy.files import DASHBOARD, RULES, alerts, exported, metric_names
+from support.peers.tools import tool
 from unit.service.test_status_gauges import FACTS
 
 from broker.service.status.gauges import measured
@@ -94,7 +95,7 @@ CASES: dict[str, tuple[int, list[str], list[list[str]]]] = {
         [[f'broker_needs_person_oldest_timestamp_seconds{{cause="performed"}} -{DAY - 3600}']],
     ),
     "CountsStale": (15, ["broker_counts_stale 1"], [["broker_counts_stale 0"]]),
-    "RisSilent": (10, ['broker_sender_silent{sender="RIS"} 1'], [['broker_sender_silent{sender="RIS"} 0']]),
+    "RisSilent": (10, ["broker_senders_silent 1"], [["broker_senders_silent 0"]]),
     "DeviceSilent": (
         15,
         [f"{ASKED} -{4 * DAY}", ON],
@@ -192,7 +193,7 @@ def test_each_alert_fires_and_is_quiet_when_it_should(tmp_path: Path) -> None:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run promtool."""
-    command = [tool("promtool", "prometheus"), *arguments]
+    command = [tool("promtool"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

@@ -13,11 +13,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from broker import telemetry
-from broker.status.facts import BrokerFacts, DiskFact, NeedCause, SenderFact
+from broker.status.facts import BrokerFacts, DiskFact, NeedCause
 from broker.status.judging import BrokerStatus
 
 PATIENCE = 5.0  # seconds for the status: a scrape waits 10
-MOST = 200  # senders: their names come over the network
 
 _Samples = Iterable[tuple[Sequence[str], float]]
 
@@ -135,13 +134,12 @@ def _people(facts: BrokerFacts) -> Iterator[Metric]:
 
 
 def _senders(facts: BrokerFacts) -> Iterator[Metric]:
-    """Those that send most, as many as may have a series each."""
-    senders: list[SenderFact] = sorted(facts.senders, key=lambda sender: -sender.messages)[:MOST]
-    label = ["sender"]
-    last = [([sender.name], sender.last_at) for sender in senders]
-    yield _gauge("broker_last_message_timestamp_seconds", "When a sender of HL7 last sent (Unix time)", label, last)
-    silent = [([sender.name], float(sender.silent)) for sender in senders]
-    yield _gauge("broker_sender_silent", "1 while a sender is silent that usually sends at this hour", label, silent)
+    """Without a series for each: their names come over the network. `broker status` names those that are silent."""
+    silent: _Samples = [([], sum(sender.silent for sender in facts.senders))]
+    yield _gauge("broker_senders_silent", "Senders that are silent and usually send at this hour", [], silent)
+    if facts.senders:
+        last: _Samples = [([], max(sender.last_at for sender in facts.senders))]
+        yield _gauge("broker_last_message_timestamp_seconds", "When HL7 last came, from anybody (Unix time)", [], last)
 
 
 def _duties(facts: BrokerFacts) -> Iterator[Metric]:

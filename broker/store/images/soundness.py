@@ -14,7 +14,6 @@ from pathlib import Path
 from sqlalchemy import Connection, select, update
 
 from broker.model.lane import JobKind, JobState
-from broker.store.db.pace import padded
 from broker.store.images.instances import InstanceState
 from broker.store.schema import tables
 
@@ -79,10 +78,3 @@ def hold_spoiled(connection: Connection, faults: Sequence[tuple[int, str]]) -> i
         ).rowcount
         for row, fault in faults
     )
-
-
-def release_sound(connection: Connection, rows: Sequence[int], now: float) -> int:
-    """Let the deliveries go that were held since the bytes of these objects were not right; how many."""
-    held = (_job.c.kind == JobKind.DELIVER, _job.c.subject.in_(padded(rows)), _job.c.state == JobState.HELD)
-    freed = update(_job).where(*held, _job.c.last_error.in_(FILE_FAULTS))
-    return int(connection.execute(freed.values(state=JobState.READY, due_at=now)).rowcount)

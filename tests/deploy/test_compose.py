@@ -8,7 +8,8 @@ import subprocess
 from typing import Any
 
 import pytest
-from support.deploy.files import DEPLOY, documents, tool
+from support.deploy.files import DEPLOY, documents
+from support.peers.tools import tool
 
 from broker import __version__
 from broker.settings import load
@@ -101,7 +102,7 @@ def test_orthanc_is_the_pacs_of_the_site_file() -> None:
 
 def test_prometheus_reads_the_rules_and_the_broker() -> None:
     checked = subprocess.run(
-        [tool("promtool", "prometheus"), "check", "config", "--syntax-only", FOLDER / "prometheus.yml"],
+        [tool("promtool"), "check", "config", "--syntax-only", FOLDER / "prometheus.yml"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert checked.returncode == 0, checked.stderr

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from typing import Any
 
 import pytest
 import yaml
 from support.deploy.files import DEPLOY, documents
+from support.peers.tools import tool
 from support.service.program import run
 
 from broker import __version__
@@ -41,9 +41,9 @@ def test_every_file_is_applied_and_every_object_has_its_version() -> None:
 
 
 def test_kustomize_makes_the_same_objects_in_one_namespace() -> None:
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not on this machine (Debian: kubernetes-client)")
-    made = subprocess.run(["kubectl", "kustomize", FOLDER], capture_output=True, text=True, timeout=60, check=False)
+    made = subprocess.run(
+        [tool("kubectl"), "kustomize", FOLDER], capture_output=True, text=True, timeout=60, check=False
+    )
     assert made.returncode == 0, made.stderr
     objects = list(yaml.safe_load_all(made.stdout))
     assert sorted(each["kind"] for each in objects) == sorted([*(each["kind"] for each in OBJECTS), "ConfigMap"])

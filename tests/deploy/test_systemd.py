@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.deploy.files import DEPLOY, tool
+from support.deploy.files import DEPLOY
 from support.loops import SOON
+from support.peers.tools import tool
 from support.service.site import Site
 
 from broker.service.loop import GRACE
@@ -35,7 +36,7 @@ def installed(tmp_path: Path) -> Path:
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [tool("systemd-analyze", "systemd"), *arguments]
+    command = [tool("systemd-analyze"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

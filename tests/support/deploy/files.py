@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
@@ -29,15 +26,6 @@ def alerts() -> dict[str, dict[str, Any]]:
     """The alerts by name."""
     [rules] = documents(RULES)
     return {rule["alert"]: rule for group in rules["groups"] for rule in group["rules"]}
-
-
-def tool(name: str, package: str) -> str:
-    """The path of a foreign tool. Skips the test without it, and fails in CI, which installs it."""
-    if (found := shutil.which(name)) is not None:
-        return found
-    if os.environ.get("CI"):
-        pytest.fail(f"{name} is missing: .ci/run installs it")
-    pytest.skip(f"{name} is not on this machine (Debian: {package})")
 
 
 def metric_names(expression: str) -> set[str]:

@@ -38,9 +38,10 @@ class Breakers:
     async def open(self, lane: Lane, fault: PeerFault, failures: int, *, tried: bool = False) -> None:
         """Keep a lane closed; `failures` in a row, the last one by `fault`. `tried`: it only shows that it fails."""
         wait = self._policy.pause if isinstance(fault, PeerDoubtful) else self._policy.delay
-        delay = max(wait(failures, random.random()), min(fault.after, self._policy.longest))  # noqa: S311
+        delay = 0.0 if tried else wait(failures, random.random())  # noqa: S311
+        delay = max(delay, min(fault.after, self._policy.longest))
         if tried:
-            delay, failures = 0.0, max(failures - 1, 1)
+            failures = max(failures - 1, 1)
         until, code = self._clock.now() + delay, fault.code
         await asyncio.wrap_future(self._database.submit(store.open_breaker, lane.name, failures, until, code))
         self._open.add(lane)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
@@ -38,7 +39,7 @@ from broker.routing.notifying import ToldNotices, notices_of
 from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
 from broker.routing.recording import ReceptionOutcome, record
 from broker.routing.rules.evaluate import RoutingDecision, decide
-from broker.routing.rules.ruleset import Level, RuleSet, fields_of
+from broker.routing.rules.ruleset import Fact, Level, RuleSet, fields_of
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.images import gatherings
@@ -49,6 +50,7 @@ from broker.store.notices import NewNotice
 SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sync instead of three
 WARN_EVERY = 60.0  # seconds between two warnings of the same event about the same device
 WARNED_KEPT = 1000  # events by device whose last warning is remembered
+AT_ONCE = 64  # series that come at the same time, whose decisions are remembered
 ATTEMPTS = 3  # to commit while the same object is committed on other associations
 
 
@@ -99,6 +101,13 @@ class _Judge:
         keys = MATCHING_FIELDS if needs_order(tested) else frozenset[str]()
         self.fields = tested | set(header.BASE_FIELDS) | keys
         self.tags = header.tags_of(self.fields)
+        self.judged = lru_cache(AT_ONCE)(self._judged)  # the objects of a series mostly have the same facts
+
+    def _judged(self, facts: tuple[tuple[str, tuple[Fact, ...]], ...]) -> tuple[RoutingDecision, str, str]:
+        """A decision about an object with these facts; its trace and the facts as they are stored."""
+        seen = dict(facts)
+        decision = decide(self.rules, seen)
+        return decision, json.dumps(decision.outcomes), json.dumps(seen, ensure_ascii=False)
 
 
 class Reception:
@@ -226,7 +235,7 @@ class Reception:
         facts = header.facts(scanned, arrival.peer, judge.fields, datetime.fromtimestamp(now, self._zone))
         if judge.of_order:
             facts |= self._database.read(order_facts, facts).result()
-        decision = decide(judge.rules, facts)
+        decision, trace, facts_stored = judge.judged(tuple(facts.items()))
         state, reason = state_of(decision, uids.study, uids.series)
         new = NewInstance(
             sop_instance_uid=uids.sop_instance,
@@ -245,8 +254,8 @@ class Reception:
             state=state,
             reason=reason,
             rules_version=judge.rules.version,
-            trace=json.dumps(decision.outcomes),
-            facts=json.dumps(facts, ensure_ascii=False),
+            trace=trace,
+            facts=facts_stored,
             discarded_at=now if state == InstanceState.DISCARDED else 0.0,
             content=body.content,
         )

@@ -301,6 +301,30 @@ def test_what_was_held_or_discarded_is_routed_when_it_comes_again(place: Place, 
     assert len(place.files()) == 1
 
 
+def test_objects_of_one_second_are_each_decided_by_their_own_facts(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[float] = []
+    decide = module.decide
+
+    def counted(rules: RuleSet, facts: Any) -> Any:
+        judged.append(facts["tag.InstanceNumber"][0])
+        return decide(rules, facts)
+
+    monkeypatch.setattr(module, "decide", counted)
+    monkeypatch.setattr(time, "time", lambda: 1_900_000_000.0)
+    late = {"name": "late", "when": {"field": "tag.InstanceNumber", "op": "gt", "value": 2}, "send": ["pacs"]}
+    reception = place.reception({"rule": [late]})
+    for number in (1, 3, 2, 3, 1):
+        item = slice_of(uid=f"2.999.{1 + len(place.rows())}", InstanceNumber=str(number))
+        reception.whole(arrival(item), item.data)
+    rows = place.rows()
+    assert [json.loads(row["facts"])["tag.InstanceNumber"] for row in rows] == [[1.0], [3.0], [2.0], [3.0], [1.0]]
+    assert [row["state"] for row in rows] == ["held", "routed", "held", "routed", "held"]
+    assert [json.loads(row["trace"]) for row in rows] == [["ff"], ["tt"], ["ff"], ["tt"], ["ff"]]
+    assert judged == [1.0, 3.0, 2.0]  # what was decided about is not evaluated again
+
+
 def test_what_was_routed_stays_routed_under_stricter_rules(place: Place) -> None:
     item = slice_of()
     place.take(item)

@@ -10,8 +10,7 @@ from fastapi.responses import StreamingResponse
 from broker.admin.context import AdminContext
 from broker.admin.viewing import viewing_of
 from broker.audit import export
-from broker.audit.export import ExportForm
-from broker.model.audit import AuditRecord, AuditSelection
+from broker.model.audit import AuditRecord, AuditSelection, ExportForm
 from broker.store.audit import trail
 from broker.store.audit.trail import AuditPage
 from broker.store.db.newest import Place

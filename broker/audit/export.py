@@ -7,10 +7,9 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
-from enum import StrEnum
 from typing import Any
 
-from broker.model.audit import AuditRecord, AuditSelection
+from broker.model.audit import AuditRecord, AuditSelection, ExportForm
 from broker.store.audit import trail
 from broker.store.db.database import Database
 
@@ -18,13 +17,6 @@ PAGE = 500  # rows read at once
 COLUMNS = ("time", "who", "from", "action", "kind", "object", "patient", "detail", "row")
 # a spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection); the last four are full-width forms
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-
-
-class ExportForm(StrEnum):
-    """The form of an exported file."""
-
-    CSV = "csv"
-    JSON_LINES = "jsonl"
 
 
 def document(record: AuditRecord) -> dict[str, Any]:

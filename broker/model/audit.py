@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from broker.model.order import Document
 
 LOCAL = "local"  # the address of who calls from this machine: by a command, or over the control socket
+
+
+class ExportForm(StrEnum):
+    """The form of an exported file: for a spreadsheet, or for programs."""
+
+    CSV = "csv"
+    JSON_LINES = "jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

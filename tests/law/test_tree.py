@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,3 +129,12 @@ def test_no_path_of_a_machine_and_nothing_unfinished_in_the_tree() -> None:
         found += [f"{'/'.join(inside)}: {m}" for m in re.findall(r"(?<![\w.])/(?:root|work|home)/\w+", text)]
         found += [f"{'/'.join(inside)}: {m}" for m in re.findall(r"\b(?:TODO|FIXME|XXX+)\b(?=[: ])", text)]
     assert found == []
+
+
+def test_a_command_starts_without_what_only_others_need() -> None:
+    """Or each `broker nodes list` takes a second longer: the database, DICOM and the web are imported when used."""
+    asked = "import sys; import broker.cli.main; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    assert "typer" in told.stdout.split()
+    heavy = {"alembic", "fastapi", "httpx", "jinja2", "numpy", "pydicom", "sqlalchemy", "uvicorn"}
+    assert heavy & set(told.stdout.split()) == set()

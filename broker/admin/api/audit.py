@@ -16,8 +16,7 @@ from broker.admin.problems import Problem
 from broker.admin.routers import admin_router
 from broker.admin.viewing import SHOWS_NOTHING, shows
 from broker.audit import actions, export
-from broker.audit.export import ExportForm
-from broker.model.audit import AuditSelection
+from broker.model.audit import AuditSelection, ExportForm
 from broker.store.audit import trail
 from broker.store.db import newest
 from broker.store.db.database import Database

@@ -24,8 +24,7 @@ from broker.admin.web.listing import CAP, Asked, Column, Filter, Listing, Table,
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import Sentence
 from broker.audit import actions
-from broker.audit.export import ExportForm
-from broker.model.audit import AuditRecord, AuditSelection
+from broker.model.audit import AuditRecord, AuditSelection, ExportForm
 from broker.store.audit import trail
 from broker.store.db import newest
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from broker.audit import actions
-from broker.audit.export import ExportForm
 from broker.cli.asking.anywhere import ask, fetch
 from broker.cli.common import Config, exit_on_error, moment, settings_of, wall_clock
 from broker.cli.output import say, say_document, say_json, show_table
 from broker.errors import ConfigurationError
+from broker.model.audit import ExportForm
 
 if TYPE_CHECKING:
     from broker.settings import Settings

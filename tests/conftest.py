@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import structlog
 from hypothesis import settings
 from pynetdicom.transport import AssociationServer
 from support.scale import FULL
 from support.service import program
-from support.store.postgresql import create, server
+from support.store.postgresql import create, drop, server
 
 from broker.store.db import deadlines
 from broker.store.db.database import Database
@@ -132,8 +131,7 @@ def _fresh(request: pytest.FixtureRequest, folder: Path, *, ready: bool) -> Iter
     running = request.getfixturevalue("postgresql")
     name = f"test_{next(_numbers)}"
     yield create(running, name, request.getfixturevalue("postgresql_template") if ready else "")
-    with psycopg.connect(running.get_uri(), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    drop(running, name)
 
 
 @pytest.fixture

@@ -147,6 +147,15 @@ class StatusDutyView(BaseModel):
     error: str
 
 
+class StatusBackupView(BaseModel):
+    """The last good backup and how long it took (s), and the code of one that failed since. Times: 0 for never."""
+
+    good_at: float
+    seconds: float
+    failed_at: float
+    failed: str
+
+
 class NeedView(BaseModel):
     """Things of one cause that wait for a person. `more`: there may be more than `count`. `command` lists them.
 
@@ -189,7 +198,8 @@ class StatusView(BaseModel):
     senders: list[StatusSenderView]
     certificates: list[CertificateView]
     duties: list[StatusDutyView]
-    last_backup: float | None = Field(default=None, description="Always null: this broker makes no backups yet")
+    backup: StatusBackupView | None = Field(default=None, description="Null: no `broker backup` ran yet")
+    last_backup: float | None = Field(default=None, description="When the last good backup began")
     exams: dict[str, int] = Field(description="Of today, by status")
     traffic: TrafficView
 
@@ -206,6 +216,7 @@ def view_of(status: BrokerStatus, zone: tzinfo) -> StatusView:
     for need, shown in zip(facts.needs, document["needs"], strict=True):
         shown["command"] = command_of(need)
     findings = _plain(status.verdict.findings, zone, now)
+    document["last_backup"] = (facts.backup.good_at or None) if facts.backup else None
     return StatusView.model_validate({**document, "health": status.verdict.health, "findings": findings})
 
 

@@ -121,6 +121,7 @@ DEEDS = {
     "left_out": Sentence("rows left out"),
     "started": Sentence("started"),
     "stopped": Sentence("stopped"),
+    "restored": Sentence("restored from a backup"),
     "signed_in": Sentence("signed in"),
     "signed_out": Sentence("signed out"),
     "sign_in_refused": Sentence("sign-in refused"),
@@ -244,7 +245,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {  # verbs by kind, what people look for 
     ],
     "token": ["made", "revoked"],
     "audit": ["listed", "exported", "left_out", "thinned"],
-    "service": ["started", "stopped"],
+    "service": ["started", "stopped", "restored"],
 }
 
 

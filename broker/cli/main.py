@@ -137,6 +137,41 @@ def fsck(
 
 
 @app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Folder of backups; each gets a folder of its own there.")],
+    keep: Annotated[int, typer.Option(min=0, help="Remove the oldest beyond so many. 0: remove none.")] = 0,
+    verify: Annotated[bool, typer.Option("--verify", help="Read all of it again, and compare it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Copy database, objects, keys and configuration while the broker works. Exit code 1 if that failed."""
+    from broker.cli.backup import make
+
+    with exit_on_error():
+        code = make(config, folder, keep=keep, verify=verify, as_json=as_json)
+    sys.exit(code)
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="A backup, or a folder of backups: then the newest.")],
+    check: Annotated[bool, typer.Option("--check", help="Only read the backup as a whole; change nothing.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Move what is in the data folder aside.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Send what waits at once; else its nodes are paused until you resume them.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Put a backup into an empty data folder and database, with the broker stopped. Exit code 1 if it has damage."""
+    from broker.cli.backup import restore as run
+
+    with exit_on_error():
+        code = run(config, folder, replace=replace, resume=resume, only_check=check, as_json=as_json)
+    sys.exit(code)
+
+
+@app.command()
 def inventory() -> None:
     """Print all packages that this installation runs with, as a CycloneDX bill of materials in JSON."""
     from broker.service.doctor.inventory import inventory as listed

@@ -18,6 +18,7 @@ from broker.store.audit.adding import add_audit
 from broker.store.db.pace import Pace
 from broker.store.images import held_objects, instances
 from broker.store.images.instances import InstanceState
+from broker.store.images.purge_lock import purging
 from broker.store.images.spool import Spool
 
 PAGE = 200  # objects or files looked at together
@@ -80,11 +81,14 @@ def purge_discarded(pace: Pace, spool: Spool, keep_days: float) -> int:
 
     while not pace.stopped and (page := pace.read(held_objects.walk, InstanceState.DISCARDED, place, PAGE)):
         place = page[-1][0]
-        for gone in pace.write(purge, [row for (_, row), since in page if since < before]):
-            total += len(gone)
-            for _, path in gone:
-                if path:
-                    spool.remove(path)
+        with purging(spool.root) as free:
+            if not free:
+                break
+            for gone in pace.write(purge, [row for (_, row), since in page if since < before]):
+                total += len(gone)
+                for _, path in gone:
+                    if path:
+                        spool.remove(path)
     if total:
         telemetry.logger().info("spool.purged", count=total)
         list(pace.write(lambda connection, counts: _note(connection, counts[0], before), [total]))
@@ -135,10 +139,13 @@ def purge_delivered(pace: Pace, spool: Spool, keep_days: float) -> int:
 
     while not pace.stopped and (page := pace.read(instances.purgeable, before, place, PAGE)):
         place = page[-1].place
-        for gone in pace.write(mark, [candidate.place[1] for candidate in page if candidate.delivered]):
-            total += len(gone)
-            for path in filter(None, gone):
-                spool.remove(path)
+        with purging(spool.root) as free:
+            if not free:
+                break
+            for gone in pace.write(mark, [candidate.place[1] for candidate in page if candidate.delivered]):
+                total += len(gone)
+                for path in filter(None, gone):
+                    spool.remove(path)
     if total:
         telemetry.logger().info("spool.purged", count=total)
         list(pace.write(lambda connection, counts: _note(connection, counts[0], before), [total]))

@@ -121,6 +121,16 @@ class DutyFact:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupFact:
+    """The last good backup and how long it took (s), and the code of one that failed since. Times: 0 for never."""
+
+    good_at: float
+    seconds: float
+    failed_at: float = 0.0
+    failed: str = ""
+
+
 class NeedCause(StrEnum):
     """Says for what a person is needed."""
 
@@ -173,6 +183,7 @@ class BrokerFacts:
     doors: tuple[Sentence, ...] = ()
     workers: tuple[Sentence, ...] = ()
     notes: tuple[Sentence, ...] = ()
+    backup: BackupFact | None = None
     disks: tuple[DiskFact, ...] = ()
     nodes: tuple[NodeFact, ...] = ()
     senders: tuple[SenderFact, ...] = ()

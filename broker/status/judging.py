@@ -313,6 +313,9 @@ def _senders(facts: BrokerFacts) -> Iterator[StatusFinding]:
 
 
 def _upkeep(facts: BrokerFacts) -> Iterator[StatusFinding]:
+    if (backup := facts.backup) is not None and backup.failed:
+        told = {"code": backup.failed, "at": Instant(backup.failed_at)}
+        yield _degraded(Sentence("the last backup, at %(at)s, failed (%(code)s)", told))
     for duty in facts.duties:
         if duty.failures >= FAILED:
             yield _degraded(

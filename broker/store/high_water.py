@@ -10,6 +10,8 @@ from sqlalchemy import Connection, func, select
 
 from broker.store.schema import tables
 
+MARKS = "database-rows"  # the file of the data folder that keeps them; without it a person has said that all is good
+
 
 def reached(connection: Connection) -> dict[str, int]:
     """The last row of each kind, and how many versions of nodes, rules and mappings there are; 0 for none."""

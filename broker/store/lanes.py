@@ -41,7 +41,7 @@ def due_lanes(connection: Connection, now: float, longest: float = math.inf) -> 
     closed = set(connection.execute(broken).scalars())
     is_due = or_(_t.c.due_at <= now, _t.c.due_at > now + longest)
     due: list[str] = []
-    for lane in _having(connection, JobState.READY):
+    for lane in having(connection, JobState.READY):
         last = paused.get(lane.partition(":")[2])
         if lane not in closed and last != 0:
             ready = select(_t.c.id).where(_t.c.lane == lane, _t.c.state == JobState.READY, is_due).limit(1)
@@ -52,8 +52,8 @@ def due_lanes(connection: Connection, now: float, longest: float = math.inf) -> 
     return due
 
 
-def _having(connection: Connection, state: JobState) -> Iterable[str]:
-    """Lanes that have jobs in a state."""
+def having(connection: Connection, state: JobState) -> Iterable[str]:
+    """Stored names of the lanes that have jobs in a state."""
     lane: str | None = ""
     while lane is not None:
         query = select(_t.c.lane).where(_t.c.state == state, _t.c.lane > lane).order_by(_t.c.lane).limit(1)
@@ -123,7 +123,7 @@ def reports(connection: Connection, lanes: Sequence[str]) -> list[LaneReport]:
     """Those of these lanes that have unfinished work, or that failed last."""
     wanted, counted = set(lanes), dict[tuple[str, str], int]()
     for state in UNFINISHED:
-        busy = lanes if len(lanes) <= FEW else [lane for lane in _having(connection, state) if lane in wanted]
+        busy = lanes if len(lanes) <= FEW else [lane for lane in having(connection, state) if lane in wanted]
         counted |= {(lane, state): _count(connection, state, lane) for lane in busy}
     breakers = {row.name: row for row in connection.execute(select(_lane)) if row.name in wanted}
     made = []

@@ -160,6 +160,12 @@ CASES: dict[str, tuple[int, list[str], list[list[str]]]] = {
         ['broker_tls_certificate_end_timestamp_seconds{key="dicom.tls"} 1700000'],
         [['broker_tls_certificate_end_timestamp_seconds{key="dicom.tls"} 1900000']],
     ),
+    "BackupOld": (
+        20,
+        ["broker_backup_last_success_timestamp_seconds -95000"],
+        [["broker_backup_last_success_timestamp_seconds -80000"], []],
+    ),
+    "BackupFailed": (15, ["broker_backup_failed 1"], [["broker_backup_failed 0"]]),
     "ImpostorsRefused": (
         20,
         ['broker_dicom_node_authentication_failures_total{reason="certificate"} 0+1'],

@@ -17,6 +17,7 @@ from support.service.site import Site
 from broker.service.loop import GRACE
 
 UNIT = DEPLOY / "systemd" / "worklist-broker.service"
+BACKUP, TIMER = (DEPLOY / "systemd" / f"worklist-broker-backup.{kind}" for kind in ("service", "timer"))
 MOST = 1.2  # exposure by `systemd-analyze security`
 
 
@@ -25,12 +26,12 @@ def values(key: str) -> list[str]:
     return re.findall(rf"^{key}=(.*)$", UNIT.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.fixture
-def installed(tmp_path: Path) -> Path:
-    """The unit with a program that is there."""
-    unit = tmp_path / UNIT.name
+@pytest.fixture(params=[UNIT, BACKUP], ids=lambda unit: unit.stem)
+def installed(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Each unit with a program that is there."""
+    unit: Path = tmp_path / request.param.name
     program = Path(sys.executable).with_name("broker")
-    text = UNIT.read_text(encoding="utf-8").replace("/opt/worklist-broker/bin/broker", str(program))
+    text = request.param.read_text(encoding="utf-8").replace("/opt/worklist-broker/bin/broker", str(program))
     unit.write_text(text, encoding="utf-8")
     return unit
 
@@ -47,9 +48,19 @@ def test_it_is_valid(installed: Path) -> None:
 
 
 def test_a_mistake_in_it_would_be_found(installed: Path) -> None:
-    installed.write_text(installed.read_text(encoding="utf-8").replace("WatchdogSec=30", "WatchdogSec=soon"))
+    installed.write_text(installed.read_text(encoding="utf-8").replace("TimeoutStartSec=", "TimeoutStartSec=soon"))
     checked = analyze("verify", "--man=no", "--recursive-errors=no", str(installed))
-    assert "Failed to parse sec value" in checked.stderr
+    assert "Failed to parse TimeoutStartSec=" in checked.stderr
+
+
+def test_the_timer_is_valid_and_names_a_time(tmp_path: Path) -> None:
+    for file in (TIMER, BACKUP):
+        text = file.read_text(encoding="utf-8").replace("/opt/worklist-broker/bin/broker", "/bin/true")
+        (tmp_path / file.name).write_text(text, encoding="utf-8")
+    checked = analyze("verify", "--man=no", "--recursive-errors=no", str(tmp_path / TIMER.name))
+    assert [line for line in checked.stderr.splitlines() if TIMER.stem in line] == []
+    [calendar] = re.findall("^OnCalendar=(.*)$", TIMER.read_text(encoding="utf-8"), re.MULTILINE)
+    assert analyze("calendar", calendar).returncode == 0
 
 
 def test_it_is_closed(installed: Path) -> None:

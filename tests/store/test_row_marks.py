@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from broker.model.order import Document
-from broker.service.status.row_marks import FILE, RowMarks
+from broker.service.status.row_marks import RowMarks
 from broker.store.db.database import Database
+from broker.store.high_water import MARKS as FILE
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -12,7 +12,7 @@ from support.service.abuse import metric
 from support.service.site import Mllp, Site, order
 
 from broker.model.order import Document
-from broker.service.status.row_marks import FILE
+from broker.store.high_water import MARKS as FILE
 
 RULES = '[default]\naction = "hold"\n'
 LOST = "the database has lost what it held before"

@@ -89,6 +89,7 @@ _ALERTS = {
 _WHOLE = {
     "service.started": Meaning(APPLICATION_ACTIVITY, "E", APPLICATION_START),
     "service.stopped": Meaning(APPLICATION_ACTIVITY, "E", APPLICATION_STOP),
+    "service.restored": Meaning(SECURITY_ALERT, "E", SOFTWARE_CONFIGURATION),
     "user.signed_in": Meaning(USER_AUTHENTICATION, "E", LOGIN),
     "user.signed_out": Meaning(USER_AUTHENTICATION, "E", LOGOUT),
     "user.sign_in_refused": Meaning(USER_AUTHENTICATION, "E", LOGIN, EventOutcome.SERIOUS_FAILURE),

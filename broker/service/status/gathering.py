@@ -6,15 +6,17 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from broker import telemetry
+from broker.backup.last import last as last_backup
 from broker.model.contact import NodeContacts
 from broker.model.lane import Lane
 from broker.model.wording import Lasting, Sentence
 from broker.service.status.counting import NewestNumbers
 from broker.site.nodes import Node
 from broker.status.causes import reason
-from broker.status.facts import CertificateFact, LaneFact, NeedCause, NeedFact, NodeFact, TrafficFact
+from broker.status.facts import BackupFact, CertificateFact, LaneFact, NeedCause, NeedFact, NodeFact, TrafficFact
 from broker.status.rates import Rates
 from broker.store.overview import CAP, Counts, LaneState, Pile
 from broker.store.queued.pauses import NodePause
@@ -166,6 +168,14 @@ def certificate_facts() -> tuple[CertificateFact, ...]:
     """Our certificates, as the metrics tell them."""
     samples = [sample for metric in telemetry.TLS_CERTIFICATE_END.collect() for sample in metric.samples]
     return tuple(CertificateFact(place=sample.labels["key"], ends_at=sample.value) for sample in samples)
+
+
+def backup_fact(data: Path) -> BackupFact | None:
+    """The last backup that `broker backup` made of a data folder."""
+    known = last_backup(data)
+    if known is None:
+        return None
+    return BackupFact(good_at=known.good_at, seconds=known.seconds, failed_at=known.failed_at, failed=known.failed)
 
 
 def traffic_fact(rates: Rates) -> TrafficFact:

@@ -61,6 +61,7 @@ def measured(status: BrokerStatus) -> Iterator[Metric]:
         yield from _people(facts)
     yield from _senders(facts)
     yield from _duties(facts)
+    yield from _backup(facts)
 
 
 def _gauge(name: str, help_text: str, labels: Sequence[str], samples: _Samples) -> Metric:
@@ -148,3 +149,12 @@ def _duties(facts: BrokerFacts) -> Iterator[Metric]:
     yield _gauge("broker_duty_failures", "Failed runs in a row of a duty of housekeeping", label, failures)
     last = [([duty.name], duty.last_at) for duty in facts.duties]
     yield _gauge("broker_duty_last_timestamp_seconds", "When a duty last ran (Unix time)", label, last)
+
+
+def _backup(facts: BrokerFacts) -> Iterator[Metric]:
+    """Nothing where no `broker backup` ran yet: others may back up by other means."""
+    if facts.backup is not None:
+        good: _Samples = [([], facts.backup.good_at)]
+        yield _gauge("broker_backup_last_success_timestamp_seconds", "When the last good backup began", [], good)
+        failed: _Samples = [([], float(bool(facts.backup.failed)))]
+        yield _gauge("broker_backup_failed", "1 while the last backup failed", [], failed)

@@ -17,9 +17,8 @@ from broker import telemetry
 from broker.errors import StoreUnavailable
 from broker.service.datadir import replace_file
 from broker.store.db.database import Database
-from broker.store.high_water import reached
+from broker.store.high_water import MARKS, reached
 
-FILE = "database-rows"
 LOOKED_AT = 5_000  # files of the spool: empty ones are made ahead
 UNCLAIMED = "unclaimed"  # folder of the spool for objects without a row: a person knows of them
 _LONGEST = 4096  # bytes of the file
@@ -30,7 +29,7 @@ class RowMarks:
 
     def __init__(self, folder: Path, database: Database) -> None:
         """`folder`: of the data, in which the spool stands too."""
-        self._folder, self._file, self._database = folder, folder / FILE, database
+        self._folder, self._file, self._database = folder, folder / MARKS, database
         self._looked = False
         self.behind = False
 

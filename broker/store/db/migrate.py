@@ -38,8 +38,13 @@ def upgrade(engine: Engine) -> bool:
 
 def is_current(engine: Engine) -> bool:
     """Nothing is missing. Changes nothing."""
+    return revision(engine) == newest()
+
+
+def revision(engine: Engine) -> str | None:
+    """The revision of the schema, None for an empty database. Changes nothing."""
     with engine.connect() as connection:
-        return _revision(connection) == newest()
+        return _revision(connection)
 
 
 @cache

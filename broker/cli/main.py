@@ -137,6 +137,20 @@ def fsck(
 
 
 @app.command()
+def migrate(
+    check: Annotated[bool, typer.Option("--check", help="Only look; exit code 1 if something is to be done.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Bring the database to the schema of this version, with the broker stopped. `broker serve` does it by itself."""
+    from broker.cli.migrate import run
+
+    with exit_on_error():
+        code = run(config, only_check=check, as_json=as_json)
+    sys.exit(code)
+
+
+@app.command()
 def backup(
     folder: Annotated[Path, typer.Argument(help="Folder of backups; each gets a folder of its own there.")],
     keep: Annotated[int, typer.Option(min=0, help="Remove the oldest beyond so many. 0: remove none.")] = 0,

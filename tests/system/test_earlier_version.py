@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from pynetdicom import AE
+from sqlalchemy import create_engine, text
 from support.hl7.receiver import Ris
 from support.mpps.mpps import MPPS, ending
 from support.peers.peers import received, storescp
@@ -90,3 +91,21 @@ def test_what_people_look_at_is_there(earlier: tuple[Site, Path, Ris]) -> None:
     assert "cli:root" in broker(site, "mapping", "history", "own")
     assert 'name = "own"' in broker(site, "mapping", "export", "own")
     assert "ct09" in broker(site, "nodes", "list")
+
+
+def test_it_is_migrated_by_a_command(tmp_path: Path, empty_database_url: str) -> None:
+    url = "" if empty_database_url.startswith("sqlite") else empty_database_url
+    site = Site(tmp_path / "site", database_url=url)
+    site.data.mkdir()
+    leave(url or f"sqlite:///{site.data / 'broker.db'}", site.data, pacs=1, ris=1)
+    assert "this version needs" in broker(site, "migrate", "--check", code=1)
+    assert "was brought from revision" in broker(site, "migrate")
+    assert "has the schema of this version" in broker(site, "migrate")
+    broker(site, "migrate", "--check")
+    engine = create_engine(url or f"sqlite:///{site.data / 'broker.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    for options in ((), ("--check",)):
+        refused = site.command("migrate", *options)
+        assert (refused.returncode, "newer version" in refused.stderr) == (2, True)

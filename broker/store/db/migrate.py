@@ -53,6 +53,13 @@ def newest() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
+def check_known(found: str | None) -> None:
+    """Raise ConfigurationError for a revision of a newer version."""
+    known = {revision.revision for revision in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise ConfigurationError("the database was made by a newer version of the broker")
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
@@ -62,9 +69,7 @@ def _config() -> Config:
 def _apply(connection: Connection) -> bool:
     config = _config()
     current = _revision(connection)  # again, under the lock: another process may have been faster
-    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
-    if current is not None and current not in known:
-        raise ConfigurationError("the database was made by a newer version of the broker")
+    check_known(current)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if connection.dialect.name == "sqlite":

@@ -7,6 +7,7 @@ resumes them.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from broker.settings import Settings
 from broker.store import jobs, lanes, senders
 from broker.store.audit.adding import add_audit
 from broker.store.copies import database_copy
+from broker.store.db import migrate
 from broker.store.db.database import Database
 from broker.store.high_water import MARKS
 from broker.store.queued import pauses
@@ -72,6 +74,7 @@ def check(folder: Path) -> BackupCheck:
     if not same:
         raise BadContent(f"{backup}: the copy of the database is damaged")
     database_copy.check(found.database, file)
+    migrate.check_known(found.revision)
     return BackupCheck(backup, found, tuple(spoiled(backup)))
 
 
@@ -94,6 +97,7 @@ def restore(settings: Settings, backup: BackupCheck, actor: str, *, replace: boo
         _copy_files(backup.folder, data)
         aside = _set_aside(data, there)
         _put_files(data)
+        os.sync()  # before a database says that they are there
         (data / MARKS).unlink(missing_ok=True)  # a person knows that rows are missing
         database_copy.put_in(url, backup.folder / database_copy.FILES[kind])
     except OSError as error:
@@ -115,7 +119,9 @@ def _copy_files(backup: Path, data: Path) -> None:
     """Copy what is to stand in the data folder beside what is there. Raises OSError."""
     part = data / f"{SPOOL}{_PART}"
     shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(backup / SPOOL, part)
+    if os.path.ismount(data / SPOOL) and not any((data / SPOOL).iterdir()):
+        part = data / SPOOL  # nothing can be put in the place of a disk of its own
+    shutil.copytree(backup / SPOOL, part, dirs_exist_ok=True)
     part.chmod(0o700)
     for key in KEYS:
         (data / f"{key}{_PART}").unlink(missing_ok=True)

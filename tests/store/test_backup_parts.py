@@ -120,6 +120,13 @@ def test_what_is_no_whole_backup_is_refused(house: House, hurt: str) -> None:
         restoring.check(house.folder if hurt == "nothing" else folder)
 
 
+def test_a_backup_of_a_newer_version_is_refused(house: House) -> None:
+    folder, told = house.back_up()
+    (folder / manifest.FILE).write_text(told.model_copy(update={"revision": "9999"}).model_dump_json())
+    with pytest.raises(ConfigurationError, match="newer"):
+        restoring.check(folder)
+
+
 def test_nothing_is_purged_while_a_backup_copies(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     root = house.data / "spool"
     house.database.execute(lambda connection: connection.execute(text("UPDATE job SET state = 'done', done_at = 1")))

@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,8 +22,9 @@ from support.dicom.objects import Encoded, ct_slice
 from support.dicom.raw import RawScu
 from support.loops import SOON
 from support.peers.peers import free_port, received, storescp
-from support.peers.tools import wait_until
+from support.peers.tools import ENVIRONMENT, wait_until
 from support.scale import scaled
+from support.service.program import start
 from support.service.site import Site
 from support.store import postgresql as pg
 
@@ -117,18 +117,19 @@ def test_a_killed_backup_is_none_and_harms_no_other(tmp_path: Path) -> None:
         began = time.monotonic()
         done(site, "backup", stored)
         usual = time.monotonic() - began
-        command = [sys.executable, "-m", "broker", "backup", str(stored), "--config", str(site.folder / "broker.toml")]
+        command = ("backup", stored, "--config", site.folder / "broker.toml")
         cut = 0
-        for _ in range(scaled(10, 500)):
-            killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                killed.wait(chance.uniform(0, 1.2 * usual))
-            except subprocess.TimeoutExpired:
-                killed.send_signal(signal.SIGKILL)
-                killed.wait(SOON)
-                cut += 1
-            for folder in backups(stored):
-                assert (folder / FILE).is_file()
+        with site.log.open("ab") as log:
+            for _ in range(scaled(50, 500)):
+                killed = start(*command, folder=site.folder, environment=ENVIRONMENT, stdout=log, stderr=log)
+                try:
+                    killed.wait(chance.uniform(0, 1.2 * usual))
+                except subprocess.TimeoutExpired:
+                    killed.send_signal(signal.SIGKILL)
+                    killed.wait(SOON)
+                    cut += 1
+                for folder in backups(stored):
+                    assert (folder / FILE).is_file()
         assert cut > 0
         last = Path(done(site, "backup", stored, "--verify")["folder"])
         assert [path.name for path in stored.iterdir() if path.name.endswith(".part")] == []

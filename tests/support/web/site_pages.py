@@ -257,7 +257,7 @@ PAGES = (
         addresses=("/queue", "/queue?node=cad-lung", "/queue?state=held", "/queue?node=nothing+matches"),
         foreign=True,
         mouse="test_queue_page_browser.test_a_pacs_goes_down_and_what_waits_goes_elsewhere_until_it_is_back",
-        keys="test_queue_page_browser.test_by_keys_alone",
+        keys="test_queue_page_browser.test_by_keys_a_slip_keeps_what_was_picked",
         plain="test_queue_page_browser.test_without_script",
     ),
     SitePage(

@@ -32,12 +32,12 @@ TABLE = Table(
         Column(name="error", title=Sentence("Cause of the last try")),
         Column(name="tries", title=Sentence("Tries"), numeric=True),
         Column(name="next", title=Sentence("Next try")),
+        Column(name="since", title=Sentence("Waiting since")),
         Column(name="device", title=Sentence("From")),
         Column(name="patient", title=Sentence("Patient ID")),
         Column(name="order", title=Sentence("Exam")),
         Column(name="study", title=Sentence("Study")),
         Column(name="size", title=Sentence("Size"), numeric=True),
-        Column(name="since", title=Sentence("Waiting since")),
     ),
     filters=(
         Filter(name="node", title=Sentence("Destination"), hint=Sentence("name of a node")),

@@ -34,19 +34,24 @@ def ports() -> tuple[int, int]:
     return free_port(), free_port()
 
 
-@pytest.fixture
-def site(tmp_path: Path, ports: tuple[int, int]) -> Iterator[Site]:
-    """Two images of an exam and one of another study, for a PACS that is away; it is tried again in ten minutes."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, ports: tuple[int, int]) -> Iterator[Site]:
+    """A broker with an order, which tries a destination that is away again in ten minutes."""
     nodes = destination("pacs", ports[0]) + destination("cad", ports[1])
-    with Site(tmp_path / "site", site=nodes + RULE, config=CONFIG) as running:
+    with Site(tmp_path_factory.mktemp("night") / "site", site=nodes + RULE, config=CONFIG) as running:
         with Mllp(running.hl7) as ris:
             assert ris.exchange(order(4711))["MSA"][0][1] == "AA"
-        store(running, *(ct_slice(64, StudyInstanceUID=study, AccessionNumber=f"A{study[-4:]}") for study in STUDIES))
-        wait_until(lambda: running.rows("select 1 from lane where failures > 0"), 30, "the PACS is found away")
         yield running
 
 
-STUDIES = (OF_ORDER, OF_ORDER, OTHER)
+@pytest.fixture(autouse=True)
+def waiting(site: Site) -> None:
+    """Two images of an exam and one of another study, for a PACS that is away."""
+    left = "select 1 from job where lane like 'deliver:%' and state in ('ready', 'leased', 'held')"
+    wait_until(lambda: not site.rows(left), 30, "what was before is sent")
+    studies = (OF_ORDER, OF_ORDER, OTHER)
+    store(site, *(ct_slice(64, StudyInstanceUID=study, AccessionNumber=f"A{study[-4:]}") for study in studies))
+    wait_until(lambda: site.rows("select 1 from lane where failures > 0"), 30, "the PACS is found away")
 
 
 @pytest.fixture
@@ -67,13 +72,11 @@ def refusing(port: int, item: Encoded) -> Iterator[None]:
     """A PACS that understands no object."""
     entity = AE("PACS")
     entity.add_supported_context(UID(item.sop_class), item.transfer_syntax)
-    listening = entity.start_server(
-        ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0xC000)]
-    )
+    entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0xC000)])
     try:
         yield
     finally:
-        listening.shutdown()
+        entity.shutdown()  # with its associations
 
 
 def test_10_it_is_down_since_when_and_how_much_waits_and_11_it_is_back_send_now(

@@ -126,6 +126,8 @@ def test_14_send_a_study_elsewhere_instead_and_8_did_it_get_all_of_it(
     night.click("#images")
     expect(page.locator("#rule_explained")).to_contain_text("2 images were sent to cad.")
     expect(page.locator("#rule_explained")).to_contain_text("Sending 2 images to pacs was given up.")
+    page.click("#exam-queue")
+    expect(page.locator("#jobs")).to_contain_text("Nothing matches")
     assert "cad: 2 done" in told(site, "rules", "explain", OF_ORDER)
 
 

@@ -18,11 +18,11 @@ from broker.store.queued.pauses import NodePause
 from broker.store.queued.shapes import LaneShape
 
 AGES = (
-    Sentence("under 5 min"),
-    Sentence("to 30 min"),
-    Sentence("to 2 h"),
-    Sentence("to 8 h"),
-    Sentence("to 1 day"),
+    Sentence("< 5 min"),
+    Sentence("< 30 min"),
+    Sentence("< 2 h"),
+    Sentence("< 8 h"),
+    Sentence("< 1 day"),
     Sentence("older"),
 )  # the words of `shapes.AGES`, and of what is older
 _TONES = ("bad", "warn", "ok")

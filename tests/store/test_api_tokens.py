@@ -50,6 +50,7 @@ ASKING = (
     "/api/v1/audit/search",
     "/api/v1/audit/export",
     "/exams/find",
+    "/queue/find",
     "/search",
 )
 

@@ -16,7 +16,7 @@ from support.service.rest import application, asking
 from broker.admin.api.routing import deliveries
 from broker.delivery.rerouting import RerouteEnding, reroute
 from broker.errors import BadContent
-from broker.model.lane import JobState
+from broker.model.lane import JobState, LaneKind
 from broker.queue.steering import QueueSteering, Steering
 from broker.settings import load
 from broker.store import jobs, lanes
@@ -78,6 +78,10 @@ def test_the_list_goes_lane_by_lane_the_oldest_first(database: Database, queue: 
     assert found(database, size, before=NOW - 3600) == [4, 3, 2]
     assert found(database, size, lane="feedback:ris", node="pacs") == []
     assert found(database, size, node="nobody") == []
+    assert found(database, size, kind=LaneKind.FEEDBACK) == [5]
+    assert found(database, size, kind=LaneKind.DELIVER) == [4, 3, 2, 1]
+    assert found(database, size, kind=LaneKind.DELIVER, node="pacs") == [3, 2, 1]
+    assert found(database, size, kind=LaneKind.MPPS) == []
 
 
 def test_many_at_one_moment_are_all_found_once(database: Database) -> None:
@@ -92,13 +96,20 @@ def test_the_summary_counts_by_age_and_by_what_keeps_a_job(database: Database, q
     cad, pacs, ris = database.read(shapes.shapes, NOW).result()
     assert (pacs.name, pacs.ages, pacs.waiting) == ("deliver:pacs", (1, 0, 1, 0, 0, 1), 3)
     assert (pacs.ready, pacs.put_off, pacs.sending, pacs.held) == (2, 1, 0, 1)
-    assert pacs.oldest == NOW - 90_000
+    assert (pacs.oldest, pacs.urgent) == (NOW - 90_000, 0)
     assert (cad.ages, cad.ready, cad.sending, cad.failures) == ((0, 0, 0, 1, 0, 0), 0, 1, 2)
     assert (cad.error, cad.open_until, cad.pause) == ("aborted", NOW + 60, None)
     assert ris.ages == (0, 1, 0, 0, 0, 0)
     assert ris.pause == pauses.NodePause(
         node="ris", draining=False, since=NOW - 7, actor="user:anna", reason="new server"
     )
+
+
+def test_the_summary_counts_what_is_urgent(database: Database, queue: Queue) -> None:
+    for subject, priority in ((1, 1), (2, 3), (3, 7)):
+        change(database, subject, priority=priority)
+    _, pacs, _ = database.read(shapes.shapes, NOW).result()
+    assert (pacs.urgent, pacs.waiting) == (2, 3)
 
 
 def test_no_count_goes_beyond_the_cap(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,6 +262,8 @@ def test_filters_of_objects(database: Database, place: ReceptionPlace) -> None:
     assert found(database, 1, study=STUDY) == [1, 2]
     assert found(database, 1, study="2.999.79") == [3]
     assert found(database, 1, study="2.999.80") == []
+    assert found(database, 1, study=STUDY, kind=LaneKind.DELIVER) == [1, 2]
+    assert found(database, 1, study=STUDY, kind=LaneKind.NOTIFY) == []
     assert found(database, 1, device="CT01") == [1, 2, 3]
     assert found(database, 1, device="CT99") == []
     (first, *_) = database.read(waiting_jobs.find, HeldFilter(), "waiting", 0, 5).result()

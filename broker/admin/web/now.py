@@ -86,12 +86,13 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """A node in words. `work`: what waits for it, and why it does."""
+    """A node in words. `work`: what waits for it, and why it does; `queue`: the address where that stands."""
 
     fact: NodeFact
     tone: str
     state: Sentence
     work: list[Sentence]
+    queue: str
     query: float | None
     image: float | None
     path: str
@@ -176,7 +177,7 @@ def view_of(status: BrokerStatus, source: StatusSource, paths: frozenset[str]) -
     """The page. `paths` are those of the pages that may be linked."""
     facts = status.facts
     nodes = sorted((_node(node, facts.now, paths) for node in facts.nodes), key=_order)
-    known = {row.fact.name: row.path for row in nodes}
+    known = {row.fact.name: row.queue or row.path for row in nodes}
     return NowView(
         facts=facts,
         pulse=pulse_of(status),
@@ -206,6 +207,7 @@ def _node(node: NodeFact, now: float, paths: frozenset[str]) -> NodeRow:
         node,
         *STATES[state_of(node, now)],
         work=list(_work(node, now)),
+        queue=f"/queue?{urlencode({'node': node.name})}" if "/queue" in paths and (node.lanes or node.paused) else "",
         query=contacts.get(ContactKind.QUERY),
         image=contacts.get(ContactKind.IMAGE),
         path=f"/nodes/{quote(node.name)}" if "/nodes" in paths and node.kind else "",
@@ -233,6 +235,7 @@ def _need(need: NeedFact, paths: frozenset[str], today: date) -> NeedRow:
     path = LISTS.get(need.cause, "")
     filters = {
         NeedCause.HELD_JOBS: {"lane": need.lane, "error": need.code},
+        NeedCause.PAUSED: {"node": need.node},
         NeedCause.HELD_OBJECTS: {"cause": need.code},
         NeedCause.REFUSED: {"state": "open", "since": today.isoformat()},
         NeedCause.PERFORMED: {"attention": "waiting"},

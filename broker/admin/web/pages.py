@@ -25,6 +25,7 @@ from broker.admin.web.messages import detail as message_detail
 from broker.admin.web.nodes import detail, form, history, knocking, overview
 from broker.admin.web.performed import detail as performed_step
 from broker.admin.web.performed import overview as performed
+from broker.admin.web.queue import page as queue
 from broker.admin.web.rules import draft as rule_draft
 from broker.admin.web.rules import editor as rule_editor
 from broker.admin.web.rules import explained as rule_explained
@@ -71,6 +72,7 @@ PAGES = (
     history,
     form,
     detail,
+    queue,
     held_objects,
     holds,
     audit,

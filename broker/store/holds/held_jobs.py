@@ -24,8 +24,8 @@ _BY_AGE = _t.c.id + 0  # in the order of rows, and not by their key
 class HeldFilter:
     """Which held jobs: of one lane by its stored name, with one error code; of all where a text is empty.
 
-    `node`: of all its lanes. `study`, `accession` and `device`: that send an object of these. `before`: in s.
-    `order`: that send an object of an order (row).
+    `node`: of all its lanes; `kind`: of all lanes of a kind. `study`, `accession` and `device`: that send an object of
+    these. `before`: in s. `order`: that send an object of an order (row).
     """
 
     lane: str = ""
@@ -36,6 +36,7 @@ class HeldFilter:
     device: str = ""
     before: float | None = None
     order: int = 0
+    kind: LaneKind | None = None
 
     def condition(self) -> ColumnElement[bool]:
         """The filter on the job table."""
@@ -46,6 +47,8 @@ class HeldFilter:
         found = [column == value for column, value in ((_t.c.lane, self.lane), (_t.c.last_error, self.error)) if value]
         if self.node:
             found.append(_t.c.lane.in_([Lane(kind, self.node).name for kind in LaneKind]))
+        if self.kind is not None:
+            found.append(_t.c.lane.startswith(f"{self.kind}:", autoescape=True))
         if self.before is not None:
             found.append(_t.c.created_at < self.before)
         if self.study or self.accession or self.device or self.order:

@@ -22,6 +22,7 @@ from broker.store.schema import tables
 
 AGES = (300.0, 1800.0, 7200.0, 28_800.0, 86_400.0)  # seconds: the columns end here, the last one is open
 CAP = 10_000  # jobs that are counted
+USUAL = 5  # the priority of a job of which no rule says more: the lower, the sooner
 _t = tables.job
 _READY, _HELD = text("state = 'ready'"), text("state = 'held'")
 
@@ -31,7 +32,8 @@ class LaneShape:
     """A lane. A count above CAP means “more than CAP”.
 
     `ages`: jobs that wait to be sent, or are being sent, by their age: one number for each of AGES and one for what is
-    older. `ready`: due now; `put_off`: they wait for a retry; `sending`: being tried now; `held`: for a person.
+    older. `ready`: due now; `put_off`: they wait for a retry; `sending`: being tried now; `held`: for a person;
+    `urgent`: of those that wait, more urgent than usual.
     `failures` in a row, since when, and until when the lane is not tried. `pause`: of its node, None for none.
     """
 
@@ -42,6 +44,7 @@ class LaneShape:
     sending: int
     held: int
     oldest: float | None
+    urgent: int = 0
     failures: int = 0
     since: float = 0.0
     open_until: float = 0.0
@@ -78,6 +81,7 @@ def shapes(connection: Connection, now: float) -> list[LaneShape]:
                 sending=len(taken),
                 held=_held(connection, name) if name in held else 0,
                 oldest=min(oldest, default=None),
+                urgent=waits.urgent() if waits is not None else 0,
                 failures=breaker.failures if breaker is not None else 0,
                 since=breaker.since if breaker is not None else 0.0,
                 open_until=breaker.open_until if breaker is not None else 0.0,
@@ -105,6 +109,10 @@ class _Waiting:
         """By age: each a range of `ix_job_waiting`."""
         edges = [math.inf, *(self._now - age for age in AGES), -math.inf]  # younger than now: a clock was ahead
         return [self._between(_t.c.created_at, low, high) for high, low in pairwise(edges)]
+
+    def urgent(self) -> int:
+        """More urgent than usual: a range of `ix_job_due`."""
+        return self._between(_t.c.priority, -math.inf, USUAL - 1)
 
     def due(self, *, later: bool) -> int:
         """Due now, or later: of each priority a range of `ix_job_due`."""

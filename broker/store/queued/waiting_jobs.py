@@ -28,7 +28,8 @@ _Place = tuple[str, float, int]  # lane, when it was made, row
 class WaitingJob:
     """A job that waits to be sent, or for a person. `facts` (JSON) are those of its object, empty for none.
 
-    `error`: the code of its last try, empty for none. Times in seconds since the epoch, size in bytes.
+    `error`: the code of its last try, empty for none. `priority`: the lower, the sooner. Times in seconds since the
+    epoch, size in bytes.
     """
 
     id: int
@@ -39,6 +40,7 @@ class WaitingJob:
     due_at: float
     attempts: int
     failures: int
+    priority: int
     study: str
     device: str
     size: int
@@ -56,7 +58,7 @@ class WaitingJob:
 def find(connection: Connection, wanted: HeldFilter, waits: Waits, after: int, limit: int) -> list[WaitingJob]:
     """Jobs behind another one (row; 0: from the first)."""
     columns = (_t.c.id, _t.c.lane, _t.c.last_error, _t.c.state, _t.c.created_at, _t.c.due_at, _t.c.attempts)
-    sent = (_t.c.failures, _i.c.study_instance_uid, _i.c.calling_ae, _i.c.data_length, _i.c.facts)
+    sent = (_t.c.failures, _t.c.priority, _i.c.study_instance_uid, _i.c.calling_ae, _i.c.data_length, _i.c.facts)
     return [
         WaitingJob(
             id=row[0],
@@ -67,10 +69,11 @@ def find(connection: Connection, wanted: HeldFilter, waits: Waits, after: int, l
             due_at=row[5],
             attempts=row[6],
             failures=row[7],
-            study=row[8] or "",
-            device=row[9] or "",
-            size=row[10] or 0,
-            facts=row[11] or "",
+            priority=row[8],
+            study=row[9] or "",
+            device=row[10] or "",
+            size=row[11] or 0,
+            facts=row[12] or "",
         )
         for row in _first(connection, _walk(connection, wanted, waits, after, select(*columns, *sent)), limit)
     ]
@@ -118,9 +121,10 @@ def _lanes(connection: Connection, wanted: HeldFilter, waits: Waits, first: str)
     """Names of lanes with such jobs, from one on: those that the filter names, or all, in hops along the index."""
     if wanted.lane or wanted.node:
         names = {Lane(kind, wanted.node).name for kind in LaneKind} if wanted.node else {wanted.lane}
-        yield from sorted(name for name in names if name >= first and wanted.lane in ("", name))
-        return
-    yield from lanes_with(connection, _STATES[waits], first)
+        found: Iterable[str] = sorted(name for name in names if name >= first and wanted.lane in ("", name))
+    else:
+        found = lanes_with(connection, _STATES[waits], first)
+    yield from (name for name in found if wanted.kind is None or name.startswith(f"{wanted.kind}:"))
 
 
 def lanes_with(connection: Connection, state: Any, first: str = "") -> Iterator[str]:

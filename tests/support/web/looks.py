@@ -86,6 +86,7 @@ def _last(filled: Filled) -> dict[str, Any]:
     return {
         "/audit": place, "/api/v1/audit": place, "/api/v1/audit/search": place,
         "/holds": f"{filled.started - 80_000:.1f}:1:{far}", "/api/v1/orders/search": far,
+        "/queue": far,
         "/worklist/unseen": f"3..20300312000000.{far}",
         "/api/v1/worklist/unseen": f"3..20300312000000.{far}",
     }  # fmt: skip

@@ -253,6 +253,14 @@ PAGES = (
         plain="test_mapping_pages_browser.test_without_script",
     ),
     SitePage(
+        route="/queue",
+        addresses=("/queue", "/queue?node=cad-lung", "/queue?state=held", "/queue?node=nothing+matches"),
+        foreign=True,
+        mouse="test_queue_page_browser.test_a_pacs_goes_down_and_what_waits_goes_elsewhere_until_it_is_back",
+        keys="test_queue_page_browser.test_by_keys_a_slip_keeps_what_was_picked",
+        plain="test_queue_page_browser.test_without_script",
+    ),
+    SitePage(
         route="/holds/objects", addresses=("/holds/objects", "/holds/objects?state=discarded"), foreign=True,
         mouse="test_held_objects_page.test_a_study_is_routed_by_mouse",
         keys="test_held_objects_page.test_by_keys_and_a_slip_keeps_what_was_picked",

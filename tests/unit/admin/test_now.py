@@ -185,3 +185,14 @@ def test_what_waits_is_one_click_from_its_list_where_there_is_one() -> None:
         (frozenset[str](), ["", "", ""]),
     ):
         assert [need.path for need in now.view_of(status, source, paths).needs] == expected
+
+
+def test_what_is_wrong_with_a_destination_is_one_click_from_its_queue() -> None:
+    source = StatusSource(_never, CollectorRegistry(), Rates(), UTC)
+    paused = NeedFact(cause=NeedCause.PAUSED, count=1, what=Sentence("gets nothing"), node="pacs")
+    facts = replace(TROUBLE, needs=(*TROUBLE.needs, paused))
+    for paths, path in ((frozenset({"/queue", "/nodes"}), "/queue?node=pacs"), (frozenset({"/nodes"}), "/nodes/pacs")):
+        view = now.view_of(BrokerStatus(facts, judge(facts)), source, paths)
+        assert {where for _, finding, where in view.findings if finding.node == "pacs"} == {path}
+        assert {row.fact.name: row.queue for row in view.nodes}["ct1"] == ""
+        assert view.needs[-1].path == (path if "/queue" in paths else "")

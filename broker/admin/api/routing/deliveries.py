@@ -36,7 +36,6 @@ from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import shows, viewing_of
 from broker.delivery.rerouting import RerouteEnding, reroute
 from broker.errors import BadContent
-from broker.model.lane import Lane
 from broker.queue.steering import QueueSteering, Steering, now_by
 from broker.routing.site import destinations
 from broker.store.queued import pauses, shapes, waiting_jobs
@@ -103,8 +102,7 @@ def _deciding(routes: APIRouter, context: AdminContext, queue: QueueSteering) ->
 
         def tried(rows: Sequence[int]) -> Counter[str]:
             lanes = queue.retry(rows, _who(request, body.reason))
-            paused = {one.node for one in database.read(pauses.find).result() if not one.draining}
-            waits = sum(number for lane, number in lanes.items() if Lane.parse(lane).node in paused)
+            waits = database.read(pauses.of_paused, lanes).result()
             return Counter({"retried": lanes.total() - waits, "paused": waits})
 
         return _done(context, request, body, tried)

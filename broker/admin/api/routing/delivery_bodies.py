@@ -89,8 +89,8 @@ class DeliveriesDoneView(BaseModel):
 class LaneShapeView(BaseModel):
     """A lane. `ages`: what waits or is being sent, younger than each of `age_ends` (s), and what is older.
 
-    `ready`: due now; `put_off`: for a retry; `sending`; `held`: for a person. A count above 10000 means “more than
-    10000”. `state` with `why` and `advice` in words. Times in s since the epoch.
+    `ready`: due now; `put_off`: for a retry; `sending`; `held`: for a person; `urgent`: more urgent than usual.
+    A count above 10000 means “more than 10000”. `state` with `why` and `advice` in words. Times in s since the epoch.
     """
 
     lane: str
@@ -107,6 +107,7 @@ class LaneShapeView(BaseModel):
     put_off: int
     sending: int
     held: int
+    urgent: int
     oldest: float | None
     failures: int
     since: float
@@ -156,6 +157,7 @@ def shape_view(context: AdminContext, shape: LaneShape, now: float) -> LaneShape
         put_off=shape.put_off,
         sending=shape.sending,
         held=shape.held,
+        urgent=shape.urgent,
         oldest=shape.oldest,
         failures=shape.failures,
         since=shape.since,

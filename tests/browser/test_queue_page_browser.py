@@ -1,0 +1,188 @@
+"""The page of the queue in a real browser: work goes elsewhere, is tried now, given up; by mouse and by keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import Connection, delete, update
+from support.dicom.objects import ct_slice
+from support.dicom.raw import RawScu
+from support.peers.peers import received, storescp
+from support.peers.tools import free_port, wait_until
+from support.service.rest import TOKEN
+from support.service.site import Site, destination
+from support.web import looking
+from support.web.browser import PHONE, WIDE, Browser, Screen
+from support.web.held import states
+
+from broker.store import jobs
+from broker.store.db.database import Database
+from broker.store.jobs import NewJob
+from broker.store.schema import tables
+
+KNOWN = {"Authorization": f"Bearer {TOKEN}", "Accept-Language": "en"}
+RULE = '[[rule]]\nname = "CT"\nwhen = { field = "tag.Modality", value = "CT" }\nsend = ["pacs"]\n'
+CONFIG = {"web": {"port": 0, "admin_token": TOKEN}, "delivery": {"retry_first": 600, "retry_last": 1200}}
+
+
+class Hand:
+    """A person with a mouse, or with keys alone."""
+
+    def __init__(self, page: Page, *, keys: bool) -> None:
+        self._page, self._keys = page, keys
+
+    def press(self, selector: str) -> None:
+        """Press a link or a button."""
+        if self._keys:
+            self._page.focus(selector)
+            self._page.keyboard.press("Enter")
+        else:
+            self._page.click(selector)
+
+    def choose(self, selector: str, word: str) -> None:
+        """Choose from a list."""
+        if self._keys:
+            self._page.focus(selector)
+            self._page.keyboard.type(word)
+        else:
+            self._page.select_option(selector, word)
+
+    def write(self, selector: str, text: str) -> None:
+        """Type a text, and Enter."""
+        self._page.fill(selector, text)
+        self._page.keyboard.press("Enter")
+
+
+# --- a PACS goes down, and comes back ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ports() -> tuple[int, int]:
+    return free_port(), free_port()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, ports: tuple[int, int]) -> Iterator[Site]:
+    """A broker that tries again after ten minutes only."""
+    nodes = destination("pacs", ports[0]) + destination("cad", ports[1])
+    with Site(tmp_path_factory.mktemp("queue") / "site", site=nodes + RULE, config=CONFIG) as running:
+        yield running
+
+
+@pytest.mark.parametrize(("size", "keys"), [(WIDE, False), (PHONE, True)], ids=["mouse", "keys-on-a-telephone"])
+def test_a_pacs_goes_down_and_what_waits_goes_elsewhere_until_it_is_back(
+    site: Site, ports: tuple[int, int], browser: Browser, tmp_path: Path, size: tuple[int, int], keys: bool
+) -> None:
+    urgent, *others = [ct_slice(64, AccessionNumber=name) for name in ("A1", "A2", "A2", "A2")]
+    with RawScu(site.dicom) as modality:
+        modality.associate([(urgent.sop_class, urgent.transfer_syntax)], calling=b"CT01")
+        assert [modality.store(item) for item in (urgent, *others)] == [0] * 4
+    wait_until(lambda: site.rows("select 1 from lane where failures > 0"), 30, "the PACS is found away")
+    screen = browser.open(site.web, KNOWN, size)
+    page, hand = screen.page, Hand(screen.page, keys=keys)
+    down = page.locator("#verdict .verdict li", has_text="pacs is down since")
+    expect(down).to_be_visible()
+    hand.press(f"#{down.locator('a').get_attribute('id')}")
+    expect(page.locator("#queue .lead")).to_contain_text("no connection: it is off")
+    expect(page.locator("#jobs .found b")).to_have_text("4")
+    hand.write("#filter-accession", "A1")
+    expect(page.locator("#jobs .found b")).to_have_text("1")
+    assert "A1" not in page.url.partition("?")[2]
+    hand.press("#reroute-all-open")
+    hand.choose("#reroute-all-to", "cad")
+    with storescp(tmp_path / "cad", port=ports[1]):
+        hand.write("#reroute-all-reason", "the surgeon waits for it")
+        expect(page.locator("#note")).to_have_text("1 delivery goes to cad now.")
+        wait_until(lambda: urgent.sop_instance in received(tmp_path / "cad"), 30, "it is sent elsewhere")
+    with storescp(tmp_path / "pacs", port=ports[0]):
+        hand.press("#filter-none")
+        expect(page.locator("#jobs .found b")).to_have_text("3")
+        page.goto(f"{site.web}/queue?node=pacs")
+        hand.press("#send-now")
+        expect(page.locator("#note")).to_have_text("What waits for pacs is tried now.")
+        wait_until(lambda: len(received(tmp_path / "pacs")) == 3, 30, "the rest is sent")
+        expect(page.locator("#jobs")).to_contain_text("Nothing matches")  # by itself
+    assert received(tmp_path / "pacs").keys() == {item.sop_instance for item in others}
+    page.goto(site.web)
+    expect(page.locator("#verdict-word")).to_have_text("All well")
+    looking.is_quiet(screen)
+    page.close()
+
+
+# --- the pages alone -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def screen(database: Database, web: str, browser: Browser) -> Iterator[Screen]:
+    fill(database, 60)
+    opened = browser.open(f"{web}/queue?node=pacs", KNOWN)
+    yield opened
+    looking.is_quiet(opened)
+    opened.page.close()
+
+
+def fill(database: Database, count: int) -> None:
+    """Leave nothing in the queue but so many jobs for pacs that wait for a retry."""
+    now = time.time()
+
+    def put(connection: Connection) -> None:
+        connection.execute(delete(tables.job))
+        new = [NewJob(kind="deliver", lane="deliver:pacs", subject=subject, detail={}) for subject in range(count)]
+        jobs.enqueue(connection, new, now - 60)
+        late = {"due_at": now + 900, "last_error": "connect-failed", "attempts": 2}
+        connection.execute(update(tables.job).values(**late))
+
+    database.execute(put)
+
+
+def test_picked_jobs_or_all_that_match_are_tried_now(screen: Screen) -> None:
+    page = screen.page
+    page.locator("[name=row] >> nth=0").check()
+    looking.is_accessible(screen)
+    page.click("#retry")
+    expect(page.locator("#note")).to_have_text("1 job is tried now.")
+    page.check("#row-every")
+    expect(page.locator(".picked")).to_have_text("Picked: 60")
+    page.click("#retry")
+    expect(page.locator("#note")).to_have_text("60 jobs are tried now.")
+
+
+def test_by_keys_a_slip_keeps_what_was_picked(screen: Screen, database: Database) -> None:
+    page = screen.resize(PHONE).page
+    page.focus("[name=row] >> nth=0")
+    page.keyboard.press("Space")
+    page.focus("#decide-open")
+    page.keyboard.press("Enter")
+    page.focus("#reason")
+    page.keyboard.type("x")
+    page.focus("#discard-do")
+    page.keyboard.press("Enter")
+    expect(page.locator("#reason-wrong")).to_be_visible()
+    assert page.locator("#decide").evaluate("(dialog) => dialog.matches(':modal')")
+    looking.is_accessible(screen)
+    page.fill("#reason", "sent by hand")
+    page.press("#reason", "Enter")  # without a destination that sends nothing
+    expect(page.locator("#reroute-to-wrong")).to_be_visible()
+    assert set(states(database)) == {"ready"}
+    page.focus("#discard-do")
+    page.keyboard.press("Enter")
+    expect(page.locator("#note")).to_have_text("1 job was given up.")
+    assert states(database).count("discarded") == 1
+
+
+def test_without_script(database: Database, web: str, browser: Browser) -> None:
+    fill(database, 3)
+    page = browser.open(f"{web}/queue?node=pacs", KNOWN, script=False).page
+    page.locator("[name=row] >> nth=0").check()
+    page.click("#retry")
+    assert page.inner_text("#note") == "1 job is tried now."
+    page.click("#discard-all-open")
+    page.fill("#discard-all-reason", "sent by hand")
+    page.click("#discard-all-do")
+    assert page.inner_text("#note") == "3 jobs were given up."
+    assert states(database) == ["discarded"] * 3
+    page.close()

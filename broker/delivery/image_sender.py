@@ -17,8 +17,8 @@ from functools import partial
 from broker import faults, telemetry
 from broker.audit.tally import Tally
 from broker.delivery.converted_source import NOT_CONVERTIBLE, ConvertedSource, conversion_note
+from broker.delivery.object_feed import Batch, ObjectFeed
 from broker.delivery.object_source import ObjectSource, SpoiledObject
-from broker.delivery.object_supply import Batch, ObjectSupply
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.delivery.patience import Patience
 from broker.delivery.targets import known, looked_up
@@ -72,7 +72,7 @@ class ImageSender:
 
     async def __call__(self, name: str, feed: Feed) -> None:
         """Send what the lane of node `name` holds. Raises PeerFault when the destination is away."""
-        supply = ObjectSupply(self._database, feed)
+        supply = ObjectFeed(self._database, feed)
         try:
             batch = await supply.take()
             while batch and not feed.stopping:  # the feed gives back what is left
@@ -93,7 +93,7 @@ class ImageSender:
         """Release the associations that wait for more."""
         await asyncio.gather(*(pool.close() for _, pool, _ in self._pools.values()), *self._closing)
 
-    async def _send(self, node: Node, feed: Feed, supply: ObjectSupply, batch: Batch) -> Batch:
+    async def _send(self, node: Node, feed: Feed, supply: ObjectFeed, batch: Batch) -> Batch:
         """Send on one association; returns jobs that need another one, or the next ones."""
         calm = [one for one in batch if not feed.cuts(one[0])]
         now, rest = (calm, [one for one in batch if feed.cuts(one[0])]) if calm else (batch[:1], batch[1:])

@@ -27,7 +27,7 @@ from broker.dicom.conversion.byte_stream import ByteStream
 from broker.dicom.conversion.representation import (
     DECIDING,
     ENCODINGS,
-    Encoding,
+    DataSetEncoding,
     HeaderReader,
     HeaderWriter,
     hidden_vr,
@@ -46,7 +46,7 @@ _OPEN = -1  # the end of what ends with a delimiter
 _ENDLESS = 1 << 62
 _LENGTH_TO_END = 0x00080001
 _NOTHING = (0, 1)
-_LITTLE = Encoding(False, False)
+_LITTLE = DataSetEncoding(False, False)
 
 Facts = Mapping[tuple[int, int], int]  # by number of the data set in the object and tag: the value of a DECIDING one
 
@@ -259,7 +259,7 @@ class _Conversion:
         return None
 
 
-def _encoding(stream: ByteStream, syntax: str) -> Encoding:
+def _encoding(stream: ByteStream, syntax: str) -> DataSetEncoding:
     """How a data set is written; some devices declare explicit VR and send implicit VR (see `dataset.scan`)."""
     encoding = ENCODINGS[syntax]
     if not encoding.explicit or not is_implicit(stream.peek(8)):

@@ -27,7 +27,7 @@ Deciding = Callable[[int], "int | None"]  # the value of a deciding attribute, o
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
+class DataSetEncoding:
     """Says how a data set is written."""
 
     explicit: bool
@@ -40,10 +40,10 @@ class Encoding:
 
 
 ENCODINGS = {
-    uids.EXPLICIT_LE: Encoding(True, False),
-    uids.IMPLICIT_LE: Encoding(False, False),
-    uids.EXPLICIT_BE: Encoding(True, True),
-    uids.DEFLATED: Encoding(True, False),
+    uids.EXPLICIT_LE: DataSetEncoding(True, False),
+    uids.IMPLICIT_LE: DataSetEncoding(False, False),
+    uids.EXPLICIT_BE: DataSetEncoding(True, True),
+    uids.DEFLATED: DataSetEncoding(True, False),
 }
 
 
@@ -64,7 +64,7 @@ def hidden_vr(tag: int, deciding: Deciding) -> bytes:
     return b"OW" if known.endswith("OW") else b"UN"
 
 
-def written_vr(vr: bytes, length: int, target: Encoding) -> bytes:
+def written_vr(vr: bytes, length: int, target: DataSetEncoding) -> bytes:
     """The VR that an element gets: UN where explicit VR has no room for the length (PS3.5 6.2.2)."""
     return b"UN" if target.explicit and length > MAX_SHORT and vr in SHORT else vr
 
@@ -86,7 +86,7 @@ def turned(data: bytes, size: int) -> bytes:
 class HeaderWriter:
     """Writes headers of elements, items and delimiters in one encoding."""
 
-    def __init__(self, encoding: Encoding) -> None:
+    def __init__(self, encoding: DataSetEncoding) -> None:
         self._explicit = encoding.explicit
         self._plain = struct.Struct(encoding.order + "HHI")
         self._short = struct.Struct(encoding.order + "HH2sH")
@@ -109,7 +109,7 @@ class HeaderWriter:
 class HeaderReader:
     """Knows the forms of headers in one encoding."""
 
-    def __init__(self, encoding: Encoding) -> None:
+    def __init__(self, encoding: DataSetEncoding) -> None:
         self.explicit = encoding.explicit
         self.plain = struct.Struct(encoding.order + "HHI")
         self.short = struct.Struct(encoding.order + "HH2sH")

@@ -13,7 +13,7 @@ from broker.store.jobs import Job
 Batch = list[tuple[Job, StoredObject | None]]
 
 
-class ObjectSupply:
+class ObjectFeed:
     """Jobs with their objects. The next ones are claimed and read while the last ones of a full batch are sent."""
 
     def __init__(self, database: Database, feed: Feed) -> None:

@@ -160,6 +160,29 @@ def test_objects_of_real_devices() -> None:
             assert convert(convert(turned, target, source), source, target) == turned
 
 
+@settings(max_examples=150, deadline=None)
+@given(ds=data_sets(), pair=some.sampled_from(PAIRS), data=some.data())
+def test_whatever_is_broken_is_refused_or_goes_as_it_was_surveyed(
+    ds: Dataset, pair: tuple[str, str], data: Any
+) -> None:
+    """No other error comes out of hostile bytes, and the second walk finds what the first one found."""
+    source, target = pair
+    raw = bytearray(written(ds, source))
+    for _ in range(data.draw(some.integers(1, 4))):
+        if raw:
+            raw[data.draw(some.integers(0, len(raw) - 1))] = data.draw(
+                some.sampled_from([0, 1, 8, 0x7F, 0xE0, 0xFE, 0xFF])
+            )
+    hostile = bytes(raw[: data.draw(some.integers(0, len(raw)))])
+    try:
+        facts = surveyed(ByteStream.of_place(lambda at, n: hostile[at : at + n], len(hostile)), source, target)
+    except BadContent:
+        return
+    assert (
+        len(b"".join(converted(ByteStream.of_pieces(iter([hostile])), source, target, facts))) < 4 * len(hostile) + 64
+    )
+
+
 # --- byte by byte ------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tracemalloc
 import zlib
@@ -14,11 +15,13 @@ import pytest
 from prometheus_client import REGISTRY
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from support.delivery.hospital import Hospital
 from support.dicom.elements import SEQUENCE_END, UNDEFINED, deflated, explicit, implicit, thing
 from support.dicom.objects import Encoded, ct_slice
+from support.loops import run, until
 from support.peers.peers import orthanc, received, sink, storescp
+from support.queue.lanes import dispatching
 from support.store.altering import flip_bit
 
 from broker.delivery import object_source
@@ -134,6 +137,44 @@ def test_orthanc_that_takes_implicit_vr_only(hospital: Hospital, tmp_path: Path)
         assert peer.count() == 4
         found = {peer.get(f"/instances/{one}/simplified-tags")["SOPInstanceUID"] for one in peer.get("/instances")}
     assert found == {item.sop_instance for item in items}
+
+
+def test_a_destination_that_changes_its_mind_gets_the_object_in_what_it_takes_then(hospital: Hospital) -> None:
+    """It ends an idle association as it is used again, and takes implicit VR only on the next one."""
+    first = hospital.slices(1)
+    arrived: list[tuple[str, str, bytes]] = []
+
+    def answer(event: Any) -> int:
+        if len(arrived) == 1 and str(event.context.transfer_syntax) == EXPLICIT:
+            server.contexts = [build_context(CT, [IMPLICIT])]
+            event.assoc.abort()
+        else:
+            request = event.request
+            arrived.append((request.AffectedSOPInstanceUID, event.context.transfer_syntax, request.DataSet.getvalue()))
+        return 0
+
+    ae = AE("PACS")
+    ae.add_supported_context(CT, [EXPLICIT])
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)])
+    hospital.destination(server.server_address[1])
+
+    async def work() -> None:
+        delivery = hospital.delivery()
+        async with dispatching(hospital.database, delivery) as dispatcher:
+            await until(lambda: hospital.states() == ["done"] and not dispatcher.busy, "the lane has ended")
+            second.extend(await asyncio.to_thread(hospital.slices, 1))
+            dispatcher.wake()
+            await until(lambda: hospital.states() == ["done"] * 2, "both are done")
+        await delivery.close()
+
+    second: list[Encoded] = []
+    run(work())
+    server.shutdown()
+    assert arrived == [
+        (first[0].sop_instance, EXPLICIT, first[0].data),
+        (second[0].sop_instance, IMPLICIT, turned(second[0], IMPLICIT)),
+    ]
+    assert hospital.queue.errors() == ["", "converted-explicit-le-to-implicit-le"]
 
 
 @pytest.mark.parametrize("kept", ["in one piece", "in pieces", "in the database"])

@@ -86,6 +86,19 @@ def converted(stream: ByteStream, source: str, target: str, facts: Facts) -> Ite
     yield from walk.pieces()
 
 
+def recoded(data: bytes, source: str, target: str) -> bytes:
+    """A data set that is at hand, in another transfer syntax; as it is if that is the same.
+
+    Raises BadContent as above, and for a syntax that is compressed.
+    """
+    if source == target:
+        return data
+    if source not in ENCODINGS or target not in ENCODINGS or uids.DEFLATED in (source, target):
+        raise BadContent("only between syntaxes without compression", code="not-recodable")
+    facts = surveyed(ByteStream.of_pieces(iter((data,))), source, target)
+    return b"".join(converted(ByteStream.of_pieces(iter((data,))), source, target, facts))
+
+
 class _Conversion:
     """One walk; without `known` it makes headers and no values."""
 

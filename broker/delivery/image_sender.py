@@ -274,7 +274,8 @@ class _Sending:
         match verdict(RequestKind.STORE, status, again=job.attempts > 1):
             case JobVerdict.DONE:
                 self._stored = True
-                self._feed.done(job, code if status else conversion_note(Lane.parse(job.lane).node, source))
+                note = conversion_note(Lane.parse(job.lane).node, source)
+                self._feed.done(job, code if status else note)
                 self._sent(item, status)
             case JobVerdict.BUSY:
                 self._feed.doubt(job, code)

@@ -264,6 +264,8 @@ def test_what_goes_instead_is_proposed_beside_and_taken_only_if_need_be() -> Non
                 assert (lease.way(big), lease.way(implicit), lease.way(PLAIN)) == (PLAIN, implicit, PLAIN)
                 assert lease.offered(big)
                 assert not lease.offered(OTHER)
+                # nobody has asked whether it takes deflated objects: that it takes others is no reason to inflate one
+                assert lease.way((CT, uids.DEFLATED)) is None
             for _ in range(12):  # that it refuses one is no reason to ask again, as long as it takes another one
                 await takes(0.1)
                 async with pool.lease([big]) as lease:

@@ -74,9 +74,14 @@ class Lease:
         return self.proposed.issuperset((pair, *self._instead(pair)))
 
     def way(self, pair: Pair) -> Pair | None:
-        """The pair itself if the peer takes it, else the best that it takes instead; None if there is none."""
+        """The pair itself if the peer takes it, else the best that it takes instead; None if there is none.
+
+        None also if it was not asked for the pair: what it would say, only another association can tell.
+        """
         if self.accepts(pair):
             return pair
+        if not self.offered(pair):
+            return None
         return next((other for other in self._instead(pair) if self.accepts(other)), None)
 
     def accepts(self, pair: Pair) -> bool:

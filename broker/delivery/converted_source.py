@@ -16,6 +16,7 @@ from broker.dicom.conversion.converting import Facts, converted, surveyed
 from broker.dicom.conversion.inflating import inflated
 from broker.dicom.conversion.syntaxes import short_name
 from broker.errors import BadContent
+from broker.model.lane import Lane
 from broker.store.images.instances import StoredObject
 from broker.store.images.soundness import MISSING
 from broker.store.images.spool import Spool
@@ -86,11 +87,11 @@ class ConvertedSource(ObjectSource):
         return converted(stream, self.item.transfer_syntax_uid, self.transfer_syntax, self._facts)
 
 
-def conversion_note(node: str, source: ObjectSource) -> str:
+def conversion_note(lane: str, source: ObjectSource) -> str:
     """Count an object that a node took in another syntax than it came in; a code for it, empty if it went as it was."""
     before, after = source.item.transfer_syntax_uid, source.transfer_syntax
     if before == after:
         return ""
     names = short_name(before), short_name(after)
-    telemetry.child(telemetry.OBJECTS_CONVERTED, node, *names).inc()
+    telemetry.child(telemetry.OBJECTS_CONVERTED, Lane.parse(lane).node, *names).inc()
     return f"converted-{names[0]}-to-{names[1]}"

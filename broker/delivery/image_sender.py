@@ -30,7 +30,6 @@ from broker.dicom.dimse.message import Data
 from broker.dicom.wire.connection import DeadlinePassed
 from broker.errors import PeerDoubtful, PeerFault
 from broker.model.audit import AuditRecord
-from broker.model.lane import Lane
 from broker.queue.feed import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database
@@ -274,7 +273,7 @@ class _Sending:
         match verdict(RequestKind.STORE, status, again=job.attempts > 1):
             case JobVerdict.DONE:
                 self._stored = True
-                note = conversion_note(Lane.parse(job.lane).node, source)
+                note = conversion_note(job.lane, source)
                 self._feed.done(job, code if status else note)
                 self._sent(item, status)
             case JobVerdict.BUSY:

@@ -128,6 +128,19 @@ def test_a_destination_that_takes_several_syntaxes_gets_the_bytes_as_they_came(
     assert hospital.queue.errors() == [""] * 3
 
 
+def test_a_warning_stands_in_place_of_the_note_and_the_conversion_is_counted(hospital: Hospital) -> None:
+    hospital.slices(1)
+    counted = conversions(IMPLICIT)
+    ae = AE("PACS")
+    ae.add_supported_context(CT, [IMPLICIT])
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda event: 0xB000)])
+    hospital.destination(server.server_address[1])
+    hospital.until_settled("done")
+    server.shutdown()
+    assert hospital.queue.errors() == ["status-B000"]
+    assert sum(conversions(IMPLICIT)) == sum(counted) + 1
+
+
 def test_orthanc_that_takes_implicit_vr_only(hospital: Hospital, tmp_path: Path) -> None:
     items = [hospital.take(item) for item in forms()]
     accepted = {"AcceptedTransferSyntaxes": [IMPLICIT], "CheckedTransferSyntaxes": []}

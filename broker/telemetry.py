@@ -266,6 +266,7 @@ INSTANCES_RECEIVED = Counter("broker_instances_received", "Objects accepted", ["
 BYTES_RECEIVED = Counter("broker_bytes_received", "Bytes of accepted data sets")
 DELIVERIES = Counter("broker_deliveries", "Finished attempts by node, lane, outcome", ["node", "kind", "outcome"])
 DELIVERY_WARNINGS = Counter("broker_delivery_warnings", "Objects that a node took with a warning", ["node", "status"])
+OBJECTS_CONVERTED = Counter("broker_objects_converted", "Objects sent in another syntax", ["node", "source", "target"])
 OBJECTS_SPOILED = Counter("broker_objects_spoiled", "Objects not sent: other bytes than were received", ["reason"])
 STEPS_CLOSED = Counter("broker_steps_closed", "Steps ended without their device saying so", ["reason"])
 MEMORY = Gauge("broker_memory_bytes", "Memory of the process: resident, allocated, free and kept", ["kind"])

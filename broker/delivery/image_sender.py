@@ -1,8 +1,9 @@
 """Sends objects to a DICOM node: many per association, bytes as they were received (PS3.4 annex B, SCU).
 
-Presentation contexts are chosen from what is queued. A destination that refuses a context holds the objects that
-need it, and only those. Associations come from a pool: modalities send one image at a time, and each is passed on
-at once without the cost of a new association.
+Presentation contexts are chosen from what is queued. An object that is not compressed is converted for a destination
+that takes it in another syntax only (PS3.5 10.1). A destination that refuses all contexts of an object holds the
+objects that need them, and only those. Associations come from a pool: modalities send one image at a time, and each is
+passed on at once without the cost of a new association.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from functools import partial
 
 from broker import faults, telemetry
 from broker.audit.tally import Tally
+from broker.delivery.converted_source import NOT_CONVERTIBLE, ConvertedSource, conversion_note
+from broker.delivery.object_feed import Batch, ObjectFeed
 from broker.delivery.object_source import ObjectSource, SpoiledObject
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.delivery.patience import Patience
 from broker.delivery.targets import known, looked_up
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
+from broker.dicom.conversion.syntaxes import instead_of
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.message import Data
 from broker.dicom.wire.connection import DeadlinePassed
@@ -29,7 +33,6 @@ from broker.model.audit import AuditRecord
 from broker.queue.feed import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database
-from broker.store.images import instances
 from broker.store.images.instances import StoredObject
 from broker.store.images.spool import Spool
 from broker.store.jobs import Job
@@ -37,8 +40,7 @@ from broker.store.jobs import Job
 AHEAD = 32  # objects left to send when the next are claimed: time for two commits and a read
 _WARNINGS = (st.COERCION_OF_ELEMENTS, st.ELEMENTS_DISCARDED, st.DATASET_MISMATCH_WARNING)
 
-_Item = tuple[Job, StoredObject]
-_Batch = list[tuple[Job, StoredObject | None]]
+_Item = tuple[Job, StoredObject, Pair]  # the pair in which it is sent
 _Load = asyncio.Future[tuple[ObjectSource, str]]
 
 
@@ -69,7 +71,7 @@ class ImageSender:
 
     async def __call__(self, name: str, feed: Feed) -> None:
         """Send what the lane of node `name` holds. Raises PeerFault when the destination is away."""
-        supply = _Supply(self._database, feed)
+        supply = ObjectFeed(self._database, feed)
         try:
             batch = await supply.take()
             while batch and not feed.stopping:  # the feed gives back what is left
@@ -90,7 +92,7 @@ class ImageSender:
         """Release the associations that wait for more."""
         await asyncio.gather(*(pool.close() for _, pool, _ in self._pools.values()), *self._closing)
 
-    async def _send(self, node: Node, feed: Feed, supply: _Supply, batch: _Batch) -> _Batch:
+    async def _send(self, node: Node, feed: Feed, supply: ObjectFeed, batch: Batch) -> Batch:
         """Send on one association; returns jobs that need another one, or the next ones."""
         calm = [one for one in batch if not feed.cuts(one[0])]
         now, rest = (calm, [one for one in batch if feed.cuts(one[0])]) if calm else (batch[:1], batch[1:])
@@ -144,52 +146,16 @@ class ImageSender:
                 lambda: replace(self._remote(node), response_timeout=wanted.seconds),
                 limit=node.associations,
                 keep=node.association_idle,
+                instead=instead_of,
             )
             self._pools[node.name] = node, pool, patience
         return pool, patience
 
 
-class _Supply:
-    """Jobs with their objects. The next ones are claimed and read while the last ones of a full batch are sent."""
-
-    def __init__(self, database: Database, feed: Feed) -> None:
-        self._database = database
-        self._feed = feed
-        self._coming: asyncio.Task[_Batch] | None = None
-
-    def ahead(self) -> None:
-        """Few are left of what was taken: begin to take more, if there is more."""
-        if self._coming is None and self._feed.more:
-            self._coming = asyncio.get_running_loop().create_task(self._take())
-
-    async def take(self) -> _Batch:
-        """The next jobs; empty when there are none or the broker stops. Those before are reported."""
-        coming, self._coming = self._coming, None
-        batch = await coming if coming is not None else []
-        if self._feed.stopping:
-            return []
-        # nothing came ahead: perhaps because jobs waited for one of their group that is done by now
-        return batch or await self._take()
-
-    async def _take(self) -> _Batch:
-        jobs = await self._feed.take()
-        if not jobs:
-            return []
-        ids = [job.subject for job in jobs]
-        objects = await asyncio.wrap_future(self._database.read(instances.stored, ids))
-        return [(job, objects.get(job.subject)) for job in jobs]
-
-    async def close(self) -> None:
-        """Nobody takes any more; the feed gives back what came ahead."""
-        if self._coming is not None:
-            self._coming.cancel()
-            await asyncio.gather(self._coming, return_exceptions=True)
-
-
 class _CutShort(Exception):
     """An object has ended its association; `left` is still to be sent."""
 
-    def __init__(self, left: _Batch) -> None:
+    def __init__(self, left: Batch) -> None:
         super().__init__()
         self.left = left
 
@@ -214,24 +180,25 @@ class _Sending:
         self._feed = feed
         self._ahead = ahead
         self._stored = False
-        self._later: _Batch = []
+        self._later: Batch = []
 
-    async def send(self, batch: _Batch) -> _Batch:
+    async def send(self, batch: Batch) -> Batch:
         """Send these; returns those whose context was not proposed on this association."""
         ready: list[_Item] = []
         self._later = []
         for job, item in batch:
             if item is None:
                 self._feed.hold(job, "no-instance")
-            elif self._lease.accepts(_pair(item)):
-                ready.append((job, item))
+            elif way := self._lease.way(_pair(item)):
+                ready.append((job, item, way))
             else:
                 self._not_accepted(job, item)
         await self._send_all(ready)
         return self._later
 
     def _not_accepted(self, job: Job, item: StoredObject) -> None:
-        if _pair(item) in self._lease.proposed:
+        pair = _pair(item)
+        if self._lease.offered(pair) and self._lease.way(pair) is None:
             self._feed.hold(job, "no-presentation-context")
         else:
             self._later.append((job, item))
@@ -240,19 +207,19 @@ class _Sending:
         """One after the other; the next is read while the destination stores the one before."""
         loading = self._load(ready[:1])
         try:
-            for number, (job, item) in enumerate(ready):
+            for number, (job, item, _) in enumerate(ready):
                 if len(ready) - number == AHEAD:
                     self._ahead()
                 source, damage = await loading[0]
                 loading = self._load(ready[number + 1 : number + 2])
                 if damage:
-                    self._spoiled(job, item, damage)
+                    self._spoiled(job, source, damage)
                     continue
                 try:
                     await self._send_one(job, source)
                 except SpoiledObject as error:
-                    self._spoiled(job, item, error.code)
-                    raise _CutShort([*ready[number + 1 :], *self._later]) from error
+                    self._spoiled(job, source, error.code)
+                    raise _CutShort([*((job, item) for job, item, _ in ready[number + 1 :]), *self._later]) from error
         finally:
             for future in loading:
                 future.cancel()
@@ -261,18 +228,26 @@ class _Sending:
         """For each its bytes, of which the first piece is read; and why it cannot be sent."""
         loop = asyncio.get_running_loop()
         loads: list[_Load] = []
-        for _, item in items:
-            source = ObjectSource(self._spool, item)
-            if item.content is None:
+        for _, item, (_, syntax) in items:
+            own = syntax == item.transfer_syntax_uid
+            source = ObjectSource(self._spool, item) if own else ConvertedSource(self._spool, item, syntax)
+            if item.content is None or not own:
                 loads.append(loop.run_in_executor(None, _begun, source))
             else:  # its bytes are small and at hand
                 loads.append(loop.create_future())
                 loads[-1].set_result(_begun(source))
         return loads
 
-    def _spoiled(self, job: Job, item: StoredObject, code: str) -> None:
-        """Hold an object whose bytes are not what was received, and say so: a disk or a person has changed them."""
-        instance = telemetry.identifier(item.sop_instance_uid)
+    def _spoiled(self, job: Job, source: ObjectSource, code: str) -> None:
+        """Hold an object whose bytes are not what was received, and say so: a disk or a person has changed them.
+
+        Or it cannot be converted: then its sender wrote it so.
+        """
+        instance = telemetry.identifier(source.item.sop_instance_uid)
+        if code == NOT_CONVERTIBLE and isinstance(source, ConvertedSource):
+            telemetry.logger().warning("object.not_convertible", instance=instance, job=job.id, reason=source.fault)
+            self._feed.hold(job, code)
+            return
         telemetry.logger().error("object.spoiled", instance=instance, job=job.id, reason=code)
         telemetry.child(telemetry.OBJECTS_SPOILED, code).inc()
         self._feed.hold(job, code)
@@ -280,8 +255,9 @@ class _Sending:
     async def _send_one(self, job: Job, source: ObjectSource) -> None:
         faults.point("delivery.send")
         item, began = source.item, time.monotonic()
+        way = item.sop_class_uid, source.transfer_syntax
         try:
-            response = await self._lease.store(_pair(item), item.sop_instance_uid, partial(_data, source))
+            response = await self._lease.store(way, item.sop_instance_uid, partial(_data, source))
         except PeerFault as error:
             if not self._lease.in_flight:
                 raise
@@ -297,7 +273,8 @@ class _Sending:
         match verdict(RequestKind.STORE, status, again=job.attempts > 1):
             case JobVerdict.DONE:
                 self._stored = True
-                self._feed.done(job, "" if status == 0 else code)
+                note = conversion_note(job.lane, source)
+                self._feed.done(job, code if status else note)
                 self._sent(item, status)
             case JobVerdict.BUSY:
                 self._feed.doubt(job, code)

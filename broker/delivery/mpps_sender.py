@@ -18,7 +18,7 @@ from broker.dicom import uids
 from broker.dicom.association.association import Association
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
-from broker.dicom.dataset.recode import SYNTAXES, recode
+from broker.dicom.conversion.converting import recoded
 from broker.dicom.dataset.scan import scan
 from broker.dicom.dimse.invocation import Response
 from broker.dicom.dimse.message import PresentationContext
@@ -35,8 +35,9 @@ from broker.store.mpps.passing import PassedMessage
 BUSY_IN_A_ROW = 3  # so many in a row that cannot be processed: the receiver is in trouble, not the messages
 _STATUS = 0x00400252  # Performed Procedure Step Status
 _FINAL = (b"COMPLETED", b"DISCONTINUED")
-_FORWARD = [(uids.PERFORMED_STEP, syntax) for syntax in SYNTAXES]
-_NOTIFY = [(uids.PERFORMED_STEP_NOTIFICATION, syntax) for syntax in SYNTAXES]
+_SYNTAXES = (uids.EXPLICIT_LE, uids.IMPLICIT_LE)
+_FORWARD = [(uids.PERFORMED_STEP, syntax) for syntax in _SYNTAXES]
+_NOTIFY = [(uids.PERFORMED_STEP_NOTIFICATION, syntax) for syntax in _SYNTAXES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ class MppsSender:
         other = next((pair for pair in _FORWARD if lease.accepts(pair)), None)
         if lease.accepts(own) or other is None:
             return own, message.data
-        return other, await asyncio.to_thread(recode, message.data, message.transfer_syntax_uid, other[1])
+        return other, await asyncio.to_thread(recoded, message.data, message.transfer_syntax_uid, other[1])
 
     # --- notification ------------------------------------------------------------------------------------
 

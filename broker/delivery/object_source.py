@@ -26,10 +26,14 @@ class SpoiledObject(Exception):
 
 
 class ObjectSource:
-    """The data set of one object: from its row, or from its file of which `begin` has read the first piece."""
+    """The data set of one object: from its row, or from its file of which `begin` has read the first piece.
+
+    `transfer_syntax`: the one that its bytes are in.
+    """
 
     def __init__(self, spool: Spool, item: StoredObject) -> None:
         self.item = item
+        self.transfer_syntax = item.transfer_syntax_uid
         self._spool = spool
         self._head = b""
 
@@ -58,7 +62,7 @@ class ObjectSource:
         item, digest = self.item, sha256()
         for position in range(0, item.data_length, CHUNK):
             size = min(CHUNK, item.data_length - position)
-            piece = self._spool.read(item.path, item.data_offset + position, size) if position else self._head
+            piece = self.part(position, size) if position else self._head
             if len(piece) != size:
                 raise SpoiledObject(DAMAGED)  # it became shorter meanwhile
             digest.update(piece)
@@ -67,6 +71,10 @@ class ObjectSource:
             yield piece
         if padding := self._padding():
             yield padding
+
+    def part(self, position: int, size: int) -> bytes:
+        """A part of the data set in its file, unchecked; fewer bytes if the file became shorter. Blocks."""
+        return self._spool.read(self.item.path, self.item.data_offset + position, size)
 
     def _padding(self) -> bytes:
         return file_pieces.padding(self.item.data_length, self.item.transfer_syntax_uid)

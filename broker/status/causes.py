@@ -29,6 +29,7 @@ _CODES = {
     "newer-version-sent": Sentence("a newer version of it was sent"),
     "unknown-node": Sentence("the node is no longer configured"),
     "no-instance": Sentence("the object is no longer there"),
+    "not-convertible": Sentence("it takes it in another encoding only, and the broker cannot convert the object"),
     "file-missing": Sentence("the file of the object is missing"),
     "file-damaged": Sentence("the file of the object is damaged"),
     "file-altered": Sentence("its bytes are not those that were received"),
@@ -75,6 +76,13 @@ _WARNINGS = {
     "B000": Sentence("it has changed values"),
     "B006": Sentence("it has left out values"),
     "B007": Sentence("the object does not fit its SOP class"),
+}
+# PS3.6 table A-1: names as they are, by the words of `dicom.conversion.syntaxes`
+_SYNTAXES = {
+    "explicit-le": "Explicit VR Little Endian",
+    "implicit-le": "Implicit VR Little Endian",
+    "explicit-be": "Explicit VR Big Endian",
+    "deflated": "Deflated Explicit VR Little Endian",
 }
 _STATUSES = (
     (r"A7..", Sentence("it is out of resources")),
@@ -124,6 +132,9 @@ def reason(code: str) -> Sentence:
     if warned := re.fullmatch(r"status-(B[0-9A-F]{3})", code):
         why = _WARNINGS.get(warned[1], Sentence("it gives no reason"))
         return Sentence("it took it with a warning: %(why)s (status %(code)s)", {"why": why, "code": warned[1]})
+    if made := re.fullmatch(r"converted-(.+)-to-(.+)", code):
+        values = {"before": _SYNTAXES.get(made[1], made[1]), "after": _SYNTAXES.get(made[2], made[2])}
+        return Sentence("it took it converted from %(before)s to %(after)s", values)
     if status := re.fullmatch(r"status-([0-9A-F]{4})", code):
         why = next(
             (words for form, words in _STATUSES if re.fullmatch(form, status[1])), Sentence("it gives no reason")

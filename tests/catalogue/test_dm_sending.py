@@ -22,6 +22,8 @@ from support.scale import FULL
 from support.service.abuse import MIB, State, echo_time
 from support.service.site import Site, destination
 
+from broker.dicom import uids
+
 MR = "1.2.840.10008.5.1.4.1.1.4"
 RULE = """
 [[rule]]
@@ -64,7 +66,10 @@ def keep(peer: RawScu, taken: list[int], take: Callable[[bytes], None] = lambda 
 
 
 def test_dm19_a_context_that_is_refused_holds_its_objects_and_no_others(own_site: Callable[..., Site]) -> None:
-    """Refused is the SOP class, or the only transfer syntax that the object exists in: nothing is transcoded."""
+    """Refused is the SOP class, or the only transfer syntax of a compressed object: no pixels are transcoded.
+
+    What is not compressed is proposed in the default transfer syntax too (PS3.5 10.1), each in a context of its own.
+    """
     taken: list[int] = []
     offers: list[list[tuple[str, str]]] = []
 
@@ -90,11 +95,12 @@ def test_dm19_a_context_that_is_refused_holds_its_objects_and_no_others(own_site
         assert {error for _, state, error in jobs(site) if state == "held"} == {"no-presentation-context"}
     assert len(taken) == 3
     offered = {pair for offer in offers for pair in offer}
-    assert offered == {(CT, EXPLICIT), (MR, EXPLICIT), (jpeg.sop_class, jpeg.transfer_syntax)}
+    plain = {(sop_class, syntax) for sop_class in (CT, MR) for syntax in (EXPLICIT, IMPLICIT, uids.EXPLICIT_BE)}
+    assert offered == plain | {(jpeg.sop_class, jpeg.transfer_syntax)}
 
 
 def test_dm19_a_transfer_syntax_that_was_not_proposed_gets_nothing(own_site: Callable[..., Site]) -> None:
-    """It would have to be transcoded. The association ends before a byte of the object, and the object waits."""
+    """It breaks the protocol. The association ends before a byte of the object, and the object waits."""
     said: list[tuple[int, bytes]] = []
 
     def pacs(peer: RawScu) -> None:

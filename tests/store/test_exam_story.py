@@ -107,6 +107,7 @@ def test_images_deliveries_and_news(database: Database) -> None:
             NewJob(kind="deliver", lane="deliver:pacs", subject=1, detail={}),
             NewJob(kind="deliver", lane="deliver:pacs", subject=2, detail={}),
             NewJob(kind="deliver", lane="deliver:cad", subject=2, detail={}),
+            NewJob(kind="deliver", lane="deliver:old", subject=2, detail={}),
             NewJob(kind="feedback", lane="feedback:ris", subject=event, detail=told),
         ]
         jobs.enqueue(connection, new, now + 5)
@@ -114,6 +115,8 @@ def test_images_deliveries_and_news(database: Database) -> None:
         connection.execute(job.update().where(job.c.subject == 1).values(state=JobState.DONE, done_at=now + 9))
         warned = {"state": JobState.DONE, "done_at": now + 9, "last_error": "status-B000"}
         connection.execute(job.update().where(job.c.lane == "deliver:cad").values(**warned))
+        made = {"state": JobState.DONE, "done_at": now + 9, "last_error": "converted-explicit-le-to-implicit-le"}
+        connection.execute(job.update().where(job.c.lane == "deliver:old").values(**made))
         held = {"state": JobState.HELD, "last_error": "AE-207"}
         connection.execute(job.update().where(job.c.kind == "feedback").values(**held))
 
@@ -128,6 +131,10 @@ def test_images_deliveries_and_news(database: Database) -> None:
     warned = by_text["1 image was sent to cad, not without a warning."]
     assert (warned.tone, in_english(reason(warned.code))) == (
         "warn", "it took it with a warning: it has changed values (status B000)",
+    )  # fmt: skip
+    made = by_text["1 image was sent to old."]
+    assert (made.tone, in_english(reason(made.code))) == (
+        "ok", "it took it converted from Explicit VR Little Endian to Implicit VR Little Endian",
     )  # fmt: skip
     news = by_text["ris did not take the news that the exam is completed: a person must decide."]
     assert (news.kind, news.code) == (EntryKind.FEEDBACK, "AE-207")

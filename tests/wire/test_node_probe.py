@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import pytest
 from support.certificates import Authority, now
-from support.dicom.provider import CT, echo, serving, storage
+from support.dicom.provider import CT, MR, echo, serving, storage
 from support.loops import run
 from support.peers.mail_server import MailServer, mail_server
 from support.peers.tools import free_port
@@ -25,8 +25,10 @@ from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.probe import dicom_probe, hl7_probe, network_probe, node_probe, notice_probe
 from broker.delivery.probe.dicom_probe import needed
 from broker.delivery.probe.node_probe import NodeTester, ProbeUnderWay
-from broker.delivery.probe.outcome import shortened, step_of
+from broker.delivery.probe.outcome import ProbeLog, shortened, step_of
 from broker.dicom import uids
+from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse.request import Service
 from broker.dicom.wire.admission import CALLED_AE_UNKNOWN, CALLING_AE_UNKNOWN
 from broker.model.wording import in_english
 from broker.site.nodes import Node, parse_nodes
@@ -138,6 +140,36 @@ def test_a_good_test_is_a_sign_of_life_and_a_bad_one_is_none(sqlite: Database) -
             assert (await tester.begin(replace(node, state="disabled"), "cli:anna").ended).good
         assert not (await tester.begin(node, "cli:anna").ended).good
         assert alive == ["pacs"]
+
+    run(work())
+
+
+def test_what_is_converted_for_a_destination_is_no_trouble_and_is_told(sqlite: Database) -> None:
+    """By the node probe as by the lane (`Lease.way`): what is compressed is held, all else goes somehow."""
+
+    async def work() -> None:
+        service = Service(frozenset({CT, MR}), uids.first_of(uids.IMPLICIT_LE), {cmd.C_STORE_RQ: echo})
+        async with serving(service) as provider:
+            log = ProbeLog()
+            remote = Remotes("BROKER", None, Path())(dicom(provider.port))
+            plain = [(CT, uids.EXPLICIT_LE), (CT, uids.IMPLICIT_LE), (CT, uids.DEFLATED)]
+            await dicom_probe.probe_dicom(log, dicom(provider.port), remote, plain)
+            last = step_of(log.steps[-1].document())
+            assert (last.outcome.value, in_english(last.words)) == (
+                "good", "It takes all kinds of objects and messages that are for it, 2 converted",
+            )  # fmt: skip
+            implicit = "Implicit VR Little Endian"
+            assert [(row.taken, row.instead) for row in last.rows] == [(False, implicit), (True, ""), (False, implicit)]
+            await dicom_probe.probe_dicom(log, dicom(provider.port), remote, [*plain, (MR, "1.2.840.10008.1.2.4.50")])
+            assert log.steps[-1].outcome.value == "bad"  # MR comes compressed only
+            await dicom_probe.probe_dicom(log, dicom(provider.port), remote, [*plain, (CT, "1.2.840.10008.1.2.4.50")])
+            last = log.steps[-1]
+            assert (last.outcome.value, [row.taken or bool(row.instead) for row in last.rows]) == (
+                "warning", [True, True, True, False],
+            )  # fmt: skip
+            many = [(f"1.2.{n}", uids.EXPLICIT_LE) for n in range(100)]
+            await dicom_probe.probe_dicom(log, dicom(provider.port), remote, many)
+            assert len(log.steps[-1].rows) == 42  # with three contexts each
 
     run(work())
 

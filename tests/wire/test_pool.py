@@ -18,6 +18,7 @@ from broker.dicom import uids
 from broker.dicom.association.pool import Pool
 from broker.dicom.association.provider import Provider
 from broker.dicom.association.user import Remote
+from broker.dicom.conversion.syntaxes import instead_of
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
@@ -247,6 +248,33 @@ def test_a_refused_context_stops_only_what_needs_it() -> None:
             assert len(peer.requests) == 2
             assert await send(pool, "1.2.5") == 0
             assert len(peer.requests) == 2
+            await pool.close()
+
+    run(work())
+
+
+def test_what_goes_instead_is_proposed_beside_and_taken_only_if_need_be() -> None:
+    implicit, big = (CT, uids.IMPLICIT_LE), (CT, uids.EXPLICIT_BE)
+
+    async def work() -> None:
+        async with archive(at_once=1) as peer:
+            pool = Pool(peer.remote, keep=1, instead=instead_of)
+            async with pool.lease([big, REFUSED]) as lease:
+                assert lease.proposed == frozenset([big, PLAIN, implicit, REFUSED, *instead_of(REFUSED)])
+                assert (lease.way(big), lease.way(implicit), lease.way(PLAIN)) == (PLAIN, implicit, PLAIN)
+                assert lease.offered(big)
+                assert not lease.offered(OTHER)
+                # nobody has asked whether it takes deflated objects: that it takes others is no reason to inflate one
+                assert lease.way((CT, uids.DEFLATED)) is None
+            for _ in range(12):  # that it refuses one is no reason to ask again, as long as it takes another one
+                await takes(0.1)
+                async with pool.lease([big]) as lease:
+                    assert lease.way(big) == PLAIN
+            assert len(peer.requests) == 1
+            many = [(f"1.2.3.{n}", uids.EXPLICIT_LE) for n in range(100)]
+            async with pool.lease(many) as lease:
+                assert len(lease.proposed) == 128
+                assert [lease.offered(pair) for pair in many] == [True] * 42 + [False] * 58
             await pool.close()
 
     run(work())

@@ -102,7 +102,9 @@ def show_test(test: dict[str, Any], clock: Clock) -> None:
     for step in test["steps"]:
         say(f"{_MARKS[step['outcome']]:6} {step['name']:12} {step['duration'] * 1000:8.1f} ms  {step['words']}")
         for row in step["contexts"]:
-            say(f"{'':12} {'takes' if row['taken'] else 'NOT':5} {row['sop_class']}: {row['transfer_syntax']}")
+            way = f" (as {row['instead']})" if row["instead"] else ""
+            mark = "takes" if row["taken"] or way else "NOT"
+            say(f"{'':12} {mark:5} {row['sop_class']}: {row['transfer_syntax']}{way}")
         if step["advice"]:
             say(f"{'':12} → {step['advice']}")
     for lane in test.get("lanes", ()):

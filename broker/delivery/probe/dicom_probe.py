@@ -11,6 +11,7 @@ from broker.delivery.probe.outcome import ContextRow, ProbeLog, StepOutcome, sho
 from broker.dicom import uids
 from broker.dicom.association.association import Association
 from broker.dicom.association.user import Proposal, Remote, associate
+from broker.dicom.conversion.syntaxes import instead_of
 from broker.dicom.dimse import words
 from broker.dicom.wire.negotiation import MAX_CONTEXTS
 from broker.errors import PeerFault
@@ -46,15 +47,35 @@ def needed(node: Node, objects: Sequence[Pair]) -> list[Pair]:
     return list(dict.fromkeys(pairs))[: MAX_CONTEXTS - 1]
 
 
+def instead(pair: Pair) -> Sequence[Pair]:
+    """What goes in place of an object or message that a node does not take as it came, best first."""
+    sop_class, syntax = pair
+    if sop_class not in _BY_ROLE.values():
+        return instead_of(pair)
+    return [(sop_class, other) for other in _UNCOMPRESSED if other != syntax]
+
+
+def _proposed(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """Those of the pairs for which an association has room with all that may go instead, and all of these."""
+    asked: list[Pair] = []
+    contexts: dict[Pair, None] = {}
+    for pair in pairs:
+        more = contexts | dict.fromkeys((pair, *instead(pair)))
+        if len(more) >= MAX_CONTEXTS:  # one is for the echo
+            break
+        asked, contexts = [*asked, pair], more
+    return asked, list(contexts)
+
+
 async def probe_dicom(log: ProbeLog, node: Node, remote: Remote, objects: Sequence[Pair]) -> None:
     """Test a node that listens; the log says what was found."""
     if not await reach(log, Place(remote.host, remote.port, remote.tls, remote.server_name)):
         return
     calling = (node.source.calling_ae if node.source else None) or remote.calling_ae
     remote = replace(remote, calling_ae=calling, connect_timeout=ANSWER, response_timeout=ANSWER)
-    pairs = needed(node, objects)
+    pairs, contexts = _proposed(needed(node, objects))
     echo = Proposal(uids.VERIFICATION, _UNCOMPRESSED)
-    proposals = [echo, *(Proposal(sop_class, (syntax,)) for sop_class, syntax in pairs)]
+    proposals = [echo, *(Proposal(sop_class, (syntax,)) for sop_class, syntax in contexts)]
     log.begin()
     try:
         async with associate(remote, proposals) as association:
@@ -101,25 +122,24 @@ async def _echo(log: ProbeLog, association: Association) -> None:
 
 
 def _contexts(log: ProbeLog, association: Association, pairs: Sequence[Pair]) -> None:
-    """Which of what it has to take it takes."""
+    """Which of what it has to take it takes, and what is converted for it."""
     taken = {(context.abstract_syntax, context.transfer_syntax) for context in association.contexts.values()}
-    rows = tuple(ContextRow(uids.name_of(pair[0]), uids.name_of(pair[1]), pair in taken) for pair in pairs)
-    missing = sum(not row.taken for row in rows)
-    classes = {pair[0] for pair in pairs}
-    unserved = classes - {pair[0] for pair in taken}
-    values = {"taken": len(rows) - missing, "all": len(rows)}
+    ways = {pair: next((way for way in (pair, *instead(pair)) if way in taken), None) for pair in pairs}
+    rows = tuple(_row(pair, way) for pair, way in ways.items())
+    served = {pair[0] for pair, way in ways.items() if way}
+    missing = sum(way is None for way in ways.values())
+    converted = sum(bool(row.instead) for row in rows)
+    values = {"taken": len(rows) - missing, "all": len(rows), "converted": converted}
+    some = Sentence("It takes %(taken)s of %(all)s kinds of objects and messages that are for it", values)
     if not missing:
-        log.add(
-            "contexts",
-            StepOutcome.GOOD,
-            Sentence("It takes all kinds of objects and messages that are for it: %(all)s", values),
-            rows=rows,
-        )
-    elif unserved:
+        every = Sentence("It takes all kinds of objects and messages that are for it: %(all)s", values)
+        partly = Sentence("It takes all kinds of objects and messages that are for it, %(converted)s converted", values)
+        log.add("contexts", StepOutcome.GOOD, partly if converted else every, rows=rows)
+    elif {pair[0] for pair in pairs} - served:
         log.add(
             "contexts",
             StepOutcome.BAD,
-            Sentence("It takes %(taken)s of %(all)s kinds of objects and messages that are for it", values),
+            some,
             Sentence("What it does not take is held. Switch these SOP classes on at the node, or send them elsewhere."),
             rows,
         )
@@ -127,10 +147,17 @@ def _contexts(log: ProbeLog, association: Association, pairs: Sequence[Pair]) ->
         log.add(
             "contexts",
             StepOutcome.WARNING,
-            Sentence("It takes %(taken)s of %(all)s kinds of objects and messages that are for it", values),
-            Sentence("Objects are sent as they came: those in a transfer syntax that it does not take are held."),
+            some,
+            Sentence("Objects that are compressed are sent as they came: what it does not take is held."),
             rows,
         )
+
+
+def _row(pair: Pair, way: Pair | None) -> ContextRow:
+    converted = way is not None and way != pair
+    return ContextRow(
+        uids.name_of(pair[0]), uids.name_of(pair[1]), way == pair, uids.name_of(way[1]) if way and converted else ""
+    )
 
 
 def _advice(code: str, remote: Remote) -> Sentence:

@@ -41,17 +41,21 @@ class ProbeStep:
             "duration": round(self.duration, 4),
             "words": _written(self.words),
             "advice": _written(self.advice) if self.advice is not None else None,
-            "rows": [[row.sop_class, row.transfer_syntax, row.taken] for row in self.rows],
+            "rows": [[row.sop_class, row.transfer_syntax, row.taken, row.instead] for row in self.rows],
         }
 
 
 @dataclass(frozen=True, slots=True)
 class ContextRow:
-    """A SOP class with a transfer syntax (names), and whether the node takes it."""
+    """A SOP class with a transfer syntax (names), and whether the node takes it.
+
+    `instead`: the syntax into which it is converted for a node that does not, empty if it cannot be.
+    """
 
     sop_class: str
     transfer_syntax: str
     taken: bool
+    instead: str = ""
 
 
 def step_of(document: Mapping[str, Any]) -> ProbeStep:

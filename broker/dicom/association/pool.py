@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from broker import telemetry
@@ -25,7 +26,12 @@ MAX_AGE = 600.0  # seconds; then a new one: peers commit at its end, certificate
 _GONE = frozenset({"connection-lost", "aborted"})
 
 Pair = tuple[str, str]  # abstract syntax, transfer syntax
+Instead = Callable[[Pair], Sequence[Pair]]  # what can be sent in place of it if the peer does not take it, best first
 Send = Callable[[Association, PresentationContext], Awaitable[Response]]
+
+
+def _nothing(pair: Pair) -> Sequence[Pair]:
+    return ()
 
 
 @dataclass(eq=False, slots=True)
@@ -42,9 +48,12 @@ class _Line:
 class Lease:
     """An association on loan, to be used by one task."""
 
-    def __init__(self, line: _Line, renew: Callable[[], asyncio.Future[_Line]] | None, *, as_scp: bool) -> None:
-        """`renew` opens a new association in place of one that had been idle."""
+    def __init__(
+        self, line: _Line, renew: Callable[[], asyncio.Future[_Line]] | None, *, as_scp: bool, instead: Instead
+    ) -> None:
+        """`renew` opens a new association in place of one that had been idle. `instead`: see `Pool`."""
         self._line = line
+        self._instead = instead
         self._renew = renew
         self._as_scp = as_scp
         self.in_flight = False  # an object is on its way: if the association ends now, it may be the reason
@@ -59,6 +68,21 @@ class Lease:
     def proposed(self) -> frozenset[Pair]:
         """Pairs that were proposed in it, accepted or not."""
         return self._line.proposed
+
+    def offered(self, pair: Pair) -> bool:
+        """This pair was proposed in it, accepted or not, and so was each that can be sent instead."""
+        return self.proposed.issuperset((pair, *self._instead(pair)))
+
+    def way(self, pair: Pair) -> Pair | None:
+        """The pair itself if the peer takes it, else the best that it takes instead; None if there is none.
+
+        None also if it was not asked for the pair: what it would say, only another association can tell.
+        """
+        if self.accepts(pair):
+            return pair
+        if not self.offered(pair):
+            return None
+        return next((other for other in self._instead(pair) if self.accepts(other)), None)
 
     def accepts(self, pair: Pair) -> bool:
         """The peer takes objects of this SOP class in this transfer syntax."""
@@ -100,13 +124,21 @@ class Pool:
     """Up to `limit` associations at once to the same destination, idle ones included. Belongs to one event loop."""
 
     def __init__(
-        self, remote: Callable[[], Remote], *, limit: int = 1, keep: float = KEEP, as_scp: bool = False
+        self,
+        remote: Callable[[], Remote],
+        *,
+        limit: int = 1,
+        keep: float = KEEP,
+        as_scp: bool = False,
+        instead: Instead = _nothing,
     ) -> None:
         """`remote` is asked for each new association; `keep`: seconds that an idle one stays open.
 
-        `as_scp`: the role we propose, and the only one, is that of the SCP (PS3.7 D.3.3.4).
+        `as_scp`: the role we propose, and the only one, is that of the SCP (PS3.7 D.3.3.4). What can be sent `instead`
+        of a pair is proposed too, in contexts of its own: a peer chooses within a context, perhaps what needs work.
         """
         self._remote = remote
+        self._instead = instead
         self._as_scp = as_scp
         self._limit = limit
         self._keep = keep
@@ -119,14 +151,16 @@ class Pool:
 
     @contextlib.asynccontextmanager
     async def lease(self, pairs: Sequence[Pair], *, fresh: bool = False, within: float = 0) -> AsyncIterator[Lease]:
-        """An association in which `pairs` (the first 128) were proposed; waits while `limit` are on loan.
+        """An association in which `pairs` and what can be sent instead were proposed, as far as 128 contexts go.
+
+        It waits while `limit` are on loan. The first pair is always proposed as a whole.
 
         `fresh`: one that has done nothing yet, with so many seconds `within` which answers must come if that is longer
         than usual.
 
         A block that raises aborts it. Raises PeerFault: cannot connect, rejected; Unavailable after `close`.
         """
-        needed = tuple(dict.fromkeys(pairs))[:MAX_CONTEXTS]
+        needed = tuple(dict.fromkeys(one for pair in pairs for one in (pair, *self._instead(pair))))[:MAX_CONTEXTS]
         async with self._turns:
             self._leased += 1
             lease: Lease | None = None
@@ -134,11 +168,11 @@ class Pool:
                 line = None if fresh else self._take_idle(needed)
                 if line is not None:
                     telemetry.POOL_LEASES.labels("reused").inc()
-                    lease = Lease(
-                        line, lambda: asyncio.ensure_future(self._open(needed, "renewed")), as_scp=self._as_scp
-                    )
+                    renew = partial(self._renewed, needed)
+                    lease = Lease(line, renew, as_scp=self._as_scp, instead=self._instead)
                 else:
-                    lease = Lease(await self._open(needed, "opened", within), None, as_scp=self._as_scp)
+                    line = await self._open(needed, "opened", within)
+                    lease = Lease(line, None, as_scp=self._as_scp, instead=self._instead)
                 yield lease
             except BaseException:
                 if lease is not None:
@@ -173,7 +207,14 @@ class Pool:
         age = now - line.opened
         if age > MAX_AGE or not line.proposed.issuperset(needed):
             return False
-        return age < self._keep or all(self._accepted(line.association, pair) for pair in needed)
+        return age < self._keep or all(self._served(line.association, pair) for pair in needed)
+
+    def _served(self, association: Association, pair: Pair) -> bool:
+        """The peer takes the pair, or something instead of it."""
+        return any(self._accepted(association, one) for one in (pair, *self._instead(pair)))
+
+    def _renewed(self, needed: Sequence[Pair]) -> asyncio.Future[_Line]:
+        return asyncio.ensure_future(self._open(needed, "renewed"))
 
     def _accepted(self, association: Association, pair: Pair) -> bool:
         return association.context(*pair, as_scp=self._as_scp) is not None

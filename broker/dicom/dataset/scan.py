@@ -65,7 +65,7 @@ def scan(
 
 def _scan(data: Buffer, transfer_syntax: str, wanted: Container[int], relax: Callable[[], object]) -> DataSetScan:
     big = transfer_syntax == uids.EXPLICIT_BE
-    explicit = transfer_syntax != uids.IMPLICIT_LE and not _is_implicit(data)
+    explicit = transfer_syntax != uids.IMPLICIT_LE and not is_implicit(data)
     measure = _Measure(data, wanted, relax, big_endian=big)
     measure.elements(0, len(data), 0, explicit, delimited=False)
     return DataSetScan(measure.noted, big, explicit)
@@ -79,7 +79,7 @@ def scan_beginning(data: Buffer, transfer_syntax: str, wanted: Container[int]) -
     if transfer_syntax in uids.DEFLATED_SYNTAXES:
         raise BadContent("the beginning of a deflated data set cannot be read", code="bad-deflate")
     big = transfer_syntax == uids.EXPLICIT_BE
-    explicit = transfer_syntax != uids.IMPLICIT_LE and not _is_implicit(data)
+    explicit = transfer_syntax != uids.IMPLICIT_LE and not is_implicit(data)
     measure = _Measure(data, wanted, lambda: None, big_endian=big)
     try:
         measure.elements(0, len(data), 0, explicit, delimited=False)
@@ -123,8 +123,11 @@ def items_of(sequence: RawElement, scanned: DataSetScan) -> list[dict[int, RawEl
     return items
 
 
-def _is_implicit(data: Buffer) -> bool:
-    """Some devices declare an explicit syntax and send implicit VR; where a VR should stand is then a short length."""
+def is_implicit(data: Buffer) -> bool:
+    """Say whether a data set in an explicit syntax is in implicit VR after all, as some devices send it.
+
+    Where a VR should stand is then a short length.
+    """
     return len(data) >= 8 and not bytes(data[4:6]).isalpha()
 
 

@@ -1,7 +1,7 @@
 """Walks over an encoded data set: finds its elements, checks every length, nesting and delimiter (PS3.5 7).
 
 `HeaderWalk` reads headers and counts them. `scan` stands on it for objects that arrive: they are measured, not entered.
-`Tokens` stands on it for all that is read whole: queries, answers, performed steps (`read`, `recode`).
+`Tokens` stands on it for all that is read whole: queries, answers, performed steps (`read`).
 No value is decoded or held here, so a walk costs the same for any size of value.
 """
 

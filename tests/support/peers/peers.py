@@ -81,7 +81,8 @@ def storescp(folder: Path, *options: str, port: int = 0) -> Iterator[int]:
     """DCMTK's storescp that writes what it receives, bit by bit, into `folder`; its port."""
     folder.mkdir(exist_ok=True)
     port = port or free_port()
-    arguments = ["--bit-preserving", "--promiscuous", "+xa", "+uf", "-od", str(folder), *options, str(port)]
+    every = [] if "-xf" in options else ["--promiscuous", "+xa"]  # a file says itself what is taken
+    arguments = ["--bit-preserving", *every, "+uf", "-od", str(folder), *options, str(port)]
     with background("storescp", *arguments, ready=lambda: listens(port), cwd=folder.parent):
         yield port
 

@@ -29,11 +29,15 @@ class NodeTestBody(BaseModel):
 
 
 class ProbeContextView(BaseModel):
-    """A SOP class with a transfer syntax that a node has to take, and whether it does."""
+    """A SOP class with a transfer syntax that a node has to take, and whether it does.
+
+    `instead`: the transfer syntax into which it is converted for a node that does not; empty if it cannot be.
+    """
 
     sop_class: str
     transfer_syntax: str
     taken: bool
+    instead: str = ""
 
 
 class NodeTestStepView(BaseModel):
@@ -139,7 +143,12 @@ def tested_view(test: StoredTest) -> NodeTestView:
                 words=in_english(step.words),
                 advice=in_english(step.advice) if step.advice is not None else "",
                 contexts=[
-                    ProbeContextView(sop_class=row.sop_class, transfer_syntax=row.transfer_syntax, taken=row.taken)
+                    ProbeContextView(
+                        sop_class=row.sop_class,
+                        transfer_syntax=row.transfer_syntax,
+                        taken=row.taken,
+                        instead=row.instead,
+                    )
                     for row in step.rows
                 ],
             )

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from broker.model.lane import JobKind, JobState
-from broker.store import lanes
+from broker.store import claims, lanes
 from broker.store.db import documents
 from broker.store.db.pace import padded
 from broker.store.images.instances import InstanceState
@@ -76,7 +76,7 @@ def deliveries(connection: Connection, rows: Sequence[int]) -> list[WaitingDeliv
             lane=row[1],
             subject=row[2],
             sop_instance_uid=row[3],
-            priority=row[4],
+            priority=row[4] % claims.LAST,
             detail=documents.decode(row[5]),
             there=row[6] != InstanceState.PURGED,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -168,6 +169,35 @@ def test_a_poison_object_costs_others_no_wait(hospital: Hospital) -> None:
 
     with pacs(hospital, answer):
         run(work())
+
+
+def test_more_objects_in_doubt_than_a_batch_holds_go_behind_healthy_ones(database: Database, queue: Queue) -> None:
+    """They are due for longer, again and again, and still cost those that come later no more than a few tries."""
+    tried: list[int] = []
+
+    async def handler(name: str, feed: Feed) -> None:
+        while taken := await feed.take():
+            for job in taken:
+                tried.append(job.subject)
+                if job.subject < 150:
+                    feed.doubt(job, "status-A700")
+                else:
+                    feed.done(job)
+                await asyncio.sleep(0)
+
+    async def work() -> None:
+        queue.put(*range(150))
+        async with dispatching(database, handler) as dispatcher:
+            await until(lambda: len(tried) > 300, "all are in doubt")
+            before = len(tried)
+            queue.put(*range(150, 170))
+            dispatcher.wake()
+            await until(lambda: queue.states()[150:] == ["done"] * 20, "the healthy ones are there", 10)
+            last = max(place for place, subject in enumerate(tried) if subject >= 150)
+            assert last - before < 20 + 12
+            await until(lambda: queue.states()[:150] == ["held"] * 150, "those in doubt end visibly", 60)
+
+    run(work())
 
 
 def test_a_destination_that_ends_each_association_after_one_object_is_tried_again_at_once(hospital: Hospital) -> None:

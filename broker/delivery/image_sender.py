@@ -243,6 +243,8 @@ class _Sending:
             for number, (job, item) in enumerate(ready):
                 if len(ready) - number == AHEAD:
                     self._ahead()
+                if self._feed.paused:
+                    return
                 source, damage = await loading[0]
                 loading = self._load(ready[number + 1 : number + 2])
                 if damage:

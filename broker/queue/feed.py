@@ -77,6 +77,7 @@ class Feed:
         self._late = late or LateReports(database)
         self._timer: asyncio.TimerHandle | None = None
         self._evidence = evidence or Evidence()
+        self.paused = False  # a person has paused the node: not even the next of what was taken is sent
         self.homeless = False  # the node of this lane is no longer there
         self.doubtful = ""  # why an item failed last, if nothing says whose fault it was
         self.more = False  # the last `take` got as many as there may be
@@ -85,7 +86,17 @@ class Feed:
     @property
     def stopping(self) -> bool:
         """No work is to be begun any more; jobs without a report go back by themselves."""
-        return self._bell.stopping
+        return self._bell.stopping or self.paused
+
+    @property
+    def node(self) -> str:
+        """The node of this lane."""
+        return self._lane.node
+
+    def pause(self) -> bool:
+        """A person has paused the node: what is in flight ends, and nothing more is begun. False if it was so."""
+        before, self.paused = self.paused, True
+        return not before
 
     def outstanding(self) -> list[int]:
         """Ids of the jobs that were taken and not reported."""

@@ -2,7 +2,7 @@
 
 A job in doubt, which failed perhaps by its own fault, goes behind all others of its lane, also those that come later:
 its priority is raised by LAST, so that the index of claims keeps both apart. However many are in doubt and due, a batch
-has one of them beside others, so that none starves; or a few, if there is nothing else.
+has a few of them, or one if the others fill it, so that none starves.
 
 The versions of one object are a group of deliveries. One that the destination does not take by its own fault keeps no
 later version back, and once a later one is delivered it does not go over it.
@@ -37,7 +37,7 @@ from broker.store.schema import tables
 
 _t = tables.job
 LAST = 100  # is added to the priority of a job in doubt; those of rules are below
-LAST_AT_ONCE = 4  # jobs in doubt of a batch that has no others: what comes meanwhile waits for no more of them
+LAST_AT_ONCE = 4  # jobs in doubt of a batch: what comes meanwhile waits for no more of them
 SUPERSEDED = "newer-version-sent"  # why a person must look at a delivery that a later version has overtaken
 BUSY_TRIES = 3  # so often a destination answered that it is busy with an item: others of its group may go first
 # why a delivery is held by others than itself: the order of its group stays
@@ -146,7 +146,7 @@ def take(connection: Connection, values: Mapping[str, Any]) -> list[Any]:
     doubted = list(_doubted_priorities(connection, lane))
     first = _CLAIM.rows(connection, {**values, "limit": limit - 1 if doubted and limit > 1 else limit})
     rows = _in_order(first)
-    room = min(limit - len(rows), 1 if rows else LAST_AT_ONCE)
+    room = min(limit - len(rows), LAST_AT_ONCE)
     for priority in doubted:
         for low, now in ((-math.inf, values["now"]), (values["far"], math.inf)):
             if room <= 0:

@@ -202,7 +202,8 @@ class Dispatcher:
         before = {lane: frozenset(running) for lane, running in self._running.items()}
         await self._report_again()
         look = self._database.read(lanes.look, self._policy.longest + STEP)
-        reading, due, paused = await asyncio.wrap_future(look)
+        found = await asyncio.wrap_future(look)
+        reading, due, paused = found
         if [feed for feed in self._feeds if feed.node in paused and feed.pause()]:
             self._bell.ring()  # those that wait for more
         if step := self._clock.follow(reading):

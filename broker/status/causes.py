@@ -7,6 +7,7 @@ not here is shown as it is.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from broker.model.lane import LaneKind
 from broker.model.wording import Sentence
@@ -77,14 +78,18 @@ _WARNINGS = {
     "B007": Sentence("the object does not fit its SOP class"),
 }
 _STATUSES = (
-    (r"A7..", Sentence("it is out of resources")),
     (r"A9..", Sentence("the object does not fit its SOP class")),
     (r"C...", Sentence("it cannot understand the object")),
-    (r"0110", Sentence("it failed to process it")),
     (r"0111", Sentence("it has an object of this UID already")),
     (r"0122", Sentence("it does not support this SOP class")),
     (r"0124", Sentence("it is not authorized")),
 )
+# These do not say whose fault it is: evidence does (`queue.evidence`). Orthanc says A700 of an object without a study
+_NOT_TAKEN = {
+    "A7": Sentence("it says that it is out of resources, or it cannot take this one (status %(code)s)"),
+    "01": Sentence("it could not process it, by its own fault or by that of what was sent (status %(code)s)"),
+    "02": Sentence("it has no resources left for it (status %(code)s)"),
+}
 # RFC 9110 chapter 15
 _HTTP = {
     "401": Sentence("it does not know who the broker is"),
@@ -124,11 +129,16 @@ def reason(code: str) -> Sentence:
     if warned := re.fullmatch(r"status-(B[0-9A-F]{3})", code):
         why = _WARNINGS.get(warned[1], Sentence("it gives no reason"))
         return Sentence("it took it with a warning: %(why)s (status %(code)s)", {"why": why, "code": warned[1]})
-    if status := re.fullmatch(r"status-([0-9A-F]{4})", code):
+    if status := re.fullmatch(r"status-((A7)[0-9A-F]{2}|(01)10|(02)13)(-[0-9A-F]{4})?", code):
+        kind = status[2] or status[3] or status[4]
+        return replace(_NOT_TAKEN[kind], values={"code": status[1] + (status[5] or "")})
+    if status := re.fullmatch(r"status-([0-9A-F]{4})(-[0-9A-F]{4})?", code):
         why = next(
             (words for form, words in _STATUSES if re.fullmatch(form, status[1])), Sentence("it gives no reason")
         )
-        return Sentence("it refuses it: %(why)s (status %(code)s)", {"why": why, "code": status[1]})
+        return Sentence(
+            "it refuses it: %(why)s (status %(code)s)", {"why": why, "code": status[0].removeprefix("status-")}
+        )
     if told := _of_notice(code):
         return told
     if code.startswith("tls-"):

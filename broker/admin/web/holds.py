@@ -23,7 +23,7 @@ from broker.admin.web.hold_words import told, told_with_jobs
 from broker.admin.web.listing import CAP, NOTHING, Column, Filter, Listing, Picked, Table
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import counted
-from broker.model.lane import Lane, LaneKind
+from broker.model.lane import Lane, LaneKind, parts_of
 from broker.model.wording import Sentence
 from broker.queue import holds
 from broker.routing.held_work import OtherCount
@@ -75,10 +75,11 @@ TABLE = Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldLine:
-    """Something that waits, in words. `lane` is None for an object; `order`: our number of its exam, 0 for none."""
+    """Something that waits, in words. `kind` is None for an object; `order`: our number of its exam, 0 for none."""
 
     thing: WaitingThing
-    lane: Lane | None
+    kind: Sentence | None
+    node: str
     cause: Sentence
     patient: str
     accession: str
@@ -93,7 +94,6 @@ class HoldsView:
     """
 
     listing: Listing[HoldLine]
-    kinds: dict[LaneKind, Sentence]
     may_work: bool
     problem: Sentence | None = None
     errors: forms.FieldErrors
@@ -136,7 +136,6 @@ class _Page:
             viewing_of(request).nothing()
         view = HoldsView(
             listing=asked.filled([_line(*row, patients) for row in rows], total, lambda line: line.thing.key),
-            kinds=KINDS,
             may_work=Right.WORK in request.state.rights,
             problem=problem,
             errors=errors or {},
@@ -263,12 +262,18 @@ def _line(thing: WaitingThing, order: int, patients: bool) -> HoldLine:
     thing = thing if patients else thing.unseen()
     return HoldLine(
         thing=thing,
-        lane=Lane.parse(thing.lane) if thing.lane else None,
+        kind=_kind(thing.lane) if thing.lane else None,
+        node=parts_of(thing.lane)[1],
         cause=cause_words(thing.cause),
         patient=thing.fact("tag.PatientID"),
         accession=thing.fact("tag.AccessionNumber"),
         order=order if patients else 0,
     )
+
+
+def _kind(name: str) -> Sentence:
+    lane = Lane.known(name)
+    return Sentence("work of a newer version") if lane is None else KINDS[lane.kind]
 
 
 def _released(n: int) -> Sentence:

@@ -36,7 +36,7 @@ from broker.admin.routers import NEEDS, admin_router
 from broker.admin.viewing import shows, viewing_of
 from broker.delivery.rerouting import RerouteEnding, reroute
 from broker.errors import BadContent
-from broker.model.lane import Lane
+from broker.model.lane import parts_of
 from broker.queue.steering import QueueSteering, Steering, now_by
 from broker.routing.site import destinations
 from broker.store.queued import pauses, shapes, waiting_jobs
@@ -104,7 +104,7 @@ def _deciding(routes: APIRouter, context: AdminContext, queue: QueueSteering) ->
         def tried(rows: Sequence[int]) -> Counter[str]:
             lanes = queue.retry(rows, _who(request, body.reason))
             paused = {one.node for one in database.read(pauses.find).result() if not one.draining}
-            waits = sum(number for lane, number in lanes.items() if Lane.parse(lane).node in paused)
+            waits = sum(number for lane, number in lanes.items() if parts_of(lane)[1] in paused)
             return Counter({"retried": lanes.total() - waits, "paused": waits})
 
         return _done(context, request, body, tried)

@@ -95,12 +95,15 @@ def purge_discarded(pace: Pace, spool: Spool, keep_days: float) -> int:
 
 
 def discard_held(pace: Pace, keep_days: float) -> int:
-    """Discard objects that nobody decided on for `keep_days`; how many. 0 keeps them for ever.
+    """Give up objects and deliveries of objects that nobody decided on for `keep_days`; how many. 0: never."""
+    return _discard_held_objects(pace, keep_days) + _discard_held_deliveries(pace, keep_days) if keep_days else 0
+
+
+def _discard_held_objects(pace: Pace, keep_days: float) -> int:
+    """Discard objects.
 
     They are kept as long as other discarded ones are, so that a person can still take it back.
     """
-    if not keep_days:
-        return 0
     now = time.time()
     before = now - keep_days * 86_400
     place: instances.Place = held_objects.FIRST
@@ -127,10 +130,8 @@ def _note(connection: Connection, count: int, before: float) -> None:
     add_audit(connection, time.time(), "broker", "objects.purged", "objects", 0, detail)
 
 
-def discard_held_deliveries(pace: Pace, keep_days: float) -> int:
-    """Give up deliveries of objects that nobody decided on for `keep_days`; how many. 0 keeps them for ever."""
-    if not keep_days:
-        return 0
+def _discard_held_deliveries(pace: Pace, keep_days: float) -> int:
+    """Give up deliveries. Their objects are kept as long as other discarded ones are."""
     now = time.time()
     before = now - keep_days * 86_400
     total = 0

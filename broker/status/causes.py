@@ -27,7 +27,7 @@ _CODES = {
     "tls-closed": Sentence("it ended the TLS handshake"),
     "tls-deadline": Sentence("the TLS handshake took too long"),
     "gave-up": Sentence("it was tried for too long"),
-    "newer-version-sent": Sentence("a newer version of it was sent"),
+    "newer-version-sent": Sentence("a newer version of it was sent: released, it goes over that"),
     "unknown-node": Sentence("the node is no longer configured"),
     "no-instance": Sentence("the object is no longer there"),
     "file-missing": Sentence("the file of the object is missing"),

@@ -186,6 +186,21 @@ def supersede(connection: Connection, job: int) -> bool:
     return bool(connection.execute(done).rowcount)
 
 
+def overtaken(connection: Connection, job: int) -> bool:
+    """A held delivery sends an older version of an object than its destination got since."""
+    later = _t.alias("later")
+    newer = and_(
+        later.c.lane == _t.c.lane,
+        later.c.group_key == _t.c.group_key,
+        later.c.id > _t.c.id,
+        later.c.kind == JobKind.DELIVER,
+        later.c.state == JobState.DONE,
+    )
+    over = or_(_t.c.last_error == SUPERSEDED, select(later.c.id).where(newer).exists())
+    held = _t.c.id == job, _t.c.state == JobState.HELD, _t.c.kind == JobKind.DELIVER
+    return connection.execute(select(_t.c.id).where(*held, over)).first() is not None
+
+
 @dataclass(frozen=True, slots=True)
 class LostClaim:
     """A claim of which its owner did not hear: the stored name of its lane, and when its lease ends."""

@@ -192,9 +192,9 @@ def test_deliveries_that_are_held_for_too_long_are_given_up(
         place.take(number)
     changed(place, "deliver:pacs", state="held", last_error="status-C000", created_at=time.time() - 100 * DAY)
     changed(place, "deliver:cad", state="held", last_error="status-C000")
-    assert sweep.discard_held_deliveries(pace, 0) == 0  # never
-    assert sweep.discard_held_deliveries(pace, 90) == 5
-    assert sweep.discard_held_deliveries(pace, 90) == 0
+    assert sweep.discard_held(pace, 0) == 0  # never
+    assert sweep.discard_held(pace, 90) == 5
+    assert sweep.discard_held(pace, 90) == 0
     found = place.read(select(tables.job.c.lane, tables.job.c.state, tables.job.c.last_error).distinct())
     assert {tuple(row.values()) for row in found} == {
         ("deliver:pacs", "discarded", "held-too-long"),

@@ -660,3 +660,17 @@ def test_the_due_index_is_used(queue: Queue, tmp_path: Path) -> None:
         return " ".join(str(row[-1]) for row in rows)
 
     assert "ix_job_due" in queue.database.read(plan).result(10)
+
+
+def test_an_older_version_is_known_to_be_overtaken(queue: Queue) -> None:
+    queue.put(1, 2, group="sop:1")
+    queue.put(3)
+    first, other = queue.claim()
+    queue.do(jobs.finish, other, JobState.HELD, 100.0, "status-C000")
+    queue.do(jobs.put_back, first, 500.0, "aborted", item_fault=True)
+    assert not queue.do(claims.overtaken, first.id)
+    (second,) = queue.claim(now=600.0)
+    queue.do(jobs.finish, second, JobState.DONE, 600.0)
+    assert [queue.do(claims.overtaken, job.id) for job in (first, second, other)] == [True, False, False]
+    queue.do(lambda connection: connection.execute(update(_t).values(last_error="status-C000")).rowcount)
+    assert queue.do(claims.overtaken, first.id)  # whatever is written of it

@@ -15,7 +15,7 @@ from support.service.rest import application, asking
 
 from broker.model.lane import JobState
 from broker.settings import load
-from broker.store import jobs
+from broker.store import claims, jobs
 from broker.store.db.database import Database
 from broker.store.holds import waiting
 from broker.store.holds.held_jobs import HeldFilter
@@ -150,3 +150,31 @@ def test_work_that_a_newer_version_has_made_is_listed_and_ends_as_any_other(
         assert http.post("/holds/3/release").status_code == 204
         assert http.post("/holds/4/discard", json={"reason": "not here"}).status_code == 204
         assert http.get("/status").status_code == 200
+
+
+def test_an_older_version_goes_over_a_newer_one_only_if_that_is_said(database: Database, place: ReceptionPlace) -> None:
+    mine = tables.job.c.lane == "deliver:pacs"
+    change = update(tables.job).where(mine).values(last_error=claims.SUPERSEDED)
+    place.database.execute(lambda c: c.execute(change) and None)
+
+    def state() -> list[str]:
+        return [row[2] for row in place.jobs() if row[0] == "deliver:pacs"]
+
+    with asking(application(database, load(None))) as http:
+        assert http.get("/holds/all").json()[-1]["why"].endswith("released, it goes over that")
+        refused = http.post("/holds/1/release")
+        assert (refused.status_code, "--anyway" in refused.json()["detail"]) == (409, True)
+        every = {"matching": {"cause": "newer-version-sent"}, "expected": 1}
+        assert http.post("/holds/release", json=every).status_code == 409
+        assert state() == ["held"]
+        with asking(application(database, load(None)), base="http://broker") as pages:
+            asked = pages.post("/holds/release", data={"row": "1"}, headers={"Accept": "text/html"})
+            assert (asked.status_code, asked.text.count('name="anyway"')) == (409, 1)
+            assert state() == ["held"]
+            pages.post("/holds/release", data={"row": "1", "anyway": "yes"}, headers={"Accept": "text/html"})
+        assert state() == ["ready"]
+        place.database.execute(lambda c: c.execute(change.values(state=JobState.HELD)) and None)
+        assert http.post("/holds/1/release", json={"anyway": True}).status_code == 204
+        place.database.execute(lambda c: c.execute(change.values(state=JobState.HELD)) and None)
+        assert http.post("/holds/release", json=every | {"anyway": True}).json() == {"jobs": 1}
+    assert state() == ["ready"]

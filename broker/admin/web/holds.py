@@ -90,7 +90,8 @@ class HoldLine:
 class HoldsView:
     """A page of what waits.
 
-    `problem`: why nothing was changed; `reason` and `picked`: what was typed and picked before.
+    `problem`: why nothing was changed; `reason` and `picked`: what was typed and picked before. `older`: what is picked
+    would go over newer versions.
     """
 
     listing: Listing[HoldLine]
@@ -99,6 +100,7 @@ class HoldsView:
     errors: forms.FieldErrors
     reason: str
     picked: Picked
+    older: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class _Page:
         errors: forms.FieldErrors | None = None,
         reason: str = "",
         picked: Picked = NOTHING,
+        *,
+        older: bool = False,
     ) -> Response:
         """Draw the list that the query asks for."""
         asked = TABLE.ask(request.query_params)
@@ -141,20 +145,25 @@ class _Page:
             errors=errors or {},
             reason=reason,
             picked=picked,
+            older=older,
         )
         return shell.render(request, "holds", view, status)
 
     def release(self, request: Request, form: forms.FormFields) -> Response:
         """Try picked jobs again, and let picked objects go the way of today's rules."""
         who, where, now = request.state.actor, request.state.address, time.time()
+        picked, anyway = TABLE.picked(form, request.query_params), bool(form.get("anyway"))
 
         def end(connection: Connection, row: int) -> bool:
-            return holds.release(connection, row, who, now, where)
+            return holds.release(connection, row, who, now, where, anyway=anyway)
 
         def route(rows: Sequence[int]) -> Counter[Ending]:
             return self._context.held.route(rows, Deciding(actor=who, at=now, address=where))
 
-        return self._change(request, TABLE.picked(form, request.query_params), end, _released, route)
+        try:
+            return self._change(request, picked, end, _released, route)
+        except holds.NewerSent:
+            return self.show(request, _NEWER, 409, picked=picked, older=True)
 
     def discard(self, request: Request, form: forms.FormFields) -> Response:
         """Give picked jobs and objects up."""
@@ -244,6 +253,10 @@ def router(context: AdminContext) -> APIRouter:
     return routes
 
 
+_NEWER = Sentence(
+    "Of some objects that are picked a newer version was sent. Tried again, the older one goes over it. Nothing was"
+    " changed."
+)
 _OF_OBJECTS = ("study", "accession", "device")
 
 

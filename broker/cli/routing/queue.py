@@ -18,6 +18,7 @@ from broker.cli.common import CommandRefused, Config, exit_on_error, wall_clock
 from broker.cli.output import say, say_json, show_table
 from broker.cli.routing.holds import (
     Accession,
+    Anyway,
     Cause,
     Device,
     EveryJob,
@@ -205,10 +206,10 @@ def held(
 
 
 @app.command()
-def release(job: Job, config: Config = None) -> None:
+def release(job: Job, config: Config = None, anyway: Anyway = False) -> None:
     """Try a held job again, as if for the first time."""
     with exit_on_error():
-        ask(config, "POST", f"/holds/{job}/release")
+        ask(config, "POST", f"/holds/{job}/release", {"anyway": anyway})
     say(f"job {job}: released")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -123,10 +124,7 @@ def router(context: AdminContext) -> APIRouter:
 
     @routes.post("/{job}/release", dependencies=[NEEDS[Right.WORK]], status_code=204, responses=_NOT_HELD)
     def release(job: RowNumber, request: Request, body: ReleaseBody | None = None) -> None:
-        """Try it again, as if for the first time. 409 if it is not held.
-
-        Also 409 if a newer version of its object was sent, which it would go over, unless `anyway` is said.
-        """
+        """Try it again, as if for the first time. It goes over a newer version of its object only with `anyway`."""
         who, where, anyway = request.state.actor, request.state.address, body is not None and body.anyway
         end(database.execute(holds.release, job, who, time.time(), where, anyway=anyway))
 
@@ -141,13 +139,10 @@ def router(context: AdminContext) -> APIRouter:
 
     @routes.post("/release", dependencies=many, responses=_OTHERS)
     def release_all(body: ReleaseJobsBody, request: Request) -> JobsDoneView:
-        """Try all held jobs again that match. 409 if one would go over a newer version, unless `anyway` is said."""
+        """Try all held jobs again that match. They go over newer versions of their objects only with `anyway`."""
         who, where, now = request.state.actor, request.state.address, time.time()
-
-        def release_one(connection: Connection, row: int) -> bool:
-            return holds.release(connection, row, who, now, where, anyway=body.anyway)
-
-        return end_all(body, release_one)
+        again = partial(holds.release, actor=who, at=now, address=where, anyway=body.anyway)
+        return end_all(body, again)
 
     @routes.post("/discard", dependencies=many, responses=_OTHERS)
     def discard_all(body: DiscardJobsBody, request: Request) -> JobsDoneView:

@@ -40,9 +40,9 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
     ended the association in the middle of it (`queue.evidence`). Such an item goes last: behind all others of its lane,
     also those that come later (`store.claims`). One that ended an association goes on one of its own. If others passed
     since it failed first, it is to blame: each try counts, and the fifth fault holds it. If nothing passes, it is the
-    destination: three items in a row that were in no doubt before are trouble. An item alone, with nothing to compare
-    it with, is held after a seventh of `give_up` (a day) of tries that the destination answered: one that is full for
-    so long needs a person anyway, and nobody else would tell of it.
+    destination: three items in a row that were in no doubt before are trouble, more if others have just passed. An item
+    alone, with nothing to compare it with, is held after a seventh of `give_up` (a day) of tries that the destination
+    answered: one that is full for so long needs a person anyway, and nobody else would tell of it.
 
     Nobody can report it
       its process dies           returned when the lease ends  is looked at again   -          -

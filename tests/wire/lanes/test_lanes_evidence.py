@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import pytest
 from support.delivery.hospital import Hospital, pacs
 from support.dicom.objects import ct_slice
 from support.loops import run, until
@@ -15,6 +16,7 @@ from support.queue.lanes import Queue, dispatching
 
 from broker.delivery.patience import Patience
 from broker.errors import PeerDoubtful, PeerFault
+from broker.queue import evidence
 from broker.queue.evidence import IN_A_ROW, Evidence
 from broker.queue.feed import Feed
 from broker.queue.retry_policy import RetryPolicy
@@ -134,6 +136,58 @@ def test_items_in_doubt_for_long_do_not_make_trouble_of_a_lane() -> None:
     assert not seen.troubled
     seen.passed(98)
     assert [seen.failed(job, cut=False) for job in range(IN_A_ROW)] == [True] * IN_A_ROW
+
+
+def test_a_destination_that_has_just_taken_others_is_in_trouble_after_more_in_a_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen, number = Evidence(), iter(range(10_000))
+
+    def until_trouble() -> int:
+        for tries in range(1, 1000):
+            seen.failed(next(number), cut=False)
+            if seen.troubled:
+                return tries
+        raise AssertionError("never in trouble")
+
+    assert until_trouble() == IN_A_ROW  # nothing is known of it
+    seen.passed(-1)
+    assert until_trouble() == IN_A_ROW * 4
+    seen.passed(-1)
+    blamed = [next(number) for _ in range(10)]
+    for job in blamed:
+        assert not seen.failed(job, cut=False)
+    seen.passed(-1)
+    assert all(seen.failed(job, cut=False) for job in blamed)  # it is sent many bad objects
+    assert until_trouble() == IN_A_ROW * 14
+    seen.passed(-1)
+    monkeypatch.setattr(evidence, "JUST", 0.0)  # others passed long ago
+    assert until_trouble() == IN_A_ROW
+
+
+def test_some_bad_objects_in_a_row_do_not_close_a_lane_that_works(database: Database, queue: Queue) -> None:
+    async def handler(name: str, feed: Feed) -> None:
+        while taken := await feed.take():
+            for job in taken:
+                if job.subject in range(1, 7):
+                    feed.doubt(job, "status-A700")
+                    if feed.troubled:
+                        raise PeerDoubtful("out of resources", code="status-A700")
+                else:
+                    feed.done(job)
+
+    async def work() -> None:
+        queue.put(0)
+        async with dispatching(database, handler, policy=SLOW) as dispatcher:
+            await until(lambda: queue.states() == ["done"], "it works")
+            queue.put(*range(1, 7))
+            dispatcher.wake()
+            await until(lambda: queue.errors()[1:] == ["status-A700"] * 6, "all are tried")
+            queue.put(7)
+            dispatcher.wake()
+            await until(lambda: queue.states()[7] == "done", "what comes later goes at once", 5)
+
+    run(work())
 
 
 def test_what_passes_after_an_outage_says_nothing_of_a_try_before_it() -> None:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from broker import telemetry
 from broker.errors import StoreFull, Unavailable
 from broker.model.tokens import random_token
+from broker.queue.holds import NewerSent
 
 MEDIA_TYPE = "application/problem+json"
 PATH_LENGTH = 200  # characters of a field path: keys are the caller's own words
@@ -95,6 +96,10 @@ def handle(app: FastAPI, answer: Callable[[Request, Problem], Response] = answer
     @app.exception_handler(Problem)
     async def refused(request: Request, problem: Problem) -> Response:
         return answer(request, problem)
+
+    @app.exception_handler(NewerSent)
+    async def older(request: Request, error: NewerSent) -> Response:
+        return answer(request, Problem(409, f"{str(error).capitalize()} (`anyway`, or --anyway to a command)"))
 
     @app.exception_handler(HTTPException)
     async def no_such(request: Request, error: HTTPException) -> Response:

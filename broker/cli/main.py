@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from broker import __version__
-from broker.cli import documents, hl7, mapping, mpps, nodes
+from broker.cli import documents, hl7, mapping, mpps, nodes, simulating
 from broker.cli.accounts import tokens, users
 from broker.cli.common import Config, exit_on_error
 from broker.cli.exams import changing
@@ -44,6 +44,7 @@ app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")
 app.add_typer(worklist.app, name="worklist")
 app.add_typer(changing.app, name="order")
+app.add_typer(simulating.app, name="simulate")
 
 
 # new objects between two looks for garbage: with the 700 of Python, a sixth of the time to import everything is spent

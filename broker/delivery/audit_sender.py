@@ -137,6 +137,8 @@ class AuditSender:
             for job in jobs:
                 if node is None:
                     feed.hold(job, "unknown-node")
+                elif feed.paused:
+                    return  # the feed gives the jobs back
                 else:
                     await self._send(node, job, feed)
 

@@ -210,6 +210,8 @@ class _Sending:
             for number, (job, item, _) in enumerate(ready):
                 if len(ready) - number == AHEAD:
                     self._ahead()
+                if self._feed.paused:
+                    return
                 source, damage = await loading[0]
                 loading = self._load(ready[number + 1 : number + 2])
                 if damage:

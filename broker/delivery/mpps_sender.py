@@ -100,7 +100,7 @@ class MppsSender:
                 return  # the feed gives the jobs back, they wait
             async with self._pool(node, role).lease(_FORWARD if role == MPPS else _NOTIFY) as lease:
                 for job in jobs:
-                    if self._node(name) != node:
+                    if self._node(name) != node or feed.paused:
                         return  # it has changed, perhaps it is disabled; the feed gives the jobs back
                     busy = busy + 1 if await self._do(lease, feed, job, work) else 0
                     if busy >= BUSY_IN_A_ROW:

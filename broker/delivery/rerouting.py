@@ -12,7 +12,7 @@ from enum import StrEnum
 from sqlalchemy import Connection
 
 from broker.errors import BadContent
-from broker.model.lane import Lane
+from broker.model.lane import parts_of
 from broker.queue.steering import Steering, pages
 from broker.routing.recording import enqueue_deliveries, lacking
 from broker.routing.rules.evaluate import PlannedDelivery
@@ -60,7 +60,8 @@ def reroute(
 
 
 def _move(connection: Connection, one: WaitingDelivery, node: str, who: Steering) -> RerouteEnding:
-    if Lane.parse(one.lane).node == node:
+    kind, before = parts_of(one.lane)
+    if before == node:
         return RerouteEnding.SAME
     if not one.there:
         return RerouteEnding.GONE
@@ -68,10 +69,9 @@ def _move(connection: Connection, one: WaitingDelivery, node: str, who: Steering
         return RerouteEnding.NOT_WAITING
     planned = [PlannedDelivery(node, one.priority)]
     left = lacking(connection, one.subject, one.sop_instance_uid, planned)
-    lane = Lane.parse(one.lane).kind
-    before = steering.is_under_way(connection, Lane(lane, node).name, one.subject)
-    if left and not before:
+    under_way = steering.is_under_way(connection, f"{kind}:{node}", one.subject)
+    if left and not under_way:
         detail = one.detail | {"by": who.actor}
         enqueue_deliveries(connection, one.subject, one.sop_instance_uid, left, detail, who.at)
     who.note(connection, "job.rerouted", "job", one.id, to=node)
-    return RerouteEnding.REROUTED if left and not before else RerouteEnding.THERE
+    return RerouteEnding.REROUTED if left and not under_way else RerouteEnding.THERE

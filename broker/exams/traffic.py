@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from broker.exams.entries import EntryKind, EntrySource, SourceKind, StoryEntry, Tone
-from broker.model.lane import JobState, Lane, LaneKind
+from broker.model.lane import JobState, Lane, LaneKind, parts_of
 from broker.model.order import Order
 from broker.model.performed import MessageKind
 from broker.model.wording import Sentence
@@ -159,7 +159,7 @@ def _source(lane: str, state: str) -> EntrySource:
     """What is held leads to the list of held work, the rest to the node."""
     if state == JobState.HELD:
         return EntrySource(SourceKind.HELD, lane)
-    return EntrySource(SourceKind.NODE, Lane.parse(lane).node)
+    return EntrySource(SourceKind.NODE, parts_of(lane)[1])
 
 
 def _delivered(group: DeliveryGroup) -> StoryEntry:
@@ -171,7 +171,7 @@ def _delivered(group: DeliveryGroup) -> StoryEntry:
         until=group.last_at,
         kind=EntryKind.DELIVERY,
         tone=tone,
-        text=_filled(sentence, n=group.count, node=Lane.parse(group.lane).node),
+        text=_filled(sentence, n=group.count, node=parts_of(group.lane)[1]),
         code=group.error,
         source=_source(group.lane, group.state),
     )
@@ -187,7 +187,7 @@ def _told(news: ToldNews) -> StoryEntry:
         until=news.done_at,
         kind=EntryKind.FEEDBACK,
         tone=tone,
-        text=_filled(sentence, node=Lane.parse(news.lane).node, news=told),
+        text=_filled(sentence, node=parts_of(news.lane)[1], news=told),
         code=news.error,
         source=_source(news.lane, news.state),
     )

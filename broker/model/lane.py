@@ -64,3 +64,17 @@ class Lane:
         """The lane with a stored name. Raises ValueError for a kind that this version does not know."""
         kind, _, node = name.partition(":")
         return cls(LaneKind(kind), node)
+
+    @classmethod
+    def known(cls, name: str) -> Lane | None:
+        """The lane with a stored name; None for a kind that this version does not know: a newer one wrote it."""
+        try:
+            return cls.parse(name)
+        except ValueError:
+            return None
+
+
+def parts_of(name: str) -> tuple[str, str]:
+    """Kind and node of a stored name as they stand there, also of a kind that this version does not know."""
+    kind, _, node = name.partition(":")
+    return kind, node

@@ -37,11 +37,12 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
     for an audit repository is never too old.
 
     Doubt is about an item that the destination did not take, perhaps by its own fault: it answered A7xx or 0110, or it
-    ended the association in the middle of it (`queue.evidence`). Such an item goes last. One that ended an association
-    goes on one of its own. If others passed since it failed first, it is to blame: each try counts, and the fifth fault
-    holds it. If nothing passes, it is the destination: three items in a row that were in no doubt before are trouble.
-    An item alone, with nothing to compare it with, is held after a seventh of `give_up` (a day) of tries that the
-    destination answered: one that is full for so long needs a person anyway, and nobody else would tell of it.
+    ended the association in the middle of it (`queue.evidence`). Such an item goes last: behind all others of its lane,
+    also those that come later (`store.claims`). One that ended an association goes on one of its own. If others passed
+    since it failed first, it is to blame: each try counts, and the fifth fault holds it. If nothing passes, it is the
+    destination: three items in a row that were in no doubt before are trouble, more if others have just passed. An item
+    alone, with nothing to compare it with, is held after a seventh of `give_up` (a day) of tries that the destination
+    answered: one that is full for so long needs a person anyway, and nobody else would tell of it.
 
     Nobody can report it
       its process dies           returned when the lease ends  is looked at again   -          -
@@ -53,6 +54,7 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       its kind is not known      stays ready                   is passed over       -          lane.defect
       the clock was set          due at once; leases go on     is looked at again   -          clock.stepped
       a person paused its node   stays ready                   is passed over       -          -
+      the same, while it works   returned, but that in flight  ends                 -          -
 
 An open breaker keeps its lane closed for a wait that doubles with each failure in a row, and starts again at the
 shortest when something was done; it is no shorter than the peer asks for (`PeerFault.after`), which is kept also
@@ -84,8 +86,8 @@ from broker.queue.hurrying import Hurrying
 from broker.queue.late_reports import LateReports
 from broker.queue.lost_claims import LostClaims
 from broker.queue.retry_policy import RetryPolicy
-from broker.store import claims, lanes
 from broker.store import jobs as store
+from broker.store import lanes
 from broker.store.db.database import Database
 from broker.store.jobs import Job
 from broker.store.queued import pauses
@@ -199,7 +201,11 @@ class Dispatcher:
         await self._begin_changed()
         before = {lane: frozenset(running) for lane, running in self._running.items()}
         await self._report_again()
-        reading, due = await asyncio.wrap_future(self._database.read(lanes.look, self._policy.longest + STEP))
+        look = self._database.read(lanes.look, self._policy.longest + STEP)
+        found = await asyncio.wrap_future(look)
+        reading, due, paused = found
+        if [feed for feed in self._feeds if feed.node in paused and feed.pause()]:
+            self._bell.ring()  # those that wait for more
         if step := self._clock.follow(reading):
             await self._set_anew(step)
         elif time.monotonic() >= self._sweep_at:
@@ -301,13 +307,7 @@ class Dispatcher:
     async def claim(self, lane: Lane, limit: int) -> Sequence[Job]:
         """Lease the next jobs of a lane, at most `limit`."""
         now, longest = self._clock.now(), self._policy.longest + STEP
-        try:
-            return await asyncio.wrap_future(
-                self._database.submit(store.claim, lane.name, self._owner, now, LEASE, limit, longest)
-            )
-        except StoreUnavailable:
-            self._lost.note(claims.LostClaim(lane.name, self._owner, now + LEASE), LEASE)
-            raise
+        return await self._lost.claim(self._database, lane.name, self._owner, now, LEASE, limit, longest)
 
     async def _beat(self, feed: Feed) -> None:
         """Extend the leases of what a handler works on."""

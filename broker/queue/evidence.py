@@ -3,17 +3,25 @@
 A destination that answers A700, or ends the association in the middle of an object, says nothing about whose fault it
 is. What passes later does: if others pass after the first try of an item, it fails by its own fault from then on. If
 several that were never in doubt fail in a row and nothing passes, it is the destination, and what failed before that is
-no proof any more. Kept in memory: after a start an item is on trial anew; the faults that were counted stay.
+no proof any more. It takes more of them where others have just passed, and the more of them the more items were to
+blame of late: a destination that is sent many bad objects is not away. Kept in memory: after a start an item is on
+trial anew; the faults that were counted stay.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
 from dataclasses import dataclass
 
 from broker.queue.retry_policy import RetryPolicy
 
 IN_A_ROW = 3  # so many items that were not in doubt before, with nothing between that passed: the destination
+PATIENCE = 4  # times as many where others have passed just before
+IN_A_ROW_MOST = 300  # each is one answer of the destination: more say nothing new
+JUST = 60.0  # seconds
+OF_LATE = 3600.0  # seconds
 DOUBTED_MOST = 10_000  # items that are remembered; the one that failed longest ago is forgotten
 
 
@@ -34,15 +42,19 @@ class Evidence:
         self._passed = 0
         self._doubts: dict[int, _Doubt] = {}  # by job
         self._row: set[int] = set()
+        self._passed_at = -math.inf  # by time.monotonic(), as all of these
+        self._blamed: deque[float] = deque(maxlen=IN_A_ROW_MOST)  # when items were proven to fail by their own fault
+        self._in_trouble = False
 
     @property
     def troubled(self) -> bool:
         """Several items failed and nothing has passed since: it is the destination."""
-        return len(self._row) >= IN_A_ROW
+        return self._in_trouble
 
     def passed(self, job: int) -> None:
         """The destination has taken an item."""
         self._passed += 1
+        self._passed_at, self._in_trouble = time.monotonic(), False
         self._doubts.pop(job, None)
         self._row.clear()
 
@@ -61,11 +73,23 @@ class Evidence:
         doubt.tries, doubt.cut = doubt.tries + 1, doubt.cut or cut
         if doubt.passed is None:
             doubt.passed = self._passed
-        if fresh and not self.troubled:
+        if proven:
+            self._blamed.append(time.monotonic())
+        if fresh and not self._in_trouble:
             self._row.add(job)
-            if self.troubled:
+            self._in_trouble = len(self._row) >= self._enough()
+            if self._in_trouble:
                 self.away()
         return proven
+
+    def _enough(self) -> int:
+        """So many items that fail in a row are the destination's fault."""
+        now = time.monotonic()
+        while self._blamed and self._blamed[0] < now - OF_LATE:
+            self._blamed.popleft()
+        if now - self._passed_at >= JUST:
+            return IN_A_ROW
+        return min(IN_A_ROW * (PATIENCE + len(self._blamed)), IN_A_ROW_MOST)
 
     def _known(self, job: int) -> _Doubt:
         """What is known of an item that failed, as the one that failed last."""

@@ -77,6 +77,7 @@ class Feed:
         self._late = late or LateReports(database)
         self._timer: asyncio.TimerHandle | None = None
         self._evidence = evidence or Evidence()
+        self.paused = False  # a person has paused the node: not even the next of what was taken is sent
         self.homeless = False  # the node of this lane is no longer there
         self.doubtful = ""  # why an item failed last, if nothing says whose fault it was
         self.more = False  # the last `take` got as many as there may be
@@ -85,7 +86,17 @@ class Feed:
     @property
     def stopping(self) -> bool:
         """No work is to be begun any more; jobs without a report go back by themselves."""
-        return self._bell.stopping
+        return self._bell.stopping or self.paused
+
+    @property
+    def node(self) -> str:
+        """The node of this lane."""
+        return self._lane.node
+
+    def pause(self) -> bool:
+        """A person has paused the node: what is in flight ends, and nothing more is begun. False if it was so."""
+        before, self.paused = self.paused, True
+        return not before
 
     def outstanding(self) -> list[int]:
         """Ids of the jobs that were taken and not reported."""
@@ -106,7 +117,7 @@ class Feed:
             left = deadline - time.monotonic()
             if jobs or left <= 0:
                 self._open.update((job.id, job) for job in jobs)
-                self.more = len(jobs) == BATCH
+                self.more = len(jobs) >= BATCH - 1  # a place may be kept for one in doubt
                 return sorted(jobs, key=self.doubts)  # those in doubt go last
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
@@ -115,7 +126,7 @@ class Feed:
 
     def doubts(self, job: Job) -> bool:
         """This job failed before, perhaps by its own fault."""
-        return job.failures > 0 or self._evidence.doubts(job.id)
+        return job.last or job.failures > 0 or self._evidence.doubts(job.id)
 
     def cuts(self, job: Job) -> bool:
         """An association ended with this job in flight: it needs one of its own, to show whose fault it is."""
@@ -154,7 +165,7 @@ class Feed:
             return
         wait = self._policy.wait(job.failures + 1, job.attempts, random.random())  # noqa: S311 - no secret
         due = self._clock.now() + max(wait, min(after, self._policy.longest))
-        self._report(job, store.put_back, due, reason, item_fault=item_fault)
+        self._report(job, store.put_back, due, reason, item_fault=item_fault, last=self.doubts(job))
         self._count("retry")
 
     def suspect(self, job: Job) -> None:
@@ -199,7 +210,7 @@ class Feed:
         if self._expired(job, max(job.attempts, failures)):
             self.hold(job, "gave-up")
         else:
-            self._report(job, store.put_back, self._clock.now(), code, item_fault=False)
+            self._report(job, store.put_back, self._clock.now(), code, item_fault=False, last=self.doubts(job))
 
     def _expired(self, job: Job, tries: int) -> bool:
         return self._policy.expired(job.created_at, self._clock.unhurried(), tries)

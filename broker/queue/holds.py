@@ -1,6 +1,7 @@
 """Releases or discards held jobs, as a person decided, and notes each in the audit trail.
 
-A held job of an ordered group keeps back the later ones of that group, and only these.
+A held job of an ordered group keeps back the later ones of that group, and only these. One that a later version of its
+object has overtaken is released only by who says so.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
+from broker.errors import BadContent
 from broker.model.lane import JobState
-from broker.store import jobs
+from broker.store import claims, jobs
 from broker.store.audit.adding import add_audit
 from broker.store.holds import held_jobs
 from broker.store.holds.held_jobs import HeldFilter
@@ -20,8 +22,24 @@ class ListChanged(Exception):
     """Not as many jobs match as a person saw."""
 
 
-def release(connection: Connection, job: int, actor: str, at: float, address: str = "") -> bool:
-    """Try a held job (row) again, as if for the first time; False if it is not held."""
+class NewerSent(BadContent):
+    """The destination has a newer version of the object: a delivery that is released goes over it."""
+
+    code = "newer-version-sent"
+
+    def __init__(self) -> None:
+        super().__init__("a newer version of the object was sent: this one would go over it. Nothing was changed")
+
+
+def release(
+    connection: Connection, job: int, actor: str, at: float, address: str = "", *, anyway: bool = False
+) -> bool:
+    """Try a held job (row) again, as if for the first time; False if it is not held.
+
+    Raises NewerSent if it sends an older version of an object over a newer one, unless that is wanted `anyway`.
+    """
+    if not anyway and claims.overtaken(connection, job):
+        raise NewerSent
     return _end(connection, job, JobState.READY, "job.released", at, actor, address)
 
 

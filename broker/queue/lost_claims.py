@@ -13,9 +13,11 @@ import time
 from collections.abc import Sequence
 
 from broker import telemetry
-from broker.store import claims
+from broker.errors import StoreUnavailable
+from broker.store import claims, jobs
 from broker.store.claims import LostClaim
 from broker.store.db.database import Database
+from broker.store.jobs import Job
 
 
 class LostClaims:
@@ -27,9 +29,15 @@ class LostClaims:
     def __init__(self) -> None:
         self._over: dict[LostClaim, float] = {}  # when the lease is over, by time.monotonic()
 
-    def note(self, claim: LostClaim, lease: float) -> None:
-        """A claim for `lease` seconds was not answered."""
-        self._over[claim] = time.monotonic() + lease
+    async def claim(
+        self, database: Database, lane: str, owner: str, now: float, lease: float, limit: int, longest: float
+    ) -> Sequence[Job]:
+        """Claim as `store.jobs.claim` does. Raises StoreUnavailable; what it may have got is looked for then."""
+        try:
+            return await asyncio.wrap_future(database.submit(jobs.claim, lane, owner, now, lease, limit, longest))
+        except StoreUnavailable:
+            self._over[LostClaim(lane, owner, now + lease)] = time.monotonic() + lease
+            raise
 
     async def free(self, database: Database) -> int:
         """Give back what was claimed for us without our hearing of it; how much. Raises StoreUnavailable."""

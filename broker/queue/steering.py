@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from broker.model.lane import Lane, LaneKind
+from broker.model.lane import Lane, LaneKind, parts_of
 from broker.queue.hurrying import PAGE, Hurrying
 from broker.store import lanes
 from broker.store.audit.adding import add_audit
@@ -140,7 +140,7 @@ def now_by(actor: str, address: str, reason: str = "") -> Steering:
 
 def _note_retried(connection: Connection, done: Counter[str], who: Steering) -> None:
     for lane, number in sorted(done.items()):
-        who.note(connection, "node.retried", "node", 0, node=Lane.parse(lane).node, lane=lane, jobs=number)
+        who.note(connection, "node.retried", "node", 0, node=parts_of(lane)[1], lane=lane, jobs=number)
 
 
 def _close(connection: Connection, names: Sequence[str], node: str, who: Steering) -> None:

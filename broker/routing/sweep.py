@@ -14,12 +14,15 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from broker import telemetry
+from broker.model.lane import LaneKind
 from broker.store.audit.adding import add_audit
 from broker.store.db.pace import Pace
+from broker.store.holds.held_jobs import HeldFilter
 from broker.store.images import held_objects, instances
 from broker.store.images.instances import InstanceState
 from broker.store.images.purge_lock import purging
 from broker.store.images.spool import Spool
+from broker.store.queued import steering, waiting_jobs
 
 PAGE = 200  # objects or files looked at together
 HELD_TOO_LONG = "held-too-long"  # why an object was discarded
@@ -96,12 +99,15 @@ def purge_discarded(pace: Pace, spool: Spool, keep_days: float) -> int:
 
 
 def discard_held(pace: Pace, keep_days: float) -> int:
-    """Discard objects that nobody decided on for `keep_days`; how many. 0 keeps them for ever.
+    """Give up objects and deliveries of objects that nobody decided on for `keep_days`; how many. 0: never."""
+    return _discard_held_objects(pace, keep_days) + _discard_held_deliveries(pace, keep_days) if keep_days else 0
+
+
+def _discard_held_objects(pace: Pace, keep_days: float) -> int:
+    """Discard objects.
 
     They are kept as long as other discarded ones are, so that a person can still take it back.
     """
-    if not keep_days:
-        return 0
     now = time.time()
     before = now - keep_days * 86_400
     place: instances.Place = held_objects.FIRST
@@ -128,16 +134,41 @@ def _note(connection: Connection, count: int, before: float) -> None:
     add_audit(connection, time.time(), "broker", "objects.purged", "objects", 0, detail)
 
 
-def purge_delivered(pace: Pace, spool: Spool, keep_days: float) -> int:
-    """Delete the files of objects that every destination has had for `keep_days`; how many. Rows stay."""
+def _discard_held_deliveries(pace: Pace, keep_days: float) -> int:
+    """Give up deliveries. Their objects are kept as long as other discarded ones are."""
+    now = time.time()
+    before = now - keep_days * 86_400
+    total = 0
+
+    def discard(connection: Connection, rows: Sequence[int]) -> int:
+        done = [row for row in rows if steering.give_up_held(connection, row, HELD_TOO_LONG, now)]
+        for row in done:
+            add_audit(connection, now, "broker", "job.discarded", "job", row, {"reason": HELD_TOO_LONG})
+        return len(done)
+
+    for lane in pace.read(waiting_jobs.held_lanes, LaneKind.DELIVER):
+        wanted = HeldFilter(lane=lane, before=before)
+        while not pace.stopped and (rows := pace.read(waiting_jobs.rows, wanted, "held", 0, PAGE)):
+            total += sum(pace.write(discard, rows))
+    if total:
+        telemetry.logger().warning("deliveries.held_too_long", count=total)
+    return total
+
+
+def purge_delivered(pace: Pace, spool: Spool, keep_days: float, keep_discarded_days: float = 0) -> int:
+    """Delete the files of objects that every destination has had for `keep_days`; how many. Rows stay.
+
+    Or that a person gave up for it `keep_discarded_days` ago; 0 keeps such objects for ever.
+    """
     before = time.time() - keep_days * 86_400
+    given_up = time.time() - keep_discarded_days * 86_400 if keep_discarded_days else instances.NEVER
     place: instances.Place = (-1.0, 0)
     total = 0
 
     def mark(connection: Connection, rows: Sequence[int]) -> list[str]:
-        return instances.mark_purged(connection, rows, before)
+        return instances.mark_purged(connection, rows, before, given_up)
 
-    while not pace.stopped and (page := pace.read(instances.purgeable, before, place, PAGE)):
+    while not pace.stopped and (page := pace.read(instances.purgeable, before, place, PAGE, given_up)):
         place = page[-1].place
         with purging(spool.root) as free:
             if not free:

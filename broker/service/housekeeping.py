@@ -168,7 +168,7 @@ class Housekeeping:
 
         def purge() -> None:
             kept = self._settings.delivery
-            sweep.purge_delivered(purging, spool, kept.keep_days)
+            sweep.purge_delivered(purging, spool, kept.keep_days, kept.keep_discarded_days)
             sweep.discard_held(purging, kept.keep_held_days)
             sweep.purge_discarded(purging, spool, kept.keep_discarded_days)
 

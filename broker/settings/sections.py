@@ -176,10 +176,14 @@ class DeliverySection(Section):
     )
     keep_days: float = Field(default=7, ge=0, description="Days that delivered objects stay in the spool.")
     keep_discarded_days: Days = Field(
-        default=30, description="Days that discarded objects stay, so that a discard can be undone. 0: for ever."
+        default=30,
+        description="Days that discarded objects stay, so that a discard can be undone, and objects with a delivery "
+        "that was given up, so that it can be sent again. 0: for ever.",
     )
     keep_held_days: Days = Field(
-        default=0, description="Days after which an object that waits for a person is discarded. 0: never."
+        default=0,
+        description="Days after which an object that waits for a person is discarded, and a held delivery given up. "
+        "0: never.",
     )
 
 

@@ -7,6 +7,7 @@ not here is shown as it is.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from broker.model.lane import LaneKind
 from broker.model.wording import Sentence
@@ -26,7 +27,7 @@ _CODES = {
     "tls-closed": Sentence("it ended the TLS handshake"),
     "tls-deadline": Sentence("the TLS handshake took too long"),
     "gave-up": Sentence("it was tried for too long"),
-    "newer-version-sent": Sentence("a newer version of it was sent"),
+    "newer-version-sent": Sentence("a newer version of it was sent: released, it goes over that"),
     "unknown-node": Sentence("the node is no longer configured"),
     "no-instance": Sentence("the object is no longer there"),
     "not-convertible": Sentence("it takes it in another encoding only, and the broker cannot convert the object"),
@@ -85,14 +86,18 @@ _SYNTAXES = {
     "deflated": "Deflated Explicit VR Little Endian",
 }
 _STATUSES = (
-    (r"A7..", Sentence("it is out of resources")),
     (r"A9..", Sentence("the object does not fit its SOP class")),
     (r"C...", Sentence("it cannot understand the object")),
-    (r"0110", Sentence("it failed to process it")),
     (r"0111", Sentence("it has an object of this UID already")),
     (r"0122", Sentence("it does not support this SOP class")),
     (r"0124", Sentence("it is not authorized")),
 )
+# These do not say whose fault it is: evidence does (`queue.evidence`). Orthanc says A700 of an object without a study
+_NOT_TAKEN = {
+    "A7": Sentence("it says that it is out of resources, or it cannot take this one (status %(code)s)"),
+    "01": Sentence("it could not process it, by its own fault or by that of what was sent (status %(code)s)"),
+    "02": Sentence("it has no resources left for it (status %(code)s)"),
+}
 # RFC 9110 chapter 15
 _HTTP = {
     "401": Sentence("it does not know who the broker is"),
@@ -135,11 +140,16 @@ def reason(code: str) -> Sentence:
     if made := re.fullmatch(r"converted-(.+)-to-(.+)", code):
         values = {"before": _SYNTAXES.get(made[1], made[1]), "after": _SYNTAXES.get(made[2], made[2])}
         return Sentence("it took it converted from %(before)s to %(after)s", values)
-    if status := re.fullmatch(r"status-([0-9A-F]{4})", code):
+    if status := re.fullmatch(r"status-((A7)[0-9A-F]{2}|(01)10|(02)13)(-[0-9A-F]{4})?", code):
+        kind = status[2] or status[3] or status[4]
+        return replace(_NOT_TAKEN[kind], values={"code": status[1] + (status[5] or "")})
+    if status := re.fullmatch(r"status-([0-9A-F]{4})(-[0-9A-F]{4})?", code):
         why = next(
             (words for form, words in _STATUSES if re.fullmatch(form, status[1])), Sentence("it gives no reason")
         )
-        return Sentence("it refuses it: %(why)s (status %(code)s)", {"why": why, "code": status[1]})
+        return Sentence(
+            "it refuses it: %(why)s (status %(code)s)", {"why": why, "code": status[0].removeprefix("status-")}
+        )
     if told := _of_notice(code):
         return told
     if code.startswith("tls-"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from broker.model.lane import Lane
 from broker.model.wording import Instant, Sentence
 from broker.status.causes import reason
 from broker.store.queued.shapes import LaneShape
@@ -16,6 +17,7 @@ from broker.store.queued.shapes import LaneShape
 class LaneCondition(StrEnum):
     """Says how a lane is."""
 
+    NEWER = "newer"  # its work is of a kind that a newer version knows
     UNKNOWN = "unknown"  # no node of this name is configured
     RESTS = "rests"  # its node was disabled or blocked by a person
     PAUSED = "paused"
@@ -39,6 +41,11 @@ class LaneWords:
 
 
 _WORDS = {
+    LaneCondition.NEWER: (
+        "warn",
+        Sentence("not known to this version"),
+        Sentence("A newer version of the broker has made this work. It waits for that version, or discard it."),
+    ),
     LaneCondition.UNKNOWN: (
         "bad",
         Sentence("no such node"),
@@ -80,6 +87,7 @@ def words_of(shape: LaneShape, *, known: bool, active: bool) -> LaneWords:
 
 def _condition(shape: LaneShape, *, known: bool, active: bool) -> LaneCondition:
     by_order = (
+        (Lane.known(shape.name) is None, LaneCondition.NEWER),
         (not known, LaneCondition.UNKNOWN),
         (not active, LaneCondition.RESTS),
         (shape.pause is not None and not shape.pause.draining, LaneCondition.PAUSED),

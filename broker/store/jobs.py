@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, and_, bindparam, case, delete, func, literal_column, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from broker.model.lane import UNFINISHED, JobKind, JobState
 from broker.store import claims
@@ -46,58 +45,11 @@ _PUT_BACK = Prepared(
         last_error=bindparam("error"),
         lease_owner="",
         failures=_t.c.failures + bindparam("faults"),
+        priority=_t.c.priority % claims.LAST + bindparam("place"),
     )
 )
 
 
-def _claim(*, lock: bool) -> ReturningUpdate[Any]:
-    """Takes due jobs in the order of `ix_job_due`; `claims.held_back` says which of a group wait.
-
-    None of a node that is paused; of one that drains those up to its last.
-    """
-    blocked = claims.held_back(_t, _t.alias("earlier"))
-    last = select(tables.pause.c.last_job).where(tables.pause.c.node == bindparam("node")).scalar_subquery()
-    due = (
-        select(_t.c.id)
-        .where(
-            _t.c.lane == bindparam("lane"),
-            _t.c.state == JobState.READY,
-            or_(_t.c.due_at <= bindparam("now"), _t.c.due_at > bindparam("far")),
-            or_(_t.c.group_key.is_(None), ~blocked),
-            _t.c.id + 0 <= func.coalesce(last, literal_column(str(2**63 - 1))),
-        )
-        .order_by(_t.c.priority, _t.c.due_at, _t.c.id)
-        .limit(bindparam("limit", type_=Integer))
-    )
-    if lock:
-        due = due.with_for_update(skip_locked=True)
-    # as a CTE: PostgreSQL may run a plain subquery again for each row of the table, and lock more than `limit`
-    return (
-        update(_t)
-        .where(_t.c.id.in_(select(due.cte("due").c.id)))
-        .values(
-            state=JobState.LEASED,
-            lease_owner=bindparam("owner"),
-            lease_until=bindparam("until"),
-            attempts=_t.c.attempts + 1,
-            fence=_t.c.fence + 1,
-        )
-        .returning(
-            _t.c.id,
-            _t.c.kind,
-            _t.c.lane,
-            _t.c.subject,
-            _t.c.detail,
-            _t.c.attempts,
-            _t.c.failures,
-            _t.c.fence,
-            _t.c.created_at,
-            _t.c.group_key,
-        )
-    )
-
-
-_CLAIM = Prepared(sqlite=_claim(lock=False), postgresql=_claim(lock=True))
 Report = Callable[[Connection], bool]  # `finish` or `put_back` with its arguments
 
 
@@ -116,7 +68,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A claimed job. `fence` proves that the claim is still ours."""
+    """A claimed job. `fence` proves that the claim is still ours. `last`: it failed, and goes behind all others."""
 
     id: int
     kind: str
@@ -128,6 +80,7 @@ class Job:
     fence: int
     created_at: float
     group_key: str | None = None
+    last: bool = False
 
 
 def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
@@ -180,14 +133,13 @@ def join_group(connection: Connection, lane: str, subjects: Sequence[int], group
 def claim(
     connection: Connection, lane: str, owner: str, now: float, lease: float, limit: int, longest: float = math.inf
 ) -> list[Job]:
-    """Lease up to `limit` due jobs of a lane for `lease` seconds. The attempt counts from here.
+    """Lease up to `limit` due jobs of a lane for `lease` seconds, in the order to send them. The attempt counts now.
 
     None waits longer than `longest` seconds: one that is due later was put off by a clock that was ahead, and is due.
     """
     values = {"lane": lane, "owner": owner, "now": now, "until": now + lease, "far": now + longest, "limit": limit}
     values["node"] = lane.partition(":")[2]
-    rows = _CLAIM.rows(connection, values)
-    jobs = [
+    return [
         Job(
             id=row[0],
             kind=row[1],
@@ -199,10 +151,10 @@ def claim(
             fence=row[7],
             created_at=row[8],
             group_key=row[9],
+            last=row[10] >= claims.LAST,
         )
-        for row in rows
+        for row in claims.take(connection, values)
     ]
-    return sorted(jobs, key=lambda job: job.id)
 
 
 def finish(connection: Connection, job: Job, state: JobState, now: float, error: str = "") -> bool:
@@ -215,9 +167,15 @@ def finish(connection: Connection, job: Job, state: JobState, now: float, error:
     return ended
 
 
-def put_back(connection: Connection, job: Job, due_at: float, error: str, *, item_fault: bool) -> bool:
-    """Make a job ready again at `due_at`; False if the claim was lost meanwhile."""
+def put_back(
+    connection: Connection, job: Job, due_at: float, error: str, *, item_fault: bool, last: bool = False
+) -> bool:
+    """Make a job ready again at `due_at`; False if the claim was lost meanwhile.
+
+    `last`: others go first, also those that come later. So does one with a fault of its own.
+    """
     values = {"job": job.id, "claim": job.fence, "due": due_at, "error": error, "faults": int(item_fault)}
+    values["place"] = claims.LAST if last or item_fault else 0
     return bool(_PUT_BACK.count(connection, values))
 
 
@@ -259,7 +217,8 @@ def end_hold(connection: Connection, job: int, state: JobState, now: float) -> b
     """Make a held job READY, with all its tries before it, or DISCARDED; False if it is not held."""
     values: dict[str, Any] = {"state": state, "due_at": now}
     if state == JobState.READY:
-        values |= {"failures": 0, "created_at": now}  # giving up counts from here
+        # giving up counts from here
+        values |= {"failures": 0, "created_at": now, "priority": _t.c.priority % claims.LAST}
     done = connection.execute(update(_t).where(_t.c.id == job, _t.c.state == JobState.HELD).values(**values))
     return bool(done.rowcount)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 
@@ -23,10 +24,26 @@ _t = tables.job
 _lane = tables.lane
 
 
-def look(connection: Connection, longest: float) -> tuple[ClockReading, list[str]]:
-    """What the clock of the database says, and the lanes with work that may be tried then."""
+class LanesLook(NamedTuple):
+    """What the clock of the database says, the lanes with work that may be tried then, and the nodes that are paused.
+
+    A node that drains is not among these.
+    """
+
+    reading: ClockReading
+    due: list[str]
+    paused: frozenset[str]
+
+
+def look(connection: Connection, longest: float) -> LanesLook:
+    """What a dispatcher has to know."""
     reading = clock.read(connection)
-    return reading, due_lanes(connection, reading.wall, longest)
+    paused = select(tables.pause.c.node).where(tables.pause.c.last_job == 0)
+    return LanesLook(
+        reading,
+        due_lanes(connection, reading.wall, longest),
+        frozenset(connection.execute(paused).scalars()),
+    )
 
 
 def due_lanes(connection: Connection, now: float, longest: float = math.inf) -> list[str]:

@@ -14,10 +14,12 @@ from support.delivery.receiving import ReceptionPlace
 from support.dicom.objects import Encoded
 from support.store.spool import spool_files
 
+from broker.queue import holds
 from broker.routing import sweep
 from broker.routing.holding import Deciding, Ending
 from broker.store.db.database import Database
 from broker.store.db.pace import Pace
+from broker.store.queued import steering
 from broker.store.schema import tables
 
 DAY = 86_400.0
@@ -138,3 +140,69 @@ def test_what_waits_for_too_long_is_discarded_and_can_be_taken_back(place: Recep
     assert place.audit() == [("objects.discarded", 1, {"reason": "held-too-long"})]
     assert sweep.purge_discarded(pace, place.spool, 30) == 0
     assert place.work.undo([1], who()) == {Ending.HELD: 1}
+
+
+# --- objects with a delivery that was given up ---------------------------------------------------------------
+
+BOTH = {"default": {"action": "send", "send": ["pacs", "cad"]}}
+
+
+def changed(place: ReceptionPlace, lane: str, **values: Any) -> None:
+    table = tables.job
+    place.database.execute(lambda c: c.execute(update(table).where(table.c.lane == lane).values(**values)) and None)
+
+
+def jobs_of(place: ReceptionPlace) -> dict[str, int]:
+    return {row["lane"]: row["id"] for row in place.read(select(tables.job.c.lane, tables.job.c.id))}
+
+
+def test_an_object_with_a_delivery_that_was_given_up_is_kept_as_a_discarded_one(
+    place: ReceptionPlace, pace: Pace
+) -> None:
+    place.in_force(BOTH, 1)
+    place.take(1)
+    older(place, 1, "received_at", 100 * DAY)
+    changed(place, "deliver:cad", state="done", done_at=time.time() - 90 * DAY)
+    assert sweep.purge_delivered(pace, place.spool, 7, 30) == 0  # the other one waits
+    row = jobs_of(place)["deliver:pacs"]
+    assert place.database.execute(steering.give_up, row, steering.DISCARDED_BY_PERSON, time.time() - 20 * DAY)
+    assert sweep.purge_delivered(pace, place.spool, 7, 30) == 0
+    assert sweep.purge_delivered(pace, place.spool, 7, 0) == 0  # for ever
+    assert sweep.purge_delivered(pace, place.spool, 7, 10) == 1
+    assert (states(place), files(place)) == (["purged"], 0)
+
+
+def test_a_held_delivery_that_a_person_discards_is_kept_from_then_on(place: ReceptionPlace, pace: Pace) -> None:
+    place.in_force({"default": {"action": "send", "send": ["pacs"]}}, 1)
+    place.take(1)
+    older(place, 1, "received_at", 100 * DAY)
+    changed(place, "deliver:pacs", state="held", last_error="status-C000", due_at=5.0)
+    assert place.database.execute(holds.discard, 1, "user:anna", "no need", time.time())
+    assert sweep.purge_delivered(pace, place.spool, 7, 30) == 0
+    changed(place, "deliver:pacs", due_at=time.time() - 31 * DAY)
+    assert sweep.purge_delivered(pace, place.spool, 7, 30) == 1
+
+
+def test_deliveries_that_are_held_for_too_long_are_given_up(
+    place: ReceptionPlace, pace: Pace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "PAGE", 2)
+    place.in_force(BOTH, 1)
+    for number in range(1, 6):
+        place.take(number)
+    changed(place, "deliver:pacs", state="held", last_error="status-C000", created_at=time.time() - 100 * DAY)
+    changed(place, "deliver:cad", state="held", last_error="status-C000")
+    assert sweep.discard_held(pace, 0) == 0  # never
+    assert sweep.discard_held(pace, 90) == 5
+    assert sweep.discard_held(pace, 90) == 0
+    found = place.read(select(tables.job.c.lane, tables.job.c.state, tables.job.c.last_error).distinct())
+    assert {tuple(row.values()) for row in found} == {
+        ("deliver:pacs", "discarded", "held-too-long"),
+        ("deliver:cad", "held", "status-C000"),
+    }
+    assert place.audit() == [("job.discarded", row, {"reason": "held-too-long"}) for row in place_of_jobs(place)]
+
+
+def place_of_jobs(place: ReceptionPlace) -> list[int]:
+    query = select(tables.job.c.id).where(tables.job.c.lane == "deliver:pacs").order_by(tables.job.c.id)
+    return [row["id"] for row in place.read(query)]

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, event, select, update
 
 from broker.model.lane import JobState
 from broker.queue.hurrying import Hurrying
-from broker.store import jobs, lanes
+from broker.store import claims, jobs, lanes
 from broker.store.db.database import Database
 from broker.store.jobs import Job, NewJob
 from broker.store.schema import tables
@@ -142,11 +142,74 @@ def test_claims_follow_priority_then_due_time_then_number(queue: Queue) -> None:
     assert queue.subjects(now=200.0) == [5]
 
 
-def test_a_claim_does_not_sort_the_backlog(tmp_path: Path) -> None:
+def test_a_batch_begins_with_the_most_urgent_and_keeps_the_order_of_a_group(queue: Queue) -> None:
+    queue.put(1, 2, at=10)
+    queue.put(3, at=20, group="sop:1")
+    queue.put(4, at=40, priority=1)
+    queue.put(5, at=5)
+    queue.put(6, at=30, priority=1)
+    assert queue.subjects() == [6, 4, 5, 1, 2, 3]
+
+
+def test_versions_that_are_all_in_doubt_go_in_their_order(queue: Queue) -> None:
+    queue.put(1, 2, group="sop:1")
+    for due, subject in ((50.0, 1), (40.0, 2)):
+        (job,) = queue.claim(now=10.0)
+        assert job.subject == subject
+        queue.do(jobs.put_back, job, due, "aborted", item_fault=True)
+    assert queue.subjects() == [1, 2]
+
+
+def test_what_is_in_doubt_goes_behind_all_others_and_is_not_forgotten(queue: Queue) -> None:
+    """However many are due for longer: a batch has one of them beside others, and few if there are no others."""
+    queue.put(*range(100))
+    while batch := queue.claim(now=1.0):
+        for job in batch:
+            queue.do(jobs.put_back, job, 2.0, "aborted", item_fault=False, last=True)
+    queue.put(*range(100, 200), at=50.0)
+    first, second, third, fourth = (queue.claim() for _ in range(4))
+    assert [job.subject for job in first] == [*range(100, 163), 0]
+    assert [job.subject for job in second] == [*range(163, 200), 1, 2, 3, 4]
+    assert [job.subject for job in third] == [5, 6, 7, 8]
+    assert [job.last for job in first] == [False] * 63 + [True]
+    queue.put(200, at=99.0)
+    assert [job.subject for job in queue.claim()] == [200, 13, 14, 15, 16]
+    assert queue.do(jobs.put_back, fourth[0], 0.0, "", item_fault=False)
+    assert queue.row(9)["priority"] == 5  # in no doubt any more
+    assert queue.subjects(limit=1) == [9]
+    assert queue.subjects(limit=1) == [17]
+
+
+def test_a_job_in_doubt_keeps_its_urgency(queue: Queue) -> None:
+    queue.put(1)
+    queue.put(2, priority=1)
+    for job in queue.claim():
+        queue.do(jobs.put_back, job, 2.0 + job.subject, "aborted", item_fault=True)
+    again = queue.claim()
+    assert [job.subject for job in again] == [2, 1]
+    for job in again:
+        queue.do(jobs.finish, job, JobState.HELD, 100.0, "aborted")
+        queue.do(jobs.end_hold, job.id, JobState.READY, 100.0)
+    assert [(queue.row(n)["priority"], queue.row(n)["failures"]) for n in (1, 2)] == [(5, 0), (1, 0)]
+
+
+def test_a_job_in_doubt_that_was_put_off_by_a_clock_that_was_ahead_is_due(queue: Queue) -> None:
+    queue.put(1)
+    (job,) = queue.claim()
+    queue.do(jobs.put_back, job, 1e6, "aborted", item_fault=True)
+    assert queue.claim() == []
+    assert [one.subject for one in queue.do(jobs.claim, "deliver:pacs", "host:1", 100.0, 60.0, 64, 2000.0)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("last", "by_index"),
+    [(False, "lane=? AND priority<?"), (True, "lane=? AND priority=? AND due_at>? AND due_at<?")],
+)
+def test_a_claim_does_not_sort_the_backlog(tmp_path: Path, last: bool, by_index: str) -> None:
     """Else 100,000 waiting jobs cost 60 ms of the one writer for every 64 that are sent."""
 
     def explain(connection: Connection) -> list[str]:
-        claim: Any = jobs._claim(lock=False).compile(connection)
+        claim: Any = claims._claim(lock=False, last=last).compile(connection)
         values = [claim.params[name] or 0 for name in claim.positiontup]
         found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {claim}", tuple(values))
         return [row[3] for row in found]
@@ -154,7 +217,7 @@ def test_a_claim_does_not_sort_the_backlog(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'broker.db'}")
     steps = database.submit(explain).result(10)
     database.close()
-    assert "SEARCH job USING INDEX ix_job_due (lane=?)" in steps
+    assert f"SEARCH job USING INDEX ix_job_due ({by_index})" in steps
     assert "USE TEMP B-TREE FOR ORDER BY" not in steps
 
 
@@ -351,7 +414,7 @@ def test_tm_01_a_lease_given_by_a_clock_that_was_ahead_is_over(queue: Queue) -> 
 
 def test_tm_01_what_is_new_is_due_also_if_our_clock_is_ahead_of_the_database(queue: Queue) -> None:
     queue.put(1, at=4e9)
-    (reading, due) = queue.database.read(lanes.look, 1e12).result(10)
+    reading, due, _ = queue.database.read(lanes.look, 1e12).result(10)
     assert due == (["deliver:pacs"] if queue.database.dialect == "postgresql" else [])
     assert reading.wall < 4e9
 
@@ -597,3 +660,17 @@ def test_the_due_index_is_used(queue: Queue, tmp_path: Path) -> None:
         return " ".join(str(row[-1]) for row in rows)
 
     assert "ix_job_due" in queue.database.read(plan).result(10)
+
+
+def test_an_older_version_is_known_to_be_overtaken(queue: Queue) -> None:
+    queue.put(1, 2, group="sop:1")
+    queue.put(3)
+    first, other = queue.claim()
+    queue.do(jobs.finish, other, JobState.HELD, 100.0, "status-C000")
+    queue.do(jobs.put_back, first, 500.0, "aborted", item_fault=True)
+    assert not queue.do(claims.overtaken, first.id)
+    (second,) = queue.claim(now=600.0)
+    queue.do(jobs.finish, second, JobState.DONE, 600.0)
+    assert [queue.do(claims.overtaken, job.id) for job in (first, second, other)] == [True, False, False]
+    queue.do(lambda connection: connection.execute(update(_t).values(last_error="status-C000")).rowcount)
+    assert queue.do(claims.overtaken, first.id)  # whatever is written of it

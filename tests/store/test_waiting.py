@@ -15,7 +15,7 @@ from support.service.rest import application, asking
 
 from broker.model.lane import JobState
 from broker.settings import load
-from broker.store import jobs
+from broker.store import claims, jobs
 from broker.store.db.database import Database
 from broker.store.holds import waiting
 from broker.store.holds.held_jobs import HeldFilter
@@ -118,3 +118,63 @@ def test_by_rest_they_are_listed_and_ended_by_filters(database: Database, place:
         assert [one["number"] for one in http.get("/holds/all").json()] == ["o2"]
     assert {row[2] for row in place.jobs()} == {"ready", "discarded"}
     assert ("job.discarded", 2, {"reason": "the RIS has it"}) in place.audit()
+
+
+def test_work_that_a_newer_version_has_made_is_listed_and_ends_as_any_other(
+    database: Database, place: ReceptionPlace
+) -> None:
+    """Its lane is of a kind that is not known here: no view may fail by that."""
+    later = "teleport:moon"
+    new = [NewJob(kind="teleport", lane=later, subject=number, detail={}, held="dust" * held)
+           for number, held in ((1, 1), (2, 1), (3, 0))]  # fmt: skip
+    place.database.execute(jobs.enqueue, new, 1.0)
+    same = tables.job.c.lane == "deliver:pacs"
+    place.database.execute(lambda c: c.execute(update(tables.job).where(same).values(lane="beam:pacs")) and None)
+    with asking(application(database, load(None))) as http:
+        (_, lane, news) = http.get("/deliveries/summary").json()
+        assert (lane["node"], news["node"], news["kind"], news["state"]) == ("ris", "moon", "teleport", "newer")
+        assert news["advice"].startswith("A newer version of the broker")
+        shown = [(one["number"], one["what"], one["node"]) for one in http.get("/holds/all").json()]
+        assert shown[:3] == [("2", "feedback", "ris"), ("3", "teleport", "moon"), ("4", "teleport", "moon")]
+        assert shown[-1] == ("1", "beam", "pacs")
+        assert http.get("/holds", params={"lane": later}).json()[0]["lane"] == later
+        assert [one["kind"] for one in http.get("/deliveries").json()] == ["teleport"]
+        assert [one["node"] for one in http.get("/deliveries?state=held").json()] == ["pacs", "ris", "moon", "moon"]
+        with asking(application(database, load(None)), base="http://broker") as pages:
+            page = pages.get("/holds", headers={"Accept": "text/html"})
+            assert (page.status_code, page.text.count("work of a newer version")) == (200, 3)
+            assert pages.get("/", headers={"Accept": "text/html"}).status_code == 200
+        told = http.post("/rules/explain", json={"study": "2.999.79"}).json()
+        assert [one["node"] for one in told["deliveries"]] == ["pacs"]
+        assert http.post("/deliveries/retry", json={"rows": [5]}).json()["endings"] == {"retried": 1}
+        assert http.post("/holds/3/release").status_code == 204
+        assert http.post("/holds/4/discard", json={"reason": "not here"}).status_code == 204
+        assert http.get("/status").status_code == 200
+
+
+def test_an_older_version_goes_over_a_newer_one_only_if_that_is_said(database: Database, place: ReceptionPlace) -> None:
+    mine = tables.job.c.lane == "deliver:pacs"
+    change = update(tables.job).where(mine).values(last_error=claims.SUPERSEDED)
+    place.database.execute(lambda c: c.execute(change) and None)
+
+    def state() -> list[str]:
+        return [row[2] for row in place.jobs() if row[0] == "deliver:pacs"]
+
+    with asking(application(database, load(None))) as http:
+        assert http.get("/holds/all").json()[-1]["why"].endswith("released, it goes over that")
+        refused = http.post("/holds/1/release")
+        assert (refused.status_code, "--anyway" in refused.json()["detail"]) == (409, True)
+        every = {"matching": {"cause": "newer-version-sent"}, "expected": 1}
+        assert http.post("/holds/release", json=every).status_code == 409
+        assert state() == ["held"]
+        with asking(application(database, load(None)), base="http://broker") as pages:
+            asked = pages.post("/holds/release", data={"row": "1"}, headers={"Accept": "text/html"})
+            assert (asked.status_code, asked.text.count('name="anyway"')) == (409, 1)
+            assert state() == ["held"]
+            pages.post("/holds/release", data={"row": "1", "anyway": "yes"}, headers={"Accept": "text/html"})
+        assert state() == ["ready"]
+        place.database.execute(lambda c: c.execute(change.values(state=JobState.HELD)) and None)
+        assert http.post("/holds/1/release", json={"anyway": True}).status_code == 204
+        place.database.execute(lambda c: c.execute(change.values(state=JobState.HELD)) and None)
+        assert http.post("/holds/release", json=every | {"anyway": True}).json() == {"jobs": 1}
+    assert state() == ["ready"]

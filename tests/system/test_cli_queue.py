@@ -58,10 +58,13 @@ def test_a_paused_node_gets_nothing_until_it_is_resumed(site: Site, ports: tuple
     assert "broker queue resume" in said(site, "pause", "pacs", *WHY)
     assert lane(site)["state"] == "paused"
     assert "the PACS is replaced" in said(site, "summary")
+    assert json.loads(said(site, "drain", "cad", *WHY, "--json")) == {"node": "cad", "done": "drain"}
+    assert json.loads(said(site, "resume", "cad", *WHY, "--json")) == {"node": "cad", "done": "resume"}
+    assert json.loads(said(site, "pause", "cad", *WHY, "--json")) == {"node": "cad", "done": "pause"}
     assert site.command("status").returncode == 1
     assert "3 wait on, as their node is paused" in said(site, "retry", "--all", "--node", "pacs", *WHY)
     with storescp(tmp_path / "pacs", port=ports[0]):
-        said(site, "resume", "pacs", *WHY)
+        assert json.loads(said(site, "resume", "pacs", *WHY, "--json")) == {"node": "pacs", "done": "resume"}
         wait_until(lambda: len(received(tmp_path / "pacs")) == 3, 30, "all are sent")
     wait_until(lambda: waiting(site) == [], 30, "nothing waits")
 

@@ -23,7 +23,7 @@ from broker.admin.web.hold_words import told, told_with_jobs
 from broker.admin.web.listing import CAP, NOTHING, Column, Filter, Listing, Picked, Table
 from broker.admin.web.shell import PageLink
 from broker.admin.web.words import counted
-from broker.model.lane import Lane, LaneKind
+from broker.model.lane import Lane, LaneKind, parts_of
 from broker.model.wording import Sentence
 from broker.queue import holds
 from broker.routing.held_work import OtherCount
@@ -75,10 +75,11 @@ TABLE = Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldLine:
-    """Something that waits, in words. `lane` is None for an object; `order`: our number of its exam, 0 for none."""
+    """Something that waits, in words. `kind` is None for an object; `order`: our number of its exam, 0 for none."""
 
     thing: WaitingThing
-    lane: Lane | None
+    kind: Sentence | None
+    node: str
     cause: Sentence
     patient: str
     accession: str
@@ -89,16 +90,17 @@ class HoldLine:
 class HoldsView:
     """A page of what waits.
 
-    `problem`: why nothing was changed; `reason` and `picked`: what was typed and picked before.
+    `problem`: why nothing was changed; `reason` and `picked`: what was typed and picked before. `older`: what is picked
+    would go over newer versions.
     """
 
     listing: Listing[HoldLine]
-    kinds: dict[LaneKind, Sentence]
     may_work: bool
     problem: Sentence | None = None
     errors: forms.FieldErrors
     reason: str
     picked: Picked
+    older: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class _Page:
         errors: forms.FieldErrors | None = None,
         reason: str = "",
         picked: Picked = NOTHING,
+        *,
+        older: bool = False,
     ) -> Response:
         """Draw the list that the query asks for."""
         asked = TABLE.ask(request.query_params)
@@ -136,26 +140,30 @@ class _Page:
             viewing_of(request).nothing()
         view = HoldsView(
             listing=asked.filled([_line(*row, patients) for row in rows], total, lambda line: line.thing.key),
-            kinds=KINDS,
             may_work=Right.WORK in request.state.rights,
             problem=problem,
             errors=errors or {},
             reason=reason,
             picked=picked,
+            older=older,
         )
         return shell.render(request, "holds", view, status)
 
     def release(self, request: Request, form: forms.FormFields) -> Response:
         """Try picked jobs again, and let picked objects go the way of today's rules."""
         who, where, now = request.state.actor, request.state.address, time.time()
+        picked, anyway = TABLE.picked(form, request.query_params), bool(form.get("anyway"))
 
         def end(connection: Connection, row: int) -> bool:
-            return holds.release(connection, row, who, now, where)
+            return holds.release(connection, row, who, now, where, anyway=anyway)
 
         def route(rows: Sequence[int]) -> Counter[Ending]:
             return self._context.held.route(rows, Deciding(actor=who, at=now, address=where))
 
-        return self._change(request, TABLE.picked(form, request.query_params), end, _released, route)
+        try:
+            return self._change(request, picked, end, _released, route)
+        except holds.NewerSent:
+            return self.show(request, _NEWER, 409, picked=picked, older=True)
 
     def discard(self, request: Request, form: forms.FormFields) -> Response:
         """Give picked jobs and objects up."""
@@ -245,6 +253,10 @@ def router(context: AdminContext) -> APIRouter:
     return routes
 
 
+_NEWER = Sentence(
+    "Of some objects that are picked a newer version was sent. Tried again, the older one goes over it. Nothing was"
+    " changed."
+)
 _OF_OBJECTS = ("study", "accession", "device")
 
 
@@ -263,12 +275,19 @@ def _line(thing: WaitingThing, order: int, patients: bool) -> HoldLine:
     thing = thing if patients else thing.unseen()
     return HoldLine(
         thing=thing,
-        lane=Lane.parse(thing.lane) if thing.lane else None,
+        kind=work_of(thing.lane) if thing.lane else None,
+        node=parts_of(thing.lane)[1],
         cause=cause_words(thing.cause),
         patient=thing.fact("tag.PatientID"),
         accession=thing.fact("tag.AccessionNumber"),
         order=order if patients else 0,
     )
+
+
+def work_of(name: str) -> Sentence:
+    """What a lane is for, by its stored name."""
+    lane = Lane.known(name)
+    return Sentence("work of a newer version") if lane is None else KINDS[lane.kind]
 
 
 def _released(n: int) -> Sentence:

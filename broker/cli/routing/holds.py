@@ -31,6 +31,7 @@ Accession = Annotated[str, typer.Option(help="Only what is of the order with thi
 Device = Annotated[str, typer.Option(help="Only what came from this calling AE title.")]
 Older = Annotated[float | None, typer.Option(min=0, help="Only what waits for so many hours.")]
 Discarded = Annotated[bool, typer.Option("--discarded", help="Objects that were discarded instead.")]
+Anyway = Annotated[bool, typer.Option("--anyway", help="Also an older version of an object over a newer one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 MOST = 10_000
 
@@ -68,6 +69,8 @@ def _show_waiting(found: Sequence[dict[str, Any]], clock: Callable[[float], str]
     names = ("cause", "device", "node", "accession", "patient", "study")
     rows = [(one["number"], clock(one["since"])[:16], *(one[name] for name in names)) for one in found]
     show_table(head, rows, whole=("number", "since", "cause", "accession"))  # fits 80 characters
+    for one in [one for one in found if one["cause"] == "newer-version-sent"][:1]:
+        say(f"{one['cause']}: {one['why']}; `release` does so with --anyway")
     for kind, jobs in (("objects (o)", False), ("jobs", True)):
         for one in [one for one in found if one["number"].isdecimal() == jobs][:1]:
             say(f"{kind}: {', '.join(one['can'])}")
@@ -170,16 +173,18 @@ def release(
     accession: Accession = "",
     device: Device = "",
     older: Older = None,
+    anyway: Anyway = False,
 ) -> None:
     """Try held jobs again, as if for the first time."""
     with exit_on_error():
         if every == bool(numbers):
             raise CommandRefused("say which jobs: their numbers, or --all with filters")
         for job in _jobs(numbers):
-            ask(config, "POST", f"/holds/{job}/release")
+            ask(config, "POST", f"/holds/{job}/release", {"anyway": anyway})
             say(f"job {job}: released")
         if every:
             body = _every_job(config, _filters(cause, node, study, accession, device, older, False))
+            body["anyway"] = anyway
             say(f"jobs: {ask(config, 'POST', '/holds/release', body)['jobs']} released")
 
 

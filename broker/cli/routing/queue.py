@@ -18,6 +18,7 @@ from broker.cli.common import CommandRefused, Config, exit_on_error, wall_clock
 from broker.cli.output import say, say_json, show_table
 from broker.cli.routing.holds import (
     Accession,
+    Anyway,
     Cause,
     Device,
     EveryJob,
@@ -174,21 +175,21 @@ def reroute(
 
 
 @app.command()
-def pause(name: NodeName, reason: Reason, config: Config = None) -> None:
+def pause(name: NodeName, reason: Reason, config: Config = None, as_json: Json = False) -> None:
     """Send nothing more to a node until it is resumed: what is for it waits. What is being sent just now ends."""
-    _steer(config, name, "pause", reason, "paused: what is for it waits until `broker queue resume`")
+    _steer(config, name, "pause", reason, as_json, "paused: what is for it waits until `broker queue resume`")
 
 
 @app.command()
-def resume(name: NodeName, reason: Reason, config: Config = None) -> None:
+def resume(name: NodeName, reason: Reason, config: Config = None, as_json: Json = False) -> None:
     """Send again what is for a node that was paused."""
-    _steer(config, name, "resume", reason, "resumed")
+    _steer(config, name, "resume", reason, as_json, "resumed")
 
 
 @app.command()
-def drain(name: NodeName, reason: Reason, config: Config = None) -> None:
+def drain(name: NodeName, reason: Reason, config: Config = None, as_json: Json = False) -> None:
     """Send what is there for a node now, then pause it. What comes later waits."""
-    _steer(config, name, "drain", reason, "drains: it is paused once what is there now is sent")
+    _steer(config, name, "drain", reason, as_json, "drains: it is paused once what is there now is sent")
 
 
 @app.command()
@@ -205,17 +206,20 @@ def held(
 
 
 @app.command()
-def release(job: Job, config: Config = None) -> None:
+def release(job: Job, config: Config = None, anyway: Anyway = False) -> None:
     """Try a held job again, as if for the first time."""
     with exit_on_error():
-        ask(config, "POST", f"/holds/{job}/release")
+        ask(config, "POST", f"/holds/{job}/release", {"anyway": anyway})
     say(f"job {job}: released")
 
 
-def _steer(config: Path | None, name: str, what: str, reason: str, done: str) -> None:
+def _steer(config: Path | None, name: str, what: str, reason: str, as_json: bool, done: str) -> None:
     with exit_on_error():
         ask(config, "POST", f"/deliveries/nodes/{quote(name, safe='')}/{what}", {"reason": reason})
-    say(f"{name}: {done}")
+    if as_json:
+        say_json({"node": name, "done": what})
+    else:
+        say(f"{name}: {done}")
 
 
 def _decide(

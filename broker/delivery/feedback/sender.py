@@ -118,7 +118,7 @@ class FeedbackSender:
                 node = known(*place) or await asyncio.to_thread(looked_up, *place, self._refresh)  # it may change
                 if node is None:
                     feed.hold(job, "unknown-node")
-                elif not node.active:
+                elif not node.active or feed.paused:
                     return  # the feed gives the jobs back, they wait
                 else:
                     await self._tell(node, feed, job)

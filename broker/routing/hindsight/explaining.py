@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from broker.model.lane import Lane
+from broker.model.lane import parts_of
 from broker.routing.rules.completion import Awaited
 from broker.routing.rules.ruleset import Level, RuleSet
 from broker.routing.rules.tracing import trace
@@ -79,7 +79,7 @@ def explain_studies(database: Database, site: InForce[Site], studies: Sequence[s
     return ExplainedStudies(
         groups=[_group(site, group, json.loads(facts.get(group.one) or "{}")) for group in groups],
         levels=[_level(site, one) for one in levels],
-        deliveries=[StudyDelivery(Lane.parse(lane).node, state, count) for lane, state, count in deliveries],
+        deliveries=[StudyDelivery(parts_of(lane)[1], state, count) for lane, state, count in deliveries],
         notices=told,
     )
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    case,
     delete,
     insert,
     literal,
@@ -29,6 +30,7 @@ from broker.store.schema import tables
 _t, _content = tables.instance, tables.content
 _HAS_FILE = text("path <> ''")  # bare, as the partial index says it
 Place = tuple[float, int]  # when an object was received (s since the epoch), and its row: where a walk stands
+NEVER = -1.0  # a time before all others
 REROUTED = "rerouted"  # why a delivery was discarded: a person sent its object elsewhere
 _VERSIONS = Prepared(
     any=select(_t.c.id, _t.c.version, _t.c.digest, _t.c.state, _t.c.path, _t.c.data_offset, _t.c.data_length)
@@ -197,23 +199,30 @@ def known_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
     return set(rows.scalars())
 
 
-def _all_done(before: float) -> ColumnElement[bool]:
-    """Every delivery was done before, or ended as it goes elsewhere.
+def _all_done(before: float, given_up: float) -> ColumnElement[bool]:
+    """Every delivery was done before a time, or ended as it goes elsewhere, or a person gave it up before another one.
 
     With LIMIT, so that PostgreSQL looks by the index and hashes no whole table.
     """
     j = tables.job
     elsewhere = and_(j.c.state == JobState.DISCARDED, j.c.last_error == REROUTED)
-    waiting = or_(and_(j.c.state != JobState.DONE, ~elsewhere), j.c.done_at >= before)
+    since = case((j.c.state == JobState.DISCARDED, j.c.due_at), else_=j.c.done_at)  # as a discard writes it
+    until = case((or_(j.c.state == JobState.DONE, elsewhere), before), else_=given_up)
+    waiting = or_(j.c.state.not_in((JobState.DONE, JobState.DISCARDED)), since >= until)
     one = select(j.c.id).where(j.c.kind == JobKind.DELIVER, j.c.subject == _t.c.id, waiting).limit(1)
     return one.scalar_subquery().is_(None)
 
 
-def purgeable(connection: Connection, before: float, place: Place, limit: int) -> list[PurgeCandidate]:
-    """The next routed objects received before a time, behind a place in the order of reception and row."""
+def purgeable(
+    connection: Connection, before: float, place: Place, limit: int, given_up: float = NEVER
+) -> list[PurgeCandidate]:
+    """The next routed objects received before a time, behind a place in the order of reception and row.
+
+    `given_up`: before this time a person must have discarded the deliveries that were not done.
+    """
     here = tuple_(_t.c.received_at, _t.c.id) > tuple_(*place)
     query = (
-        select(_t.c.received_at, _t.c.id, _all_done(before))
+        select(_t.c.received_at, _t.c.id, _all_done(before, given_up))
         .where(_t.c.state == InstanceState.ROUTED, _t.c.received_at < before, here)
         .order_by(_t.c.received_at, _t.c.id)
         .limit(limit)
@@ -221,10 +230,10 @@ def purgeable(connection: Connection, before: float, place: Place, limit: int) -
     return [PurgeCandidate((row[0], row[1]), bool(row[2])) for row in connection.execute(query)]
 
 
-def mark_purged(connection: Connection, ids: Sequence[int], before: float) -> list[str]:
+def mark_purged(connection: Connection, ids: Sequence[int], before: float, given_up: float = NEVER) -> list[str]:
     """Record that the bytes of these objects go away; paths of those that still may, empty for one without a file.
 
-    Commit before deleting a file.
+    `before` and `given_up` are those of `purgeable`. Commit before deleting a file.
     """
     # the state as an expression: SQLite would walk all routed objects by their index
     # an object that comes again at this moment either waits for us here, or its new deliveries are seen below
@@ -232,7 +241,7 @@ def mark_purged(connection: Connection, ids: Sequence[int], before: float) -> li
     connection.execute(select(_t.c.id).where(these).order_by(_t.c.id).with_for_update()).all()
     gone = connection.execute(
         update(_t)
-        .where(these, (_t.c.state + "") == InstanceState.ROUTED, _t.c.received_at < before, _all_done(before))
+        .where(these, (_t.c.state + "") == InstanceState.ROUTED, _t.c.received_at < before, _all_done(before, given_up))
         .values(state=InstanceState.PURGED)
         .returning(_t.c.id, _t.c.path)
     ).all()

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from broker.model.lane import JobKind, JobState, Lane
+from broker.model.lane import JobKind, JobState, parts_of
 from broker.model.message import SentMessage
 from broker.store.db import documents
 from broker.store.db.prepared import Prepared
@@ -38,7 +38,7 @@ class FeedbackJob:
     @property
     def node(self) -> str:
         """The RIS that is told."""
-        return Lane.parse(self.lane).node
+        return parts_of(self.lane)[1]
 
     @property
     def event(self) -> str:

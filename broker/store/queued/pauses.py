@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from broker.model.lane import JobState, Lane, LaneKind
+from broker.model.lane import JobState, Lane, LaneKind, parts_of
 from broker.store import jobs
 from broker.store.db.engine import is_sqlite
 from broker.store.schema import tables
@@ -44,7 +44,7 @@ def find(connection: Connection) -> list[NodePause]:
 def of_paused(connection: Connection, lanes: Mapping[str, int]) -> int:
     """How many of so many jobs of each lane are for paused nodes: they wait on."""
     paused = {one.node for one in find(connection) if not one.draining}
-    return sum(number for lane, number in lanes.items() if Lane.parse(lane).node in paused)
+    return sum(number for lane, number in lanes.items() if parts_of(lane)[1] in paused)
 
 
 def pause(connection: Connection, node: str, now: float, actor: str, reason: str, *, drain: bool = False) -> bool:

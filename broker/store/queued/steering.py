@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from broker.model.lane import JobKind, JobState
-from broker.store import lanes
+from broker.store import claims, lanes
 from broker.store.db import documents
 from broker.store.db.pace import padded
 from broker.store.images.instances import InstanceState
@@ -52,7 +52,16 @@ def make_due(connection: Connection, rows: Sequence[int], now: float) -> dict[st
 
 def give_up(connection: Connection, row: int, error: str, now: float) -> bool:
     """Never try a job that waits or is held; it stays, as discarded. False if it does neither."""
-    waits = _t.c.id == row, _t.c.state.in_((JobState.READY, JobState.HELD))
+    return _give_up(connection, row, (JobState.READY, JobState.HELD), error, now)
+
+
+def give_up_held(connection: Connection, row: int, error: str, now: float) -> bool:
+    """Never try a held job; it stays, as discarded. False if it is not held."""
+    return _give_up(connection, row, (JobState.HELD,), error, now)
+
+
+def _give_up(connection: Connection, row: int, states: Sequence[JobState], error: str, now: float) -> bool:
+    waits = _t.c.id == row, _t.c.state.in_(states)
     values = {"state": JobState.DISCARDED, "last_error": error, "due_at": now, "done_at": now}
     return bool(connection.execute(update(_t).where(*waits).values(**values)).rowcount)
 
@@ -76,7 +85,7 @@ def deliveries(connection: Connection, rows: Sequence[int]) -> list[WaitingDeliv
             lane=row[1],
             subject=row[2],
             sop_instance_uid=row[3],
-            priority=row[4],
+            priority=row[4] % claims.LAST,
             detail=documents.decode(row[5]),
             there=row[6] != InstanceState.PURGED,
         )

@@ -127,6 +127,12 @@ def _lanes(connection: Connection, wanted: HeldFilter, waits: Waits, first: str)
     yield from (name for name in found if wanted.kind is None or name.startswith(f"{wanted.kind}:"))
 
 
+def held_lanes(connection: Connection, kind: LaneKind) -> list[str]:
+    """Names of the lanes of a kind that have held jobs."""
+    prefix = Lane(kind, "").name
+    return [name for name in lanes_with(connection, _STATES["held"], prefix) if name.startswith(prefix)]
+
+
 def lanes_with(connection: Connection, state: Any, first: str = "") -> Iterator[str]:
     """Names of lanes with jobs in a state, from one on: a million jobs of a lane cost one step."""
     query: Select[Any] = select(_t.c.lane).where(state).order_by(_t.c.lane).limit(1)

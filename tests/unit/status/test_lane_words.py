@@ -15,6 +15,7 @@ DRAIN = NodePause(node="pacs", draining=True, since=1.0, actor="user:anna", reas
 
 
 @pytest.mark.parametrize(("values", "given", "condition"), [
+    ({"ready": 1, "name": "teleport:pacs"}, {}, LaneCondition.NEWER),
     ({"ready": 1}, {"known": False}, LaneCondition.UNKNOWN),
     ({"ready": 1, "pause": PAUSE}, {"active": False}, LaneCondition.RESTS),
     ({"failures": 2, "pause": PAUSE}, {}, LaneCondition.PAUSED),
@@ -28,7 +29,7 @@ DRAIN = NodePause(node="pacs", draining=True, since=1.0, actor="user:anna", reas
 def test_a_lane_is_told_in_words(values: dict[str, Any], given: dict[str, bool], condition: LaneCondition) -> None:
     numbers: dict[str, Any] = {"ready": 0, "put_off": 0, "sending": 0, "held": 0} | values
     words = words_of(
-        LaneShape(name="deliver:pacs", ages=(0,) * 6, oldest=None, **numbers),
+        LaneShape(ages=(0,) * 6, oldest=None, **({"name": "deliver:pacs"} | numbers)),
         **({"known": True, "active": True} | given),
     )
     assert words.condition is condition

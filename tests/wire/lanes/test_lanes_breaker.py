@@ -16,7 +16,6 @@ from broker.errors import PeerFault
 from broker.queue.feed import Feed
 from broker.queue.retry_policy import RetryPolicy
 from broker.store import lanes
-from broker.store.db.clock import ClockReading
 from broker.store.db.database import Database
 
 
@@ -78,7 +77,7 @@ def test_a_look_at_the_queue_from_before_a_breaker_opened_starts_nothing(
     looked, broken = threading.Event(), threading.Event()
     real = lanes.look
 
-    def slow(connection: Connection, longest: float) -> tuple[ClockReading, list[str]]:
+    def slow(connection: Connection, longest: float) -> lanes.LanesLook:
         found = real(connection, longest)
         if tries and found[1] and not looked.is_set():  # the lane is at work, its jobs are ready again
             looked.set()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
 from typing import Any
 
+import pytest
 from support.delivery.hospital import Hospital, pacs
 from support.dicom.objects import ct_slice
 from support.loops import run, until
@@ -14,6 +16,7 @@ from support.queue.lanes import Queue, dispatching
 
 from broker.delivery.patience import Patience
 from broker.errors import PeerDoubtful, PeerFault
+from broker.queue import evidence
 from broker.queue.evidence import IN_A_ROW, Evidence
 from broker.queue.feed import Feed
 from broker.queue.retry_policy import RetryPolicy
@@ -135,6 +138,58 @@ def test_items_in_doubt_for_long_do_not_make_trouble_of_a_lane() -> None:
     assert [seen.failed(job, cut=False) for job in range(IN_A_ROW)] == [True] * IN_A_ROW
 
 
+def test_a_destination_that_has_just_taken_others_is_in_trouble_after_more_in_a_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen, number = Evidence(), iter(range(10_000))
+
+    def until_trouble() -> int:
+        for tries in range(1, 1000):
+            seen.failed(next(number), cut=False)
+            if seen.troubled:
+                return tries
+        raise AssertionError("never in trouble")
+
+    assert until_trouble() == IN_A_ROW  # nothing is known of it
+    seen.passed(-1)
+    assert until_trouble() == IN_A_ROW * 4
+    seen.passed(-1)
+    blamed = [next(number) for _ in range(10)]
+    for job in blamed:
+        assert not seen.failed(job, cut=False)
+    seen.passed(-1)
+    assert all(seen.failed(job, cut=False) for job in blamed)  # it is sent many bad objects
+    assert until_trouble() == IN_A_ROW * 14
+    seen.passed(-1)
+    monkeypatch.setattr(evidence, "JUST", 0.0)  # others passed long ago
+    assert until_trouble() == IN_A_ROW
+
+
+def test_some_bad_objects_in_a_row_do_not_close_a_lane_that_works(database: Database, queue: Queue) -> None:
+    async def handler(name: str, feed: Feed) -> None:
+        while taken := await feed.take():
+            for job in taken:
+                if job.subject in range(1, 7):
+                    feed.doubt(job, "status-A700")
+                    if feed.troubled:
+                        raise PeerDoubtful("out of resources", code="status-A700")
+                else:
+                    feed.done(job)
+
+    async def work() -> None:
+        queue.put(0)
+        async with dispatching(database, handler, policy=SLOW) as dispatcher:
+            await until(lambda: queue.states() == ["done"], "it works")
+            queue.put(*range(1, 7))
+            dispatcher.wake()
+            await until(lambda: queue.errors()[1:] == ["status-A700"] * 6, "all are tried")
+            queue.put(7)
+            dispatcher.wake()
+            await until(lambda: queue.states()[7] == "done", "what comes later goes at once", 5)
+
+    run(work())
+
+
 def test_what_passes_after_an_outage_says_nothing_of_a_try_before_it() -> None:
     seen = Evidence()
     assert not seen.failed(1, cut=True)
@@ -168,6 +223,35 @@ def test_a_poison_object_costs_others_no_wait(hospital: Hospital) -> None:
 
     with pacs(hospital, answer):
         run(work())
+
+
+def test_more_objects_in_doubt_than_a_batch_holds_go_behind_healthy_ones(database: Database, queue: Queue) -> None:
+    """They are due for longer, again and again, and still cost those that come later no more than a few tries."""
+    tried: list[int] = []
+
+    async def handler(name: str, feed: Feed) -> None:
+        while taken := await feed.take():
+            for job in taken:
+                tried.append(job.subject)
+                if job.subject < 150:
+                    feed.doubt(job, "status-A700")
+                else:
+                    feed.done(job)
+                await asyncio.sleep(0)
+
+    async def work() -> None:
+        queue.put(*range(150))
+        async with dispatching(database, handler) as dispatcher:
+            await until(lambda: len(tried) > 300, "all are in doubt")
+            before = len(tried)
+            queue.put(*range(150, 170))
+            dispatcher.wake()
+            await until(lambda: queue.states()[150:] == ["done"] * 20, "the healthy ones are there", 10)
+            last = max(place for place, subject in enumerate(tried) if subject >= 150)
+            assert last - before < 20 + 12
+            await until(lambda: queue.states()[:150] == ["held"] * 150, "those in doubt end visibly", 60)
+
+    run(work())
 
 
 def test_a_destination_that_ends_each_association_after_one_object_is_tried_again_at_once(hospital: Hospital) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
+from typing import Any
 
 import pytest
+from support.delivery.hospital import Hospital, pacs
 from support.loops import remains, run, until
 from support.queue.lanes import Queue, dispatching
 
@@ -44,6 +48,71 @@ def test_a_paused_node_gets_nothing_until_it_is_resumed(database: Database, queu
 
     run(work())
     assert [row["attempts"] for row in queue.rows()] == [1, 1]
+
+
+def test_a_pause_stops_a_lane_after_the_object_in_flight(database: Database, queue: Queue) -> None:
+    steering = QueueSteering(database, lambda: None)  # in another process: nobody rings
+    begun: list[int] = []
+
+    async def work() -> None:
+        going = asyncio.Event()
+
+        async def handler(name: str, feed: Feed) -> None:
+            while taken := await feed.take(wait=30):
+                for job in taken:
+                    if feed.paused:
+                        return
+                    if name == "cad":
+                        feed.done(job)
+                        continue
+                    begun.append(job.subject)
+                    await going.wait()
+                    if len(begun) == 2:
+                        steering.pause("pacs", who())
+                        await until(lambda: feed.stopping, "the lane knows of it")
+                    feed.done(job)
+
+        queue.put(*range(64))
+        queue.put(1, lane="deliver:cad")
+        async with dispatching(database, handler, grace=5):
+            await until(lambda: begun, "the first is in flight")
+            going.set()
+            await until(lambda: queue.states() == ["done"] * 2 + ["ready"] * 62, "the others are given back")
+            assert queue.states("deliver:cad") == ["done"]
+            await remains(lambda: begun.count(2) == 0, 0.1)
+            steering.resume("pacs", who())
+            await until(lambda: queue.states() == ["done"] * 64, "the rest is sent")
+
+    run(work())
+
+
+def test_a_paused_destination_gets_no_more_of_what_was_taken(hospital: Hospital) -> None:
+    hospital.slices(40)
+    steering = QueueSteering(hospital.database, lambda: None)
+    taken: list[Any] = []
+
+    async def work() -> None:
+        delivery = hospital.delivery()
+        async with dispatching(hospital.database, delivery) as lanes:
+            await until(lambda: len(taken) > 3, "it is at work")
+            await asyncio.to_thread(steering.pause, "pacs", who())
+            lanes.wake()
+            await until(lambda: set(hospital.states()) == {"done", "ready"}, "the others are given back")
+            sent = len(taken)
+            assert hospital.states().count("done") == sent < 40
+            await remains(lambda: len(taken) == sent, 0.2)
+            await asyncio.to_thread(steering.resume, "pacs", who())
+            await until(lambda: hospital.states() == ["done"] * 40, "the rest is sent")
+        await delivery.close()
+
+    def answer(event: Any) -> int:
+        taken.append(event.request.AffectedSOPInstanceUID)
+        threading.Event().wait(0.02)  # it is as slow as that
+        return 0
+
+    with pacs(hospital, answer):
+        run(work())
+    assert len(set(taken)) == len(taken)
 
 
 def test_a_node_drains_while_new_work_waits(database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from broker.admin.api.routing.holds import JobSelection
 from broker.admin.bodies import RowNumber
 from broker.admin.context import AdminContext
-from broker.model.lane import Lane
+from broker.model.lane import parts_of
 from broker.model.wording import in_english
 from broker.status.causes import reason
 from broker.status.lane_words import LaneCondition, words_of
@@ -138,14 +138,14 @@ class WaitingJobView(BaseModel):
 
 def shape_view(context: AdminContext, shape: LaneShape, now: float) -> LaneShapeView:
     """A lane as it is shown."""
-    lane = Lane.parse(shape.name)
-    node = context.directory.node(lane.node)
+    kind, name = parts_of(shape.name)
+    node = context.directory.node(name)
     words = words_of(shape, known=node is not None, active=node is None or node.active)
     zone = context.settings.zone()
     return LaneShapeView(
         lane=shape.name,
-        node=lane.node,
-        kind=lane.kind.value,
+        node=name,
+        kind=kind,
         state=words.condition,
         why=words.why.english(zone, now) if words.why is not None else "",
         advice=words.advice.english(zone, now),
@@ -167,12 +167,12 @@ def shape_view(context: AdminContext, shape: LaneShape, now: float) -> LaneShape
 
 def delivery_view(job: WaitingJob) -> WaitingJobView:
     """A job as it is shown."""
-    lane = Lane.parse(job.lane)
+    kind, node = parts_of(job.lane)
     return WaitingJobView(
         id=job.id,
         lane=job.lane,
-        node=lane.node,
-        kind=lane.kind.value,
+        node=node,
+        kind=kind,
         held=job.held,
         cause=job.error,
         why=in_english(reason(job.error)) if job.error else "",

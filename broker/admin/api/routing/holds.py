@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -77,6 +78,20 @@ class JobsBody(BaseModel):
     expected: Annotated[int, Field(ge=1, le=MOST)]
 
 
+class ReleaseBody(BaseModel):
+    """`anyway`: also an older version of an object over a newer one that was sent."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    anyway: bool = False
+
+
+class ReleaseJobsBody(JobsBody):
+    """The jobs. `anyway`: also older versions of objects over newer ones that were sent."""
+
+    anyway: bool = False
+
+
 class DiscardJobsBody(JobsBody):
     """The jobs, and why they are given up."""
 
@@ -89,8 +104,12 @@ class JobsDoneView(BaseModel):
     jobs: int
 
 
-_OTHERS: dict[int | str, dict[str, Any]] = {409: {"description": "Not as many jobs match as expected"}}
-_NOT_HELD: dict[int | str, dict[str, Any]] = {409: {"description": "It is not held"}}
+_OTHERS: dict[int | str, dict[str, Any]] = {
+    409: {"description": "Not as many jobs match as expected, or a newer version of an object was sent"}
+}
+_NOT_HELD: dict[int | str, dict[str, Any]] = {
+    409: {"description": "It is not held, or a newer version of its object was sent"}
+}
 
 
 def router(context: AdminContext) -> APIRouter:
@@ -104,9 +123,10 @@ def router(context: AdminContext) -> APIRouter:
         return [_view(job) for job in database.read(held_jobs.find, HeldFilter(lane=lane), 0, limit).result()]
 
     @routes.post("/{job}/release", dependencies=[NEEDS[Right.WORK]], status_code=204, responses=_NOT_HELD)
-    def release(job: RowNumber, request: Request) -> None:
-        """Try it again, as if for the first time. 409 if it is not held."""
-        end(database.execute(holds.release, job, request.state.actor, time.time(), request.state.address))
+    def release(job: RowNumber, request: Request, body: ReleaseBody | None = None) -> None:
+        """Try it again, as if for the first time. It goes over a newer version of its object only with `anyway`."""
+        who, where, anyway = request.state.actor, request.state.address, body is not None and body.anyway
+        end(database.execute(holds.release, job, who, time.time(), where, anyway=anyway))
 
     @routes.post("/{job}/discard", dependencies=[NEEDS[Right.WORK]], status_code=204, responses=_NOT_HELD)
     def discard(job: RowNumber, body: DiscardBody, request: Request) -> None:
@@ -118,10 +138,11 @@ def router(context: AdminContext) -> APIRouter:
     many = [NEEDS[Right.WORK], NEEDS[Right.PATIENTS], SHOWS_NOTHING]
 
     @routes.post("/release", dependencies=many, responses=_OTHERS)
-    def release_all(body: JobsBody, request: Request) -> JobsDoneView:
-        """Try all held jobs again that match."""
+    def release_all(body: ReleaseJobsBody, request: Request) -> JobsDoneView:
+        """Try all held jobs again that match. They go over newer versions of their objects only with `anyway`."""
         who, where, now = request.state.actor, request.state.address, time.time()
-        return end_all(body, lambda connection, row: holds.release(connection, row, who, now, where))
+        again = partial(holds.release, actor=who, at=now, address=where, anyway=body.anyway)
+        return end_all(body, again)
 
     @routes.post("/discard", dependencies=many, responses=_OTHERS)
     def discard_all(body: DiscardJobsBody, request: Request) -> JobsDoneView:

@@ -16,7 +16,7 @@ from broker.admin.context import AdminContext
 from broker.admin.problems import Problem
 from broker.admin.routers import admin_router
 from broker.admin.viewing import shows, viewing_of
-from broker.model.lane import Lane
+from broker.model.lane import parts_of
 from broker.model.wording import in_english
 from broker.status.causes import reason
 from broker.store.holds import waiting
@@ -89,13 +89,13 @@ def views(context: AdminContext, found: Sequence[WaitingThing]) -> list[WaitingV
 
 
 def _view(one: WaitingThing, order: int) -> WaitingView:
-    lane = Lane.parse(one.lane) if one.lane else None
+    kind, node = parts_of(one.lane) if one.lane else ("object", "")
     return WaitingView(
         number=one.number,
-        what="object" if lane is None else lane.kind.value,
+        what=kind,
         cause=one.cause,
         why=in_english(reason(one.cause)),
-        node="" if lane is None else lane.node,
+        node=node,
         device=one.device,
         study=one.study,
         accession=one.fact("tag.AccessionNumber"),
@@ -105,6 +105,6 @@ def _view(one: WaitingThing, order: int) -> WaitingView:
         size=one.size,
         since=one.since,
         failures=one.failures,
-        can=_OBJECT if lane is None else _JOB,
+        can=_JOB if one.lane else _OBJECT,
         place=one.key,
     )

@@ -9,9 +9,9 @@ from urllib.parse import quote, urlencode
 from sqlalchemy import Connection
 
 from broker.admin.context import AdminContext
-from broker.admin.web.holds import KINDS
+from broker.admin.web.holds import work_of
 from broker.admin.web.words import Sentence
-from broker.model.lane import Lane
+from broker.model.lane import parts_of
 from broker.status.lane_words import LaneCondition, LaneWords, words_of
 from broker.store.queued import pauses, shapes
 from broker.store.queued.pauses import NodePause
@@ -26,7 +26,7 @@ AGES = (
     Sentence("older"),
 )  # the words of `shapes.AGES`, and of what is older
 _TONES = ("bad", "warn", "ok")
-_RESTS = (LaneCondition.UNKNOWN, LaneCondition.RESTS, LaneCondition.PAUSED)
+_RESTS = (LaneCondition.NEWER, LaneCondition.UNKNOWN, LaneCondition.RESTS, LaneCondition.PAUSED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class QueueLane:
     """A lane in words. `path`: where it is shown alone. `may_try`: to try it now makes a difference."""
 
     shape: LaneShape
-    lane: Lane
+    node: str
     work: Sentence
     words: LaneWords
     path: str
@@ -80,8 +80,8 @@ def state(connection: Connection, now: float) -> QueueState:
 def lanes_of(context: AdminContext, found: QueueState, node: str = "") -> list[QueueLane]:
     """The lanes in words, of one node or of all: those in trouble first."""
     shown = [_lane(context, one) for one in found.lanes]
-    ordered = sorted(shown, key=lambda one: (_TONES.index(one.words.tone), one.lane.node, one.lane.kind))
-    return [one for one in ordered if node in ("", one.lane.node)]
+    ordered = sorted(shown, key=lambda one: (_TONES.index(one.words.tone), one.node, one.shape.name))
+    return [one for one in ordered if node in ("", one.node)]
 
 
 def node_of(context: AdminContext, found: QueueState, lanes: Sequence[QueueLane], name: str) -> QueueNode | None:
@@ -104,15 +104,15 @@ def path_of(node: str) -> str:
 
 
 def _lane(context: AdminContext, shape: LaneShape) -> QueueLane:
-    lane = Lane.parse(shape.name)
-    node = context.directory.node(lane.node)
+    _, name = parts_of(shape.name)
+    node = context.directory.node(name)
     words = words_of(shape, known=node is not None, active=node is None or node.active)
     waits = shape.failures > 0 or shape.put_off > 0
     return QueueLane(
         shape=shape,
-        lane=lane,
-        work=KINDS[lane.kind],
+        node=name,
+        work=work_of(shape.name),
         words=words,
-        path=path_of(lane.node),
+        path=path_of(name),
         may_try=waits and words.condition not in _RESTS,
     )

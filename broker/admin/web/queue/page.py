@@ -40,6 +40,10 @@ from broker.store.queued.waiting_jobs import Waits
 
 LINK = PageLink(title=Sentence("Queue"), path="/queue", icon="queue", right=Right.STATUS)
 _CHANGED = Sentence("The list has changed meanwhile: look again. Nothing was changed.")
+_NEWER = Sentence(
+    "Of some of these a newer version was sent. Tried again, the older one goes over it. Nothing was changed. The page"
+    " Holds lets you try them again all the same."
+)
 _SAY_WHY = Sentence("Say why, in 3 to 500 characters.")
 Act = Callable[[Sequence[int], Steering], Sentence]
 
@@ -184,7 +188,10 @@ class _Page:
         if len(rows) > expected:
             return self.show(request, QueueSlip(question="release", problem=_CHANGED), 409)
         who = now_by(request.state.actor, request.state.address)
-        done = self._release(rows[:CAP], who)
+        try:
+            done = self._release(rows[:CAP], who)
+        except holds.NewerSent:
+            return self.show(request, QueueSlip(question="release", problem=_NEWER), 409)
         return shell.go(self._ask(request)[0].link(), told.released(done))
 
     def _ask(self, request: Request) -> tuple[Asked, bool]:
@@ -232,6 +239,8 @@ class _Page:
                 return shell.go(asked.link(), act(rows, now_by(request.state.actor, request.state.address, reason)))
             except OtherCount:
                 problem, status = _CHANGED, 409
+            except holds.NewerSent:
+                problem, status = _NEWER, 409
         return self.show(request, QueueSlip(problem=problem, picked=picked), status)
 
     def _rows(self, asked: Asked, picked: Picked, before: float, *, forgotten: bool) -> Sequence[int]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from broker.admin.web import forms
-from broker.admin.web.holds import KINDS
+from broker.admin.web.holds import KINDS, work_of
 from broker.admin.web.listing import CAP, Column, Filter, Table
 from broker.admin.web.words import Sentence
-from broker.model.lane import Lane, LaneKind
+from broker.model.lane import LaneKind, parts_of
 from broker.status.causes import reason as cause_words
+from broker.store import claims
 from broker.store.holds.held_jobs import HeldFilter
 from broker.store.holds.waiting import orders_of
 from broker.store.queued import waiting_jobs
@@ -64,7 +65,7 @@ class QueueLine:
     """A job in words. `order`: our number of the exam, 0 for none; `urgency` is None for a usual one."""
 
     job: WaitingJob
-    lane: Lane
+    node: str
     work: Sentence
     cause: Sentence | None
     urgency: Sentence | None
@@ -112,11 +113,11 @@ def look(
 
 def line(job: WaitingJob, order: int, *, patients: bool) -> QueueLine:
     """A job in words; without its patient for who may see none."""
-    job, lane = job if patients else job.unseen(), Lane.parse(job.lane)
+    job = job if patients else job.unseen()
     return QueueLine(
         job=job,
-        lane=lane,
-        work=KINDS[lane.kind],
+        node=parts_of(job.lane)[1],
+        work=work_of(job.lane),
         cause=cause_words(job.error) if job.error else None,
         urgency=_urgency(job.priority),
         patient=job.fact("tag.PatientID"),
@@ -128,6 +129,8 @@ def line(job: WaitingJob, order: int, *, patients: bool) -> QueueLine:
 def _urgency(priority: int) -> Sentence | None:
     if priority == USUAL:
         return None
+    if priority >= claims.LAST:
+        return Sentence("in doubt: goes last")
     if priority > USUAL:
         return Sentence("late")
     return Sentence("as STAT") if priority <= 1 else Sentence("soon")

@@ -26,6 +26,7 @@ from broker.delivery.rerouting import RerouteEnding
 from broker.model.wording import in_english
 from broker.settings import load
 from broker.store import jobs
+from broker.store.claims import LAST
 from broker.store.db.database import Database
 from broker.store.jobs import NewJob
 from broker.store.queued import pauses, shapes
@@ -144,7 +145,9 @@ def test_pages_lead_on_and_filters_narrow(database: Database, http: AppClient) -
         ("state=held", 0), ("node=nobody", 0), ("lane=feedback:ris", 1), ("kind=feedback&node=pacs", 0),
     ):  # fmt: skip
         assert f"<b>{count}</b> found" in http.get(f"/queue?{query}").text, query
-    assert "it refuses it: it is out of resources" in http.get("/queue?node=pacs").text
+    assert "out of resources" in http.get("/queue?node=pacs").text
+    database.execute(lambda c: c.execute(update(_t).values(priority=_t.c.priority + LAST)))
+    assert "in doubt: goes last" in http.get("/queue?node=pacs").text
 
 
 def test_a_study_is_looked_for_without_standing_in_the_address(database: Database, http: AppClient) -> None:
@@ -252,6 +255,28 @@ def test_held_jobs_are_tried_again_by_pick_by_filter_and_by_node(database: Datab
     assert "4 jobs are tried again." in http.post("/queue/nodes/pacs/release", data=form | {"every": "4"}).text
     assert states(database) == ["ready"] * 5
     assert [action for action, _ in audit(database)] == ["job.released"] * 5
+
+
+def test_an_older_version_does_not_go_over_a_newer_one_unawares(database: Database, http: AppClient) -> None:
+    hold_jobs(database, 2, error="newer-version-sent")
+    page = http.get("/queue?state=held&node=pacs")
+    first, *_ = picks(page)
+    refused = (
+        http.post("/queue/retry?state=held", data={"row": first}),
+        http.post("/queue/nodes/pacs/release?node=pacs", data={"every": "2", "until": until(page)}),
+    )
+    for answer in refused:
+        assert answer.status_code == 409
+        assert "a newer version was sent" in answer.text
+    assert states(database) == ["held"] * 2
+
+
+def test_work_of_a_newer_version_is_listed_in_words(database: Database, http: AppClient) -> None:
+    more(database, "teleport:moon", 2)
+    page = http.get("/queue").text
+    assert "work of a newer version" in page
+    assert "moon" in page
+    assert "work of a newer version" in http.get("/queue?node=moon").text
 
 
 def test_a_node_is_paused_drained_and_resumed_with_a_reason(database: Database, http: AppClient) -> None:

@@ -56,8 +56,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Three more than there are cores, as tests wait more than they compute; each worker may have a PostgreSQL."""
-    return min(8, (os.cpu_count() or 1) + 3)
+    """Two more than there are cores, as tests wait more than they compute; each worker may have a PostgreSQL."""
+    return min(8, (os.cpu_count() or 1) + 2)
 
 
 @pytest.hookimpl(wrapper=True)

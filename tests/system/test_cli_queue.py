@@ -70,6 +70,8 @@ def test_a_paused_node_gets_nothing_until_it_is_resumed(site: Site, ports: tuple
 
 
 def test_what_waits_goes_elsewhere_or_is_given_up(site: Site, ports: tuple[int, int], tmp_path: Path) -> None:
+    said(site, "pause", "pacs", *WHY)  # or one may just be tried when it is to go
+    wait_until(lambda: lane(site)["sending"] == 0, 30, "no try is under way")
     first, *others = (one["id"] for one in waiting(site))
     assert len(others) == 2
     said(site, "discard", str(first), *WHY)

@@ -28,6 +28,7 @@ from broker.store.copies import database_copy
 from broker.store.copies.database_copy import Revision
 from broker.store.db.engine import open_engine
 from broker.store.images.purge_lock import kept
+from broker.store.images.spool import sync_folder
 
 KEYS = ("log.key", "seal.key")
 CONFIGURATION = "configuration"
@@ -72,12 +73,12 @@ def _made(settings: Settings, config: Path | None, into: Path, began: float) -> 
             found = _copied(settings, config, part, earlier[0] if earlier else None, began)
             os.sync()  # all files at once, before the manifest says that they are there
             manifests.write(found, part)
-            _sync(part)
+            sync_folder(part)
             part.rename(into / name)
         except BaseException:
             _remove(part)
             raise
-        _sync(into)
+        sync_folder(into)
     return into / name, found
 
 
@@ -161,11 +162,3 @@ def _remove(folder: Path) -> None:
     """Remove a backup. Without its manifest, which goes first, it is none. Raises OSError."""
     (folder / manifests.FILE).unlink(missing_ok=True)
     shutil.rmtree(folder)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -209,7 +209,7 @@ def test_a_stream_of_objects_finds_its_files_made_and_their_folder_synced(
         stream.create(b"head").close()
     wait_until(lambda: len(stream._ahead) == 4, 10, "files are made ahead")
     waiting = set(empty_files(stream))
-    monkeypatch.setattr(module, "_sync_folder", lambda folder: pytest.fail("the folder is synced already"))
+    monkeypatch.setattr(module, "sync_folder", lambda folder: pytest.fail("the folder is synced already"))
     monkeypatch.setattr(stream, "_make_ahead", lambda: None)
     for _ in range(4):
         file = stream.create(b"head")

@@ -52,7 +52,8 @@ def _loaded() -> Callable[[int, int, int, int], int]:
 _sync_file_range = _loaded()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on stable storage. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -135,7 +136,7 @@ class SpoolFile:
             if not os.fstat(self._descriptor).st_nlink:
                 raise FileNotFoundError(errno.ENOENT, "somebody removed the file")
             if not self._folder_synced:
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except OSError as error:
             raise _unavailable(error) from None
         faults.point("spool.synced")
@@ -232,7 +233,7 @@ class Spool:
         try:
             folder = self._folder()
             blanks = [_Blank.make(folder) for _ in range(self._count - len(self._ahead))]
-            _sync_folder(folder)
+            sync_folder(folder)
             self._ahead.extend(replace(blank, folder_synced=True) for blank in blanks)
         except (OSError, SpoolUnavailable):
             self._known.clear()
@@ -271,6 +272,6 @@ class Spool:
         try:
             if not folder.is_dir():
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _sync_folder(folder.parent)
+                sync_folder(folder.parent)
         except OSError as error:
             raise _unavailable(error) from None

@@ -48,6 +48,8 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       its process dies           returned when the lease ends  is looked at again   -          -
       the broker starts again    returned (its own)            is looked at again   -          queue.leases_freed
       its claim was not answered returned when that is known   is looked at again   -          queue.claims_freed
+      its object was handed over
+        to a lane that closed    returned                      is looked at again   -          queue.reports_taken
       its report was not taken   as was reported, later        is looked at again   as above   queue.reports_taken
       its lease was lost         the new owner decides         goes on              -          -
       the database is away       returned when the lease ends  is looked at again   -          queue.unavailable
@@ -80,6 +82,7 @@ from broker.queue import lane_work
 from broker.queue.breakers import Breakers, known
 from broker.queue.clock import STEP, QueueClock
 from broker.queue.feed import Bell
+from broker.queue.hand_over import HandOver
 from broker.queue.hurrying import Hurrying
 from broker.queue.lane_work import Handler, LaneWork, QueueTools
 from broker.queue.late_reports import LateReports
@@ -122,7 +125,19 @@ class Dispatcher:
         self._lost = LostClaims()
         self._late = LateReports(database)
         self._hurrying = Hurrying(database, self.wake)
-        tools = QueueTools(database, policy, owner, self._bell, self._clock, self._breakers, self._lost, self._late)
+        self.hand_over = HandOver(owner, lane_work.LEASE, self._clock, self._late, self.wake)
+        self.hand_over.follow(self._handed_over)
+        tools = QueueTools(
+            database,
+            policy,
+            owner,
+            self._bell,
+            self._clock,
+            self._breakers,
+            self._lost,
+            self._late,
+            self.hand_over,
+        )
         self._work = LaneWork(tools, handlers, heard)
         self._loop = asyncio.get_running_loop()
 
@@ -151,6 +166,7 @@ class Dispatcher:
         for lane, running in self._running.items():
             if lane.node in nodes:
                 self._work.outdate(running)
+        self.hand_over.close_all([name for name in self.hand_over.names if Lane.parse(name).node in nodes])
         self._bell.ring()
 
     def alive(self, node: str) -> None:
@@ -176,12 +192,14 @@ class Dispatcher:
         self._bell.stopping = True
         self._hurrying.stop()
         self._bell.ring()
+        self.hand_over.wake()
         tasks = [task for running in self._running.values() for task in running]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace)
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        self.hand_over.close_all(self.hand_over.names)
         with contextlib.suppress(StoreUnavailable):  # the next start frees our leases
             await self._report_again()
 
@@ -194,6 +212,7 @@ class Dispatcher:
         look = self._database.read(lanes.look, self._policy.longest + STEP)
         found = await asyncio.wrap_future(look)
         reading, due, paused = found
+        self.hand_over.close_all([name for name in self.hand_over.names if Lane.parse(name).node in paused])
         if self._work.pause(paused):
             self._bell.ring()  # those that wait for more
         if step := self._clock.follow(reading):
@@ -214,6 +233,7 @@ class Dispatcher:
                 workers = min(workers, 1)
             if len(running) >= workers:
                 self._passed_over.add(lane)
+                self.hand_over.more(lane.name)
             while len(running) < workers:
                 self._begin(lane, running)
 
@@ -263,6 +283,15 @@ class Dispatcher:
         running.add(task)
         task.add_done_callback(partial(self._ended, lane))
 
+    def _handed_over(self, name: str) -> None:
+        """An open lane holds something that nobody works on."""
+        lane = Lane.parse(name)
+        running, workers = self._running.setdefault(lane, set()), self._concurrency(lane)
+        if self.stopping or not workers:
+            self.hand_over.close_all([name])
+        elif len(running) < workers:
+            self._begin(lane, running)
+
     def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
         """Work that came after a worker's last look, when it still counted as one, is looked for again."""
         self._running[lane].discard(task)
@@ -270,3 +299,5 @@ class Dispatcher:
         if lane in self._passed_over:
             self._passed_over.discard(lane)
             self._bell.ring()
+        if self.hand_over.waits(lane.name):  # it came after the worker's last look
+            self._handed_over(lane.name)

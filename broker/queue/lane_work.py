@@ -15,6 +15,7 @@ from broker.queue.breakers import Breakers
 from broker.queue.clock import STEP, QueueClock
 from broker.queue.evidence import Evidence
 from broker.queue.feed import Bell, Feed
+from broker.queue.hand_over import HandOver
 from broker.queue.late_reports import LateReports
 from broker.queue.lost_claims import LostClaims
 from broker.queue.retry_policy import RetryPolicy
@@ -40,6 +41,7 @@ class QueueTools:
     breakers: Breakers
     lost: LostClaims
     late: LateReports
+    hand_over: HandOver
 
 
 class LaneWork:
@@ -78,7 +80,9 @@ class LaneWork:
         tools = self._tools
         policy = replace(tools.policy, give_up=math.inf) if lane.kind in FOR_EVER else tools.policy
         seen = self._evidence.setdefault(lane, Evidence())
-        feed = Feed(lane, tools.database, policy, tools.bell, self.claim, tools.clock, self._heard, tools.late, seen)
+        handed = tools.hand_over if lane.kind is LaneKind.DELIVER else None
+        shared = (tools.bell, self.claim, tools.clock, self._heard, tools.late, seen, handed)
+        feed = Feed(lane, tools.database, policy, *shared)
         self._feeds.add(feed)
         heart = asyncio.get_running_loop().create_task(self._beat(feed))
         error: BaseException | None = None

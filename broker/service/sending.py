@@ -95,6 +95,7 @@ class Sending:
         foundation.site.follow(self._nodes_changed)
         foundation.contacts.follow_echoes(self._dispatcher.alive)
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
+        self.hand_over = self._dispatcher.hand_over
         self.bells = self.wake, self._dispatcher.alive  # the second tells that a node works, by its name
 
     def _concurrency(self, lane: Lane) -> int:

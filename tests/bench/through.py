@@ -94,7 +94,6 @@ class Ways:
 
 def once(way: Way, files: list[str]) -> tuple[float, float]:
     """Seconds until the last file is whole where it goes, and of storescu alone."""
-    before = [len(os.listdir(folder)) for folder in way.folders]
     kept = way.taken()
     known = [set(os.listdir(folder)) for folder in way.folders]
     began = time.time()
@@ -104,7 +103,8 @@ def once(way: Way, files: list[str]) -> tuple[float, float]:
         return time.time() - began, reception
 
     def arrived() -> bool:
-        return all(len(os.listdir(folder)) >= count + len(files) for folder, count in zip(way.folders, before, strict=True))
+        pairs = zip(way.folders, known, strict=True)
+        return all(len(os.listdir(folder)) >= len(old) + len(files) for folder, old in pairs)
 
     wait_until(arrived, 180, "all objects have arrived")
     size = Path(files[0]).stat().st_size // 2

@@ -124,6 +124,22 @@ class StoredObject:
     study_instance_uid: str = ""
 
 
+def as_stored(new: NewInstance, key: int) -> StoredObject:
+    """An object that was just received, by its row."""
+    return StoredObject(
+        id=key,
+        sop_instance_uid=new.sop_instance_uid,
+        sop_class_uid=new.sop_class_uid,
+        transfer_syntax_uid=new.transfer_syntax_uid,
+        path=new.path,
+        data_offset=new.data_offset,
+        data_length=new.data_length,
+        digest=new.digest,
+        content=new.content,
+        study_instance_uid=new.study_instance_uid,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PurgeCandidate:
     """An object by its place; `delivered`: every destination has had it long enough."""

@@ -1,6 +1,7 @@
 """Runs a worker for every lane that has due work, so that a dead or slow peer never delays the others.
 
-The dispatcher looks for lanes with due work whenever somebody who commits a job wakes it, else once a second. For each
+The dispatcher looks for lanes with due work whenever somebody who commits a job wakes it, else once a second; images
+that were just received go to a lane that works without a look (`queue.hand_over`). For each lane with due work
 it runs the handler of the lane's kind with a `Feed` (`queue.feed`). The handler takes jobs and reports each of them.
 What it raises decides on the jobs that it did not report, and on the lane.
 
@@ -93,6 +94,7 @@ from broker.store.db.database import Database
 from broker.store.queued import pauses
 
 POLL = 1.0  # seconds between two looks that nobody asked for
+REST = 0.02  # seconds from one look to the next, at least
 
 
 class Dispatcher:
@@ -178,7 +180,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Look for due lanes until `stop`."""
         while not self.stopping:
-            woken = self._bell.next()
+            woken, began = self._bell.next(), time.monotonic()
             try:
                 await self._start_lanes()
             except StoreUnavailable as error:
@@ -186,6 +188,8 @@ class Dispatcher:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL):
                     await woken.wait()
+            # each object for a lane with a backlog rings the bell: a look for each would slow down what goes out
+            await asyncio.sleep(max(0.0, began + REST - time.monotonic()))
 
     async def stop(self, grace: float) -> None:
         """Let running handlers end within `grace` seconds, then cancel them; their jobs are ready again."""

@@ -17,6 +17,8 @@ SHORT = {  # the longest first
     "receive.py": ["--rounds", "1", "--size", "524288", "--count", "20"],
     "send.py": ["--rounds", "1", "--count", "20"],
     "through.py": ["--rounds", "1", "--count", "20"],
+    "backlog.py": ["--count", "5000", "--seconds", "2"],
+    "lanes.py": ["--count", "300"],
     "large.py": ["--mib", "64"],
     "idle.py": ["--count", "20", "--seconds", "1"],
     "now.py": ["--pages", "5", "--seconds", "2", "--exams", "1000", "--nodes", "50"],

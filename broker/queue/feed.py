@@ -133,7 +133,8 @@ class Feed:
                 self._open.update((job.id, job) for job in jobs)
                 self.more = len(jobs) >= BATCH - 1  # a place may be kept for one in doubt
                 # those in doubt go last
-                return [*self._hand(open_lane=not self.more), *sorted(jobs, key=self.doubts)]
+                done = not self.more and not any(job.last for job in jobs)  # of those only some come at once
+                return [*self._hand(open_lane=done), *sorted(jobs, key=self.doubts)]
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await woken.wait()

@@ -215,6 +215,12 @@ def known_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
     return set(rows.scalars())
 
 
+def newest_files(connection: Connection, limit: int) -> list[str]:
+    """Spool files of the objects that came last, by their names, which begin with the hour."""
+    query = select(_t.c.path).where(_HAS_FILE, _t.c.state != InstanceState.PURGED).order_by(_t.c.path.desc())
+    return list(connection.execute(query.limit(limit)).scalars())
+
+
 def _all_done(before: float, given_up: float) -> ColumnElement[bool]:
     """Every delivery was done before a time, or ended as it goes elsewhere, or a person gave it up before another one.
 

@@ -397,7 +397,7 @@ def test_what_a_process_had_in_hand_when_it_died_goes_last_and_alone(queue: Queu
     assert [[job.subject for job in queue.claim(owner="host:2", now=1e12)] for _ in range(3)] == [[2], [3], []]
 
 
-def test_what_a_process_dies_of_three_times_in_a_row_is_held_and_its_neighbours_are_not(queue: Queue) -> None:
+def test_what_a_process_dies_of_again_and_again_is_held_and_its_neighbours_are_not(queue: Queue) -> None:
     """It dies of 2. What it had done before it died is done; nothing else is in hand then."""
     queue.put(1, 2, 3)
     told = []

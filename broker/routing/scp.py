@@ -9,6 +9,7 @@ from broker.dicom import uids
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
+from broker.dicom.dimse.served import storage
 from broker.errors import BadContent
 from broker.routing.reception import IncomingObject, Reception
 from broker.threads import Threads
@@ -24,14 +25,14 @@ class StorageService:
     def __init__(self, reception: Reception, private_classes: Iterable[str] = ()) -> None:
         """`private_classes`: SOP classes beyond those of the standard that are taken in like them."""
         self._reception = reception
-        self._classes = uids.STORAGE_CLASSES | frozenset(private_classes)
+        self._offer = storage(private_classes)
         self._threads = Threads(THREADS, "spool")
 
     def service(self) -> Service:
         """Registration with the provider."""
         return Service(
-            self._classes,
-            uids.for_storage,
+            self._offer.classes,
+            self._offer.choose,
             {cmd.C_STORE_RQ: self.store},
             service_class=uids.STORAGE_SERVICE,
             ended=self._reception.parted,

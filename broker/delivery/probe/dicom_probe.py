@@ -30,6 +30,7 @@ _USUAL = (  # storage classes that are asked for where nothing has been received
     "1.2.840.10008.5.1.4.1.1.6.1",  # US
     "1.2.840.10008.5.1.4.1.1.7",  # secondary capture
 )
+ECHO = Proposal(uids.VERIFICATION, _UNCOMPRESSED)  # a context of every test
 _BY_ROLE = {
     MPPS: uids.PERFORMED_STEP,
     MPPS_NOTIFICATION: uids.PERFORMED_STEP_NOTIFICATION,
@@ -74,8 +75,7 @@ async def probe_dicom(log: ProbeLog, node: Node, remote: Remote, objects: Sequen
     calling = (node.source.calling_ae if node.source else None) or remote.calling_ae
     remote = replace(remote, calling_ae=calling, connect_timeout=ANSWER, response_timeout=ANSWER)
     pairs, contexts = _proposed(needed(node, objects))
-    echo = Proposal(uids.VERIFICATION, _UNCOMPRESSED)
-    proposals = [echo, *(Proposal(sop_class, (syntax,)) for sop_class, syntax in contexts)]
+    proposals = [ECHO, *(Proposal(sop_class, (syntax,)) for sop_class, syntax in contexts)]
     log.begin()
     try:
         async with associate(remote, proposals) as association:

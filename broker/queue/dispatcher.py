@@ -49,7 +49,7 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
       its process dies           returned when the lease ends  is looked at again   -          -
       the broker starts again    returned (its own), to go     is looked at again   -          queue.leases_freed
                                  last and alone, or held
-                                 after the third death in a row
+                                 after the tenth death in a row
       its claim was not answered returned when that is known   is looked at again   -          queue.claims_freed
       its object was handed over
         to a lane that closed    returned                      is looked at again   -          queue.reports_taken

@@ -5,11 +5,9 @@ its priority is raised by LAST, so that the index of claims keeps both apart. Ho
 has a few of them, or one if the others fill it, so that none starves.
 
 A job that its process had in hand when it died goes behind those in doubt, one in each batch. So what ended the process
-is alone with those that were done before it, and is known when that happens again: a broker that dies of one job is not
-kept from the others for ever.
-
-The versions of one object are a group of deliveries. One that the destination does not take by its own fault keeps no
-later version back, and once a later one is delivered it does not go over it.
+is alone with those that were done before it, and is known when that happens again and again: a broker that dies of one
+job is not kept from the others for ever. One that a person or a machine ends, however often, holds nothing back: what
+it had in hand changes from death to death.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import (
@@ -45,8 +44,8 @@ _t = tables.job
 LAST = 100  # is added to the priority of a job in doubt; those of rules are below
 LAST_AT_ONCE = 4  # jobs in doubt of a batch: what comes meanwhile waits for no more of them
 DIED = 2 * LAST  # is added for a job that its process had in hand when it died
-DEATHS = ("process-died", "process-died-again")  # what such a job says
-FATAL = "process-dies"  # why it is held after the next death in a row
+DEATHS = ("process-died", *(f"process-died-{count}" for count in range(2, 10)))  # what such a job says
+FATAL = "process-dies"  # why it is held after the next death in a row: a broker that is killed dies of none
 SUPERSEDED = "newer-version-sent"  # why a person must look at a delivery that a later version has overtaken
 BUSY_TRIES = 3  # so often a destination answered that it is busy with an item: others of its group may go first
 # why a delivery is held by others than itself: the order of its group stays
@@ -227,7 +226,7 @@ def free_of_dead(connection: Connection, owner_prefix: str) -> tuple[int, int]:
             lease_owner="",
             due_at=now,
             priority=place,
-            last_error=case((_t.c.last_error == DEATHS[0], DEATHS[1]), else_=DEATHS[0]),
+            last_error=case(dict(pairwise(DEATHS)), value=_t.c.last_error, else_=DEATHS[0]),
         )
     )
     return int(connection.execute(freed).rowcount), ended

@@ -1,7 +1,7 @@
 """What a dead, a slow and a poisonous destination cost a healthy one, and a poisonous object those behind it.
 
     python tests/bench/lanes.py                              10,000 objects, 100 a second, three times
-    python tests/bench/lanes.py --count 300 --poison abort   the short variant of CI
+    python tests/bench/lanes.py --count 100 --poison abort   the short variant of CI
 
 Each object goes to all destinations of a broker. The wait of a delivery is the time from its reception to the answer of
 the destination, by the broker's own records. Three brokers, one after the other:

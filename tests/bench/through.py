@@ -1,7 +1,7 @@
 """Images through the broker to a PACS: rules, queue and delivery beside Orthanc's auto-routing, in one run.
 
     python tests/bench/through.py                      200 x 512 KiB and 1000 x 1 KiB, median of 5
-    python tests/bench/through.py --rounds 1 --count 20         the short variant of CI
+    python tests/bench/through.py --rounds 1 --count 20 --size 1024          the short variant of CI
 
 storescu sends the same files each way, in another order each round, always over one association:
 - `direct`: to a storescp, with nothing between;
@@ -141,8 +141,8 @@ def cell(root: Path, number: int, size: int, rounds: int) -> None:
 
 def main() -> None:
     """Run and print."""
-    chosen = options(__doc__, count=0).parse_args()
-    for size, count in CELLS:
+    chosen = options(__doc__, count=0, size=0).parse_args()
+    for size, count in (one for one in CELLS if chosen.size in (0, one[0])):
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             cell(Path(name), chosen.count or count, size, chosen.rounds)
 

@@ -401,21 +401,21 @@ def test_what_a_process_dies_of_again_and_again_is_held_and_its_neighbours_are_n
     """It dies of 2. What it had done before it died is done; nothing else is in hand then."""
     queue.put(1, 2, 3)
     told = []
-    for death in range(3):
+    for death in range(10):
         while taken := queue.claim(owner=f"host:{death}", now=1e12):
             if 2 in [job.subject for job in taken]:
                 break
             for job in taken:
                 queue.do(jobs.finish, job, JobState.DONE, 1.0)
         told.append(queue.do(claims.free_of_dead, "host:"))
-    assert told == [(3, 0), (1, 0), (0, 1)]
+    assert told == [(3, 0), *[(1, 0)] * 8, (0, 1)]
     assert [queue.row(n)["state"] for n in (1, 2, 3)] == ["done", "held", "done"]
     assert queue.row(2)["last_error"] == "process-dies"
 
 
 def test_deaths_that_do_not_follow_each_other_hold_nothing(queue: Queue) -> None:
     queue.put(1)
-    for _ in range(5):
+    for _ in range(12):
         queue.claim(owner="host:1", now=1e12)
         assert queue.do(claims.free_of_dead, "host:") == (1, 0)
         (job,) = queue.claim(owner="host:1", now=1e12)

@@ -17,6 +17,19 @@ from broker.threads import Threads
 CHUNK = 128 * 1024  # bytes handed to a spool thread at once, while the rest is still on its way
 THREADS = 16
 _MISMATCH = frozenset({"uid-mismatch", "uid-invalid"})
+ANSWERED = (
+    st.AnsweredStatus(st.SUCCESS, "The object is on stable storage, and so are the jobs that deliver it."),
+    st.AnsweredStatus(
+        st.OUT_OF_RESOURCES,
+        "The disk is short of room, the database is away, or an internal error. The sender keeps the object and sends "
+        "it again. The Error Comment has a code.",
+    ),
+    st.AnsweredStatus(st.DATASET_MISMATCH, "A UID of the command is no UID, or is not that of the data set."),
+    st.AnsweredStatus(
+        st.CANNOT_UNDERSTAND,
+        "The data set cannot be read to its end, or is longer than allowed. The Error Comment has a code.",
+    ),
+)
 
 
 class StorageService:

@@ -10,7 +10,7 @@ from broker.delivery.probe.network_probe import Place, reach
 from broker.delivery.probe.outcome import ContextRow, ProbeLog, StepOutcome, shortened
 from broker.dicom import uids
 from broker.dicom.association.association import Association
-from broker.dicom.association.user import Proposal, Remote, associate
+from broker.dicom.association.user import ECHO, Proposal, Remote, associate
 from broker.dicom.conversion.syntaxes import instead_of
 from broker.dicom.dimse import words
 from broker.dicom.wire.negotiation import MAX_CONTEXTS
@@ -30,7 +30,6 @@ _USUAL = (  # storage classes that are asked for where nothing has been received
     "1.2.840.10008.5.1.4.1.1.6.1",  # US
     "1.2.840.10008.5.1.4.1.1.7",  # secondary capture
 )
-ECHO = Proposal(uids.VERIFICATION, _UNCOMPRESSED)  # a context of every test
 _BY_ROLE = {
     MPPS: uids.PERFORMED_STEP,
     MPPS_NOTIFICATION: uids.PERFORMED_STEP_NOTIFICATION,

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from broker.dicom import uids
+from broker.dicom.dimse import status as st
 from broker.dicom.uids import Choice
 
 _LITTLE = uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE)
@@ -38,6 +39,11 @@ WORKLIST = ServiceOffer("Modality Worklist", frozenset({uids.MODALITY_WORKLIST})
 PERFORMED = ServiceOffer("Modality Performed Procedure Step", frozenset({uids.PERFORMED_STEP}), _LITTLE)
 RETRIEVE = ServiceOffer(
     "Modality Performed Procedure Step Retrieve", frozenset({uids.PERFORMED_STEP_RETRIEVE}), _LITTLE
+)
+
+ECHO_ANSWERED = (
+    st.AnsweredStatus(st.SUCCESS, "The broker is well enough to serve: its database can be read."),
+    st.AnsweredStatus(st.PROCESSING_FAILURE, "The database does not answer, or an internal error."),
 )
 
 

@@ -29,6 +29,7 @@ from broker.accounts.sessions import SessionCheck, SessionTimes
 from broker.accounts.signing_in import SignIn
 from broker.admin.api import (
     audit,
+    conformance,
     doctor,
     fsck,
     imports,
@@ -117,6 +118,7 @@ ROUTES = (
     nodes,
     node_tests,
     settings,
+    conformance,
 )  # what REST offers beside health and status
 
 

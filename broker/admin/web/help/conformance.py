@@ -1,0 +1,52 @@
+"""The page of the DICOM conformance statement, and the same as files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
+
+from broker.admin.context import AdminContext
+from broker.admin.routers import page_router
+from broker.admin.web import shell
+from broker.conformance import markdown, web_text
+from broker.conformance.building import statement_now
+
+_FILE = "conformance-statement"
+
+
+@dataclass(frozen=True, slots=True)
+class ConformancePage:
+    """The statement as HTML, whose texts are escaped."""
+
+    cover: Markup
+    body: Markup
+
+
+def router(context: AdminContext) -> APIRouter:
+    """The routes, for everybody who is signed in. The statement is made at each request, in a thread."""
+    routes = page_router()
+
+    @routes.get("/conformance")
+    def page(request: Request) -> Response:
+        statement = statement_now(context.settings, context.directory.nodes)
+        cover, body = Markup(web_text.cover(statement)), Markup(web_text.body(statement))  # noqa: S704
+        return shell.render(request, "conformance", ConformancePage(cover, body))
+
+    @routes.get("/conformance/html")
+    def as_html() -> Response:
+        text = web_text.write(statement_now(context.settings, context.directory.nodes))
+        return _file(text, "text/html", "html")
+
+    @routes.get("/conformance/markdown")
+    def as_markdown() -> Response:
+        text = markdown.write(statement_now(context.settings, context.directory.nodes))
+        return _file(text, "text/markdown", "md")
+
+    return routes
+
+
+def _file(text: str, media_type: str, ending: str) -> Response:
+    name = f'attachment; filename="{_FILE}.{ending}"'
+    return Response(text, media_type=f"{media_type}; charset=utf-8", headers={"Content-Disposition": name})

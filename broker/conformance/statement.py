@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 NOT_APPLICABLE = "N/A"
 
@@ -91,6 +91,11 @@ class ConformanceStatement:
         """The document number: another one as soon as anything that is stated changes."""
         stated = json.dumps([self.product, self.version, [asdict(section) for section in self.sections]])
         return f"WLB-{self.version}-{hashlib.sha256(stated.encode()).hexdigest()[:12]}"
+
+    def document(self) -> dict[str, Any]:
+        """The statement as JSON, with its number."""
+        stated = asdict(self)
+        return {**stated, "number": self.number}
 
     def all_sections(self) -> Iterator[StatementSection]:
         """Every section, in the order in which they are read."""

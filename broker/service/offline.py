@@ -22,7 +22,7 @@ from broker.accounts.sessions import SessionTimes
 from broker.accounts.signing_in import SignIn
 from broker.admin import problems
 from broker.admin.access import Access
-from broker.admin.api import audit, conformance, fsck, mapping_drafts, mappings
+from broker.admin.api import audit, fsck, mapping_drafts, mappings
 from broker.admin.api.accounts import sessions, tokens, users
 from broker.admin.api.nodes import knocking, node_tests, nodes
 from broker.admin.api.routing import rule_drafts, site
@@ -135,7 +135,6 @@ def _app(settings: Settings, database: Database, *, newcomer: bool) -> FastAPI:
     app.add_middleware(Access, callers=Callers("", TokenCheck(database, time.time)), limits=settings.limits)
     for room in (
         audit,
-        conformance,
         fsck,
         mapping_drafts,
         mappings,

@@ -30,13 +30,6 @@ def router(context: AdminContext) -> APIRouter:
     def conformance() -> ConformanceView:
         """Show the DICOM conformance statement by the outline of PS3.2: `broker conformance --json`."""
         statement = statement_now(context.settings, context.directory.nodes)
-        return ConformanceView(
-            product=statement.product,
-            version=statement.version,
-            ae_title=statement.ae_title,
-            number=statement.number,
-            made_on=statement.made_on,
-            sections=list(statement.sections),
-        )
+        return ConformanceView.model_validate(statement.document())
 
     return routes

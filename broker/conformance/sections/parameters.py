@@ -54,7 +54,7 @@ def made(facts: StatementFacts) -> StatementSection:
                 "Parameters of `broker.toml` are in force from the next start. Nodes and rules are changed while the "
                 "broker runs, and are in force for the next association.",
             ),
-            of("Parameters of `broker.toml`", _GENERAL),
+            of("Parameters of broker.toml", _GENERAL),
             _table_of("Parameters of a node", NodeTable, "", _OF_NODES),
             _systems(facts),
         ),

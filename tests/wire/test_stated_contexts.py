@@ -25,6 +25,7 @@ from support.mpps.performed import creation, final, modality, unscheduled
 from support.peers.tools import wait_until
 from support.service.site import Site
 
+from broker.conformance.sections import associations
 from broker.dicom import uids
 from broker.dicom.dimse.served import served
 
@@ -191,7 +192,7 @@ def test_the_door_accepts_what_the_statement_says_and_nothing_else(running: Runn
 
 
 def test_the_first_of_several_transfer_syntaxes_in_the_table_is_taken(running: Running) -> None:
-    for row in stated.table(running.statement, "Presentation contexts accepted"):
+    for row in stated.table(running.statement, associations.ACCEPTED_CONTEXTS):
         if row["Service"] == "Storage":
             continue
         sop_class = stated.uid(row["Abstract syntax"])
@@ -205,7 +206,7 @@ def test_the_first_of_several_transfer_syntaxes_in_the_table_is_taken(running: R
 
 
 def _in_order(statement: dict[str, Any]) -> list[Pair]:
-    rows = stated.table(statement, "Presentation contexts accepted")
+    rows = stated.table(statement, associations.ACCEPTED_CONTEXTS)
     return [
         (stated.uid(row["Abstract syntax"]), stated.uid(row["Transfer syntax"]))
         for row in rows

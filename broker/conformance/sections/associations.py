@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from broker.conformance import contexts
 from broker.conformance.facts import StatementFacts
 from broker.conformance.naming import named, named_in_cell, number, seconds
@@ -175,24 +177,27 @@ def _acceptance(facts: StatementFacts) -> StatementSection:
         table(
             STORAGE_CLASSES,
             ("SOP class", "UID"),
-            [(uids.name_of(uid) if uids.name_of(uid) != uid else "without a name in PS3.6 here", uid)
-             for uid in sorted(storage.classes, key=_numbers)],
+            _names(sorted(storage.classes, key=_numbers)),
         ),
         table(
             STORAGE_SYNTAXES,
             ("Transfer syntax", "UID"),
-            [(uids.name_of(uid) if uids.name_of(uid) != uid else "without a name in PS3.6 here", uid)
-             for uid in storage.syntaxes],
+            _names(storage.syntaxes),
         ),
         table(
             "Association rejections sent",
             ("Result", "Source", "Reason", "When"),
             [(str(one.result), str(one.source), str(one.reason), when) for one, when in REJECTIONS.items()],
         ),
-    )  # fmt: skip
+    )
 
 
 _ANY_SYNTAX = "Each of the table of transfer syntaxes of storage contexts"
+
+
+def _names(found: Iterable[str]) -> list[tuple[str, str]]:
+    """Names and UIDs; a private or very new UID has no name."""
+    return [("" if uids.name_of(uid) == uid else uids.name_of(uid), uid) for uid in found]
 
 
 def _numbers(uid: str) -> list[int]:

@@ -20,15 +20,29 @@ SYSTEMS = "Systems of this site"
 _GENERAL = {
     "dicom": ("ae_title", "port", "plain", "accept", "user_identity", "private_sop_classes"),
     "limits": (
-        "half_open_per_address", "associations_per_address", "associations", "associations_per_second",
-        "association_request_timeout", "tls_handshake_timeout", "pdu_timeout", "association_idle_timeout",
-        "dicom_open_pdus", "dicom_object",
+        "half_open_per_address",
+        "associations_per_address",
+        "associations",
+        "associations_per_second",
+        "association_request_timeout",
+        "tls_handshake_timeout",
+        "pdu_timeout",
+        "association_idle_timeout",
+        "dicom_open_pdus",
+        "dicom_object",
     ),
-}  # fmt: skip
+}
 _WORKLIST = {
-    "worklist": ("default_station", "max_answers", "modalities", "charset", "no_show_after", "expire_after",
-                 "outage_copy_age"),
-}  # fmt: skip
+    "worklist": (
+        "default_station",
+        "max_answers",
+        "modalities",
+        "charset",
+        "no_show_after",
+        "expire_after",
+        "outage_copy_age",
+    ),
+}
 _PERFORMED = {"worklist": ("mpps_after", "mpps_overdue", "mpps_compare_after")}
 _STORAGE = {
     "delivery": ("retry_first", "retry_last", "give_up", "keep_days", "keep_discarded_days", "keep_held_days"),
@@ -138,6 +152,10 @@ def _range(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 _LIMITS = {
-    "minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "maxLength": "up to {} characters",
-    "maxItems": "up to {} values", "minItems": "at least {} value",
-}  # fmt: skip
+    "minimum": "≥ {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
+    "maxLength": "up to {} characters",
+    "maxItems": "up to {} values",
+    "minItems": "at least {} value",
+}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from broker.conformance.sections import associations
+
 Pair = tuple[str, str]
 
 
@@ -26,10 +28,10 @@ def table(statement: Mapping[str, Any], title: str) -> list[dict[str, str]]:
 
 def accepted(statement: Mapping[str, Any]) -> set[Pair]:
     """The pairs of abstract and transfer syntax that it says are accepted."""
-    classes = [row["UID"] for row in table(statement, "Storage SOP classes")]
-    syntaxes = [row["UID"] for row in table(statement, "Transfer syntaxes of storage contexts")]
+    classes = [row["UID"] for row in table(statement, associations.STORAGE_CLASSES)]
+    syntaxes = [row["UID"] for row in table(statement, associations.STORAGE_SYNTAXES)]
     pairs: set[Pair] = set()
-    for row in table(statement, "Presentation contexts accepted"):
+    for row in table(statement, associations.ACCEPTED_CONTEXTS):
         assert row["Role"] == "SCP"
         of_storage = row["Abstract syntax"].startswith("Each SOP class")
         abstract = classes if of_storage else [uid(row["Abstract syntax"])]
@@ -40,14 +42,14 @@ def accepted(statement: Mapping[str, Any]) -> set[Pair]:
 
 def proposed(statement: Mapping[str, Any], activity: str) -> set[tuple[str, str, str]]:
     """Abstract syntax, transfer syntax and role that it says are proposed for an activity; `activity` is its begin."""
-    rows = [r for r in table(statement, "Presentation contexts proposed") if r["Activity"].startswith(activity)]
+    rows = [r for r in table(statement, associations.PROPOSED_CONTEXTS) if r["Activity"].startswith(activity)]
     assert rows
     return {(uid(row["Abstract syntax"]), uid(row["Transfer syntax"]), row["Role"]) for row in rows}
 
 
 def proposed_for(statement: Mapping[str, Any], pair: Pair) -> set[Pair]:
     """What it says is proposed for an object that was received in this pair."""
-    for row in table(statement, "Transfer syntaxes proposed for an object"):
+    for row in table(statement, associations.PROPOSED_FOR_OBJECTS):
         received, made = row.values()
         if uid(received) == pair[1]:
             return {(pair[0], uid(cell)) for cell in made.split("; ")}

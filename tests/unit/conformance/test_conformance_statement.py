@@ -20,6 +20,18 @@ from support.worklist.worklist_table import ROWS
 from broker.conformance import markdown, web_text
 from broker.conformance.building import statement_of
 from broker.conformance.facts import StatementFacts
+from broker.conformance.sections import (
+    annexes,
+    associations,
+    charsets,
+    integration,
+    parameters,
+    performed_steps,
+    security,
+    services,
+    status_codes,
+    worklist_keys,
+)
 from broker.conformance.statement import ConformanceStatement, section, table
 from broker.dicom.dataset.charset import lookup, supported_terms
 from broker.mpps.attributes import MPPS
@@ -34,7 +46,6 @@ OUTLINE = (
     "6.2.2 6.2.3 6.2.4 6.2.5 6.2.6 6.2.7 6.2.8 6.3 6.4 6.5 6.6 7 7.1 7.2 7.2.1 7.2.2 7.2.3 7.3 7.3.1 7.3.2 7.3.3 8 8.1 "
     "8.2 8.3 8.4 8.4.1 8.4.2 8.4.3 8.4.4 8.4.5 8.4.6 8.5 8.6 8.7 A A.A A.B A.C A.D A.E"
 )
-KEYS = "Attributes of the Modality Worklist"
 HOSTILE = ("<b>|`x`", "a*b*_c_", "&lt;[x](y)", "~~no~~ #1")
 SECRETS = ("pass-of-the-node", "user-of-the-node", "10.66.77.88", "name-of-the-node", "token-0123456789abcdef",
            "database-password", "secret-folder", "broker.pem", "clinic.example", "station label")  # fmt: skip
@@ -87,7 +98,7 @@ def test_what_is_not_supported_is_said(statement: ConformanceStatement) -> None:
         assert "Not supported" in str(statement.section(path).blocks[0])
     for path in ("5.2.3", "5.2.8", "5.3", "A.B"):
         assert [block.text for block in statement.section(path).blocks if block.kind == "text"] == ["N/A"]
-    claims = {row["Transaction"]: row["Claim"] for row in stated.table(document(statement), "IHE transactions")}
+    claims = {row["Transaction"]: row["Claim"] for row in stated.table(document(statement), integration.TRANSACTIONS)}
     assert {claims[one] for one in ("RAD-10", "RAD-11", "RAD-49")} == {"not claimed"}
     assert {claims[one] for one in ("RAD-1", "RAD-4", "RAD-5", "RAD-6", "RAD-7", "RAD-12", "RAD-13")} == {"claimed"}
     with pytest.raises(KeyError):
@@ -95,7 +106,7 @@ def test_what_is_not_supported_is_said(statement: ConformanceStatement) -> None:
 
 
 def test_the_keys_of_the_worklist_are_those_of_the_standard(statement: ConformanceStatement) -> None:
-    rows = dict(_nested(stated.table(document(statement), KEYS)))
+    rows = dict(_nested(stated.table(document(statement), worklist_keys.KEYS)))
     for wanted in ROWS:
         row = rows[wanted.path]
         kind = "R" if wanted.required else "O" if wanted.matched else "-"
@@ -111,7 +122,7 @@ def test_the_keys_of_the_worklist_are_those_of_the_standard(statement: Conforman
 
 
 def test_how_keys_are_matched(statement: ConformanceStatement) -> None:
-    rows = dict(_nested(stated.table(document(statement), KEYS)))
+    rows = dict(_nested(stated.table(document(statement), worklist_keys.KEYS)))
     step = "ScheduledProcedureStepSequence"
     assert rows[step, "ScheduledProcedureStepStartDate"]["Matching"] == "single value, range"
     assert rows[step, "ScheduledStationAETitle"]["Matching"] == "single value, wild card"
@@ -133,7 +144,7 @@ def _nested(rows: list[dict[str, str]]) -> Iterator[tuple[tuple[str, ...], dict[
 
 
 def test_the_attributes_of_mpps(statement: ConformanceStatement) -> None:
-    rows = dict(_nested(stated.table(document(statement), "Attributes of the Modality Performed Procedure Step")))
+    rows = dict(_nested(stated.table(document(statement), performed_steps.ATTRIBUTES)))
     outer = {path[0]: row for path, row in rows.items() if len(path) == 1}
     assert list(outer) == [attribute.keyword for attribute in MPPS.values()]
     for tag, attribute in MPPS.items():
@@ -144,8 +155,33 @@ def test_the_attributes_of_mpps(statement: ConformanceStatement) -> None:
     assert rows["PerformedSeriesSequence", "ProtocolName"]["N-CREATE"] == "1"
 
 
+def test_where_attributes_come_from_and_go_to(statement: ConformanceStatement) -> None:
+    rows = {row["Attribute"]: row for row in stated.table(document(statement), annexes.MAPPING)}
+    assert rows["PatientID"]["HL7 fields, in order"] == "PID-3.1"
+    assert rows["PatientName"]["HL7 fields, in order"] == "PID-5"
+    performed = {name: row["MPPS"] for name, row in rows.items()}
+    assert (performed["PatientID"], performed["AccessionNumber"]) == ("yes", "scheduled step item")
+    assert performed["Allergies"] == ""
+    assert rows["PatientID"]["Tag"] == "(0010,0020)"
+
+
+def test_services_by_role(statement: ConformanceStatement) -> None:
+    roles = {(row["Service"], row["Role"]) for row in stated.table(document(statement), services.SERVICES)}
+    assert {("Modality Worklist", "SCP"), ("Storage", "SCP"), ("Forwarding of objects (C-STORE)", "SCU")} <= roles
+    assert {role for _, role in roles} == {"SCU", "SCP"}
+
+
+def test_statuses_sent_and_received(statement: ConformanceStatement) -> None:
+    changed = stated.table(document(statement), f"{status_codes.SENT}: N-SET of MPPS")
+    assert [row["Status"] for row in changed if row["Status"].startswith("0110")] == ["0110", "0110, Error ID A710"]
+    heard = {row["Status"]: row for row in stated.table(document(statement), "Statuses received")}
+    assert (heard["0000"]["C-STORE"], heard["Bxxx"]["C-STORE"]) == ("done", "done")
+    assert (heard["A7xx"]["C-STORE"], heard["any other"]["C-STORE"]) == ("sent again later", "held for a person")
+    assert heard["0112"]["N-SET"] == "the N-CREATE is sent again, then the N-SET"
+
+
 def test_all_character_sets_are_read(statement: ConformanceStatement) -> None:
-    terms = [row["Defined term"] for row in stated.table(document(statement), "Character sets read and written")]
+    terms = [row["Defined term"] for row in stated.table(document(statement), charsets.CHARACTER_SETS)]
     assert terms == list(supported_terms())
     assert len(set(terms)) == len(terms)
     for term in terms:
@@ -170,9 +206,9 @@ def test_it_says_what_is_in_force(tmp_path: Path) -> None:
     worklist = {row["Parameter"]: row for row in stated.table(found, "Parameters of the worklist")}
     most = worklist["worklist.max_answers"]
     assert (most["In force"], most["Default"]) == ("321", "10000")
-    assert [row["Port"] for row in stated.table(found, "TCP ports")] == ["4242"]
-    assert [row["AE title"] for row in stated.table(found, "Systems of this site")] == ["ARCH", "PACS"]
-    assert "1.2.276.0.7230010.3.1.0.1" in {row["UID"] for row in stated.table(found, "Storage SOP classes")}
+    assert [row["Port"] for row in stated.table(found, security.PORTS)] == ["4242"]
+    assert [row["AE title"] for row in stated.table(found, parameters.SYSTEMS)] == ["ARCH", "PACS"]
+    assert "1.2.276.0.7230010.3.1.0.1" in {row["UID"] for row in stated.table(found, associations.STORAGE_CLASSES)}
     text = json.dumps(found)
     assert "Every calling AE title is accepted" in text
     assert "Nodes now, by AE title: ARCH, PACS" in text

@@ -30,8 +30,8 @@ body { margin: 0 auto; padding: 2rem 1rem; max-width: 68rem; color: var(--ink); 
   font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
 h1, h2, h3, h4, h5, h6 { line-height: 1.25; margin: 2em 0 .5em; } h1 { margin-top: 0; }
 p, li { max-width: 48rem; } .quiet { color: var(--quiet); } .contents { list-style: none; padding: 0; }
-.contents a { color: inherit; } .scroll { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: .9rem; } caption { text-align: left; font-weight: 600; padding: .3rem 0; }
+.contents a { color: inherit; } .scroll { overflow-x: auto; margin: .5rem 0 1rem; }
+table { border-collapse: collapse; font-size: .9rem; }
 th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: left; vertical-align: top; }
 th { background: var(--head); } pre { overflow-x: auto; }
 @media print { body { max-width: none; padding: 0; } .scroll { overflow: visible; } tr { break-inside: avoid; } }
@@ -93,10 +93,11 @@ def _block(block: Block, statement: ConformanceStatement) -> Iterator[str]:
 
 def _table(block: TableBlock) -> Iterator[str]:
     title = escape(block.title)
+    yield f"<p><b>{title}</b></p>"  # outside of what scrolls: a narrow screen shows all of it
     if not block.rows:
-        yield f"<p><b>{title}</b></p><p>None.</p>"
+        yield "<p>None.</p>"
         return
-    yield f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table><caption>{title}</caption>'
+    yield f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table>'
     heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in block.columns)
     yield f"<thead><tr>{heads}</tr></thead><tbody>"
     yield from (f"<tr>{''.join(f'<td>{_marked(cell)}</td>' for cell in row)}</tr>" for row in block.rows)

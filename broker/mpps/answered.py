@@ -12,7 +12,7 @@ from broker.dicom.dimse import status as st
 from broker.dicom.dimse.status import AnsweredStatus
 
 _AWAY = "The data set cannot be read, or the database does not answer. The Error Comment has a code."
-_DEFECT = AnsweredStatus(st.RESOURCE_LIMITATION, "An internal error. The modality sends the message again.")
+_DEFECT = AnsweredStatus(st.RESOURCE_LIMITATION, "An internal error. The request can be sent again.")
 _ODD = "The device is served leniently, and a value does not fit its VR. The message is taken."
 _UID = AnsweredStatus(
     st.INVALID_SOP_INSTANCE,

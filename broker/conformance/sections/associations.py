@@ -173,7 +173,7 @@ def _acceptance(facts: StatementFacts) -> StatementSection:
         "that is Explicit VR Little Endian; without it the first compressed one in the order of the sender; without "
         "one the first of the uncompressed ones. A context of any other abstract syntax is refused with result 3, one "
         "without a known transfer syntax with result 4.",
-        "Role selection: the broker is SCP only. A request for the role of SCU is answered with 0.",
+        "Role selection: the broker is SCP only. A requestor that proposes to be SCP itself gets 0 for this role.",
         table(
             STORAGE_CLASSES,
             ("SOP class", "UID"),

@@ -63,7 +63,7 @@ def _transactions() -> list[tuple[str, str, str, str]]:
 
     return [
         ("RAD-1", "Patient Registration", *_hl7("ADT")),
-        ("RAD-2", "Placer Order Management", *_hl7("ORM", "OMG")),
+        ("RAD-2", "Placer Order Management", PART, _hl7("ORM", "OMG")[1]),
         ("RAD-3", "Filler Order Management", NOT_CLAIMED, "The RIS is told by feedback messages of its node."),
         ("RAD-4", "Procedure Scheduled", *_hl7("ORM", "OMI")),
         ("RAD-5", "Query Modality Worklist", *service(uids.MODALITY_WORKLIST, "C-FIND, SCP")),

@@ -14,8 +14,8 @@ _DRAWING = """\
      <-- feedback ------- |                    | <-- N-CREATE, N-SET (MPPS) -- modality
                           |  {title}  | <-- C-STORE (objects) ------- modality
  worklist                 |                    | --- C-STORE (objects) ------> archive, workstation
- server  <-- C-FIND ----- |                    | --- N-CREATE, N-SET --------> performed procedure step manager
-                          +--------------------+ --- N-EVENT-REPORT ---------> MPPS notification subscriber"""
+ server  <-- C-FIND ----- |                    | --- N-CREATE, N-SET --------> PPS manager
+                          +--------------------+ --- N-EVENT-REPORT ---------> MPPS subscriber"""
 YES, NO = "Y", "N"
 
 

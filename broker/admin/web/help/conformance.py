@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
@@ -12,14 +13,16 @@ from broker.admin.routers import page_router
 from broker.admin.web import shell
 from broker.conformance import markdown, web_text
 from broker.conformance.building import statement_now
+from broker.conformance.statement import StatementSection
 
 _FILE = "conformance-statement"
 
 
 @dataclass(frozen=True, slots=True)
 class ConformancePage:
-    """The statement as HTML, whose texts are escaped."""
+    """The statement as HTML, whose texts are escaped; its chapters for links."""
 
+    chapters: Sequence[StatementSection]
     cover: Markup
     body: Markup
 
@@ -32,7 +35,7 @@ def router(context: AdminContext) -> APIRouter:
     def page(request: Request) -> Response:
         statement = statement_now(context.settings, context.directory.nodes)
         cover, body = Markup(web_text.cover(statement)), Markup(web_text.body(statement))  # noqa: S704
-        return shell.render(request, "conformance", ConformancePage(cover, body))
+        return shell.render(request, "conformance", ConformancePage(statement.sections, cover, body))
 
     @routes.get("/conformance/html")
     def as_html() -> Response:

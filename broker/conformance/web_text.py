@@ -21,6 +21,7 @@ from broker.conformance.statement import (
 )
 
 _CODE = re.compile(r"`([^`]+)`")
+_LONG = 8  # rows that fit on a screen
 _STYLE = """
 :root { color-scheme: light dark; --ink: #14211f; --quiet: #55635f; --line: #dee4e0; --ground: #fff; --head: #eef1ee; }
 @media (prefers-color-scheme: dark) {
@@ -58,21 +59,22 @@ def cover(statement: ConformanceStatement) -> str:
     )
 
 
-def body(statement: ConformanceStatement) -> str:
-    """All sections, whose chapters have headings of the second level."""
-    return "\n".join(line for section in statement.sections for line in _section(section, statement))
+def body(statement: ConformanceStatement, *, folded: bool = False) -> str:
+    """All sections, whose chapters have headings of the second level. `folded`: long tables are closed at first."""
+    lines = (line for section in statement.sections for line in _section(section, statement, folded=folded))
+    return "\n".join(lines)
 
 
-def _section(section: StatementSection, statement: ConformanceStatement) -> Iterator[str]:
+def _section(section: StatementSection, statement: ConformanceStatement, *, folded: bool) -> Iterator[str]:
     level = min(section.level + 1, 6)
     yield f'<h{level} id="{section.anchor}">{section.path} {escape(section.title)}</h{level}>'
     for block in section.blocks:
-        yield from _block(block, statement)
+        yield from _block(block, statement, folded=folded)
     for inner in section.sections:
-        yield from _section(inner, statement)
+        yield from _section(inner, statement, folded=folded)
 
 
-def _block(block: Block, statement: ConformanceStatement) -> Iterator[str]:
+def _block(block: Block, statement: ConformanceStatement, *, folded: bool) -> Iterator[str]:
     match block:
         case TextBlock():
             yield f"<p>{_marked(block.text)}</p>"
@@ -81,7 +83,7 @@ def _block(block: Block, statement: ConformanceStatement) -> Iterator[str]:
         case DrawingBlock():
             yield f'<pre tabindex="0">{escape(block.text)}</pre>'
         case TableBlock():
-            yield from _table(block)
+            yield from _table(block, folded=folded and len(block.rows) > _LONG)
         case ContentsBlock():
             links = (
                 f'<li><a href="#{section.anchor}">{section.path} {escape(section.title)}</a></li>'
@@ -91,17 +93,18 @@ def _block(block: Block, statement: ConformanceStatement) -> Iterator[str]:
             yield f'<ul class="contents">{"".join(links)}</ul>'
 
 
-def _table(block: TableBlock) -> Iterator[str]:
-    title = escape(block.title)
-    yield f"<p><b>{title}</b></p>"  # outside of what scrolls: a narrow screen shows all of it
+def _table(block: TableBlock, *, folded: bool) -> Iterator[str]:
+    """A table below its title, which stands outside of what scrolls: a narrow screen shows all of it."""
+    title = f"<b>{escape(block.title)}</b>"
     if not block.rows:
-        yield "<p>None.</p>"
+        yield f"<p>{title}</p><p>None.</p>"
         return
-    yield f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table>'
+    yield f"<details><summary>{title}, {len(block.rows)} rows</summary>" if folded else f"<p>{title}</p>"
+    yield f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(block.title)}"><table>'
     heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in block.columns)
     yield f"<thead><tr>{heads}</tr></thead><tbody>"
     yield from (f"<tr>{''.join(f'<td>{_marked(cell)}</td>' for cell in row)}</tr>" for row in block.rows)
-    yield "</tbody></table></div>"
+    yield "</tbody></table></div>" + ("</details>" if folded else "")
 
 
 def _marked(text: str) -> str:

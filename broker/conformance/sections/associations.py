@@ -12,6 +12,7 @@ from broker.dicom import uids
 from broker.dicom.association import pool, user
 from broker.dicom.conversion.syntaxes import instead_of
 from broker.dicom.dimse.served import ServiceOffer
+from broker.dicom.wire import pdu
 from broker.dicom.wire.admission import REJECTIONS
 from broker.dicom.wire.limits import AssociationLimits
 from broker.dicom.wire.negotiation import MAX_CONTEXTS
@@ -40,7 +41,11 @@ def _general(facts: StatementFacts) -> StatementSection:
         ("Implementation version name", uids.IMPLEMENTATION_VERSION),
         ("Maximum length of a PDU received, as acceptor", number(usual.max_pdu)),
         ("Maximum length of a PDU received, as requestor", number(user.MAX_RECEIVE)),
-        ("Maximum length of a PDU sent", "as the peer announces; 0 counts as no limit"),
+        (
+            "Maximum length of a PDU sent",
+            f"as the peer announces, at most {number(pdu.MOST_SENT)}; {number(pdu.SENT_WITHOUT_LIMIT)} where it "
+            "announces 0, which is no limit",
+        ),
         ("Asynchronous operations window", f"{usual.operations} invoked, 1 performed: no asynchronous operations"),
         ("Presentation contexts of an association", f"at most {MAX_CONTEXTS}"),
         ("Associations accepted at once", number(limits.associations)),

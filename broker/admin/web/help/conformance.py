@@ -34,7 +34,7 @@ def router(context: AdminContext) -> APIRouter:
     @routes.get("/conformance")
     def page(request: Request) -> Response:
         statement = statement_now(context.settings, context.directory.nodes)
-        cover, body = Markup(web_text.cover(statement)), Markup(web_text.body(statement))  # noqa: S704
+        cover, body = Markup(web_text.cover(statement)), Markup(web_text.body(statement, folded=True))  # noqa: S704
         return shell.render(request, "conformance", ConformancePage(statement.sections, cover, body))
 
     @routes.get("/conformance/html")

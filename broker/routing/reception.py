@@ -13,13 +13,13 @@ import json
 import mmap
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from broker import telemetry
@@ -32,9 +32,10 @@ from broker.dicom.uids import DEFLATED_SYNTAXES, is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.routing import header
-from broker.routing.levels.associations import Associations
+from broker.routing.arrivals.news import News, Telling
+from broker.routing.arrivals.registering import KnownStudies
+from broker.routing.levels.associations import Associations, note_failure
 from broker.routing.levels.gathering import Joining, joining, state_of
-from broker.routing.news import News
 from broker.routing.notifying import ToldNotices, notices_of
 from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
 from broker.routing.recording import ReceptionOutcome, record
@@ -46,6 +47,8 @@ from broker.store.images import gatherings
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
 from broker.store.images.spool import Spool, SpoolFile
 from broker.store.notices import NewNotice
+from broker.store.studies import registering
+from broker.store.studies.registering import StudyArrival
 
 SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sync instead of three
 WARN_EVERY = 60.0  # seconds between two warnings of the same event about the same device
@@ -89,6 +92,7 @@ class _Taken:
     rules: RuleSet
     joining: Joining
     notices: Sequence[NewNotice] = ()
+    study: StudyArrival | None = None  # None: it is known
 
 
 class _Judge:
@@ -134,6 +138,7 @@ class Reception:
         self._tally = tally or Tally()
         self._news = News(subscribers)
         self._told = ToldNotices()
+        self._studies = KnownStudies()
         self._database = database
         self._spool = spool
         self._rules = rules
@@ -171,7 +176,7 @@ class Reception:
         studies = self._associations.over(peer)
         if studies and released:
             ended = self._database.submit(gatherings.ended, studies, time.time())
-            ended.add_done_callback(_note_failure)
+            ended.add_done_callback(note_failure)
 
     def complete(self, arrival: IncomingObject, file: SpoolFile, *last: bytes) -> ReceptionOutcome:
         """Check, decide, make durable and commit.
@@ -262,17 +267,18 @@ class Reception:
         notices: Sequence[NewNotice] = ()
         if decision.notices and (planned := self._told.lacking(decision.notices, uids.study, uids.sop_instance)):
             notices = notices_of(planned, uids.study, uids.sop_instance, facts, judge.rules.version, now)
-        return _Taken(new, decision, judge.rules, joining(judge.rules, uids.study, uids.series, now), notices)
+        joined = joining(judge.rules, uids.study, uids.series, now)
+        study = self._studies.lacking(uids.study, facts, arrival.peer.calling_ae, now)
+        return _Taken(new, decision, judge.rules, joined, notices, study)
 
     def _record(self, taken: _Taken) -> ReceptionOutcome:
-        new, decision, notices = taken.new, taken.decision, taken.notices
+        new, notices = taken.new, taken.notices
         for _ in range(ATTEMPTS):
             try:
                 telling = self._news.of(new.study_instance_uid, new.received_at)
-                outcome = self._database.execute(
-                    record, new, decision.deliveries, decision.rules, self._intact, telling, taken.joining, notices
-                )
+                outcome = self._database.execute(self._write, taken, telling)
                 self._news.committed(telling)
+                self._studies.committed(taken.study)
                 if notices:
                     self._told.committed(notices)
                     self._wake()
@@ -280,6 +286,13 @@ class Reception:
             except IntegrityError:
                 continue  # the same UID was committed on another association at this moment: look again
         raise StoreUnavailable("the same object arrives too often at once")
+
+    def _write(self, connection: Connection, taken: _Taken, telling: Telling | None) -> ReceptionOutcome:
+        """The transaction."""
+        if taken.study is not None:
+            registering.add(connection, taken.study)
+        new, plan, rules = taken.new, taken.decision.deliveries, taken.decision.rules
+        return record(connection, new, plan, rules, self._intact, telling, taken.joining, taken.notices)
 
     def _intact(self, version: KnownVersion) -> bool:
         """The bytes of a known version are there in full length."""
@@ -335,9 +348,3 @@ class Reception:
         telemetry.logger().warning(
             event, instance=telemetry.identifier(new.sop_instance_uid), calling_ae=new.calling_ae, reason=reason
         )
-
-
-def _note_failure(done: Future[None]) -> None:
-    """Say that the end of an association was not noted: what it has brought is complete by its quiet time."""
-    if (error := done.exception()) is not None:
-        telemetry.logger().warning("association.not_noted", error=telemetry.describe(error))

@@ -12,8 +12,8 @@ from enum import StrEnum
 from sqlalchemy import Connection
 
 from broker.model.lane import JobKind, Lane, LaneKind
+from broker.routing.arrivals.news import Telling
 from broker.routing.levels.gathering import NOTHING, Joining
-from broker.routing.news import Telling
 from broker.routing.rules.evaluate import PlannedDelivery
 from broker.store import jobs
 from broker.store import notices as store_notices

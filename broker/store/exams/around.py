@@ -165,11 +165,11 @@ def images(connection: Connection, studies: Iterable[str]) -> list[ImageGroup]:
     return found
 
 
-def deliveries(connection: Connection, studies: Iterable[str]) -> list[DeliveryGroup]:
-    """What became of the deliveries of the objects of studies, of each MOST_OBJECTS objects at most."""
+def deliveries(connection: Connection, studies: Iterable[str], most: int | None = MOST_OBJECTS) -> list[DeliveryGroup]:
+    """What became of the deliveries of the objects of studies, of each `most` objects at most; None for all."""
     found = []
     for study in studies:
-        objects = select(_instance.c.id).where(_instance.c.study_instance_uid == study).limit(MOST_OBJECTS).subquery()
+        objects = select(_instance.c.id).where(_instance.c.study_instance_uid == study).limit(most).subquery()
         grouped = (_job.c.lane, _job.c.state, _job.c.last_error)
         query = (
             select(*grouped, func.count(), func.min(_job.c.created_at), func.max(_job.c.done_at))

@@ -179,19 +179,16 @@ def _undone(*, by_index: bool) -> ColumnElement[bool]:
 
 
 def _delivery(node: str, *more: ColumnElement[bool]) -> ColumnElement[bool]:
-    """An object of the study has such a delivery. With LIMIT, so that PostgreSQL hashes no whole table.
+    """An object of the study has such a delivery.
 
-    What else would lead to all deliveries of a kind or a lane is an expression: the objects of the study lead.
+    By subqueries with LIMIT, so that the study leads to its objects, and these to their deliveries: a join would be
+    led by all deliveries of a lane, and PostgreSQL would hash a whole table.
     """
-    kind = _job.c.kind.concat("") == JobKind.DELIVER
-    lane = [_job.c.lane.concat("") == Lane(LaneKind.DELIVER, node).name] if node else []
-    query = (
-        select(_job.c.id)
-        .select_from(_i.join(_job, _job.c.subject == _i.c.id))
-        .where(_i.c.study_instance_uid == _t.c.study_instance_uid, kind, *lane, *more)
-        .limit(1)
-    )
-    return query.correlate(_t).scalar_subquery().is_not(None)
+    lane = [_job.c.lane == Lane(LaneKind.DELIVER, node).name] if node else []
+    of_object = select(_job.c.id).where(_job.c.subject == _i.c.id, _job.c.kind == JobKind.DELIVER, *lane, *more)
+    has = of_object.limit(1).correlate(_i).scalar_subquery().is_not(None)
+    objects = select(_i.c.id).where(_i.c.study_instance_uid == _t.c.study_instance_uid, has)
+    return objects.limit(1).correlate(_t).scalar_subquery().is_not(None)
 
 
 def _object_stays() -> ColumnElement[bool]:

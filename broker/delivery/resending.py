@@ -13,8 +13,9 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
+from broker.delivery.rerouting import RerouteEnding, reroute
 from broker.errors import BadContent
-from broker.model.lane import JobState
+from broker.model.lane import JobState, LaneKind
 from broker.queue.steering import STEP, Steering
 from broker.routing import holding
 from broker.routing.holding import Deciding, Ending
@@ -24,10 +25,12 @@ from broker.routing.rules.ruleset import Urgency
 from broker.store import jobs
 from broker.store.audit.adding import add_audit
 from broker.store.db.database import Database
+from broker.store.holds.held_jobs import HeldFilter
 from broker.store.images import instances
 from broker.store.images.instances import InstanceState
 from broker.store.mpps import objects as mpps_objects
-from broker.store.queued import steering
+from broker.store.queued import steering, waiting_jobs
+from broker.store.queued.waiting_jobs import Waits
 from broker.store.studies import objects
 from broker.store.studies.objects import StudyObject
 
@@ -132,3 +135,29 @@ def _deliver(connection: Connection, one: StudyObject, node: str, who: Steering)
     if state is JobState.HELD and jobs.end_hold(connection, job, JobState.READY, who.at):
         return ResendEnding.AGAIN
     return ResendEnding.WAITS
+
+
+def reroute_study(
+    database: Database,
+    wanted: ResentStudy,
+    before: str,
+    destinations: frozenset[str],
+    who: Steering,
+    wake: Callable[[], None],
+) -> Counter[RerouteEnding]:
+    """Let a node have what waits or is held of a study for another one, `before`; empty: for all others.
+
+    Raises BadContent for a node that is no destination, StoreUnavailable.
+    """
+    done: Counter[RerouteEnding] = Counter()
+    of_study = HeldFilter(study=wanted.study, node=before, kind=LaneKind.DELIVER, before=wanted.until)
+    waits: Waits
+    for waits in ("waiting", "held"):
+        after = 0
+        while True:
+            rows = database.read(waiting_jobs.rows, of_study, waits, after, MOST).result()
+            done += reroute(database, rows, wanted.node, destinations, who, wake)
+            if len(rows) < MOST:
+                break
+            after = rows[-1]
+    return done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from broker.routing.arrivals.registering import KnownStudies
 from broker.store import jobs
 from broker.store.db import newest
 from broker.store.db.database import Database
+from broker.store.holds.held_jobs import HeldFilter
 from broker.store.images import instances
 from broker.store.mpps import objects as mpps_objects
 from broker.store.queued import waiting_jobs
@@ -191,10 +193,13 @@ def test_studies_are_found(
 
 
 @pytest.mark.parametrize("text", ["'; drop table study; --", "%", "\x00", "P1\x00", "\ud800", "P" * 10_000, "<b>"])
-def test_hostile_texts_find_nothing_and_break_nothing(database: Database, three: list[str], text: str) -> None:
-    expected = three if text == "P1\x00" else []
-    assert found(database, patient=text) == expected
-    assert found(database, modality=text, device=text) == []
+@pytest.mark.parametrize("name", ["study", "patient", "accession", "modality", "device", "node"])
+def test_hostile_texts_find_nothing_and_break_nothing(
+    database: Database, three: list[str], text: str, name: str
+) -> None:
+    for incomplete in (True, False):
+        wanted = replace(StudyFilter(incomplete=incomplete), **{name: text})
+        assert database.read(finding.find, wanted, None, 5).result().lines == []
 
 
 def test_hostile_keys_are_taken_and_shown(database: Database) -> None:
@@ -379,4 +384,4 @@ def test_what_is_sent_again_is_not_purged_meanwhile(database: Database, place: R
     assert [one.delivered for one in database.read(instances.purgeable, late, (0.0, 0), 5).result()] == [True]
     assert sent_again(database) == {ResendEnding.AGAIN: 1}
     assert [one.delivered for one in database.read(instances.purgeable, late, (0.0, 0), 5).result()] == [False]
-    assert database.read(waiting_jobs.count, waiting_jobs.HeldFilter(study=STUDY), "waiting", 5).result() == 1
+    assert database.read(waiting_jobs.count, HeldFilter(study=STUDY), "waiting", 5).result() == 1

@@ -52,7 +52,7 @@ class DestinationCount:
 
     node: str
     states: Mapping[DeliveryState, int]
-    errors: Mapping[DeliveryState, Mapping[str, int]]
+    errors: Mapping[DeliveryState, Counter[str]]
 
     @property
     def total(self) -> int:

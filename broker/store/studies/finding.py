@@ -8,7 +8,7 @@ complete are led by their deliveries while these are few.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,9 +23,9 @@ from broker.store.holds.waiting import orders_of
 from broker.store.images.held_objects import of_order, of_row
 from broker.store.images.instances import REROUTED, InstanceState
 from broker.store.schema import tables
-from broker.store.studies.registering import searchable
 
 Item = TypeVar("Item")
+LONGEST = 200  # characters of a text that is looked for
 FEW = 5_000  # deliveries that are not done: so many lead to their studies
 STEP, FAR = 50, 1_000  # studies whose deliveries are looked at together, and for one page
 CHUNK = 500  # studies or objects of one statement
@@ -59,6 +59,18 @@ class StudyFilter:
     until: float | None = None
     incomplete: bool = False
 
+    def askable(self) -> StudyFilter:
+        """The same with texts that a database takes. What no object has stays something that none has."""
+        return replace(
+            self,
+            study=_askable(self.study),
+            patient=_askable(self.patient),
+            accession=_askable(self.accession),
+            modality=_askable(self.modality),
+            device=_askable(self.device),
+            node=_askable(self.node),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyLine:
@@ -87,6 +99,7 @@ class StudyPage:
 
 def find(connection: Connection, wanted: StudyFilter, after: Place | None, limit: int) -> StudyPage:
     """At most `limit` studies behind a place."""
+    wanted = wanted.askable()
     few = _few(connection, wanted) if wanted.incomplete else None
     far, step = newest.FAR, newest.LOOK
     if few is not None:
@@ -143,9 +156,9 @@ def _leads(wanted: StudyFilter) -> list[ColumnElement[bool]]:
     if wanted.study:
         found.append(_t.c.study_instance_uid == wanted.study)
     if wanted.patient:
-        found.append(_t.c.id.in_(select(_key.c.study).where(_key.c.patient_id == searchable(wanted.patient))))
+        found.append(_t.c.id.in_(select(_key.c.study).where(_key.c.patient_id == wanted.patient)))
     if wanted.accession:
-        said = select(_key.c.study).where(_key.c.accession == searchable(wanted.accession))
+        said = select(_key.c.study).where(_key.c.accession == wanted.accession)
         found.append(or_(_t.c.id.in_(said), _t.c.study_instance_uid.in_(of_order(wanted.accession))))
     if wanted.order:
         found.append(_t.c.study_instance_uid.in_(of_row(wanted.order)))
@@ -161,7 +174,7 @@ def _fits(wanted: StudyFilter) -> ColumnElement[bool]:
     found: list[ColumnElement[bool]] = []
     for column, value in ((_key.c.modality, wanted.modality), (_key.c.calling_ae, wanted.device)):
         if value:
-            said = select(literal(1)).where(_key.c.study == _t.c.id, column == searchable(value)).limit(1)
+            said = select(literal(1)).where(_key.c.study == _t.c.id, column == value).limit(1)
             found.append(said.scalar_subquery().is_not(None))
     if wanted.incomplete:
         undelivered = _delivery(wanted.node, _undone(by_index=False))
@@ -255,3 +268,7 @@ def _without_deliveries(wanted: StudyFilter) -> StudyFilter:
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
+
+
+def _askable(text: str) -> str:
+    return "".join(one if one.isprintable() else "\ufffd" for one in text.strip())[:LONGEST]

@@ -1,4 +1,4 @@
-"""`broker studies` beside a running broker: a study is found, shown, sent again after it was given up, sent elsewhere."""
+"""`broker studies` beside a running broker: finds, shows and resends a study that was given up, and reroutes it."""
 
 from __future__ import annotations
 

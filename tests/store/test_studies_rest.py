@@ -11,6 +11,7 @@ from sqlalchemy import update
 from support.delivery.receiving import STUDY, ReceptionPlace
 from support.service.rest import AppClient, application, asking
 
+from broker.admin.api.studies.studies import UNKNOWN
 from broker.settings import load
 from broker.store.db.database import Database
 from broker.store.schema import tables
@@ -26,7 +27,7 @@ def place(database: Database, tmp_path: Path) -> Iterator[ReceptionPlace]:
     made = ReceptionPlace(database, tmp_path / "spool")
     made.in_force(TO_PACS, 2)
     for number in (1, 2, 3):
-        made.take(number, PatientID="P1", AccessionNumber="A1")
+        made.take(number, PatientID="P1", AccessionNumber="A77")
     made.take(4, StudyInstanceUID="2.999.78", PatientID="<script>", Modality="CT")
     for subject, values in (
         (1, {"state": "done", "last_error": "status-B000"}),
@@ -55,7 +56,7 @@ def change(database: Database, subject: int, **values: Any) -> None:
 def test_a_study_is_found_and_shown(http: AppClient) -> None:
     other, mine = http.get("/studies").json()["studies"]
     assert (other["patients"], other["complete"]) == (["<script>"], True)
-    assert (mine["study"], mine["patients"], mine["accessions"], mine["devices"]) == (STUDY, ["P1"], ["A1"], ["CT01"])
+    assert (mine["study"], mine["patients"], mine["accessions"], mine["devices"]) == (STUDY, ["P1"], ["A77"], ["CT01"])
     assert (mine["objects"], mine["states"], mine["complete"]) == (3, {"routed": 3}, False)
     (pacs,) = mine["destinations"]
     assert (pacs["node"], pacs["known"], pacs["paused"]) == ("pacs", True, False)
@@ -72,7 +73,7 @@ def test_a_study_is_found_and_shown(http: AppClient) -> None:
     def found(**body: Any) -> list[str]:
         return [one["study"] for one in http.post("/studies/find", json=body).json()["studies"]]
 
-    assert found(patient="P1") == found(accession="A1") == found(incomplete=True) == found(study=STUDY) == [STUDY]
+    assert found(patient="P1") == found(accession="A77") == found(incomplete=True) == found(study=STUDY) == [STUDY]
     assert found(patient="P1", node="cad") == found(modality="MR") == []
     first = http.post("/studies/find", json={"limit": 1}).json()
     assert http.get("/studies", params={"limit": 1, "after": first["after"]}).json()["studies"] == [mine]
@@ -81,11 +82,13 @@ def test_a_study_is_found_and_shown(http: AppClient) -> None:
 
 def test_what_is_unknown_or_no_name_of_a_study_is_said(http: AppClient) -> None:
     for study in ("2.999.404", "4711", "9" * 40):
-        assert http.get(f"/studies/{study}").status_code == 404
+        assert (told := http.get(f"/studies/{study}")).status_code == 404
+        assert UNKNOWN in told.text
         assert http.post(f"/studies/{study}/resend", json={"to": "pacs", **WHY}).status_code == 404
     for study in ("a", "1..2", "%3Cb%3E", "1" * 65):
         assert http.get(f"/studies/{study}").status_code in (404, 422)
-    for body in ({"patient": "\x00"}, {"after": "x"}, {"limit": 0}, {"nobody": 1}, {"order": -1}):
+    assert http.post("/studies/find", json={"patient": "\x00"}).status_code == 400
+    for body in ({"patient": "\x1f"}, {"after": "x"}, {"limit": 0}, {"nobody": 1}, {"order": -1}):
         assert http.post("/studies/find", json=body).status_code == 422
     assert http.post("/studies/find", json={"patient": "'; drop table study; --"}).json()["studies"] == []
 

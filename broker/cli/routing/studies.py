@@ -50,21 +50,19 @@ def find(
     if as_json:
         say_json(found)
         return
-    head = ("number", "since", "patient", "accession", "modality", "from", "objects", "study", "destinations")
-    names = ("patients", "accessions", "modalities", "devices")
+    head = ("number", "since", "patient", "accession", "modality", "objects", "destinations")
     rows = [
         (
             str(one["id"]),
-            clock(one["first_at"]),
-            *(", ".join(one[name]) for name in names),
+            clock(one["first_at"])[:16],
+            *(", ".join(one[name]) for name in ("patients", "accessions", "modalities")),
             f"{one['objects']}{'+' if one['capped'] else ''}",
-            one["study"],
             "; ".join(f"{each['node']}: {_counts(each)}" for each in one["destinations"]) or _by_state(one),
         )
         for one in found["studies"]
     ]
     if rows or not found["after"]:
-        show_table(head, rows, whole=("number", "since", "objects"))
+        show_table(head, rows, whole=("number", "since", "objects"))  # fits 80 characters
     if found["after"]:
         say(f"older ones: --after {found['after']}")
 

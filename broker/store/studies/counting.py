@@ -99,10 +99,11 @@ class StudyCounts:
 
 @dataclass(frozen=True, slots=True)
 class SeriesCount:
-    """A series of a study. Times of its first and its last object in s since the epoch."""
+    """A series of a study, as `StudyCounts` counts. Times of its first and its last object in s since the epoch."""
 
     series_instance_uid: str
     objects: int
+    versions: int
     first_at: float
     last_at: float
 
@@ -157,7 +158,13 @@ def series(connection: Connection, study: str) -> list[SeriesCount]:
     """The series of a study (UID), in the order in which they came; at most SERIES."""
     first = func.min(_t.c.received_at)
     query = (
-        select(_t.c.series_instance_uid, func.count(distinct(_t.c.sop_instance_uid)), first, func.max(_t.c.received_at))
+        select(
+            _t.c.series_instance_uid,
+            func.count(distinct(_t.c.sop_instance_uid)),
+            func.count(),
+            first,
+            func.max(_t.c.received_at),
+        )
         .where(_t.c.study_instance_uid == study)
         .group_by(_t.c.series_instance_uid)
         .order_by(first)

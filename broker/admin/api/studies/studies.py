@@ -6,12 +6,10 @@ A study is named by its Study Instance UID or by our own number. What names a pa
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from sqlalchemy import Connection
 
 from broker.accounts.roles import Right
 from broker.admin.api.routing.rules import decisions_view
@@ -42,15 +40,17 @@ from broker.routing.hindsight.explaining import explain_studies
 from broker.routing.site import destinations
 from broker.status.causes import reason
 from broker.store.db import newest
+from broker.store.orders.search import patient_of
 from broker.store.queued import pauses
-from broker.store.studies import counting, finding
-from broker.store.studies.counting import StudyCounts
-from broker.store.studies.finding import StudyFilter, StudyLine
+from broker.store.studies import finding, summaries
+from broker.store.studies.finding import StudyFilter
+from broker.store.studies.summaries import StudySummary
 
 Named = Annotated[
     str, Path(max_length=64, pattern=r"^[0-9]+(\.[0-9]+)*$", description="Study Instance UID, or our own number")
 ]
-_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "No object of this study is known"}}
+UNKNOWN = "No object of this study is known"
+_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": UNKNOWN}}
 
 
 def router(context: AdminContext) -> APIRouter:
@@ -88,13 +88,14 @@ def _finding(routes: APIRouter, context: AdminContext) -> None:
     @routes.get("/{study}", dependencies=[shows("study")], responses=_UNKNOWN)
     def one(study: Named, request: Request) -> StudyDetailView:
         """Show a study: its objects, what each destination has, and which rules its objects met with what result."""
-        line = _line(context, study)
-        viewing_of(request).one(line.id)
-        counts = context.database.read(counting.count, line.study_instance_uid).result()
-        decided = decisions_view(explain_studies(context.database, context.site, [line.study_instance_uid]))
-        found = context.database.read(counting.series, line.study_instance_uid).result()
+        row = _row(context, study)
+        found = context.database.read(summaries.one, row).result()
+        if found is None:
+            raise Problem(404, UNKNOWN)
+        viewing_of(request).one(row, context.database.read(patient_of, found.line.order).result())
+        decided = decisions_view(explain_studies(context.database, context.site, [found.line.study_instance_uid]))
         return StudyDetailView(
-            **_view(context, line, counts, _paused(context)).model_dump(),
+            **_view(context, found, _paused(context)).model_dump(),
             series=[
                 SeriesView(
                     series=each.series_instance_uid,
@@ -102,7 +103,7 @@ def _finding(routes: APIRouter, context: AdminContext) -> None:
                     first_at=each.first_at,
                     last_at=each.last_at,
                 )
-                for each in found
+                for each in found.series
             ],
             decisions=decided.decisions,
             levels=decided.levels,
@@ -114,7 +115,9 @@ def _acting(routes: APIRouter, context: AdminContext) -> None:
     needs = [NEEDS[Right.WORK], SHOWS_NOTHING]
 
     def meant(study: str, node: str) -> ResentStudy:
-        line = _line(context, study)
+        line = next(iter(context.database.read(finding.lines, [_row(context, study)]).result()), None)
+        if line is None:
+            raise Problem(404, UNKNOWN)
         return ResentStudy(row=line.id, study=line.study_instance_uid, node=node, until=time.time())
 
     @routes.post("/{study}/resend", dependencies=needs, responses=_UNKNOWN)
@@ -152,28 +155,18 @@ def _found(context: AdminContext, request: Request, body: FindStudiesBody) -> St
     given = body.model_dump(exclude={"after", "limit"})
     wanted = StudyFilter(**given)
 
-    def look(connection: Connection) -> tuple[Sequence[tuple[StudyLine, StudyCounts]], str]:
-        page = finding.find(connection, wanted, newest.place_of(body.after), body.limit)
-        counts = [counting.count(connection, line.study_instance_uid, counting.MOST) for line in page.lines]
-        return list(zip(page.lines, counts, strict=True)), newest.place_text(page.after) if page.after else ""
-
-    found, after = context.database.read(look).result()
-    viewing_of(request).many(len(found), [name for name, value in given.items() if value])
+    found = context.database.read(summaries.page, wanted, newest.place_of(body.after), body.limit).result()
+    viewing_of(request).many(len(found.studies), [name for name, value in given.items() if value])
     paused = _paused(context)
-    return StudiesView(studies=[_view(context, line, counts, paused) for line, counts in found], after=after)
+    after = newest.place_text(found.after) if found.after else ""
+    return StudiesView(studies=[_view(context, one, paused) for one in found.studies], after=after)
 
 
-def _line(context: AdminContext, named: str) -> StudyLine:
-    """Raises Problem for a study of which no object came."""
-
-    def look(connection: Connection) -> list[StudyLine]:
-        row = finding.row_of(connection, named) if "." in named or len(named) > 18 else int(named)
-        return finding.lines(connection, [row])
-
-    found = context.database.read(look).result()
-    if not found:
-        raise Problem(404, "No object of this study is known")
-    return found[0]
+def _row(context: AdminContext, named: str) -> int:
+    """The row of a study by its UID or our own number; that of none if it is not known."""
+    if "." not in named and len(named) <= 18:
+        return int(named)
+    return context.database.read(finding.row_of, named).result()
 
 
 def _paused(context: AdminContext) -> frozenset[str]:
@@ -181,8 +174,8 @@ def _paused(context: AdminContext) -> frozenset[str]:
     return frozenset(one.node for one in context.database.read(pauses.find).result())
 
 
-def _view(context: AdminContext, line: StudyLine, counts: StudyCounts, paused: frozenset[str]) -> StudyView:
-    known = destinations(context.site.value)
+def _view(context: AdminContext, found: StudySummary, paused: frozenset[str]) -> StudyView:
+    line, counts, known = found.line, found.counts, destinations(context.site.value)
     return StudyView(
         id=line.id,
         study=line.study_instance_uid,

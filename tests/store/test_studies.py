@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from support.delivery.receiving import NODES, STUDY, ReceptionPlace
 from support.dicom.objects import ct_slice
 from support.mpps.performed import unscheduled
@@ -19,16 +22,20 @@ from support.store.plans import indexed, plans
 
 from broker.delivery.rerouting import RerouteEnding, reroute
 from broker.delivery.resending import ResendEnding, ResentStudy, resend
-from broker.errors import BadContent
+from broker.dicom.dimse.message import PeerAE
+from broker.errors import BadContent, StoreUnavailable
 from broker.model.lane import JobState
 from broker.queue.steering import QueueSteering, Steering
+from broker.routing import recording
 from broker.routing.arrivals import registering as known_studies
 from broker.routing.arrivals.registering import KnownStudies
+from broker.routing.reception import IncomingObject, Reception
 from broker.store import jobs
 from broker.store.db import newest
 from broker.store.db.database import Database
 from broker.store.holds.held_jobs import HeldFilter
 from broker.store.images import instances
+from broker.store.images.instances import NewInstance
 from broker.store.mpps import objects as mpps_objects
 from broker.store.queued import waiting_jobs
 from broker.store.schema import tables
@@ -223,6 +230,47 @@ def test_what_was_said_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_studies, "REMEMBERED", 1)
     known.committed(known.lacking("2.999.2", facts, "CT01", NOW))
     assert known.lacking("2.999.1", facts, "CT01", NOW) is not None  # forgotten: written again, changes nothing
+
+
+def test_a_study_is_noted_once_and_what_was_rolled_back_is_noted_again(
+    database: Database, place: ReceptionPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker whose first transaction fails: the row of the study is gone with it, and comes with the next one."""
+    reception = Reception(database, place.spool, lambda: place.rules, ZoneInfo("UTC"), lambda: None)
+    noted, faults = list[str](), list[Exception]()
+
+    def noting(connection: Connection, arrival: StudyArrival) -> int:
+        noted.append(arrival.study)
+        return registering.add(connection, arrival)
+
+    def failing(connection: Connection, new: NewInstance) -> int | None:
+        if faults:
+            raise faults.pop()
+        return instances.add_first(connection, new)
+
+    def receive(number: int, **attributes: str) -> None:
+        item = ct_slice(64, SOPInstanceUID=f"2.999.{number}", StudyInstanceUID=STUDY, **attributes)
+        arrival = IncomingObject(item.sop_class, item.sop_instance, item.transfer_syntax, PeerAE("CT01", "B", "::1"))
+        reception.whole(arrival, item.data)
+
+    monkeypatch.setattr(recording, "registering", SimpleNamespace(add=noting))
+    monkeypatch.setattr(recording, "instances", _with(instances, add_first=failing))
+    faults.append(StoreUnavailable("the database is away"))
+    with pytest.raises(StoreUnavailable):
+        receive(1)
+    assert (noted, found(database)) == ([STUDY], [])
+    faults.append(IntegrityError("the same object on another association", {}, Exception()))
+    receive(1)
+    assert (noted, found(database)) == ([STUDY] * 3, [STUDY])
+    receive(2)
+    receive(2)  # again
+    assert noted == [STUDY] * 3
+    receive(3, PatientID="P9")
+    assert (noted, found(database, patient="P9")) == ([STUDY] * 4, [STUDY])
+
+
+def _with(module: ModuleType, **changed: Any) -> SimpleNamespace:
+    return SimpleNamespace(**{**vars(module), **changed})
 
 
 def test_a_page_looks_at_so_many_studies_and_the_next_one_looks_on(

@@ -34,12 +34,12 @@ from broker.store import jobs
 from broker.store.db import newest
 from broker.store.db.database import Database
 from broker.store.holds.held_jobs import HeldFilter
-from broker.store.images import instances
+from broker.store.images import decisions, instances
 from broker.store.images.instances import NewInstance
 from broker.store.mpps import objects as mpps_objects
 from broker.store.queued import waiting_jobs
 from broker.store.schema import tables
-from broker.store.studies import counting, finding, registering
+from broker.store.studies import counting, finding, objects, registering
 from broker.store.studies.counting import DeliveryState
 from broker.store.studies.finding import StudyFilter
 from broker.store.studies.registering import StudyArrival, keys_of
@@ -309,7 +309,10 @@ def test_a_study_leads_to_its_objects_and_these_to_their_deliveries(
     wanted = [StudyFilter(node="pacs"), StudyFilter(incomplete=True), StudyFilter(incomplete=True, node="pacs")]
     found = [one for each in wanted for one in plans(database, finding.find, each, None, 5)]
     found = [one for one in found if one.startswith("SELECT study.first_at")]
-    for plan in [*found, *plans(database, counting.destinations, STUDY)]:
+    told = [plans(database, work, STUDY, *more) for work, *more in (
+        (counting.destinations,), (decisions.deliveries,), (objects.stands, "", 0, 51),
+    )]  # fmt: skip
+    for plan in found + [plan for each in told for plan in each if "job" in plan.partition("\n")[0]]:
         steps = [line for line in plan.splitlines() if line.startswith(("SEARCH job", "SCAN job"))]
         assert steps, plan
         assert all("subject=?" in step for step in steps), plan

@@ -82,13 +82,11 @@ def stands(connection: Connection, study: str, series: str, after: int, limit: i
 
 
 def _deliveries(connection: Connection, rows: Sequence[int]) -> dict[int, list[ObjectDelivery]]:
-    """The deliveries of objects by their rows."""
-    query = (
-        select(_job.c.subject, _job.c.lane, _job.c.state, _job.c.last_error)
-        .where(_job.c.subject.in_(padded(rows)), _job.c.kind == JobKind.DELIVER)
-        .order_by(_job.c.lane)
-    )
+    """The deliveries of objects by their rows. They are sorted here: an order would be led by all of a lane."""
+    columns = (_job.c.subject, _job.c.lane, _job.c.state, _job.c.last_error)
+    here = _job.c.subject.in_(padded(rows)), _job.c.kind.concat("") == JobKind.DELIVER
+    told = connection.execute(select(*columns).where(*here)).all() if rows else []
     found: dict[int, list[ObjectDelivery]] = {}
-    for subject, lane, state, error in connection.execute(query) if rows else ():
+    for subject, lane, state, error in sorted(told):
         found.setdefault(subject, []).append(ObjectDelivery(parts_of(lane)[1], state_of(state, error), error))
     return found

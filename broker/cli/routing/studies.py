@@ -18,7 +18,7 @@ from broker.cli.routing.trying import show_decisions
 from broker.errors import ConfigurationError
 from broker.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Find studies; show what each destination has of one; send it again.")
+app = typer.Typer(no_args_is_help=True, help="Find studies, show what each destination has, send one again.")
 Uid = Annotated[str, typer.Argument(help="Study Instance UID, or number as `broker studies find` shows it.")]
 To = Annotated[str, typer.Option(help="Name of the node that gets the objects.")]
 _STATES = ("sent", "warning", "waiting", "sending", "held", "given-up", "elsewhere")
@@ -32,16 +32,16 @@ def find(
     study: Study = "",
     day: Annotated[str, typer.Option(help="Only those whose first object came on this day, such as 2026-12-31.")] = "",
     modality: Annotated[str, typer.Option(help="Only those with objects of this modality.")] = "",
-    device: Annotated[str, typer.Option(help="Only those that came from this calling AE title.")] = "",
+    device: Annotated[str, typer.Option(help="Only those that came from this AE title.")] = "",
     node: Annotated[str, typer.Option(help="Only those with objects for this destination.")] = "",
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Only those of which something waits, is held or was given up.")
     ] = False,
-    after: Annotated[str, typer.Option(help="Only those behind the page that ended so.")] = "",
+    after: Annotated[str, typer.Option(help="Go on behind the page that ended with this mark.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=200, help="Show so many.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List studies, the newest first, with what each destination has of them."""
+    """List studies of which objects came, the newest first, with what each destination has of them."""
     with exit_on_error():
         clock = wall_clock(config)
         body: dict[str, Any] = {"patient": patient, "accession": accession, "study": study, "modality": modality}
@@ -69,7 +69,7 @@ def find(
 
 @app.command()
 def show(study: Uid, config: Config = None, as_json: Json = False) -> None:
-    """Show a study: its objects, what each destination has, which rules its objects met and what each test saw."""
+    """Show a study: its series, what each destination has and why, and the rules that its objects met."""
     with exit_on_error():
         clock = wall_clock(config)
         one = ask(config, "GET", f"/studies/{_named(study)}")
@@ -103,7 +103,7 @@ def resend(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Send the objects of a study to a destination anew, also what it had, or what was held or given up for it."""
+    """Send all objects of a study to a destination, also those that it has, and those held or given up for it."""
     body: dict[str, Any] = {"to": to, "reason": reason, "undecided": undecided}
     _act(config, study, "resend", body, as_json)
 
@@ -117,7 +117,7 @@ def reroute(
     node: Annotated[str, typer.Option(help="Only what waits or is held for this node.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Send what waits or is held of a study to another destination. What that has already is not sent again."""
+    """Send what waits or is held of a study to another destination, but for what that has already."""
     _act(config, study, "reroute", {"to": to, "node": node, "reason": reason}, as_json)
 
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sqlalchemy import Connection, distinct, func, select
+from sqlalchemy import Connection, bindparam, distinct, func, select
 
 from broker.model.lane import JobState, parts_of
+from broker.store.db.prepared import Prepared
 from broker.store.exams import around
 from broker.store.images.instances import REROUTED, InstanceState
 from broker.store.schema import tables
@@ -21,6 +22,22 @@ ALL = 2**31 - 1  # objects: a limit all the same, so that the study leads
 MOST = 2_000  # objects of a study that are counted for a list
 SERIES = 100  # of a study that are told
 _t = tables.instance
+_SOME = (
+    select(_t.c.sop_instance_uid, _t.c.state, _t.c.data_length, _t.c.received_at)
+    .where(_t.c.study_instance_uid == bindparam("study"))
+    .limit(bindparam("most"))
+    .subquery()
+)
+_BY_STATE = Prepared(
+    any=select(
+        _SOME.c.state,
+        func.count(),
+        func.coalesce(func.sum(_SOME.c.data_length), 0),
+        func.min(_SOME.c.received_at),
+        func.max(_SOME.c.received_at),
+    ).group_by(_SOME.c.state)
+)
+_DISTINCT = Prepared(any=select(func.count(distinct(_SOME.c.sop_instance_uid))))
 _WARNING = "status-B"  # class Bxxx (PS3.4 table B.2-1)
 
 
@@ -124,14 +141,11 @@ def state_of(job_state: str, error: str) -> DeliveryState:
 
 def count(connection: Connection, study: str, most: int = ALL) -> StudyCounts:
     """How far a study (UID) is. `most`: objects that are looked at."""
-    some = select(_t.c.sop_instance_uid, _t.c.state, _t.c.data_length, _t.c.received_at)
-    rows = some.where(_t.c.study_instance_uid == study).limit(most + 1).subquery()
-    numbers = (func.count(), func.coalesce(func.sum(rows.c.data_length), 0))
-    times = func.min(rows.c.received_at), func.max(rows.c.received_at)
-    found = connection.execute(select(rows.c.state, *numbers, *times).group_by(rows.c.state)).all()
+    some = {"study": study, "most": most + 1}
+    found = _BY_STATE.rows(connection, some)
     versions = sum(row[1] for row in found)
     return StudyCounts(
-        objects=connection.execute(select(func.count(distinct(rows.c.sop_instance_uid)))).scalar_one(),
+        objects=_DISTINCT.rows(connection, some)[0][0],
         versions=versions,
         by_state={InstanceState(row[0]): row[1] for row in found},
         size=int(sum(row[2] for row in found)),

@@ -34,24 +34,10 @@ DELIVERED: Mapping[Delivery, Pill] = {
     Delivery.ELSEWHERE: ("", Sentence("not for %(node)s any more")),
 }
 STAYS: Mapping[InstanceState, Pill] = {
-    InstanceState.HELD: (
-        "warn",
-        Sentence("%(n)s object is held: a person must decide.", many="%(n)s objects are held: a person must decide."),
-    ),
-    InstanceState.WAITING: (
-        "",
-        Sentence(
-            "%(n)s object waits until its study is complete.", many="%(n)s objects wait until their study is complete."
-        ),
-    ),
-    InstanceState.DISCARDED: (
-        "",
-        Sentence("%(n)s object was discarded.", many="%(n)s objects were discarded."),
-    ),
-    InstanceState.PURGED: (
-        "",
-        Sentence("%(n)s object is not kept any more.", many="%(n)s objects are not kept any more."),
-    ),
+    InstanceState.HELD: ("warn", Sentence("%(n)s held for a person", many="%(n)s held for a person")),
+    InstanceState.WAITING: ("", Sentence("%(n)s waits for its study", many="%(n)s wait for their study")),
+    InstanceState.DISCARDED: ("", Sentence("%(n)s discarded", many="%(n)s discarded")),
+    InstanceState.PURGED: ("", Sentence("%(n)s not kept any more", many="%(n)s not kept any more")),
 }
 OBJECTS: Mapping[InstanceState, Pill] = {
     InstanceState.HELD: ("warn", Sentence("held")),

@@ -39,7 +39,7 @@ from broker.store.images.instances import NewInstance
 from broker.store.mpps import objects as mpps_objects
 from broker.store.queued import waiting_jobs
 from broker.store.schema import tables
-from broker.store.studies import counting, finding, objects, registering
+from broker.store.studies import counting, finding, objects, registering, summaries
 from broker.store.studies.counting import DeliveryState
 from broker.store.studies.finding import StudyFilter
 from broker.store.studies.registering import StudyArrival, keys_of
@@ -148,6 +148,28 @@ def test_versions_of_an_object_are_one_object(database: Database, place: Recepti
         place.receive(ct_slice(64, SOPInstanceUID="2.999.1", StudyInstanceUID=STUDY, StudyDescription=text))
     whole = database.read(counting.count, STUDY).result()
     assert (whole.objects, whole.versions) == (1, 2)
+
+
+def test_objects_are_told_one_by_one_with_what_each_destination_has(database: Database, place: ReceptionPlace) -> None:
+    for number, series in ((1, "2.999.1"), (2, "2.999.2"), (3, "2.999.1")):
+        place.take(number, SeriesInstanceUID=series)
+    change(database, 1, state=JobState.HELD, last_error="status-C000")
+    place.take(3, SeriesInstanceUID="2.999.1", PatientComments="another version")
+    place.take(9, StudyInstanceUID="2.999.78")
+
+    def told(series: str, after: int, limit: int) -> list[tuple[int, int, list[tuple[str, str, str]]]]:
+        found = database.read(objects.stands, STUDY, series, after, limit).result()
+        return [(one.id, one.version, [(d.node, d.state, d.error) for d in one.deliveries]) for one in found]
+
+    waits = [("pacs", "waiting", "")]
+    assert told("", 0, 3) == [(1, 1, [("pacs", "held", "status-C000")]), (2, 1, waits), (3, 1, waits)]
+    assert [one[:2] for one in told("", 3, 3)] == [(4, 2)]
+    assert [one[0] for one in told("2.999.1", 0, 9)] == [1, 3, 4]
+    assert told("2.999.9", 0, 9) == []
+    whole = database.read(summaries.one, database.read(finding.row_of, STUDY).result()).result()
+    assert whole is not None
+    assert [(one.objects, one.versions) for one in whole.series] == [(2, 3), (1, 1)]
+    assert database.read(summaries.one, 4711).result() is None
 
 
 def test_a_study_that_nobody_sent_has_nothing(database: Database) -> None:

@@ -36,7 +36,7 @@ def place(database: Database, web: str, tmp_path_factory: pytest.TempPathFactory
     made = ReceptionPlace(database, tmp_path_factory.mktemp("studies"))
     made.in_force({"rule": [RULE]}, 1)
     for number in (1, 2, 3):
-        made.take(number, PatientID="P1", AccessionNumber="A77")
+        made.take(number, PatientID="P1.77", AccessionNumber="A77")
     made.take(4, PatientID="P2", StudyInstanceUID="2.999.78")
     yield made
     made.spool.close()
@@ -63,9 +63,9 @@ def test_a_study_is_found_and_sent_again(
     screen = browser.open(f"{web}/studies", KNOWN, size)
     page, hand = screen.page, Hand(screen.page, keys=keys)
     expect(page.locator("#studies tbody tr")).to_have_count(2)
-    hand.write("#filter-patient", "P1")
+    hand.write("#filter-patient", "P1.77")
     expect(page.locator("#studies .found b")).to_have_text("1")
-    assert "P1" not in page.url.partition("?")[2]
+    assert "P1.77" not in page.url.partition("?")[2]
     row = page.locator("#studies tbody tr")
     expect(row).to_contain_text("1 sent with a warning")
     looking.is_accessible(screen)

@@ -53,9 +53,9 @@ def http(app: FastAPI, database: Database, tmp_path: Path) -> Iterator[AppClient
         place = ReceptionPlace(database, tmp_path / "spool")
         place.in_force({"rule": [RULE]}, 1)
         for number in range(1, MANY + 1):
-            place.take(number, PatientID="P1", SeriesInstanceUID=f"2.999.77.{1 + number % 2}")
+            place.take(number, PatientID="P1.77", SeriesInstanceUID=f"2.999.77.{1 + number % 2}")
         place.in_force({}, 1)
-        place.take(MANY + 1, PatientID="P1", SeriesInstanceUID="2.999.77.9")
+        place.take(MANY + 1, PatientID="P1.77", SeriesInstanceUID="2.999.77.9")
         place.spool.close()
         refused = {"state": "held", "last_error": "status-C123"}
         database.execute(lambda c: c.execute(update(_t).where(_t.c.subject == 2).values(**refused)))
@@ -87,11 +87,11 @@ def test_a_study_is_told_whole_and_its_objects_in_pages(http: AppClient) -> None
 
 
 def test_what_was_seen_is_noted_and_numbers_are_not(http: AppClient, app: FastAPI, database: Database) -> None:
-    assert "P1" in http.get("/studies").text
+    assert "P1.77" in http.get("/studies").text
     assert http.get("/studies/1").status_code == 200
     region = http.get("/studies/1", headers={"X-Region": "study"})
     assert "59 waiting" in region.text
-    assert "P1" not in region.text
+    assert "P1.77" not in region.text
     assert STUDY not in region.text
     assert audit(app, database) == [("study.listed", 0), ("study.viewed", 1)]
 

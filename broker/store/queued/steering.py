@@ -106,6 +106,24 @@ def forget_tries(connection: Connection, rows: Sequence[int], *, now: float) -> 
     connection.execute(update(_t).where(*waits).values(attempts=0, due_at=now))
 
 
+def delivery_of(connection: Connection, lane: str, subject: int) -> tuple[int, JobState] | None:
+    """The delivery of an object (row) on a lane, and its state; None if there never was one."""
+    here = _t.c.kind == JobKind.DELIVER, _t.c.lane == lane, _t.c.subject == subject
+    row = connection.execute(select(_t.c.id, _t.c.state).where(*here)).first()
+    return (row[0], JobState(row[1])) if row is not None else None
+
+
+def send_again(connection: Connection, row: int, now: float) -> bool:
+    """Let a delivery that is done begin anew; False if it is not done. Its tries go on to be counted.
+
+    So an answer that the object is there already (0111H) is still taken for one.
+    """
+    done = _t.c.id == row, _t.c.state == JobState.DONE
+    values: dict[str, Any] = {"state": JobState.READY, "due_at": now, "created_at": now, "done_at": None}
+    values |= {"failures": 0, "last_error": "", "priority": _t.c.priority % claims.LAST}
+    return bool(connection.execute(update(_t).where(*done).values(**values)).rowcount)
+
+
 def is_under_way(connection: Connection, lane: str, subject: int) -> bool:
     """A lane has delivered an object (row), or will."""
     here = _t.c.kind == JobKind.DELIVER, _t.c.lane == lane, _t.c.subject == subject

@@ -21,15 +21,14 @@ from broker.delivery.object_feed import Batch, ObjectFeed
 from broker.delivery.object_source import ObjectSource, SpoiledObject
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.delivery.patience import Patience
+from broker.delivery.sent_objects import note_sent, note_spoiled
 from broker.delivery.targets import known, looked_up
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
 from broker.dicom.conversion.syntaxes import instead_of
-from broker.dicom.dimse import status as st
 from broker.dicom.dimse.message import Data
 from broker.dicom.wire.connection import DeadlinePassed
 from broker.errors import PeerDoubtful, PeerFault
-from broker.model.audit import AuditRecord
 from broker.queue.feed import Feed
 from broker.site.nodes import Node
 from broker.store.db.database import Database
@@ -38,7 +37,6 @@ from broker.store.images.spool import Spool
 from broker.store.jobs import Job
 
 AHEAD = 32  # objects left to send when the next are claimed: time for two commits and a read
-_WARNINGS = (st.COERCION_OF_ELEMENTS, st.ELEMENTS_DISCARDED, st.DATASET_MISMATCH_WARNING)
 
 _Item = tuple[Job, StoredObject, Pair]  # the pair in which it is sent
 _Load = asyncio.Future[tuple[ObjectSource, str]]
@@ -81,7 +79,7 @@ class ImageSender:
                     for job, _ in batch:
                         feed.hold(job, "unknown-node")
                     batch = await supply.take()
-                elif not node.active:
+                elif not node.active or node.kind != "dicom":
                     return  # the feed gives the jobs back, they wait
                 else:
                     batch = await self._send(node, feed, supply, batch)
@@ -117,21 +115,7 @@ class ImageSender:
         return [*now, *rest]
 
     def _sent(self, node: Node, item: StoredObject, status: int) -> None:
-        """Let the audit trail know that a node has taken an object, and the metrics if it did so with a warning."""
-        if st.is_store_warning(status):
-            label = f"{status:04X}" if status in _WARNINGS else "other"
-            telemetry.child(telemetry.DELIVERY_WARNINGS, node.name, label).inc()
-        study = item.study_instance_uid
-        row = AuditRecord(
-            at=time.time(),
-            actor="broker",
-            action="objects.sent",
-            kind="study",
-            object_id=0,
-            detail={"study": study, "node": node.name},
-            address=node.host,
-        )
-        self._tally.transferred(("sent", node.name, study), row, item.sop_class_uid)
+        note_sent(self._tally, node, item, status)
 
     def _pool(self, node: Node) -> tuple[Pool, Patience]:
         """Associations to a node as it is now; those of before end when they are given back."""
@@ -245,13 +229,12 @@ class _Sending:
 
         Or it cannot be converted: then its sender wrote it so.
         """
-        instance = telemetry.identifier(source.item.sop_instance_uid)
         if code == NOT_CONVERTIBLE and isinstance(source, ConvertedSource):
+            instance = telemetry.identifier(source.item.sop_instance_uid)
             telemetry.logger().warning("object.not_convertible", instance=instance, job=job.id, reason=source.fault)
             self._feed.hold(job, code)
             return
-        telemetry.logger().error("object.spoiled", instance=instance, job=job.id, reason=code)
-        telemetry.child(telemetry.OBJECTS_SPOILED, code).inc()
+        note_spoiled(source.item, job.id, code)
         self._feed.hold(job, code)
 
     async def _send_one(self, job: Job, source: ObjectSource) -> None:

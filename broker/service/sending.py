@@ -11,11 +11,14 @@ from broker import telemetry
 from broker.delivery.audit_sender import AuditSender
 from broker.delivery.feedback.outbound import SendingParty
 from broker.delivery.feedback.sender import FeedbackSender
+from broker.delivery.folder.folder_sender import FolderCarrier, Folders
 from broker.delivery.image_sender import ImageSender
 from broker.delivery.mpps_sender import MppsSender
 from broker.delivery.notices.notice_sender import NoticeSender
 from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.notices.wording import Teller
+from broker.delivery.one_by_one import ByKind, OneByOne
+from broker.delivery.web.stow_sender import StowCarrier
 from broker.errors import StoreUnavailable
 from broker.model.contact import ContactKind
 from broker.model.lane import Lane, LaneKind
@@ -37,7 +40,7 @@ AGAIN = 5.0  # seconds until leases are freed again that could not be
 
 
 class Sending:
-    """All lanes, in the first process only: images, MPPS and events to DICOM nodes, feedback to RIS, notices."""
+    """All lanes, in the first process only: images, MPPS, events, feedback to RIS, notices."""
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Sending:
         receivers: Receivers,
         repositories: Repositories,
         notice_tls: NoticeTls,
+        folders: Folders,
         owner: str,
         fail: Callable[[], None],
     ) -> None:
@@ -59,6 +63,13 @@ class Sending:
         self._fail = fail
         refresh = foundation.site.refresh
         self._images = ImageSender(database, foundation.spool, node, remotes, refresh, foundation.audit.tally)
+        self._stow = StowCarrier(notice_tls, folders.base)
+        objects = ByKind(
+            node,
+            self._images,
+            stow=OneByOne(database, foundation.spool, node, self._stow, refresh, foundation.audit.tally),
+            folder=OneByOne(database, foundation.spool, node, FolderCarrier(folders), refresh, foundation.audit.tally),
+        )
         self._mpps = MppsSender(database, node, remotes, refresh)
         party = SendingParty(settings.hl7.application, settings.hl7.facility)
         self._feedback = FeedbackSender(database, node, receivers, party, settings.zone(), refresh)
@@ -78,7 +89,7 @@ class Sending:
         self._dispatcher = Dispatcher(
             database,
             {
-                LaneKind.DELIVER: self._images,
+                LaneKind.DELIVER: objects,
                 LaneKind.FEEDBACK: self._feedback,
                 LaneKind.MPPS: self._mpps.forward,
                 LaneKind.MPPS_EVENT: self._mpps.notify,
@@ -146,6 +157,7 @@ class Sending:
         self._stopping.set()
         await self._dispatcher.stop(grace)
         await self._images.close()
+        await self._stow.close()
         await self._mpps.close()
         await self._feedback.close()
         await self._audit.close()

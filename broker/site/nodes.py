@@ -17,9 +17,11 @@ from broker.site.feedback import Feedback
 from broker.site.node_tls import NodeTls
 from broker.site.repository import Repository
 from broker.site.source import Source
+from broker.site.tables.folder import FolderFiles
 from broker.site.tables.mail import Mail
 from broker.site.tables.node_table import NodeTable
 from broker.site.tables.roles import ACTIVE, AUDIT, CALLED, NOTIFY, State
+from broker.site.tables.stow import Stow
 from broker.site.tables.web_address import place_of
 
 
@@ -29,7 +31,8 @@ class Node:
 
     `association_idle`: seconds that an association to it waits for more to send; `answer_timeout`: for an answer.
     `username` and `passcode` are also what we identify ourselves with to this node (PS3.7 D.3.3.7).
-    `url`, `mail` and `timeout` are those of a webhook or mail node; a webhook has `host` and `port` of its url.
+    `url`, `mail` and `timeout` are those of a webhook or mail node; it and a stow node have `host` and `port` of
+    their url.
     """
 
     name: str
@@ -56,6 +59,9 @@ class Node:
     url: str = field(default="", repr=False)  # some services have a secret in its path
     mail: Mail | None = None
     timeout: float = 30
+    path: str = ""  # of a folder node
+    files: FolderFiles = field(default_factory=FolderFiles)
+    stow: Stow = field(default_factory=Stow)
 
     def sends_as(self, application: str, facility: str) -> bool:
         """Messages with this MSH-3 and MSH-4 are its own."""
@@ -132,6 +138,10 @@ def _lacking(table: Mapping[str, Any]) -> Iterable[Mistake]:
         yield Mistake("application", "an hl7 node needs one")
     if table.get("kind") == "webhook" and table.get("url") is None:
         yield Mistake("url", "a webhook node needs one")
+    if table.get("kind") == "stow" and table.get("url") is None:
+        yield Mistake("url", "a stow node needs one")
+    if table.get("kind") == "folder" and table.get("path") is None:
+        yield Mistake("path", "a folder node needs one")
     if table.get("kind") == "mail" and table.get("mail") is None:
         yield Mistake("mail", "a mail node needs one")
 
@@ -192,4 +202,7 @@ def _node(table: NodeTable) -> Node:
         url=table.url or "",
         mail=table.mail,
         timeout=table.timeout or 30,
+        path=table.path or "",
+        files=table.files or FolderFiles(),
+        stow=table.stow or Stow(),
     )

@@ -122,6 +122,7 @@ class StoredObject:
     digest: bytes
     content: bytes | None
     study_instance_uid: str = ""
+    calling_ae: str = ""
 
 
 @dataclass(frozen=True, slots=True)

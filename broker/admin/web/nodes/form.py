@@ -26,7 +26,8 @@ from broker.versions.difference import masked
 from broker.versions.in_force import Conflict
 from broker.versions.toml import dumps
 
-FIELDS = ("name", "kind", "ae_title", "application", "facility", "host", "port", "url")  # each has a field of its own
+# each has a field of its own
+FIELDS = ("name", "kind", "ae_title", "application", "facility", "host", "port", "url", "path")
 MORE = "more"  # the field for all other keys
 _OTHERS = ("name", "kind", "roles", "state")  # keys that the text of the other ones must not have
 _SENTENCES: Sequence[tuple[str, Sentence]] = (  # what is wrong with a value, by the words of `site.nodes`
@@ -34,6 +35,9 @@ _SENTENCES: Sequence[tuple[str, Sentence]] = (  # what is wrong with a value, by
     (r"a dicom node needs one", Sentence("A DICOM node needs an AE title.")),
     (r"an hl7 node needs one", Sentence("An HL7 node needs the application that it calls itself (MSH-3).")),
     (r"a webhook node needs one", Sentence("A webhook needs the address that notices are posted to.")),
+    (r"a stow node needs one", Sentence("A DICOMweb node needs the address of its service.")),
+    (r"a folder node needs one", Sentence("A folder node needs the path of its folder.")),
+    (r"destination is the one role of .*", Sentence("A DICOMweb or folder node has the role destination alone.")),
     (r"no address of http or https", Sentence("Type an address that begins with http:// or https://.")),
     (
         r"notify is the one role of .*",

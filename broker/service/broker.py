@@ -133,9 +133,7 @@ class Broker:
 
         Raises ConfigurationError, StoreUnavailable or SpoolUnavailable.
         """
-        self._settings = settings
-        self._data = data
-        self._config = config
+        self._settings, self._data, self._config = settings, data, config
         self._stack = ExitStack()
         self._mending = Mending()
         folder = settings.service.site.parent
@@ -162,9 +160,8 @@ class Broker:
         self._workers = Workers(data.lock, self._sending.wake, fail, base.contacts.heard)
         self._sources = SourceSchedule(base.database, settings, base.directory, remotes, base.contacts.noted)
         base.site.follow(self._sources.changed)
-        self._tester = NodeTester(
-            base.database, remotes, receivers, notice_tls, repositories, *self._sending.bells, folders=folders
-        )
+        bells = self._sending.bells
+        self._tester = NodeTester(base.database, remotes, receivers, notice_tls, repositories, *bells, folders)
         self._watch = Watch(base.database, base.site, self._mappings.documents)
         self._stack.callback(self._watch.stop)
         self._clock = ClockWatch()

@@ -17,7 +17,7 @@ from broker.delivery.mpps_sender import MppsSender
 from broker.delivery.notices.notice_sender import NoticeSender
 from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.notices.wording import Teller
-from broker.delivery.one_by_one import ByKind, OneByOne
+from broker.delivery.object_sender import ByKind, OneByOne
 from broker.delivery.web.stow_sender import StowCarrier
 from broker.errors import StoreUnavailable
 from broker.model.contact import ContactKind
@@ -64,12 +64,6 @@ class Sending:
         refresh = foundation.site.refresh
         self._images = ImageSender(database, foundation.spool, node, remotes, refresh, foundation.audit.tally)
         self._stow = StowCarrier(notice_tls, folders.base)
-        objects = ByKind(
-            node,
-            self._images,
-            stow=OneByOne(database, foundation.spool, node, self._stow, refresh, foundation.audit.tally),
-            folder=OneByOne(database, foundation.spool, node, FolderCarrier(folders), refresh, foundation.audit.tally),
-        )
         self._mpps = MppsSender(database, node, remotes, refresh)
         party = SendingParty(settings.hl7.application, settings.hl7.facility)
         self._feedback = FeedbackSender(database, node, receivers, party, settings.zone(), refresh)
@@ -89,7 +83,7 @@ class Sending:
         self._dispatcher = Dispatcher(
             database,
             {
-                LaneKind.DELIVER: objects,
+                LaneKind.DELIVER: self._objects(foundation, FolderCarrier(folders)),
                 LaneKind.FEEDBACK: self._feedback,
                 LaneKind.MPPS: self._mpps.forward,
                 LaneKind.MPPS_EVENT: self._mpps.notify,
@@ -107,6 +101,12 @@ class Sending:
         foundation.contacts.follow_echoes(self._dispatcher.alive)
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
         self.bells = self.wake, self._dispatcher.alive  # the second tells that a node works, by its name
+
+    def _objects(self, base: Foundation, folders: FolderCarrier) -> ByKind:
+        """The handler of lanes of objects, whatever kind of node they go to."""
+        node, more = base.directory.node, (base.site.refresh, base.audit.tally)
+        stow = OneByOne(base.database, base.spool, node, self._stow, *more)
+        return ByKind(node, self._images, stow=stow, folder=OneByOne(base.database, base.spool, node, folders, *more))
 
     def _concurrency(self, lane: Lane) -> int:
         """How many workers a lane may have."""

@@ -22,6 +22,7 @@ ASYNC_FILES = (
     "breakers.py",
     "lost_claims.py",
     "sender.py",
+    "credentials.py",
     "_probe.py",
     "source_import.py",
     "source_schedule.py",

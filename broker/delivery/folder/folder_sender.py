@@ -15,8 +15,8 @@ from pathlib import Path
 
 from broker.delivery.folder.landing import Landing, NoLanding
 from broker.delivery.folder.naming import NoPath, parts_of
+from broker.delivery.object_sender import CarryEnding, checked, file_header
 from broker.delivery.object_source import ObjectSource
-from broker.delivery.one_by_one import CarryEnding, checked, file_header
 from broker.delivery.outcome import JobVerdict
 from broker.errors import ConfigurationError, PeerFault
 from broker.site.nodes import Node

@@ -28,14 +28,22 @@ _PIECE = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 # what is wrong with the name of one object; all else is wrong with the folder
 _OF_OBJECT = {
-    errno.ENAMETOOLONG: "folder-long-path", errno.ENOTDIR: "folder-name-taken", errno.ELOOP: "folder-name-taken",
-    errno.EISDIR: "folder-name-taken", errno.EILSEQ: "folder-bad-name", errno.EINVAL: "folder-bad-name",
+    errno.ENAMETOOLONG: "folder-long-path",
+    errno.ENOTDIR: "folder-name-taken",
+    errno.ELOOP: "folder-name-taken",
+    errno.EISDIR: "folder-name-taken",
+    errno.EILSEQ: "folder-bad-name",
+    errno.EINVAL: "folder-bad-name",
     errno.EFBIG: "folder-large",
-}  # fmt: skip
+}
 _OF_FOLDER = {
-    errno.ENOSPC: "folder-full", errno.EDQUOT: "folder-full", errno.EROFS: "folder-read-only",
-    errno.EACCES: "folder-forbidden", errno.EPERM: "folder-forbidden", errno.ENOENT: "folder-gone",
-}  # fmt: skip
+    errno.ENOSPC: "folder-full",
+    errno.EDQUOT: "folder-full",
+    errno.EROFS: "folder-read-only",
+    errno.EACCES: "folder-forbidden",
+    errno.EPERM: "folder-forbidden",
+    errno.ENOENT: "folder-gone",
+}
 
 
 class NoLanding(BadContent):

@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from hashlib import sha256
 
+from broker.delivery.object_sender import checked
 from broker.delivery.object_source import CHUNK, ObjectSource
-from broker.delivery.one_by_one import checked
 from broker.dicom import uids
 from broker.dicom.conversion.inflating import inflated
 from broker.dicom.dataset.scan import DataSetScan, scan_beginning

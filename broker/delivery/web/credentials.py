@@ -15,7 +15,7 @@ from urllib.parse import quote_plus
 
 import httpx
 
-from broker.delivery.web.http_parts import USER_AGENT, body_of, unreached
+from broker.delivery.web.http_parts import USER_AGENT, unreached
 from broker.errors import PeerFault
 from broker.site.nodes import Node
 from broker.site.tables.stow import OAuth
@@ -108,6 +108,18 @@ class Credentials:
                 raise PeerFault("authorities cannot be read", code="oauth-tls-files") from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
+
+
+async def body_of(answer: httpx.Response, most: int) -> bytes | None:
+    """The body of an answer as it came; None for one that is longer, or packed: it might become any length."""
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        return None
+    data = bytearray()
+    async for piece in answer.aiter_raw():
+        data += piece
+        if len(data) > most:
+            return None
+    return bytes(data)
 
 
 def _bearer(token: str) -> dict[str, str]:

@@ -6,8 +6,6 @@ import ssl
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 
-import httpx
-
 from broker import __version__
 from broker.tls import failure
 
@@ -32,18 +30,6 @@ def unreached(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLError):
             return failure(cause)
     return "unreachable"
-
-
-async def body_of(answer: httpx.Response, most: int) -> bytes | None:
-    """The body of an answer as it came; None for one that is longer, or packed: it might become any length."""
-    if answer.headers.get("Content-Encoding", "identity") != "identity":
-        return None
-    data = bytearray()
-    async for piece in answer.aiter_raw():
-        data += piece
-        if len(data) > most:
-            return None
-    return bytes(data)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

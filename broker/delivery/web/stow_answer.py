@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.parsers import expat
 
-from broker.delivery.one_by_one import CarryEnding
+from broker.delivery.object_sender import CarryEnding
 from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.dicom.dimse import status as st
 

@@ -12,12 +12,12 @@ from uuid import uuid4
 import httpx
 
 from broker.delivery.notices.trust import NoticeTls
+from broker.delivery.object_sender import CarryEnding, checked, file_header
 from broker.delivery.object_source import ObjectSource
-from broker.delivery.one_by_one import CarryEnding, checked, file_header
 from broker.delivery.outcome import JobVerdict
 from broker.delivery.patience import Patience
-from broker.delivery.web.credentials import Credentials
-from broker.delivery.web.http_parts import USER_AGENT, body_of, retry_after, unreached
+from broker.delivery.web.credentials import Credentials, body_of
+from broker.delivery.web.http_parts import USER_AGENT, retry_after, unreached
 from broker.delivery.web.stow_answer import ANSWER_MOST, ending_of, is_away
 from broker.dicom.dataset import file_pieces
 from broker.errors import ConfigurationError, PeerFault
@@ -34,6 +34,7 @@ class StowService:
     def __init__(self, node: Node, context: ssl.SSLContext | None, base: Path) -> None:
         """`context`: of its TLS, None for http. Relative paths of secrets count from `base`."""
         self.node, self.born = node, time.monotonic()
+        self.users, self.retired = 0, False  # requests under way; another one has taken its place
         self.credentials = Credentials(node, base)
         limits = httpx.Limits(max_keepalive_connections=node.associations, keepalive_expiry=node.association_idle)
         self._client = httpx.AsyncClient(
@@ -87,6 +88,7 @@ class StowCarrier:
         """Store an object. Raises PeerFault, SpoiledObject, SpoolUnavailable."""
         service, patience = await self._service(node)
         seconds, began = patience.for_one(job.id), time.monotonic()
+        service.users += 1
         try:
             answer, body = await self._posted(service, source, seconds)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -99,6 +101,10 @@ class StowCarrier:
             if (code := unreached(error)).startswith("tls-"):  # such as a certificate of ours that it does not take
                 raise PeerFault("the service ended TLS", code=code) from None
             return CarryEnding(JobVerdict.BUSY, "connection-lost", cut=True)
+        finally:
+            service.users -= 1
+            if service.retired and not service.users:
+                await service.close()
         patience.answered(job.id, time.monotonic() - began)
         if is_away(answer.status_code):
             fault = PeerFault("the service takes nothing", code=f"stow-{answer.status_code}")
@@ -133,8 +139,10 @@ class StowCarrier:
                 raise PeerFault(str(error), code="tls-files") from None
             same = found is not None and found[0].node == node
             patience = found[1] if found is not None and same else Patience(node.answer_timeout)
-            if found is not None and node.associations == 1:  # another worker may be sending on them
-                await found[0].close()
+            if found is not None:
+                found[0].retired = True
+                if not found[0].users:
+                    await found[0].close()
             self._services[node.name] = StowService(node, context, self._base), patience
             return self._services[node.name]
 

@@ -169,7 +169,9 @@ class NodeTable(BaseModel):
         """A webhook or mail node is told that rules matched, and is nothing else."""
         if (self.kind in NOTIFIED) != (NOTIFY in self.roles) or (NOTIFY in self.roles and len(self.roles) > 1):
             raise ValueError("roles: notify is the one role of a webhook or mail node")
-        if (self.url is not None) != (self.kind in _BY_URL):
+        if self.kind in _BY_URL and self.url is None:
+            raise ValueError(f"url: a {self.kind} node needs one")
+        if self.url is not None and self.kind not in _BY_URL:
             raise ValueError("url: a webhook or stow node has one, and no other")
         if (self.mail is not None) != (self.kind == "mail"):
             raise ValueError("mail: a mail node has one, and no other")
@@ -193,8 +195,10 @@ class NodeTable(BaseModel):
         for key, kind in (("path", "folder"), ("files", "folder"), ("stow", "stow")):
             if getattr(self, key) is not None and self.kind != kind:
                 raise ValueError(f"{key}: for a {kind} node")
-        if self.kind == "folder" and (self.path is None or self.host or self.port or self.tls is not None):
-            raise ValueError("path: a folder node has one, and no host, port or tls")
+        if self.kind == "folder" and self.path is None:
+            raise ValueError("path: a folder node needs one")
+        if self.kind == "folder" and (self.host or self.port or self.tls is not None):
+            raise ValueError("path: a folder node has no host, port or tls beside it")
         if self.kind == "stow":
             _of_stow(self)
         return self

@@ -20,7 +20,7 @@ from support.queue.lanes import PACS, QUICK, dispatching
 from broker.delivery.folder import landing
 from broker.delivery.folder.folder_sender import FolderCarrier, Folders
 from broker.delivery.folder.landing import Landing
-from broker.delivery.one_by_one import OneByOne
+from broker.delivery.object_sender import OneByOne
 from broker.dicom.dataset import part10
 from broker.errors import ConfigurationError, PeerFault
 from broker.site.nodes import parse_nodes

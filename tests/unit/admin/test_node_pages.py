@@ -318,7 +318,7 @@ def test_other_destinations_are_added_by_the_form_and_rules_send_to_them(
     assert "share was added." in text(post(web, "/nodes/add", **sent, **{key: value}))
     assert table(web, "share") == {"name": "share", "kind": kind, key: value, "roles": ["destination"]}
     rules = {"default": {"action": "send", "send": ["share"]}}
-    assert web.put("/api/v1/rules", json=rules).status_code == 200
+    assert web.post("/api/v1/rules/check", json=rules).status_code == 200
 
 
 def test_what_is_wrong_stands_beside_its_field_and_nothing_typed_is_lost(web: AppClient) -> None:

@@ -39,9 +39,11 @@ class ObjectFeed:
         jobs = await self._feed.take()
         if not jobs:
             return []
-        ids = [job.subject for job in jobs]
+        batch: Batch = [(job, self._feed.brought(job)) for job in jobs]
+        if not (ids := [job.subject for job, item in batch if item is None]):
+            return batch
         objects = await asyncio.wrap_future(self._database.read(instances.stored, ids))
-        return [(job, objects.get(job.subject)) for job in jobs]
+        return [(job, item or objects.get(job.subject)) for job, item in batch]
 
     async def close(self) -> None:
         """Nobody takes any more; the feed gives back what came ahead."""

@@ -1,10 +1,11 @@
 """Runs a worker for every lane that has due work, so that a dead or slow peer never delays the others.
 
-The dispatcher looks for lanes with due work whenever somebody who commits a job wakes it, else once a second. For each
+The dispatcher looks for lanes with due work whenever somebody who commits a job wakes it, else once a second; images
+that were just received go to a lane that works without a look (`queue.hand_over`). For each lane with due work
 it runs the handler of the lane's kind with a `Feed` (`queue.feed`). The handler takes jobs and reports each of them.
 What it raises decides on the jobs that it did not report, and on the lane.
 
-Failure semantics. This table is the whole policy; `Feed` and `Dispatcher._conclude` follow it from top to bottom, and
+Failure semantics. This table is the whole policy; `Feed` and `LaneWork` follow it from top to bottom, and
 each row has a test (`tests/wire/lanes`). A job may be returned (ready at once), put off (ready after a
 wait that doubles with each try, `queue.retry_policy`) or held (until a person releases or discards it, `queue.holds`).
 
@@ -46,8 +47,12 @@ wait that doubles with each try, `queue.retry_policy`) or held (until a person r
 
     Nobody can report it
       its process dies           returned when the lease ends  is looked at again   -          -
-      the broker starts again    returned (its own)            is looked at again   -          queue.leases_freed
+      the broker starts again    returned (its own), to go     is looked at again   -          queue.leases_freed
+                                 last and alone, or held
+                                 after the tenth death in a row
       its claim was not answered returned when that is known   is looked at again   -          queue.claims_freed
+      its object was handed over
+        to a lane that closed    returned                      is looked at again   -          queue.reports_taken
       its report was not taken   as was reported, later        is looked at again   as above   queue.reports_taken
       its lease was lost         the new owner decides         goes on              -          -
       the database is away       returned when the lease ends  is looked at again   -          queue.unavailable
@@ -69,34 +74,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from broker import telemetry
-from broker.errors import PeerDoubtful, PeerFault, StoreUnavailable, Unavailable
+from broker.errors import StoreUnavailable
 from broker.model.lane import Lane, LaneKind
+from broker.queue import lane_work
 from broker.queue.breakers import Breakers, known
 from broker.queue.clock import STEP, QueueClock
-from broker.queue.evidence import Evidence
-from broker.queue.feed import Bell, Feed
+from broker.queue.feed import Bell
+from broker.queue.hand_over import HandOver
 from broker.queue.hurrying import Hurrying
+from broker.queue.lane_work import Handler, LaneWork, QueueTools
 from broker.queue.late_reports import LateReports
 from broker.queue.lost_claims import LostClaims
 from broker.queue.retry_policy import RetryPolicy
-from broker.store import jobs as store
 from broker.store import lanes
 from broker.store.db.database import Database
-from broker.store.jobs import Job
 from broker.store.queued import pauses
 
-LEASE = 60.0  # seconds
 POLL = 1.0  # seconds between two looks that nobody asked for
-FOR_EVER = frozenset({LaneKind.AUDIT})  # jobs of these lanes are never too old: no person could do what they are for
-
-Handler = Callable[[str, Feed], Awaitable[None]]  # the name of the lane's node, and its jobs
+REST = 0.02  # seconds from one look to the next, at least
 
 
 class Dispatcher:
@@ -118,22 +118,31 @@ class Dispatcher:
         self._database = database
         self._policy = policy
         self._handlers = handlers
-        self._owner = owner
         self._concurrency = concurrency
-        self._heard = heard
         self._bell = Bell()
         self._running: dict[Lane, set[asyncio.Task[None]]] = {}
         self._passed_over: set[Lane] = set()  # lanes with work that had their workers already
-        self._evidence: dict[Lane, Evidence] = {}
         self._changed: set[str] = set()  # names of nodes whose lanes begin afresh at the next look
-        self._outdated: set[asyncio.Task[None]] = set()  # workers that began before their node changed
         self._sweep_at = 0.0  # by time.monotonic()
         self._clock = QueueClock()
         self._breakers = Breakers(database, policy, self._clock)
-        self._feeds: set[Feed] = set()
         self._lost = LostClaims()
         self._late = LateReports(database)
         self._hurrying = Hurrying(database, self.wake)
+        self.hand_over = HandOver(owner, lane_work.LEASE, self._clock, self._late, self.wake)
+        self.hand_over.follow(self._handed_over)
+        tools = QueueTools(
+            database,
+            policy,
+            owner,
+            self._bell,
+            self._clock,
+            self._breakers,
+            self._lost,
+            self._late,
+            self.hand_over,
+        )
+        self._work = LaneWork(tools, handlers, heard)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -160,7 +169,8 @@ class Dispatcher:
         self._changed |= nodes
         for lane, running in self._running.items():
             if lane.node in nodes:
-                self._outdated |= running
+                self._work.outdate(running)
+        self.hand_over.close_all([name for name in self.hand_over.names if Lane.parse(name).node in nodes])
         self._bell.ring()
 
     def alive(self, node: str) -> None:
@@ -172,7 +182,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Look for due lanes until `stop`."""
         while not self.stopping:
-            woken = self._bell.next()
+            woken, began = self._bell.next(), time.monotonic()
             try:
                 await self._start_lanes()
             except StoreUnavailable as error:
@@ -180,18 +190,22 @@ class Dispatcher:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL):
                     await woken.wait()
+            # each object for a lane with a backlog rings the bell: a look for each would slow down what goes out
+            await asyncio.sleep(max(0.0, began + REST - time.monotonic()))
 
     async def stop(self, grace: float) -> None:
         """Let running handlers end within `grace` seconds, then cancel them; their jobs are ready again."""
         self._bell.stopping = True
         self._hurrying.stop()
         self._bell.ring()
+        self.hand_over.wake()
         tasks = [task for running in self._running.values() for task in running]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace)
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        self.hand_over.close_all(self.hand_over.names)
         with contextlib.suppress(StoreUnavailable):  # the next start frees our leases
             await self._report_again()
 
@@ -204,7 +218,8 @@ class Dispatcher:
         look = self._database.read(lanes.look, self._policy.longest + STEP)
         found = await asyncio.wrap_future(look)
         reading, due, paused = found
-        if [feed for feed in self._feeds if feed.node in paused and feed.pause()]:
+        self.hand_over.close_all([name for name in self.hand_over.names if Lane.parse(name).node in paused])
+        if self._work.pause(paused):
             self._bell.ring()  # those that wait for more
         if step := self._clock.follow(reading):
             await self._set_anew(step)
@@ -224,10 +239,9 @@ class Dispatcher:
                 workers = min(workers, 1)
             if len(running) >= workers:
                 self._passed_over.add(lane)
+                self.hand_over.more(lane.name)
             while len(running) < workers:
-                task = self._loop.create_task(self._work(lane))
-                running.add(task)
-                task.add_done_callback(partial(self._ended, lane))
+                self._begin(lane, running)
 
     async def _begin_changed(self) -> None:
         """Close breakers of lanes whose node has changed; what was put off is due. Raises StoreUnavailable."""
@@ -241,14 +255,13 @@ class Dispatcher:
         except StoreUnavailable:
             self._changed |= names  # at the next look
             raise
-        for lane in changed:
-            self._evidence.pop(lane, None)
+        self._work.forget(changed)
         self._hurrying.begin([lane.name for lane in changed], self._clock.now())
 
     async def _sweep(self, now: float) -> None:
         """Give back the work of those who died, and pause the nodes that are drained. Raises StoreUnavailable."""
-        self._sweep_at = time.monotonic() + LEASE / 4
-        freed = self._database.submit(pauses.sweep, now, longest=LEASE + STEP)
+        self._sweep_at = time.monotonic() + lane_work.LEASE / 4
+        freed = self._database.submit(pauses.sweep, now, longest=lane_work.LEASE + STEP)
         if await asyncio.wrap_future(freed):
             self._bell.ring()
 
@@ -262,89 +275,35 @@ class Dispatcher:
 
         Those who work renew their leases by the new time before anybody looks which are over. Raises StoreUnavailable.
         """
-        self._sweep_at = time.monotonic() + LEASE / 2
+        self._sweep_at = time.monotonic() + lane_work.LEASE / 2
         if self._database.dialect != "sqlite":  # there it is the clock of this machine, which is watched by `service`
             telemetry.note_step("database", step)
-        for feed in list(self._feeds):
-            await self._renew(feed)
+        await self._work.renew()
         await asyncio.wrap_future(self._database.submit(lanes.end_waits, self._clock.now()))
         self._hurrying.begin(None, self._clock.now())
         self._bell.ring()
 
+    def _begin(self, lane: Lane, running: set[asyncio.Task[None]]) -> None:
+        """One more worker of a lane."""
+        task = self._loop.create_task(self._work.run(lane))
+        running.add(task)
+        task.add_done_callback(partial(self._ended, lane))
+
+    def _handed_over(self, name: str) -> None:
+        """An open lane holds something that nobody works on."""
+        lane = Lane.parse(name)
+        running, workers = self._running.setdefault(lane, set()), self._concurrency(lane)
+        if self.stopping or not workers:
+            self.hand_over.close_all([name])
+        elif len(running) < workers:
+            self._begin(lane, running)
+
     def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
         """Work that came after a worker's last look, when it still counted as one, is looked for again."""
         self._running[lane].discard(task)
-        self._outdated.discard(task)
+        self._work.ended(task)
         if lane in self._passed_over:
             self._passed_over.discard(lane)
             self._bell.ring()
-
-    async def _work(self, lane: Lane) -> None:
-        """Run the handler of a lane once, and conclude from how it ended."""
-        policy = replace(self._policy, give_up=math.inf) if lane.kind in FOR_EVER else self._policy
-        seen = self._evidence.setdefault(lane, Evidence())
-        feed = Feed(lane, self._database, policy, self._bell, self.claim, self._clock, self._heard, self._late, seen)
-        self._feeds.add(feed)
-        heart = self._loop.create_task(self._beat(feed))
-        error: BaseException | None = None
-        try:
-            await self._handlers[lane.kind](lane.node, feed)
-        except (Exception, asyncio.CancelledError) as raised:
-            error = raised
-        finally:
-            heart.cancel()
-            self._feeds.discard(feed)
-        try:
-            if error is None and feed.doubtful and not feed.progressed:
-                error = PeerDoubtful("it answered, and took nothing", code=feed.doubtful)
-            failing = isinstance(error, PeerFault) and not feed.progressed
-            failures = 1 + await self._breakers.failures(lane) if failing else 1
-            await feed.settle(error, failures)
-            await self._conclude(lane, error, failures, feed)
-        except StoreUnavailable as trouble:
-            telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(trouble))
-
-    async def claim(self, lane: Lane, limit: int) -> Sequence[Job]:
-        """Lease the next jobs of a lane, at most `limit`."""
-        now, longest = self._clock.now(), self._policy.longest + STEP
-        return await self._lost.claim(self._database, lane.name, self._owner, now, LEASE, limit, longest)
-
-    async def _beat(self, feed: Feed) -> None:
-        """Extend the leases of what a handler works on."""
-        while True:
-            await asyncio.sleep(LEASE / 4)
-            with contextlib.suppress(StoreUnavailable):  # the next beat tries again, three fit into a lease
-                await self._renew(feed)
-
-    async def _renew(self, feed: Feed) -> None:
-        if ids := feed.outstanding():
-            until = self._clock.now() + LEASE
-            await asyncio.wrap_future(self._database.submit(store.renew, ids, self._owner, until))
-
-    # --- what the table says of lanes --------------------------------------------------------------------
-
-    async def _conclude(self, lane: Lane, error: BaseException | None, failures: int, feed: Feed) -> None:
-        """Decide on a lane by what its handler raised, after `failures` in a row."""
-        match error:
-            case None:
-                await self._breakers.close(lane, gone=feed.homeless)
-                if feed.progressed:
-                    self._bell.ring()  # work that came after the last `take` found this lane still busy
-            case PeerFault():
-                self._heard(lane, error.code)
-                if asyncio.current_task() in self._outdated:
-                    return self._bell.ring()  # it may speak of the old address
-                if feed.progressed and not error.after:
-                    await self._breakers.close(lane)
-                    return self._bell.ring()
-                doubtful = isinstance(error, PeerDoubtful)
-                await self._breakers.open(lane, error, failures, tried=doubtful and not feed.troubled)
-                if not doubtful:
-                    self._evidence[lane].away()
-                self._bell.ring()
-            case Unavailable():
-                telemetry.logger().warning("queue.unavailable", lane=lane.name, error=telemetry.describe(error))
-            case asyncio.CancelledError():
-                pass
-            case _:
-                telemetry.logger().error("lane.defect", lane=lane.name, error=telemetry.describe(error))
+        if self.hand_over.waits(lane.name):  # it came after the worker's last look
+            self._handed_over(lane.name)

@@ -15,14 +15,17 @@ from broker.errors import PeerFault, StoreUnavailable, Unavailable
 from broker.model.lane import JobState, Lane
 from broker.queue.clock import QueueClock
 from broker.queue.evidence import Evidence
+from broker.queue.hand_over import LINGER, Handed, HandOver
 from broker.queue.late_reports import LateReports
 from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs as store
 from broker.store.db.database import Database
+from broker.store.images.instances import StoredObject
 from broker.store.jobs import Job
 
 BATCH = 64  # jobs claimed at once
 NO_NODE = "unknown-node"  # why jobs are held whose node was removed
+UNRECORDED = 8  # transactions with reports that run: if there are more, the database is slower than the destination
 REPORT_WITHIN = 0.05  # seconds; what was sent in them and not recorded is sent again after a crash
 
 
@@ -57,10 +60,12 @@ class Feed:
         heard: Callable[[Lane, str], None] = lambda lane, error: None,
         late: LateReports | None = None,
         evidence: Evidence | None = None,
+        hand_over: HandOver | None = None,
     ) -> None:
         """`claim` leases the next jobs of a lane, at most so many. `heard`: see `Dispatcher`.
 
         `late` keeps the reports that the database does not take. `evidence` is what the lane has seen before.
+        `hand_over` has what was just received.
         """
         self._clock = clock
         self._lane = lane
@@ -77,6 +82,8 @@ class Feed:
         self._late = late or LateReports(database)
         self._timer: asyncio.TimerHandle | None = None
         self._evidence = evidence or Evidence()
+        self._hand_over = hand_over
+        self._brought: dict[int, StoredObject] = {}  # by job: the object that came with it
         self.paused = False  # a person has paused the node: not even the next of what was taken is sent
         self.homeless = False  # the node of this lane is no longer there
         self.doubtful = ""  # why an item failed last, if nothing says whose fault it was
@@ -99,13 +106,20 @@ class Feed:
         return not before
 
     def outstanding(self) -> list[int]:
-        """Ids of the jobs that were taken and not reported."""
-        return list(self._open)
+        """Ids of the jobs of this lane that are leased and not reported."""
+        handed = self._hand_over.outstanding(self._name) if self._hand_over is not None else ()
+        return [*self._open, *handed]
+
+    def brought(self, job: Job) -> StoredObject | None:
+        """The object of a job that was handed over with it, once; None for a job that was claimed."""
+        return self._brought.pop(job.id, None)
 
     # --- jobs --------------------------------------------------------------------------------------------
 
     async def take(self, wait: float = 0) -> Sequence[Job]:
         """Claim the next jobs, waiting up to `wait` seconds for some; empty when there are none or the broker stops."""
+        if jobs := await self._handed():
+            return jobs
         await self._flush()
         deadline = time.monotonic() + wait
         while not self.stopping:
@@ -118,11 +132,36 @@ class Feed:
             if jobs or left <= 0:
                 self._open.update((job.id, job) for job in jobs)
                 self.more = len(jobs) >= BATCH - 1  # a place may be kept for one in doubt
-                return sorted(jobs, key=self.doubts)  # those in doubt go last
+                # those in doubt go last
+                done = not self.more and not any(job.last for job in jobs)  # of those only some come at once
+                return [*self._hand(open_lane=done), *sorted(jobs, key=self.doubts)]
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await woken.wait()
         return []
+
+    async def _handed(self) -> Sequence[Job]:
+        """What was just received, after a short wait for it. Reports are recorded meanwhile."""
+        if self._hand_over is None or self.stopping or len(self._submitted) > UNRECORDED:
+            return ()
+        handed = await self._hand_over.take(self._name, LINGER if self.progressed else 0)
+        self._submitted = [one for one in self._submitted if not self._is_recorded(*one)]
+        return self._adopt(handed)
+
+    def _hand(self, *, open_lane: bool) -> Sequence[Job]:
+        """What an open lane holds. Jobs were claimed: as the last ones that were due, or more is due."""
+        if self._hand_over is None:
+            return ()
+        if not open_lane:
+            return self._adopt(self._hand_over.close(self._name))
+        if self.progressed and not self.stopping:
+            self._hand_over.open(self._name)
+        return self._adopt(self._hand_over.held(self._name))
+
+    def _adopt(self, handed: Sequence[Handed]) -> Sequence[Job]:
+        self._open.update((one.job.id, one.job) for one in handed)
+        self._brought.update((one.job.id, one.item) for one in handed)
+        return [one.job for one in handed]
 
     def doubts(self, job: Job) -> bool:
         """This job failed before, perhaps by its own fault."""
@@ -195,6 +234,8 @@ class Feed:
         if self._claiming is not None:
             with contextlib.suppress(StoreUnavailable):
                 self._open.update((job.id, job) for job in await self._claiming)
+        if self._hand_over is not None and (error is not None or self._open or self.stopping or self.homeless):
+            self._adopt(self._hand_over.close(self._name))
         for job in list(self._open.values()):
             match error:
                 case None | asyncio.CancelledError():
@@ -234,6 +275,15 @@ class Feed:
         if self._reports:
             reports, self._reports = self._reports, []
             self._submitted.append((self._database.submit(store.report, reports), reports))
+
+    def _is_recorded(self, future: Future[int], reports: Sequence[store.Report]) -> bool:
+        """Reports are committed, or kept because the database did not take them."""
+        if not future.done():
+            return False
+        if isinstance(future.exception(), StoreUnavailable):
+            return False  # `_flush` says so
+        future.result()
+        return True
 
     async def _flush(self) -> None:
         """Wait until the reports are committed. A lost lease is no error: the new owner decides.

@@ -20,8 +20,6 @@ from functools import lru_cache
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.exc import IntegrityError
-
 from broker import telemetry
 from broker.audit.tally import Tally
 from broker.dicom.dataset import part10
@@ -31,13 +29,14 @@ from broker.dicom.dimse.message import PeerAE
 from broker.dicom.uids import DEFLATED_SYNTAXES, is_uid
 from broker.errors import BadContent, StoreUnavailable
 from broker.model.audit import AuditRecord
+from broker.queue.hand_over import HandOver
 from broker.routing import header
 from broker.routing.levels.associations import Associations
-from broker.routing.levels.gathering import Joining, joining, state_of
+from broker.routing.levels.gathering import joining, state_of
 from broker.routing.news import News
 from broker.routing.notifying import ToldNotices, notices_of
 from broker.routing.order_facts import MATCHING_FIELDS, needs_order, order_facts
-from broker.routing.recording import ReceptionOutcome, record
+from broker.routing.recording import ReceptionOutcome, Recorder, TakenObject
 from broker.routing.rules.evaluate import RoutingDecision, decide
 from broker.routing.rules.ruleset import Fact, Level, RuleSet, fields_of
 from broker.site.nodes import Node
@@ -51,7 +50,6 @@ SMALL = 32 * 1024  # bytes; up to here a data set stands in the database: one sy
 WARN_EVERY = 60.0  # seconds between two warnings of the same event about the same device
 WARNED_KEPT = 1000  # events by device whose last warning is remembered
 AT_ONCE = 64  # series that come at the same time, whose decisions are remembered
-ATTEMPTS = 3  # to commit while the same object is committed on other associations
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +76,6 @@ class _Body:
     length: int
     digest: bytes
     content: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """What is to be recorded of an object: its row, what was decided, and the series and study that it joins."""
-
-    new: NewInstance
-    decision: RoutingDecision
-    rules: RuleSet
-    joining: Joining
-    notices: Sequence[NewNotice] = ()
 
 
 class _Judge:
@@ -124,22 +111,23 @@ class Reception:
         small: int = SMALL,
         subscribers: Callable[[], tuple[Node, ...]] = tuple,
         tally: Tally | None = None,
+        hand_over: HandOver | None = None,
     ) -> None:
         """`rules` and `subscribers` are those in force just then; each object is judged by one rule set.
 
         `wake` is called after each commit that made work for the queue; `small` bytes and less need no file.
         `subscribers` are the nodes that may want to hear of images of an order. `tally` counts for the audit trail.
+        `hand_over` passes objects on to lanes of this process that are ready for them.
         """
         self.small = small
         self._tally = tally or Tally()
-        self._news = News(subscribers)
         self._told = ToldNotices()
+        self._recorder = Recorder(database, self._intact, News(subscribers), self._told, wake, hand_over)
         self._database = database
         self._spool = spool
         self._rules = rules
         self._judge = _Judge(rules())
         self._zone = zone
-        self._wake = wake
         self._warned: dict[tuple[str, str], float] = {}
         self._associations = Associations()
 
@@ -161,7 +149,7 @@ class Reception:
             return self.complete(arrival, self.begin(arrival, data))
         self._spool.check_room(len(data))
         taken = self._decide(arrival, data, _Body("", 0, len(data), sha256(data).digest(), data))
-        outcome = self._record(taken)
+        outcome = self._recorder.record(taken)
         self._tell(taken.new, taken.decision, outcome)
         self._associations.brought(arrival.peer, taken.rules, taken.new.study_instance_uid)
         return outcome
@@ -184,7 +172,7 @@ class Reception:
             file.write(*last)
             taken = self._judge_file(arrival, file)
             file.keep()
-            outcome = self._record(taken)
+            outcome = self._recorder.record(taken)
             kept = outcome != ReceptionOutcome.DUPLICATE
         except StoreUnavailable:
             # the commit may have happened although we were not told: the file must stay, the sweep decides
@@ -199,7 +187,7 @@ class Reception:
         self._associations.brought(arrival.peer, taken.rules, taken.new.study_instance_uid)
         return outcome
 
-    def _judge_file(self, arrival: IncomingObject, file: SpoolFile) -> _Taken:
+    def _judge_file(self, arrival: IncomingObject, file: SpoolFile) -> TakenObject:
         if not file.data_length:
             raise BadContent("no data set", code="truncated")
         body = _Body(file.name, file.data_offset, file.data_length, file.digest, None)
@@ -222,7 +210,7 @@ class Reception:
 
     def _decide(
         self, arrival: IncomingObject, data: Buffer, body: _Body, relax: Callable[[], object] = lambda: None
-    ) -> _Taken:
+    ) -> TakenObject:
         if not body.length:
             raise BadContent("no data set", code="truncated")
         judge = self._judge_now()
@@ -262,24 +250,7 @@ class Reception:
         notices: Sequence[NewNotice] = ()
         if decision.notices and (planned := self._told.lacking(decision.notices, uids.study, uids.sop_instance)):
             notices = notices_of(planned, uids.study, uids.sop_instance, facts, judge.rules.version, now)
-        return _Taken(new, decision, judge.rules, joining(judge.rules, uids.study, uids.series, now), notices)
-
-    def _record(self, taken: _Taken) -> ReceptionOutcome:
-        new, decision, notices = taken.new, taken.decision, taken.notices
-        for _ in range(ATTEMPTS):
-            try:
-                telling = self._news.of(new.study_instance_uid, new.received_at)
-                outcome = self._database.execute(
-                    record, new, decision.deliveries, decision.rules, self._intact, telling, taken.joining, notices
-                )
-                self._news.committed(telling)
-                if notices:
-                    self._told.committed(notices)
-                    self._wake()
-                return outcome
-            except IntegrityError:
-                continue  # the same UID was committed on another association at this moment: look again
-        raise StoreUnavailable("the same object arrives too often at once")
+        return TakenObject(new, decision, judge.rules, joining(judge.rules, uids.study, uids.series, now), notices)
 
     def _intact(self, version: KnownVersion) -> bool:
         """The bytes of a known version are there in full length."""
@@ -321,8 +292,6 @@ class Reception:
                 rules=",".join(decision.rules),
                 nodes=len(decision.destinations),
             )
-        if decision.destinations or outcome == ReceptionOutcome.REPAIRED:
-            self._wake()
 
     def _warn(self, event: str, new: NewInstance, reason: str) -> None:
         """One line per device and minute: a study of 10,000 images without a rule shall not fill the log."""

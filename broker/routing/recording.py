@@ -7,16 +7,23 @@ mend a file that was lost); other bytes are a new version, delivered after its p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
+from broker.errors import StoreUnavailable
 from broker.model.lane import JobKind, Lane, LaneKind
+from broker.queue.hand_over import Handed, HandOver, Reservation
 from broker.routing.levels.gathering import NOTHING, Joining
-from broker.routing.news import Telling
-from broker.routing.rules.evaluate import PlannedDelivery
+from broker.routing.news import News, Telling
+from broker.routing.notifying import ToldNotices
+from broker.routing.rules.evaluate import PlannedDelivery, RoutingDecision
+from broker.routing.rules.ruleset import RuleSet
 from broker.store import jobs
 from broker.store import notices as store_notices
+from broker.store.db.database import Database
 from broker.store.images import instances
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
 from broker.store.images.soundness import FILE_FAULTS
@@ -24,6 +31,7 @@ from broker.store.jobs import NewJob
 from broker.store.mpps import objects
 from broker.store.notices import NewNotice
 
+ATTEMPTS = 3  # to commit while the same object is committed on other associations
 HELD_BY_RULE = "held-by-rule"  # why a delivery waits that a rule holds for a person
 
 
@@ -36,6 +44,95 @@ class ReceptionOutcome(StrEnum):
     REPAIRED = "repaired"  # the same bytes again, whose file was lost or damaged
 
 
+@dataclass(frozen=True, slots=True)
+class TakenObject:
+    """What is to be recorded of an object: its row, what was decided, and the series and study that it joins."""
+
+    new: NewInstance
+    decision: RoutingDecision
+    rules: RuleSet
+    joining: Joining
+    notices: Sequence[NewNotice] = ()
+
+
+class Handing:
+    """Leases the jobs of a new object, in its transaction, to the open lanes that have room for it."""
+
+    def __init__(self, reservation: Reservation, new: NewInstance) -> None:
+        self._reservation = reservation
+        self._new = new
+        self.handed: list[Handed] = []
+
+    def lease(self, connection: Connection, planned: Sequence[NewJob], now: float) -> list[NewJob]:
+        """Lease what can be; the jobs that are left. A transaction that runs again begins anew."""
+        self.handed = []
+        left, owner, until = [], self._reservation.owner, self._reservation.until
+        for one in planned:
+            open_lane = one.lane in self._reservation.lanes and not one.held
+            job = jobs.enqueue_leased(connection, one, now, owner, until) if open_lane else None
+            if job is None:
+                left.append(one)
+            else:
+                self.handed.append(Handed(job, instances.as_stored(self._new, one.subject), one.priority))
+        return left
+
+
+class Recorder:
+    """Records received objects, and passes them on in memory to lanes of this process that are ready for them."""
+
+    def __init__(
+        self,
+        database: Database,
+        intact: Callable[[KnownVersion], bool],
+        news: News,
+        told: ToldNotices,
+        wake: Callable[[], None],
+        hand_over: HandOver | None,
+    ) -> None:
+        """`intact`: see `record`. `wake` is called after each commit that made work which the queue must look for."""
+        self._database = database
+        self._intact = intact
+        self._news = news
+        self._told = told
+        self._wake = wake
+        self._hand_over = hand_over
+
+    def record(self, taken: TakenObject) -> ReceptionOutcome:
+        """Commit an object with its jobs. Raises StoreUnavailable."""
+        lanes = [lane_of(one.node) for one in taken.decision.deliveries if not one.held]
+        reservation = self._hand_over.reserve(lanes) if self._hand_over is not None and lanes else None
+        if reservation is None or self._hand_over is None:
+            return self._commit(taken, None)
+        handing, handed = Handing(reservation, taken.new), list[Handed]()
+        try:
+            outcome = self._commit(taken, handing)
+            handed = handing.handed
+            return outcome
+        finally:
+            self._hand_over.hand(reservation, handed)
+
+    def _commit(self, taken: TakenObject, handing: Handing | None) -> ReceptionOutcome:
+        new, deliveries, notices = taken.new, taken.decision.deliveries, taken.notices
+        for _ in range(ATTEMPTS):
+            telling = self._news.of(new.study_instance_uid, new.received_at)
+            rules, joining = taken.decision.rules, taken.joining
+            try:
+                outcome = self._database.execute(
+                    record, new, deliveries, rules, self._intact, telling, joining, notices, handing
+                )
+            except IntegrityError:
+                continue  # the same UID was committed on another association at this moment: look again
+            self._news.committed(telling)
+            if notices:
+                self._told.committed(notices)
+            handed = len(handing.handed) if handing is not None else 0
+            told = telling is not None and telling.told
+            if notices or told or len(deliveries) > handed or outcome == ReceptionOutcome.REPAIRED:
+                self._wake()
+            return outcome
+        raise StoreUnavailable("the same object arrives too often at once")
+
+
 def record(
     connection: Connection,
     new: NewInstance,
@@ -45,14 +142,17 @@ def record(
     telling: Telling | None = None,
     joining: Joining = NOTHING,
     notices: Sequence[NewNotice] = (),
+    handing: Handing | None = None,
 ) -> ReceptionOutcome:
     """The transaction: instance row and one delivery per destination.
 
     `intact` tells whether the file of a known version is still there: a positive answer must not rest on a lost one.
     One that a sender found spoiled is replaced too.
     `telling` is what the RIS is told of it, `joining` the series and study that it may wait for, `notices` what rules
-    tell nodes.
+    tell nodes. `handing` leases jobs of an object that was not known.
     """
+    if handing is not None:
+        handing.handed = []
     if telling is not None:
         telling.write(connection)
     if notices:
@@ -61,7 +161,7 @@ def record(
     held = _kept_back(connection, new.sop_instance_uid)
     first = instances.add_first(connection, new)
     if first is not None:
-        _enqueue(connection, first, deliveries, detail, new.received_at, None, held)
+        _enqueue(connection, first, deliveries, detail, new.received_at, None, held, handing=handing)
         joining.arrived(connection)
         return ReceptionOutcome.NEW
     known = instances.versions(connection, new.sop_instance_uid)
@@ -135,8 +235,12 @@ def _enqueue(
     held: str,
     *,
     known: bool = False,
+    handing: Handing | None = None,
 ) -> None:
-    """`known`: the object had deliveries before. One that was discarded is none that was made: it is made now."""
+    """`known`: the object had deliveries before. One that was discarded is none that was made: it is made now.
+
+    `handing` leases the jobs of a new object that it has room for.
+    """
     new = [
         NewJob(
             kind=JobKind.DELIVER,
@@ -151,6 +255,8 @@ def _enqueue(
     ]
     if known:
         jobs.revive(connection, new, now)
+    if handing is not None:
+        new = handing.lease(connection, new, now)
     jobs.enqueue(connection, new, now)
 
 

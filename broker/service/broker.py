@@ -27,24 +27,8 @@ from broker.accounts.second_factor.factors import SecondFactors
 from broker.accounts.second_factor.seal import Seal
 from broker.accounts.sessions import SessionCheck, SessionTimes
 from broker.accounts.signing_in import SignIn
-from broker.admin.api import (
-    audit,
-    doctor,
-    fsck,
-    imports,
-    mapping_drafts,
-    mappings,
-    mpps,
-    orders,
-    settings,
-)
+from broker.admin.api import routes
 from broker.admin.api import status as status_routes
-from broker.admin.api.accounts import own_factor, sessions, tokens, users
-from broker.admin.api.exams import changing, finding, patients
-from broker.admin.api.messages import actions, journal, trying
-from broker.admin.api.nodes import knocking, node_tests, nodes
-from broker.admin.api.routing import deliveries, held_objects, holds, rule_drafts, rules, site, waiting
-from broker.admin.api.worklist import explaining, looking, planned
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
@@ -85,41 +69,6 @@ from broker.tls import TlsContexts, TlsFiles
 from broker.versions.watch import Watch
 from broker.worklist.source.source_schedule import SourceSchedule
 
-ROUTES = (
-    audit,
-    mapping_drafts,
-    mappings,
-    held_objects,  # before holds: its paths are no numbers of jobs
-    holds,
-    waiting,
-    deliveries,
-    tokens,
-    users,
-    sessions,
-    own_factor,
-    doctor,
-    fsck,
-    mpps,
-    trying,
-    actions,  # before journal: its paths are no numbers of messages
-    journal,
-    explaining,
-    looking,
-    planned,
-    orders,
-    changing,
-    finding,
-    patients,
-    imports,
-    rules,
-    rule_drafts,
-    site,  # before nodes, as is knocking: their paths are no names of nodes
-    knocking,
-    nodes,
-    node_tests,
-    settings,
-)  # what REST offers beside health and status
-
 
 class Broker:
     """The first process, made of settings inside a running event loop."""
@@ -154,7 +103,7 @@ class Broker:
         self._mappings = Mappings(base.database, known_modalities(settings.worklist.modalities))
         foundation.import_if_writable(partial(self._mappings.first_import, folder / "mapping"), folder / "mapping")
         self._sending = Sending(base, remotes, receivers, repositories, notice_tls, folders, data.owner(), fail)
-        self._imaging = Imaging(base, self._sending.wake)
+        self._imaging = Imaging(base, self._sending.wake, hand_over=self._sending.hand_over)
         self._stack.callback(self._imaging.close)
         self._messaging = Messaging(base, self._mappings.profiles)
         self._workers = Workers(data.lock, self._sending.wake, fail, base.contacts.heard)
@@ -218,7 +167,7 @@ class Broker:
                 self._sending.wake,
             ),
         )
-        routers = [status_routes.router(status), *(routes.router(context) for routes in ROUTES)]
+        routers = [status_routes.router(status), *routes.routers(context)]
         routers += pages.routers(context, status)
         callers = Callers(
             settings.web.admin_token,

@@ -21,6 +21,7 @@ from broker.settings import Settings
 from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
 from broker.store.db.database import Database
+from broker.store.images import spool_owner
 from broker.store.images.spool import Spool
 from broker.store.room import DiskRoom, Marks, Reserve
 from broker.store.worklist.candidates import Criteria, search
@@ -100,6 +101,7 @@ def lay(
     rooms = DiskRoom(folder, "data", marks), DiskRoom(folder / "spool", "spool", marks)
     if database.dialect == "sqlite":
         database.check_room = rooms[0].check_order
+    spool_owner.check(database, folder, folder / "spool")
     spool = Spool(folder / "spool", room=rooms[1])
     stack.callback(spool.close)
     audit = AuditBook(database)

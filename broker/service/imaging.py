@@ -19,6 +19,7 @@ from broker.errors import ConfigurationError, PeerFault, StoreUnavailable
 from broker.model.audit import AuditRecord
 from broker.model.contact import ContactKind
 from broker.mpps.scp import PerformedStepService
+from broker.queue.hand_over import HandOver
 from broker.routing.reception import Reception
 from broker.routing.scp import StorageService
 from broker.seats import share_of
@@ -50,10 +51,12 @@ class Imaging:
         foundation: Foundation,
         wake: Callable[[], None],
         ports: Mapping[str, int] | None = None,
+        hand_over: HandOver | None = None,
     ) -> None:
         """`wake` is called, from any thread, after each commit that made work for the queue.
 
         `ports`: by listener, what the first process has bound; this one joins it there.
+        `hand_over`: the lanes of this process, if it has some.
         """
         settings, database, directory = foundation.settings, foundation.database, foundation.directory
         self._settings = settings
@@ -73,6 +76,7 @@ class Imaging:
             small=settings.limits.small_object,
             subscribers=directory.subscribers,
             tally=self._tally,
+            hand_over=hand_over,
         )
         age = settings.worklist.outage_copy_age
         self.worklist_copy = WorklistCopy(foundation.worklist_copy, age) if age else None

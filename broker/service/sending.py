@@ -26,7 +26,7 @@ from broker.queue.dispatcher import Dispatcher
 from broker.queue.retry_policy import RetryPolicy
 from broker.service.foundation import Foundation
 from broker.site.remotes import Receivers, Remotes, Repositories
-from broker.store import jobs
+from broker.store import claims
 
 _CONTACTS = {
     LaneKind.DELIVER: ContactKind.DELIVERY,
@@ -100,6 +100,7 @@ class Sending:
         foundation.site.follow(self._nodes_changed)
         foundation.contacts.follow_echoes(self._dispatcher.alive)
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
+        self.hand_over = self._dispatcher.hand_over
         self.bells = self.wake, self._dispatcher.alive  # the second tells that a node works, by its name
 
     def _objects(self, base: Foundation, folders: FolderCarrier) -> ByKind:
@@ -129,13 +130,15 @@ class Sending:
         identity = self._owner.partition(":")[0]
         prefix = "" if self._database.dialect == "sqlite" else f"{identity}:"  # others share a PostgreSQL, no SQLite
         try:
-            freed = await asyncio.wrap_future(self._database.submit(jobs.free_leases, owner_prefix=prefix))
+            freed, held = await asyncio.wrap_future(self._database.submit(claims.free_of_dead, prefix))
         except StoreUnavailable as error:
             telemetry.logger().warning("queue.leases_not_freed", error=telemetry.describe(error))
             return
         self._freed = True
         if freed:
             telemetry.logger().info("queue.leases_freed", count=freed)
+        if held:
+            telemetry.logger().error("queue.deaths", count=held)
 
     def start(self) -> None:
         """Run the lanes."""

@@ -28,6 +28,8 @@ _CODES = {
     "tls-closed": Sentence("it ended the TLS handshake"),
     "tls-deadline": Sentence("the TLS handshake took too long"),
     "gave-up": Sentence("it was tried for too long"),
+    "process-died": Sentence("the broker ended while it worked on it"),
+    "process-dies": Sentence("the broker ended each time it worked on it"),
     "newer-version-sent": Sentence("a newer version of it was sent: released, it goes over that"),
     "unknown-node": Sentence("the node is no longer configured"),
     "no-instance": Sentence("the object is no longer there"),
@@ -128,9 +130,12 @@ _SMTP = {
 _ANSWERS = {"AE": Sentence("the RIS answered with an error"), "AR": Sentence("the RIS refused the message")}
 
 
+_COUNTED = re.compile(r"(?<=process-died)-\d$")  # how often
+
+
 def reason(code: str) -> Sentence:
     """What a code means; with the code where a support line will ask for it."""
-    if (known := _CODES.get(code)) is not None:
+    if (known := _CODES.get(_COUNTED.sub("", code))) is not None:
         return known
     if rejected := re.fullmatch(r"rejected-\d-(\d-\d)", code):
         why = _REJECTIONS.get(rejected[1], Sentence("it gives no reason"))

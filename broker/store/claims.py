@@ -4,8 +4,10 @@ A job in doubt, which failed perhaps by its own fault, goes behind all others of
 its priority is raised by LAST, so that the index of claims keeps both apart. However many are in doubt and due, a batch
 has a few of them, or one if the others fill it, so that none starves.
 
-The versions of one object are a group of deliveries. One that the destination does not take by its own fault keeps no
-later version back, and once a later one is delivered it does not go over it.
+A job that its process had in hand when it died goes behind those in doubt, one in each batch. So what ended the process
+is alone with those that were done before it, and is known when that happens again and again: a broker that dies of one
+job is not kept from the others for ever. One that a person or a machine ends, however often, holds nothing back: what
+it had in hand changes from death to death.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import (
@@ -23,6 +26,7 @@ from sqlalchemy import (
     Integer,
     and_,
     bindparam,
+    case,
     func,
     literal_column,
     or_,
@@ -32,12 +36,16 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from broker.model.lane import UNFINISHED, JobKind, JobState
+from broker.store.db import clock
 from broker.store.db.prepared import Prepared
 from broker.store.schema import tables
 
 _t = tables.job
 LAST = 100  # is added to the priority of a job in doubt; those of rules are below
 LAST_AT_ONCE = 4  # jobs in doubt of a batch: what comes meanwhile waits for no more of them
+DIED = 2 * LAST  # is added for a job that its process had in hand when it died
+DEATHS = ("process-died", *(f"process-died-{count}" for count in range(2, 10)))  # what such a job says
+FATAL = "process-dies"  # why it is held after the next death in a row: a broker that is killed dies of none
 SUPERSEDED = "newer-version-sent"  # why a person must look at a delivery that a later version has overtaken
 BUSY_TRIES = 3  # so often a destination answered that it is busy with an item: others of its group may go first
 # why a delivery is held by others than itself: the order of its group stays
@@ -148,6 +156,7 @@ def take(connection: Connection, values: Mapping[str, Any]) -> list[Any]:
     rows = _in_order(first)
     room = min(limit - len(rows), LAST_AT_ONCE)
     for priority in doubted:
+        room = min(room, 1) if priority >= DIED else room
         for low, now in ((-math.inf, values["now"]), (values["far"], math.inf)):
             if room <= 0:
                 return rows
@@ -199,6 +208,28 @@ def overtaken(connection: Connection, job: int) -> bool:
     over = or_(_t.c.last_error == SUPERSEDED, select(later.c.id).where(newer).exists())
     held = _t.c.id == job, _t.c.state == JobState.HELD, _t.c.kind == JobKind.DELIVER
     return connection.execute(select(_t.c.id).where(*held, over)).first() is not None
+
+
+def free_of_dead(connection: Connection, owner_prefix: str) -> tuple[int, int]:
+    """Put back what processes had in hand that died (owners with a prefix); how many, and how many are held for it."""
+    now = clock.now(connection)
+    theirs = _t.c.lease_owner.startswith(owner_prefix, autoescape=True)
+    dead = _t.c.state == JobState.LEASED, or_(_t.c.lease_until <= now, theirs)
+    held = update(_t).where(*dead, _t.c.last_error == DEATHS[-1])
+    ended = int(connection.execute(held.values(state=JobState.HELD, lease_owner="", last_error=FATAL)).rowcount)
+    place = _t.c.priority % LAST + DIED
+    freed = (
+        update(_t)
+        .where(*dead)
+        .values(
+            state=JobState.READY,
+            lease_owner="",
+            due_at=now,
+            priority=place,
+            last_error=case(dict(pairwise(DEATHS)), value=_t.c.last_error, else_=DEATHS[0]),
+        )
+    )
+    return int(connection.execute(freed).rowcount), ended
 
 
 @dataclass(frozen=True, slots=True)

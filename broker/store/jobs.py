@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, cast, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.model.lane import UNFINISHED, JobKind, JobState
@@ -28,6 +28,15 @@ _AT_ONCE = {"due_at": func.least(bindparam("due_at"), clock.NOW)}  # also if the
 _ENQUEUE = Prepared(
     sqlite=sqlite.insert(_t).values(_NEW).on_conflict_do_nothing().returning(_t.c.id),
     postgresql=postgresql.insert(_t).values(_NEW | _AT_ONCE).on_conflict_do_nothing().returning(_t.c.id),
+)
+_PAUSED = select(tables.pause.c.node).where(tables.pause.c.node == bindparam("node")).exists()
+_UNLESS_PAUSED = select(*(cast(_NEW[name], _t.c[name].type) for name in _NEW)).where(~_PAUSED)
+_ENQUEUE_LEASED = Prepared(
+    sqlite=sqlite.insert(_t).from_select(list(_NEW), _UNLESS_PAUSED).on_conflict_do_nothing().returning(_t.c.id),
+    postgresql=postgresql.insert(_t)
+    .from_select(list(_NEW), _UNLESS_PAUSED)
+    .on_conflict_do_nothing()
+    .returning(_t.c.id),
 )
 # the claim is still ours
 _OURS = and_(_t.c.id == bindparam("job"), _t.c.fence == bindparam("claim"), _t.c.state == JobState.LEASED)
@@ -85,28 +94,47 @@ class Job:
 
 def enqueue(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:
     """Insert jobs, skipping those that are there already; how many are new."""
-    rows = [
-        {
-            "kind": str(job.kind),
-            "lane": job.lane,
-            "subject": job.subject,
-            "group_key": job.group_key,
-            "detail": documents.encode(job.detail),
-            "state": (JobState.HELD if job.held else JobState.READY).value,
-            "priority": job.priority,
-            "due_at": now,
-            "attempts": 0,
-            "failures": 0,
-            "lease_owner": "",
-            "lease_until": 0.0,
-            "fence": 0,
-            "last_error": job.held,
-            "created_at": now,
-            "done_at": None,
-        }
-        for job in jobs
-    ]
-    return sum(len(_ENQUEUE.rows(connection, row)) for row in rows)
+    return sum(len(_ENQUEUE.rows(connection, _row(job, now))) for job in jobs)
+
+
+def _row(job: NewJob, now: float) -> dict[str, Any]:
+    return {
+        "kind": str(job.kind),
+        "lane": job.lane,
+        "subject": job.subject,
+        "group_key": job.group_key,
+        "detail": documents.encode(job.detail),
+        "state": (JobState.HELD if job.held else JobState.READY).value,
+        "priority": job.priority,
+        "due_at": now,
+        "attempts": 0,
+        "failures": 0,
+        "lease_owner": "",
+        "lease_until": 0.0,
+        "fence": 0,
+        "last_error": job.held,
+        "created_at": now,
+        "done_at": None,
+    }
+
+
+def enqueue_leased(connection: Connection, job: NewJob, now: float, owner: str, until: float) -> Job | None:
+    """Insert a job that is leased from the start; None if it is there already, or its node is paused or drained."""
+    row = {**_row(job, now), "node": job.lane.partition(":")[2]}
+    row |= {"state": JobState.LEASED.value, "attempts": 1, "fence": 1, "lease_owner": owner, "lease_until": until}
+    if not (added := _ENQUEUE_LEASED.rows(connection, row)):
+        return None
+    return Job(
+        id=int(added[0][0]),
+        kind=str(job.kind),
+        lane=job.lane,
+        subject=job.subject,
+        detail=job.detail,
+        attempts=1,
+        failures=0,
+        fence=1,
+        created_at=now,
+    )
 
 
 def revive(connection: Connection, jobs: Iterable[NewJob], now: float) -> int:

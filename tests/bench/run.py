@@ -1,7 +1,7 @@
 """All benchmarks, one after the other.
 
-python tests/bench/run.py            full size, about ten minutes
-python tests/bench/run.py --short    a sign of life for CI, about a minute
+python tests/bench/run.py            full size, about half an hour
+python tests/bench/run.py --short    a sign of life for CI, about two minutes
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ SHORT = {  # the longest first
     "orders.py": ["--rounds", "1", "--count", "20", "--stored", "500"],
     "receive.py": ["--rounds", "1", "--size", "524288", "--count", "20"],
     "send.py": ["--rounds", "1", "--count", "20"],
+    "through.py": ["--rounds", "1", "--count", "20", "--size", "1024"],
+    "backlog.py": ["--count", "5000", "--seconds", "2"],
+    "lanes.py": ["--count", "100"],
     "large.py": ["--mib", "64"],
     "idle.py": ["--count", "20", "--seconds", "1"],
     "now.py": ["--pages", "5", "--seconds", "2", "--exams", "1000", "--nodes", "50"],

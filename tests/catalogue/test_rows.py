@@ -1,4 +1,4 @@
-"""Each row of the catalogue about doors, times, the web and patients has a test with its id, a place or a reason.
+"""Each row of the catalogue has a test with its id, a place or a reason; those of messages (DM, DS) are not listed.
 
 A row with more than one door or case may have both: tests that carry its id, and more of them elsewhere.
 """
@@ -14,11 +14,59 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-ROWS = {"HL": 23, "HT": 8, "PH": 9, "RL": 8, "TM": 8, "UL": 23, "WS": 14}  # how many there are of each
+ROWS = {
+    "CC": 9,
+    "CR": 16,
+    "HL": 23,
+    "HT": 8,
+    "PH": 9,
+    "RL": 8,
+    "ST": 14,
+    "TM": 8,
+    "UL": 23,
+    "WS": 14,
+}  # how many there are of each
 IDS = [f"{kind}-{number:02d}" for kind, count in ROWS.items() for number in range(1, count + 1)]
+
+KILLS = ("system/test_kill.py::test_nothing_acknowledged_is_lost",)  # at named points and at random; also a bench
 
 # tests of a row whose names do not carry its id
 PLACES: dict[str, tuple[str, ...]] = {
+    "CC-01": (
+        "store/test_queue_store.py::test_two_claimers_never_get_the_same_job",
+        "wire/lanes/test_lanes_work.py::test_a_lane_may_have_several_workers_that_share_no_job",
+    ),
+    "CC-05": ("system/test_life.py::test_second_broker_on_the_same_data_is_refused",),
+    "CC-07": (
+        "store/test_waiting_jobs.py::test_what_is_being_sent_or_is_done_stays_as_it_is",
+        "store/test_waiting_jobs.py::test_a_job_that_waits_is_given_up_once",
+    ),
+    "CC-08": ("store/test_queue_store.py::test_a_million_waiting_jobs_cost_one_step_each_lane",),
+    "CC-09": (
+        "store/test_queue_store.py::test_messages_of_a_group_stay_in_order_whatever_fails",
+        "store/test_handing.py::test_a_later_version_waits_for_the_one_that_was_handed_over",
+    ),
+    **{f"CR-{number:02d}": KILLS for number in (*range(1, 10), 16)},
+    "CR-10": (
+        "store/test_queue_store.py::test_a_lease_that_is_over_is_freed_and_no_other",
+        "store/test_queue_store.py::test_what_a_process_had_in_hand_when_it_died_goes_last_and_alone",
+    ),
+    "CR-11": (
+        "store/test_queue_store.py::test_a_stale_report_is_ignored",
+        "wire/lanes/test_lanes_failures.py::test_a_report_after_a_lost_lease_is_ignored",
+    ),
+    "CR-12": (
+        "store/test_queue_store.py::test_what_a_process_dies_of_again_and_again_is_held_and_its_neighbours_are_not",
+    ),
+    "CR-13": (*KILLS, "system/test_stopped_database.py::test_every_write_is_answered_while_the_database_is_silent"),
+    "CR-14": (
+        "system/test_life.py::test_stops_in_time_with_idle_peers",
+        "system/test_life.py::test_stops_in_time_under_load_and_keeps_what_it_accepted",
+    ),
+    "CR-15": (
+        "system/test_workers.py::test_a_killed_worker_loses_nothing_and_comes_again",
+        "system/test_workers.py::test_a_worker_that_dies_again_and_again_ends_the_broker",
+    ),
     "HT-01": (
         "system/test_web_door.py::test_strangers_have_no_body_and_no_claim_is_believed",
         "system/test_web_door.py::test_the_body_of_a_refused_request_is_not_read_to_its_end",
@@ -64,6 +112,42 @@ PLACES: dict[str, tuple[str, ...]] = {
         "unit/accounts/test_passwords.py::test_a_flood_is_refused_and_then_it_goes_on",
         "store/test_sign_in.py::test_an_address_has_a_limit_over_all_names",
     ),
+    "ST-01": (
+        "store/test_spool.py::test_a_disk_that_cannot_take_the_head_leaves_nothing",
+        "system/test_outage.py::test_full_disk_refuses_images_and_orders_while_the_worklist_answers",
+        "system/test_outage.py::test_real_small_disk_fills_and_recovers",
+    ),
+    "ST-02": ("store/test_spool.py::test_a_failing_write_and_a_failing_sync_say_so",),
+    "ST-03": (
+        "store/test_spool.py::test_short_writes_are_continued",
+        "system/test_start_degraded.py::test_read_only_disk",
+        "system/test_web_door.py::test_without_descriptors_doors_refuse_aloud_and_what_is_open_goes_on",
+    ),
+    "ST-04": ("unit/service/test_doctor.py::test_disk", "store/test_fsck.py::test_a_large_spool_is_checked_in_parts"),
+    "ST-07": (
+        "store/test_spool_owner.py::test_an_empty_folder_in_its_place_is_refused_until_a_person_accepts_it",
+        "store/test_spool_owner.py::test_a_broker_without_its_volume_does_not_start_and_keeps_what_waits",
+    ),
+    "ST-08": (
+        "system/test_lost_database.py::test_objects_in_the_spool_tell_of_an_empty_database",
+        "store/test_fsck.py::test_what_is_spoiled_is_told_and_nothing_is_changed",
+    ),
+    "ST-09": ("wire/lanes/test_lanes_refusals.py::test_altered_bytes_are_never_taken_for_the_object",),
+    "ST-10": (
+        "store/test_writer.py::test_a_connection_lost_inside_a_unit_is_passing_trouble",
+        "store/test_writer.py::test_a_standby_is_passing_trouble",
+        "system/test_stopped_database.py::test_every_write_is_answered_while_the_database_is_silent",
+    ),
+    "ST-11": (
+        "system/test_life.py::test_second_broker_on_the_same_data_is_refused",
+        "store/test_checkpoints.py::test_what_was_committed_is_soon_in_the_file",
+    ),
+    "ST-12": ("store/test_writer.py::test_a_server_without_fsync_is_refused",),
+    "ST-13": (
+        "store/test_migrations.py::test_a_newer_database_is_refused_and_left_alone",
+        "store/test_migrations.py::test_a_migration_that_fails_leaves_nothing",
+    ),
+    "ST-14": ("system/test_backup.py::test_a_backup_under_load_is_restored_and_all_is_delivered",),
     "WS-01": (
         "unit/admin/test_node_pages.py::test_hostile_names_stay_text",
         "store/test_audit_web.py::test_hostile_names_are_inert",
@@ -113,6 +197,9 @@ PLACES: dict[str, tuple[str, ...]] = {
 
 # rows without a test, and what stands for it or will bring it
 REASONS = {
+    "CC-06": "one process alone has the housekeeping: it holds the lock of the data directory (CC-05)",
+    "ST-06": "the loss of power needs a file system that forgets, which no package here has: ST-05 proves by system "
+    "calls that nothing is answered before it is synced",
     "PH-09": "there is no support bundle: nothing is gathered to be sent away; `broker doctor` prints words of its own",
     "RL-01": "takes hours: `tests/bench/soak.py` runs a hospital and prints the slope of its memory; UL-19 is short",
     "WS-14": "nothing is shipped but the source: whoever installs it resolves the bounds of pyproject.toml, "
@@ -126,7 +213,7 @@ def found_by_id() -> dict[str, list[str]]:
     found = defaultdict(list)
     for path in TESTS.rglob("test_*.py"):
         for name in functions(path):
-            if match := re.match(r"test_(hl|ht|ph|rl|tm|ul|ws)_?(\d\d)(?:_|$)", name):
+            if match := re.match(r"test_(cc|cr|hl|ht|ph|rl|st|tm|ul|ws)_?(\d\d)(?:_|$)", name):
                 found[f"{match[1].upper()}-{match[2]}"].append(name)
     return found
 

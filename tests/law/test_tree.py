@@ -21,6 +21,8 @@ ASYNC_FILES = (
     "feed.py",
     "breakers.py",
     "lost_claims.py",
+    "hand_over.py",
+    "lane_work.py",
     "sender.py",
     "credentials.py",
     "_probe.py",

@@ -382,6 +382,55 @@ def test_renewal_needs_ownership(queue: Queue) -> None:
     assert queue.do(jobs.renew, [second.id], "host:2", 900.0) == 0
 
 
+# --- jobs of which a process dies: CR-12 ------------------------------------------------------------------
+
+
+def test_what_a_process_had_in_hand_when_it_died_goes_last_and_alone(queue: Queue) -> None:
+    queue.put(1, 2, 3)
+    queue.claim(owner="host:1")
+    assert queue.do(claims.free_of_dead, "host:") == (3, 0)
+    assert [queue.row(n)["last_error"] for n in (1, 2, 3)] == ["process-died"] * 3
+    queue.put(4, 5)
+    first = queue.claim(owner="host:2", now=1e12)
+    assert [job.subject for job in first] == [4, 5, 1]
+    assert [job.last for job in first] == [False, False, True]
+    assert [[job.subject for job in queue.claim(owner="host:2", now=1e12)] for _ in range(3)] == [[2], [3], []]
+
+
+def test_what_a_process_dies_of_again_and_again_is_held_and_its_neighbours_are_not(queue: Queue) -> None:
+    """It dies of 2. What it had done before it died is done; nothing else is in hand then."""
+    queue.put(1, 2, 3)
+    told = []
+    for death in range(10):
+        while taken := queue.claim(owner=f"host:{death}", now=1e12):
+            if 2 in [job.subject for job in taken]:
+                break
+            for job in taken:
+                queue.do(jobs.finish, job, JobState.DONE, 1.0)
+        told.append(queue.do(claims.free_of_dead, "host:"))
+    assert told == [(3, 0), *[(1, 0)] * 8, (0, 1)]
+    assert [queue.row(n)["state"] for n in (1, 2, 3)] == ["done", "held", "done"]
+    assert queue.row(2)["last_error"] == "process-dies"
+
+
+def test_deaths_that_do_not_follow_each_other_hold_nothing(queue: Queue) -> None:
+    queue.put(1)
+    for _ in range(12):
+        queue.claim(owner="host:1", now=1e12)
+        assert queue.do(claims.free_of_dead, "host:") == (1, 0)
+        (job,) = queue.claim(owner="host:1", now=1e12)
+        assert queue.do(jobs.put_back, job, 0.0, "connect-failed", item_fault=False)
+        assert queue.row(1)["priority"] == 5
+
+
+def test_the_work_of_other_owners_is_not_touched(queue: Queue) -> None:
+    queue.put(1, 2)
+    queue.claim(owner="host:1", limit=1, now=1e12)
+    queue.claim(owner="other:1", limit=1, now=1e12)
+    assert queue.do(claims.free_of_dead, "host:") == (1, 0)
+    assert [queue.row(n)["state"] for n in (1, 2)] == ["ready", "leased"]
+
+
 # --- clocks that were wrong: TM-01 ------------------------------------------------------------------------
 
 WRONG = 8 * 86_400.0

@@ -27,7 +27,7 @@ from broker.dicom.dimse.message import PeerAE
 from broker.errors import BadContent, SpoolUnavailable, StoreUnavailable
 from broker.model.lane import JobState
 from broker.routing import reception as module
-from broker.routing import sweep
+from broker.routing import recording, sweep
 from broker.routing.reception import IncomingObject, Reception
 from broker.routing.rules.parsing import parse_rules
 from broker.routing.rules.ruleset import RuleSet
@@ -661,7 +661,7 @@ def test_a_lost_race_is_looked_at_again(place: Place, monkeypatch: pytest.Monkey
     assert len(place.files()) == 1
 
 
-@pytest.mark.parametrize(("losses", "outcome"), [(module.ATTEMPTS - 1, "new"), (module.ATTEMPTS, None)])
+@pytest.mark.parametrize(("losses", "outcome"), [(recording.ATTEMPTS - 1, "new"), (recording.ATTEMPTS, None)])
 def test_a_race_is_lost_so_often_and_no_more(
     place: Place, monkeypatch: pytest.MonkeyPatch, losses: int, outcome: str | None
 ) -> None:

@@ -90,4 +90,4 @@ class RowMarks:
     def _files(self) -> Iterator[Path]:
         for folder, folders, names in os.walk(self._folder / "spool"):
             folders[:] = [name for name in folders if name != UNCLAIMED]
-            yield from (Path(folder, name) for name in names)
+            yield from (Path(folder, name) for name in names if name.endswith(".dcm"))

@@ -125,6 +125,22 @@ class StoredObject:
     calling_ae: str = ""
 
 
+def as_stored(new: NewInstance, key: int) -> StoredObject:
+    """An object that was just received, by its row."""
+    return StoredObject(
+        id=key,
+        sop_instance_uid=new.sop_instance_uid,
+        sop_class_uid=new.sop_class_uid,
+        transfer_syntax_uid=new.transfer_syntax_uid,
+        path=new.path,
+        data_offset=new.data_offset,
+        data_length=new.data_length,
+        digest=new.digest,
+        content=new.content,
+        study_instance_uid=new.study_instance_uid,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PurgeCandidate:
     """An object by its place; `delivered`: every destination has had it long enough."""
@@ -198,6 +214,12 @@ def known_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
     """Those of some spool files that have a row."""
     rows = connection.execute(select(_t.c.path).where(_HAS_FILE, _t.c.path.in_(padded(paths))))
     return set(rows.scalars())
+
+
+def newest_files(connection: Connection, limit: int) -> list[str]:
+    """Spool files of the objects that came last, by their names, which begin with the hour."""
+    query = select(_t.c.path).where(_HAS_FILE, _t.c.state != InstanceState.PURGED).order_by(_t.c.path.desc())
+    return list(connection.execute(query.limit(limit)).scalars())
 
 
 def _all_done(before: float, given_up: float) -> ColumnElement[bool]:

@@ -50,8 +50,11 @@ class Peer(ABC):
         self._sent_before: object = None
 
     def run(self, ending: threading.Event) -> None:
-        """Work until `ending`, or at the close until nothing is owed."""
-        while not ending.is_set() and not (self.ledger.closing and not self.owes()):
+        """Work until `ending`; at the close only while something is owed, which others may bring about."""
+        while not ending.is_set():
+            if self.ledger.closing and not self.owes():
+                ending.wait(PAUSE)
+                continue
             try:
                 with self.connection(self._ports):
                     while not ending.is_set() and not (self.ledger.closing and not self.owes()):

@@ -20,6 +20,7 @@ from broker.accounts.oidc import OpenIdProvider
 from broker.accounts.sessions import SessionCheck
 from broker.accounts.signing_in import SignIn
 from broker.admin.api import status
+from broker.admin.api.routes import ROUTES
 from broker.admin.app import create_app
 from broker.admin.callers import Callers
 from broker.admin.context import AdminContext
@@ -35,7 +36,6 @@ from broker.orders.mapping_versions import Mappings
 from broker.routing.drafts.four_eyes import permit_of
 from broker.routing.held_work import HeldWork
 from broker.routing.site import Site, destinations, site_in_force
-from broker.service.broker import ROUTES
 from broker.settings import Settings
 from broker.site.contacts import ContactBook
 from broker.site.directory import Directory

@@ -17,7 +17,7 @@ from support.loops import run, takes, until
 from support.queue.lanes import PACS, Queue, dispatching
 
 from broker.errors import PeerFault, StoreUnavailable
-from broker.queue import dispatcher
+from broker.queue import lane_work
 from broker.queue.feed import Feed
 from broker.queue.retry_policy import RetryPolicy
 from broker.store import jobs, lanes
@@ -280,7 +280,7 @@ def test_leases_of_the_dead_are_taken_over(database: Database, queue: Queue) -> 
 def test_leases_are_renewed_while_a_handler_works(
     database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "LEASE", 0.4)
+    monkeypatch.setattr(lane_work, "LEASE", 0.4)
     runs: list[int] = []
 
     async def handler(name: str, feed: Feed) -> None:

@@ -13,7 +13,7 @@ from support.loops import remains, run, until
 from support.queue.lanes import Queue, dispatching
 
 from broker.errors import PeerFault
-from broker.queue import dispatcher
+from broker.queue import lane_work
 from broker.queue.feed import Feed
 from broker.queue.retry_policy import RetryPolicy
 from broker.queue.steering import QueueSteering, Steering
@@ -116,7 +116,7 @@ def test_a_paused_destination_gets_no_more_of_what_was_taken(hospital: Hospital)
 
 
 def test_a_node_drains_while_new_work_waits(database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "LEASE", 0.4)
+    monkeypatch.setattr(lane_work, "LEASE", 0.4)
     steering = QueueSteering(database, lambda: None)
     queue.put(1, 2)
     steering.pause("pacs", who(), drain=True)

@@ -15,6 +15,7 @@ from broker.model.lane import Lane, LaneKind
 from broker.queue import dispatcher as queue_dispatcher
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.feed import BATCH, Feed
+from broker.queue.lane_work import LaneWork
 from broker.store import jobs, lanes
 from broker.store.db.database import Database
 
@@ -240,15 +241,15 @@ def test_stopping_returns_what_is_just_being_claimed(
 ) -> None:
     """The claim is committed, and the handler that asked for it is cancelled before it has it."""
     claimed, go = asyncio.Event(), asyncio.Event()
-    real = Dispatcher.claim
+    real = LaneWork.claim
 
-    async def claim(self: Dispatcher, lane: Lane, limit: int) -> Sequence[jobs.Job]:
+    async def claim(self: LaneWork, lane: Lane, limit: int) -> Sequence[jobs.Job]:
         leased = await real(self, lane, limit)
         claimed.set()
         await go.wait()
         return leased
 
-    monkeypatch.setattr(Dispatcher, "claim", claim)
+    monkeypatch.setattr(LaneWork, "claim", claim)
 
     async def handler(name: str, feed: Feed) -> None:
         try:

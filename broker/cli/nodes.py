@@ -72,12 +72,12 @@ def show(
 @app.command()
 def add(
     name: Name,
-    kind: Annotated[str, typer.Option(help="dicom, hl7, stow, folder, syslog, webhook or mail.")] = "dicom",
+    kind: Annotated[str, typer.Option(help="dicom, hl7, stow, folder, s3, syslog, webhook or mail.")] = "dicom",
     ae_title: Annotated[str, typer.Option(help="AE title; a dicom node needs one.")] = "",
     application: Annotated[str, typer.Option(help="MSH-3; an hl7 node needs one.")] = "",
     host: Annotated[str, typer.Option(help="Its address.")] = "",
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port on which it listens.")] = None,
-    url: Annotated[str, typer.Option(help="Address of a webhook or stow node, by http or https.")] = "",
+    url: Annotated[str, typer.Option(help="Address of a webhook, stow or s3 node, by http or https.")] = "",
     path: Annotated[str, typer.Option(help="Path of a folder node.")] = "",
     role: Role = None,
     more: Set = None,

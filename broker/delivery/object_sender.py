@@ -20,8 +20,8 @@ from broker.delivery.sent_objects import note_sent, note_spoiled
 from broker.delivery.targets import known, looked_up
 from broker.dicom.dataset import part10
 from broker.errors import PeerDoubtful, SpoolUnavailable
-from broker.queue.dispatcher import Handler
 from broker.queue.feed import Feed
+from broker.queue.lane_work import Handler
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.images.instances import StoredObject

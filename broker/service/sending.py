@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from broker import telemetry
 from broker.delivery.audit_sender import AuditSender
+from broker.delivery.bucket.s3_sender import S3Carrier
 from broker.delivery.feedback.outbound import SendingParty
 from broker.delivery.feedback.sender import FeedbackSender
 from broker.delivery.folder.folder_sender import FolderCarrier, Folders
@@ -17,7 +18,7 @@ from broker.delivery.mpps_sender import MppsSender
 from broker.delivery.notices.notice_sender import NoticeSender
 from broker.delivery.notices.trust import NoticeTls
 from broker.delivery.notices.wording import Teller
-from broker.delivery.object_sender import ByKind, OneByOne
+from broker.delivery.object_sender import ByKind, Carrier, OneByOne
 from broker.delivery.web.stow_sender import StowCarrier
 from broker.errors import StoreUnavailable
 from broker.model.contact import ContactKind
@@ -63,7 +64,7 @@ class Sending:
         self._fail = fail
         refresh = foundation.site.refresh
         self._images = ImageSender(database, foundation.spool, node, remotes, refresh, foundation.audit.tally)
-        self._stow = StowCarrier(notice_tls, folders.base)
+        self._stow, self._buckets = StowCarrier(notice_tls, folders.base), S3Carrier(notice_tls, folders.base)
         self._mpps = MppsSender(database, node, remotes, refresh)
         party = SendingParty(settings.hl7.application, settings.hl7.facility)
         self._feedback = FeedbackSender(database, node, receivers, party, settings.zone(), refresh)
@@ -106,8 +107,9 @@ class Sending:
     def _objects(self, base: Foundation, folders: FolderCarrier) -> ByKind:
         """The handler of lanes of objects, whatever kind of node they go to."""
         node, more = base.directory.node, (base.site.refresh, base.audit.tally)
-        stow = OneByOne(base.database, base.spool, node, self._stow, *more)
-        return ByKind(node, self._images, stow=stow, folder=OneByOne(base.database, base.spool, node, folders, *more))
+        carriers: tuple[Carrier, ...] = (self._stow, folders, self._buckets)
+        others = {one.kind: OneByOne(base.database, base.spool, node, one, *more) for one in carriers}
+        return ByKind(node, self._images, **others)
 
     def _concurrency(self, lane: Lane) -> int:
         """How many workers a lane may have."""
@@ -161,6 +163,7 @@ class Sending:
         await self._dispatcher.stop(grace)
         await self._images.close()
         await self._stow.close()
+        await self._buckets.close()
         await self._mpps.close()
         await self._feedback.close()
         await self._audit.close()

@@ -21,6 +21,7 @@ from broker.site.tables.folder import FolderFiles
 from broker.site.tables.mail import Mail
 from broker.site.tables.node_table import NodeTable
 from broker.site.tables.roles import ACTIVE, AUDIT, CALLED, NOTIFY, State
+from broker.site.tables.s3 import S3
 from broker.site.tables.stow import Stow
 from broker.site.tables.web_address import place_of
 
@@ -31,8 +32,8 @@ class Node:
 
     `association_idle`: seconds that an association to it waits for more to send; `answer_timeout`: for an answer.
     `username` and `passcode` are also what we identify ourselves with to this node (PS3.7 D.3.3.7).
-    `url`, `mail` and `timeout` are those of a webhook or mail node; it and a stow node have `host` and `port` of
-    their url.
+    `url`, `mail` and `timeout` are those of a webhook or mail node; it, a stow and an s3 node have `host` and
+    `port` of their url.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Node:
     path: str = ""  # of a folder node
     files: FolderFiles = field(default_factory=FolderFiles)
     stow: Stow = field(default_factory=Stow)
+    s3: S3 | None = None  # of an s3 node
 
     def sends_as(self, application: str, facility: str) -> bool:
         """Messages with this MSH-3 and MSH-4 are its own."""
@@ -140,6 +142,10 @@ def _lacking(table: Mapping[str, Any]) -> Iterable[Mistake]:
         yield Mistake("url", "a webhook node needs one")
     if table.get("kind") == "stow" and table.get("url") is None:
         yield Mistake("url", "a stow node needs one")
+    if table.get("kind") == "s3" and table.get("url") is None:
+        yield Mistake("url", "an s3 node needs one")
+    if table.get("kind") == "s3" and table.get("s3") is None:
+        yield Mistake("s3", "an s3 node needs one, with its bucket")
     if table.get("kind") == "folder" and table.get("path") is None:
         yield Mistake("path", "a folder node needs one")
     if table.get("kind") == "mail" and table.get("mail") is None:
@@ -205,4 +211,5 @@ def _node(table: NodeTable) -> Node:
         path=table.path or "",
         files=table.files or FolderFiles(),
         stow=table.stow or Stow(),
+        s3=table.s3,
     )

@@ -18,6 +18,7 @@ from support.certificates import Authority, now
 from support.dicom.provider import CT, MR, echo, serving, storage
 from support.loops import run
 from support.peers.mail_server import MailServer, mail_server
+from support.peers.s3_service import S3Store, s3_service
 from support.peers.stow_service import stow_service
 from support.peers.tools import free_port
 from support.peers.webhooks import webhook
@@ -477,6 +478,35 @@ def test_a_dicomweb_service_is_tested_by_options(database: Database, status: int
 
         run(scenario())
         assert service.posts == []
+
+
+def bucket(store: S3Store, folder: Path, **more: Any) -> Node:
+    table = {"name": "vault", "kind": "s3", "url": store.url, "roles": ["destination"]}
+    return parse_nodes([table | {"s3": store.table(folder, **more)}])[0]
+
+
+def test_a_bucket_is_tested_by_an_object_that_goes_again(database: Database, tmp_path: Path) -> None:
+    with s3_service() as store:
+
+        async def scenario() -> None:
+            assert (await probed(database, bucket(store, tmp_path)))["bucket"][0] == "good"
+            assert store.files() == {}
+            missing = (await probed(database, bucket(store, tmp_path, bucket="other")))["bucket"]
+            assert missing[0] == "bad"
+            assert "s3-NoSuchBucket" in missing[1]
+            assert "Make the bucket" in missing[2]
+            store.script = [("PUT", lambda request: request.fail(403, "SignatureDoesNotMatch"))]
+            assert "Compare the access key" in (await probed(database, bucket(store, tmp_path)))["bucket"][2]
+            store.script = [("DELETE", lambda request: request.fail(403, "AccessDenied"))]
+            assert (await probed(database, bucket(store, tmp_path)))["bucket"][0] == "warning"
+            store.script = [("HEAD", lambda request: request.fail(403, ""))]
+            assert (await probed(database, bucket(store, tmp_path)))["look"][0] == "bad"
+            store.script = [("PUT", lambda request: request.say(500))]
+            assert (await probed(database, bucket(store, tmp_path, existing="replace")))["bucket"][0] == "bad"
+            gone = bucket(store, tmp_path, secret_key_file=str(tmp_path / "none"))
+            assert "secret_key_file" in (await probed(database, gone))["bucket"][2]
+
+        run(scenario())
 
 
 def test_a_dicomweb_service_whose_token_is_not_there(database: Database, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from broker.delivery.probe.folder_probe import probe_folder
 from broker.delivery.probe.hl7_probe import probe_hl7
 from broker.delivery.probe.notice_probe import probe_mail, probe_webhook
 from broker.delivery.probe.outcome import ProbeLog, StepOutcome
+from broker.delivery.probe.s3_probe import probe_s3
 from broker.delivery.probe.stow_probe import probe_stow
 from broker.delivery.probe.syslog_probe import probe_syslog
 from broker.dicom.association.user import Remote
@@ -167,6 +168,9 @@ class NodeTester:
             elif node.kind == "stow":
                 tls = await asyncio.to_thread(self._notice_tls, node)
                 await probe_stow(log, node, tls, self._folders.base)
+            elif node.kind == "s3":
+                tls = await asyncio.to_thread(self._notice_tls, node)
+                await probe_s3(log, node, tls, self._folders.base)
             elif node.kind == "syslog":
                 await probe_syslog(log, node, await asyncio.to_thread(self._repositories, node))
             elif node.kind == "mail":

@@ -25,10 +25,11 @@ from broker.site.source import Source
 from broker.site.tables.folder import FolderFiles
 from broker.site.tables.mail import Mail, one_or_more
 from broker.site.tables.roles import AUDIT, CALLED, NOTIFY, Role, State
+from broker.site.tables.s3 import S3
 from broker.site.tables.stow import Stow
 from broker.site.tables.web_address import WebAddress, place_of
 
-OTHER_DESTINATIONS = ("stow", "folder")  # kinds of nodes that take objects otherwise than by C-STORE
+OTHER_DESTINATIONS = ("stow", "folder", "s3")  # kinds of nodes that take objects otherwise than by C-STORE
 NOTIFIED = ("webhook", "mail")  # kinds of nodes that are told that a rule matched
 
 
@@ -58,7 +59,7 @@ class NodeTable(BaseModel):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$",
         description="Unique name, used by rules, commands and pages.",
     )
-    kind: Literal["dicom", "hl7", "stow", "folder", "syslog", "webhook", "mail"] = Field(
+    kind: Literal["dicom", "hl7", "stow", "folder", "s3", "syslog", "webhook", "mail"] = Field(
         description="Protocol that the node speaks."
     )
     state: State = Field(
@@ -85,7 +86,7 @@ class NodeTable(BaseModel):
         default=1,
         ge=1,
         le=16,
-        description="Associations to a destination at once; connections to a stow node, files of a folder node.",
+        description="Associations to a destination at once; connections to a stow or s3 node, files of a folder node.",
     )
     association_idle: float = Field(
         default=20,
@@ -108,14 +109,15 @@ class NodeTable(BaseModel):
     repository: Repository | None = Field(default=None, description="How an audit repository is sent the audit trail.")
     url: WebAddress | None = Field(
         default=None,
-        description="Address of a webhook, or of the DICOMweb service of a stow node without /studies. http or https. "
-        "Host and port are in it.",
+        description="Address of a webhook, of the DICOMweb service of a stow node without /studies, or of the storage "
+        "of an s3 node without the bucket. http or https. Host and port are in it.",
     )
     path: str | None = Field(
         default=None, min_length=1, max_length=4096, description="Folder that a folder node is. It is never made."
     )
     files: FolderFiles | None = Field(default=None, description="Names of the files in a folder node.")
     stow: Stow | None = Field(default=None, description="How a stow node knows who sends.")
+    s3: S3 | None = Field(default=None, description="The bucket that an s3 node is.")
     mail: Mail | None = Field(default=None, description="Whose mail a mail node sends, and to whom.")
     timeout: float | None = Field(
         default=None,
@@ -170,9 +172,9 @@ class NodeTable(BaseModel):
         if (self.kind in NOTIFIED) != (NOTIFY in self.roles) or (NOTIFY in self.roles and len(self.roles) > 1):
             raise ValueError("roles: notify is the one role of a webhook or mail node")
         if self.kind in _BY_URL and self.url is None:
-            raise ValueError(f"url: a {self.kind} node needs one")
+            raise ValueError(f"url: {'an' if self.kind == 's3' else 'a'} {self.kind} node needs one")
         if self.url is not None and self.kind not in _BY_URL:
-            raise ValueError("url: a webhook or stow node has one, and no other")
+            raise ValueError("url: a webhook, stow or s3 node has one, and no other")
         if (self.mail is not None) != (self.kind == "mail"):
             raise ValueError("mail: a mail node has one, and no other")
         if self.kind not in NOTIFIED:
@@ -189,18 +191,20 @@ class NodeTable(BaseModel):
 
     @model_validator(mode="after")
     def _other_destinations(self) -> NodeTable:
-        """A stow or folder node is a destination, and nothing else."""
+        """A stow, folder or s3 node is a destination, and nothing else."""
         if self.kind in OTHER_DESTINATIONS and self.roles != ("destination",):
-            raise ValueError("roles: destination is the one role of a stow or folder node")
-        for key, kind in (("path", "folder"), ("files", "folder"), ("stow", "stow")):
+            raise ValueError("roles: destination is the one role of a stow, folder or s3 node")
+        for key, kind in (("path", "folder"), ("files", "folder"), ("stow", "stow"), ("s3", "s3")):
             if getattr(self, key) is not None and self.kind != kind:
-                raise ValueError(f"{key}: for a {kind} node")
+                raise ValueError(f"{key}: for {'an' if kind == 's3' else 'a'} {kind} node")
         if self.kind == "folder" and self.path is None:
             raise ValueError("path: a folder node needs one")
         if self.kind == "folder" and (self.host or self.port or self.tls is not None):
             raise ValueError("path: a folder node has no host, port or tls beside it")
         if self.kind == "stow":
             _of_stow(self)
+        if self.kind == "s3":
+            _of_s3(self)
         return self
 
     @model_validator(mode="after")
@@ -233,7 +237,7 @@ class NodeTable(BaseModel):
         return self
 
 
-_BY_URL = ("webhook", "stow")
+_BY_URL = ("webhook", "stow", "s3")
 _OF_CALLERS = {"certificate_name", "certificate_sha256"}
 _OF_USERS = {"username", "passcode"}
 
@@ -271,6 +275,19 @@ def _of_stow(node: NodeTable) -> None:
     encrypted = place_of(node.url).tls
     if not encrypted and (by_token or node.passcode is not None or node.tls is not None):
         raise ValueError("url: secrets and tls go with https only")
+
+
+def _of_s3(node: NodeTable) -> None:
+    """A bucket is named beside the address of its storage. Raises ValueError."""
+    assert node.url is not None
+    if node.s3 is None:
+        raise ValueError("s3: an s3 node needs one, with its bucket")
+    if node.host or node.port:
+        raise ValueError("host: an s3 node has host and port in its url")
+    if "?" in node.url:
+        raise ValueError("url: of storage, without a query")
+    if node.tls is not None and not place_of(node.url).tls:
+        raise ValueError("tls: goes with a url of https")
 
 
 def _host_name(host: str) -> None:

@@ -138,6 +138,7 @@ def as_stored(new: NewInstance, key: int) -> StoredObject:
         digest=new.digest,
         content=new.content,
         study_instance_uid=new.study_instance_uid,
+        calling_ae=new.calling_ae,
     )
 
 

@@ -122,7 +122,7 @@ def stow_service(*script: Script | None, tls: ssl.SSLContext | None = None) -> I
             server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
             found.scheme = "https"
         found.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield found

@@ -314,11 +314,21 @@ def test_other_destinations_are_added_by_the_form_and_rules_send_to_them(
     sent = {"name": "share", "kind": kind, "role-destination": "yes"}
     assert lacking in text(post(web, "/nodes/add", **sent))
     also = post(web, "/nodes/add", **sent, **{key: value, "role-mpps": "yes"})
-    assert "A DICOMweb or folder node has the role destination alone." in text(also)
+    assert "A DICOMweb, folder or S3 node has the role destination alone." in text(also)
     assert "share was added." in text(post(web, "/nodes/add", **sent, **{key: value}))
     assert table(web, "share") == {"name": "share", "kind": kind, key: value, "roles": ["destination"]}
     rules = {"default": {"action": "send", "send": ["share"]}}
     assert web.post("/api/v1/rules/check", json=rules).status_code == 200
+
+
+def test_a_bucket_is_added_by_the_form(web: AppClient) -> None:
+    sent = {"name": "vault", "kind": "s3", "role-destination": "yes"}
+    refused = text(post(web, "/nodes/add", **sent))
+    assert "An S3 node needs the address of its storage." in refused
+    assert "An S3 node needs the table s3 with its bucket" in refused
+    full = sent | {"url": "http://127.0.0.1:9000", "more": '[s3]\nbucket = "images"'}
+    assert "vault was added." in text(post(web, "/nodes/add", **full))
+    assert table(web, "vault")["s3"] == {"bucket": "images"}
 
 
 def test_what_is_wrong_stands_beside_its_field_and_nothing_typed_is_lost(web: AppClient) -> None:

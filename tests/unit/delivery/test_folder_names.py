@@ -20,6 +20,7 @@ from broker.site.nodes import parse_nodes
 from broker.store.images.instances import StoredObject
 
 FOLDER = {"name": "share", "kind": "folder", "path": "out", "roles": ["destination"]}
+S3 = {"kind": "s3", "path": None, "url": "http://h:9000", "s3": {"bucket": "images"}}
 UID = "1.2.3"
 ITEM = StoredObject(
     id=1, sop_instance_uid=UID, sop_class_uid="1.2", transfer_syntax_uid=uids.EXPLICIT_LE, path="", data_offset=0,
@@ -91,6 +92,15 @@ def test_a_deflated_object_has_a_name_too() -> None:
         ({"kind": "stow", "path": None, "url": "https://h/x?a=b"}, "without a query"),
         ({"kind": "stow", "path": None, "url": "https://h/x", "files": {}}, "for a folder node"),
         ({"kind": "stow", "path": None}, "url"),
+        ({**S3, "s3": None}, "s3 node needs one, with its bucket"),
+        ({**S3, "url": None}, "url: an s3 node needs one"),
+        ({**S3, "url": "http://h/?x=1"}, "without a query"),
+        ({**S3, "tls": True}, "goes with a url of https"),
+        ({**S3, "username": "u"}, "only a dicom node"),
+        ({**S3, "s3": {"bucket": "x/../y"}}, "bucket"),
+        ({**S3, "s3": {"bucket": "images", "key": "{PatientID}"}}, "SOPInstanceUID"),
+        ({**S3, "s3": {"bucket": "images", "access_key": "a"}}, "together with secret_key_file"),
+        ({"s3": {"bucket": "images"}}, "s3: for an s3 node"),
     ],
 )
 def test_what_is_no_such_node(change: dict[str, Any], words: str) -> None:

@@ -61,7 +61,7 @@ def test_who_is_told_of_rules_is_a_node() -> None:
         ({**HOOK, "roles": ["notify", "ris"]}, "roles: notify is the one role of a webhook or mail node"),
         ({**CT, "roles": ["notify"]}, "roles: notify is the one role of a webhook or mail node"),
         ({key: HOOK[key] for key in ("name", "kind", "roles")}, "url: a webhook node needs one"),
-        ({**POST, "url": "https://x"}, "url: a webhook or stow node has one, and no other"),
+        ({**POST, "url": "https://x"}, "url: a webhook, stow or s3 node has one, and no other"),
         ({**HOOK, "mail": POST["mail"]}, "mail: a mail node has one, and no other"),
         ({**CT, "timeout": 5}, "timeout: for a webhook or mail node"),
         ({**HOOK, "timeout": 0.5}, "timeout: must be at least 1"),

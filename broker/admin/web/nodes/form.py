@@ -36,8 +36,13 @@ _SENTENCES: Sequence[tuple[str, Sentence]] = (  # what is wrong with a value, by
     (r"an hl7 node needs one", Sentence("An HL7 node needs the application that it calls itself (MSH-3).")),
     (r"a webhook node needs one", Sentence("A webhook needs the address that notices are posted to.")),
     (r"a stow node needs one", Sentence("A DICOMweb node needs the address of its service.")),
+    (r"an s3 node needs one", Sentence("An S3 node needs the address of its storage.")),
+    (
+        r"an s3 node needs one, with its bucket",
+        Sentence("An S3 node needs the table s3 with its bucket, below More: [s3], bucket = ..."),
+    ),
     (r"a folder node needs one", Sentence("A folder node needs the path of its folder.")),
-    (r"destination is the one role of .*", Sentence("A DICOMweb or folder node has the role destination alone.")),
+    (r"destination is the one role of .*", Sentence("A DICOMweb, folder or S3 node has the role destination alone.")),
     (r"no address of http or https", Sentence("Type an address that begins with http:// or https://.")),
     (
         r"notify is the one role of .*",

@@ -28,6 +28,8 @@ from broker.routing.site import Site
 from broker.settings import Settings
 from broker.site.contacts import ContactBook
 from broker.site.directory import Directory
+from broker.site.nodes import Node
+from broker.site.opening import Closing, closing_of
 from broker.store.db.database import Database
 from broker.versions.in_force import InForce
 from broker.worklist.source.source_schedule import SourceSchedule
@@ -76,6 +78,12 @@ class AdminContext:
             subscribers=self.directory.subscribers(),
             address=request.state.address,
         )
+
+    def closing(self, node: Node | None) -> Closing | None:
+        """Whether objects for a node wait for its send window now."""
+        if node is None:
+            return None
+        return closing_of(node, time.time(), self.settings.zone(), self.site.value.rules.holidays)
 
     def bench(self, request: Request, choice: ProfileChoice, *, reason: str = "", forced: str = "") -> Bench:
         """What stored messages are run again by, for the caller of a request.

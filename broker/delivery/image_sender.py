@@ -23,6 +23,7 @@ from broker.delivery.outcome import JobVerdict, RequestKind, verdict
 from broker.delivery.patience import Patience
 from broker.delivery.sent_objects import note_sent, note_spoiled
 from broker.delivery.targets import known, looked_up
+from broker.delivery.throttle import Throttle, Throttles
 from broker.dicom.association.pool import Lease, Pair, Pool
 from broker.dicom.association.user import Remote
 from broker.dicom.conversion.syntaxes import instead_of
@@ -64,6 +65,7 @@ class ImageSender:
         self._node = node
         self._remote = remote
         self._refresh = refresh
+        self._throttles = Throttles()
         self._pools: dict[str, tuple[Node, Pool, Patience]] = {}
         self._closing: set[asyncio.Task[None]] = set()  # pools of nodes that changed
 
@@ -104,6 +106,7 @@ class ImageSender:
             within = 0 if calm else patience.for_one(now[0][0].id)
             async with pool.lease(pairs, fresh=not calm, within=within) as lease:
                 sending = _Sending(lease, self._spool, feed, patience, supply.ahead, partial(self._sent, node))
+                sending.throttle = self._throttles.of(node)
                 while now and self._node(node.name) == node:
                     if left := [*await sending.send(now), *rest]:
                         return left
@@ -164,6 +167,7 @@ class _Sending:
         self._feed = feed
         self._ahead = ahead
         self._stored = False
+        self.throttle: Throttle | None = None
         self._later: Batch = []
 
     async def send(self, batch: Batch) -> Batch:
@@ -217,6 +221,7 @@ class _Sending:
         for _, item, (_, syntax) in items:
             own = syntax == item.transfer_syntax_uid
             source = ObjectSource(self._spool, item) if own else ConvertedSource(self._spool, item, syntax)
+            source.throttle = self.throttle
             if item.content is None or not own:
                 loads.append(loop.run_in_executor(None, _begun, source))
             else:  # its bytes are small and at hand
@@ -284,13 +289,24 @@ class _Sending:
 
 
 def _data(source: ObjectSource) -> Data:
-    return _streamed(source) if (whole := source.whole) is None else whole
+    whole = source.whole
+    if source.throttle is not None:
+        return _paced(source, source.throttle)
+    return _streamed(source) if whole is None else whole
 
 
 async def _streamed(source: ObjectSource) -> AsyncIterator[bytes]:
     pieces = source.pieces()
     while piece := await asyncio.to_thread(next, pieces, b""):
         yield piece
+
+
+async def _paced(source: ObjectSource, throttle: Throttle) -> AsyncIterator[bytes]:
+    pieces = source.pieces() if (whole := source.whole) is None else iter((whole,))
+    while piece := await asyncio.to_thread(next, pieces, b""):
+        for chunk, wait in throttle.cut(piece):
+            await asyncio.sleep(wait)
+            yield chunk
 
 
 def _begun(source: ObjectSource) -> tuple[ObjectSource, str]:

@@ -18,6 +18,7 @@ from broker.delivery.object_source import ObjectSource, SpoiledObject
 from broker.delivery.outcome import JobVerdict
 from broker.delivery.sent_objects import note_sent, note_spoiled
 from broker.delivery.targets import known, looked_up
+from broker.delivery.throttle import Throttles
 from broker.dicom.dataset import part10
 from broker.errors import PeerDoubtful, SpoolUnavailable
 from broker.queue.feed import Feed
@@ -68,6 +69,7 @@ class OneByOne:
         """As those of `ImageSender`."""
         self._database, self._spool, self._node = database, spool, node
         self._carrier, self._refresh, self._tally = carrier, refresh, tally or Tally()
+        self._throttles = Throttles()
 
     async def __call__(self, name: str, feed: Feed) -> None:
         """Send what the lane of node `name` holds. Raises PeerFault when the destination is away."""
@@ -96,6 +98,7 @@ class OneByOne:
 
     async def _send_one(self, node: Node, feed: Feed, job: Job, item: StoredObject) -> None:
         source = ObjectSource(self._spool, item)
+        source.throttle = self._throttles.of(node)
         faults.point("delivery.send")
         try:
             if damage := await asyncio.to_thread(source.begin):

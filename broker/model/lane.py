@@ -44,6 +44,7 @@ class JobState(StrEnum):
     DISCARDED = "discarded"
 
 
+STAT = 1  # the priority of a job that a rule makes STAT: the lower, the sooner
 UNFINISHED = (JobState.READY, JobState.LEASED, JobState.HELD)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
+from datetime import tzinfo
+from functools import partial
 
 from broker import telemetry
 from broker.delivery.audit_sender import AuditSender
@@ -26,6 +29,7 @@ from broker.model.lane import Lane, LaneKind
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.retry_policy import RetryPolicy
 from broker.service.foundation import Foundation
+from broker.site.opening import closing_of
 from broker.site.remotes import Receivers, Remotes, Repositories
 from broker.store import claims
 
@@ -73,6 +77,7 @@ class Sending:
         teller, titled = Teller(title, zone, settings.web.url), foundation.directory.titled
         self._notices = NoticeSender(database, node, titled, notice_tls, teller, refresh)
         self._directory = foundation.directory
+        self._nodes = {node.name: node for node in self._directory.nodes}
         self._freed = False
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -95,8 +100,8 @@ class Sending:
             owner,
             self._concurrency,
             heard,
+            partial(self._closed, settings.zone(), lambda: foundation.site.value.rules.holidays),
         )
-        self._nodes = {node.name: node for node in self._directory.nodes}
         self._comparing = threading.Lock()
         foundation.site.follow(self._nodes_changed)
         foundation.contacts.follow_echoes(self._dispatcher.alive)
@@ -117,6 +122,13 @@ class Sending:
         if target is not None and not target.active:
             return 0  # its jobs wait
         return target.associations if target and lane.kind is LaneKind.DELIVER else 1
+
+    def _closed(self, zone: tzinfo, holidays: Callable[[], Collection[str]]) -> dict[str, bool]:
+        """The lanes of objects whose send windows are closed, and whether what is STAT passes."""
+        windowed = [node for node in self._nodes.values() if node.send_windows is not None]
+        now, days = time.time(), holidays() if windowed else ()
+        found = {node.name: closing_of(node, now, zone, days) for node in windowed}
+        return {Lane(LaneKind.DELIVER, name).name: one.stat_passes for name, one in found.items() if one is not None}
 
     def _nodes_changed(self) -> None:
         """Let the lanes of nodes that are new, changed or gone begin afresh. Called by whoever notices a version."""

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from broker.errors import ConfigurationError
+from broker.model.week_window import WeekWindow, window
 from broker.settings.mistakes import wording
 from broker.site.device import Device
 from broker.site.feedback import Feedback
@@ -53,6 +54,9 @@ class Node:
     passcode: str = field(default="", repr=False)
     association_idle: float = 20
     answer_timeout: float = 60
+    send_windows: WeekWindow | None = None  # when objects are sent to it; None: always
+    bandwidth: int | None = None  # bytes of objects in a second; None: no limit
+    send_windows_stat: bool = False  # what is STAT is sent at any time
     feedback: Feedback | None = None
     device: Device | None = None
     source: Source | None = None
@@ -201,6 +205,9 @@ def _node(table: NodeTable) -> Node:
         passcode=table.passcode or "",
         association_idle=table.association_idle,
         answer_timeout=table.answer_timeout,
+        send_windows=window(table.send_windows) if table.send_windows else None,
+        bandwidth=table.bandwidth,
+        send_windows_stat=table.send_windows_stat,
         feedback=table.feedback,
         device=table.device,
         source=table.source,

@@ -18,6 +18,8 @@ row has a test (`tests/unit/status/test_status_judging.py`).
     a node cannot be reached                                                 degraded
     work that could be done waits longer than WAIT                           degraded
     a node is paused by a person, or drains: its work waits                  degraded
+    objects wait for the send window of their node                           ok, note
+    the same, and none comes within a year                                   degraded
     jobs or objects are held                                                 degraded
     a performed step waits for a person longer than PERFORMED_WAIT           degraded
     a sender is silent (`rhythm.py`)                                         degraded
@@ -33,11 +35,13 @@ the daily business of a hospital, and do not make a broker unwell.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Literal
 
+from broker.model.lane import LaneKind
 from broker.model.wording import Instant, Lasting, Sentence
 from broker.status.causes import reason, work_of
 from broker.status.facts import BrokerFacts, DiskFact, LaneFact, NeedCause, NodeFact
@@ -99,6 +103,7 @@ class NodeState(StrEnum):
     WELL = "well"  # in contact within a day
     QUIET = "quiet"  # no contact for longer: at night and at weekends devices are off
     NEW = "new"  # no contact yet
+    CLOSED = "closed"  # objects for it wait for its send window
     PAUSED = "paused"  # by a person, or it drains: what is for it waits
     DISABLED = "disabled"  # by a person: what is for it waits
     BLOCKED = "blocked"
@@ -114,16 +119,23 @@ def state_of(node: NodeFact, now: float) -> NodeState:
         return NodeState.DOWN
     if node.paused:
         return NodeState.PAUSED
-    if any(_late(lane, now) for lane in node.lanes):
+    if any(_late(lane, now) for lane in _open(node)):
         return NodeState.LATE
     if any(lane.held for lane in node.lanes):
         return NodeState.HELD
-    if any(lane.waiting for lane in node.lanes):
+    if any(lane.waiting for lane in _open(node)):
         return NodeState.WORKING
+    if any(lane.waiting for lane in node.lanes):
+        return NodeState.CLOSED
     last = max((at for at in (node.last_in, node.last_out) if at is not None), default=None)
     if last is None:
         return NodeState.NEW
     return NodeState.WELL if now - last <= QUIET else NodeState.QUIET
+
+
+def _open(node: NodeFact) -> Iterator[LaneFact]:
+    """The lanes whose work is sent now: objects may wait for the send window of their node."""
+    return (lane for lane in node.lanes if node.closed_until is None or lane.lane.kind is not LaneKind.DELIVER)
 
 
 def _late(lane: LaneFact, now: float) -> bool:
@@ -204,10 +216,13 @@ def _nodes(facts: BrokerFacts) -> Iterator[StatusFinding]:
     for node in facts.nodes:
         if node.paused:
             yield _paused(node)
+        if node.closed_until is not None and not node.rests and not node.paused:
+            yield from _closed(node)
+        opened = list(_open(node))
         for lane in () if node.rests or node.paused == "paused" else node.lanes:
             if lane.failures:
                 yield _away(node.name, lane, facts.now)
-            elif lane.oldest is not None and not node.paused and _late(lane, facts.now):
+            elif lane in opened and lane.oldest is not None and not node.paused and _late(lane, facts.now):
                 yield StatusFinding(
                     weight=Weight.DEGRADED,
                     text=Sentence(
@@ -223,6 +238,20 @@ def _nodes(facts: BrokerFacts) -> Iterator[StatusFinding]:
                     since=lane.oldest,
                     node=node.name,
                 )
+
+
+def _closed(node: NodeFact) -> Iterator[StatusFinding]:
+    """That objects wait for a send window. It is as it should be, if one comes."""
+    until = node.closed_until or 0.0
+    for lane in node.lanes:
+        if lane.lane.kind is LaneKind.DELIVER and lane.waiting:
+            values = {"node": node.name, "count": waiting(lane)}
+            if math.isinf(until):
+                text = Sentence("%(node)s is closed, and opens at no time within a year: %(count)s waiting", values)
+            else:
+                text = Sentence("%(node)s is closed until %(at)s: %(count)s waiting", values | {"at": Instant(until)})
+            weight = Weight.DEGRADED if math.isinf(until) else Weight.NOTE
+            yield StatusFinding(weight=weight, text=text, node=node.name)
 
 
 def _paused(node: NodeFact) -> StatusFinding:

@@ -46,6 +46,7 @@ STATES = {
     NodeState.WELL: ("ok", Sentence("in contact")),
     NodeState.QUIET: ("", Sentence("quiet")),
     NodeState.NEW: ("", Sentence("no contact yet")),
+    NodeState.CLOSED: ("ok", Sentence("waits for its time")),
     NodeState.PAUSED: ("warn", Sentence("paused")),
     NodeState.DISABLED: ("", Sentence("disabled")),
     NodeState.BLOCKED: ("", Sentence("blocked")),

@@ -80,14 +80,21 @@ class S3Service(WebService):
         self._base = base
 
     async def send(
-        self, method: str, key: str, seconds: float, body: bytes = b"", query: str = "", **headers: str
+        self,
+        method: str,
+        key: str,
+        seconds: float,
+        body: bytes = b"",
+        query: str = "",
+        source: ObjectSource | None = None,
+        **headers: str,
     ) -> S3Answer:
-        """A request about an object in the bucket, or about the bucket if `key` is empty.
+        """A request about an object in the bucket. `source`: its body goes out no faster than that may.
 
         Raises httpx.HTTPError, PeerFault. `seconds` without any progress end it, and so long the answer may take.
         """
         url = f"{self.node.url.rstrip('/')}/{self.table.bucket}"
-        url += ("/" + quote(key, safe="/-_.~") if key else "") + (f"?{query}" if query else "")
+        url += "/" + quote(key, safe="/-_.~") + (f"?{query}" if query else "")
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         keys = await asyncio.to_thread(keys_of, self.table, self._base)
         all_headers = await asyncio.to_thread(signed, method, url, named, body, keys, self.table.region)
@@ -96,7 +103,7 @@ class S3Service(WebService):
             method,
             url,
             headers=usual | all_headers,
-            content=_chunks(body) if body else None,
+            content=_chunks(body, source) if body else None,
             extensions=self.extensions(seconds),
         )
         answer = await self.client.send(request, stream=True)
@@ -209,7 +216,7 @@ class _Storing:
                 await self._send("DELETE", b"", upload)
 
     async def _send(self, method: str, body: bytes = b"", query: str = "", **headers: str) -> S3Answer:
-        return await self._service.send(method, self._key, self._seconds, body, query, **headers)
+        return await self._service.send(method, self._key, self._seconds, body, query, self._source, **headers)
 
 
 def _parts(header: bytes, source: ObjectSource, size: int) -> Iterator[bytes]:
@@ -241,7 +248,11 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-async def _chunks(body: bytes) -> AsyncIterator[bytes]:
+async def _chunks(body: bytes, source: ObjectSource | None) -> AsyncIterator[bytes]:
     """Small enough that each is a progress."""
     for start in range(0, len(body), CHUNK):
-        yield body[start : start + CHUNK]
+        piece = body[start : start + CHUNK]
+        for chunk, wait in source.paced(piece) if source is not None else ((piece, 0.0),):
+            if wait:
+                await asyncio.sleep(wait)
+            yield chunk

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from broker.delivery.folder.landing import Landing, NoLanding
@@ -63,7 +63,7 @@ class FolderCarrier:
         def put(beat: Callable[[], object]) -> str:
             parts = parts_of(node.files.name, source)
             pieces = itertools.chain((file_header(source.item),), checked(source))
-            return landing.put(parts, pieces, node.files.existing, beat)
+            return landing.put(parts, _paced(source, pieces), node.files.existing, beat)
 
         try:
             return CarryEnding(JobVerdict.DONE, await self.in_thread(node, put))
@@ -112,3 +112,11 @@ class FolderCarrier:
             landing = Landing(self._folders.of(node), node.files.marker)
             self._landings[node.name] = node, landing
         return landing
+
+
+def _paced(source: ObjectSource, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Pieces no faster than the node allows, in a thread of their own."""
+    for piece in pieces:
+        for chunk, wait in source.paced(piece):
+            time.sleep(wait)
+            yield chunk

@@ -116,5 +116,7 @@ async def _body(begin: bytes, source: ObjectSource, end: bytes) -> AsyncIterator
     yield begin
     pieces = checked(source)
     while piece := await asyncio.to_thread(next, pieces, b""):
-        yield piece
+        for chunk, wait in source.paced(piece):
+            await asyncio.sleep(wait)
+            yield chunk
     yield end

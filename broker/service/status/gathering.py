@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from broker.model.lane import Lane
 from broker.model.wording import Lasting, Sentence
 from broker.service.status.counting import NewestNumbers
 from broker.site.nodes import Node
+from broker.site.opening import Closing
 from broker.status.causes import reason
 from broker.status.facts import BackupFact, CertificateFact, LaneFact, NeedCause, NeedFact, NodeFact, TrafficFact
 from broker.status.rates import Rates
@@ -31,6 +32,7 @@ class SiteView:
     nodes: tuple[Node, ...]
     contacts: Mapping[str, NodeContacts]
     newest: NewestNumbers
+    closed: Callable[[Node], Closing | None] = lambda node: None  # for objects, by its send windows
 
 
 def node_facts(site: SiteView) -> tuple[NodeFact, ...]:
@@ -38,7 +40,7 @@ def node_facts(site: SiteView) -> tuple[NodeFact, ...]:
     lanes = _lanes(site.newest.numbers.counts)
     paused = {one.node: one for one in site.newest.numbers.counts.pauses}
     nodes = [
-        _node(node, lanes.pop(node.name, []), site.contacts.get(node.name), paused.get(node.name))
+        _node(node, lanes.pop(node.name, []), site.contacts.get(node.name), paused.get(node.name), site.closed(node))
         for node in site.nodes
     ]
     gone = [
@@ -63,7 +65,9 @@ def _lanes(counts: Counts) -> dict[str, list[LaneFact]]:
     return found
 
 
-def _node(node: Node, lanes: list[LaneFact], known: NodeContacts | None, pause: NodePause | None) -> NodeFact:
+def _node(
+    node: Node, lanes: list[LaneFact], known: NodeContacts | None, pause: NodePause | None, closing: Closing | None
+) -> NodeFact:
     contacts = known or NodeContacts()
     last_in, last_out = contacts.last_in, contacts.last_out
     return NodeFact(
@@ -75,6 +79,7 @@ def _node(node: Node, lanes: list[LaneFact], known: NodeContacts | None, pause: 
         rests="" if node.active else node.state,
         paused="" if pause is None else "draining" if pause.draining else "paused",
         paused_at=None if pause is None else pause.since,
+        closed_until=closing.until if closing is not None else None,
         lanes=tuple(lanes),
         last_in=last_in.at if last_in else None,
         last_out=last_out.at if last_out else None,

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from broker.model.week_window import window
 from broker.settings.types import AETitle
 from broker.site.device import Device
 from broker.site.feedback import Feedback
@@ -45,6 +46,20 @@ Fingerprints = Annotated[
     tuple[Annotated[str, AfterValidator(_sha256)], ...],
     BeforeValidator(one_or_more),
     WithJsonSchema({"type": "string", "format": "64 hexadecimal digits, or list of them"}),
+]
+
+
+def _window(value: str) -> str:
+    """Raises NoWindow, a ValueError."""
+    window(value)
+    return value
+
+
+Windows = Annotated[
+    str,
+    Field(max_length=500),
+    AfterValidator(_window),
+    WithJsonSchema({"type": "string", "format": "times of the week as `Mon-Fri 18:00-06:00`, several with `;`"}),
 ]
 
 
@@ -101,6 +116,21 @@ class NodeTable(BaseModel):
         le=1800,
         description="Seconds that a destination has for each answer. An object that was not answered in time gets up "
         "to four times as long. More delays the others behind a node that hangs; less sends objects twice.",
+    )
+    send_windows: Windows | None = Field(
+        default=None,
+        description="Times at which objects are sent to a destination: `Mon-Fri 18:00-06:00; Sat,Sun; holiday`. "
+        "Outside of them they wait. Left out: always.",
+    )
+    send_windows_stat: bool = Field(
+        default=False, description="Objects that a rule makes STAT are sent outside of send_windows too."
+    )
+    bandwidth: int | None = Field(
+        default=None,
+        ge=1024,
+        le=10_000_000_000,
+        description="Bytes of objects that are sent to a destination in a second, over all its associations, requests "
+        "or files. Left out: no limit.",
     )
     tls: NodeTls | None = Field(default=None, description="true, or a table: the broker connects by TLS.")
     feedback: Feedback | None = Field(default=None, description="What a RIS is told of its orders.")
@@ -208,6 +238,14 @@ class NodeTable(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _of_destinations(self) -> NodeTable:
+        if "destination" not in self.roles and (keys := self.model_fields_set & _OF_DESTINATIONS):
+            raise ValueError(f"{min(keys)}: for a node with role destination")
+        if self.send_windows_stat and self.send_windows is None:
+            raise ValueError("send_windows_stat: goes with send_windows")
+        return self
+
+    @model_validator(mode="after")
     def _complete(self) -> NodeTable:
         if self.kind == "dicom" and self.ae_title is None:
             raise ValueError("ae_title: a dicom node needs one")
@@ -238,6 +276,7 @@ class NodeTable(BaseModel):
 
 
 _BY_URL = ("webhook", "stow", "s3")
+_OF_DESTINATIONS = {"bandwidth", "send_windows", "send_windows_stat"}
 _OF_CALLERS = {"certificate_name", "certificate_sha256"}
 _OF_USERS = {"username", "passcode"}
 

@@ -325,7 +325,7 @@ def test_a_bucket_is_added_by_the_form(web: AppClient) -> None:
     sent = {"name": "vault", "kind": "s3", "role-destination": "yes"}
     refused = text(post(web, "/nodes/add", **sent))
     assert "An S3 node needs the address of its storage." in refused
-    assert "An S3 node needs the table s3 with its bucket" in refused
+    assert "s3: an s3 node needs one, with its bucket" in refused
     full = sent | {"url": "http://127.0.0.1:9000", "more": '[s3]\nbucket = "images"'}
     assert "vault was added." in text(post(web, "/nodes/add", **full))
     assert table(web, "vault")["s3"] == {"bucket": "images"}

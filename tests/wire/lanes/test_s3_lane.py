@@ -125,7 +125,7 @@ def test_a_long_object_is_held_in_memory_by_one_part_only(lane: Lane, tmp_path: 
     lane.hospital.take(ct_slice(24 << 20))
 
     async def grant(service: Any, method: str, key: str, seconds: float, body: bytes = b"", query: str = "",
-                    **headers: str) -> s3_sender.S3Answer:  # fmt: skip
+                    source: Any = None, **headers: str) -> s3_sender.S3Answer:  # fmt: skip
         said = {"uploads=": b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"}
         end = b"<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>"
         return s3_sender.S3Answer(404 if method == "HEAD" else 200, s3_sender.httpx.Headers({"ETag": "x"}),

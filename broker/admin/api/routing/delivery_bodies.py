@@ -140,7 +140,8 @@ def shape_view(context: AdminContext, shape: LaneShape, now: float) -> LaneShape
     """A lane as it is shown."""
     kind, name = parts_of(shape.name)
     node = context.directory.node(name)
-    words = words_of(shape, known=node is not None, active=node is None or node.active)
+    active, closing = node is None or node.active, context.closing(node)
+    words = words_of(shape, known=node is not None, active=active, closing=closing)
     zone = context.settings.zone()
     return LaneShapeView(
         lane=shape.name,

@@ -27,7 +27,7 @@ from broker.versions.in_force import Conflict
 from broker.versions.toml import dumps
 
 # each has a field of its own
-FIELDS = ("name", "kind", "ae_title", "application", "facility", "host", "port", "url", "path")
+FIELDS = ("name", "kind", "ae_title", "application", "facility", "host", "port", "url", "path", "send_windows")
 MORE = "more"  # the field for all other keys
 _OTHERS = ("name", "kind", "roles", "state")  # keys that the text of the other ones must not have
 _SENTENCES: Sequence[tuple[str, Sentence]] = (  # what is wrong with a value, by the words of `site.nodes`
@@ -37,10 +37,6 @@ _SENTENCES: Sequence[tuple[str, Sentence]] = (  # what is wrong with a value, by
     (r"a webhook node needs one", Sentence("A webhook needs the address that notices are posted to.")),
     (r"a stow node needs one", Sentence("A DICOMweb node needs the address of its service.")),
     (r"an s3 node needs one", Sentence("An S3 node needs the address of its storage.")),
-    (
-        r"an s3 node needs one, with its bucket",
-        Sentence("An S3 node needs the table s3 with its bucket, below More: [s3], bucket = ..."),
-    ),
     (r"a folder node needs one", Sentence("A folder node needs the path of its folder.")),
     (r"destination is the one role of .*", Sentence("A DICOMweb, folder or S3 node has the role destination alone.")),
     (r"no address of http or https", Sentence("Type an address that begins with http:// or https://.")),

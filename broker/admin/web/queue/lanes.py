@@ -26,7 +26,7 @@ AGES = (
     Sentence("older"),
 )  # the words of `shapes.AGES`, and of what is older
 _TONES = ("bad", "warn", "ok")
-_RESTS = (LaneCondition.NEWER, LaneCondition.UNKNOWN, LaneCondition.RESTS, LaneCondition.PAUSED)
+_RESTS = (LaneCondition.NEWER, LaneCondition.UNKNOWN, LaneCondition.RESTS, LaneCondition.PAUSED, LaneCondition.CLOSED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,8 @@ def path_of(node: str) -> str:
 def _lane(context: AdminContext, shape: LaneShape) -> QueueLane:
     _, name = parts_of(shape.name)
     node = context.directory.node(name)
-    words = words_of(shape, known=node is not None, active=node is None or node.active)
+    active, closing = node is None or node.active, context.closing(node)
+    words = words_of(shape, known=node is not None, active=active, closing=closing)
     waits = shape.failures > 0 or shape.put_off > 0
     return QueueLane(
         shape=shape,

@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field
 from broker.model.wording import Sentence
 from broker.status.causes import reason
 from broker.status.facts import NeedCause, NeedFact
-from broker.status.judging import BrokerStatus, Health, state_of
+from broker.status.judging import BrokerStatus, Health
+from broker.status.node_judging import state_of
 from broker.status.rates import Rates
 
 LAST = 4_102_444_800  # seconds since the epoch that anybody may ask for: the year 2100
@@ -121,6 +122,7 @@ class StatusNodeView(BaseModel):
     closed_until: float | None = Field(
         description="Objects wait for its send window until then; null: it is open, or none comes within a year"
     )
+    goes_to: str = Field(description="The destination that gets its objects while it is away, else empty")
     lanes: list[StatusLaneView]
 
 

@@ -19,7 +19,7 @@ from broker.service.status.meters import Meters
 from broker.service.status.row_marks import RowMarks
 from broker.service.status.senders import SenderCount
 from broker.site.nodes import Node
-from broker.site.opening import Closing, closing_of
+from broker.site.times.opening import ClosedWindow, closing_of
 from broker.status.facts import BrokerFacts, DatabaseFact, ListenerFact
 from broker.status.judging import BrokerStatus, judge
 
@@ -88,7 +88,7 @@ class Monitor:
             self._gathering = asyncio.create_task(self._gather())
         return await asyncio.shield(self._gathering)
 
-    def _closing(self, node: Node) -> Closing | None:
+    def _closing(self, node: Node) -> ClosedWindow | None:
         return closing_of(node, time.time(), self._settings.zone(), self._site.value.rules.holidays)
 
     async def _gather(self) -> BrokerStatus:

@@ -13,6 +13,7 @@ from functools import partial
 from broker import telemetry
 from broker.delivery.audit_sender import AuditSender
 from broker.delivery.bucket.s3_sender import S3Carrier
+from broker.delivery.failing_over import FailingOver
 from broker.delivery.feedback.outbound import SendingParty
 from broker.delivery.feedback.sender import FeedbackSender
 from broker.delivery.folder.folder_sender import FolderCarrier, Folders
@@ -29,8 +30,8 @@ from broker.model.lane import Lane, LaneKind
 from broker.queue.dispatcher import Dispatcher
 from broker.queue.retry_policy import RetryPolicy
 from broker.service.foundation import Foundation
-from broker.site.opening import closing_of
 from broker.site.remotes import Receivers, Remotes, Repositories
+from broker.site.times.opening import closing_of
 from broker.store import claims
 
 _CONTACTS = {
@@ -41,6 +42,7 @@ _CONTACTS = {
     LaneKind.AUDIT: ContactKind.DELIVERY,
     LaneKind.NOTIFY: ContactKind.NOTICE,
 }
+LOOK = 2.0  # seconds between two looks for destinations that are away
 AGAIN = 5.0  # seconds until leases are freed again that could not be
 
 
@@ -105,6 +107,9 @@ class Sending:
         self._comparing = threading.Lock()
         foundation.site.follow(self._nodes_changed)
         foundation.contacts.follow_echoes(self._dispatcher.alive)
+        self._failing_over = FailingOver(
+            database, lambda: self._directory.nodes, self._directory.node, self._dispatcher.wake
+        )
         self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
         self.hand_over = self._dispatcher.hand_over
         self.bells = self.wake, self._dispatcher.alive  # the second tells that a node works, by its name
@@ -159,6 +164,18 @@ class Sending:
         self._running = asyncio.get_running_loop().create_task(self._run())
         self._running.add_done_callback(self._died)
 
+    async def _fail_over(self) -> None:
+        """Look again and again whether a destination is away whose objects are to go to another one."""
+        while not self._stopping.is_set():
+            moved = 0
+            try:
+                moved = await asyncio.to_thread(self._failing_over.step)
+            except StoreUnavailable as error:
+                telemetry.logger().warning("queue.unavailable", error=telemetry.describe(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.0 if moved else LOOK):
+                    await self._stopping.wait()
+
     async def _run(self) -> None:
         """Begin once the leases of before are free: those of this start must not be freed with them."""
         while not self._freed:
@@ -167,7 +184,12 @@ class Sending:
                     await self._stopping.wait()
                 return
             await self.free_leases()
-        await self._dispatcher.run()
+        failing_over = asyncio.get_running_loop().create_task(self._fail_over())
+        try:
+            await self._dispatcher.run()
+        finally:
+            self._stopping.set()
+            await failing_over
 
     async def stop(self, grace: float) -> None:
         """Let running deliveries end within `grace` seconds, then close all associations and connections."""

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from broker.errors import ConfigurationError
-from broker.model.week_window import WeekWindow, window
 from broker.settings.mistakes import wording
 from broker.site.device import Device
 from broker.site.feedback import Feedback
@@ -25,6 +24,7 @@ from broker.site.tables.roles import ACTIVE, AUDIT, CALLED, NOTIFY, State
 from broker.site.tables.s3 import S3
 from broker.site.tables.stow import Stow
 from broker.site.tables.web_address import place_of
+from broker.site.times.week_window import WeekWindow, window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,8 @@ class Node:
     association_idle: float = 20
     answer_timeout: float = 60
     send_windows: WeekWindow | None = None  # when objects are sent to it; None: always
+    failover: tuple[str, ...] = ()  # destinations that get its objects while it is away, the first that works
+    failover_after: float = 300  # seconds that it must have been away
     bandwidth: int | None = None  # bytes of objects in a second; None: no limit
     send_windows_stat: bool = False  # what is STAT is sent at any time
     feedback: Feedback | None = None
@@ -182,7 +184,17 @@ def parse_nodes(tables: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
             raise ConfigurationError(f"{label}: the name is used twice")
         names.add(parsed.name)
         nodes.append(_node(parsed))
+    _check_failover(nodes)
     return tuple(nodes)
+
+
+def _check_failover(nodes: Sequence[Node]) -> None:
+    """Raises NodeMistakes for a node whose objects would go to what is no other destination."""
+    known = {node.name for node in nodes if "destination" in node.roles}
+    for node in nodes:
+        for name in node.failover:
+            if name not in known - {node.name}:
+                raise NodeMistakes(f"node {node.name!r}", [Mistake("failover", f"{name} is no other destination")])
 
 
 def _node(table: NodeTable) -> Node:
@@ -206,6 +218,8 @@ def _node(table: NodeTable) -> Node:
         association_idle=table.association_idle,
         answer_timeout=table.answer_timeout,
         send_windows=window(table.send_windows) if table.send_windows else None,
+        failover=table.failover,
+        failover_after=table.failover_after,
         bandwidth=table.bandwidth,
         send_windows_stat=table.send_windows_stat,
         feedback=table.feedback,

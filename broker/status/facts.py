@@ -75,7 +75,8 @@ class NodeFact:
 
     `rests`: a person has made it `disabled` or `blocked`, else empty. `paused`: a person has made it `paused` or
     `draining`, since when; else empty. `closed_until`: no objects are sent to it until then (`math.inf`:
-    within a year); None while it is open.
+    within a year); None while it is open. `goes_to`: the destination that gets its
+    objects, while it is away.
     """
 
     name: str
@@ -91,6 +92,7 @@ class NodeFact:
     paused: str = ""
     paused_at: float | None = None
     closed_until: float | None = None
+    goes_to: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from broker.model.lane import Lane, LaneKind
 from broker.model.wording import Instant, Sentence
-from broker.site.opening import Closing
+from broker.site.times.opening import ClosedWindow
 from broker.status.causes import reason
 from broker.store.queued.shapes import LaneShape
 
@@ -82,20 +82,25 @@ _WORDS = {
 }
 
 
-def words_of(shape: LaneShape, *, known: bool, active: bool, closing: Closing | None = None) -> LaneWords:
+def words_of(
+    shape: LaneShape, *, known: bool, active: bool, closing: ClosedWindow | None = None, other: str = ""
+) -> LaneWords:
     """How a lane is. `known`: its node is configured; `active`: no person has put it out of service.
 
-    `closing`: outside of the send windows of its node.
+    `closing`: outside of the send windows of its node. `other`: the destination that gets what waits.
     """
     closed = closing if (lane := Lane.known(shape.name)) is not None and lane.kind is LaneKind.DELIVER else None
     condition = _condition(shape, known=known, active=active, closed=closed is not None)
     tone, state, advice = _WORDS[condition]
     if condition is LaneCondition.CLOSED and closed is not None:
         return LaneWords(condition, tone, state, _until(closed), advice)
-    return LaneWords(condition, tone, state, _why(shape, condition), advice)
+    why = _why(shape, condition)
+    if condition is LaneCondition.DOWN and other and why is not None:
+        why = Sentence("%(why)s; what waits goes to %(other)s", {"why": why, "other": other})
+    return LaneWords(condition, tone, state, why, advice)
 
 
-def _until(closing: Closing) -> Sentence:
+def _until(closing: ClosedWindow) -> Sentence:
     if math.isinf(closing.until):
         return Sentence("since no time to send comes within a year")
     if closing.stat_passes:

@@ -17,9 +17,9 @@ from typing import Any
 import re2
 
 from broker.dicom.dataset.folding import fold_name, fold_text, trim_name
-from broker.model.week_window import window
 from broker.routing.rules.fields import FieldKind
 from broker.routing.rules.ruleset import Fact, How, Test, Value
+from broker.site.times.week_window import window
 
 PRESENCE = ("exists", "missing")
 NEGATIVE = {"is_not": "is", "not_in": "in"}  # each is the contrary of another one

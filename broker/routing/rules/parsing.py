@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from broker.errors import ConfigurationError
-from broker.model.week_window import NoWindow, check_holiday
 from broker.routing.rules.completion_parsing import parse_completion
 from broker.routing.rules.conditions import ConditionReader, a_list, keys, scalar
 from broker.routing.rules.fields import OF_SERIES, OF_STUDY, kind_of
@@ -27,6 +26,7 @@ from broker.routing.rules.ruleset import (
     condition_fields,
 )
 from broker.routing.rules.tag_paths import NoSuchField
+from broker.site.times.week_window import NoWindow, check_holiday
 
 MAX_RULES, MAX_TAGS, MAX_HOLIDAYS, MAX_NAME = 1000, 20, 400, 200
 DOCUMENT_KEYS = ("rule", "default", "calendar", "completion")

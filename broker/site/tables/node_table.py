@@ -16,7 +16,6 @@ from pydantic import (
     model_validator,
 )
 
-from broker.model.week_window import window
 from broker.settings.types import AETitle
 from broker.site.device import Device
 from broker.site.feedback import Feedback
@@ -29,6 +28,7 @@ from broker.site.tables.roles import AUDIT, CALLED, NOTIFY, Role, State
 from broker.site.tables.s3 import S3
 from broker.site.tables.stow import Stow
 from broker.site.tables.web_address import WebAddress, place_of
+from broker.site.times.week_window import window
 
 OTHER_DESTINATIONS = ("stow", "folder", "s3")  # kinds of nodes that take objects otherwise than by C-STORE
 NOTIFIED = ("webhook", "mail")  # kinds of nodes that are told that a rule matched
@@ -124,6 +124,17 @@ class NodeTable(BaseModel):
     )
     send_windows_stat: bool = Field(
         default=False, description="Objects that a rule makes STAT are sent outside of send_windows too."
+    )
+    failover: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = Field(
+        default=(),
+        max_length=8,
+        description="Destinations that get its objects while it is away, the first that works.",
+    )
+    failover_after: float = Field(
+        default=300,
+        ge=0,
+        le=604_800,
+        description="Seconds that a destination must have been away until its objects go to failover.",
     )
     bandwidth: int | None = Field(
         default=None,
@@ -243,6 +254,8 @@ class NodeTable(BaseModel):
             raise ValueError(f"{min(keys)}: for a node with role destination")
         if self.send_windows_stat and self.send_windows is None:
             raise ValueError("send_windows_stat: goes with send_windows")
+        if "failover_after" in self.model_fields_set and not self.failover:
+            raise ValueError("failover_after: goes with failover")
         return self
 
     @model_validator(mode="after")
@@ -276,7 +289,7 @@ class NodeTable(BaseModel):
 
 
 _BY_URL = ("webhook", "stow", "s3")
-_OF_DESTINATIONS = {"bandwidth", "send_windows", "send_windows_stat"}
+_OF_DESTINATIONS = {"bandwidth", "failover", "failover_after", "send_windows", "send_windows_stat"}
 _OF_CALLERS = {"certificate_name", "certificate_sha256"}
 _OF_USERS = {"username", "passcode"}
 

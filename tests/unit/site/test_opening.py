@@ -11,7 +11,7 @@ import pytest
 
 from broker.errors import ConfigurationError
 from broker.site.nodes import Node, parse_nodes
-from broker.site.opening import closing_of
+from broker.site.times.opening import closing_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 PACS = {"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "h", "port": 104, "roles": ["destination"]}

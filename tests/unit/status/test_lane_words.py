@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from broker.site.opening import Closing
+from broker.site.times.opening import ClosedWindow
 from broker.status.lane_words import LaneCondition, words_of
 from broker.store.queued.pauses import NodePause
 from broker.store.queued.shapes import LaneShape
 
 PAUSE = NodePause(node="pacs", draining=False, since=1.0, actor="user:anna", reason="new disks")
-CLOSED = Closing(64_800.0, False)
+CLOSED = ClosedWindow(64_800.0, False)
 DRAIN = NodePause(node="pacs", draining=True, since=1.0, actor="user:anna", reason="new disks")
 
 
@@ -48,12 +48,12 @@ def test_a_lane_is_told_in_words(values: dict[str, Any], given: dict[str, Any], 
 
 
 def test_a_closed_lane_says_until_when() -> None:
-    def why(closing: Closing) -> str:
+    def why(closing: ClosedWindow) -> str:
         shape = LaneShape(ages=(0,) * 6, oldest=None, name="deliver:pacs", ready=1, put_off=0, sending=0, held=0)
         words = words_of(shape, known=True, active=True, closing=closing)
         assert words.why is not None
         return f"{words.state.text} {words.why.english(UTC, 0)}"
 
-    assert why(Closing(18 * 3600, False)) == "closed until 18:00"
-    assert why(Closing(18 * 3600, True)) == "closed until 18:00; what is STAT is sent"
-    assert "no time to send comes" in why(Closing(math.inf, False))
+    assert why(ClosedWindow(18 * 3600, False)) == "closed until 18:00"
+    assert why(ClosedWindow(18 * 3600, True)) == "closed until 18:00; what is STAT is sent"
+    assert "no time to send comes" in why(ClosedWindow(math.inf, False))

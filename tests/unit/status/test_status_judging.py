@@ -25,7 +25,8 @@ from broker.status.facts import (
     TrafficFact,
 )
 from broker.status.forecast import Forecast
-from broker.status.judging import NodeState, judge, state_of
+from broker.status.judging import judge
+from broker.status.node_judging import NodeState, state_of
 from broker.store.room import Room
 
 NOW = 1_900_000_000.0  # 2030-03-17 17:46:40 UTC

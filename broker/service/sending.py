@@ -84,14 +84,26 @@ class Sending:
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
-        def heard(lane: Lane, error: str) -> None:
-            foundation.contacts.noted(lane.node, ContactKind.FAILED if error else _CONTACTS[lane.kind], error)
+        self._dispatcher = self._lanes(foundation, FolderCarrier(folders))
+        self._comparing = threading.Lock()
+        foundation.site.follow(self._nodes_changed)
+        foundation.contacts.follow_echoes(self._dispatcher.alive)
+        self._failing_over = FailingOver(database, lambda: self._directory.nodes, node, self._dispatcher.wake)
+        self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
+        self.hand_over = self._dispatcher.hand_over
+        self.bells = self.wake, self._dispatcher.alive  # the second tells that a node works, by its name
 
-        times = settings.delivery
-        self._dispatcher = Dispatcher(
-            database,
+    def _lanes(self, base: Foundation, folders: FolderCarrier) -> Dispatcher:
+        """What runs the lanes, with a handler for each kind of them."""
+
+        def heard(lane: Lane, error: str) -> None:
+            base.contacts.noted(lane.node, ContactKind.FAILED if error else _CONTACTS[lane.kind], error)
+
+        times = base.settings.delivery
+        return Dispatcher(
+            base.database,
             {
-                LaneKind.DELIVER: self._objects(foundation, FolderCarrier(folders)),
+                LaneKind.DELIVER: self._objects(base, folders),
                 LaneKind.FEEDBACK: self._feedback,
                 LaneKind.MPPS: self._mpps.forward,
                 LaneKind.MPPS_EVENT: self._mpps.notify,
@@ -99,20 +111,11 @@ class Sending:
                 LaneKind.NOTIFY: self._notices,
             },
             RetryPolicy(times.retry_first, times.retry_last, times.give_up),
-            owner,
+            self._owner,
             self._concurrency,
             heard,
-            partial(self._closed, settings.zone(), lambda: foundation.site.value.rules.holidays),
+            partial(self._closed, base.settings.zone(), lambda: base.site.value.rules.holidays),
         )
-        self._comparing = threading.Lock()
-        foundation.site.follow(self._nodes_changed)
-        foundation.contacts.follow_echoes(self._dispatcher.alive)
-        self._failing_over = FailingOver(
-            database, lambda: self._directory.nodes, self._directory.node, self._dispatcher.wake
-        )
-        self.wake = self._dispatcher.wake  # tells, from any thread, that there is work
-        self.hand_over = self._dispatcher.hand_over
-        self.bells = self.wake, self._dispatcher.alive  # the second tells that a node works, by its name
 
     def _objects(self, base: Foundation, folders: FolderCarrier) -> ByKind:
         """The handler of lanes of objects, whatever kind of node they go to."""

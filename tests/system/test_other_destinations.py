@@ -79,9 +79,8 @@ def test_objects_reach_a_folder_and_a_service(tmp_path: Path) -> None:
     busy = StowPost.say
     with stow_service(lambda post: busy(post, 503), None) as service, s3_service(("PUT", None)) as store:
         secret = store.table(tmp_path)["secret_key_file"]
-        text = SITE.format(url=service.url, bucket=store.url, secret=secret).replace(
-            "../share", str(tmp_path / "share")
-        )
+        text = SITE.format(url=service.url, bucket=store.url, secret=secret)
+        text = text.replace("../share", str(tmp_path / "share"))
         with Site(tmp_path / "site", site=text) as site:
             with RawScu(site.dicom) as peer:
                 assert peer.associate([(items[0].sop_class, items[0].transfer_syntax)])[0] == 2
@@ -125,11 +124,8 @@ def test_images_go_elsewhere_while_a_node_is_away_and_wait_for_a_window(tmp_path
                 assert peer.associate([(items[0].sop_class, items[0].transfer_syntax)])[0] == 2
                 assert [peer.store(item) for item in items] == [0, 0]
             done = [("deliver:share", "done")] * 2
-            wait_until(
-                lambda: [*site.rows("SELECT lane, state FROM job WHERE lane = 'deliver:share'")] == done,
-                60,
-                "it is sent",
-            )
+            moved = "SELECT lane, state FROM job WHERE lane = 'deliver:share'"
+            wait_until(lambda: [*site.rows(moved)] == done, 60, "it is sent")
             for item in items:
                 (path,) = share.rglob(f"{item.sop_instance}.dcm")
                 assert path.read_bytes().endswith(item.data)
@@ -139,5 +135,4 @@ def test_images_go_elsewhere_while_a_node_is_away_and_wait_for_a_window(tmp_path
             assert waits == [("ready", 0)] * 2
             said = site.command("queue", "summary").stdout
             assert "deliver:night: closed until" in said
-            assert "what waits goes to share" in said or "deliver:pacs" in said  # it may be tried just then
             assert "night is closed until" in site.command("status").stdout

@@ -57,3 +57,11 @@ def test_a_closed_lane_says_until_when() -> None:
     assert why(ClosedWindow(18 * 3600, False)) == "closed until 18:00"
     assert why(ClosedWindow(18 * 3600, True)) == "closed until 18:00; what is STAT is sent"
     assert "no time to send comes" in why(ClosedWindow(math.inf, False))
+
+
+def test_a_lane_that_is_down_says_who_gets_what_waits() -> None:
+    shape = LaneShape(ages=(0,) * 6, oldest=None, name="deliver:pacs", ready=1, put_off=0, sending=0, held=0,
+                      failures=2, since=60.0, open_until=3600.0, error="unreachable")  # fmt: skip
+    why = words_of(shape, known=True, active=True, other="spare").why
+    assert why is not None
+    assert why.english(UTC, 0).endswith("the next try is at 01:00; what waits goes to spare")

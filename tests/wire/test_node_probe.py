@@ -499,7 +499,7 @@ def test_a_bucket_is_tested_by_an_object_that_goes_again(database: Database, tmp
             assert "Compare the access key" in (await probed(database, bucket(store, tmp_path)))["bucket"][2]
             store.script = [("DELETE", lambda request: request.fail(403, "AccessDenied"))]
             assert (await probed(database, bucket(store, tmp_path)))["bucket"][0] == "warning"
-            store.script = [("HEAD", lambda request: request.fail(403, ""))]
+            store.script = [("GET", lambda request: request.fail(403, ""))]
             assert (await probed(database, bucket(store, tmp_path)))["look"][0] == "bad"
             store.script = [("PUT", lambda request: request.say(500))]
             assert (await probed(database, bucket(store, tmp_path, existing="replace")))["bucket"][0] == "bad"

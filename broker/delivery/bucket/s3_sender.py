@@ -39,7 +39,7 @@ PARTS_MOST = 10_000  # of one upload
 CHUNK = 64 * 1024  # bytes that are sent without a look at the time
 KEY_MOST = 1024  # bytes of a key
 DIGEST = "x-amz-meta-dataset-sha256"
-ABORT_WITHIN = 10.0  # seconds for the end of an upload that failed
+ABORT_WITHIN = 3.0  # seconds for the end of an upload that failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,15 @@ class S3Answer:
     def etag(self) -> str:
         """What names the stored content; empty if nothing was stored."""
         return self.headers.get("ETag", "") if self.status == 200 else ""
+
+    def missing(self) -> CarryEnding | None:
+        """What an answer to `look` means that shows no object: None if none is there. Raises PeerFault. Blocks."""
+        name = document(self.body)[1].get("Code", "")
+        if self.status == 404 and name == "NoSuchKey":
+            return None
+        if self.status == 403 and name in ("AccessDenied", ""):
+            raise PeerFault("it does not say whether an object is there", code="s3-no-look")
+        return self.ending()
 
     def ending(self) -> CarryEnding:
         """What it means, if it confirms nothing. Raises PeerFault for what is wrong with the destination."""
@@ -116,6 +125,10 @@ class S3Service(WebService):
             await answer.aclose()
         return S3Answer(answer.status_code, answer.headers, content)
 
+    async def look(self, key: str, seconds: float) -> S3Answer:
+        """Whether an object is there: its first byte, since the answer to HEAD says no error. Raises as `send`."""
+        return await self.send("GET", key, seconds, Range="bytes=0-0")
+
 
 class S3Carrier:
     """Brings objects to nodes of kind s3."""
@@ -169,13 +182,9 @@ class _Storing:
 
     async def _there(self) -> CarryEnding | None:
         """What is to be said if something of this name is there; None for nothing."""
-        answer = await self._send("HEAD")
-        if answer.status == 404:  # the bucket may be missing as well: the request with the object says so
-            return None
-        if answer.status == 403:
-            raise PeerFault("it does not say whether an object is there", code="s3-no-look")
-        if answer.status != 200:
-            return answer.ending()
+        answer = await self._service.look(self._key, self._seconds)
+        if answer.status not in (200, 206, 416):  # 416: it is empty
+            return await asyncio.to_thread(answer.missing)
         same = answer.headers.get(DIGEST, "") == self._new[DIGEST]
         return CarryEnding(JobVerdict.DONE, "s3-there") if same else CarryEnding(JobVerdict.REFUSED, "s3-other-bytes")
 

@@ -80,7 +80,7 @@ async def _remove(log: ProbeLog, service: S3Service, name: str) -> None:
             Sentence("An object was written into the bucket %(bucket)s, and cannot be removed", where),
             Sentence("Nothing is wrong with that: remove %(name)s by hand.", {"name": name}),
         )
-    if service.table.existing == "hold" and (await service.send("HEAD", name, WITHIN)).status == 403:
+    if service.table.existing == "hold" and (await service.look(name, WITHIN)).status == 403:
         log.add(
             "look",
             StepOutcome.BAD,

@@ -126,10 +126,11 @@ def test_a_long_object_is_held_in_memory_by_one_part_only(lane: Lane, tmp_path: 
 
     async def grant(service: Any, method: str, key: str, seconds: float, body: bytes = b"", query: str = "",
                     source: Any = None, **headers: str) -> s3_sender.S3Answer:  # fmt: skip
+        if method == "GET":
+            return s3_sender.S3Answer(404, s3_sender.httpx.Headers(), b"<Error><Code>NoSuchKey</Code></Error>")
         said = {"uploads=": b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"}
         end = b"<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>"
-        return s3_sender.S3Answer(404 if method == "HEAD" else 200, s3_sender.httpx.Headers({"ETag": "x"}),
-                                  said.get(query, end))  # fmt: skip
+        return s3_sender.S3Answer(200, s3_sender.httpx.Headers({"ETag": "x"}), said.get(query, end))
 
     with patch.object(s3_sender, "PART", 2 << 20), patch.object(s3_sender.S3Service, "send", grant):
         tracemalloc.start(1)
@@ -311,10 +312,21 @@ def test_what_is_there_already_is_told_or_holds_or_is_replaced(lane: Lane, store
     assert [request.method for request in store.requests[before:]] == ["PUT"]
 
 
-def test_keys_that_may_not_read_are_told(lane: Lane, store: S3Store) -> None:
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [
+        (403, "AccessDenied", "s3-no-look"),
+        (403, "SignatureDoesNotMatch", "s3-SignatureDoesNotMatch"),
+        (404, "NoSuchBucket", "s3-NoSuchBucket"),
+        (404, "", "s3-404"),
+    ],
+)
+def test_storage_that_does_not_say_what_is_there_gets_nothing(
+    lane: Lane, store: S3Store, status: int, code: str, told: str
+) -> None:
     lane.hospital.slices(1)
-    store.script = [("HEAD", fails(403, ""))]
-    lane.settles("done", before=partial(lane.broken, "s3-no-look"))
+    store.script = [("GET", fails(status, code))]
+    lane.settles("done", before=partial(lane.broken, told))
 
 
 def test_secrets_stand_in_a_file_or_in_the_environment_and_in_no_log(

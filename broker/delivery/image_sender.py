@@ -222,9 +222,9 @@ class _Sending:
             own = syntax == item.transfer_syntax_uid
             source = ObjectSource(self._spool, item) if own else ConvertedSource(self._spool, item, syntax)
             source.throttle = self.throttle
-            if item.content is None or not own:
+            if not own or not source.at_hand:
                 loads.append(loop.run_in_executor(None, _begun, source))
-            else:  # its bytes are small and at hand
+            else:
                 loads.append(loop.create_future())
                 loads[-1].set_result(_begun(source))
         return loads

@@ -1,7 +1,8 @@
 """Gives a sender the bytes of a stored object as they were received, and no others.
 
 The SHA-256 of its reception is checked while the object is read. Before the last piece goes out it is known whether all
-of them are right: whatever else a peer has got by then, it is no whole object.
+of them are right: whatever else a peer has got by then, it is no whole object. One that was just received may be at
+hand as it came.
 """
 
 from __future__ import annotations
@@ -43,9 +44,20 @@ class ObjectSource:
         """Chunks of a piece, and the seconds to wait before each is sent."""
         return iter(((piece, 0.0),)) if self.throttle is None else self.throttle.cut(piece)
 
+    @property
+    def at_hand(self) -> bool:
+        """`begin` does not block."""
+        return self.item.content is not None or self._fresh() is not None
+
+    def _fresh(self) -> bytes | None:
+        return None if self.item.fresh is None else self.item.fresh.whole()
+
     def begin(self) -> str:
         """Read the first piece, mostly all of it; empty, or why the object cannot be sent. Blocks."""
         item = self.item
+        if (fresh := self._fresh()) is not None:
+            self._head = fresh  # the digest was made of these, and they lay in no file since
+            return ""
         if item.content is not None:
             self._head = item.content
         else:

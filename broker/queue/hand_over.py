@@ -84,6 +84,11 @@ class HandOver:
 
     # --- for those who receive: from any thread ----------------------------------------------------------
 
+    @property
+    def is_open(self) -> bool:
+        """Some lane is."""
+        return bool(self._lanes)
+
     def reserve(self, lanes: Collection[str]) -> Reservation | None:
         """Room in those of these lanes that are open; None if none is. Each reservation must end by `hand`."""
         if not self._lanes:

@@ -42,6 +42,7 @@ from broker.routing.rules.ruleset import Fact, Level, RuleSet, fields_of
 from broker.site.nodes import Node
 from broker.store.db.database import Database
 from broker.store.images import gatherings
+from broker.store.images.fresh_bytes import FreshBytes
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
 from broker.store.images.spool import Spool, SpoolFile
 from broker.store.notices import NewNotice
@@ -76,6 +77,7 @@ class _Body:
     length: int
     digest: bytes
     content: bytes | None
+    fresh: FreshBytes | None = None
 
 
 class _Judge:
@@ -123,6 +125,7 @@ class Reception:
         self._tally = tally or Tally()
         self._told = ToldNotices()
         self._recorder = Recorder(database, self._intact, News(subscribers), self._told, wake, hand_over)
+        self._hand_over = hand_over
         self._database = database
         self._spool = spool
         self._rules = rules
@@ -133,8 +136,10 @@ class Reception:
 
     def begin(self, arrival: IncomingObject, *parts: bytes) -> SpoolFile:
         """Open a spool file and write the first bytes. Raises SpoolUnavailable."""
+        at_once = self._hand_over is not None and self._hand_over.is_open
         file = self._spool.create(
-            part10.header(arrival.sop_class, arrival.sop_instance, arrival.transfer_syntax, arrival.peer.calling_ae)
+            part10.header(arrival.sop_class, arrival.sop_instance, arrival.transfer_syntax, arrival.peer.calling_ae),
+            fresh=at_once,
         )
         try:
             file.write(*parts)
@@ -190,7 +195,7 @@ class Reception:
     def _judge_file(self, arrival: IncomingObject, file: SpoolFile) -> TakenObject:
         if not file.data_length:
             raise BadContent("no data set", code="truncated")
-        body = _Body(file.name, file.data_offset, file.data_length, file.digest, None)
+        body = _Body(file.name, file.data_offset, file.data_length, file.digest, None, file.fresh)
         with mmap.mmap(file.descriptor, 0, prot=mmap.PROT_READ) as whole:
             view = memoryview(whole)
             data = view[file.data_offset :]
@@ -250,7 +255,8 @@ class Reception:
         notices: Sequence[NewNotice] = ()
         if decision.notices and (planned := self._told.lacking(decision.notices, uids.study, uids.sop_instance)):
             notices = notices_of(planned, uids.study, uids.sop_instance, facts, judge.rules.version, now)
-        return TakenObject(new, decision, judge.rules, joining(judge.rules, uids.study, uids.series, now), notices)
+        joined = joining(judge.rules, uids.study, uids.series, now)
+        return TakenObject(new, decision, judge.rules, joined, notices, body.fresh)
 
     def _intact(self, version: KnownVersion) -> bool:
         """The bytes of a known version are there in full length."""

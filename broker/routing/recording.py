@@ -25,6 +25,7 @@ from broker.store import jobs
 from broker.store import notices as store_notices
 from broker.store.db.database import Database
 from broker.store.images import instances
+from broker.store.images.fresh_bytes import FreshBytes
 from broker.store.images.instances import InstanceState, KnownVersion, NewInstance
 from broker.store.images.soundness import FILE_FAULTS
 from broker.store.jobs import NewJob
@@ -53,14 +54,15 @@ class TakenObject:
     rules: RuleSet
     joining: Joining
     notices: Sequence[NewNotice] = ()
+    fresh: FreshBytes | None = None  # its bytes, if they are at hand
 
 
 class Handing:
     """Leases the jobs of a new object, in its transaction, to the open lanes that have room for it."""
 
-    def __init__(self, reservation: Reservation, new: NewInstance) -> None:
+    def __init__(self, reservation: Reservation, taken: TakenObject) -> None:
         self._reservation = reservation
-        self._new = new
+        self._taken = taken
         self.handed: list[Handed] = []
 
     def lease(self, connection: Connection, planned: Sequence[NewJob], now: float) -> list[NewJob]:
@@ -73,7 +75,8 @@ class Handing:
             if job is None:
                 left.append(one)
             else:
-                self.handed.append(Handed(job, instances.as_stored(self._new, one.subject), one.priority))
+                item = instances.as_stored(self._taken.new, one.subject, self._taken.fresh)
+                self.handed.append(Handed(job, item, one.priority))
         return left
 
 
@@ -103,7 +106,7 @@ class Recorder:
         reservation = self._hand_over.reserve(lanes) if self._hand_over is not None and lanes else None
         if reservation is None or self._hand_over is None:
             return self._commit(taken, None)
-        handing, handed = Handing(reservation, taken.new), list[Handed]()
+        handing, handed = Handing(reservation, taken), list[Handed]()
         try:
             outcome = self._commit(taken, handing)
             handed = handing.handed

@@ -11,9 +11,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Connection, select
 from support.dicom.objects import Encoded, ct_slice
+from support.dicom.raw import CT, EXPLICIT
 
+from broker.delivery.object_source import ObjectSource
 from broker.dicom.dimse.message import PeerAE
-from broker.errors import StoreUnavailable
+from broker.errors import BadContent, StoreUnavailable
 from broker.model.lane import JobState
 from broker.queue.hand_over import Handed, HandOver, Reservation
 from broker.routing.reception import IncomingObject, Reception
@@ -38,6 +40,10 @@ class Lanes:
         self.names = names
         self.reserved = 0
         self.handed: list[Handed] = []
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.names)
 
     def reserve(self, lanes: Collection[str]) -> Reservation | None:
         got = frozenset(lanes) & frozenset(self.names)
@@ -112,6 +118,31 @@ def test_the_job_of_a_new_object_is_leased_and_comes_with_the_object(place: Plac
     assert place.claim() == []
     assert place.woken == 1  # for the other destination
     assert place.database.submit(jobs.finish, handed.job, JobState.DONE, time.time()).result(10)
+
+
+def test_the_bytes_of_a_file_come_along_and_need_no_reading(place: Place) -> None:
+    item = slice_of()
+    place.take(item, small=0)
+    handed = place.lanes.handed.pop()
+    place.spool.remove(handed.item.path)
+    source = ObjectSource(place.spool, handed.item)
+    assert source.at_hand
+    assert (source.begin(), source.whole) == ("", item.data)
+    del source, handed
+    assert place.spool.memory.used == 0
+
+
+def test_no_bytes_are_kept_while_no_lane_is_open_or_when_it_fails(place: Place) -> None:
+    place.lanes.names = ("mpps:ris",)
+    place.take(slice_of(), small=0)
+    assert place.spool.memory.used == 0
+    place.lanes.names = ()
+    place.take(ct_slice(64, SOPInstanceUID="2.999.2"), small=0)
+    assert place.lanes.handed == []
+    place.lanes.names = ("deliver:pacs",)
+    with pytest.raises(BadContent):
+        place.take(Encoded(CT, "2.999.3", EXPLICIT, b"x" * 100), small=0)
+    assert place.spool.memory.used == 0
 
 
 def test_the_claim_of_a_job_is_the_same_as_the_one_that_is_handed_over(place: Place) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from sqlalchemy import (
@@ -25,6 +25,7 @@ from sqlalchemy import (
 from broker.model.lane import JobKind, JobState
 from broker.store.db.pace import padded
 from broker.store.db.prepared import Prepared
+from broker.store.images.fresh_bytes import FreshBytes
 from broker.store.schema import tables
 
 _t, _content = tables.instance, tables.content
@@ -123,10 +124,11 @@ class StoredObject:
     content: bytes | None
     study_instance_uid: str = ""
     calling_ae: str = ""
+    fresh: FreshBytes | None = field(default=None, compare=False)  # of one just received: what its digest is of
 
 
-def as_stored(new: NewInstance, key: int) -> StoredObject:
-    """An object that was just received, by its row."""
+def as_stored(new: NewInstance, key: int, fresh: FreshBytes | None = None) -> StoredObject:
+    """An object that was just received, by its row; `fresh` are its bytes if they are at hand."""
     return StoredObject(
         id=key,
         sop_instance_uid=new.sop_instance_uid,
@@ -139,6 +141,7 @@ def as_stored(new: NewInstance, key: int) -> StoredObject:
         content=new.content,
         study_instance_uid=new.study_instance_uid,
         calling_ae=new.calling_ae,
+        fresh=fresh,
     )
 
 
@@ -205,7 +208,7 @@ def _keep_content(connection: Connection, key: int, new: NewInstance) -> None:
 
 def stored(connection: Connection, ids: list[int]) -> dict[int, StoredObject]:
     """Objects by id."""
-    columns = [*(_t.c[name] for name in StoredObject.__slots__ if name != "content"), _content.c.data.label("content")]
+    columns = [*(_t.c[name] for name in StoredObject.__slots__ if name in _t.c), _content.c.data.label("content")]
     query = select(*columns).join(_content, _content.c.instance == _t.c.id, isouter=True)
     rows = connection.execute(query.where(_t.c.id.in_(ids))).mappings()
     return {row["id"]: StoredObject(**row) for row in rows}

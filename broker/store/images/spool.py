@@ -25,6 +25,7 @@ from typing import cast
 
 from broker import faults
 from broker.errors import SpoolUnavailable
+from broker.store.images.fresh_bytes import FreshBytes, MemoryBudget
 from broker.store.images.spool_clock import SpoolClock
 from broker.store.room import LARGE, DiskRoom
 
@@ -85,8 +86,15 @@ class SpoolFile:
     """One file being written. Not thread-safe; one writer uses it from one thread at a time."""
 
     def __init__(
-        self, root: Path, blank: _Blank, head: bytes, check_room: Callable[[int], None] = lambda size: None
+        self,
+        root: Path,
+        blank: _Blank,
+        head: bytes,
+        check_room: Callable[[int], None] = lambda size: None,
+        fresh: FreshBytes | None = None,
     ) -> None:
+        """`fresh` keeps what is written besides, as long as it is short."""
+        self.fresh = fresh
         self._check_room = check_room
         self._root = root
         self.path = blank.path
@@ -124,6 +132,8 @@ class SpoolFile:
         _sync_file_range(self._descriptor, self.data_offset + self.data_length, size, _WRITE)
         for part in parts:
             self._digest.update(part)
+            if self.fresh is not None:
+                self.fresh.add(part)
         self.data_length += size
         if self.data_length - size <= LARGE < self.data_length:
             self._check_room(self.data_length)
@@ -170,6 +180,7 @@ class Spool:
         self.root = root
         self.clock = SpoolClock(root)
         self._room = room
+        self.memory = MemoryBudget()  # of the bytes of objects that are being received
         self._count = ahead
         self._known: set[Path] = set()
         self._ahead: deque[_Blank] = deque()
@@ -179,8 +190,8 @@ class Spool:
         self._closed = False
         self._make(root)
 
-    def create(self, head: bytes) -> SpoolFile:
-        """A new file that begins with `head`. Raises SpoolUnavailable."""
+    def create(self, head: bytes, fresh: bool = False) -> SpoolFile:
+        """A new file that begins with `head`. `fresh`: its bytes will soon be wanted. Raises SpoolUnavailable."""
         self.check_room(0)
         blank = self._take()
         before, self._created = self._created, time.monotonic()
@@ -194,7 +205,7 @@ class Spool:
             except OSError as error:
                 self._known.discard(folder)  # perhaps somebody tidied it away
                 raise _unavailable(error) from None
-        return SpoolFile(self.root, blank, head, self.check_room)
+        return SpoolFile(self.root, blank, head, self.check_room, FreshBytes(self.memory) if fresh else None)
 
     def check_room(self, size: int) -> None:
         """Raise SpoolUnavailable if the disk has no room for an object of so many bytes."""

@@ -6,8 +6,10 @@ of a router makes is learnt once in a process; later its routes are places with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from typing import Any
+from unittest.mock import MagicMock
 
 from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute, Match, Route
@@ -60,6 +62,42 @@ class Past(BaseRoute):
         return Match.NONE, {}
 
 
+def _learn(key: Hashable, made: Iterable[BaseRoute]) -> None:
+    if all(isinstance(one, Route) for one in made):
+        _learnt[key] = tuple(
+            Route(one.path, _nothing, methods=list(one.methods or ())) for one in made if isinstance(one, Route)
+        )
+
+
+def hurry() -> None:
+    """Let the brokers that are forked from this process build their routes when one is asked for."""
+    from broker.admin.api import routes
+    from broker.admin.web import pages
+    from broker.service import broker
+
+    waiting: list[tuple[Any, Any]] = []  # of the broker that is being built
+    create = broker.create_app
+
+    def makers(context: Any, status: Any) -> list[Maker]:
+        return [*(partial(module.router, context) for module in routes.ROUTES), *pages.makers(context, status)]
+
+    def put_off(context: Any, status: Any) -> list[APIRouter]:
+        waiting.append((context, status))
+        return []
+
+    def create_later(source: Any, routers: Sequence[APIRouter], **more: Any) -> FastAPI:
+        app = create(source, routers, **more)
+        context, status = waiting.pop()
+        add_later(app, makers(context, status), context.oidc is not None)
+        return app
+
+    for single_sign_on in (None, MagicMock()):  # it has routes of its own
+        context = MagicMock(secret=b"", oidc=single_sign_on)
+        for number, make in enumerate(makers(context, MagicMock())):
+            _learn((number, single_sign_on is not None), make().routes)
+    routes.routers, pages.routers, broker.create_app = (lambda context: []), put_off, create_later
+
+
 def add_later(app: FastAPI, makers: Sequence[Maker], how: Hashable) -> None:
     """Let the application serve what the makers make. `how`: on what else it depends which routes they make."""
     describe = app.openapi
@@ -75,10 +113,7 @@ def add_later(app: FastAPI, makers: Sequence[Maker], how: Hashable) -> None:
         if (known := _learnt.get((number, how))) is None:
             made = list(make().routes)
             routes.extend(made)
-            if all(isinstance(one, Route) for one in made):
-                _learnt[number, how] = tuple(
-                    Route(one.path, _nothing, methods=list(one.methods or ())) for one in made if isinstance(one, Route)
-                )
+            _learn((number, how), made)
             continue
         places: list[BaseRoute] = []
         places.extend(Later(app, like, make, places) for like in known)

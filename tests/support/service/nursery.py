@@ -20,13 +20,17 @@ import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Callable
+from datetime import UTC
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import typer.main
 from fastapi import FastAPI
+
+from support.service.later import hurry
 
 LATE = ("httpx", "uvicorn.protocols.http.auto", "uvicorn.lifespan.on", "pynetdicom.sop_class", "psycopg", "sqlite3")
 
@@ -40,6 +44,8 @@ def load() -> None:
             importlib.import_module(found.name)
     for name in LATE:
         importlib.import_module(name)
+    from broker.admin.web import words
+    from broker.admin.web.shell import Shell
     from broker.cli.main import app
     from broker.orders.mapping.book import built_in
     from broker.store.db.migrate import newest
@@ -49,6 +55,21 @@ def load() -> None:
     FastAPI().get("/")(lambda: None)  # the first route imports more
     built_in()
     newest()
+    words.read_po = _remembering(words.read_po)
+    Shell([], UTC)
+    hurry()
+
+
+def _remembering(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Reads each file once."""
+    known: dict[str, Any] = {}
+
+    def remembering(file: IO[bytes], **how: Any) -> Any:
+        if file.name not in known:
+            known[file.name] = read(file, **how)
+        return known[file.name]
+
+    return remembering
 
 
 def _stream(number: int, errors: str) -> TextIOWrapper:

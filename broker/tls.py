@@ -30,6 +30,7 @@ CIPHERS = (
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:@SECLEVEL=2"
 )
+OLDEST = ssl.TLSVersion.TLSv1_2
 DEADLINE, CLOSED = "tls-deadline", "tls-closed"  # the peer did not finish: no word about who it is
 LOOK_AGAIN = 1.0  # seconds between two looks at the files
 WARN_BEFORE = 30  # days before the end of a certificate of ours
@@ -110,7 +111,7 @@ def _profile(*, server: bool, peers: bool) -> ssl.SSLContext:
     `peers`: they must have a certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = OLDEST
     context.set_ciphers(CIPHERS)
     # without tickets every association authenticates anew, and no ticket key weakens forward secrecy
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET

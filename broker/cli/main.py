@@ -187,6 +187,20 @@ def restore(
 
 
 @app.command()
+def conformance(
+    html: Annotated[Path | None, typer.Option("--html", help="Write it into this file, as HTML.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write it into this file, as Markdown.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Write the DICOM conformance statement of this version and its configuration; without options as Markdown."""
+    from broker.cli.conformance import run
+
+    with exit_on_error():
+        run(config, html=html, as_markdown=markdown, as_json=as_json)
+
+
+@app.command()
 def inventory() -> None:
     """Print all packages that this installation runs with, as a CycloneDX bill of materials in JSON."""
     from broker.service.doctor.inventory import inventory as listed

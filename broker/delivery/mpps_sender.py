@@ -36,8 +36,9 @@ BUSY_IN_A_ROW = 3  # so many in a row that cannot be processed: the receiver is 
 _STATUS = 0x00400252  # Performed Procedure Step Status
 _FINAL = (b"COMPLETED", b"DISCONTINUED")
 _SYNTAXES = (uids.EXPLICIT_LE, uids.IMPLICIT_LE)
-_FORWARD = [(uids.PERFORMED_STEP, syntax) for syntax in _SYNTAXES]
-_NOTIFY = [(uids.PERFORMED_STEP_NOTIFICATION, syntax) for syntax in _SYNTAXES]
+# what is proposed for each role, one context for each pair
+FORWARD = [(uids.PERFORMED_STEP, syntax) for syntax in _SYNTAXES]
+NOTIFY = [(uids.PERFORMED_STEP_NOTIFICATION, syntax) for syntax in _SYNTAXES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class MppsSender:
                 continue
             if not node.active:
                 return  # the feed gives the jobs back, they wait
-            async with self._pool(node, role).lease(_FORWARD if role == MPPS else _NOTIFY) as lease:
+            async with self._pool(node, role).lease(FORWARD if role == MPPS else NOTIFY) as lease:
                 for job in jobs:
                     if self._node(name) != node or feed.paused:
                         return  # it has changed, perhaps it is disabled; the feed gives the jobs back
@@ -177,7 +178,7 @@ class MppsSender:
     async def _encoded(self, lease: Lease, message: PassedMessage) -> tuple[Pair, bytes]:
         """Where a message goes on this association, and its bytes there. Raises BadContent if they cannot be made."""
         own = (uids.PERFORMED_STEP, message.transfer_syntax_uid)
-        other = next((pair for pair in _FORWARD if lease.accepts(pair)), None)
+        other = next((pair for pair in FORWARD if lease.accepts(pair)), None)
         if lease.accepts(own) or other is None:
             return own, message.data
         return other, await asyncio.to_thread(recoded, message.data, message.transfer_syntax_uid, other[1])
@@ -193,7 +194,7 @@ class MppsSender:
         async def send(association: Association, context: PresentationContext) -> Response:
             return await association.event_report(context.abstract_syntax, instances[mpps], event, context=context)
 
-        pair = next((pair for pair in _NOTIFY if lease.accepts(pair)), None)
+        pair = next((pair for pair in NOTIFY if lease.accepts(pair)), None)
         response = await lease.exchange(pair, send) if pair else None
         return _NOT_TAKEN if response is None else _outcome(RequestKind.EVENT, response)
 

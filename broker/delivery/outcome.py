@@ -30,7 +30,7 @@ class RequestKind(IntEnum):
 
 
 BUSY, REFUSED, NOT_THERE = JobVerdict.BUSY, JobVerdict.REFUSED, JobVerdict.NOT_THERE
-_TABLE = {
+VERDICTS = {
     #                          C-STORE  N-CREATE N-SET      N-EVENT-REPORT
     st.OUT_OF_RESOURCES:       (BUSY,    BUSY,    BUSY,      BUSY),  # the class A7xx
     st.PROCESSING_FAILURE:     (BUSY,    BUSY,    BUSY,      BUSY),
@@ -55,4 +55,4 @@ def verdict(
     if sent is RequestKind.SET and (status, error_id) == (st.PROCESSING_FAILURE, st.NO_LONGER_UPDATABLE):
         return JobVerdict.DONE if again and final else JobVerdict.REFUSED
     named = st.OUT_OF_RESOURCES if st.is_out_of_resources(status) else status
-    return _TABLE[named][sent] if named in _TABLE else JobVerdict.REFUSED
+    return VERDICTS[named][sent] if named in VERDICTS else JobVerdict.REFUSED

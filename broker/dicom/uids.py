@@ -34,22 +34,18 @@ UNCOMPRESSED = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED)
 DEFLATED_SYNTAXES = frozenset({DEFLATED, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
 _NO_SYNTAX_OF_OBJECTS = frozenset({"1.2.840.10008.1.2.6.1", "1.2.840.10008.1.2.6.2", "1.2.840.10008.1.20"})
 # UIDs of the standard that pydicom's dictionary does not have yet (PS3.6 table A-1, PS3.4 table B.5-1)
-_NEWER_SYNTAXES = frozenset(
-    {
-        "1.2.840.10008.1.2.4.110",  # JPEG XL Lossless
-        "1.2.840.10008.1.2.4.111",  # JPEG XL JPEG Recompression
-        "1.2.840.10008.1.2.4.112",  # JPEG XL
-        "1.2.840.10008.1.2.8.1",  # Deflated Image Frame Compression
-    }
-)
-_NEWER_STORAGE = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.9.100.1",  # Waveform Presentation State Storage
-        "1.2.840.10008.5.1.4.1.1.9.100.2",  # Waveform Acquisition Presentation State Storage
-        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation Storage
-        "1.2.840.10008.5.1.4.1.1.66.8",  # Height Map Segmentation Storage
-    }
-)
+_NEWER_SYNTAXES = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+_NEWER_STORAGE = {
+    "1.2.840.10008.5.1.4.1.1.9.100.1": "Waveform Presentation State Storage",
+    "1.2.840.10008.5.1.4.1.1.9.100.2": "Waveform Acquisition Presentation State Storage",
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
+}
 _NO_STORAGE = frozenset({"1.2.840.10008.1.3.10", "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.2"})
 
 
@@ -59,9 +55,9 @@ def _registered(kind: str, word: str = "") -> frozenset[str]:
 
 
 TRANSFER_SYNTAXES = (
-    _registered("Transfer Syntax") | {str(uid) for uid in AllTransferSyntaxes} | _NEWER_SYNTAXES
+    _registered("Transfer Syntax") | {str(uid) for uid in AllTransferSyntaxes} | _NEWER_SYNTAXES.keys()
 ) - _NO_SYNTAX_OF_OBJECTS
-STORAGE_CLASSES = (_registered("SOP Class", "Storage") | _NEWER_STORAGE) - _NO_STORAGE
+STORAGE_CLASSES = (_registered("SOP Class", "Storage") | _NEWER_STORAGE.keys()) - _NO_STORAGE
 STORAGE_SERVICE = "1.2.840.10008.4.2"  # the Storage Service Class, in common extended negotiation
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
@@ -99,4 +95,4 @@ def for_storage(proposed: Sequence[str]) -> str | None:
 def name_of(uid: str) -> str:
     """The name of a UID in PS3.6 annex A, such as `CT Image Storage`; the UID itself for one that has none."""
     entry = UID_dictionary.get(uid)
-    return entry[0] if entry is not None else uid
+    return entry[0] if entry is not None else _NEWER_SYNTAXES.get(uid) or _NEWER_STORAGE.get(uid) or uid

@@ -12,8 +12,8 @@ from broker.store.mpps.objects import WRONG_ENTRY
 
 INCORRECT_ENTRY = "110514"  # incorrect worklist entry selected
 # reasons of discontinuation (CID 9300) that leave the examination to be done, and those that call it off
-_TO_BE_DONE = frozenset({"110501", INCORRECT_ENTRY, "110515", "110516"})
-_CALLED_OFF = frozenset({"110500", "110502", "110510", "110512"})
+TO_BE_DONE = frozenset({"110501", INCORRECT_ENTRY, "110515", "110516"})
+CALLED_OFF = frozenset({"110500", "110502", "110510", "110512"})
 
 
 def outcome(document: Document) -> tuple[str, str]:
@@ -24,11 +24,11 @@ def outcome(document: Document) -> tuple[str, str]:
     if status == PerformedStatus.COMPLETED:
         return StepStatus.COMPLETED, ""
     code = reason(document)
-    if code in _CALLED_OFF:
+    if code in CALLED_OFF:
         return StepStatus.CANCELED, ""
     if code == INCORRECT_ENTRY:
         return StepStatus.SCHEDULED, WRONG_ENTRY if made_something(document) else ""
-    if code in _TO_BE_DONE or (not code and not made_something(document)):
+    if code in TO_BE_DONE or (not code and not made_something(document)):
         return StepStatus.SCHEDULED, ""
     return StepStatus.DISCONTINUED, "discontinued"
 

@@ -14,6 +14,7 @@ from broker.audit.tally import Tally
 from broker.dicom import uids
 from broker.dicom.dataset.read import encoding_of
 from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import served
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.message import PeerAE
 from broker.dicom.dimse.request import Request, Service
@@ -81,16 +82,14 @@ class PerformedStepService:
 
     def services(self) -> tuple[Service, ...]:
         """Registrations with the provider. Either class may be named in commands of a Retrieve context."""
-        choose = uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE)
+        changing = {cmd.N_CREATE_RQ: self.create, cmd.N_SET_RQ: self.change}
         return (
+            Service(served.PERFORMED.classes, served.PERFORMED.choose, changing),
             Service(
-                frozenset({uids.PERFORMED_STEP}), choose, {cmd.N_CREATE_RQ: self.create, cmd.N_SET_RQ: self.change}
-            ),
-            Service(
-                frozenset({uids.PERFORMED_STEP_RETRIEVE}),
-                choose,
+                served.RETRIEVE.classes,
+                served.RETRIEVE.choose,
                 {cmd.N_GET_RQ: self.get},
-                members=frozenset({uids.PERFORMED_STEP}),
+                members=served.PERFORMED.classes,
             ),
         )
 

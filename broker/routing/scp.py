@@ -9,6 +9,7 @@ from broker.dicom import uids
 from broker.dicom.dimse import command as cmd
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Request, Service
+from broker.dicom.dimse.served import storage
 from broker.errors import BadContent
 from broker.routing.reception import IncomingObject, Reception
 from broker.threads import Threads
@@ -16,6 +17,19 @@ from broker.threads import Threads
 CHUNK = 128 * 1024  # bytes handed to a spool thread at once, while the rest is still on its way
 THREADS = 16
 _MISMATCH = frozenset({"uid-mismatch", "uid-invalid"})
+ANSWERED = (
+    st.AnsweredStatus(st.SUCCESS, "The object is on stable storage, and so are the jobs that deliver it."),
+    st.AnsweredStatus(
+        st.OUT_OF_RESOURCES,
+        "The disk is short of room, the database is away, or an internal error. The sender keeps the object and sends "
+        "it again. The Error Comment has a code.",
+    ),
+    st.AnsweredStatus(st.DATASET_MISMATCH, "A UID of the command is no UID, or is not that of the data set."),
+    st.AnsweredStatus(
+        st.CANNOT_UNDERSTAND,
+        "The data set cannot be read to its end, or is longer than allowed. The Error Comment has a code.",
+    ),
+)
 
 
 class StorageService:
@@ -24,14 +38,14 @@ class StorageService:
     def __init__(self, reception: Reception, private_classes: Iterable[str] = ()) -> None:
         """`private_classes`: SOP classes beyond those of the standard that are taken in like them."""
         self._reception = reception
-        self._classes = uids.STORAGE_CLASSES | frozenset(private_classes)
+        self._offer = storage(private_classes)
         self._threads = Threads(THREADS, "spool")
 
     def service(self) -> Service:
         """Registration with the provider."""
         return Service(
-            self._classes,
-            uids.for_storage,
+            self._offer.classes,
+            self._offer.choose,
             {cmd.C_STORE_RQ: self.store},
             service_class=uids.STORAGE_SERVICE,
             ended=self._reception.parted,

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from broker import telemetry
-from broker.dicom import uids
 from broker.dicom.association.provider import Provider
 from broker.dicom.dimse import command as cmd
+from broker.dicom.dimse import served
 from broker.dicom.dimse import status as st
 from broker.dicom.dimse.request import Handler, Request, Service
 from broker.dicom.wire.limits import AssociationLimits
@@ -113,14 +113,14 @@ class Imaging:
         )
         self._worklists.append(worklist)
         queries = Service(
-            frozenset({uids.MODALITY_WORKLIST}),
-            uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
+            served.WORKLIST.classes,
+            served.WORKLIST.choose,
             {cmd.C_FIND_RQ: worklist.find},
             negotiate=negotiate,
         )
         verification = Service(
-            frozenset({uids.VERIFICATION}),
-            uids.first_of(uids.EXPLICIT_LE, uids.IMPLICIT_LE),
+            served.VERIFICATION.classes,
+            served.VERIFICATION.choose,
             {cmd.C_ECHO_RQ: self._echo},
         )
         admission = NodeAdmission(

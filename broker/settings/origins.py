@@ -79,10 +79,10 @@ def _flat(table: BaseModel, key: str, path: str) -> Iterator[tuple[str, str, str
             for name in type(one).model_fields:
                 yield from _flat(one, name, f"{place}.{name}")
     else:
-        yield path, _text(key, value), type(table).model_fields[key].description or ""
+        yield path, shown(key, value), type(table).model_fields[key].description or ""
 
 
-def _text(key: str, value: Any) -> str:
+def shown(key: str, value: Any) -> str:
     """A value for people; what is secret is masked, and only whether it is set is told."""
     if value is None or value in ("", ()):
         return ""

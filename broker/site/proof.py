@@ -8,6 +8,8 @@ from broker import tls
 from broker.dicom.wire.user_information import IdentityKind, UserIdentity
 from broker.site.nodes import Node
 
+ACCEPTED_KINDS = (IdentityKind.USER_NAME, IdentityKind.USER_NAME_AND_PASSCODE)  # without and with a passcode
+
 
 def is_bound(node: Node) -> bool:
     """The node names the certificate it presents."""
@@ -32,7 +34,7 @@ def identifies(node: Node, identity: UserIdentity | None, *, required: bool = Fa
     """
     if not node.username:
         return not required
-    kind = IdentityKind.USER_NAME_AND_PASSCODE if node.passcode else IdentityKind.USER_NAME
+    kind = ACCEPTED_KINDS[bool(node.passcode)]
     if identity is None or identity.kind != kind:
         return False
     # both are always compared, and each in constant time
@@ -45,5 +47,5 @@ def identity_of(node: Node) -> UserIdentity | None:
     """What we say of ourselves to this node; we want to hear that it was checked."""
     if not node.username:
         return None
-    kind = IdentityKind.USER_NAME_AND_PASSCODE if node.passcode else IdentityKind.USER_NAME
+    kind = ACCEPTED_KINDS[bool(node.passcode)]
     return UserIdentity(kind, node.username.encode(), node.passcode.encode(), positive_response=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from broker.dicom import uids
-from broker.dicom.association.user import Proposal, Remote, associate
+from broker.dicom.association.user import ECHO, Remote, associate
 from broker.dicom.dimse import words
 
 
@@ -17,7 +16,7 @@ async def echo(remote: Remote, count: int, say: Callable[[str], None]) -> bool:
     """
     began = time.perf_counter()
     good = True
-    async with associate(remote, [Proposal(uids.VERIFICATION, (uids.IMPLICIT_LE, uids.EXPLICIT_LE))]) as association:
+    async with associate(remote, [ECHO]) as association:
         say(f"connected and associated in {_milliseconds(began)}")
         for number in range(1, count + 1):
             began = time.perf_counter()

@@ -35,6 +35,26 @@ T = TypeVar("T")
 PATIENCE, HURRY = 5.0, 2.0  # seconds for the database before the copy answers: at first, and once it was away
 NO_COPY = 9.0  # seconds for the database where there is no copy
 RECENT = 60.0  # seconds for which a query without an answer tells of the next one
+ANSWERED = (
+    st.AnsweredStatus(st.PENDING, "A step matches. All keys of the query are supported."),
+    st.AnsweredStatus(
+        st.PENDING_WARNING,
+        "A step matches. A key of the query is not known, or is not used for matching and has a value: it is returned "
+        "without having been matched.",
+    ),
+    st.AnsweredStatus(st.SUCCESS, "All steps that match have been sent."),
+    st.AnsweredStatus(st.CANCEL, "The device has cancelled the query by C-CANCEL."),
+    st.AnsweredStatus(
+        st.OUT_OF_RESOURCES,
+        "More steps match than a query is answered with, or neither the database nor its copy answers. The Error "
+        "Comment says which.",
+    ),
+    st.AnsweredStatus(
+        st.DATASET_MISMATCH,
+        "The identifier cannot be read, or a key has a value that cannot be read. Offending Element names the key.",
+    ),
+    st.AnsweredStatus(st.UNABLE_TO_PROCESS, "An internal error."),
+)
 INLINE = 16  # so few candidates, or bytes of an identifier below 4 KiB, are not worth a thread
 
 

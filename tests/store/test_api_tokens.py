@@ -33,7 +33,9 @@ OWN = (  # of the caller; sessions of others for admins
 FOR_ALL = (
     "/api/docs", "/api/openapi.json", "/sign-in", "/sign-in/language",
     "/sign-in/second-factor", "/sign-out", "/first/{text}", "/invite/{text}",
-    "/help", "/help/{name}", "/search", "/search/suggestions",
+    "/help", "/help/{name}", "/search", "/search/suggestions", "/conformance", "/conformance/html",
+    "/conformance/markdown",
+    "/api/v1/conformance",
     "/me", "/me/language", "/me/password", "/me/sessions/{session}/end", "/me/sign-out-everywhere",
     "/me/second-factor", "/me/second-factor/{deed}",
 )  # fmt: skip

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from broker.admin.api import (
     audit,
+    conformance,
     doctor,
     fsck,
     imports,
@@ -56,6 +57,7 @@ ROUTES = (
     nodes,
     node_tests,
     settings,
+    conformance,
 )
 
 

@@ -15,7 +15,7 @@ from broker.admin.web.exams import changing, emergency, merging, printing
 from broker.admin.web.exams import detail as exam
 from broker.admin.web.exams import form as exam_form
 from broker.admin.web.exams import overview as exams
-from broker.admin.web.help import api_docs, guides
+from broker.admin.web.help import api_docs, conformance, guides
 from broker.admin.web.mappings import detail as mapping
 from broker.admin.web.mappings import draft as mapping_draft
 from broker.admin.web.mappings import history as mapping_history
@@ -81,6 +81,7 @@ PAGES = (
     configuration,
     guides,
     api_docs,
+    conformance,
     sign_in,
     oidc_door,
     second_step,

@@ -10,7 +10,7 @@ from broker.delivery.probe.network_probe import Place, reach
 from broker.delivery.probe.outcome import ContextRow, ProbeLog, StepOutcome, shortened
 from broker.dicom import uids
 from broker.dicom.association.association import Association
-from broker.dicom.association.user import Proposal, Remote, associate
+from broker.dicom.association.user import ECHO, Proposal, Remote, associate
 from broker.dicom.conversion.syntaxes import instead_of
 from broker.dicom.dimse import words
 from broker.dicom.wire.negotiation import MAX_CONTEXTS
@@ -74,8 +74,7 @@ async def probe_dicom(log: ProbeLog, node: Node, remote: Remote, objects: Sequen
     calling = (node.source.calling_ae if node.source else None) or remote.calling_ae
     remote = replace(remote, calling_ae=calling, connect_timeout=ANSWER, response_timeout=ANSWER)
     pairs, contexts = _proposed(needed(node, objects))
-    echo = Proposal(uids.VERIFICATION, _UNCOMPRESSED)
-    proposals = [echo, *(Proposal(sop_class, (syntax,)) for sop_class, syntax in contexts)]
+    proposals = [ECHO, *(Proposal(sop_class, (syntax,)) for sop_class, syntax in contexts)]
     log.begin()
     try:
         async with associate(remote, proposals) as association:

@@ -55,6 +55,9 @@ class Proposal:
     common: CommonExtended | None = None
 
 
+ECHO = Proposal(uids.VERIFICATION, (uids.EXPLICIT_LE, uids.IMPLICIT_LE))  # of every test of a peer
+
+
 @contextlib.asynccontextmanager
 async def associate(
     remote: Remote, proposals: Sequence[Proposal], services: Sequence[Service] = ()

@@ -146,6 +146,12 @@ LATIN_1 = Charset(("ISO_IR 100",), "latin_1", ("100",))
 UTF_8 = Charset(("ISO_IR 192",), "utf_8")
 
 
+def supported_terms() -> tuple[str, ...]:
+    """The defined terms of (0008,0005) that are read and written, those with code extension after the single ones."""
+    single = (f"ISO_IR {number}" for number in ("6", *_G1) if number not in _EXTENSION_ONLY)
+    return *single, *(f"ISO 2022 IR {number}" for number in ("6", *_G1, *_G0)), *_ALONE
+
+
 def lookup(terms: Sequence[str]) -> Charset | None:
     """The character set of the values of (0008,0005); None when one of them is unknown. No value: ISO 646."""
     cleaned = [" ".join(term.replace("\0", " ").upper().split()) for term in terms]

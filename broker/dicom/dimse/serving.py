@@ -16,6 +16,12 @@ from broker.dicom.dimse.stream import DataStream
 from broker.dicom.wire.connection import ConnectionLost, DeadlinePassed
 from broker.errors import ProtocolViolation
 
+# before the handler of a service is asked, for requests of every kind
+ANSWERED = (
+    st.AnsweredStatus(st.UNRECOGNIZED_OPERATION, "The service of the presentation context has no such request."),
+    st.AnsweredStatus(st.SOP_CLASS_NOT_SUPPORTED, "The SOP class of the request is not that of its context."),
+)
+
 
 class RequestServer:
     """The requests of one association that are being served."""

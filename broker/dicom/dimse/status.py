@@ -1,5 +1,7 @@
 """Names the DIMSE statuses and says what a class of them means (PS3.7 annex C; PS3.4 B.2.3, F.7.2, K.4.1.1.4)."""
 
+from dataclasses import dataclass
+
 SUCCESS = 0x0000
 PENDING = 0xFF00
 PENDING_WARNING = 0xFF01
@@ -33,6 +35,15 @@ CANNOT_UNDERSTAND = 0xC000  # the class Cxxx
 UNABLE_TO_PROCESS = 0xC001  # of C-FIND
 
 NO_LONGER_UPDATABLE = 0xA710  # no status but an Error ID (0000,0903) beside 0110 (PS3.4 table F.7.2-2)
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredStatus:
+    """A status that a door answers with, and when. `error_id`: the Error ID (0000,0903) beside it, 0 for none."""
+
+    status: int
+    when: str
+    error_id: int = 0
 
 
 def is_pending(status: int) -> bool:

@@ -25,10 +25,18 @@ _FAILURES = {
 }
 _STATUSES = {
     st.SUCCESS: "success",
+    st.PENDING: "pending",
+    st.PENDING_WARNING: "pending, a key is not supported",
+    st.CANCEL: "cancelled",
+    st.NOT_ALL_SUPPORTED: "requested optional attributes are not supported",
+    st.NO_SUCH_ATTRIBUTE: "no such attribute",
+    st.INVALID_ATTRIBUTE_VALUE: "invalid attribute value",
     st.ATTRIBUTE_LIST_ERROR: "attribute list error",
     st.DUPLICATE_SOP_INSTANCE: "duplicate SOP instance",
     st.VALUE_OUT_OF_RANGE: "attribute value out of range",
     st.INVALID_SOP_INSTANCE: "invalid SOP instance",
+    st.MISSING_ATTRIBUTE: "missing attribute",
+    st.MISSING_ATTRIBUTE_VALUE: "missing attribute value",
     st.NOT_AUTHORIZED: "not authorized",
     st.MISTYPED_ARGUMENT: "mistyped argument",
     st.PROCESSING_FAILURE: "processing failure",

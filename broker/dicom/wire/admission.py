@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,6 +33,19 @@ NODE_BLOCKED = Rejection(_PERMANENT, _USER, 3, "node-blocked")
 APPLICATION_CONTEXT_UNKNOWN = Rejection(_PERMANENT, _USER, 2, "application-context")
 TEMPORARY_CONGESTION = Rejection(_TRANSIENT, _PRESENTATION, 1, "congestion")
 LOCAL_LIMIT = Rejection(_TRANSIENT, _PRESENTATION, 2, "local-limit")
+
+# when each of them is answered, for the conformance statement
+REJECTIONS: Mapping[Rejection, str] = {
+    CALLED_AE_UNKNOWN: "The called AE title is not that of the broker.",
+    CALLING_AE_UNKNOWN: "The calling AE title is empty, or no node has it.",
+    NOT_AUTHENTIC: "A node has the calling AE title, but the address or the certificate is not that of the node.",
+    IDENTITY_REFUSED: "The user identity is missing where one is needed, or is not that of the node.",
+    NODE_DISABLED: "The node is disabled for now.",
+    NODE_BLOCKED: "The node is blocked.",
+    APPLICATION_CONTEXT_UNKNOWN: "The application context is not that of DICOM.",
+    TEMPORARY_CONGESTION: "The address of a caller that is no node asks for too many associations per second.",
+    LOCAL_LIMIT: "All associations are taken, or all that one address may have.",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,9 +70,12 @@ def data_header(context_id: int, length: int, *, command: bool, last: bool) -> b
     return _header.pack(P_DATA, length + 6) + _pdv.pack(length + 2, context_id, control)
 
 
+MOST_SENT, SENT_WITHOUT_LIMIT = 1 << 20, 1 << 18  # bytes of our PDUs
+
+
 def payload_per_pdu(peer_max: int) -> int:
     """Bytes of a message that fit one P-DATA-TF of a peer with this maximum length (0: no limit)."""
-    return ((min(peer_max, 1 << 20) if peer_max else 1 << 18) - 6) & ~1  # fragments are of even length
+    return ((min(peer_max, MOST_SENT) if peer_max else SENT_WITHOUT_LIMIT) - 6) & ~1  # fragments are of even length
 
 
 def release_request() -> bytes:

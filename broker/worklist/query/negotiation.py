@@ -10,8 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _FUZZY, _TIMEZONE, _EMPTY, _MULTIPLE = 2, 3, 5, 6
-_SUPPORTED = (0, 1, _FUZZY, _TIMEZONE, _EMPTY, _MULTIPLE)
-_LONGEST = 7
+OPTIONS = (  # of each byte: what it asks for, and whether that is served
+    ("Relational queries", True),
+    ("Combined matching of dates and times", True),
+    ("Fuzzy semantic matching of person names", True),
+    ("Adjustment to the time zone of the query", True),
+    ("Conversion of multi-frame images", False),
+    ("Matching of empty values", True),
+    ("Matching of several values", True),
+)
+_SUPPORTED = frozenset(place for place, (_, served) in enumerate(OPTIONS) if served)
+_LONGEST = len(OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from broker.worklist.query.negotiation import BASELINE, Agreed
 from broker.worklist.query.timezone import offset_minutes
 
 MAX_CHOICES = 64  # patterns, names or ranges in one key; lists of plain values are not limited
-_WILD = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})
+WILD = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})
 _UNDIVIDED = frozenset({"LT", "ST", "UT", "UR"})  # a backslash is text
 _EMPTY = '""'  # matches what has no value, where that was agreed on
 _ALWAYS = {"1", "2"}  # return types that stand in an answer even without a value
@@ -177,7 +177,7 @@ def _condition(vr: str, keyword: str, parts: list[str], notes: _Notes) -> TextKe
         literal = NameKey(keyword, tuple(name_pattern(part) for part in _few(parts, keyword)))
         words = tuple(name_words(part) for part in parts) if notes.agreed.fuzzy_names else ()
         return FuzzyKey(keyword, literal, words) if words else literal
-    wild = [part for part in parts if vr in _WILD and has_wildcard(part)]
+    wild = [part for part in parts if vr in WILD and has_wildcard(part)]
     exact = frozenset(parts).difference(wild)
     return TextKey(keyword, vr, exact, tuple(compile_wildcard(part) for part in _few(wild, keyword)))
 

@@ -39,6 +39,7 @@ from broker.worklist.source.asking import ItemRefused, Offer, Window
 CHUNK = 200  # items adopted, or noted, at once
 MISSES = 2  # complete imports without an item until it is withdrawn
 FEW = 10  # so many items may always vanish at once; more only if half of them stay
+PROPOSAL = Proposal(uids.MODALITY_WORKLIST, (uids.EXPLICIT_LE, uids.IMPLICIT_LE))  # to the other server
 
 
 @dataclass(slots=True)
@@ -145,8 +146,7 @@ class SourceImport:
         window = Window.around(self._source, datetime.now(self._zone).date())
         known = await asyncio.wrap_future(self._database.read(sourced.of_node, self._node.name))
         course = _Course(known)
-        proposal = Proposal(uids.MODALITY_WORKLIST, (uids.EXPLICIT_LE, uids.IMPLICIT_LE))
-        async with associate(self._remote, [proposal]) as association:
+        async with associate(self._remote, [PROPOSAL]) as association:
             chunk: list[Offer] = []
             async with aclosing(self._offers(association, asking.keys(self._source, window), account)) as offers:
                 async for offer in offers:

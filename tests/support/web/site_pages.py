@@ -319,6 +319,10 @@ PAGES = (
         mouse="test_shell_parts.test_a_guide_is_found_and_read_by_mouse", keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
     ),
     SitePage(
+        route="/conformance", addresses=("/conformance",),
+        mouse=EVERY_BY_KEYS, keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
+    ),
+    SitePage(
         route="/api/docs", addresses=("/api/docs",),
         mouse="test_shell_parts.test_a_guide_is_found_and_read_by_mouse", keys=EVERY_BY_KEYS, plain=EVERY_PLAIN,
     ),
@@ -370,6 +374,8 @@ NO_PAGES = {  # GET routes beside REST that give no HTML
     "/now/numbers": "JSON of the plots",
     "/audit/export": "a file",
     "/api/openapi.json": "the OpenAPI document",
+    "/conformance/html": "a file",
+    "/conformance/markdown": "a file",
 }
 
 

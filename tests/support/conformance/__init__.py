@@ -1,0 +1,1 @@
+"""Reads conformance statements as REST and `broker conformance --json` give them."""

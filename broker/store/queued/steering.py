@@ -66,6 +66,17 @@ def _give_up(connection: Connection, row: int, states: Sequence[JobState], error
     return bool(connection.execute(update(_t).where(*waits).values(**values)).rowcount)
 
 
+def in_no_doubt(connection: Connection, lane: str, limit: int) -> list[int]:
+    """Jobs (rows) of a lane that wait and never failed by what may be their own fault; the most urgent first."""
+    query = (
+        select(_t.c.id)
+        .where(_t.c.lane == lane, _t.c.state == JobState.READY, _t.c.priority < claims.LAST, _t.c.failures == 0)
+        .order_by(_t.c.priority, _t.c.due_at)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
 def deliveries(connection: Connection, rows: Sequence[int]) -> list[WaitingDelivery]:
     """Those of some jobs (rows) that are deliveries of objects and wait or are held, in order of their rows."""
     columns = (_t.c.id, _t.c.lane, _t.c.subject, _i.c.sop_instance_uid, _t.c.priority, _t.c.detail, _i.c.state)

@@ -123,3 +123,15 @@ def _keys(model: type[BaseModel]) -> set[str]:
 
 def test_a_listener_has_the_keys_that_the_reference_promises() -> None:
     assert set(Hl7Section.model_fields) - set(Hl7Listener.model_fields) == {"application", "facility", "listener"}
+
+
+def test_the_texts_name_keys_that_exist() -> None:
+    """Such as `[limits] web_body`. Sections of mapping profiles and nodes are others."""
+    named = re.compile(r"`\[(\w+)\] (\w+)")
+    files = [CONFIG.parent / "README.md", *CONFIG.glob("*.md"), *(CONFIG.parent / "deploy").glob("*.md")]
+    found = {pair for file in files for pair in named.findall(file.read_text(encoding="utf-8"))}
+    sections = {name: field.annotation for name, field in Settings.model_fields.items()}
+    ours = {(section, key) for section, key in found if section in sections}
+    assert len(ours) > 20
+    unknown = [pair for pair in sorted(ours) if pair[1] not in getattr(sections[pair[0]], "model_fields", {})]
+    assert unknown == []
